@@ -8,8 +8,8 @@ from typing import Any
 
 import report
 from llmtrace.model import ToolCall, ToolDefinition
-from llmtrace.validation.parsing import parse_arguments
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
 
 _WORDS = {"dict": "object", "float": "number", "tuple": "array"}
 

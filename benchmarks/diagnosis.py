@@ -24,7 +24,7 @@ import report
 from examples import Example, labelled_examples
 from labelled import FAMILIES, SETS
 from llmtrace.diagnosis import Flow, Run, findings_of
-from llmtrace.diagnosis.places import MOST_PLACES, features_of, shipped
+from llmtrace.diagnosis.place_ranker import MOST_PLACES, features_of, shipped
 from ranking import (
     DIVISIONS,
     PARTS,

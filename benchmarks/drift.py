@@ -20,9 +20,9 @@ from typing import Any
 import report
 from llmtrace.model import Inference, Message, Span, Text, ToolExecution, Trace, Usage, replace
 from llmtrace.monitors import Watch, load
-from llmtrace.monitors._numbers import At, Numbers
-from llmtrace.monitors._shares import Shares
-from llmtrace.validation.schema import read_definition
+from llmtrace.monitors._number_stream import At, Numbers
+from llmtrace.monitors._share_stream import Shares
+from llmtrace.validation.tool_definitions import read_definition
 from ungrounded import SETS, spans_of
 
 AFTER = 400

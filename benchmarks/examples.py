@@ -10,7 +10,7 @@ import report
 from labelled import LabelledRun, labelled_runs
 from llmtrace.diagnosis import Flow, Run, findings_of
 from llmtrace.diagnosis.flow import Node
-from llmtrace.diagnosis.places import features_of
+from llmtrace.diagnosis.place_ranker import features_of
 
 
 @dataclass

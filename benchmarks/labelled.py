@@ -29,7 +29,7 @@ from llmtrace.model import (
     Trace,
     replace,
 )
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 from planted.recorded import Run, steps_of, trace_of
 
 SETS = ("algorithm_generated", "hand_crafted", "magentic_one", "tau_retail")

@@ -18,7 +18,7 @@ except ImportError:
     raise SystemExit("This benchmark needs numpy. Install it: pip install numpy") from None
 
 from examples import Example
-from llmtrace.diagnosis.places import EVIDENCE, FEATURES, Ranker
+from llmtrace.diagnosis.place_ranker import EVIDENCE, FEATURES, Ranker
 
 PENALTY = 2.0
 PARTS = 10

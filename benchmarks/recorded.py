@@ -32,8 +32,8 @@ from llmtrace.model import (
     Trace,
 )
 from llmtrace.store import Query, open_store
-from llmtrace.validation.parsing import parse_arguments
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
 
 TAU = (("airline", "gpt-4o-airline.jsonl", "airline_tools.json"), ("retail", "retail_agentrx.jsonl", "retail_tools.json"))
 TERMINAL = (("Claude Code, 4 models", "claude_code_4models.jsonl"), ("Claude Code, Kimi K2.5", "kimi_k2.5_claude_code.jsonl"))

@@ -29,7 +29,7 @@ import report
 from llmtrace.model import Inference, Span, ToolDefinition, ToolExecution
 from llmtrace.store import open_store
 from llmtrace.testing import capture
-from llmtrace.validation.arguments import check_arguments
+from llmtrace.validation.check_values import check_arguments
 
 SETS = (("airline", "gpt-4o-airline.jsonl", "airline_tools.json"), ("retail", "retail_agentrx.jsonl", "retail_tools.json"))
 
@@ -229,7 +229,7 @@ def planted_elsewhere(data: Path | None, results: dict[str, Any]) -> list[str]:
 
 
 def _parsed(raw: str) -> Any:
-    from llmtrace.validation.parsing import parse_arguments
+    from llmtrace.validation.parse_arguments import parse_arguments
 
     return parse_arguments(raw)
 

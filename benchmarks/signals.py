@@ -23,7 +23,7 @@ import recorded
 import report
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Evaluation, Inference, Span, ToolExecution, Trace
-from llmtrace.validation.arguments import check_call
+from llmtrace.validation.check_values import check_call
 
 HALVES = ("tuned on", "held out")
 

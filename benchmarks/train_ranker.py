@@ -11,7 +11,7 @@ from pathlib import Path
 
 import report
 from examples import labelled_examples
-from llmtrace.diagnosis.places import FEATURES, Ranker
+from llmtrace.diagnosis.place_ranker import FEATURES, Ranker
 from ranking import best_temperature, by_task, learn
 
 FILE = Path(__file__).resolve().parent.parent / "src" / "llmtrace" / "diagnosis" / "weights.json"

@@ -33,7 +33,7 @@ import report
 from llmtrace.model import replace
 from llmtrace.store import Query, open_store
 from llmtrace.viewer import page
-from llmtrace.viewer.opened import Opened
+from llmtrace.viewer.trace_view import TraceView
 
 MOST_KEYS = 5
 ALL_ROWS = r"performance.getEntriesByType('resource').some((one) => /\/api\/traces\/\w+$/.test(one.name))"
@@ -121,7 +121,7 @@ def llmtrace(browser: Any, made: Made, folder: Path) -> dict[str, Any]:
         row["search"] = time.perf_counter() - began
         row["memory"] = process.memory()
         tab.close()
-    row["file"] = len(page.write(Opened(store.trace(made.trace_id)))) / 1e6
+    row["file"] = len(page.write(TraceView(store.trace(made.trace_id)))) / 1e6
     store.close()
     return row
 

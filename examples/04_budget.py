@@ -1,4 +1,4 @@
-"""An agent that never stops, held by a budget: recorded, or stopped before its next model call.
+"""An agent that never stops, held by a budget: stopped before its next model call, or only recorded.
 
 python examples/04_budget.py
 llmtrace ls
@@ -31,10 +31,10 @@ def look_for_it(task: str) -> str:
     return "nothing found"
 
 
-recorded = llmtrace.agent("recorded", budget=llmtrace.Budget(calls=4))(look_for_it)
-stopped = llmtrace.agent("stopped", budget=llmtrace.Budget(calls=4, usd=0.10, on_exceed="raise"))(look_for_it)
+stopped = llmtrace.agent(name="stopped", budget=llmtrace.Budget(calls=4, usd=0.10))(look_for_it)
+recorded = llmtrace.agent(name="recorded", budget=llmtrace.Budget(calls=4, on_exceed="record"))(look_for_it)
 
-with llmtrace.budget(usd=1.00) as spent:  # the same as a block, to look at as it goes
+with llmtrace.Budget(usd=1.00) as spent:  # the same as a block, to look at what is spent so far
     print("recorded:", recorded("What is the answer?"))
     print(f"          {spent.calls} model calls, {spent.tokens} tokens, ${spent.usd:.4f}")
 

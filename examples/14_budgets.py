@@ -12,7 +12,7 @@ from stand_in import scripted
 
 llmtrace.configure()
 client = scripted("word " * 300)
-daily = llmtrace.Budget(calls=3, scope="user", per="day", name="example 14", on_exceed="raise")
+daily = llmtrace.Budget(calls=3, scope="user", per="day", name="example 14")
 
 
 def ask(task: str, **options: object) -> object:
@@ -24,7 +24,7 @@ def support(task: str) -> None:
     ask(task)
 
 
-@llmtrace.agent(budget=llmtrace.Budget(output_tokens=50, on_exceed="raise"))
+@llmtrace.agent(budget=llmtrace.Budget(output_tokens=50))
 def storyteller(task: str) -> None:
     for _ in ask(task, stream=True):
         pass

@@ -1,15 +1,20 @@
-"""Config: argument over variable over default; a wrong value is one clear line, and the default."""
+"""Config: argument over variable over default; a wrong argument is an error, a wrong variable one clear line."""
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import llmtrace
 from llmtrace.config import Config
+from llmtrace.errors import ConfigurationError
+from llmtrace.recorder import active
+from llmtrace.testing import capture
 
 
 def test_defaults() -> None:
@@ -61,12 +66,22 @@ def test_far_off_variables_get_no_suggestion(monkeypatch: pytest.MonkeyPatch, ca
     assert "using the default {}" in caplog.text
 
 
-def test_wrong_options_are_said(caplog: pytest.LogCaptureFixture) -> None:
-    """A misspelt option or value of configure() is a line, not a crash."""
-    with caplog.at_level(logging.WARNING):
-        assert Config.read(contents="all", on_invalid="explode") == Config()
-    assert "did you mean 'content'?" in caplog.text
-    assert "record, raise, reply, repair" in caplog.text
+def test_an_unknown_option_is_a_type_error() -> None:
+    """A misspelt option names the nearest one, as Python 3.13 does, in every version."""
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'stroe'. Did you mean 'store'?"):
+        llmtrace.configure(stroe="x")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'zzz'$"):
+        llmtrace.configure(zzz="x")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"Did you mean 'content'?"):
+        Config.read(contents="all")
+    assert active() is None
+
+
+def test_configure_takes_every_option_by_name() -> None:
+    """Explicit typed keywords, so that a type checker and an editor know them."""
+    parameters = inspect.signature(llmtrace.configure).parameters
+    assert {name for name in parameters if name != "tracer_provider"} == {option.name for option in fields(Config)}
+    assert all(parameter.kind is parameter.KEYWORD_ONLY and parameter.default is None for parameter in parameters.values())
 
 
 def test_the_standard_variable_for_content(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -81,27 +96,85 @@ def test_the_standard_variable_for_content(monkeypatch: pytest.MonkeyPatch, capl
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
-        ({"max_store_days": 0}, "a number above 0"),
-        ({"max_content_bytes": True}, "a number above 0"),
-        ({"max_content_bytes": "big"}, "max_content_bytes='big'"),
+        ({"max_store_days": 0}, "configure(max_store_days=0): expected a number above 0"),
+        ({"max_store_days": float("nan")}, "expected a number above 0"),
+        ({"max_content_bytes": True}, "expected a number above 0"),
+        ({"max_content_bytes": "big"}, "configure(max_content_bytes='big'): expected a number above 0"),
         ({"redact": "perhaps"}, "expected on or off"),
-        ({"redact": 5}, "True or False"),
-        ({"signals": 5}, "a list of names"),
+        ({"redact": 5}, "expected True or False"),
+        ({"signals": 5}, "expected a list of texts"),
+        ({"signals": ["repeated_cal"]}, "configure(signals=['repeated_cal']): did you mean 'repeated_call'?"),
+        ({"instrument": ["opnai"]}, "configure(instrument=['opnai']): did you mean 'openai'?"),
+        ({"exporters": ["consol"]}, "unknown exporter 'consol'; expected otlp, console, jsonl"),
+        ({"exporters": ["jsonl:"]}, "configure(exporters=['jsonl:'])"),
+        ({"exporters": ["otlp:nowhere"]}, "expected the address of a collector, as in 'otlp:http://localhost:4318'"),
         ({"prices": "x"}, "{model: {input, output}}"),
-        ({"store": 5}, "store=5"),
-        ({"content": ["all"]}, "one of none, local, all"),
+        ({"prices": {"m": 5}}, "{model: {input, output}}"),
+        ({"prices": {"m": {"input": -1}}}, "US dollars per million tokens, 0 or more, as 'input' of 'm'"),
+        ({"store": 5}, "configure(store=5): expected auto, off, or the folder or URL of a store"),
+        ({"store": "foo:x"}, "'foo'"),
+        ({"store_headers": ["secret"]}, "configure(store_headers=...): expected a mapping of header names to texts"),
+        ({"content": ["all"]}, "expected one of none, local, all"),
+        ({"on_invalid": "explode"}, "configure(on_invalid='explode'): expected one of record, raise, reply, repair"),
+        ({"otlp_sample": 2}, "expected a share from 0 to 1"),
+        ({"service_name": 5}, "expected a text"),
+        ({"redact_with": 5}, "expected a function from text to text"),
+        ({"redact_keys": 5}, "expected a list of texts"),
+        ({"redact_keys": ["-"]}, "configure(redact_keys=['-']): this rule cannot be used: expected a key name such as 'ssn'"),
+        ({"redact_patterns": ["("]}, "configure(redact_patterns=['(']): this rule cannot be used"),
+        ({"redact_paths": ["ssn"]}, "configure(redact_paths=['ssn']): this rule cannot be used"),
+        ({"tracer_provider": 5}, "configure(tracer_provider=5): expected an OpenTelemetry TracerProvider"),
     ],
 )
-def test_options_of_another_type_are_said_and_left_out(
-    options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """They never get to where they would break something later."""
-    with caplog.at_level(logging.WARNING):
-        assert Config.read(**options) == Config()
-    assert len(caplog.records) == 1
-    assert said in caplog.text
+def test_a_wrong_value_in_code_is_an_error_at_once(options: dict[str, Any], message: str) -> None:
+    """What, where, what to do; what was recorded before is recorded on, and tests see the same error."""
+    llmtrace.configure(store="memory:", instrument=[])
+    recorder = active()
+    try:
+        with pytest.raises(ConfigurationError) as error:
+            llmtrace.configure(**options)
+        assert message in str(error.value)
+        assert active() is recorder
+    finally:
+        llmtrace.shutdown()
+    if options.keys().isdisjoint({"store", "exporters", "tracer_provider"}):  # which `capture` has none of
+        with pytest.raises(ConfigurationError), capture(**options):
+            pass
+
+
+def test_a_wrong_value_in_a_variable_is_no_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The program's code did not ask for it: one line each, and the program goes on with the rest."""
+    for name, text in {
+        "STORE": "foo:x",
+        "SIGNALS": "repeated_cal",
+        "INSTRUMENT": "opnai",
+        "EXPORTERS": "consol",
+        "REDACT_PATTERNS": "(",
+        "PRICES": '{"m": 5}',
+    }.items():
+        monkeypatch.setenv(f"LLMTRACE_{name}", text)
+    try:
+        llmtrace.configure()
+        assert active() is not None
+    finally:
+        llmtrace.shutdown()
+    for line in ("'foo'", "'repeated_cal'", "'opnai'", "'consol'", "redact_patterns", "LLMTRACE_PRICES"):
+        assert sum(line in record.getMessage() for record in caplog.records) == 1, line
+
+
+def test_a_store_that_cannot_be_opened_is_replaced_by_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A disk that is full or read-only is not an error of the code: one line, and the program goes on."""
+    file = tmp_path / "file"
+    file.write_text("")
+    try:
+        llmtrace.configure(store=file / "store", instrument=[])
+        with llmtrace.span("x"):
+            pass
+    finally:
+        llmtrace.shutdown()
+    assert sum("memory" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_options_are_taken_in_the_forms_that_come_naturally(
@@ -116,16 +189,3 @@ def test_options_are_taken_in_the_forms_that_come_naturally(
     assert (config.max_store_days, config.instrument, config.redact_patterns) == (7.0, ("x",), ("a,b",))
     assert config.prices == {"m": {"input": 1, "output": 2}}
     assert caplog.records == []
-
-
-def test_a_redaction_rule_that_cannot_be_one_is_not_left_out() -> None:
-    """What it was to hide must not come out because of it."""
-    assert Config.read(redact_keys=5, redact_with=5).redact_keys == (5,)
-    assert Config.read(redact_keys=b"ssn").redact_keys == (b"ssn",)
-
-    def names() -> Iterator[str]:
-        yield "ssn"
-        raise ValueError
-
-    given = names()
-    assert Config.read(redact_keys=given).redact_keys == (given,)

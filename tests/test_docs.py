@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 import llmtrace
+from llmtrace import cli
 from llmtrace.config import Config
 from llmtrace.demo.server import ModelServer
 from llmtrace.store import open_store
@@ -49,19 +51,22 @@ def test_public_names_are_pinned() -> None:
         "Tools",
         "__version__",
         "agent",
-        "budget",
         "configure",
         "context",
+        "current_span",
         "extract",
         "feedback",
         "flush",
+        "inference",
         "inject",
         "instrument",
         "outcome",
+        "retrieval",
         "shutdown",
         "signal",
         "slo",
         "span",
+        "suppress",
         "testing",
         "tool",
         "workflow",
@@ -94,12 +99,27 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-def test_every_page_is_in_the_indexes() -> None:
-    """README.md and docs/README.md lead to each page of docs."""
+def test_every_page_is_in_the_index() -> None:
+    """docs/README.md links to each page of docs, and README.md to docs/README.md."""
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    for index, prefix in ((ROOT / "README.md", "docs/"), (ROOT / "docs/README.md", "")):
-        links = re.findall(rf"\]\({prefix}([a-z_]+\.md)\)", index.read_text(encoding="utf-8"))
-        assert pages <= set(links), index
+    links = re.findall(r"\]\(([a-z_]+\.md)\)", (ROOT / "docs/README.md").read_text(encoding="utf-8"))
+    assert pages <= set(links)
+    assert "](docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+COMMAND = re.compile(r"^(?:\w+=\S+ )*llmtrace ([^#&|\n]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_the_pages_are_commands(page: str) -> None:
+    """Each line of a shell block that calls llmtrace names a command, and arguments that the command takes."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in COMMAND.findall(block):
+            name, *arguments = shlex.split(line)
+            parser, _ = cli.parser_of(cli.commands()[name])
+            parser.parse_args(arguments)
 
 
 def blocks(page: str, language: str = "python") -> list[str]:
@@ -164,6 +184,43 @@ def test_what_the_readme_says_of_why_is_what_why_says(tmp_path: Path) -> None:
     assert said in shown
 
 
+@pytest.mark.timeout(300)
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    """Its programs and commands, in its order, print what the page shows; ids, times and ages may differ."""
+    pytest.importorskip("openai")
+    agent, repair, test = blocks("docs/tutorial.md")
+    flaw = re.findall(r"^@llmtrace.tool\ndef look_up.*?\n\n", agent, re.DOTALL | re.MULTILINE)[0]
+    (tmp_path / "test_agent.py").write_text(test, encoding="utf-8")
+    terminal = {"LLMTRACE_STORE": "./traces", "NO_PROXY": "127.0.0.1", "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
+
+    def run_step(command: str) -> str:
+        words = [sys.executable if word == "python" else word for word in shlex.split(command)]
+        if words[0] == "llmtrace":
+            words[:1] = [sys.executable, "-m", "llmtrace"]
+        ran = subprocess.run(
+            words, capture_output=True, text=True, cwd=tmp_path, env=os.environ | terminal, timeout=60, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    page = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^```(sh|text|python)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    printed = ""
+    for language, text in steps:
+        if text in (agent, repair):
+            program = agent if text == agent else agent.replace(flaw, f"{repair}\n")
+            (tmp_path / "agent.py").write_text(program, encoding="utf-8")
+        elif language == "sh" and "pip install" not in text:
+            printed = run_step(text)
+        elif language == "text":
+            shown, expected = (re.sub(r"[0-9a-f]{8} .*support|\d+ checks", "", part) for part in (printed, text))
+            assert expected.rstrip() in shown
+    assert "1 passed" in printed
+    (tmp_path / "agent.py").write_text(agent, encoding="utf-8")
+    with pytest.raises(AssertionError):
+        run_step("python -m pytest -q test_agent.py")
+
+
 def test_getting_started_runs(tmp_path: Path) -> None:
     """The page's blocks, one after the other, are one program; its test passes."""
     *program, test = blocks("docs/getting_started.md")
@@ -174,7 +231,7 @@ def test_getting_started_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["anthropic", "budgets", "diagnosis", "lineage", "metrics", "openai", "signals", "statistics", "store"]
+    "page", ["anthropic", "budgets", "custom_signals", "diagnosis", "lineage", "metrics", "openai", "statistics", "store"]
 )
 def test_blocks_of_the_pages_run(page: str, tmp_path: Path) -> None:
     """Each by itself, where there is a trace to read."""

@@ -66,7 +66,7 @@ LATER = """
 from opentelemetry import metrics
 from tests.test_metrics import INFERENCE, MeterProvider, InMemoryMetricReader, Metrics, Reading
 sink = Metrics()
-sink.started(INFERENCE.span_id, INFERENCE.operation)
+sink.on_span_start(INFERENCE.span_id, INFERENCE.operation)
 sink.append(INFERENCE)
 reading = Reading()
 metrics.set_meter_provider(reading.provider)
@@ -271,11 +271,11 @@ def test_calls_under_way() -> None:
         return tuple(sum(total for _, total in reading.points(f"llmtrace.client.{name}")) for name in ("inflight", "waiting"))  # type: ignore[return-value]
 
     for number in (1, 2):
-        sink.started(f"{number:016x}", CALL)
-    sink.started(f"{3:016x}", ToolExecution("t"))
+        sink.on_span_start(f"{number:016x}", CALL)
+    sink.on_span_start(f"{3:016x}", ToolExecution("t"))
     assert now() == (2, 2)
-    sink.answering(f"{1:016x}")
-    sink.answering(f"{1:016x}")
+    sink.on_first_chunk(f"{1:016x}")
+    sink.on_first_chunk(f"{1:016x}")
     assert now() == (2, 1)
     for number in (1, 2, 3):
         sink.append(span(number, CALL))
@@ -299,7 +299,7 @@ def test_the_recorder_tells_of_calls_under_way() -> None:
         with pytest.raises(ValueError, match=r"^$"), llmtrace.agent("support"):
             call = recorder.start(CALL)
             assert [total for _, total in reading.points("llmtrace.client.waiting")] == [1]
-            call.answering()
+            call.first_chunk()
             assert [total for _, total in reading.points("llmtrace.client.waiting")] == [0]
             assert [total for _, total in reading.points("llmtrace.client.inflight")] == [1]
             call.end(exception=ValueError())
@@ -348,11 +348,11 @@ def test_two_sinks_of_one_provider(caplog: pytest.LogCaptureFixture) -> None:
     """As after a second configure(): nothing is lost, doubled or logged; what began under the first is still under way."""
     reading = Reading()
     first = Metrics(reading.provider)
-    first.started(f"{1:016x}", CALL)
+    first.on_span_start(f"{1:016x}", CALL)
     first.append(INFERENCE)
     second = Metrics(reading.provider)
     second.append(INFERENCE)
-    second.started(f"{2:016x}", replace(CALL, request_model="other"))
+    second.on_span_start(f"{2:016x}", replace(CALL, request_model="other"))
     assert reading.count("gen_ai.client.inference.duration") == 2
     assert sorted(total for _, total in reading.points("llmtrace.client.inflight")) == [1, 1]
     for number, sink in ((1, first), (2, second)):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import report
 from llmtrace.model import ToolExecution, Trace, replace
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 from planted import Planter
 from planted.pick import READS
 from planted.recorded import Run, steps_of, trace_of

@@ -22,7 +22,7 @@ from llmtrace.model import (
     ToolResult,
     Trace,
 )
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 
 TRACE_ID = "5" * 32
 ROOT = "f" * 16

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from llmtrace.version import __version__
 
 if TYPE_CHECKING:
-    from llmtrace.decorators import agent, span, tool, workflow
+    from llmtrace.decorators import agent, inference, retrieval, span, tool, workflow
     from llmtrace.decorators.signal import signal
-    from llmtrace.guards.budget import Budget, budget
+    from llmtrace.guards.budget import Budget
     from llmtrace.guards.slo import slo
     from llmtrace.instrumentation import instrument
-    from llmtrace.recorder.context import context, extract, inject, wrap
+    from llmtrace.recorder.context import context, extract, inject, suppress, wrap
     from llmtrace.recorder.feedback import feedback
+    from llmtrace.recorder.open_span import current_span
     from llmtrace.recorder.outcome import outcome
     from llmtrace.runtime import configure, flush, shutdown
     from llmtrace.tools import Tools
@@ -26,19 +27,22 @@ _HOME = {
     "Budget": "llmtrace.guards.budget",
     "Tools": "llmtrace.tools",
     "agent": "llmtrace.decorators",
-    "budget": "llmtrace.guards.budget",
     "configure": "llmtrace.runtime",
     "context": "llmtrace.recorder.context",
+    "current_span": "llmtrace.recorder.open_span",
     "extract": "llmtrace.recorder.context",
     "feedback": "llmtrace.recorder.feedback",
     "flush": "llmtrace.runtime",
+    "inference": "llmtrace.decorators",
     "inject": "llmtrace.recorder.context",
     "instrument": "llmtrace.instrumentation",
     "outcome": "llmtrace.recorder.outcome",
+    "retrieval": "llmtrace.decorators",
     "shutdown": "llmtrace.runtime",
     "signal": "llmtrace.decorators.signal",
     "slo": "llmtrace.guards.slo",
     "span": "llmtrace.decorators",
+    "suppress": "llmtrace.recorder.context",
     "tool": "llmtrace.decorators",
     "workflow": "llmtrace.decorators",
     "wrap": "llmtrace.recorder.context",
@@ -49,19 +53,22 @@ __all__ = [
     "Tools",
     "__version__",
     "agent",
-    "budget",
     "configure",
     "context",
+    "current_span",
     "extract",
     "feedback",
     "flush",
+    "inference",
     "inject",
     "instrument",
     "outcome",
+    "retrieval",
     "shutdown",
     "signal",
     "slo",
     "span",
+    "suppress",
     "testing",
     "tool",
     "workflow",
@@ -72,12 +79,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("testing", "errors"):
         return importlib.import_module(f"llmtrace.{name}")
-    home = _HOME.get(name)
-    if home is None:
+    module = _HOME.get(name)
+    if module is None:
         raise AttributeError(f"module 'llmtrace' has no attribute {name!r}")
-    found = getattr(importlib.import_module(home), name)
-    globals()[name] = found
-    return found
+    member = getattr(importlib.import_module(module), name)
+    globals()[name] = member
+    return member
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,8 @@
 """What can be configured: one frozen `Config`; each field has an ``LLMTRACE_<FIELD>`` variable.
 
-Order: an argument of ``configure()`` wins over the variable, the variable over the default. Law: a wrong value never stops
-the program; it is named in one log line on the logger ``llmtrace`` and the default is used.
+Order: an argument of ``configure()`` wins over the variable, the variable over the default. Law: a wrong argument raises
+`ConfigurationError` at once, since the code asked for it; a wrong variable is named in one line of the logger ``llmtrace``, and
+the default is used, since no code did.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import difflib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import unquote
+
+from llmtrace.errors import ConfigurationError
 
 logger = logging.getLogger("llmtrace")
 
@@ -34,9 +38,9 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _choice(choices: Any) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        word = text.strip().lower()
+def _choice(choices: Any) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        word = value.strip().lower() if isinstance(value, str) else ""
         if word not in get_args(choices):
             raise ValueError(f"one of {', '.join(get_args(choices))}")
         return word
@@ -50,22 +54,20 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
             number = kind(text)
         except ValueError:
             number = 0
-        if number <= 0:
-            raise ValueError("a number above 0")
-        return number
+        return _number(number)
 
     return read
 
 
-def _number(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or given <= 0:
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ValueError("a number above 0")
-    return given
+    return value
 
 
-def _share(given: Any) -> float:
+def _share(value: Any) -> float:
     try:
-        share = -1.0 if isinstance(given, bool) else float(given)
+        share = -1.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         share = -1.0
     if not 0 <= share <= 1:
@@ -73,18 +75,35 @@ def _share(given: Any) -> float:
     return share
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text")
+    return value
+
+
+def _path(value: Any) -> str:
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str):
+        raise ValueError("auto, off, or the folder or URL of a store")
+    return path
+
+
 def _price_table(text: str) -> dict[str, Any]:
     try:
         table = json.loads(text)
     except ValueError:
         table = None
-    return _mapping(table)
+    return _prices(table)
 
 
-def _mapping(given: Any) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
+def _prices(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(rates, Mapping) for rates in value.values()):
         raise ValueError("an object: {model: {input, output}}")
-    return dict(given)
+    for model, rates in value.items():
+        for kind, price in rates.items():
+            if isinstance(price, bool) or not isinstance(price, (int, float)) or not price >= 0:
+                raise ValueError(f"US dollars per million tokens, 0 or more, as {kind!r} of {model!r}")
+    return dict(value)
 
 
 def _headers(text: str) -> dict[str, str]:
@@ -95,35 +114,34 @@ def _headers(text: str) -> dict[str, str]:
     return {name.strip(): unquote(value.strip()) for name, equals, value in pairs if name.strip() and equals}
 
 
-def _texts(given: Any) -> dict[str, str]:
-    return {str(name): str(text) for name, text in given.items()} if isinstance(given, Mapping) else {}
+def _header_mapping(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for header in value.items() for text in header):
+        raise ValueError("a mapping of header names to texts")
+    return dict(value)
 
 
-def _list(given: Any) -> tuple[Any, ...]:
-    try:
-        return tuple(given)
-    except TypeError:
-        raise ValueError("a list of names") from None
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(text, str) for text in value):
+        return tuple(value)
+    raise ValueError("a list of texts")
 
 
-def _rules(given: Any) -> tuple[Any, ...]:
-    """As they are: what cannot be a rule of redaction is not left out, but keeps all content in (see `content.redaction`)."""
-    if isinstance(given, (bytes, bytearray)):  # no list of numbers
-        return (given,)
-    try:
-        return tuple(given)
-    except Exception:
-        return (given,)
+def _patterns(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(rule, (str, re.Pattern)) for rule in value):
+        return tuple(value)
+    raise ValueError("a list of regular expressions")
 
 
-def _truth(given: Any) -> bool:
-    if given not in (True, False):
+def _function(value: Any) -> Any:
+    if not callable(value):
+        raise ValueError("a function from text to text")
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if value not in (True, False):
         raise ValueError("True or False")
-    return bool(given)
-
-
-def _as_it_is(given: Any) -> Any:
-    return given
+    return bool(value)
 
 
 def _option(
@@ -131,15 +149,15 @@ def _option(
     read: Callable[[str], Any],
     doc: str,
     *,
-    of: Any = None,
-    take: Callable[[Any], Any] = _as_it_is,
+    check: Callable[[Any], Any] | None = None,
     secret: bool = False,
 ) -> Any:
-    """A field: its default, how its variable's text is read, its line in the docs, and the words it may hold.
+    """Define a field: its default, how the text of its variable is read, its line in the docs.
 
-    ``take`` checks an argument that is no text; a text is read as the variable is. ``secret``: its value is never shown.
+    ``check`` returns an argument in the field's type, or raises ValueError that says what was expected; a text is read as the
+    variable is, and so is everything where there is no ``check``. ``secret``: no message shows the value.
     """
-    metadata = {"read": read, "doc": doc, "of": of, "take": take}
+    metadata = {"read": read, "doc": doc, "check": check, "secret": secret}
     if isinstance(default, (dict, list)):
         return field(default_factory=type(default), metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
@@ -153,13 +171,13 @@ class Config:
         "auto",
         str,
         "Where spans are kept: `auto` (the user's data folder), `off`, or a folder or URL of a store.",
-        take=os.fspath,
+        check=_path,
     )
     store_headers: Mapping[str, str] = _option(
         {},
         _headers,
         "Headers for a store that is asked over HTTP: `name=value`, comma-separated, values percent-encoded where need be.",
-        take=_texts,
+        check=_header_mapping,
         secret=True,
     )
     content: ContentLevel = _option(
@@ -167,63 +185,62 @@ class Config:
         _choice(ContentLevel),
         "Where prompts, answers, arguments and results may go: `none` (nowhere), `local` (the local store only), "
         "`all` (also to OpenTelemetry spans and exporters).",
-        of=ContentLevel,
     )
     redact: bool = _option(
-        True, _flag, "Replace common secrets (keys, tokens, passwords) before content leaves memory.", take=_truth
+        True, _flag, "Replace common secrets (keys, tokens, passwords) before content leaves memory.", check=_truth
     )
     redact_keys: tuple[str, ...] = _option(
-        (), _names, "More key names whose values are replaced, as comma-separated list.", take=_rules
+        (), _names, "More key names whose values are replaced, as comma-separated list.", check=_texts
     )
     redact_paths: tuple[str, ...] = _option(
-        (), _names, "JSON paths (`$.user.ssn`, `$..card`) whose values are replaced.", take=_rules
+        (), _names, "JSON paths (`$.user.ssn`, `$..card`) whose values are replaced.", check=_texts
     )
     redact_patterns: tuple[str, ...] = _option(
-        (), lambda text: (text,), "Regular expressions whose matches are replaced.", take=_rules
+        (), lambda text: (text,), "Regular expressions whose matches are replaced.", check=_patterns
     )
     redact_with: Callable[[str], str] | None = _option(
-        None, str, "A function from text to text, applied to every text last. Arguments of `configure()` only."
+        None, str, "A function from text to text, applied to every text last. Arguments of `configure()` only.", check=_function
     )
     max_content_bytes: int = _option(
         1 << 20,
         _positive(int),
         "Longest content attribute (messages, arguments, result) in bytes; more is cut, JSON kept.",
-        take=_number,
+        check=_number,
     )
     max_store_bytes: int = _option(
-        1 << 30, _positive(int), "Size of the local store in bytes; the oldest goes first.", take=_number
+        1 << 30, _positive(int), "Size of the local store in bytes; the oldest goes first.", check=_number
     )
-    max_store_days: float = _option(7.0, _positive(float), "Age in days after which local spans are removed.", take=_number)
+    max_store_days: float = _option(7.0, _positive(float), "Age in days after which local spans are removed.", check=_number)
     on_invalid: OnInvalid = _option(
-        "record", _choice(OnInvalid), "What an invalid tool call leads to, where the tool does not say.", of=OnInvalid
+        "record", _choice(OnInvalid), "What an invalid tool call leads to, where the tool does not say."
     )
     instrument: tuple[str, ...] | None = _option(
-        None, _names, "Libraries to instrument, comma-separated; unset: all that are installed; empty: none.", take=_list
+        None, _names, "Libraries to instrument, comma-separated; unset: all that are installed; empty: none.", check=_texts
     )
     signals: tuple[str, ...] | None = _option(
-        None, _names, "Quality signals to evaluate, comma-separated; unset: all; empty: none.", take=_list
+        None, _names, "Quality signals to evaluate, comma-separated; unset: all; empty: none.", check=_texts
     )
     vllm_tool_parser: str = _option(
         "",
         str.strip,
         "vLLM's own tool parser by which calls are read from the text of `LLM.chat`; unset: the Hermes form.",
-        take=str,
+        check=_text,
     )
     prices: Mapping[str, Any] = _option(
         {},
         _price_table,
         "Prices per model in USD per million tokens: `{model: {input, output}}`; a bill in the server's answer comes first.",
-        take=_mapping,
+        check=_prices,
     )
     older_metrics: bool = _option(
         False,
         _flag,
         "Count model calls under the names of former conventions, too: `gen_ai.client.operation.duration`, "
         "`gen_ai.client.token.usage`.",
-        take=_truth,
+        check=_truth,
     )
     service_name: str = _option(
-        "", str, "`service.name` of the resource; else OTEL_SERVICE_NAME; else the program's name.", take=str
+        "", str, "`service.name` of the resource; else OTEL_SERVICE_NAME; else the program's name.", check=_text
     )
 
     exporters: tuple[str, ...] | None = _option(
@@ -231,52 +248,62 @@ class Config:
         _names,
         "Where spans go besides the store, comma-separated: `otlp`, `otlp:URL`, `console`, `jsonl:PATH`; unset: as the "
         "standard OTEL_* variables say; empty: nowhere.",
-        take=_list,
+        check=_texts,
     )
     otlp_profile: Profile = _option(
         "full",
         _choice(Profile),
         "`tempo` keeps each attribute sent by OTLP within the 2 KB that Grafana Tempo takes.",
-        of=Profile,
     )
     otlp_sample: float = _option(
         1.0,
         _share,
         "Share of healthy traces sent by OTLP; those with an error, a finding or a slow run are always sent.",
-        take=_share,
+        check=_share,
     )
 
     @classmethod
     def read(cls, **options: Any) -> Config:
-        """Merge ``options`` with LLMTRACE_* variables and defaults. Never raises; wrong values are logged and left out."""
-        known = {option.name: option for option in fields(cls)}
-        chosen: dict[str, Any] = {}
+        """Merge ``options`` with LLMTRACE_* variables and defaults; an option that is None counts as not set.
+
+        Raises TypeError for an unknown option and `ConfigurationError` for a wrong value. A wrong variable is logged in
+        one line and left out.
+        """
+        fields_by_name = {option.name: option for option in fields(cls)}
+        values: dict[str, Any] = {}
         for variable in os.environ:
             if variable.startswith("LLMTRACE_") and variable not in _OTHER_VARIABLES:
-                _read_variable(variable, known, chosen)
-        if "content" not in chosen:
-            chosen |= _content_of_otel()
-        for name, given in options.items():
-            if name not in known:
-                _warn(f"configure(): unknown option {name!r}{_did_you_mean(name, known)}; it is ignored")
-            elif given is not None:
-                _read_argument(name, given, known[name], chosen)
-        return cls(**chosen)
+                _read_variable(variable, fields_by_name, values)
+        if "content" not in values:
+            values |= _content_of_otel()
+        for name, value in options.items():
+            if name not in fields_by_name:
+                raise TypeError(unexpected_keyword("configure", name, fields_by_name))
+            if value is not None:
+                values[name] = _checked(name, value, fields_by_name[name])
+        return cls(**values)
+
+
+def unexpected_keyword(function: str, name: str, names: Iterable[str]) -> str:
+    """Return Python's message for a keyword that ``function`` does not have, with the nearest of ``names``."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    hint = f". Did you mean {near[0]!r}?" if near else ""
+    return f"{function}() got an unexpected keyword argument {name!r}{hint}"
 
 
 _OTHER_VARIABLES = frozenset({"LLMTRACE_BENCH_DATA"})
 
 
-def _read_variable(variable: str, known: Mapping[str, Any], chosen: dict[str, Any]) -> None:
+def _read_variable(variable: str, fields_by_name: Mapping[str, Any], values: dict[str, Any]) -> None:
     name = variable.removeprefix("LLMTRACE_").lower()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        meant = f" (did you mean 'LLMTRACE_{near[0].upper()}'?)" if near else ""
-        _warn(f"environment: unknown variable {variable}{meant}; it is ignored")
+    if name not in fields_by_name:
+        near = difflib.get_close_matches(name, fields_by_name, n=1)
+        hint = f" (did you mean 'LLMTRACE_{near[0].upper()}'?)" if near else ""
+        _warn(f"environment: unknown variable {variable}{hint}; it is ignored")
         return
-    option = known[name]
+    option = fields_by_name[name]
     try:
-        chosen[name] = option.metadata["read"](os.environ[variable])
+        values[name] = option.metadata["read"](os.environ[variable])
     except ValueError as error:
         _warn(
             f"environment: {variable}={os.environ[variable]!r} is not valid (expected {error}); "
@@ -288,16 +315,13 @@ def _default(option: Any) -> Any:
     return option.default if option.default is not MISSING else option.default_factory()
 
 
-def _read_argument(name: str, given: Any, option: Any, chosen: dict[str, Any]) -> None:
-    how = option.metadata
+def _checked(name: str, value: Any, option: Any) -> Any:
+    read, check, secret = (option.metadata[key] for key in ("read", "check", "secret"))
     try:
-        if how["of"] is not None and given not in get_args(how["of"]):
-            raise ValueError(f"one of {', '.join(get_args(how['of']))}")
-        is_text = isinstance(given, str) and how["take"] is not _as_it_is
-        chosen[name] = how["read"](given) if is_text else how["take"](given)
+        return read(value) if check is None or (isinstance(value, str) and check is not _function) else check(value)
     except (TypeError, ValueError) as error:
-        expected = error if isinstance(error, ValueError) else option.type
-        _warn(f"configure({name}={given!r}): expected {expected}; it is ignored")
+        shown = "..." if secret else repr(value)
+        raise ConfigurationError(f"configure({name}={shown}): expected {error}") from None
 
 
 _OTEL_CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -306,16 +330,11 @@ _ON_SPANS = ("SPAN_ONLY", "SPAN_AND_EVENT")
 
 def _content_of_otel() -> dict[str, Any]:
     """The standard variable: it says whether message content may be on OpenTelemetry spans."""
-    given = os.environ.get(_OTEL_CONTENT, "").strip()
-    mode = given.upper()
+    text = os.environ.get(_OTEL_CONTENT, "").strip()
+    mode = text.upper()
     if mode not in ("", "NO_CONTENT", "EVENT_ONLY", "FALSE", *_ON_SPANS):
-        _warn(f"{_OTEL_CONTENT}={given!r}: expected one of NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT; it is ignored")
+        _warn(f"{_OTEL_CONTENT}={text!r}: expected one of NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT; it is ignored")
     return {"content": "all"} if mode in _ON_SPANS else {}
-
-
-def _did_you_mean(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _warn(message: str) -> None:

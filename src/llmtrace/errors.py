@@ -3,9 +3,9 @@
 ::
 
     LlmtraceError
-    ├── ConfigurationError (ValueError)      a programming error in what was handed to llmtrace
+    ├── ConfigurationError (ValueError)      code passed a value that cannot work
     ├── InvalidToolCall (ValueError)         on_invalid="raise": the model's call breaks the tool's schema
-    ├── BudgetExceeded                       on_exceed="raise": a run went over its budget
+    ├── BudgetExceeded                       a run went over its Budget, and on_exceed is "raise" (default)
     ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
     ├── JudgeFailed                          the model that was asked for a second opinion gave none
     ├── PortBusy                             a receiver cannot listen where it was told to
@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmtrace.guards.budget import Budget
-    from llmtrace.guards.wording import Spender
     from llmtrace.model import Violation
+    from llmtrace.model.budgets import BudgetLimits, Spender
 
 
 class LlmtraceError(Exception):
@@ -31,7 +30,7 @@ class LlmtraceError(Exception):
 
 
 class ConfigurationError(LlmtraceError, ValueError):
-    """Something handed to llmtrace by code cannot work; the message says what, where and what to do."""
+    """Code passed a value to llmtrace that cannot work. The message says which value, where, and what is expected."""
 
 
 class InvalidToolCall(LlmtraceError, ValueError):
@@ -50,11 +49,11 @@ class InvalidToolCall(LlmtraceError, ValueError):
 
 
 class BudgetExceeded(LlmtraceError):
-    """A budget is spent and its policy is to raise: the next call did not start, or a stream was stopped.
+    """A budget is spent: the next call did not start, or a stream was stopped. With ``on_exceed="record"`` nothing raises it.
 
-    ``limit`` names what was spent (``usd``, ``calls``, ``tokens``, ``output_tokens``, ``seconds`` or ``repeats``), ``allowed``
-    and ``spent`` are in that unit, ``budget`` is the `Budget`, ``spenders`` the three that spent most (``name``, ``share`` from
-    0 to 1, ``spent``), the greatest first.
+    ``limit`` names what was spent (``usd``, ``calls``, ``tokens``, ``output_tokens``, ``seconds`` or ``repeats``); ``allowed``
+    and ``spent`` are in that unit; ``budget`` is the `llmtrace.Budget`. ``spenders`` are the three that spent most, greatest
+    first, each with ``name``, ``share`` (0 to 1) and ``spent``.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class BudgetExceeded(LlmtraceError):
         limit: str = "",
         allowed: float = 0,
         spent: float = 0,
-        budget: Budget | None = None,
+        budget: BudgetLimits | None = None,
         spenders: Sequence[Spender] = (),
     ) -> None:
         super().__init__(message)

@@ -7,14 +7,14 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from llmtrace import semconv
-from llmtrace.codec.calls import settled
+from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import moments
 from llmtrace.model import (
     INVALID_TOOL_CALL,
@@ -34,29 +34,26 @@ from llmtrace.model import (
     outermost_of,
     replace,
 )
-from llmtrace.signals import AnySignal, Signal, Stateless, load
-from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result, find_tool
-from llmtrace.validation.pointers import follow, steps
-from llmtrace.validation.schema import output_schema
-from llmtrace.validation.structured import CONSTRAINTS, check_structured
+from llmtrace.signals import AnySignal, Signal, UserSignal, load
+from llmtrace.validation.check_values import check_arguments, check_call, check_output, check_result, find_tool
+from llmtrace.validation.json_pointers import follow, steps
+from llmtrace.validation.structured_outputs import CONSTRAINTS, check_structured
+from llmtrace.validation.tool_definitions import output_schema
 
 logger = logging.getLogger("llmtrace")
 
 _failing: set[str] = set()
 """Names of the signals whose failure has been logged."""
-_NOT_STARTED: Any = object()
 _FAILED: Any = object()
 """In the place of the state of a signal that could not be started."""
-_Look: TypeAlias = tuple[int, AnySignal, Callable[[Span], Iterable[Evaluation]] | None]
-"""A signal with its position; the function of a stateless one, which is called directly."""
 
 
 @dataclass(slots=True)
 class RunState:
     """What evaluation remembers of one run."""
 
-    signal_states: list[Any]
-    """By position in `Evaluator.signals`. A state is made when it is first needed: many runs are one span."""
+    signal_states: dict[str, Any] = field(default_factory=dict)
+    """By name of the signal. A state is made when it is first needed: many runs are one span."""
     evidence: RunEvidence = field(default_factory=RunEvidence)
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that were last on offer, for validation."""
@@ -66,20 +63,26 @@ class Evaluator:
     """Validation and quality signals over the spans of one run, in the order in which they ended."""
 
     def __init__(self, signals: Sequence[AnySignal] | None = None) -> None:
-        """``signals``: default, all that are built in or installed."""
+        """``signals``: default, all that are built in or installed, then the program's own."""
         self.signals: tuple[AnySignal, ...] = load() if signals is None else tuple(signals)
-        self._looking: dict[type, tuple[_Look, ...]] = {}
-        """By kind of operation: the signals that look at it."""
-        self._finishing = tuple(
-            (place, signal) for place, signal in enumerate(self.signals) if type(signal).finish is not Signal.finish
-        )
+        self._built_in = tuple(signal for signal in self.signals if not isinstance(signal, UserSignal))
+        self._user_signals = tuple(signal for signal in self.signals if isinstance(signal, UserSignal))
+        self._by_kind: dict[type, tuple[AnySignal, ...]] = {}
+        """By kind of operation: the signals that look at it, the program's own left out."""
+
+    @property
+    def has_user_signals(self) -> bool:
+        return bool(self._user_signals)
 
     def start(self) -> RunState:
-        return RunState([_NOT_STARTED] * len(self.signals))
+        return RunState()
 
-    def step(self, state: RunState, span: Span) -> Span:
-        """Return the span with its verdicts. ``span`` carries none yet (see `without_verdicts`)."""
-        return self.evaluate(state, self.validate(state, span))
+    def step(self, state: RunState, span: Span, *, outermost: bool = False) -> Span:
+        """Return the span with its verdicts. ``span`` has none yet (see `without_verdicts`)."""
+        span = self.evaluate(state, self.validate(state, span))
+        if outermost:
+            span = self.finish(state, span)
+        return self.evaluate_with_user_signals(state, span, outermost=outermost) if self._user_signals else span
 
     def validate(self, state: RunState, span: Span) -> Span:
         """Return the span with what breaks a schema. The spans of a run are validated in the order in which they ended."""
@@ -89,58 +92,57 @@ class Evaluator:
         return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
 
     def evaluate(self, state: RunState, span: Span) -> Span:
-        """Return the validated span with what the quality signals find. Same order as `validate`."""
+        """Return the validated span with what the quality signals find, but the program's own. Same order as `validate`."""
         if not self.signals:
             return span
         state.evidence.add(span)
         kind = type(span.operation)
-        looking = self._looking.get(kind)
-        if looking is None:
-            looking = self._looking[kind] = tuple(self._look(kind))
-        evaluations: list[Evaluation] = []
-        for place, signal, check in looking:
-            try:
-                if check is not None:
-                    found = check(span)
-                else:
-                    signal_state = state.signal_states[place]
-                    if signal_state is _NOT_STARTED:
-                        signal_state = self._start(state, place)
-                    found = signal.step(signal_state, span) if signal_state is not _FAILED else ()
-                if found:
-                    evaluations.extend(found)
-            except Exception as error:
-                _report(signal, error)
-        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+        signals = self._by_kind.get(kind)
+        if signals is None:
+            signals = self._by_kind[kind] = _looking_at(kind, self._built_in)
+        return self._add(span, [evaluation for signal in signals for evaluation in self._step(signal, state, span)])
 
     def finish(self, state: RunState, span: Span) -> Span:
         """Return the run's outermost span with what is only known at the end."""
-        evaluations: list[Evaluation] = []
-        for place, signal in self._finishing:
-            signal_state = state.signal_states[place]
-            if signal_state is _NOT_STARTED:
-                signal_state = self._start(state, place)
-            if signal_state is not _FAILED:
-                try:
-                    evaluations.extend(signal.finish(signal_state))
-                except Exception as error:
-                    _report(signal, error)
-        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+        return self._add(span, [evaluation for signal in self._built_in for evaluation in self._finish(signal, state)])
 
-    def _look(self, kind: type) -> Iterator[_Look]:
-        for place, signal in enumerate(self.signals):
-            if not signal.looks_at or kind in signal.looks_at:
-                yield place, signal, signal.check if type(signal) is Stateless else None
+    def evaluate_with_user_signals(self, state: RunState, span: Span, *, outermost: bool) -> Span:
+        """Return the evaluated span with what the program's own signals find; they see the findings of the built-in ones."""
+        signals = _looking_at(type(span.operation), self._user_signals)
+        evaluations = [evaluation for signal in signals for evaluation in self._step(signal, state, span)]
+        if outermost:
+            evaluations += [evaluation for signal in self._user_signals for evaluation in self._finish(signal, state)]
+        return self._add(span, evaluations)
 
-    def _start(self, state: RunState, place: int) -> Any:
-        signal = self.signals[place]
+    def _step(self, signal: AnySignal, state: RunState, span: Span) -> Iterable[Evaluation]:
         try:
-            signal_state = signal.start(state.evidence)
+            signal_state = self._state_of(signal, state)
+            return () if signal_state is _FAILED else tuple(signal.step(signal_state, span))
         except Exception as error:
             _report(signal, error)
-            signal_state = _FAILED
-        state.signal_states[place] = signal_state
-        return signal_state
+            return ()
+
+    def _finish(self, signal: AnySignal, state: RunState) -> Iterable[Evaluation]:
+        if type(signal).finish is Signal.finish:
+            return ()
+        try:
+            signal_state = self._state_of(signal, state)
+            return () if signal_state is _FAILED else tuple(signal.finish(signal_state))
+        except Exception as error:
+            _report(signal, error)
+            return ()
+
+    @staticmethod
+    def _state_of(signal: AnySignal, state: RunState) -> Any:
+        states = state.signal_states
+        if signal.name not in states:
+            states[signal.name] = _FAILED  # unless it starts
+            states[signal.name] = signal.start(state.evidence)
+        return states[signal.name]
+
+    @staticmethod
+    def _add(span: Span, evaluations: list[Evaluation]) -> Span:
+        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
     def without_verdicts(self, span: Span) -> Span:
         """Return the span as it was before evaluation. Verdicts that are not ours to give (an outcome, a budget) stay."""
@@ -148,8 +150,12 @@ class Evaluator:
         failure = span.failure
         if failure is not None and failure.type == INVALID_TOOL_CALL:
             failure = None
-        others = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in names)
-        return replace(span, violations=(), evaluations=others, failure=failure)
+        remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in names)
+        return replace(span, violations=(), evaluations=remaining, failure=failure)
+
+
+def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[AnySignal, ...]:
+    return tuple(signal for signal in signals if not signal.looks_at or kind in signal.looks_at)
 
 
 def _report(signal: AnySignal, error: Exception) -> None:
@@ -187,7 +193,7 @@ def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...
         state.tools = tools
     if inference.partial:
         return ()  # what was cut off breaks every schema; `partial` says so already
-    found: list[Violation] = []
+    violations: list[Violation] = []
     form = parameters.get("response_format") or parameters.get("text")
     schema = None if form is None else output_schema(form)
     constrained = schema is None and any(map(parameters.__contains__, CONSTRAINTS))
@@ -198,12 +204,12 @@ def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...
                 called = True
                 checked = _of_call(part, tools)
                 if checked:
-                    found.extend(replace(violation, choice=choice) for violation in checked)
+                    violations.extend(replace(violation, choice=choice) for violation in checked)
         if schema is not None and not called:
-            found.extend(replace(violation, choice=choice) for violation in _of_answer(message, schema))
+            violations.extend(replace(violation, choice=choice) for violation in _of_answer(message, schema))
         elif constrained and not called:
-            found.extend(replace(violation, choice=choice) for violation in _of_constrained(message, inference))
-    return tuple(found)
+            violations.extend(replace(violation, choice=choice) for violation in _of_constrained(message, inference))
+    return tuple(violations)
 
 
 def _of_fetched(state: RunState, fetched: FetchResponse) -> tuple[Violation, ...]:
@@ -211,7 +217,7 @@ def _of_fetched(state: RunState, fetched: FetchResponse) -> tuple[Violation, ...
     if fetched.partial or fetched.status not in (None, "completed"):
         return ()
     calls = (call for message in fetched.output for call in message.tool_calls())
-    return tuple(found for call in calls for found in _of_call(call, state.tools))
+    return tuple(violation for call in calls for violation in _of_call(call, state.tools))
 
 
 def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation, ...]:
@@ -235,14 +241,14 @@ def _of_tool_execution(state: RunState, execution: ToolExecution, *, as_written:
     definition = execution.definition or find_tool(execution.name, state.tools)
     if definition is None:
         return () if execution.executed else (_unknown(execution),)
-    found = check_arguments(execution.arguments, definition, call_id=execution.call_id) if as_written else ()
-    if found:
-        found = tuple(replace(violation, executed=execution.executed) for violation in found)
+    violations = check_arguments(execution.arguments, definition, call_id=execution.call_id) if as_written else ()
+    if violations:
+        violations = tuple(replace(violation, executed=execution.executed) for violation in violations)
     if execution.has_result and definition.output is not None:
         broken = check_result(execution.result, definition, call_id=execution.call_id)
         if broken:
-            found += tuple(violation for violation in broken if not _is_snapshot_only(execution.result, violation))
-    return found
+            violations += tuple(violation for violation in broken if not _is_snapshot_only(execution.result, violation))
+    return violations
 
 
 def _is_snapshot_only(result: JsonValue, violation: Violation) -> bool:
@@ -273,10 +279,12 @@ def _failure(span: Span, violations: Iterable[Violation]) -> Failure | None:
     """Invalid arguments make a tool execution an error even where the tool swallowed them; an inference keeps its status."""
     if not isinstance(span.operation, ToolExecution):
         return None
-    errors = [found for found in violations if found.severity == "error" and found.where == "arguments"]
+    errors = [violation for violation in violations if violation.severity == "error" and violation.where == "arguments"]
     if not errors:
         return None
-    return Failure(INVALID_TOOL_CALL, "; ".join(f"{found.pointer or found.code}: {found.message}" for found in errors))
+    return Failure(
+        INVALID_TOOL_CALL, "; ".join(f"{violation.pointer or violation.code}: {violation.message}" for violation in errors)
+    )
 
 
 def is_whole(span: Span) -> bool:
@@ -293,10 +301,10 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
 
     Spans of other instrumentations have no run: those of one trace are judged as one run, in the order in which they
     ended, and their evaluations are marked derived. Unfinished spans are passed through. A model call that several of them
-    report is counted once (`codec.calls`).
+    report is counted once (`codec.reconcile`).
     """
     evaluator = evaluator or Evaluator()
-    trace = settled(trace)
+    trace = reconcile(trace)
     runs: dict[str | None, list[Span]] = {}
     for span in trace.spans:
         runs.setdefault(span.run_id, []).append(span)
@@ -335,9 +343,7 @@ def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[S
     outermost = outermost_of(spans)
     for span in _in_order(spans, outermost, derived=derived):
         before = evaluator.without_verdicts(span)
-        after = evaluator.step(state, before)
-        if span is outermost:
-            after = evaluator.finish(state, after)
+        after = evaluator.step(state, before, outermost=span is outermost)
         judged.append(_in_stored_order(span, _mark_derived(before, after) if derived else after))
     return judged
 
@@ -360,5 +366,8 @@ def _in_order(spans: list[Span], outermost: Span | None, *, derived: bool) -> li
 
 
 def _mark_derived(before: Span, after: Span) -> Span:
-    new = tuple(found if found in before.evaluations else replace(found, derived=True) for found in after.evaluations)
+    new = tuple(
+        evaluation if evaluation in before.evaluations else replace(evaluation, derived=True)
+        for evaluation in after.evaluations
+    )
     return replace(after, evaluations=new)

@@ -29,6 +29,7 @@ from llmtrace.model import (
     Message,
     Operation,
     Retrieval,
+    Sink,
     Span,
     ToolCall,
     ToolExecution,
@@ -57,16 +58,16 @@ WAITING = 16_384
 _MEDIA = (Blob, Uri, File)
 
 
-class Metrics:
+class Metrics(Sink):
     """A sink of the recorder that feeds the program's MeterProvider; it costs next to nothing where there is none."""
 
-    marks = False
+    wants_start_marks = False
 
     def __init__(self, meter_provider: metrics.MeterProvider | None = None, *, older: bool = False) -> None:
         """``meter_provider``: default, the global one, also when it is set later. ``older``: model calls count under the
         names of former conventions, too."""
         self._older = older
-        self._given = meter_provider
+        self._provider = meter_provider
         self._idle: metrics.MeterProvider | None = None
         """The global provider that was last seen to be none of the program's: asking it again costs 0.2 µs, recording 2."""
         meter = metrics.get_meter(sc.SCOPE_NAME, meter_provider=meter_provider)
@@ -95,13 +96,13 @@ class Metrics:
         )
         self._input = histogram(sc.METRIC_OPERATION_INPUT, "{token}", TOKENS, "Input tokens of a model call.")
         self._output = histogram(sc.METRIC_OPERATION_OUTPUT, "{token}", TOKENS, "Output tokens of a model call.")
-        self._other = histogram(sc.METRIC_OPERATION_DURATION, "s", CALL_SECONDS, "Duration of another client operation.")
+        self._operation = histogram(sc.METRIC_OPERATION_DURATION, "s", CALL_SECONDS, "Duration of another client operation.")
         if self._older:
             self._tokens = histogram(sc.METRIC_OLDER_TOKENS, "{token}", TOKENS, "Tokens of a model call, by type.")
         self._tool = histogram(sc.METRIC_EXECUTE_TOOL_DURATION, "s", CALL_SECONDS, "Duration of a tool execution.")
         self._agent = histogram(sc.METRIC_INVOKE_AGENT_DURATION, "s", AGENT_SECONDS, "Duration of an agent invocation.")
         self._workflow = histogram(sc.METRIC_INVOKE_WORKFLOW_DURATION, "s", WORKFLOW_SECONDS, "Duration of a workflow.")
-        self._made = (
+        self._agent_calls = (
             histogram(sc.METRIC_INFERENCE_CALLS, "{inference_call}", CALLS, "Model calls of one agent invocation."),
             histogram(sc.METRIC_TOOL_CALLS, "{tool_call}", CALLS, "Tool executions of one agent invocation."),
         )
@@ -119,50 +120,45 @@ class Metrics:
             sc.METRIC_EVALUATIONS, unit="{evaluation}", description="Evaluations by name and label."
         )
 
-    def started(self, span_id: str, operation: Operation) -> None:
-        """A span began."""
+    def on_span_start(self, span_id: str, operation: Operation) -> None:
         if isinstance(operation, (Inference, Embedding)) and not self.is_idle():
             self._under_way.begin(span_id, _client_labels(operation))
 
-    def answering(self, span_id: str) -> None:
-        """The first chunk of a streamed answer came."""
+    def on_first_chunk(self, span_id: str) -> None:
         self._under_way.answer(span_id)
 
-    def passes(self, span: Span) -> bool:
-        """A span ended. True: nobody measures it."""
+    def skip(self, span: Span) -> bool:
         if self.is_idle():  # and so nobody has: a provider that is set stays
             return True
         self._under_way.end(span.span_id)
         return span.end is None
 
     def append(self, span: Span) -> None:
-        if self.passes(span) or span.duration is None:
+        if self.skip(span) or span.duration is None:
             return
         put = self._queue.of(span)
-        is_outer, made = self._calls.count(span)
+        is_outer, counts = self._calls.count(span)
         operation = span.operation
         if isinstance(operation, Inference):
             if not is_outer:
                 self._record_inference(span, operation, put)
         elif isinstance(operation, AgentInvocation):
             put(self._agent.record, span.duration, _labels({sc.AGENT_NAME: operation.name}, span))
-            for histogram, number in zip(self._made, made, strict=True):
+            for histogram, number in zip(self._agent_calls, counts, strict=True):
                 put(histogram.record, number, {sc.AGENT_NAME: operation.name})
         else:
             self._record_other(span, operation, put)
         if sc.MCP_METHOD in span.attributes:
             put(self._mcp[span.kind == "server"].record, span.duration, _mcp_labels(span))
-        for found in span.evaluations:
-            said = {sc.EVALUATION_NAME: found.name, sc.EVALUATION_SCORE_LABEL: found.label}
-            said |= {sc.EVALUATION_PREFIX + "severity": found.severity, **_whose(operation)}
-            put(self._evaluations.add, 1, _labels(said))
+        for evaluation in span.evaluations:
+            labels = {sc.EVALUATION_NAME: evaluation.name, sc.EVALUATION_SCORE_LABEL: evaluation.label}
+            labels |= {sc.EVALUATION_PREFIX + "severity": evaluation.severity, **_whose(operation)}
+            put(self._evaluations.add, 1, _labels(labels))
 
     def is_idle(self) -> bool:
         """True where nobody records: no provider is set, or the API's own that does nothing."""
-        if self._given is not None:
+        if self._provider is not None:
             return False
-        if self._idle is not None and getattr(metrics._internal, "_METER_PROVIDER", self) is None:
-            return True  # still none: to ask for it costs 2 µs, since that looks into the environment, too
         provider = metrics.get_meter_provider()
         if provider is self._idle:
             return True
@@ -181,19 +177,19 @@ class Metrics:
         modality = {True: _modality(inference.input), False: _modality(inference.output)}
         for counter, field, is_input in self._usage:
             used = None if usage is None else getattr(usage, field)
-            said = "unknown" if used is None else modality[is_input]
-            put(counter.add, used or 0, {**labels, sc.METRIC_TOKEN_MODALITY: said})
+            token_type = "unknown" if used is None else modality[is_input]
+            put(counter.add, used or 0, {**labels, sc.METRIC_TOKEN_MODALITY: token_type})
         if usage is not None:
             put(self._input.record, usage.input_tokens, with_error)
             put(self._output.record, usage.output_tokens, with_error)
         put(self._cost.add, inference.cost_usd, labels)
         if self._older:
             self._record_older(span, usage, with_error, put)
-        for tool, valid in _asked(span, inference):
+        for tool, valid in _tool_calls_of(span, inference):
             put(self._tool_calls.add, 1, _labels({sc.TOOL_NAME: tool, sc.TOOL_CALL_VALID: valid}))
 
     def _record_older(self, span: Span, usage: Usage | None, labels: Labels, put: _Put) -> None:
-        put(self._other.record, span.duration, labels)
+        put(self._operation.record, span.duration, labels)
         if usage is not None:
             put(self._tokens.record, usage.input_tokens, {**labels, sc.METRIC_TOKEN_TYPE: "input"})
             put(self._tokens.record, usage.output_tokens, {**labels, sc.METRIC_TOKEN_TYPE: "output"})
@@ -207,7 +203,7 @@ class Metrics:
             put(self._workflow.record, span.duration, _labels({sc.WORKFLOW_NAME: operation.name}, span))
         elif isinstance(operation, (Embedding, Retrieval, Memory, FetchResponse)):
             labels = _client_labels(operation) | _labels({sc.RESPONSE_MODEL: getattr(operation, "response_model", None)})
-            put(self._other.record, span.duration, _labels(labels, span))
+            put(self._operation.record, span.duration, _labels(labels, span))
 
 
 class _Queue:
@@ -245,8 +241,8 @@ class _Queue:
 
     def _context(self, trace_id: str, span_id: str) -> Context:
         """The span as the current one, so that OpenTelemetry makes exemplars of its numbers: from a histogram to the trace."""
-        known, context = self._last
-        if known != span_id:
+        latest, context = self._last
+        if latest != span_id:
             ids = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
             context = set_span_in_context(NonRecordingSpan(ids), Context())
             self._last = span_id, context
@@ -377,8 +373,8 @@ def _whose(operation: Operation) -> Labels:
 
 
 def _mcp_labels(span: Span) -> Labels:
-    kept = (sc.MCP_METHOD, sc.MCP_PROTOCOL_VERSION, sc.RPC_STATUS_CODE, sc.PROMPT_NAME)
-    labels = {name: span.attributes.get(name) for name in kept}
+    label_names = (sc.MCP_METHOD, sc.MCP_PROTOCOL_VERSION, sc.RPC_STATUS_CODE, sc.PROMPT_NAME)
+    labels = {name: span.attributes.get(name) for name in label_names}
     if isinstance(span.operation, ToolExecution):
         labels |= {sc.TOOL_NAME: span.operation.name, sc.OPERATION_NAME: sc.EXECUTE_TOOL}
     return _labels(labels, span)
@@ -391,12 +387,14 @@ def _labels(labels: Labels, span: Span | None = None) -> Labels:
     return {name: label for name, label in labels.items() if label is not None}
 
 
-def _asked(span: Span, inference: Inference) -> Iterator[tuple[str, bool | None]]:
+def _tool_calls_of(span: Span, inference: Inference) -> Iterator[tuple[str, bool | None]]:
     """Each tool call of an answer: the tool's name if it was offered one (models make names up, and labels are few), and
     whether the call is valid; None where nothing tells."""
     calls = [part for message in inference.output for part in message.parts if isinstance(part, ToolCall)]
     offered = {tool.name for tool in inference.tools}
-    broken = {found.call_id for found in span.violations if found.where == "arguments" and found.severity == "error"}
+    broken = {
+        violation.call_id for violation in span.violations if violation.where == "arguments" and violation.severity == "error"
+    }
     for call in calls:
         name = call.name if call.name in offered else "unknown"
         yield name, call.id not in broken if offered else None

@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 import atexit
+import difflib
+import functools
 import logging
 import os
+import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.trace import TracerProvider
 
 from llmtrace import exporters as exporting
 from llmtrace import instrumentation
-from llmtrace.config import Config, ContentLevel, OnInvalid, Profile
+from llmtrace.config import Config, ContentLevel, OnInvalid, Profile, unexpected_keyword
 from llmtrace.content import Content
-from llmtrace.errors import StoreError
+from llmtrace.content.keys import words as key_words
+from llmtrace.content.paths import parse_path
+from llmtrace.errors import ConfigurationError, StoreError
 from llmtrace.evaluation import Evaluator
-from llmtrace.exporters._destination import standard_sinks
-from llmtrace.exporters._forwarder import EXIT_SECONDS
-from llmtrace.exporters._sending import Sending, sends
+from llmtrace.exporters._destination import is_enabled, named, standard_sinks
+from llmtrace.external import tracer_provider as external_provider
+from llmtrace.external.ingest import Ingestor
+from llmtrace.external.processor import ExternalSpans
 from llmtrace.fingerprints import fingerprint
-from llmtrace.foreign import provider
-from llmtrace.foreign.intake import Intake
-from llmtrace.foreign.processor import ForeignSpans
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation import Patch, Patches
 from llmtrace.metrics import Metrics
-from llmtrace.model import Inference, Operation, Scope, replace
-from llmtrace.prices import cost_usd, preload
-from llmtrace.recorder import Recorder, Sink, activate, background, deferred
+from llmtrace.model import Inference, Operation, Scope, Sink, replace
+from llmtrace.prices import cost_usd
+from llmtrace.recorder import Recorder, activate, background, collected
 from llmtrace.recorder import context as _context  # noqa: F401
 from llmtrace.recorder import feedback as _feedback  # noqa: F401
-from llmtrace.recorder.guard import guard
+from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.resource import describe
 from llmtrace.semconv import SCOPE_NAME
-from llmtrace.signals import load
+from llmtrace.signals import load, user_signals
+from llmtrace.signals import names as signal_names
 from llmtrace.store import Store, open_store
 from llmtrace.store.memory import MemoryStore
 from llmtrace.version import __version__
+
+if TYPE_CHECKING:
+    from llmtrace.exporters._sending import Sending
 
 logger = logging.getLogger("llmtrace")
 
@@ -50,16 +58,36 @@ logger = logging.getLogger("llmtrace")
 class _Running:
     config: Config
     store: Store | None
-    others: ForeignSpans | None
-    """Takes what other instrumentations record; None where there is no store to put it in."""
+    external: ExternalSpans | None
+    """Takes the spans of other instrumentations; None without a store to put them in."""
     sending: Sending | None = None
 
 
 _running: _Running | None = None
 _lock = threading.Lock()
 _at_exit = False
+FLUSH_SECONDS = 5.0
+"""How long `flush` waits by default."""
 
 
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def _suggests_keywords(function: F) -> F:
+    """Have an unknown keyword raise a TypeError that names the nearest one, which Python does from 3.13 on."""
+    keywords: Mapping[str, object] = function.__kwdefaults__ or {}
+
+    @functools.wraps(function)
+    def wrapper(**options: Any) -> None:
+        for name in options:
+            if name not in keywords:
+                raise TypeError(unexpected_keyword(function.__name__, name, keywords))
+        function(**options)
+
+    return wrapper  # type: ignore[return-value]
+
+
+@_suggests_keywords
 def configure(
     *,
     store: str | os.PathLike[str] | None = None,
@@ -84,100 +112,144 @@ def configure(
     otlp_profile: Profile | None = None,
     otlp_sample: float | None = None,
     tracer_provider: TracerProvider | None = None,
-    **unknown: Any,
 ) -> None:
     """Turn recording on: a local store, all quality signals, and every installed library that can be instrumented.
 
-    Works without arguments. Each option also has a variable ``LLMTRACE_<OPTION>`` and is described in `Config`;
-    ``tracer_provider`` is the OpenTelemetry provider whose spans ours shall be too (default: the global one, once it is
-    set; llmtrace sets none). A second call changes the options from then on. Never raises: a wrong option is named in one
-    log line and left out; a store that cannot be opened is replaced by memory.
+    Works without arguments. Each option also has a variable ``LLMTRACE_<OPTION>`` and is described in `Config`; None counts as
+    not set. ``tracer_provider``: the OpenTelemetry provider that gets our spans too (default: the global one, once it is set;
+    llmtrace sets none). A second call replaces all options from then on.
+
+    Raises TypeError for an unknown option and `ConfigurationError` for a wrong value; recording stays then as it was. A wrong
+    LLMTRACE_* variable is logged in one line and ignored, and a store that cannot be opened is replaced by memory.
     """
-    options = {
-        "store": store,
-        "store_headers": store_headers,
-        "content": content,
-        "redact": redact,
-        "redact_keys": redact_keys,
-        "redact_paths": redact_paths,
-        "redact_patterns": redact_patterns,
-        "redact_with": redact_with,
-        "max_content_bytes": max_content_bytes,
-        "max_store_bytes": max_store_bytes,
-        "max_store_days": max_store_days,
-        "on_invalid": on_invalid,
-        "instrument": instrument,
-        "signals": signals,
-        "vllm_tool_parser": vllm_tool_parser,
-        "prices": prices,
-        "service_name": service_name,
-        "older_metrics": older_metrics,
-        "exporters": exporters,
-        "otlp_profile": otlp_profile,
-        "otlp_sample": otlp_sample,
-        **unknown,
-    }
+    options = dict(locals())  # of all parameters, which a test compares with the fields of `Config`
+    del options["tracer_provider"]
+    config = Config.read(**options)
+    arguments = frozenset(name for name, value in options.items() if value is not None)
     with _lock:
-        guard(_configure, Config.read(**options), tracer_provider)
+        try:
+            _configure(config, tracer_provider, arguments)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            report(configure, error)
 
 
-def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
+def _configure(config: Config, tracer_provider: TracerProvider | None, arguments: frozenset[str]) -> None:
+    """``arguments``: the options that code set, not variables. A wrong one raises before anything changes."""
     global _running, _at_exit
-    if tracer_provider is not None and not hasattr(tracer_provider, "get_tracer"):
-        logger.warning("llmtrace: configure(tracer_provider=%r): expected a TracerProvider; it is ignored", tracer_provider)
-        tracer_provider = None
+    check_values(config, arguments, tracer_provider)
+    strict = "exporters" in arguments
+    exporters = list(exporting.sinks(standard_sinks(config.exporters, tracer_provider), Content(config), strict=strict))
     before = _running
-    sending = guard(sends, config, tracer_provider)
-    kept = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
-    opened = before.store if before is not None and kept else _open(config, sending)
-    others = None if opened is None else guard(_others, config, opened, tracer_provider)
-    sinks: list[Sink] = [sink for sink in (opened, others, Metrics(older=config.older_metrics)) if sink is not None]
+    sending = guard(_sending, config, tracer_provider)
+    is_same = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
+    store = before.store if before is not None and is_same else _open(config, sending, strict="store" in arguments)
+    evaluator = Evaluator(load(config.signals))
+    external = None if store is None else guard(_external, config, store, evaluator, tracer_provider)
+    sinks: list[Sink] = [sink for sink in (store, external, Metrics(older=config.older_metrics)) if sink is not None]
     if sending is not None:
-        sinks += guard(sending.join, opened) or ()
-    sinks += exporting.sinks(standard_sinks(config.exporters, tracer_provider), Content(config))
-    recorder = build(config, sinks=sinks, tracer_provider=tracer_provider)
-    recorder.foreign_run = None if others is None else others.run_at
+        sinks += guard(sending.join, store) or ()
+    recorder = build(config, sinks=[*sinks, *exporters], evaluator=evaluator, tracer_provider=tracer_provider)
+    recorder.foreign_run = None if external is None else external.run_at
     activate(recorder)
-    _running = _Running(config, opened, others, sending)
+    _running = _Running(config, store, external, sending)
     if before is not None:
-        guard(deferred.settle)
-        guard(_close, before, kept=opened, again=sending)
+        guard(collected.settle)
+        guard(_close, before, keep=store, successor=sending)
     guard(instrumentation.enable, config.instrument)
-    preload()
     if not _at_exit:
         _at_exit = True
         atexit.register(shutdown)
 
 
-def _others(config: Config, store: Store, tracer_provider: TracerProvider | None) -> ForeignSpans:
+def check_values(config: Config, arguments: Collection[str], tracer_provider: object = None) -> None:
+    """Raise `ConfigurationError` for names and rules among ``arguments`` that `Config` cannot judge."""
+    if tracer_provider is not None and not hasattr(tracer_provider, "get_tracer"):
+        raise ConfigurationError(f"configure(tracer_provider={tracer_provider!r}): expected an OpenTelemetry TracerProvider")
+    if "signals" in arguments:
+        known_signals = (*signal_names(), *user_signals.registered)
+        hint = "; a signal of your own is registered before configure() is called"
+        _check_names("signals", [name.removeprefix("-") for name in config.signals or ()], known_signals, hint)
+    if "instrument" in arguments:
+        _check_names("instrument", config.instrument or (), instrumentation.available())
+    if "exporters" in arguments:
+        for exporter in config.exporters or ():
+            if exporter.startswith("otlp:") and is_enabled() and named([exporter])[0] is None:
+                raise ConfigurationError(
+                    f"configure(exporters=[{exporter!r}]): expected the address of a collector, as in 'otlp:http://localhost:4318'"
+                )
+    for option in _RULES.keys() & arguments:
+        for rule in getattr(config, option):
+            try:
+                _RULES[option](rule)
+            except (ValueError, re.error) as error:
+                raise ConfigurationError(f"configure({option}=[{rule!r}]): this rule cannot be used: {error}") from None
+
+
+def _check_names(option: str, names: Sequence[str], available: Sequence[str], hint: str = "") -> None:
+    for name in names:
+        if name not in available:
+            near = difflib.get_close_matches(name, available, n=1)
+            choices = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(available)}"
+            raise ConfigurationError(f"configure({option}=[{name!r}]): {choices}{hint}")
+
+
+def _check_key(rule: str) -> None:
+    if not key_words(rule):
+        raise ValueError("expected a key name such as 'ssn'")
+
+
+_RULES: dict[str, Callable[[Any], object]] = {
+    "redact_keys": _check_key,
+    "redact_paths": parse_path,
+    "redact_patterns": re.compile,
+}
+
+
+def _sending(config: Config, tracer_provider: TracerProvider | None) -> Sending | None:
+    """The sending by OTLP that is configured; None if nothing is sent."""
+    destination, always = named(config.exporters)
+    if destination is None:
+        return None
+    from llmtrace.exporters._sending import Sending
+
+    return Sending(destination, config, always=always, own_provider=tracer_provider is not None)
+
+
+def _external(config: Config, store: Store, evaluator: Evaluator, tracer_provider: TracerProvider | None) -> ExternalSpans:
     """Take the spans that other instrumentations make in this process into the store, too."""
-    found = ForeignSpans(Intake(store, content=Content(config), evaluator=Evaluator(load(config.signals))))
-    provider.hand_to(found)
-    provider.stand_in(describe(config.service_name))
-    provider.listen(tracer_provider)
-    provider.listen()
+    spans = ExternalSpans(Ingestor(store, content=Content(config), evaluator=evaluator))
+    external_provider.forward_to(spans)
+    external_provider.record_proxies(describe(config.service_name))
+    external_provider.listen(tracer_provider)
+    external_provider.listen()
     _SETTING.apply()
-    return found
+    return spans
 
 
 def _set_provider(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     try:
         return wrapped(*args, **kwargs)
     finally:
-        guard(provider.listen)
+        guard(external_provider.listen)
 
 
 _SETTING = Patches([Patch("opentelemetry.trace", "set_tracer_provider", _set_provider)])
 
 
-def _close(running: _Running, kept: Store | None = None, again: Sending | None = None) -> None:
-    """``again``: goes on sending what ``running`` has not sent, where that stays in a journal."""
-    if running.others is not None:
-        guard(running.others.close)
+def _close(running: _Running, keep: Store | None = None, successor: Sending | None = None) -> None:
+    """``keep``: a store that stays open. ``successor``: sends what ``running`` has not sent, if that stays in a journal."""
+    if running.external is not None:
+        guard(running.external.close)
     if running.sending is not None:
-        goes_on = again is not None and again.destination.id == running.sending.destination.id and running.sending.journals
+        from llmtrace.exporters._forwarder import EXIT_SECONDS
+
+        goes_on = (
+            successor is not None and successor.destination.id == running.sending.destination.id and running.sending.journals
+        )
         guard(running.sending.close, 0.0 if goes_on else EXIT_SECONDS)
-    if running.store is not None and running.store is not kept:
+    if running.store is not None and running.store is not keep:
         guard(running.store.close)
     if running.sending is not None:
         guard(running.sending.tidy)
@@ -187,6 +259,7 @@ def build(
     config: Config,
     *,
     sinks: Sequence[Sink],
+    evaluator: Evaluator | None = None,
     tracer_provider: TracerProvider | None = None,
     identity: Identity | None = None,
 ) -> Recorder:
@@ -203,7 +276,7 @@ def build(
 
     recorder = Recorder(
         content=Content(config),
-        evaluator=Evaluator(load(config.signals)),
+        evaluator=evaluator or Evaluator(load(config.signals)),
         sinks=sinks,
         enrich=enrich,
         resource=describe(config.service_name),
@@ -219,33 +292,44 @@ def build(
     return recorder
 
 
-def flush() -> None:
-    """Hand everything recorded so far to the operating system and send what is to be sent (two seconds at most are waited for
-    that); signals in the background are waited for, some seconds at most. Never raises."""
+def flush(timeout: float = FLUSH_SECONDS) -> bool:
+    """Hand over everything recorded so far, and return True if that was done within ``timeout`` seconds (default 5).
+
+    That is: written to the store, judged by the signals that run in the background, and taken by the OTLP endpoint, where there
+    is one. False: some of it waits; it is not lost, and is handed over later. Not needed in normal use: each finished span is
+    with the operating system already. A TracerProvider of your own has its own ``force_flush``. Raises only
+    `ConfigurationError`, for a timeout that is not a number of 0 or more.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise ConfigurationError(f"flush(timeout={timeout!r}): expected seconds, 0 or more")
+    deadline = time.monotonic() + timeout
     running = _running
     guard(instrumentation.end_forgotten)
-    guard(deferred.settle)
-    guard(background.drain)
-    if running is not None and running.others is not None:
-        guard(running.others.force_flush)
-    if running is not None and running.store is not None:
+    guard(collected.settle)
+    is_judged = guard(background.drain, timeout)
+    if running is None:
+        return bool(is_judged)
+    if running.external is not None:
+        guard(running.external.force_flush)
+    if running.store is not None:
         guard(running.store.flush)
-    if running is not None and running.sending is not None:
-        guard(running.sending.flush)
+    is_written = running.store is None or not guard(running.store.has_unwritten)
+    is_sent = running.sending is None or guard(running.sending.flush, max(0.0, deadline - time.monotonic()))
+    return bool(is_judged and is_written and is_sent)
 
 
 def shutdown() -> None:
-    """Turn recording off: flush, close the store, take the instrumentation off. Called at exit; never raises."""
+    """Turn recording off: flush, close the store, take the instrumentation off. Called when the program ends. Never raises."""
     global _running
-    guard(deferred.settle)
-    guard(background.drain)
+    guard(collected.settle)
+    guard(background.drain_at_exit)
     with _lock:
         running, _running = _running, None
         activate(None)
         guard(instrumentation.disable)
         guard(_SETTING.undo)
-        guard(provider.hand_to, None)
-        guard(provider.step_back)
+        guard(external_provider.forward_to, None)
+        guard(external_provider.restore_proxies)
         if running is not None:
             guard(_close, running)
 
@@ -258,14 +342,19 @@ def _same_store(before: Config, now: Config) -> bool:
     )
 
 
-def _open(config: Config, sending: Sending | None) -> Store | None:
+def _open(config: Config, sending: Sending | None, *, strict: bool) -> Store | None:
+    """``strict``: a URL that no store understands raises `ConfigurationError`."""
     if config.store == "off":
         return None
     try:
-        spool = None if sending is None else sending.spool(config)
-        if spool is not None:
-            return spool
+        queue = None if sending is None else sending.send_queue(config)
+        if queue is not None:
+            return queue
         return open_store(config.store, config=config)
+    except ConfigurationError as error:
+        if strict:
+            raise
+        logger.warning("llmtrace: %s; spans are kept in memory and are lost when the program ends", error)
     except StoreError as error:
         logger.warning("llmtrace: %s; spans are kept in memory and are lost when the program ends", error)
     except Exception as error:

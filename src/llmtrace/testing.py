@@ -10,7 +10,7 @@ from typing import Any
 from llmtrace import instrumentation, runtime
 from llmtrace.config import Config
 from llmtrace.model import Span, Trace
-from llmtrace.recorder import activate, background, deferred
+from llmtrace.recorder import activate, background, collected
 from llmtrace.recorder.identity import Identity
 from llmtrace.store import Query
 from llmtrace.store.memory import MemoryStore
@@ -31,7 +31,7 @@ class Captured:
     @property
     def traces(self) -> tuple[Trace, ...]:
         """The traces, oldest first."""
-        deferred.settle()
+        collected.settle()
         found = [self._store.trace(summary.trace_id) for summary in self._store.traces(Query(limit=1_000_000))]
         return tuple(sorted(found, key=lambda trace: trace.root.start))
 
@@ -59,17 +59,19 @@ def counting_identity(*, tick_ns: int = 1_000_000, start_ns: int = 1_700_000_000
 def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **options: Any) -> Iterator[Captured]:
     """Record into memory within the ``with`` block, instead of what ``configure()`` may have set up.
 
-    ``options`` are those of ``configure()``; ``identity``: default, `counting_identity`. What is installed is instrumented.
+    ``options`` are those of ``configure()``, and raise the same errors; ``identity``: default, `counting_identity`. What is
+    installed is instrumented.
     """
     store = MemoryStore()
     config = Config.read(**options)
+    runtime.check_values(config, [name for name, value in options.items() if value is not None], tracer_provider)
     recorder = runtime.build(config, sinks=[store], identity=identity or counting_identity(), tracer_provider=tracer_provider)
     before = activate(recorder)
     instrumentation.enable(config.instrument)
     try:
         yield Captured(store)
     finally:
-        deferred.settle()
+        collected.settle()
         background.drain()
         activate(before)
         if before is None:

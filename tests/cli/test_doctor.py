@@ -88,10 +88,10 @@ def test_no_such_store_and_no_store(tmp_path: Path) -> None:
     """A store that is not there yet is fine; one that is off is a note; a scheme that nobody knows is wrong."""
     assert wrong(examine.everything(str(tmp_path / "later"))) == []
     assert [finding.status for finding in examine.everything("off") if finding.about == "store"] == ["note"]
-    assert any("no store goes by 'jaegr'" in line for line in wrong(examine.everything("jaegr://x")))
+    assert any("unknown store scheme 'jaegr'" in line for line in wrong(examine.everything("jaegr://x")))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "holiday.jpg").write_text("x")
-    assert any("is no llmtrace store" in line for line in wrong(examine.everything(str(tmp_path / "other"))))
+    assert any("is not an llmtrace store" in line for line in wrong(examine.everything(str(tmp_path / "other"))))
 
 
 def test_a_damaged_index_is_told(llmtrace: Callable[..., Any], store: str) -> None:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from llmtrace.cli.metrics import Counted
 from llmtrace.metrics import Metrics
-from llmtrace.store import files
+from llmtrace.store import journal_files
 from llmtrace.store.local import LocalStore
 from llmtrace.store.tail import Tail
 from tests.store.spans import inference, span
@@ -74,10 +74,10 @@ def test_calls_of_a_program_that_died_are_not_under_way(tmp_path: Path) -> None:
         assert child.stdout is not None
         child.stdout.readline()
         counted.take(tail.poll())
-        counted.drop_lost(files.Running(tail.journal))
+        counted.drop_lost(journal_files.RunningWriters(tail.journal))
         assert [total for _, total in reading.points("llmtrace.client.inflight")] == [1]
         child.kill()
-    counted.drop_lost(files.Running(tail.journal))
+    counted.drop_lost(journal_files.RunningWriters(tail.journal))
     assert [total for _, total in reading.points("llmtrace.client.inflight")] == [0]
 
 

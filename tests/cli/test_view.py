@@ -99,7 +99,7 @@ def moved() -> list[Any]:
         (["zz"], "is too short"),
         (["none.jsonl"], "no file and no folder none.jsonl"),
         (["./x"], "no file and no folder ./x"),
-        (["ftp:x"], "no store goes by 'ftp'"),
+        (["ftp:x"], "unknown store scheme 'ftp'"),
     ],
 )
 def test_what_is_not_there_is_one_line(words: list[str], said: str, llmtrace: Callable[..., Any], store: str) -> None:

@@ -1,4 +1,4 @@
-"""docs/attributes.md names what is written, and nothing else; the names are the conventions' where it says so."""
+"""The pages of attributes name what is written, and nothing else; the names are the conventions' where they say so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai, jsontext, messages, operations
+from llmtrace.codec import genai, json_text, messages, operations
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, Violation
 from tests import strategies as some
 
@@ -23,14 +23,14 @@ NOT_WRITTEN = {sc.USAGE_CACHE_CREATION, sc.OTEL_STATUS_CODE, sc.OTEL_STATUS_DESC
 
 
 def page() -> str:
-    return (ROOT / "docs/attributes.md").read_text(encoding="utf-8")
+    return "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("attributes.md", "attributes_more.md"))
 
 
-def rows() -> dict[str, str]:
-    """From name to source."""
-    found = re.findall(r"^\| `([^`]+)` \| [^|]+ \| .* \| (\w+) \|$", page(), re.MULTILINE)
-    assert len(dict(found)) == len(found), "a name stands twice"
-    return dict(found)
+def rows() -> set[str]:
+    """The names that have a row."""
+    found = re.findall(r"^\| `([^`]+)` \| [^|]+ \| .* \|$", page(), re.MULTILINE)
+    assert len(set(found)) == len(found), "a name stands twice"
+    return set(found)
 
 
 def names() -> set[str]:
@@ -50,10 +50,8 @@ def names() -> set[str]:
 
 
 def test_the_page_and_the_names_agree() -> None:
-    """Each name of semconv.py has a row, each row a name of semconv.py; the source is `own` for llmtrace.* and no other."""
-    assert set(rows()) == names()
-    for name, source in rows().items():
-        assert source == ("own" if name.startswith("llmtrace.") else "convention"), name
+    """Each name of semconv.py has a row, each row a name of semconv.py."""
+    assert rows() == names()
     assert all(name in page() for name in NOT_WRITTEN)
 
 
@@ -64,10 +62,10 @@ def test_nothing_is_written_that_the_page_does_not_name(span: Span) -> None:
     known = rows()
     span_events = {event.name for event in span.events}
     users = {*span.attributes, *(sc.ATTRIBUTE_PREFIX + name for name in span.attributes)}
-    assert set(genai.attributes(span)) - users <= set(known)
+    assert set(genai.attributes(span)) - users <= known
     for event in genai.events(span)[len(span.events) :]:
-        assert {event.name, *event.attributes} <= set(known)
-    assert {event.name for event in genai.events(span)} <= span_events | set(known) | {
+        assert {event.name, *event.attributes} <= known
+    assert {event.name for event in genai.events(span)} <= span_events | known | {
         sc.EVENT_PREFIX + name for name in span_events
     }
 
@@ -83,10 +81,10 @@ def conventions(name: str) -> Any:
 
 
 def test_names_are_the_conventions() -> None:
-    """Every gen_ai.* and openai.* attribute that the page calls a convention is one that stands, not a deprecated one."""
+    """Every gen_ai.* and openai.* attribute on the pages is one that stands, not a deprecated one."""
     stands = {each["key"] for each in conventions("genai_attributes.json")["attributes"] if each["status"] == "main"}
     events = {each["name"] for each in conventions("genai_attributes.json")["events"]}
-    ours = {name for name, source in rows().items() if source == "convention" and name.startswith(("gen_ai.", "openai."))}
+    ours = {name for name in rows() if name.startswith(("gen_ai.", "openai."))}
     assert ours <= stands | events
 
 
@@ -100,10 +98,10 @@ def check(schema: Any, value: JsonValue) -> None:
 @settings(deadline=None, max_examples=50)
 def test_content_has_the_conventions_shapes(inference: Inference) -> None:
     """Messages, instructions and tool definitions validate against the conventions' JSON schemas, whatever is in them."""
-    check(conventions("gen-ai-input-messages.json"), jsontext.read(messages.write_messages(inference.input)))
-    check(conventions("gen-ai-output-messages.json"), jsontext.read(messages.write_messages(inference.output)))
-    check(conventions("gen-ai-system-instructions.json"), jsontext.read(messages.write_parts(inference.system)))
-    check(conventions("gen-ai-tool-definitions.json"), jsontext.read(messages.write_definitions(inference.tools)))
+    check(conventions("gen-ai-input-messages.json"), json_text.read(messages.write_messages(inference.input)))
+    check(conventions("gen-ai-output-messages.json"), json_text.read(messages.write_messages(inference.output)))
+    check(conventions("gen-ai-system-instructions.json"), json_text.read(messages.write_parts(inference.system)))
+    check(conventions("gen-ai-tool-definitions.json"), json_text.read(messages.write_definitions(inference.tools)))
 
 
 @given(some.tool_executions())
@@ -113,4 +111,4 @@ def test_arguments_and_results_are_objects(operation: Any) -> None:
     attributes = genai.attributes(Span("1" * 32, "2" * 16, "", 1, operation=operation))
     for key, schema in ((sc.TOOL_CALL_ARGUMENTS, "arguments"), (sc.TOOL_CALL_RESULT, "result")):
         if key in attributes:
-            check(conventions(f"gen-ai-tool-call-{schema}.json"), jsontext.read(attributes[key]))
+            check(conventions(f"gen-ai-tool-call-{schema}.json"), json_text.read(attributes[key]))

@@ -22,7 +22,7 @@ from llmtrace.model import (
     ToolResult,
     Uri,
 )
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 from tests import strategies as some
 
 

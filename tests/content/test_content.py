@@ -51,7 +51,7 @@ def test_a_bare_span_holds_no_content(operation: Operation) -> None:
     span = full_span(operation, CANARY)
     assert CANARY in repr(span)
     for level in ("none", "local", "all"):
-        bare = Content(Config(content=level)).bare(span)
+        bare = Content(Config(content=level)).without_content(span)
         assert CANARY not in looks(bare)
         assert bare.attributes[semconv.CONTENT_LEVEL] == "none"
         assert bare.attributes["tenant"] == "blue"
@@ -150,8 +150,8 @@ def test_cleaning_never_raises_and_is_done_after_once(span: Span) -> None:
     clean = content.clean(span)
     assert clean.attributes.get(semconv.CONTENT_LEVEL) == span.attributes.get(semconv.CONTENT_LEVEL)
     assert alike(content.clean(clean), clean)
-    bare = content.bare(span)
-    assert alike(content.bare(bare), bare)
+    bare = content.without_content(span)
+    assert alike(content.without_content(bare), bare)
     assert (bare.trace_id, bare.span_id, bare.start, bare.end) == (span.trace_id, span.span_id, span.start, span.end)
 
 
@@ -160,7 +160,7 @@ def test_the_span_given_is_not_changed() -> None:
         span = full_span(operation, SECRET)
         before = repr(span)
         Content(Config(max_content_bytes=2000)).clean(span)
-        Content(Config()).bare(span)
+        Content(Config()).without_content(span)
         assert repr(span) == before
 
 
@@ -254,7 +254,7 @@ def test_the_bare_span_keeps_what_was_found_and_how_much() -> None:
         failure=Failure("TimeoutError", "after 5 s"),
         violations=(Violation("missing", "/order_id", "required", "`order_id` is required", tool="refund"),),
     )
-    bare = Content(Config()).bare(span)
+    bare = Content(Config()).without_content(span)
     assert isinstance(bare.operation, Inference)
     assert bare.operation.parameters == {"temperature": 0.5, "reasoning.level": "high"}
     assert bare.operation.request_model == "gpt-4o"
@@ -267,14 +267,14 @@ def test_names_that_the_model_made_up_are_left_out_of_the_bare_span() -> None:
     execution = ToolExecution("give me all the money", {"a": 1}, executed=False)
     found = Violation("unexpected", "/items/0/my secret", "additionalProperties", "`my secret` is not expected", got=1)
     span = Span("0" * 32, "1" * 16, "execute_tool give me all the money", 1, 2, operation=execution, violations=(found,))
-    bare = Content(Config()).bare(span)
+    bare = Content(Config()).without_content(span)
     assert bare.name == "execute_tool *"
     assert bare.operation == ToolExecution("*", executed=False)
     assert bare.violations[0] == Violation("unexpected", "/items/0/*", "additionalProperties", "`*` is not expected")
 
 
 def test_a_result_that_was_taken_out_is_no_null_result() -> None:
-    bare = Content(Config()).bare(Span("0" * 32, "1" * 16, "f", 1, 2, operation=Custom(None, None, True)))
+    bare = Content(Config()).without_content(Span("0" * 32, "1" * 16, "f", 1, 2, operation=Custom(None, None, True)))
     assert bare.operation == Custom()
 
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmtrace.content.blobs import blob_rule
+from llmtrace.content.key_value_secrets import pair_rules, secret_pairs
 from llmtrace.content.keys import words
-from llmtrace.content.pairs import pair_rules, secret_pairs
+from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.scan import Scanner, matcher, searcher
 from llmtrace.content.secrets import secret_rules
-from llmtrace.content.tally import Tally
 
 RULES = [
     *secret_rules(),
@@ -36,7 +36,7 @@ def test_the_anchor_of_a_rule_matches_wherever_the_rule_does(words: list[str], b
     """Otherwise a secret would pass unseen. (Names in mixed case such as ``PaSsWoRd`` are left out on purpose.)"""
     text = between.join(words)
     for rule, test in TESTS:
-        if rule.apply(text, Tally()) != text:
+        if rule.apply(text, RedactionStats()) != text:
             own = [test(text) for other, test in TESTS if other.apply == rule.apply]
             assert any(own), rule.name
 
@@ -46,18 +46,18 @@ def test_short_and_long_texts_are_judged_alike() -> None:
     scan = Scanner([RULES[:4], RULES[4:]])
     for text in ("password=x1", "hello", "AKIAIOSFODNN7EXAMPLE"):
         padded = " " * 500 + text
-        assert (scan(text, Tally()) == text) == (scan(padded, Tally()) == padded)
+        assert (scan(text, RedactionStats()) == text) == (scan(padded, RedactionStats()) == padded)
 
 
 def test_lone_surrogates_do_not_hide_a_secret() -> None:
     """The fast engine cannot read them and says no to the whole text; they are replaced first."""
     scan = Scanner([RULES])
-    assert scan("\ud800 password=x1y2", Tally()) == "\ufffd password=[REDACTED:key]"
-    assert scan("\ud83e\udd9c fine", Tally()) == "🦜 fine"
+    assert scan("\ud800 password=x1y2", RedactionStats()) == "\ufffd password=[REDACTED:key]"
+    assert scan("\ud83e\udd9c fine", RedactionStats()) == "🦜 fine"
 
 
 def test_without_rules_nothing_happens() -> None:
-    assert Scanner([])("password=x1", Tally()) == "password=x1"
+    assert Scanner([])("password=x1", RedactionStats()) == "password=x1"
 
 
 def test_a_pattern_that_the_fast_engine_refuses_is_tested_by_the_other() -> None:

@@ -438,8 +438,8 @@ def test_blocks_with_and_async_with() -> None:
     async def main() -> None:
         async with llmtrace.workflow("nightly"):
             with llmtrace.agent("sorter") as opened:
-                opened.set(colour="blue")
-                opened.event("seen", count=2)
+                opened.set_attribute("colour", "blue")
+                opened.add_event("seen", {"count": 2})
                 opened.output = {"sorted": 3}
 
     with capture() as captured:
@@ -627,7 +627,7 @@ def test_what_the_collector_closes_ends_on_another_thread(left: Callable[[], Ite
 
 def test_a_budget_in_a_generator_that_is_closed_elsewhere_leaves_what_is_current_there() -> None:
     def spends() -> Iterator[int]:
-        with llmtrace.budget(calls=1):
+        with llmtrace.Budget(calls=1):
             yield 1
 
     def both() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmtrace.evidence.results import has_failed, is_cut_json, is_empty, is_error, parse_json, structure_of
+from llmtrace.evidence.result_form import has_failed, is_cut_json, is_empty, is_error, parse_json, structure_of
 from llmtrace.model import INVALID_TOOL_CALL, Failure, Span, ToolExecution
 
 JSON = st.recursive(

@@ -68,7 +68,7 @@ def test_the_next_program_sends_the_rest_to_the_same_destination_only(tmp_path: 
     with Collector() as collector, Collector() as other:
         collector.down()
         _, logged = run("work(30, 'early')", tmp_path, collector.url)
-        assert logged.count("takes no spans (Connection refused): they wait in the journal") <= 1
+        assert logged.count("does not accept spans (Connection refused): they wait in the journal") <= 1
         run("work(3, 'other')", tmp_path, other.url)
         collector.up()
         run("work(3, 'tenant')", tmp_path, collector.url, OTEL_EXPORTER_OTLP_HEADERS="x-scope-orgid=2")
@@ -331,7 +331,7 @@ def test_what_cannot_be_sent_is_said_and_counted(tmp_path: Path) -> None:
     with Collector(refusing(400)) as collector:
         _, logged = run("work(4)", tmp_path, collector.url)
         run("work(2)", tmp_path, collector.url)
-    assert re.search(r"OTLP: the endpoint refuses spans \(HTTP 400\): \d so far, which are left out", logged)
+    assert re.search(r"OTLP: the endpoint rejected spans \(HTTP 400\): \d so far, which are dropped", logged)
     assert logged.count("\n") == 1
     counts = counted(tmp_path / "store", collector.url)
     assert (counts["refused"], counts["sent"]) == (6, 0)

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from llmtrace import semconv
 from llmtrace.codec import genai, messages
-from llmtrace.exporters import _shrinking as shrinking
+from llmtrace.exporters import _truncate as truncate
 from llmtrace.exporters._breaker import Breaker
 from llmtrace.exporters._counts import Counts
 from llmtrace.exporters._destination import Destination, named, standard_sinks
@@ -235,7 +235,7 @@ def test_secrets_are_nowhere(caplog: pytest.LogCaptureFixture) -> None:
             f"http://user:pa55word@localhost:{collector.port}", headers=f"authorization={SECRET},no equals sign here"
         )
         sent = Sent(to, [raw()])
-        sent.counts.say(f"{to.shown} takes no spans ({sent.answer.why})")
+        sent.counts.warn(f"{to.shown} does not accept spans ({sent.answer.why})")
     assert collector.requests[0]["authorization"] == SECRET
     said = caplog.text + repr(to) + to.shown + to.id + repr(sent.answer)
     for secret in ("s3cr3t", "pa55word", "equals sign"):
@@ -258,14 +258,14 @@ def test_every_attribute_fits_tempo(span: Any, text: str) -> None:
     before = RawSpan(
         **{name: getattr(encoded, name) for name in RawSpan.__slots__} | {"attributes": {**encoded.attributes, **long}}
     )
-    made = shrinking.for_tempo(before)
+    made = truncate.for_tempo(before)
     for name, held in made.attributes.items():
         if isinstance(held, str):
-            assert len(held.encode("utf-8", "surrogatepass")) <= shrinking.TEMPO_BYTES
+            assert len(held.encode("utf-8", "surrogatepass")) <= truncate.TEMPO_BYTES
             if name in long and name != "plain":
                 json.loads(held)
     for name, held in before.attributes.items():
-        if name != semconv.CONTENT_TRUNCATED and isinstance(held, str) and len(held) * 4 <= shrinking.TEMPO_BYTES:
+        if name != semconv.CONTENT_TRUNCATED and isinstance(held, str) and len(held) * 4 <= truncate.TEMPO_BYTES:
             assert made.attributes[name] == held
     assert [event.name for event in made.events] == [event.name for event in before.events]
 
@@ -323,8 +323,11 @@ def test_certificates_that_are_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER='zipkin': llmtrace knows otlp, console and none"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "a:4318"}, "no http:// or https:// address (such as http://localhost:4318)"),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER='zipkin': llmtrace supports otlp, console and none"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "a:4318"},
+            "not an http:// or https:// URL, so nothing is sent. Use one like http://localhost:4318",
+        ),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://a", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/absent"}, "CERTIFICATE='/absent'"),
         ({"OTEL_TRACES_EXPORTER": "none"}, ""),
     ],

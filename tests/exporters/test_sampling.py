@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from llmtrace import semconv
-from llmtrace.exporters import _gate as gate
+from llmtrace.exporters import _sampler as sampler
 from llmtrace.exporters._counts import Counts
-from llmtrace.exporters._gate import Gate
-from llmtrace.exporters._tails import Item
+from llmtrace.exporters._journal_cursor import QueuedSpan
+from llmtrace.exporters._sampler import Sampler
 from llmtrace.model import RawSpan
 from tests.exporters.collector import Collector
 from tests.exporters.programs import run
@@ -23,17 +23,19 @@ HEALTHY, LUCKY = "f" * 32, "0" * 31 + "1"
 """Trace ids that no share, and every share, lets pass."""
 
 
-def item(trace: str = HEALTHY, *, left: int = 0, own: bool = True, took: int = 1000, name: str = "run", **more: Any) -> Item:
+def item(
+    trace: str = HEALTHY, *, left: int = 0, own: bool = True, took: int = 1000, name: str = "run", **more: Any
+) -> QueuedSpan:
     attributes = ({semconv.RUN_ID: "r"} if own else {}) | more.pop("attributes", {})
     raw = RawSpan(trace, f"{next(_IDS):016x}", name, 1000, 1000 + took, attributes=attributes, **more)
-    return Item(raw, 100, True, raw.trace_id, raw.span_id, left)
+    return QueuedSpan(raw, 100, True, raw.trace_id, raw.span_id, left)
 
 
 def test_a_healthy_trace_is_decided_when_its_run_ends() -> None:
     """It waits until no span of it is open, then goes as a whole or not at all, by its id."""
     for trace, sent in ((HEALTHY, 0), (LUCKY, 3)):
         counts = Counts()
-        made = Gate(0.5, counts)
+        made = Sampler(0.5, counts)
         assert made.offer(item(trace, left=2)) == []
         assert made.offer(item(trace, left=1)) == []
         found = made.offer(item(trace))
@@ -51,7 +53,7 @@ def test_a_healthy_trace_is_decided_when_its_run_ends() -> None:
 )
 def test_a_bad_span_settles_it_at_once(bad: dict[str, Any]) -> None:
     """What came before it, it, and what comes after."""
-    made = Gate(0.0, Counts())
+    made = Sampler(0.0, Counts())
     first = item(left=2)
     assert made.offer(first) == []
     second = item(left=1, **bad)
@@ -63,7 +65,7 @@ def test_a_bad_span_settles_it_at_once(bad: dict[str, Any]) -> None:
 
 def test_a_slow_run_is_kept() -> None:
     """Slow is beyond nearly all the last runs of its name; until there are enough of them, none is."""
-    made, rest = Gate(0.0, Counts()), itertools.count(1)
+    made, rest = Sampler(0.0, Counts()), itertools.count(1)
     assert all(made.offer(item(f"{next(rest):030x}ff", took=1000 + n % 10)) == [] for n in range(40))
     assert len(made.offer(item(f"{next(rest):030x}ff", took=9000))) == 1
     assert made.offer(item(f"{next(rest):030x}ff", took=9000, name="another")) == []
@@ -71,13 +73,13 @@ def test_a_slow_run_is_kept() -> None:
 
 def test_the_wait_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that does not end is decided by what is known; so is the oldest when too many wait."""
-    monkeypatch.setattr(gate, "WAIT_SECONDS", 0.0)
-    made = Gate(1e-9, Counts())
+    monkeypatch.setattr(sampler, "WAIT_SECONDS", 0.0)
+    made = Sampler(1e-9, Counts())
     made.offer(item(LUCKY, left=1))
     assert len(made.due()) == 1
-    monkeypatch.setattr(gate, "MOST_WAITING", 10)
+    monkeypatch.setattr(sampler, "MOST_WAITING", 10)
     counts = Counts()
-    made = Gate(0.0, counts)
+    made = Sampler(0.0, counts)
     for number in range(30):
         made.offer(item(f"{number:030x}ff", left=1))
     assert counts.traces_left == 20
@@ -85,15 +87,15 @@ def test_the_wait_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_spans_of_others_wait_for_their_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The version with verdicts replaces the one without; a later one is not sent again."""
-    made = Gate(1.0, Counts())
+    made = Sampler(1.0, Counts())
     first = item(own=False)
     assert made.offer(first) == []
     assert first.raw is not None
-    again = Item(first.raw, 100, True, first.trace_id, first.span_id)
+    again = QueuedSpan(first.raw, 100, True, first.trace_id, first.span_id)
     assert made.offer(again) == []
     assert made.due() == []
     assert made.rest() == [again]
-    assert made.offer(Item(first.raw, 100, True, first.trace_id, first.span_id)) == []
+    assert made.offer(QueuedSpan(first.raw, 100, True, first.trace_id, first.span_id)) == []
 
 
 PROGRAM = """
@@ -131,8 +133,8 @@ def test_a_program_sends_what_is_bad(tmp_path: Path) -> None:
 def test_a_trace_that_goes_bad_after_it_was_left_out(tmp_path: Path) -> None:
     """What was left out of it is read from the journal again, and sent."""
     program = """
-    from llmtrace.exporters import _gate, _forwarder
-    _gate.WAIT_SECONDS, _forwarder.INTERVAL = 0.0, 0.05
+    from llmtrace.exporters import _sampler, _forwarder
+    _sampler.WAIT_SECONDS, _forwarder.INTERVAL = 0.0, 0.05
     with llmtrace.workflow("w"):
         work(3)
         time.sleep(0.6)

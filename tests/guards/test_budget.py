@@ -15,7 +15,7 @@ import pytest
 
 import llmtrace
 from llmtrace.errors import BudgetExceeded, ConfigurationError
-from llmtrace.guards import spending
+from llmtrace.guards import budget_tracker
 from llmtrace.model import Embedding, Failure, Inference, Message, Operation, Text, Usage
 from llmtrace.recorder import active
 from llmtrace.testing import capture
@@ -39,7 +39,10 @@ def crossings(captured: Any, name: str = "budget_exceeded") -> list[tuple[str, s
 
 def test_record_marks_the_span_that_crossed_it_once() -> None:
     """Under record the run goes on; one evaluation says where the budget was crossed."""
-    with capture(prices=PRICES, signals=[]) as captured, llmtrace.budget(usd=2, calls=2, tokens=100) as spent:
+    with (
+        capture(prices=PRICES, signals=[]) as captured,
+        llmtrace.Budget(usd=2, calls=2, tokens=100, on_exceed="record") as spent,
+    ):
         for _ in range(4):
             call()
     assert crossings(captured) == [("chat m", "usd"), ("chat m", "calls")]
@@ -49,7 +52,7 @@ def test_record_marks_the_span_that_crossed_it_once() -> None:
 def test_raise_stops_the_next_call() -> None:
     """Under raise the call that would be one too many never starts, and the agent's span tells why."""
 
-    @llmtrace.agent(budget=llmtrace.Budget(calls=3, on_exceed="raise"))
+    @llmtrace.agent(budget=llmtrace.Budget(calls=3))
     def loop() -> None:
         while True:
             call()
@@ -66,7 +69,7 @@ def test_raise_stops_the_next_call() -> None:
 @pytest.mark.parametrize("limit", ["usd", "tokens"])
 def test_raise_by_cost_and_tokens(limit: str) -> None:
     """Spending is known when a call ends; the next does not start."""
-    with capture(prices=PRICES), pytest.raises(BudgetExceeded), llmtrace.budget(**{limit: 5}, on_exceed="raise") as spent:  # type: ignore[arg-type]
+    with capture(prices=PRICES), pytest.raises(BudgetExceeded), llmtrace.Budget(**{limit: 5}) as spent:  # type: ignore[arg-type]
         while True:
             call(tokens=2)
     assert spent.calls == 3
@@ -75,12 +78,12 @@ def test_raise_by_cost_and_tokens(limit: str) -> None:
 def test_each_invocation_has_its_own_budget() -> None:
     """A decorated agent starts anew with each call, and is held by the budgets around it too."""
 
-    @llmtrace.agent(budget=llmtrace.Budget(calls=2, on_exceed="raise"))
+    @llmtrace.agent(budget=llmtrace.Budget(calls=2))
     def twice() -> None:
         call()
         call()
 
-    with capture(), llmtrace.budget(calls=5, on_exceed="raise") as around:
+    with capture(), llmtrace.Budget(calls=5) as around:
         twice()
         twice()
         with pytest.raises(BudgetExceeded):
@@ -90,7 +93,7 @@ def test_each_invocation_has_its_own_budget() -> None:
 
 def test_an_unknown_price_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """A budget in dollars that cannot count says so, with what to do."""
-    with capture(), caplog.at_level(logging.WARNING), llmtrace.budget(usd=1):
+    with capture(), caplog.at_level(logging.WARNING), llmtrace.Budget(usd=1):
         call("no-such-model-x")
         call("no-such-model-x")
     assert caplog.text.count("price is not known") == 1
@@ -118,9 +121,9 @@ def test_a_budget_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_what_an_inner_budget_refuses_does_not_count_outside() -> None:
     """A call that never started spends nothing."""
-    with capture(), llmtrace.budget(calls=3, on_exceed="raise") as outer:
+    with capture(), llmtrace.Budget(calls=3) as outer:
         for _ in range(5):
-            with pytest.raises(BudgetExceeded), llmtrace.budget(calls=0, on_exceed="raise"):
+            with pytest.raises(BudgetExceeded), llmtrace.Budget(calls=0):
                 call()
         for _ in range(3):
             call()
@@ -131,7 +134,7 @@ def test_what_an_inner_budget_refuses_does_not_count_outside() -> None:
 
 def test_it_warns_at_80_percent_once_and_tells_at_100() -> None:
     """The span that reaches 80 % says so, with severity warning, and the one that reaches 100 %; each once."""
-    with capture(signals=[]) as captured, llmtrace.budget(calls=10):
+    with capture(signals=[]) as captured, llmtrace.Budget(calls=10, on_exceed="record"):
         for _ in range(12):
             call()
     said = [(place, found) for place, span in enumerate(captured.spans, 1) for found in span.evaluations]
@@ -157,7 +160,7 @@ def test_it_warns_at_80_percent_once_and_tells_at_100() -> None:
 )
 def test_it_reads_well(ceiling: dict[str, Any], said: str) -> None:
     """One call is no calls, dollars are dollars; the error says which budget, how much, and who."""
-    with capture(prices=PRICES), llmtrace.context(user="ada"), llmtrace.budget(**ceiling, on_exceed="raise"):
+    with capture(prices=PRICES), llmtrace.context(user="ada"), llmtrace.Budget(**ceiling):
         call()
         with pytest.raises(BudgetExceeded) as caught:
             call()
@@ -166,14 +169,14 @@ def test_it_reads_well(ceiling: dict[str, Any], said: str) -> None:
 
 def test_output_tokens_and_seconds() -> None:
     """Output tokens alone, and time on the wall, stop the next call too."""
-    with capture(), pytest.raises(BudgetExceeded) as caught, llmtrace.budget(output_tokens=5, on_exceed="raise"):
+    with capture(), pytest.raises(BudgetExceeded) as caught, llmtrace.Budget(output_tokens=5):
         while True:
             call(tokens=100, output=3)
     assert (caught.value.limit, caught.value.spent) == ("output_tokens", 6)
-    with capture(), pytest.raises(BudgetExceeded) as caught, llmtrace.budget(seconds=0, on_exceed="raise"):
+    with capture(), pytest.raises(BudgetExceeded) as caught, llmtrace.Budget(seconds=0):
         call()
     assert caught.value.limit == "seconds"
-    with capture(), llmtrace.budget(seconds=3600, on_exceed="raise") as spent:
+    with capture(), llmtrace.Budget(seconds=3600) as spent:
         call()
     assert 0 < spent.seconds < 3600
 
@@ -182,7 +185,7 @@ def test_output_tokens_and_seconds() -> None:
 def test_time_that_ran_out_between_two_calls(on_exceed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No call is there to be marked, so the next span that ends is: the agent's own, where the next call was refused."""
     clock = [0.0]
-    monkeypatch.setattr(spending, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(budget_tracker, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     @llmtrace.agent(budget=llmtrace.Budget(seconds=10, on_exceed=on_exceed))
     def slow() -> None:
@@ -207,7 +210,7 @@ def test_repeats_of_one_tool_call() -> None:
         ran.append(a)
         return a
 
-    with capture(signals=[]) as captured, llmtrace.budget(repeats=2, on_exceed="raise") as spent:
+    with capture(signals=[]) as captured, llmtrace.Budget(repeats=2) as spent:
         for number in range(5):
             look_up(number)
         look_up(0)
@@ -228,7 +231,7 @@ def test_repeats_beside_model_calls(on_exceed: Any) -> None:
     def look_up(a: int) -> int:
         return a
 
-    with capture(signals=[]) as captured, contextlib.suppress(BudgetExceeded), llmtrace.budget(repeats=5, on_exceed=on_exceed):
+    with capture(signals=[]) as captured, contextlib.suppress(BudgetExceeded), llmtrace.Budget(repeats=5, on_exceed=on_exceed):
         for _ in range(8):
             call()
             look_up(1)
@@ -247,7 +250,7 @@ def test_a_tools_budget_goes_through_tools_run() -> None:
         return a
 
     calls = [{"id": "1", "type": "function", "function": {"name": "look_up", "arguments": '{"a": 1}'}}] * 2
-    with capture(), llmtrace.budget(repeats=0, on_exceed="raise"), pytest.raises(BudgetExceeded):
+    with capture(), llmtrace.Budget(repeats=0), pytest.raises(BudgetExceeded):
         llmtrace.Tools(look_up).run({"role": "assistant", "content": None, "tool_calls": calls})
 
 
@@ -266,7 +269,7 @@ def test_the_top_three_spenders_are_named() -> None:
             call("big", tokens=10)
         summarise("x")
 
-    @llmtrace.agent(budget=llmtrace.Budget(tokens=100, on_exceed="raise"))
+    @llmtrace.agent(budget=llmtrace.Budget(tokens=100))
     def boss() -> None:
         researcher()
         call("big", tokens=10)
@@ -280,7 +283,7 @@ def test_the_top_three_spenders_are_named() -> None:
         ("boss with big", 0.1),
     ]
     assert "researcher with big 70 %, summarise with small 20 %, boss with big 10 %" in str(caught.value)
-    assert caught.value.budget == llmtrace.Budget(tokens=100, on_exceed="raise")
+    assert caught.value.budget == llmtrace.Budget(tokens=100)
     copied = pickle.loads(pickle.dumps(caught.value))
     assert (str(copied), copied.limit, copied.spenders) == (str(caught.value), "tokens", caught.value.spenders)
 
@@ -288,7 +291,7 @@ def test_the_top_three_spenders_are_named() -> None:
 def test_retries_and_embeddings_count() -> None:
     """Each request that a client made counts as a call, its own retries too; embeddings count and cost as models do."""
     prices = {"m": {"input": 1_000_000, "output": 0}}
-    with capture(prices=prices), llmtrace.budget(calls=100, tokens=100, usd=100) as spent:
+    with capture(prices=prices), llmtrace.Budget(calls=100, tokens=100, usd=100) as spent:
         start(Inference("openai", request_model="m", usage=Usage(2, 3), attempts=3))
         start(Embedding("openai", "m", usage=Usage(7)))
     assert (spent.calls, spent.tokens, spent.output_tokens, spent.usd) == (4, 12, 3, 9.0)
@@ -297,7 +300,7 @@ def test_retries_and_embeddings_count() -> None:
 def test_a_call_that_failed_costs_a_call_and_nothing_else() -> None:
     """Where a request failed and no usage was told, no tokens and no dollars are made up."""
     asked = (Message("user", (Text("x" * 4000),)),)
-    with capture(), llmtrace.budget(usd=1, tokens=10, calls=9) as spent:
+    with capture(), llmtrace.Budget(usd=1, tokens=10, calls=9) as spent:
         recorder = active()
         assert recorder is not None
         operation = Inference("openai", request_model="m", input=asked)
@@ -308,7 +311,7 @@ def test_a_call_that_failed_costs_a_call_and_nothing_else() -> None:
 def test_usage_that_nobody_told_is_estimated() -> None:
     """Four bytes are a token where the server told none, so that such a call is not free."""
     asked, said = (Message("user", (Text("x" * 40),)),), (Message("assistant", (Text("\u4e2d" * 40),)),)
-    with capture(prices=PRICES), llmtrace.budget(usd=100, tokens=1000) as spent:
+    with capture(prices=PRICES), llmtrace.Budget(usd=100, tokens=1000) as spent:
         start(Inference("openai", request_model="m", input=asked, output=said))
     assert (spent.tokens, spent.output_tokens, spent.usd) == (40, 30, 10.0)
 
@@ -317,7 +320,7 @@ def test_an_unknown_price_is_on_the_span(caplog: pytest.LogCaptureFixture) -> No
     """Said once in the log and once on a span of each run: a budget that cannot count is not silently without end."""
     with capture(signals=[]) as captured, caplog.at_level(logging.WARNING):
         for _ in range(2):
-            with llmtrace.agent("a", budget=llmtrace.Budget(usd=1, on_exceed="raise")):
+            with llmtrace.agent("a", budget=llmtrace.Budget(usd=1)):
                 call("no-such-model-y")
                 call("no-such-model-y")
     assert caplog.text.count("its price is not known") == 1
@@ -336,7 +339,7 @@ def test_budgets_hold_over_threads() -> None:
 
     for limit, allowed, most in (("calls", 100, 100), ("tokens", 1000, 1000 + 8 * 10)):
         with capture(signals=[]) as captured:
-            with llmtrace.budget(**{limit: allowed}, on_exceed="raise") as spent, ThreadPoolExecutor(8) as pool:  # type: ignore[arg-type]
+            with llmtrace.Budget(**{limit: allowed}) as spent, ThreadPoolExecutor(8) as pool:  # type: ignore[arg-type]
                 list(pool.map(llmtrace.wrap(work), range(8)))
             assert allowed <= getattr(spent, limit) <= most
         assert len(captured.spans) == spent.calls
@@ -358,12 +361,12 @@ def test_budgets_hold_over_tasks(scope: Any) -> None:
                     recording.end(operation)
 
         async def of_user() -> None:
-            with llmtrace.budget(calls=250, scope="user", per="day", on_exceed="raise"):
+            with llmtrace.Budget(calls=250, scope="user", per="day"):
                 await work()
 
         with (
             llmtrace.context(user="tasks"),
-            llmtrace.budget(calls=250, on_exceed="raise" if scope == "run" else "record") as spent,
+            llmtrace.Budget(calls=250, on_exceed="raise" if scope == "run" else "record") as spent,
         ):
             await asyncio.gather(*(work() if scope == "run" else of_user() for _ in range(100)))
             return spent.calls
@@ -401,8 +404,8 @@ def test_budgets_hold_over_threads_of_tasks() -> None:
         await asyncio.gather(*(work() for _ in range(13)))
 
     with capture(signals=[]) as captured:
-        day = llmtrace.budget(calls=10_000, scope="all", per="day", on_exceed="raise")
-        with day as of_day, llmtrace.budget(tokens=3000, on_exceed="raise") as spent, ThreadPoolExecutor(8) as pool:
+        day = llmtrace.Budget(calls=10_000, scope="all", per="day")
+        with day as of_day, llmtrace.Budget(tokens=3000) as spent, ThreadPoolExecutor(8) as pool:
             list(pool.map(llmtrace.wrap(lambda _: asyncio.run(tasks())), range(8)))
     assert 3000 <= spent.tokens <= 3000 + 10 * most
     assert most <= 104
@@ -413,7 +416,7 @@ def test_budgets_hold_over_threads_of_tasks() -> None:
 def test_several_budgets_at_once() -> None:
     """An agent may have more than one; each holds."""
 
-    @llmtrace.agent(budget=[llmtrace.Budget(tokens=100, on_exceed="raise"), llmtrace.Budget(calls=2, on_exceed="raise")])
+    @llmtrace.agent(budget=[llmtrace.Budget(tokens=100), llmtrace.Budget(calls=2)])
     def twice() -> None:
         while True:
             call()
@@ -425,7 +428,7 @@ def test_several_budgets_at_once() -> None:
 
 def test_a_refused_call_counts_with_no_budget() -> None:
     """What an outer budget refuses is given back to the inner one that had counted it already."""
-    with capture(), llmtrace.budget(calls=2, on_exceed="raise"), llmtrace.budget(calls=3, on_exceed="raise") as inner:
+    with capture(), llmtrace.Budget(calls=2), llmtrace.Budget(calls=3) as inner:
         call()
         call()
         for _ in range(5):
@@ -433,3 +436,51 @@ def test_a_refused_call_counts_with_no_budget() -> None:
                 call()
             assert caught.value.allowed == 2
     assert inner.calls == 2
+
+
+def test_it_stops_a_run_unless_it_is_to_record_only() -> None:
+    """The default: a budget of 20 calls lets 20 through, and not one more."""
+
+    @llmtrace.agent(budget=llmtrace.Budget(usd=100, calls=20))
+    def support() -> None:
+        while True:
+            call()
+
+    with capture(prices=PRICES, signals=[]) as captured, pytest.raises(BudgetExceeded):
+        support()
+    assert [span.name for span in captured.spans].count("chat m") == 20
+
+
+def test_one_budget_opened_many_times_counts_each_time_anew() -> None:
+    """Nested, in turn, in tasks and in threads: each block has sums of its own; the one around counts all."""
+    budget = llmtrace.Budget(calls=5)
+
+    async def work(calls: int) -> int:
+        async with budget as spent:
+            for _ in range(calls):
+                call()
+                await asyncio.sleep(0)
+            return spent.calls
+
+    async def main() -> list[int]:
+        return await asyncio.gather(work(2), work(3))
+
+    with capture(signals=[]):
+        with budget as outer:
+            with budget as inner:
+                call()
+            call()
+            assert (inner.calls, outer.calls) == (1, 2)
+        assert asyncio.run(main()) == [2, 3]
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(lambda calls: asyncio.run(work(calls)), [4, 5])) == [4, 5]
+        with budget as spent:
+            assert spent.calls == 0
+
+
+def test_a_block_of_a_budget_ends_with_it() -> None:
+    """After it, nothing is stopped any more, also where it was left by an exception."""
+    with capture(signals=[]):
+        with pytest.raises(BudgetExceeded), llmtrace.Budget(calls=0):
+            call()
+        call()

@@ -37,7 +37,7 @@ def stream(client: Any, **options: Any) -> Any:
 def test_it_ends_in_the_loop(client: Any, ceiling: dict[str, Any]) -> None:
     """Soon after the ceiling, long before its end; the span is partial, says so, and its tokens count."""
     seen = []
-    with capture(prices=PRICES, signals=[]) as captured, llmtrace.budget(**ceiling, on_exceed="raise") as spent:
+    with capture(prices=PRICES, signals=[]) as captured, llmtrace.Budget(**ceiling) as spent:
         with pytest.raises(BudgetExceeded) as caught:
             seen.extend(stream(client))
         assert 50 < spent.output_tokens < 70
@@ -63,13 +63,13 @@ def test_an_async_one_too() -> None:
                     seen += 1
         return seen
 
-    with ModelServer(answer, pace=0) as server, capture(), llmtrace.budget(output_tokens=50, on_exceed="raise"):
+    with ModelServer(answer, pace=0) as server, capture(), llmtrace.Budget(output_tokens=50):
         assert 10 < asyncio.run(main(server.url)) < 100
 
 
 def test_under_record_it_goes_on(client: Any) -> None:
     """A budget that only records never stops a stream."""
-    with capture(signals=[]) as captured, llmtrace.budget(output_tokens=50):
+    with capture(signals=[]) as captured, llmtrace.Budget(output_tokens=50, on_exceed="record"):
         seen = list(stream(client))
     assert len(seen) > 300
     assert [found.name for found in captured.spans[0].evaluations] == ["budget_exceeded"]
@@ -77,7 +77,7 @@ def test_under_record_it_goes_on(client: Any) -> None:
 
 def test_one_that_stays_within_it_is_whole(client: Any) -> None:
     """Told usage counts in place of the estimate."""
-    with capture() as captured, llmtrace.budget(output_tokens=100_000, on_exceed="raise") as spent:
+    with capture() as captured, llmtrace.Budget(output_tokens=100_000) as spent:
         list(stream(client, stream_options={"include_usage": True}))
     operation = captured.spans[0].operation
     assert isinstance(operation, Inference)
@@ -87,7 +87,7 @@ def test_one_that_stays_within_it_is_whole(client: Any) -> None:
 
 def test_streams_under_way_count_together(client: Any) -> None:
     """Two streams side by side pass a budget that neither passes alone."""
-    with capture(), llmtrace.budget(output_tokens=100, on_exceed="raise"):
+    with capture(), llmtrace.Budget(output_tokens=100):
         one, other = stream(client), stream(client)
         seen = 0
         with pytest.raises(BudgetExceeded):

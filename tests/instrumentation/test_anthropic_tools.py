@@ -170,7 +170,7 @@ def test_a_tool_of_llmtrace_makes_its_span_itself(captured: Captured) -> None:
 def test_a_budget_stops_the_runner(captured: Captured) -> None:
     """What the program asked to be raised is raised out of the runner."""
     client = Server(*_replies("look_up")).client()
-    with pytest.raises(BudgetExceeded), llmtrace.budget(calls=1, on_exceed="raise"):
+    with pytest.raises(BudgetExceeded), llmtrace.Budget(calls=1):
         client.beta.messages.tool_runner(tools=[look_up], **GIVEN).until_done()
     assert [type(span.operation) for span in spans(captured)][:1] == [Inference]
 

@@ -407,7 +407,7 @@ def test_a_cancelled_run_ends_all_its_spans(captured: Captured) -> None:
 def test_a_budget_stops_the_call_before_it_is_made(captured: Captured) -> None:
     """What the program asked for reaches it, also where the framework makes the call."""
     model = says("one", "two")
-    with llmtrace.agent("mine", budget=llmtrace.Budget(calls=1, on_exceed="raise")):
+    with llmtrace.agent("mine", budget=llmtrace.Budget(calls=1)):
         model.invoke("first")
         with pytest.raises(llmtrace.errors.BudgetExceeded):
             model.invoke("second")

@@ -480,7 +480,7 @@ def test_a_budget_stops_the_call_before_it_is_made(captured: Captured) -> None:
     async def main() -> None:
         await server.aclient().chat.completions.create(model=MODEL, messages=ASK)
 
-    with llmtrace.budget(calls=0, on_exceed="raise"):
+    with llmtrace.Budget(calls=0):
         with pytest.raises(BudgetExceeded):
             ask(server.client())
         with pytest.raises(BudgetExceeded):

@@ -102,7 +102,7 @@ def test_a_tool_of_llmtrace_makes_its_span_itself(captured: Captured) -> None:
 
 def test_a_budget_stops_the_runner(captured: Captured) -> None:
     """What the program asked to be raised is what stops it."""
-    with pytest.raises((BudgetExceeded, runner.ToolRunnerError)), llmtrace.budget(calls=1, on_exceed="raise"):
+    with pytest.raises((BudgetExceeded, runner.ToolRunnerError)), llmtrace.Budget(calls=1):
         run(answered(call()), answered(text_item()), functions=registered(is_async=False), is_async=False)
     assert isinstance(spans(captured)[0].operation, Inference)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
-from llmtrace.evidence.results import is_cut_json
+from llmtrace.evidence.result_form import is_cut_json
 from llmtrace.instrumentation import _vllm_engine, vllm
 from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_chat import Chat

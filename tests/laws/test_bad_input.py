@@ -129,15 +129,12 @@ def test_no_home_and_nothing_writable(tmp_path: Path) -> None:
     assert (unset.returncode, unset.stdout, unset.stderr) == (0, "2\n", "")
 
 
-def test_unknown_options_and_values_are_one_line_each() -> None:
-    """A misspelt option or variable is named, with what was meant."""
-    ran = run(
-        AGENT.replace("configure()", "configure(stroe='off', store='off')"), LLMTRACE_CONTENT="maybe", LLMTRACE_REDCAT="1"
-    )
+def test_wrong_variables_are_one_line_each() -> None:
+    """A misspelt variable is named, with what was meant; the code did not ask for it, so it goes on."""
+    ran = run(AGENT, LLMTRACE_STORE="off", LLMTRACE_CONTENT="maybe", LLMTRACE_REDCAT="1")
     assert (ran.returncode, ran.stdout) == (0, "2\n")
     lines = ran.stderr.strip().splitlines()
-    assert len(lines) == 3
-    assert any("did you mean 'store'" in line for line in lines)
+    assert len(lines) == 2
     assert any("none, local, all" in line for line in lines)
     assert any("LLMTRACE_REDACT" in line for line in lines)
 
@@ -231,26 +228,3 @@ def test_spans_at_interpreter_shutdown_do_no_harm(tmp_path: Path) -> None:
     """
     ran = run(program, LLMTRACE_STORE=str(tmp_path))
     assert (ran.returncode, ran.stderr) == (0, "")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"tracer_provider": object()},
-        {"signals": 5},
-        {"instrument": 5},
-        {"max_store_days": "x"},
-        {"prices": 5},
-        {"redact_paths": "$.["},
-    ],
-)
-def test_configure_never_raises(options: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever it is given: a line says what is wrong, and the spans are recorded."""
-    llmtrace.configure(**{"store": tmp_path, "instrument": [], **options})
-    try:
-        with llmtrace.agent("a"):
-            pass
-    finally:
-        llmtrace.shutdown()
-    assert len(caplog.records) >= 1
-    assert [(summary.name, summary.health) for summary in summaries(tmp_path)] == [("invoke_agent a", "ok")]

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import llmtrace
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Evaluation, Span, ToolDefinition, ToolExecution, Workflow
 from llmtrace.recorder import active
 from llmtrace.recorder.identity import Identity

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.lineage_story import TRACE_ID, Story
 
-from llmtrace.lineage.history import Conversations, MessageHistory, begins_with
 from llmtrace.lineage.lost_messages import Loss, LostMessages
+from llmtrace.lineage.message_history import Conversations, MessageHistory, begins_with
 from llmtrace.lineage.tasks import TaskTracker
 from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace
 

@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmtrace.monitors._numbers import At, Numbers
-from llmtrace.monitors._rate import Places
-from llmtrace.monitors._runs import Runs
-from llmtrace.monitors._shapes import Shapes
-from llmtrace.monitors._shares import Shares
+from llmtrace.monitors._alarm_rate import Places
+from llmtrace.monitors._number_stream import At, Numbers
+from llmtrace.monitors._run_similarity import Runs
+from llmtrace.monitors._shape_stream import Shapes
+from llmtrace.monitors._share_stream import Shares
 from tests.monitors.streams import followed, lengths
 
 

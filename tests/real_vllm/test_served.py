@@ -18,7 +18,7 @@ from openai import DefaultHttpxClient, OpenAI
 from llmtrace import cli, semconv
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.foreign.intake import Intake
+from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span
 from llmtrace.receiver import Receiver
 from llmtrace.recorder.identity import Identity
@@ -43,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = str(tmp_path_factory.mktemp("store"))
     kept = open_store(folder)
     with (
-        Receiver(Intake(kept, content=Content(Config()), quiet=0.5), http_port=0, grpc_port=None) as receiver,
+        Receiver(Ingestor(kept, content=Content(Config()), quiet=0.5), http_port=0, grpc_port=None) as receiver,
         tiny_server.serving(otlp=f"http://127.0.0.1:{receiver.http_port}/v1/traces") as url,
     ):
 

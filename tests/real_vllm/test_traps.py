@@ -13,7 +13,7 @@ from opentelemetry import trace
 
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.foreign.intake import Intake
+from llmtrace.external.ingest import Ingestor
 from llmtrace.receiver import Receiver
 from llmtrace.store import Query, open_store
 from llmtrace.store.memory import MemoryStore
@@ -97,7 +97,7 @@ def test_an_engine_in_the_process_that_traces_writes_below_ours(tmp_path: Path, 
     span of its prompt."""
     memory, store = MemoryStore(), str(tmp_path / "store")
     program = tmp_path / "program.py"
-    with Receiver(Intake(memory, content=Content(Config())), http_port=0, grpc_port=None) as receiver:
+    with Receiver(Ingestor(memory, content=Content(Config())), http_port=0, grpc_port=None) as receiver:
         endpoint = f"http://127.0.0.1:{receiver.http_port}/v1/traces"
         program.write_text(TRACED.format(model=model, endpoint=endpoint, store=store))
         told = {**os.environ, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
@@ -164,7 +164,7 @@ def test_children_do_not_export_what_nobody_asked_for(tmp_path: Path, model: str
     the variable is where it was."""
     memory = MemoryStore()
     program = tmp_path / "program.py"
-    with Receiver(Intake(memory, content=Content(Config())), http_port=0, grpc_port=None) as receiver:
+    with Receiver(Ingestor(memory, content=Content(Config())), http_port=0, grpc_port=None) as receiver:
         endpoint = f"http://127.0.0.1:{receiver.http_port}/v1/traces"
         program.write_text(CHILDREN.format(model=model, endpoint=endpoint))
         told = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}

@@ -25,7 +25,7 @@ from llmtrace.codec import otlp
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import PortBusy
-from llmtrace.foreign.intake import Intake
+from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Inference, RawSpan, Trace
 from llmtrace.receiver import Receiver, request
 from llmtrace.receiver.request import JSON, PROTOBUF
@@ -55,8 +55,8 @@ class Running:
         self.store = MemoryStore()
         self.judged: list[Trace] = []
         self.told = threading.Event()
-        self.intake = Intake(self.store, content=Content(Config()), quiet=0.05, judged=self._judged)
-        self.receiver = Receiver(self.intake, http_port=0, grpc_port=0)
+        self.ingestor = Ingestor(self.store, content=Content(Config()), quiet=0.05, on_evaluated=self._judged)
+        self.receiver = Receiver(self.ingestor, http_port=0, grpc_port=0)
 
     def _judged(self, trace: Trace) -> None:
         self.judged.append(trace)
@@ -266,7 +266,7 @@ def test_secrets_are_taken_out(running: Running) -> None:
 def test_what_still_waits_is_judged_at_the_end() -> None:
     """Closing loses nothing."""
     store = MemoryStore()
-    receiver = Receiver(Intake(store, content=Content(Config()), quiet=60), http_port=0, grpc_port=None)
+    receiver = Receiver(Ingestor(store, content=Content(Config()), quiet=60), http_port=0, grpc_port=None)
     connection = http.client.HTTPConnection("127.0.0.1", receiver.http_port or 0, timeout=10)
     connection.request("POST", "/v1/traces", GOOD, {"content-type": PROTOBUF})
     assert connection.getresponse().status == 200
@@ -282,4 +282,4 @@ def test_a_busy_port_is_said_clearly(running: Running, protocol: str) -> None:
     taken = {"http": running.receiver.http_port, "grpc": running.receiver.grpc_port}[protocol]
     ports = {"http_port": 0, "grpc_port": 0, f"{protocol}_port": taken}
     with pytest.raises(PortBusy, match=rf"(?s)port {taken} .*--{protocol}-port"):
-        Receiver(running.intake, **ports)
+        Receiver(running.ingestor, **ports)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import logging
 import random
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +18,11 @@ from opentelemetry.trace import StatusCode
 
 import llmtrace
 from llmtrace.evaluation import Evaluator
-from llmtrace.model import AgentInvocation, Inference, Message, Text, ToolCall, ToolDefinition, ToolExecution
-from llmtrace.recorder import Recorder, Recording, active
+from llmtrace.model import AgentInvocation, Inference, Message, Sink, Text, ToolCall, ToolDefinition, ToolExecution
+from llmtrace.recorder import Recorder, Recording, active, collected
 from llmtrace.recorder.identity import Identity
-from llmtrace.signals import Signal
+from llmtrace.semconv import PARTIAL
+from llmtrace.signals import Signal, user_signals
 from llmtrace.testing import capture
 
 
@@ -178,7 +182,7 @@ def test_outcome_outside_a_run_or_with_another_word_is_one_line(caplog: pytest.L
 def test_a_sink_that_raises_costs_nothing_but_a_line(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing of ours raises into the program."""
 
-    class Broken:
+    class Broken(Sink):
         def append(self, span: object) -> None:
             raise OSError("disk on fire")
 
@@ -200,8 +204,8 @@ def test_attributes_events_and_outcomes_of_any_kind_are_recorded() -> None:
     """What a program hands over is snapshotted: an odd value is named by its type, and costs no span."""
     with capture() as captured, llmtrace.agent("a") as opened:
         grown = [1]
-        opened.set(odd=Odd(), grown=grown)  # type: ignore[arg-type]
-        opened.event("seen", odd=Odd())  # type: ignore[arg-type]
+        opened.set_attributes({"odd": Odd(), "grown": grown})  # type: ignore[dict-item]
+        opened.add_event("seen", {"odd": Odd()})  # type: ignore[dict-item]
         llmtrace.outcome("failure", score="high", reason=ValueError("x"))  # type: ignore[arg-type]
         grown.append(2)
     [span] = captured.spans
@@ -244,7 +248,7 @@ def test_a_span_that_the_collector_ends_in_the_middle_of_a_step() -> None:
         recorder = active()
         assert recorder is not None
         recorder.evaluator = Evaluator([Collects()])
-        with llmtrace.workflow("w"), llmtrace.budget(calls=5):
+        with llmtrace.workflow("w"), llmtrace.Budget(calls=5):
             held: list[Any] = [items()]
             held.append(held)
             next(held[0])
@@ -269,10 +273,76 @@ def test_a_recording_that_could_not_be_started_stands_in(monkeypatch: pytest.Mon
         recording.set({"x": 1})
         recording.add_event("seen")
         with recording.use(), llmtrace.agent("b") as opened:
-            opened.set(x=1)
-            opened.event("seen")
+            opened.set_attribute("x", 1)
+            opened.add_event("seen")
             llmtrace.outcome("success")
             assert look_up("A")["total"] == 12.5
             assert len(llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "look_up", "arguments": "{}"}}])) == 1
         assert (recording.headers(), recording.end()) == ({}, None)
     assert captured.spans == ()
+
+
+@pytest.mark.parametrize("has_provider", [True, False])
+def test_what_a_program_sets_by_opentelemetry_is_in_our_record(has_provider: bool, request: pytest.FixtureRequest) -> None:
+    """Attributes and events that are set on the current span by OpenTelemetry's API are recorded, provider or not."""
+    if has_provider:
+        request.getfixturevalue("app_provider")
+    with capture(identity=Identity()) as captured, llmtrace.agent("support"):
+        current = trace.get_current_span()
+        current.set_attribute("tenant", "blue")
+        current.set_attributes({"attempt": 2})
+        current.add_event("cache miss", {"key": "a"})
+        assert current.is_recording()
+    [span] = captured.spans
+    assert {name: span.attributes[name] for name in ("tenant", "attempt")} == {"tenant": "blue", "attempt": 2}
+    assert [(event.name, event.attributes) for event in span.events] == [("cache miss", {"key": "a"})]
+
+
+def test_what_a_program_sets_by_opentelemetry_is_redacted(app_provider: Any) -> None:
+    """It leaves memory by the same door as all content does."""
+    with capture(identity=Identity()) as captured, llmtrace.agent("support"):
+        trace.get_current_span().set_attribute("note", "password=hunter22x")
+    assert "hunter22x" not in repr(captured.spans)
+
+
+def test_a_generator_that_the_collector_closes_ends_its_span() -> None:
+    """It is in a cycle, so nobody but the garbage collector closes it; its span ends on a thread of ours, marked partial."""
+
+    @llmtrace.agent
+    def count() -> Iterator[int]:
+        yield from range(3)
+
+    with capture() as captured:
+        cycle: list[Any] = [count()]
+        assert next(cycle[0]) == 0
+        cycle.append(cycle)
+        del cycle
+        gc.collect()
+        collected.settle()
+        [span] = captured.spans
+    assert span.attributes[PARTIAL] is True
+
+
+def test_a_signal_of_the_program_may_call_tools_in_other_threads() -> None:
+    """No lock of the run is held while the program's own code runs: what it starts in a thread can end."""
+
+    def consult(span: Any) -> bool:
+        if isinstance(span.operation, ToolExecution):
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(look_up, "W9"))
+            thread.start()
+            thread.join(10)
+            return thread.is_alive()
+        return False
+
+    llmtrace.signal(consult, name="consult")
+    try:
+        with capture() as captured, llmtrace.agent("support"):
+            look_up("W1")
+        assert [span.name for span in captured.spans] == [
+            "execute_tool look_up",
+            "execute_tool look_up",
+            "invoke_agent support",
+        ]
+        assert not [found for span in captured.spans for found in span.evaluations if found.name == "consult"]
+    finally:
+        user_signals.registered.pop("consult")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import (
     AgentInvocation,
     Embedding,

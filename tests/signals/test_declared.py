@@ -11,7 +11,7 @@ from llmtrace.codec import genai
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import ToolExecution, Trace, changes_by_hints
 from llmtrace.testing import capture
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 
 def call_twice(**declared: Any) -> Trace:

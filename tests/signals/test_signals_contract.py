@@ -34,7 +34,7 @@ from signal_cases import (
 import llmtrace
 from llmtrace.codec import genai
 from llmtrace.evaluation import Evaluator
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Inference, Span, ToolExecution, replace
 from llmtrace.signals import AnySignal, advice, load, user_signals
 

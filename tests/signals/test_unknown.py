@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from signal_cases import CASES
 
-from llmtrace.content.bare import bare_operation
+from llmtrace.content.strip import strip_operation
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Inference, Span, ToolExecution, Trace, replace
 
@@ -23,7 +23,7 @@ LESS: dict[str, Callable[[Any], Any]] = {
     "results": without(ToolExecution, result=None, has_result=False),
     "arguments and results": without(ToolExecution, arguments=None, result=None, has_result=False),
     "messages": without(Inference, system=(), input=(), output=()),
-    "any content": bare_operation,
+    "any content": strip_operation,
 }
 """What another writer may keep to itself, saying nothing of it."""
 TRUE_OF_LESS = {("end_state", "asked_back"), ("end_state", "after_errors")}

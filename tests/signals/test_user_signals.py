@@ -37,8 +37,8 @@ def found(name: str, *spans: Span) -> list[Evaluation]:
     (signal,) = load((name,))
     evaluator = Evaluator((signal,))
     state = evaluator.start()
-    stepped = [evaluator.step(state, span) for span in spans]
-    return [one for span in (*stepped[:-1], evaluator.finish(state, stepped[-1])) for one in span.evaluations]
+    judged = [evaluator.step(state, span, outermost=span is spans[-1]) for span in spans]
+    return [evaluation for span in judged for evaluation in span.evaluations]
 
 
 ANY = run(infer("a"))[0]
@@ -234,14 +234,15 @@ def test_a_judge_attaches_later() -> None:
 
 def test_a_judge_that_was_registered_late_and_one_that_is_off() -> None:
     """From the next span on; a name with a minus turns it off."""
+
+    @llmtrace.signal(background=True)
+    def silent(span: Span) -> bool:
+        return True
+
     with capture(signals=("-silent",)) as captured:
 
         @llmtrace.signal(background=True)
         def judge(span: Span) -> bool:
-            return True
-
-        @llmtrace.signal(background=True)
-        def silent(span: Span) -> bool:
             return True
 
         with llmtrace.agent("a"):
@@ -262,7 +263,7 @@ def test_what_a_judge_calls_is_a_trace_of_its_own_and_is_not_judged() -> None:
         recorder.start(operation).end(operation)
         return False
 
-    with capture(signals=("judge",)) as captured, llmtrace.context(user="ada"), llmtrace.budget(calls=0, on_exceed="raise"):
+    with capture(signals=("judge",)) as captured, llmtrace.context(user="ada"), llmtrace.Budget(calls=0):
         with llmtrace.agent("a"):
             pass
         llmtrace.flush()

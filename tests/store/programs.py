@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _BEGINNING = """
 import os, signal, sys, time
 from pathlib import Path
-from llmtrace.store import files, journal, open_store
+from llmtrace.store import journal_files, journal, open_store
 from llmtrace.store.local import LocalStore
 from tests.store.spans import span
 store = LocalStore(Path(sys.argv[1]))

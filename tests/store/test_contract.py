@@ -121,7 +121,7 @@ def test_a_trace_goes_by_id_beginning_and_last(store: Store) -> None:
     assert store.trace(ids[0]).trace_id == ids[0]
     assert store.trace("F00D").trace_id == ids[2]
     assert store.trace("last").trace_id == ids[2]
-    with pytest.raises(TraceNotFound, match="did you mean f00d1"):
+    with pytest.raises(TraceNotFound, match="Did you mean f00d1"):
         store.trace("f00e1111")
     with pytest.raises(TraceNotFound, match="at least 4"):
         store.trace("abc")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmtrace.store import files
-from llmtrace.store.files import CONTEXT, HEAD, MAGIC, MARK, SPAN, START, Gap, Record, frame, iterate
+from llmtrace.store import journal_files
 from llmtrace.store.journal import Journal
+from llmtrace.store.journal_files import CONTEXT, HEAD, MAGIC, MARK, SPAN, START, Gap, Record, frame, iterate
 
-HEADER = HEAD.pack(MAGIC, files.VERSION)
+HEADER = HEAD.pack(MAGIC, journal_files.VERSION)
 
 
 def _write(path: Path, *parts: bytes) -> Path:
@@ -36,8 +36,8 @@ def test_what_is_framed_is_read(tmp_path_factory: pytest.TempPathFactory, payloa
     with path.open("rb") as file:
         for record in iterate(path):
             assert isinstance(record, Record)
-            assert files.read(file, record.offset, record.length) == record
-            assert files.read(file, record.offset, record.length - 1) is None
+            assert journal_files.read(file, record.offset, record.length) == record
+            assert journal_files.read(file, record.offset, record.length - 1) is None
             assert (record.kind, record.ref) == (SPAN, 7)
 
 
@@ -67,17 +67,17 @@ def test_damage_in_the_middle_costs_the_damaged_records_only(tmp_path_factory: p
     whole, at = [], 0
     for record in records:
         if data[at : at + len(record)] == record:
-            whole.append(record[files.RECORD.size :])
+            whole.append(record[journal_files.RECORD.size :])
         at += len(record)
     payloads, gaps = _read(path)
     assert payloads == whole
-    assert sum(gap.length for gap in gaps) == len(data) - sum(files.RECORD.size + len(one) for one in whole)
+    assert sum(gap.length for gap in gaps) == len(data) - sum(journal_files.RECORD.size + len(one) for one in whole)
 
 
 def test_damage_longer_than_a_block_is_overcome(tmp_path: Path) -> None:
     """The search for the next record goes on over block borders, also where the mark lies across one."""
     for shift in range(6):
-        path = _write(tmp_path / f"{shift}.journal", b"\0" * (files._BLOCK * 2 - shift), frame(SPAN, 0, b"after"))
+        path = _write(tmp_path / f"{shift}.journal", b"\0" * (journal_files._BLOCK * 2 - shift), frame(SPAN, 0, b"after"))
         assert _read(path)[0] == [b"after"]
 
 
@@ -95,7 +95,7 @@ def test_a_file_that_is_no_journal_is_told_from_a_newer_one(tmp_path: Path, cont
     """Garbage may be set aside, what a newer llmtrace wrote must stay."""
     path = tmp_path / "a.journal"
     path.write_bytes(content)
-    with pytest.raises(files.Unusable) as raised:
+    with pytest.raises(journal_files.Unusable) as raised:
         list(iterate(path))
     assert raised.value.newer == newer
 
@@ -111,15 +111,15 @@ def test_sweep_removes_the_oldest_files_first(tmp_path: Path) -> None:
     """Whole files go, oldest first, and no more than needed."""
     for day in range(5):
         _old(tmp_path / "journal", f"2026112{day}T000000-1-a.00000.journal", days=5 - day, size=1000)
-    removed = files.sweep(tmp_path / "journal", max_bytes=3 * 1032, max_days=30)
+    removed = journal_files.sweep(tmp_path / "journal", max_bytes=3 * 1032, max_days=30)
     assert removed == ["20261120T000000-1-a.00000.journal", "20261121T000000-1-a.00000.journal"]
-    assert len(files.listing(tmp_path / "journal")) == 3
+    assert len(journal_files.listing(tmp_path / "journal")) == 3
 
 
 def test_sweep_removes_what_is_too_old(tmp_path: Path) -> None:
     """A file nobody wrote to for longer than the bound goes, though there is room."""
     old, new = _old(tmp_path / "journal", "1.journal", days=8), _old(tmp_path / "journal", "2.journal", days=6)
-    files.sweep(tmp_path / "journal", max_bytes=1 << 30, max_days=7)
+    journal_files.sweep(tmp_path / "journal", max_bytes=1 << 30, max_days=7)
     assert not old.exists()
     assert new.exists()
 
@@ -138,10 +138,10 @@ def test_sweep_leaves_running_unreadable_and_foreign_files(tmp_path: Path) -> No
     aside.write_text("?")
     for path in (live, newer, other, aside):
         os.utime(path, (0, 0))
-    assert files.sweep(folder, max_bytes=1, max_days=0.001) == []
+    assert journal_files.sweep(folder, max_bytes=1, max_days=0.001) == []
     assert all(path.exists() for path in (live, newer, other, aside))
     journal.close()
-    assert files.sweep(folder, max_bytes=1, max_days=1e6) == [live.name]
+    assert journal_files.sweep(folder, max_bytes=1, max_days=1e6) == [live.name]
 
 
 def test_the_index_counts_but_leaves_the_journal_half(tmp_path: Path) -> None:
@@ -151,21 +151,21 @@ def test_the_index_counts_but_leaves_the_journal_half(tmp_path: Path) -> None:
     for number in range(10):
         _old(folder, f"{number}.journal", days=1, size=1000)
     (tmp_path / "index.db").write_bytes(b"x" * 1_000_000)
-    files.sweep(folder, max_bytes=10_000, max_days=7)
-    assert len(files.listing(folder)) == 4
+    journal_files.sweep(folder, max_bytes=10_000, max_days=7)
+    assert len(journal_files.listing(folder)) == 4
 
 
 def test_readers_sweep_by_the_bounds_of_the_last_writer(tmp_path: Path) -> None:
     """A reader with other bounds than the program removes nothing that the program meant to keep."""
     _old(tmp_path, "1.journal", days=10)
-    files.sweep_as_noted(tmp_path)
-    assert len(files.listing(tmp_path)) == 1
-    files.keep_bounds(tmp_path, 1 << 40, 100.0, now=False)
-    os.utime(tmp_path / files.BOUNDS, (0, 0))
-    files.sweep_as_noted(tmp_path)
-    assert len(files.listing(tmp_path)) == 1
-    files.keep_bounds(tmp_path, 1 << 40, 1.0, now=False)
-    assert files.listing(tmp_path) == []
+    journal_files.sweep_as_noted(tmp_path)
+    assert len(journal_files.listing(tmp_path)) == 1
+    journal_files.keep_bounds(tmp_path, 1 << 40, 100.0, now=False)
+    os.utime(tmp_path / journal_files.BOUNDS, (0, 0))
+    journal_files.sweep_as_noted(tmp_path)
+    assert len(journal_files.listing(tmp_path)) == 1
+    journal_files.keep_bounds(tmp_path, 1 << 40, 1.0, now=False)
+    assert journal_files.listing(tmp_path) == []
 
 
 def test_strays_of_a_killed_start_go_after_an_hour(tmp_path: Path) -> None:
@@ -174,5 +174,5 @@ def test_strays_of_a_killed_start_go_after_an_hour(tmp_path: Path) -> None:
     stray.write_bytes(b"")
     fresh.write_bytes(b"")
     os.utime(stray, (0, 0))
-    files.sweep(tmp_path, 1 << 30, 7)
+    journal_files.sweep(tmp_path, 1 << 30, 7)
     assert (stray.exists(), fresh.exists()) == (False, True)

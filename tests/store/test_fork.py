@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llmtrace.store import files, open_store
+from llmtrace.store import journal_files, open_store
 from llmtrace.store.local import LocalStore
 from tests.store.programs import run, start
 from tests.store.spans import span, trace_id
@@ -43,7 +43,8 @@ def test_parent_and_child_write_files_of_their_own(tmp_path: Path) -> None:
     assert steps == [*range(1, 21), *range(100, 110), *range(200, 210), *range(300, 310)]
     journal = tmp_path / "store" / "journal"
     per_file = [
-        sum(1 for one in files.iterate(journal / file.name) if one.kind == files.SPAN) for file in files.listing(journal)
+        sum(1 for one in journal_files.iterate(journal / file.name) if one.kind == journal_files.SPAN)
+        for file in journal_files.listing(journal)
     ]  # type: ignore[union-attr]
     assert sorted(per_file) == [10, 10, 10, 20]
 

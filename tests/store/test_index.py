@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Message, Text
-from llmtrace.store import Query, files, indexing, journal, local, notices, open_store, search, wordindex
-from llmtrace.store.files import HEAD, MAGIC
+from llmtrace.store import Query, indexing, journal, journal_files, local, open_store, search, warnings, word_index
+from llmtrace.store.journal_files import HEAD, MAGIC
 from llmtrace.store.local import LocalStore
 from tests.store.older import make_older
 from tests.store.programs import run, start
@@ -27,7 +27,7 @@ from tests.store.spans import agent, inference, span, trace_id
 
 @pytest.fixture(autouse=True)
 def _said_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "_said", {})
+    monkeypatch.setattr(warnings, "_logged", {})
 
 
 @pytest.fixture
@@ -118,10 +118,10 @@ def test_an_index_of_a_newer_llmtrace_is_refused_untouched(folder: Path) -> None
     store = LocalStore(folder)
     store.append(span(3))
     for read in (store.traces, lambda: store.trace("last")):
-        with pytest.raises(UnreadableStore, match=r"newer llmtrace \(index version 99, this one knows 5\): upgrade"):
+        with pytest.raises(UnreadableStore, match=r"newer llmtrace \(index version 99; this one reads 5\)\. Upgrade"):
             read()
     assert (folder / "index.db").read_bytes() == before
-    assert len(files.listing(folder / "journal")) == 2
+    assert len(journal_files.listing(folder / "journal")) == 2
 
 
 def test_a_database_of_another_program_is_refused_untouched(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_locked_index_is_done_without(folder: Path, caplog: pytest.LogCaptureF
     assert 0.2 <= time.monotonic() - started < 2
     assert len(store.trace(trace_id(3))) == 1
     assert len(_warnings(caplog)) == 1
-    assert "reading the journal itself" in _warnings(caplog)[0]
+    assert "The journal is read instead" in _warnings(caplog)[0]
     db.execute("ROLLBACK")
     db.close()
     assert _ids(store) == [3, 2, 1]
@@ -174,7 +174,7 @@ def test_files_that_are_gone_are_forgotten(folder: Path) -> None:
     store = LocalStore(folder)
     store.append(span(1, 2, operation=inference("again", "yes")))
     assert [one.spans for one in store.traces()] == [1, 2]
-    (folder / "journal" / files.listing(folder / "journal")[0].name).unlink()
+    (folder / "journal" / journal_files.listing(folder / "journal")[0].name).unlink()
     assert [(one.trace_id, one.spans) for one in store.traces()] == [(trace_id(1), 1)]
     assert _ids(store, text="refund") == []
     assert _ids(store, text="again") == [1]
@@ -184,7 +184,7 @@ def test_files_that_are_gone_are_forgotten(folder: Path) -> None:
 def test_words_of_days_that_are_gone_go_too(folder: Path) -> None:
     """Words are there from the first search on, kept by day, and a day's words go with its last file."""
     journals = folder / "journal"
-    (found,) = files.listing(journals)
+    (found,) = journal_files.listing(journals)
     shutil.copy(journals / found.name, journals / ("20200101" + found.name[8:]))
     store = LocalStore(folder)
     store.traces()
@@ -256,7 +256,7 @@ def test_garbage_among_the_journals_is_set_aside(folder: Path, caplog: pytest.Lo
     assert garbage.with_name("1.journal.corrupt").read_bytes() == b"garbage" * 100
     assert newer.exists()
     assert len(_warnings(caplog)) == 2
-    assert any("newer llmtrace" in line and "upgrade" in line for line in _warnings(caplog))
+    assert any("newer llmtrace" in line and "Upgrade" in line for line in _warnings(caplog))
 
 
 def test_damage_in_the_middle_is_named_and_skipped(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -264,7 +264,7 @@ def test_damage_in_the_middle_is_named_and_skipped(folder: Path, caplog: pytest.
     store = LocalStore(folder)
     for number in range(3, 6):
         store.append(span(number))
-    path = folder / "journal" / files.listing(folder / "journal")[-1].name
+    path = folder / "journal" / journal_files.listing(folder / "journal")[-1].name
     data = bytearray(path.read_bytes())
     data[-200] ^= 1
     path.write_bytes(data)
@@ -369,7 +369,7 @@ _PLAIN = st.text([chr(code) for code in range(128)], max_size=300)
 def test_words_in_the_index_are_the_words_of_a_query(text: str) -> None:
     """However they are found: an index and a store without one agree on what a text says."""
     with contextlib.closing(sqlite3.connect(":memory:")) as db:
-        table = wordindex._made(db, "20260101T")
+        table = word_index._create_table(db, "20260101T")
         db.execute(f"INSERT INTO {table} (rowid, text) VALUES (1, ?)", (search.indexed(text),))
         db.execute(f"CREATE VIRTUAL TABLE held USING fts5vocab({table}, instance)")
         assert [term for (term,) in db.execute("SELECT term FROM held ORDER BY offset")] == search.words(text)

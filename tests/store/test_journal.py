@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from llmtrace.store import files, journal
-from llmtrace.store.files import CONTEXT, SPAN, START, Record
+from llmtrace.store import journal, journal_files
 from llmtrace.store.journal import Journal
+from llmtrace.store.journal_files import CONTEXT, SPAN, START, Record
 
 
 def _records(folder: Path) -> list[Record]:
-    return [record for file in files.listing(folder) for record in _records_of(folder / file.name)]
+    return [record for file in journal_files.listing(folder) for record in _records_of(folder / file.name)]
 
 
 def _records_of(path: Path) -> list[Record]:
-    read = list(files.iterate(path))
+    read = list(journal_files.iterate(path))
     assert all(isinstance(record, Record) for record in read)
     return [record for record in read if isinstance(record, Record)]
 
@@ -76,15 +76,15 @@ def test_files_rotate_and_each_has_its_contexts(folder: Path, monkeypatch: pytes
     made = Journal(folder)
     for _ in range(10):
         made.append(SPAN, b"x" * 400, b"context")
-    names = [file.name for file in files.listing(folder)]
+    names = [file.name for file in journal_files.listing(folder)]
     assert len(names) > 2
-    assert len({files.process_of(name) for name in names}) == 1
+    assert len({journal_files.process_of(name) for name in names}) == 1
     for name in names:
         assert _records_of(folder / name)[0].kind == CONTEXT
-    assert [files.held(folder / name) for name in names] == [False] * (len(names) - 1) + [True]
-    assert files.Running(folder).wrote(names[0])
+    assert [journal_files.is_being_written(folder / name) for name in names] == [False] * (len(names) - 1) + [True]
+    assert journal_files.RunningWriters(folder).is_running(names[0])
     made.close()
-    assert not files.Running(folder).wrote(names[0])
+    assert not journal_files.RunningWriters(folder).is_running(names[0])
 
 
 def test_rotation_keeps_the_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_rotation_keeps_the_bound(folder: Path, monkeypatch: pytest.MonkeyPatch)
     made = Journal(folder, max_bytes=5000)
     for number in range(100):
         made.append(SPAN, f"{number:03}".encode() + b"x" * 400)
-    assert sum(file.size for file in files.listing(folder)) <= 5000 + 1000
+    assert sum(file.size for file in journal_files.listing(folder)) <= 5000 + 1000
     assert _records(folder)[-1].payload.startswith(b"099")
 
 
@@ -104,7 +104,7 @@ def test_an_old_file_rotates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     made = Journal(folder, max_days=1e-9)
     made.append(SPAN, b"1")
     made.append(SPAN, b"2")
-    assert len(files.listing(folder)) == 2
+    assert len(journal_files.listing(folder)) == 2
     made.close()
 
 
@@ -112,7 +112,7 @@ def test_two_journals_of_a_process_have_files_of_their_own(folder: Path) -> None
     """Names never clash, also within one second and one process."""
     for _ in range(20):
         Journal(folder).append(SPAN, b"x")
-    assert len(files.listing(folder)) == 20
+    assert len(journal_files.listing(folder)) == 20
 
 
 def test_threads_append_without_losing_or_mixing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from llmtrace.store import files, open_store
+from llmtrace.store import journal_files, open_store
 from llmtrace.store.local import LocalStore
 from tests.store.programs import run, start
 from tests.store.spans import trace_id
@@ -86,8 +86,8 @@ def test_a_torn_record_is_named_once_and_costs_nothing_else(tmp_path: Path, capl
     assert [one.spans for one in store.traces()] == [1, 1]
     lines = [line for line in caplog.messages if "torn" in line]  # type: ignore[attr-defined]
     assert len(lines) == 1
-    assert re.search(r"its last \d+ bytes are torn", lines[0])
-    assert files.listing(folder / "journal")[0].size > 0
+    assert re.search(r"the last \d+ bytes are incomplete", lines[0])
+    assert journal_files.listing(folder / "journal")[0].size > 0
 
 
 def _without_index(folder: Path) -> LocalStore:

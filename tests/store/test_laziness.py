@@ -181,7 +181,7 @@ def test_nothing_is_lost_or_counted_twice_when_a_reader_is_killed(tmp_path: Path
             killed += 1
     store = LocalStore(tmp_path / "store", background=False)
     assert held(store) == at_once(tmp_path / "whole", traces)
-    assert {state["calls"] for state in store.monitored()} == {230}
+    assert {state["calls"] for state in store.monitor_states()} == {230}
 
 
 def test_an_index_of_version_3_goes_on_where_it_was(tmp_path: Path) -> None:

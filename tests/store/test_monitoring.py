@@ -19,7 +19,7 @@ from llmtrace.model import Trace, replace
 from llmtrace.monitors import baselines, reports
 from llmtrace.store import baselines as of_baselines
 from llmtrace.store import monitoring, open_store
-from llmtrace.store.attaching import attach
+from llmtrace.store.late_evaluations import attach
 from llmtrace.store.local import LocalStore
 from tests.monitors.streams import asks, chat, lengths, run_of, tool
 from tests.store.older import make_older
@@ -87,7 +87,7 @@ def test_it_is_the_same_however_it_is_read(tmp_path: Path) -> None:
         attach(parts, trace.trace_id, ())
         parts.append(replace(trace.spans[1], attributes={"more": "x" * 100}))
     assert found(parts, traces) == found(whole, traces)
-    assert parts.monitored() == whole.monitored()
+    assert parts.monitor_states() == whole.monitor_states()
 
 
 def test_several_processes_show_each_span_once(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_several_processes_show_each_span_once(tmp_path: Path) -> None:
     store.traces()
     (tmp_path / "store" / "done").touch()
     assert [reader.wait(60) for reader in readers] == [0, 0]
-    calls = {tuple(state["key"]): state["calls"] for state in store.monitored()}
+    calls = {tuple(state["key"]): state["calls"] for state in store.monitor_states()}
     assert sorted(calls.values()) == [80, 80]
 
 
@@ -117,10 +117,10 @@ def test_what_was_learned_outlives_the_traces(tmp_path: Path) -> None:
         file.unlink()
     store = fill(tmp_path / "store", before_and_after(60, 0)[40:])
     assert len(store.traces()) == 20
-    assert {state["calls"] for state in store.monitored()} == {60}
+    assert {state["calls"] for state in store.monitor_states()} == {60}
     store.close()
     (tmp_path / "store" / "index.db").write_bytes(b"no database" * 1000)
-    assert {state["calls"] for state in LocalStore(tmp_path / "store", background=False).monitored()} == {20}
+    assert {state["calls"] for state in LocalStore(tmp_path / "store", background=False).monitor_states()} == {20}
 
 
 def test_foreign_spans_wait_until_their_trace_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,12 +130,12 @@ def test_foreign_spans_wait_until_their_trace_is_quiet(tmp_path: Path, monkeypat
     monkeypatch.setattr(monitoring, "QUIET_SECONDS", 3600)
     store = LocalStore(tmp_path / "store", background=False)
     store.append(spans[1])
-    assert store.monitored() == []
+    assert store.monitor_states() == []
     store.append(spans[0])
-    assert store.monitored() == []
+    assert store.monitor_states() == []
     monkeypatch.setattr(monitoring, "QUIET_SECONDS", 0)
-    assert [state["key"][:2] for state in store.monitored()] == [["support", "chat"]]
-    assert [state["calls"] for state in store.monitored()] == [1]
+    assert [state["key"][:2] for state in store.monitor_states()] == [["support", "chat"]]
+    assert [state["calls"] for state in store.monitor_states()] == [1]
 
 
 def test_an_index_without_monitors_gets_them(tmp_path: Path) -> None:
@@ -150,20 +150,20 @@ def test_an_index_without_monitors_gets_them(tmp_path: Path) -> None:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
         assert db.execute("SELECT count(*) FROM traces").fetchone() == (3,)
     fill(tmp_path / "store", [run_of(9, chat(3))])
-    assert [state["calls"] for state in store.monitored()] == [1]
+    assert [state["calls"] for state in store.monitor_states()] == [1]
 
 
 def test_keys_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ones that were used least recently go."""
     monkeypatch.setattr(monitors, "MAX_KEYS", 10)
     store = fill(tmp_path / "store", [run_of(n, tool(n, f"tool_{n}")) for n in range(60)])
-    assert [state["key"][4] for state in store.monitored()] == [f"tool_{n}" for n in range(59, 49, -1)]
+    assert [state["key"][4] for state in store.monitor_states()] == [f"tool_{n}" for n in range(59, 49, -1)]
 
 
 def test_a_baseline_can_be_pinned_and_shipped(tmp_path: Path) -> None:
     """What one store learned is compared with in another from the first call on, and a change is known as one."""
     source = fill(tmp_path / "source", before_and_after(300, 0))
-    pins = baselines(source.monitored())
+    pins = baselines(source.monitor_states())
     for name, runs in (("used", [run_of(900, chat(5))]), ("new", [])):
         target = LocalStore(tmp_path / name, background=False)
         fill(tmp_path / name, runs)
@@ -176,7 +176,7 @@ def test_a_baseline_can_be_pinned_and_shipped(tmp_path: Path) -> None:
         told = found(target, after)
         assert "drift.response_length" in {one[1] for one in told}
         target.pin({})
-        assert not any(one.pinned for one in reports(target.monitored()))
+        assert not any(one.pinned for one in reports(target.monitor_states()))
         assert not (tmp_path / name / "baselines.json").exists()
 
 
@@ -187,7 +187,7 @@ def test_a_baseline_of_an_older_version_counts_where_it_means_the_same(
     runs = [run_of(n, asks(20), chat(tokens)) for n, tokens in enumerate(lengths(2, 30))]
     runs += [run_of(100 + n, chat(tokens), agent="plain") for n, tokens in enumerate(lengths(3, 30))]
     store = fill(tmp_path / "store", runs)
-    pins = baselines(store.monitored())
+    pins = baselines(store.monitor_states())
     old = {key: {name: one for name, one in held.items() if ":tool_calls:" not in name} for key, held in pins.items()}
     text = of_baselines.text(old).replace('"llmtrace_baselines": 2', '"llmtrace_baselines": 1')
     (tmp_path / "store" / "baselines.json").write_text(text)
@@ -196,21 +196,21 @@ def test_a_baseline_of_an_older_version_counts_where_it_means_the_same(
     for key, held in old.items():
         assert read[key] == {name: one for name, one in held.items() if "support" not in key or name not in gone}
         assert gone <= held.keys()
-    assert "baselines of an older llmtrace: 1 of 2 keys call tools" in caplog.text
+    assert "baselines are of an older llmtrace: for 1 of 2 keys" in caplog.text
     store.pin(read)
     assert store.pins() == read
 
 
 def test_a_baseline_is_pinned_in_no_other_folder(tmp_path: Path) -> None:
     """A store is begun where there is nothing, by whoever alone may read it; a folder with other things stays as it is."""
-    pins = baselines(fill(tmp_path / "source", before_and_after(30, 0)).monitored())
+    pins = baselines(fill(tmp_path / "source", before_and_after(30, 0)).monitor_states())
     LocalStore(tmp_path / "a" / "new", background=False).pin(pins)
     assert (tmp_path / "a" / "new").stat().st_mode & 0o777 == 0o700
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
-    with pytest.raises(UnreadableStore, match="is no llmtrace store"):
+    with pytest.raises(UnreadableStore, match="is not an llmtrace store"):
         LocalStore(tmp_path / "other", background=False).pin(pins)
-    with pytest.raises(UnreadableStore, match="cannot begin a store"):
+    with pytest.raises(UnreadableStore, match="cannot create a store"):
         LocalStore(tmp_path / "other" / "mine.txt" / "new", background=False).pin(pins)
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["mine.txt"]
 
@@ -218,7 +218,7 @@ def test_a_baseline_is_pinned_in_no_other_folder(tmp_path: Path) -> None:
 def test_a_file_that_is_no_baseline_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Damaged, of a newer version, of another kind: one line says so, and traces are read."""
     good = fill(tmp_path / "store", before_and_after(30, 0))
-    good.pin(baselines(good.monitored()))
+    good.pin(baselines(good.monitor_states()))
     path = tmp_path / "store" / "baselines.json"
     text = path.read_text()
     chance = random.Random(1)

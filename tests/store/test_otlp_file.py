@@ -10,13 +10,13 @@ import pytest
 
 from llmtrace.codec import genai, otlp
 from llmtrace.errors import UnreadableStore
-from llmtrace.store import notices, open_store
+from llmtrace.store import open_store, warnings
 from tests.store.spans import span, trace_id
 
 
 @pytest.fixture(autouse=True)
 def _said_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "_said", {})
+    monkeypatch.setattr(warnings, "_logged", {})
 
 
 def test_each_span_is_a_line_of_otlp(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_several_spans_a_line_and_bad_lines(tmp_path: Path, caplog: pytest.LogCa
     path.write_bytes(line + b"\n\n" + line[:50] + b"\n" + line)
     assert len(open_store(str(path)).trace("last")) == 3
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
-        f"llmtrace: {path}: 1 of 3 lines are no OTLP JSON and are left out"
+        f"llmtrace: {path}: 1 of 3 lines are not OTLP JSON and are left out"
     ]
 
 
@@ -54,7 +54,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> 
     """A file without a line of OTLP is an error that says what was expected."""
     path = tmp_path / "spans.jsonl"
     path.write_bytes(content)
-    with pytest.raises(UnreadableStore, match="holds no OTLP JSON"):
+    with pytest.raises(UnreadableStore, match="contains no OTLP JSON"):
         open_store(str(path)).traces()
 
 
@@ -100,7 +100,7 @@ def test_a_file_of_something_else_is_not_written_to(tmp_path: Path, content: byt
     store.append(span(1, 2))
     store.flush()
     assert path.read_bytes() == content
-    said = "holds something else than OTLP JSON lines and is left as it is: the last 10000 spans stay in memory"
+    said = "is not a file of OTLP JSON lines, so nothing is written to it. The last 10000 spans stay in memory"
     lost = "and are lost when the program ends. Choose a folder or another file"
     assert [record.getMessage() for record in caplog.records] == [f"llmtrace: {path} {said} {lost}"]
     assert len(store.trace(trace_id(1))) == 2

@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given, settings
 
 from llmtrace.model import RawSpan, Scope, replace
-from llmtrace.store import records
+from llmtrace.store import journal_records
 from tests.strategies import alike, raw_spans
 
 RAW = RawSpan("1" * 32, "2" * 16, "chat", 1, 2)
 
 
 def _again(raw: RawSpan) -> RawSpan:
-    return records.decode(records.encode(raw), *records.decode_context(records.encode_context(raw.resource, raw.scope)))
+    return journal_records.decode(
+        journal_records.encode(raw), *journal_records.decode_context(journal_records.encode_context(raw.resource, raw.scope))
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -59,17 +61,17 @@ def test_what_json_cannot_hold_is_marked_and_raises_nothing(odd: Any) -> None:
 )
 def test_a_payload_that_is_no_span_is_told(payload: bytes) -> None:
     """A reader can leave out one record and go on."""
-    with pytest.raises(records.NoRecord):
-        records.decode(payload, {}, Scope())
-    with pytest.raises(records.NoRecord):
-        records.decode_context(payload)
+    with pytest.raises(journal_records.NoRecord):
+        journal_records.decode(payload, {}, Scope())
+    with pytest.raises(journal_records.NoRecord):
+        journal_records.decode_context(payload)
 
 
 def test_richness_is_ended_first_then_size() -> None:
     """A short ended span beats a long start mark; among equals the one that says more wins."""
     mark = replace(RAW, end=None, attributes={"a": "x" * 1000})
-    assert records.richness(RAW) > records.richness(mark)
-    assert records.richness(replace(RAW, attributes={"a": "b"})) > records.richness(RAW)
-    assert records.richness(replace(RAW, attributes={"a": {"b": "c" * 9}})) > records.richness(
+    assert journal_records.richness(RAW) > journal_records.richness(mark)
+    assert journal_records.richness(replace(RAW, attributes={"a": "b"})) > journal_records.richness(RAW)
+    assert journal_records.richness(replace(RAW, attributes={"a": {"b": "c" * 9}})) > journal_records.richness(
         replace(RAW, attributes={"a": {}})
     )

@@ -14,7 +14,7 @@ import pytest
 
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Span
-from llmtrace.store import files, journal, local, notices, open_store
+from llmtrace.store import journal, journal_files, local, open_store, warnings
 from llmtrace.store.local import LocalStore
 from llmtrace.store.memory import MemoryStore
 from tests.store.programs import run
@@ -26,7 +26,7 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the file before each record, and try again at once."""
     monkeypatch.setattr(journal, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(journal, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(notices, "_said", {})
+    monkeypatch.setattr(warnings, "_logged", {})
 
 
 def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -47,7 +47,7 @@ def test_a_folder_that_cannot_be_made_means_memory(tmp_path: Path, caplog: pytes
     (tmp_path / "file").unlink()
     store.append(span(1, 4))
     assert len(open_store(str(tmp_path / "file" / "store")).trace("last")) == 4
-    assert _lines(caplog)[1:] == [f"llmtrace: {tmp_path}/file/store/journal takes spans again"]
+    assert _lines(caplog)[1:] == [f"llmtrace: {tmp_path}/file/store/journal can be written again"]
 
 
 def test_memory_is_bounded_and_losses_are_counted(
@@ -64,7 +64,7 @@ def test_memory_is_bounded_and_losses_are_counted(
     assert 5 < len(kept) <= 10
     store.close()
     assert (
-        _lines(caplog)[-1] == f"llmtrace: 100 span records could never be written to {tmp_path}/file/store/journal and are lost"
+        _lines(caplog)[-1] == f"llmtrace: 100 span records could not be written to {tmp_path}/file/store/journal and are lost"
     )
 
 
@@ -189,7 +189,7 @@ def test_without_a_home_spans_stay_in_memory(tmp_path: Path) -> None:
     import os
     from llmtrace.store import open_store
     from tests.store.spans import span
-    import llmtrace.store.local
+    import platformdirs, llmtrace.store.indexing, llmtrace.store.memory, llmtrace.store.local  # that user may not read them
     os.setuid(54321)
     store = open_store("auto")
     store.append(span(1, 1))
@@ -226,7 +226,7 @@ def test_a_relative_folder_stays_where_the_program_began(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path / "other")
     (tmp_path / "other").rmdir()
     store.append(span(1))
-    assert files.listing(tmp_path / "mine" / "journal")
+    assert journal_files.listing(tmp_path / "mine" / "journal")
     relative = open_store("lost")
     relative.append(span(1))
     assert len(relative.trace("last")) == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmtrace.text.dates import dates_in, read_date
-from llmtrace.text.identity import normalize
+from llmtrace.text.matching import normalize
 
 
 def stands(value: str, text: str) -> bool:

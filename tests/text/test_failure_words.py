@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmtrace.text.failures import begins_as_error, mentions_failure
+from llmtrace.text.failure_words import begins_as_error, mentions_failure
 
 
 @pytest.mark.parametrize(

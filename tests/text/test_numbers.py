@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmtrace.text.identity import normalize
+from llmtrace.text.matching import normalize
 from llmtrace.text.numbers import number_key, places_of_number, read_number, spellings, written_numbers
 
 

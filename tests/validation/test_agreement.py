@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmtrace.model import ToolDefinition
-from llmtrace.validation import fallback, rust
-from llmtrace.validation.arguments import check_arguments
-from llmtrace.validation.closed import close
+from llmtrace.validation import python_engine, rust_engine
+from llmtrace.validation.check_values import check_arguments
+from llmtrace.validation.strict_schema import close
 from llmtrace.validation.violations import violations
 
 NAMES = ["a", "b", "c/d", "~"]
@@ -114,8 +114,8 @@ def test_the_fallback_finds_the_same(schema: dict[str, Any], arguments: dict[str
     """Without jsonschema-rs the verdict is the same, and so are codes and pointers where no alternatives are involved."""
     if "unevaluatedProperties" in str(schema) and "patternProperties" in str(schema):
         return  # it says that it cannot
-    fast = rust.compile_schema(schema, formats=False).faults(arguments)
-    slow = fallback.compile_schema(schema, formats=False).faults(arguments)
+    fast = rust_engine.compile_schema(schema, formats=False).faults(arguments)
+    slow = python_engine.compile_schema(schema, formats=False).faults(arguments)
     assert bool(fast) is bool(slow)
     if not any(keyword in str(schema) for keyword in ("anyOf", "oneOf", "allOf", "$ref", "unevaluated", "propertyNames", "if")):
         assert _found(fast) == _found(slow)

@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 
 from llmtrace.model import Code, ToolDefinition
-from llmtrace.validation import bounds, compiled, violations
-from llmtrace.validation.arguments import check_arguments
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation import compiled_schema, limits, violations
+from llmtrace.validation.check_values import check_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "validation.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip().strip("`") for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.startswith("| `")]
@@ -35,6 +35,6 @@ def test_the_limits() -> None:
     """The limits on the page are those of the code."""
     page = " ".join(PAGE.split())
     assert f"At most {violations.MOST} violations" in page
-    assert f"values {bounds.MAX_DEPTH} levels deep" in page
-    assert f"{compiled.MAX_BYTES >> 10} KiB" in page
-    assert f"{bounds.MAX_VISITS:,} applied subschemas a check" in page
+    assert f"values {limits.MAX_DEPTH} levels deep" in page
+    assert f"{compiled_schema.MAX_BYTES >> 10} KiB" in page
+    assert f"{limits.MAX_VISITS:,} applied subschemas a check" in page

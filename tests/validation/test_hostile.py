@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from llmtrace.model import ToolCall, ToolDefinition
-from llmtrace.validation.arguments import check_arguments, check_call, check_result
-from llmtrace.validation.bounds import MAX_DEPTH, bounds_of, measure
-from llmtrace.validation.compiled import MAX_BYTES
+from llmtrace.validation.check_values import check_arguments, check_call, check_result
+from llmtrace.validation.compiled_schema import MAX_BYTES
+from llmtrace.validation.limits import MAX_DEPTH, bounds_of, measure
 
 PRELUDE = """
 import socket, sys, time
@@ -25,9 +25,9 @@ socket.socket.connect = refuse
 socket.getaddrinfo = refuse
 from llmtrace.model import ToolDefinition
 from llmtrace.validation import engines
-from llmtrace.validation.arguments import check_arguments
-from llmtrace.validation.parsing import parse_arguments
-assert (engines.rust is None) is {blocked}
+from llmtrace.validation.check_values import check_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
+assert (engines.load_rust_engine() is None) is {blocked}
 
 def nested(times, leaf=1, name="a"):
     for _ in range(times):
@@ -127,7 +127,7 @@ CASES = {
     """,
     "values that are huge": """
         texts = {"properties": {"a": {"items": {"type": "string"}}}}
-        check(texts, {"a": list(range(300_000))}, "wrong_type" if engines.rust else "schema")
+        check(texts, {"a": list(range(300_000))}, "wrong_type" if engines.load_rust_engine() else "schema")
         check({"properties": {"a": {"type": "integer"}}}, {"a": 10**5000}, None)
     """,
 }

@@ -12,8 +12,8 @@ import jsonschema_specifications
 import pytest
 from jsonschema.validators import validator_for
 
-from llmtrace.validation.compiled import compile_schema
-from llmtrace.validation.pointers import pointer
+from llmtrace.validation.compiled_schema import compile_schema
+from llmtrace.validation.json_pointers import pointer
 
 FILES = ("BFCL", "Github_trivial", "Glaiveai2K", "Handwritten", "JME", "MCPspec", "Snowplow", "Synthesized")
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from llmtrace.model import ToolCall, ToolDefinition
-from llmtrace.validation.arguments import check_call
-from llmtrace.validation.parsing import parse_arguments
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.check_values import check_call
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
 
 
 def _calls(data: Path) -> Iterator[tuple[dict[str, ToolDefinition], str, str]]:

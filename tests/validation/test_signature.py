@@ -21,7 +21,7 @@ from typing_extensions import NotRequired, Unpack
 
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
-from llmtrace.validation.arguments import check_arguments, check_result
+from llmtrace.validation.check_values import check_arguments, check_result
 from llmtrace.validation.signature import signature_of
 
 

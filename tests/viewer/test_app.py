@@ -7,7 +7,7 @@ from pathlib import Path
 from llmtrace.lineage import analyze
 from llmtrace.model import AgentInvocation, Evaluation, Trace, replace
 from llmtrace.store import open_store, summarise
-from llmtrace.viewer.plain import NUMBER, plain
+from llmtrace.viewer.js_numbers import NUMBER, plain
 from llmtrace.viewer.rows import marks, trace_row
 from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, user
 from tests.lineage_story import Story

@@ -14,10 +14,7 @@ from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.pinning import ACTIONS, act, called, missing
 from llmtrace.cli.stores import opened
-from llmtrace.model import Span, Trace
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Block, Key, Report, reports
-from llmtrace.store import Query, Store
-from llmtrace.store.monitoring import learn
 
 NAME = "drift"
 HELP = "what changed over runs, since when, and what changed with it"
@@ -55,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
                     f"{args.baseline[0]!r} is not known here.\nSay llmtrace drift, or llmtrace drift baseline export FILE."
                 )
             return act(store, args)
-        found = [one for one in reports(known(store)) if args.agent in (None, one.key.agent)]
+        found = [one for one in reports(store.monitor_states()) if args.agent in (None, one.key.agent)]
     keys: dict[Key, list[Report]] = {}
     for one in found:
         if one.key in keys or not args.changed or any(_changes(own, args.since) for own in found if own.key == one.key):
@@ -84,18 +81,6 @@ def run(args: argparse.Namespace) -> int:
     if len(keys) > len(shown):
         screen.line(screen.paint(f"and {words.plural(len(keys) - len(shown), 'key')} more: --limit {len(keys)}", "dim"))
     return FINE
-
-
-def known(store: Store) -> list[dict[str, Any]]:
-    """What monitors know of a store's traces: kept in a local one, worked out for another kind."""
-    kept = getattr(store, "monitored", None)
-    if kept is not None:
-        found: list[dict[str, Any]] = kept()
-        return found
-    traces: dict[str, list[Span]] = {}
-    for span in store.spans(Query(limit=sys.maxsize)):
-        traces.setdefault(span.trace_id, []).append(span)
-    return learn((Trace(spans) for spans in reversed(traces.values())), {})
 
 
 def _changes(one: Report, after: int | None) -> list[Mapping[str, Any]]:

@@ -15,7 +15,7 @@ from llmtrace.cli.served import Metrics, Reply, ask, root_of
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError, PortBusy
-from llmtrace.foreign.intake import Intake
+from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span, ToolDefinition
 from llmtrace.receiver import Receiver
 from llmtrace.receiver.receiver import GRPC_PORT, HTTP_PORT
@@ -23,8 +23,8 @@ from llmtrace.recorder.identity import Identity
 from llmtrace.semconv import REQUEST_ID_MARK
 from llmtrace.store import Store, open_store
 from llmtrace.store.memory import MemoryStore
-from llmtrace.validation.arguments import check_arguments
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.check_values import check_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 
 PATIENCE = 8.0
 """vLLM sends its spans every five seconds."""
@@ -139,10 +139,10 @@ class _Listening:
         self._receivers: list[Receiver] = []
 
     def __enter__(self) -> _Listening:
-        intake = Intake(self._memory, content=Content(Config()), quiet=3600.0)
+        ingestor = Ingestor(self._memory, content=Content(Config()), quiet=3600.0)
         for ports in ({"http_port": HTTP_PORT, "grpc_port": None}, {"http_port": None, "grpc_port": GRPC_PORT}):
             try:
-                self._receivers.append(Receiver(intake, **ports))
+                self._receivers.append(Receiver(ingestor, **ports))
             except PortBusy:  # somebody receives already: the span will be in the store
                 continue
         try:

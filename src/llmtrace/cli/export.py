@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         args.output = "-"
     if args.json and args.output == "-":
         raise BadInput("--json prints the counts on stdout, where the spans go.\nName a file with -o FILE.")
-    content: Callable[[Span], Span] = Content(Config()).bare if args.content == "none" else lambda span: span
+    content: Callable[[Span], Span] = Content(Config()).without_content if args.content == "none" else lambda span: span
     if args.html:
         return _page(args, content)
     traces = spans = 0
@@ -66,13 +66,13 @@ def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
     if args.all or len(args.trace) > 1:
         raise BadInput("--html writes one trace.\nName one, or none for the last.")
     from llmtrace.viewer import page
-    from llmtrace.viewer.opened import Opened
+    from llmtrace.viewer.trace_view import TraceView
 
     with opened(args) as store:
         trace = store.trace((args.trace or ["last"])[0])
     trace = Trace([content(span) for span in trace.spans], alive=trace.alive)
     output = args.output or f"trace-{trace.trace_id[:8]}.html"
-    html = page.write(Opened(trace))
+    html = page.write(TraceView(trace))
     with _writing(output) as file:
         file.write(html)
     if args.json:

@@ -13,7 +13,7 @@ from llmtrace.cli.stores import opened
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.recorder.feedback import evaluation_of
-from llmtrace.store.attaching import Unfinished, attach
+from llmtrace.store.late_evaluations import Unfinished, attach
 
 NAME = "feedback"
 HELP = "say of a finished trace whether it was good"

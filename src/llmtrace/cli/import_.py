@@ -21,7 +21,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import StoreError
 from llmtrace.evaluation import Evaluator
-from llmtrace.foreign.intake import Intake
+from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span
 from llmtrace.signals import load
 from llmtrace.store import Store
@@ -55,15 +55,15 @@ def run(args: argparse.Namespace) -> int:
     progress = _Progress(Screen(sys.stderr))
     config = Config.read(store=args.store)
     with opened(args) as store:
-        intake = Intake(store, content=Content(config), evaluator=Evaluator(load(config.signals)), quiet=_NEVER)
+        ingestor = Ingestor(store, content=Content(config), evaluator=Evaluator(load(config.signals)), quiet=_NEVER)
         for path in args.file:
             progress.of(path)
             try:
-                _import(path, store, intake, progress, done)
+                _import(path, store, ingestor, progress, done)
             except BadInput as error:
                 done.refused.append(error)
         progress.say("judging …")
-        intake.close()
+        ingestor.close()
         store.flush()
     progress.end()
     if not done.spans and done.refused:
@@ -73,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
     return BAD_INPUT if done.bad or done.refused else FINE
 
 
-def _import(path: str, store: Store, intake: Intake, progress: _Progress, done: _Imported) -> None:
+def _import(path: str, store: Store, ingestor: Ingestor, progress: _Progress, done: _Imported) -> None:
     for item in read(path, progress):
         if isinstance(item, BadLine):
             done.bad.append((path, item))
             continue
         if item.run_id is None:
-            intake.take_span(item)
+            ingestor.ingest_span(item)
         else:
             store.append(item)
         done.spans[item.trace_id] += 1

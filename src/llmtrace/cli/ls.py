@@ -16,7 +16,7 @@ from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
 from llmtrace.diagnosis import Suspect, diagnose, diagnosing
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
-from llmtrace.store import Query, Store, TraceSummary, is_elsewhere
+from llmtrace.store import Query, Store, TraceSummary
 
 NAME = "ls"
 HELP = "list traces, newest first, with health, findings and first suspect"
@@ -102,7 +102,7 @@ def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict
     None if the trace has no such suspect, and for traces that are not diagnosed here: running ones, long ones, those far down
     the list, and those of a store that would have to send them once more.
     """
-    most = 0 if is_elsewhere(store) else _MOST_DIAGNOSED
+    most = 0 if store.is_remote else _MOST_DIAGNOSED
     for number, summary in enumerate(traces):
         try:
             is_short = number < most and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"

@@ -21,7 +21,7 @@ from llmtrace.cli.stores import opened
 from llmtrace.metrics import Metrics
 from llmtrace.model import Span
 from llmtrace.semconv import SERVICE_NAME
-from llmtrace.store import files
+from llmtrace.store import journal_files
 from llmtrace.store.tail import Tail, Written
 
 NAME = "metrics"
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from prometheus_client import start_http_server
 
     with opened(args) as store:
-        folder = getattr(store, "folder", None)
+        folder = store.folder
         if folder is None:
             raise BadInput("only a local store can be followed.\nName its folder with --store FOLDER.")
         provider = MeterProvider(
@@ -94,16 +94,16 @@ class Counted:
                 continue
             if span.end is None:
                 self._open[span.span_id] = one
-                self._metrics.started(span.span_id, span.operation)
+                self._metrics.on_span_start(span.span_id, span.operation)
             else:
                 self._open.pop(span.span_id, None)
                 self._metrics.append(span)
 
-    def drop_lost(self, running: files.Running) -> None:
+    def drop_lost(self, running: journal_files.RunningWriters) -> None:
         """Calls of programs that died are no longer in flight."""
-        for one in [one for one in self._open.values() if not running.wrote(one.file)]:
+        for one in [one for one in self._open.values() if not running.is_running(one.file)]:
             lost: Span = self._open.pop(one.span.span_id).span
-            self._metrics.passes(lost)
+            self._metrics.skip(lost)
 
 
 def _follow(tail: Tail, counted: Counted) -> None:
@@ -116,7 +116,7 @@ def _follow(tail: Tail, counted: Counted) -> None:
         counted.take(tail.poll())
         looks += 1
         if looks % LOST_EVERY == 0:
-            counted.drop_lost(files.Running(tail.journal))
+            counted.drop_lost(journal_files.RunningWriters(tail.journal))
 
 
 def _tell(args: argparse.Namespace, listening: int, folder: str) -> None:

@@ -32,11 +32,11 @@ def act(store: Store, args: argparse.Namespace) -> int:
     if not isinstance(store, LocalStore):
         raise BadInput("baselines are kept in a local store.\nName its folder with --store FOLDER.")
     if action == "export":
-        _export(_some(_chosen(learned(store.monitored()), args.agent), args.agent), files[0])
+        _export(_some(_chosen(learned(store.monitor_states()), args.agent), args.agent), files[0])
         _say_left_out(store, args.agent)
         return FINE
     if action == "pin":
-        store.pin({**store.pins(), **_some(_chosen(learned(store.monitored()), args.agent), args.agent)})
+        store.pin({**store.pins(), **_some(_chosen(learned(store.monitor_states()), args.agent), args.agent)})
         _say_left_out(store, args.agent)
     elif action == "import":
         store.pin({**store.pins(), **_chosen(_read(files[0]), args.agent)})
@@ -58,7 +58,7 @@ def _some(pins: Pins, agent: str | None) -> Pins:
 def _say_left_out(store: LocalStore, agent: str | None) -> None:
     """Which monitors have no baseline yet, and what each key still needs for all of them."""
     keys: dict[Key, list[Report]] = {}
-    for one in reports(store.monitored()):
+    for one in reports(store.monitor_states()):
         if missing(one) and agent in (None, one.key.agent):
             keys.setdefault(one.key, []).append(one)
     screen = Screen(sys.stderr)

@@ -15,7 +15,7 @@ from llmtrace.cli.paint import Screen, clean
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.evaluation import Evaluator
-from llmtrace.foreign.intake import Intake
+from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Trace
 from llmtrace.receiver import Receiver
 from llmtrace.receiver.receiver import GRPC_PORT, HTTP_PORT
@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
             _tell(screen, summarise(trace), as_json=args.json)
 
     store = open_store(config.store, config=config)
-    intake = Intake(store, content=Content(config), evaluator=Evaluator(load(config.signals)), judged=judged)
+    ingestor = Ingestor(store, content=Content(config), evaluator=Evaluator(load(config.signals)), on_evaluated=judged)
     try:
-        with Receiver(intake, http_port=args.http_port, grpc_port=None if args.no_grpc else args.grpc_port) as receiver:
+        with Receiver(ingestor, http_port=args.http_port, grpc_port=None if args.no_grpc else args.grpc_port) as receiver:
             with said:
                 _open(screen, receiver, config.store, as_json=args.json)
             _wait()

@@ -33,7 +33,7 @@ from llmtrace.cli.paint import Screen
 from llmtrace.config import Config
 from llmtrace.diagnosis import Diagnosis, diagnose
 from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
-from llmtrace.guards.budget import read_budget, spending
+from llmtrace.guards.budget import read_budget, track
 from llmtrace.launch import environment
 from llmtrace.model import Failure, Trace, Workflow
 from llmtrace.recorder import active
@@ -103,7 +103,7 @@ def _budget(args: argparse.Namespace) -> AbstractContextManager[Any]:
     if not args.budget:
         return nullcontext()
     try:
-        return spending(read_budget(args.budget, args.on_exceed))
+        return track(read_budget(args.budget, args.on_exceed))
     except ConfigurationError as error:
         raise BadInput(
             f"--budget {args.budget}: {error}\nGive ceilings, as in: llmtrace run --budget usd=0.50,calls=40 agent.py"

@@ -29,7 +29,7 @@ from llmtrace.model import (
     reads_as_data,
 )
 from llmtrace.semconv import CONTENT_LEVEL
-from llmtrace.store.summary import asked, last_said
+from llmtrace.store.summary import last_answer, unwrap_task
 
 NAME = "show"
 HELP = "show one trace as a tree: messages, tool calls, results, findings"
@@ -129,7 +129,7 @@ class _Tree:
         """What agents and workflows were asked and answered; what retrievals, memories and functions took and gave."""
         for message in getattr(operation, "input", ()):
             self._thoughts(message, prefix)
-            self._line("task", asked(told(message)), prefix)
+            self._line("task", unwrap_task(told(message)), prefix)
         for message in getattr(operation, "output", ()):
             self._thoughts(message, prefix)
             self._line("answer", self._answered(span, told(message)), prefix)
@@ -140,7 +140,7 @@ class _Tree:
 
     def _answered(self, span: Span, text: str) -> str:
         """Of data the words that a model below said last, as in the lists; all of it where it is asked for."""
-        return text if self._full or not reads_as_data(text) else last_said(self._below(span)) or text
+        return text if self._full or not reads_as_data(text) else last_answer(self._below(span)) or text
 
     def _below(self, span: Span) -> Iterator[Span]:
         waiting = list(self._trace.children(span))

@@ -26,7 +26,7 @@ from llmtrace.statistics import (
     suggest,
     usual_turns,
 )
-from llmtrace.statistics.objectives import WINDOWS, is_few
+from llmtrace.statistics.error_budget import WINDOWS, is_few
 from llmtrace.store import Query
 
 NAME = "stats"

@@ -18,8 +18,8 @@ from llmtrace.cli.stores import opened
 from llmtrace.cli.told import thought, told
 from llmtrace.model import OUTCOME, Inference, Message, Span, ending, has_error
 from llmtrace.store import Query, Store
-from llmtrace.viewer.live import Follower
 from llmtrace.viewer.source import Source
+from llmtrace.viewer.watch import Follower
 
 NAME = "tail"
 HELP = "follow what programs do: one line a span, as it ends"

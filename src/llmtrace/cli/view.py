@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,7 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
     store = open_store(url, config=config)
     try:
         if trace_id is not None:
-            found: Callable[[str], Any] = getattr(store, "summary", store.trace)  # some stores know without reading all of it
-            trace_id = found(trace_id).trace_id
+            trace_id = store.summary(trace_id).trace_id
         yield store, "your data folder" if url == "auto" else url, trace_id
     finally:
         store.close()
@@ -114,7 +113,7 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
 
 def _file(path: str, config: Config, screen: Screen) -> Store:
     from llmtrace.cli.lines import BadLine, read  # every dialect: not for those who look at a store
-    from llmtrace.viewer.files import FileStore
+    from llmtrace.viewer.file_store import FileStore
 
     bad: list[BadLine] = []
 
@@ -142,10 +141,10 @@ def _receiving(args: argparse.Namespace, store: Store, config: Config) -> Iterat
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from llmtrace.content import Content
     from llmtrace.evaluation import Evaluator
-    from llmtrace.foreign.intake import Intake
+    from llmtrace.external.ingest import Ingestor
     from llmtrace.receiver import Receiver
     from llmtrace.signals import load
 
-    intake = Intake(store, content=Content(config), evaluator=Evaluator(load(config.signals)))
-    with Receiver(intake, http_port=args.http_port, grpc_port=args.grpc_port) as receiver:
+    ingestor = Ingestor(store, content=Content(config), evaluator=Evaluator(load(config.signals)))
+    with Receiver(ingestor, http_port=args.http_port, grpc_port=args.grpc_port) as receiver:
         yield f"http://127.0.0.1:{receiver.http_port}"

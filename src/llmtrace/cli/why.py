@@ -21,7 +21,7 @@ from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, diagnosing
-from llmtrace.diagnosis.groups import Case, Group, case_of, grouped
+from llmtrace.diagnosis.cause_groups import Case, Group, case_of, grouped
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
 from llmtrace.store import Query, Store

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.model import JsonValue
 
 Attributes: TypeAlias = dict[str, JsonValue]
@@ -52,14 +52,14 @@ def writer(rows: Rows) -> Write:
     Its source is generated, as `dataclasses` generates ``__init__``: two lines a field take a third of the time of a loop over
     the rows, and a caller runs this between two calls of a model, when nothing is in the processor's caches.
     """
-    return _generated(rows, "def write(value, out):")
+    return _generate_writer(rows, "def write(value, out):")
 
 
-def _generated(rows: Rows, head: str) -> Write:
+def _generate_writer(rows: Rows, head: str) -> Write:
     scope: dict[str, Any] = {f"write_{row.field}": row.write for row in rows}
-    exec("\n".join((head, *(_line(row) for row in rows))), scope)  # noqa: S102
-    made: Write = scope["write"]
-    return made
+    exec("\n".join((head, *(_write_lines(row) for row in rows))), scope)  # noqa: S102
+    write: Write = scope["write"]
+    return write
 
 
 _SAYS_SOMETHING: Final = {
@@ -70,7 +70,7 @@ _SAYS_SOMETHING: Final = {
 }
 
 
-def _line(row: Row) -> str:
+def _write_lines(row: Row) -> str:
     test, shown = _SAYS_SOMETHING[row.absent], "held"
     if row.write is not None:
         test, shown = f"{test} and (written := write_{row.field}(held)) is not None", "written"
@@ -86,37 +86,37 @@ def reader(rows: Rows) -> Read:
     Generated as that of `writer`, when it is first called: a program that only records reads nothing.
     """
 
-    made: list[Read] = []
+    generated: list[Read] = []
 
     def read(rest: Attributes) -> dict[str, Any]:
-        if not made:
+        if not generated:
             scope: dict[str, Any] = {f"read_{row.field}": row.read for row in rows}
-            exec("\n".join(("def read(rest):", " found = {}", *map(_reading, rows), " return found")), scope)  # noqa: S102
-            made.append(scope["read"])
-        return made[0](rest)
+            exec("\n".join(("def read(rest):", " found = {}", *map(_read_lines, rows), " return found")), scope)  # noqa: S102
+            generated.append(scope["read"])
+        return generated[0](rest)
 
     return read
 
 
-def _reading(row: Row) -> str:
-    found = f"found[{row.field!r}]"
+def _read_lines(row: Row) -> str:
+    target = f"found[{row.field!r}]"
     line = f" if {row.key!r} in rest and (value := read_{row.field}(rest[{row.key!r}])) is not None:"
-    line += f"\n  {found} = value\n  del rest[{row.key!r}]"
-    return line if row.default is None else f"{line}\n else: {found} = {row.default!r}"
+    line += f"\n  {target} = value\n  del rest[{row.key!r}]"
+    return line if row.default is None else f"{line}\n else: {target} = {row.default!r}"
 
 
-def nested(field: str, made: type[Any], rows: Rows, *, older: Mapping[str, str] | None = None) -> Extra:
+def nested(field: str, value_class: type[Any], rows: Rows, *, older: Mapping[str, str] | None = None) -> Extra:
     """A value in a field. ``older``: former names of counts, read where the name of today is absent."""
     former = older or {}
     read = reader(rows)
-    write = _generated(rows, f"def write(value, out):\n value = value.{field}\n if value is None: return")
+    write = _generate_writer(rows, f"def write(value, out):\n value = value.{field}\n if value is None: return")
 
     def read_it(rest: Attributes) -> dict[str, Any]:
         for old, new in former.items():
             if new not in rest and as_count(rest.get(old)) is not None:
                 rest[new] = rest.pop(old)
-        found = read(rest)
-        return {field: made(**found)} if found else {}
+        values = read(rest)
+        return {field: value_class(**values)} if values else {}
 
     return Extra(write, read_it, (*(row.key for row in rows), *former))
 
@@ -172,10 +172,10 @@ def as_texts(value: JsonValue) -> tuple[str, ...] | None:
     if text[0] != "[" or text[-1] != "]":
         return (text,)
     try:
-        held = jsontext.read(text)
+        parsed = json_text.read(text)
     except ValueError:
         return tuple([item.strip() for item in text[1:-1].split(",") if item.strip()])
-    return as_texts(held) if isinstance(held, list) else None
+    return as_texts(parsed) if isinstance(parsed, list) else None
 
 
 def as_json(value: JsonValue) -> JsonValue:
@@ -183,14 +183,14 @@ def as_json(value: JsonValue) -> JsonValue:
     if not isinstance(value, str):
         return value
     try:
-        return jsontext.read(value)
+        return json_text.read(value)
     except ValueError:
         return None
 
 
 def as_object(value: JsonValue) -> dict[str, JsonValue] | None:
-    held = as_json(value)
-    return dict(held) if isinstance(held, Mapping) else None
+    parsed = as_json(value)
+    return dict(parsed) if isinstance(parsed, Mapping) else None
 
 
 # -- kinds of rows
@@ -225,9 +225,9 @@ def texts(field: str, key: str) -> Row:
 
 def json(field: str, key: str) -> Row:
     """Any JSON value but null, as JSON text."""
-    return Row(field, key, jsontext.write, as_json)
+    return Row(field, key, json_text.write, as_json)
 
 
 def object_(field: str, key: str) -> Row:
     """A JSON object as JSON text; an empty one is absent."""
-    return Row(field, key, jsontext.write, as_object, absent="empty")
+    return Row(field, key, json_text.write, as_object, absent="empty")

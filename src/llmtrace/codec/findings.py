@@ -33,30 +33,30 @@ from llmtrace.model import (
 T = TypeVar("T")
 
 
-def _own(kind: Any, field: str, prefix: str = sc.VIOLATION_PREFIX) -> Row:
+def _row(kind: Any, field: str, prefix: str = sc.VIOLATION_PREFIX) -> Row:
     row: Row = kind(field, prefix + field)
     return row
 
 
 def _severity(prefix: str) -> Row:
-    known = ("info", "warning", "error")
-    return Row("severity", prefix + "severity", None, lambda value: value if value in known else None)
+    levels = ("info", "warning", "error")
+    return Row("severity", prefix + "severity", None, lambda value: value if value in levels else None)
 
 
 _VIOLATION: Final[Rows] = (
-    _own(fields.text, "code"),
-    _own(fields.text, "pointer"),
-    _own(fields.text, "keyword"),
-    _own(fields.text, "message"),
+    _row(fields.text, "code"),
+    _row(fields.text, "pointer"),
+    _row(fields.text, "keyword"),
+    _row(fields.text, "message"),
     _severity(sc.VIOLATION_PREFIX),
-    _own(fields.text, "where"),
-    _own(fields.json, "expected"),
-    _own(fields.json, "got"),
-    _own(fields.text, "tool"),
-    _own(fields.text, "call_id"),
-    _own(fields.count, "choice"),
-    _own(fields.count, "line"),
-    _own(fields.count, "column"),
+    _row(fields.text, "where"),
+    _row(fields.json, "expected"),
+    _row(fields.json, "got"),
+    _row(fields.text, "tool"),
+    _row(fields.text, "call_id"),
+    _row(fields.count, "choice"),
+    _row(fields.count, "line"),
+    _row(fields.count, "column"),
     Row("executed", sc.VIOLATION_PREFIX + "executed", None, fields.as_flag),
 )
 _EVALUATION: Final[Rows] = (
@@ -65,12 +65,12 @@ _EVALUATION: Final[Rows] = (
     fields.text("label", sc.EVALUATION_SCORE_LABEL),
     fields.text("explanation", sc.EVALUATION_EXPLANATION),
     _severity(sc.EVALUATION_PREFIX),
-    _own(fields.text, "pointer", sc.EVALUATION_PREFIX),
-    _own(fields.text, "call_id", sc.EVALUATION_PREFIX),
-    _own(fields.object_, "evidence", sc.EVALUATION_PREFIX),
-    _own(fields.texts, "sources", sc.EVALUATION_PREFIX),
-    _own(fields.flag, "derived", sc.EVALUATION_PREFIX),
-    _own(fields.text, "source", sc.EVALUATION_PREFIX),
+    _row(fields.text, "pointer", sc.EVALUATION_PREFIX),
+    _row(fields.text, "call_id", sc.EVALUATION_PREFIX),
+    _row(fields.object_, "evidence", sc.EVALUATION_PREFIX),
+    _row(fields.texts, "sources", sc.EVALUATION_PREFIX),
+    _row(fields.flag, "derived", sc.EVALUATION_PREFIX),
+    _row(fields.text, "source", sc.EVALUATION_PREFIX),
 )
 _FAILURE: Final[Rows] = (
     fields.text("type", sc.EXCEPTION_TYPE),
@@ -96,7 +96,7 @@ OUTCOMES: Final = frozenset(
     {"gen_ai.tool.call.outcome", "gen_ai.tool.status", "tool.status", "genkit:state", "langfuse.observation.level"}
 )
 """Attributes by which other writers say how a step went, whatever its status."""
-TELLING: Final = OUTCOMES | {sc.ERROR_TYPE}
+FAILURE_ATTRIBUTES: Final = OUTCOMES | {sc.ERROR_TYPE}
 """Attributes by which a span of another writer may say that it failed."""
 _FAILED: Final = frozenset({"error", "failed", "failure"})
 _NO_ERROR: Final = frozenset({"", "none", "null"})
@@ -115,30 +115,30 @@ def events(span: Span) -> tuple[Event, ...]:
     """Every event of a span: the user's, then the failure's, the violations' and the evaluations', at the span's end."""
     if not (span.events or span.failure or span.violations or span.evaluations):
         return ()
-    hides = _may_seem_failed(span)
+    hides = _could_read_as_failed(span)
     written = [
         Event(sc.EVENT_PREFIX + event.name, event.time, event.attributes)
-        if not _kept(event) or (hides and _is_exception(event))
+        if not _is_plain_event(event) or (hides and _is_exception(event))
         else event
         for event in span.events
     ]
     time = span.start if span.end is None else span.end
     if span.failure is not None and _needs_event(span):
-        said: Attributes = {}
-        _WRITE_FAILURE(span.failure, said)
-        written.append(Event(sc.EXCEPTION_EVENT, time, said | {sc.FAILURE_MARK: True}))
+        attributes_: Attributes = {}
+        _WRITE_FAILURE(span.failure, attributes_)
+        written.append(Event(sc.EXCEPTION_EVENT, time, attributes_ | {sc.FAILURE_MARK: True}))
     for violation in span.violations:
-        said = {}
-        _WRITE_VIOLATION(violation, said)
-        written.append(Event(sc.VIOLATION_EVENT, time, said))
+        attributes_ = {}
+        _WRITE_VIOLATION(violation, attributes_)
+        written.append(Event(sc.VIOLATION_EVENT, time, attributes_))
     for evaluation in span.evaluations:
-        said = {}
-        _WRITE_EVALUATION(evaluation, said)
-        written.append(Event(sc.EVALUATION_EVENT, time, said))
+        attributes_ = {}
+        _WRITE_EVALUATION(evaluation, attributes_)
+        written.append(Event(sc.EVALUATION_EVENT, time, attributes_))
     return tuple(written)
 
 
-def _kept(event: Event) -> bool:
+def _is_plain_event(event: Event) -> bool:
     return not event.name.startswith(sc.EVENT_PREFIX) and _finding(event) is None
 
 
@@ -162,22 +162,22 @@ def search_attributes(span: Span) -> Attributes:
 
 def _search(span: Span, out: Attributes) -> None:
     violations, evaluations = span.violations, span.evaluations
-    if violations and any(found.where == "arguments" and found.severity == "error" for found in violations):
+    if violations and any(finding.where == "arguments" and finding.severity == "error" for finding in violations):
         out[sc.TOOL_CALL_VALID] = False
-    elif _was_checked(span):
+    elif _has_checked_calls(span):
         out[sc.TOOL_CALL_VALID] = True
     if evaluations:
-        failed = [found.name for found in evaluations if found.severity != "info"]
+        failed = [finding.name for finding in evaluations if finding.severity != "info"]
         if failed:
             out[sc.EVALUATION_FAILED] = list(dict.fromkeys(failed))
-        outcome = next((found.label for found in evaluations if found.name == OUTCOME), None)
+        outcome = next((finding.label for finding in evaluations if finding.name == OUTCOME), None)
         if outcome is not None:
             out[sc.OUTCOME] = outcome
 
 
-def _was_checked(span: Span) -> bool:
+def _has_checked_calls(span: Span) -> bool:
     """True when there were tool calls, each with a schema to check it by, and no schema was too broken to check by."""
-    if span.violations and any(found.code == "schema" for found in span.violations):
+    if span.violations and any(violation.code == "schema" for violation in span.violations):
         return False
     operation = span.operation
     if isinstance(operation, ToolExecution):
@@ -196,14 +196,14 @@ def _was_checked(span: Span) -> bool:
 # -- a failure and the exception events that others wrote about it
 
 
-def _told(error_type: str | None, message: str, events: Sequence[Event]) -> Failure:
+def _failure_from_events(error_type: str | None, message: str, events: Sequence[Event]) -> Failure:
     """The failure of a span whose writer did not mark the event that tells of it."""
     last = next((event.attributes for event in reversed(events) if event.name == sc.EXCEPTION_EVENT), {})
-    type_, said, stacktrace = (fields.as_text(last.get(key)) or "" for _, key, *_ in _FAILURE)
-    return Failure((error_type or type_ or UNTYPED), message or said, stacktrace)
+    type_, event_message, stacktrace = (fields.as_text(last.get(key)) or "" for _, key, *_ in _FAILURE)
+    return Failure((error_type or type_ or UNTYPED), message or event_message, stacktrace)
 
 
-def tells_of_failure(key: str, value: JsonValue) -> bool:
+def says_failure(key: str, value: JsonValue) -> bool:
     """Whether an attribute of another writer's span says that it failed."""
     if not isinstance(value, str):
         return False
@@ -217,7 +217,7 @@ def _is_exception(event: Event) -> bool:
     return event.name == sc.EXCEPTION_EVENT and fields.as_flag(event.attributes.get(_ESCAPED)) is not False
 
 
-def _may_seem_failed(span: Span) -> bool:
+def _could_read_as_failed(span: Span) -> bool:
     """True for a span without failure that is read by what it tells: what would tell of one has to get out of the way."""
     return span.run_id is None and span.failure is None and span.attributes.get(sc.OTEL_STATUS_CODE) != "OK"
 
@@ -227,14 +227,14 @@ def _needs_event(span: Span) -> bool:
     failure = span.failure
     if failure is None or span.run_id is not None:
         return True
-    return _told(failure.type or None, failure.message, span.events) != failure
+    return _failure_from_events(failure.type or None, failure.message, span.events) != failure
 
 
 def _needs_type(span: Span) -> bool:
     failure = span.failure
     if failure is None or span.run_id is not None:
         return True
-    return _told(None, failure.message, span.events) != failure
+    return _failure_from_events(None, failure.message, span.events) != failure
 
 
 # -- reading
@@ -245,35 +245,35 @@ def read(raw: RawSpan, rest: Attributes, *, is_foreign: bool) -> dict[str, Any]:
     failure: Failure | None = None
     violations: list[Violation] = []
     evaluations: list[Evaluation] = []
-    kept: list[Event] = []
+    other_events: list[Event] = []
     failed = raw.status == "error" or (is_foreign and _failed(raw, rest))
     for event in raw.events:
-        found = _finding(event)
-        if isinstance(found, Violation):
-            violations.append(found)
-        elif isinstance(found, Evaluation):
-            evaluations.append(found)
-        elif isinstance(found, Failure) and failure is None and failed:
-            failure = found
+        finding = _finding(event)
+        if isinstance(finding, Violation):
+            violations.append(finding)
+        elif isinstance(finding, Evaluation):
+            evaluations.append(finding)
+        elif isinstance(finding, Failure) and failure is None and failed:
+            failure = finding
         elif event.name.startswith(sc.EVENT_PREFIX):
-            kept.append(Event(event.name[len(sc.EVENT_PREFIX) :], event.time, event.attributes))
+            other_events.append(Event(event.name[len(sc.EVENT_PREFIX) :], event.time, event.attributes))
         else:
-            kept.append(event)
+            other_events.append(event)
     if failed:
         error_type = rest.pop(sc.ERROR_TYPE) if isinstance(rest.get(sc.ERROR_TYPE), str) else None
         if failure is None:
             error_type = error_type or fields.as_text(rest.get(_OUTCOME_TYPE))
-            failure = _told(error_type, raw.status_message, kept)
+            failure = _failure_from_events(error_type, raw.status_message, other_events)
     return {
         "failure": failure,
         "violations": tuple(violations),
         "evaluations": tuple(evaluations),
-        "events": tuple(kept),
+        "events": tuple(other_events),
     }
 
 
 def _failed(raw: RawSpan, rest: Attributes) -> bool:
-    if any(tells_of_failure(key, rest[key]) for key in rest.keys() & TELLING):
+    if any(says_failure(key, rest[key]) for key in rest.keys() & FAILURE_ATTRIBUTES):
         return True
     return raw.status != "ok" and any(_is_exception(event) for event in raw.events)
 
@@ -291,6 +291,6 @@ def _finding(event: Event) -> Violation | Evaluation | Failure | None:
     return None
 
 
-def _read(made: type[T], rest: Attributes, read: fields.Read) -> T | None:
-    found = read(rest)
-    return made(**found) if not rest and found.keys() >= _REQUIRED[made] else None
+def _read(finding_class: type[T], rest: Attributes, read: fields.Read) -> T | None:
+    values = read(rest)
+    return finding_class(**values) if not rest and values.keys() >= _REQUIRED[finding_class] else None

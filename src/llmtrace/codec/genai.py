@@ -28,9 +28,11 @@ __all__ = [
 
 _RUN: Final = (fields.text("run_id", sc.RUN_ID), fields.count("sequence", sc.SEQUENCE))
 _READ_RUN: Final = fields.reader(_RUN)
-_TAKEN: Final = frozenset(row.key for row in _RUN) | frozenset(findings.DERIVED)
+_RESERVED: Final = frozenset(row.key for row in _RUN) | frozenset(findings.DERIVED)
 """Attributes that are ours on every span."""
-_TAKEN_BY: Final = {made: taken | _TAKEN | {sc.OPERATION_NAME} for made, taken in operations.TAKEN.items()}
+_RESERVED_BY: Final = {
+    operation_class: keys | _RESERVED | {sc.OPERATION_NAME} for operation_class, keys in operations.RESERVED.items()
+}
 _OK: Final = "OK"
 
 
@@ -65,26 +67,26 @@ def attributes(span: Span) -> dict[str, JsonValue]:
         out[sc.SEQUENCE] = span.sequence
     findings.attributes(span, out)
     if span.attributes:
-        _add_users(span, out)
+        _add_user_attributes(span, out)
     return out
 
 
-def _add_users(span: Span, out: dict[str, JsonValue]) -> None:
-    taken = _TAKEN_BY[type(span.operation)]
+def _add_user_attributes(span: Span, out: dict[str, JsonValue]) -> None:
+    reserved = _RESERVED_BY[type(span.operation)]
     status = span.failure is None and (sc.OTEL_STATUS_CODE in span.attributes or sc.OTEL_STATUS_DESCRIPTION in span.attributes)
     for key, value in span.attributes.items():
-        if key in taken or key in out or key.startswith(sc.ATTRIBUTE_PREFIX) or key in findings.TELLING:
-            key = _out_of_the_way(key, value, span, out)
+        if key in reserved or key in out or key.startswith(sc.ATTRIBUTE_PREFIX) or key in findings.FAILURE_ATTRIBUTES:
+            key = _escaped_key(key, value, span, out)
         elif status and _is_status(key, value):
             continue
         out[key] = value
 
 
-def _out_of_the_way(key: str, value: JsonValue, span: Span, out: dict[str, JsonValue]) -> str:
+def _escaped_key(key: str, value: JsonValue, span: Span, out: dict[str, JsonValue]) -> str:
     if key not in out:
         if key == sc.OPERATION_NAME and isinstance(span.operation, Custom) and not operations.is_known(value):
             return key  # `Custom` is how a span of an operation that is not known here was read
-        if key in findings.TELLING and not _is_misread(key, value, span):
+        if key in findings.FAILURE_ATTRIBUTES and not _is_misread(key, value, span):
             return key
     return sc.ATTRIBUTE_PREFIX + key
 
@@ -93,7 +95,7 @@ def _is_misread(key: str, value: JsonValue, span: Span) -> bool:
     """Whether a user's attribute would be read as the failure, or as its type."""
     if span.failure is not None:
         return key == sc.ERROR_TYPE and isinstance(value, str)
-    return span.run_id is None and findings.tells_of_failure(key, value)
+    return span.run_id is None and findings.says_failure(key, value)
 
 
 def _is_status(key: str, value: JsonValue) -> bool:
@@ -107,8 +109,8 @@ def _status(span: Span) -> tuple[Literal["unset", "ok", "error"], str]:
         return "error", span.failure.message
     if not span.attributes:
         return "unset", ""
-    code, said = span.attributes.get(sc.OTEL_STATUS_CODE), span.attributes.get(sc.OTEL_STATUS_DESCRIPTION)
-    return "ok" if code == _OK else "unset", said if isinstance(said, str) else ""
+    code, description = span.attributes.get(sc.OTEL_STATUS_CODE), span.attributes.get(sc.OTEL_STATUS_DESCRIPTION)
+    return "ok" if code == _OK else "unset", description if isinstance(description, str) else ""
 
 
 def decode(raw: RawSpan) -> Span:
@@ -116,9 +118,9 @@ def decode(raw: RawSpan) -> Span:
     rest = dict(raw.attributes)
     for key in findings.DERIVED:
         rest.pop(key, None)
-    own = _READ_RUN(rest)
+    run_fields = _READ_RUN(rest)
     operation = operations.read(rest)
-    found = findings.read(raw, rest, is_foreign=own.get("run_id") is None)
+    findings_ = findings.read(raw, rest, is_foreign=run_fields.get("run_id") is None)
     if raw.status != "error":
         _keep_status(raw, rest)
     return Span(
@@ -130,9 +132,9 @@ def decode(raw: RawSpan) -> Span:
         parent_id=raw.parent_id,
         kind=raw.kind,
         operation=operation,
-        **own,
-        **found,
-        attributes=_users(rest),
+        **run_fields,
+        **findings_,
+        attributes=_user_attributes(rest),
         links=raw.links,
         resource=raw.resource,
         scope=raw.scope,
@@ -146,7 +148,7 @@ def _keep_status(raw: RawSpan, rest: dict[str, JsonValue]) -> None:
         rest.setdefault(sc.OTEL_STATUS_DESCRIPTION, raw.status_message)
 
 
-def _users(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _user_attributes(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Users' attributes under their own names. One whose name is in use stays where it is."""
     escaped = sorted([key for key in rest if key.startswith(sc.ATTRIBUTE_PREFIX)], key=len)  # the inner ones make room first
     for key in escaped:
@@ -172,7 +174,7 @@ class Opening(NamedTuple):
 
 def opening(operation: Operation) -> Opening:
     shape = operations.BY_CLASS[type(operation)]
-    known = operations.at_start(operation)
-    name = known.get(sc.OPERATION_NAME)
+    attributes_ = operations.at_start(operation)
+    name = attributes_.get(sc.OPERATION_NAME)
     about = getattr(operation, shape.title) if shape.title else None
-    return Opening(f"{name} {about}" if about else name or "span", shape.kind, known)
+    return Opening(f"{name} {about}" if about else name or "span", shape.kind, attributes_)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from llmtrace.codec import jsontext, parts, retold
+from llmtrace.codec import json_text, message_cache, parts
 from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolCall, ToolDefinition, ToolResult, changes_by_hints
 
 _TEXT: Final = "codec.messages"
@@ -49,23 +49,23 @@ _TEXT_OF: Final = {
 
 
 def _write_message(message: Message) -> str:
-    held = message.parts
-    if len(held) == 1 and type(held[0]) is Text and message.name is None and message.finish_reason is None:
+    message_parts = message.parts
+    if len(message_parts) == 1 and type(message_parts[0]) is Text and message.name is None and message.finish_reason is None:
         head = _TEXT_OF.get(message.role)
         if head is not None:  # the common message, and the long one
-            return f"{head}{jsontext.write(held[0].content)}}}]}}"
-    item: dict[str, JsonValue] = {"role": message.role, "parts": [parts.item(part) for part in held]}
+            return f"{head}{json_text.write(message_parts[0].content)}}}]}}"
+    item: dict[str, JsonValue] = {"role": message.role, "parts": [parts.item(part) for part in message_parts]}
     if message.name is not None:
         item["name"] = message.name
     if message.finish_reason is not None:
         item["finish_reason"] = message.finish_reason
-    return jsontext.write_plain(item) or _write_odd(item, held)
+    return json_text.write_plain(item) or _write_odd(item, message_parts)
 
 
-def _write_odd(item: dict[str, JsonValue], held: tuple[Part, ...]) -> str:
+def _write_odd(item: dict[str, JsonValue], message_parts: tuple[Part, ...]) -> str:
     """Part by part, so that one that cannot be written as it is does not cost the others."""
-    members = [f"{jsontext.write(name)}:{jsontext.write(member)}" for name, member in item.items() if name != "parts"]
-    members.insert(1, f'"parts":{write_parts(held)}')
+    members = [f"{json_text.write(name)}:{json_text.write(member)}" for name, member in item.items() if name != "parts"]
+    members.insert(1, f'"parts":{write_parts(message_parts)}')
     return f"{{{','.join(members)}}}"
 
 
@@ -84,7 +84,7 @@ def _write_definition(tool: ToolDefinition) -> str:
         item["changes"] = tool.changes
     if tool.polls:
         item["polls"] = True
-    return jsontext.write(item)
+    return json_text.write(item)
 
 
 write_messages: Final = _array_of(_write_message)
@@ -97,7 +97,7 @@ def read_list(value: JsonValue) -> list[JsonValue] | None:
     """The list that an attribute holds, as JSON text or structured; one object is a list of one. None: it is no list."""
     if isinstance(value, str):
         try:
-            value = jsontext.read(value)
+            value = json_text.read(value)
         except ValueError:
             return None
     if type(value) is list:
@@ -109,7 +109,7 @@ def read_list(value: JsonValue) -> list[JsonValue] | None:
 
 def read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
     """Messages of an attribute; ``role`` where one does not say. None: the value is no list of messages."""
-    return retold.listed(value, role, _read_messages)
+    return message_cache.read_list(value, role, _read_messages)
 
 
 def read_output(value: JsonValue) -> tuple[Message, ...] | None:
@@ -124,7 +124,7 @@ def _read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
 
 def read_parts(value: JsonValue) -> tuple[Part, ...] | None:
     """System instructions of an attribute. None: the value is no list of parts."""
-    return retold.same(value, _read_parts)
+    return message_cache.read_once(value, _read_parts)
 
 
 def _read_parts(value: JsonValue) -> tuple[Part, ...] | None:
@@ -134,7 +134,7 @@ def _read_parts(value: JsonValue) -> tuple[Part, ...] | None:
 
 def read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
     """Tool definitions of an attribute. None: the value is no list of definitions."""
-    return retold.same(value, _read_definitions)
+    return message_cache.read_once(value, _read_definitions)
 
 
 def _read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
@@ -147,13 +147,13 @@ def _read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
 def _read_message(item: JsonValue, role: str) -> Message:
     if type(item) is not dict and not isinstance(item, Mapping):
         return Message(role, (parts.read(item),))
-    said, given = _text(item, "role"), item.get("parts")
-    role = said if said is not None else role
-    read = map(parts.read, given) if isinstance(given, (list, tuple)) else _heldof_content(item, role)
+    item_role, item_parts = _text(item, "role"), item.get("parts")
+    role = item_role if item_role is not None else role
+    read = map(parts.read, item_parts) if isinstance(item_parts, (list, tuple)) else _content_parts(item, role)
     return Message(role, tuple(read), _text(item, "name"), _text(item, "finish_reason"))
 
 
-def _heldof_content(item: Mapping[str, JsonValue], role: str) -> Iterable[Part]:
+def _content_parts(item: Mapping[str, JsonValue], role: str) -> Iterable[Part]:
     """A message as the OpenAI and Anthropic APIs write it."""
     content, call_id = item.get("content"), _text(item, "tool_call_id")
     if role == "tool" and call_id is not None:

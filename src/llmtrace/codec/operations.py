@@ -1,6 +1,6 @@
 """An operation as attributes, and back: one table per class of `model.operations`.
 
-Laws: ``read(write(operation)) == operation``; `TAKEN` names every attribute that reading an operation may take, so that a
+Laws: ``read(write(operation)) == operation``; `RESERVED` names every attribute that reading an operation may take, so that a
 user's attribute of such a name can get out of the way. Two things are not told apart from None, since they say as little: a
 `Usage` and a `Fingerprint` of Nones only.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, messages, requests, tools
+from llmtrace.codec import fields, messages, request_parameters, tool_attributes
 from llmtrace.codec.fields import Attributes, Extra, Row, Rows
 from llmtrace.model import (
     AgentInvocation,
@@ -36,7 +36,7 @@ from llmtrace.model import (
 class Shape(NamedTuple):
     """How one class of operation is written."""
 
-    made: type[Any]
+    operation_class: type[Any]
     names: tuple[str, ...]
     """Values of gen_ai.operation.name; with more than one, the operation itself says which."""
     kind: Kind
@@ -124,7 +124,7 @@ SHAPES: Final = (
             _OUTPUT,
             _definitions("tools", sc.TOOL_DEFINITIONS),
         ),
-        (_USAGE, _FINGERPRINT, requests.PARAMETERS),
+        (_USAGE, _FINGERPRINT, request_parameters.PARAMETERS),
         title="request_model",
         start=("provider", "request_model", "server_address", "server_port"),
     ),
@@ -140,7 +140,7 @@ SHAPES: Final = (
             fields.flag("inferred", sc.TOOL_INFERRED),
             fields.json("repaired", sc.TOOL_REPAIRED),
         ),
-        tools.EXTRAS,
+        tool_attributes.EXTRAS,
         title="name",
         start=("name", "type", "call_id"),
     ),
@@ -235,29 +235,30 @@ SHAPES: Final = (
         (),
         "internal",
         (fields.json("arguments", sc.OPERATION_ARGUMENTS),),
-        (tools.CUSTOM_RESULT,),
+        (tool_attributes.CUSTOM_RESULT,),
     ),
 )
 
-BY_CLASS: Final[dict[type, Shape]] = {shape.made: shape for shape in SHAPES}
+BY_CLASS: Final[dict[type, Shape]] = {shape.operation_class: shape for shape in SHAPES}
 BY_NAME: Final[dict[str, Shape]] = {name: shape for shape in SHAPES for name in shape.names}
 _CUSTOM: Final = BY_CLASS[Custom]
-_SAID: Final = "its operation field says it"
+_IN_FIELD: Final = "its operation field says it"
 _NAMES: Final[dict[type, str | None]] = {
-    shape.made: None if not shape.names else shape.names[0] if len(shape.names) == 1 else _SAID for shape in SHAPES
-}
-_WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
-    shape.made: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
-}
-_READERS: Final[dict[type, tuple[fields.Read, ...]]] = {
-    shape.made: (fields.reader(shape.rows), *(extra.read for extra in shape.extras)) for shape in SHAPES
-}
-_START: Final = {
-    shape.made: fields.writer(tuple(row for row in shape.rows if row.field in shape.start)) if shape.start else None
+    shape.operation_class: None if not shape.names else shape.names[0] if len(shape.names) == 1 else _IN_FIELD
     for shape in SHAPES
 }
-TAKEN: Final[dict[type, frozenset[str]]] = {
-    shape.made: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
+_WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
+    shape.operation_class: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
+}
+_READERS: Final[dict[type, tuple[fields.Read, ...]]] = {
+    shape.operation_class: (fields.reader(shape.rows), *(extra.read for extra in shape.extras)) for shape in SHAPES
+}
+_START: Final = {
+    shape.operation_class: fields.writer(tuple(row for row in shape.rows if row.field in shape.start)) if shape.start else None
+    for shape in SHAPES
+}
+RESERVED: Final[dict[type, frozenset[str]]] = {
+    shape.operation_class: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
     for shape in SHAPES
 }
 """Attributes that reading an operation of this class may take, gen_ai.operation.name aside."""
@@ -266,7 +267,7 @@ TAKEN: Final[dict[type, frozenset[str]]] = {
 def name_of(operation: Operation) -> str | None:
     """Value of gen_ai.operation.name; None for what the conventions have no name for."""
     name = _NAMES[type(operation)]
-    return operation.operation if name is _SAID else name  # type: ignore[union-attr]
+    return operation.operation if name is _IN_FIELD else name  # type: ignore[union-attr]
 
 
 def is_known(name: JsonValue) -> bool:
@@ -278,7 +279,7 @@ def write(operation: Operation, out: Attributes) -> None:
     """Set an operation's attributes."""
     name = _NAMES[type(operation)]
     if name is not None:
-        out[sc.OPERATION_NAME] = operation.operation if name is _SAID else name  # type: ignore[union-attr]
+        out[sc.OPERATION_NAME] = operation.operation if name is _IN_FIELD else name  # type: ignore[union-attr]
     for write_some in _WRITERS[type(operation)]:
         write_some(operation, out)
 
@@ -288,7 +289,7 @@ def at_start(operation: Operation) -> Attributes:
     out: Attributes = {}
     name = _NAMES[type(operation)]
     if name is not None:
-        out[sc.OPERATION_NAME] = operation.operation if name is _SAID else name  # type: ignore[union-attr]
+        out[sc.OPERATION_NAME] = operation.operation if name is _IN_FIELD else name  # type: ignore[union-attr]
     write_some = _START[type(operation)]
     if write_some is not None:
         write_some(operation, out)
@@ -299,10 +300,10 @@ def read(rest: Attributes) -> Operation:
     """The operation that attributes tell of, `Custom` where they tell of none; what it holds is taken out of ``rest``."""
     name = rest.get(sc.OPERATION_NAME)
     shape = BY_NAME.get(name, _CUSTOM) if isinstance(name, str) else _CUSTOM
-    found = {"operation": name} if len(shape.names) > 1 else {}
+    values = {"operation": name} if len(shape.names) > 1 else {}
     if shape.names:
         del rest[sc.OPERATION_NAME]
-    for read_some in _READERS[shape.made]:
-        found |= read_some(rest)
-    operation: Operation = shape.made(**found)
+    for read_some in _READERS[shape.operation_class]:
+        values |= read_some(rest)
+    operation: Operation = shape.operation_class(**values)
     return operation

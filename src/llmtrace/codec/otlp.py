@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from llmtrace.codec import jsontext, protobuf, wire
+from llmtrace.codec import json_text, otlp_protobuf, otlp_values
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
 Json: TypeAlias = dict[str, Any]
@@ -25,12 +25,12 @@ Json: TypeAlias = dict[str, Any]
 
 def to_protobuf(spans: Sequence[RawSpan]) -> bytes:
     """One serialised ExportTraceServiceRequest. Raises ValueError on an id that is no hex."""
-    return protobuf.write(spans)
+    return otlp_protobuf.write(spans)
 
 
 def from_protobuf(data: bytes) -> list[RawSpan]:
     """The spans of one serialised ExportTraceServiceRequest. Raises ValueError when it is none."""
-    return protobuf.read(data)
+    return otlp_protobuf.read(data)
 
 
 # -- writing JSON
@@ -46,9 +46,9 @@ def to_json_line(spans: Sequence[RawSpan]) -> bytes:
                 for scope, members in groups
             ],
         }
-        for first, groups in wire.grouped(spans)
+        for first, groups in otlp_values.group_spans(spans)
     ]
-    return jsontext.write({"resourceSpans": groups}).encode()
+    return json_text.write({"resourceSpans": groups}).encode()
 
 
 def _span(span: RawSpan) -> Json:
@@ -56,7 +56,7 @@ def _span(span: RawSpan) -> Json:
         "traceId": span.trace_id,
         "spanId": span.span_id,
         "name": span.name,
-        "kind": wire.KIND_NUMBERS[span.kind],
+        "kind": otlp_values.KIND_NUMBERS[span.kind],
         "startTimeUnixNano": str(span.start),
         "endTimeUnixNano": str(span.end or 0),
         "attributes": _attributes(span.attributes),
@@ -73,14 +73,14 @@ def _span(span: RawSpan) -> Json:
             {"traceId": link.trace_id, "spanId": link.span_id, "attributes": _attributes(link.attributes)}
             for link in span.links
         ]
-    out["status"] = {"code": wire.STATUSES.index(span.status)}
+    out["status"] = {"code": otlp_values.STATUSES.index(span.status)}
     if span.status_message:
         out["status"]["message"] = span.status_message
     return out
 
 
-def _attributes(held: Mapping[str, JsonValue]) -> list[Json]:
-    return [{"key": key, "value": _value(value)} for key, value in held.items()]
+def _attributes(attributes: Mapping[str, JsonValue]) -> list[Json]:
+    return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
 
 
 def _value(value: JsonValue, depth: int = 0) -> Json:
@@ -91,15 +91,15 @@ def _value(value: JsonValue, depth: int = 0) -> Json:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
-        if wire.is_int64(value):
+        if otlp_values.is_int64(value):
             return {"intValue": str(value)}
-        value = wire.bytes_of_int(value)
+        value = otlp_values.bytes_of_int(value)
     if isinstance(value, float):
         return {"doubleValue": value if math.isfinite(value) else _not_finite(value)}
     if isinstance(value, bytes):
         return {"bytesValue": base64.b64encode(value).decode()}
-    if depth >= wire.MAX_DEPTH or not isinstance(value, (Mapping, list, tuple)):
-        return {"stringValue": jsontext.write(value)}
+    if depth >= otlp_values.MAX_DEPTH or not isinstance(value, (Mapping, list, tuple)):
+        return {"stringValue": json_text.write(value)}
     if isinstance(value, Mapping):
         members = [{"key": str(key), "value": _value(member, depth + 1)} for key, member in value.items()]
         return {"kvlistValue": {"values": members}}
@@ -119,7 +119,7 @@ def from_json(data: bytes | str | Mapping[str, Any]) -> list[RawSpan]:
     Raises ValueError when ``data`` is no JSON object.
     """
     if not isinstance(data, Mapping):
-        data = jsontext.read(data.decode() if isinstance(data, bytes) else data)
+        data = json_text.read(data.decode() if isinstance(data, bytes) else data)
     if not isinstance(data, Mapping):
         raise ValueError("not an OTLP request: no JSON object")
     try:
@@ -132,8 +132,8 @@ def _read_request(data: Mapping[str, Any]) -> Iterator[RawSpan]:
     for group in _objects(data, "resourceSpans", "resource_spans"):
         resource = _read_attributes(_object(group, "resource"))
         for scoped in _objects(group, "scopeSpans", "scope_spans"):
-            said = _object(scoped, "scope")
-            scope = Scope(_text(said, "name"), _text(said, "version"))
+            scope_fields = _object(scoped, "scope")
+            scope = Scope(_text(scope_fields, "name"), _text(scope_fields, "version"))
             for item in _objects(scoped, "spans"):
                 span = _read_span(item, resource, scope)
                 if span is not None:
@@ -152,8 +152,8 @@ def _read_span(item: Mapping[str, Any], resource: Json, scope: Scope) -> RawSpan
         start=_nanoseconds(item, "startTimeUnixNano", "start_time_unix_nano"),
         end=_nanoseconds(item, "endTimeUnixNano", "end_time_unix_nano") or None,
         parent_id=_id(item, 8, "parentSpanId", "parent_span_id"),
-        kind=wire.KINDS[_number(item.get("kind"), "SPAN_KIND_", ("unspecified", *wire.KIND_NUMBERS))],
-        status=wire.STATUSES[_number(status.get("code"), "STATUS_CODE_", wire.STATUSES)],
+        kind=otlp_values.KINDS[_number(item.get("kind"), "SPAN_KIND_", ("unspecified", *otlp_values.KIND_NUMBERS))],
+        status=otlp_values.STATUSES[_number(status.get("code"), "STATUS_CODE_", otlp_values.STATUSES)],
         status_message=_text(status, "message"),
         attributes=_read_attributes(item),
         events=tuple(_read_events(item)),
@@ -186,52 +186,52 @@ def _read_members(pairs: Iterable[Mapping[str, Any]]) -> Json:
 def _read_value(value: Any) -> JsonValue:
     if not isinstance(value, Mapping):
         return value  # a writer that leaves out the wrapping
-    for name, held in value.items():
+    for name, inner in value.items():
         reader = _READERS.get(name)
-        if reader is not None and held is not None:
-            return reader(held)
+        if reader is not None and inner is not None:
+            return reader(inner)
     return None
 
 
-def _read_int(held: Any) -> JsonValue:
+def _read_int(value: Any) -> JsonValue:
     try:
-        return int(held)
+        return int(value)
     except (ValueError, TypeError, OverflowError):
-        return held
+        return value
 
 
-def _read_double(held: Any) -> JsonValue:
+def _read_double(value: Any) -> JsonValue:
     try:
-        return float(held)
+        return float(value)
     except (ValueError, TypeError, OverflowError):
-        return held
+        return value
 
 
-def _read_array(held: Any) -> JsonValue:
-    return [_read_value(item) for item in _list(held, "values")]
+def _read_array(value: Any) -> JsonValue:
+    return [_read_value(item) for item in _list(value, "values")]
 
 
-def _read_kvlist(held: Any) -> JsonValue:
-    return _read_members(_objects(held, "values"))
+def _read_kvlist(value: Any) -> JsonValue:
+    return _read_members(_objects(value, "values"))
 
 
-def _read_bytes(held: Any) -> JsonValue:
+def _read_bytes(value: Any) -> JsonValue:
     try:
-        return wire.value_of_bytes(base64.b64decode(held))
+        return otlp_values.value_of_bytes(base64.b64decode(value))
     except (ValueError, TypeError):
-        return held
+        return value
 
 
 _READERS: Final = {
-    "stringValue": lambda held: held,
-    "boolValue": lambda held: held,
+    "stringValue": lambda value: value,
+    "boolValue": lambda value: value,
     "intValue": _read_int,
     "doubleValue": _read_double,
     "arrayValue": _read_array,
     "kvlistValue": _read_kvlist,
     "bytesValue": _read_bytes,
-    "string_value": lambda held: held,
-    "bool_value": lambda held: held,
+    "string_value": lambda value: value,
+    "bool_value": lambda value: value,
     "int_value": _read_int,
     "double_value": _read_double,
     "array_value": _read_array,
@@ -249,42 +249,42 @@ def _member(item: Any, *names: str) -> Any:
 
 
 def _object(item: Any, *names: str) -> Mapping[str, Any]:
-    found = _member(item, *names)
-    return found if isinstance(found, Mapping) else {}
+    value = _member(item, *names)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _list(item: Any, *names: str) -> Sequence[Any]:
-    found = _member(item, *names)
-    return found if isinstance(found, (list, tuple)) else ()
+    value = _member(item, *names)
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _objects(item: Any, *names: str) -> Iterator[Mapping[str, Any]]:
-    return (found for found in _list(item, *names) if isinstance(found, Mapping))
+    return (value for value in _list(item, *names) if isinstance(value, Mapping))
 
 
 def _text(item: Any, *names: str) -> str:
-    found = _member(item, *names)
-    return found if isinstance(found, str) else ""
+    value = _member(item, *names)
+    return value if isinstance(value, str) else ""
 
 
 def _nanoseconds(item: Any, *names: str) -> int:
-    found = _read_int(_member(item, *names))
-    return found if isinstance(found, int) and 0 <= found < 1 << 64 else 0
+    number = _read_int(_member(item, *names))
+    return number if isinstance(number, int) and 0 <= number < 1 << 64 else 0
 
 
-def _number(held: Any, prefix: str, names: Sequence[str]) -> int:
+def _number(value: Any, prefix: str, names: Sequence[str]) -> int:
     """An enumeration's number: given as such or by its name; 0 for what is neither."""
-    if isinstance(held, str):
-        held = held.removeprefix(prefix).lower()
-        held = names.index(held) if held in names else _read_int(held)
-    return held if isinstance(held, int) and 0 <= held < len(names) else 0
+    if isinstance(value, str):
+        value = value.removeprefix(prefix).lower()
+        value = names.index(value) if value in names else _read_int(value)
+    return value if isinstance(value, int) and 0 <= value < len(names) else 0
 
 
 def _id(item: Any, size: int, *names: str) -> str | None:
     """An id of ``size`` bytes in hex, from hex or base64; None when absent, invalid or all zero."""
-    held = _text(item, *names)
+    text = _text(item, *names)
     try:
-        found = bytes.fromhex(held) if len(held) == 2 * size else base64.b64decode(held, validate=True)
+        data = bytes.fromhex(text) if len(text) == 2 * size else base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         return None
-    return found.hex() if len(found) == size and any(found) else None
+    return data.hex() if len(data) == size and any(data) else None

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from pydantic_core import from_json
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -47,8 +47,8 @@ _MEMBERS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {
 def write(part: Part) -> str:
     """The JSON text of a part."""
     if type(part) is Text:  # the common one, and the long one
-        return '{"type":"text","content":' + jsontext.write(part.content) + "}"
-    return jsontext.write(item(part))
+        return '{"type":"text","content":' + json_text.write(part.content) + "}"
+    return json_text.write(item(part))
 
 
 def item(part: Part) -> dict[str, JsonValue]:
@@ -56,12 +56,12 @@ def item(part: Part) -> dict[str, JsonValue]:
     if isinstance(part, Generic):
         return _generic(part)
     kind, names = _MEMBERS[type(part)]
-    made: dict[str, JsonValue] = {"type": kind}
+    members: dict[str, JsonValue] = {"type": kind}
     for name in names:
         member = getattr(part, name)
         if member is not None or name == "response":  # a tool may answer null
-            made[name] = member
-    return made
+            members[name] = member
+    return members
 
 
 def _generic(part: Generic) -> dict[str, JsonValue]:
@@ -90,17 +90,17 @@ def read(item: JsonValue) -> Part:
 
 
 def arguments(value: JsonValue) -> JsonValue:
-    """A tool call's arguments: text that is one JSON object without duplicate keys becomes that object, all else stays."""
+    """Read a tool call's arguments: text that is one JSON object without duplicate keys becomes that object, all else stays."""
     if not isinstance(value, str):
         return value
-    found = jsontext.read_object(value)
-    if found is None:
+    parsed = json_text.read_object(value)
+    if parsed is None:
         return value
     try:
-        from_json(value, allow_inf_nan=False)  # NaN and the like are no JSON: such text is kept as the model said it
-    except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
+        from_json(value, allow_inf_nan=False)  # NaN and the like are not JSON: such text is kept as the model wrote it
+    except (TypeError, ValueError):  # TypeError: half a surrogate pair
         return value
-    return found
+    return parsed
 
 
 _Item: TypeAlias = Mapping[str, JsonValue]
@@ -160,8 +160,8 @@ def _read_blob(item: _Item) -> Part | None:
 
 
 def _modality(item: _Item) -> str:
-    given = _text(item, "modality")
-    return given if given is not None else (_text(item, "mime_type") or "").partition("/")[0]
+    modality = _text(item, "modality")
+    return modality if modality is not None else (_text(item, "mime_type") or "").partition("/")[0]
 
 
 def _read_uri(item: _Item) -> Part | None:

@@ -31,20 +31,20 @@ def digest(content: str) -> tuple[str, int]:
 
 
 def blob_rule() -> Rule:
-    return Rule("blob", r";base64,", lambda text, _: _DATA_URL.sub(lambda found: _mark(found["type"], found["data"]), text))
+    return Rule("blob", r";base64,", lambda text, _: _DATA_URL.sub(lambda match: _mark(match["type"], match["data"]), text))
 
 
 def without_bytes(part: Part) -> Part:
     """A part without its inline bytes; the same object where it has none."""
     if isinstance(part, Blob) and part.content is not None:
-        found, size = digest(part.content)
-        return replace(part, content=None, digest=found, size=size)
+        digest_text, size = digest(part.content)
+        return replace(part, content=None, digest=digest_text, size=size)
     if isinstance(part, Uri) and part.uri[:5].lower() == "data:":
         match = _DATA_URL.fullmatch(part.uri)
         head, _, data = part.uri.partition(",")
-        found, size = digest(match["data"] if match else data)
+        digest_text, size = digest(match["data"] if match else data)
         kind = match["type"] if match else head[5:].partition(";")[0]
-        return Blob(part.modality, part.mime_type or kind or None, None, found, size)
+        return Blob(part.modality, part.mime_type or kind or None, None, digest_text, size)
     return part
 
 
@@ -66,5 +66,5 @@ def blob_mark(text: str) -> str:
 
 
 def _mark(kind: str, data: str) -> str:
-    found, size = digest(data)
-    return f"[blob {kind + ' ' if kind else ''}{found} {size} bytes]"
+    digest_text, size = digest(data)
+    return f"[blob {kind + ' ' if kind else ''}{digest_text} {size} bytes]"

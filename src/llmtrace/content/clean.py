@@ -1,8 +1,8 @@
 """`Content`: the one door through which content leaves memory.
 
-``clean`` makes the span that may be stored: redacted, without inline bytes, cut to size. ``bare`` makes the one that may go
-where content may not. Laws: neither raises nor changes the span it was given; what the user's rules cannot be applied to does
-not get out, and where cleaning itself fails, only the span's ids and times do.
+``clean`` makes the span that may be stored: redacted, without inline bytes, cut to size. ``without_content`` makes the one
+that may go where content may not. Laws: neither raises nor changes the span it was given. What the user's rules cannot be
+applied to does not get out. Where cleaning itself fails, only the span's ids and times do.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.config import Config
-from llmtrace.content import bare as without
-from llmtrace.content.glance import Glance
 from llmtrace.content.messages import Messages
 from llmtrace.content.redaction import Redactor
-from llmtrace.content.tally import Tally
-from llmtrace.content.values import WIDEST, Values, changed, each, mapping
+from llmtrace.content.redaction_stats import RedactionStats
+from llmtrace.content.strip import without_content
+from llmtrace.content.values import WIDEST, Values, changed, map_items, mapping
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -48,13 +47,10 @@ class Content:
     def __init__(self, config: Config) -> None:
         redactor = Redactor(config, blobs=True)
         self._level = "none" if redactor.broken else config.content
-        self.may_wait = config.redact_with is None
-        """True where cleaning runs no code of the program's: it may as well be done later, on another thread."""
         self._values = Values(redactor, config.max_content_bytes)
         self._messages = Messages(self._values)
-        self._glance = Glance(self._values, self._messages, _FIELDS)
-        self._resource: tuple[Any, Any] = (None, None)
-        self._said = False
+        self._resource: tuple[Any, Mapping[str, JsonValue]] = (None, {})
+        self._has_reported = False
 
     @property
     def exports_content(self) -> bool:
@@ -67,55 +63,52 @@ class Content:
         At level ``none`` that is one without content. The same object where nothing had to be done. Never raises.
         """
         if self._level == "none":
-            return self.bare(span)
+            return self.without_content(span)
         try:
             return self._clean(span)
         except Exception as error:
             return self._closed(span, error)
 
-    def bare(self, span: Span) -> Span:
-        """The span without content (see `llmtrace.content.bare`), and what is left of it redacted. Never raises."""
+    def without_content(self, span: Span) -> Span:
+        """The span without content (see `llmtrace.content.strip`), and what is left of it redacted. Never raises."""
         try:
-            made = self._clean(without.bare(span))
-            if semconv.CONTENT_LEVEL not in made.attributes:  # a broken rule drops every text, this mark among them
-                made = replace(made, attributes={**made.attributes, semconv.CONTENT_LEVEL: "none"})
-            return made
+            stripped = self._clean(without_content(span))
+            if semconv.CONTENT_LEVEL not in stripped.attributes:  # a broken rule drops every text, this mark among them
+                stripped = replace(stripped, attributes={**stripped.attributes, semconv.CONTENT_LEVEL: "none"})
+            return stripped
         except Exception as error:
             return self._closed(span, error)
 
     def _clean(self, span: Span) -> Span:
-        before, made_of_it = self._resource
-        if before is span.resource and made_of_it is before and self._glance.is_clean(span):
-            return span
-        tally = Tally()
-        operation = self._operation(span.operation, tally)
-        name = self._values.name(span.name, tally)
-        made = (
-            self._rest(span, tally) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
+        stats = RedactionStats()
+        operation = self._operation(span.operation, stats)
+        name = self._values.name(span.name, stats)
+        changes = (
+            self._rest(span, stats) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
         )
-        attributes = self._values.attributes(span.attributes, tally) if span.attributes else span.attributes
-        if tally.redacted or tally.cut:
-            attributes = _counted(attributes, tally)
+        attributes = self._values.attributes(span.attributes, stats) if span.attributes else span.attributes
+        if stats.redacted or stats.cut:
+            attributes = _counted(attributes, stats)
         resource = self._of_resource(span.resource)
         same = operation is span.operation and name is span.name and attributes is span.attributes and resource is span.resource
-        if same and not made:
+        if same and not changes:
             return span
-        return replace(span, operation=operation, name=name, attributes=attributes, resource=resource, **made)
+        return replace(span, operation=operation, name=name, attributes=attributes, resource=resource, **changes)
 
-    def _rest(self, span: Span, tally: Tally) -> dict[str, Any]:
+    def _rest(self, span: Span, stats: RedactionStats) -> dict[str, Any]:
         """What most spans have none of, where cleaning changes it."""
-        made = {
-            "failure": span.failure and self._failure(span.failure, tally),
-            "violations": each(span.violations, lambda found: self._violation(found, tally)),
-            "evaluations": each(span.evaluations, lambda found: self._evaluation(found, tally)),
-            "events": each(span.events, lambda event: self._with_attributes(event, tally)),
-            "links": each(span.links, lambda link: self._with_attributes(link, tally)),
+        changes = {
+            "failure": span.failure and self._failure(span.failure, stats),
+            "violations": map_items(span.violations, lambda violation: self._violation(violation, stats)),
+            "evaluations": map_items(span.evaluations, lambda evaluation: self._evaluation(evaluation, stats)),
+            "events": map_items(span.events, lambda event: self._with_attributes(event, stats)),
+            "links": map_items(span.links, lambda link: self._with_attributes(link, stats)),
         }
-        return {name: new for name, new in made.items() if new is not getattr(span, name)}
+        return {name: new for name, new in changes.items() if new is not getattr(span, name)}
 
     def _closed(self, span: Span, error: Exception) -> Span:
-        if not self._said:
-            self._said = True
+        if not self._has_reported:
+            self._has_reported = True
             logger.error("llmtrace: the content of a span could not be cleaned (%s); it is left out.", type(error).__name__)
         return Span(
             span.trace_id,
@@ -134,98 +127,99 @@ class Content:
 
     # -- what was found, and what the program added
 
-    def _failure(self, failure: Failure, tally: Tally) -> Failure:
+    def _failure(self, failure: Failure, stats: RedactionStats) -> Failure:
         return changed(
             failure,
-            type=self._values.name(failure.type, tally),
-            message=self._values.text(failure.message, tally),
-            stacktrace=self._values.text(failure.stacktrace, tally),
+            type=self._values.name(failure.type, stats),
+            message=self._values.text(failure.message, stats),
+            stacktrace=self._values.text(failure.stacktrace, stats),
         )
 
-    def _violation(self, found: Violation, tally: Tally) -> Violation:
-        values, got = self._values, found.got
+    def _violation(self, violation: Violation, stats: RedactionStats) -> Violation:
+        values, got = self._values, violation.got
         if got is not None:
-            got = values.fitted(values.redactor.in_place(got, _segments(found.pointer), tally), tally)
+            got = values.fitted(values.redactor.in_place(got, _segments(violation.pointer), stats), stats)
         return changed(
-            found,
+            violation,
             got=got,
-            pointer=values.text(found.pointer, tally),
-            message=values.text(found.message, tally),
-            expected=values.redactor.in_value(found.expected, tally),
-            tool=values.optional_name(found.tool, tally),
+            pointer=values.text(violation.pointer, stats),
+            message=values.text(violation.message, stats),
+            expected=values.redactor.in_value(violation.expected, stats),
+            tool=values.optional_name(violation.tool, stats),
         )
 
-    def _evaluation(self, found: Evaluation, tally: Tally) -> Evaluation:
+    def _evaluation(self, evaluation: Evaluation, stats: RedactionStats) -> Evaluation:
         values = self._values
-        evidence: Any = found.evidence
+        evidence: Any = evaluation.evidence
         if evidence:
-            before = tally.size
-            evidence = values.redactor.in_value(evidence, tally)
-            if found.pointer and isinstance(evidence, dict):
-                where = _segments(found.pointer)
-                placed = {name: values.redactor.in_place(item, where, tally) for name, item in evidence.items()}
+            before = stats.size
+            evidence = values.redactor.in_value(evidence, stats)
+            if evaluation.pointer and isinstance(evidence, dict):
+                where = _segments(evaluation.pointer)
+                placed = {name: values.redactor.in_place(item, where, stats) for name, item in evidence.items()}
                 evidence = evidence if all(placed[name] is item for name, item in evidence.items()) else placed
-            if (tally.size - before) * WIDEST > values.limit:
-                evidence = values.fitted(evidence, tally)
-            evidence = mapping(evidence, found.evidence)
+            if (stats.size - before) * WIDEST > values.limit:
+                evidence = values.fitted(evidence, stats)
+            evidence = mapping(evidence, evaluation.evidence)
         return changed(
-            found,
+            evaluation,
             evidence=evidence,
-            explanation=values.text(found.explanation, tally),
-            name=values.name(found.name, tally),
-            label=values.optional_name(found.label, tally),
-            pointer=found.pointer and values.text(found.pointer, tally),
+            explanation=values.text(evaluation.explanation, stats),
+            name=values.name(evaluation.name, stats),
+            label=values.optional_name(evaluation.label, stats),
+            pointer=evaluation.pointer and values.text(evaluation.pointer, stats),
         )
 
-    def _with_attributes(self, owner: Any, tally: Tally) -> Any:
-        attributes = self._values.attributes(owner.attributes, tally) if owner.attributes else owner.attributes
+    def _with_attributes(self, owner: Any, stats: RedactionStats) -> Any:
+        attributes = self._values.attributes(owner.attributes, stats) if owner.attributes else owner.attributes
         name = getattr(owner, "name", None)
         if name is None:
             return changed(owner, attributes=attributes)
-        return changed(owner, attributes=attributes, name=self._values.name(name, tally))
+        return changed(owner, attributes=attributes, name=self._values.name(name, stats))
 
     def _of_resource(self, resource: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-        before, made = self._resource
-        if before is not resource:
-            made = self._values.attributes(resource, Tally())  # not counted: it is the program's, not this span's
-            self._resource = (resource, made)
-        cleaned: Mapping[str, JsonValue] = made
+        """The resource is the program's, not the span's, so its redactions are not counted."""
+        original, cleaned = self._resource
+        if original is not resource:
+            cleaned = self._values.attributes(resource, RedactionStats())
+            self._resource = (resource, cleaned)
         return cleaned
 
     # -- what it did
 
-    def _operation(self, operation: Operation, tally: Tally) -> Operation:
+    def _operation(self, operation: Operation, stats: RedactionStats) -> Operation:
         if type(operation) is Inference:
-            return self._inference(operation, tally)
+            return self._inference(operation, stats)
         changes: dict[str, Any] = {}
         for name in _FIELDS.get(type(operation), ()):
             old = getattr(operation, name)
             if old:
-                new = self._field(name, old, tally)
+                new = self._field(name, old, stats)
                 if new is not old:
                     changes[name] = new
         return replace(operation, **changes) if changes else operation
 
-    def _field(self, name: str, value: Any, tally: Tally) -> Any:
+    def _field(self, name: str, value: Any, stats: RedactionStats) -> Any:
         if name in ("input", "output"):
-            return self._messages.messages(value, tally)
+            return self._messages.messages(value, stats)
         if name == "definition":
-            return self._messages.definition(value, tally)
-        return self._values.said_name(value, tally) if name in _NAMES else self._values.document(value, tally)
+            return self._messages.definition(value, stats)
+        return self._values.said_name(value, stats) if name in _NAMES else self._values.document(value, stats)
 
-    def _inference(self, call: Inference, tally: Tally) -> Inference:
+    def _inference(self, call: Inference, stats: RedactionStats) -> Inference:
         messages, name = self._messages, self._values.name
-        inputs = messages.messages(call.input, tally) if call.input else call.input
-        outputs = messages.messages(call.output, tally) if call.output else call.output
-        system = messages.system(call.system, tally) if call.system else call.system
-        tools = messages.definitions(call.tools, tally) if call.tools else call.tools
+        inputs = messages.messages(call.input, stats) if call.input else call.input
+        outputs = messages.messages(call.output, stats) if call.output else call.output
+        system = messages.system(call.system, stats) if call.system else call.system
+        tools = messages.definitions(call.tools, stats) if call.tools else call.tools
         parameters = call.parameters
         if parameters:
-            parameters = mapping(self._values.document(parameters, tally), parameters)
-        asked = name(call.request_model, tally) if call.request_model else call.request_model
-        answering = name(call.response_model, tally) if call.response_model else call.response_model
+            parameters = mapping(self._values.document(parameters, stats), parameters)
+        request_model = name(call.request_model, stats) if call.request_model else call.request_model
+        response_model = name(call.response_model, stats) if call.response_model else call.response_model
         same = inputs is call.input and outputs is call.output and system is call.system and tools is call.tools
-        if same and parameters is call.parameters and asked is call.request_model and answering is call.response_model:
+        same = same and parameters is call.parameters and request_model is call.request_model
+        if same and response_model is call.response_model:
             return call
         return replace(
             call,
@@ -234,8 +228,8 @@ class Content:
             system=system,
             tools=tools,
             parameters=parameters,
-            request_model=asked,
-            response_model=answering,
+            request_model=request_model,
+            response_model=response_model,
         )
 
 
@@ -259,8 +253,8 @@ def _segments(pointer: str) -> Sequence[str]:
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
 
 
-def _counted(attributes: Mapping[str, JsonValue], tally: Tally) -> Mapping[str, JsonValue]:
-    for name, count in ((semconv.CONTENT_REDACTED, tally.redacted), (semconv.CONTENT_TRUNCATED, tally.cut)):
+def _counted(attributes: Mapping[str, JsonValue], stats: RedactionStats) -> Mapping[str, JsonValue]:
+    for name, count in ((semconv.CONTENT_REDACTED, stats.redacted), (semconv.CONTENT_TRUNCATED, stats.cut)):
         before = attributes.get(name)
         if count:
             attributes = {**attributes, name: count + (before if type(before) is int else 0)}

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmtrace.content.blobs import without_bytes
-from llmtrace.content.tally import Tally
+from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.truncation import fit, fit_messages, message_size
-from llmtrace.content.values import WIDEST, Values, changed, each
+from llmtrace.content.values import WIDEST, Values, changed, map_items
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -56,9 +56,9 @@ class Messages:
         self._redactor = values.redactor
         self._limit = values.limit
 
-    def messages(self, messages: tuple[Message, ...], tally: Tally) -> tuple[Message, ...]:
+    def messages(self, messages: tuple[Message, ...], stats: RedactionStats) -> tuple[Message, ...]:
         size = 0
-        made: list[Message] | None = None
+        cleaned: list[Message] | None = None
         all_seen: list[_Seen] = []
         for index, message in enumerate(messages):
             cache = message.cache
@@ -68,73 +68,68 @@ class Messages:
             all_seen.append(seen)
             size += seen.size
             if seen.clean is not None:
-                tally.redacted += seen.redacted
-                if made is None:
-                    made = list(messages)
-                made[index] = seen.clean
-        cleaned = messages if made is None else tuple(made)
-        return cleaned if size * WIDEST <= self._limit else self._fewer(cleaned, all_seen, tally)
-
-    def remember_clean(self, message: Message, size: int) -> None:
-        """Somebody has looked at a message and found nothing to do."""
-        if message.cache is not None:
-            message.cache[self] = _Seen(None, 0, size)
+                stats.redacted += seen.redacted
+                if cleaned is None:
+                    cleaned = list(messages)
+                cleaned[index] = seen.clean
+        clean = messages if cleaned is None else tuple(cleaned)
+        return clean if size * WIDEST <= self._limit else self._fewer(clean, all_seen, stats)
 
     def _message(self, message: Message) -> _Seen:
-        tally = Tally()
+        stats = RedactionStats()
         parts = message.parts
         if len(parts) == 1:  # as most have
             only = parts[0]
-            made: Part
+            cleaned: Part
             if type(only) is Text and only.content:  # what `part` does, without the call
-                text = self._redactor.in_text(only.content, tally)
-                made = only if text is only.content else Text(text)
+                text = self._redactor.in_text(only.content, stats)
+                cleaned = only if text is only.content else Text(text)
             else:
-                made = self.part(only, tally)
-            parts = parts if made is parts[0] else (made,)
+                cleaned = self.part(only, stats)
+            parts = parts if cleaned is parts[0] else (cleaned,)
         else:
-            parts = each(parts, lambda part: self.part(part, tally))
-        role = self._values.name(message.role, tally)
-        name = self._values.optional_name(message.name, tally)
-        size = tally.size + len(role) + _PART * (len(parts) + 1)
+            parts = map_items(parts, lambda part: self.part(part, stats))
+        role = self._values.name(message.role, stats)
+        name = self._values.optional_name(message.name, stats)
+        size = stats.size + len(role) + _PART * (len(parts) + 1)
         if parts is message.parts and role is message.role and name is message.name:
             seen = _Seen(None, 0, size)
         else:
             cache = {self: _Seen(None, 0, size)}
-            seen = _Seen(replace(message, parts=parts, role=role, name=name, cache=cache), tally.redacted, size)
+            seen = _Seen(replace(message, parts=parts, role=role, name=name, cache=cache), stats.redacted, size)
         if message.cache is not None:
             message.cache[self] = seen
         return seen
 
-    def _fewer(self, messages: tuple[Message, ...], all_seen: Sequence[_Seen], tally: Tally) -> tuple[Message, ...]:
+    def _fewer(self, messages: tuple[Message, ...], all_seen: Sequence[_Seen], stats: RedactionStats) -> tuple[Message, ...]:
         for message, seen in zip(messages, all_seen, strict=True):
             if seen.bytes is None:
                 seen.bytes = message_size(message)
         sizes = [seen.bytes or 0 for seen in all_seen]
         if sum(sizes) <= self._limit:
             return messages
-        kept, cut = fit_messages(messages, sizes, self._limit)
-        tally.cut += cut
-        return kept
+        shortened, cut = fit_messages(messages, sizes, self._limit)
+        stats.cut += cut
+        return shortened
 
-    def system(self, parts: tuple[Part, ...], tally: Tally) -> tuple[Part, ...]:
+    def system(self, parts: tuple[Part, ...], stats: RedactionStats) -> tuple[Part, ...]:
         """System instructions that came apart from the messages."""
-        before = tally.size
-        made = each(parts, lambda part: self.part(part, tally))
-        if (tally.size - before + _PART * len(parts)) * WIDEST <= self._limit:
-            return made
-        message = Message("system", made)
-        (kept,), cut = fit_messages((message,), (message_size(message),), self._limit)
-        tally.cut += cut
-        return kept.parts if cut else made
+        before = stats.size
+        cleaned = map_items(parts, lambda part: self.part(part, stats))
+        if (stats.size - before + _PART * len(parts)) * WIDEST <= self._limit:
+            return cleaned
+        message = Message("system", cleaned)
+        (shortened,), cut = fit_messages((message,), (message_size(message),), self._limit)
+        stats.cut += cut
+        return shortened.parts if cut else cleaned
 
-    def part(self, part: Part, tally: Tally) -> Part:
+    def part(self, part: Part, stats: RedactionStats) -> Part:
         """A part redacted and without inline bytes; the same object where there was nothing to do."""
         kind = type(part)
         if kind is Text or kind is Reasoning or kind is Compaction:
             content = part.content  # type: ignore[union-attr]
-            made = self._redactor.in_text(content, tally) if content else content
-            return part if made is content else replace(part, content=made)
+            redacted = self._redactor.in_text(content, stats) if content else content
+            return part if redacted is content else replace(part, content=redacted)
         if isinstance(part, (Blob, Uri)):
             part = without_bytes(part)
         fields: dict[str, Any] = {}
@@ -142,7 +137,7 @@ class Messages:
             old = getattr(part, name)
             if old is None:
                 continue
-            new: Any = self._values.said_name(old, tally) if read == "name" else getattr(self._redactor, read)(old, tally)
+            new: Any = self._values.said_name(old, stats) if read == "name" else getattr(self._redactor, read)(old, stats)
             if name in _OBJECTS and not isinstance(new, dict):
                 new = {"…": new}
             if new is not old:
@@ -151,52 +146,52 @@ class Messages:
 
     # -- tools
 
-    def definitions(self, tools: tuple[ToolDefinition, ...], tally: Tally) -> tuple[ToolDefinition, ...]:
+    def definitions(self, tools: tuple[ToolDefinition, ...], stats: RedactionStats) -> tuple[ToolDefinition, ...]:
         size = 0
         same = True
-        made: list[ToolDefinition] = []
+        cleaned: list[ToolDefinition] = []
         for tool in tools:
             cache = tool.cache
             seen = (cache.get(self) if cache else None) or self._definition(tool)
             size += seen.size
             if seen.clean is not None:
                 same = False
-                tally.redacted += seen.redacted
-            made.append(tool if seen.clean is None else seen.clean)
+                stats.redacted += seen.redacted
+            cleaned.append(tool if seen.clean is None else seen.clean)
         if size * WIDEST <= self._limit:
-            return tools if same else tuple(made)
-        share = self._limit // len(made)
-        return each(tuple(made), lambda tool: _smaller(tool, share, tally))
+            return tools if same else tuple(cleaned)
+        share = self._limit // len(cleaned)
+        return map_items(tuple(cleaned), lambda tool: _smaller(tool, share, stats))
 
-    def definition(self, tool: ToolDefinition, tally: Tally) -> ToolDefinition:
-        return self.definitions((tool,), tally)[0]
+    def definition(self, tool: ToolDefinition, stats: RedactionStats) -> ToolDefinition:
+        return self.definitions((tool,), stats)[0]
 
     def _definition(self, tool: ToolDefinition) -> _Seen:
-        tally = Tally()
-        made = changed(
+        stats = RedactionStats()
+        cleaned = changed(
             tool,
-            name=self._values.name(tool.name, tally),
-            description=tool.description and self._redactor.in_text(tool.description, tally),
-            parameters=self._redactor.in_value(tool.parameters, tally),
-            output=self._redactor.in_value(tool.output, tally),
+            name=self._values.name(tool.name, stats),
+            description=tool.description and self._redactor.in_text(tool.description, stats),
+            parameters=self._redactor.in_value(tool.parameters, stats),
+            output=self._redactor.in_value(tool.output, stats),
         )
-        size = tally.size + 2 * _PART
-        if made is tool:
+        size = stats.size + 2 * _PART
+        if cleaned is tool:
             seen = _Seen(None, 0, size)
         else:
-            seen = _Seen(replace(made, cache={self: _Seen(None, 0, size)}), tally.redacted, size)
+            seen = _Seen(replace(cleaned, cache={self: _Seen(None, 0, size)}), stats.redacted, size)
         if tool.cache is not None:
             tool.cache[self] = seen
         return seen
 
 
-def _smaller(tool: ToolDefinition, limit: int, tally: Tally) -> ToolDefinition:
+def _smaller(tool: ToolDefinition, limit: int, stats: RedactionStats) -> ToolDefinition:
     cut = 0
     changes: dict[str, Any] = {}
     for name, room in (("description", limit // 4), ("parameters", limit // 2), ("output", limit // 4)):
         changes[name], gone = fit(getattr(tool, name), room)
         cut += gone
-    tally.cut += cut
+    stats.cut += cut
     return replace(tool, **changes, cache={}) if cut else tool
 
 

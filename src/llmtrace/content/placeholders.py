@@ -22,12 +22,12 @@ def holds_placeholder(snapshot: JsonValue) -> bool:
     """Whether a snapshot shows something in it otherwise than JSON could: a placeholder, or a number that is not finite."""
     waiting = [snapshot]
     while waiting:
-        found = waiting.pop()
-        if isinstance(found, str):
-            if found in _NOT_FINITE or ((found[:1] == "<" or found[-1:] == "…") and _PLACEHOLDER.fullmatch(found)):
+        current = waiting.pop()
+        if isinstance(current, str):
+            if current in _NOT_FINITE or ((current[:1] == "<" or current[-1:] == "…") and _PLACEHOLDER.fullmatch(current)):
                 return True
-        elif isinstance(found, dict):
-            waiting += found.values()
-        elif isinstance(found, list):
-            waiting += found
+        elif isinstance(current, dict):
+            waiting += current.values()
+        elif isinstance(current, list):
+            waiting += current
     return False

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import SchemaValidator, core_schema
 
+from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.snapshot import well_formed
-from llmtrace.content.tally import Tally
 
 _SHORT = 200
 """Up to this length one test of all anchors is faster than one for each group."""
@@ -25,7 +25,7 @@ _SHORT = 200
 class Rule(NamedTuple):
     name: str
     anchor: str
-    apply: Callable[[str, Tally], str]
+    apply: Callable[[str, RedactionStats], str]
     """The text with what the rule is about replaced, and the replacements counted."""
 
 
@@ -75,26 +75,26 @@ class Scanner:
                 return True
         return False
 
-    def __call__(self, text: str, tally: Tally) -> str:
+    def __call__(self, text: str, stats: RedactionStats) -> str:
         """``text`` with all rules applied; the same object where none of them matches."""
         if self.may_change(text):
-            return self._apply(text, tally)
+            return self._apply(text, stats)
         if text.isascii():
             return text
         repaired = well_formed(text)  # a lone surrogate is no text to the engine: it says no to everything
-        return text if repaired is text else self._apply(repaired, tally)
+        return text if repaired is text else self._apply(repaired, stats)
 
-    def _apply(self, text: str, tally: Tally) -> str:
+    def _apply(self, text: str, stats: RedactionStats) -> str:
         if not text.isascii():
             text = well_formed(text)
-        made = text
+        redacted = text
         for rule in self._rules:
             test = self._tests.get(rule.anchor)
             if test is None:
                 test = self._tests[rule.anchor] = matcher(rule.anchor)
-            if test(made):
-                made = rule.apply(made, tally)
-        return text if made == text else made
+            if test(redacted):
+                redacted = rule.apply(redacted, stats)
+        return text if redacted == text else redacted
 
 
 def _any_of(rules: Sequence[Rule]) -> Callable[[str], bool]:

@@ -10,22 +10,22 @@ import base64
 import re
 from collections.abc import Callable
 
+from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.scan import Rule
-from llmtrace.content.tally import Tally
 
 
-def _has_digit(found: str) -> bool:
-    return any(letter.isdigit() for letter in found)
+def _has_digit(text: str) -> bool:
+    return any(letter.isdigit() for letter in text)
 
 
-def _is_token(found: str) -> bool:
+def _is_token(text: str) -> bool:
     """``Bearer dGhpcyBpcw`` but not ``bearer instruments``."""
-    return _has_digit(found) or len(found) >= 40
+    return _has_digit(text) or len(text) >= 40
 
 
-def _is_basic(found: str) -> bool:
+def _is_basic(text: str) -> bool:
     """Base64 of ``user:password``."""
-    word = found.rsplit(maxsplit=1)[-1]
+    word = text.rsplit(maxsplit=1)[-1]
     try:
         return b":" in base64.b64decode(word + "=" * (-len(word) % 4), validate=True)
     except ValueError:
@@ -64,18 +64,18 @@ _BOUND = re.compile(r"\{(\d+),\d+\}")
 """Upper bounds keep ``re`` from going over a hostile text again and again; the fast engine needs none and is slowed by them."""
 
 
-def _replacer(name: str, form: str, check: Callable[[str], bool] | None) -> Callable[[str, Tally], str]:
+def _replacer(name: str, form: str, check: Callable[[str], bool] | None) -> Callable[[str, RedactionStats], str]:
     source = _WHOLE.get(name, form).replace("(?-u:", "(?:")
-    kept, after = "(?P<keep>" in source, "(?P<after>" in source
+    has_keep, after = "(?P<keep>" in source, "(?P<after>" in source
 
-    def apply(text: str, tally: Tally) -> str:
+    def apply(text: str, stats: RedactionStats) -> str:
         pattern = re.compile(source, re.ASCII)  # here, since most programs need none of them, and `re` remembers it
 
         def replace(match: re.Match[str]) -> str:
-            if check is not None and not check(match[0].removeprefix(match["keep"]) if kept else match[0]):
+            if check is not None and not check(match[0].removeprefix(match["keep"]) if has_keep else match[0]):
                 return match[0]
-            made = tally.take(name)
-            return f"{match['keep'] if kept else ''}{made}{match['after'] if after else ''}"
+            replacement = stats.take(name)
+            return f"{match['keep'] if has_keep else ''}{replacement}{match['after'] if after else ''}"
 
         return pattern.sub(replace, text)
 

@@ -80,32 +80,32 @@ def plain(value: object) -> JsonValue:
 def _plain(value: Any, level: int) -> Any:
     """So few levels and members need no look at cycles or at the room that is left."""
     kind = type(value)
-    made: Any
+    copy: Any
     if kind is dict and len(value) <= _MEMBERS and level < _LEVELS:
-        made = {}
+        copy = {}
         for key, item in value.items():
             if type(key) is not str or len(key) > _KEY or not key.isascii():
                 return NOT_PLAIN
             kind = type(item)
             if kind is str and len(item) <= _CHARACTERS and item.isascii():  # as most are
-                made[key] = item
+                copy[key] = item
                 continue
-            made[key] = copied = _plain_scalar(item, kind) if kind in _SCALARS else _plain(item, level + 1)
+            copy[key] = copied = _plain_scalar(item, kind) if kind in _SCALARS else _plain(item, level + 1)
             if copied is NOT_PLAIN:
                 return NOT_PLAIN
-        return made
+        return copy
     if kind is list and len(value) <= _MEMBERS and level < _LEVELS:
-        made = []
+        copy = []
         for item in value:
             kind = type(item)
             if kind is str and len(item) <= _CHARACTERS and item.isascii():
-                made.append(item)
+                copy.append(item)
                 continue
             copied = _plain_scalar(item, kind) if kind in _SCALARS else _plain(item, level + 1)
             if copied is NOT_PLAIN:
                 return NOT_PLAIN
-            made.append(copied)
-        return made
+            copy.append(copied)
+        return copy
     return _plain_scalar(value, kind)
 
 
@@ -142,7 +142,7 @@ class _Snapshot:
         if kind is float:
             return value if math.isfinite(value) else _not_finite(value)
         try:
-            return self._other(value, kind, depth)
+            return self._of_object(value, kind, depth)
         except Exception:
             return _placeholder(_UNKNOWN, value)
 
@@ -164,47 +164,47 @@ class _Snapshot:
             self.path.discard(identity)
 
     def _members(self, members: Iterable[tuple[Any, Any]], depth: int, count: int) -> JsonValue:
-        made: dict[str, JsonValue] = {}
+        copy: dict[str, JsonValue] = {}
         for key, item in members:
             if self.room <= 0:
-                made[MORE] = f"<{count - len(made)} more members>"
+                copy[MORE] = f"<{count - len(copy)} more members>"
                 break
             if type(key) is not str or len(key) > _PLAIN_TEXT or not key.isascii():
-                key = self._key(key, made)
+                key = self._key(key, copy)
             kind = type(item)
             if kind is str and len(item) < _PLAIN_TEXT and item.isascii():
                 self.room -= len(key) + len(item) + 6
-                made[key] = item
+                copy[key] = item
             else:
                 self.room -= len(key) + 4
-                made[key] = self.of(item, depth)
-        return made
+                copy[key] = self.of(item, depth)
+        return copy
 
     def _items(self, items: Iterable[Any], depth: int, count: int) -> JsonValue:
-        made: list[JsonValue] = []
+        copy: list[JsonValue] = []
         for item in items:
             if self.room <= 0:
-                made.append(f"<{count - len(made)} more items>")
+                copy.append(f"<{count - len(copy)} more items>")
                 break
-            made.append(self.of(item, depth))
-        return made
+            copy.append(self.of(item, depth))
+        return copy
 
     def _text(self, text: str) -> str:
         size = len(text)
         if size > max(self.room, _PLAIN_TEXT):
-            kept = max(self.room, 0)
-            text = text[:kept] + cut_mark(size - kept)
+            kept_length = max(self.room, 0)
+            text = text[:kept_length] + cut_mark(size - kept_length)
         self.room -= len(text) + 2
         return text if text.isascii() else well_formed(text)
 
-    def _key(self, key: Any, taken: Mapping[str, JsonValue]) -> str:
+    def _key(self, key: Any, existing: Mapping[str, JsonValue]) -> str:
         if type(key) is str:
             return self._text(key)
         shown = self.of(key, MAX_DEPTH - 2)
         name = shown if isinstance(shown, str) else _spelt(shown)
-        return name if name not in taken else f"{name} <{type(key).__name__}>"
+        return name if name not in existing else f"{name} <{type(key).__name__}>"
 
-    def _other(self, value: Any, kind: type, depth: int) -> JsonValue:
+    def _of_object(self, value: Any, kind: type, depth: int) -> JsonValue:
         for base, read in _READERS:
             if issubclass(kind, base):
                 return read(self, value, depth)
@@ -225,8 +225,8 @@ class _Snapshot:
     def fields(self, value: Any, names: Iterable[str], depth: int) -> JsonValue:
         """The named attributes of an object, those that are not set left out."""
         missing = object()
-        found = ((name, getattr(value, name, missing)) for name in names)
-        return self._container(self._members, value, [(name, item) for name, item in found if item is not missing], depth)
+        attributes = ((name, getattr(value, name, missing)) for name in names)
+        return self._container(self._members, value, [(name, item) for name, item in attributes if item is not missing], depth)
 
     def mapping(self, value: Any, depth: int) -> JsonValue:
         content = dict.items(value) if issubclass(type(value), dict) else islice(value.items(), _MAX_FOREIGN)
@@ -305,8 +305,8 @@ def _tuple(snapshot: _Snapshot, value: Any, depth: int) -> JsonValue:
 
 
 def _error(snapshot: _Snapshot, value: BaseException, depth: int) -> str:
-    said = ", ".join(str(snapshot.of(argument, depth + 1)) for argument in value.args[:10])
-    return f"{type(value).__qualname__}: {said}" if said else type(value).__qualname__
+    shown = ", ".join(str(snapshot.of(argument, depth + 1)) for argument in value.args[:10])
+    return f"{type(value).__qualname__}: {shown}" if shown else type(value).__qualname__
 
 
 def _named(what: str) -> _Reader:

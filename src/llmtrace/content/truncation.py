@@ -73,15 +73,15 @@ def fit_text(text: str, limit: int) -> tuple[str, int]:
     if text[:1] in ("{", "[") and (shorter := _fit_json(text, limit)) is not None:
         return shorter
     size = json_size(text)
-    kept = len(text)
+    kept_length = len(text)
     while size > limit:
-        kept = min(int(kept * max(limit - _MARK, 0) / size), kept - 1)
-        if kept <= 0:
+        kept_length = min(int(kept_length * max(limit - _MARK, 0) / size), kept_length - 1)
+        if kept_length <= 0:
             return cut_mark(len(text)), len(text)
-        head = kept - kept // 2
-        made = text[:head] + cut_mark(len(text) - kept) + text[len(text) - kept // 2 :]
-        size = json_size(made)
-    return (made, len(text) - kept) if kept < len(text) else (text, 0)
+        head = kept_length - kept_length // 2
+        shortened = text[:head] + cut_mark(len(text) - kept_length) + text[len(text) - kept_length // 2 :]
+        size = json_size(shortened)
+    return (shortened, len(text) - kept_length) if kept_length < len(text) else (text, 0)
 
 
 def _fit_json(text: str, limit: int) -> tuple[str, int] | None:
@@ -93,9 +93,9 @@ def _fit_json(text: str, limit: int) -> tuple[str, int] | None:
         value = pydantic_core.from_json(text)
         room = limit * len(text) // size  # its quotes and escapes are escaped in turn
         for _ in range(4):
-            made = pydantic_core.to_json(fit(value, room)[0]).decode()
-            if json_size(made) <= limit:
-                return made, max(len(text) - len(made), 1)
+            shortened = pydantic_core.to_json(fit(value, room)[0]).decode()
+            if json_size(shortened) <= limit:
+                return shortened, max(len(text) - len(shortened), 1)
             room = room * 3 // 4
     except (TypeError, ValueError):  # no JSON, half a surrogate pair, or nothing that can be written again
         return None
@@ -107,20 +107,20 @@ def _fit_list(items: list[JsonValue], limit: int, size: int) -> tuple[JsonValue,
     measured: dict[int, int] = {}
 
     def size_of(index: int) -> int:
-        found = measured.get(index)
-        if found is None:
-            found = measured[index] = json_size(items[index]) + 1
-        return found
+        size = measured.get(index)
+        if size is None:
+            size = measured[index] = json_size(items[index]) + 1
+        return size
 
-    head, tail = _kept(size_of, len(items), limit - _MARK)
+    head, tail = _kept_counts(size_of, len(items), limit - _MARK)
     chosen = [*range(head), *range(len(items) - tail, len(items))]
     sizes = [size_of(i) for i in chosen]
-    made, cut = _fit_each([items[i] for i in chosen], sizes, limit - _MARK)
+    fitted, cut = _fit_each([items[i] for i in chosen], sizes, limit - _MARK)
     if head + tail < len(items):
         gone = max(size - 1 - sum(sizes), len(items) - len(chosen))
-        made.insert(head, f"…[cut {len(items) - head - tail} items, {gone} characters]…")
+        fitted.insert(head, f"…[cut {len(items) - head - tail} items, {gone} characters]…")
         cut += gone
-    return made, cut
+    return fitted, cut
 
 
 def _fit_dict(members: dict[str, JsonValue], limit: int) -> tuple[JsonValue, int]:
@@ -128,7 +128,7 @@ def _fit_dict(members: dict[str, JsonValue], limit: int) -> tuple[JsonValue, int
     overheads = [json_size(name) + 2 for name in names]
     sizes = [json_size(members[name]) for name in names]
     least = [a + min(b, _LEAST) for a, b in zip(overheads, sizes, strict=True)]
-    head, tail = _kept(least.__getitem__, len(names), limit - _MARK, least=limit)
+    head, tail = _kept_counts(least.__getitem__, len(names), limit - _MARK, least=limit)
     chosen = [*range(head), *range(len(names) - tail, len(names))]
     room = limit - _MARK - sum(overheads[i] for i in chosen)
     values, cut = _fit_each([members[names[i]] for i in chosen], [sizes[i] for i in chosen], room)
@@ -140,7 +140,7 @@ def _fit_dict(members: dict[str, JsonValue], limit: int) -> tuple[JsonValue, int
     return dict(pairs), cut
 
 
-def _kept(size_of: Callable[[int], int], count: int, room: int, *, least: int = _LEAST) -> tuple[int, int]:
+def _kept_counts(size_of: Callable[[int], int], count: int, room: int, *, least: int = _LEAST) -> tuple[int, int]:
     """How many of ``count`` items from the front and from the back have a place, if each shrinks to ``least`` at most."""
     head, used = 0, 0
     while head < count and used + (size := min(size_of(head), least)) <= room // 2:
@@ -156,13 +156,13 @@ def _kept(size_of: Callable[[int], int], count: int, room: int, *, least: int = 
 def _fit_each(items: list[JsonValue], sizes: list[int], room: int) -> tuple[list[JsonValue], int]:
     """All items in ``room`` bytes: the small ones whole, the large ones cut to the same share."""
     share = _share(sizes, room)
-    made, cut = [], 0
+    fitted_items, cut = [], 0
     for item, size in zip(items, sizes, strict=True):
         if size > share:
             item, gone = fit(item, share - 1)
             cut += gone
-        made.append(item)
-    return made, cut
+        fitted_items.append(item)
+    return fitted_items, cut
 
 
 def _share(sizes: list[int], room: int) -> int:
@@ -186,24 +186,24 @@ def message_size(message: Message) -> int:
 
 def fit_messages(messages: Sequence[Message], sizes: Sequence[int], limit: int) -> tuple[tuple[Message, ...], int]:
     """The conversation in at most ``limit`` bytes, and the number of characters cut. ``sizes`` are those of `message_size`."""
-    kept, left, cuts = list(messages), list(sizes), [0] * len(sizes)
+    remaining, remaining_sizes, cuts = list(messages), list(sizes), [0] * len(sizes)
 
     def put(index: int, message: Message, gone: int) -> None:
-        kept[index], left[index], cuts[index] = message, message_size(message), gone
+        remaining[index], remaining_sizes[index], cuts[index] = message, message_size(message), gone
 
     protected = _protected(messages)
     for index, size in enumerate(sizes):
-        if size > limit // 4 and sum(left) > limit:
+        if size > limit // 4 and sum(remaining_sizes) > limit:
             put(index, *fit_message(messages[index], limit // 4))
     for index, message in enumerate(messages):
-        if index not in protected and sum(left) > limit:
+        if index not in protected and sum(remaining_sizes) > limit:
             put(index, *_emptied(message))
-    if sum(left) > limit:
+    if sum(remaining_sizes) > limit:
         for index in protected:
             put(index, *fit_message(messages[index], limit // 2 // len(protected)))
-    if sum(left) > limit:
-        kept = _few(kept, left, limit)
-    return tuple(kept), sum(cuts)
+    if sum(remaining_sizes) > limit:
+        remaining = _few(remaining, remaining_sizes, limit)
+    return tuple(remaining), sum(cuts)
 
 
 def fit_message(message: Message, limit: int) -> tuple[Message, int]:
@@ -228,10 +228,10 @@ def fit_part(part: Part, limit: int) -> tuple[Part, int]:
     if name is None:
         return part, 0
     value = getattr(part, name)
-    made, cut = fit(value, max(limit - (json_size(part) - json_size(value)), _MARK))
-    if isinstance(value, dict) and name != "arguments" and not isinstance(made, dict):
-        made = {"…": made}
-    return replace(part, **{name: made}), cut
+    fitted, cut = fit(value, max(limit - (json_size(part) - json_size(value)), _MARK))
+    if isinstance(value, dict) and name != "arguments" and not isinstance(fitted, dict):
+        fitted = {"…": fitted}
+    return replace(part, **{name: fitted}), cut
 
 
 _LARGE: dict[type, str] = {
@@ -262,6 +262,6 @@ def _emptied(message: Message) -> tuple[Message, int]:
 
 def _few(messages: list[Message], sizes: list[int], limit: int) -> list[Message]:
     """Too many messages even when emptied: the first and last ones that have a place, a mark between them."""
-    head, tail = _kept(sizes.__getitem__, len(sizes), limit - _MARK - _MESSAGE - _PART, least=limit)
+    head, tail = _kept_counts(sizes.__getitem__, len(sizes), limit - _MARK - _MESSAGE - _PART, least=limit)
     mark = Message("system", (Text(f"…[cut {len(messages) - head - tail} messages]…"),), cache={})
     return [*messages[:head], mark, *messages[len(messages) - tail :]]

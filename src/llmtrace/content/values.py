@@ -8,7 +8,7 @@ from operator import is_
 from typing import Any, TypeVar
 
 from llmtrace.content.redaction import Redactor
-from llmtrace.content.tally import Tally
+from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.truncation import fit, fit_text
 from llmtrace.model import JsonValue, replace
 
@@ -29,59 +29,59 @@ class Values:
         self.limit = limit
         self._names: dict[str, str] = {}
 
-    def name(self, name: str, tally: Tally) -> str:
+    def name(self, name: str, stats: RedactionStats) -> str:
         """A name (of a span, a tool, a model); the same object where it is clean."""
-        made = self._names.get(name)
-        if made is None:
-            made = self.redactor.in_name(name, Tally())
+        cleaned = self._names.get(name)
+        if cleaned is None:
+            cleaned = self.redactor.in_name(name, RedactionStats())
             if len(self._names) < _MAX_NAMES and len(name) <= _LONGEST_NAME:
-                self._names[name] = made
-        if made is name or made == name:
+                self._names[name] = cleaned
+        if cleaned is name or cleaned == name:
             return name
-        tally.redacted += 1
-        return made
+        stats.redacted += 1
+        return cleaned
 
-    def said_name(self, name: str, tally: Tally) -> str:
+    def said_name(self, name: str, stats: RedactionStats) -> str:
         """A name that a model may have made up: one that no program would give is a text, and read as such."""
-        return self.name(name, tally) if _DECLARED.fullmatch(name) else self.text(name, tally)
+        return self.name(name, stats) if _DECLARED.fullmatch(name) else self.text(name, stats)
 
-    def optional_name(self, name: str | None, tally: Tally) -> str | None:
-        return name and self.said_name(name, tally)
+    def optional_name(self, name: str | None, stats: RedactionStats) -> str | None:
+        return name and self.said_name(name, stats)
 
-    def text(self, text: str, tally: Tally) -> str:
-        made = self.redactor.in_text(text, tally)
-        if len(made) * WIDEST > self.limit:
-            made, cut = fit_text(made, self.limit)
-            tally.cut += cut
-        return made
+    def text(self, text: str, stats: RedactionStats) -> str:
+        cleaned = self.redactor.in_text(text, stats)
+        if len(cleaned) * WIDEST > self.limit:
+            cleaned, cut = fit_text(cleaned, self.limit)
+            stats.cut += cut
+        return cleaned
 
-    def document(self, value: JsonValue, tally: Tally) -> JsonValue:
+    def document(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
         """Arguments, a result, documents: one JSON value."""
-        before = tally.size
-        made = self.redactor.in_document(value, tally)
-        return self.fitted(made, tally) if (tally.size - before) * WIDEST > self.limit else made
+        before = stats.size
+        cleaned = self.redactor.in_document(value, stats)
+        return self.fitted(cleaned, stats) if (stats.size - before) * WIDEST > self.limit else cleaned
 
-    def fitted(self, value: JsonValue, tally: Tally) -> JsonValue:
-        made, cut = fit(value, self.limit)
-        tally.cut += cut
-        return made
+    def fitted(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
+        shortened, cut = fit(value, self.limit)
+        stats.cut += cut
+        return shortened
 
-    def attributes(self, attributes: Mapping[str, JsonValue], tally: Tally) -> Mapping[str, JsonValue]:
+    def attributes(self, attributes: Mapping[str, JsonValue], stats: RedactionStats) -> Mapping[str, JsonValue]:
         """Attributes of a span, event, link or resource. Each value has the limit for itself."""
         if self.redactor.broken:  # not even what the user put there can be trusted to be clean
             return {name: item for name, item in attributes.items() if isinstance(item, (bool, int, float))}
-        before = tally.size
-        made: Any = self.redactor.in_value(attributes, tally)
-        if (tally.size - before) * WIDEST > self.limit and isinstance(made, dict):
-            fitted = {name: self.fitted(item, tally) for name, item in made.items()}
-            made = made if all(fitted[name] is item for name, item in made.items()) else fitted
-        return mapping(made, attributes)
+        before = stats.size
+        cleaned: Any = self.redactor.in_value(attributes, stats)
+        if (stats.size - before) * WIDEST > self.limit and isinstance(cleaned, dict):
+            fitted = {name: self.fitted(item, stats) for name, item in cleaned.items()}
+            cleaned = cleaned if all(fitted[name] is item for name, item in cleaned.items()) else fitted
+        return mapping(cleaned, attributes)
 
 
-def mapping(made: Any, before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+def mapping(cleaned: Any, before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     """What was an object stays one, even where all of it had to be cut or could not be redacted."""
-    kept: Mapping[str, JsonValue] = made if made is before or isinstance(made, Mapping) else {"…": made}
-    return kept
+    cleaned_mapping: Mapping[str, JsonValue] = cleaned if cleaned is before or isinstance(cleaned, Mapping) else {"…": cleaned}
+    return cleaned_mapping
 
 
 def changed(owner: T, **fields: Any) -> T:
@@ -90,7 +90,7 @@ def changed(owner: T, **fields: Any) -> T:
     return replace(owner, **fields) if fields else owner
 
 
-def each(items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:
+def map_items(items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:
     """All items changed; the same tuple where each came back as it was."""
-    made = tuple([change(item) for item in items])
-    return items if all(map(is_, made, items)) else made
+    changed_items = tuple([change(item) for item in items])
+    return items if all(map(is_, changed_items, items)) else changed_items

@@ -1,10 +1,12 @@
-"""The decorators and context managers: ``tool``, ``agent``, ``workflow``, ``span``.
+"""The decorators and blocks: ``tool``, ``agent``, ``workflow``, ``span``, ``inference``, ``retrieval``.
 
 Each works bare or with arguments, on plain, async, generator and async-generator functions, methods, class methods and static
-methods; all but ``tool`` also as ``with`` and ``async with`` blocks. Law: what is decorated behaves as without us.
+methods; all but ``tool`` also as ``with`` and ``async with`` blocks, which ``inference`` and ``retrieval`` are alone. Law: what
+is decorated behaves as without us.
 """
 
-from llmtrace.decorators.operations import OpenSpan, agent, span, workflow
+from llmtrace.decorators.manual import inference, retrieval
+from llmtrace.decorators.operations import agent, span, workflow
 from llmtrace.decorators.tool_function import tool, tool_spec
 
-__all__ = ["OpenSpan", "agent", "span", "tool", "tool_spec", "workflow"]
+__all__ = ["agent", "inference", "retrieval", "span", "tool", "tool_spec", "workflow"]

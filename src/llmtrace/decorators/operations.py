@@ -6,48 +6,21 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar, overload
 
-from pydantic_core import to_json as dump
-
-from llmtrace.content import UNSERIALISABLE, to_json
+from llmtrace.content import to_json
 from llmtrace.decorators.acceptance import Check, Judge, accept, judge_of
-from llmtrace.decorators.wrapper import Wrapper, without_receiver
+from llmtrace.decorators.conversation import read_answer, read_task
+from llmtrace.decorators.wrapper import Wrapper, check_text, without_receiver
 from llmtrace.errors import ConfigurationError
-from llmtrace.guards.budget import Budgets, spending
-from llmtrace.model import AgentInvocation, Custom, JsonValue, Message, Operation, Text, Workflow, replace
-from llmtrace.recorder import Recording, active, current, functions
+from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
+from llmtrace.model import AgentInvocation, Custom, Inference, Operation, Retrieval, Workflow, replace
+from llmtrace.recorder import Recording, active, collected, current, functions
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.open_span import OpenBlock, OpenSpan
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation.signature import Signature, signature_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class OpenSpan:
-    """What a ``with`` block gets. Every method is safe to call when nothing is recorded."""
-
-    def __init__(self, recording: Recording | None) -> None:
-        self._recording = recording
-        self.output: Any = None
-        """Set this to what the block came to; it is recorded as its output."""
-
-    @property
-    def trace_id(self) -> str | None:
-        return self._recording.trace_id if self._recording is not None else None
-
-    @property
-    def span_id(self) -> str | None:
-        return self._recording.span_id if self._recording is not None else None
-
-    def set(self, **attributes: str | bool | int | float | list[str]) -> None:
-        """Put attributes of your own on the span."""
-        if self._recording is not None:
-            self._recording.set(to_json(attributes))
-
-    def event(self, name: str, **attributes: str | bool | int | float) -> None:
-        """Record that something happened, now."""
-        if self._recording is not None:
-            self._recording.add_event(str(name), to_json(attributes))
 
 
 class _Step:
@@ -83,26 +56,35 @@ class _Step:
             self.recording.end(self.operation, exception=error)
 
 
-class _Block:
-    """A ``with`` block that is open."""
+class Block:
+    """A ``with`` block that is open. ``opened``: what the program gets of it; default, an `OpenBlock`."""
 
-    def __init__(self, operation: Operation, name: str | None, budget: Budgets | None, judge: Judge | None) -> None:
-        self._spending: AbstractContextManager[Any] = nullcontext() if budget is None else spending(budget)
-        self._spending.__enter__()
+    def __init__(
+        self,
+        operation: Operation,
+        name: str | None,
+        *,
+        budgets: tuple[Budget, ...] = (),
+        judge: Judge | None = None,
+        opened: OpenSpan | None = None,
+    ) -> None:
+        self._tracking: AbstractContextManager[Any] = track(budgets) if budgets else nullcontext()
+        self._tracking.__enter__()
+        collected.watch()
         self.step = _Step(operation, name, (), {}, judge)
         recording = self.step.recording
         self._token = recording.attach() if recording is not None else None
-        self.opened = OpenSpan(recording)
+        self.opened = OpenBlock(recording) if opened is None else opened
 
     def leave(self, error: BaseException | None) -> None:
         recording, left_early = self.step.recording, isinstance(error, GeneratorExit)
         if self._token is not None and (not left_early or current() is recording):  # else it is left somewhere else
             Recording.detach(self._token)
-        self._spending.__exit__(*((GeneratorExit, error, None) if left_early else (None, None, None)))
+        self._tracking.__exit__(*((GeneratorExit, error, None) if left_early else (None, None, None)))
         if recording is not None and functions.is_collected(error):
             recording.is_collected = True
         if error is None or left_early:  # so was the generator that holds the block
-            self.step.returned(self.opened.output, partial=left_early)
+            self.step.returned(getattr(self.opened, "output", None), partial=left_early)
         else:
             self.step.raised(error)
 
@@ -111,24 +93,30 @@ class Traced:
     """What ``agent(...)``, ``workflow(...)`` and ``span(...)`` give: apply it to a function, or open it with ``with``."""
 
     def __init__(
-        self, make: Callable[[str], Operation], name: str | None, budget: Budgets | None, judge: Judge | None = None
+        self,
+        owner: str,
+        make: Callable[[str], Operation],
+        name: str | None,
+        budgets: tuple[Budget, ...],
+        judge: Judge | None = None,
     ) -> None:
+        self._owner = owner
         self._make = make
         self._name = name
-        self._budget = budget
+        self._budgets = budgets
         self._judge = judge
-        self._blocks: list[_Block] = []
+        self._blocks: list[Block] = []
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         inner: Any = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
         if not callable(inner):
-            raise ConfigurationError(f"expected a function to decorate, got {function!r}")
+            raise ConfigurationError(f"{self._owner}({function!r}): expected a function to decorate")
         kind = functions.kind_of(function)
         name = self._name if self._name is not None else str(getattr(inner, "__name__", type(inner).__name__))
         signature = signature_of(inner)
         operation = self._make(name)
         span_name = name if isinstance(operation, Custom) else None
-        budget, judge = self._budget, self._judge
+        budgets, judge = self._budgets, self._judge
 
         def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if active() is None:
@@ -137,28 +125,30 @@ class Traced:
 
             def begin() -> _Step:
                 visible = without_receiver(signature, bound, args, kwargs)
-                asked = guard(_with_input, operation, signature, *visible) or operation
-                return _Step(asked, span_name, args, kwargs, judge)
+                started = guard(_with_input, operation, signature, *visible) or operation
+                return _Step(started, span_name, args, kwargs, judge)
 
-            under_budget = begin if budget is None else functions.under(begin, lambda: spending(budget))
+            under_budget = functions.under(begin, lambda: track(budgets)) if budgets else begin
             return functions.call(kind, wrapped, args, kwargs, under_budget)
 
         decorated: Any = Wrapper(function, call)
         return decorated  # type: ignore[no-any-return]
 
-    def __enter__(self) -> OpenSpan:
+    def __enter__(self) -> OpenBlock:
         operation = self._make(self._name or "")
-        block = _Block(operation, self._name if isinstance(operation, Custom) else None, self._budget, self._judge)
+        name = self._name if isinstance(operation, Custom) else None
+        block = Block(operation, name, budgets=self._budgets, judge=self._judge)
         self._blocks.append(block)
+        assert isinstance(block.opened, OpenBlock)
         return block.opened
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        here = current()  # one object may be open several times, in each other and in several threads
-        block = next((each for each in reversed(self._blocks) if each.step.recording is here), self._blocks[-1])
+        innermost = current()  # one object may be open several times, nested and in several threads
+        block = next((block for block in reversed(self._blocks) if block.step.recording is innermost), self._blocks[-1])
         self._blocks.remove(block)
         block.leave(error)
 
-    async def __aenter__(self) -> OpenSpan:
+    async def __aenter__(self) -> OpenBlock:
         return self.__enter__()
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -172,7 +162,6 @@ def agent(function: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def agent(
     name: str | None = None,
-    /,
     *,
     description: str | None = None,
     budget: Budgets | None = None,
@@ -184,22 +173,29 @@ def agent(
     target: Any = None,
     /,
     *,
+    name: str | None = None,
     description: str | None = None,
     budget: Budgets | None = None,
     check: Check | None = None,
 ) -> Any:
-    """Trace an agent: one run of it is one ``invoke_agent`` span, and a run of its own where nothing is above it.
+    """Trace an agent: one run of it is one ``invoke_agent`` span, and the outermost one begins a run.
 
-    ``@agent``, ``@agent("name", budget=Budget(usd=0.1))``, or ``with agent("name") as span:``. Name: default, the function's.
-    The arguments are recorded as the user's message (what no reader knows, like a client, is left out), the return value as the
-    answer. ``budget``: a `Budget`, or several.
+    ``@agent``, ``@agent(name="support", budget=Budget(usd=0.10))``, or a block: ``with agent("support") as span:``, also
+    ``async with``. ``name``: default, the function's. The arguments are recorded as the user's message: of a list of messages
+    the newest one of the user; what no reader knows, like a client, is left out. The return value is the answer. ``budget``: a
+    `Budget`, or a list of them that all hold.
 
     ``check``: whether the answer is acceptable, as an evaluation ``acceptance`` on the span (severity error where it is not):
     a JSON Schema or a pydantic model, for a text as JSON; or a function of the return value, which refuses it by False, a text
     that says why, an AssertionError or a score below 0.5. Of a run's outermost agent, it is the outcome too, unless the program
     reports one with `outcome`. It is not called where nothing is recorded, nor where the agent raised or was left early.
+
+    Raises `ConfigurationError` for a wrong value, and for something that cannot be called. Where a budget is spent, the calls
+    below raise `BudgetExceeded`.
     """
-    return _traced(lambda name: AgentInvocation(name, description), target, budget, judge_of(check))
+    check_text("agent", "description", description)
+    budgets, judge = check_budgets(budget, "agent"), judge_of(check)
+    return _traced("agent", lambda name: AgentInvocation(name, description), target, name, budgets, judge)
 
 
 @overload
@@ -207,12 +203,15 @@ def workflow(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 
 @overload
-def workflow(name: str | None = None, /, *, budget: Budgets | None = None) -> Traced: ...
+def workflow(name: str | None = None, *, budget: Budgets | None = None) -> Traced: ...
 
 
-def workflow(target: Any = None, /, *, budget: Budgets | None = None) -> Any:
-    """Trace several agents or steps that belong together as one ``invoke_workflow`` span. Used as `agent` is."""
-    return _traced(Workflow, target, budget)
+def workflow(target: Any = None, /, *, name: str | None = None, budget: Budgets | None = None) -> Any:
+    """Trace several agents or steps that belong together as one ``invoke_workflow`` span.
+
+    Used as `agent` is, and raises what that does; ``name`` and ``budget`` are the same.
+    """
+    return _traced("workflow", Workflow, target, name, check_budgets(budget, "workflow"))
 
 
 @overload
@@ -220,52 +219,45 @@ def span(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 
 @overload
-def span(name: str | None = None, /) -> Traced: ...
+def span(name: str | None = None) -> Traced: ...
 
 
-def span(target: Any = None, /) -> Any:
-    """Trace any function or block as a plain internal span, with its arguments and result. Used as `agent` is."""
-    return _traced(lambda _: Custom(), target, None)
+def span(target: Any = None, /, *, name: str | None = None) -> Any:
+    """Trace any function or block as a plain internal span, with its arguments and result.
+
+    Used as `agent` is. ``name``: default, the function's. Raises `ConfigurationError` for something that cannot be called.
+    """
+    return _traced("span", lambda _: Custom(), target, name, ())
 
 
-def _traced(make: Callable[[str], Operation], target: Any, budget: Budgets | None, judge: Judge | None = None) -> Any:
+def _traced(
+    owner: str,
+    make: Callable[[str], Operation],
+    target: Any,
+    name: str | None,
+    budgets: tuple[Budget, ...],
+    judge: Judge | None = None,
+) -> Any:
+    check_text(owner, "name", name)
     if target is None or isinstance(target, str):
-        return Traced(make, target, budget, judge)
-    return Traced(make, None, budget, judge)(target)
+        if target is not None and name is not None:
+            raise TypeError(f"{owner}() got two names: {target!r} and name={name!r}")
+        return Traced(owner, make, target if name is None else name, budgets, judge)
+    return Traced(owner, make, name, budgets, judge)(target)
 
 
 def _with_input(operation: Operation, signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
-    given = signature.arguments(args, kwargs)
-    arguments = to_json(given)
+    values = signature.arguments(args, kwargs)
+    arguments = to_json(values)
     if isinstance(operation, Custom):
         return replace(operation, arguments=arguments)
-    said = {name: held for name, held in arguments.items() if not _is_thing(given.get(name), held)} or arguments
-    return replace(operation, input=(_message("user", _said(said)),)) if said else operation
-
-
-def _is_thing(given: Any, shown: JsonValue) -> bool:
-    """Whether an argument is what a task is done with, as a client or an engine is, and no part of what was asked."""
-    return type(shown) is str and not isinstance(given, str) and shown.startswith(UNSERIALISABLE)
+    return replace(operation, input=read_task(values, arguments)) if arguments else operation
 
 
 def _with_output(operation: Operation, result: Any) -> Operation:
+    if isinstance(operation, (Inference, Retrieval)):  # complete already: see `manual`
+        return operation
     snapshot = to_json(result)
     if isinstance(operation, Custom):
         return replace(operation, result=snapshot, has_result=True)
-    return operation if snapshot is None else replace(operation, output=(_message("assistant", _text(snapshot)),))
-
-
-def _said(arguments: Mapping[str, JsonValue]) -> str:
-    """The arguments as a message: the one text if there is only one, else all of them as JSON."""
-    only = next(iter(arguments.values())) if len(arguments) == 1 else None
-    return only if isinstance(only, str) else _text(arguments)
-
-
-def _text(snapshot: JsonValue) -> str:
-    if isinstance(snapshot, list) and snapshot and all(isinstance(item, str) for item in snapshot):
-        return "".join(snapshot)  # the chunks of a generator
-    return snapshot if isinstance(snapshot, str) else dump(snapshot).decode()
-
-
-def _message(role: str, text: str) -> Message:
-    return Message(role, (Text(text),))
+    return operation if snapshot is None else replace(operation, output=read_answer(snapshot))

@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args, overload
 
+from llmtrace.decorators.wrapper import check_text
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import Severity
-from llmtrace.recorder import active, background
-from llmtrace.signals import names, user_signals
+from llmtrace.model import Operation, Severity
+from llmtrace.recorder import background
+from llmtrace.recorder.current import configured
+from llmtrace.signals import names as built_in_names
+from llmtrace.signals import user_signals
 from llmtrace.signals.user_signals import UserSignal
 
 W = TypeVar("W", bound=Callable[..., Any])
@@ -55,11 +58,25 @@ def signal(
     ``background``: for what takes its time, an LLM judge above all: a function, async too, that is called on another thread
     with the span as it is stored, redacted; what it finds is attached later.
 
-    Raises `ConfigurationError` for a name that is taken by a built-in one, and for what cannot be a signal.
+    Raises `ConfigurationError` for a wrong value, for the name of a built-in or installed signal, and for something that cannot
+    be a signal.
     """
 
+    if severity not in get_args(Severity):
+        raise ConfigurationError(f"signal(severity={severity!r}): expected info, warning or error")
+    check_text("signal", "name", name)
+    check_text("signal", "description", description)
+    if below is not None and (isinstance(below, bool) or not isinstance(below, (int, float))):
+        raise ConfigurationError(f"signal(below={below!r}): expected a number")
+    if not isinstance(background, bool):
+        raise ConfigurationError(f"signal(background={background!r}): expected True or False")
+    operations = looks_at if isinstance(looks_at, (list, tuple)) else () if looks_at is None else (looks_at,)
+    if not all(isinstance(operation, type) and operation in get_args(Operation) for operation in operations):
+        names = ", ".join(operation.__name__ for operation in get_args(Operation))
+        raise ConfigurationError(f"signal(looks_at={looks_at!r}): expected classes of llmtrace.model: {names}")
+
     def register(code: Any) -> Any:
-        new = _make(code, name, description, severity, below, looks_at, background)
+        new = _make(code, name, description, severity, below, tuple(operations), background)
         user_signals.registered[new.name] = new
         _add_to_recorder(new)
         return code
@@ -73,28 +90,25 @@ def _make(
     description: str | None,
     severity: Severity,
     below: float | None,
-    looks_at: type | Sequence[type] | None,
+    looks_at: tuple[type, ...],
     background: bool,
 ) -> UserSignal:
     if not callable(code):
         raise ConfigurationError(f"signal({code!r}): expected a function of a span, a class or a generator function")
     signal_name = name or _snake(str(getattr(code, "__name__", type(code).__name__)))
-    if severity not in get_args(Severity):
-        raise ConfigurationError(f"signal(severity={severity!r}): expected info, warning or error")
-    if signal_name in names():
+    if signal_name in built_in_names():
         raise ConfigurationError(
             f"signal {signal_name!r}: a built-in or installed quality signal has this name; give another name="
         )
     _check_form(code, signal_name, background)
     first_line = (code.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    looks = (looks_at,) if isinstance(looks_at, type) else tuple(looks_at or ())
     return UserSignal(
         code=code,
         name=signal_name,
         description=description or first_line or f"{signal_name} was found",
         severity=severity,
         below=below,
-        looks_at=looks,
+        looks_at=looks_at,
         background=background,
     )
 
@@ -118,7 +132,7 @@ def _check_form(code: Any, signal_name: str, background: bool) -> None:
 
 def _add_to_recorder(new: UserSignal) -> None:
     """Let it look at what is recorded from now on. Runs that have begun keep their signals."""
-    recorder = active()
+    recorder = configured()
     if recorder is None:
         return
     if new.background:

@@ -20,11 +20,12 @@ from llmtrace.errors import InvalidToolCall
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
 from llmtrace.recorder import Recording, active, current, functions
+from llmtrace.recorder.current import configured
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import PARTIAL
-from llmtrace.validation import policy as policies
-from llmtrace.validation.arguments import check_arguments, check_call
-from llmtrace.validation.parsing import usable_arguments
+from llmtrace.validation import repair as policies
+from llmtrace.validation.check_values import check_arguments, check_call
+from llmtrace.validation.parse_arguments import usable_arguments
 from llmtrace.validation.signature import Signature
 
 _MOST_JUDGED = 1 << 19
@@ -86,8 +87,8 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     if arguments is NOT_PLAIN:
         arguments = {name: to_json(each) for name, each in given.items()}
         definition = guard(_judgeable, definition, given) or definition
-    recording = current()
-    call_id = None if recording is None else guard(recording.run.match, definition.name, arguments)
+    recording = current() if active() is not None else None
+    call_id = None if recording is None else guard(recording.run.match_call, definition.name, arguments)
     call = ToolCall(definition.name, arguments, call_id)
     verdict = _judge(definition, call, spec.on_invalid)
     if verdict.repaired is not None:
@@ -103,9 +104,9 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
 
     ``on_invalid`` is the policy where the tool has none of its own.
     """
-    recording = current()
+    recording = current() if active() is not None else None
     if recording is not None:
-        guard(recording.run.answered, call.id)
+        guard(recording.run.take_call, call.id)
     verdict = _judge(spec.definition, call, spec.on_invalid or on_invalid)
     arguments = usable_arguments(call.arguments) if verdict.repaired is None else verdict.repaired
     if arguments is None and verdict.refusal is None:
@@ -159,7 +160,7 @@ def _reply(tool: str, violations: tuple[Violation, ...], offered: tuple[ToolDefi
 
 
 def _policy(on_invalid: OnInvalid | None) -> OnInvalid:
-    recorder = active()
+    recorder = configured()
     return on_invalid or (recorder.on_invalid if recorder is not None else "record")
 
 

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar, cast, get_args, overload
 
 from llmtrace.config import OnInvalid
 from llmtrace.decorators.tool_execution import ToolSpec, called_directly
-from llmtrace.decorators.wrapper import BoundWrapper, Wrapper
+from llmtrace.decorators.wrapper import BoundWrapper, Wrapper, check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.recorder import functions
@@ -63,8 +63,8 @@ def tool(
     """Trace a function as a tool and check its arguments before it runs.
 
     ``name`` and ``description``: default, the function's name and docstring. ``schema``: a JSON Schema of the parameters, a
-    pydantic model, or a provider's tool definition; default, derived from the signature. ``strict``: unexpected members and
-    wrong formats are errors, not warnings. ``on_invalid`` says what to do with arguments that break the schema:
+    pydantic model, or a provider's tool definition; default, derived from the signature. ``strict`` (default False): unexpected
+    members and wrong formats are errors, not warnings. ``on_invalid`` says what to do with arguments that break the schema:
 
     * ``record`` (default, or what ``configure(on_invalid=)`` says): run it, and record the faults;
     * ``raise``: raise `InvalidToolCall`, do not run it;
@@ -74,20 +74,25 @@ def tool(
     What quality signals should know: ``changes=True``, each call changes something outside the program, so that the same call
     twice is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is meant, and no finding.
 
-    Raises `ConfigurationError` for an unknown ``on_invalid``, something that cannot be called or already is a tool, or a
-    ``schema`` that is none.
+    Raises `ConfigurationError` for a wrong value, for something that cannot be called or already is a tool, and for a
+    ``schema`` that is not one.
     """
     if on_invalid is not None and on_invalid not in get_args(OnInvalid):
         raise ConfigurationError(f"tool(on_invalid={on_invalid!r}): expected one of {', '.join(get_args(OnInvalid))}")
+    check_text("tool", "name", name)
+    check_text("tool", "description", description)
+    for option, value in (("strict", strict), ("changes", changes), ("polls", polls)):
+        if not (isinstance(value, bool) or (value is None and option == "changes")):
+            raise ConfigurationError(f"tool({option}={value!r}): expected True or False")
 
     def decorate(function: Any) -> Any:
         inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
         if not callable(inner):
             raise ConfigurationError(f"tool({function!r}): expected a function; options go by name, as in @tool(name=...)")
-        known = tool_spec(inner)
-        if known is not None:
+        spec = tool_spec(inner)
+        if spec is not None:
             raise ConfigurationError(
-                f"tool({known.definition.name!r}): it already is a tool, whose calls would count twice; decorate it once"
+                f"tool({spec.definition.name!r}): it already is a tool, whose calls would count twice; decorate it once"
             )
         signature = signature_of(
             inner, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls

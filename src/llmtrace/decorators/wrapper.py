@@ -9,6 +9,7 @@ from typing import Any
 
 import wrapt
 
+from llmtrace.errors import ConfigurationError
 from llmtrace.validation.signature import Signature
 
 
@@ -18,7 +19,7 @@ class BoundWrapper(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not
     def __reduce_ex__(self, _protocol: Any) -> Any:
         owner = getattr(self, "__self__", None)
         if owner is None:  # a static method, or a method looked up on its class
-            return _found, (self.__module__, self.__qualname__)
+            return _find, (self.__module__, self.__qualname__)
         return getattr, (owner, self.__name__)
 
     def __copy__(self) -> Any:
@@ -43,7 +44,7 @@ class Wrapper(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic a
         return self
 
 
-def _found(module: str, qualified: str) -> Any:
+def _find(module: str, qualified: str) -> Any:
     return functools.reduce(getattr, qualified.split("."), importlib.import_module(module))
 
 
@@ -59,4 +60,10 @@ def without_receiver(
         return args, kwargs
     if args:
         return args[1:], kwargs
-    return args, {name: given for name, given in kwargs.items() if name not in ("self", "cls")}
+    return args, {name: argument for name, argument in kwargs.items() if name not in ("self", "cls")}
+
+
+def check_text(owner: str, option: str, value: object) -> None:
+    """Raise `ConfigurationError` for an option of a decorator that is neither a text nor None."""
+    if value is not None and not (isinstance(value, str) and value):
+        raise ConfigurationError(f"{owner}({option}={value!r}): expected a text")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from llmtrace.diagnosis.causes import causes_of, suspects_of
 from llmtrace.diagnosis.checks import Run, all_checks
-from llmtrace.diagnosis.failures import diagnosing
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Flow
-from llmtrace.diagnosis.places import Ranker, places_of
-from llmtrace.diagnosis.reports import is_known_to_have_failed, reports_of
+from llmtrace.diagnosis.place_ranker import Ranker, places_of
 from llmtrace.diagnosis.result import Confidence, Diagnosis, Place, Step, Suspect
+from llmtrace.diagnosis.run_reports import is_known_to_have_failed, reports_of
 from llmtrace.diagnosis.visibility import checks_that_ran, unchecked, visible_needs
+from llmtrace.diagnosis.wrap_errors import diagnosing
 from llmtrace.model import Trace
 
 __all__ = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from llmtrace.diagnosis.finding import message_of, quote
 from llmtrace.diagnosis.flow import Node
-from llmtrace.evidence.calls import canonical
+from llmtrace.evidence.call_log import canonical
 from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, Failure, ending
 
 _INTERRUPTED = "interrupted"

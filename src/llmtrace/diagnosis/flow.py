@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from llmtrace.evidence.calls import Call, CallLog
+from llmtrace.evidence.call_log import Call, CallLog
 from llmtrace.lineage import LineageTracker, Origin, ValueUse, moments
 from llmtrace.lineage.lost_messages import LostMessages
 from llmtrace.model import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llmtrace.codec.writers import unread_writers
+from llmtrace.codec.unread_writers import unread_writers
 from llmtrace.diagnosis.checks import Check, Need, Run
 from llmtrace.diagnosis.flow import Node
 from llmtrace.lineage import ValueUse

@@ -1,7 +1,7 @@
-"""Where spans go besides the store. The folder is the registry: a new sink is one file, with ``open(argument, content)``.
+"""Exporters: where spans go besides the store. A new sink is one file in this folder, with ``open(argument, content)``.
 
-OTLP is no such sink: the `Forwarder` reads what the journal holds, and is the only one that sends. Law: nothing in here waits
-on the calling thread or raises into it, and content goes out only where it may (`Content.exports_content`).
+OTLP is not a sink: the `Forwarder` reads the journal, and nothing else sends. Law: an exporter never waits on the calling
+thread or raises into it, and content leaves only if it may (`Content.exports_content`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import pkgutil
 from collections.abc import Iterable, Iterator
 
 from llmtrace.content import Content
-from llmtrace.recorder import Sink
+from llmtrace.errors import ConfigurationError
+from llmtrace.model import Sink
 from llmtrace.recorder.guard import report
 
 logger = logging.getLogger("llmtrace")
@@ -20,8 +21,11 @@ logger = logging.getLogger("llmtrace")
 OTLP = "otlp"
 
 
-def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
-    """The sinks by these names (``console``, ``jsonl:PATH``); an unknown one is named in a log line and left out."""
+def sinks(names: Iterable[str], content: Content, *, strict: bool = False) -> Iterator[Sink]:
+    """The sinks by these names (``console``, ``jsonl:PATH``); one that cannot work is named in a log line and left out.
+
+    ``strict``: it raises `ConfigurationError` instead.
+    """
     known = available()
     for name in names:
         kind, _, argument = name.partition(":")
@@ -29,11 +33,15 @@ def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
             continue
         if kind not in known:
             listed = ", ".join([OTLP, *known])
+            if strict:
+                raise ConfigurationError(f"configure(exporters=[{name!r}]): unknown exporter {kind!r}; expected {listed}")
             logger.warning("llmtrace: exporters: there is no %r; there are %s. It is left out", kind, listed)
             continue
         try:
             sink: Sink = importlib.import_module(f"{__name__}.{kind}").open(argument, content)
         except ValueError as error:
+            if strict:
+                raise ConfigurationError(f"configure(exporters=[{name!r}]): {error}") from None
             logger.warning("llmtrace: exporters: %s: %s. It is left out", kind, error)
         except Exception as error:
             report(sinks, error)
@@ -43,5 +51,5 @@ def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
 
 def available() -> list[str]:
     """The names of the sinks."""
-    names = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    names = sorted(module_info.name for module_info in pkgutil.iter_modules(__path__))
     return [name for name in names if name != OTLP and not name.startswith("_")]

@@ -1,7 +1,7 @@
-"""What became of the spans that were to be sent: one file a destination, to which every program of the user adds.
+"""Counts of sent and dropped spans: one file for each destination, to which every program of the user adds.
 
-Law: the numbers are honest: a span is counted as sent when the other side said so, and every one that is left out, for whatever
-reason, is counted there and said in a log line, once a minute at most.
+Law: a span counts as sent when the endpoint has confirmed it. Every span that is dropped, for whatever reason, is counted, and
+a log line says so, at most once a minute.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -24,67 +25,72 @@ FILE = "counts.json"
 
 @dataclass
 class Counts:
+    """Counts of one process and destination."""
+
     sent: int = 0
-    """Spans that the other side took."""
+    """Spans that the endpoint accepted."""
     bytes: int = 0
     batches: int = 0
     split: int = 0
-    """Requests that were too large and went in halves."""
+    """Requests that were too large and were sent in halves."""
     shrunk: int = 0
-    """Cuts of a span that was too large alone."""
+    """How often the texts of a span were cut because it was too large alone."""
     refused: int = 0
-    """Spans that the other side does not want: left out."""
+    """Spans that the endpoint rejected; they are dropped."""
     lost: int = 0
-    """Spans that were gone before they could be sent: the journal's bounds, or no disk and too little memory."""
+    """Spans that were removed before they were sent: by the journal's limits, or without a disk and with too little memory."""
     sampled_out: int = 0
-    """Spans of healthy traces that sampling left out."""
+    """Spans of healthy traces that sampling dropped."""
     traces_kept: int = 0
-    """Traces that sampling let pass, for any reason."""
+    """Traces that sampling kept, for any reason."""
     traces_left: int = 0
+    """Traces that sampling dropped."""
     traces_late: int = 0
-    """Traces that sampling had left out and that went bad later: what is still in the journal was sent after all."""
+    """Traces that sampling had dropped and that failed later: their spans in the journal were sent after all."""
     interrupted: int = 0
-    """Open spans of programs that died, sent as such."""
+    """Open spans of programs that died, sent as interrupted."""
     failures: int = 0
-    """Requests that came to nothing, to be tried again."""
+    """Requests that failed and will be tried again."""
     why: str = field(default="", repr=False)
-    """Why the last request came to nothing; empty once one was taken."""
-    said: dict[str, float] = field(default_factory=dict, repr=False)
+    """Why the last request failed; empty if it succeeded."""
+    last_logged: dict[str, float] = field(default_factory=dict, repr=False)
 
     def refuse(self, number: int, why: str) -> None:
         self.refused += number
-        self.say(f"the endpoint refuses spans ({why}): {self.refused} so far, which are left out")
+        self.warn(f"the endpoint rejected spans ({why}): {self.refused} so far, which are dropped")
 
-    def say(self, line: str) -> None:
-        """Log it, unless something of this kind was said in the last minute."""
+    def warn(self, line: str) -> None:
+        """Log a line, unless one of its kind (the text up to the first colon) was logged in the last minute."""
         kind, now = line.partition(":")[0], time.monotonic()
-        if now - self.said.get(kind, -QUIET_SECONDS) >= QUIET_SECONDS:
-            self.said[kind] = now
-            with contextlib.suppress(Exception):  # the program's log handler is its own affair
+        if now - self.last_logged.get(kind, -QUIET_SECONDS) >= QUIET_SECONDS:
+            self.last_logged[kind] = now
+            with contextlib.suppress(Exception):  # a log handler of the program failed
                 logger.warning("llmtrace: OTLP: %s", line)
 
     def numbers(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in NAMES}
 
 
-NAMES = tuple(one.name for one in fields(Counts) if one.type == "int")
+NAMES = tuple(counter.name for counter in fields(Counts) if counter.type == "int")
 
 
 class CountsFile:
-    """``counts.json`` in a destination's folder."""
+    """The sums of all processes: ``counts.json`` in a destination's folder."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._written = Counts().numbers()
 
     def add(self, counts: Counts) -> None:
-        """Add what is new in ``counts`` since the last time. Another process that adds is waited for a little, else it is left
-        for the next time. Never raises."""
+        """Add what is new in ``counts`` since the last call. Never raises.
+
+        It waits a little for another process that adds; if that takes too long, the next call adds more.
+        """
         numbers = counts.numbers()
         new = {name: number - self._written[name] for name, number in numbers.items()}
         if not any(new.values()):
             return
-        with contextlib.suppress(OSError), _alone(self._path.with_suffix(".lock")):
+        with contextlib.suppress(OSError), _locked(self._path.with_suffix(".lock")):
             total: dict[str, int | str] = {name: number + new[name] for name, number in read(self._path.parent).items()}
             total["why"] = counts.why
             draft = self._path.with_name(f".{FILE}.{os.getpid()}")
@@ -98,25 +104,25 @@ class CountsFile:
 
 
 def read(folder: Path) -> dict[str, int]:
-    """The sums; zeros where there is no file, or none that can be read."""
+    """Read the sums; zeros without a readable file."""
     try:
-        found = json.loads((folder / FILE).read_bytes())
-        return {name: int(found.get(name, 0)) for name in NAMES}
+        totals = json.loads((folder / FILE).read_bytes())
+        return {name: int(totals.get(name, 0)) for name in NAMES}
     except (OSError, ValueError, AttributeError, TypeError):
         return dict.fromkeys(NAMES, 0)
 
 
 def why(folder: Path) -> str:
-    """Why the last request came to nothing; empty where it did not, or nobody knows."""
+    """Read why the last request failed; empty if it succeeded or is unknown."""
     try:
-        found = json.loads((folder / FILE).read_bytes()).get("why")
-        return found if isinstance(found, str) else ""
+        reason = json.loads((folder / FILE).read_bytes()).get("why")
+        return reason if isinstance(reason, str) else ""
     except (OSError, ValueError, AttributeError):
         return ""
 
 
 @contextlib.contextmanager
-def _alone(path: Path):  # type: ignore[no-untyped-def]
+def _locked(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600)
     try:
         for _ in range(20):

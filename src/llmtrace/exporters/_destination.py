@@ -1,7 +1,7 @@
-"""Where OTLP goes: read from the standard ``OTEL_EXPORTER_OTLP_*`` variables, or from a URL in the program's own words.
+"""The OTLP destination, from the standard ``OTEL_EXPORTER_OTLP_*`` variables or from a URL that the program passes.
 
-Law: headers are in no ``repr``, no log line and no file. What is journaled for one destination goes to that one only: its `id`
-is a digest of the address and of all headers, so that another tenant's key is another destination.
+Law: headers never appear in a ``repr``, a log line or a file. Spans that are journaled for one destination are sent to that one
+only: its `id` is a digest of the address and all headers, so another tenant's key is another destination.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TIMEOUT: Final = 10.0
 @dataclass(frozen=True)
 class Destination:
     endpoint: str = field(repr=False)
-    """The whole URL that spans are posted to; for gRPC ``http://host:port`` or, with TLS, ``https://host:port``."""
+    """The full URL that spans are posted to; for gRPC ``http://host:port`` or, with TLS, ``https://host:port``."""
     protocol: Protocol = "http/protobuf"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     gzip: bool = True
@@ -43,24 +43,29 @@ class Destination:
 
     @property
     def id(self) -> str:
-        """What it is known by on this machine: 16 hex digits, from which no secret can be read."""
-        parts = [self.endpoint, self.protocol, *(f"{name}={held}" for name, held in sorted(self.headers))]
+        """The destination's name on this machine: 16 hex digits, from which no secret can be derived."""
+        parts = [self.endpoint, self.protocol, *(f"{name}={value}" for name, value in sorted(self.headers))]
         return hashlib.blake2b("\0".join(parts).encode(), digest_size=8, person=b"llmtrace").hexdigest()
 
     @property
     def shown(self) -> str:
-        """The address without user, password and query, which may be secrets."""
+        """The address to show, without user, password and query, which may be secrets."""
         parts = urlsplit(self.endpoint)
         host = parts.netloc.rpartition("@")[2]
         return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.environ) -> tuple[Destination | None, bool]:
-    """The destination that these exporters ask for, and whether the program itself named it (and no variable did).
+def is_enabled(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return False if ``OTEL_SDK_DISABLED`` turns sending off."""
+    return environment.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
 
-    ``names`` None: what ``OTEL_TRACES_EXPORTER`` says, else OTLP where an endpoint is set.
+
+def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.environ) -> tuple[Destination | None, bool]:
+    """The destination of these exporters, and True if the program itself named it rather than a variable.
+
+    ``names`` None: what ``OTEL_TRACES_EXPORTER`` says, else OTLP if an endpoint is set.
     """
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if not is_enabled(environment):
         return None, False
     if names is not None:
         for name in names:
@@ -68,11 +73,11 @@ def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.envir
             if kind == "otlp":
                 return _read(environment, url), True
         return None, False
-    said = environment.get("OTEL_TRACES_EXPORTER", "")
-    asked = {word.strip() for word in said.split(",") if word.strip()}
-    if asked and not asked & _OTLP:
+    exporters_variable = environment.get("OTEL_TRACES_EXPORTER", "")
+    requested = {word.strip() for word in exporters_variable.split(",") if word.strip()}
+    if requested and not requested & _OTLP:
         return None, False
-    if not asked and _variable(environment, "ENDPOINT") is None:
+    if not requested and _variable(environment, "ENDPOINT") is None:
         return None, False
     return _read(environment, ""), False
 
@@ -80,19 +85,22 @@ def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.envir
 def standard_sinks(
     names: Sequence[str] | None, tracer_provider: object = None, environment: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """The exporters that are asked for besides OTLP: ``names``, else those of ``OTEL_TRACES_EXPORTER``, unless the program has
-    a TracerProvider: that one's own exporter writes then what the variable asks for."""
+    """The exporters besides OTLP: ``names``, else those of ``OTEL_TRACES_EXPORTER``.
+
+    If the program has its own TracerProvider, the variable is ignored, since that provider's exporters follow it.
+    """
     if names is not None:
         return tuple(names)
     if tracer_provider is not None or not isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
         return ()
-    said = environment.get("OTEL_TRACES_EXPORTER", "")
-    asked = {word.strip() for word in said.split(",") if word.strip()}
-    if asked - _OTLP - {"console", "none"}:
+    exporters_variable = environment.get("OTEL_TRACES_EXPORTER", "")
+    requested = {word.strip() for word in exporters_variable.split(",") if word.strip()}
+    if requested - _OTLP - {"console", "none"}:
         logger.warning(
-            "llmtrace: OTEL_TRACES_EXPORTER=%r: llmtrace knows otlp, console and none; the others get no spans", said
+            "llmtrace: OTEL_TRACES_EXPORTER=%r: llmtrace supports otlp, console and none; others are ignored",
+            exporters_variable,
         )
-    return ("console",) if "console" in asked else ()
+    return ("console",) if "console" in requested else ()
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str | None:
@@ -109,7 +117,7 @@ def _read(environment: Mapping[str, str], url: str) -> Destination | None:
     endpoint = _grpc_endpoint(environment, url) if protocol == "grpc" else _http_endpoint(environment, url)
     if urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname:
         logger.warning(
-            "llmtrace: OTLP: the endpoint is no http:// or https:// address (such as http://localhost:4318); nothing is sent"
+            "llmtrace: OTLP: the endpoint is not an http:// or https:// URL, so nothing is sent. Use one like http://localhost:4318"
         )
         return None
     return Destination(
@@ -125,54 +133,55 @@ def _read(environment: Mapping[str, str], url: str) -> Destination | None:
 def _file(environment: Mapping[str, str], name: str) -> str | None:
     path = _variable(environment, name)
     if path is not None and not os.access(path, os.R_OK):
-        logger.warning("llmtrace: OTEL_EXPORTER_OTLP_%s=%r: there is no such file, or it may not be read", name, path)
+        logger.warning("llmtrace: OTEL_EXPORTER_OTLP_%s=%r: the file does not exist or is not readable", name, path)
     return path
 
 
-def _protocol(said: str | None, environment: Mapping[str, str], url: str) -> Protocol:
-    if said is None and not url and "otlp_proto_grpc" in environment.get("OTEL_TRACES_EXPORTER", ""):
+def _protocol(protocol: str | None, environment: Mapping[str, str], url: str) -> Protocol:
+    if protocol is None and not url and "otlp_proto_grpc" in environment.get("OTEL_TRACES_EXPORTER", ""):
         return "grpc"
-    for known in _PROTOCOLS:
-        if said == known:
-            return known
-    if said is not None:
+    for supported in _PROTOCOLS:
+        if protocol == supported:
+            return supported
+    if protocol is not None:
         logger.warning(
-            "llmtrace: OTEL_EXPORTER_OTLP_PROTOCOL=%r: expected http/protobuf, http/json or grpc; the first is used", said
+            "llmtrace: OTEL_EXPORTER_OTLP_PROTOCOL=%r: expected http/protobuf, http/json or grpc. http/protobuf is used",
+            protocol,
         )
     return "http/protobuf"
 
 
 def _http_endpoint(environment: Mapping[str, str], url: str) -> str:
-    """A base address gets the path for traces; the variable for traces, and a URL with a path, stand as they are."""
-    own = environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
+    """Add the path for traces to a base address. The variable for traces, and a URL with a path, are used unchanged."""
+    traces_endpoint = environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
     if url:
         return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/{TRACES_PATH}"
-    if own:
-        return own
+    if traces_endpoint:
+        return traces_endpoint
     base = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or "http://localhost:4318"
     return f"{base.rstrip('/')}/{TRACES_PATH}"
 
 
 def _grpc_endpoint(environment: Mapping[str, str], url: str) -> str:
-    """``host:port`` counts as TLS unless ``OTEL_EXPORTER_OTLP_INSECURE`` says otherwise."""
-    given = url or _variable(environment, "ENDPOINT") or "http://localhost:4317"
-    if "://" not in given:
+    """Read the gRPC address. ``host:port`` means TLS unless ``OTEL_EXPORTER_OTLP_INSECURE`` says otherwise."""
+    address = url or _variable(environment, "ENDPOINT") or "http://localhost:4317"
+    if "://" not in address:
         insecure = (_variable(environment, "INSECURE") or "").lower() == "true"
-        given = f"{'http' if insecure else 'https'}://{given}"
-    parts = urlsplit(given)
+        address = f"{'http' if insecure else 'https'}://{address}"
+    parts = urlsplit(address)
     return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
     """``name=value`` pairs, percent-encoded. What is none is left out, and not shown: it may be a secret."""
-    found = []
+    headers = []
     for pair in text.split(","):
-        name, equals, held = pair.partition("=")
+        name, equals, value = pair.partition("=")
         if pair.strip() and (not equals or not name.strip()):
-            logger.warning("llmtrace: OTEL_EXPORTER_OTLP_HEADERS: a part without a name or '=' is left out")
+            logger.warning("llmtrace: OTEL_EXPORTER_OTLP_HEADERS: a part without a name or '=' is ignored. Write name=value,…")
         elif equals:
-            found.append((unquote(name).strip().lower(), unquote(held).strip()))
-    return tuple(found)
+            headers.append((unquote(name).strip().lower(), unquote(value).strip()))
+    return tuple(headers)
 
 
 def _seconds(text: str | None) -> float:
@@ -181,6 +190,6 @@ def _seconds(text: str | None) -> float:
     except ValueError:
         seconds = 0.0
     if seconds <= 0:
-        logger.warning("llmtrace: OTEL_EXPORTER_OTLP_TIMEOUT=%r: expected seconds; %g are used", text, TIMEOUT)
+        logger.warning("llmtrace: OTEL_EXPORTER_OTLP_TIMEOUT=%r: expected seconds. %g are used", text, TIMEOUT)
         return TIMEOUT
     return seconds

@@ -1,8 +1,8 @@
-"""The forwarder: the one thread that sends. It reads what this process has journaled, and what dead ones have left.
+"""The forwarder: the one thread that sends. It reads this process's journal, and the unsent spans of processes that ended.
 
-Laws: nothing waits on the calling thread, the program's exit `EXIT_SECONDS` at most. What was accepted is remembered for each
-destination and user; what was not stays in the journal, and the next program with the same destination sends it, at least once.
-Only one process sends what dead ones left; each sends its own.
+Laws: the calling thread never waits, and the program's exit waits at most `EXIT_SECONDS`. Accepted spans are remembered for
+each destination and user; all others stay in the journal, and the next program with the same destination sends them, at least
+once. Each process sends its own spans, and only one sends those of ended processes.
 """
 
 from __future__ import annotations
@@ -22,38 +22,41 @@ from opentelemetry.context import Context
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.exporters import _outgoing as outgoing
+from llmtrace.exporters import _export_view as export_view
 from llmtrace.exporters._breaker import Breaker
 from llmtrace.exporters._counts import Counts, CountsFile
 from llmtrace.exporters._destination import Destination
-from llmtrace.exporters._gate import Gate
-from llmtrace.exporters._leftovers import Leftovers, only_unsent, remove_sent
+from llmtrace.exporters._journal_cursor import JournalCursor, QueuedSpan, UnwrittenSpans
 from llmtrace.exporters._memory import MemoryQueue
-from llmtrace.exporters._tails import Item, Stuck, Tail
+from llmtrace.exporters._recover_unsent import UnsentRecovery, only_unsent, remove_sent
+from llmtrace.exporters._sampler import Sampler
 from llmtrace.exporters._transport import LEAST_SECONDS, Answer, transport
 from llmtrace.exporters.otlp import MOST_SPANS, Exporter
 from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
 from llmtrace.semconv import SAMPLING_RATE
 from llmtrace.store import locks
-from llmtrace.store.sent import FOLDER, STORE, UNSENT, Positions
+from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions
 
 INTERVAL = 1.0
-"""Seconds between looks at the journal."""
+"""Seconds between two reads of the journal."""
 EXIT_SECONDS = 2.0
 HASTY_BYTES = 256 << 10
-"""In a request at the exit: what was taken by then is written down, the rest is sent again."""
-LEFTOVERS_EVERY = 30.0
+"""Request size at exit. Small requests are confirmed and written down one by one; the rest is sent again."""
+RECOVERY_EVERY = 30.0
 SAVE_EVERY = 30.0
 ABOUT = "about"
-"""File in a destination's folder that says in words what it is."""
+"""File in a destination's folder with its protocol and address."""
 _SUPPRESS = ("suppress_instrumentation", "suppress_http_instrumentation")
 
 
 class Forwarder:
-    """``home``: the store's folder, where it is remembered what was sent; None: there is none. ``process`` says by which name
-    this process's journal files go (empty: there are none yet), ``journal`` is their folder; ``stuck`` gives what the journal
-    could not write."""
+    """Sends spans to one destination.
+
+    ``home``: the store's folder, where positions and counts are kept; None without one. ``journal``: the folder of journal
+    files. ``process``: returns this process's part of their names (empty: it has none yet). ``stuck``: returns the records
+    that the journal could not write.
+    """
 
     def __init__(
         self,
@@ -78,28 +81,29 @@ class Forwarder:
         _forwarders.append(self)
 
     def _begin(self) -> None:
-        """In a process that has sent nothing yet: at first, and in a fork."""
+        """Set the state of a process that has sent nothing yet: at first, and in a fork."""
         self._process = os.getpid()
         self._counts = Counts() if self._memory is None else self._memory.counts
         self._folder = None if self._home is None else self._home / FOLDER / self.destination.id
         self._file = None if self._folder is None else CountsFile(self._folder)
-        self._gate = Gate(self._config.otlp_sample, self._counts)
+        self._sampler = Sampler(self._config.otlp_sample, self._counts)
         self._breaker = Breaker()
         self._exporter = Exporter(transport(self.destination), counts=self._counts, profile=self._config.otlp_profile)
-        self._tails: dict[str, Tail] = {}
-        self._leftovers: Leftovers | None = None
-        self._pending: list[Item] = []
+        self._tails: dict[str, JournalCursor] = {}
+        self._recovery: UnsentRecovery | None = None
+        self._pending: list[QueuedSpan] = []
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
         self._closing = False
-        self._asked, self._answered = 0, 0
+        self._requested, self._answered = 0, 0
+        self._is_drained = True
         self._deadline = float("inf")
         self._saved = self._looked = 0.0
 
     # -- on threads of the program
 
     def wake(self) -> None:
-        """Start the thread if this process has none. Called with each look of the journal; returns at once."""
+        """Start the thread if this process has none. Called about once a second; returns at once."""
         if self._thread is None and not self._closing:
             with self._changed:
                 if self._thread is None and not self._closing:
@@ -107,25 +111,25 @@ class Forwarder:
                     try:
                         self._thread = threading.Thread(target=self._run, name="llmtrace-forward", daemon=True)
                         self._thread.start()
-                    except RuntimeError:  # the interpreter goes down
+                    except RuntimeError:  # the interpreter is shutting down
                         self._closing = True
                     finally:
                         otel_context.detach(outside)
 
     def flush(self, seconds: float = EXIT_SECONDS) -> bool:
-        """Have all that is journaled sent now, and wait for it so long at most. Whether it was tried."""
+        """Send the whole journal now, and wait for it at most ``seconds``. Returns True if the destination took all of it."""
         self.wake()
         deadline = time.monotonic() + seconds
         with self._changed:
-            self._asked += 1
-            asked, self._deadline = self._asked, deadline
+            self._requested += 1
+            request, self._deadline = self._requested, deadline
             self._changed.notify_all()
-            while self._answered < asked and self._alive() and (left := deadline - time.monotonic()) > 0:
-                self._changed.wait(left)
-            return self._answered >= asked
+            while self._answered < request and self._alive() and (remaining := deadline - time.monotonic()) > 0:
+                self._changed.wait(remaining)
+            return self._answered >= request and self._is_drained
 
     def close(self, seconds: float = EXIT_SECONDS) -> None:
-        """Send what can be sent in so many seconds, and stop. What is not sent stays in the journal."""
+        """Send what can be sent in ``seconds``, then stop. Unsent spans stay in the journal."""
         with self._changed:
             thread, self._closing = self._thread, True
             self._deadline = time.monotonic() + seconds
@@ -136,7 +140,7 @@ class Forwarder:
             thread.join(seconds)
 
     def tidy(self) -> None:
-        """Of a journal that keeps only what is to be sent, remove this process's files, once it is closed and all is sent."""
+        """After `close`: remove this process's files from a journal of unsent spans, if all of them were sent."""
         if self._process == os.getpid() and not self._alive():
             with contextlib.suppress(OSError):
                 self._tidy(newest=True)
@@ -155,22 +159,22 @@ class Forwarder:
     # -- on the thread
 
     def _run(self) -> None:
-        for key in _SUPPRESS:  # or the program's own instrumentation of requests would trace what we send, and so on for ever
+        for key in _SUPPRESS:  # else the program's own HTTP instrumentation would trace our requests, endlessly
             otel_context.attach(otel_context.set_value(key, True))
         while True:
             with self._changed:
-                if not self._closing and self._answered >= self._asked:
+                if not self._closing and self._answered >= self._requested:
                     self._changed.wait(INTERVAL)
-                asked, closing = self._asked, self._closing
-                if not closing and self._answered >= asked:
+                request, closing = self._requested, self._closing
+                if not closing and self._answered >= request:
                     self._deadline = float("inf")
             try:
-                self._forward(all_of_it=closing or asked > self._answered)
+                self._forward(all_of_it=closing or request > self._answered)
             except Exception as error:
                 report(Forwarder._forward, error)
                 self._breaker.failed()
             with self._changed:
-                self._answered = asked
+                self._answered = request
                 self._changed.notify_all()
             if closing:
                 self._stop()
@@ -181,10 +185,12 @@ class Forwarder:
 
     def _forward(self, *, all_of_it: bool) -> None:
         """Send what is there, until the other side takes no more. ``all_of_it``: also what waits for something else."""
+        self._is_drained = False
         while not self._breaker.seconds and self._seconds() > LEAST_SECONDS:
             if not self._pending:
                 self._pending = self._collected(all_of_it=all_of_it)
             if not self._pending:
+                self._is_drained = True
                 break
             self._send()
         if all_of_it or time.monotonic() - self._saved > SAVE_EVERY:
@@ -197,47 +203,49 @@ class Forwarder:
 
     def _stop(self) -> None:
         self._exporter.close()
-        if self._leftovers is not None:
-            self._leftovers.close()
+        if self._recovery is not None:
+            self._recovery.close()
 
-    def _collected(self, *, all_of_it: bool) -> list[Item]:
-        ready = self._gate.due()
-        most = room = min(self._exporter.batch_bytes, HASTY_BYTES if self._seconds() <= EXIT_SECONDS else sys.maxsize)
+    def _collected(self, *, all_of_it: bool) -> list[QueuedSpan]:
+        ready = self._sampler.due()
+        limit = room = min(self._exporter.batch_bytes, HASTY_BYTES if self._seconds() <= EXIT_SECONDS else sys.maxsize)
         for source in self._sources(all_of_it=all_of_it):
             while room > 0 and len(ready) < MOST_SPANS:
-                found = source.read(room)
-                if not found:
+                batch = source.read(room)
+                if not batch:
                     break
-                for item in found:
-                    ready += self._gate.offer(item)
-                room = most - sum(item.size for item in ready)
+                for item in batch:
+                    ready += self._sampler.offer(item)
+                room = limit - sum(item.size for item in ready)
         if all_of_it and not ready:
-            ready = self._gate.rest()
+            ready = self._sampler.rest()
         if not ready:
             self._save()
         return ready
 
     def _sources(self, *, all_of_it: bool) -> Iterator[Any]:
-        """Our own first: what dead programs left has waited, and may wait a little more."""
+        """Our own spans first; those of ended programs have waited already and can wait a little more."""
         if self._memory is not None:
             yield self._memory
         if all_of_it and (stuck := self._stuck()):
-            yield Stuck(stuck, self.destination.id)
+            yield UnwrittenSpans(stuck, self.destination.id)
         if self._journal is None or self._folder is None or not self._make_folder():
             return
         name = self._process_name()
         if name and name not in self._tails:
-            self._tails[name] = Tail(self._journal, name, self.destination.id, self._positions(self._journal), alive=True)
+            self._tails[name] = JournalCursor(
+                self._journal, name, self.destination.id, self._positions(self._journal), alive=True
+            )
         yield from list(self._tails.values())
-        if self._leftovers is None:
-            self._leftovers = Leftovers(self._folder, self.destination.id, self._positions)
-        if all_of_it or time.monotonic() - self._looked > LEFTOVERS_EVERY or self._leftovers.busy:
+        if self._recovery is None:
+            self._recovery = UnsentRecovery(self._folder, self.destination.id, self._positions)
+        if all_of_it or time.monotonic() - self._looked > RECOVERY_EVERY or self._recovery.busy:
             self._looked = time.monotonic()
             self._tidy(newest=False)
-            yield from self._leftovers.tails(self._journals(), own=name)
+            yield from self._recovery.tails(self._journals(), own_process=name)
 
     def _journals(self) -> list[Path]:
-        """The folders that may hold spans of ours: the store's, and that of programs which only send."""
+        """The folders that may have spans for this destination: the store's journal, and that of programs which only send."""
         assert self._home is not None
         return [self._home / "journal", self._home / UNSENT / "journal"]
 
@@ -266,7 +274,7 @@ class Forwarder:
             raw = item.load()
             if raw is None:
                 self._counts.lost += 1
-                self._counts.say(f"spans were removed from the journal before they were sent: {self._counts.lost} so far")
+                self._counts.warn(f"spans were removed from the journal before they were sent: {self._counts.lost} so far")
                 item.settle()
             else:
                 items.append(item)
@@ -296,26 +304,26 @@ class Forwarder:
         self._counts.failures += 1
         self._counts.why = answer.why
         where = "wait in the journal" if self._memory is None else "wait in memory"
-        self._counts.say(
-            f"{self.destination.shown} takes no spans ({answer.why}): they {where} and are sent when it does"
-            + (". Look at the address and OTEL_EXPORTER_OTLP_HEADERS" if answer.kind == "closed" else "")
+        self._counts.warn(
+            f"{self.destination.shown} does not accept spans ({answer.why}): they {where} and are sent later"
+            + (". Check the address and OTEL_EXPORTER_OTLP_HEADERS" if answer.kind == "closed" else "")
         )
 
-    def _wire(self, item: Item, raw: RawSpan) -> RawSpan:
+    def _wire(self, item: QueuedSpan, raw: RawSpan) -> RawSpan:
         if not item.whole:
-            raw = outgoing.bare(genai.decode(raw), raw, self._content)
+            raw = export_view.strip(genai.decode(raw), raw, self._content)
         if item.rate is not None:
             raw = replace(raw, attributes={**raw.attributes, SAMPLING_RATE: item.rate})
-        return outgoing.with_reason(raw)
+        return export_view.with_reason(raw)
 
     def _save(self) -> None:
         try:
             for tail in self._tails.values():
                 tail.save()
-            if self._leftovers is not None:
-                self._leftovers.save()
+            if self._recovery is not None:
+                self._recovery.save()
         except OSError as error:
-            self._counts.say(f"what was sent cannot be written down ({error.strerror}): it may be sent again")
+            self._counts.warn(f"the positions of sent spans cannot be written ({error.strerror}): spans may be sent twice")
 
 
 _forwarders: list[Forwarder] = []
@@ -323,8 +331,8 @@ _forwarders: list[Forwarder] = []
 
 def _after_fork() -> None:
     for forwarder in _forwarders:
-        if forwarder._leftovers is not None:
-            forwarder._leftovers.close()  # this copy of the descriptor; the lock stays with the parent
+        if forwarder._recovery is not None:
+            forwarder._recovery.close()  # this copy of the descriptor; the lock stays with the parent
         forwarder._begin()
 
 

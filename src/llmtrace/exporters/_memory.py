@@ -1,4 +1,4 @@
-"""Spans on their way where there is no journal to hold them: the store is off, or in memory. Bounded; the oldest go first."""
+"""The send queue of programs without a journal, whose store is off or in memory. When it is full, the oldest spans go."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Callable
 
 from llmtrace.codec import genai
 from llmtrace.exporters._counts import Counts
-from llmtrace.exporters._tails import Item, _size
-from llmtrace.model import RawSpan, Span
+from llmtrace.exporters._journal_cursor import QueuedSpan, _size
+from llmtrace.model import RawSpan, Sink, Span
 
 MOST_BYTES = 16 << 20
 
 
-class MemoryQueue:
-    """A sink that the forwarder empties. ``wanted`` says whether spans are to be sent now, ``wake`` is called for each."""
+class MemoryQueue(Sink):
+    """A sink that the forwarder empties. ``wanted`` returns "" if spans are not to be sent now; ``wake`` is called for each."""
 
-    marks = False
+    wants_start_marks = False
+    takes_encoded = True
 
     def __init__(self, wanted: Callable[[], str], whole: bool, wake: Callable[[], None]) -> None:
         self._wanted = wanted
@@ -28,34 +29,34 @@ class MemoryQueue:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._items: deque[Item] = deque()
+        self._items: deque[QueuedSpan] = deque()
         self._bytes = 0
 
     def append(self, span: Span) -> None:
         self.append_encoded(genai.encode(span))
 
     def append_encoded(self, raw: RawSpan) -> None:
-        if self._process != os.getpid():  # what waited is the parent's to send
+        if self._process != os.getpid():  # after a fork the parent sends the waiting spans
             self._begin()
         if raw.end is None or not self._wanted():
             return
-        item = Item(raw, _size(raw), self._whole, raw.trace_id, raw.span_id)
+        item = QueuedSpan(raw, _size(raw), self._whole, raw.trace_id, raw.span_id)
         self._items.append(item)
         self._bytes += item.size
         while self._bytes > MOST_BYTES and len(self._items) > 1:
             self._bytes -= self._items.popleft().size
             self.counts.lost += 1
-            self.counts.say(f"spans wait in memory, since the store is off, and are too many: {self.counts.lost} are lost")
+            self.counts.warn(f"too many spans wait in memory, because the store is off: {self.counts.lost} are lost")
         self._wake()
 
-    def read(self, most_bytes: int) -> list[Item]:
-        found: list[Item] = []
+    def read(self, most_bytes: int) -> list[QueuedSpan]:
+        batch: list[QueuedSpan] = []
         while self._items and most_bytes > 0:
             item = self._items.popleft()
             self._bytes -= item.size
             most_bytes -= item.size
-            found.append(item)
-        return found
+            batch.append(item)
+        return batch
 
     def save(self) -> None:
-        """What is not sent is lost with the process."""
+        """Do nothing: unsent spans are lost with the process."""

@@ -1,4 +1,4 @@
-"""What stands in the way of sending, and what still waits: for ``llmtrace doctor``. It reads, and changes nothing."""
+"""The state of sending, for ``llmtrace doctor``: what was sent, what waits, and what fails. Read-only."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 from llmtrace.exporters import _counts
 from llmtrace.exporters._forwarder import ABOUT
-from llmtrace.exporters._tails import Tail, concerns
-from llmtrace.store import files
-from llmtrace.store.sent import FOLDER, STORE, UNSENT, Positions, removed
+from llmtrace.exporters._journal_cursor import JournalCursor, concerns
+from llmtrace.store import journal_files
+from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions, removed
 
 _MOST = 100_000
 
 
 class Report(NamedTuple):
+    """The state of one destination."""
+
     id: str
     about: str
     """Protocol and address."""
@@ -23,32 +25,32 @@ class Report(NamedTuple):
     waiting: int
     """Spans in the journal that are not sent yet."""
     why: str
-    """Why the last request came to nothing, where it did."""
+    """Why the last request failed; empty if it succeeded."""
 
 
 def reports(home: Path) -> list[Report]:
-    """One for each destination that anything was sent to, or was to be, from a store's folder."""
-    found = []
+    """A report for each destination of a store's folder."""
+    destinations = []
     with contextlib.suppress(OSError):
         for folder in sorted((home / FOLDER).iterdir()):
             with contextlib.suppress(OSError):
                 about = (folder / ABOUT).read_text(encoding="utf-8").strip()
                 counts = _counts.read(folder)
                 counts["lost"] += removed(folder)
-                found.append(Report(folder.name, about, counts, _waiting(home, folder), _counts.why(folder)))
-    return found
+                destinations.append(Report(folder.name, about, counts, _waiting(home, folder), _counts.why(folder)))
+    return destinations
 
 
 def _waiting(home: Path, folder: Path) -> int:
     number = 0
     for journal, positions in ((home / "journal", STORE), (home / UNSENT / "journal", UNSENT)):
-        known, processes = Positions(folder / positions), set[str]()
-        for file in files.listing(journal):
-            position = known.read(file.name)
+        position_store, processes = Positions(folder / positions), set[str]()
+        for file in journal_files.listing(journal):
+            position = position_store.read(file.name)
             if (position.offset < file.size or position.open) and concerns(journal / file.name, folder.name):
-                processes.add(files.process_of(file.name))
+                processes.add(journal_files.process_of(file.name))
         for process in processes:
-            tail = Tail(journal, process, folder.name, known, alive=True)
+            tail = JournalCursor(journal, process, folder.name, position_store, alive=True)
             while (items := tail.read(1 << 20)) and number < _MOST:
                 number += len(items)
     return number

@@ -1,7 +1,7 @@
-"""One request to an OTLP endpoint, and what its answer means. Law: `send` never raises, and no word of it holds a header.
+"""One request to an OTLP endpoint, and what the response means. Law: `send` never raises, and no text contains a header.
 
-`requests` and `grpc` are those that OpenTelemetry's own exporters send by; they are imported by the first request, on the
-forwarder's thread. A fork waits for that: a child with half a module could never import it.
+`requests` and `grpc` are the packages that OpenTelemetry's own exporters use. The first request imports them, on the
+forwarder's thread. A fork waits for that import, since a child with a half-imported module could never import it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD = frozenset({400, 406, 415, 422})
 _LONGEST_WAIT = 3600.0
 LEAST_SECONDS = 0.2
-"""With less time left no request is begun: what is on its way when the program ends is sent again by the next."""
+"""With less time left no request is started: spans that are on their way when the program ends are sent again by the next."""
 _FORK_SECONDS = 5.0
-"""How long a fork waits for imports to be done."""
+"""Seconds that a fork waits for an import to finish."""
 _ANSWERS = "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
 _HTTP = ("requests", "encodings.idna", _ANSWERS)
 _GRPC = ("grpc", "google.rpc.error_details_pb2", "google.rpc.status_pb2", _ANSWERS)
@@ -39,17 +39,20 @@ _GRPC_BAD = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "ALREADY_EXIST
 
 
 class Answer(NamedTuple):
-    """``taken``: all is well, ``rejected`` spans apart. ``large``: too many bytes. ``bad``: these spans are not taken, others
-    may be. ``later``: try again. ``closed``: nothing is taken from us, until somebody changes something. ``late``: no time was
-    left to ask."""
+    """What a response means.
+
+    ``taken``: accepted, except ``rejected`` spans. ``large``: too many bytes. ``bad``: these spans are rejected, others may be
+    accepted. ``later``: try again. ``closed``: nothing is accepted until somebody fixes the cause. ``late``: no time was left
+    for a request.
+    """
 
     kind: Literal["taken", "large", "bad", "later", "closed", "late"]
     why: str = ""
     wait: float | None = None
-    """Seconds that the other side asks us to wait."""
+    """Seconds that the endpoint asks us to wait."""
     rejected: int = 0
     broken: bool = False
-    """The other side failed at this very request, and may do so each time."""
+    """The endpoint failed while it handled this request, and may fail each time."""
 
 
 _LATE = Answer("late")
@@ -60,7 +63,7 @@ class Transport(Protocol):
         """One ExportTraceServiceRequest."""
 
     def send(self, body: bytes, seconds: Callable[[], float]) -> Answer:
-        """Send what `encode` gave; ``seconds`` tells how long it may wait, once all is ready."""
+        """Send what `encode` returned. ``seconds`` returns how long the request may take, when it is ready to be sent."""
 
     def close(self) -> None: ...
 
@@ -92,7 +95,7 @@ class Http:
                 data=body,
                 timeout=(wait, wait),
                 allow_redirects=False,
-                verify=self._to.certificate,  # said here, since requests' own variable wins over what a session says
+                verify=self._to.certificate,  # passed here, since requests' own variable wins over the session's setting
             )
             return _http_answer(response.status_code, response.headers, response.content)
         except Exception as error:  # no connection, no name, no file of that certificate
@@ -104,7 +107,7 @@ class Http:
         if self._to.gzip:
             session.headers["content-encoding"] = "gzip"
         session.headers.update(dict(self._to.headers))
-        session.auth = _as_it_is  # or requests would put what ~/.netrc says in place of our headers
+        session.auth = _unchanged  # else requests would replace our headers by those of ~/.netrc
         if self._to.client_certificate is not None:
             key = self._to.client_key
             session.cert = self._to.client_certificate if key is None else (self._to.client_certificate, key)
@@ -116,7 +119,7 @@ class Http:
             session.close()
 
 
-def _as_it_is(request: Any) -> Any:
+def _unchanged(request: Any) -> Any:
     return request
 
 
@@ -134,7 +137,7 @@ def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
 
 
 def _partial(content: bytes, kind: str) -> tuple[str, None, int]:
-    """Why, and how many spans were refused by an answer that took the others."""
+    """Why a response that accepted the other spans rejected some, and how many."""
     if not content:
         return "", None, 0
     if "json" in kind:
@@ -144,10 +147,10 @@ def _partial(content: bytes, kind: str) -> tuple[str, None, int]:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     try:
-        said = ExportTraceServiceResponse.FromString(content).partial_success
-    except Exception:  # some other page; the spans were taken
+        partial_success = ExportTraceServiceResponse.FromString(content).partial_success
+    except Exception:  # not an OTLP response; the spans were accepted
         return "", None, 0
-    return "partial success", None, max(0, int(said.rejected_spans))
+    return "partial success", None, max(0, int(partial_success.rejected_spans))
 
 
 def _partial_json(content: bytes) -> tuple[str, None, int]:
@@ -158,15 +161,15 @@ def _partial_json(content: bytes) -> tuple[str, None, int]:
     return "partial success", None, max(0, rejected)
 
 
-def retry_after(said: str | None) -> float | None:
+def retry_after(header: str | None) -> float | None:
     """The seconds of a ``Retry-After`` header: a number, or a date."""
-    if said is None:
+    if header is None:
         return None
     try:
-        seconds = float(said)
+        seconds = float(header)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(said).timestamp() - time.time()
+            seconds = email.utils.parsedate_to_datetime(header).timestamp() - time.time()
         except (TypeError, ValueError):
             return None
     return min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else None
@@ -212,8 +215,8 @@ class Grpc:
         code = error.code().name
         why, wait = f"gRPC {code}", _retry_info(error.trailing_metadata())
         if code == "UNAVAILABLE":
-            self.close()  # the next request finds out anew where the name leads
-        if code == "RESOURCE_EXHAUSTED":  # by the specification a limit of rate only where it says when to come again
+            self.close()  # the next request resolves the host name again
+        if code == "RESOURCE_EXHAUSTED":  # by the specification, it is a rate limit only with a retry delay
             return Answer("large", why) if wait is None else Answer("later", why, wait)
         if code in _GRPC_LATER:
             return Answer("later", why, wait, broken=code in ("UNKNOWN", "INTERNAL"))
@@ -229,21 +232,21 @@ def _retry_info(trailing: Any) -> float | None:
     from google.rpc.error_details_pb2 import RetryInfo
     from google.rpc.status_pb2 import Status
 
-    found = dict(trailing or ())
+    metadata = dict(trailing or ())
     try:
-        if "google.rpc.retryinfo-bin" in found:
-            return _delay(RetryInfo.FromString(found["google.rpc.retryinfo-bin"]).retry_delay)
-        for detail in Status.FromString(found.get("grpc-status-details-bin", b"")).details:
+        if "google.rpc.retryinfo-bin" in metadata:
+            return _delay(RetryInfo.FromString(metadata["google.rpc.retryinfo-bin"]).retry_delay)
+        for detail in Status.FromString(metadata.get("grpc-status-details-bin", b"")).details:
             info = RetryInfo()
             if detail.Unpack(info):
                 return _delay(info.retry_delay)
-    except Exception:  # somebody's metadata that is no such message
+    except Exception:  # metadata of another form
         return None
     return None
 
 
-def _delay(said: Any) -> float:
-    return min(float(said.seconds) + float(said.nanos) / 1e9, _LONGEST_WAIT)
+def _delay(retry_delay: Any) -> float:
+    return min(float(retry_delay.seconds) + float(retry_delay.nanos) / 1e9, _LONGEST_WAIT)
 
 
 def _file(path: str | None) -> bytes | None:
@@ -254,29 +257,29 @@ def _file(path: str | None) -> bytes | None:
 
 
 _importing = threading.RLock()
-_held: list[bool] = []
+_locked_before_fork: list[bool] = []
 
 
 def _imported(name: str, *more: str) -> Any:
-    """The first of these modules, when all of them are there."""
+    """Import these modules; returns the first."""
     with _importing:
-        found, *_ = [importlib.import_module(one) for one in (name, *more)]
-    return found
+        first, *_ = [importlib.import_module(module_name) for module_name in (name, *more)]
+    return first
 
 
 def _before_fork() -> None:
-    _held.append(_importing.acquire(timeout=_FORK_SECONDS))
+    _locked_before_fork.append(_importing.acquire(timeout=_FORK_SECONDS))
 
 
 def _after_fork_in_parent() -> None:
-    if _held.pop():
+    if _locked_before_fork.pop():
         _importing.release()
 
 
 def _after_fork_in_child() -> None:
     global _importing
     _importing = threading.RLock()
-    _held.clear()
+    _locked_before_fork.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -284,7 +287,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _reason(error: Exception) -> str:
-    """Why, in words that hold no address and no header: the innermost error's kind and, of the system's, its text."""
+    """The reason without address and headers: the innermost error's type, or the text of an operating system error."""
     seen: BaseException = error
     for _ in range(8):
         inner = seen.__cause__ or seen.__context__

@@ -1,4 +1,4 @@
-"""One line for each span that has ended, on stderr: when, what, how long, how much, and what was found. No content."""
+"""Prints one line for each ended span on stderr: time, name, duration, tokens, cost and findings. No content."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import sys
 import time
 
 from llmtrace.content import Content
-from llmtrace.model import Inference, Span
+from llmtrace.model import Inference, Sink, Span
 
 _MARKS = {"error": "✗", "warning": "!", "info": "·"}
 
 
-class Console:
-    marks = False
+class Console(Sink):
+    """A sink that prints spans on stderr."""
+
+    wants_start_marks = False
 
     def append(self, span: Span) -> None:
-        """Write the line. Never raises: a stream that is closed, or cannot write a letter, gets none."""
+        """Print the span's line. Never raises: a closed stream, or one that cannot encode a letter, gets no line."""
         try:
-            print(line(span), file=sys.stderr, flush=True)  # noqa: T201 - it is what it is for
+            print(line(span), file=sys.stderr, flush=True)  # noqa: T201 - its purpose
         except (OSError, ValueError, AttributeError):
             pass
 
@@ -39,8 +41,10 @@ def line(span: Span) -> str:
             facts.append(f"${operation.cost_usd:.4f}")
     if span.failure is not None:
         facts.append(f"✗ {span.failure.type}")
-    facts += [f"{_MARKS[found.severity]} {found.code} {found.pointer}".rstrip() for found in span.violations]
-    facts += [f"{_MARKS[found.severity]} {found.name}" for found in span.evaluations if found.severity != "info"]
+    facts += [f"{_MARKS[violation.severity]} {violation.code} {violation.pointer}".rstrip() for violation in span.violations]
+    facts += [
+        f"{_MARKS[evaluation.severity]} {evaluation.name}" for evaluation in span.evaluations if evaluation.severity != "info"
+    ]
     return "  ".join(facts)
 
 

@@ -1,7 +1,8 @@
-"""Spans to an OTLP endpoint, as many as it takes at a time.
+"""Sends spans to an OTLP endpoint, in batches that it accepts.
 
-Law: no span is left out for its size. A batch that is too large is halved, a span that is too large alone has its largest
-texts cut, with a mark, until it passes. A span that is refused for what it is costs itself, not its batch, and is counted.
+Law: no span is dropped for its size. A batch that is too large is halved; a span that is too large alone has its longest texts
+cut, with a mark, until it is accepted. A span that is rejected for its content is dropped and counted; the others of its batch
+are sent.
 """
 
 from __future__ import annotations
@@ -10,37 +11,38 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from llmtrace.config import Profile
-from llmtrace.exporters import _shrinking as shrinking
+from llmtrace.exporters import _truncate as truncate
 from llmtrace.exporters._counts import Counts
 from llmtrace.exporters._transport import Answer, Transport
 from llmtrace.model import RawSpan
 
 BATCH_BYTES = 1 << 20
-"""Serialised spans in one request, about; a single larger one goes alone."""
+"""Approximate size of one request. A larger span is sent alone."""
 LEAST_BATCH = 64 << 10
 MOST_SPANS = 2000
 STRIKES = 3
-"""Times that the other side may break at the same spans before they are taken for the cause."""
+"""How often the endpoint may fail with the same spans before they count as the cause."""
 
 
 class Exporter:
-    """``settled`` is told of each span that is dealt with: taken, or refused for good."""
+    """Sends batches by one transport, and counts what happened to their spans."""
 
     def __init__(self, transport: Transport, *, counts: Counts, profile: Profile = "full") -> None:
         self.batch_bytes = BATCH_BYTES
-        """Goes down where the other side takes less."""
+        """Size of a request; lower if the endpoint accepts less."""
         self._transport = transport
         self._counts = counts
         self._profile = profile
         self._strikes = 0
 
     def send(self, spans: Sequence[RawSpan], seconds: Callable[[], float], settled: Callable[[int], None]) -> Answer:
-        """Send in order. ``seconds`` says how long a request may wait; ``settled(n)``: the next n spans are dealt with.
+        """Send spans in order.
 
-        The answer is ``taken`` if all are, else ``later``, ``closed`` or ``late``, and the rest is to be sent again.
+        ``seconds`` returns how long a request may take. ``settled(n)`` is called when the next n spans were accepted or finally
+        rejected. Returns ``taken`` if all were settled, else ``later``, ``closed`` or ``late``; the rest has to be sent again.
         """
         if self._profile == "tempo":
-            spans = [shrinking.for_tempo(raw) for raw in spans]
+            spans = [truncate.for_tempo(raw) for raw in spans]
         parts = deque([list(spans)])
         while parts:
             part = parts.popleft()
@@ -58,7 +60,7 @@ class Exporter:
                 middle = len(part) // 2
                 parts.extendleft([part[middle:], part[:middle]])
             else:
-                smaller = shrinking.halved(part[0]) if answer.kind == "large" else None
+                smaller = truncate.halve(part[0]) if answer.kind == "large" else None
                 if smaller is None:
                     self._counts.refuse(1, answer.why)
                     settled(1)
@@ -76,7 +78,7 @@ class Exporter:
             self._counts.refuse(rejected, answer.why)
 
     def _judged(self, answer: Answer) -> Answer:
-        """A server that breaks at the same spans again and again breaks because of them."""
+        """Treat repeated failures with the same spans as a rejection of these spans."""
         if not answer.broken:
             self._strikes = 0 if answer.kind == "taken" else self._strikes
             return answer

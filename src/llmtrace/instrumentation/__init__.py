@@ -27,8 +27,8 @@ from llmtrace.instrumentation._instrumentors import (
 from llmtrace.instrumentation._patches import Patch, Patches, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
 from llmtrace.instrumentation._streams import Reader, aclosing, closing, end_forgotten, end_open, watch_stream
-from llmtrace.validation.parsing import parse_arguments
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
 
 __all__ = [
     "Call",

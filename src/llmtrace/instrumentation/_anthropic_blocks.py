@@ -28,7 +28,7 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 
 FINISH_REASONS = {
     "end_turn": "stop",

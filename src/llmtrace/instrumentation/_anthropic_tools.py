@@ -18,7 +18,7 @@ from llmtrace.instrumentation._stainless import members
 from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 
 class _Step(ToolStep):

@@ -21,7 +21,7 @@ from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Failure, Generic, Message, Part, Reasoning, Text, Usage
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 
 
 class Chunks(Protocol):

@@ -26,7 +26,7 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 FINISH_REASONS = {
     "end_turn": "stop",

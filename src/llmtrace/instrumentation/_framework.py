@@ -49,7 +49,7 @@ class ToolStep:
         if recorder is None:
             return None
         if outer is not None:
-            outer.run.answered(operation.call_id)
+            outer.run.take_call(operation.call_id)
         return cls(recorder.start(operation), operation)
 
     def raised(self, error: BaseException) -> None:

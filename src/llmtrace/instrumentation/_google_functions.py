@@ -56,7 +56,7 @@ def _execution(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if recorder is None or hasattr(function, "_self_spec"):
         return None
     call = ToolCall(function.__name__, to_json(arguments["args"]))
-    call_id = None if around is None else guard(around.run.match, call.name, call.arguments)
+    call_id = None if around is None else guard(around.run.match_call, call.name, call.arguments)
     operation = ToolExecution(call.name, call.arguments, call_id=call_id, inferred=call_id is not None)
     return _Step(recorder.start(operation), operation)
 

@@ -31,8 +31,8 @@ from llmtrace.model import (
     ToolResult,
     Uri,
 )
-from llmtrace.validation.google import standard_schema
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.google_schema import standard_schema
+from llmtrace.validation.tool_definitions import read_definition
 
 CODE_EXECUTION = "code_execution"
 

@@ -29,8 +29,8 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
-from llmtrace.validation.parsing import parse_arguments
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
 
 _FINISH = {
     "completed": "stop",

@@ -18,7 +18,7 @@ from llmtrace.instrumentation._provider import Call, Endpoint, Fields, traced, t
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 _SDKS = {
     "langchain_openai": "openai",

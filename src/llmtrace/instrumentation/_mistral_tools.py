@@ -13,7 +13,7 @@ from llmtrace.instrumentation._framework import ToolStep, spanned
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 _COMPLAINT = "Error while executing {}: "
 """How the SDK begins what it tells the model of an error."""

@@ -12,7 +12,7 @@ from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Blob, JsonValue, Message, Part, Reasoning, Text, ToolCall, ToolDefinition, ToolResult, Usage
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 _OPTIONS = {"num_predict": "max_tokens", "stop": "stop_sequences"}
 """Ollama's name of an option to the conventions' name, where they differ."""

@@ -27,7 +27,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 
 _MASK = "Agent run"
 """What the framework puts over the program's span where its own tracing is disabled for one run."""

@@ -18,7 +18,7 @@ from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, members
 from llmtrace.instrumentation._vllm_server import engine_times, request_id
 from llmtrace.model import ToolDefinition
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 _NAMES = {
     "max_completion_tokens": "max_tokens",

@@ -29,7 +29,7 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 
 FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
 """OpenAI's word to the conventions' word, where they differ."""

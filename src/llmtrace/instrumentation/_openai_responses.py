@@ -22,7 +22,7 @@ from llmtrace.instrumentation._openai_vendors import provider_of
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import is_given, members, server_of
 from llmtrace.model import FetchResponse, Message, Part, ToolDefinition, Usage
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 _NAMES = {"max_output_tokens": "max_tokens"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"input", "instructions", "previous_response_id", "text_format", "parse_as"}

@@ -14,7 +14,7 @@ from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._selection import selected
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 _ABOUT = frozenset({"type", "id", "call_id", "status", "pending_safety_checks"})
 

@@ -30,6 +30,7 @@ from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._selection import is_left_out, selected
 from llmtrace.model import Inference
+from llmtrace.prices import preload
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.keys import GENAI_INFERENCE
@@ -242,6 +243,7 @@ def _begin(
         recording = recorder.start(endpoint.operation_type(**fields))
     except LlmtraceError as refusal:
         return refusal
+    preload()  # it takes as long as the request that is about to be made
     call = Call(endpoint, client, recording, fields, kwargs)
     try:
         call.read()

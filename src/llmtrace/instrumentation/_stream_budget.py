@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import BudgetExceeded
-from llmtrace.guards.estimates import usage_of
-from llmtrace.guards.spending import Spending
+from llmtrace.guards.budget_tracker import BudgetTracker
+from llmtrace.guards.token_estimate import usage_of
 from llmtrace.model import Inference, replace
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
@@ -25,7 +25,7 @@ EVERY = 8
 class Meter:
     """Reports a stream's usage to its budgets: the server's count, or an estimate until that comes."""
 
-    def __init__(self, watch: Watch, spendings: tuple[Spending, ...]) -> None:
+    def __init__(self, watch: Watch, spendings: tuple[BudgetTracker, ...]) -> None:
         self._watch = watch
         self._spendings = spendings
         self._next = 1
@@ -68,7 +68,7 @@ def meter(watch: Watch) -> Meter | None:
     """Return a meter for a stream that a budget may end; None if no budget may."""
     call = watch.call
     watchers = call.recording.watchers if call is not None else ()
-    stopping = tuple(spending for spending in watchers if isinstance(spending, Spending) and spending.stops_streams)
+    stopping = tuple(watcher for watcher in watchers if isinstance(watcher, BudgetTracker) and watcher.stops_streams)
     return Meter(watch, stopping) if stopping else None
 
 

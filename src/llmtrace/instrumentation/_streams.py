@@ -76,7 +76,7 @@ class Watch:
     def first(self, at: float) -> None:
         self._first = at
         if self.call is not None:
-            guard(self.call.recording.answering)  # a pump sets this between two chunks of the program's
+            guard(self.call.recording.first_chunk)  # a pump sets this between two chunks of the program's
 
     def see(self, chunk: Any) -> None:
         """Count a chunk and feed it to the reader."""

@@ -108,7 +108,7 @@ class OpenPrompt:
     def see(self, output: Any) -> None:
         if self._first is None and self.streams:
             self._first = time.perf_counter() - self._started
-            self.recording.answering()
+            self.recording.first_chunk()
         if self._reader is not None:
             self._reader.feed(output)
         if output.finished:

@@ -14,7 +14,7 @@ from llmtrace.instrumentation._openai_messages import read_message
 from llmtrace.instrumentation._openai_messages import read_prompt as read_plain_prompt
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.model import Generic, JsonValue, Message, Text, ToolDefinition
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 _DEFAULTS: dict[str, tuple[str, Any]] = {
     "temperature": ("temperature", None),

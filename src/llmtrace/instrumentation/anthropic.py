@@ -24,7 +24,7 @@ from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, 
 from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "anthropic", "anthropic"
 SUPPORTED = (1, 2)

@@ -41,7 +41,7 @@ from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Watch, watched
 from llmtrace.model import Embedding, JsonValue, Retrieval, ToolDefinition
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "cohere", "cohere"
 SUPPORTED = (5, 6, 7)

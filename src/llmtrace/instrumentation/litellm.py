@@ -33,7 +33,7 @@ from llmtrace.instrumentation._stream_classes import aclosing, astepping, closin
 from llmtrace.instrumentation._streams import Reader, watch_stream, watched
 from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.schema import output_schema
+from llmtrace.validation.tool_definitions import output_schema
 
 LIBRARY, DISTRIBUTION = "litellm", "litellm"
 SUPPORTED = (1,)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from llmtrace.guards.budget import read_budget, spending
+from llmtrace.guards.budget import read_budget, track
 from llmtrace.launch import BUDGET
 from llmtrace.model import Workflow
 from llmtrace.recorder import Recording, active
@@ -49,7 +49,7 @@ def _open() -> Recording | None:
 def _budget() -> AbstractContextManager[Any]:
     """What ``llmtrace run --budget`` allows each process."""
     ceilings, _, on_exceed = os.environ.get(BUDGET, "").partition(";")
-    return spending(read_budget(ceilings, "record" if on_exceed == "record" else "raise")) if ceilings else nullcontext()
+    return track(read_budget(ceilings, "record" if on_exceed == "record" else "raise")) if ceilings else nullcontext()
 
 
 def _name() -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from llmtrace.lineage.history import digest
-from llmtrace.lineage.index import SourceIndex
-from llmtrace.lineage.places import find_matches
+from llmtrace.lineage.find_matches import find_matches
+from llmtrace.lineage.message_history import digest
 from llmtrace.lineage.provenance import Match, Origin, Provenance, ValueUse
+from llmtrace.lineage.read_values import IDENTIFIERS, Path, Reading, parts_of, pointer_of, read_arguments, read_text
+from llmtrace.lineage.source_index import SourceIndex
 from llmtrace.lineage.sources import Source
-from llmtrace.lineage.values import IDENTIFIERS, Path, Reading, parts_of, pointer_of, read_arguments, read_text
-from llmtrace.lineage.visible import VisibleContext, call_key
+from llmtrace.lineage.visible_context import VisibleContext, call_key
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Part, Span, Text, ToolCall, Workflow, as_said
 
 _ANSWER = "answer"

@@ -11,16 +11,16 @@ from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from llmtrace.lineage.history import ASSISTANT
 from llmtrace.lineage.lineage import build_use, place_of
+from llmtrace.lineage.message_history import ASSISTANT
 from llmtrace.lineage.provenance import Origin, Provenance, ValueUse
+from llmtrace.lineage.read_values import IDENTIFIERS, Reading, parts_of, read_value, scalars
 from llmtrace.lineage.sources import Source
-from llmtrace.lineage.values import IDENTIFIERS, Reading, parts_of, read_value, scalars
-from llmtrace.lineage.visible import VisibleContext, call_key
+from llmtrace.lineage.visible_context import VisibleContext, call_key
 from llmtrace.model.messages import JsonValue, Message, Text, ToolCall, ToolResult
 from llmtrace.model.operations import FetchResponse, Inference
 from llmtrace.model.spans import Span
-from llmtrace.text.identity import LONGEST_IDENTIFIER, contains, squash, tokens
+from llmtrace.text.matching import LONGEST_IDENTIFIER, contains, squash, tokens
 
 MOST_SOURCES = 4096
 MOST_CHARACTERS = 1 << 22

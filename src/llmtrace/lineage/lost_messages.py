@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from llmtrace.lineage.history import SYSTEM, Conversations, begins_with, digest
+from llmtrace.lineage.message_history import SYSTEM, Conversations, begins_with, digest
 from llmtrace.lineage.tasks import TaskTracker
 from llmtrace.model import AgentInvocation, Inference, Message, Part, Span, ToolCall, ToolResult, Trace
 from llmtrace.model.value import value

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from llmtrace.lineage.history import Conversations, MessageHistory
 from llmtrace.lineage.lineage import LineageTracker
 from llmtrace.lineage.lost_messages import LostMessages
-from llmtrace.lineage.order import CallJoins, moments
+from llmtrace.lineage.message_history import Conversations, MessageHistory
+from llmtrace.lineage.moments import CallJoins, moments
 from llmtrace.lineage.provenance import Origin, ValueUse
 from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, ToolExecution, ToolResult, Trace, Workflow
 from llmtrace.model.value import value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from llmtrace.lineage.values import Kind
+from llmtrace.lineage.read_values import Kind
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
 

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from llmtrace.lineage.provenance import Origin
 from llmtrace.model import JsonValue
-from llmtrace.text.identity import unescape
+from llmtrace.text.matching import unescape
 
 NO_ECHO: frozenset[str] = frozenset()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmtrace.lineage.history import ASSISTANT
+from llmtrace.lineage.message_history import ASSISTANT
 from llmtrace.model import Inference, JsonValue, Span, ToolExecution, ToolResult
 
 MOST_COMPARED = 20_000

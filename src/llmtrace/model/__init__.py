@@ -1,6 +1,7 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
-from llmtrace.model.endings import (
+from llmtrace.model.double_counted import counted_elsewhere
+from llmtrace.model.failure_kind import (
     BUDGET_EXCEEDED,
     CANCELLED,
     CANCELLING,
@@ -46,7 +47,7 @@ from llmtrace.model.operations import (
     Usage,
     Workflow,
 )
-from llmtrace.model.repeats import counted_elsewhere
+from llmtrace.model.sink import Sink
 from llmtrace.model.spans import AttributeValue, Event, Failure, Kind, Link, RawSpan, Scope, Span
 from llmtrace.model.traces import ACCEPTANCE, FEEDBACK, OUTCOME, Health, Trace, has_error, outermost_of
 from llmtrace.model.value import replace
@@ -93,6 +94,7 @@ __all__ = [
     "ServerToolCall",
     "ServerToolResult",
     "Severity",
+    "Sink",
     "Span",
     "Text",
     "ToolCall",

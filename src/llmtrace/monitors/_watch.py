@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from llmtrace.model import Evaluation, Span, Trace
+from llmtrace.monitors._key_state import Mark, Pins, Row, row_of
 from llmtrace.monitors._keys import Found, Key, Place, key_of
-from llmtrace.monitors._observation import Monitor, Observation
-from llmtrace.monitors._row import Mark, Pins, Row, row_of
+from llmtrace.monitors._monitor import Monitor, Observation
 
 logger = logging.getLogger("llmtrace")
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from llmtrace.model import Evaluation
 from llmtrace.monitors._causes import Cause, when
-from llmtrace.monitors._numbers import Shift
-from llmtrace.monitors._observation import Observation
+from llmtrace.monitors._monitor import Observation
+from llmtrace.monitors._number_stream import Shift
 
 PREFIX: Final = "drift."
 _UNITS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.model import CANCELLED, Inference, Span, ending
-from llmtrace.monitors._observation import Observation, Plain
+from llmtrace.monitors._monitor import Observation, PlainMonitor
 
 
 def observe(span: Span) -> Iterable[Observation]:
@@ -19,4 +19,4 @@ def observe(span: Span) -> Iterable[Observation]:
     return () if reason is None else (Observation("share", reason, "finish reasons"),)
 
 
-MONITOR = Plain("finish_reasons", observe)
+MONITOR = PlainMonitor("finish_reasons", observe)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from llmtrace.model import Inference, Span
-from llmtrace.monitors._observation import Observation, Plain, share
+from llmtrace.monitors._monitor import Observation, PlainMonitor, share
 
 _SIGNALS: Final = frozenset({"malformed_output", "leaked_tool_call", "defective_output"})
 
@@ -20,4 +20,4 @@ def observe(span: Span) -> Iterable[Observation]:
     return (share(broken or told, "the share of malformed answers"),)
 
 
-MONITOR = Plain("malformed_rate", observe)
+MONITOR = PlainMonitor("malformed_rate", observe)

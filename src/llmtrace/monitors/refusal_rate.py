@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from llmtrace.model import Generic, Inference, Message, Span, Text, ToolCall
-from llmtrace.monitors._observation import Observation, Plain, share
+from llmtrace.monitors._monitor import Observation, PlainMonitor, share
 
 _REASONS: Final = frozenset({"refusal", "content_filter", "safety", "blocklist", "prohibited_content", "guardrail_intervened"})
 _OPENING: Final = 200
@@ -52,4 +52,4 @@ def _refuses(message: Message) -> bool:
     return _WORDS.match(opening) is not None
 
 
-MONITOR = Plain("refusal_rate", observe)
+MONITOR = PlainMonitor("refusal_rate", observe)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.model import Inference, Span
-from llmtrace.monitors._observation import Observation, Plain
-from llmtrace.monitors._turns import of_turn
+from llmtrace.monitors._monitor import Observation, PlainMonitor
+from llmtrace.monitors._turn_kinds import of_turn
 
 
 def observe(span: Span) -> Iterable[Observation]:
@@ -18,4 +18,4 @@ def observe(span: Span) -> Iterable[Observation]:
     return (of_turn(inference, number, "response length", "length of tool calls", unit),) if number else ()
 
 
-MONITOR = Plain("response_length", observe)
+MONITOR = PlainMonitor("response_length", observe)

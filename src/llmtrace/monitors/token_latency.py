@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.model import Inference, Span
-from llmtrace.monitors._observation import Observation, Plain
-from llmtrace.monitors._turns import of_turn
+from llmtrace.monitors._monitor import Observation, PlainMonitor
+from llmtrace.monitors._turn_kinds import of_turn
 
 
 def observe(span: Span) -> Iterable[Observation]:
@@ -33,4 +33,4 @@ def _per_token(inference: Inference, duration: float | None) -> float | None:
     return max(0.0, duration - first) / (tokens - 1) if tokens > 1 else None
 
 
-MONITOR = Plain("token_latency", observe)
+MONITOR = PlainMonitor("token_latency", observe)

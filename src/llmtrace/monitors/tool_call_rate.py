@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.model import Inference, Span
-from llmtrace.monitors._observation import Observation, Plain, share
+from llmtrace.monitors._monitor import Observation, PlainMonitor, share
 
 
 def observe(span: Span) -> Iterable[Observation]:
@@ -18,4 +18,4 @@ def observe(span: Span) -> Iterable[Observation]:
     return (share(inference.calls_tools, "the share of answers that call a tool"),)
 
 
-MONITOR = Plain("tool_call_rate", observe)
+MONITOR = PlainMonitor("tool_call_rate", observe)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from llmtrace.model import CANCELLED, Span, ToolExecution, ending
-from llmtrace.monitors._observation import Observation, Plain, share
+from llmtrace.monitors._monitor import Observation, PlainMonitor, share
 from llmtrace.semconv import CONTENT_TRUNCATED
 
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
@@ -59,4 +59,4 @@ def _size(result: Any) -> int:
     return len(result) if isinstance(result, str) else len(json.dumps(result, ensure_ascii=False, default=str))
 
 
-MONITOR = Plain("tool_results", observe)
+MONITOR = PlainMonitor("tool_results", observe)

@@ -1,7 +1,7 @@
-"""Spans of programs in any language: OTLP in, over HTTP (protobuf, JSON, gzip) and gRPC, on loopback, into a store.
+"""Receives spans of programs in any language: OTLP over HTTP (protobuf, JSON, gzip) and gRPC, on loopback, into a store.
 
-Read it in this order: `request` (bytes to spans, within limits), `http` and `grpc` (the two servers), `receiver` (both); what
-is done with the spans is `foreign.intake`. Law: nothing that is sent ends a receiver; what is refused is said to the sender.
+Read it in this order: `request` (bytes to spans, within limits), `http` and `grpc` (the two servers), `receiver` (both).
+`external.ingest` stores the spans. Law: no input stops a receiver; the sender is told what was rejected.
 """
 
 from llmtrace.receiver.receiver import Receiver

@@ -1,4 +1,4 @@
-"""OTLP over gRPC: ``TraceService/Export``. Metrics and logs are answered and not kept. Loaded only when it is wanted."""
+"""OTLP over gRPC: ``TraceService/Export``. Metrics and logs are accepted and dropped. Imported only if it is used."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _IGNORED = ("opentelemetry.proto.collector.metrics.v1.MetricsService", "opentele
 
 
 class Server:
-    """``take`` stores a request's spans and gives how many were stored."""
+    """A gRPC server on 127.0.0.1. ``take`` stores a request's spans and returns how many it stored."""
 
     def __init__(self, port: int, take: Callable[[Request], int]) -> None:
-        """Raises OSError when the port is busy."""
+        """Start to listen. Raises OSError if the port is busy."""
         self._take = take
         self._server = grpc.server(
             ThreadPoolExecutor(8, thread_name_prefix="llmtrace-grpc"),
@@ -29,13 +29,13 @@ class Server:
         self._server.add_generic_rpc_handlers(tuple(handlers))
         try:
             self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
-        except RuntimeError as error:  # gRPC says no more than that
+        except RuntimeError as error:  # gRPC gives no other error for a busy port
             raise OSError(str(error)) from None
         self._server.start()
 
     @staticmethod
     def _service(name: str, export: Callable[[bytes, Any], bytes]) -> Any:
-        # without a deserialiser: the bytes are parsed where the limits and the counting are
+        # without a deserialiser: `parse` checks the limits and counts the spans
         return grpc.method_handlers_generic_handler(name, {"Export": grpc.unary_unary_rpc_method_handler(export)})
 
     def _export(self, data: bytes, context: Any) -> bytes:
@@ -52,5 +52,5 @@ class Server:
         return answer
 
     def shutdown(self) -> None:
-        """Answer what is being answered, for a second at most."""
+        """Stop, after at most a second for requests that are being answered."""
         self._server.stop(1).wait()

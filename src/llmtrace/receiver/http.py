@@ -1,4 +1,4 @@
-"""OTLP over HTTP: ``POST /v1/traces``. Metrics and logs are answered and not kept, so that a sender of all three is content."""
+"""OTLP over HTTP: ``POST /v1/traces``. Metrics and logs are accepted and dropped, so that their senders get no error."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Reques
 from llmtrace.recorder.guard import report
 
 IDLE_SECONDS = 30.0
-"""How long a connection may say nothing."""
+"""Seconds after which a silent connection is closed."""
 MOST_CONNECTIONS = 128
 MOST_DRAINED = 4 * MAX_BYTES
-"""Bytes of a body that is too large which are read and thrown away, so that its sender gets to the answer."""
+"""Bytes that are read and dropped of a body that is too large, so that its sender gets to read the answer."""
 
 _IGNORED = ("/v1/metrics", "/v1/logs", "/v1development/profiles")
 
 
 class Server(ThreadingHTTPServer):
-    """``take`` stores a request's spans and gives how many were stored."""
+    """An HTTP server on 127.0.0.1. ``take`` stores a request's spans and returns how many it stored."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self, port: int, take: Callable[[Request], int]) -> None:
-        """Raises OSError when the port is busy."""
+        """Start to listen. Raises OSError if the port is busy."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.take = take
         self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
@@ -53,7 +53,7 @@ class Server(ThreadingHTTPServer):
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is the sender's affair."""
+        """Ignore a broken connection: the sender will notice."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, kind, b"{}" if kind == JSON else b"")
                 return
             if self.path != "/v1/traces":
-                raise Refused(404, f"nothing is at {self.path}; spans go to /v1/traces")
+                raise Refused(404, f"unknown path {self.path}. Send spans to /v1/traces")
             request = parse(unpack(body, self.headers.get("content-encoding", "")), self.headers.get("content-type", ""))
             self._answer(200, kind, _success(kind, *partial(request, self.server.take(request))))
         except Refused as refusal:
@@ -83,16 +83,16 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception as error:
             report(parse, error)
             self.close_connection = True
-            self._answer(500, kind, _refusal(kind, "the spans could not be stored; the receiver's log says why"))
+            self._answer(500, kind, _refusal(kind, "the spans could not be stored. See the receiver's log"))
 
     def do_GET(self) -> None:
-        self._answer(405, JSON, b'{"message": "spans are sent here by POST /v1/traces (OTLP)"}', ("allow", "POST"))
+        self._answer(405, JSON, b'{"message": "send spans with POST /v1/traces (OTLP)"}', ("allow", "POST"))
 
     def _check_host(self) -> None:
-        """A page in a browser may reach loopback by a name of its own."""
+        """Refuse other host names: a web page may reach loopback by a name of its own (DNS rebinding)."""
         host = self.headers.get("host", "").rpartition(":")[0] or self.headers.get("host", "")
         if host.strip("[]").lower() not in ("127.0.0.1", "localhost", "::1", "", "host.docker.internal"):
-            raise Refused(403, f"this receiver is not {host}; send to 127.0.0.1")
+            raise Refused(403, f"this receiver does not answer for host {host}. Send to 127.0.0.1")
 
     def _body(self) -> bytes:
         if "chunked" in self.headers.get("transfer-encoding", "").lower():
@@ -100,27 +100,27 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             size = int(self.headers.get("content-length", ""))
         except ValueError:
-            raise Refused(411, "content-length is missing or is no number") from None
+            raise Refused(411, "content-length is missing or not a number") from None
         if not 0 <= size <= MAX_BYTES:
-            raise Refused(413, f"{size:,} bytes are more than the {MAX_BYTES >> 20} MiB that a request may have")
+            raise Refused(413, f"the request has {size:,} bytes, but the limit is {MAX_BYTES >> 20} MiB. Send smaller batches")
         data = self.rfile.read(size)
         if len(data) < size:
             raise Refused(400, f"the body was cut off after {len(data):,} of {size:,} bytes")
         return data
 
     def _chunks(self) -> bytes:
-        found = bytearray()
+        body = bytearray()
         try:
             while size := int(self.rfile.readline(20).partition(b";")[0], 16):
-                if not 0 < size <= MAX_BYTES - len(found):
-                    raise Refused(413, f"the body is larger than {MAX_BYTES >> 20} MiB")
-                found += self.rfile.read(size)
+                if not 0 < size <= MAX_BYTES - len(body):
+                    raise Refused(413, f"the request is larger than {MAX_BYTES >> 20} MiB. Send smaller batches")
+                body += self.rfile.read(size)
                 self.rfile.readline(3)
         except ValueError:
             raise Refused(400, "the chunks of the body cannot be read") from None
         while self.rfile.readline(1000).strip():  # trailers
             pass
-        return bytes(found)
+        return bytes(body)
 
     def _answer(self, status: int, kind: str, body: bytes, *headers: tuple[str, str]) -> None:
         self.send_response(status)
@@ -134,24 +134,24 @@ class _Handler(BaseHTTPRequestHandler):
             self._drain()
 
     def _drain(self) -> None:
-        """Read on, or the sender may see its connection reset in place of our answer, and send the same again."""
+        """Read the rest of the body; else the sender may see a connection reset instead of our answer, and send it again."""
         try:
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(0.5)
-            left = MOST_DRAINED
-            while left > 0 and (piece := self.connection.recv(1 << 16)):
-                left -= len(piece)
+            remaining = MOST_DRAINED
+            while remaining > 0 and (piece := self.connection.recv(1 << 16)):
+                remaining -= len(piece)
         except OSError:
             return
 
     def log_message(self, *_: object) -> None:
-        """Requests are no news."""
+        """Do not log requests."""
 
 
 def _success(kind: str, rejected: int, why: str) -> bytes:
     if kind == JSON:
-        said = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": why}} if rejected else {}
-        return json.dumps(said).encode()
+        response_json = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": why}} if rejected else {}
+        return json.dumps(response_json).encode()
     response = ExportTraceServiceResponse()
     if rejected:
         response.partial_success.rejected_spans = rejected

@@ -1,4 +1,4 @@
-"""Both servers and the intake behind them, started and stopped together."""
+"""The receiver: both servers, and the ingestor that stores their spans, started and stopped together."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import threading
 from typing import Any
 
 from llmtrace.errors import PortBusy
-from llmtrace.foreign.intake import Intake
+from llmtrace.external.ingest import Ingestor
 from llmtrace.receiver import http
 from llmtrace.receiver.request import Request
 
 HTTP_PORT, GRPC_PORT = 4318, 4317
-"""OTLP's own."""
+"""The default ports of OTLP."""
 
 
 class Receiver:
-    """``with Receiver(intake) as receiver:`` listens on 127.0.0.1 until the block ends. Port 0: any free one; None: not at all.
+    """``with Receiver(ingestor) as receiver:`` listens on 127.0.0.1 until the block ends.
 
-    Raises PortBusy.
+    Port 0: any free port; None: do not listen. Raises PortBusy.
     """
 
-    def __init__(self, intake: Intake, *, http_port: int | None = HTTP_PORT, grpc_port: int | None = GRPC_PORT) -> None:
-        self._intake = intake
+    def __init__(self, ingestor: Ingestor, *, http_port: int | None = HTTP_PORT, grpc_port: int | None = GRPC_PORT) -> None:
+        self._ingestor = ingestor
         self.received = 0
         """Spans stored so far."""
         self._counting = threading.Lock()
@@ -51,13 +51,13 @@ class Receiver:
         return None if self._grpc is None else self._grpc.port
 
     def _take(self, request: Request) -> int:
-        stored = self._intake.take(request.spans)
+        stored = self._ingestor.ingest(request.spans)
         with self._counting:
             self.received += stored
         return stored
 
     def close(self) -> None:
-        """Stop listening; judge and flush what came. Closing twice does nothing."""
+        """Stop listening, then evaluate and flush the spans that arrived. Closing twice does nothing."""
         http_server, self._http = self._http, None
         grpc_server, self._grpc = self._grpc, None
         if http_server is not None:
@@ -65,7 +65,7 @@ class Receiver:
             http_server.server_close()
         if grpc_server is not None:
             grpc_server.shutdown()
-        self._intake.close()
+        self._ingestor.close()
 
     def __enter__(self) -> Receiver:
         return self
@@ -78,6 +78,6 @@ def _busy(protocol: str, port: int | None, error: OSError) -> PortBusy:
     why = error.strerror or "it is in use"
     return PortBusy(
         f"cannot listen on port {port} for OTLP over {protocol}: {why}.\n"
-        "Another collector, or another llmtrace receive, may have it: "
-        f"give --{protocol.lower()}-port another number, or 0 for any."
+        "Another collector, or another llmtrace receive, may use it. "
+        f"Choose another port with --{protocol.lower()}-port, or 0 for any free port."
     )

@@ -5,7 +5,7 @@ span as an OpenTelemetry span), `context` (what reaches the spans below).
 """
 
 from llmtrace.recorder.current import activate, active, current
-from llmtrace.recorder.recorder import Recorder, Sink, Watcher
+from llmtrace.recorder.recorder import Recorder, Watcher
 from llmtrace.recorder.recording import Recording
 
-__all__ = ["Recorder", "Recording", "Sink", "Watcher", "activate", "active", "current"]
+__all__ = ["Recorder", "Recording", "Watcher", "activate", "active", "current"]

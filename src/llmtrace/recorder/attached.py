@@ -18,12 +18,12 @@ from llmtrace.recorder.recording import Recording
 @contextmanager
 def attached(context: Context) -> Iterator[None]:
     token = otel_context.attach(context)
-    here = True
+    is_current = True
     try:
         yield
     except GeneratorExit:
-        here = otel_context.get_current() is context
+        is_current = otel_context.get_current() is context
         raise
     finally:
-        if here:
+        if is_current:
             Recording.detach(token)

@@ -22,7 +22,7 @@ from opentelemetry.context import Context
 
 from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
-from llmtrace.model import Evaluation, Span
+from llmtrace.model import Evaluation, Sink, Span
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
 from llmtrace.recorder.recorder import Recorder
@@ -30,7 +30,7 @@ from llmtrace.recorder.recording import Recording
 from llmtrace.signals import load_background
 from llmtrace.signals.user_signals import UserSignal
 from llmtrace.store import Store
-from llmtrace.store.attaching import Unfinished, attach
+from llmtrace.store.late_evaluations import Unfinished, attach
 
 logger = logging.getLogger("llmtrace")
 
@@ -47,10 +47,10 @@ class _Job(NamedTuple):
     done: Callable[[Span, tuple[Evaluation, ...]], None]
 
 
-class Background:
+class Background(Sink):
     """A sink that has spans judged. ``names``: of the signals that are on, see `llmtrace.signals.load`."""
 
-    marks = False
+    wants_start_marks = False
 
     def __init__(self, recorder: Recorder, names: tuple[str, ...] | None) -> None:
         self._recorder = recorder
@@ -63,19 +63,19 @@ class Background:
             if not signal.looks_at or type(span.operation) in signal.looks_at:
                 _pool.take(_Job(signal, span, self._attach))
 
-    def _attach(self, span: Span, found: tuple[Evaluation, ...]) -> None:
+    def _attach(self, span: Span, evaluations: tuple[Evaluation, ...]) -> None:
         store = self._store()
         if store is None:
             logger.debug("llmtrace: there is no store to keep what was judged in the background")
             return
         try:
-            attach(store, span.trace_id, found, span_id=span.span_id, clean=self._recorder.content.clean)
+            attach(store, span.trace_id, evaluations, span_id=span.span_id, clean=self._recorder.content.clean)
         except (LlmtraceError, Unfinished, KeyError) as error:  # removed from the store meanwhile
             logger.debug("llmtrace: what was judged of span %s could not be kept: %s", span.span_id, error)
 
     def _store(self) -> Store | None:
-        found: Any = next((sink for sink in self._recorder.sinks if hasattr(sink, "trace")), None)
-        return found  # type: ignore[no-any-return]
+        store: Any = next((sink for sink in self._recorder.sinks if isinstance(sink, Store)), None)
+        return store  # type: ignore[no-any-return]
 
 
 def join(recorder: Recorder) -> None:
@@ -138,8 +138,8 @@ class _Pool:
         deadline = time.monotonic() + seconds
         with self._changed:
             while self._process == os.getpid() and (self._jobs or self._busy):
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not self._changed.wait(remaining):
                     return not (self._jobs or self._busy)
         return True
 
@@ -147,28 +147,35 @@ class _Pool:
 _pool = _Pool()
 
 
-def drain(seconds: float = EXIT_SECONDS) -> None:
-    """Wait for what is still to be judged in the background, so long at most; one line says what was left."""
-    if not _pool.drain(seconds):
-        logger.warning("llmtrace: quality signals in the background were not done after %g seconds; the rest is lost", seconds)
+def drain(seconds: float = EXIT_SECONDS) -> bool:
+    """Wait so many seconds at most until all signals in the background are done. Return whether they are."""
+    return _pool.drain(seconds)
+
+
+def drain_at_exit() -> None:
+    """Wait for the signals in the background for the last time; one line says that some were not done."""
+    if not _pool.drain(EXIT_SECONDS):
+        logger.warning(
+            "llmtrace: quality signals in the background were not done after %g seconds; the rest is lost", EXIT_SECONDS
+        )
 
 
 def _judge(job: _Job) -> None:
     """Outside any run: what a judge calls belongs to no run of the program's, and is known by the judge's name."""
     token = otel_context.attach(Context({keys.ATTRIBUTES: {semconv.SIGNAL: job.signal.name}}))
     try:
-        found = tuple(job.signal.evaluations(_said(job.signal.code(job.span))))
-        if found:
-            job.done(job.span, found)
+        evaluations = tuple(job.signal.evaluations(_verdict_of(job.signal.code(job.span))))
+        if evaluations:
+            job.done(job.span, evaluations)
     except BaseException as error:
         report(job.signal.code, error)
     finally:
         Recording.detach(token)
 
 
-def _said(given: Any) -> Any:
-    return asyncio.run(_awaited(given)) if inspect.isawaitable(given) else given
+def _verdict_of(verdict: Any) -> Any:
+    return asyncio.run(_awaited(verdict)) if inspect.isawaitable(verdict) else verdict
 
 
-async def _awaited(given: Any) -> Any:
-    return await given
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable

@@ -1,4 +1,4 @@
-"""What every span below gets, across tasks, threads and processes: conversation, user, tags, parent.
+"""Attributes and parent that all spans below get, across tasks, threads and processes: conversation, user, tags.
 
 Law: only `inject` writes any of it for another process, and only into the carrier it is given; a model vendor's request
 carries ``traceparent`` and nothing else.
@@ -20,6 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from llmtrace import semconv
 from llmtrace.content import to_json
+from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.recorder import functions, keys
 from llmtrace.recorder.attached import attached
@@ -33,7 +34,7 @@ _W3C = TraceContextTextMapPropagator()
 _BAGGAGE = "baggage"
 _MEMBER = "llmtrace."
 _numbers = itertools.count()
-_OWN = (semconv.USER_ID, semconv.CONVERSATION_ID, semconv.TAGS)
+_BAGGAGE_NAMES = (semconv.USER_ID, semconv.CONVERSATION_ID, semconv.TAGS)
 
 
 def context(
@@ -42,75 +43,120 @@ def context(
     conversation: str | None = None,
     tags: list[str] | tuple[str, ...] = (),
     **attributes: str | bool | int | float,
-) -> Given:
+) -> ContextBlock:
     """Give every span that starts in the ``with`` block, or in the function that this decorates, these attributes.
 
     ``user`` becomes ``user.id``, ``conversation`` ``gen_ai.conversation.id`` (on every span, so that no viewer splits a
-    trace by it), ``tags`` add up over nested blocks as ``llmtrace.tags``; any other ``name=value`` is
-    ``llmtrace.context.name``.
+    trace by it). ``tags``, a list of texts, add up over nested blocks as ``llmtrace.tags``. Any other ``name=value`` is
+    ``llmtrace.context.name``. Also for ``async with``. Raises `ConfigurationError` for tags that are not a list of texts.
     """
-    return Given(lambda before: guard(_merged, before, user, conversation, tags, attributes))
+    if isinstance(tags, str):
+        tags = [tags]
+    if not isinstance(tags, (list, tuple, set, frozenset)):
+        raise ConfigurationError(f"context(tags={tags!r}): expected a list of texts, as in tags=['beta']")
+
+    def change(outer: Context) -> Context:
+        merged = guard(_merged, _attributes(), user, conversation, tuple(tags), attributes)
+        return outer if merged is None else otel_context.set_value(keys.ATTRIBUTES, merged, outer)
+
+    return ContextBlock(change)
 
 
-class Given:
-    """What `context` gives: open it with ``with``, or apply it to a function; also many times at once."""
+def suppress() -> ContextBlock:
+    """Record nothing in the ``with`` or ``async with`` block, or in the function that this decorates, and all below.
 
-    def __init__(self, merge: Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue] | None]) -> None:
-        self._merge = merge
-        self._opened = f"{keys.OPENED}-{next(_numbers)}"
+    Instrumented libraries, decorated functions and blocks run as without llmtrace; tools still check their arguments. What runs
+    there does not count for a budget. OpenTelemetry's and OpenInference's instrumentations record nothing either; theirs
+    (``suppress_instrumentation``, ``suppress_tracing``) have the same effect here.
+    """
+
+    def change(outer: Context) -> Context:
+        for key in keys.SUPPRESS:
+            outer = otel_context.set_value(key, True, outer)
+        return outer
+
+    return ContextBlock(change)
+
+
+class ContextBlock:
+    """What `context` and `suppress` return: open it with ``with``, or apply it to a function; also many times at once."""
+
+    def __init__(self, change: Callable[[Context], Context]) -> None:
+        self._change = change
+        self._key = f"{keys.OPENED}-{next(_numbers)}"
 
     def __enter__(self) -> None:
-        tokens: list[contextvars.Token[Context]] = []
-        tokens.append(otel_context.attach(otel_context.set_value(self._opened, tokens, self._here())))
+        enter_block(self._key, self._context())
 
-    def __exit__(self, *_: object) -> None:
-        tokens: Any = otel_context.get_value(self._opened)  # of the innermost block here: each task and thread has its own
-        for token in tokens or ():
-            Recording.detach(token)
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        leave_block(self._key, error)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        leave_block(self._key, error)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        return _within(_Decorated, function, lambda: _Here(self._here()))
+        return _within(_Decorated, function, lambda: _FixedContext(self._context()))
 
-    def _here(self) -> Context:
-        before = _current()
-        merged = self._merge(before)
-        return otel_context.set_value(keys.ATTRIBUTES, before if merged is None else merged)
+    def _context(self) -> Context:
+        return self._change(otel_context.get_current())
+
+
+def enter_block(key: str, context: Context) -> None:
+    """Make ``context`` current until `leave_block`; ``key`` names the block, which may be open many times, also at once."""
+    opened: list[Any] = []
+    context = otel_context.set_value(key, opened, context)
+    opened += [otel_context.attach(context), id(context)]
+
+
+def leave_block(key: str, error: BaseException | None) -> None:
+    """Undo the innermost `enter_block` of this task or thread.
+
+    ``error``: what left the block. A generator that holds it may be closed where something else is current, which stays so.
+    """
+    opened: Any = otel_context.get_value(key)
+    if opened and not (isinstance(error, GeneratorExit) and id(otel_context.get_current()) != opened[1]):
+        Recording.detach(opened[0])
 
 
 def _merged(
-    before: Mapping[str, JsonValue],
+    outer: Mapping[str, JsonValue],
     user: str | None,
     conversation: str | None,
-    tags: list[str] | tuple[str, ...],
+    tags: tuple[str, ...],
     attributes: Mapping[str, JsonValue],
 ) -> dict[str, JsonValue]:
-    merged = dict(before)
+    merged = dict(outer)
     if user is not None:
         merged[semconv.USER_ID] = str(user)
     if conversation is not None:
         merged[semconv.CONVERSATION_ID] = str(conversation)
     if tags:
-        more = [tags] if isinstance(tags, str) else [str(tag) for tag in tags]
-        merged[semconv.TAGS] = list(dict.fromkeys([*merged.get(semconv.TAGS, []), *more]))
-    merged.update({semconv.CONTEXT_PREFIX + name: to_json(given) for name, given in attributes.items()})
+        merged[semconv.TAGS] = list(dict.fromkeys([*merged.get(semconv.TAGS, []), *map(str, tags)]))
+    merged.update({semconv.CONTEXT_PREFIX + name: to_json(attribute) for name, attribute in attributes.items()})
     return merged
 
 
 def wrap(function: Callable[P, R]) -> Callable[P, R]:
-    """``function`` bound to the context of here and now, for a thread, an executor, another loop: its spans keep their parent.
+    """``function`` bound to the current context, for a thread, an executor or another event loop: its spans keep their parent.
 
-    What is async or a generator runs in that context step by step; what runs between its steps does not.
+    A coroutine or generator runs in that context step by step; what runs between its steps does not. Raises
+    `ConfigurationError` for something that cannot be called.
     """
-    here = _Here(otel_context.get_current())
-    return _within(_Wrapped, function, lambda: here)
+    if not callable(function):
+        raise ConfigurationError(f"wrap({function!r}): expected a function")
+    fixed = _FixedContext(otel_context.get_current())
+    return _within(_Wrapped, function, lambda: fixed)
 
 
-def _within(proxy: type[_Wrapped], function: Callable[P, R], place: Callable[[], _Here]) -> Callable[P, R]:
-    """``function`` bound to the context that ``place`` gives when its body begins."""
+def _within(proxy: type[_Wrapped], function: Callable[P, R], surroundings: Callable[[], _FixedContext]) -> Callable[P, R]:
+    """``function`` bound to the context that ``surroundings`` returns when its body begins."""
     kind = functions.kind_of(function)
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return functions.call(kind, wrapped, args, kwargs, lambda: _Bound(place(), args, kwargs))
+        return functions.call(kind, wrapped, args, kwargs, lambda: _BoundStep(surroundings(), args, kwargs))
 
     return cast(Callable[P, R], proxy(function, call))
 
@@ -132,8 +178,8 @@ class _Decorated(_Wrapped):
         return self.__qualname__
 
 
-class _Here:
-    """A kept context."""
+class _FixedContext:
+    """A context to run a function in."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -142,15 +188,15 @@ class _Here:
         return otel_context.attach(self._context)
 
 
-class _Bound:
-    """One run of a function in a kept context; a `functions.Step` that has nobody to tell."""
+class _BoundStep:
+    """One run of a function in a fixed context; a `functions.Step` that records nothing."""
 
     refused = False
     answer = None
     kept_items = 0
 
-    def __init__(self, here: _Here, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.recording = here
+    def __init__(self, surroundings: _FixedContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.recording = surroundings
         self.args, self.kwargs = args, kwargs
 
     def returned(self, result: Any, *, partial: bool = False) -> None: ...
@@ -165,10 +211,10 @@ def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[st
     """
     carrier = {} if carrier is None else carrier
     _W3C.inject(carrier)
-    members = [_member(name, given) for name, given in _current().items()]
+    members = [_member(name, attribute) for name, attribute in _attributes().items()]
     if members:
-        others = [carrier[_BAGGAGE]] if carrier.get(_BAGGAGE) else []
-        carrier[_BAGGAGE] = ",".join([*others, *members])
+        foreign = [carrier[_BAGGAGE]] if carrier.get(_BAGGAGE) else []
+        carrier[_BAGGAGE] = ",".join([*foreign, *members])
     return carrier
 
 
@@ -178,29 +224,29 @@ def extract(carrier: Mapping[str, str]) -> Iterator[None]:
 
     Names are matched without regard to case, so headers and environment variables (``TRACEPARENT``) both serve.
     """
-    lower = {str(name).lower(): given for name, given in carrier.items() if isinstance(given, str)}
+    lower = {str(name).lower(): text for name, text in carrier.items() if isinstance(text, str)}
     parent = _W3C.extract(lower, context=otel_context.get_current())
-    attributes = {**_current(), **_members(lower.get(_BAGGAGE, ""))}
+    attributes = {**_attributes(), **_members(lower.get(_BAGGAGE, ""))}
     with attached(otel_context.set_value(keys.ATTRIBUTES, attributes, parent)):
         yield
 
 
-def _member(name: str, given: JsonValue) -> str:
-    text = "\x1f".join(given) if isinstance(given, list) else str(given)
+def _member(name: str, attribute: JsonValue) -> str:
+    text = "\x1f".join(attribute) if isinstance(attribute, list) else str(attribute)
     return f"{_MEMBER}{quote(name, safe='')}={quote(text, safe='')}"
 
 
 def _members(header: str) -> dict[str, JsonValue]:
-    found: dict[str, JsonValue] = {}
+    attributes: dict[str, JsonValue] = {}
     for member in header.split(","):
-        name, _, given = member.strip().partition("=")
+        name, _, quoted = member.strip().partition("=")
         if name.startswith(_MEMBER):
-            key, text = unquote(name.removeprefix(_MEMBER)), unquote(given.partition(";")[0])
-            if key in _OWN or key.startswith(semconv.CONTEXT_PREFIX):  # a header may come from anybody
-                found[key] = text.split("\x1f") if key == semconv.TAGS else text
-    return found
+            key, text = unquote(name.removeprefix(_MEMBER)), unquote(quoted.partition(";")[0])
+            if key in _BAGGAGE_NAMES or key.startswith(semconv.CONTEXT_PREFIX):  # a header may come from anybody
+                attributes[key] = text.split("\x1f") if key == semconv.TAGS else text
+    return attributes
 
 
-def _current() -> Mapping[str, JsonValue]:
-    found: Any = otel_context.get_value(keys.ATTRIBUTES)
-    return found or {}
+def _attributes() -> Mapping[str, JsonValue]:
+    attributes: Any = otel_context.get_value(keys.ATTRIBUTES)
+    return attributes or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
 from llmtrace.recorder import keys
 from llmtrace.recorder.recorder import Recorder
@@ -12,8 +13,18 @@ _active: Recorder | None = None
 
 
 def active() -> Recorder | None:
-    """The recorder that ``configure()`` set up, or None."""
+    """The recorder that ``configure()`` set up; None where there is none, or recording is suppressed."""
+    return None if _active is None or is_suppressed(otel_context.get_current()) else _active
+
+
+def configured() -> Recorder | None:
+    """The recorder that ``configure()`` set up, also where recording is suppressed."""
     return _active
+
+
+def is_suppressed(context: Context) -> bool:
+    """Return True inside `llmtrace.suppress`, and where OpenTelemetry's or OpenInference's own blocks say the same."""
+    return any(context.get(key) for key in keys.SUPPRESS)
 
 
 def activate(recorder: Recorder | None) -> Recorder | None:
@@ -25,5 +36,5 @@ def activate(recorder: Recorder | None) -> Recorder | None:
 
 def current() -> Recording | None:
     """The innermost recording that is open here, or None."""
-    found = otel_context.get_current().get(keys.RECORDING)
-    return found if isinstance(found, Recording) else None
+    recording = otel_context.get_current().get(keys.RECORDING)
+    return recording if isinstance(recording, Recording) else None

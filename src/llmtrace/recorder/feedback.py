@@ -12,11 +12,11 @@ from llmtrace.config import Config
 from llmtrace.content import Content, to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.model import FEEDBACK, Evaluation, JsonValue, Severity
-from llmtrace.recorder.current import active
+from llmtrace.recorder.current import configured
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.outcome import number
 from llmtrace.store import Store, open_store
-from llmtrace.store.attaching import Unfinished, attach
+from llmtrace.store.late_evaluations import Unfinished, attach
 
 logger = logging.getLogger("llmtrace")
 
@@ -47,15 +47,15 @@ def feedback(
 def _feedback(
     trace: Any, score: float | None, label: str | None, comment: str | None, user: str | None, source: Source
 ) -> bool:
-    found = evaluation_of(score=number(score, "feedback"), label=label, comment=comment, user=user, source=source)
+    evaluation = evaluation_of(score=number(score, "feedback"), label=label, comment=comment, user=user, source=source)
     trace_id, span_id = _ids(trace)
-    if found is None or not trace_id:
-        what = "give a score, a label or a comment" if found is None else f"{type(trace).__name__} has no trace id"
+    if evaluation is None or not trace_id:
+        what = "give a score, a label or a comment" if evaluation is None else f"{type(trace).__name__} has no trace id"
         logger.warning("llmtrace: feedback(): %s; nothing is recorded", what)
         return False
     try:
         with _opened() as (store, content):
-            attach(store, trace_id, (found,), span_id=span_id, clean=content.clean)
+            attach(store, trace_id, (evaluation,), span_id=span_id, clean=content.clean)
     except Unfinished as error:
         logger.warning("llmtrace: feedback(): %s; say it when the run is over, or call outcome() inside the run", error)
         return False
@@ -79,8 +79,8 @@ def evaluation_of(
         label = "bad" if bad else "good"
     who = "a person" if source == "human" else "a program"
     severity: Severity = "warning" if bad else "info"
-    said: dict[str, JsonValue] = {"comment": comment, "user": user}
-    evidence = {name: to_json(held) for name, held in said.items() if held}
+    details: dict[str, JsonValue] = {"comment": comment, "user": user}
+    evidence = {name: to_json(value) for name, value in details.items() if value}
     evidence["at"] = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     return Evaluation(
         FEEDBACK,
@@ -99,18 +99,18 @@ def _ids(trace: Any) -> tuple[str | None, str | None]:
     return _hex(getattr(trace, "trace_id", None), 32), _hex(getattr(trace, "span_id", None), 16)
 
 
-def _hex(held: Any, digits: int) -> str | None:
+def _hex(value: Any, digits: int) -> str | None:
     """OpenTelemetry's span contexts have their ids as numbers."""
-    return f"{held:0{digits}x}" if isinstance(held, int) else held
+    return f"{value:0{digits}x}" if isinstance(value, int) else value
 
 
 @contextmanager
 def _opened() -> Iterator[tuple[Store, Content]]:
     """The store that is written to; where nothing is recorded here, the one that is configured. Raises UnreadableStore."""
-    recorder = active()
+    recorder = configured()
     for sink in recorder.sinks if recorder is not None else ():
-        if recorder is not None and hasattr(sink, "trace"):
-            yield sink, recorder.content  # type: ignore[misc]
+        if recorder is not None and isinstance(sink, Store):
+            yield sink, recorder.content
             return
     config = Config.read()
     store = open_store(config.store, config=config)

@@ -7,7 +7,6 @@ inside is made current around each single step and never across a ``yield`` or a
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 import sys
 import types
@@ -20,6 +19,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from llmtrace.recorder import collected
 from llmtrace.recorder.recording import Recording
 
 KindOfFunction: TypeAlias = Literal["plain", "coroutine", "generator", "async generator"]
@@ -67,19 +67,22 @@ def kind_of(function: Any) -> KindOfFunction:
         function = function.func if isinstance(function, functools.partial) else function.__func__
     if inspect.isclass(function):
         return "plain"
-    for each in (function, getattr(function, "__call__", None)):  # noqa: B004
-        if inspect.isasyncgenfunction(each):
+    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004
+        if inspect.isasyncgenfunction(candidate):
             return "async generator"
-        if inspect.iscoroutinefunction(each):
+        if inspect.iscoroutinefunction(candidate):
             return "coroutine"
-        if inspect.isgeneratorfunction(each):
+        if inspect.isgeneratorfunction(candidate):
             return "generator"
     return "plain"
 
 
 def run(kind: KindOfFunction, function: Function, begin: Begin) -> Any:
     """Call ``function`` as its kind demands; ``begin`` is called when its body would start."""
-    return _plain(function, begin()) if kind == "plain" else _RUN[kind](function, begin, None)
+    if kind == "plain":
+        return _plain(function, begin())
+    collected.watch()
+    return _RUN[kind](function, begin, None)
 
 
 def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], begin: Begin) -> Any:
@@ -90,15 +93,16 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
     """
     if kind == "plain":
         return _plain(function, begin(), awaits=True)
+    collected.watch()
     try:
-        made = function(*args, **kwargs)
+        inner = function(*args, **kwargs)
     except BaseException as error:
         step = begin()
         if step.refused or step.kwargs is not kwargs:  # the policy has another answer to wrong arguments
             return _RUN[kind](function, lambda: step, None)
         step.raised(error)
         raise
-    return _in_place_of(made, _RUN[kind](function, begin, _Made(made, kwargs)), kind)
+    return _in_place_of(inner, _RUN[kind](function, begin, _PendingCoroutine(inner, kwargs)), kind)
 
 
 def under(begin: Begin, around: Callable[[], AbstractContextManager[Any]]) -> Begin:
@@ -111,43 +115,45 @@ def under(begin: Begin, around: Callable[[], AbstractContextManager[Any]]) -> Be
     return begin_within
 
 
-class _Made:
+class _PendingCoroutine:
     """The function's coroutine or generator, made but not begun. Where ours is never awaited, only ours warns of it.
 
     ``step``: one that began when it was made, and ends with it where it is never awaited."""
 
-    __slots__ = ("kwargs", "made", "step")
+    __slots__ = ("coroutine", "kwargs", "step")
 
-    def __init__(self, made: Any, kwargs: dict[str, Any], step: Step | None = None) -> None:
-        self.made = made
+    def __init__(self, coroutine: Any, kwargs: dict[str, Any], step: Step | None = None) -> None:
+        self.coroutine = coroutine
         self.kwargs = kwargs
         self.step = step
 
     def is_held_elsewhere(self) -> bool:
         """Whether the program may still use it by another name: a task that it started, a list, a weak reference."""
         count: Any = getattr(sys, "getrefcount", None)  # PyPy has none
-        held_here = _Made(object(), {})
-        return count is None or count(self.made) > count(held_here.made) or weakref.getweakrefcount(self.made) > 0
+        held_here = _PendingCoroutine(object(), {})
+        return (
+            count is None or count(self.coroutine) > count(held_here.coroutine) or weakref.getweakrefcount(self.coroutine) > 0
+        )
 
     def __del__(self) -> None:
-        if hasattr(self.made, "cr_frame") and inspect.getcoroutinestate(self.made) == inspect.CORO_CREATED:
+        if hasattr(self.coroutine, "cr_frame") and inspect.getcoroutinestate(self.coroutine) == inspect.CORO_CREATED:
             if not self.is_held_elsewhere():
-                self.made.close()
+                self.coroutine.close()
             if self.step is not None:
-                if _is_collecting():
+                if collected.is_collecting():
                     _end_apart(self.step.recording)
                 self.step.returned(None, partial=True)
 
 
-def _in_place_of(made: Any, ours: Any, kind: KindOfFunction) -> Any:
+def _in_place_of(inner: Any, wrapper: Any, kind: KindOfFunction) -> Any:
     """Our coroutine or generator, which goes by the name of the function's."""
-    ours.__name__, ours.__qualname__ = getattr(made, "__name__", kind), getattr(made, "__qualname__", kind)
-    return ours
+    wrapper.__name__, wrapper.__qualname__ = getattr(inner, "__name__", kind), getattr(inner, "__qualname__", kind)
+    return wrapper
 
 
-def _inner(function: Function, step: Step, made: _Made | None) -> Any:
+def _inner(function: Function, step: Step, pending: _PendingCoroutine | None) -> Any:
     """What the function gives for the step's arguments, which the policy may have corrected."""
-    return made.made if made is not None and made.kwargs is step.kwargs else function(*step.args, **step.kwargs)
+    return pending.coroutine if pending is not None and pending.kwargs is step.kwargs else function(*step.args, **step.kwargs)
 
 
 def _plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
@@ -168,22 +174,23 @@ def _plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
     if token is not None:
         Recording.detach(token)
     if awaits and type(result) is types.CoroutineType and inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
-        made, result = _Made(result, step.kwargs), None
-        if not made.is_held_elsewhere():
-            made.step = step
-            return _in_place_of(made.made, _coroutine(function, lambda: step, made), "coroutine")
-        result = made.made
+        collected.watch()
+        pending, result = _PendingCoroutine(result, step.kwargs), None
+        if not pending.is_held_elsewhere():
+            pending.step = step
+            return _in_place_of(pending.coroutine, _coroutine(function, lambda: step, pending), "coroutine")
+        result = pending.coroutine
     step.returned(result)
     return result
 
 
-async def _coroutine(function: Function, begin: Begin, made: _Made | None) -> Any:
+async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
     step = begin()
     if step.refused:
         return step.answer
-    place = _Left.of(step)
+    place = _SuspendedContext.of(step)
     try:
-        result = await _stepwise(place, _inner(function, step, made))
+        result = await _stepwise(place, _inner(function, step, pending))
     except BaseException as error:
         _tell(place, step.raised, error)
         raise
@@ -191,22 +198,22 @@ async def _coroutine(function: Function, begin: Begin, made: _Made | None) -> An
     return result
 
 
-def _generator(function: Function, begin: Begin, made: _Made | None) -> Generator[Any, Any, Any]:
+def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Generator[Any, Any, Any]:
     step = begin()
     if step.refused:
         yield step.answer
         return None
     items: list[Any] = []
-    left, place = False, _Left.of(step)
+    is_closed, place = False, _SuspendedContext.of(step)
     try:
-        generator = _inner(function, step, made)
+        generator = _inner(function, step, pending)
         advance: Callable[[Any], Any] = generator.send
-        given: list[Any] = [None]
+        inbox: list[Any] = [None]
         while True:
             try:
-                item = _within(place, advance, given)
+                item = _within(place, advance, inbox)
             except StopIteration as stop:
-                _tell(place, step.returned, items if stop.value is None else stop.value, partial=left)
+                _tell(place, step.returned, items if stop.value is None else stop.value, partial=is_closed)
                 return stop.value
             if len(items) < step.kept_items:
                 items.append(item)
@@ -215,12 +222,12 @@ def _generator(function: Function, begin: Begin, made: _Made | None) -> Generato
             try:
                 sent = yield item
             except BaseException as thrown:
-                left = _is_left(place, thrown)
+                is_closed = _is_left(place, thrown)
                 advance = generator.throw
-                given.append(thrown)
+                inbox.append(thrown)
             else:
                 advance = generator.send
-                given.append(sent)
+                inbox.append(sent)
     except GeneratorExit:
         _tell(place, step.returned, items, partial=True)
         raise
@@ -229,21 +236,21 @@ def _generator(function: Function, begin: Begin, made: _Made | None) -> Generato
         raise
 
 
-async def _async_generator(function: Function, begin: Begin, made: _Made | None) -> Any:
+async def _async_generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
     step = begin()
     if step.refused:
         yield step.answer
         return
     items: list[Any] = []
-    left, place = False, _Left.of(step)
+    is_closed, place = False, _SuspendedContext.of(step)
     try:
-        generator = _inner(function, step, made)
+        generator = _inner(function, step, pending)
         following = _first(generator)
         while True:
             try:
                 item = await _stepwise(place, following)
             except StopAsyncIteration:
-                _tell(place, step.returned, items, partial=left)
+                _tell(place, step.returned, items, partial=is_closed)
                 return
             if len(items) < step.kept_items:
                 items.append(item)
@@ -252,7 +259,7 @@ async def _async_generator(function: Function, begin: Begin, made: _Made | None)
             try:
                 sent = yield item
             except BaseException as thrown:
-                left = _is_left(place, thrown)
+                is_closed = _is_left(place, thrown)
                 following = generator.athrow(thrown)
             else:
                 following = generator.asend(sent)
@@ -264,49 +271,49 @@ async def _async_generator(function: Function, begin: Begin, made: _Made | None)
         raise
 
 
-_RUN: dict[KindOfFunction, Callable[[Function, Begin, _Made | None], Any]] = {
+_RUN: dict[KindOfFunction, Callable[[Function, Begin, _PendingCoroutine | None], Any]] = {
     "coroutine": _coroutine,
     "generator": _generator,
     "async generator": _async_generator,
 }
 
 
-def _within(place: _Left | None, advance: Callable[[Any], Any], given: list[Any]) -> Any:
+def _within(place: _SuspendedContext | None, advance: Callable[[Any], Any], inbox: list[Any]) -> Any:
     """``given``: what the step is given; it is taken out, for a frame that kept an exception would keep itself alive by it."""
     if place is None:
-        return advance(given.pop())
+        return advance(inbox.pop())
     if place.is_collected and _SETS_ARE_FRAGILE:
-        return _restoring(advance, given)
+        return _restoring(advance, inbox)
     token = place.attach()
     try:
-        return advance(given.pop())
+        return advance(inbox.pop())
     finally:
         place.context = otel_context.get_current()
         Recording.detach(token)
 
 
-def _restoring(advance: Callable[[Any], Any], given: list[Any]) -> Any:
+def _restoring(advance: Callable[[Any], Any], inbox: list[Any]) -> Any:
     """A step that is taken where it happens to be: only what it leaves current is undone."""
     before = otel_context.get_current()
     try:
-        return advance(given.pop())
+        return advance(inbox.pop())
     finally:
         if otel_context.get_current() is not before:
             otel_context.attach(before)
 
 
-def _is_left(place: _Left | None, thrown: BaseException) -> bool:
+def _is_left(place: _SuspendedContext | None, thrown: BaseException) -> bool:
     """Whether a function is closed where it waits. It is noted if the collector does it."""
     if place is not None:
         place.is_collected = is_collected(thrown)
     return isinstance(thrown, GeneratorExit)
 
 
-def _tell(place: _Left | None, tell: Callable[..., None], *said: Any, **how: Any) -> None:
+def _tell(place: _SuspendedContext | None, tell: Callable[..., None], *args: Any, **how: Any) -> None:
     """Tell that a function has ended."""
     if place is not None and place.is_collected:
         _end_apart(place.surroundings)
-    tell(*said, **how)
+    tell(*args, **how)
 
 
 def _end_apart(surroundings: Surroundings | None) -> None:
@@ -318,18 +325,9 @@ _SETS_ARE_FRAGILE = sys.version_info < (3, 12)
 """Garbage is collected within ``ContextVar.set`` there: what the collector closes may set none, or Python itself crashes."""
 
 
-def is_collected(thrown: BaseException | None) -> bool:
-    """Whether the garbage collector closes a generator: what is thrown into it tells, and that no other collection begins
-    meanwhile. The collector comes by in the middle of anything: where a lock is held, say, that what it closes would want."""
-    return type(thrown) is GeneratorExit and _is_collecting()
-
-
-def _is_collecting() -> bool:
-    if not gc.isenabled() or sys.is_finalizing():  # then there is no other thread any more
-        return False
-    before = gc.get_stats()[0]["collections"]
-    gc.collect(0)
-    return bool(gc.get_stats()[0]["collections"] == before)
+def is_collected(error: BaseException | None) -> bool:
+    """Return True if the garbage collector closes a generator: it throws GeneratorExit while it is at work."""
+    return type(error) is GeneratorExit and collected.is_collecting()
 
 
 def _first(generator: Any) -> Awaitable[Any]:
@@ -352,7 +350,7 @@ _paused: ContextVar[None] = ContextVar("llmtrace_paused")
 """Set and reset only to know a place again: a token is good in the context that it is from, and in no copy of that."""
 
 
-class _Left:
+class _SuspendedContext:
     """Surroundings that a function finds again as it left them when it waited: a ``with`` block in it is open still.
 
     But for a generator whose next step is taken elsewhere, in another task or thread: there a block cannot be closed that was
@@ -367,7 +365,7 @@ class _Left:
         """The garbage collector closes it."""
 
     @classmethod
-    def of(cls, step: Step) -> _Left | None:
+    def of(cls, step: Step) -> _SuspendedContext | None:
         return None if step.recording is None else cls(step.recording)
 
     def pause(self) -> None:
@@ -385,21 +383,21 @@ class _Left:
 
 
 @types.coroutine
-def _stepwise(place: _Left | None, awaitable: Any) -> Generator[Any, Any, Any]:
+def _stepwise(place: _SuspendedContext | None, awaitable: Any) -> Generator[Any, Any, Any]:
     """Await with the place current in each step, and in nothing that runs between them."""
     steps = awaitable.__await__()
     advance: Callable[[Any], Any] = steps.send
-    given: list[Any] = [None]
+    inbox: list[Any] = [None]
     while True:
         try:
-            waited_for = _within(place, advance, given)
+            waited_for = _within(place, advance, inbox)
         except StopIteration as done:
             return done.value
         try:
-            given.append((yield waited_for))
+            inbox.append((yield waited_for))
             advance = steps.send
         except BaseException as thrown:
             if _is_left(place, thrown) and getattr(awaitable, "cr_frame", steps) is None:
                 raise  # the collector has closed it before ours
-            given.append(thrown)
+            inbox.append(thrown)
             advance = steps.throw

@@ -1,8 +1,10 @@
-"""What llmtrace keeps in the OpenTelemetry context, and the one key of others that it reads."""
+"""What llmtrace keeps in the OpenTelemetry context, and the keys of others that it reads."""
 
 from __future__ import annotations
 
 from typing import Final
+
+from opentelemetry import context as otel_context
 
 RECORDING: Final = "llmtrace-recording"
 """The innermost open `Recording`."""
@@ -15,3 +17,8 @@ WATCHERS: Final = "llmtrace-watchers"
 GENAI_INFERENCE: Final = "opentelemetry.genai.client.inference.context"
 """Set by the official GenAI instrumentations while one of their inferences is open; they suppress nested ones. Source:
 opentelemetry-util-genai 1.3b0."""
+SUPPRESS: Final = tuple(
+    key for key in (getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None), "suppress_instrumentation") if key is not None
+)
+"""Keys that switch recording off: of ``opentelemetry.instrumentation.utils.suppress_instrumentation`` and OpenInference's
+``suppress_tracing``. The first is private to OpenTelemetry, so it may be absent."""

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import (
-    INVALID_SPAN_CONTEXT,
     NonRecordingSpan,
     ProxyTracerProvider,
     SpanContext,
@@ -27,14 +25,11 @@ from opentelemetry.trace import (
 from opentelemetry.trace.status import Status, StatusCode
 
 from llmtrace.codec import genai
-from llmtrace.content import Content
+from llmtrace.content import Content, to_json
 from llmtrace.content.snapshot import well_formed
 from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span
-from llmtrace.recorder import sdk
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
-from llmtrace.recorder.late_span import LateSpan
-from llmtrace.recorder.run import Ended
 
 _KINDS: dict[Kind, SpanKind] = {
     "internal": SpanKind.INTERNAL,
@@ -44,23 +39,49 @@ _KINDS: dict[Kind, SpanKind] = {
     "consumer": SpanKind.CONSUMER,
 }
 
-(SPAN,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
-"""The key of the current span in OpenTelemetry's contexts; it has no public name."""
+
+class LocalSpan(NonRecordingSpan):
+    """The current span where the program has no TracerProvider. What is set on it goes into our record."""
+
+    def __init__(
+        self, context: SpanContext, attributes: dict[str, JsonValue], events: list[Event], clock: Callable[[], int]
+    ) -> None:
+        super().__init__(context)
+        self._record = attributes
+        self._events = events
+        self._clock = clock
+
+    def is_recording(self) -> bool:
+        return True
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        self._record[key] = to_json(value)
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
+        self._events.append(Event(name, timestamp or self._clock(), to_json(dict(attributes or {}))))
 
 
-Started: TypeAlias = "tuple[trace.Span, str, str, str | None]"
-"""A span, its trace's id, its own, and its parent's."""
+class Started(NamedTuple):
+    """A span that was started, its trace's id, its own, and its parent's."""
+
+    span: trace.Span
+    trace_id: str
+    span_id: str
+    parent_id: str | None
 
 
 class Tracers:
-    """Starts OpenTelemetry spans on the provider that is there."""
+    """Starts OpenTelemetry spans on the provider that is set, if there is one."""
 
     def __init__(self, provider: trace.TracerProvider | None, scope: Scope) -> None:
-        self._given = provider
+        self._given_provider = provider
         self._scope = scope
-        self._of: trace.TracerProvider | None = None
+        self._provider: trace.TracerProvider | None = None
         self._tracer: Tracer | None = None
-        self._starter: sdk.Starter | None = None
 
     def start(
         self,
@@ -69,55 +90,51 @@ class Tracers:
         kind: Kind,
         start: int,
         identity: Identity,
-        attributes: Mapping[str, Any],
-        links: Sequence[Link] = (),
+        start_attributes: Mapping[str, Any],
+        links: Sequence[Link],
+        attributes: dict[str, JsonValue],
+        events: list[Event],
     ) -> Started:
-        current: Any = context.get(SPAN)
-        parent, parent_id = INVALID_SPAN_CONTEXT, None
-        if current is not None:
-            try:
-                parent = current.get_span_context()
-            except AttributeError:  # somebody keeps something else there
-                pass
-            if parent.is_valid:
-                parent_id = f"{parent.span_id:016x}"
+        """``start_attributes``: those that a sampler may look at. ``attributes`` and ``events``: where a `LocalSpan` keeps what
+        the program sets on it."""
+        parent = _parent(context)
+        parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
         tracer = self._current()
         if tracer is not None:
             # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
-            named = name if name.isascii() else well_formed(name)
-            if self._starter is not None and not links:
-                try:
-                    made = self._starter.start(parent if parent_id else None, named, _KINDS[kind], attributes, start, context)
-                except Exception as error:
-                    report(self._starter.start, error)
-                    made = None
-                if made is not None:
-                    span, own = made
-                    return span, f"{own[0]:032x}", f"{own[1]:016x}", parent_id
-            span = tracer.start_span(
-                named, context, _KINDS[kind], attributes, _linked(links) if links else None, start_time=start
-            )
-            own = span.get_span_context()
-            span_id = f"{own.span_id:016x}"
-            if own.is_valid and span_id != parent_id:
-                return span, f"{own.trace_id:032x}", span_id, parent_id
+            otel_name = name if name.isascii() else well_formed(name)
+            span = tracer.start_span(otel_name, context, _KINDS[kind], start_attributes, _links(links), start_time=start)
+            span_context = span.get_span_context()
+            span_id = f"{span_context.span_id:016x}"
+            if span_context.is_valid and span_id != parent_id:
+                return Started(span, f"{span_context.trace_id:032x}", span_id, parent_id)
         trace_id = f"{parent.trace_id:032x}" if parent_id else identity.trace_id()
         span_id = identity.span_id()
         flags = parent.trace_flags if parent_id else TraceFlags(TraceFlags.SAMPLED)
-        own = SpanContext(int(trace_id, 16), int(span_id, 16), False, flags, parent.trace_state)
-        return NonRecordingSpan(own), trace_id, span_id, parent_id
+        span_context = SpanContext(int(trace_id, 16), int(span_id, 16), False, flags, parent.trace_state)
+        local = (
+            NonRecordingSpan(span_context)
+            if tracer is not None
+            else LocalSpan(span_context, attributes, events, identity.clock)
+        )
+        return Started(local, trace_id, span_id, parent_id)
 
     def _current(self) -> Tracer | None:
-        # What `get_tracer_provider` gives, once there is one, in a sixth of the time.
-        provider = self._given or getattr(trace, "_TRACER_PROVIDER", None) or trace.get_tracer_provider()
-        if provider is self._of:
+        provider = self._given_provider or trace.get_tracer_provider()
+        if provider is self._provider:
             return self._tracer
-        if isinstance(provider, ProxyTracerProvider):  # nobody has set one (yet)
+        if isinstance(provider, ProxyTracerProvider):  # the program has not set one (yet)
             return None
-        self._of, self._tracer = provider, provider.get_tracer(self._scope.name, self._scope.version)
+        self._provider, self._tracer = provider, provider.get_tracer(self._scope.name, self._scope.version)
         guard(_draw_from_the_system, self._tracer)
-        self._starter = guard(sdk.Starter, self._tracer)
         return self._tracer
+
+
+def _parent(context: Context) -> SpanContext:
+    try:
+        return trace.get_current_span(context).get_span_context()
+    except AttributeError:  # the program keeps something else in the place of the span
+        return trace.INVALID_SPAN_CONTEXT
 
 
 def _draw_from_the_system(tracer: Any) -> None:
@@ -140,76 +157,64 @@ class SystemIds:
         return True
 
 
-def _linked(links: Sequence[Link]) -> list[trace.Link]:
-    return [trace.Link(SpanContext(int(each.trace_id, 16), int(each.span_id, 16), True), each.attributes) for each in links]
+def _links(links: Sequence[Link]) -> list[trace.Link] | None:
+    if not links:
+        return None
+    contexts = [SpanContext(int(link.trace_id, 16), int(link.span_id, 16), True) for link in links]
+    return [trace.Link(context, link.attributes) for context, link in zip(contexts, links, strict=True)]
 
 
-def finish(span: trace.Span, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content) -> None:
+def program_additions(span: trace.Span, start_attributes: Mapping[str, Any]) -> tuple[dict[str, JsonValue], list[Event]]:
+    """Return the attributes and events that the program set on an SDK's span itself, by OpenTelemetry's API.
+
+    ``start_attributes``: those that we started it with. Spans of other implementations cannot be read: nothing is returned.
+    """
+    attributes: Any = getattr(span, "attributes", None)
+    events: Any = getattr(span, "events", None)
+    added = {name: to_json(value) for name, value in attributes.items() if name not in start_attributes} if attributes else {}
+    return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events or ()]
+
+
+def finish(
+    span: trace.Span,
+    ended: Span,
+    clean: Span | None,
+    raw: RawSpan | None,
+    content: Content,
+    start_attributes: Mapping[str, Any],
+) -> None:
     """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens.
 
     ``clean``, ``raw``: ``ended`` as `Content` cleans it, and the encoded form of that, if they were made already.
+    ``start_attributes``:
+    the attributes that the span was started with.
     """
     try:
-        if span.is_recording():
-            _fill(span, ended, _Said(lambda: ended, clean, raw, content))
+        if span.is_recording() and not isinstance(span, LocalSpan):
+            attributes, events, failure = _exported(ended, clean, raw, content)
+            span.set_attributes({name: value for name, value in attributes.items() if start_attributes.get(name) != value})
+            for event in events:
+                span.add_event(event.name, event.attributes, event.time)
+            if failure is not None:
+                span.set_status(Status(StatusCode.ERROR, failure.message or failure.type))
     except Exception as error:
-        report(_fill, error)
+        report(finish, error)
     try:
         span.end(ended.end)
     except Exception as error:
         report(span.end, error)
 
 
-def finish_later(span: trace.Span, ended: Ended, content: Content) -> bool:
-    """End the OpenTelemetry span, to be filled with the whole of ``ended`` when somebody reads it, on whatever thread. False:
-    nothing was done, since it has to be filled at once."""
-    made = ended.span
-    try:
-        if made.failure is not None or not content.may_wait or not isinstance(span, LateSpan):
-            return False
-        if not span.is_recording() or not span.fill_later(made, _Said(ended.when_read, None, None, content), sdk.written):
-            return False
-    except Exception as error:
-        report(finish_later, error)
-        return False
-    try:
-        span.end(made.end)
-    except Exception as error:
-        report(span.end, error)
-    return True
-
-
-@dataclass(slots=True)
-class _Said:
-    """What may leave by an OpenTelemetry span, written when it is called for."""
-
-    whole: Callable[[], Span]
-    clean: Span | None
-    raw: RawSpan | None
-    content: Content
-
-    def __call__(self) -> tuple[Mapping[str, JsonValue], Sequence[Event], Failure | None]:
-        clean = self.content.clean(self.whole()) if self.clean is None else self.clean
-        if not self.content.exports_content:
-            ours = self.content.bare(clean)
-            # Whether calls were valid cannot be told any more without the content; it is no content itself.
-            return {**genai.attributes(ours), **genai.search_attributes(clean)}, genai.events(ours), ours.failure
-        if self.raw is None:
-            return genai.attributes(clean), genai.events(clean), clean.failure
-        return self.raw.attributes, self.raw.events, clean.failure
-
-
-def _fill(span: trace.Span, ended: Span, said: _Said) -> None:
-    if ended.failure is None and said.content.may_wait:
-        try:
-            if sdk.fill_later(span, ended, said):
-                return
-        except Exception as error:
-            report(sdk.fill_later, error)
-    attributes, events, failure = said()
-    if not guard(sdk.fill, span, attributes, events):
-        span.set_attributes(attributes)
-        for event in events:
-            span.add_event(event.name, event.attributes, event.time)
-    if failure is not None:
-        span.set_status(Status(StatusCode.ERROR, failure.message or failure.type))
+def _exported(
+    ended: Span, clean: Span | None, raw: RawSpan | None, content: Content
+) -> tuple[Mapping[str, JsonValue], Sequence[Event], Failure | None]:
+    """Attributes, events and failure at the content level that OpenTelemetry spans may have."""
+    if clean is None:
+        clean = content.clean(ended)
+    if not content.exports_content:
+        stripped = content.without_content(clean)
+        # Whether calls were valid cannot be seen any more without the content; it is not content itself.
+        return {**genai.attributes(stripped), **genai.search_attributes(clean)}, genai.events(stripped), stripped.failure
+    if raw is None:
+        return genai.attributes(clean), genai.events(clean), clean.failure
+    return raw.attributes, raw.events, clean.failure

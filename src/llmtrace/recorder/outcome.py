@@ -35,7 +35,7 @@ def outcome(
     if status not in tuple(_SEVERITY):
         logger.warning("llmtrace: outcome(%r): expected success, failure or unknown; it is not recorded", status)
         return
-    found = Evaluation(
+    evaluation = Evaluation(
         OUTCOME,
         _SEVERITY[status],
         f"the program reported {status}",
@@ -43,14 +43,14 @@ def outcome(
         score=number(score, "outcome"),
         evidence={} if reason is None else {"reason": to_json(reason)},
     )
-    recording.run.outcome = found
+    recording.run.outcome = evaluation
     program = None if root.program is None else root.program.recording
     if program is None or recording.run is not program.run or recording is program:
         return
     top = recording  # the run is the whole program's, which may read this trace before it ends
     while top.parent is not None and top.parent is not program:
         top = top.parent
-    recording.run.told[top.span_id] = found
+    recording.run.outcomes[top.span_id] = evaluation
 
 
 def number(score: object, of: str) -> float | None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import Token, copy_context
+from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from opentelemetry.trace import Span as OtelSpan
 
 from llmtrace.model import Event, Failure, Inference, JsonValue, Kind, Link, Operation, Span
-from llmtrace.recorder import keys
-from llmtrace.recorder.deferred import defer
+from llmtrace.recorder import collected, keys
 from llmtrace.recorder.guard import guard, report
-from llmtrace.recorder.otel import SPAN
-from llmtrace.recorder.run import NoRun, Run
+from llmtrace.recorder.run import Run
 
 if TYPE_CHECKING:
     from llmtrace.recorder.recorder import Recorder
@@ -36,7 +34,6 @@ class Recording:
         "is_collected",
         "kind",
         "links",
-        "may_wait",
         "name",
         "operation",
         "otel",
@@ -46,6 +43,7 @@ class Recording:
         "run",
         "span_id",
         "start",
+        "start_attributes",
         "trace_id",
         "watchers",
     )
@@ -64,8 +62,10 @@ class Recording:
         operation: Operation,
         start: int,
         attributes: dict[str, JsonValue],
+        events: list[Event],
         watchers: tuple[Any, ...],
         otel: OtelSpan,
+        start_attributes: Mapping[str, JsonValue],
         around: Context,
         links: tuple[Link, ...] = (),
         parent: Recording | None = None,
@@ -87,12 +87,12 @@ class Recording:
         self.attributes = attributes
         self.watchers = watchers
         self.otel = otel
+        self.start_attributes = start_attributes
+        """The attributes that the OpenTelemetry span was started with."""
         self.links = links
-        self.may_wait = False
-        """Its end need not be seen at once: see `end_later`."""
         self.is_collected = False
-        """What it is about is closed by the garbage collector, in the middle of anything: its end is for another thread."""
-        self.events: list[Event] = []
+        """The garbage collector closes what the span is about, so another thread ends it: see `recorder.collected`."""
+        self.events = events
         self._open = [True]
 
     @property
@@ -100,7 +100,7 @@ class Recording:
         """The OpenTelemetry context in which this span is the current one, for us and for other instrumentations."""
         context = self._context
         if context is None:
-            context = Context({**self._around, SPAN: self.otel, keys.RECORDING: self})
+            context = Context({**set_span_in_context(self.otel, self._around), keys.RECORDING: self})
             if type(self.operation) is not Inference:  # a nested inference is a call of its own, not a part of an outer one
                 dict.pop(context, keys.GENAI_INFERENCE, None)
             if self._open:
@@ -134,7 +134,7 @@ class Recording:
 
     def headers(self) -> dict[str, str]:
         """``traceparent`` (and ``tracestate``) for a request made within this span. No baggage."""
-        try:  # as OpenTelemetry's propagator would write them, which looks the span up in the context first: 3 µs less
+        try:
             context = self.otel.get_span_context()
             carrier = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{context.trace_flags:02x}"}
             if context.trace_state:
@@ -144,14 +144,14 @@ class Recording:
             report(self.headers, error)
             return {}
 
-    def answering(self) -> None:
-        """The first of an answer came: whoever counts calls that wait is told."""
-        for told in self._recorder.told_of_answers:
-            guard(told, self.span_id)
+    def first_chunk(self) -> None:
+        """Tell the sinks that the first chunk of a streamed answer came."""
+        for sink in self._recorder.sinks:
+            guard(sink.on_first_chunk, self.span_id)
 
     def set(self, attributes: Mapping[str, JsonValue]) -> None:
         """Add attributes of the user's own."""
-        self.attributes = {**self.attributes, **attributes}
+        self.attributes.update(attributes)
 
     def add_event(self, name: str, attributes: Mapping[str, JsonValue] | None = None) -> None:
         self.events.append(Event(name, self._recorder.identity.clock(), dict(attributes or {})))
@@ -168,25 +168,15 @@ class Recording:
 
         ``operation`` is what it did, complete now (default: as at the start); ``failure`` or ``exception`` says why it
         erred; ``end`` is in nanoseconds since the Unix epoch (default: now). Gives the span as it was recorded before
-        redaction (what quality signals find may be still to come), or None when it had ended before, was opened before a fork,
-        ``is_collected``, or could not be recorded.
+        redaction, or None when it had ended before, was opened before a fork, ``is_collected``, or could not be recorded.
         """
         if not self._close():
             return None
         if self.is_collected:
             moment = self._recorder.identity.clock() if end is None else end
-            copy_context().run(defer, self.run, lambda: self._end(operation, failure, exception, moment))
+            collected.end_later(lambda: self._end(operation, failure, exception, moment))
             return None
         return self._end(operation, failure, exception, end)
-
-    def end_later(self, made: Callable[[], Operation | None], *, failure: Failure | None = None) -> None:
-        """End the span now, where its recorder was told that it may wait; what it did is then put together by ``made``, on
-        another thread or when the run needs it, with all that an end brings."""
-        if not self.may_wait:
-            self.end(guard(made), failure=failure)
-        elif self._close():
-            end = self._recorder.identity.clock()
-            defer(self.run, lambda: self._end(guard(made), failure, None, end))
 
     @property
     def is_open(self) -> bool:
@@ -219,7 +209,7 @@ class NoRecording(Recording):
     def __init__(self, recorder: Recorder, operation: Operation) -> None:
         super().__init__(
             recorder,
-            NoRun(),
+            recorder.new_run(),
             trace_id="0" * 32,
             span_id="0" * 16,
             parent_id=None,
@@ -229,8 +219,10 @@ class NoRecording(Recording):
             operation=operation,
             start=0,
             attributes={},
+            events=[],
             watchers=(),
             otel=INVALID_SPAN,
+            start_attributes={},
             around=otel_context.get_current(),
         )
         self._open = []

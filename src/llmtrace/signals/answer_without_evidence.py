@@ -11,19 +11,20 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from llmtrace.evidence.calls import new_messages
-from llmtrace.evidence.results import has_failed, is_empty, is_error
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.call_log import new_messages
+from llmtrace.evidence.result_form import has_failed, is_empty, is_error
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Evaluation, Inference, Memory, Message, Retrieval, Span, Text, ToolExecution, ToolResult
-from llmtrace.signals._reading import OWN_PARTS, has_call, is_question
+from llmtrace.signals._shared import OWN_PARTS, has_call, is_question
 from llmtrace.signals.base import Signal
-from llmtrace.text.failures import mentions_failure
+from llmtrace.text.failure_words import mentions_failure
+from llmtrace.text.patterns import lazy_pattern
 
 MOST_SHOWN = 5
 """Facts that the evidence shows at most."""
 
-_FACT = re.compile(r"https?://\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.\w+|(?<!\w)[#$€£¥]?\w*\d[\w.,:/%-]*")
-_NOT_A_FACT = re.compile(r"```.*?(?:```|\Z)|^[ \t]*(?:#+[ \t]*)?\d+[.)]\s|24/7", re.DOTALL | re.MULTILINE)
+_FACT = lazy_pattern(r"https?://\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.\w+|(?<!\w)[#$€£¥]?\w*\d[\w.,:/%-]*")
+_NOT_A_FACT = lazy_pattern(r"```.*?(?:```|\Z)|^[ \t]*(?:#+[ \t]*)?\d+[.)]\s|24/7", re.DOTALL | re.MULTILINE)
 """Code, the numbers of a list, and a phrase."""
 _EXPLANATIONS = {
     "no_lookup": "tools were on offer and none was used",

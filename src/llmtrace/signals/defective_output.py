@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace import semconv
-from llmtrace.evidence.answers import CUT, FILTERED, finish_reason, is_blank
-from llmtrace.evidence.results import is_cut_json
+from llmtrace.evidence.answer_endings import CUT, FILTERED, finish_reason, is_blank
+from llmtrace.evidence.result_form import is_cut_json
 from llmtrace.model import Evaluation, Inference, Reasoning, Severity, Span
 from llmtrace.model.operations import CALLED
-from llmtrace.signals._reading import has_call, is_quoted, requested_json, user_mentions
+from llmtrace.signals._shared import has_call, is_quoted, requested_json, user_mentions
 from llmtrace.signals.base import Stateless
 
 SHORTEST_STUCK = 200

@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llmtrace.evidence.calls import Call
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.call_log import Call
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import DEADLINE, TIMEOUT, Evaluation, Inference, Severity, Span, ToolExecution, ending
-from llmtrace.signals._reading import remember
+from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_CALLS = 512

@@ -11,25 +11,25 @@ informational, on the outermost span: what the end is worth is for the program t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from llmtrace import semconv
-from llmtrace.evidence.answers import CUT, FILTERED, finish_reason, is_blank, is_refusal
-from llmtrace.evidence.calls import Call
-from llmtrace.evidence.results import is_echo
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.answer_endings import CUT, FILTERED, finish_reason, is_blank, is_refusal
+from llmtrace.evidence.call_log import Call
+from llmtrace.evidence.result_form import is_echo
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Evaluation, Failure, Inference, Retrieval, Span, Trace, ending
-from llmtrace.signals import _reading
+from llmtrace.signals import _shared
 from llmtrace.signals.base import Signal
-from llmtrace.text.failures import mentions_failure
+from llmtrace.text.failure_words import mentions_failure
+from llmtrace.text.patterns import lazy_pattern
 
 LAST_RESULTS = 3
 """Results at the end of a run that are looked at."""
 
-_LIMIT = re.compile(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|call|token)|recursion")
-_SENTENCE_END = re.compile(r"[.!?:]\s|[。！？؟\n]")
+_LIMIT = lazy_pattern(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|call|token)|recursion")
+_SENTENCE_END = lazy_pattern(r"[.!?:]\s|[。！？؟\n]")
 _EXPLANATIONS = {
     "error": "it ended in an error",
     "timeout": "it ended in a time-out",
@@ -132,7 +132,7 @@ def _answer_label(state: State, answer: Span) -> str | None:
     if reason in FILTERED or reason == "refusal" or is_refusal(message):
         return "refused"
     calls = state.run.calls
-    if _reading.has_call(message):
+    if _shared.has_call(message):
         executed = [call for call in calls.calls if call.asking_span == answer.span_id and call.execution is not None]
         return None if any(not call.is_complete or _is_note(call) for call in executed) else "stopped"
     text = message.text().strip()
@@ -143,7 +143,7 @@ def _answer_label(state: State, answer: Span) -> str | None:
     if any(failed.values()):
         return "gave_up" if all(failed.values()) and mentions_failure(text) else "after_errors"
     has_used = bool(used) or state.retrieved
-    if _reading.is_question(text) and (not has_used or _SENTENCE_END.search(text[:-1]) is None):
+    if _shared.is_question(text) and (not has_used or _SENTENCE_END.search(text[:-1]) is None):
         return "asked_back"  # a question after statements may be mere courtesy
     return "no_action" if calls.tools and not has_used else None
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from llmtrace.evidence.calls import Call, CallLog
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.call_log import Call, CallLog
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import CANCELLED, Evaluation, Inference, Severity, Span, ToolExecution, ending
-from llmtrace.signals._reading import has_call
+from llmtrace.signals._shared import has_call
 from llmtrace.signals.base import Signal
-from llmtrace.text.failures import mentions_failure
+from llmtrace.text.failure_words import mentions_failure
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.model import Evaluation, Inference, Span, ToolExecution, Violation
-from llmtrace.signals._reading import breach
+from llmtrace.signals._shared import breach
 from llmtrace.signals.base import Stateless
 
 

@@ -11,24 +11,25 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 
-from llmtrace.evidence.answers import finish_reason
-from llmtrace.evidence.results import parse_json
+from llmtrace.evidence.answer_endings import finish_reason
+from llmtrace.evidence.result_form import parse_json
 from llmtrace.model import Evaluation, Inference, JsonValue, Span
 from llmtrace.model.operations import CALLED
-from llmtrace.signals._reading import MOST_PLACES, excerpt, fenced_blocks, has_call, is_quoted, user_mentions
+from llmtrace.signals._shared import MOST_PLACES, excerpt, fenced_blocks, has_call, is_quoted, user_mentions
 from llmtrace.signals.base import Stateless
+from llmtrace.text.patterns import lazy_pattern
 
-_CALL = re.compile(
+_CALL = lazy_pattern(
     r"<tool_calls?\b|<function=|<function_calls?\b|<invoke name=|<tool_use\b|<\|python_tag\|>|<\|tool_calls?|<｜tool"
     r"|\[TOOL_CALLS?\]|✿FUNCTION✿|```tool_code|\bfunctions\.(?=[\w-]+\s*[({:<])"
 )
-_CONTROL_TOKEN = re.compile(r"<\|[a-zA-Z_]{2,40}\|>|</s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜\n]{2,40}｜>")
+_CONTROL_TOKEN = lazy_pattern(r"<\|[a-zA-Z_]{2,40}\|>|</s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜\n]{2,40}｜>")
 _MARKS = ("<", "[", "`", "✿", "functions.")
 """One of these stands in every text in which either pattern is found."""
 _REACH = 200
 """Characters after the mark of a call within which the tool must be named."""
-_WORD = re.compile(r"[A-Za-z_][\w-]*")
-_CODE_CALL = re.compile(r"\[?([A-Za-z_]\w*)\(.*\)\]?", re.DOTALL)
+_WORD = lazy_pattern(r"[A-Za-z_][\w-]*")
+_CODE_CALL = lazy_pattern(r"\[?([A-Za-z_]\w*)\(.*\)\]?", re.DOTALL)
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "tool_input")
 
 

@@ -13,10 +13,10 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from llmtrace.evidence.calls import MODEL_ROLES
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.call_log import MODEL_ROLES
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Compaction, Evaluation, Inference, Message, Part, Severity, Span, ToolCall, ToolResult
-from llmtrace.signals._reading import remember
+from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_ANSWERS = 64

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from llmtrace.evidence.answers import CUT, FILTERED, finish_reason, is_refusal
-from llmtrace.evidence.results import NOT_JSON, is_cut_json, parse_json
+from llmtrace.evidence.answer_endings import CUT, FILTERED, finish_reason, is_refusal
+from llmtrace.evidence.result_form import NOT_JSON, is_cut_json, parse_json
 from llmtrace.model import Evaluation, Inference, Message, Severity, Span
-from llmtrace.signals._reading import MOST_PLACES, breach, fenced_blocks, has_call, requested_json
+from llmtrace.signals._shared import MOST_PLACES, breach, fenced_blocks, has_call, requested_json
 from llmtrace.signals.base import Stateless
 
 _FINDINGS: dict[str, tuple[Severity, str]] = {

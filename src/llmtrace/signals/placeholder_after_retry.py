@@ -11,13 +11,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from llmtrace.evidence.calls import USER_ROLES
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.call_log import USER_ROLES
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Evaluation, Inference, JsonValue, Severity, Span, ToolCall, ToolDefinition, Violation
-from llmtrace.signals._reading import remember
+from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 from llmtrace.text.dummy_values import is_dummy
-from llmtrace.validation.pointers import follow, steps
+from llmtrace.validation.json_pointers import follow, steps
 
 MOST_TOOLS = 64
 """Tools whose last call was invalid; the oldest is forgotten first."""

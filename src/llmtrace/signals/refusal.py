@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmtrace.evidence.answers import finish_reason, is_refusal
+from llmtrace.evidence.answer_endings import finish_reason, is_refusal
 from llmtrace.model import Evaluation, Inference, Message, Span
-from llmtrace.signals._reading import has_call
+from llmtrace.signals._shared import has_call
 from llmtrace.signals.base import Stateless
 from llmtrace.text.refusals import declines
 

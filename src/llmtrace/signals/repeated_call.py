@@ -11,10 +11,10 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llmtrace.evidence.calls import Call, result_digest
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.call_log import Call, result_digest
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Embedding, Evaluation, FetchResponse, Inference, Severity, Span, ToolExecution
-from llmtrace.signals._reading import remember
+from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_CALLS = 512

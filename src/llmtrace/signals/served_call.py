@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from llmtrace.evidence.answers import CUT, finish_reason
+from llmtrace.evidence.answer_endings import CUT, finish_reason
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall
-from llmtrace.signals._reading import MOST_PLACES, has_call
+from llmtrace.signals._shared import MOST_PLACES, has_call
 from llmtrace.signals.base import Stateless
 
 _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)

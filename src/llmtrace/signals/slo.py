@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.semconv import SLO_NAME, SLO_P50, SLO_P95, SLO_P99, SLO_TIME_TO_FIRST_TOKEN
-from llmtrace.signals._reading import remember
+from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
 MOST_OPEN = 1024

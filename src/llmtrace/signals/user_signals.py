@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from llmtrace.content import to_json
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Evaluation, Severity, Span, replace
 from llmtrace.signals.base import Signal
 from llmtrace.validation.annotations import written_signature

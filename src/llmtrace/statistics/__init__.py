@@ -1,9 +1,9 @@
 """Percentiles, rates and sums over spans, for `llmtrace stats` and the viewer. No clock, no output; `gather` asks a store."""
 
 from llmtrace.statistics.distribution import Distribution
-from llmtrace.statistics.gathering import gather
+from llmtrace.statistics.error_budget import Burn, Objective, burn_rate
 from llmtrace.statistics.groups import OTHERS, PARTS, Amount, By, Group, Key, Statistics, collect
-from llmtrace.statistics.objectives import Burn, Objective, burn_rate
+from llmtrace.statistics.store_statistics import gather
 from llmtrace.statistics.suggestions import Suggestion, suggest, usual_turns
 
 __all__ = [

@@ -26,7 +26,7 @@ from llmtrace.model import (
     ending,
 )
 from llmtrace.statistics.distribution import Distribution
-from llmtrace.statistics.objectives import Objectives
+from llmtrace.statistics.error_budget import Objectives
 from llmtrace.statistics.steps import Step, steps_of
 
 By: TypeAlias = Literal["agent", "operation", "model", "tool", "prompt", "name"]

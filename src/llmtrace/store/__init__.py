@@ -1,7 +1,7 @@
-"""Where spans are kept and read back: one protocol, one file per kind of store, chosen by URL.
+"""Stores: where spans are kept and read back. One base class, one file per kind of store, chosen by URL.
 
-Law: what is appended is read back equal, by every store. A span that arrives twice is stored once; the richer version wins,
-an ended one over its start mark. Reading may raise `StoreError`; appending raises for no trouble of disk or network.
+Law: every store reads back exactly what was appended. A span that arrives twice is stored once: the richer version wins, and
+an ended span replaces its start mark. Reading may raise `StoreError`; appending never raises for disk or network errors.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, UnreadableStore
-from llmtrace.model import Span, Trace
+from llmtrace.model import Sink, Span, Trace
 from llmtrace.model.value import value
 from llmtrace.store.summary import TraceSummary, summarise
 
-__all__ = ["NEWEST", "Query", "Store", "TraceSummary", "is_elsewhere", "open_store", "summarise"]
+__all__ = ["NEWEST", "Query", "Store", "TraceSummary", "open_store", "summarise"]
 
 
 @value
 class Query:
-    """Which traces to list; what is None asks for nothing."""
+    """Which traces to list. A field that is None does not filter."""
 
     limit: int = 50
     since: int | None = None
@@ -44,79 +45,128 @@ class Query:
 NEWEST = Query()
 
 
-class Store(Protocol):
-    """What every store does. All of it may be called from several threads at once. One that reads a backend may have
-    ``elsewhere`` True; see `is_elsewhere`."""
+class Store(Sink, ABC):
+    """A place for spans. All methods may be called from several threads at once.
 
+    A new kind of store implements `append`, `traces`, `trace` and `spans`; the other methods have defaults.
+    """
+
+    folder: Path | None = None
+    """The folder of a local store, which holds ``journal/``; None for other kinds."""
+    path: Path | None = None
+    """The one file that a store reads; None for other kinds."""
+    is_remote: ClassVar[bool] = False
+    """True if reading sends a request to another machine. New spans are then only seen by asking again."""
+    has_index: ClassVar[bool] = False
+    """True if `summary`, `outline` and `pick` answer without reading whole traces."""
+
+    @abstractmethod
     def append(self, span: Span) -> None:
         """Keep a span. ``end`` None makes it a start mark, which the ended span replaces."""
 
     def flush(self) -> None:
-        """Write what still waits in memory."""
+        """Write spans that still wait in memory."""
 
+    @abstractmethod
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         """Summaries, newest first. Raises UnreadableStore."""
 
+    @abstractmethod
     def trace(self, trace_id: str) -> Trace:
-        """One trace, by its id, the beginning of it (4 digits at least) or "last". Raises TraceNotFound, UnreadableStore."""
+        """One trace, by its id, the first 4 or more digits of it, or "last". Raises TraceNotFound, UnreadableStore."""
 
+    @abstractmethod
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
-        """The spans of the traces that a query asks for (``limit`` counts traces), a trace at a time, newest first, those of a
-        trace together and in order of start. Only a few traces are in memory at once. ``prompts`` False leaves out what
-        models were given (messages, instructions, tool definitions), most of what a store holds. Raises UnreadableStore."""
+        """The spans of the traces that match ``query``, newest trace first, the spans of a trace in order of start.
+
+        ``query.limit`` counts traces; only a few of them are in memory at once. ``prompts`` False leaves out the models' input
+        (messages, instructions, tool definitions), which is most of what a store holds. Raises UnreadableStore.
+        """
+
+    def summary(self, trace_id: str) -> TraceSummary:
+        """The summary of the trace that `trace` would return. Raises TraceNotFound, UnreadableStore."""
+        return summarise(self.trace(trace_id))
+
+    def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:  # noqa: ARG002 - for stores with an index
+        """Span id, parent id and whether it failed, for each span in order of start; empty without an index.
+
+        Raises UnreadableStore.
+        """
+        return []
+
+    def pick(self, trace_id: str, span_ids: Collection[str], *, prompts: bool = True) -> list[Span]:  # noqa: ARG002
+        """The spans of a trace with these ids. ``prompts``: see `spans`; a store may ignore it. Raises UnreadableStore."""
+        return [span for span in self.trace(trace_id).spans if span.span_id in span_ids]
+
+    def monitor_states(self) -> list[dict[str, Any]]:
+        """What the monitors know about each key (`llmtrace.monitors.reports` reads it), the most recently used key first.
+
+        Raises UnreadableStore.
+        """
+        from llmtrace.store.monitoring import learn
+
+        traces: dict[str, list[Span]] = {}
+        for span in self.spans(Query(limit=sys.maxsize)):
+            traces.setdefault(span.trace_id, []).append(span)
+        return learn((Trace(spans) for spans in reversed(traces.values())), {})
+
+    def has_unwritten(self) -> bool:
+        """Return True if spans wait in memory to be written, such as on a full disk."""
+        return False
 
     def close(self) -> None:
-        """Let go of files and connections. A later call opens them again."""
+        """Close files and connections. A later call opens them again."""
 
 
-def is_elsewhere(store: Store) -> bool:
-    """True for a store that says so of itself: reading takes a request, and nobody tells when it got something."""
-    return bool(getattr(store, "elsewhere", False))
+@runtime_checkable
+class StoreModule(Protocol):
+    """A module that provides a kind of store: in this package, or by the entry point group ``llmtrace.stores``."""
+
+    SCHEMES: tuple[str, ...]
+
+    def open(self, url: str, config: Config) -> Store: ...
 
 
 def open_store(url: str = "auto", *, config: Config | None = None) -> Store:
-    """The store that a URL names.
+    """Open the store that a URL names.
 
     ``auto`` or empty: the user's data folder. A folder's path: a local store there. ``memory:``. A file's path, or
     ``otlp-json:PATH``: OTLP as JSON lines. Other schemes: a module of this package, or of the entry point group
-    ``llmtrace.stores``. Raises UnreadableStore (the store is off), ConfigurationError (no such scheme).
+    ``llmtrace.stores``. Raises UnreadableStore (the store is off), ConfigurationError (unknown scheme).
     """
     if url.strip().lower() == "off":
-        raise UnreadableStore("the store is off (LLMTRACE_STORE=off): nothing is kept. Set it to 'auto' or a folder")
+        raise UnreadableStore("the store is off (LLMTRACE_STORE=off), so nothing is kept. Set it to 'auto' or to a folder")
     scheme = _scheme(url)
-    known: list[str] = []
+    schemes: list[str] = []
     for module in _modules():
         if scheme in module.SCHEMES:
-            store: Store = module.open(url, config or Config())
-            return store
-        known += module.SCHEMES
-    near = difflib.get_close_matches(scheme, known, n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else "."
-    raise ConfigurationError(f"no store goes by {scheme!r} (in {url!r}){meant} Known: a folder, {', '.join(sorted(known))}")
+            return module.open(url, config or Config())
+        schemes += module.SCHEMES
+    close = difflib.get_close_matches(scheme, schemes, n=1)
+    suggestion = f" Did you mean {close[0]!r}?" if close else ""
+    raise ConfigurationError(
+        f"unknown store scheme {scheme!r} in {url!r}.{suggestion} Use a folder path or one of: {', '.join(sorted(schemes))}"
+    )
 
 
 def _scheme(url: str) -> str:
-    named = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", url)
-    if named:
-        return named[1].lower()
+    prefix = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", url)
+    if prefix:
+        return prefix[1].lower()
     path = Path(url).expanduser()
     return "otlp-json" if path.suffix == ".jsonl" or path.is_file() else "local"
 
 
-def _modules() -> Iterator[Any]:
-    """Modules that state SCHEMES and open(url, config): the default store's first, since importing others may cost."""
-    names = [found.name for found in pkgutil.iter_modules(__path__)]
+def _modules() -> Iterator[StoreModule]:
+    """All store modules, the default one first, since importing the others may be slow."""
+    names = [module_info.name for module_info in pkgutil.iter_modules(__path__)]
     for name in sorted(names, key=lambda name: (name != "local", name)):
         module = importlib.import_module(f"{__name__}.{name}")
-        if _is_store(module):
+        if isinstance(module, StoreModule):
             yield module
     from importlib.metadata import entry_points  # 18 ms, for a scheme that none of ours has
 
     for entry in entry_points(group="llmtrace.stores"):
         module = entry.load()
-        if _is_store(module):
+        if isinstance(module, StoreModule):
             yield module
-
-
-def _is_store(module: ModuleType) -> bool:
-    return hasattr(module, "SCHEMES") and hasattr(module, "open")

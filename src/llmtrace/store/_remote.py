@@ -1,9 +1,9 @@
-"""A team's traces, read where they are: what every backend has in common, so that one is a file with two questions in it.
+"""Read-only stores over a tracing backend: what Jaeger, Tempo and ClickHouse have in common. A new one is one `Backend`.
 
-Laws: nothing is written there (spans arrive by OTLP); a trace counts if a span of it tells of a model, a tool or an agent, so
-that the other services of a backend stay out; what a backend finds too much is sifted here by the same rules as in every
-other store. Traces are fetched eight at a time (a hundred with one question, where a backend answers such), and what has been
-quiet for `QUIET` is summarised once.
+Laws: nothing is written to a backend (spans arrive there by OTLP). A trace counts if one of its spans is about a model, a tool
+or an agent, so other services' traces stay out. A backend may return too many traces; they are filtered by the same rules as
+in every other store. Traces are fetched eight at a time, or a hundred in one request if the backend can do that. The summary
+of a trace that got no span for `QUIET` seconds is cached.
 """
 
 from __future__ import annotations
@@ -11,106 +11,103 @@ from __future__ import annotations
 import re
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple
 
 from llmtrace.codec import dialects
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
-from llmtrace.store import NEWEST, Query, records, search
+from llmtrace.store import NEWEST, Query, Store, journal_records, search
 from llmtrace.store._http import Address, TooLarge
-from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary, summarise
+from llmtrace.store.warnings import warn_once
 
 DAYS = 7.0
-"""How far back is looked where a query does not say."""
+"""How far back traces are searched if the query does not say."""
 QUIET = 300
-"""Seconds after its last span after which a trace counts as whole."""
-TELLING = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
-"""A span with one of these attributes tells of a model, a tool or an agent: what a backend can search by."""
+"""Seconds after its last span from which a trace counts as complete."""
+AGENT_ATTRIBUTES = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
+"""A span with one of these attributes is about a model, a tool or an agent. Backends search by them."""
 AT_ONCE = 8
-_TOGETHER = 100
-_REMEMBERED = 10_000
+_BATCH = 100
+_MAX_SUMMARIES = 10_000
 _NEAR = 500
-"""Newest traces among which the beginning of an id is looked for."""
+"""How many of the newest traces are searched for the beginning of an id."""
 _FULL = re.compile(r"[0-9a-f]{32}")
 
 
-class Found(NamedTuple):
+class TraceHit(NamedTuple):
     """A trace that a backend found."""
 
     trace_id: str
     spans: Sequence[RawSpan] | None = None
-    """Where the backend told them at once; None: they are to be fetched."""
+    """Its spans, if the backend returned them with the search; None: they have to be fetched."""
     note: str = ""
-    """Instead of a trace, after all others: what was not looked at, and how to have it looked at."""
+    """Set on a last hit that is not a trace: which traces were not searched, and how to have them searched."""
 
 
-class Source(Protocol):
-    """One backend. Its methods may be called from several threads, and raise UnreadableStore."""
+class Backend(ABC):
+    """One kind of tracing backend. Methods may be called from several threads, and raise UnreadableStore."""
 
     name: str
     """Its address without secrets."""
+    fetches_many: ClassVar[bool] = False
+    """True if `fetch_many` gets many traces with one request."""
 
-    def find(self, query: Query, since: int, until: int) -> Iterable[Found]:
-        """Traces that may be what a query asks for, newest first; more is fine, and more than ``limit`` where it cannot tell.
-        ``since`` and ``until`` are those of the query, or what stands for them."""
+    @abstractmethod
+    def find(self, query: Query, since: int, until: int) -> Iterable[TraceHit]:
+        """Find the traces that may match ``query``, newest first.
 
+        It may return too many, also more than ``query.limit``. ``since`` and ``until``: the query's, or their defaults.
+        """
+
+    @abstractmethod
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
-        """All spans of a trace; empty where there is none. ``prompts`` False: `records.PROMPTS` may be left out."""
+        """All spans of a trace; empty if it does not exist. ``prompts`` False: `journal_records.PROMPTS` may be left out."""
 
-    def starting(self, beginning: str) -> Sequence[str] | None:
-        """Ids that begin so, a few; None: the backend cannot say."""
-
-
-@runtime_checkable
-class Together(Protocol):
-    """A backend that gives many traces with one answer."""
-
-    def fetch_together(self, trace_ids: Sequence[str], *, prompts: bool = True) -> Iterable[RawSpan]:
+    def fetch_many(self, trace_ids: Sequence[str], *, prompts: bool = True) -> Iterable[RawSpan]:
         """All spans of these traces, in any order."""
+        return [raw for trace_id in trace_ids for raw in self.fetch(trace_id, prompts=prompts)]
+
+    def ids_starting_with(self, prefix: str) -> Sequence[str] | None:  # noqa: ARG002 - for backends that can search by prefix
+        """A few trace ids that start with ``prefix``; None if the backend cannot search by prefix."""
+        return None
 
 
-class RemoteStore:
-    """A `Store` over a backend."""
+class RemoteStore(Store):
+    """A store that reads a `Backend`."""
 
-    elsewhere: ClassVar = True
-    """See `llmtrace.store.is_elsewhere`."""
+    is_remote = True
 
-    def __init__(self, source: Source, *, days: float = DAYS) -> None:
+    def __init__(self, source: Backend, *, days: float = DAYS) -> None:
         self.source = source
         self._days = days
         self._lock = threading.Lock()
         self._summaries: OrderedDict[str, TraceSummary] = OrderedDict()
 
-    def append(self, span: Span) -> None:  # noqa: ARG002 - a store is for reading and writing, this one for reading
-        say(
-            f"{self.source.name} is read here, not written: spans are not kept. Set LLMTRACE_STORE to a folder, and send "
+    def append(self, span: Span) -> None:  # noqa: ARG002 - backends get spans by OTLP
+        warn_once(
+            f"{self.source.name} is read-only for llmtrace, so spans are not kept. Set LLMTRACE_STORE to a folder, and send "
             "spans to the backend by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)"
         )
 
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
-        found = (summary for summary, _ in self._kept(query, self._found(query)))
-        return sorted(islice(found, query.limit), key=lambda summary: summary.start, reverse=True)
+        summaries = (summary for summary, _ in self._select(query, self._find(query)))
+        return sorted(islice(summaries, query.limit), key=lambda summary: summary.start, reverse=True)
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
-        for _, trace in islice(self._kept(query, self._found(query), prompts=prompts, traces=True), query.limit):
+        for _, trace in islice(self._select(query, self._find(query), prompts=prompts, traces=True), query.limit):
             if trace is not None:
                 yield from trace.spans
 
     def spans_of(self, trace_ids: Iterable[str], query: Query, *, prompts: bool = True) -> Iterator[Span]:
-        """As `spans`, of these traces only, and whatever their number."""
-        for _, trace in self._kept(query, map(Found, trace_ids), prompts=prompts, traces=True):
+        """Like `spans`, for these traces, whatever their number."""
+        for _, trace in self._select(query, map(TraceHit, trace_ids), prompts=prompts, traces=True):
             if trace is not None:
                 yield from trace.spans
 
@@ -124,68 +121,68 @@ class RemoteStore:
         full = search.resolve(wanted, newest, lambda start: self._starting(start, newest))
         raws = self.source.fetch(full)
         if not raws:
-            raise TraceNotFound(f"no trace {full!r} in {self.source.name}; it may be older than what is kept there")
+            raise TraceNotFound(f"no trace {full!r} in {self.source.name}. The backend may have deleted it because of its age")
         return _decoded(raws)
 
     def _newest(self, limit: int) -> list[str]:
         query = Query(limit=limit)
-        found = (one for one in self.source.find(query, *self.bounds(query)) if not one.note)
-        told = (one.trace_id for one in found if one.spans is None or any(map(_is_known, one.spans)))
-        return list(islice(told, limit))
+        hits = (hit for hit in self.source.find(query, *self.bounds(query)) if not hit.note)
+        trace_ids = (hit.trace_id for hit in hits if hit.spans is None or any(map(_is_known, hit.spans)))
+        return list(islice(trace_ids, limit))
 
     def _starting(self, beginning: str, newest: Sequence[str]) -> list[str]:
-        told = self.source.starting(beginning)
-        return [one for one in (newest if told is None else told) if one.startswith(beginning)]
+        matching_ids = self.source.ids_starting_with(beginning)
+        return [trace_id for trace_id in (newest if matching_ids is None else matching_ids) if trace_id.startswith(beginning)]
 
     def bounds(self, query: Query) -> tuple[int, int]:
-        """From when until when traces are looked for: what a query says, or what stands for it."""
+        """The start and end of the time that is searched, in nanoseconds: the query's, or the defaults."""
         until = time.time_ns() + 60_000_000_000 if query.until is None else query.until
         return until - int(self._days * 86_400e9) if query.since is None else query.since, until
 
-    def _found(self, query: Query) -> Iterable[Found]:
+    def _find(self, query: Query) -> Iterable[TraceHit]:
         return self.source.find(query, *self.bounds(query)) if query.limit > 0 else ()
 
-    def _kept(
-        self, query: Query, found: Iterable[Found], *, prompts: bool = True, traces: bool = False
+    def _select(
+        self, query: Query, hits: Iterable[TraceHit], *, prompts: bool = True, traces: bool = False
     ) -> Iterator[tuple[TraceSummary, Trace | None]]:
-        """What a query asks for of what was found; the trace too where it was fetched, always if ``traces``."""
+        """Filter hits by ``query``. The trace is included if it was fetched, and always if ``traces``."""
         whole = prompts or bool(query.text)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="llmtrace-read") as pool:
-            for some in self._fetched(found, query, whole, traces):
-                if some[0].note:  # more was wanted than was found
-                    say(some[0].note)
+            for batch in self._batches(hits, query, whole, traces):
+                if batch[0].note:  # the hits before it were not enough
+                    warn_once(batch[0].note)
                     continue
-                for summary, trace in pool.map(lambda one: self._look(one, query, whole, traces), some):
+                for summary, trace in pool.map(lambda hit: self._read(hit, query, whole, traces), batch):
                     if summary is None or not search.keeps(query, summary):
                         continue
                     if query.text and trace is not None and not search.matches(trace.spans, query.text):
                         continue
                     yield summary, trace
 
-    def _fetched(self, found: Iterable[Found], query: Query, prompts: bool, traces: bool) -> Iterator[list[Found]]:
-        """What was found, some at a time; with the spans that are needed where the backend gives those of many at once."""
-        if not isinstance(self.source, Together):
-            yield from _chunks(found, min(AT_ONCE, query.limit))
+    def _batches(self, hits: Iterable[TraceHit], query: Query, prompts: bool, traces: bool) -> Iterator[list[TraceHit]]:
+        """Split hits into batches, with the spans that are needed if the backend returns many traces at once."""
+        if not self.source.fetches_many:
+            yield from _chunks(hits, min(AT_ONCE, query.limit))
             return
-        for some in _chunks(found, min(_TOGETHER, query.limit)):
+        for batch in _chunks(hits, min(_BATCH, query.limit)):
             with self._lock:
-                known = set() if traces or query.text else {one.trace_id for one in some if one.trace_id in self._summaries}
-            asked = [one.trace_id for one in some if one.spans is None and one.trace_id not in known]
-            spans: dict[str, list[RawSpan]] = {trace_id: [] for trace_id in asked}
-            for raw in _all_of(self.source, asked, prompts):
+                cached = set() if traces or query.text else {hit.trace_id for hit in batch if hit.trace_id in self._summaries}
+            missing_ids = [hit.trace_id for hit in batch if hit.spans is None and hit.trace_id not in cached]
+            spans: dict[str, list[RawSpan]] = {trace_id: [] for trace_id in missing_ids}
+            for raw in _fetch_halving(self.source, missing_ids, prompts):
                 spans.setdefault(raw.trace_id, []).append(raw)
-            yield [Found(one.trace_id, spans.get(one.trace_id, one.spans)) for one in some]
+            yield [TraceHit(hit.trace_id, spans.get(hit.trace_id, hit.spans)) for hit in batch]
 
-    def _look(self, found: Found, query: Query, prompts: bool, traces: bool) -> tuple[TraceSummary | None, Trace | None]:
+    def _read(self, hit: TraceHit, query: Query, prompts: bool, traces: bool) -> tuple[TraceSummary | None, Trace | None]:
         with self._lock:
-            known = self._summaries.get(found.trace_id)
-        if known is not None and not traces and not query.text:
-            return known, None
-        raws = self.source.fetch(found.trace_id, prompts=prompts) if found.spans is None else found.spans
+            cached = self._summaries.get(hit.trace_id)
+        if cached is not None and not traces and not query.text:
+            return cached, None
+        raws = self.source.fetch(hit.trace_id, prompts=prompts) if hit.spans is None else hit.spans
         if not any(_is_known(raw) for raw in raws):
             return None, None
-        trace = _decoded(raws if prompts else [records.without_prompts(raw) for raw in raws])
-        summary = known or summarise(trace)
+        trace = _decoded(raws if prompts else [journal_records.without_prompts(raw) for raw in raws])
+        summary = cached or summarise(trace)
         if prompts and max(span.end or span.start for span in trace.spans) < time.time_ns() - QUIET * 1_000_000_000:
             self._remember(summary)
         return summary, trace
@@ -193,41 +190,41 @@ class RemoteStore:
     def _remember(self, summary: TraceSummary) -> None:
         with self._lock:
             self._summaries[summary.trace_id] = summary
-            while len(self._summaries) > _REMEMBERED:
+            while len(self._summaries) > _MAX_SUMMARIES:
                 self._summaries.popitem(last=False)
 
 
 def days_of(address: Address) -> float:
     """``?days=`` of a store's URL. Raises UnreadableStore."""
-    said = address.options.get("days")
+    days_option = address.options.get("days")
     try:
-        days = DAYS if said is None else float(said)
+        days = DAYS if days_option is None else float(days_option)
     except ValueError:
         days = 0
     if not 0 < days < 100_000:
-        raise UnreadableStore(f"{address.base}: days={said!r} is no number of days above 0")
+        raise UnreadableStore(f"days={days_option!r} in the store's URL ({address.base}) must be a number above 0")
     return days
 
 
-def _all_of(source: Together, trace_ids: Sequence[str], prompts: bool) -> Sequence[RawSpan]:
-    """Their spans; in two answers where one would be too large."""
+def _fetch_halving(source: Backend, trace_ids: Sequence[str], prompts: bool) -> Sequence[RawSpan]:
+    """The spans of these traces, in several requests if the response to one is too large."""
     if not trace_ids:
         return ()
     try:
-        return list(source.fetch_together(trace_ids, prompts=prompts))
+        return list(source.fetch_many(trace_ids, prompts=prompts))
     except TooLarge:
         half = len(trace_ids) // 2
         if not half:
             raise
-    return [*_all_of(source, trace_ids[:half], prompts), *_all_of(source, trace_ids[half:], prompts)]
+    return [*_fetch_halving(source, trace_ids[:half], prompts), *_fetch_halving(source, trace_ids[half:], prompts)]
 
 
 def _decoded(raws: Iterable[RawSpan]) -> Trace:
-    """Each span once, the richer version."""
+    """Decode spans; of two versions of one span the richer wins."""
     best: dict[str, RawSpan] = {}
     for raw in raws:
         before = best.get(raw.span_id)
-        if before is None or records.richness(raw) > records.richness(before):
+        if before is None or journal_records.richness(raw) > journal_records.richness(before):
             best[raw.span_id] = raw
     return Trace([dialects.decode(raw) for raw in best.values()])
 
@@ -236,16 +233,16 @@ def _is_known(raw: RawSpan) -> bool:
     return RUN_ID in raw.attributes or dialects.knows(raw)
 
 
-def _chunks(found: Iterable[Found], size: int) -> Iterator[list[Found]]:
-    """So many at a time; a note by itself, so that it is read only where what comes before was not enough."""
-    some = list[Found]()
-    for one in found:
-        if one.note and some:
-            yield some
-            some = []
-        some.append(one)
-        if one.note or len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some
+def _chunks(hits: Iterable[TraceHit], size: int) -> Iterator[list[TraceHit]]:
+    """Batches of ``size`` hits. A note is a batch of its own, so it is read only if the hits before it were not enough."""
+    batch = list[TraceHit]()
+    for hit in hits:
+        if hit.note and batch:
+            yield batch
+            batch = []
+        batch.append(hit)
+        if hit.note or len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,7 +1,7 @@
-"""Pinned baselines of a store: a file beside the journal, which can be shipped, and survives the index.
+"""Pinned baselines of a store: a file beside the journal that can be copied elsewhere and does not depend on the index.
 
-Law: a file that is no baseline, or of a newer version, changes nothing. Of one of an older version all counts that still means
-the same.
+Law: a file that is not a baseline file, or is of a newer version, changes nothing. A file of an older version is used as far
+as its numbers still mean the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from llmtrace.errors import StoreError
-from llmtrace.store.notices import say
+from llmtrace.store.warnings import warn_once
 
 if TYPE_CHECKING:  # see `monitoring`
     from llmtrace.monitors import Key
@@ -27,77 +27,82 @@ Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def read(folder: Path) -> Pins:
-    """The pinned baselines of a store; none where there is no file, or no readable one."""
+    """The pinned baselines of a store; empty without a readable file."""
     try:
         return parse((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        say(f"{folder / NAME} is not used: {error}")
+        warn_once(f"the pinned baselines in {folder / NAME} are ignored: {error}")
         return {}
 
 
 def parse(text: str) -> Pins:
-    """Raises ValueError where the text is no file of baselines."""
+    """Read the text of a baseline file. Raises ValueError if it is not one."""
     from llmtrace.monitors import Key
 
     try:
-        held = json.loads(text)
-        version = held["llmtrace_baselines"]
+        document = json.loads(text)
+        version = document["llmtrace_baselines"]
     except (ValueError, TypeError, KeyError):
-        raise ValueError("it is no file of baselines (llmtrace drift baseline export writes one)") from None
+        raise ValueError("it is not a baseline file. 'llmtrace drift baseline export' writes one") from None
     if version not in (1, _VERSION):
-        raise ValueError(f"it is of version {version!r}, and this llmtrace knows {_VERSION}: upgrade llmtrace")
+        raise ValueError(f"it has version {version!r}, but this llmtrace reads version {_VERSION}. Upgrade llmtrace")
     try:
-        pins = {Key(**one["key"]).name(): _streams(one["streams"]) for one in held["keys"]}
+        pins = {Key(**entry["key"]).name(): _streams(entry["streams"]) for entry in document["keys"]}
         return _unmixed(pins) if version == 1 else pins
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from None
 
 
-def _streams(held: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+def _streams(streams: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     from llmtrace.monitors import KINDS
 
-    for stream in held.values():
-        KINDS[stream["kind"]]().start_from(stream["baseline"])  # raises where something is missing
-    return held
+    for stream in streams.values():
+        KINDS[stream["kind"]]().start_from(stream["baseline"])  # raises if something is missing
+    return streams
 
 
 def _unmixed(pins: Pins) -> Pins:
-    """What still means the same of baselines of version 1, which followed answers and turns that call tools together."""
+    """Baselines of version 1, without those that changed their meaning: they mixed answers with turns that call tools."""
     from llmtrace.monitors import unmixed
 
-    kept = {name: unmixed(held, {one: its["baseline"] for one, its in held.items()}) for name, held in pins.items()}
-    if changed := sum(len(kept[name]) < len(held) for name, held in pins.items()):
-        say(
-            f"baselines of an older llmtrace: {changed} of {len(pins)} keys call tools, whose length and time per token were "
-            "counted with those of answers; these are left out and learned anew. llmtrace drift baseline pin keeps them then"
+    unchanged = {
+        name: unmixed(streams, {stream_name: its["baseline"] for stream_name, its in streams.items()})
+        for name, streams in pins.items()
+    }
+    if changed := sum(len(unchanged[name]) < len(streams) for name, streams in pins.items()):
+        warn_once(
+            f"the pinned baselines are of an older llmtrace: for {changed} of {len(pins)} keys, length and time per token of "
+            "turns that call tools were mixed with those of answers. These are left out and learned again. Pin them again with "
+            "'llmtrace drift baseline pin'"
         )
-    return kept
+    return unchanged
 
 
 def key(name: str) -> Key:
-    """Of a name under which pins stand."""
+    """The key of a name in `Pins`."""
     from llmtrace.monitors import Key
 
     return Key(*json.loads(name))
 
 
 def text(pins: Pins) -> str:
+    """The text of a baseline file; `parse` reads it."""
     keys = [{"key": key(name)._asdict(), "streams": streams} for name, streams in sorted(pins.items())]
     return json.dumps({"llmtrace_baselines": _VERSION, "keys": keys}, indent=1) + "\n"
 
 
 def write(folder: Path, pins: Pins) -> None:
-    """Put the file in place at once, so that no reader sees half of it. Raises StoreError."""
+    """Write the baseline file, or remove it if ``pins`` is empty. No reader sees half of it. Raises StoreError."""
     path = folder / NAME
     try:
         if not pins:
             path.unlink(missing_ok=True)
             return
-        descriptor, made = tempfile.mkstemp(prefix=NAME, dir=folder)  # mode 0600
+        descriptor, draft = tempfile.mkstemp(prefix=NAME, dir=folder)  # mode 0600
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text(pins))
-        Path(made).replace(path)
+        Path(draft).replace(path)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error

@@ -1,9 +1,9 @@
-"""Traces in a ClickHouse, in the table that the OpenTelemetry Collector's exporter makes, by ClickHouse's HTTP interface.
+"""Traces in ClickHouse, in the table that the OpenTelemetry Collector's exporter creates, over ClickHouse's HTTP interface.
 
-``clickhouse://USER:PASSWORD@HOST:8123/DATABASE``, ``clickhouse+https://…``; behind a question mark ``table=NAME`` (else
-``otel_traces``), ``days=N`` (how far back, else 7). Times, agents and words are looked for there, in SQL with parameters; what
-is not asked for (prompts, for statistics) does not leave it. The table keeps attributes as text: `codec.as_text` gives numbers,
-flags and lists of the conventions their types back.
+``clickhouse://USER:PASSWORD@HOST:8123/DATABASE``, ``clickhouse+https://…``. Options: ``table=NAME`` (default ``otel_traces``),
+``days=N`` (how far back, default 7). ClickHouse itself filters by time, agent and words, with SQL parameters, and does not
+send prompts unless they are needed. The table stores attributes as text: `codec.retype` restores the types of the
+conventions' numbers, flags and lists.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmtrace import semconv as sc
-from llmtrace.codec.as_text import typed
+from llmtrace.codec.retype import restore_types
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Event, Link, RawSpan, Scope
-from llmtrace.store import Query, _http, records, search
-from llmtrace.store._remote import TELLING, Found, RemoteStore, days_of
+from llmtrace.store import Query, _http, journal_records, search
+from llmtrace.store._remote import AGENT_ATTRIBUTES, Backend, RemoteStore, TraceHit, days_of
 
 SCHEMES = ("clickhouse", "clickhouse+http", "clickhouse+https")
 TABLE = "otel_traces"
@@ -55,83 +55,89 @@ _WORD = """(positionCaseInsensitiveUTF8(SpanName, {{{name}:String}}) > 0
         arrayFlatten(arrayMap(said -> mapValues(said), Events.Attributes)))))"""
 
 
-class ClickHouse:
+class ClickHouse(Backend):
+    """A `Backend` on the Collector's table of spans."""
+
+    fetches_many = True
+
     def __init__(self, address: _http.Address) -> None:
-        """``address``: its path is the database."""
+        """``address``: its path is the name of the database."""
         database, table = "/".join(address.path) or "default", address.options.get("table", TABLE)
         self._address = address
         self.name = f"ClickHouse at {address.base}, {database}.{table}"
         if not _NAME.fullmatch(database) or not _NAME.fullmatch(table):
-            raise UnreadableStore(f"{self.name}: names of a database and a table have letters, digits and _ only")
+            raise UnreadableStore(f"{self.name}: names of a database and a table must have letters, digits and _ only")
         self.table = f"`{database}`.`{table}`"
 
-    def find(self, query: Query, since: int, until: int) -> Iterable[Found]:
-        sql, told = self.matching(query, since, until)
+    def find(self, query: Query, since: int, until: int) -> Iterable[TraceHit]:
+        sql, parameters = self.matching(query, since, until)
         limit = f"LIMIT {query.limit:d}" if query.health is None and not query.text else ""
         return [
-            Found(str(row["id"]).lower()) for row in self.rows(f"{sql} ORDER BY began DESC {limit} FORMAT JSONEachRow", told)
+            TraceHit(str(row["id"]).lower())
+            for row in self.rows(f"{sql} ORDER BY began DESC {limit} FORMAT JSONEachRow", parameters)
         ]
 
     def matching(self, query: Query, since: int, until: int) -> tuple[str, dict[str, Any]]:
-        """A SELECT of the traces that may be what a query asks for, as ``id`` and ``began``, and its parameters."""
-        told: dict[str, Any] = {"since": since, "until": until}
-        conditions = [_some(" OR ".join(f"SpanAttributes['{key}'] != ''" for key in TELLING))]
+        """A SELECT of ``id`` and ``began`` of the traces that may match ``query``, and its parameters."""
+        parameters: dict[str, Any] = {"since": since, "until": until}
+        conditions = [_any_span(" OR ".join(f"SpanAttributes['{key}'] != ''" for key in AGENT_ATTRIBUTES))]
         if query.agent is not None:
-            conditions.append(_some(f"SpanAttributes['{sc.AGENT_NAME}'] = {{agent:String}}"))
-            told["agent"] = query.agent
+            conditions.append(_any_span(f"SpanAttributes['{sc.AGENT_NAME}'] = {{agent:String}}"))
+            parameters["agent"] = query.agent
         for word in dict.fromkeys(word for phrase in search.phrases(query.text or "") for word in phrase):
-            name = f"word{len(told)}"
-            conditions.append(_some(_WORD.format(name=name)))
-            told[name] = word
-        return _FIND.format(table=self.table, conditions=" AND ".join(conditions)), told
+            name = f"word{len(parameters)}"
+            conditions.append(_any_span(_WORD.format(name=name)))
+            parameters[name] = word
+        return _FIND.format(table=self.table, conditions=" AND ".join(conditions)), parameters
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
-        return list(self.fetch_together([trace_id], prompts=prompts))
+        return list(self.fetch_many([trace_id], prompts=prompts))
 
-    def fetch_together(self, trace_ids: Sequence[str], *, prompts: bool = True) -> Iterator[RawSpan]:
-        names = ", ".join(f"'{name}'" for name in sorted(records.PROMPTS))
+    def fetch_many(self, trace_ids: Sequence[str], *, prompts: bool = True) -> Iterator[RawSpan]:
+        names = ", ".join(f"'{name}'" for name in sorted(journal_records.PROMPTS))
         attributes = "SpanAttributes" if prompts else f"mapFilter((k, v) -> k NOT IN ({names}), SpanAttributes)"
         sql = _FETCH.format(table=self.table, attributes=attributes)
         return map(_span, self.rows(sql, {"ids": list(trace_ids)}))
 
-    def starting(self, beginning: str) -> Sequence[str] | None:
-        return [str(row["id"]) for row in self.rows(_STARTING.format(table=self.table), {"beginning": beginning})]
+    def ids_starting_with(self, prefix: str) -> Sequence[str]:
+        return [str(row["id"]) for row in self.rows(_STARTING.format(table=self.table), {"beginning": prefix})]
 
-    def rows(self, sql: str, told: Mapping[str, Any], *, seconds: float = _http.SECONDS) -> Iterator[dict[str, Any]]:
-        """What a query answers, which ends with FORMAT JSONEachRow. ``told``: its parameters. Raises UnreadableStore."""
-        options = {f"param_{name}": _param(one) for name, one in told.items()}
+    def rows(self, sql: str, parameters: Mapping[str, Any], *, seconds: float = _http.SECONDS) -> Iterator[dict[str, Any]]:
+        """The rows of a query that ends with FORMAT JSONEachRow. Raises UnreadableStore."""
+        options = {f"param_{name}": _param(value) for name, value in parameters.items()}
         try:
-            answer = self._address.ask("/", options, body=sql.strip().encode(), seconds=seconds)
+            answer = self._address.request("/", options, body=sql.strip().encode(), seconds=seconds)
         except _http.Refused as refused:
-            raise UnreadableStore(f"{self.name} refused: {refused.said}{_hint(refused.said)}") from None
+            raise UnreadableStore(f"{self.name} refused the query: {refused.reason}{_hint(refused.reason)}") from None
         for line in answer.splitlines():
             try:
                 row = json.loads(line)
             except ValueError:
-                raise UnreadableStore(f"{self.name} broke off: {line[:200].decode('utf-8', 'replace')}") from None
+                text = line[:200].decode("utf-8", "replace")
+                raise UnreadableStore(f"{self.name} stopped in the middle of its answer: {text}") from None
             if "exception" in row and len(row) == 1:
-                raise UnreadableStore(f"{self.name} broke off: {row['exception']}")
+                raise UnreadableStore(f"{self.name} stopped in the middle of its answer: {row['exception']}")
             yield row
 
 
-def _param(told: Any) -> str:
-    """As ClickHouse takes a parameter: text with backslashes escaped; a list is one of ids."""
-    if not isinstance(told, list):
-        return str(told).translate(_ESCAPED)
-    quoted = (str(one).replace("\\", "\\\\").replace("'", "\\'") for one in told)
-    return "[" + ",".join(f"'{one}'" for one in quoted) + "]"
+def _param(value: Any) -> str:
+    """A parameter as ClickHouse expects it: text with backslashes escaped. A list contains trace ids."""
+    if not isinstance(value, list):
+        return str(value).translate(_ESCAPED)
+    quoted = (str(trace_id).replace("\\", "\\\\").replace("'", "\\'") for trace_id in value)
+    return "[" + ",".join(f"'{trace_id}'" for trace_id in quoted) + "]"
 
 
-def _some(condition: str) -> str:
-    """A span of the trace is so."""
+def _any_span(condition: str) -> str:
+    """SQL that is true if ``condition`` holds for a span of the trace."""
     return f"countIf({condition}) > 0"
 
 
-def _hint(said: str) -> str:
-    if "UNKNOWN_TABLE" in said or "UNKNOWN_DATABASE" in said:
+def _hint(reason: str) -> str:
+    if "UNKNOWN_TABLE" in reason or "UNKNOWN_DATABASE" in reason:
         return ". Name it in the URL: clickhouse://HOST/DATABASE?table=NAME"
-    if "mapValues" in said or "ILLEGAL_TYPE_OF_ARGUMENT" in said:
-        return ". Attributes are expected as Map(String, String), as the Collector's exporter makes them by default"
+    if "mapValues" in reason or "ILLEGAL_TYPE_OF_ARGUMENT" in reason:
+        return ". The attributes' column must be Map(String, String), as the Collector's exporter creates it by default"
     return ""
 
 
@@ -152,9 +158,9 @@ def _span(row: Mapping[str, Any]) -> RawSpan:
         _KINDS.get(str(row["SpanKind"]).lower().removeprefix("span_kind_"), "internal"),
         _STATUSES.get(str(row["StatusCode"]).lower().removeprefix("status_code_"), "unset"),
         str(row["StatusMessage"]),
-        typed(row["attributes"]),
-        tuple([Event(str(name), int(time), typed(said)) for name, time, said in events]),
-        tuple([Link(str(trace), str(span), typed(said)) for trace, span, said in links]),
+        restore_types(row["attributes"]),
+        tuple([Event(str(name), int(time), restore_types(attributes)) for name, time, attributes in events]),
+        tuple([Link(str(trace), str(span), restore_types(attributes)) for trace, span, attributes in links]),
         resource,
         Scope(str(row["ScopeName"]), str(row["ScopeVersion"])),
     )

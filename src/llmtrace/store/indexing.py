@@ -1,9 +1,9 @@
-"""Fills the index from the journal: new records become rows, and the traces that they belong to are marked.
+"""Fills the index from the journal: new records become rows, and their traces are marked.
 
-What costs more than a row is done later, by two marks of a trace that know nothing of each other: its summary is made when
-somebody looks at it (``stale``, or of an older ``form``), and monitors are shown it when there is time (``unseen``). Law: a
-record is indexed once, however many processes index at the same time: rows and the place up to which a file is done change in
-one transaction. Damaged bytes are skipped and named in one log line; a file that is no journal is set aside.
+More expensive work is done later, by two independent marks of a trace: its summary is made when somebody lists it (``stale``,
+or an older ``form``), and monitors see it when there is time (``unseen``). Law: a record is indexed once, however many
+processes index at the same time: its rows and the file's position change in one transaction. Damaged bytes are skipped and
+reported in one log line; a file that is not a journal is set aside.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
-from llmtrace.store import Query, baselines, files, monitoring, records, wordindex
-from llmtrace.store.notices import say
-from llmtrace.store.reading import Contexts, Reader
+from llmtrace.store import Query, baselines, journal_files, journal_records, monitoring, word_index
+from llmtrace.store.journal_reader import Contexts, Reader
 from llmtrace.store.sqlite import Index, write_summary
 from llmtrace.store.summary import FORM, summarise
 from llmtrace.store.transactions import transaction
+from llmtrace.store.warnings import warn_once
 
 _BATCH = 2000
-"""Records in a transaction; other processes wait that long for the write lock."""
+"""Records in one transaction. Other processes wait for the write lock meanwhile."""
 _SECONDS = 0.25
-"""The same of summaries and of monitors; what these know is read and written in each."""
+"""Length of a transaction that makes summaries or runs monitors. Each reads and writes the monitors' states."""
 _FEW = 1000
-"""Spans that a query waits for monitors to be shown; of more it waits for none."""
+"""A query waits for the monitors to see up to this many new spans; if there are more, it does not wait."""
 _TRACES_AT_ONCE = 200
 _BATCH_BYTES = 4 << 20
 _INT64 = (1 << 63) - 1
@@ -38,7 +38,7 @@ _INT64 = (1 << 63) - 1
 
 _KEYS_AT_ONCE = 400
 _ROWS_AT_ONCE = 70
-"""In a statement: an SQLite of old takes 999 values."""
+"""Rows in one statement: an old SQLite accepts at most 999 values."""
 _Ids: TypeAlias = tuple[str, str]
 
 
@@ -49,35 +49,37 @@ class _Row(NamedTuple):
 
 
 class Indexer:
-    """Brings an index up to date. One per process and store: it knows which texts it has seen."""
+    """Brings an index up to date. One per process and store, since it remembers the texts that it has indexed."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self._journal = index.journal
-        self.words = wordindex.Words(index)
+        self.words = word_index.Words(index)
         self._monitoring = monitoring.Monitoring()
 
     def ready(self, db: sqlite3.Connection, query: Query, *, summaries: bool = True) -> bool:
-        """Bring up to date what a query looks at, and show the monitors what is new where that is little, so that what they
-        find is there at once. ``summaries`` False: those that the query does not ask about need not be. Returns whether the
-        monitors have seen all."""
+        """Bring up to date what ``query`` reads, and run the monitors if there are few new spans.
+
+        ``summaries`` False: only make the summaries that the query filters by. Returns True if the monitors have seen all
+        spans.
+        """
         self.catch_up(db)
         if query.text:
             self.words.catch_up(db)
         seen = self._few_unseen(db) and self.watch(db)
-        made: set[str] = set()
-        while (summaries or query.health or query.agent) and (stale := self._index.stale(db, query, made)):
+        summarised: set[str] = set()
+        while (summaries or query.health or query.agent) and (stale := self._index.stale(db, query, summarised)):
             self.summarise(db, stale)
-            made.update(stale)
+            summarised.update(stale)
         return seen
 
     def catch_up(self, db: sqlite3.Connection, *, seconds: float = float("inf")) -> bool:
-        """Index what is new in the journal, for ``seconds`` at most. Returns whether nothing is left."""
+        """Index new records of the journal, for at most ``seconds``. Returns True if it has indexed all."""
         deadline = time.monotonic() + seconds
-        found = files.listing(self._journal)
-        self._forget(db, {file.name for file in found})
+        files = journal_files.listing(self._journal)
+        self._forget(db, {file.name for file in files})
         done = dict(db.execute("SELECT name, done FROM files").fetchall())
-        for file in found:
+        for file in files:
             more = file.size > done.get(file.name, 0)
             while more:
                 if time.monotonic() > deadline:
@@ -86,8 +88,10 @@ class Indexer:
         return True
 
     def watch(self, db: sqlite3.Connection, *, ended: bool = False, seconds: float = float("inf")) -> bool:
-        """Show the monitors what is new, for ``seconds`` at most; ``ended``: only of traces without an unfinished span. What is
-        read for that gets its summary, too. Returns whether nothing is left."""
+        """Show new spans to the monitors, for at most ``seconds``. ``ended``: only of traces without an unfinished span.
+
+        The traces that are read for this get their summary, too. Returns True if the monitors have seen all.
+        """
         deadline = time.monotonic() + seconds
         quiet = deque(sorted(monitoring.quiet_now(db)))
         pins: monitoring.Pins | None = None
@@ -111,33 +115,33 @@ class Indexer:
         return len(db.execute(spans, (_FEW + 1,)).fetchall()) <= _FEW
 
     def unseen(self, db: sqlite3.Connection) -> int:
-        """Traces that monitors have not seen all of."""
+        """Number of traces that the monitors have not seen completely."""
         return int(db.execute("SELECT count(*) FROM traces WHERE unseen").fetchone()[0])
 
     def _watch(self, db: sqlite3.Connection, reader: Reader, trace_id: str, watching: monitoring.Watching) -> None:
         trace = reader.read(trace_id)
         if trace.spans and watching.see(trace):
             trace = reader.read(trace_id)
-        _keep(db, trace_id, trace)
+        _store_summary(db, trace_id, trace)
         db.execute("UPDATE traces SET unseen = 0 WHERE trace = ?", (trace_id,))
 
     def summarise(self, db: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
-        """Make the summaries of these traces, where they are not as they should be."""
-        waiting = deque(one for one in trace_ids if _is_stale(db, one))
+        """Make the summaries of these traces that are missing or out of date."""
+        waiting = deque(trace_id for trace_id in trace_ids if _is_stale(db, trace_id))
         while waiting:
             with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
                 until = time.monotonic() + _SECONDS
                 while waiting:
                     trace_id = waiting.popleft()
                     if _is_stale(db, trace_id):  # another process may have been faster
-                        _keep(db, trace_id, reader.read(trace_id))
+                        _store_summary(db, trace_id, reader.read(trace_id))
                     if time.monotonic() >= until:
                         break
 
     def _forget(self, db: sqlite3.Connection, present: set[str]) -> None:
-        """Take out the rows of files that are gone."""
-        known = db.execute("SELECT id, name FROM files").fetchall()
-        gone = [file for file, name in known if name not in present]
+        """Delete the rows of files that no longer exist."""
+        indexed = db.execute("SELECT id, name FROM files").fetchall()
+        gone = [file for file, name in indexed if name not in present]
         if not gone:
             return
         with transaction(db):
@@ -147,39 +151,40 @@ class Indexer:
                     db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))  # noqa: S608
                 db.execute("DELETE FROM files WHERE id = ?", (file,))
                 db.executemany("UPDATE traces SET stale = 1 WHERE trace = ?", touched)
-                _drop(db, [one for one in touched if db.execute("SELECT 1 FROM spans WHERE trace = ?", one).fetchone() is None])
-            wordindex.drop_unneeded(db)
+                _drop(db, [row for row in touched if db.execute("SELECT 1 FROM spans WHERE trace = ?", row).fetchone() is None])
+            word_index.drop_unneeded(db)
         db.execute("PRAGMA incremental_vacuum").fetchall()
 
     def _guarded_batch(self, db: sqlite3.Connection, name: str) -> bool:
         path = self._journal / name
         try:
             return self._batch(db, path)
-        except files.Unusable as error:
+        except journal_files.Unusable as error:
             if error.newer:
-                say(f"{path} was written by a newer llmtrace and is left out: upgrade llmtrace to read it")
-            elif not files.held(path):
-                say(f"{path} is no journal file: it is now {files.set_aside(path).name}")
+                warn_once(f"{path} was written by a newer llmtrace and is left out. Upgrade llmtrace to read it")
+            elif not journal_files.is_being_written(path):
+                warn_once(f"{path} is not a journal file. It was renamed to {journal_files.set_aside(path).name}")
         except FileNotFoundError:
             pass
         except OSError as error:
-            say(f"cannot read {path} ({error.strerror}): its spans are left out")
+            warn_once(f"cannot read {path} ({error.strerror}), so its spans are left out")
         return False
 
     def _batch(self, db: sqlite3.Connection, path: Path) -> bool:
-        """Index some records of one file. Returns whether there may be more."""
-        settled = not files.held(path)  # asked first: what is torn now, in a file of a process that ran then, may be whole soon
+        """Index some records of one file. Returns True if there may be more."""
+        # checked before reading: while the process runs, a record that is incomplete now may be complete soon
+        settled = not journal_files.is_being_written(path)
         with transaction(db):
             db.execute("INSERT OR IGNORE INTO files (name, done, words) VALUES (?, 0, 0)", (path.name,))
             file, start = db.execute("SELECT id, done FROM files WHERE name = ?", (path.name,)).fetchone()
             rows = _Rows(db, file)
-            done = max(start, files.HEAD.size)
+            done = max(start, journal_files.HEAD.size)
             more = False
-            for record in files.iterate(path, start):
-                if isinstance(record, files.Gap):
+            for record in journal_files.iterate(path, start):
+                if isinstance(record, journal_files.Gap):
                     if record.tail and not settled:
                         break
-                    say(_damage(path, record))
+                    warn_once(_damage(path, record))
                 else:
                     rows.add(record)
                 done = record.offset + record.length
@@ -192,7 +197,7 @@ class Indexer:
 
 
 def _unseen(db: sqlite3.Connection, limit: int, *, ended: bool) -> list[str]:
-    """Traces that monitors have not seen all of, in the order in which they are shown to them."""
+    """Traces that the monitors have not seen completely, in the order in which they are shown to them."""
     statement = "SELECT trace FROM traces WHERE unseen"
     if ended:
         statement += " AND NOT EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND end IS NULL)"
@@ -204,8 +209,8 @@ def _is_stale(db: sqlite3.Connection, trace_id: str) -> bool:
     return db.execute(statement, (trace_id, FORM)).fetchone() is not None
 
 
-def _keep(db: sqlite3.Connection, trace_id: str, trace: Trace) -> None:
-    """Write down the summary of a trace, as it was read."""
+def _store_summary(db: sqlite3.Connection, trace_id: str, trace: Trace) -> None:
+    """Write the summary of a trace, or remove the trace if it has no spans."""
     if trace.spans:
         trace = Trace(trace.spans) if trace.alive else trace
         write_summary(db, trace, summarise(trace))
@@ -220,7 +225,7 @@ def _drop(db: sqlite3.Connection, traces: Iterable[tuple[str]]) -> None:
 
 
 class _Rows:
-    """The rows of one batch of one file's records. A span that began and ended in it is one row, not two."""
+    """The rows of one batch of records. A span that starts and ends in the batch is one row, not two."""
 
     def __init__(self, db: sqlite3.Connection, file: int) -> None:
         self._db = db
@@ -229,16 +234,16 @@ class _Rows:
         self._spans: dict[_Ids, _Row] = {}
         self.count = 0
 
-    def add(self, record: files.Record) -> None:
+    def add(self, record: journal_files.Record) -> None:
         self.count += 1
-        if record.kind == files.CONTEXT:
+        if record.kind == journal_files.CONTEXT:
             insert = "INSERT OR REPLACE INTO contexts (file, ref, data) VALUES (?, ?, ?)"
             self._db.execute(insert, (self._file, record.ref, record.payload))
-        elif record.kind in (files.START, files.SPAN):
+        elif record.kind in (journal_files.START, journal_files.SPAN):
             try:
-                raw = records.decode(record.payload, *self._contexts.get(self._file, record.ref))
-            except records.NoRecord:
-                say(f"a span record at {record.offset} in file {self._file} cannot be read and is left out")
+                raw = journal_records.decode(record.payload, *self._contexts.get(self._file, record.ref))
+            except journal_records.NoRecord:
+                warn_once(f"the span record at offset {record.offset} of file {self._file} cannot be read and is left out")
                 return
             ids, row = (raw.trace_id, raw.span_id), _row(raw, record, self._file)
             before = self._spans.get(ids)
@@ -246,10 +251,10 @@ class _Rows:
                 self._spans[ids] = row
 
     def write(self) -> None:
-        """Many rows a statement: SQLite works without Python's lock, and each statement hands that back and forth."""
-        found = list(self._spans)
-        for at in range(0, len(found), _KEYS_AT_ONCE):
-            self._write(found[at : at + _KEYS_AT_ONCE])
+        """Write the rows, many with each statement: every statement releases and takes Python's lock."""
+        all_ids = list(self._spans)
+        for at in range(0, len(all_ids), _KEYS_AT_ONCE):
+            self._write(all_ids[at : at + _KEYS_AT_ONCE])
         touched: dict[str, int] = {}
         for (trace, _), row in self._spans.items():
             touched[trace] = min(row.start, touched.get(trace, row.start))
@@ -260,12 +265,12 @@ class _Rows:
         )
 
     def _write(self, keys: list[_Ids]) -> None:
-        known = self._db.execute(
+        stored = self._db.execute(
             f"WITH k (trace, span) AS (VALUES {_places(2, len(keys))})"  # noqa: S608
             " SELECT s.trace, s.span, s.end IS NOT NULL, s.size FROM k CROSS JOIN spans s USING (trace, span)",
             [part for ids in keys for part in ids],
         )
-        poorer = {(trace, span) for trace, span, *has in known if tuple(has) > self._spans[trace, span].richness}
+        poorer = {(trace, span) for trace, span, *has in stored if tuple(has) > self._spans[trace, span].richness}
         rows = [self._spans[ids].values for ids in keys if ids not in poorer]
         for at in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[at : at + _ROWS_AT_ONCE]
@@ -278,8 +283,8 @@ class _Rows:
             )
 
 
-def _row(raw: RawSpan, record: files.Record, file: int) -> _Row:
-    richness, start = records.richness(raw), _int64(raw.start)
+def _row(raw: RawSpan, record: journal_files.Record, file: int) -> _Row:
+    richness, start = journal_records.richness(raw), _int64(raw.start)
     values = (
         raw.trace_id,
         raw.span_id,
@@ -303,16 +308,16 @@ def _places(columns: int, rows: int) -> str:
     return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
-def _damage(path: Path, gap: files.Gap) -> str:
+def _damage(path: Path, gap: journal_files.Gap) -> str:
     if gap.tail:
-        return f"{path}: its last {gap.length} bytes are torn (the program was killed as it wrote them) and are left out"
-    return f"{path}: {gap.length} bytes at {gap.offset} are damaged and left out"
+        return f"{path}: the last {gap.length} bytes are incomplete (the program was killed while writing) and are left out"
+    return f"{path}: {gap.length} bytes at offset {gap.offset} are damaged and are left out"
 
 
 def _int64(number: int) -> int:
     return max(-_INT64, min(_INT64, number))
 
 
-def _printable(held: object) -> str | None:
-    """A text that SQLite takes: it refuses lone surrogates."""
-    return str(held).encode("utf-8", "replace").decode() if held is not None else None
+def _printable(value: object) -> str | None:
+    """The value as a text without lone surrogates, which SQLite refuses."""
+    return str(value).encode("utf-8", "replace").decode() if value is not None else None

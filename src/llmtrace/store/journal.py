@@ -1,9 +1,10 @@
-"""The journal: what a program writes, one append-only file per process, and nothing else on the calling thread.
+"""The journal: one append-only file per process, and the only thing that a program writes on the calling thread.
 
-Law: `Journal.append` never raises and never waits for another process or for the disk's platter; once it has returned, the
-record survives the death of the process. It is one ``os.write`` (O_APPEND) without a lock: a thread holds the file object
-while it writes, and the file is closed when the last one lets go. Whatever the disk does, records wait in memory (bounded)
-and go out when it works again; one line says so. A forked child never writes into its parent's file, nor keeps it locked.
+Law: `Journal.append` never raises, and never waits for another process or for an fsync. Once it has returned, the record
+survives the death of the process. It is one ``os.write`` (O_APPEND) without a lock: a thread holds a reference to the file
+object while it writes, and the file is closed when the last reference is gone. If the disk fails, records wait in memory
+(bounded) and are written when it works again; one log line says so. A forked child never writes to its parent's file, and
+does not keep it locked.
 """
 
 from __future__ import annotations
@@ -19,35 +20,36 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from llmtrace.store import files, locks, sent
-from llmtrace.store.notices import say
+from llmtrace.store import journal_files, locks, send_positions
+from llmtrace.store.warnings import warn_once
 
 logger = logging.getLogger("llmtrace")
 
 ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
-"""How often the file is looked at: is it still there, is it full, is it old?"""
+"""How often the file is checked: does it still exist, is it full, is it old?"""
 RETRY_SECONDS = 5.0
 _HIGH = 512
-"""Our descriptor is moved up here: a program that closes all its low descriptors and opens its own must not get our records."""
+"""The journal's descriptor is moved up to this number. A program that closes all low descriptors and opens its own files must
+not get our records in them."""
 
 
 class Journal:
-    """Appends records to this process's file in ``folder``; opens it on first use, and again after ``close`` or a fork."""
+    """Appends records to this process's file in ``folder``. Opens it on first use, and again after ``close`` or a fork."""
 
     def __init__(self, folder: Path | None, *, max_bytes: int = 1 << 30, max_days: float = 7.0) -> None:
-        """``folder`` None: there is no place to write, everything stays in memory."""
+        """``folder`` None: records stay in memory, since no folder can be written to."""
         self.folder = folder
         self.on_look: Callable[[], None] | None = None
-        """Called about once a second by whoever appends then, so it must return at once."""
+        """Called about once a second, by a thread that appends, so it must return at once."""
         self._max_bytes = max_bytes
         self._max_days = max_days
         self._begin()
         _journals.add(self)
 
     def _begin(self) -> None:
-        """The state of a process that has written nothing yet."""
+        """Set the state of a process that has written nothing yet."""
         self._lock = threading.RLock()  # for what is rare: opening, rotating, recovering. Reentrant: a finaliser may append
         self._file: _File | None = None  # None while there is trouble
         self._parked: _File | None = None  # during trouble: it keeps its lock, since our process still runs
@@ -60,7 +62,7 @@ class Journal:
         self._lost = 0
 
     def append(self, kind: int, payload: bytes, context: bytes = b"") -> None:
-        """Write one record. ``context`` (see `records.encode_context`) is written once per file and referred to."""
+        """Write one record. ``context`` (see `journal_records.encode_context`) is written once per file, then referred to."""
         file = self._file
         try:
             if file is None or time.monotonic() >= self._look_at:
@@ -73,25 +75,25 @@ class Journal:
             self._keep(kind, payload, context)
             self._failed(error, file)
         except Exception as error:  # a record beyond all bounds, or the interpreter's end
-            say(f"a span could not be journaled ({type(error).__name__}); it is lost")
+            warn_once(f"a span could not be written to the journal ({type(error).__name__}) and is lost")
 
     @property
     def process(self) -> str:
-        """What the names of this process's files have in common (see `files.process_of`); empty before the first of them."""
+        """This process's part of its files' names (see `journal_files.process_of`); empty before the first file."""
         return self._process
 
     def waiting(self) -> list[tuple[int, bytes, bytes]]:
-        """Records (kind, payload, context) that are not on disk yet, because it does not take them."""
+        """Records (kind, payload, context) that wait in memory because the disk does not take them."""
         return list(self._backlog)
 
     def flush(self) -> None:
-        """Try once more to write what waits in memory. What was written needs no flush. Never raises."""
+        """Try again to write the records that wait in memory. Never raises."""
         if self._backlog:
             self._look_at = 0.0
             self._look()
 
     def close(self) -> None:
-        """Let go of the file; unfinished spans in it count as interrupted from now on. Never raises."""
+        """Close the file. Its unfinished spans count as interrupted from now on. Never raises."""
         self.flush()
         with self._lock:
             self._file = self._parked = None
@@ -100,10 +102,10 @@ class Journal:
             self._backlog.clear()
             self._backlog_bytes = 0
         if lost:
-            say(f"{lost} span records could never be written to {_place(self.folder)} and are lost")
+            warn_once(f"{lost} span records could not be written to {_place(self.folder)} and are lost")
 
     def _look(self) -> _File | None:
-        """The file to write to, after a look at it; None while there is trouble. Never raises OSError."""
+        """Check the file and return the one to write to; None while the disk does not take records. Never raises OSError."""
         trouble = None
         recovered = False
         with self._lock:
@@ -120,14 +122,14 @@ class Journal:
                 trouble, file = error, None
                 self._trouble(error)
         if trouble is not None:
-            say(_line(trouble, self.folder))
+            warn_once(_line(trouble, self.folder))
         elif recovered:
-            say(f"{_place(self.folder)} takes spans again{self._losses()}")
+            warn_once(f"{_place(self.folder)} can be written again{self._losses()}")
         self._notify()
         return file
 
     def _usable(self, file: _File | None) -> _File:
-        """This file, or the next one. A file that has lost its name is let go: whoever removed it wanted it gone."""
+        """This file, or a new one if it is full. A file that somebody deleted is closed and not written again."""
         if file is not None and not file.in_place():
             file = None
         if file is not None and not file.full(self._max_days):
@@ -137,16 +139,18 @@ class Journal:
         self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         opened = _create(self.folder, self._name())
-        files.keep_bounds(self.folder, self._max_bytes, self._max_days, now=file is not None, removing=sent.note_removed)
+        journal_files.keep_bounds(
+            self.folder, self._max_bytes, self._max_days, now=file is not None, removing=send_positions.note_removed
+        )
         return opened
 
     def _name(self) -> str:
-        """Names sort by the time at which a file was begun, and by `files.process_of` tell their process."""
+        """A new file name. Names sort by the time of creation; `journal_files.process_of` reads the process from them."""
         if not self._process:
             self._process = f"{os.getpid()}-{os.urandom(4).hex()}"
         seconds, rest = divmod(time.time_ns(), 1_000_000_000)
         begun = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}{rest // 1000:06d}"
-        return f"{begun}-{self._process}.{next(self._numbers):05d}{files.SUFFIX}"
+        return f"{begun}-{self._process}.{next(self._numbers):05d}{journal_files.SUFFIX}"
 
     def _keep(self, kind: int, payload: bytes, context: bytes) -> None:
         self._backlog.append((kind, payload, context))
@@ -156,7 +160,7 @@ class Journal:
             self._lost += 1
 
     def _drain(self, file: _File) -> None:
-        """Write what waited. Raises OSError if there is still trouble."""
+        """Write the records that wait in memory. Raises OSError if the disk still does not take them."""
         while self._backlog:
             record = self._backlog[0]
             file.write(*record)
@@ -165,16 +169,16 @@ class Journal:
                 self._backlog_bytes -= len(record[1])
 
     def _failed(self, error: OSError, file: _File | None) -> None:
-        """A write went wrong. If somebody closed our descriptor, open anew at once; else try again in some seconds."""
+        """Handle a failed write. If the program closed our descriptor, open a file at once; else try again in some seconds."""
         with self._lock:
             if file is not None and file is not self._file:
-                return  # another thread has dealt with this file; what we kept goes out at the next look
+                return  # another thread has handled it; the record that we kept is written at the next check
             if file is not None and not file.ours():
                 self._file, self._look_at = None, 0.0
             else:
                 self._trouble(error)
         if self._look() is None:
-            say(_line(error, self.folder))
+            warn_once(_line(error, self.folder))
 
     def _trouble(self, error: OSError) -> None:
         file = self._file or self._parked
@@ -184,7 +188,7 @@ class Journal:
 
     def _losses(self) -> str:
         lost, self._lost = self._lost, 0
-        return f"; {lost} records were lost meanwhile, since the memory for them is bounded" if lost else ""
+        return f". {lost} records were lost meanwhile, because the memory for them is limited" if lost else ""
 
     def _notify(self) -> None:
         if self.on_look is not None:
@@ -201,7 +205,7 @@ class Journal:
 
 
 class _File:
-    """One open journal file. It is closed when no thread uses it any more."""
+    """One open journal file. It is closed when no thread uses it."""
 
     __slots__ = ("_born", "_descriptor", "_identity", "_refs", "_seen", "_size")
 
@@ -209,26 +213,26 @@ class _File:
         status = os.fstat(descriptor)
         self._identity = (status.st_dev, status.st_ino)
         self._descriptor = descriptor
-        self._size = files.HEAD.size
+        self._size = journal_files.HEAD.size
         self._born = time.monotonic()
         self._refs = itertools.count(1)
         self._seen = {b"": 0}
 
     def write(self, kind: int, payload: bytes, context: bytes) -> None:
-        """One record, after its context if that is new here. Raises OSError if it did not go in whole."""
+        """Write one record, after its context if this file does not have it yet. Raises OSError if it was not complete."""
         ref = self._seen.get(context)
         if ref is None:
             ref = next(self._refs)
-            data = files.frame(files.CONTEXT, ref, context) + files.frame(kind, ref, payload)
+            data = journal_files.frame(journal_files.CONTEXT, ref, context) + journal_files.frame(kind, ref, payload)
         else:
-            data = files.frame(kind, ref, payload)
+            data = journal_files.frame(kind, ref, payload)
         if os.write(self._descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._seen[context] = ref
         self._size += len(data)
 
     def ours(self) -> bool:
-        """False if the program closed our descriptor, whose number may be somebody else's by now."""
+        """False if the program closed our descriptor, whose number may belong to another file by now."""
         try:
             status = os.fstat(self._descriptor)
         except OSError:
@@ -236,11 +240,11 @@ class _File:
         return (status.st_dev, status.st_ino) == self._identity
 
     def in_place(self) -> bool:
-        """True if the descriptor is ours and the file still has a name."""
+        """True if the descriptor is ours and the file was not deleted."""
         return self.ours() and os.fstat(self._descriptor).st_nlink > 0
 
     def full(self, max_days: float) -> bool:
-        """Big enough or, since only whole files are removed, old enough to begin another; or out of context numbers."""
+        """True if a new file is due: this one is large, old (only whole files can be removed), or out of context numbers."""
         aged = time.monotonic() - self._born > max_days * 86400 / 7
         return self._size >= ROTATE_BYTES or aged or len(self._seen) > 60_000
 
@@ -252,18 +256,18 @@ class _File:
     def __del__(self) -> None:
         try:
             self.close()
-        except Exception:  # the interpreter is going down; the system closes what is left
+        except Exception:  # the interpreter is shutting down; the system closes the file
             pass
 
 
 def _create(folder: Path, name: str) -> _File:
-    """A new file. It gets its name only when it has its lock and head, so that nobody sees it without."""
+    """Create a journal file. It gets its name only when it has its lock and head, so nobody sees it without them."""
     hidden = folder / f".{name}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | locks.FLAGS
     descriptor = locks.moved_up(os.open(hidden, flags, 0o600), _HIGH)
     try:
         locks.take(descriptor, exclusive=True)
-        os.write(descriptor, files.HEAD.pack(files.MAGIC, files.VERSION))
+        os.write(descriptor, journal_files.HEAD.pack(journal_files.MAGIC, journal_files.VERSION))
         hidden.rename(folder / name)
         return _File(descriptor)
     except OSError:
@@ -279,8 +283,8 @@ def _place(folder: Path | None) -> str:
 def _line(error: OSError, folder: Path | None) -> str:
     reason = os.strerror(error.errno) if error.errno else str(error)
     return (
-        f"cannot write to {_place(folder)} ({reason}): spans stay in memory, the last {BACKLOG_BYTES >> 20} MiB of them, "
-        "until it works. Make room or give access there, or set LLMTRACE_STORE to a writable folder"
+        f"cannot write to {_place(folder)} ({reason}). The last {BACKLOG_BYTES >> 20} MiB of spans stay in memory until it "
+        "works. Free disk space, give write access, or set LLMTRACE_STORE to a writable folder"
     )
 
 

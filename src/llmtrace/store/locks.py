@@ -1,5 +1,8 @@
-"""Advisory locks on open files. They end with the process that holds them, however it ends, and belong to the opened file,
-so that a process can find its own lock. Where a platform or file system has none, callers go by the file's age."""
+"""Advisory locks on open files.
+
+A lock ends with the process that holds it, however that ends. It belongs to the opened file, so a process sees its own locks.
+On a platform or file system without locks, callers use the file's age instead.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-"""To open every file with: a program that we start must not inherit a lock."""
+"""Flags to open every file with: a child process must not inherit a lock."""
 
 
 def take(descriptor: int, *, exclusive: bool) -> bool | None:
-    """Take a lock without waiting. False: another holds one that excludes it. None: there are no locks here."""
+    """Take a lock without waiting. False: another process holds a lock that excludes it. None: locks are not supported."""
     if fcntl is None:
         return None
     try:
@@ -28,7 +31,7 @@ def take(descriptor: int, *, exclusive: bool) -> bool | None:
 
 
 def moved_up(descriptor: int, lowest: int) -> int:
-    """The same open file under a number from ``lowest`` on, where the process may have such; the old number is closed."""
+    """Move an open file to a descriptor number of at least ``lowest``, if the process may have one, and close the old one."""
     if fcntl is None:
         return descriptor
     try:

@@ -1,4 +1,4 @@
-"""Spans in memory: a store of its own (``memory:``), and what other stores read into when they have no index."""
+"""Spans in memory: the store ``memory:``, and `Spans`, which stores without an index read their spans into."""
 
 from __future__ import annotations
 
@@ -6,111 +6,110 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from llmtrace.codec import genai, retold
+from llmtrace.codec import genai, message_cache
 from llmtrace.config import Config
 from llmtrace.model import RawSpan, Span, Trace
-from llmtrace.store import NEWEST, Query, records, search
+from llmtrace.store import NEWEST, Query, Store, journal_records, search
 from llmtrace.store.summary import TraceSummary, summarise
 
 SCHEMES = ("memory",)
 MAX_BYTES = 256 << 20
-"""Rough size in characters beyond which the oldest traces go (or ``max_store_bytes``, if that is less)."""
+"""Approximate size in characters from which the oldest traces are dropped (or ``max_store_bytes``, if that is less)."""
 
 
 class Spans:
-    """Encoded spans by trace; each once, the richer version."""
+    """Encoded spans by trace. Of two versions of a span the richer is kept."""
 
     def __init__(self) -> None:
-        self._traces: dict[str, dict[str, _Held]] = {}
+        self._traces: dict[str, dict[str, _Entry]] = {}
         self._read: dict[str, Trace] = {}
         self._size = 0
 
     def add(self, raw: RawSpan, *, alive: bool = False) -> None:
-        """``alive``: if it is unfinished, its program still runs."""
-        held = _Held(raw, records.richness(raw), alive and raw.end is None)
+        """Add a span. ``alive``: an unfinished span's program still runs."""
+        entry = _Entry(raw, journal_records.richness(raw), alive and raw.end is None)
         spans = self._traces.setdefault(raw.trace_id, {})
         before = spans.get(raw.span_id)
         if before is not None:
-            if before.richness > held.richness:
+            if before.richness > entry.richness:
                 return
             self._size -= before.richness[1]
-        spans[raw.span_id] = held
-        self._size += held.richness[1]
+        spans[raw.span_id] = entry
+        self._size += entry.richness[1]
         self._read.pop(raw.trace_id, None)
 
     def bound(self, size: int) -> None:
-        """Forget the traces that came first until the rest is within ``size`` characters; of the last one that is left, the
-        spans that ended first."""
+        """Drop the oldest traces until the rest has at most ``size`` characters; then ended spans of the last trace."""
         while self._size > size and len(self._traces) > 1:
             trace_id = next(iter(self._traces))
-            self._size -= sum(held.richness[1] for held in self._traces.pop(trace_id).values())
+            self._size -= sum(entry.richness[1] for entry in self._traces.pop(trace_id).values())
             self._read.pop(trace_id, None)
         if self._size > size:
             self._thin(size)
 
     def _thin(self, size: int) -> None:
-        """Its open spans stay, so that what is still to come has its place; and what came last, however large."""
+        """Drop ended spans of the last trace. Open spans stay, since their end may still come, and so does the newest span."""
         for trace_id, spans in self._traces.items():
             self._read.pop(trace_id, None)
-            *ended, _ = [span_id for span_id, held in spans.items() if held.raw.end is not None] or [""]
+            *ended, _ = [span_id for span_id, entry in spans.items() if entry.raw.end is not None] or [""]
             for span_id in ended:
                 if self._size <= size:
                     return
                 self._size -= spans.pop(span_id).richness[1]
 
     def traces(self, query: Query) -> list[TraceSummary]:
-        return list(self._found(query))
+        return list(self._find(query))
 
     def ids(self, query: Query) -> list[str]:
-        """Ids of the traces that `traces` gives the summaries of."""
-        return [summary.trace_id for summary in self._found(query)]
+        """Ids of the traces that `traces` returns."""
+        return [summary.trace_id for summary in self._find(query)]
 
-    def of(self, trace_id: str, *, prompts: bool) -> tuple[Span, ...]:
-        """The spans of one trace in order of start; none where it is gone. ``prompts``: see `Store.spans`."""
+    def spans_of(self, trace_id: str, *, prompts: bool) -> tuple[Span, ...]:
+        """The spans of one trace in order of start; empty if it was dropped. ``prompts``: see `Store.spans`."""
         if trace_id not in self._traces:
             return ()
         if prompts:
             return self._decoded(trace_id).spans
-        raws = [records.without_prompts(held.raw) for held in self._traces[trace_id].values()]
+        raws = [journal_records.without_prompts(entry.raw) for entry in self._traces[trace_id].values()]
         return Trace([genai.decode(raw) for raw in raws]).spans
 
-    def _found(self, query: Query) -> Iterator[TraceSummary]:
-        found = 0
+    def _find(self, query: Query) -> Iterator[TraceSummary]:
+        count = 0
         for trace_id in self._newest():
-            if found >= query.limit:
+            if count >= query.limit:
                 return
             trace = self._decoded(trace_id)
             summary = summarise(trace)
             if search.keeps(query, summary) and (not query.text or search.matches(trace.spans, query.text)):
-                found += 1
+                count += 1
                 yield summary
 
     def trace(self, wanted: str) -> Trace:
-        """Raises TraceNotFound."""
+        """The trace with this id, its beginning, or "last". Raises TraceNotFound."""
         newest = self._newest()
         return self._decoded(search.resolve(wanted, newest, lambda start: [i for i in newest if i.startswith(start)]))
 
     def _newest(self) -> list[str]:
-        return sorted(self._traces, key=lambda i: min(held.raw.start for held in self._traces[i].values()), reverse=True)
+        return sorted(self._traces, key=lambda i: min(entry.raw.start for entry in self._traces[i].values()), reverse=True)
 
     def _decoded(self, trace_id: str) -> Trace:
         trace = self._read.get(trace_id)
         if trace is None:
-            held = self._traces[trace_id].values()
-            alive = frozenset(one.raw.span_id for one in held if one.alive)
-            with retold.together():
-                trace = self._read[trace_id] = Trace([genai.decode(one.raw) for one in held], alive=alive)
+            entries = self._traces[trace_id].values()
+            alive = frozenset(entry.raw.span_id for entry in entries if entry.alive)
+            with message_cache.together():
+                trace = self._read[trace_id] = Trace([genai.decode(entry.raw) for entry in entries], alive=alive)
         return trace
 
 
-class _Held(NamedTuple):
+class _Entry(NamedTuple):
     raw: RawSpan
     richness: tuple[bool, int]
     alive: bool
 
 
-class MemoryStore:
-    """Lives and dies with the process; its unfinished spans count as running."""
+class MemoryStore(Store):
+    """A store that ends with its process. Its unfinished spans count as running."""
 
     def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
         self._lock = threading.RLock()  # reentrant: a finaliser may append while its thread is in here
@@ -118,13 +117,12 @@ class MemoryStore:
         self._spans = Spans()
 
     def append(self, span: Span) -> None:
-        raw = genai.encode(span)
+        self.append_encoded(genai.encode(span))
+
+    def append_encoded(self, raw: RawSpan) -> None:
         with self._lock:
             self._spans.add(raw, alive=True)
             self._spans.bound(self._max_bytes)
-
-    def flush(self) -> None:
-        pass
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         with self._lock:
@@ -136,14 +134,11 @@ class MemoryStore:
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         with self._lock:
-            found = self._spans.ids(query)
-        for trace_id in found:
+            trace_ids = self._spans.ids(query)
+        for trace_id in trace_ids:
             with self._lock:
-                spans = self._spans.of(trace_id, prompts=prompts)
+                spans = self._spans.spans_of(trace_id, prompts=prompts)
             yield from spans
-
-    def close(self) -> None:
-        pass
 
 
 def open(url: str, config: Config) -> MemoryStore:  # noqa: A001, ARG001

@@ -1,8 +1,8 @@
-"""What monitors learned and found, kept in the index: whoever brings it up to date shows them each ended span once.
+"""The monitors' states and findings, kept in the index. Indexing shows each ended span to the monitors.
 
-Law: a span is shown to the monitors once, however many processes index at the same time: the mark that it was, what was
-learned from it and what was found change in one transaction. Traces come in order of their start, spans of a trace in order
-of their end. Spans of other instrumentations, which arrive in any order and are judged late, wait until their trace is quiet.
+Law: monitors see a span once, however many processes index at the same time: the mark that it was seen, the states and the
+findings change in one transaction. Traces come in order of their start, spans of a trace in order of their end. Spans of other
+instrumentations arrive in any order and are evaluated late, so they wait until their trace is quiet.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.model import Evaluation, Span, Trace, replace
-from llmtrace.store.notices import say
+from llmtrace.store.warnings import warn_once
 
-if TYPE_CHECKING:  # monitors take a tenth of the time in which a program starts that reads what is indexed already
+if TYPE_CHECKING:  # importing monitors takes a tenth of the start-up time of a program that only reads
     from llmtrace.monitors import Monitor, Watch
 
 SCHEMA = (
@@ -36,28 +36,28 @@ Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 class Shelf:
-    """The states of keys and places, as a transaction sees them."""
+    """The states of keys and places within one transaction."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def get(self, name: str) -> dict[str, Any] | None:
         row = self._db.execute("SELECT state FROM monitors WHERE name = ?", (name,)).fetchone()
-        return None if row is None else jsontext.read(row[0].decode())
+        return None if row is None else json_text.read(row[0].decode())
 
     def put(self, name: str, state: dict[str, Any], used: int) -> None:
         insert = "INSERT OR REPLACE INTO monitors (name, used, state) VALUES (?, ?, ?)"
-        self._db.execute(insert, (name, used, jsontext.write(state).encode()))
+        self._db.execute(insert, (name, used, json_text.write(state).encode()))
 
 
 class Monitoring:
-    """One for each process and store: it knows which monitors there are."""
+    """The installed monitors. One for each process and store."""
 
     def __init__(self) -> None:
         self._monitors: tuple[Monitor, ...] | None = None
 
     def begin(self, db: sqlite3.Connection, pins: Pins) -> Watching:
-        """For one transaction."""
+        """Start a `Watching` for one transaction."""
         from llmtrace.monitors import Watch, load
 
         if self._monitors is None:
@@ -66,20 +66,24 @@ class Monitoring:
 
 
 class Watching:
+    """Shows traces to the monitors within one transaction."""
+
     def __init__(self, db: sqlite3.Connection, watch: Watch) -> None:
         self._db = db
         self._watch = watch
         self._loud = {trace for (trace,) in db.execute("SELECT trace FROM loud")}
 
     def see(self, trace: Trace) -> bool:
-        """Show the monitors what is new in a trace. Returns whether something was found in it; if it was in another one,
-        whose summary it changes, that is marked."""
+        """Show the new spans of a trace to the monitors. Returns True if they found something in this trace.
+
+        Another trace in which they found something is marked, so that its summary is made again.
+        """
         try:
             return self._see(trace)
         except (sqlite3.Error, OSError):
             raise
-        except Exception as error:  # a state that another version wrote: reading traces goes on without it
-            say(f"monitors failed on a trace ({type(error).__qualname__}: {error}); what they tell is incomplete")
+        except Exception as error:  # perhaps a state that another version wrote; reading traces must go on
+            warn_once(f"the monitors failed on a trace ({type(error).__qualname__}: {error}), so their findings are incomplete")
             return False
 
     def _see(self, trace: Trace) -> bool:
@@ -100,11 +104,11 @@ class Watching:
             new.append((span.trace_id, span.span_id))
             return True
 
-        here = False
+        found_in_trace = False
         try:
-            for (trace_id, span_id), found in self._watch.step(trace, fresh):
-                self._keep(trace_id, span_id, found)
-                here = here or trace_id == trace.trace_id
+            for (trace_id, span_id), evaluation in self._watch.step(trace, fresh):
+                self._store(trace_id, span_id, evaluation)
+                found_in_trace = found_in_trace or trace_id == trace.trace_id
                 if trace_id != trace.trace_id:
                     self._db.execute("UPDATE traces SET stale = 1 WHERE trace = ?", (trace_id,))
         finally:
@@ -113,79 +117,85 @@ class Watching:
             self._db.execute("INSERT OR REPLACE INTO loud VALUES (?, ?)", (trace.trace_id, end))
         elif trace.trace_id in self._loud:
             self._db.execute("DELETE FROM loud WHERE trace = ?", (trace.trace_id,))
-        return here
+        return found_in_trace
 
-    def _keep(self, trace_id: str, span_id: str, found: Evaluation) -> None:
-        data = jsontext.write({name: getattr(found, name) for name in _FIELDS}).encode()
-        label, pointer = ((text or "").encode("utf-8", "replace").decode() for text in (found.label, found.pointer))
-        row = (trace_id, span_id, found.name, label, pointer, data)
+    def _store(self, trace_id: str, span_id: str, evaluation: Evaluation) -> None:
+        data = json_text.write({name: getattr(evaluation, name) for name in _FIELDS}).encode()
+        label, pointer = ((text or "").encode("utf-8", "replace").decode() for text in (evaluation.label, evaluation.pointer))
+        row = (trace_id, span_id, evaluation.name, label, pointer, data)
         self._db.execute("INSERT OR REPLACE INTO drift VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def end(self) -> None:
-        """Write down what was learned, before the transaction ends; the keys that were used least recently go."""
+        """Save the states before the transaction ends, and drop the least recently used keys if there are too many."""
         from llmtrace.monitors import MAX_KEYS
 
         self._watch.save()
         names = self._db.execute("SELECT count(*) FROM monitors").fetchone()[0]
-        most = 2 * MAX_KEYS  # a key and its place
-        if names > most:
+        limit = 2 * MAX_KEYS  # a key and its place
+        if names > limit:
             oldest = "SELECT name FROM monitors ORDER BY used, name LIMIT ?"
-            self._db.execute(f"DELETE FROM monitors WHERE name IN ({oldest})", (names - most,))  # noqa: S608
+            self._db.execute(f"DELETE FROM monitors WHERE name IN ({oldest})", (names - limit,))  # noqa: S608
 
 
 def quiet_now(db: sqlite3.Connection) -> list[str]:
-    """Traces with spans that waited for it to be quiet, and now is."""
+    """Traces with waiting spans that are quiet by now."""
     before = time.time_ns() - QUIET_SECONDS * 1_000_000_000
     return [row[0] for row in db.execute("SELECT trace FROM loud WHERE end < ?", (before,))]
 
 
 def forget(db: sqlite3.Connection, trace_id: str) -> None:
-    """A trace is gone. What was learned from it stays."""
+    """Delete the findings of a trace that was removed. The monitors' states stay."""
     for table in ("watched", "drift", "loud"):
         db.execute(f"DELETE FROM {table} WHERE trace = ?", (trace_id,))  # noqa: S608
 
 
-def with_found(db: sqlite3.Connection, spans: Iterable[Span], trace_id: str) -> list[Span]:
-    """The spans of a trace with what monitors found. Of a span that was stored with a finding, the newer wording counts."""
-    found: dict[str, list[Evaluation]] = {}
+def with_findings(db: sqlite3.Connection, spans: Iterable[Span], trace_id: str) -> list[Span]:
+    """Add the monitors' findings to the spans of a trace. A newer finding replaces one that was stored with the span."""
+    findings: dict[str, list[Evaluation]] = {}
     for span_id, data in db.execute("SELECT span, data FROM drift WHERE trace = ?", (trace_id,)):
-        found.setdefault(span_id, []).append(Evaluation(**jsontext.read(data.decode())))
-    if not found:
+        findings.setdefault(span_id, []).append(Evaluation(**json_text.read(data.decode())))
+    if not findings:
         return list(spans)
-    return [_with(span, found[span.span_id]) if span.span_id in found else span for span in spans]
+    return [_merge(span, findings[span.span_id]) if span.span_id in findings else span for span in spans]
 
 
-def _with(span: Span, found: list[Evaluation]) -> Span:
+def _merge(span: Span, findings: list[Evaluation]) -> Span:
     from llmtrace.monitors import PREFIX
 
-    told = {_what(one) for one in found}
-    kept = [one for one in span.evaluations if not one.name.startswith(PREFIX) or _what(one) not in told]
-    return replace(span, evaluations=(*kept, *found))
+    identities = {_identity(evaluation) for evaluation in findings}
+    remaining = [
+        evaluation
+        for evaluation in span.evaluations
+        if not evaluation.name.startswith(PREFIX) or _identity(evaluation) not in identities
+    ]
+    return replace(span, evaluations=(*remaining, *findings))
 
 
-def _what(found: Evaluation) -> tuple[str | None, ...]:
-    return found.name, found.label, found.pointer
+def _identity(evaluation: Evaluation) -> tuple[str | None, ...]:
+    return evaluation.name, evaluation.label, evaluation.pointer
 
 
 def states(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    """The states of all keys, the one that was used last first."""
+    """The states of all keys, the most recently used first."""
     rows = db.execute("SELECT state FROM monitors ORDER BY used DESC, name")
-    return [state for (data,) in rows if "key" in (state := jsontext.read(data.decode()))]
+    return [state for (data,) in rows if "key" in (state := json_text.read(data.decode()))]
 
 
 def pin(db: sqlite3.Connection, pins: Pins) -> None:
-    """Compare the streams of keys that are known already with these baselines from now on, and no others with any; in a
-    transaction."""
+    """Compare the streams of existing keys with these baselines from now on, and other streams with none.
+
+    To be called within a transaction.
+    """
     from llmtrace.monitors import pinned
 
     for name, used, data in db.execute("SELECT name, used, state FROM monitors").fetchall():
-        state: Any = jsontext.read(data.decode())
+        state: Any = json_text.read(data.decode())
         if "key" in state:
             Shelf(db).put(name, pinned(state, pins.get(name, {})), used)
 
 
 def learn(traces: Iterable[Trace], pins: Pins) -> list[dict[str, Any]]:
-    """What monitors know after these traces, oldest first, where no index keeps it."""
+    """The monitors' states after these traces, oldest first, for stores without an index."""
     from llmtrace.monitors import Watch, load
 
     shelf = _Memory()
@@ -194,15 +204,15 @@ def learn(traces: Iterable[Trace], pins: Pins) -> list[dict[str, Any]]:
         for _ in watch.step(trace, lambda _: True):
             pass
     watch.save()
-    return sorted((state for state in shelf.held.values() if "key" in state), key=lambda state: -state["last"])
+    return sorted((state for state in shelf.states.values() if "key" in state), key=lambda state: -state["last"])
 
 
 class _Memory:
     def __init__(self) -> None:
-        self.held: dict[str, dict[str, Any]] = {}
+        self.states: dict[str, dict[str, Any]] = {}
 
     def get(self, name: str) -> dict[str, Any] | None:
-        return self.held.get(name)
+        return self.states.get(name)
 
     def put(self, name: str, state: dict[str, Any], _: int) -> None:
-        self.held[name] = state
+        self.states[name] = state

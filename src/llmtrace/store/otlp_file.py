@@ -1,7 +1,7 @@
-"""A file of OTLP as JSON lines: what the OpenTelemetry Collector's file exporter writes and reads, and what `export` makes.
+"""A file of OTLP as JSON lines, as the OpenTelemetry Collector's file exporter and `llmtrace export` write it.
 
-Law: a line is one ``write``; a line that is no OTLP is left out and named once, the others are read. A file without a single
-line of OTLP is refused (UnreadableStore), and nothing is appended to one that does not begin as such a line does.
+Law: a line is one ``write``. Lines that are not OTLP are left out and reported once. A file without any line of OTLP is
+refused (UnreadableStore), and nothing is appended to a file that does not start like a line of OTLP.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from llmtrace.codec import genai, otlp
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
-from llmtrace.model import Span, Trace
-from llmtrace.store import NEWEST, Query
+from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.memory import Spans
-from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary
+from llmtrace.store.warnings import warn_once
 
 SCHEMES = ("otlp-json",)
 _MEMBERS = (b"resourceSpans", b"resource_spans")
@@ -27,11 +27,11 @@ WAITING_LINES = 10_000
 """Spans that are kept in memory while the file cannot be written."""
 
 
-class OtlpFileStore:
-    """Appends to, and reads, one file. The file is opened for each call, so a fork or a removed file does no harm."""
+class OtlpFileStore(Store):
+    """Appends to and reads one file. It opens the file for each call, so forks and deleted files do no harm."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Path = path
         self._lock = threading.RLock()
         self._waiting: deque[bytes] = deque(maxlen=WAITING_LINES)
         self._torn = False
@@ -39,7 +39,9 @@ class OtlpFileStore:
         self._begun: set[tuple[str, str]] = set()
 
     def append(self, span: Span) -> None:
-        raw = genai.encode(span)
+        self.append_encoded(genai.encode(span))
+
+    def append_encoded(self, raw: RawSpan) -> None:
         line = otlp.to_json_line([raw])
         with self._lock:
             if raw.end is None:
@@ -49,7 +51,7 @@ class OtlpFileStore:
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits. Never raises; the trouble is logged."""
+        """Write the lines that wait in memory. Never raises; errors are logged."""
         try:
             with self._lock:
                 if not self._waiting:
@@ -60,14 +62,14 @@ class OtlpFileStore:
                 if is_ours:
                     self._write()
             if not is_ours:
-                say(
-                    f"{self.path} holds something else than OTLP JSON lines and is left as it is: the last {WAITING_LINES} "
+                warn_once(
+                    f"{self.path} is not a file of OTLP JSON lines, so nothing is written to it. The last {WAITING_LINES} "
                     "spans stay in memory and are lost when the program ends. Choose a folder or another file"
                 )
         except OSError as error:
-            say(
-                f"cannot write to {self.path} ({error.strerror}): the last {WAITING_LINES} spans stay in memory "
-                "until it works. Make room or give access there, or choose another file"
+            warn_once(
+                f"cannot write to {self.path} ({error.strerror}). The last {WAITING_LINES} spans stay in memory until it "
+                "works. Free disk space, give write access, or choose another file"
             )
 
     def _write(self) -> None:
@@ -94,7 +96,7 @@ class OtlpFileStore:
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         spans = self._spans()
         for trace_id in spans.ids(query):
-            yield from spans.of(trace_id, prompts=prompts)
+            yield from spans.spans_of(trace_id, prompts=prompts)
 
     def close(self) -> None:
         self.flush()
@@ -118,7 +120,7 @@ class OtlpFileStore:
         for line in lines:
             try:
                 raws = otlp.from_json(line)
-            except Exception:  # whatever is wrong with somebody's line, the next may be fine
+            except Exception:  # whatever is wrong with this line, the next may be fine
                 bad += 1
                 continue
             bad += not raws and not any(member in line for member in _MEMBERS)  # JSON of something else
@@ -126,34 +128,34 @@ class OtlpFileStore:
                 spans.add(raw, alive=(raw.trace_id, raw.span_id) in begun)
         if bad and bad == len(lines):
             raise UnreadableStore(
-                f"{self.path} holds no OTLP JSON: expected one ExportTraceServiceRequest a line. "
-                "llmtrace import and view read other forms"
+                f"{self.path} contains no OTLP JSON: expected one ExportTraceServiceRequest per line. "
+                "Use 'llmtrace import' or 'llmtrace view' for other formats"
             )
         if bad:
-            say(f"{self.path}: {bad} of {len(lines)} lines are no OTLP JSON and are left out")
+            warn_once(f"{self.path}: {bad} of {len(lines)} lines are not OTLP JSON and are left out")
         return spans
 
 
 def _may_grow(path: Path) -> bool:
-    """True where lines of OTLP may be added: no file yet, a blank one, one that begins with such a line, a pipe or device."""
+    """True if OTLP may be appended: no file yet, an empty one, one that starts with a JSON object, a pipe or a device."""
     if not path.is_file():
         return True
     try:
         with path.open("rb") as file:
             return file.read(4096).lstrip()[:1] in (b"", b"{")
-    except PermissionError:  # one that may only be written is for somebody else to read
+    except PermissionError:  # a write-only file; somebody else reads it
         return True
 
 
 def _is_torn(path: Path) -> bool:
-    """Whether the file ends in the middle of a line: its last writer was killed."""
+    """True if the file ends in the middle of a line, because its last writer was killed."""
     if not path.is_file():
         return False
     try:
         with path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) != b"\n"
-    except OSError:  # it is empty, or not for us to read
+    except OSError:  # it is empty or may not be read
         return False
 
 

@@ -1,14 +1,13 @@
-"""How a trace is found again: by its id or the beginning of it, by words, by what a `Query` says. Every store agrees on it.
+"""How traces are searched: by id or its beginning, by words, by the other fields of a `Query`. The same in every store.
 
-A text query holds terms between spaces. A term matches where its words stand side by side, the last one as a beginning:
-``ORD-12`` finds "ord-1234". A trace matches if each term does in one of its spans.
+A text query consists of terms between spaces. A term matches if its words stand next to each other; the last word may be the
+beginning of one: ``ORD-12`` finds "ord-1234". A trace matches if each term matches in one of its spans.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import TraceNotFound
 from llmtrace.model import Blob, Span
+from llmtrace.text.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from llmtrace.store import Query
@@ -28,18 +28,18 @@ _LONGEST_WORD = 64
 # Scripts written without spaces: each character is a word of its own, so that any part of a sentence can be found.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _SEPARATING = {code: " " for code in range(128) if not chr(code).isalnum()}
-_WORD = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
+_WORD = lazy_pattern(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
 
 
 def words(text: str) -> list[str]:
-    """Words in small letters; what is no letter or digit separates them."""
+    """The words of a text in lower case. Everything but letters and digits separates them."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     return [word[:_LONGEST_WORD] for word in _WORD.findall(text[:_LONGEST_TEXT].casefold())]
 
 
 def indexed(text: str) -> str:
-    """The words of a text, as SQLite's tokenizer takes them: those of `words`, found faster where it is plain."""
+    """A text that SQLite's tokenizer splits into the same words as `words`. Plain ASCII text needs no change."""
     if text.isascii():
         plain = text[:_LONGEST_TEXT]
         if not _has_long_word(plain) and "\0" not in plain:
@@ -62,28 +62,28 @@ def _has_long_word(plain: str) -> bool:
 
 
 def phrases(query: str) -> list[list[str]]:
-    """The words of each term of a text query; terms without any are left out."""
-    return [found for term in query.split() if (found := words(term))]
+    """The words of each term of a text query; terms without words are left out."""
+    return [phrase for term in query.split() if (phrase := words(term))]
 
 
 def matches(spans: Iterable[Span], query: str) -> bool:
-    """Whether each term of the query is in one of these spans."""
+    """True if each term of the query is in one of these spans."""
     joined = "\n".join(text_of(span) for span in spans)
     return all(needle in joined for needle in needles(query))
 
 
 def text_of(span: Span) -> str:
-    """The words of a span, each after a space: where a needle is in it, the span has the term."""
+    """The words of a span, each after a space. It contains one of `needles` if the span has that term."""
     return " " + " ".join(word for piece in pieces(span) for word in words(text_in(piece)))
 
 
 def needles(query: str) -> list[str]:
-    """The terms of a query, as they stand in `text_of`."""
+    """The terms of a query, in the form of `text_of`."""
     return [" " + " ".join(phrase) for phrase in phrases(query)]
 
 
 def pieces(span: Span) -> Iterator[Any]:
-    """What one may search a span by: its name, each message, arguments, results, findings, attributes."""
+    """The parts of a span that are searched: name, messages, arguments, results, findings, attributes."""
     operation = span.operation
     yield span.name
     kind: type = type(operation)
@@ -91,9 +91,9 @@ def pieces(span: Span) -> Iterator[Any]:
     for name in lists:
         yield from getattr(operation, name)
     for name in values:
-        held = getattr(operation, name)
-        if held is not None:
-            yield held
+        value = getattr(operation, name)
+        if value is not None:
+            yield value
     if span.failure is not None:
         yield f"{span.failure.type} {span.failure.message}"
     for evaluation in span.evaluations:
@@ -110,7 +110,7 @@ _VALUES = ("name", "agent_name", "arguments", "result", "query", "documents", "r
 
 @functools.cache
 def _searched(kind: type) -> tuple[list[str], list[str]]:
-    """Of an operation: fields with a list of what is searched piece by piece, and those with one piece."""
+    """The searched fields of a kind of operation: those with a list of pieces, and those with one piece."""
     names = {field.name for field in fields(kind)}
     return [name for name in _LISTS if name in names], [name for name in _VALUES if name in names]
 
@@ -119,40 +119,40 @@ def text_in(piece: Any) -> str:
     """The texts and numbers in one of `pieces`, in order."""
     if type(piece) is str:
         return piece
-    found: list[str] = []
-    _collect(piece, found, 0)
-    return " ".join(found)
+    texts: list[str] = []
+    _collect(piece, texts, 0)
+    return " ".join(texts)
 
 
-def _collect(held: Any, found: list[str], depth: int) -> None:
-    kind = type(held)
+def _collect(value: Any, texts: list[str], depth: int) -> None:
+    kind = type(value)
     if kind is str:
-        found.append(held)
+        texts.append(value)
     elif kind is int or kind is float:
-        found.append(str(held))
-    elif held is not None and depth < 32:
-        for inner in _inside(held, kind):
-            _collect(inner, found, depth + 1)
+        texts.append(str(value))
+    elif value is not None and depth < 32:
+        for inner in _inside(value, kind):
+            _collect(inner, texts, depth + 1)
 
 
-def _inside(held: Any, kind: type) -> Iterable[Any]:
+def _inside(value: Any, kind: type) -> Iterable[Any]:
     if kind is dict:
-        return held.values()  # type: ignore[no-any-return]
+        return value.values()  # type: ignore[no-any-return]
     if kind in (list, tuple):
-        return held  # type: ignore[no-any-return]
-    return [getattr(held, name) for name in _fields(kind)]
+        return value  # type: ignore[no-any-return]
+    return [getattr(value, name) for name in _fields(kind)]
 
 
 @functools.cache
 def _fields(kind: type) -> tuple[str, ...]:
-    """The fields of a model value that hold text; none of anything else, nor of a blob, whose text is base64."""
+    """The fields of a model value. Empty for other types, and for a blob, whose text is base64."""
     if kind is Blob or not is_dataclass(kind):
         return ()
     return tuple(field.name for field in fields(kind) if field.compare)
 
 
 def keeps(query: Query, summary: TraceSummary) -> bool:
-    """Whether a summary is what a query asks for; its text is not looked at here."""
+    """True if a summary matches the query, apart from the query's text."""
     if query.since is not None and summary.start < query.since:
         return False
     if query.until is not None and summary.start >= query.until:
@@ -163,24 +163,24 @@ def keeps(query: Query, summary: TraceSummary) -> bool:
 
 
 def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[str]]) -> str:
-    """The full trace id that ``wanted`` (an id, its beginning, or "last") means.
+    """Find the full id of ``wanted``: an id, its beginning, or "last".
 
-    ``newest``: ids, newest first, enough of them to suggest from. ``starting``: ids that begin with a text, a few of them.
-    Raises TraceNotFound, with what may have been meant.
+    ``newest``: the newest ids, for suggestions. ``starting``: returns a few ids that begin with a text.
+    Raises TraceNotFound, with suggestions.
     """
     wanted = wanted.strip().lower()
     if not newest:
-        raise TraceNotFound("the store holds no traces yet. Try: llmtrace demo")
+        raise TraceNotFound("the store has no traces yet. Try: llmtrace demo")
     if wanted == "last":
         return newest[0]
     if len(wanted) < SHORTEST_PREFIX:
-        raise TraceNotFound(f"{wanted!r} is too short: give at least {SHORTEST_PREFIX} digits of a trace id, or 'last'")
-    found = starting(wanted)
-    if wanted in found or len(found) == 1:
-        return wanted if wanted in found else found[0]
-    if found:
-        raise TraceNotFound(f"{wanted!r} is the beginning of several traces: {', '.join(sorted(found)[:4])}")
-    near = difflib.get_close_matches(wanted, [trace_id[: len(wanted)] for trace_id in newest], n=3)
-    full = [next(trace_id for trace_id in newest if trace_id.startswith(start)) for start in near]
-    meant = f"; did you mean {' or '.join(full)}?" if full else f"; the newest is {newest[0]}"
-    raise TraceNotFound(f"no trace {wanted!r}{meant}")
+        raise TraceNotFound(f"trace id {wanted!r} is too short. Give at least {SHORTEST_PREFIX} digits of it, or 'last'")
+    ids = starting(wanted)
+    if wanted in ids or len(ids) == 1:
+        return wanted if wanted in ids else ids[0]
+    if ids:
+        raise TraceNotFound(f"{wanted!r} is the beginning of several traces: {', '.join(sorted(ids)[:4])}. Give more digits")
+    close = difflib.get_close_matches(wanted, [trace_id[: len(wanted)] for trace_id in newest], n=3)
+    full = [next(trace_id for trace_id in newest if trace_id.startswith(start)) for start in close]
+    suggestion = f"Did you mean {' or '.join(full)}?" if full else f"The newest is {newest[0]}"
+    raise TraceNotFound(f"no trace {wanted!r}. {suggestion}")

@@ -1,6 +1,6 @@
-"""A trace in one line: what `llmtrace ls` and the viewer's list show, worked out once per trace.
+"""The summary of a trace that `llmtrace ls` and the viewer's list show, computed once per trace.
 
-Law: a summary is a pure function of its trace; None means not known, never zero.
+Law: a summary is a pure function of its trace; None means unknown, never zero.
 """
 
 from __future__ import annotations
@@ -32,47 +32,48 @@ from llmtrace.semconv import SERVICE_NAME
 N = TypeVar("N", int, float)
 
 FORM: Final = 4
-"""To be raised when a summary says something else of the same trace than before: those that an index holds are made anew when
-they are shown. 2: findings tell why a run failed, a refusal is an answer. 3: a budget that stopped the run goes by one name.
-4: a run that was cut off is an `end_state`."""
+"""Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
+when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
+4: a run that was cut off has the finding `end_state`."""
 TEXT_LIMIT = 200
-"""Characters of task and answer that a summary keeps."""
+"""Maximum length of task and answer, in characters."""
 
 _OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
-"""A JSON object, perhaps cut, whose first member is a text of some words."""
+"""A JSON object, perhaps cut off, whose first member is a text of several words."""
 
 UNFINISHED: Final = "end_state"
-"""The finding of a trace whose program died; one whose program still runs has it not."""
+"""The finding of a trace with an unfinished span, unless its program still runs."""
 
 
 @value
 class TraceSummary:
+    """One trace in a list."""
+
     trace_id: str
     name: str
     """Name of the root span."""
     start: int
     """Nanoseconds since the Unix epoch."""
     end: int | None
-    """Nanoseconds since the Unix epoch; None while a root is open, or for ever if its program died."""
+    """Nanoseconds since the Unix epoch; None while a root is open, also if its program died."""
     duration: float | None
-    """Seconds; None where ``end`` is."""
+    """Seconds; None if ``end`` is None."""
     spans: int
     health: Health
     task: str | None
-    """What the user asked first (at most 200 characters); None where content is off."""
+    """The user's first message (at most 200 characters); None if content is off."""
     answer: str | None
-    """What was answered last (at most 200 characters)."""
+    """The last answer (at most 200 characters)."""
     agents: tuple[str, ...]
     models: tuple[str, ...]
     errors: int
-    """Root causes: an error that travels up through its callers counts once."""
+    """Number of root causes: an error that its callers pass on counts once."""
     findings: tuple[str, ...]
-    """Names of failed evaluations, codes of violations and the types of failures where they began, errors before warnings, each
-    once."""
+    """Names of failed evaluations, codes of violations and types of original failures, without repeats, errors first."""
     input_tokens: int | None
     output_tokens: int | None
     cost_usd: float | None
-    """US dollars of those calls whose price is known; None if none is."""
+    """US dollars of the calls whose price is known; None if no price is known."""
     service: str | None
 
 
@@ -103,7 +104,7 @@ def summarise(trace: Trace) -> TraceSummary:
 
 
 def _task(trace: Trace) -> str | None:
-    """What was asked first; where a framework tells that as data, what its first inference was asked."""
+    """The newest user message of the outermost agent or workflow; where that is data, of its first inference."""
     first: str | None = None
     for _, span in trace.walk():
         if isinstance(span.operation, (AgentInvocation, Workflow, Inference)) and (text := _asked_in(span.operation)):
@@ -116,12 +117,12 @@ def _task(trace: Trace) -> str | None:
 
 
 def _asked_in(operation: AgentInvocation | Workflow | Inference) -> str | None:
-    texts = (asked(message.text()) for message in operation.input if message.role == "user")
+    texts = (unwrap_task(message.text()) for message in reversed(operation.input) if message.role == "user")
     return next((text[:TEXT_LIMIT] for text in texts if text), None)
 
 
-def asked(text: str) -> str:
-    """What was asked, without the object around it in which a framework hands it on."""
+def unwrap_task(text: str) -> str:
+    """The task without the JSON object that some frameworks wrap it in."""
     around = _OBJECT.match(text)
     if around is not None:
         with contextlib.suppress(ValueError):
@@ -130,21 +131,21 @@ def asked(text: str) -> str:
 
 
 def _answer(trace: Trace) -> str | None:
-    """The outermost agent's or workflow's answer; without one, or where it is data, the last words of a model."""
+    """The answer of the outermost agent or workflow. Without one, or if it is data, a model's last words."""
     wholes = (span.operation for _, span in trace.walk() if isinstance(span.operation, (AgentInvocation, Workflow)))
     outer = next((text for whole in wholes if (text := _last_text(whole.output))), None)
     if outer is not None and not reads_as_data(outer):
         return outer
-    said = last_said(trace.spans)
-    return outer if said is None or (outer is not None and reads_as_data(said)) else said
+    last_words = last_answer(trace.spans)
+    return outer if last_words is None or (outer is not None and reads_as_data(last_words)) else last_words
 
 
-def last_said(spans: Iterable[Span]) -> str | None:
-    """What a model said last in these (at most 200 characters), by when they ended; None if none of them has words."""
-    said = [
+def last_answer(spans: Iterable[Span]) -> str | None:
+    """The last answer of a model in these spans (at most 200 characters), by their ends; None if no answer has text."""
+    answers = [
         (span.end or span.start, span.operation) for span in spans if isinstance(span.operation, (Inference, FetchResponse))
     ]
-    newest = sorted(said, key=lambda pair: pair[0], reverse=True)
+    newest = sorted(answers, key=lambda pair: pair[0], reverse=True)
     return next((text for _, operation in newest if (text := _last_text(operation.output))), None)
 
 
@@ -162,23 +163,23 @@ def _models(trace: Trace) -> Iterator[str | None]:
 
 
 def _findings(trace: Trace) -> tuple[str, ...]:
-    found: dict[str, list[str]] = {"error": [], "warning": []}
+    names: dict[str, list[str]] = {"error": [], "warning": []}
     began = {span.span_id for span in trace.root_causes}
     for span in trace.spans:
         if trace.interrupted(span):
-            found["error"].append(UNFINISHED)
+            names["error"].append(UNFINISHED)
         if span.failure is not None and span.span_id in began and not span.violations:
-            found["error"].append(ending(span.failure))
+            names["error"].append(ending(span.failure))
         for violation in span.violations:
-            found.get(violation.severity, []).append(violation.code)
+            names.get(violation.severity, []).append(violation.code)
         for evaluation in span.evaluations:
             if evaluation.name != OUTCOME:
-                found.get(evaluation.severity, []).append(evaluation.name)
-    return _once([*found["error"], *found["warning"]])
+                names.get(evaluation.severity, []).append(evaluation.name)
+    return _once([*names["error"], *names["warning"]])
 
 
 def _calls(trace: Trace) -> Iterator[Inference | Embedding]:
-    """Each call of a model once."""
+    """Model calls, without those that another span counts already."""
     hidden = counted_elsewhere(trace)
     for span in trace.spans:
         if isinstance(span.operation, (Inference, Embedding)) and span.span_id not in hidden:
@@ -195,5 +196,5 @@ def _once(names: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def _sum(numbers: Iterable[N | None]) -> N | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known[1:], known[0]) if known else None
+    values = [number for number in numbers if number is not None]
+    return sum(values[1:], values[0]) if values else None

@@ -1,8 +1,8 @@
-"""Traces in a Grafana Tempo (2.x and later), by its HTTP interface; searches are TraceQL, done there.
+"""Traces in Grafana Tempo (2.x and later), over its HTTP interface. Tempo itself searches, with TraceQL.
 
-``tempo+http://HOST:3200``, ``tempo+https://…``; behind a question mark ``days=N``, how far back (else 7, which is also the
-longest that a Tempo allows by default). Another tenant than the default: LLMTRACE_STORE_HEADERS=X-Scope-OrgID=NAME. Words are
-looked for in messages, arguments, results, findings and names, in as much of them as Tempo kept.
+``tempo+http://HOST:3200``, ``tempo+https://…``. Option: ``days=N``, how far back (default 7, which is also Tempo's default
+maximum). For a tenant other than the default, set LLMTRACE_STORE_HEADERS=X-Scope-OrgID=NAME. Words are searched in messages,
+arguments, results, findings and names, as far as Tempo kept them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import RawSpan
 from llmtrace.store import Query, _http, search
-from llmtrace.store._remote import TELLING, Found, RemoteStore, days_of
+from llmtrace.store._remote import AGENT_ATTRIBUTES, Backend, RemoteStore, TraceHit, days_of
 
 SCHEMES = ("tempo+http", "tempo+https")
 
@@ -35,34 +35,36 @@ _SEARCHED = (
     "output.value",
 )
 _AT_LEAST = 1000
-"""Traces asked for where they are sifted or sorted here."""
+"""Traces to request if llmtrace filters or sorts them."""
 _AT_MOST = 100_000
-"""What is more a Tempo may refuse."""
+"""Tempo may refuse a larger limit."""
 
 
-class Tempo:
+class Tempo(Backend):
+    """A `Backend` on Tempo's HTTP interface."""
+
     def __init__(self, address: _http.Address) -> None:
         self.name = f"Tempo at {address.base}"
         self._address = address
 
-    def find(self, query: Query, since: int, until: int) -> Iterator[Found]:
+    def find(self, query: Query, since: int, until: int) -> Iterator[TraceHit]:
         sifted = query.health is not None or bool(query.text)
         limit = min(max(query.limit, _AT_LEAST) if sifted else query.limit, _AT_MOST)
-        asked = {"limit": limit, "start": since // 10**9, "end": -(-until // 10**9)}
+        search_options = {"limit": limit, "start": since // 10**9, "end": -(-until // 10**9)}
         try:
-            document = self._json("/api/search", asked | {"q": _query(query) + " with (most_recent=true)"})
+            document = self._json("/api/search", search_options | {"q": _query(query) + " with (most_recent=true)"})
         except _http.Refused as refused:
             if refused.status != 400:
                 raise
-            # A Tempo that has no such hint gives any traces, so it is asked for more of them.
+            # A Tempo without this hint returns traces in any order, so request more of them.
             limit = max(limit, _AT_LEAST)
-            document = self._json("/api/search", asked | {"q": _query(query), "limit": limit})
-        traces = [one for one in document.get("traces") or [] if isinstance(one, dict)]
-        traces.sort(key=lambda one: _whole(one.get("startTimeUnixNano")), reverse=True)
-        yield from [Found(str(one.get("traceID", "")).rjust(32, "0").lower()) for one in traces]
+            document = self._json("/api/search", search_options | {"q": _query(query), "limit": limit})
+        traces = [trace for trace in document.get("traces") or [] if isinstance(trace, dict)]
+        traces.sort(key=lambda trace: _whole(trace.get("startTimeUnixNano")), reverse=True)
+        yield from [TraceHit(str(trace.get("traceID", "")).rjust(32, "0").lower()) for trace in traces]
         if len(traces) >= limit and (sifted or limit != query.limit):
-            which = "more were not looked at: give --since" if limit == _AT_MOST else "give --limit or --since for others"
-            yield Found("", note=f"{self.name} was asked for {limit:,} traces and gave as many; {which}")
+            advice = "Narrow the search with --since" if limit == _AT_MOST else "Use --limit or --since for others"
+            yield TraceHit("", note=f"{self.name} returned {limit:,} traces, the most that were requested. {advice}")
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:  # noqa: ARG002 - Tempo gives whole spans
         try:
@@ -72,11 +74,8 @@ class Tempo:
                 return []
             raise
 
-    def starting(self, beginning: str) -> Sequence[str] | None:  # noqa: ARG002 - the protocol's
-        return None
-
     def _fetched(self, trace_id: str) -> Iterator[RawSpan]:
-        """Tempo calls a trace's resource spans ``batches``."""
+        """The spans of a trace. Tempo calls its resource spans ``batches``."""
         document = self._json(f"/api/traces/{trace_id}", {})
         inner = document.get("trace")
         trace = inner if isinstance(inner, dict) else document
@@ -84,17 +83,19 @@ class Tempo:
 
     def _json(self, path: str, options: dict[str, Any]) -> dict[str, Any]:
         try:
-            document = json.loads(self._address.ask(path, options, accept="application/json"))
+            document = json.loads(self._address.request(path, options, accept="application/json"))
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise UnreadableStore(f"{self.name} answered {path} with no JSON. Is this the address of its HTTP port (3200)?")
+            raise UnreadableStore(
+                f"{self.name} did not answer {path} with JSON. Use the address of Tempo's HTTP port, by default 3200"
+            )
         return document
 
 
 def _query(query: Query) -> str:
-    """TraceQL that finds each trace that the query asks for, and few others."""
-    sets = [_any(f"span.{key} != nil" for key in TELLING)]
+    """TraceQL that finds every trace that matches ``query``, and few others."""
+    sets = [_any(f"span.{key} != nil" for key in AGENT_ATTRIBUTES)]
     if query.agent is not None:
         sets.append(_any([f"span.{sc.AGENT_NAME} = {_text(query.agent)}"]))
     for phrase in search.phrases(query.text or ""):

@@ -1,4 +1,4 @@
-"""Transactions of the index, which several processes write: who waits for the write lock, waits in short steps."""
+"""Transactions of the index, which several processes write. They wait for the write lock in short steps."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Begin by taking the write lock, so that what is read inside is not changed by another process meanwhile."""
+    """Take the write lock at once, so that no other process changes what is read inside."""
     seconds = pragma(db, "busy_timeout") / 1000
     db.execute("PRAGMA busy_timeout = 0")
     try:
-        patiently(lambda: db.execute("BEGIN IMMEDIATE"), seconds)
+        retry_locked(lambda: db.execute("BEGIN IMMEDIATE"), seconds)
     finally:
         db.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
     try:
@@ -29,9 +29,12 @@ def pragma(db: sqlite3.Connection, name: str) -> int:
     return int(db.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def patiently(action: Callable[[], object], seconds: float) -> None:
-    """Wait for a lock in short steps. SQLite's own wait gets so rare that a busy process keeps others out for seconds, and
-    it does not wait at all to change the journal mode."""
+def retry_locked(action: Callable[[], object], seconds: float) -> None:
+    """Run ``action`` as soon as the database is not locked, trying in short steps for at most ``seconds``.
+
+    SQLite's own wait uses ever longer steps, so a busy process keeps others out for seconds, and it does not wait at all for a
+    change of the journal mode.
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:

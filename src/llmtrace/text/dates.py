@@ -9,21 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmtrace.text.identity import normalize
+from llmtrace.text.matching import normalize
+from llmtrace.text.patterns import lazy_pattern
 
 _YEAR = r"(?:1[6-9]|2[01])\d\d"
 _WORD = r"[^\W\d_]"
-_NUMERIC = re.compile(
+_NUMERIC = lazy_pattern(
     rf"(?<!\d)(?:(?P<y1>{_YEAR})\D{{1,3}}(?P<m1>\d\d?)\D{{1,3}}(?P<d1>\d\d?)"
     rf"|(?P<d2>\d\d?)\D{{1,3}}(?P<m2>\d\d?)\D{{1,3}}(?P<y2>{_YEAR})"
     rf"|(?P<y3>{_YEAR})(?P<m3>\d\d)(?P<d3>\d\d))(?!\d)"
 )
-_WORDED = re.compile(
+_WORDED = lazy_pattern(
     rf"(?<![\d.,])(?:(?P<d4>\d\d?)(?=\D{{0,20}}{_WORD})\D{{3,20}}(?P<y4>{_YEAR})"
     rf"|(?<={_WORD} )(?P<d5>\d\d?)\D{{1,4}}(?P<y5>{_YEAR})"
     rf"|(?P<y6>{_YEAR})(?=\D{{0,20}}{_WORD})\D{{3,20}}(?P<d6>\d\d?))(?!\d)"
 )
-_REST = re.compile(r"\D{0,2}(?:[T ]\d\d?:?\d\d[\d:.]*\s*(?:Z|[+-]\d\d:?\d\d|[ap]m)?)?", re.IGNORECASE)
+_REST = lazy_pattern(r"\D{0,2}(?:[T ]\d\d?:?\d\d[\d:.]*\s*(?:Z|[+-]\d\d:?\d\d|[ap]m)?)?", re.IGNORECASE)
 """What may follow a date that is a whole value: a time of day."""
 
 

@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterator
 from decimal import Decimal
 from itertools import chain
 
-from llmtrace.text.identity import normalize
+from llmtrace.text.matching import normalize
+from llmtrace.text.patterns import lazy_pattern
 
 # that no letter stands before is asked after the first digit, since a pattern that begins with a digit is found faster
-_SPAN = re.compile(r"[0-9](?<![0-9A-Za-z][0-9])[0-9]*(?:[.,'][0-9]+)*")
-_SPACED = re.compile(r"[0-9](?<![0-9A-Za-z][0-9])[0-9]{0,2}(?: [0-9]{3})+(?:[.,][0-9]+)?(?![0-9])")
-_WRITTEN = re.compile(r"\d+(?:[.,' ]\d+)*")
+_SPAN = lazy_pattern(r"[0-9](?<![0-9A-Za-z][0-9])[0-9]*(?:[.,'][0-9]+)*")
+_SPACED = lazy_pattern(r"[0-9](?<![0-9A-Za-z][0-9])[0-9]{0,2}(?: [0-9]{3})+(?:[.,][0-9]+)?(?![0-9])")
+_WRITTEN = lazy_pattern(r"\d+(?:[.,' ]\d+)*")
 
 
 def number_key(number: float) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from llmtrace.text.patterns import lazy_pattern
+
 _OPENING = 200
 """Characters of an answer within which it must say so."""
 _LONGEST = 1200
@@ -11,7 +13,7 @@ _LONGEST = 1200
 
 _NOT_ABLE = r"(?:can(?:no|['’])?t|can not|won['’]t|will not|am (?:not able|unable)|['’]m (?:not able|unable))"
 _HELP = r"(?:help|assist|comply|fulfil|support|provide|create|generate|produce|write|share|discuss|do that|engage|participate)"
-_DECLINING = re.compile(
+_DECLINING = lazy_pattern(
     rf"\bI {_NOT_ABLE} (?:to )?(?:\w+ ){{0,2}}{_HELP}\b|\bas an? (?:AI|language model|large language model|AI assistant)\b"
     r"|\bagainst (?:my|our) (?:\w+ )?(?:guidelines|polic(?:y|ies)|principles)\b"
     r"|kann ich (?:dir |ihnen )?(?:dabei |damit |hierbei )?(?:leider )?nicht (?:helfen|behilflich|weiterhelfen|unterstützen)"

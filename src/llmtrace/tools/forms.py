@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 
 Answer = tuple[ToolCall, str, bool]
 """A call, the text that answers it, and whether that is an error."""

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import typing_extensions
-from pydantic import BeforeValidator
 
 if sys.version_info >= (3, 14):
     import annotationlib
@@ -110,6 +109,8 @@ def _known_literal(literal: Any, members: tuple[Any, ...]) -> Any:
     named = [(member.value, member) for member in members if isinstance(member, enum.Enum)]
     if not named:
         return literal
+    from pydantic import BeforeValidator  # takes 20 ms to import
+
     values = [(member, member) for member in members if not isinstance(member, enum.Enum)] + named
 
     def read(given: Any) -> Any:

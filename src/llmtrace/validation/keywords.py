@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from llmtrace.model import JsonValue
-from llmtrace.validation.pointers import follow, steps
+from llmtrace.validation.json_pointers import follow, steps
 
 HERE_LISTS = ("allOf", "anyOf", "oneOf")
 HERE_MAPS = ("dependentSchemas", "dependencies")

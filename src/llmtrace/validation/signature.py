@@ -21,8 +21,8 @@ from llmtrace.model import JsonValue, ToolDefinition, replace
 from llmtrace.validation.annotations import hints_of, scope_of, target_of, written_signature
 from llmtrace.validation.docstrings import Docstring, parse_docstring
 from llmtrace.validation.parameters import Kind, Parameter, object_schema, parameters_of
-from llmtrace.validation.results import result_schema
-from llmtrace.validation.schema import is_definition, may_have_schema, read_definition, type_schema, unusable_member
+from llmtrace.validation.result_schema import result_schema
+from llmtrace.validation.tool_definitions import is_definition, may_have_schema, read_definition, type_schema, unusable_member
 
 _POSITIONAL = (Kind.POSITIONAL_ONLY, Kind.POSITIONAL_OR_KEYWORD)
 

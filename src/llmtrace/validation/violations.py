@@ -13,9 +13,9 @@ from typing import get_args
 from pydantic_core import to_json
 
 from llmtrace.model import Code, JsonValue, Severity, Violation, Where
-from llmtrace.validation.alternatives import nearest
-from llmtrace.validation.faults import NOT_CHECKED, Fault
-from llmtrace.validation.pointers import pointer
+from llmtrace.validation.any_of import nearest
+from llmtrace.validation.json_pointers import pointer
+from llmtrace.validation.schema_errors import NOT_CHECKED, Fault
 
 MOST = 100
 """Violations that are reported for one value."""

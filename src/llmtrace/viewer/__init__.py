@@ -1,6 +1,6 @@
-"""The local viewer: a small server over a store, and pages without a build step that it serves or that one file holds.
+"""The local viewer: a small server over a store, and pages without a build step, served or in a single file.
 
-`source` reads and caches traces, `rows`, `payload`, `context` and `values` turn them into JSON (pure), `live` follows the
-store, `app` and `guard` answer requests, `serving` runs them, `page` writes the single file. Law: all that a model, a tool or
-a user wrote reaches the browser as JSON and is put on the screen as text, never as HTML.
+`source` reads and caches traces; `rows`, `payload`, `call_inputs` and `lineage_json` turn them into JSON (pure); `watch`
+follows the store; `app` and `access` answer requests; `serving` runs them; `page` writes the single file. Law: text of models,
+tools and users reaches the browser as JSON and is shown as text, never as HTML.
 """

@@ -1,4 +1,4 @@
-"""The viewer's pages and its JSON, over one `Source`. Nothing here writes."""
+"""The viewer's pages and JSON interface, over one `Source`. Read-only."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from llmtrace.errors import StoreError, TraceNotFound
 from llmtrace.store import Query
 from llmtrace.version import __version__
 from llmtrace.viewer import page
-from llmtrace.viewer.guard import Guard
-from llmtrace.viewer.live import Follower
-from llmtrace.viewer.plain import dumps
+from llmtrace.viewer.access import Guard
+from llmtrace.viewer.js_numbers import dumps
 from llmtrace.viewer.source import Source
+from llmtrace.viewer.watch import Follower
 
 STATIC = page.STATIC
 POLL_SECONDS = 0.08
@@ -33,7 +33,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 class Viewer:
-    """The answers to all requests. ``facts``: what the page is told of the store and the receiver."""
+    """Answers all requests. ``facts``: what the page shows about the store and the receiver."""
 
     def __init__(self, source: Source, *, facts: dict[str, Any] | None = None, poll: float = POLL_SECONDS) -> None:
         self._source = source
@@ -43,7 +43,7 @@ class Viewer:
         self.closing = False
 
     def routes(self) -> list[Route]:
-        one = "/api/traces/{trace}"
+        trace_path = "/api/traces/{trace}"
         return [
             Route("/", _index),
             Route("/static/{name}", _static),
@@ -53,14 +53,20 @@ class Viewer:
             Route("/api/compare", self._compare),
             Route("/api/time", self._over_time),
             Route("/api/suspicions", self._suspicions),
-            Route(one, self._answer(self._rows)),
-            Route(f"{one}/payloads", self._answer(self._payloads)),
-            Route(f"{one}/origins", self._answer(self._origins)),
-            Route(f"{one}/history", self._answer(lambda trace, request: self._opened(trace).history(_text(request, "span")))),
-            Route(f"{one}/reached", self._answer(lambda trace, request: self._opened(trace).reached(_text(request, "span")))),
-            Route(f"{one}/diagnosis", self._answer(lambda trace, _: self._opened(trace).diagnosis())),
-            Route(f"{one}/search", self._answer(self._search)),
-            Route(f"{one}/page", self._page),
+            Route(trace_path, self._answer(self._rows)),
+            Route(f"{trace_path}/payloads", self._answer(self._payloads)),
+            Route(f"{trace_path}/origins", self._answer(self._origins)),
+            Route(
+                f"{trace_path}/history",
+                self._answer(lambda trace, request: self._trace_view(trace).history(_text(request, "span"))),
+            ),
+            Route(
+                f"{trace_path}/reached",
+                self._answer(lambda trace, request: self._trace_view(trace).reached(_text(request, "span"))),
+            ),
+            Route(f"{trace_path}/diagnosis", self._answer(lambda trace, _: self._trace_view(trace).diagnosis())),
+            Route(f"{trace_path}/search", self._answer(self._search)),
+            Route(f"{trace_path}/page", self._page),
         ]
 
     @contextlib.asynccontextmanager
@@ -88,19 +94,19 @@ class Viewer:
         return await _in_thread(lambda: self._source.traces(query, max(0, _number(request, "offset", 0))))
 
     async def _suspicions(self, request: Request) -> Response:
-        wanted = [one for one in _text(request, "traces").split(",") if one][:MOST_SPANS]
+        wanted = [trace_id for trace_id in _text(request, "traces").split(",") if trace_id][:MOST_SPANS]
         return await _in_thread(lambda: self._source.suspicions(wanted))
 
     async def _compare(self, request: Request) -> Response:
         return await _in_thread(lambda: self._source.compared(_text(request, "left"), _text(request, "right")))
 
     async def _over_time(self, request: Request) -> Response:
-        from llmtrace.statistics import PARTS  # a tenth of a second, with ClickHouse's SQL: not for who does not ask
-        from llmtrace.viewer.overtime import DAY, HOUR
+        from llmtrace.statistics import PARTS  # takes a tenth of a second, with ClickHouse's SQL
+        from llmtrace.viewer.trends import DAY, HOUR
 
         by = _text(request, "by") or "model"
         if by not in PARTS:
-            raise HTTPException(400, f"by is one of {', '.join(PARTS)}")
+            raise HTTPException(400, f"parameter 'by' must be one of {', '.join(PARTS)}")
         size = max(HOUR, _number(request, "size", DAY))
         since, offset = _number(request, "since", 0), _number(request, "offset", 0)
         return await _in_thread(lambda: self._source.over_time(since, by, size, offset))
@@ -111,8 +117,8 @@ class Viewer:
 
         return answer
 
-    def _opened(self, trace_id: str) -> Any:
-        return self._source.opened(trace_id)
+    def _trace_view(self, trace_id: str) -> Any:
+        return self._source.trace_view(trace_id)
 
     def _rows(self, trace_id: str, request: Request) -> Any:
         return self._source.rows(trace_id, _number(request, "after", 0), request.query_params.get("around"))
@@ -121,24 +127,24 @@ class Viewer:
         return self._source.payloads(trace_id, _spans(request))
 
     def _origins(self, trace_id: str, request: Request) -> Any:
-        return self._opened(trace_id).origins(_spans(request))
+        return self._trace_view(trace_id).origins(_spans(request))
 
     def _search(self, trace_id: str, request: Request) -> Any:
-        return self._opened(trace_id).search(_text(request, "q"))
+        return self._trace_view(trace_id).search(_text(request, "q"))
 
     async def _page(self, request: Request) -> Response:
         trace_id = request.path_params["trace"]
-        html = await _guarded(lambda: page.write(self._opened(trace_id)))
+        html = await _guarded(lambda: page.write(self._trace_view(trace_id)))
         headers = {"content-disposition": f'attachment; filename="trace-{trace_id[:8]}.html"'}
         return Response(html, media_type="text/html", headers=headers)
 
-    # -- news
+    # -- changes
 
     async def _follow(self) -> None:
         follower = await run_in_threadpool(Follower, self._source)
         while not self.closing:
             await asyncio.sleep(self._poll)
-            if follower.elsewhere and not self._listeners:
+            if follower.is_remote and not self._listeners:
                 continue
             try:
                 changed = await run_in_threadpool(follower.poll)
@@ -149,9 +155,9 @@ class Viewer:
                     listener.put_nowait(changed)
 
     async def _events(self, _: Request) -> Response:
-        return StreamingResponse(self._told(), media_type="text/event-stream")
+        return StreamingResponse(self._event_stream(), media_type="text/event-stream")
 
-    async def _told(self) -> AsyncIterator[bytes]:
+    async def _event_stream(self) -> AsyncIterator[bytes]:
         mine: asyncio.Queue[set[str] | None] = asyncio.Queue()
         self._listeners.add(mine)
         try:
@@ -171,7 +177,7 @@ class Viewer:
 
 
 def make(viewer: Viewer, *, hosts: Iterable[str] = (), token: str | None = None) -> Any:
-    """The ASGI application, guarded."""
+    """The ASGI application, behind its access checks."""
     return Guard(Starlette(routes=viewer.routes(), lifespan=viewer.lifespan), hosts=hosts, token=token)
 
 
@@ -195,13 +201,13 @@ async def _in_thread(work: Callable[[], Any]) -> Response:
 
 
 async def _guarded(work: Callable[[], Any]) -> Any:
-    """Raises HTTPException, with what is wrong in one line."""
+    """Run ``work`` in a thread. Raises HTTPException with a message of one line."""
     try:
         return await run_in_threadpool(work)
     except TraceNotFound as error:
         raise HTTPException(404, str(error)) from None
     except KeyError:
-        raise HTTPException(404, "the trace has no such span") from None
+        raise HTTPException(404, "the trace has no span with this id") from None
     except StoreError as error:
         raise HTTPException(503, str(error)) from None
 
@@ -211,15 +217,15 @@ def _text(request: Request, name: str) -> str:
 
 
 def _number(request: Request, name: str, default: Any) -> Any:
-    given = _text(request, name)
-    if not given:
+    parameter = _text(request, name)
+    if not parameter:
         return default
     try:
-        number = int(given)
+        number = int(parameter)
     except ValueError:
         number = 1 << 63
     if abs(number) >= 1 << 63:
-        raise HTTPException(400, f"{name} is no number that can be meant: {given[:40]!r}")
+        raise HTTPException(400, f"parameter {name!r} must be a number, got {parameter[:40]!r}")
     return number
 
 

@@ -1,6 +1,6 @@
-"""A trace as one HTML file that works from disk: our own files inlined, the trace beside them, compressed.
+"""A trace as one HTML file that works from disk: our static files inlined, and the trace, compressed.
 
-Law: the file runs the scripts whose digests it names and no other, and asks no network for anything.
+Law: the file runs only the scripts whose digests it names, and makes no network request.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.version import __version__
-from llmtrace.viewer.plain import dumps
+from llmtrace.viewer.js_numbers import dumps
 
 if TYPE_CHECKING:
-    from llmtrace.viewer.opened import Opened
+    from llmtrace.viewer.trace_view import TraceView
 
 STATIC = Path(__file__).parent / "static"
 LONGEST_SPREAD = 1_000
-"""Spans up to which the file says what each one fed and infected: the lists grow faster than the trace."""
+"""Longest trace (in spans) whose file lists where each span's values went: the lists grow faster than the trace."""
 LONGEST_DIAGNOSED = 20_000
-"""Spans up to which a diagnosis and the origins of values go into the file: beyond, they take minutes."""
+"""Longest trace (in spans) whose file has a diagnosis and the origins of values: beyond, they take minutes."""
 
 _IMPORT = re.compile(r'^import\s[^;]*?from\s+"\./([a-z_]+)\.js";\n', re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
-def write(opened: Opened) -> bytes:
-    """The file's bytes."""
-    packed = base64.b64encode(gzip.compress(dumps(_content(opened)), 6)).decode()
+def write(trace_view: TraceView) -> bytes:
+    """The bytes of the HTML file."""
+    packed = base64.b64encode(gzip.compress(dumps(_content(trace_view)), 6)).decode()
     script, style = bundle(), (STATIC / "viewer.css").read_text(encoding="utf-8")
     policy = f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:; base-uri 'none'"
     html = (STATIC / "index.html").read_text(encoding="utf-8")
@@ -44,14 +44,14 @@ def write(opened: Opened) -> bytes:
 
 
 def bundle() -> str:
-    """All modules as one, each after those that it imports. Their top-level names are unique, which a test holds."""
+    """All modules in one script, each after those that it imports. A test checks that their top-level names are unique."""
     texts: dict[str, str] = {}
 
     def add(name: str) -> None:
         if name in texts:
             return
         text = (STATIC / f"{name}.js").read_text(encoding="utf-8")
-        texts[name] = ""  # a circle of imports ends here
+        texts[name] = ""  # stops at circular imports
         for needed in _IMPORT.findall(text):
             add(needed)
         del texts[name]
@@ -61,17 +61,17 @@ def bundle() -> str:
     return "\n".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in texts.values())
 
 
-def _content(opened: Opened) -> dict[str, Any]:
-    spans = [span.span_id for span in opened.trace.spans]
-    content: dict[str, Any] = {"info": {"version": __version__, "live": False}, **opened.rows(0)}
-    content["payloads"] = opened.payloads(spans)
+def _content(trace_view: TraceView) -> dict[str, Any]:
+    spans = [span.span_id for span in trace_view.trace.spans]
+    content: dict[str, Any] = {"info": {"version": __version__, "live": False}, **trace_view.rows(0)}
+    content["payloads"] = trace_view.payloads(spans)
     if len(spans) <= LONGEST_DIAGNOSED:
-        content["diagnosis"] = opened.diagnosis()
+        content["diagnosis"] = trace_view.diagnosis()
         if content["diagnosis"].get("fault"):  # following values may have been what failed
             return content
-        content["origins"] = {span: uses for span, uses in opened.origins(spans).items() if uses}
+        content["origins"] = {span: uses for span, uses in trace_view.origins(spans).items() if uses}
     if len(spans) <= LONGEST_SPREAD:
-        content["reached"] = {span: opened.reached(span) for span in spans}
+        content["reached"] = {span: trace_view.reached(span) for span in spans}
     return content
 
 

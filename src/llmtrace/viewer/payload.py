@@ -1,4 +1,4 @@
-"""All that one span holds, for the pane that shows it: messages, arguments, result, schema, findings, attributes. Pure."""
+"""The full content of one span for its pane: messages, arguments, result, schema, findings, attributes. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from llmtrace.codec import parts
 from llmtrace.model import Failure, FetchResponse, Inference, Message, Part, Span, ToolDefinition, ToolExecution, Trace
 from llmtrace.semconv import CONVERSATION_ID
-from llmtrace.viewer.context import Input
-from llmtrace.viewer.plain import plain
+from llmtrace.viewer.call_inputs import Input
+from llmtrace.viewer.js_numbers import plain
 from llmtrace.viewer.rows import arguments_of, title
 
 Payload = dict[str, Any]
@@ -20,10 +20,10 @@ _SLASH = re.compile(r"[\\/]")
 _SHOWN_APART = frozenset({"system", "input", "output", "tools", "arguments", "result", "has_result", "definition", "usage"})
 
 
-def payload(span: Span, trace: Trace, given: Input | None) -> Payload:
-    """``given``: of an inference, what was new in its input. Times in nanoseconds since the Unix epoch, as text."""
+def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
+    """A span as JSON. ``call_input``: the new messages of an inference. Times: nanoseconds since the Unix epoch, as text."""
     operation = span.operation
-    held: Payload = {
+    content: Payload = {
         "id": span.span_id,
         "title": title(span),
         "name": span.name,
@@ -37,41 +37,43 @@ def payload(span: Span, trace: Trace, given: Input | None) -> Payload:
         "attributes": plain(span.attributes),
         "resource": plain(span.resource),
         "scope": plain(span.scope),
-        "events": [{"name": one.name, "time": str(one.time), "attributes": plain(one.attributes)} for one in span.events],
+        "events": [
+            {"name": event.name, "time": str(event.time), "attributes": plain(event.attributes)} for event in span.events
+        ],
         "links": plain(span.links),
         "facts": _facts(operation),
         "conversation": span.attributes.get(CONVERSATION_ID),
     }
     if isinstance(operation, Inference):
-        held |= _inference(operation, given)
+        content |= _inference(operation, call_input)
     elif isinstance(operation, ToolExecution):
-        held |= _execution(operation, trace) | {"arguments": plain(arguments_of(span, trace))}
+        content |= _execution(operation, trace) | {"arguments": plain(arguments_of(span, trace))}
     else:
-        held |= _other(operation)
-    return held
+        content |= _generic_operation(operation)
+    return content
 
 
 def _raised(failure: Failure | None) -> str:
-    """Where a Python program raised: the last line of its own in the stack."""
+    """The place of a Python exception: the last line of the stack that is not in a library."""
     frames = list(_FRAME.finditer(failure.stacktrace or "")) if failure is not None else []
-    own = [frame for frame in frames if not _LIBRARY.search(frame[1])] or frames
-    if not own:
+    own_frames = [frame for frame in frames if not _LIBRARY.search(frame[1])] or frames
+    if not own_frames:
         return ""
-    path, line, function = own[-1].groups()
+    path, line, function = own_frames[-1].groups()
     return f"{re.split(_SLASH, path)[-1]}:{line} in {function}"
 
 
-def messages(told: tuple[Message, ...]) -> list[Payload]:
-    return [_message(message) for message in told]
+def messages(message_list: tuple[Message, ...]) -> list[Payload]:
+    return [_message(message) for message in message_list]
 
 
 def _message(message: Message) -> Payload:
-    made: Payload = {"role": message.role, "parts": [_part(part) for part in message.parts]}
+    content: Payload = {"role": message.role, "parts": [_part(part) for part in message.parts]}
     if message.name is not None:
-        made["name"] = message.name
+        content["name"] = message.name
     if message.finish_reason is not None:
-        made["finish_reason"] = message.finish_reason
-    return made
+        content["finish_reason"] = message.finish_reason
+    return content
 
 
 def _part(part: Part) -> Any:
@@ -79,7 +81,7 @@ def _part(part: Part) -> Any:
 
 
 def _facts(operation: Any) -> Payload:
-    """The fields of an operation that have no section of their own."""
+    """The fields of an operation without a section of their own."""
     names = [name for name in operation.__slots__ if name not in _SHOWN_APART]
     facts = {name: plain(getattr(operation, name)) for name in names}
     usage = getattr(operation, "usage", None)
@@ -87,14 +89,14 @@ def _facts(operation: Any) -> Payload:
     return {name: fact for name, fact in facts.items() if fact not in (None, (), [], {}, "", False)}
 
 
-def _inference(inference: Inference, given: Input | None) -> Payload:
-    given = given or Input(None, list(range(len(inference.input))), 0, 0)
+def _inference(inference: Inference, call_input: Input | None) -> Payload:
+    call_input = call_input or Input(None, list(range(len(inference.input))), 0, 0)
     return {
         "system": [_part(part) for part in inference.system],
-        "input": [list(piece) if isinstance(piece, tuple) else _message(inference.input[piece]) for piece in given.pieces],
-        "before": given.before,
-        "kept": given.kept,
-        "gone": given.gone,
+        "input": [list(piece) if isinstance(piece, tuple) else _message(inference.input[piece]) for piece in call_input.pieces],
+        "before": call_input.before,
+        "kept": call_input.repeated,
+        "gone": call_input.gone,
         "output": messages(inference.output),
         "tools": [_definition(tool) for tool in inference.tools],
     }
@@ -102,21 +104,21 @@ def _inference(inference: Inference, given: Input | None) -> Payload:
 
 def _execution(execution: ToolExecution, trace: Trace) -> Payload:
     definition = execution.definition or _offered(execution.name, trace)
-    held: Payload = {"has_result": execution.has_result}
+    content: Payload = {"has_result": execution.has_result}
     if execution.has_result:
-        held["result"] = plain(execution.result)
+        content["result"] = plain(execution.result)
     if definition is not None:
-        held["definition"] = _definition(definition)
-    return held
+        content["definition"] = _definition(definition)
+    return content
 
 
 def _offered(name: str, trace: Trace) -> ToolDefinition | None:
-    """What a model was told of the tool, where the execution itself does not say."""
+    """The tool's definition as a model got it, if the execution itself has none."""
     for span in trace.spans:
         for tool in getattr(span.operation, "tools", ()):
             if tool.name == name:
-                found: ToolDefinition = tool
-                return found
+                definition: ToolDefinition = tool
+                return definition
     return None
 
 
@@ -130,15 +132,15 @@ def _definition(tool: ToolDefinition) -> Payload:
     }
 
 
-def _other(operation: Any) -> Payload:
-    held: Payload = {}
+def _generic_operation(operation: Any) -> Payload:
+    content: Payload = {}
     for field in ("input", "output"):
         if getattr(operation, field, None):
-            held[field] = messages(getattr(operation, field))
+            content[field] = messages(getattr(operation, field))
     if isinstance(operation, FetchResponse):
-        return held
+        return content
     if getattr(operation, "arguments", None) is not None:
-        held["arguments"] = plain(operation.arguments)
+        content["arguments"] = plain(operation.arguments)
     if getattr(operation, "has_result", False):
-        held |= {"has_result": True, "result": plain(operation.result)}
-    return held
+        content |= {"has_result": True, "result": plain(operation.result)}
+    return content

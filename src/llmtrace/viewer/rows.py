@@ -1,4 +1,4 @@
-"""What a list shows: a trace in one row, a span in one row. Small, so that ten thousand of them load at once. Pure."""
+"""The rows of the viewer's lists: a trace as one row, a span as one row. Small, so that ten thousand load at once. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     OUTCOME,
@@ -81,7 +81,7 @@ def _some(names: Sequence[str]) -> list[str]:
 
 
 def span_row(span: Span, trace: Trace) -> Row:
-    """Times in milliseconds since the trace began. What is None, empty or false is left out."""
+    """A span as a row. Times in milliseconds since the trace started. Members that are None, empty or false are left out."""
     operation = span.operation
     zero = trace.spans[0].start
     marked = marks(span)
@@ -95,13 +95,13 @@ def span_row(span: Span, trace: Trace) -> Row:
         "state": _state(span, trace, marked),
         "error": span.failure.type if span.failure is not None else None,
         "marks": marked,
-        **_told(span, trace),
+        **_operation_fields(span, trace),
     }
-    return {name: held for name, held in row.items() if held is not None and held != [] and held is not False}
+    return {name: value for name, value in row.items() if value is not None and value != [] and value is not False}
 
 
 def title(span: Span) -> str:
-    """What a span is called in a row; a tool execution's arguments follow it as ``said``."""
+    """The title of a span's row. A tool execution's arguments follow it as ``said``."""
     operation = span.operation
     if isinstance(operation, Inference):
         return operation.response_model or operation.request_model or operation.operation
@@ -111,14 +111,18 @@ def title(span: Span) -> str:
 
 
 def marks(span: Span) -> list[list[str]]:
-    """Severity and name of each thing that was found, errors first, each once."""
+    """Severity and name of each finding, errors first, without repeats."""
     if not span.violations and not span.evaluations:
         return []
-    found: list[tuple[str, str]] = [(one.severity, one.code) for one in span.violations]
-    told = {OUTCOME, INVALID_TOOL_CALL} if found else {OUTCOME}  # the violations say it
-    found += [(one.severity, one.name) for one in span.evaluations if one.name not in told and one.severity != "info"]
-    found.sort(key=lambda mark: mark[0])
-    return [list(mark) for mark in dict.fromkeys(found)]
+    findings: list[tuple[str, str]] = [(violation.severity, violation.code) for violation in span.violations]
+    already_shown = {OUTCOME, INVALID_TOOL_CALL} if findings else {OUTCOME}  # the violations show it already
+    findings += [
+        (evaluation.severity, evaluation.name)
+        for evaluation in span.evaluations
+        if evaluation.name not in already_shown and evaluation.severity != "info"
+    ]
+    findings.sort(key=lambda mark: mark[0])
+    return [list(mark) for mark in dict.fromkeys(findings)]
 
 
 def _state(span: Span, trace: Trace, marked: list[list[str]]) -> str:
@@ -130,50 +134,50 @@ def _state(span: Span, trace: Trace, marked: list[list[str]]) -> str:
 
 
 def arguments_of(span: Span, trace: Trace) -> JsonValue:
-    """The arguments of a tool execution; while it has not ended, those that the model asked for."""
+    """The arguments of a tool execution; before it has ended, those of the model's tool call."""
     operation: Any = span.operation
     if operation.arguments is None and span.end is None and operation.call_id is not None:
-        outputs = (getattr(one.operation, "output", ()) for one in reversed(trace.spans))
-        asked = (call for output in outputs for call in _asked(output) if call.id == operation.call_id)
-        return next((call.arguments for call in asked), None)
+        outputs = (getattr(earlier.operation, "output", ()) for earlier in reversed(trace.spans))
+        matching_calls = (call for output in outputs for call in _tool_calls(output) if call.id == operation.call_id)
+        return next((call.arguments for call in matching_calls), None)
     return operation.arguments
 
 
-def _told(span: Span, trace: Trace) -> Row:
+def _operation_fields(span: Span, trace: Trace) -> Row:
     operation: Any = span.operation
     if isinstance(operation, Inference):
         return _of_inference(operation)
     if isinstance(operation, ToolExecution):
         arguments = arguments_of(span, trace)
-        said, refused = _arguments(arguments), not operation.executed
-        snippet = None if arguments is None else said[:SNIPPET]
-        return {"said": snippet, "call": operation.call_id, "same": _same(said), "refused": refused}
+        arguments_text, refused = _arguments(arguments), not operation.executed
+        snippet = None if arguments is None else arguments_text[:SNIPPET]
+        return {"said": snippet, "call": operation.call_id, "same": _same(arguments_text), "refused": refused}
     if isinstance(operation, Embedding) and operation.usage is not None:
         return {"in": operation.usage.input_tokens}
     output = getattr(operation, "output", ())
-    return {"said": _snippet(output, _called(_asked(output)))}
+    return {"said": _snippet(output, _called(_tool_calls(output)))}
 
 
 def _of_inference(inference: Inference) -> Row:
     usage = inference.usage
     first = inference.time_to_first_chunk
-    asked = _asked(inference.output)
-    called = _called(asked)
+    calls = _tool_calls(inference.output)
+    called = _called(calls)
     row: Row = {
         "said": _snippet(inference.output, called),
         "cost": inference.cost_usd,
         "first": None if first is None else first * 1e3,
         "partial": inference.partial,
-        "calls": [call.id for call in asked if call.id is not None],
-        "asks": list(dict.fromkeys(call.name for call in asked)),
-        "same": _same(" ".join(called)) if asked else None,
+        "calls": [call.id for call in calls if call.id is not None],
+        "asks": list(dict.fromkeys(call.name for call in calls)),
+        "same": _same(" ".join(called)) if calls else None,
     }
     if usage is not None:
         row |= {"in": usage.input_tokens, "out": usage.output_tokens, "cached": usage.cache_read_input_tokens}
     return row
 
 
-def _asked(messages: Iterable[Message]) -> list[ToolCall]:
+def _tool_calls(messages: Iterable[Message]) -> list[ToolCall]:
     return [call for message in messages for call in message.tool_calls()]
 
 
@@ -182,23 +186,23 @@ def _called(calls: Iterable[ToolCall]) -> list[str]:
 
 
 def _snippet(messages: Iterable[Message], called: Iterable[str]) -> str:
-    """The first words of an answer, and the calls in it."""
+    """The first words of an answer, and its tool calls."""
     pieces = [text[:SNIPPET] for message in messages if (text := message.said().strip())]
     pieces += [f"→ {call[:SNIPPET]}" for call in called]
     return " ".join(" ".join(pieces).split())[:SNIPPET]
 
 
-def _same(said: str) -> str:
-    return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=6).hexdigest()
+def _same(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
 def _arguments(arguments: JsonValue) -> str:
-    """As in a function call."""
+    """The arguments, written as in a function call."""
     if isinstance(arguments, dict):
-        return ", ".join([f"{_spelt(name)}={jsontext.write(member)}" for name, member in arguments.items()])
+        return ", ".join([f"{_spelt(name)}={json_text.write(member)}" for name, member in arguments.items()])
     return "" if arguments is None else str(arguments)
 
 
 @lru_cache(maxsize=4096)
 def _spelt(name: str) -> str:
-    return name if _NAME.fullmatch(name) else jsontext.write(name)
+    return name if _NAME.fullmatch(name) else json_text.write(name)

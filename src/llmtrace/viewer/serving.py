@@ -1,4 +1,4 @@
-"""Runs the viewer: a socket that is open before the browser is, uvicorn on it, Ctrl-C."""
+"""Runs the viewer: opens the socket before the browser starts, runs uvicorn on it, stops at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 import uvicorn
 
 from llmtrace.errors import PortBusy
+from llmtrace.viewer.access import LOOPBACK
 from llmtrace.viewer.app import Viewer, make
-from llmtrace.viewer.guard import LOOPBACK
 from llmtrace.viewer.source import Source
 
 PORT = 4319
-"""Where a free port is looked for, upwards: next to OTLP's own."""
+"""First port that is tried: the next after OTLP's ports."""
 TRIES = 50
 LOADED_AFTER = 0.5
-"""Seconds from the start until the rest of the program is loaded: the page and the list come first."""
+"""Seconds until the rest of the program is imported: the page and the list come first."""
 
 
 class _Server(uvicorn.Server):
@@ -39,15 +39,15 @@ class _Server(uvicorn.Server):
         threading.Thread(target=_load, daemon=True).start()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        self._viewer.closing = True  # or streams of news would be waited for
+        self._viewer.closing = True  # else the server would wait for open event streams
         super().handle_exit(sig, frame)
 
 
 class Serving:
-    """``address`` is where the browser goes; it ends in a token where others could reach it."""
+    """The running viewer. ``address`` is the page's URL; it ends in a token if other machines can reach it."""
 
     def __init__(self, source: Source, *, host: str = "127.0.0.1", port: int | None = None, facts: dict[str, Any]) -> None:
-        """Takes the port, and answers from `run` on. ``port`` None: the first free one from 4319 on. Raises PortBusy."""
+        """Open the port; `run` answers. ``port`` None: the first free one from 4319. Raises PortBusy."""
         self._socket = _listening(host, port)
         self.port = int(self._socket.getsockname()[1])
         self._token = None if host in LOOPBACK else secrets.token_urlsafe(24)
@@ -57,12 +57,12 @@ class Serving:
         self.address = f"http://{shown}:{self.port}/" + (f"?token={self._token}" if self._token else "")
         self._viewer = Viewer(source, facts=facts)
         app = make(self._viewer, hosts={host, shown.strip("[]")}, token=self._token)
-        # what is cut off at the end is no error
+        # responses that are cut off at the end are not errors
         logging.getLogger("uvicorn.error").addFilter(lambda _: not self._viewer.closing)
         self._config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Answer until Ctrl-C or SIGTERM. ``ready`` is called once answers are given."""
+        """Answer until Ctrl-C or SIGTERM. ``ready`` is called when the server answers."""
         with contextlib.suppress(KeyboardInterrupt):
             _Server(self._config, self._viewer, ready).run([self._socket])
 
@@ -83,27 +83,27 @@ class Serving:
 
 
 def _load() -> None:
-    """What the first trace needs, while the page is on its way to the screen: it would make the start three times as long."""
+    """Import what the first trace needs while the page is loading. Importing it first would triple the start-up time."""
     time.sleep(LOADED_AFTER)
     importlib.import_module("llmtrace.diagnosis")
-    importlib.import_module("llmtrace.viewer.values")
+    importlib.import_module("llmtrace.viewer.lineage_json")
 
 
 def _listening(host: str, port: int | None) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(PORT, PORT + TRIES) if port is None else (port,):
-        found = socket.socket(family, socket.SOCK_STREAM)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            found.bind((host, candidate))
-            found.listen(128)
+            listener.bind((host, candidate))
+            listener.listen(128)
         except OSError as error:
-            found.close()
+            listener.close()
             if port is None and error.errno == errno.EADDRINUSE:
                 continue
             raise PortBusy(
                 f"cannot listen on {host} port {candidate}: {error.strerror}.\n"
-                "Leave --port out to get a free one, or give another number."
+                "Use another --port, or leave it out to get a free one."
             ) from None
-        return found
-    raise PortBusy(f"no port from {PORT} to {PORT + TRIES - 1} is free.\nGive one with --port, or 0 for any.")
+        return listener
+    raise PortBusy(f"no port from {PORT} to {PORT + TRIES - 1} is free.\nChoose one with --port, or 0 for any free port.")

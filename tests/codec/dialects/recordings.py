@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmtrace.codec import otlp
-from llmtrace.codec.calls import settled
 from llmtrace.codec.dialects import decode
+from llmtrace.codec.reconcile import reconcile
 from llmtrace.model import RawSpan, Trace
 
 FOLDER = Path(__file__).parent / "recorded"
@@ -18,4 +18,4 @@ def raws_of(name: str) -> list[RawSpan]:
 
 
 def trace_of(name: str) -> Trace:
-    return settled(Trace([decode(raw) for raw in raws_of(name)]))
+    return reconcile(Trace([decode(raw) for raw in raws_of(name)]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai
-from llmtrace.codec.dialects import DIALECTS, MARKS, decode
+from llmtrace.codec.dialects import decode, dialects, marks
 from llmtrace.model import Event, RawSpan, Scope
 from tests import strategies as some
 from tests.codec.dialects.recordings import NAMES, raws_of
@@ -97,7 +97,7 @@ def test_our_own_spans_are_no_dialects(span: Any) -> None:
 def test_a_failing_dialect_costs_its_own_reading_only(monkeypatch: Any) -> None:
     """An error in a dialect leaves the span as the conventions read it."""
     raw = RawSpan("1" * 32, "2" * 16, "s", 1, attributes={"openinference.span.kind": "LLM", sc.OPERATION_NAME: "chat"})
-    for dialect in DIALECTS:
+    for dialect in dialects():
         monkeypatch.setattr(dialect, "read", lambda _: 1 / 0)
     assert decode(raw) == genai.decode(raw)
 
@@ -105,7 +105,7 @@ def test_a_failing_dialect_costs_its_own_reading_only(monkeypatch: Any) -> None:
 def test_spans_of_no_dialect_are_asked_for_little() -> None:
     """A span of a web server or a database is known by none."""
     raw = RawSpan("1" * 32, "2" * 16, "GET /", 1, attributes={"http.request.method": "GET", "db.system": "postgresql"})
-    assert not any(dialect.knows(raw) for dialect in DIALECTS)
+    assert not any(dialect.knows(raw) for dialect in dialects())
 
 
 @settings(max_examples=300, deadline=None)
@@ -113,14 +113,14 @@ def test_spans_of_no_dialect_are_asked_for_little() -> None:
 def test_what_a_dialect_knows_bears_a_mark(raw: RawSpan) -> None:
     """So a database can tell which spans are in no dialect's writing."""
     names = {raw.name, *raw.attributes, *(event.name for event in raw.events)}
-    for dialect in DIALECTS:
+    for dialect in dialects():
         if dialect.knows(raw):
-            assert names & dialect.MARKS
-            assert dialect.MARKS <= MARKS
+            assert names & dialect.marks
+            assert dialect.marks <= marks()
 
 
 def test_every_recorded_mark_is_found() -> None:
     """Of the spans that libraries really emit, too."""
     for raw in (raw for name in NAMES for raw in raws_of(name)):
-        if any(dialect.knows(raw) for dialect in DIALECTS):
-            assert {raw.name, *raw.attributes, *(event.name for event in raw.events)} & MARKS
+        if any(dialect.knows(raw) for dialect in dialects()):
+            assert {raw.name, *raw.attributes, *(event.name for event in raw.events)} & marks()

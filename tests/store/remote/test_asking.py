@@ -14,7 +14,7 @@ from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import AgentInvocation, Custom, Span, replace
-from llmtrace.store import Query, notices, open_store, tempo
+from llmtrace.store import Query, open_store, tempo, warnings
 from tests.cli.traces import SILENT, silent
 from tests.store.remote.backends import FakeJaeger, FakeTempo, Served
 
@@ -75,7 +75,7 @@ def test_refusals_are_told(scheme: str) -> None:
         refusing.close()
     other = Served(lambda *_: (200, b"<html>"))
     try:
-        with pytest.raises(UnreadableStore, match=r"no JSON|broke off"):
+        with pytest.raises(UnreadableStore, match=r"with JSON|stopped in the middle"):
             open_store(f"{scheme}://{other.host}").traces()
     finally:
         other.close()
@@ -109,7 +109,7 @@ def _runs(count: int) -> list[Span]:
 
 def test_a_jaeger_is_asked_for_as_many_as_are_read(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """For more only where other services' traces came instead; and a line says where it may have more."""
-    monkeypatch.setattr(notices, "_said", {})
+    monkeypatch.setattr(warnings, "_logged", {})
     jaeger = FakeJaeger()
     jaeger.keep(_runs(60))
     web = [replace(one, operation=Custom(), trace_id=f"{number:032x}") for number, one in enumerate(_runs(30), 1000)]
@@ -120,7 +120,7 @@ def test_a_jaeger_is_asked_for_as_many_as_are_read(monkeypatch: pytest.MonkeyPat
         assert store.trace("last").trace_id == f"{60:032x}"
         assert caplog.text == ""
         assert len(store.traces(Query(limit=55))) == 50
-        assert "gave 50 traces of shop and may have more; ?limit=N" in caplog.text
+        assert "returned 50 traces of shop and may have more. Add ?limit=N" in caplog.text
         jaeger.raws[:0] = map(genai.encode, web)
         jaeger.served.asked.clear()
         assert len(open_store(f"{jaeger.url}?limit=60&service=shop").traces(Query(limit=20))) == 20
@@ -133,13 +133,13 @@ def test_what_a_tempo_may_have_more_of_is_said(
     there: FakeTempo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Health is sifted here, among so many traces at most; and no Tempo is asked for all that there ever was."""
-    monkeypatch.setattr(notices, "_said", {})
+    monkeypatch.setattr(warnings, "_logged", {})
     monkeypatch.setattr(tempo, "_AT_LEAST", 15)
     there.keep(_runs(20))
     store = open_store(there.url)
     assert len(store.traces(Query(limit=10, health="ok"))) == 10
     assert caplog.text == ""
     assert store.traces(Query(limit=10, health="failed")) == []
-    assert "was asked for 15 traces and gave as many; give --limit or --since" in caplog.text
+    assert "returned 15 traces, the most that were requested. Use --limit or --since" in caplog.text
     assert sum(1 for _ in store.spans(Query(limit=sys.maxsize))) == 20
     assert int(there.served.asked[-21][1]["limit"]) == 100_000

@@ -205,7 +205,7 @@ def test_nothing_is_written(backend: Backend, caplog: pytest.LogCaptureFixture) 
     store.append(span(2))
     store.flush()
     assert len(caplog.messages) == 1
-    assert "is read here, not written" in caplog.messages[0]
+    assert "is read-only for llmtrace" in caplog.messages[0]
     assert store.traces() == []
 
 

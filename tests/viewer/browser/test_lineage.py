@@ -10,7 +10,7 @@ import pytest
 
 from llmtrace.store import open_store
 from llmtrace.viewer import page as single_file
-from llmtrace.viewer.opened import Opened
+from llmtrace.viewer.trace_view import TraceView
 from tests.lineage_story import TRACE_ID, Story
 from tests.viewer.browser.conftest import chosen
 from tests.viewer.conftest import serving
@@ -38,7 +38,7 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path, open_page: Callabl
     for span in trace.spans:
         store.append(span)
     path = tmp_path / "trace.html"
-    path.write_bytes(single_file.write(Opened(trace)))
+    path.write_bytes(single_file.write(TraceView(trace)))
     with serving(store) as served:
         for address in (served.address, path.as_uri()):
             page = open_page(f"{address}#/trace/{TRACE_ID}?span={4:016x}")

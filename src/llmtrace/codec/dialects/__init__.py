@@ -1,123 +1,157 @@
-"""Spans of other instrumentations, read as what they tell of. A dialect is one file; the folder is the registry.
+"""Dialects: how spans of other instrumentations are read. One file, one dialect.
 
-A dialect says by ``knows(raw)`` whether a span is in its writing (a look or two: it is asked of every span), and by
-``read(reading)`` what the span did: it takes what it understands out of ``reading.rest`` and ``reading.events``, or gives
-attributes today's names there, and returns the operation, or None where those names say it. One whose spans may have lost
-their trace on the way has ``placed(raw)``, which gives the span where it belongs. ``MARKS`` are what a database can tell its
-spans by. Laws: `decode` never raises; what is not understood stays in attributes and events; what `genai.encode` makes of a
-decoded span decodes to the same.
+This folder is the registry: every module in it without a leading underscore defines ``DIALECT``, an instance of `Dialect`.
+Installed packages add theirs by entry points of the group ``llmtrace.dialects``. Laws: `decode` never raises; what no dialect
+understands stays in attributes and events; what `genai.encode` makes of a decoded span decodes to the same.
 """
 
 from __future__ import annotations
 
+import logging
 import pkgutil
+from functools import lru_cache
 from importlib import import_module
-from typing import Any, Final, Protocol, cast
+from importlib.metadata import EntryPoint
+from typing import Any, Final
 
+from llmtrace import installed
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, operations
-from llmtrace.codec.dialects._reading import Reading
-from llmtrace.codec.dialects._vocabulary import in_one_vocabulary
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.codec.dialects._vocabulary import use_standard_words
 from llmtrace.model import Operation, RawSpan, Span, replace
 
+__all__ = ["GROUP", "Dialect", "SpanReader", "decode", "dialects", "fill_in", "knows", "marks"]
 
-class Dialect(Protocol):
-    MARKS: frozenset[str]
-    """Names of attributes, of events and of spans: a span that it knows has one of them."""
+logger = logging.getLogger("llmtrace")
 
-    def knows(self, raw: RawSpan) -> bool: ...
+GROUP: Final = "llmtrace.dialects"
+_LAST: Final = ("openinference", "older_genai")
+"""Asked last. Exporters add the names of OpenInference to spans that their library wrote in its own dialect; `older_genai`
+reads whatever has names of former conventions."""
 
-    def read(self, reading: Reading) -> Operation | None: ...
+
+@lru_cache(maxsize=1)
+def dialects() -> tuple[Dialect, ...]:
+    """All dialects in the order in which they are asked: built-in ones, installed ones, then those of `_LAST`.
+
+    A dialect of an installed package that cannot be loaded is logged and left out.
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    built_in: dict[str, Dialect] = {name: import_module(f"{__name__}.{name}").DIALECT for name in names}
+    added = [dialect for entry in installed.entries(GROUP, built_in) if (dialect := _load(entry)) is not None]
+    return (*(built_in[name] for name in names if name not in _LAST), *added, *(built_in[name] for name in _LAST))
 
 
-_LAST: Final = {"openinference": 1, "older": 2}
-"""`openinference`, since exporters add its names to spans that their library wrote in its own; `older`, which takes whatever
-has names of former conventions."""
-DIALECTS: Final[tuple[Dialect, ...]] = tuple(
-    [
-        cast("Dialect", import_module(f"{__name__}.{found.name}"))
-        for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: (_LAST.get(found.name, 0), found.name))
-        if not found.name.startswith("_")
-    ]
-)
-"""In the order in which they are asked."""
-MARKS: Final = frozenset[str]().union(*(dialect.MARKS for dialect in DIALECTS))
-"""Names of attributes, events and spans; a span without any of them is in no dialect's writing."""
+def _load(entry: EntryPoint) -> Dialect | None:
+    dialect = installed.load(entry)
+    if dialect is None or isinstance(dialect, Dialect):
+        return dialect
+    installed.log_broken(entry, "it is not an instance of llmtrace.codec.dialects.Dialect")
+    return None
+
+
+@lru_cache(maxsize=1)
+def marks() -> frozenset[str]:
+    """Names of attributes, events and spans. No dialect knows a span that has none of them."""
+    return frozenset[str]().union(*(dialect.marks for dialect in dialects()))
 
 
 def decode(raw: RawSpan) -> Span:
-    """The span of any writer. Never raises; what no dialect understands stays in attributes and events."""
+    """Read the span of any writer. Never raises; what no dialect understands stays in attributes and events."""
     if sc.RUN_ID in raw.attributes:
         return genai.decode(raw)
-    for dialect in DIALECTS:
+    dialect = next((dialect for dialect in dialects() if _knows(dialect, raw)), None)
+    if dialect is not None:
         try:
-            if dialect.knows(raw):
-                placed = getattr(dialect, "placed", None)
-                return in_one_vocabulary(_decoded(raw if placed is None else placed(raw), dialect))
-        except Exception:  # somebody's odd span, of which the plain reading makes what it can
-            break
-    return in_one_vocabulary(genai.decode(raw))
+            return use_standard_words(_decode_with(dialect, dialect.place(raw)))
+        except Exception as error:  # an odd span: the conventions alone still read most of it
+            _log_failure(dialect, error)
+    return use_standard_words(genai.decode(raw))
 
 
 def knows(raw: RawSpan) -> bool:
-    """Whether a span is in the writing of a dialect or of the conventions, be it a plain step. Never raises."""
+    """Return True if a dialect or the conventions can read the span, even if it is a plain step. Never raises."""
+    return sc.OPERATION_NAME in raw.attributes or any(_knows(dialect, raw) for dialect in dialects())
+
+
+def _knows(dialect: Dialect, raw: RawSpan) -> bool:
     try:
-        return sc.OPERATION_NAME in raw.attributes or any(dialect.knows(raw) for dialect in DIALECTS)
-    except Exception:
+        return dialect.knows(raw)
+    except Exception as error:
+        _log_failure(dialect, error)
         return False
 
 
-def _decoded(raw: RawSpan, dialect: Dialect) -> Span:
-    reading = Reading(raw)
-    operation = dialect.read(reading)
+_failed: set[str] = set()
+
+
+def _log_failure(dialect: Dialect, error: Exception) -> None:
+    if dialect.name not in _failed:
+        _failed.add(dialect.name)
+        logger.warning(
+            "llmtrace: dialect %s failed on a span with %s; such spans are read by the GenAI conventions only. "
+            "This is reported once.",
+            dialect.name,
+            type(error).__qualname__,
+        )
+
+
+def _decode_with(dialect: Dialect, raw: RawSpan) -> Span:
+    reader = SpanReader(raw)
+    operation = dialect.read(reader)
     if operation is not None:
-        operation = _completed(operation, reading, DIALECTS[DIALECTS.index(dialect) + 1 : -1])
-    hidden: dict[str, Any] = {}
-    if operation is not None and operations.name_of(operation) != reading.rest.get(sc.OPERATION_NAME):
-        hidden = _other_names(reading, operation)
-    span = genai.decode(replace(raw, attributes=reading.rest, events=tuple(reading.events)))
+        order = dialects()
+        operation = _read_by_others(operation, reader, order[order.index(dialect) + 1 : -1])
+    displaced: dict[str, Any] = {}
+    if operation is not None and operations.name_of(operation) != reader.rest.get(sc.OPERATION_NAME):
+        displaced = _set_operation_name(reader, operation)
+    span = genai.decode(replace(raw, attributes=reader.rest, events=tuple(reader.events)))
     if operation is None:
         return span
-    if hidden:
-        span = replace(span, attributes={**span.attributes, **hidden})
-    return replace(span, operation=filled(operation, span.operation))
+    if displaced:
+        span = replace(span, attributes={**span.attributes, **displaced})
+    return replace(span, operation=fill_in(operation, span.operation))
 
 
-def _completed(operation: Operation, reading: Reading, others: tuple[Dialect, ...]) -> Operation:
-    """The operation with what only another dialect on the same span says of it."""
-    for dialect in others:
-        if not dialect.knows(reading.raw):
+def _read_by_others(operation: Operation, reader: SpanReader, later: tuple[Dialect, ...]) -> Operation:
+    """Fill in what only another dialect on the same span says of the operation."""
+    for dialect in later:
+        if not _knows(dialect, reader.raw):
             continue
-        again = Reading(replace(reading.raw, attributes=reading.rest, events=tuple(reading.events)))
+        second = SpanReader(replace(reader.raw, attributes=reader.rest, events=tuple(reader.events)))
         try:
-            other = dialect.read(again)
+            addition = dialect.read(second)
         except Exception:  # what was read so far stands
             continue
-        if type(other) is type(operation):
-            operation, reading.rest, reading.events = filled(operation, other), again.rest, again.events
+        if type(addition) is type(operation):
+            operation, reader.rest, reader.events = fill_in(operation, addition), second.rest, second.events
     return operation
 
 
-def _other_names(reading: Reading, operation: Operation) -> dict[str, Any]:
-    """Have today's names read for the operation that the dialect found, should a span have both; what another name said."""
+def _set_operation_name(reader: SpanReader, operation: Operation) -> dict[str, Any]:
+    """Set the operation's name by the conventions, so that their attributes are read for it. Returns the name that stood there
+    if it belongs to another operation."""
     name = operations.name_of(operation)
-    said = reading.rest.pop(sc.OPERATION_NAME, None)
+    former = reader.rest.pop(sc.OPERATION_NAME, None)
     if name is not None:
-        reading.rest[sc.OPERATION_NAME] = name
-    shape = operations.BY_NAME.get(said) if isinstance(said, str) else None
-    if said is None or (shape is not None and shape.made is type(operation)):
+        reader.rest[sc.OPERATION_NAME] = name
+    shape = operations.BY_NAME.get(former) if isinstance(former, str) else None
+    if former is None or (shape is not None and shape.operation_class is type(operation)):
         return {}
-    return {sc.OPERATION_NAME: said}
+    return {sc.OPERATION_NAME: former}
 
 
-def filled(operation: Operation, other: Operation) -> Operation:
-    """An operation with what it does not say filled in from another of its class."""
-    if type(operation) is not type(other):
+def fill_in(operation: Operation, source: Operation) -> Operation:
+    """Return the operation with its empty fields taken from another operation of the same class."""
+    if type(operation) is not type(source):
         return operation
     changes: dict[str, Any] = {}
-    made: Any = type(operation)
-    for name in made.__slots__:
-        held, given = getattr(operation, name), getattr(other, name)
-        if (held is None or held == () or held == {} or held == "" or held is False) and given != held and given is not None:
-            changes[name] = given
+    operation_class: Any = type(operation)
+    for name in operation_class.__slots__:
+        current, new = getattr(operation, name), getattr(source, name)
+        is_empty = current is None or current == () or current == {} or current == "" or current is False
+        if is_empty and new != current and new is not None:
+            changes[name] = new
     return replace(operation, **changes) if changes else operation

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects._messages import ROLES
+from llmtrace.codec.dialects._message_shapes import ROLES
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, Text, Workflow, replace
 
 _ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
@@ -39,7 +39,7 @@ def finish_reason(written: str) -> str:
     return _REASONS.get(word, word)
 
 
-def in_one_vocabulary(span: Span) -> Span:
+def use_standard_words(span: Span) -> Span:
     """The span of another writer with its roles and finish reasons in the words that everything reads."""
     operation = span.operation
     if not isinstance(operation, (Inference, FetchResponse, AgentInvocation, Workflow)):
@@ -51,7 +51,7 @@ def in_one_vocabulary(span: Span) -> Span:
             changes[name] = tuple([_renamed(message) for message in messages])
     written: list[str] = []
     if isinstance(operation, (Inference, FetchResponse)):
-        written = [word for said in operation.finish_reasons for word in fields.as_texts(said) or ()]
+        written = [word for reason in operation.finish_reasons for word in fields.as_texts(reason) or ()]
         reasons = tuple(map(finish_reason, written))
         if reasons != operation.finish_reasons:
             changes["finish_reasons"] = reasons

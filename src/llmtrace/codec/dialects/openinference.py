@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, parts
-from llmtrace.codec.dialects import _messages, _tools
-from llmtrace.codec.dialects._reading import Node, Reading, bare, parsed, stem
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -34,7 +35,6 @@ from llmtrace.model import (
 )
 
 KIND: Final = "openinference.span.kind"
-MARKS: Final = frozenset({KIND})
 _INPUT: Final = "input.value"
 _OUTPUT: Final = "output.value"
 _OUTCOME: Final = "gen_ai.tool.call.outcome"
@@ -50,93 +50,98 @@ _OF_AN_AGENT: Final = {
 }
 
 
-def knows(raw: RawSpan) -> bool:
-    return KIND in raw.attributes
+class OpenInference(Dialect):
+    name = "openinference"
+    marks = frozenset({KIND})
 
+    def knows(self, raw: RawSpan) -> bool:
+        return KIND in raw.attributes
 
-def read(reading: Reading) -> Operation | None:
-    kind = reading.rest[KIND]
-    reader = _READERS.get(kind.upper()) if isinstance(kind, str) else None
-    operation = reader(reading) if reader is not None else _step(reading)
-    if not isinstance(operation, Custom) or kind == "CHAIN":
-        del reading.rest[KIND]
-    reading.rename(_GENERAL)
-    return operation
+    def read(self, reader: SpanReader) -> Operation | None:
+        kind = reader.rest[KIND]
+        read_kind = _READERS.get(kind.upper()) if isinstance(kind, str) else _step
+        operation = (read_kind or _step)(reader)
+        if not isinstance(operation, Custom) or kind == "CHAIN":
+            del reader.rest[KIND]
+        reader.rename(_GENERAL)
+        return operation
 
 
 # -- model calls
 
 
-def _llm(reading: Reading) -> Operation:
-    if _is_helper(reading):
-        return _step(reading)
-    model = reading.text("llm.model_name")
-    said = reading.object("llm.invocation_parameters") or {}
-    asked = said.pop("model", None)
-    tools = _definitions(reading, said)
-    given, answered = _messages_of(reading, "llm.input_messages."), _messages_of(reading, "llm.output_messages.")
-    prompts, completions = _completion(reading)
-    raw_input, raw_output = reading.rest.pop(_INPUT, None), reading.rest.pop(_OUTPUT, None)
-    reading.drop("input.mime_type", "output.mime_type")
+def _llm(reader: SpanReader) -> Operation:
+    if _is_helper(reader):
+        return _step(reader)
+    model = reader.text("llm.model_name")
+    parameters = reader.object("llm.invocation_parameters") or {}
+    requested = parameters.pop("model", None)
+    tools = _definitions(reader, parameters)
+    input_messages, output_messages = _messages_of(reader, "llm.input_messages."), _messages_of(reader, "llm.output_messages.")
+    prompts, completions = _completion(reader)
+    raw_input, raw_output = reader.rest.pop(_INPUT, None), reader.rest.pop(_OUTPUT, None)
+    reader.drop("input.mime_type", "output.mime_type")
     answer = parsed(raw_output)
-    given = _completed(given, _serialised(parsed(raw_input), "messages"))
-    answered = _completed(answered, _serialised(answer, "generations"))
-    finish = reading.text("llm.finish_reason") or _finish(answer)
+    input_messages = _completed(input_messages, _serialised_messages(parsed(raw_input), "messages"))
+    output_messages = _completed(output_messages, _serialised_messages(answer, "generations"))
+    finish = reader.text("llm.finish_reason") or _finish_reason(answer)
     return Inference(
-        provider=reading.text("llm.provider", "llm.system") or "",
-        operation=sc.TEXT_COMPLETION if prompts and not given else sc.CHAT,
-        request_model=asked if isinstance(asked, str) else model,
+        provider=reader.text("llm.provider", "llm.system") or "",
+        operation=sc.TEXT_COMPLETION if prompts and not input_messages else sc.CHAT,
+        request_model=requested if isinstance(requested, str) else model,
         response_model=model,
-        input=given or prompts or _messages.of_text("user", raw_input),
-        output=answered or completions or _messages.of_text("assistant", raw_output),
+        input=input_messages or prompts or _message_shapes.of_text("user", raw_input),
+        output=output_messages or completions or _message_shapes.of_text("assistant", raw_output),
         tools=tools,
-        parameters=_tools.parameters(said),
+        parameters=_tool_shapes.parameters(parameters),
         response_id=_id(answer),
         finish_reasons=(finish,) if finish else (),
-        usage=_usage(reading),
-        cost_usd=reading.number("llm.cost.total"),
+        usage=_usage(reader),
+        cost_usd=reader.number("llm.cost.total"),
     )
 
 
-def _is_helper(reading: Reading) -> bool:
+def _is_helper(reader: SpanReader) -> bool:
     """A private method of a model's class, which LlamaIndex's instrumentor marks as a model call too: no message, no token."""
-    if not reading.raw.name.rpartition(".")[2].startswith("_"):
+    if not reader.raw.name.rpartition(".")[2].startswith("_"):
         return False
-    return not any(key.startswith(("llm.input_messages.", "llm.token_count.", "llm.prompts.")) for key in reading.rest)
+    return not any(key.startswith(("llm.input_messages.", "llm.token_count.", "llm.prompts.")) for key in reader.rest)
 
 
-def _definitions(reading: Reading, said: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
+def _definitions(reader: SpanReader, parameters: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
     """The tools on offer, from attributes of their own or, by older versions, from the request's parameters."""
-    found = []
-    for node in reading.nested("llm.tools.").items():
+    definitions = []
+    for node in reader.nested("llm.tools.").items():
         schema = node.at("tool", "json_schema")
-        made = _tools.definition(reading.rest.get(schema.key or "")) if schema is not None else None
-        if made is not None and schema is not None:
+        definition = _tool_shapes.definition(reader.rest.get(schema.key or "")) if schema is not None else None
+        if definition is not None and schema is not None:
             schema.value()
-            found.append(made)
-    listed = [said.pop(name, None) for name in ("tools", "functions")]
-    if not found:
-        items = [item for held in listed if isinstance(held, list) for item in held]
-        found = [made for made in map(_tools.definition, items) if made is not None]
-    return tuple(found)
+            definitions.append(definition)
+    tool_lists = [parameters.pop(name, None) for name in ("tools", "functions")]
+    if not definitions:
+        items = [item for tools in tool_lists if isinstance(tools, list) for item in tools]
+        definitions = [definition for definition in map(_tool_shapes.definition, items) if definition is not None]
+    return tuple(definitions)
 
 
-def _messages_of(reading: Reading, prefix: str) -> tuple[Message, ...]:
-    return tuple([_message(node) for node in reading.nested(prefix).items()])
+def _messages_of(reader: SpanReader, prefix: str) -> tuple[Message, ...]:
+    return tuple([_message(node) for node in reader.nested(prefix).items()])
 
 
 def _message(item: Node) -> Message:
     node = item.at("message") or item
-    said = node.text("role") or "user"
-    role = _messages.ROLES.get(said, said)
+    written_role = node.text("role") or "user"
+    role = _message_shapes.ROLES.get(written_role, written_role)
     content: list[Part] = [_content(part) for part in node.items("contents")]
     text = node.value("content")
-    answered = node.text("tool_call_id")
-    if answered is not None:
-        held = text if text is not None else _messages.plain([{"text": part.content} for part in _texts(content)])
-        return Message(role, (ToolResult(held, answered),), node.text("name"))
+    call_id = node.text("tool_call_id")
+    if call_id is not None:
+        result = (
+            text if text is not None else _message_shapes.unwrap_result([{"text": part.content} for part in _texts(content)])
+        )
+        return Message(role, (ToolResult(result, call_id),), node.text("name"))
     if text is not None and text != "":
-        content.append(_messages.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
+        content.append(_message_shapes.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
     content += [_call(call) for call in node.items("tool_calls")]
     old = node.text("function_call_name")
     if old is not None:
@@ -144,21 +149,21 @@ def _message(item: Node) -> Message:
     return Message(role, tuple(content), node.text("name"), node.text("finish_reason"))
 
 
-def _serialised(said: JsonValue, name: str) -> list[Message | None]:
+def _serialised_messages(value: JsonValue, name: str) -> list[Message | None]:
     """The messages that LangChain serialised into a model call's input or output; None for what is none."""
-    held = said.get(name) if isinstance(said, Mapping) else None
-    held = held[0] if isinstance(held, list) and len(held) == 1 else held
-    if not isinstance(held, list):
+    items = value.get(name) if isinstance(value, Mapping) else None
+    items = items[0] if isinstance(items, list) and len(items) == 1 else items
+    if not isinstance(items, list):
         return []
-    return [_messages.of_langchain(item.get("message", item) if isinstance(item, Mapping) else item) for item in held]
+    return [_message_shapes.of_langchain(item.get("message", item) if isinstance(item, Mapping) else item) for item in items]
 
 
-def _completed(messages: tuple[Message, ...], whole: list[Message | None]) -> tuple[Message, ...]:
+def _completed(messages: tuple[Message, ...], serialised_messages: list[Message | None]) -> tuple[Message, ...]:
     """Messages as the writer flattened them; in place of one without content or call ids, the serialised one."""
-    if len(messages) != len(whole):
+    if len(messages) != len(serialised_messages):
         return messages
-    pairs = zip(messages, whole, strict=True)
-    return tuple([other if other is not None and _is_lossy(message) else message for message, other in pairs])
+    pairs = zip(messages, serialised_messages, strict=True)
+    return tuple([serialised if serialised is not None and _is_lossy(message) else message for message, serialised in pairs])
 
 
 def _is_lossy(message: Message) -> bool:
@@ -172,8 +177,8 @@ def _texts(content: list[Part]) -> list[Any]:
 
 
 def _content(item: Node) -> Part:
-    held = (item.at("message_content") or item).everything()
-    return _messages.as_part(held)
+    content = (item.at("message_content") or item).everything()
+    return _message_shapes.as_part(content)
 
 
 def _call(item: Node) -> ToolCall:
@@ -185,143 +190,145 @@ def _call(item: Node) -> ToolCall:
     )
 
 
-def _completion(reading: Reading) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """Prompts and choices of a text completion."""
-    prompts = [node.text("prompt", "text") for node in reading.nested("llm.prompts.").items()]
-    choices = [node.text("completion", "text") for node in reading.nested("llm.choices.").items()]
+    prompts = [node.text("prompt", "text") for node in reader.nested("llm.prompts.").items()]
+    choices = [node.text("completion", "text") for node in reader.nested("llm.choices.").items()]
     return (
-        tuple(message for text in prompts for message in _messages.of_text("user", text)),
-        tuple(message for text in choices for message in _messages.of_text("assistant", text)),
+        tuple(message for text in prompts for message in _message_shapes.of_text("user", text)),
+        tuple(message for text in choices for message in _message_shapes.of_text("assistant", text)),
     )
 
 
-def _finish(answer: JsonValue) -> str | None:
+def _finish_reason(answer: JsonValue) -> str | None:
     choices = answer.get("choices") if isinstance(answer, Mapping) else None
     first = choices[0] if isinstance(choices, list) and choices else answer
     if not isinstance(first, Mapping):
         return None
-    found = first.get("finish_reason") or first.get("stop_reason")
-    return found if isinstance(found, str) else None
+    reason = first.get("finish_reason") or first.get("stop_reason")
+    return reason if isinstance(reason, str) else None
 
 
 def _id(answer: JsonValue) -> str | None:
-    found = answer.get("id") if isinstance(answer, Mapping) else None
-    return found if isinstance(found, str) and found else None
+    answer_id = answer.get("id") if isinstance(answer, Mapping) else None
+    return answer_id if isinstance(answer_id, str) and answer_id else None
 
 
-def _usage(reading: Reading) -> Usage | None:
+def _usage(reader: SpanReader) -> Usage | None:
     counts = (
-        reading.count("llm.token_count.prompt"),
-        reading.count("llm.token_count.completion"),
-        reading.count("llm.token_count.prompt_details.cache_read"),
-        reading.count("llm.token_count.prompt_details.cache_write"),
-        reading.count("llm.token_count.completion_details.reasoning"),
+        reader.count("llm.token_count.prompt"),
+        reader.count("llm.token_count.completion"),
+        reader.count("llm.token_count.prompt_details.cache_read"),
+        reader.count("llm.token_count.prompt_details.cache_write"),
+        reader.count("llm.token_count.completion_details.reasoning"),
     )
     spoken = {
-        "audio_input_tokens": reading.count("llm.token_count.prompt_details.audio") or None,
-        "audio_output_tokens": reading.count("llm.token_count.completion_details.audio") or None,
+        "audio_input_tokens": reader.count("llm.token_count.prompt_details.audio") or None,
+        "audio_output_tokens": reader.count("llm.token_count.completion_details.audio") or None,
     }
-    total = fields.as_count(reading.rest.get("llm.token_count.total"))
+    total = fields.as_count(reader.rest.get("llm.token_count.total"))
     if total is not None and total == (counts[0] or 0) + (counts[1] or 0):
-        del reading.rest["llm.token_count.total"]
+        del reader.rest["llm.token_count.total"]
     return None if counts == (None,) * 5 else Usage(*counts, **spoken)
 
 
 # -- everything else
 
 
-def _tool(reading: Reading) -> Operation:
-    name = reading.text("tool.name") or stem(reading.raw.name)
-    known = _tool_definition(reading, name)
-    said = reading.rest.pop(_INPUT, None)
-    given = _tools.arguments(said, known)
-    if given is None and isinstance(parsed(reading.rest.get("tool.parameters")), Mapping):  # by some, the arguments themselves
-        given = parsed(reading.rest.pop("tool.parameters"))
-    has_result = _OUTPUT in reading.rest
-    result = bare(reading.rest.pop(_OUTPUT, None))
-    reading.drop("input.mime_type", "output.mime_type")
-    call_id = reading.text("tool_call.id", "tool.id")
+def _tool(reader: SpanReader) -> Operation:
+    name = reader.text("tool.name") or stem(reader.raw.name)
+    definition = _tool_definition(reader, name)
+    recorded = reader.rest.pop(_INPUT, None)
+    arguments = _tool_shapes.arguments(recorded, definition)
+    if arguments is None and isinstance(
+        parsed(reader.rest.get("tool.parameters")), Mapping
+    ):  # by some, the arguments themselves
+        arguments = parsed(reader.rest.pop("tool.parameters"))
+    has_result = _OUTPUT in reader.rest
+    result = parse_text(reader.rest.pop(_OUTPUT, None))
+    reader.drop("input.mime_type", "output.mime_type")
+    call_id = reader.text("tool_call.id", "tool.id")
     wrapped = result["output"] if isinstance(result, Mapping) and set(result) == {"output"} else result
-    result = _messages.langchain_fields(wrapped) or result
+    result = _message_shapes.langchain_fields(wrapped) or result
     if isinstance(result, Mapping) and isinstance(result.get("tool_call_id"), str) and "content" in result:
         if result.get("status") == "error":
-            reading.rest.setdefault(_OUTCOME, "error")
+            reader.rest.setdefault(_OUTCOME, "error")
         call_id, result = call_id or result["tool_call_id"], result["content"]  # LangChain's ToolMessage
     if isinstance(result, Mapping) and "raw_output" in result and "tool_name" in result:
         result = result["raw_output"]  # LlamaIndex's ToolOutput
-    return ToolExecution(name, given, result=result, has_result=has_result, call_id=call_id, definition=known)
+    return ToolExecution(name, arguments, result=result, has_result=has_result, call_id=call_id, definition=definition)
 
 
-def _tool_definition(reading: Reading, name: str) -> ToolDefinition | None:
-    description = reading.text("tool.description")
-    whole = _tools.definition(reading.rest.get("tool.json_schema"))
+def _tool_definition(reader: SpanReader, name: str) -> ToolDefinition | None:
+    description = reader.text("tool.description")
+    whole = _tool_shapes.definition(reader.rest.get("tool.json_schema"))
     schema = whole.parameters if whole is not None and whole.parameters is not None else None
     if schema is None:
-        schema = _tools.schema_of(parsed(reading.rest.get("tool.json_schema")))
+        schema = _tool_shapes.schema_of(parsed(reader.rest.get("tool.json_schema")))
     if schema is not None:
-        reading.drop("tool.json_schema")
-    parameters = _tools.schema_of(parsed(reading.rest.get("tool.parameters")))
+        reader.drop("tool.json_schema")
+    parameters = _tool_shapes.schema_of(parsed(reader.rest.get("tool.parameters")))
     if parameters is not None:
-        reading.drop("tool.parameters")
+        reader.drop("tool.parameters")
     schema = parameters if schema is None else schema
     if schema is None and description is None:
         return None
     return ToolDefinition(name, schema, description)
 
 
-def _agent(reading: Reading) -> Operation:
+def _agent(reader: SpanReader) -> Operation:
     """An agent; some tell on it of the model behind it, whose calls have no spans: that stays on it, by its standard names."""
-    reading.rename(_OF_AN_AGENT)
+    reader.rename(_OF_AN_AGENT)
     return AgentInvocation(
-        reading.text("agent.name", "graph.node.id") or stem(reading.raw.name),
-        input=_messages.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
-        output=_messages.of_text("assistant", _taken(reading, _OUTPUT, "output.mime_type")),
+        reader.text("agent.name", "graph.node.id") or stem(reader.raw.name),
+        input=_message_shapes.of_text("user", _pop_value(reader, _INPUT, "input.mime_type")),
+        output=_message_shapes.of_text("assistant", _pop_value(reader, _OUTPUT, "output.mime_type")),
     )
 
 
-def _chain(reading: Reading) -> Operation:
+def _chain(reader: SpanReader) -> Operation:
     """A step; the outermost one is the workflow."""
-    if reading.raw.parent_id is not None:
-        return _step(reading)
+    if reader.raw.parent_id is not None:
+        return _step(reader)
     return Workflow(
-        reading.raw.name,
-        input=_messages.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
-        output=_messages.of_text("assistant", _taken(reading, _OUTPUT, "output.mime_type")),
+        reader.raw.name,
+        input=_message_shapes.of_text("user", _pop_value(reader, _INPUT, "input.mime_type")),
+        output=_message_shapes.of_text("assistant", _pop_value(reader, _OUTPUT, "output.mime_type")),
     )
 
 
-def _step(reading: Reading) -> Operation:
-    has_result = _OUTPUT in reading.rest
-    given, result = reading.json(_INPUT), reading.json(_OUTPUT)
-    reading.drop("input.mime_type", "output.mime_type")
-    return Custom(given, result, has_result)
+def _step(reader: SpanReader) -> Operation:
+    has_result = _OUTPUT in reader.rest
+    arguments, result = reader.json(_INPUT), reader.json(_OUTPUT)
+    reader.drop("input.mime_type", "output.mime_type")
+    return Custom(arguments, result, has_result)
 
 
-def _taken(reading: Reading, key: str, mime_type: str) -> JsonValue:
-    reading.drop(mime_type)
-    return reading.rest.pop(key, None)
+def _pop_value(reader: SpanReader, key: str, mime_type: str) -> JsonValue:
+    reader.drop(mime_type)
+    return reader.rest.pop(key, None)
 
 
-def _retriever(reading: Reading) -> Operation:
-    query = reading.rest.get(_INPUT)
-    documents = [(node.at("document") or node).everything() for node in reading.nested("retrieval.documents.").items()]
+def _retriever(reader: SpanReader) -> Operation:
+    query = reader.rest.get(_INPUT)
+    documents = [(node.at("document") or node).everything() for node in reader.nested("retrieval.documents.").items()]
     if isinstance(query, str):
-        reading.drop(_INPUT, "input.mime_type")
+        reader.drop(_INPUT, "input.mime_type")
     if documents:
-        reading.drop(_OUTPUT, "output.mime_type")
-    elif _OUTPUT in reading.rest:
-        documents = _taken(reading, _OUTPUT, "output.mime_type")
+        reader.drop(_OUTPUT, "output.mime_type")
+    elif _OUTPUT in reader.rest:
+        documents = _pop_value(reader, _OUTPUT, "output.mime_type")
     return Retrieval(query=query if isinstance(query, str) else None, documents=parsed(documents) or None)
 
 
-def _embedding(reading: Reading) -> Operation:
-    model = reading.text("embedding.model_name")
+def _embedding(reader: SpanReader) -> Operation:
+    model = reader.text("embedding.model_name")
     return Embedding(
-        reading.text("llm.provider", "llm.system") or "", request_model=model, response_model=model, usage=_usage(reading)
+        reader.text("llm.provider", "llm.system") or "", request_model=model, response_model=model, usage=_usage(reader)
     )
 
 
-_READERS: Final[dict[str, Callable[[Reading], Operation]]] = {
+_READERS: Final[dict[str, Callable[[SpanReader], Operation]]] = {
     "LLM": _llm,
     "TOOL": _tool,
     "AGENT": _agent,
@@ -330,3 +337,6 @@ _READERS: Final[dict[str, Callable[[Reading], Operation]]] = {
     "EMBEDDING": _embedding,
 }
 """Other kinds (RERANKER, GUARDRAIL, EVALUATOR, PROMPT) are plain steps, which keep their kind as an attribute."""
+
+
+DIALECT = OpenInference()

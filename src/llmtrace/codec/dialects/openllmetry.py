@@ -11,8 +11,9 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import parts
-from llmtrace.codec.dialects import _messages, _names, _tools
-from llmtrace.codec.dialects._reading import Node, Reading, bare, parsed
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -35,7 +36,6 @@ _INPUT: Final = "traceloop.entity.input"
 _OUTPUT: Final = "traceloop.entity.output"
 _TYPE: Final = "llm.request.type"
 _FLAT: Final = ("gen_ai.prompt.0.role", "gen_ai.prompt.0.content", "gen_ai.completion.0.role", "gen_ai.completion.0.content")
-MARKS: Final = frozenset({KIND, _TYPE, *_FLAT})
 _GENERAL: Final = {
     "traceloop.association.properties.session_id": sc.CONVERSATION_ID,
     "traceloop.association.properties.user_id": sc.USER_ID,
@@ -53,116 +53,119 @@ _PARAMETERS: Final = {
 }
 
 
-def knows(raw: RawSpan) -> bool:
-    held = raw.attributes
-    if KIND in held:
-        return held[KIND] in _KINDS
-    return _TYPE in held or any(key in held for key in _FLAT)
+class OpenLLMetry(Dialect):
+    name = "openllmetry"
+    marks = frozenset({KIND, _TYPE, *_FLAT})
 
+    def knows(self, raw: RawSpan) -> bool:
+        attributes = raw.attributes
+        if KIND in attributes:
+            return attributes[KIND] in _KINDS
+        return _TYPE in attributes or any(key in attributes for key in _FLAT)
 
-def read(reading: Reading) -> Operation | None:
-    reading.rename(_GENERAL)
-    kind = reading.rest.get(KIND)
-    if kind is not None:
-        return _entity(reading, str(kind))
-    _names.renew(reading)
-    operation = _flattened(reading)
-    reading.drop(_TYPE)
-    return operation
+    def read(self, reader: SpanReader) -> Operation | None:
+        reader.rename(_GENERAL)
+        kind = reader.rest.get(KIND)
+        if kind is not None:
+            return _entity(reader, str(kind))
+        _former_names.use_current_names(reader)
+        operation = _read_flattened(reader)
+        reader.drop(_TYPE)
+        return operation
 
 
 # -- what a decorator or a framework's instrumentor made
 
 
-def _entity(reading: Reading, kind: str) -> Operation:
-    del reading.rest[KIND]
-    name = reading.text(_NAME) or reading.raw.name
+def _entity(reader: SpanReader, kind: str) -> Operation:
+    del reader.rest[KIND]
+    name = reader.text(_NAME) or reader.raw.name
     if kind == "tool":
-        return _tool(reading, name)
+        return _tool(reader, name)
     if kind == "task":
-        has_result = _OUTPUT in reading.rest
-        return Custom(reading.json(_INPUT), bare(reading.rest.pop(_OUTPUT, None)), has_result)
-    given = _messages.of_text("user", _asked(reading.rest.pop(_INPUT, None)))
-    answered = _messages.of_text("assistant", bare(reading.rest.pop(_OUTPUT, None)))
+        has_result = _OUTPUT in reader.rest
+        return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
+    input_messages = _message_shapes.of_text("user", _only_argument(reader.rest.pop(_INPUT, None)))
+    output_messages = _message_shapes.of_text("assistant", parse_text(reader.rest.pop(_OUTPUT, None)))
     if kind == "agent":
-        return AgentInvocation(reading.text(sc.AGENT_NAME) or name, input=given, output=answered)
-    return Workflow(name, input=given, output=answered)
+        return AgentInvocation(reader.text(sc.AGENT_NAME) or name, input=input_messages, output=output_messages)
+    return Workflow(name, input=input_messages, output=output_messages)
 
 
-def _tool(reading: Reading, name: str) -> Operation:
-    known = None
-    schema = _tools.schema_of(parsed(reading.rest.get("traceloop.entity.schema")))
+def _tool(reader: SpanReader, name: str) -> Operation:
+    definition = None
+    schema = _tool_shapes.schema_of(parsed(reader.rest.get("traceloop.entity.schema")))
     if schema is not None:
-        known = ToolDefinition(name, schema)
-        reading.drop("traceloop.entity.schema")
-    said = parsed(reading.rest.pop(_INPUT, None))
-    if isinstance(said, Mapping) and "input_str" in said:  # LangChain's callback: the input, and how it was called
-        inputs = said.get("inputs")
-        said = inputs if isinstance(inputs, Mapping) else said["input_str"]
-    has_result = _OUTPUT in reading.rest
-    result = bare(reading.rest.pop(_OUTPUT, None))
+        definition = ToolDefinition(name, schema)
+        reader.drop("traceloop.entity.schema")
+    arguments = parsed(reader.rest.pop(_INPUT, None))
+    if isinstance(arguments, Mapping) and "input_str" in arguments:  # LangChain's callback: the input, and how it was called
+        inputs = arguments.get("inputs")
+        arguments = inputs if isinstance(inputs, Mapping) else arguments["input_str"]
+    has_result = _OUTPUT in reader.rest
+    result = parse_text(reader.rest.pop(_OUTPUT, None))
     if isinstance(result, Mapping) and set(result) & {"output"} and set(result) <= {"output", "kwargs"}:
         result = result["output"]
     return ToolExecution(
-        reading.text(sc.TOOL_NAME) or name,
-        _tools.arguments(said, known),
+        reader.text(sc.TOOL_NAME) or name,
+        _tool_shapes.arguments(arguments, definition),
         result=result,
         has_result=has_result,
-        call_id=reading.text(sc.TOOL_CALL_ID),
-        definition=known,
+        call_id=reader.text(sc.TOOL_CALL_ID),
+        definition=definition,
     )
 
 
-def _asked(said: JsonValue) -> JsonValue:
+def _only_argument(recorded: JsonValue) -> JsonValue:
     """What an agent was asked: the only argument, where there is one."""
-    held = parsed(said)
-    if isinstance(held, Mapping) and set(held) == {"args", "kwargs"}:
-        args, kwargs = held["args"], held["kwargs"]
+    call = parsed(recorded)
+    if isinstance(call, Mapping) and set(call) == {"args", "kwargs"}:
+        args, kwargs = call["args"], call["kwargs"]
         if isinstance(args, list) and isinstance(kwargs, Mapping):
-            given = [*args, *kwargs.values()]
-            return given[0] if len(given) == 1 and isinstance(given[0], str) else said
-    return said
+            arguments = [*args, *kwargs.values()]
+            return arguments[0] if len(arguments) == 1 and isinstance(arguments[0], str) else recorded
+    return recorded
 
 
 # -- model calls in numbered attributes
 
 
-def _flattened(reading: Reading) -> Operation | None:
+def _read_flattened(reader: SpanReader) -> Operation | None:
     """The operation of a model call; None for a call that the official names tell all of."""
-    given = tuple([_message(node, "user") for node in reading.nested("gen_ai.prompt.").items()])
-    answered = tuple([_message(node, "assistant") for node in reading.nested("gen_ai.completion.").items()])
-    tools = tuple([_function(node) for node in reading.nested("llm.request.functions.").items()])
-    kind = reading.rest.get(_TYPE)
-    if sc.OPERATION_NAME not in reading.rest:
-        known = {"completion": sc.TEXT_COMPLETION, "embedding": sc.EMBEDDINGS}
-        reading.rest[sc.OPERATION_NAME] = known.get(kind, sc.CHAT) if isinstance(kind, str) else sc.CHAT
-    if reading.rest[sc.OPERATION_NAME] not in (sc.CHAT, sc.TEXT_COMPLETION, sc.GENERATE_CONTENT):
+    input_messages = tuple([_message(node, "user") for node in reader.nested("gen_ai.prompt.").items()])
+    output_messages = tuple([_message(node, "assistant") for node in reader.nested("gen_ai.completion.").items()])
+    tools = tuple([_function(node) for node in reader.nested("llm.request.functions.").items()])
+    kind = reader.rest.get(_TYPE)
+    if sc.OPERATION_NAME not in reader.rest:
+        names = {"completion": sc.TEXT_COMPLETION, "embedding": sc.EMBEDDINGS}
+        reader.rest[sc.OPERATION_NAME] = names.get(kind, sc.CHAT) if isinstance(kind, str) else sc.CHAT
+    if reader.rest[sc.OPERATION_NAME] not in (sc.CHAT, sc.TEXT_COMPLETION, sc.GENERATE_CONTENT):
         return None
-    found = {name: reading.rest.pop(key) for key, name in _PARAMETERS.items() if key in reading.rest}
-    reasons = tuple(message.finish_reason for message in answered if message.finish_reason)
-    provider = reading.text(sc.PROVIDER_NAME) or ""
+    parameters = {name: reader.rest.pop(key) for key, name in _PARAMETERS.items() if key in reader.rest}
+    reasons = tuple(message.finish_reason for message in output_messages if message.finish_reason)
+    provider = reader.text(sc.PROVIDER_NAME) or ""
     return Inference(
         provider.lower(),  # "OpenAI", in former versions
-        operation=reading.rest[sc.OPERATION_NAME],
-        input=given,
-        output=answered,
+        operation=reader.rest[sc.OPERATION_NAME],
+        input=input_messages,
+        output=output_messages,
         tools=tools,
-        parameters=found,
-        finish_reasons=() if sc.RESPONSE_FINISH_REASONS in reading.rest else reasons,
+        parameters=parameters,
+        finish_reasons=() if sc.RESPONSE_FINISH_REASONS in reader.rest else reasons,
     )
 
 
 def _message(node: Node, role: str) -> Message:
     role = node.text("role") or role
-    role = _messages.ROLES.get(role, role)
-    content, answered = parsed(node.value("content")), node.text("tool_call_id")
-    if answered is not None:
-        return Message(role, (ToolResult(content, answered),))
-    held: tuple[Part, ...] = ()
+    role = _message_shapes.ROLES.get(role, role)
+    content, call_id = parsed(node.value("content")), node.text("tool_call_id")
+    if call_id is not None:
+        return Message(role, (ToolResult(content, call_id),))
+    content_parts: tuple[Part, ...] = ()
     if isinstance(content, list) and all(isinstance(item, Mapping) for item in content):
-        held = tuple([_messages.as_part(item) for item in content])
+        content_parts = tuple([_message_shapes.as_part(item) for item in content])
     elif content is not None and content != "":
-        held = (parts.read(content if isinstance(content, str) else {"content": content}),)
+        content_parts = (parts.read(content if isinstance(content, str) else {"content": content}),)
     calls = [
         ToolCall(call.text("name") or "", parts.arguments(call.value("arguments")), call.text("id"))
         for call in node.items("tool_calls")
@@ -170,9 +173,12 @@ def _message(node: Node, role: str) -> Message:
     old = node.text("function_call", "name")
     if old is not None:
         calls.append(ToolCall(old, parts.arguments(node.value("function_call", "arguments"))))
-    return Message(role, (*held, *calls), finish_reason=node.text("finish_reason"))
+    return Message(role, (*content_parts, *calls), finish_reason=node.text("finish_reason"))
 
 
 def _function(node: Node) -> ToolDefinition:
     schema = parsed(node.value("parameters") or node.value("input_schema"))
     return ToolDefinition(node.text("name") or "", schema if isinstance(schema, Mapping) else None, node.text("description"))
+
+
+DIALECT = OpenLLMetry()

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import parts
-from llmtrace.codec.dialects import _messages, _names, _tools
-from llmtrace.codec.dialects._reading import Reading, bare, parsed
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
 from llmtrace.model import (
     AgentInvocation,
     Embedding,
@@ -29,7 +30,6 @@ from llmtrace.model import (
 )
 
 OPERATION: Final = "ai.operationId"
-MARKS: Final = frozenset({OPERATION})
 _SETTINGS: Final = {
     "temperature": "temperature",
     "maxTokens": "max_tokens",
@@ -43,149 +43,157 @@ _SETTINGS: Final = {
 _SAID_TWICE: Final = ("operation.name", "ai.model.id", "ai.model.provider")
 
 
-def knows(raw: RawSpan) -> bool:
-    held = raw.attributes.get(OPERATION)
-    return isinstance(held, str) and held.startswith("ai.")
+class Vercel(Dialect):
+    name = "vercel"
+    marks = frozenset({OPERATION})
+
+    def knows(self, raw: RawSpan) -> bool:
+        operation = raw.attributes.get(OPERATION)
+        return isinstance(operation, str) and operation.startswith("ai.")
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        name = reader.rest.pop(OPERATION)
+        _former_names.use_current_names(reader)
+        if name == "ai.toolCall":
+            operation = _tool(reader)
+        elif "embed" in name.lower():
+            operation = _embedding(reader) if ".do" in name else _agent(reader, name)
+        else:
+            operation = _inference(reader, name) if ".do" in name else _agent(reader, name)
+        reader.drop(*_SAID_TWICE)
+        reader.rename({"ai.telemetry.metadata.sessionId": sc.CONVERSATION_ID, "ai.telemetry.metadata.userId": sc.USER_ID})
+        return operation
 
 
-def read(reading: Reading) -> Operation | None:
-    name = reading.rest.pop(OPERATION)
-    _names.renew(reading)
-    if name == "ai.toolCall":
-        operation = _tool(reading)
-    elif "embed" in name.lower():
-        operation = _embedding(reading) if ".do" in name else _outer(reading, name)
-    else:
-        operation = _inference(reading, name) if ".do" in name else _outer(reading, name)
-    reading.drop(*_SAID_TWICE)
-    reading.rename({"ai.telemetry.metadata.sessionId": sc.CONVERSATION_ID, "ai.telemetry.metadata.userId": sc.USER_ID})
-    return operation
-
-
-def _tool(reading: Reading) -> Operation:
-    has_result = "ai.toolCall.result" in reading.rest
+def _tool(reader: SpanReader) -> Operation:
+    has_result = "ai.toolCall.result" in reader.rest
     return ToolExecution(
-        reading.text("ai.toolCall.name") or "",
-        parts.arguments(reading.rest.pop("ai.toolCall.args", reading.rest.pop("ai.toolCall.input", None))),
-        result=bare(reading.rest.pop("ai.toolCall.result", None)),
+        reader.text("ai.toolCall.name") or "",
+        parts.arguments(reader.rest.pop("ai.toolCall.args", reader.rest.pop("ai.toolCall.input", None))),
+        result=parse_text(reader.rest.pop("ai.toolCall.result", None)),
         has_result=has_result,
-        call_id=reading.text("ai.toolCall.id"),
+        call_id=reader.text("ai.toolCall.id"),
     )
 
 
-def _outer(reading: Reading, name: str) -> Operation:
+def _agent(reader: SpanReader, name: str) -> Operation:
     """Usage stays an attribute: it is the sum of the model calls', which count theirs."""
-    asked = parsed(reading.rest.pop("ai.prompt", None))
-    given = _prompt(asked)
-    return AgentInvocation(reading.text("ai.telemetry.functionId") or name, input=given, output=_answer(reading, finish=False))
+    prompt = parsed(reader.rest.pop("ai.prompt", None))
+    messages = _prompt(prompt)
+    return AgentInvocation(reader.text("ai.telemetry.functionId") or name, input=messages, output=_answer(reader, finish=False))
 
 
-def _prompt(asked: JsonValue) -> tuple[Message, ...]:
-    if not isinstance(asked, Mapping):
-        return _messages.of_text("user", asked)
-    listed = asked.get("messages")
-    system = _messages.of_text("system", asked.get("system"))
-    held = asked.get("prompt")
-    listed = held if isinstance(held, list) else listed
-    if isinstance(listed, list):
-        return (*system, *_messages.of_items(listed, "user"))
-    return (*system, *_messages.of_text("user", held))
+def _prompt(prompt: JsonValue) -> tuple[Message, ...]:
+    if not isinstance(prompt, Mapping):
+        return _message_shapes.of_text("user", prompt)
+    items = prompt.get("messages")
+    system = _message_shapes.of_text("system", prompt.get("system"))
+    content = prompt.get("prompt")
+    items = content if isinstance(content, list) else items
+    if isinstance(items, list):
+        return (*system, *_message_shapes.of_items(items, "user"))
+    return (*system, *_message_shapes.of_text("user", content))
 
 
-def _inference(reading: Reading, name: str) -> Operation:
-    listed = parsed(reading.rest.pop("ai.prompt.messages", None))
-    given = _messages.of_items(listed, "user") if isinstance(listed, list) else _messages.of_text("user", listed)
-    offered = reading.rest.pop("ai.prompt.tools", None)
+def _inference(reader: SpanReader, name: str) -> Operation:
+    items = parsed(reader.rest.pop("ai.prompt.messages", None))
+    input_messages = (
+        _message_shapes.of_items(items, "user") if isinstance(items, list) else _message_shapes.of_text("user", items)
+    )
+    offered = reader.rest.pop("ai.prompt.tools", None)
     offered = parsed(offered) if isinstance(offered, str) else offered
-    tools = [_tools.definition(item) for item in offered] if isinstance(offered, (list, tuple)) else []
-    model = reading.text("ai.model.id")
-    reason = reading.text("ai.response.finishReason")
-    first = reading.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
+    tools = [_tool_shapes.definition(item) for item in offered] if isinstance(offered, (list, tuple)) else []
+    model = reader.text("ai.model.id")
+    reason = reader.text("ai.response.finishReason")
+    first = reader.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
     return Inference(
-        (reading.text(sc.PROVIDER_NAME) or reading.text("ai.model.provider") or "").partition(".")[0],
-        request_model=reading.text(sc.REQUEST_MODEL) or model,
-        response_model=reading.text(sc.RESPONSE_MODEL, "ai.response.model"),
-        response_id=reading.text(sc.RESPONSE_ID, "ai.response.id"),
-        input=given,
-        output=_answer(reading, finish=True),
+        (reader.text(sc.PROVIDER_NAME) or reader.text("ai.model.provider") or "").partition(".")[0],
+        request_model=reader.text(sc.REQUEST_MODEL) or model,
+        response_model=reader.text(sc.RESPONSE_MODEL, "ai.response.model"),
+        response_id=reader.text(sc.RESPONSE_ID, "ai.response.id"),
+        input=input_messages,
+        output=_answer(reader, finish=True),
         tools=tuple([tool for tool in tools if tool is not None]),
-        parameters=_settings(reading),
-        finish_reasons=() if sc.RESPONSE_FINISH_REASONS in reading.rest or reason is None else (reason,),
-        usage=_usage(reading),
+        parameters=_settings(reader),
+        finish_reasons=() if sc.RESPONSE_FINISH_REASONS in reader.rest or reason is None else (reason,),
+        usage=_usage(reader),
         stream="stream" in name.lower(),
         time_to_first_chunk=None if first is None else first / 1000,
     )
 
 
-def _answer(reading: Reading, *, finish: bool) -> tuple[Message, ...]:
-    held: list[Part] = []
-    thought = reading.text("ai.response.reasoning")
-    if thought is not None:
-        held.append(parts.read({"type": "reasoning", "content": thought}))
-    said = reading.text("ai.response.text", "ai.response.object", "ai.result.text", "ai.result.object")
-    if said is not None:
-        held.append(Text(said))
-    calls = reading.rest.pop("ai.response.toolCalls", reading.rest.pop("ai.result.toolCalls", None))
+def _answer(reader: SpanReader, *, finish: bool) -> tuple[Message, ...]:
+    content: list[Part] = []
+    reasoning = reader.text("ai.response.reasoning")
+    if reasoning is not None:
+        content.append(parts.read({"type": "reasoning", "content": reasoning}))
+    text = reader.text("ai.response.text", "ai.response.object", "ai.result.text", "ai.result.object")
+    if text is not None:
+        content.append(Text(text))
+    calls = reader.rest.pop("ai.response.toolCalls", reader.rest.pop("ai.result.toolCalls", None))
     calls = parsed(calls)
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, Mapping):
-            given: Any = call.get("input", call.get("args"))
-            called, call_id = call.get("toolName"), call.get("toolCallId")
-            held.append(
+            arguments: Any = call.get("input", call.get("args"))
+            tool, call_id = call.get("toolName"), call.get("toolCallId")
+            content.append(
                 ToolCall(
-                    called if isinstance(called, str) else "",
-                    parts.arguments(given),
+                    tool if isinstance(tool, str) else "",
+                    parts.arguments(arguments),
                     call_id if isinstance(call_id, str) else None,
                 )
             )
     if not finish:
-        reading.drop("ai.response.finishReason")
-    return (Message("assistant", tuple(held)),) if held else ()
+        reader.drop("ai.response.finishReason")
+    return (Message("assistant", tuple(content)),) if content else ()
 
 
-def _settings(reading: Reading) -> dict[str, JsonValue]:
-    found = {}
-    for name, ours in _SETTINGS.items():
-        value = reading.rest.pop(f"ai.settings.{name}", None)
-        if value is not None and f"{sc.REQUEST_PREFIX}{ours}" not in reading.rest:
-            found[ours] = value
-    choice = parsed(reading.rest.pop("ai.prompt.toolChoice", None))
+def _settings(reader: SpanReader) -> dict[str, JsonValue]:
+    parameters = {}
+    for name, parameter in _SETTINGS.items():
+        value = reader.rest.pop(f"ai.settings.{name}", None)
+        if value is not None and f"{sc.REQUEST_PREFIX}{parameter}" not in reader.rest:
+            parameters[parameter] = value
+    choice = parsed(reader.rest.pop("ai.prompt.toolChoice", None))
     if choice is not None:
-        found["tool_choice"] = choice
-    return {**_official(reading), **found}
+        parameters["tool_choice"] = choice
+    return {**_official(reader), **parameters}
 
 
-def _official(reading: Reading) -> dict[str, JsonValue]:
+def _official(reader: SpanReader) -> dict[str, JsonValue]:
     """What stands under official names, since parameters are taken as one."""
     keys: dict[str, Callable[..., Any]] = {
-        "max_tokens": reading.count,
-        "top_k": reading.count,
-        "temperature": reading.number,
-        "top_p": reading.number,
-        "frequency_penalty": reading.number,
-        "presence_penalty": reading.number,
+        "max_tokens": reader.count,
+        "top_k": reader.count,
+        "temperature": reader.number,
+        "top_p": reader.number,
+        "frequency_penalty": reader.number,
+        "presence_penalty": reader.number,
     }
-    found = {name: take(sc.REQUEST_PREFIX + name) for name, take in keys.items()}
-    stops = reading.rest.pop(f"{sc.REQUEST_PREFIX}stop_sequences", None)
-    found["stop_sequences"] = list(stops) if isinstance(stops, (list, tuple)) else None
-    return {name: value for name, value in found.items() if value is not None}
+    parameters = {name: take(sc.REQUEST_PREFIX + name) for name, take in keys.items()}
+    stops = reader.rest.pop(f"{sc.REQUEST_PREFIX}stop_sequences", None)
+    parameters["stop_sequences"] = list(stops) if isinstance(stops, (list, tuple)) else None
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _usage(reading: Reading) -> Usage | None:
+def _usage(reader: SpanReader) -> Usage | None:
     names = {
         "input": (sc.USAGE_INPUT_TOKENS, "ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"),
         "output": (sc.USAGE_OUTPUT_TOKENS, "ai.usage.outputTokens", "ai.usage.completionTokens"),
         "cached": (sc.USAGE_CACHE_READ, "ai.usage.cachedInputTokens"),
         "reasoning": (sc.USAGE_REASONING, "ai.usage.reasoningTokens"),
     }
-    counts = {name: reading.count(*keys) for name, keys in names.items()}
-    reading.drop("ai.usage.totalTokens", *(key for keys in names.values() for key in keys))
+    counts = {name: reader.count(*keys) for name, keys in names.items()}
+    reader.drop("ai.usage.totalTokens", *(key for keys in names.values() for key in keys))
     if all(count is None for count in counts.values()):
         return None
     return Usage(counts["input"], counts["output"], counts["cached"], None, counts["reasoning"])
 
 
-def _embedding(reading: Reading) -> Operation:
-    model = reading.text(sc.REQUEST_MODEL, "ai.model.id")
-    provider = reading.text(sc.PROVIDER_NAME) or reading.text("ai.model.provider") or ""
-    return Embedding(provider.partition(".")[0], request_model=model, usage=_usage(reading))
+def _embedding(reader: SpanReader) -> Operation:
+    model = reader.text(sc.REQUEST_MODEL, "ai.model.id")
+    provider = reader.text(sc.PROVIDER_NAME) or reader.text("ai.model.provider") or ""
+    return Embedding(provider.partition(".")[0], request_model=model, usage=_usage(reader))
+
+
+DIALECT = Vercel()

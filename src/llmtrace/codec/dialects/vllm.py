@@ -1,18 +1,18 @@
-"""vLLM's ``llm_request``: the engine's side of a model call, by its times and token counts, without a word of content.
+"""vLLM's ``llm_request``: the engine's side of a model call, with its times and token counts but without content.
 
-Known by its scope. It has the span kind ``server``: below a span of the caller's it is the same call, which counts once
-(`codec.calls`); on its own, it is the inference. Its latencies in the engine get the names that llmtrace has for them. Where
-the trace was lost on the way to the server, the id of the request, which we gave it, tells which span it belongs below.
+Recognised by its scope and name. It has the span kind ``server``: below a span of the caller it is the same call, which is
+counted once (`codec.reconcile`); on its own, it is the inference. The engine's latencies get llmtrace's names. If the trace id
+was lost on the way to the server, the request id, which llmtrace chose, tells which span it belongs below.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects._reading import Reading
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader
 from llmtrace.model import Inference, Link, Operation, RawSpan, Usage, replace
 
 _TIMES = {
@@ -22,50 +22,54 @@ _TIMES = {
 }
 _REQUEST = "gen_ai.request.id"
 _SPAN = "llm_request"
-MARKS: Final = frozenset({_SPAN})
 _OURS = re.compile(rf"(?:^|-){sc.REQUEST_ID_MARK}-([0-9a-f]{{32}})-([0-9a-f]{{16}})(?:-|$)")
 
 
-def knows(raw: RawSpan) -> bool:
-    return raw.scope.name.startswith("vllm") and raw.name == _SPAN and sc.OPERATION_NAME not in raw.attributes
+class Vllm(Dialect):
+    name = "vllm"
+    marks = frozenset({_SPAN})
+
+    def knows(self, raw: RawSpan) -> bool:
+        return raw.scope.name.startswith("vllm") and raw.name == _SPAN and sc.OPERATION_NAME not in raw.attributes
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        if sc.SAME_CALL in reader.rest:
+            return None
+        request = reader.text(_REQUEST)
+        reader.rename(_TIMES)
+        readers = {"max_tokens": reader.count, "temperature": reader.number, "top_p": reader.number}
+        parameters = {name: take(sc.REQUEST_PREFIX + name) for name, take in readers.items()}
+        parameters["choice.count"] = reader.count("gen_ai.request.n")
+        counts = (
+            reader.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS),
+            reader.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS),
+        )
+        first, decode = reader.number("gen_ai.latency.time_to_first_token"), fields.as_number(reader.rest.get(sc.ENGINE_DECODE))
+        if first is not None:
+            reader.rest[sc.ENGINE_FIRST_TOKEN] = first
+        output_tokens = counts[1] or 0
+        if decode is not None and output_tokens > 1:
+            reader.rest[sc.ENGINE_PER_TOKEN] = decode / (output_tokens - 1)
+        return Inference(
+            "vllm",
+            sc.TEXT_COMPLETION if (request or "").startswith("cmpl-") else sc.CHAT,
+            request_model=reader.text(sc.REQUEST_MODEL, sc.RESPONSE_MODEL),
+            response_id=request,
+            parameters={name: value for name, value in parameters.items() if value is not None},
+            usage=None if counts == (None, None) else Usage(*counts),
+            time_to_first_chunk=first,
+        )
+
+    def place(self, raw: RawSpan) -> RawSpan:
+        """The span below ours that its request id names, with a link to where it was."""
+        request_id = raw.attributes.get(_REQUEST)
+        caller = _OURS.search(request_id) if isinstance(request_id, str) else None
+        if caller is None or caller.groups() == (raw.trace_id, raw.parent_id):
+            return raw
+        if caller[1] == raw.trace_id and raw.parent_id is not None:
+            return raw  # with spans between, a gateway's
+        lost = () if raw.parent_id is None else (Link(raw.trace_id, raw.parent_id),)
+        return replace(raw, trace_id=caller[1], parent_id=caller[2], links=(*raw.links, *lost))
 
 
-def placed(raw: RawSpan) -> RawSpan:
-    """The span below ours that its request id names, with a link to where it was."""
-    said = raw.attributes.get(_REQUEST)
-    ours = _OURS.search(said) if isinstance(said, str) else None
-    if ours is None or ours.groups() == (raw.trace_id, raw.parent_id):
-        return raw
-    if ours[1] == raw.trace_id and raw.parent_id is not None:
-        return raw  # with spans between, a gateway's
-    lost = () if raw.parent_id is None else (Link(raw.trace_id, raw.parent_id),)
-    return replace(raw, trace_id=ours[1], parent_id=ours[2], links=(*raw.links, *lost))
-
-
-def read(reading: Reading) -> Operation | None:
-    if sc.SAME_CALL in reading.rest:
-        return None
-    request = reading.text(_REQUEST)
-    reading.rename(_TIMES)
-    given = {"max_tokens": reading.count, "temperature": reading.number, "top_p": reading.number}
-    found = {name: take(sc.REQUEST_PREFIX + name) for name, take in given.items()}
-    found["choice.count"] = reading.count("gen_ai.request.n")
-    counts = (
-        reading.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS),
-        reading.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS),
-    )
-    first, decode = reading.number("gen_ai.latency.time_to_first_token"), fields.as_number(reading.rest.get(sc.ENGINE_DECODE))
-    if first is not None:
-        reading.rest[sc.ENGINE_FIRST_TOKEN] = first
-    made = counts[1] or 0
-    if decode is not None and made > 1:
-        reading.rest[sc.ENGINE_PER_TOKEN] = decode / (made - 1)
-    return Inference(
-        "vllm",
-        sc.TEXT_COMPLETION if (request or "").startswith("cmpl-") else sc.CHAT,
-        request_model=reading.text(sc.REQUEST_MODEL, sc.RESPONSE_MODEL),
-        response_id=request,
-        parameters={name: value for name, value in found.items() if value is not None},
-        usage=None if counts == (None, None) else Usage(*counts),
-        time_to_first_chunk=first,
-    )
+DIALECT = Vllm()

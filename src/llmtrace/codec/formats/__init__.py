@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol, cast
 
-from llmtrace.codec.formats import _documents, _protobuf
+from llmtrace.codec.formats import _json_documents, _protobuf_file
 from llmtrace.model import JsonValue, RawSpan
 
 EXPECTED: Final = "OTLP (JSON, JSON lines or protobuf), the console exporter's output, Jaeger's JSON, or a record for each span"
@@ -35,9 +35,9 @@ class Form(Protocol):
 
 
 FORMS: Final[tuple[Form, ...]] = tuple(
-    cast("Form", import_module(f"{__name__}.{found.name}"))
-    for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: (found.name == "records", found.name))
-    if not found.name.startswith("_")
+    cast("Form", import_module(f"{__name__}.{module.name}"))
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: (module.name == "records", module.name))
+    if not module.name.startswith("_")
 )
 """In the order in which they are asked; `records`, which takes the most, comes last."""
 
@@ -46,7 +46,7 @@ def read(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:
     """Every span of a file, in order, and what could not be read. The file is read as it goes, not whole where it has lines."""
     try:
         file, head = _unpacked(file)
-        if _protobuf.is_protobuf(head):
+        if _protobuf_file.is_protobuf(head):
             yield from _messages(file.read())
         else:
             yield from _documents_of(file)
@@ -56,33 +56,33 @@ def read(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:
 
 def _unpacked(file: BinaryIO) -> tuple[BinaryIO, bytes]:
     """The file without its compression, and how it begins."""
-    buffered = _documents.Peekable(file)
+    buffered = _json_documents.Peekable(file)
     if buffered.peek(2) == b"\x1f\x8b":
-        buffered = _documents.Peekable(cast("BinaryIO", gzip.GzipFile(fileobj=cast("Any", buffered))))
-    return cast("BinaryIO", buffered), buffered.peek(_protobuf.HEAD)
+        buffered = _json_documents.Peekable(cast("BinaryIO", gzip.GzipFile(fileobj=cast("Any", buffered))))
+    return cast("BinaryIO", buffered), buffered.peek(_protobuf_file.HEAD)
 
 
 def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:
     try:
-        yield from _protobuf.read(data)
+        yield from _protobuf_file.read(data)
     except ValueError as error:
         yield Unreadable("the file", str(error))
 
 
 def _documents_of(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:
-    for number, document in _documents.read(file):
+    for number, document in _json_documents.read(file):
         where = f"line {number}"
         if isinstance(document, ValueError):
             yield Unreadable(where, f"not JSON ({document})")
             continue
         try:
-            found = spans_of(document)
+            module = spans_of(document)
         except (ValueError, RecursionError) as error:
             yield Unreadable(where, str(error) or "nested too deeply")
             continue
-        if found is None:
+        if module is None:
             yield Unreadable(where, "JSON, but no spans in a form that is known")
-        for item in found or ():
+        for item in module or ():
             yield Unreadable(where, item) if isinstance(item, str) else item
 
 
@@ -92,8 +92,8 @@ def spans_of(document: JsonValue) -> list[RawSpan | str] | None:
     The value is an object, or a list of such. Raises ValueError where it is nested too deeply.
     """
     if isinstance(document, list):
-        found = [spans_of(item) if isinstance(item, Mapping) else None for item in document]
-        return None if None in found else [item for spans in found for item in spans or ()]
+        span_lists = [spans_of(item) if isinstance(item, Mapping) else None for item in document]
+        return None if None in span_lists else [item for spans in span_lists for item in spans or ()]
     if not isinstance(document, Mapping):
         return None
     for form in FORMS:

@@ -5,38 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.codec.formats import _values
+from llmtrace.codec.formats import _parse
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
 
 def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
     data = document.get("data")
     traces = data if isinstance(data, list) else [document]
-    if not traces or not all(isinstance(one, Mapping) and "spans" in one and "processes" in one for one in traces):
+    if not traces or not all(isinstance(trace, Mapping) and "spans" in trace and "processes" in trace for trace in traces):
         return None
     return [span for trace in traces for span in _trace(trace)]
 
 
 def _trace(trace: Mapping[str, Any]) -> list[RawSpan | str]:
-    processes = {name: _resource(held) for name, held in _values.mapping(trace["processes"]).items()}
-    return [_span(item, processes, trace.get("traceID")) for item in _values.items(trace["spans"])]
+    processes = {name: _resource(process) for name, process in _parse.mapping(trace["processes"]).items()}
+    return [_span(item, processes, trace.get("traceID")) for item in _parse.items(trace["spans"])]
 
 
 def _resource(process: Any) -> dict[str, JsonValue]:
-    held = _values.mapping(process)
-    service = {"service.name": held["serviceName"]} if isinstance(held.get("serviceName"), str) else {}
-    return {**service, **_tags(held.get("tags"))}
+    fields = _parse.mapping(process)
+    service = {"service.name": fields["serviceName"]} if isinstance(fields.get("serviceName"), str) else {}
+    return {**service, **_tags(fields.get("tags"))}
 
 
 def _span(item: dict[str, Any], processes: dict[str, dict[str, JsonValue]], trace: Any) -> RawSpan | str:
-    trace_id, span_id = _values.id_of(item.get("traceID", trace), 32), _values.id_of(item.get("spanID"), 16)
+    trace_id, span_id = _parse.id_of(item.get("traceID", trace), 32), _parse.id_of(item.get("spanID"), 16)
     if trace_id is None or span_id is None:
         return "a span without a valid traceID and spanID"
     tags = _tags(item.get("tags"))
     start = _micros(item.get("startTime"))
-    kind = _values.kind_of(tags.pop("span.kind", None))
+    kind = _parse.kind_of(tags.pop("span.kind", None))
     error = tags.pop("error", None)
-    status = _values.status_of(tags.pop("otel.status_code", None))
+    status = _parse.status_of(tags.pop("otel.status_code", None))
     parent, links = _references(item, trace_id)
     scope = Scope(str(tags.pop("otel.scope.name", tags.pop("otel.library.name", ""))), str(tags.pop("otel.scope.version", "")))
     message = tags.pop("otel.status_description", "")
@@ -51,7 +51,7 @@ def _span(item: dict[str, Any], processes: dict[str, dict[str, JsonValue]], trac
         "error" if error in (True, "true") else status,
         message if isinstance(message, str) else "",
         tags,
-        tuple([_event(log) for log in _values.items(item.get("logs"))]),
+        tuple([_event(log) for log in _parse.items(item.get("logs"))]),
         links,
         processes.get(str(item.get("processID")), {}),
         scope,
@@ -64,27 +64,27 @@ def _micros(value: JsonValue) -> int:
 
 def _references(item: dict[str, Any], trace_id: str) -> tuple[str | None, tuple[Link, ...]]:
     """The parent is the first reference within the trace; the others are links."""
-    parent = _values.id_of(item.get("parentSpanID"), 16)
+    parent = _parse.id_of(item.get("parentSpanID"), 16)
     links = []
-    for one in _values.items(item.get("references")):
-        other, span_id = _values.id_of(one.get("traceID"), 32), _values.id_of(one.get("spanID"), 16)
-        if other is None or span_id is None:
+    for reference in _parse.items(item.get("references")):
+        trace, span_id = _parse.id_of(reference.get("traceID"), 32), _parse.id_of(reference.get("spanID"), 16)
+        if trace is None or span_id is None:
             continue
-        if parent is None and other == trace_id and one.get("refType") == "CHILD_OF":
+        if parent is None and trace == trace_id and reference.get("refType") == "CHILD_OF":
             parent = span_id
-        elif (other, span_id) != (trace_id, parent):
-            links.append(Link(other, span_id))
+        elif (trace, span_id) != (trace_id, parent):
+            links.append(Link(trace, span_id))
     return parent, tuple(links)
 
 
 def _event(log: dict[str, Any]) -> Event:
-    held = _tags(log.get("fields"))
-    name = held.pop("event", "")
-    return Event(name if isinstance(name, str) else "", _micros(log.get("timestamp")), held)
+    fields = _tags(log.get("fields"))
+    name = fields.pop("event", "")
+    return Event(name if isinstance(name, str) else "", _micros(log.get("timestamp")), fields)
 
 
 def _tags(tags: Any) -> dict[str, JsonValue]:
-    return {str(tag.get("key", "")): _tag(tag) for tag in _values.items(tags)}
+    return {str(tag.get("key", "")): _tag(tag) for tag in _parse.items(tags)}
 
 
 def _tag(tag: dict[str, Any]) -> JsonValue:

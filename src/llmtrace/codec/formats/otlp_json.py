@@ -25,11 +25,11 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
 
 
 def _count(document: Mapping[str, Any]) -> int:
-    groups = _lists(document, "resourceSpans", "resource_spans")
-    scoped = [one for group in groups for one in _lists(group, "scopeSpans", "scope_spans")]
-    return sum(len(_lists(one, "spans")) for one in scoped)
+    resource_spans = _lists(document, "resourceSpans", "resource_spans")
+    scope_spans = [scope for resource in resource_spans for scope in _lists(resource, "scopeSpans", "scope_spans")]
+    return sum(len(_lists(scope, "spans")) for scope in scope_spans)
 
 
-def _lists(held: Any, *names: str) -> list[Any]:
-    found: Any = next((held[name] for name in names if name in held), []) if isinstance(held, Mapping) else []
-    return found if isinstance(found, list) else []
+def _lists(document: Any, *names: str) -> list[Any]:
+    value: Any = next((document[name] for name in names if name in document), []) if isinstance(document, Mapping) else []
+    return value if isinstance(value, list) else []

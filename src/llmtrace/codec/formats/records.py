@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from llmtrace.codec.formats import _values
+from llmtrace.codec.formats import _parse
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
 _CHILDREN: Final = ("childspans", "children")
@@ -18,12 +18,12 @@ _CHILDREN: Final = ("childspans", "children")
 
 def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
     if "spans" in document:
-        held = document["spans"]
-        if held is None:
+        items = document["spans"]
+        if items is None:
             return []
-        blobs = _values.mapping(document.get("blobs"))
-        records = [_fields(item, blobs) for item in _values.items(held)]
-        if not isinstance(held, list) or not all(_is_record(record) for record in records):
+        blobs = _parse.mapping(document.get("blobs"))
+        records = [_fields(item, blobs) for item in _parse.items(items)]
+        if not isinstance(items, list) or not all(_is_record(record) for record in records):
             return None
         trace = document.get("trace_id")
         return [span for record in records for span in _spans(record, trace, blobs)]
@@ -51,7 +51,7 @@ def _is_record(record: dict[str, Any]) -> bool:
 
 
 def _start(record: dict[str, Any]) -> int | None:
-    return _values.time_of(_first(record, "timestamp", "starttimeunixnano", "starttime", "start"))
+    return _parse.time_of(_first(record, "timestamp", "starttimeunixnano", "starttime", "start"))
 
 
 def _first(record: dict[str, Any], *names: str) -> Any:
@@ -64,17 +64,17 @@ def _spans(record: dict[str, Any], trace: JsonValue, blobs: Mapping[str, Any]) -
         record, parent = waiting.pop()
         span = _span(record, trace, parent)
         yield span
-        children = _values.items(_first(record, *_CHILDREN))
+        children = _parse.items(_first(record, *_CHILDREN))
         above = span.span_id if isinstance(span, RawSpan) else parent
         waiting += [(_fields(child, blobs), above) for child in reversed(children)]
 
 
 def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSpan | str:
-    trace_id, span_id = _values.id_of(record.get("traceid") or trace, 32), _values.id_of(record["spanid"], 16)
+    trace_id, span_id = _parse.id_of(record.get("traceid") or trace, 32), _parse.id_of(record["spanid"], 16)
     if trace_id is None or span_id is None:
         return "a span without a valid trace id (32 hex digits) and span id (16)"
     start = _start(record) or 0
-    resource = _values.mapping(_first(record, "resourceattributes", "resource"))
+    resource = _parse.mapping(_first(record, "resourceattributes", "resource"))
     service = record.get("servicename")
     if isinstance(service, str) and service:
         resource.setdefault("service.name", service)
@@ -84,11 +84,11 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
         str(_first(record, "spanname", "name", "operationname") or ""),
         start,
         _end(record, start),
-        _values.id_of(_first(record, "parentspanid", "parentid"), 16) or parent,
-        _values.kind_of(_first(record, "spankind", "kind")),
-        _values.status_of(_first(record, "statuscode", "status")),
+        _parse.id_of(_first(record, "parentspanid", "parentid"), 16) or parent,
+        _parse.kind_of(_first(record, "spankind", "kind")),
+        _parse.status_of(_first(record, "statuscode", "status")),
         str(record.get("statusmessage") or ""),
-        _values.mapping(_first(record, "spanattributes", "attributes")),
+        _parse.mapping(_first(record, "spanattributes", "attributes")),
         tuple(_events(record)),
         tuple(_links(record)),
         resource,
@@ -97,29 +97,29 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
 
 
 def _end(record: dict[str, Any], start: int) -> int | None:
-    end = _values.time_of(_first(record, "endtimeunixnano", "endtime", "end"))
-    length = _values.duration_of(record.get("duration"))
+    end = _parse.time_of(_first(record, "endtimeunixnano", "endtime", "end"))
+    length = _parse.duration_of(record.get("duration"))
     return end if end is not None or length is None else start + length
 
 
 def _events(record: dict[str, Any]) -> Iterator[Event]:
-    for item in _values.items(record.get("events")):
-        held = _fields(item, {})
+    for item in _parse.items(record.get("events")):
+        fields = _fields(item, {})
         yield Event(
-            str(held.get("name", "")),
-            _values.time_of(_first(held, "timestamp", "timeunixnano", "time")) or 0,
-            _values.mapping(held.get("attributes")),
+            str(fields.get("name", "")),
+            _parse.time_of(_first(fields, "timestamp", "timeunixnano", "time")) or 0,
+            _parse.mapping(fields.get("attributes")),
         )
     times, names = record.get("eventstimestamp"), record.get("eventsname")  # ClickHouse's nested columns
     attributes = record.get("eventsattributes")
     if isinstance(times, list) and isinstance(names, list) and isinstance(attributes, list):
-        for time, name, held in zip(times, names, attributes, strict=False):
-            yield Event(str(name), _values.time_of(time) or 0, _values.mapping(held))
+        for time, name, fields in zip(times, names, attributes, strict=False):
+            yield Event(str(name), _parse.time_of(time) or 0, _parse.mapping(fields))
 
 
 def _links(record: dict[str, Any]) -> Iterator[Link]:
-    for item in _values.items(record.get("links")):
-        held = _fields(item, {})
-        trace_id, span_id = _values.id_of(held.get("traceid"), 32), _values.id_of(held.get("spanid"), 16)
+    for item in _parse.items(record.get("links")):
+        fields = _fields(item, {})
+        trace_id, span_id = _parse.id_of(fields.get("traceid"), 32), _parse.id_of(fields.get("spanid"), 16)
         if trace_id is not None and span_id is not None:
-            yield Link(trace_id, span_id, _values.mapping(held.get("attributes")))
+            yield Link(trace_id, span_id, _parse.mapping(fields.get("attributes")))

@@ -16,9 +16,9 @@ from typing import Literal, TypeAlias
 
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Flow, Node
-from llmtrace.evidence.answers import ending_of
+from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Trace, Workflow
-from llmtrace.model.repeats import counted_elsewhere
+from llmtrace.model.double_counted import counted_elsewhere
 from llmtrace.model.value import value
 
 Need: TypeAlias = Literal["calls", "results", "schemas", "content", "inferences", "lineage"]

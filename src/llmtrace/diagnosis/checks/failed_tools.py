@@ -10,8 +10,8 @@ from llmtrace.diagnosis.failure_text import advice_for_tool, how_call_failed
 from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.evidence.calls import Call, result_text
-from llmtrace.evidence.results import is_empty
+from llmtrace.evidence.call_log import Call, result_text
+from llmtrace.evidence.result_form import is_empty
 from llmtrace.lineage import ValueUse
 
 WORKED_AROUND = 5

@@ -1,0 +1,206 @@
+"""Names that the GenAI conventions had before, and message events, made today's. Several writers still use them.
+
+A name is only changed where today's is not there with another value; then nothing is left to change, and reading again
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import fields, json_text, messages
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._span_reader import SpanReader, parsed
+from llmtrace.model import Event, JsonValue, Message, Text
+
+SYSTEM: Final = "gen_ai.system"
+FORMER: Final = {
+    SYSTEM: sc.PROVIDER_NAME,
+    "gen_ai.usage.prompt_tokens": sc.USAGE_INPUT_TOKENS,
+    "gen_ai.usage.completion_tokens": sc.USAGE_OUTPUT_TOKENS,
+    "gen_ai.usage.cache_creation.input_tokens": sc.USAGE_CACHE_WRITE,
+    "gen_ai.usage.cache_creation_input_tokens": sc.USAGE_CACHE_WRITE,
+    "gen_ai.usage.cache_write_input_tokens": sc.USAGE_CACHE_WRITE,
+    "gen_ai.usage.cache_read_input_tokens": sc.USAGE_CACHE_READ,
+    "gen_ai.usage.reasoning_tokens": sc.USAGE_REASONING,
+    "gen_ai.usage.details.cache_read_tokens": sc.USAGE_CACHE_READ,
+    "gen_ai.usage.details.cache_write_tokens": sc.USAGE_CACHE_WRITE,
+    "gen_ai.usage.details.reasoning_tokens": sc.USAGE_REASONING,
+    "gen_ai.request.is_stream": sc.REQUEST_STREAM,
+    "gen_ai.is_streaming": sc.REQUEST_STREAM,
+    "llm.is_streaming": sc.REQUEST_STREAM,
+    "gen_ai.openai.request.seed": "gen_ai.request.seed",
+    "gen_ai.openai.response.system_fingerprint": sc.OPENAI_SYSTEM_FINGERPRINT,
+    "gen_ai.response.finish_reason": sc.RESPONSE_FINISH_REASONS,
+    "gen_ai.agent_name": sc.AGENT_NAME,
+    "spring.ai.tool.definition.name": sc.TOOL_NAME,
+    "spring.ai.tool.definition.description": sc.TOOL_DESCRIPTION,
+    "spring.ai.tool.type": sc.TOOL_TYPE,
+    "spring.ai.tool.call.id": sc.TOOL_CALL_ID,
+    "spring.ai.tool.call.arguments": sc.TOOL_CALL_ARGUMENTS,
+    "spring.ai.tool.call.result": sc.TOOL_CALL_RESULT,
+    "tool_arguments": sc.TOOL_CALL_ARGUMENTS,
+    "tool_response": sc.TOOL_CALL_RESULT,
+}
+_COUNTS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS, sc.USAGE_CACHE_READ, sc.USAGE_CACHE_WRITE, sc.USAGE_REASONING)
+_SCHEMAS: Final = ("gen_ai.tool.json_schema", "gen_ai.tool.parameters", "spring.ai.tool.definition.schema")
+_ROLES: Final = {
+    "gen_ai.system.message": "system",
+    "gen_ai.user.message": "user",
+    "gen_ai.assistant.message": "assistant",
+    "gen_ai.tool.message": "tool",
+}
+_CHOICE: Final = "gen_ai.choice"
+_DETAILS: Final = "gen_ai.client.inference.operation.details"
+_PROMPT: Final = "gen_ai.content.prompt"
+_COMPLETION: Final = "gen_ai.content.completion"
+EVENTS: Final = frozenset({*_ROLES, _CHOICE, _DETAILS, _PROMPT, _COMPLETION})
+"""Events that hold what was said."""
+
+
+def use_current_names(reader: SpanReader) -> None:
+    """Give everything in former names today's."""
+    reader.rename(FORMER)
+    rest = reader.rest
+    reasons = fields.as_texts(rest.get(sc.RESPONSE_FINISH_REASONS))
+    if reasons:
+        rest[sc.RESPONSE_FINISH_REASONS] = list(reasons)
+    for key in _COUNTS:
+        count = reader.count(key)
+        if count is not None:
+            rest[key] = count
+    total = fields.as_count(rest.get("gen_ai.usage.total_tokens"))
+    counts = (rest.get(sc.USAGE_INPUT_TOKENS), rest.get(sc.USAGE_OUTPUT_TOKENS))
+    if total is not None and total == sum(count for count in counts if isinstance(count, int)):
+        reader.drop("gen_ai.usage.total_tokens")
+    _read_tool_definition(reader)
+    if any(event.name in EVENTS for event in reader.events):
+        _read_event_messages(reader)
+
+
+def _read_tool_definition(reader: SpanReader) -> None:
+    """The schema of the one tool that an execution is of; definitions in a shape of their own."""
+    name, rest = reader.rest.get(sc.TOOL_NAME), reader.rest
+    tools = parsed(rest.get(sc.TOOL_DEFINITIONS))
+    if isinstance(tools, list) and any(isinstance(item, Mapping) and "inputSchema" in item for item in tools):
+        definitions = tuple([definition for definition in map(_tool_shapes.definition, tools) if definition is not None])
+        rest[sc.TOOL_DEFINITIONS] = messages.write_definitions(definitions)
+    if not isinstance(name, str) or sc.TOOL_DEFINITIONS in rest:
+        return
+    for key in _SCHEMAS:
+        schema = _tool_shapes.schema_of(parsed(rest.get(key)))
+        if schema is not None:
+            tool: dict[str, JsonValue] = {"type": "function", "name": name, "parameters": schema}
+            if isinstance(rest.get(sc.TOOL_DESCRIPTION), str):
+                tool["description"] = rest[sc.TOOL_DESCRIPTION]
+            rest[sc.TOOL_DEFINITIONS] = json_text.write([tool])
+            del rest[key]
+            return
+
+
+# -- what was said, in events
+
+
+def _read_event_messages(reader: SpanReader) -> None:
+    """Messages out of a span's events, those first that came first; what the attributes say already stays as it is."""
+    if reader.rest.get(sc.OPERATION_NAME) == sc.EXECUTE_TOOL:
+        _read_tool_events(reader)
+        return
+    input_messages: list[Message] = []
+    output_messages: list[Message] = []
+    other_events = [event for event in reader.events if not _read_event(event, input_messages, output_messages, reader)]
+    for key, new_messages in ((sc.INPUT_MESSAGES, input_messages), (sc.OUTPUT_MESSAGES, output_messages)):
+        if new_messages and key not in reader.rest:
+            reader.rest[key] = messages.write_messages(new_messages)
+    reader.events[:] = other_events
+
+
+def _read_event(event: Event, input_messages: list[Message], output_messages: list[Message], reader: SpanReader) -> bool:
+    """Take what an event says. False: it says something else."""
+    attributes = event.attributes
+    if event.name in _ROLES:
+        input_messages.append(_message(attributes, _ROLES[event.name]))
+    elif event.name == _CHOICE:
+        output_messages.append(_choice(attributes))
+    elif event.name == _DETAILS:
+        for key in (sc.SYSTEM_INSTRUCTIONS, sc.INPUT_MESSAGES, sc.OUTPUT_MESSAGES, sc.TOOL_DEFINITIONS):
+            if key in attributes:
+                reader.rest.setdefault(key, attributes[key])
+    elif event.name == _PROMPT:
+        input_messages += _read_content_event(attributes.get("gen_ai.prompt"), "user")
+    elif event.name == _COMPLETION:
+        output_messages += _read_content_event(attributes.get("gen_ai.completion"), "assistant")
+    else:
+        return False
+    return True
+
+
+def _read_content_event(content: JsonValue, role: str) -> tuple[Message, ...]:
+    items = parsed(content)
+    return _message_shapes.of_items(items, role) if isinstance(items, list) else _message_shapes.of_text(role, content)
+
+
+def message_of(attributes: Mapping[str, JsonValue]) -> Message:
+    """A message out of an event that was put in a list (``event.name`` says which)."""
+    name = attributes.get("event.name")
+    if name == _CHOICE:
+        return _choice(attributes)
+    fields_ = {key: value for key, value in attributes.items() if not key.startswith(("event.", "gen_ai.message"))}
+    return _message(fields_, _ROLES.get(name, "user") if isinstance(name, str) else "user")
+
+
+def _message(attributes: Mapping[str, JsonValue], role: str) -> Message:
+    item: dict[str, Any] = {key: parsed(value) for key, value in attributes.items()}
+    body = item.get("gen_ai.event.content")  # by some, the whole body as JSON text
+    if isinstance(body, Mapping):
+        item = dict(body)
+    if role == "tool" and isinstance(item.get("id"), str):
+        item.setdefault("tool_call_id", item.pop("id"))
+    item.setdefault("role", role)
+    return _message_shapes.of_item(item, role)
+
+
+def _choice(attributes: Mapping[str, JsonValue]) -> Message:
+    item: dict[str, Any] = {key: parsed(value) for key, value in attributes.items()}
+    body = item.get("gen_ai.event.content")
+    if isinstance(body, Mapping):
+        item = dict(body)
+    content = item.get("message", item.get("content"))
+    if isinstance(content, Mapping):
+        message = _message_shapes.of_item({**content, "role": content.get("role", "assistant")}, "assistant")
+    elif isinstance(content, list):
+        message = _message_shapes.of_item({"role": "assistant", "content": content}, "assistant")
+    else:
+        message = Message("assistant", () if content is None else (Text(str(content)),))
+    calls = item.get("tool_calls")
+    if isinstance(calls, list) and not message.tool_calls():
+        more = messages.read_messages([{"role": "assistant", "tool_calls": calls}], "assistant") or ()
+        message = Message("assistant", (*message.parts, *(part for extra in more for part in extra.parts)))
+    reason = attributes.get("finish_reason")
+    return Message("assistant", message.parts, message.name, reason) if isinstance(reason, str) else message
+
+
+def _read_tool_events(reader: SpanReader) -> None:
+    """An execution's arguments and result: the message that asked, the choice that answered."""
+    other_events = []
+    for event in reader.events:
+        key, content = "", None
+        if event.name == "gen_ai.tool.message":
+            key, content = sc.TOOL_CALL_ARGUMENTS, event.attributes.get("content")
+        elif event.name == _CHOICE:
+            key, content = sc.TOOL_CALL_RESULT, _message_shapes.unwrap_result(parsed(event.attributes.get("message")))
+        elif event.name == _DETAILS:
+            for name in (sc.TOOL_CALL_ARGUMENTS, sc.TOOL_CALL_RESULT):
+                if name in event.attributes:
+                    reader.rest.setdefault(name, event.attributes[name])
+            continue
+        if key and content is not None and key not in reader.rest:
+            reader.rest[key] = content if isinstance(content, str) else json_text.write(content)
+            call_id = event.attributes.get("id")
+            if isinstance(call_id, str):
+                reader.rest.setdefault(sc.TOOL_CALL_ID, call_id)
+        else:
+            other_events.append(event)
+    reader.events[:] = other_events

@@ -1,0 +1,185 @@
+"""Messages and their parts in the shapes of APIs and frameworks whose spans are read: OpenAI, Anthropic, Bedrock, Vercel,
+LangChain.
+
+What is spelt as the conventions, OpenAI or Anthropic spell it is read by `codec.messages`; this adds the others' shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmtrace.codec import messages, parts
+from llmtrace.codec.dialects._span_reader import parsed
+from llmtrace.model import (
+    Blob,
+    Generic,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    Uri,
+)
+
+ROLES = {"human": "user", "ai": "assistant", "model": "assistant"}
+
+
+def of_text(role: str, text: JsonValue) -> tuple[Message, ...]:
+    """One message of a text, or of what else was said; none where nothing was."""
+    if text is None or text == "":
+        return ()
+    return (Message(role, (Text(text) if isinstance(text, str) else Generic("", {"content": text}),)),)
+
+
+def of_items(items: Sequence[JsonValue], role: str) -> tuple[Message, ...]:
+    return tuple([of_item(item, role) for item in items])
+
+
+def of_item(item: JsonValue, role: str) -> Message:
+    """A message; ``role`` where it does not say."""
+    if not isinstance(item, Mapping) or isinstance(item.get("parts"), list):
+        return (messages.read_messages([item], role) or (Message(role, ()),))[0]
+    item_role = item.get("role")
+    role = ROLES.get(item_role, item_role) if isinstance(item_role, str) else role
+    content = item.get("content")
+    if isinstance(content, (list, tuple)) and role != "tool":
+        content = [as_part(part) for part in content]
+        base = messages.read_messages([{**item, "role": role, "content": None}], role) or (Message(role, ()),)
+        return Message(role, (*content, *base[0].parts), base[0].name, base[0].finish_reason)
+    if role == "tool" and isinstance(content, (list, tuple)) and not isinstance(item.get("tool_call_id"), str):
+        return Message(role, tuple(as_part(part) for part in content))
+    return (messages.read_messages([{**item, "role": role}], role) or (Message(role, ()),))[0]
+
+
+def as_part(item: JsonValue) -> Part:
+    """A part of a message's content."""
+    if not isinstance(item, Mapping):
+        return parts.read(item)
+    kind = item.get("type")
+    if kind is None:
+        return _bedrock(item) or parts.read(item)
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    part = reader(item) if reader is not None else None
+    return part if part is not None else parts.read(item)
+
+
+def _bedrock(item: Mapping[str, Any]) -> Part | None:
+    """Parts of Bedrock's Converse API have no type: the one member that each has says what it is."""
+    text, call, result = item.get("text"), item.get("toolUse"), item.get("toolResult")
+    if isinstance(text, str):
+        return Text(text)
+    if isinstance(call, Mapping):
+        return ToolCall(_text(call, "name") or "", parts.arguments(call.get("input")), _text(call, "toolUseId"))
+    if isinstance(result, Mapping):
+        return ToolResult(unwrap_result(result.get("content")), _text(result, "toolUseId"))
+    reasoning_content = item.get("reasoningContent")
+    reasoning = reasoning_content.get("reasoningText") if isinstance(reasoning_content, Mapping) else None
+    return Reasoning(str(reasoning.get("text", ""))) if isinstance(reasoning, Mapping) else None
+
+
+_LANGCHAIN_ROLES = {"Human": "user", "AI": "assistant", "System": "system", "Tool": "tool", "Function": "tool"}
+
+
+def langchain_fields(item: JsonValue) -> Mapping[str, Any] | None:
+    """The fields of an object that LangChain serialised, ``{"lc": 1, "id": [… class], "kwargs": {…}}``; None: it is none."""
+    if not isinstance(item, Mapping) or "lc" not in item:
+        return None
+    fields = item.get("kwargs")
+    return fields if isinstance(fields, Mapping) else None
+
+
+def of_langchain(item: JsonValue) -> Message | None:
+    """A message that LangChain serialised."""
+    fields = langchain_fields(item)
+    if fields is None or not isinstance(item, Mapping):
+        return None
+    path = item.get("id")
+    name = path[-1] if isinstance(path, list) and path and isinstance(path[-1], str) else ""
+    tool_calls = fields.get("tool_calls")
+    calls = [
+        {"type": "tool_call", "id": call.get("id"), "name": call.get("name"), "arguments": call.get("args")}
+        for call in (tool_calls if isinstance(tool_calls, list) else ())
+        if isinstance(call, Mapping)
+    ]
+    message = {"content": fields.get("content") or None, "tool_call_id": fields.get("tool_call_id"), "tool_calls": calls}
+    return of_item(message, _LANGCHAIN_ROLES.get(name.partition("Message")[0], "user"))
+
+
+def of_gemini(content: Mapping[str, Any]) -> Message:
+    """A content of Google's API: a role and parts without types."""
+    content_role = content.get("role")
+    role = ROLES.get(content_role, content_role) if isinstance(content_role, str) else "user"
+    parts_ = content.get("parts")
+    return Message(
+        role, tuple([_gemini(part) for part in parts_ if isinstance(part, Mapping)] if isinstance(parts_, list) else ())
+    )
+
+
+def _gemini(item: Mapping[str, Any]) -> Part:
+    text = item.get("text")
+    call, response = item.get("function_call"), item.get("function_response")
+    if isinstance(text, str):
+        return Reasoning(text) if item.get("thought") is True else Text(text)
+    if isinstance(call, Mapping):
+        return ToolCall(_text(call, "name") or "", call.get("args") or {}, _text(call, "id"))
+    if isinstance(response, Mapping):
+        return ToolResult(response.get("response"), _text(response, "id"))
+    return Generic("", dict(item))
+
+
+def unwrap_result(content: JsonValue) -> JsonValue:
+    """What a tool answered, out of its wrapping: a list of one text is that text, of one JSON value that value."""
+    if isinstance(content, (list, tuple)) and len(content) == 1 and isinstance(content[0], Mapping):
+        only = content[0]
+        if isinstance(only.get("text"), str) and set(only) <= {"text", "type"}:
+            return parsed(only["text"])
+        if set(only) == {"json"}:
+            return only["json"]
+    return content
+
+
+def _vercel_call(item: Mapping[str, Any]) -> Part:
+    arguments = item.get("input", item.get("args"))
+    return ToolCall(_text(item, "toolName") or "", parts.arguments(arguments), _text(item, "toolCallId"))
+
+
+def _vercel_result(item: Mapping[str, Any]) -> Part:
+    output = item.get("output", item.get("result"))
+    if isinstance(output, Mapping) and isinstance(output.get("type"), str) and "value" in output:
+        output = output["value"]
+    return ToolResult(output, _text(item, "toolCallId"))
+
+
+def _image(item: Mapping[str, Any]) -> Part | None:
+    """Vercel's ``image``, OpenInference's ``image.image.url``."""
+    image = item.get("image")
+    for _ in range(2):
+        image = image.get("url", image.get("image")) if isinstance(image, Mapping) else image
+    if not isinstance(image, str):
+        return None
+    if image.startswith(("http:", "https:")):
+        return Uri(image, "image", _text(item, "mimeType", "mediaType"))
+    if image.startswith("data:"):
+        return parts.read({"type": "image_url", "image_url": image})
+    return Blob("image", _text(item, "mimeType", "mediaType"), image)
+
+
+def _reasoning(item: Mapping[str, Any]) -> Part | None:
+    text = _text(item, "text", "content", "thinking")
+    return None if text is None else Reasoning(text)
+
+
+def _text(item: Mapping[str, Any], *names: str) -> str | None:
+    return next((item[name] for name in names if isinstance(item.get(name), str)), None)
+
+
+_READERS = {
+    "tool-call": _vercel_call,
+    "tool-result": _vercel_result,
+    "image": _image,
+    "reasoning": _reasoning,
+    "thinking": _reasoning,
+}

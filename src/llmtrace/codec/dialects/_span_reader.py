@@ -1,0 +1,147 @@
+"""A span while a dialect reads it, and the small readings that dialects share.
+
+Law: a value is taken only where it fits (`codec.fields`: a number may stand as text).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmtrace.codec import fields, json_text
+from llmtrace.model import Event, JsonValue, RawSpan
+
+MOST_NUMBERED: Final = 1_000_000
+"""Numbers in the names of attributes beyond it are no positions in a list."""
+
+
+class SpanReader:
+    """``rest`` and ``events``: what is still to be understood."""
+
+    def __init__(self, raw: RawSpan) -> None:
+        self.raw = raw
+        self.rest: dict[str, JsonValue] = dict(raw.attributes)
+        self.events: list[Event] = list(raw.events)
+
+    def text(self, *keys: str) -> str | None:
+        """The first of these attributes that is text (and not empty); it is taken."""
+        for key in keys:
+            if isinstance(self.rest.get(key), str) and self.rest[key]:
+                text: str = self.rest.pop(key)
+                return text
+        return None
+
+    def count(self, *keys: str) -> int | None:
+        """The first of these attributes that is a whole number; it is taken."""
+        for key in keys:
+            number = fields.as_count(self.rest.get(key))
+            if number is not None:
+                del self.rest[key]
+                return number
+        return None
+
+    def number(self, *keys: str) -> float | None:
+        for key in keys:
+            number = fields.as_number(self.rest.get(key))
+            if number is not None:
+                del self.rest[key]
+                return number
+        return None
+
+    def object(self, *keys: str) -> dict[str, JsonValue] | None:
+        """The first of these attributes that is a JSON object, as text or structured; it is taken."""
+        for key in keys:
+            value = fields.as_object(self.rest.get(key))
+            if value is not None:
+                del self.rest[key]
+                return value
+        return None
+
+    def json(self, key: str) -> JsonValue:
+        """The value of an attribute, parsed where it is the text of an object or list; it is taken. None: there is none."""
+        return parsed(self.rest.pop(key, None))
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give attributes other names, where those are not in use; an equal one is dropped."""
+        for old, new in names.items():
+            if old in self.rest and self.rest.get(new, self.rest[old]) == self.rest[old]:
+                self.rest[new] = self.rest.pop(old)
+
+    def drop(self, *keys: str) -> None:
+        for key in keys:
+            self.rest.pop(key, None)
+
+    def nested(self, prefix: str) -> Node:
+        """The attributes whose names begin so, as a tree by the dots in them."""
+        root = Node(self)
+        for key in [key for key in self.rest if key.startswith(prefix)]:
+            node = root
+            for step in key[len(prefix) :].split("."):
+                node = node.members.setdefault(step, Node(self))
+            node.key = key
+        return root
+
+
+class Node:
+    """A part of the tree that dotted names make. What is asked of it is taken out of the attributes."""
+
+    __slots__ = ("_reader", "key", "members")
+
+    def __init__(self, reader: SpanReader) -> None:
+        self._reader = reader
+        self.key: str | None = None
+        self.members: dict[str, Node] = {}
+
+    def at(self, *path: str) -> Node | None:
+        node: Node | None = self
+        for step in path:
+            node = node.members.get(step) if node is not None else None
+        return node
+
+    def items(self, *path: str) -> list[Node]:
+        """The members of a numbered list, in order."""
+        node = self.at(*path)
+        if node is None:
+            return []
+        numbers = [step for step in node.members if step.isdecimal() and len(step) < 7]
+        return [node.members[step] for step in sorted(numbers, key=int)]
+
+    def value(self, *path: str) -> JsonValue:
+        node = self.at(*path)
+        return None if node is None or node.key is None else self._reader.rest.pop(node.key, None)
+
+    def text(self, *path: str) -> str | None:
+        node = self.at(*path)
+        return None if node is None or node.key is None else self._reader.text(node.key)
+
+    def everything(self) -> Any:
+        """All below, as dicts and lists."""
+        if not self.members:
+            return self.value()
+        if all(step.isdecimal() for step in self.members):
+            return [node.everything() for node in self.items()]
+        return {step: node.everything() for step, node in self.members.items()}
+
+
+def parsed(value: JsonValue) -> JsonValue:
+    """The object or list that a text is, else the value itself."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
+        return value
+    try:
+        return json_text.read(value)
+    except ValueError:
+        return value
+
+
+def parse_text(value: JsonValue) -> JsonValue:
+    """As `parsed`; the JSON text of a text is that text too."""
+    if isinstance(value, str) and len(value) > 1 and value[0] == '"' == value[-1]:
+        values = parsed(f"[{value}]")
+        return values[0] if isinstance(values, list) and len(values) == 1 else value
+    return parsed(value)
+
+
+def stem(name: str) -> str:
+    """``look_up`` of ``look_up.__call__``: the name of a span without the method it is of."""
+    first, _, method = name.rpartition(".")
+    return first if first and method.replace("_", "").isalpha() and method.islower() else name

@@ -1,0 +1,156 @@
+"""What a tool was given, as instrumentations write it: bare arguments, or a Python call's ``args`` and ``kwargs``."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from llmtrace.codec import messages
+from llmtrace.codec.dialects._span_reader import parsed
+from llmtrace.model import JsonValue, ToolDefinition, replace
+
+_TYPES: Final = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
+_NAMES: Final = {
+    "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "max_tokens_to_sample": "max_tokens",
+    "maxTokens": "max_tokens",
+    "maxOutputTokens": "max_tokens",
+    "n": "choice.count",
+    "candidate_count": "choice.count",
+    "stop": "stop_sequences",
+    "stopSequences": "stop_sequences",
+    "topP": "top_p",
+    "topK": "top_k",
+}
+
+
+def parameters(request: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Request parameters under the conventions' names; those that are null were not given."""
+    parameters_: dict[str, JsonValue] = {}
+    for name, value in request.items():
+        if value is not None:
+            parameters_.setdefault(_NAMES.get(name, name), value)
+    if isinstance(parameters_.get("stop_sequences"), str):
+        parameters_["stop_sequences"] = [parameters_["stop_sequences"]]
+    return parameters_
+
+
+def definition(item: JsonValue) -> ToolDefinition | None:
+    """A tool's definition, as JSON text or object, in any of the shapes that APIs know."""
+    item = parsed(item)
+    if not isinstance(item, Mapping):
+        return None
+    if isinstance(item.get("toolSpec"), Mapping):  # Bedrock
+        item = item["toolSpec"]
+    schema = item.get("inputSchema")
+    if isinstance(schema, Mapping):  # Vercel's jsonSchema, Bedrock's json
+        item = {**item, "inputSchema": schema.get("jsonSchema") or schema.get("json") or schema}
+    definitions = messages.read_definitions([item])
+    if not definitions or not (definitions[0].name or definitions[0].parameters):
+        return None
+    return (
+        definitions[0]
+        if isinstance(definitions[0].parameters, (Mapping, bool, type(None)))
+        else replace(definitions[0], parameters=None)
+    )
+
+
+def schema_of(parameters: JsonValue) -> dict[str, Any] | None:
+    """A tool's parameters as JSON Schema: a schema as it is, a mapping of names to schemas made one. None: it is neither.
+
+    In a mapping, as smolagents and LlamaIndex write it, a parameter that is nullable or has a default may be left out.
+    """
+    if not isinstance(parameters, Mapping):
+        return None
+    if parameters.get("type") == "object" or isinstance(parameters.get("properties"), Mapping) or "$ref" in parameters:
+        return dict(parameters)
+    if not all(
+        isinstance(parameter, Mapping) and ("type" in parameter or "anyOf" in parameter) for parameter in parameters.values()
+    ):
+        return None
+    needed = [
+        name for name, parameter in parameters.items() if parameter.get("nullable") is not True and "default" not in parameter
+    ]
+    return {
+        "type": "object",
+        "properties": {name: _property(parameter) for name, parameter in parameters.items()},
+        "required": needed,
+    }
+
+
+def _property(parameter: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """A type that JSON Schema has no word for (any, image, audio) says nothing that can be checked."""
+    schema = dict(parameter)
+    kind = schema.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    if "type" in schema and not all(name in _TYPES for name in kinds if isinstance(name, str)):
+        del schema["type"]
+    elif schema.get("nullable") is True and "type" in schema:
+        schema["type"] = [*kinds, "null"]
+    schema.pop("nullable", None)
+    return schema
+
+
+def arguments(recorded: JsonValue, definition: ToolDefinition | None) -> JsonValue:
+    """The arguments that an input tells of: an object, or what the writer wrote instead of one, as it is.
+
+    Some writers give a tool's only argument without its name. It stays as it is, since a value that was wrapped on the way in
+    must not be judged by the tool's schema (`ToolExecution.arguments`).
+    """
+    recorded = parsed(recorded)
+    if isinstance(recorded, str):
+        return _of_text(recorded)
+    if not isinstance(recorded, Mapping):
+        return recorded
+    positional, keywords = recorded.get("args", []), recorded.get("kwargs", {})
+    is_call = "kwargs" in recorded and (len(recorded) == 1 or "args" in recorded) and not _takes("kwargs", definition)
+    if is_call and isinstance(positional, (list, tuple)) and isinstance(keywords, Mapping):
+        bound = _bound(positional, keywords, definition)
+        return _unbound(positional, keywords) if bound is None else bound
+    return dict(recorded)
+
+
+def _unbound(positional: Sequence[JsonValue], keywords: Mapping[str, JsonValue]) -> JsonValue:
+    """Positional arguments whose names are not known: a list, or the only one."""
+    if keywords:
+        return [*positional, dict(keywords)]
+    return positional[0] if len(positional) == 1 and not isinstance(positional[0], Mapping) else list(positional)
+
+
+def _takes(name: str, definition: ToolDefinition | None) -> bool:
+    """Whether a parameter of the tool has this name."""
+    schema = definition.parameters if definition is not None else None
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return isinstance(properties, Mapping) and name in properties
+
+
+def _bound(
+    positional: Any, keywords: Mapping[str, JsonValue], definition: ToolDefinition | None
+) -> dict[str, JsonValue] | None:
+    """Positional arguments by name; None where their names are not known."""
+    schema = definition.parameters if definition is not None and isinstance(definition.parameters, Mapping) else {}
+    properties = schema.get("properties")
+    names = list(properties) if isinstance(properties, Mapping) else []
+    if (
+        len(positional) == 1
+        and isinstance(positional[0], Mapping)
+        and not keywords
+        and set(positional[0]) <= set(names)
+        and len(names) > 0
+    ):
+        return dict(positional[0])  # one dict of all arguments, as some frameworks pass it
+    if len(positional) > len(names):
+        return None
+    return {**dict(zip(names, positional, strict=False)), **keywords}
+
+
+def _of_text(text: str) -> JsonValue:
+    if text.lstrip().startswith("{"):
+        try:
+            value = ast.literal_eval(text.strip()) if len(text) < 100_000 else None  # str() of a dict
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return text
+        return value if isinstance(value, dict) and all(isinstance(name, str) for name in value) else text
+    return text or None

@@ -1,0 +1,184 @@
+"""The official GenAI conventions as they were, and what frameworks that follow them say in names of their own.
+
+Known by former names (``gen_ai.system``, ``gen_ai.usage.prompt_tokens`` …), by messages in events, and by names of Pydantic AI,
+Strands and Google ADK. Everything gets today's names, by which it is then read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import json_text, messages
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader, parsed
+from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan
+
+_PYDANTIC: Final = ("model_request_parameters", "pydantic_ai.all_messages", "all_messages_events")
+_ADK_REQUEST, _ADK_RESPONSE = "gcp.vertex.agent.llm_request", "gcp.vertex.agent.llm_response"
+_ADK_ARGUMENTS, _ADK_RESULT = "gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.tool_response"
+_ADK_EVENT = "gcp.vertex.agent.event_id"
+_ADK_MERGED = "(merged tools)"
+"""ADK's name for the span of the event that brings several results together: no tool runs there."""
+_MARKS: Final = frozenset(
+    {
+        *_former_names.FORMER,
+        *_PYDANTIC,
+        _ADK_REQUEST,
+        _ADK_RESPONSE,
+        _ADK_ARGUMENTS,
+        _ADK_RESULT,
+        _ADK_EVENT,
+        *("gen_ai.tool.json_schema",),
+    }
+)
+_TOKENS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS)
+
+
+class OlderGenAI(Dialect):
+    name = "older_genai"
+    marks = _MARKS | _former_names.EVENTS
+
+    def knows(self, raw: RawSpan) -> bool:
+        if not _MARKS.isdisjoint(raw.attributes):
+            return sc.SAME_CALL not in raw.attributes
+        return any(event.name in _former_names.EVENTS for event in raw.events)
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        _former_names.use_current_names(reader)
+        _adk(reader)
+        if sc.OPERATION_NAME not in reader.rest:
+            name = _operation(reader)
+            if name is not None:
+                reader.rest[sc.OPERATION_NAME] = name
+        _add_offered_tools(reader)
+        if _ADK_EVENT in reader.rest and reader.rest.get(sc.TOOL_NAME) == _ADK_MERGED:
+            return Custom()
+        if reader.rest.get(sc.OPERATION_NAME) == sc.INVOKE_AGENT:
+            return _agent(reader)
+        return None
+
+
+def _operation(reader: SpanReader) -> str | None:
+    """What a span of no named operation did, by what it tells of."""
+    rest = reader.rest
+    if sc.TOOL_NAME in rest and (sc.TOOL_CALL_ID in rest or sc.TOOL_CALL_ARGUMENTS in rest):
+        return sc.EXECUTE_TOOL
+    if sc.REQUEST_MODEL in rest and (sc.PROVIDER_NAME in rest or any(key in rest for key in _TOKENS)):
+        return sc.CHAT
+    return None
+
+
+def _add_offered_tools(reader: SpanReader) -> None:
+    """The tools on offer out of Pydantic AI's request parameters, which say them again where they stand in an attribute."""
+    parameters = parsed(reader.rest.get("model_request_parameters"))
+    if not isinstance(parameters, Mapping):
+        return
+    offered = [
+        tool for name in ("function_tools", "output_tools") for tool in parameters.get(name) or () if isinstance(tool, Mapping)
+    ]
+    tools = [
+        {
+            "type": "function",
+            "name": tool.get("name"),
+            "description": tool.get("description"),
+            "parameters": tool.get("parameters_json_schema"),
+            "strict": tool.get("strict") is True,
+        }
+        for tool in offered
+    ]
+    if tools and sc.TOOL_DEFINITIONS not in reader.rest:
+        reader.rest[sc.TOOL_DEFINITIONS] = json_text.write(tools)
+    del reader.rest["model_request_parameters"]
+
+
+def _agent(reader: SpanReader) -> Operation | None:
+    """What an agent was asked and answered, out of the whole conversation that Pydantic AI keeps with it."""
+    items = parsed(reader.rest.get("pydantic_ai.all_messages") or reader.rest.get("all_messages_events"))
+    if not isinstance(items, list) or sc.INPUT_MESSAGES in reader.rest:
+        return None
+    conversation = _conversation(items)
+    answers = [number for number, message in enumerate(conversation) if message.role == "assistant"]
+    first = answers[0] if answers else len(conversation)
+    final = reader.rest.pop("final_result", None)
+    output = _message_shapes.of_text("assistant", final) or (conversation[answers[-1] :] if answers else ())
+    reader.drop("pydantic_ai.all_messages", "all_messages_events")
+    reader.drop("logfire.json_schema")
+    return AgentInvocation(reader.text(sc.AGENT_NAME, "agent_name") or "", input=conversation[:first], output=output)
+
+
+def _conversation(items: list[Any]) -> tuple[Message, ...]:
+    """Messages, or the events that stood for them (``event.name`` gen_ai.user.message …)."""
+    return tuple(
+        [
+            _former_names.message_of(item) if isinstance(item, Mapping) and "event.name" in item else _read_message(item)
+            for item in items
+        ]
+    )
+
+
+def _read_message(item: Any) -> Message:
+    return (messages.read_messages([item], "user") or (Message("user", ()),))[0]
+
+
+# -- Google ADK, whose requests and responses are those of Gemini
+
+
+def _adk(reader: SpanReader) -> None:
+    rest = reader.rest
+    if rest.get("gcp.vertex.agent.session_id"):
+        reader.rename({"gcp.vertex.agent.session_id": sc.CONVERSATION_ID})
+    arguments, result = parsed(rest.get(_ADK_ARGUMENTS)), parsed(rest.get(_ADK_RESULT))
+    if isinstance(arguments, Mapping) and sc.TOOL_NAME in rest and sc.TOOL_CALL_ARGUMENTS not in rest:
+        rest[sc.TOOL_CALL_ARGUMENTS] = rest.pop(_ADK_ARGUMENTS)
+        if isinstance(result, (Mapping, list)):
+            rest[sc.TOOL_CALL_RESULT] = rest.pop(_ADK_RESULT)
+    request, response = parsed(rest.get(_ADK_REQUEST)), parsed(rest.get(_ADK_RESPONSE))
+    if isinstance(request, Mapping) and request:
+        _gemini_request(reader, request)
+    if isinstance(response, Mapping) and isinstance(response.get("content"), Mapping) and sc.OUTPUT_MESSAGES not in rest:
+        rest[sc.OUTPUT_MESSAGES] = messages.write_messages([_message_shapes.of_gemini(response["content"])])
+        del rest[_ADK_RESPONSE]
+
+
+def _gemini_request(reader: SpanReader, request: Mapping[str, Any]) -> None:
+    rest = reader.rest
+    contents = request.get("contents")
+    config = request.get("config")
+    config = config if isinstance(config, Mapping) else {}
+    if isinstance(contents, list) and sc.INPUT_MESSAGES not in rest:
+        input_messages = [_message_shapes.of_gemini(item) for item in contents if isinstance(item, Mapping)]
+        rest[sc.INPUT_MESSAGES] = messages.write_messages(input_messages)
+    system = config.get("system_instruction")
+    if isinstance(system, str) and sc.SYSTEM_INSTRUCTIONS not in rest:
+        rest[sc.SYSTEM_INSTRUCTIONS] = json_text.write([{"type": "text", "content": system}])
+    functions = [
+        function for group in config.get("tools") or () if isinstance(group, Mapping) for function in _declared_functions(group)
+    ]
+    if functions and sc.TOOL_DEFINITIONS not in rest:
+        rest[sc.TOOL_DEFINITIONS] = json_text.write(functions)
+    del rest[_ADK_REQUEST]
+
+
+def _declared_functions(group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    functions = []
+    for declaration in group.get("function_declarations") or ():
+        if isinstance(declaration, Mapping):
+            schema = declaration.get("parameters_json_schema") or declaration.get("parameters")
+            definition = _tool_shapes.definition(
+                {"name": declaration.get("name"), "description": declaration.get("description"), "parameters": schema}
+            )
+            if definition is not None:
+                item = {
+                    "type": "function",
+                    "name": definition.name,
+                    "parameters": definition.parameters,
+                    "description": definition.description,
+                }
+                functions.append({name: value for name, value in item.items() if value is not None})
+    return functions
+
+
+DIALECT = OlderGenAI()

@@ -1,0 +1,120 @@
+"""JSON documents in a file: one a line, one over many lines, or several of either kind one after the other.
+
+Law: a line that is torn costs itself. A document over several lines begins with a line that is no JSON by itself, and ends
+with a line that begins with the closing bracket.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from llmtrace.codec import json_text
+from llmtrace.model import JsonValue
+
+
+class Peekable:
+    """A binary file whose beginning can be looked at, whether or not it can seek."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._head = b""
+
+    def peek(self, size: int) -> bytes:
+        while len(self._head) < size:
+            more = self._file.read(size - len(self._head))
+            if not more:
+                break
+            self._head += more
+        return self._head[:size]
+
+    def read(self, size: int | None = -1) -> bytes:
+        head = self._head
+        if size is None or size < 0:
+            self._head = b""
+            return head + self._file.read()
+        self._head = head[size:]
+        return head[:size] if len(head) >= size else head + self._file.read(size - len(head))
+
+    def readline(self) -> bytes:
+        head, end = self._head, self._head.find(b"\n") + 1
+        if end:
+            self._head = head[end:]
+            return head[:end]
+        self._head = b""
+        return head + self._file.readline()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+
+def read(file: BinaryIO) -> Iterator[tuple[int, JsonValue | ValueError]]:
+    """Every document and the number of its first line (from 1); a ValueError in place of one that is none."""
+    block: list[bytes] = []
+    """The lines of a document that has begun and not ended, and where it began."""
+    begun = 0
+    for number, line in enumerate(file, 1):
+        line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if block:
+            alone = None if _is_bare(block[0]) or line[:1] not in (b"{", b"[") else _value(line)
+            if alone is None or isinstance(alone, ValueError):
+                block.append(line)
+                whole = _value(b"".join(block)) if line[:1] in (b"}", b"]") else None
+                if whole is not None and not isinstance(whole, ValueError):
+                    yield begun, whole
+                    block = []
+                continue
+            yield from _torn(block, begun)  # the line is one of its own, so what is before it was torn
+            block = []
+        if not line.strip():
+            continue
+        value = _value(line)
+        if isinstance(value, ValueError) and line.lstrip()[:1] in (b"{", b"["):
+            block, begun = [line], number
+        else:
+            yield number, value
+    if block:
+        yield from _rest(block, begun)
+
+
+def _is_bare(line: bytes) -> bool:
+    return line.strip() in (b"{", b"[")
+
+
+def _rest(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
+    """What was begun and not ended: documents that follow each other without a line between, or lines that were torn."""
+    documents, place = [], 0
+    try:
+        text = b"".join(block).decode()
+        decoder = json.JSONDecoder()
+        while text[place:].strip():
+            place += len(text[place:]) - len(text[place:].lstrip())
+            value, place = decoder.raw_decode(text, place)
+            documents.append((begun + text.count("\n", 0, place), value))
+    except (ValueError, RecursionError):
+        yield from _torn(block, begun)
+        return
+    yield from documents
+
+
+def _torn(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
+    """Each line by itself; lines of one document that is broken are told of once."""
+    is_reported = False
+    for number, line in enumerate(block, begun):
+        value = _value(line) if line.strip() else None
+        if isinstance(value, (dict, list)):
+            yield number, value
+            is_reported = False
+        elif isinstance(value, ValueError) and (not is_reported or line[:1] in (b"{", b"[")):
+            yield number, value
+            is_reported = True
+
+
+def _value(text: bytes) -> JsonValue | ValueError:
+    try:
+        return json_text.read(text.decode())
+    except RecursionError:
+        return ValueError("nested too deeply")
+    except ValueError as error:
+        return ValueError(str(error).partition("\n")[0])

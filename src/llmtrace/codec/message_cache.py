@@ -1,0 +1,86 @@
+"""What spans that are read together tell again: a conversation is sent with every call of a model, tools with every one of it.
+
+A list of messages mostly begins as that of an earlier call did; then only the rest of its text is read, and both hold the same
+messages. Law: what is read is equal to what is read without this. Without a `together` block nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from llmtrace.model import JsonValue
+
+_T = TypeVar("_T")
+_LISTS = 32
+"""Conversations that are held in mind at a time: agents may work side by side."""
+_TEXTS = 64
+
+
+class _Cache:
+    """``lists``: the newest first, by the role that was taken where none was said; with its text without the last bracket."""
+
+    def __init__(self) -> None:
+        self.lists: defaultdict[str, deque[tuple[str, tuple[Any, ...]]]] = defaultdict(lambda: deque(maxlen=_LISTS))
+        self.texts: OrderedDict[tuple[Any, str], Any] = OrderedDict()
+
+
+class _ThreadCache(threading.local):
+    cache: _Cache | None = None
+
+
+_THREAD = _ThreadCache()
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What this thread reads in the block may share its messages and definitions."""
+    outer, _THREAD.cache = _THREAD.cache, _Cache()
+    try:
+        yield
+    finally:
+        _THREAD.cache = outer
+
+
+def read_list(value: JsonValue, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]) -> tuple[_T, ...] | None:
+    """As ``read`` reads a list, of which the beginning may be known."""
+    cache = _THREAD.cache
+    if cache is None or type(value) is not str or value[-1:] != "]":
+        return read(value, role)
+    lists = cache.lists[role]
+    for beginning, messages in lists:
+        if value.startswith(beginning):
+            if len(beginning) == len(value) - 1:
+                return messages
+            items = _read_rest(value[len(beginning) :], messages, value, role, read)
+            break
+    else:
+        items = read(value, role)
+    if items:
+        lists.appendleft((value[:-1], items))
+    return items
+
+
+def _read_rest(
+    rest: str, messages: tuple[_T, ...], value: str, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]
+) -> tuple[_T, ...] | None:
+    if rest[:1] != "," or rest[1:].lstrip()[:1] == "]":  # another value that begins alike; what is no JSON
+        return read(value, role)
+    more = read(f"[{rest[1:]}", role)
+    return None if more is None else (*messages, *more)
+
+
+def read_once(value: JsonValue, read: Callable[[JsonValue], _T]) -> _T:
+    """As ``read`` reads it; a text that was read before is not read again."""
+    cache = _THREAD.cache
+    if cache is None or type(value) is not str:
+        return read(value)
+    if (read, value) not in cache.texts:
+        cache.texts[read, value] = read(value)
+        while len(cache.texts) > _TEXTS:
+            cache.texts.popitem(last=False)
+    result: _T = cache.texts[read, value]
+    return result

@@ -1,0 +1,60 @@
+"""What OTLP's two encodings share: numbers for words, the grouping of spans, and what OTLP has no type for."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple
+
+from llmtrace.codec import json_text
+from llmtrace.model import JsonValue, Kind, RawSpan, Scope
+
+KINDS: Final[tuple[Kind, ...]] = ("internal", "internal", "server", "client", "producer", "consumer")
+"""By their number; 0 is "unspecified", which is to be taken as internal."""
+KIND_NUMBERS: Final[dict[Kind, int]] = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
+STATUSES: Final[tuple[Literal["unset", "ok", "error"], ...]] = ("unset", "ok", "error")
+"""By their number."""
+MAX_DEPTH: Final = 24
+"""Levels of lists and dicts that travel as such; protobuf readers stop at 100 messages, and a level takes three."""
+
+_BIG: Final = b"llmtrace:int:"
+
+
+class Group(NamedTuple):
+    """Spans of one resource and one scope."""
+
+    scope: Scope
+    spans: list[RawSpan]
+
+
+def group_spans(spans: Iterable[RawSpan]) -> list[tuple[RawSpan, list[Group]]]:
+    """The spans by resource (that of the span beside the groups) and scope, each in order of first appearance."""
+    resources: dict[str, tuple[RawSpan, dict[tuple[str, str], Group]]] = {}
+    texts: dict[int, str] = {}  # spans of one process share one resource object; its text is made once
+    for span in spans:
+        text = texts.get(id(span.resource))
+        if text is None:  # compared as text, since to Python 1 == True == 1.0
+            text = texts[id(span.resource)] = json_text.write(span.resource)
+        _, groups = resources.setdefault(text, (span, {}))
+        scope = (span.scope.name, span.scope.version)
+        groups.setdefault(scope, Group(span.scope, [])).spans.append(span)
+    return [(first, list(groups.values())) for first, groups in resources.values()]
+
+
+def is_int64(value: int) -> bool:
+    return -(1 << 63) <= value < 1 << 63
+
+
+def bytes_of_int(value: int) -> bytes:
+    """How an integer beyond 64 bits travels."""
+    return _BIG + str(value).encode()
+
+
+def value_of_bytes(data: bytes) -> JsonValue:
+    """An integer that `bytes_of_int` wrote; other bytes as base64, since a JSON value has none."""
+    if data.startswith(_BIG):
+        try:
+            return int(data[len(_BIG) :])
+        except ValueError:
+            pass
+    return base64.b64encode(data).decode()

@@ -1,0 +1,245 @@
+"""Spans of several writers that tell of one model call, and executions that do not say which call they answer.
+
+Laws: one inference a call, and only spans of other writers (``run_id`` None) are changed. An inference that has another
+right below it, with only plain spans between, is its wrapper (a framework around a client) and becomes a plain step, unless
+what both tell contradicts that; an inference of kind ``server`` below another is the far side of it (an engine's span) and
+becomes one too. Such a step keeps what it says as attributes, and names the span that counts in `semconv.SAME_CALL`.
+The order in which spans arrived, and the resolution of their clocks, change nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from llmtrace import semconv as sc
+from llmtrace.codec import genai, messages
+from llmtrace.codec.dialects import fill_in
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Inference,
+    JsonValue,
+    Message,
+    Span,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    Trace,
+    replace,
+)
+
+MOST_BELOW = 100
+"""Inferences below a wrapper that are looked at."""
+
+
+def reconcile(trace: Trace) -> Trace:
+    """The trace with each model call counted once, its tools known, and executions joined to calls by name and arguments."""
+    changes: dict[str, Span] = {}
+    trace = _without_copies(trace)
+    foreign = [span for span in trace.spans if span.run_id is None]
+    if any(isinstance(span.operation, Inference) for span in foreign):
+        _count_once(trace, changes)
+    if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in foreign):
+        _add_agent_tools(trace, changes)
+    if any(isinstance(span.operation, ToolExecution) and span.operation.call_id is None for span in foreign):
+        _join_executions(trace, changes)
+    if not changes:
+        return trace
+    return Trace([changes.get(span.span_id, span) for span in trace.spans], alive=trace.alive)
+
+
+def _without_copies(trace: Trace) -> Trace:
+    """Each span once: as it came last, ended rather than open."""
+    spans: dict[str, Span] = {}
+    for span in trace.spans:
+        earlier = spans.get(span.span_id)
+        if earlier is None or span.end is not None or earlier.end is None:
+            spans[span.span_id] = span
+    return trace if len(spans) == len(trace.spans) else Trace(list(spans.values()), alive=trace.alive)
+
+
+# -- one inference a call
+
+
+def _count_once(trace: Trace, changes: dict[str, Span]) -> None:
+    below: dict[str, list[Span]] = {}
+    """By span, the inferences that are reached from it through plain spans; its own, if it is one."""
+    for _, span in reversed(list(trace.walk())):  # children before their parents
+        inner = [inference for child in trace.children(span) for inference in below.pop(child.span_id, ())][:MOST_BELOW]
+        if not isinstance(span.operation, Inference):
+            below[span.span_id] = inner if isinstance(span.operation, Custom) else []
+            continue
+        below[span.span_id] = [span]
+        for inference in inner:
+            if inference.run_id is None and (
+                inference.kind == "server" or (span.run_id is not None and _may_be_same_call([inference], span))
+            ):
+                changes[inference.span_id] = _as_plain_step(inference, span)
+        clients = [
+            inference for inference in inner if inference.span_id not in changes or not _is_plain(changes[inference.span_id])
+        ]
+        if span.run_id is None and clients and _may_be_same_call(clients, span):
+            changes[span.span_id] = _as_plain_step(span, clients[-1])
+            if len(clients) == 1 and clients[0].run_id is None:
+                clients = [_fill_from_wrapper(clients[0], span, changes)]
+            below[span.span_id] = clients
+
+
+def _is_plain(span: Span) -> bool:
+    return isinstance(span.operation, Custom)
+
+
+def _as_plain_step(span: Span, counts: Span) -> Span:
+    attributes = genai.attributes(replace(span, failure=None, violations=(), evaluations=()))
+    del attributes[sc.OPERATION_NAME]
+    return replace(span, operation=Custom(), attributes={**attributes, sc.SAME_CALL: counts.span_id})
+
+
+def _fill_from_wrapper(inner: Span, wrapper: Span, changes: dict[str, Span]) -> Span:
+    """The span that counts, with what only its wrapper saw (the tools on offer, content that its writer left out)."""
+    operation = fill_in(inner.operation, wrapper.operation)
+    if operation != inner.operation:
+        inner = changes[inner.span_id] = replace(inner, operation=operation)
+    return inner
+
+
+def _may_be_same_call(inner: list[Span], outer: Span) -> bool:
+    """Whether these inferences can be the calls that an outer one tells of: nothing that both say is against it.
+
+    A tool may call a model while another call is open; then neither the answer's id, nor its length, nor its text is the same.
+    """
+    wrapper = outer.operation
+    calls = [span.operation for span in inner if isinstance(span.operation, Inference)]
+    assert isinstance(wrapper, Inference)
+    results = [
+        result for result in (_ids(calls, wrapper), _tokens(calls, wrapper), _answers(calls, wrapper)) if result is not None
+    ]
+    return any(results) or not results
+
+
+def _ids(calls: list[Inference], wrapper: Inference) -> bool | None:
+    """None: an id is missing; two that differ prove nothing either, since frameworks make up their own."""
+    return True if wrapper.response_id and any(call.response_id == wrapper.response_id for call in calls) else None
+
+
+def _tokens(calls: list[Inference], wrapper: Inference) -> bool | None:
+    counts = [call.usage.output_tokens for call in calls if call.usage is not None and call.usage.output_tokens is not None]
+    total = wrapper.usage.output_tokens if wrapper.usage is not None else None
+    if total is None or len(counts) != len(calls):
+        return None
+    return total == sum(counts) or total in counts
+
+
+def _answers(calls: list[Inference], wrapper: Inference) -> bool | None:
+    answer, answers = answer_texts(wrapper.output), [answer_texts(call.output) for call in calls]
+    if not answer or not any(answers):
+        return None
+    return answer in answers
+
+
+def answer_texts(messages: tuple[Message, ...]) -> list[str]:
+    """What an answer says, without how it is wrapped: its text, its calls."""
+    texts = [message.text().strip() for message in messages]
+    return [text for text in texts if text] + [
+        f"{call.name}({call.arguments})" for message in messages for call in message.tool_calls()
+    ]
+
+
+# -- tools that are told of with the agent
+
+
+def _add_agent_tools(trace: Trace, changes: dict[str, Span]) -> None:
+    """Tools that a framework names once, on the agent's span, are on offer in each of its inferences."""
+    for span in trace.spans:
+        current = changes.get(span.span_id, span)
+        if span.run_id is not None or not isinstance(current.operation, Inference) or current.operation.tools:
+            continue
+        tools = _tools_of(trace, span)
+        if tools:
+            changes[span.span_id] = replace(current, operation=replace(current.operation, tools=tools))
+
+
+def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
+    """The tools of the innermost agent around a span."""
+    seen = {span.span_id}
+    above = trace.parent(span)
+    while above is not None and above.span_id not in seen:
+        if isinstance(above.operation, AgentInvocation):
+            return messages.read_definitions(above.attributes.get(sc.TOOL_DEFINITIONS)) or ()
+        seen.add(above.span_id)
+        above = trace.parent(above)
+    return ()
+
+
+# -- executions and the calls that asked for them
+
+
+class _OpenCall(NamedTuple):
+    start: int
+    call: ToolCall
+
+
+def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
+    """Give executions without a call id that of the call with their name and arguments, whichever span came or ended first.
+
+    Several calls alike are joined in order. The executions are looked at from the last to the first; each takes the latest
+    call that was asked for before it began, so that one whose execution nobody recorded is passed over.
+    """
+    known_ids = {span.operation.call_id for span in trace.spans if isinstance(span.operation, ToolExecution)}
+    open_calls = _open_calls(trace, changes, known_ids)
+    for span in sorted(trace.spans, key=_began, reverse=True):
+        operation = span.operation
+        if span.run_id is not None or not isinstance(operation, ToolExecution) or operation.call_id is not None:
+            continue
+        alike = open_calls.get(_key(operation.name, operation.arguments), [])
+        while alike:
+            call = alike.pop(_latest_before(alike, span.start)).call
+            if call.id not in known_ids:
+                known_ids.add(call.id)
+                changes[span.span_id] = replace(span, operation=replace(operation, call_id=call.id, inferred=True))
+                break
+
+
+def _latest_before(alike: list[_OpenCall], start: int) -> int:
+    """The place of the latest call that began before an execution did.
+
+    In one tick of a coarse clock, or by the clock of another machine, a call may seem to begin with or after its execution.
+    """
+    before = bisect_left(alike, start, key=_start) or bisect_right(alike, start, key=_start)
+    return max(0, before - 1)
+
+
+def _start(open_call: _OpenCall) -> int:
+    return open_call.start
+
+
+def _began(span: Span) -> tuple[int, int, str]:
+    return span.start, span.start if span.end is None else span.end, span.span_id
+
+
+def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | None]) -> dict[str, list[_OpenCall]]:
+    """By tool and arguments, the calls that no execution names, in the order in which the model calls began."""
+    calls: dict[str, list[_OpenCall]] = {}
+    seen = set(known_ids)
+    for span in sorted(trace.spans, key=_began):
+        operation = changes.get(span.span_id, span).operation
+        for message in operation.output if isinstance(operation, Inference) else ():
+            for call in message.tool_calls():
+                if call.id is None or call.id in seen:
+                    continue
+                seen.add(call.id)
+                calls.setdefault(_key(call.name, call.arguments), []).append(_OpenCall(span.start, call))
+                if isinstance(call.arguments, Mapping) and len(call.arguments) == 1:  # some writers leave its name out
+                    only = next(iter(call.arguments.values()))
+                    calls.setdefault(_key(call.name, only), []).append(_OpenCall(span.start, call))
+    return calls
+
+
+def _key(name: str, arguments: JsonValue) -> str:
+    try:
+        return f"{name} {json.dumps(arguments or {}, sort_keys=True)}"
+    except (TypeError, ValueError, RecursionError):
+        return f"{name} {arguments!r}"

@@ -1,0 +1,57 @@
+"""Attributes that a database keeps as text only, given the types back that their writers gave them.
+
+ClickHouse's tables of the OpenTelemetry Collector hold ``Map(String, String)``: a count of tokens comes back as ``"12"``, a
+list as JSON. Law: only names that llmtrace or the conventions give a number, a flag or a list are touched, and only where the
+text reads as one; a program's own attributes stay text, since nothing says what they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import fields, json_text
+from llmtrace.codec.findings import ROWS
+from llmtrace.codec.operations import SHAPES
+from llmtrace.model import JsonValue
+
+_TYPED: Final = (fields.as_count, fields.as_number, fields.as_flag, fields.as_texts)
+_ROWS: Final = (*(row for shape in SHAPES for row in shape.rows), *ROWS)
+_TYPED_KEYS: Final = frozenset(row.key for row in _ROWS if row.read in _TYPED) | {sc.SERVER_PORT}
+_TEXT_KEYS: Final = frozenset(row.key for row in _ROWS) - _TYPED_KEYS | {
+    sc.FINGERPRINT_SYSTEM,
+    sc.FINGERPRINT_TOOLS,
+    sc.FINGERPRINT_PARAMETERS,
+    sc.REQUEST_OTHER,
+    sc.RUN_ID,
+    sc.OPERATION_RESULT,
+}
+_TYPED_NAMES: Final = re.compile(
+    r"llmtrace\.(?!context\.|attribute\.)|gen_ai\.(?:request|usage)\.|llm\..*(?:token|usage)|ai\.usage\."
+)
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})(\.\d+)?([eE][+-]?\d+)?")
+_FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
+
+
+def restore_types(attributes: Mapping[str, str]) -> dict[str, JsonValue]:
+    return {key: _value(text) if _is_typed(key) else text for key, text in attributes.items()}
+
+
+def _is_typed(key: str) -> bool:
+    return key in _TYPED_KEYS or (key not in _TEXT_KEYS and _TYPED_NAMES.match(key) is not None)
+
+
+def _value(text: str) -> JsonValue:
+    if text in _FLAGS:
+        return _FLAGS[text]
+    number = _NUMBER.fullmatch(text)
+    if number is not None:
+        return float(text) if number[1] or number[2] else int(text)
+    if text[:1] == "[" and text[-1:] == "]":
+        try:
+            return json_text.read(text)
+        except ValueError:
+            return text
+    return text

@@ -1,0 +1,231 @@
+"""Secrets in raw text that are known by the name before them: ``password=…``, ``"api_key": "…"``, ``--token …``.
+
+Tool arguments that are no JSON, JSON inside JSON (any depth of escaping), environment files, headers, command lines. The name
+counts as in `keys`. Law: JSON text stays JSON; what is no value of a secret name stays as it is.
+
+A quoted value is always a secret. Of bare ones, ``token: str`` and ``password: must have …`` are not: a bare value counts
+when it has a digit or sign in it, or ends its line and is no name of a type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from llmtrace.content.keys import is_secret, is_token, words
+from llmtrace.content.redaction_stats import MARK, RedactionStats
+from llmtrace.content.scan import Rule
+
+_WORDS = ("password", "passwd", "passphrase", "pwd", "secret", "token", "authorization", "cookie", "credential")
+_WORD_ENDS = (
+    "(?:assw(?:or)?d|ASSW(?:OR)?D|assphrase|ASSPHRASE|pwd|Pwd|PWD|ecret|ECRET|oken|OKEN|thorization|THORIZATION|ookie|OOKIE"
+    "|redential|REDENTIAL)[sS]?"
+)
+_KEY_ENDS = (
+    "_key|-key|_KEY|-KEY|[iestgnrhd]Key|IKey|pi key|PI [Kk]ey|apikey|APIKEY|esskey|etkey|atekey"
+    "|nection_?[sS]tring|NECTION_STRING"
+)
+"""How the names end that `keys` knows: with few letters, and few of them at a time, the fast engine is fastest."""
+_TAIL = r"(?:_?(?:[0-9]{1,3}|(?i:hash|value|plain|plaintext|confirm|confirmation)))?"
+_AFTER = r"(?:(?:\\{0,15}[\"']|`|\*\*)?[ \t]{0,8}(?:=>|:=|[:=])(?:\*\*)?[ \t]{0,8}|>)"
+_BLANK = r"[ \t]{1,8}"
+_VALUE = r"(?:\\{0,15}[\"'][^\"']|`[^`]|[{\[]|[^ \t\r\n\"'\\,;&(){}\[\]<>|`])"
+_BARE = re.compile(r"[^ \t\r\n\"'\\,;&(){}\[\]<>|`]+")
+_LINE = re.compile(r"[^\r\n\"'\\]+")
+_OPENING = re.compile(r"(\\*)([\"'`])")
+_BRACKET = re.compile(r"[{}\[\]]")
+_SCHEMA = re.compile(r"\"(?:type|\$ref|anyOf|oneOf|allOf|enum)\\*\"\s*:")
+_TYPES = re.compile(
+    r"(?:str|string|bytes|bytearray|int|integer|float|number|bool|boolean|any|object|none|null|nil|undefined|true|false|required"
+    r"|optional|secretstr|char|varchar|text)\??",
+    re.IGNORECASE,
+)
+_NOTHING = frozenset({"null", "none", "nil", "undefined"})
+_LONGEST = 8192
+
+
+def pair_rules(
+    name: str, keys: Sequence[str], counts: Callable[[str], bool], *, any_value: bool = False, ends: str = ""
+) -> tuple[Rule, ...]:
+    """Rules for names whose last word is that of one of ``keys``, in any case, where ``counts`` says yes to the whole name.
+
+    ``any_value``: bare values count whatever they look like. ``ends``: an expression that matches wherever one of the names
+    ends, for the anchors; default, the keys themselves in lower, upper and title case, with any separators.
+    """
+    spelt = [words(key).split("_") for key in keys if words(key)]
+    if not spelt:
+        return ()
+    ends = ends or "|".join("[ _-]?".join(_cases(word) for word in parts) for parts in spelt)
+    apply = _Pairs(name, {parts[-1] for parts in spelt}, counts, any_value).apply
+    return (
+        Rule(name, f"(?:{ends}){_TAIL}{_AFTER}{_VALUE}", apply),
+        Rule(name, f"--[A-Za-z0-9-]{{0,24}}(?:{ends}){_TAIL}{_BLANK}{_VALUE}", apply),
+    )
+
+
+def secret_pairs() -> tuple[Rule, ...]:
+    """Rules for the names that `keys` knows."""
+    return (
+        *pair_rules("key", _WORDS, is_secret, ends=_WORD_ENDS),
+        *pair_rules("key", ("key", "string"), is_secret, ends=_KEY_ENDS),
+    )
+
+
+def _cases(word: str) -> str:
+    return f"(?:{'|'.join(dict.fromkeys((word, word.capitalize(), word.upper())))})"
+
+
+class _Pairs:
+    def __init__(self, name: str, last_words: Iterable[str], counts: Callable[[str], bool], any_value: bool) -> None:
+        self._name = name
+        self._counts = counts
+        self._any_value = any_value
+        # One expression for each last word: with a literal prefix ``re`` is ten times as fast as with alternatives.
+        self._last_words = tuple(last_words)
+        self._patterns: dict[str, re.Pattern[str]] = {}
+
+    def apply(self, text: str, stats: RedactionStats) -> str:
+        pieces: list[str] = []
+        done = 0
+        for match in self._candidates(text):
+            if match.start() < done:
+                continue
+            name, key = self._key(text, match, done)
+            after = match["after"]
+            if not key or (not after.strip(" \t") and not text.startswith("--", name)):
+                continue
+            span = _element(text, name, match.end()) if after == ">" else self._value(text, match.end(), key, after)
+            if span is None or text.startswith(MARK, span[0]):
+                continue
+            start, end, quote = span
+            secret = text[start:end]
+            telling = () if any(map(str.isspace, secret)) else (secret,)  # where it ends is sure only within one word
+            pieces += [text[done:start], quote, stats.take(self._name, *telling), quote]
+            done = end
+        return "".join([*pieces, text[done:]]) if pieces else text
+
+    def _key(self, text: str, match: re.Match[str], least: int) -> tuple[int, str]:
+        """Start of the name and the name, if it counts: with the word before it where only a blank is between (``API key``)."""
+        end = match.start("after")
+        start = _start_of_name(text, match.start(), least)
+        if self._counts(text[start:end].lstrip("-.")):
+            return start, text[start:end]
+        if start > least and text[start - 1] == " ":
+            start = _start_of_name(text, start - 1, least)
+            if self._counts(text[start:end].lstrip("-.")):
+                return start, text[start:end]
+        return start, ""
+
+    def _candidates(self, text: str) -> list[re.Match[str]]:
+        lower = text.lower()
+        if len(lower) != len(text):  # a letter whose lower case is longer
+            lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+        matches = [match for word in self._last_words if word in lower for match in self._pattern(word).finditer(lower)]
+        return sorted(matches, key=re.Match.start)
+
+    def _pattern(self, word: str) -> re.Pattern[str]:
+        compiled = self._patterns.get(word)
+        if compiled is None:  # compiled when needed: together they would take some milliseconds of the program's start
+            compiled = re.compile(f"{word}s?{_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_BLANK})(?={_VALUE})")
+            self._patterns[word] = compiled
+        return compiled
+
+    def _value(self, text: str, start: int, key: str, after: str) -> tuple[int, int, str] | None:
+        """Start and end of the secret, and the quotes to put around its mark; None where the value is no secret."""
+        quoted = "'" in after or '"' in after
+        opening = _OPENING.match(text, start)
+        if opening is not None:
+            return opening.end(), _closing(text, opening.end(), len(opening[1]), opening[2]), ""
+        if text[start] in "{[":
+            return self._container(text, start, key) if quoted else None
+        if after.strip() == ":" and key.lower().endswith(("authorization", "cookie")):  # a header: to the end of its line
+            line = _LINE.match(text, start)
+            return None if line is None or quoted or _TYPES.fullmatch(line[0].strip()) else (start, line.end(), "")
+        bare = _BARE.match(text, start)
+        if bare is None or not self._secret(text, bare, key, after, quoted=quoted):
+            return None
+        return start, bare.end(), _quote_of(text, start) if quoted else ""
+
+    def _secret(self, text: str, bare: re.Match[str], key: str, after: str, *, quoted: bool) -> bool:
+        word, follows = bare[0], text[bare.end() : bare.end() + 1]
+        if self._any_value:
+            return word.lower() not in _NOTHING
+        if follows in ("(", "[") or word[0] in "$%" or _TYPES.fullmatch(word):  # a call, a variable, a type
+            return False
+        if not any(map(str.isalnum, word)):
+            return False
+        if key.startswith("--") and ":" not in after:
+            return True
+        if quoted:
+            return word[0].isdigit() and not is_token(key)
+        if _number(word):
+            return not is_token(key)
+        if any(not letter.isalpha() and letter not in "._" for letter in word):
+            return not (word.startswith("/") and key.lower().endswith("pwd"))
+        if after == "=" and follows in ("&", ";"):  # a query, a connection string
+            return True
+        line = text.find("\n", bare.end())
+        return not text[bare.end() : len(text) if line < 0 else line].strip()
+
+    def _container(self, text: str, start: int, key: str) -> tuple[int, int, str] | None:
+        end = _balanced(text, start)
+        if _SCHEMA.search(text, start, end):
+            return None  # a JSON Schema that says what a password looks like
+        if is_token(key):
+            return None
+        return start, end, _quote_of(text, start)
+
+
+def _start_of_name(text: str, end: int, least: int) -> int:
+    """Where the name begins whose last words begin at ``end``."""
+    start = end
+    least = max(least, end - 64)
+    while start > least and (text[start - 1].isalnum() or text[start - 1] in "_.-"):
+        start -= 1
+    return start
+
+
+def _element(text: str, name: int, start: int) -> tuple[int, int, str] | None:
+    """``<password>…</password>``: the text between, where nothing else stands there."""
+    end = text.find("<", start, start + _LONGEST)
+    return (start, end, "") if name > 0 and text[name - 1] == "<" and text.startswith("</", end) and end > start else None
+
+
+def _number(word: str) -> bool:
+    return word.replace(".", "", 1).isdigit()
+
+
+def _closing(text: str, start: int, escapes: int, quote: str) -> int:
+    """Where the string ends that was opened by ``quote`` behind ``escapes`` backslashes; end of the text if it does not."""
+    period = 2 * (escapes + 1)
+    at = text.find(quote, start, start + _LONGEST)
+    while at >= 0:
+        behind = at
+        while behind > start and text[behind - 1] == "\\":
+            behind -= 1
+        count = at - behind
+        if count < escapes or (count - escapes) % period == 0:
+            return at - min(escapes, count)
+        at = text.find(quote, at + 1, start + _LONGEST)
+    line = text.find("\n", start)
+    return len(text) if line < 0 else line
+
+
+def _balanced(text: str, start: int) -> int:
+    """End of the object or array that begins at ``start``; end of the text if it was cut off."""
+    depth = 0
+    for match in _BRACKET.finditer(text, start, start + 16 * _LONGEST):
+        depth += 1 if match[0] in "{[" else -1
+        if depth == 0:
+            return match.end()
+    return len(text)
+
+
+def _quote_of(text: str, start: int) -> str:
+    """The quotes, escaped as deep as those of the key before ``start``, so that the text stays JSON."""
+    behind = text.rfind('"', max(start - 64, 0), start), text.rfind("'", max(start - 64, 0), start)
+    at = max(behind)
+    first = at
+    while first > 0 and text[first - 1] == "\\":
+        first -= 1
+    return text[first : at + 1] if at >= 0 else ""

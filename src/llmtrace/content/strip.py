@@ -1,0 +1,190 @@
+"""A span without content: what it was, when, how long, how much, and what was found wrong, but nothing that anybody said.
+
+Law: no message, argument, result, definition, prompt, document, error text, offending value or evidence is left, and no name
+that the model may have made up. What the program itself named (spans, agents, models, attributes) stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.content.values import changed, map_items
+from llmtrace.model import (
+    OUTCOME,
+    AgentInvocation,
+    Custom,
+    Evaluation,
+    Event,
+    Failure,
+    FetchResponse,
+    Inference,
+    JsonValue,
+    Memory,
+    Operation,
+    Retrieval,
+    Span,
+    ToolExecution,
+    Violation,
+    Workflow,
+    replace,
+)
+
+HIDDEN = "*"
+"""Stands for a name that is left out."""
+_NAME = re.compile(r"[A-Za-z_$][\w$./:-]{0,63}", re.ASCII)
+"""What a declared field or tool is called; anything else was made up, or is content used as a key."""
+_INDEX = re.compile(r"\d{1,9}|-")
+_WORD = re.compile(r"[A-Za-z_]{1,16}", re.ASCII)
+
+
+def without_content(span: Span) -> Span:
+    """The copy without content; the same object where there was none."""
+    operation = strip_operation(span.operation)
+    attributes = _attributes(span.attributes)
+    changes: dict[str, Any] = (
+        _rest(span) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
+    )
+    if operation is not span.operation:
+        changes |= {"operation": operation, "name": _span_name(span, operation)}
+    if not changes and attributes is span.attributes:
+        return span
+    return replace(span, **changes, attributes={**attributes, semconv.CONTENT_LEVEL: "none"})
+
+
+def _rest(span: Span) -> dict[str, Any]:
+    """What most spans have none of, where it held content."""
+    changes = {
+        "failure": _failure(span.failure),
+        "violations": map_items(span.violations, _violation),
+        "evaluations": map_items(span.evaluations, _evaluation),
+        "events": map_items(span.events, _event),
+        "links": map_items(span.links, lambda link: changed(link, attributes=_attributes(link.attributes))),
+    }
+    return {name: new for name, new in changes.items() if new is not getattr(span, name)}
+
+
+def strip_operation(operation: Operation) -> Operation:
+    strip = _OPERATIONS.get(type(operation))
+    return operation if strip is None else strip(operation)
+
+
+def _without(operation: Any, **empty: Any) -> Any:
+    """The operation with these fields emptied, if any of them is not."""
+    for name, nothing in empty.items():
+        if getattr(operation, name) != nothing:
+            return replace(operation, **empty)
+    return operation
+
+
+def _inference(call: Inference) -> Inference:
+    parameters = call.parameters
+    settings = {name: value for name, value in parameters.items() if _is_setting(name, value)}
+    if len(settings) == len(parameters) and not (call.system or call.input or call.output or call.tools):
+        return call
+    return replace(call, system=(), input=(), output=(), tools=(), parameters=settings)
+
+
+def _is_setting(name: str, value: JsonValue) -> bool:
+    """Numbers, switches and words of the conventions; a text (a stop sequence, a prompt) is content."""
+    if name not in semconv.REQUEST_PARAMETERS:
+        return False
+    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and bool(_WORD.fullmatch(value)))
+
+
+def _tool_execution(execution: ToolExecution) -> ToolExecution:
+    bared: ToolExecution = _without(
+        execution, arguments=None, result=None, has_result=False, definition=None, repaired=None, name=_tool(execution.name)
+    )
+    return bared
+
+
+_OPERATIONS: dict[type, Callable[[Any], Any]] = {
+    Inference: _inference,
+    ToolExecution: _tool_execution,
+    AgentInvocation: lambda it: _without(it, input=(), output=()),
+    Workflow: lambda it: _without(it, input=(), output=()),
+    Retrieval: lambda it: _without(it, query=None, documents=None),
+    Memory: lambda it: _without(it, query=None, records=None),
+    FetchResponse: lambda it: _without(it, output=()),
+    Custom: lambda it: _without(it, arguments=None, result=None, has_result=False),
+}
+
+
+def _tool(name: str) -> str:
+    return name if _NAME.fullmatch(name) else HIDDEN
+
+
+def _span_name(span: Span, operation: Operation) -> str:
+    before, after = span.operation, operation
+    if isinstance(before, ToolExecution) and isinstance(after, ToolExecution) and after.name != before.name:
+        return span.name.replace(before.name, after.name) if before.name else span.name
+    return span.name
+
+
+def _failure(failure: Failure | None) -> Failure | None:
+    if failure is None or not (failure.message or failure.stacktrace):
+        return failure
+    return Failure(failure.type)
+
+
+def _violation(violation: Violation) -> Violation:
+    pointer = strip_pointer(violation.pointer, made_up=violation.code in ("unexpected", "duplicate_key"))
+    message = violation.message
+    for segment, shown in zip(violation.pointer.split("/"), pointer.split("/"), strict=True):
+        if segment != shown:
+            message = _hide(message, segment.replace("~1", "/").replace("~0", "~"))
+    tool = violation.tool
+    if tool is not None and (violation.code == "unknown_tool" or not _NAME.fullmatch(tool)):
+        tool = _tool(tool)
+        message = message if tool == violation.tool else _hide(message, violation.tool)
+    if violation.got is None and (pointer, message, tool) == (violation.pointer, violation.message, violation.tool):
+        return violation
+    return replace(violation, got=None, pointer=pointer, message=message, tool=tool)
+
+
+def _hide(message: str, name: str | None) -> str:
+    """``message`` without a name, in case it repeats it."""
+    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", HIDDEN, message) if name else message
+
+
+def _evaluation(evaluation: Evaluation) -> Evaluation:
+    pointer = None if evaluation.pointer is None else strip_pointer(evaluation.pointer)
+    # What a program says about its own outcome is free text, and often quotes the answer.
+    explanation = "" if evaluation.name == OUTCOME else evaluation.explanation
+    if not evaluation.evidence and pointer == evaluation.pointer and explanation == evaluation.explanation:
+        return evaluation
+    return replace(evaluation, evidence={}, pointer=pointer, explanation=explanation)
+
+
+def strip_pointer(pointer: str, *, made_up: bool = False) -> str:
+    """A JSON Pointer without segments that are no field's name or index; ``made_up``: the last one is the model's."""
+    if not pointer:
+        return pointer
+    segments = pointer.split("/")
+    shown = [part if _NAME.fullmatch(part) or _INDEX.fullmatch(part) or not part else HIDDEN for part in segments]
+    if made_up:
+        shown[-1] = HIDDEN
+    return "/".join(shown)
+
+
+def _event(event: Event) -> Event:
+    if event.name.startswith("gen_ai.") and event.name != semconv.EVALUATION_EVENT:
+        numbers: Mapping[str, JsonValue] = {
+            name: item for name, item in event.attributes.items() if isinstance(item, (bool, int, float))
+        }
+        return changed(event, attributes=event.attributes if len(numbers) == len(event.attributes) else numbers)
+    return changed(event, attributes=_attributes(event.attributes))
+
+
+def _attributes(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    if not attributes:
+        return attributes
+    harmless = {name: item for name, item in attributes.items() if not _is_content(name)}
+    return attributes if len(harmless) == len(attributes) else harmless
+
+
+def _is_content(name: str) -> bool:
+    return name in semconv.CONTENT or name.startswith(semconv.FOREIGN_CONTENT)

@@ -1,0 +1,95 @@
+"""What an agent was asked and what it answered, read from the arguments and the result of its function.
+
+Law: every value that was passed stays visible in the messages, since a tool call below may use it; the newest user message is
+the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import to_json as dump
+
+from llmtrace.codec.messages import read_messages, read_output
+from llmtrace.content import UNSERIALISABLE
+from llmtrace.model import JsonValue, Message, Text
+
+_ROLES = {"human": "user", "ai": "assistant", "model": "assistant"}
+_KNOWN_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function", *_ROLES})
+
+
+def read_task(values: Mapping[str, Any], arguments: Mapping[str, JsonValue]) -> tuple[Message, ...]:
+    """The input of an agent. ``values``: the arguments as the program passed them; ``arguments``: the same as JSON.
+
+    A text argument is the task. In a history (a list of messages), the newest user message is; where that was answered already,
+    the first text argument beside it. Clients and other objects that are not JSON are left out, and so is what is empty.
+    """
+    shown = {name: argument for name, argument in arguments.items() if not _is_tool_of_trade(values.get(name), argument)}
+    shown = shown or dict(arguments)
+    shown = {name: argument for name, argument in shown.items() if argument not in (None, [], {})} or shown
+    history: list[Message] = []
+    for name, argument in list(shown.items()):
+        messages = _read_history(argument)
+        if messages:
+            history += messages
+            del shown[name]
+    if not history:
+        return (Message("user", (Text(_one_text(shown)),)),) if shown else ()
+    task: tuple[Message, ...] = ()
+    texts = [name for name, argument in shown.items() if isinstance(argument, str)]
+    if texts and history[-1].role != "user":
+        task = (Message("user", (Text(shown.pop(texts[0])),)),)
+    options = (Message("user", (Text(_one_text(shown)),)),) if shown else ()
+    return (*options, *history, *task)
+
+
+def read_answer(result: JsonValue) -> tuple[Message, ...]:
+    """The output of an agent: a text, or data as JSON; of messages, those that came after the newest user message."""
+    if result is None:
+        return ()
+    if isinstance(result, dict) and result.get("role") == "assistant":
+        return read_output([result]) or ()
+    if isinstance(result, list) and len(result) == 2:  # the answer beside the history, in either order
+        texts = [item for item in result if isinstance(item, str)]
+        if len(texts) == 1 and any(_read_history(item) or item == [] for item in result if item is not texts[0]):
+            return (Message("assistant", (Text(texts[0]),)),)
+    messages = _read_history(result)
+    if messages:
+        users = [place for place, message in enumerate(messages) if message.role == "user"]
+        return messages[users[-1] + 1 :] if users else messages
+    return (Message("assistant", (Text(as_text(result)),)),)
+
+
+def as_text(snapshot: JsonValue) -> str:
+    """A result as text: the chunks of a generator joined, data as JSON."""
+    if isinstance(snapshot, list) and snapshot and all(isinstance(item, str) for item in snapshot):
+        return "".join(snapshot)
+    return snapshot if isinstance(snapshot, str) else dump(snapshot).decode()
+
+
+def _one_text(arguments: Mapping[str, JsonValue]) -> str:
+    """The arguments as a message: the text if there is only one, else all of them as JSON."""
+    only = next(iter(arguments.values())) if len(arguments) == 1 else None
+    return only if isinstance(only, str) else as_text(arguments)
+
+
+def _is_tool_of_trade(value: Any, argument: JsonValue) -> bool:
+    """Return True for what a task is done with, as a client or an engine is, and not part of the question."""
+    return type(argument) is str and not isinstance(value, str) and argument.startswith(UNSERIALISABLE)
+
+
+def _read_history(argument: JsonValue) -> tuple[Message, ...]:
+    """The messages of a list of messages, of OpenAI's, Anthropic's or LangChain's form; empty for anything else."""
+    if not isinstance(argument, list) or not argument or not all(isinstance(item, dict) for item in argument):
+        return ()
+    roles = [item.get("role", item.get("type")) for item in argument]
+    if not any(isinstance(role, str) and role in _KNOWN_ROLES for role in roles):
+        return ()
+    if not all(isinstance(role, str) for role in roles):
+        return ()
+    items = [
+        {**item, "role": _ROLES.get(role, role)} if role in _KNOWN_ROLES else item
+        for item, role in zip(argument, roles, strict=True)
+    ]
+    return read_messages(items, "assistant") or ()

@@ -1,0 +1,79 @@
+"""Answers that ended badly: empty, cut, filtered, refused, or a stream that broke off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.finding import Finding
+from llmtrace.diagnosis.result import Confidence
+from llmtrace.evidence.answer_endings import Ending, ending_of
+from llmtrace.model import Inference, Span
+from llmtrace.semconv import CONTENT_LEVEL
+
+_TEXTS: dict[Ending, tuple[str, str, str]] = {
+    "empty": (
+        "the answer is empty",
+        "The model's answer has no text and no tool call.",
+        "Check the answer before it is used, and ask again or end the run with an error.",
+    ),
+    "cut": (
+        "the answer was cut by its limit",
+        "The finish reason says that the limit on output tokens was reached in mid-answer.",
+        "Raise the limit on output tokens for this prompt, or ask for less at once. Never use what was cut.",
+    ),
+    "filtered": (
+        "the answer was withheld by a content filter",
+        "The finish reason says that the provider's content filter stopped the answer.",
+        "Rephrase the prompt, or tell the user that the provider filtered it. A retry does not help.",
+    ),
+    "refused": (
+        "the model refused to answer",
+        "The provider marks the answer as a refusal.",
+        "Have the program tell a refusal from an answer, and say so to the user.",
+    ),
+    "stream_cut": (
+        "the answer's stream broke off",
+        "The stream ended without its terminator or a finish reason, so the answer may lack its end.",
+        "Treat a stream without a finish reason as failed, and ask again.",
+    ),
+    "left": (
+        "the answer's stream was left before its end",
+        "The program stopped reading the stream, so the answer is not whole.",
+        "Read streams to their end before the answer is used.",
+    ),
+}
+
+
+def endings(run: Run) -> Iterator[Finding]:
+    """The run's last answer is empty, was cut, filtered or refused, or its stream broke off. Earlier answers that ended so are
+    possible causes."""
+    final = run.final_inference
+    for span in run.inferences:
+        ending = ending_of(span)
+        if ending is None or (ending == "empty" and not _is_visible(span)):
+            continue
+        title, evidence, advice = _TEXTS[ending]
+        is_last = span is final and ending != "left" and run.trace.health != "running"
+        if (
+            ending == "empty"
+            and run.calls
+            and (call := run.calls[-1].call) is not None
+            and call.is_change
+            and call.failed is False
+        ):
+            is_last = False  # the tool may have delivered the answer
+        confidence: Confidence = "certain" if is_last else "possible"
+        node = next(iter(run.flow.answer_spans.get(span.span_id, ())), None)
+        yield Finding(f"answer_{ending}", confidence, span.span_id, title, evidence, advice, node=node, ends_run=is_last)
+
+
+def _is_visible(span: Span) -> bool:
+    """False where the writer did not record what the model wrote."""
+    inference = span.operation
+    if span.attributes.get(CONTENT_LEVEL) or not isinstance(inference, Inference) or not inference.input:
+        return False
+    return not (inference.usage is not None and inference.usage.output_tokens and not inference.output)
+
+
+CHECKS = (Check("answer_endings", endings, ("inferences",)),)

@@ -1,0 +1,41 @@
+"""Results of tools that are cut or empty, where the run went on with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.finding import Finding, of_call
+from llmtrace.diagnosis.result import Confidence
+from llmtrace.evidence.result_form import is_cut_json, is_empty
+
+
+def cut_results(run: Run) -> Iterator[Finding]:
+    """A result begins as JSON and ends in the middle, and a value of it was used afterwards."""
+    for node in run.calls:
+        call = node.call
+        if call is None or call.failed or not isinstance(call.result, str) or not is_cut_json(call.result):
+            continue
+        used = any(edge.via == "result" for edge in node.later)
+        evidence = f"The result of {node.tool} begins as JSON and ends in the middle"
+        evidence += ", and a value of it was used afterwards." if used else "."
+        advice = f"Have {node.tool} give pages or fewer fields, so that its result is never cut."
+        title = f"the result of {node.tool} was cut"
+        confidence: Confidence = "certain" if used else "possible"
+        yield of_call("cut_result", confidence, node, title, evidence, advice, cause_key=node.tool)
+
+
+def empty_lookups(run: Run) -> Iterator[Finding]:
+    """A lookup came back empty."""
+    for node in run.calls:
+        call = node.call
+        if call is not None and call.failed is False and not call.is_change and call.has_result and is_empty(call.result):
+            evidence = f"The result of {node.tool} is empty."
+            advice = f"Have {node.tool} say in words that nothing was found."
+            yield of_call("empty_lookup", "possible", node, f"{node.tool} found nothing", evidence, advice, cause_key=node.tool)
+
+
+CHECKS = (
+    Check("cut_results", cut_results, ("results",)),
+    Check("empty_lookups", empty_lookups, ("results",)),
+)

@@ -1,0 +1,113 @@
+"""Calls that came again: with the same result, in a circle, or as a change that was made twice."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.finding import Finding, of_call, plural
+from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.result import Confidence
+from llmtrace.evidence.call_log import result_text
+from llmtrace.model import Span
+
+SAME = 3
+"""The same call with the same result this often is a loop."""
+_LONGEST_CYCLE = 4
+_STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool say that the answer is the same as before."
+
+
+def same_calls(run: Run) -> Iterator[Finding]:
+    """The same call brought the same result three times within one turn of the user, asked for one after the other and not by
+    models that worked side by side.
+
+    It is no loop if its tool is polled, if the call brought another result in between or afterwards, or if another tool changed
+    something in between. A change that was made twice with the same arguments is certain where the tool is declared to change
+    something with each call. Twice, and other changes, are worth a look.
+    """
+    groups: dict[tuple[int, str], list[Node]] = defaultdict(list)
+    for node in run.calls:
+        if node.call is not None and node.call.has_arguments and node.call.is_complete:
+            groups[node.turn, node.call.key].append(node)
+    changes = [node for node in run.calls if node.call is not None and node.call.is_change and node.call.failed is False]
+    for nodes in groups.values():
+        is_change = nodes[0].call is not None and nodes[0].call.is_change
+        if len({node.span_id for node in nodes}) > 1 or (is_change and len(nodes) > 1):
+            yield _repeated(run, nodes, changes)
+
+
+def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
+    """``nodes``: the same call, at least twice. ``changes``: all changes that went through."""
+    first, call = nodes[0], nodes[0].call
+    assert call is not None
+    times, spans = plural(len(nodes), "time"), tuple(node.place for node in nodes)
+    results = {result_text(node.call) for node in nodes if node.call is not None}
+    done = [node for node in nodes if node.call is not None and node.call.failed is False]
+    confidence: Confidence = "possible"
+    if len(results) == 1 and not call.is_polling and _longest_streak(run, nodes, changes) >= SAME:
+        confidence = "certain"
+    if call.is_change and len(done) > 1:
+        known = "which is declared to change something with each call" if call.is_declared_change else "which changes something"
+        evidence = f"{first.tool}, {known}, went through {plural(len(done), 'time')} with the same arguments, within one turn."
+        advice = f"Give {first.tool} a key against repeats (an idempotency key), or have it refuse what is done already."
+        if call.is_declared_change and len({node.span_id for node in nodes}) > 1:
+            confidence = "certain"
+        title = f"{first.name} was done again with the same arguments"
+        return of_call("change_made_twice", confidence, done[1], title, evidence, advice, cause_key=call.key, spans=spans)
+    same = "the same result" if len(results) == 1 else "other results"
+    evidence = f"{first.tool} was called {times} with the same arguments and brought {same}, within one turn."
+    title = f"{first.name} was called again and again with the same result"
+    if confidence == "possible":
+        title = f"{first.name} was called again with the same arguments"
+    return of_call("same_call", confidence, first, title, evidence, _STOP, cause_key=first.tool, spans=spans)
+
+
+def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> int:
+    """How often the call came, asked for one after the other, without another change in between."""
+    longest, streak = 1, 1
+    for before, node in pairwise(nodes):
+        if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
+            continue
+        between = changes[_first_after(changes, before) : _first_after(changes, node)]
+        streak = 1 if any(change.tool != node.tool for change in between) else streak + 1
+        longest = max(longest, streak)
+    return longest
+
+
+def _overlap(first: Span, later: Span) -> bool:
+    """True if one began before the other had ended: neither could learn from the other."""
+    return later.start < (first.end or 0) and first.start < (later.end or 0)
+
+
+def _first_after(nodes: Sequence[Node], node: Node) -> int:
+    return bisect_right(nodes, node.position, key=lambda other: other.position)
+
+
+def cycles(run: Run) -> Iterator[Finding]:
+    """Two to four different calls came three times over in a row, with the same arguments and results, within one turn."""
+    calls = [node for node in run.calls if node.call is not None and node.call.has_arguments and not node.call.is_polling]
+    keys = [(node.turn, node.call.key, result_text(node.call)) for node in calls if node.call is not None]
+    for length in range(2, _LONGEST_CYCLE + 1):
+        for start in range(len(keys) - 3 * length + 1):
+            part = keys[start : start + length]
+            if (
+                len(set(part)) > 1
+                and part == keys[start + length : start + 2 * length] == keys[start + 2 * length : start + 3 * length]
+            ):
+                first = calls[start]
+                names = ", ".join(dict.fromkeys(node.tool for node in calls[start : start + length]))
+                evidence = f"The calls {names} came three times over in a row, with the same arguments and results."
+                spans = tuple(node.place for node in calls[start : start + 3 * length])
+                yield of_call(
+                    "cycle", "certain", first, f"the run went in a circle of {length} calls", evidence, _STOP, spans=spans
+                )
+                return
+
+
+CHECKS = (
+    Check("repeated_calls", same_calls, ("calls", "results")),
+    Check("cycles", cycles, ("calls",)),
+)

@@ -1,0 +1,99 @@
+"""How the run ended: by an error, by the death of its program, or by a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmtrace.diagnosis.budget_use import BUDGET_EVALUATION, is_stopped_by_budget, who_spent
+from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended
+from llmtrace.diagnosis.finding import Finding, message_of, name_of
+from llmtrace.diagnosis.result import Confidence, Step
+from llmtrace.model import CANCELLED, Inference, Span, ToolExecution, ending
+
+
+def errors(run: Run) -> Iterator[Finding]:
+    """An error ended the run, or the last model call failed. It is told where it began: on the innermost span that nothing
+    below failed in the same way."""
+    trace = run.trace
+    for span in trace.root_causes:
+        if span.failure is None or is_stopped_by_budget(span):
+            continue
+        is_lost = span is run.final_inference and ending(span.failure) != CANCELLED
+        ends_run = is_lost or (trace.health == "failed" and not _went_on(run, span))
+        if isinstance(span.operation, ToolExecution) and not ends_run:
+            continue  # the checks of calls say more
+        message = message_of(span.failure)
+        evidence = f"It says “{message}”." if message else "The error began there: nothing below it failed in the same way."
+        if not ends_run:
+            evidence = f"{evidence[:-1]}; the run went on."
+        advice = f"Read where it was raised: llmtrace show {trace.trace_id[:8]} --full."
+        if isinstance(span.operation, Inference):
+            advice = advice_for_model_call(span.failure)
+        title = f"{name_of(span)} {how_it_ended(span.failure)}"
+        confidence: Confidence = "certain" if ends_run else "possible"
+        yield Finding(
+            "error", confidence, span.span_id, title, evidence, advice, cause_key=title, node=run.flow.node_at(span),
+            ends_run=ends_run, ended_as=_ended_as(run, span) if ends_run else None,
+        )  # fmt: skip
+
+
+def _went_on(run: Run, span: Span) -> bool:
+    """True if a model answered, or a tool went well, after the error, and the root did not fail of it."""
+    root = run.trace.root
+    if root.failure is not None and span.failure is not None:
+        return root.failure.type != span.failure.type and any(later.start > span.start for later in run.inferences)
+    return any(later.start >= span.start and later is not span and later.failure is None for later in run.inferences)
+
+
+def _ended_as(run: Run, span: Span) -> Step | None:
+    root = run.trace.root
+    if root is span or root.failure is None:
+        return None
+    return Step(root.span_id, f"{name_of(root)} {how_it_ended(root.failure)}", None, message_of(root.failure))
+
+
+def interruptions(run: Run) -> Iterator[Finding]:
+    """The program died while a step was open: it began and never ended."""
+    trace = run.trace
+    open_spans = [span for span in trace.spans if trace.interrupted(span)]
+    for span in open_spans:
+        if any(trace.interrupted(child) for child in trace.children(span)):
+            continue  # what ran inside says more
+        parent = trace.parent(span)
+        inside = f", inside {name_of(parent)}" if parent is not None else ""
+        evidence = f"{name_of(span)} was open when the program died{inside}: it began and never ended."
+        advice = "Look at what the program was doing at that time: a crash, a kill, a deadline."
+        title = f"the program was cut off inside {name_of(span)}"
+        yield Finding("interrupted", "certain", span.span_id, title, evidence, advice, cause_key=title, ends_run=True)
+
+
+def budgets(run: Run) -> Iterator[Finding]:
+    """A budget stopped the run, or was crossed. The evidence says what spent it."""
+    trace = run.trace
+    for span in trace.root_causes:
+        if is_stopped_by_budget(span) and span.failure is not None:
+            stopped = trace.health == "failed"
+            message = message_of(span.failure) or "its budget is spent"
+            spent = who_spent(run.flow, span)
+            yield Finding(
+                "budget", "certain" if stopped else "possible", span.span_id, f"{name_of(span)} was stopped by its budget",
+                f"{message[:1].upper()}{message[1:]}{f'; {spent}' if spent else ''}.",
+                "Look at what was spent first: a loop, a prompt that grows, a long result. Or raise the budget.",
+                cause_key="budget", ends_run=stopped, ended_as=_ended_as(run, span) if stopped else None,
+            )  # fmt: skip
+    for span in trace.spans:
+        for evaluation in span.evaluations:
+            if evaluation.name == BUDGET_EVALUATION and not any(map(is_stopped_by_budget, trace.root_causes)):
+                spent = who_spent(run.flow, span)
+                evidence = f"{evaluation.explanation.rstrip('.')}{f'; {spent}' if spent else ''}."
+                title = f"the run crossed its budget{f' of {evaluation.label}' if evaluation.label else ''}"
+                advice = 'Have the budget stop the run (on_exceed="raise"), or raise it.'
+                yield Finding("budget", "possible", span.span_id, title, evidence, advice, cause_key="budget")
+
+
+CHECKS = (
+    Check("errors", errors, ()),
+    Check("interruptions", interruptions, ()),
+    Check("budgets", budgets, ()),
+)

@@ -1,0 +1,72 @@
+"""Identifiers that nothing visible contains."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.finding import Finding, of_call, quote
+from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.result import Confidence
+from llmtrace.lineage import ValueUse
+from llmtrace.text.tool_names import creates
+
+
+def ungrounded_arguments(run: Run) -> Iterator[Finding]:
+    """An identifier that is a whole argument stands nowhere in what the model could see.
+
+    It is likely wrong where a change went through with it, or where a lookup answered and such a change took the value over.
+    The name of what a call creates is the model's to choose.
+    """
+    users: dict[str, list[Node]] = defaultdict(list)
+    for node in run.calls:
+        for key in {use.key for use in node.uses}:
+            users[key].append(node)
+    for node in run.calls:
+        for use in node.uses:
+            is_chosen = creates(node.tool, use.pointer.rpartition("/")[2])
+            if use.provenance.status == "ungrounded" and use.is_first_ungrounded and use.whole and not is_chosen:
+                yield _of_use(node, use, [user for user in users[use.key] if _went_through(user)])
+
+
+def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
+    """``changes``: the changes that went through with the value."""
+    answered = node.call is not None and node.call.failed is False
+    confidence: Confidence = "likely" if changes and (answered or node in changes) else "possible"
+    label = use.argument_label.partition(" ")[0]
+    name = label if label.startswith("/") else "argument"
+    evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"
+    if node.call is not None and node.call.failed:
+        evidence += f"; {node.tool} failed."
+    else:
+        evidence += f"; {node.tool} answered all the same." if answered else "."
+    advice = f"Have {node.tool} refuse identifiers that it does not know, or ask the user for it."
+    return of_call(
+        "ungrounded_argument", confidence, node, f"{node.tool} was called with a made-up {name}", evidence, advice,
+        use=use, pointer=use.pointer, value=use.value, cause_key=use.key, spans=tuple(user.place for user in changes),
+    )  # fmt: skip
+
+
+def _went_through(node: Node) -> bool:
+    return node.call is not None and node.call.is_change and node.call.failed is False
+
+
+def ungrounded_answers(run: Run) -> Iterator[Finding]:
+    """The answer names an identifier that stands nowhere in what the model could see."""
+    for node in run.flow.answers:
+        for use in node.uses:
+            first = use.provenance.first
+            if use.provenance.status == "ungrounded" and (first is None or first.span_id == use.span_id):
+                evidence = f"The answer names {quote(use.value)}, which is in no message and no result."
+                advice = "Have the model name identifiers only as a tool's result or the user gave them."
+                yield Finding(
+                    "ungrounded_answer", "possible", node.span_id, "the answer names an unknown identifier", evidence, advice,
+                    node=node, use=use, value=use.value, cause_key=node.span_id,
+                )  # fmt: skip
+
+
+CHECKS = (
+    Check("ungrounded_arguments", ungrounded_arguments, ("calls", "lineage")),
+    Check("ungrounded_answers", ungrounded_answers, ("lineage",)),
+)

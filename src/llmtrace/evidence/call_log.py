@@ -1,0 +1,404 @@
+"""The tool calls of a run: what the model asked for, joined with what came of it.
+
+Law: a call is one call, whoever reports it and in whatever order. The model's request, the execution's span and the message
+that brings the result to the model are joined by call id, and where there is none by tool and arguments. So an execution that
+ended before the model span that asked for it is not read a second time, and a result that only messages show counts as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pydantic_core import to_json
+
+from llmtrace.evidence.result_form import has_failed, is_error
+from llmtrace.lineage.sources import as_text
+from llmtrace.model import (
+    FetchResponse,
+    Inference,
+    JsonValue,
+    Message,
+    Span,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    ToolResult,
+    Violation,
+)
+from llmtrace.model.operations import CALLED
+from llmtrace.text.tool_names import is_polling_name, is_reading_name
+
+MODEL_ROLES = frozenset({"assistant", "model"})
+USER_ROLES = frozenset({"user", "human"})
+
+MOST_CALLS = 1024
+"""Calls that a live run remembers; the oldest are forgotten first."""
+_MOST_WORDS = 4096
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One tool call. Fields are filled in as spans report them."""
+
+    tool: str
+    id: str | None = None
+    arguments: JsonValue = None
+    definition: ToolDefinition | None = None
+    offered: bool | None = None
+    """Whether the tool was on offer; None if the tools on offer are not visible."""
+    position: int = 0
+    """Position among the calls of the run."""
+    turn: int = 0
+    """How many turns the user had before the call."""
+    asking_span: str | None = None
+    """Id of the model call that asked for it; None for an execution that no recorded model call asked for."""
+    execution: Span | None = None
+    telling_span: str | None = None
+    """Id of the model call that was sent the result."""
+    result: JsonValue = None
+    has_result: bool = False
+    failed: bool | None = None
+    """None if nothing shows how it went."""
+    violations: tuple[Violation, ...] = ()
+    """Violations of the arguments, as the model wrote them or as the tool was called."""
+    alternative: bool = False
+    """Asked for in a choice of several that the program did not take."""
+    _key: str | None = None
+
+    @property
+    def span_id(self) -> str:
+        """The span to look at: the execution, else the model call that asked, else the one that was sent the result."""
+        return self.execution.span_id if self.execution is not None else (self.asking_span or self.telling_span or "")
+
+    @property
+    def quoted_name(self) -> str:
+        """The tool's name for an explanation. A name that nobody ran or offered is the model's own word, so it is left out."""
+        operation = self.execution.operation if self.execution is not None else None
+        if isinstance(operation, ToolExecution) and operation.executed:
+            return f"`{operation.name}`"
+        return f"`{self.tool}`" if self.offered else "a tool"
+
+    @property
+    def executed(self) -> bool:
+        """False if the call was refused. True if it ran, or if nothing says that it did not."""
+        operation = self.execution.operation if self.execution is not None else None
+        if isinstance(operation, ToolExecution):
+            return operation.executed
+        return self.offered is not False
+
+    @property
+    def is_complete(self) -> bool:
+        """True once something shows how the call went. A span without result and failure shows nothing."""
+        return self.failed is not None
+
+    @property
+    def key(self) -> str:
+        """Equal for calls of one tool with equal arguments, whatever the order of members."""
+        if self._key is None:
+            self._key = f"{self.tool} {canonical(self.arguments)}"
+        return self._key
+
+    @property
+    def has_arguments(self) -> bool:
+        """False where the writer did not record the arguments: two such calls cannot be compared."""
+        return self.arguments is not None
+
+    @property
+    def is_change(self) -> bool:
+        """True if the call changes something: as the tool is declared, else by its name."""
+        changes = self.definition.changes if self.definition is not None else None
+        return not is_reading_name(self.tool) if changes is None else changes
+
+    @property
+    def is_declared_change(self) -> bool:
+        """True if the tool is declared to change something with each call."""
+        return self.definition is not None and self.definition.changes is True and not self.definition.polls
+
+    @property
+    def is_polling(self) -> bool:
+        """True if the tool is called again on purpose: as it is declared, else by its name."""
+        return (self.definition is not None and self.definition.polls) or is_polling_name(self.tool)
+
+    @property
+    def error_violations(self) -> tuple[Violation, ...]:
+        """What is wrong with the arguments by the schema as it is written."""
+        return tuple(
+            violation for violation in self.violations if violation.severity == "error" and violation.where == "arguments"
+        )
+
+
+def canonical(value: JsonValue) -> str:
+    """The value as JSON with sorted members; text as it is; a stable text for what is not JSON."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        return as_text(value)
+
+
+def result_digest(call: Call) -> int | None:
+    """Equal for equal results and for equal failures, within one process. None if neither is visible."""
+    if call.has_result:
+        return hash((type(call.result), _bytes(call.result)))
+    failure = call.execution.failure if call.execution is not None else None
+    return None if failure is None else hash((failure.type, failure.message))
+
+
+def _bytes(value: JsonValue) -> str | bytes:
+    if isinstance(value, str):
+        return value
+    try:
+        return to_json(value)
+    except (TypeError, ValueError, RecursionError):
+        return as_text(value)
+
+
+def new_messages(inference: Inference) -> tuple[Message, ...]:
+    """The messages after the model's last words: the user's, and the results of the last calls."""
+    messages = inference.input
+    start = len(messages)
+    while start and messages[start - 1].role not in MODEL_ROLES:
+        start -= 1
+    return messages[start:] if start else messages
+
+
+@dataclass(slots=True)
+class CallLog:
+    """The calls of one run, in the order in which they became known. Feed it spans in the order in which they ended.
+
+    ``bounded``: remember only the newest calls, as a live run does.
+    """
+
+    bounded: bool = True
+    calls: list[Call] = field(default_factory=list)
+    turn: int = 0
+    """How many turns the user has had. Words that a model of this run said are no turn of the user."""
+    new_turns: tuple[tuple[int, Message], ...] = ()
+    """Turns of the user that the newest span was the first to be sent: position in the request from 1, and message."""
+    asked: list[Call] = field(default_factory=list)
+    """The calls that the newest span asked for, in order."""
+    tools: tuple[ToolDefinition, ...] = ()
+    """The tools that were last on offer."""
+    _by_id: dict[tuple[str, str], Call] = field(default_factory=dict)
+    _last_with_id: dict[str, Call] = field(default_factory=dict)
+    _words: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """Digests of what users and models have said."""
+    _first_parent: str | None = None
+    """The span around the first model call."""
+    _is_loop: bool = False
+    """Whether the last model call ended by asking for tools, as its finish reason says."""
+    _count: int = 0
+
+    def add(self, span: Span) -> Sequence[Call]:
+        """Take in a span. Returns the calls of which this span is the first to show how they went."""
+        operation = span.operation
+        self.new_turns, self.asked = (), []
+        if isinstance(operation, Inference):
+            if operation.tools:
+                self.tools = operation.tools
+            completed = self._read_request(span, operation)
+            self._read_answer(span, operation.output, operation.tools)
+            return completed
+        if isinstance(operation, FetchResponse):
+            self._read_answer(span, operation.output, ())
+        elif isinstance(operation, ToolExecution):
+            return self._read_execution(span, operation)
+        return ()
+
+    def find(self, call_id: str, tool: str | None = None) -> Call | None:
+        """The newest call of this id."""
+        return self._by_id.get((call_id, tool)) if tool is not None else self._last_with_id.get(call_id)
+
+    def _read_request(self, span: Span, inference: Inference) -> Sequence[Call]:
+        completed: list[Call] = []
+        if not inference.input and not self._is_loop:
+            self.turn += 1  # not recorded: the user may have spoken, unless the model is told what it asked for
+        self._is_loop = not CALLED.isdisjoint(inference.finish_reasons)
+        new = new_messages(inference)
+        if not self._words:  # the user's turns before this run began
+            self._first_parent = span.parent_id
+            history = inference.input[: len(inference.input) - len(new)]
+            self.turn += sum(message.role in USER_ROLES and self._is_new(message.text()) for message in history)
+        start = len(inference.input) - len(new)
+        before = inference.input[start - 1] if start else None
+        for number, message in enumerate(new, start + 1):
+            if message.role in USER_ROLES and self._is_turn(message.text(), number, before):
+                self.new_turns += ((number, message),)
+                if before is not None or not self.turn or span.parent_id == self._first_parent:
+                    self.turn += 1  # else another agent's prompt
+            for part in message.parts:
+                if type(part) is ToolResult:
+                    call = self._read_result(span, part, before)
+                    if call is not None:
+                        completed.append(call)
+        return completed
+
+    def _read_result(self, span: Span, part: ToolResult, before: Message | None) -> Call | None:
+        call = self._last_with_id.get(part.id) if part.id is not None else self._oldest_open()
+        if call is None and before is not None:
+            call = self._from_history(part, before)
+        if call is None or call.telling_span is not None:
+            return None
+        call.telling_span = span.span_id
+        if call.has_result or (call.execution is not None and call.failed):
+            return None
+        is_first = not call.is_complete
+        call.result, call.has_result = part.response, True
+        call.failed = call.offered is False or is_error(part.response)
+        return call if is_first else None
+
+    def _from_history(self, result: ToolResult, asking: Message) -> Call | None:
+        """A call that only the request's history shows: the model span that asked for it was not recorded."""
+        for part in asking.tool_calls():
+            if part.id is not None and part.id == result.id:
+                call = Call(part.name, part.id, part.arguments, turn=self.turn)
+                self._append(call)
+                return call
+        return None
+
+    def _oldest_open(self) -> Call | None:
+        return next((call for call in self.calls[-16:] if not call.is_complete and call.id is None), None)
+
+    def _read_answer(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition]) -> None:
+        for choice, message in enumerate(output):
+            has_call = False
+            for part in message.parts:
+                if type(part) is ToolCall:
+                    has_call = True
+                    self._ask(span, choice, part, tools)
+            if not has_call and (text := message.text()):
+                self._is_new(text)
+
+    def _ask(self, span: Span, choice: int, part: ToolCall, tools: Sequence[ToolDefinition]) -> None:
+        call = self._unasked(part)
+        if call is None:
+            known = self._by_id.get((part.id, part.name)) if part.id is not None else None
+            if known is not None and known.asking_span is not None and not known.is_complete and known.key == _key(part):
+                return  # two instrumentations report one model call
+            call = Call(part.name, part.id, part.arguments, turn=self.turn)
+            self._append(call)
+        self.asked.append(call)
+        call.asking_span = span.span_id
+        call.alternative = choice > 0
+        if tools:
+            call.definition = next((tool for tool in tools if tool.name == part.name), None)
+            call.offered = call.definition is not None
+        if span.violations:
+            call.violations = tuple(_violations_of(span, part))
+
+    def _unasked(self, part: ToolCall) -> Call | None:
+        """An execution that ended before the model span that asked for it."""
+        if part.id is not None:
+            call = self._by_id.get((part.id, part.name))
+            return call if call is not None and call.asking_span is None else None
+        key = _key(part)
+        return next((call for call in reversed(self.calls[-16:]) if call.asking_span is None and call.key == key), None)
+
+    def _read_execution(self, span: Span, execution: ToolExecution) -> Sequence[Call]:
+        call = self._asked(span, execution)
+        is_first = call is None or not call.is_complete
+        if call is None:
+            call = Call(execution.name, execution.call_id, execution.arguments, turn=self.turn)
+            self._append(call)
+            if execution.executed is False:
+                call.offered = None
+        call.execution = span
+        call.definition = execution.definition or call.definition or self._on_offer(execution.name)
+        if execution.has_result:
+            call.result, call.has_result = execution.result, True
+        if call.arguments is None:
+            call.arguments, call._key = execution.arguments, None
+        failed = has_failed(span)
+        call.failed = call.failed if failed is None else failed
+        if span.violations:
+            call.violations = span.violations
+        return (call,) if is_first and call.is_complete else ()
+
+    def _on_offer(self, name: str) -> ToolDefinition | None:
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+    def _asked(self, span: Span, execution: ToolExecution) -> Call | None:
+        """The call that an execution answers: by id, else by tool and arguments, else the only one of the tool that waits."""
+        if execution.call_id is not None:
+            call = self._by_id.get((execution.call_id, execution.name)) or self._last_with_id.get(execution.call_id)
+            if call is not None and (call.execution is None or _is_same_execution(call, span, execution)):
+                return call
+            if call is not None:
+                return None
+        waiting = [call for call in self.calls[-64:] if call.execution is None and call.tool == execution.name]
+        if execution.call_id is not None:
+            waiting = [call for call in waiting if call.id is None]
+        if not waiting or execution.arguments is None:
+            return waiting[0] if waiting else None
+        return next((call for call in waiting if _same_arguments(call.arguments, execution.arguments)), None)
+
+    def _append(self, call: Call) -> None:
+        call.position = self._count
+        self._count += 1
+        self.calls.append(call)
+        if call.id is not None:
+            self._by_id[call.id, call.tool] = self._last_with_id[call.id] = call
+        if self.bounded and len(self.calls) > 2 * MOST_CALLS:
+            for old in self.calls[:MOST_CALLS]:
+                if old.id is not None:
+                    self._by_id.pop((old.id, old.tool), None)
+                    self._last_with_id.pop(old.id, None)
+            del self.calls[:MOST_CALLS]
+
+    def _is_turn(self, text: str, number: int, before: Message | None) -> bool:
+        """True for words that nobody said yet, and for the same question again behind an answer in words."""
+        if not text.strip():
+            return False
+        is_new = self._is_new(text)
+        is_new_place = self._is_new(f"{number} {text}")
+        return is_new or (is_new_place and before is not None and not before.tool_calls())
+
+    def _is_new(self, text: str) -> bool:
+        digest = hash(text.strip())
+        if digest in self._words:
+            return False
+        self._words[digest] = None
+        if self.bounded and len(self._words) > _MOST_WORDS:
+            self._words.popitem(last=False)
+        return True
+
+
+def _is_same_execution(call: Call, span: Span, execution: ToolExecution) -> bool:
+    """A client and its server each have a span of one execution: one within the other, and with the same arguments."""
+    other = call.execution
+    if other is None or not _same_arguments(call.arguments, execution.arguments):
+        return False
+    first, last = sorted((other, span), key=lambda one: (one.start, -(one.end or 0)))
+    return (last.end or 0) <= (first.end or 0)
+
+
+def _same_arguments(one: JsonValue, other: JsonValue) -> bool:
+    """True if arguments are equal. Some writers give a single argument without its name."""
+    return canonical(one) == canonical(other) or canonical(_bare(one)) == canonical(_bare(other))
+
+
+def _bare(arguments: JsonValue) -> JsonValue:
+    return next(iter(arguments.values())) if isinstance(arguments, dict) and len(arguments) == 1 else arguments
+
+
+def _key(part: ToolCall) -> str:
+    return f"{part.name} {canonical(part.arguments)}"
+
+
+def _violations_of(span: Span, part: ToolCall) -> Iterator[Violation]:
+    for violation in span.violations:
+        same_id = violation.call_id == part.id if part.id is not None else violation.tool == part.name
+        if violation.where == "arguments" and same_id:
+            yield violation
+
+
+def result_text(call: Call) -> str:
+    """The result as text, or the failure where there is none: equal texts mean that two calls went alike. Empty if unknown."""
+    if call.has_result:
+        return canonical(call.result)
+    failure = call.execution.failure if call.execution is not None else None
+    return f"{failure.type}: {failure.message}" if failure is not None else ""

@@ -1,0 +1,139 @@
+"""What a tool's result shows by its form: an error, nothing at all, or JSON that ends in the middle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from llmtrace.model import INVALID_TOOL_CALL, JsonValue, Span, ToolExecution
+from llmtrace.text.failure_words import begins_as_error
+
+NOT_JSON: Final = object()
+
+_LONGEST_ERROR = 8192
+"""Characters of JSON text up to which it is parsed to see whether it reports an error. Error reports are short."""
+_MOST_MEMBERS = 4
+"""Members of an object up to which ``success``, ``ok``, ``errors`` and ``status`` are about the call itself."""
+_DEEPEST = 8
+_MARKS = ('"error', '"isError', '"is_error', '"success"', '"ok"', '"status')
+_EMPTY_TEXTS = frozenset(("", "[]", "{}", "()", "null", "None", '""', "''"))
+
+
+def parse_json(text: str, *, partial: bool = False) -> JsonValue:
+    """Return the JSON value of a text, or `NOT_JSON`. ``partial``: accept the beginning of a value. Never raises."""
+    try:
+        return from_json(text, allow_partial=partial)
+    except ValueError:
+        return NOT_JSON
+    except TypeError:  # a lone surrogate
+        return parse_json(text.encode("utf-8", "replace").decode(), partial=partial)
+
+
+def structure_of(result: JsonValue) -> JsonValue:
+    """The result as an object or a list, parsed from JSON text if necessary; None if it is neither."""
+    if isinstance(result, (dict, list)):
+        return result
+    if not isinstance(result, str) or result.lstrip()[:1] not in ("{", "["):
+        return None
+    value = parse_json(result)
+    return None if value is NOT_JSON else value
+
+
+def is_cut_json(text: str) -> bool:
+    """True if the text is the beginning of a JSON object or array but not the whole of one."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return False
+    if parse_json(text) is not NOT_JSON or parse_json(text, partial=True) is NOT_JSON:
+        return False
+    try:
+        json.JSONDecoder(strict=False).raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return True
+    return False  # a whole value with something behind it was not cut
+
+
+def is_error(result: JsonValue) -> bool:
+    """True for a result in the form of an error: a truthy ``error`` or ``isError``, a false ``success``, an HTTP status of 400
+    or more, or text that begins as programs write errors."""
+    if isinstance(result, str):
+        return _is_error_text(result)
+    if isinstance(result, Mapping):
+        return _is_error_object(result)
+    if isinstance(result, list) and len(result) == 1 and isinstance(result[0], Mapping):
+        text = result[0].get("text")  # content blocks of Anthropic and MCP
+        return isinstance(text, str) and _is_error_text(text)
+    return False
+
+
+def _is_error_text(text: str) -> bool:
+    start = text[:64].lstrip()
+    if start[:1] in ("{", "[", '"'):
+        if len(text) > _LONGEST_ERROR:
+            return False
+        if start[:1] == "{" and not any(mark in text for mark in _MARKS):
+            return False
+        value = parse_json(text)
+        if value is not NOT_JSON:
+            return begins_as_error(value) if isinstance(value, str) else is_error(value)
+    return begins_as_error(text)
+
+
+def _is_error_object(result: Mapping[str, Any]) -> bool:
+    if any(result.get(key) for key in ("error", "isError", "is_error")):
+        return True
+    if len(result) > _MOST_MEMBERS:
+        return False  # a report on something that failed, and no failure
+    if result.get("errors") or result.get("success") is False or result.get("ok") is False:
+        return True
+    status, code = result.get("status"), result.get("status_code", result.get("statusCode"))
+    if isinstance(status, str) and status.casefold() in ("error", "failed", "failure"):
+        return True
+    return type(code) is int and 400 <= code < 600
+
+
+def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
+    """True for null, empty text, an empty list, and an object of nothing but empty members and, beside them, zeros."""
+    if isinstance(result, str):
+        if len(result) > 300:
+            return False
+        if result.strip() in _EMPTY_TEXTS:
+            return True
+        value = structure_of(result)
+        return value is not None and is_empty(value, depth - 1)
+    if depth <= 0:
+        return False
+    if isinstance(result, Mapping):
+        numbers = [member for member in result.values() if type(member) in (int, float)]
+        others = [member for member in result.values() if type(member) not in (int, float)]
+        return not any(numbers) and all(is_empty(member, depth - 1) for member in others) and bool(others or not numbers)
+    if isinstance(result, list):
+        return all(is_empty(item, depth - 1) for item in result)
+    return result is None
+
+
+def has_failed(span: Span) -> bool | None:
+    """True if a tool execution was refused, raised, or answered with an error. None if nothing shows how it went.
+
+    A call that only broke its schema and was answered well has not failed: the tool coped."""
+    execution = span.operation
+    if not isinstance(execution, ToolExecution):
+        return span.failure is not None
+    if not execution.executed:
+        return True
+    if execution.has_result and is_error(execution.result):
+        return True
+    if span.failure is not None and (span.failure.type != INVALID_TOOL_CALL or not execution.has_result):
+        return True
+    return False if execution.has_result or span.failure is not None else None
+
+
+def is_echo(arguments: JsonValue, result: JsonValue) -> bool:
+    """True if a tool gave nothing back but what it was given: a note was taken, or an answer handed over."""
+    if not isinstance(arguments, Mapping) or not arguments:
+        return False
+    if result is None or result == "" or result == arguments:
+        return True
+    return any(result is value or result == value or result == str(value) for value in arguments.values())

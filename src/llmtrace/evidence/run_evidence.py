@@ -1,0 +1,33 @@
+"""What is read once of a run and shared by all quality signals: its calls, its tasks, and where arguments came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llmtrace.evidence.call_log import Call, CallLog
+from llmtrace.lineage import LiveLineage
+from llmtrace.lineage.tasks import TaskTracker
+from llmtrace.model import Inference, Span, ToolExecution
+
+
+@dataclass(slots=True)
+class RunEvidence:
+    """Evidence of one run while it goes on. `add` takes each span once, in the order in which spans ended."""
+
+    calls: CallLog = field(default_factory=CallLog)
+    completed: Sequence[Call] = ()
+    """The calls of which the newest span is the first to show how they went."""
+    lineage: LiveLineage = field(default_factory=LiveLineage)
+    tasks: TaskTracker = field(default_factory=TaskTracker)
+    new_task: bool = False
+    """Whether the program turned to another task with the newest span."""
+
+    def add(self, span: Span) -> None:
+        operation = span.operation
+        self.completed = self.calls.add(span)
+        self.new_task = False
+        if isinstance(operation, Inference):
+            self.new_task = self.tasks.asked(span, operation)
+        elif isinstance(operation, ToolExecution):
+            self.tasks.executed(operation)

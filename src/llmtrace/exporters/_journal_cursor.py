@@ -1,0 +1,269 @@
+"""Reads the spans that one process has journaled for one destination, and keeps the position up to which they were handled.
+
+Law: a span for another destination is never decoded. A position moves past a span only when the span is settled: sent, rejected
+or dropped by sampling. Only start marks and spans on their way are in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmtrace.exporters import _export_view as export_view
+from llmtrace.model import JsonValue, RawSpan, Scope
+from llmtrace.store import journal_files, journal_records
+from llmtrace.store.send_positions import Position, Positions
+
+
+@dataclass(slots=True, eq=False)
+class QueuedSpan:
+    """A span that is to be sent. Its ``raw`` may be dropped from memory; `load` reads it again."""
+
+    raw: RawSpan | None
+    size: int
+    whole: bool
+    trace_id: str
+    span_id: str
+    open_left: int = 0
+    """Number of spans of its trace that were open in this process when it ended."""
+    tail: JournalCursor | None = None
+    """The cursor that read it; None: it is in memory only."""
+    file: str = ""
+    offset: int = 0
+    length: int = 0
+    ref: int = 0
+    rate: float | None = None
+    """The sampling rate of its trace; None without sampling."""
+
+    def load(self) -> RawSpan | None:
+        """The span as it was journaled; None if it was removed."""
+        if self.raw is None and self.tail is not None:
+            self.raw = self.tail.read_again(self)
+        return self.raw
+
+    def release(self) -> None:
+        if self.tail is not None and self.length:
+            self.raw = None
+
+    def settle(self) -> None:
+        if self.tail is not None:
+            self.tail.settle(self)
+
+
+@dataclass(slots=True)
+class _File:
+    offset: int = 0
+    contexts: dict[int, tuple[Mapping[str, JsonValue], Scope, str]] = field(default_factory=dict)
+    outstanding: dict[int, None] = field(default_factory=dict)
+    """Offsets of spans that were returned and are not settled, in order."""
+
+
+class JournalCursor:
+    """Reads one process's journal files.
+
+    ``alive``: the process still runs, so more records may come, and an incomplete last one may become complete.
+    """
+
+    def __init__(self, journal: Path, process: str, destination: str, positions: Positions, *, alive: bool) -> None:
+        self.journal = journal
+        self.process = process
+        self.alive = alive
+        self.finished = False
+        """True if all files of an ended process were read."""
+        self._marks = {export_view.mark(destination, level): level for level in (export_view.WHOLE, export_view.STRIPPED)}
+        self._positions = positions
+        self._files: dict[str, _File] = {}
+        self._open: dict[tuple[str, str], tuple[RawSpan, str]] = {}
+        self._open_in: Counter[str] = Counter()
+        self._last = 0
+        self._done: set[str] = set()
+
+    def names(self) -> list[str]:
+        return [
+            file.name for file in journal_files.listing(self.journal) if journal_files.process_of(file.name) == self.process
+        ]
+
+    def read(self, most_bytes: int) -> list[QueuedSpan]:
+        """The next spans, about ``most_bytes`` of them; empty at the end. Raises OSError."""
+        batch: list[QueuedSpan] = []
+        room = most_bytes
+        names = self.names()
+        for number, name in enumerate(names):
+            if name in self._done:
+                continue
+            state = self._state(name)
+            with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
+                for item in self._items(name, state, last=number == len(names) - 1):
+                    batch.append(item)
+                    room -= item.size
+                    if room <= 0:
+                        return batch
+            if number < len(names) - 1 or not self.alive:
+                self._done.add(name)
+        if not self.alive and not self.finished:
+            self.finished = True
+            batch += self._interrupted(names)
+        return batch
+
+    def _state(self, name: str) -> _File:
+        state = self._files.get(name)
+        if state is None:
+            state = self._files[name] = _File()
+            position = self._positions.read(name)
+            if position.offset > journal_files.HEAD.size:
+                self._recall(name, state, position)
+        return state
+
+    def _recall(self, name: str, state: _File, position: Position) -> None:
+        """Restore what an earlier reader knew at this position: contexts, and which spans were open."""
+        with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
+            for record in journal_files.iterate(self.journal / name):
+                if record.offset >= position.offset:
+                    break
+                if isinstance(record, journal_files.Record):
+                    self._take(record, state, decode=record.kind == journal_files.START or bool(self._open))
+        state.offset = position.offset
+
+    def _items(self, name: str, state: _File, *, last: bool) -> Iterator[QueuedSpan]:
+        for record in journal_files.iterate(self.journal / name, state.offset):
+            if isinstance(record, journal_files.Gap):
+                if record.tail and last and self.alive:
+                    return
+                state.offset = record.offset + record.length
+                continue
+            raw, level = self._take(record, state)
+            state.offset = record.offset + record.length
+            if raw is not None and raw.end is not None:
+                state.outstanding[record.offset] = None
+                yield QueuedSpan(
+                    raw,
+                    len(record.payload) if level == export_view.WHOLE else _size(raw),
+                    level == export_view.WHOLE,
+                    raw.trace_id,
+                    raw.span_id,
+                    self._open_in[raw.trace_id],
+                    self,
+                    name,
+                    record.offset,
+                    record.length,
+                    record.ref,
+                )
+
+    def _take(self, record: journal_files.Record, state: _File, *, decode: bool = True) -> tuple[RawSpan | None, str]:
+        """Decode a record if it is for our destination. Returns the span and its level."""
+        if record.kind == journal_files.CONTEXT:
+            with contextlib.suppress(journal_records.NoRecord):
+                level = self._marks.get(journal_records.decode_mark(record.payload), "")
+                state.contexts[record.ref] = (*journal_records.decode_context(record.payload), level)
+        elif record.kind in (journal_files.START, journal_files.SPAN) and decode:
+            resource, scope, level = state.contexts.get(record.ref, ({}, Scope(), ""))
+            if level:
+                with contextlib.suppress(journal_records.NoRecord):
+                    raw = journal_records.decode(record.payload, resource, scope, prompts=level == export_view.WHOLE)
+                    self._note(raw, level)
+                    return raw, level
+        return None, ""
+
+    def _note(self, raw: RawSpan, level: str) -> None:
+        key = raw.trace_id, raw.span_id
+        self._last = max(self._last, raw.start, raw.end or 0)
+        if raw.end is None:
+            self._open[key] = raw, level
+            self._open_in[raw.trace_id] += 1
+        elif self._open.pop(key, None) is not None:
+            self._open_in[raw.trace_id] -= 1
+            if not self._open_in[raw.trace_id]:
+                del self._open_in[raw.trace_id]
+
+    def _interrupted(self, names: list[str]) -> list[QueuedSpan]:
+        interrupted = list[QueuedSpan]()
+        for started, level in self._open.values():
+            raw = export_view.interrupted(started, self._last)
+            interrupted.append(
+                QueuedSpan(
+                    raw,
+                    _size(raw),
+                    level == export_view.WHOLE,
+                    raw.trace_id,
+                    raw.span_id,
+                    0,
+                    self,
+                    names[-1],
+                    -len(interrupted) - 1,
+                )
+            )
+        if names:
+            self._files.setdefault(names[-1], _File()).outstanding.update(dict.fromkeys([item.offset for item in interrupted]))
+        return interrupted
+
+    def read_again(self, item: QueuedSpan) -> RawSpan | None:
+        """Read a span once more."""
+        with contextlib.suppress(OSError, journal_records.NoRecord, KeyError), (self.journal / item.file).open("rb") as file:
+            record = journal_files.read(file, item.offset, item.length)
+            if record is not None:
+                resource, scope, _ = self._files[item.file].contexts[item.ref]
+                return journal_records.decode(record.payload, resource, scope, prompts=item.whole)
+        return None
+
+    def settle(self, item: QueuedSpan) -> None:
+        self._files[item.file].outstanding.pop(item.offset, None)
+
+    @property
+    def settled(self) -> bool:
+        """True if no span is on its way."""
+        return not any(state.outstanding for state in self._files.values())
+
+    def save(self) -> None:
+        """Write the positions up to which all spans are settled. Raises OSError."""
+        through = self.finished and self.settled
+        for name, state in self._files.items():
+            marks = [offset for offset in state.outstanding if offset < 0]
+            first = next((offset for offset in state.outstanding if offset >= 0), state.offset)
+            still = len(self._open) if not self.finished else len(marks)
+            self._positions.write(name, Position(first, 0 if through else still))
+
+
+class UnwrittenSpans:
+    """Spans that the journal keeps in memory because the disk takes no records. They are sent from memory.
+
+    If they are written later, they are read a second time; the sampler knows them and skips them.
+    """
+
+    def __init__(self, waiting: list[tuple[int, bytes, bytes]], destination: str) -> None:
+        self._waiting = [(payload, context) for kind, payload, context in waiting if kind == journal_files.SPAN]
+        self._destination = destination
+
+    def read(self, most_bytes: int) -> list[QueuedSpan]:  # noqa: ARG002 - the journal's memory is bounded
+        """All of them, once."""
+        waiting, self._waiting = self._waiting, []
+        return list(self._items(waiting))
+
+    def _items(self, waiting: list[tuple[bytes, bytes]]) -> Iterator[QueuedSpan]:
+        for payload, context in waiting:
+            destination, _, level = journal_records.decode_mark(context).partition("/")
+            if destination == self._destination:
+                with contextlib.suppress(journal_records.NoRecord):
+                    raw = journal_records.decode(payload, *journal_records.decode_context(context))
+                    yield QueuedSpan(raw, _size(raw), level == export_view.WHOLE, raw.trace_id, raw.span_id)
+
+
+def _size(raw: RawSpan) -> int:
+    """The approximate size of a span on the wire, in bytes."""
+    size = 200 + sum(len(name) + _weight(value) for name, value in raw.attributes.items())
+    return size + sum(40 + sum(len(name) + _weight(value) for name, value in event.attributes.items()) for event in raw.events)
+
+
+def _weight(value: JsonValue) -> int:
+    return len(value) + 8 if isinstance(value, str) else len(repr(value)) + 8 if isinstance(value, (list, dict)) else 12
+
+
+def concerns(path: Path, destination: str) -> bool:
+    """True if a journal file may have spans for a destination."""
+    try:
+        contexts = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
+    except (OSError, journal_files.Unusable):
+        return False
+    return any(journal_records.decode_mark(context).startswith(destination + "/") for context in contexts)

@@ -1,0 +1,181 @@
+"""Decides which spans are sent, and when: sampling by quality, and external spans that wait for their evaluation.
+
+Law: a trace with an error, a finding (such as an exceeded budget) or a slow run is sent completely, as far as this process made
+it. Of healthy traces a share is sent, chosen by trace id, so that all processes choose the same. A trace that has not ended
+after `WAIT_SECONDS` is decided by what is known, and sent after all if it fails later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from llmtrace import semconv
+from llmtrace.exporters._counts import Counts
+from llmtrace.exporters._journal_cursor import QueuedSpan
+from llmtrace.model import RawSpan
+
+WAIT_SECONDS = 60.0
+FOREIGN_SECONDS = 6.0
+"""Seconds that an external span waits to be evaluated (see `external.ingest`) and to come again with its evaluations."""
+MOST_WAITING = 50_000
+MOST_KNOWN = 20_000
+"""Decided traces and spans that are remembered."""
+SLOW = 0.95
+"""A run is slow if it takes longer than this share of the latest runs of its name."""
+_LEAST_RUNS, _LAST_RUNS = 20, 200
+
+
+@dataclass(slots=True)
+class _Trace:
+    items: dict[str, QueuedSpan] = field(default_factory=dict)
+    due: float = 0.0
+    foreign: bool = True
+
+
+class Sampler:
+    """Takes spans as they are read, and returns them when they are to be sent."""
+
+    def __init__(self, share: float, counts: Counts) -> None:
+        self._share = share
+        self._counts = counts
+        self._waiting: OrderedDict[str, _Trace] = OrderedDict()
+        self._number = 0
+        self._decided: OrderedDict[str, float] = OrderedDict()
+        """The sampling rate of decided traces; 0 for dropped ones."""
+        self._sampled_out: OrderedDict[str, list[QueuedSpan]] = OrderedDict()
+        self._passed: OrderedDict[str, None] = OrderedDict()
+        self._runs: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def offer(self, item: QueuedSpan) -> list[QueuedSpan]:
+        """Take a span. Returns the spans that are to be sent now."""
+        raw = item.raw
+        if raw is None:
+            return []
+        if item.span_id in self._passed:  # journaled again with later findings; the local store has those
+            item.settle()
+            return []
+        is_own = semconv.RUN_ID in raw.attributes
+        if self._share >= 1 and is_own:
+            return self._pass([item])
+        decided = self._decided.get(item.trace_id)
+        if decided:
+            item.rate = decided
+            return self._pass([item])
+        if decided == 0 and not _is_bad(raw):
+            self._leave(item)
+            return []
+        if decided == 0:
+            return self._change(item)
+        trace = self._wait(item, is_own=is_own)
+        if self._share < 1 and _is_bad(raw):
+            return self._decide(item.trace_id, 1.0)
+        if self._share < 1 and is_own and item.open_left == 0:
+            return self._decide(item.trace_id, 1.0 if self._is_slow(raw) else None)
+        item.release()
+        return self._decide(next(iter(self._waiting)), None) if self._number > MOST_WAITING and trace.items else []
+
+    def due(self) -> list[QueuedSpan]:
+        """The spans of traces that have waited long enough."""
+        now, ready = time.monotonic(), list[QueuedSpan]()
+        for trace_id in [trace_id for trace_id, trace in self._waiting.items() if trace.due <= now]:
+            ready += self._decide(trace_id, None)
+        return ready
+
+    def rest(self) -> list[QueuedSpan]:
+        """Decide all waiting traces now."""
+        return [item for trace_id in list(self._waiting) for item in self._decide(trace_id, None)]
+
+    def _wait(self, item: QueuedSpan, *, is_own: bool) -> _Trace:
+        now = time.monotonic()
+        trace = self._waiting.get(item.trace_id)
+        if trace is None:
+            trace = self._waiting[item.trace_id] = _Trace(due=now + WAIT_SECONDS)
+        trace.foreign = trace.foreign and not is_own
+        if trace.foreign:
+            trace.due = now + FOREIGN_SECONDS
+        before = trace.items.pop(item.span_id, None)
+        if before is not None:
+            before.settle()
+            self._number -= 1
+        trace.items[item.span_id] = item
+        self._number += 1
+        return trace
+
+    def _decide(self, trace_id: str, rate: float | None) -> list[QueuedSpan]:
+        """Decide a trace. ``rate`` None: it is healthy, as far as is known."""
+        items = list(self._waiting.pop(trace_id).items.values())
+        self._number -= len(items)
+        if rate is None:
+            rate = 1.0 if self._share >= 1 else self._share if int(trace_id[-14:], 16) < self._share * (1 << 56) else 0.0
+        if rate:
+            return self._keep(trace_id, rate, items)
+        _remember(self._decided, trace_id, 0.0)
+        self._counts.traces_left += 1
+        for item in items:
+            self._leave(item)
+        return []
+
+    def _change(self, item: QueuedSpan) -> list[QueuedSpan]:
+        """Send a dropped trace after all, because it failed: its spans are still in the journal."""
+        before = self._sampled_out.pop(item.trace_id, [])
+        self._counts.traces_late += 1
+        self._counts.traces_left -= 1
+        self._counts.sampled_out -= len(before)
+        return self._keep(item.trace_id, 1.0, [*before, item])
+
+    def _keep(self, trace_id: str, rate: float, items: Iterable[QueuedSpan]) -> list[QueuedSpan]:
+        if self._share >= 1:
+            return self._pass(items)
+        _remember(self._decided, trace_id, rate)
+        self._counts.traces_kept += 1
+        passed = list(items)
+        for item in passed:
+            item.rate = rate
+        return self._pass(passed)
+
+    def _pass(self, items: Iterable[QueuedSpan]) -> list[QueuedSpan]:
+        passed = list(items)
+        for item in passed:
+            _remember(self._passed, item.span_id, None)
+        return passed
+
+    def _leave(self, item: QueuedSpan) -> None:
+        item.release()
+        item.settle()
+        self._counts.sampled_out += 1
+        sampled_out = self._sampled_out.get(item.trace_id)
+        if sampled_out is None:
+            sampled_out = self._sampled_out[item.trace_id] = []
+            if len(self._sampled_out) > MOST_KNOWN // 10:
+                self._sampled_out.popitem(last=False)
+        if item.tail is not None and len(sampled_out) < MOST_KNOWN:
+            sampled_out.append(item)
+
+    def _is_slow(self, outermost: RawSpan) -> bool:
+        """True if a run takes longer than nearly all of the latest runs of its name."""
+        took = ((outermost.end or outermost.start) - outermost.start) / 1e9
+        last = self._runs.get(outermost.name)
+        if last is None:
+            last = _remember(self._runs, outermost.name, deque(maxlen=_LAST_RUNS), limit=1000)
+        slow = len(last) >= _LEAST_RUNS and took > sorted(last)[int(len(last) * SLOW)]
+        last.append(took)
+        return slow
+
+
+def _is_bad(raw: RawSpan) -> bool:
+    attributes = raw.attributes
+    return (
+        raw.status == "error"
+        or bool(attributes.get(semconv.EVALUATION_FAILED))
+        or attributes.get(semconv.TOOL_CALL_VALID) is False
+    )
+
+
+def _remember(memory: OrderedDict, key: str, value, limit: int = MOST_KNOWN):  # type: ignore[no-untyped-def, type-arg]
+    memory[key] = value
+    if len(memory) > limit:
+        memory.popitem(last=False)
+    return value

@@ -1,0 +1,80 @@
+"""The store of a program that only sends: it keeps unsent spans only, and no content that must not leave.
+
+It is used for ``LLMTRACE_STORE=auto`` if OTLP is configured and the program does not run in a terminal. Its journal is in
+``unsent/`` in the store's folder; a file is removed as soon as all its spans were sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from llmtrace.codec import genai
+from llmtrace.config import Config
+from llmtrace.content import Content
+from llmtrace.exporters import _export_view as export_view
+from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.store import NEWEST, Query, Store
+from llmtrace.store.local import LocalStore
+from llmtrace.store.send_positions import UNSENT
+from llmtrace.store.summary import TraceSummary
+
+
+class SendQueue(Store):
+    """``home``: the folder of the user's store, which gets no spans. `folder` is the same, since budgets are kept there."""
+
+    takes_encoded = True
+
+    def __init__(self, home: Path, config: Config) -> None:
+        self.folder: Path = home
+        self.local = LocalStore(home / UNSENT, config=config, may_be_missing=True, background=False)
+        self._content = Content(config)
+        self._begun = False
+
+    @property
+    def mark(self) -> Callable[[], str]:
+        return self.local.mark
+
+    @mark.setter
+    def mark(self, mark: Callable[[], str]) -> None:
+        self.local.mark = mark
+
+    def append(self, span: Span) -> None:
+        self._begin()
+        if self.local.mark():
+            raw = genai.encode(span)
+            self.local.append_encoded(raw if self._content.exports_content else export_view.strip(span, raw, self._content))
+
+    def append_encoded(self, raw: RawSpan) -> None:
+        """Keep an encoded span. A start mark has no content, so it is kept unchanged."""
+        if raw.end is not None and not self._content.exports_content:
+            self.append(genai.decode(raw))
+        elif self.local.mark():
+            self._begin()
+            self.local.append_encoded(raw)
+
+    def _begin(self) -> None:
+        """Create the outer folder, for the user only; the journal creates the inner two."""
+        if not self._begun:
+            self._begun = True
+            with contextlib.suppress(OSError):  # the journal will report it
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def has_unwritten(self) -> bool:
+        return self.local.has_unwritten()
+
+    def flush(self) -> None:
+        self.local.flush()
+
+    def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
+        return self.local.traces(query)
+
+    def trace(self, trace_id: str) -> Trace:
+        return self.local.trace(trace_id)
+
+    def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
+        return self.local.spans(query, prompts=prompts)
+
+    def close(self) -> None:
+        self.local.close()

@@ -1,0 +1,354 @@
+"""Counts what is spent under one budget while it is spent: a watcher of the recorder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from opentelemetry import context as otel_context
+
+from llmtrace import semconv
+from llmtrace.errors import BudgetExceeded
+from llmtrace.guards import messages
+from llmtrace.guards.spend_file import period, spend_file
+from llmtrace.guards.spend_window import Amounts, SpendWindow
+from llmtrace.guards.token_estimate import usage_of
+from llmtrace.model import (
+    BUDGET_EXCEEDED,
+    AgentInvocation,
+    Embedding,
+    Evaluation,
+    Inference,
+    Operation,
+    Span,
+    ToolExecution,
+    Usage,
+    Workflow,
+    replace,
+)
+from llmtrace.model.budgets import BudgetLimits, Spender
+from llmtrace.recorder import Recording, active, keys
+from llmtrace.recorder.current import configured
+
+logger = logging.getLogger("llmtrace")
+
+BUDGET_NEARLY_SPENT = "budget_nearly_spent"
+"""Name of the evaluation on the span that reached `NEARLY` of it."""
+BUDGET_UNPRICED = "budget_unpriced"
+"""Name of the evaluation on the first span under a budget in dollars whose price is not known."""
+NEARLY = 0.8
+
+DIFFERENT_CALLS = 1024
+"""Tool calls whose repeats are counted; the one not seen for longest is forgotten first."""
+
+_logged: set[str] = set()
+
+
+class BudgetTracker:
+    """What has been spent so far under one budget.
+
+    ``usd`` (US dollars), ``calls``, ``tokens``, ``output_tokens``, ``seconds`` and ``repeats``.
+    """
+
+    def __init__(self, budget: BudgetLimits, around: Sequence[Any] = ()) -> None:
+        """``around``: the watchers that see the same spans."""
+        self.budget = budget
+        self._limits = budget.limits
+        self._raises = budget.on_exceed == "raise"
+        self._suffix = messages.period_and_scope(budget.scope, budget.per)
+        self._run_window = SpendWindow()
+        self._who = _who(budget.scope) if budget.scope != "run" else ""
+        self._shared = (budget.name, budget.scope, self._who, budget.per)
+        self._counts = budget.scope == "run" or not any(
+            isinstance(watcher, BudgetTracker) and watcher.budget.scope != "run" and watcher._shared == self._shared
+            for watcher in around
+        )
+        """False where a budget around it adds to the same sums."""
+        self._window: Callable[[], SpendWindow] = (lambda: self._run_window) if budget.scope == "run" else self._shared_window
+        self._last = time.monotonic()
+        self._reported: set[tuple[str, str]] = set()
+        self._repeated: OrderedDict[str, int] = OrderedDict()
+        self._max_repeats = 0
+        self._max_repeats_tool = ""
+        self._lock = threading.RLock()
+        if budget.scope != "run":
+            self._begin()
+
+    def _begin(self) -> None:
+        """What was spent before this budget began needs no warning here: 80 % is reported where it is reached."""
+        window = self._window()
+        with window.lock:
+            window.refresh()
+            for limit, allowed in self._limits.items():
+                if window.total(limit) >= NEARLY * allowed:
+                    self._reported.add((BUDGET_NEARLY_SPENT, limit))
+
+    def _shared_window(self) -> SpendWindow:
+        budget = self.budget
+        return spend_file(_folder(), budget.name, budget.scope, self._who, period(budget.per))
+
+    # -- what the program may look at
+
+    @property
+    def usd(self) -> float:
+        return self._spent(self._window(), "usd")
+
+    @property
+    def calls(self) -> int:
+        return self._window().spent.calls
+
+    @property
+    def tokens(self) -> int:
+        return round(self._spent(self._window(), "tokens"))
+
+    @property
+    def output_tokens(self) -> int:
+        return round(self._spent(self._window(), "output_tokens"))
+
+    @property
+    def seconds(self) -> float:
+        return self._spent(self._window(), "seconds")
+
+    @property
+    def repeats(self) -> int:
+        return self._max_repeats
+
+    def _spent(self, window: SpendWindow, limit: str) -> float:
+        if limit == "repeats":
+            return self._max_repeats
+        return window.total(limit) + (time.monotonic() - self._last if limit == "seconds" else 0)
+
+    # -- a watcher
+
+    def before(self, operation: Operation) -> None:
+        """Count what is about to start. Raises `BudgetExceeded` when it must not."""
+        if isinstance(operation, ToolExecution):
+            if "repeats" in self._limits:
+                self._repeat(operation)
+        elif isinstance(operation, (Inference, Embedding)):
+            window = self._window()
+            with window.lock:
+                window.refresh()
+                if self._raises:
+                    self._refuse(window)
+                if self._counts:
+                    window.under_way += 1
+
+    def withdraw(self, operation: Operation) -> None:
+        if isinstance(operation, (Inference, Embedding)):
+            self._ended(self._window())
+
+    def _ended(self, window: SpendWindow) -> None:
+        with window.lock:
+            if self._counts:
+                window.under_way = max(0, window.under_way - 1)
+
+    def _refuse(self, window: SpendWindow) -> None:
+        for limit, allowed in self._limits.items():
+            spent = self._spent(window, limit) + (window.under_way if limit == "calls" else 0)
+            if limit != "repeats" and spent >= allowed:
+                raise self._exceeded(window, limit, allowed, spent)
+
+    def _repeat(self, execution: ToolExecution) -> None:
+        key = _key(execution)
+        allowed = self._limits["repeats"]
+        with self._lock:
+            repeats = self._repeated.pop(key, -1) + 1
+            if self._raises and repeats > allowed:
+                self._repeated[key] = repeats - 1
+                top = (Spender(execution.name, 1.0, repeats - 1),)
+                raise self._exceeded(None, "repeats", allowed, repeats - 1, top)
+            self._repeated[key] = repeats
+            if repeats > self._max_repeats:
+                self._max_repeats, self._max_repeats_tool = repeats, execution.name
+            if len(self._repeated) > DIFFERENT_CALLS:
+                self._repeated.popitem(last=False)
+
+    def _exceeded(
+        self, window: SpendWindow | None, limit: str, allowed: float, spent: float, top: tuple[Spender, ...] = ()
+    ) -> BudgetExceeded:
+        top = window.top(limit) if window is not None else top
+        text = messages.state(self.budget.name, self._suffix, limit, allowed, spent)
+        return BudgetExceeded(
+            f"{text}: {messages.spenders(top)}" if top else text,
+            limit=limit,
+            allowed=allowed,
+            spent=spent,
+            budget=self.budget,
+            spenders=top,
+        )
+
+    def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
+        """Count what a span spent; an evaluation for each ceiling that it reached."""
+        operation = span.operation
+        if not isinstance(operation, (Inference, Embedding)):
+            return self._after_another(operation)
+        failed = span.failure is not None and operation.usage is None and not getattr(operation, "output", ())
+        usage, cost = (Usage(), 0.0) if failed else (_usage(operation), _cost(operation))
+        spender = _spender(operation.response_model or operation.request_model, recording)
+        window = self._window()
+        with window.lock:
+            window.flowing.pop(span.span_id, None)
+            if recording is not None:
+                self._ended(window)
+            calls = max(1, operation.attempts or 1)
+            self._add(window, spender, Amounts(cost or 0.0, calls, _sum(usage), usage.output_tokens or 0))
+            unpriced = self._unpriced(operation) if cost is None else ()
+            return (*unpriced, *self._reached(window))
+
+    def _after_another(self, operation: Operation) -> Sequence[Evaluation]:
+        """What calls no model may still have repeated a call, and have taken time, as what lay between its calls has."""
+        if "seconds" not in self._limits and "repeats" not in self._limits:
+            return ()
+        window = self._window()
+        with window.lock:
+            if "seconds" in self._limits and isinstance(operation, ToolExecution):
+                self._add(window, operation.name, Amounts())
+            return tuple(self._reached(window))
+
+    def _add(self, window: SpendWindow, spender: str, amounts: Amounts) -> None:
+        """Time counts with whoever has just ended: what ran meanwhile ran beside it."""
+        now = time.monotonic()
+        amounts.seconds, self._last = now - self._last, now
+        if self._counts:
+            window.add(spender, amounts)
+
+    def _reached(self, window: SpendWindow) -> Iterator[Evaluation]:
+        for limit, allowed in self._limits.items():
+            spent = self._spent(window, limit)
+            spent_whole = spent >= allowed and (limit != "repeats" or spent > 0)
+            if spent_whole:
+                self._reported.add((BUDGET_NEARLY_SPENT, limit))
+            elif spent < NEARLY * allowed:
+                continue
+            name = BUDGET_EXCEEDED if spent_whole else BUDGET_NEARLY_SPENT
+            if (name, limit) not in self._reported:
+                self._reported.add((name, limit))
+                text = messages.state(self.budget.name, self._suffix, limit, allowed, spent, nearly=not spent_whole)
+                top = self._top(window, limit) if spent_whole else ()
+                yield Evaluation(
+                    name, "warning", f"{text}: {messages.spenders(top)}" if top else text, label=limit, score=float(spent)
+                )
+
+    def _top(self, window: SpendWindow, limit: str) -> tuple[Spender, ...]:
+        if limit == "repeats":
+            return (Spender(self._max_repeats_tool, 1.0, self._max_repeats),)
+        return window.top(limit)
+
+    def _unpriced(self, operation: Inference | Embedding) -> Iterator[Evaluation]:
+        if "usd" not in self._limits:
+            return
+        model = operation.response_model or operation.request_model
+        prices = f"configure(prices={{{model!r}: {{'input': ..., 'output': ...}}}})"
+        _warn_once(
+            f"a budget in usd cannot count calls of model {model}: its price is not known. Give {prices}, "
+            "install llmtrace-otel[prices], or give the budget a limit of tokens or calls too"
+        )
+        if (BUDGET_UNPRICED, "usd") not in self._reported:
+            self._reported.add((BUDGET_UNPRICED, "usd"))
+            text = f"the price of {model} is not known: the budget in usd does not count its calls"
+            yield Evaluation(BUDGET_UNPRICED, "warning", text, label="usd")
+
+    # -- streams
+
+    @property
+    def stops_streams(self) -> bool:
+        """Whether a stream under way may be the one that passes it, and is to be stopped then."""
+        return self._raises and not self._limits.keys().isdisjoint(("usd", "tokens", "output_tokens", "seconds"))
+
+    def flows(self, recording: Recording, model: str | None, usage: Usage, usd: float | None) -> BudgetExceeded | None:
+        """A stream under way has come to this much. The error that is to end it, if it has passed the budget."""
+        window = self._window()
+        with window.lock:
+            if self._counts:
+                amounts = Amounts(usd or 0.0, 0, _sum(usage), usage.output_tokens or 0)
+                window.flowing[recording.span_id] = _spender(model, recording), amounts
+            for limit, allowed in self._limits.items():
+                spent = self._spent(window, limit)
+                if limit not in ("calls", "repeats") and spent > allowed:
+                    return self._exceeded(window, limit, allowed, spent)
+        return None
+
+
+def _who(scope: str) -> str:
+    """Whose budget it is here: what `context` says of it."""
+    if scope == "all":
+        return ""
+    name = {"user": semconv.USER_ID, "conversation": semconv.CONVERSATION_ID}.get(scope, semconv.CONTEXT_PREFIX + scope)
+    attributes: Any = otel_context.get_value(keys.ATTRIBUTES) or {}
+    who = attributes.get(name)
+    if who is None and active() is not None:
+        _warn_once(
+            f"a budget for each {scope} was begun where none is known, so all such runs share one. "
+            f"Put them in `with llmtrace.context({scope}=...)`"
+        )
+    return "" if who is None else f"={who}"
+
+
+def _folder() -> Path | None:
+    """The folder of the store that is written to."""
+    recorder = configured()
+    for sink in recorder.sinks if recorder is not None else ():
+        folder: Path | None = getattr(sink, "folder", None)
+        if folder is not None:
+            return folder
+    if recorder is not None:
+        _warn_once("a budget over runs is kept in memory, since no store has a folder: it begins anew with each process")
+    return None
+
+
+def _key(execution: ToolExecution) -> str:
+    try:
+        return f"{execution.name} {hash(json.dumps(execution.arguments, sort_keys=True, default=repr))}"
+    except (ValueError, TypeError, RecursionError):
+        return f"{execution.name} {hash(repr(execution.arguments))}"
+
+
+def _usage(operation: Inference | Embedding) -> Usage:
+    return usage_of(operation) if isinstance(operation, Inference) else operation.usage or Usage()
+
+
+def _sum(usage: Usage) -> int:
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0)
+
+
+def _cost(operation: Inference | Embedding) -> float | None:
+    """US dollars; with estimated tokens where none were told."""
+    if isinstance(operation, Inference) and operation.cost_usd is not None:
+        return operation.cost_usd
+    recorder = active()
+    if recorder is None:
+        return None
+    if isinstance(operation, Embedding):
+        usage = replace(operation.usage or Usage(), output_tokens=0)
+        operation = Inference(
+            operation.provider,
+            "embeddings",
+            request_model=operation.request_model,
+            response_model=operation.response_model,
+            usage=usage,
+        )
+    return recorder.cost_of(replace(operation, usage=usage_of(operation)))
+
+
+def _spender(model: str | None, recording: Recording | None) -> str:
+    """The innermost agent, workflow or tool around a call, and the model that it called."""
+    around = recording
+    while around is not None and not isinstance(around.operation, (AgentInvocation, ToolExecution, Workflow)):
+        around = around.parent
+    name = getattr(around.operation, "name", "") if around is not None else ""
+    if name and model:
+        return f"{name} with {model}"
+    return name or model or "unknown"
+
+
+def _warn_once(line: str) -> None:
+    if line not in _logged and len(_logged) < 256:
+        _logged.add(line)
+        logger.warning("llmtrace: %s", line)

@@ -1,0 +1,207 @@
+"""A spend window that outlives its run: a small file in the store's folder, which all processes add to and read.
+
+Each call that has ended adds a line, in one ``write`` of less than a page to the end of the file, and each call that is to
+start reads what is new. Laws: nobody waits for another process, no write is synced; a line that was torn costs itself; a file
+stays below `MAX_BYTES` by being summed up into a new one, and the folder below `MAX_FILES`. No file names a user:
+its name is a digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from pydantic_core import from_json
+
+from llmtrace.guards.spend_window import Amounts, SpendWindow
+from llmtrace.store import locks
+from llmtrace.store.warnings import warn_once
+
+FOLDER = "budgets"
+SUFFIX = ".spent"
+MAX_BYTES = 256 << 10
+MAX_FILES = 4096
+MAX_DAYS = 40.0
+"""A file that nobody has added to for so long is removed, unless it has no period. Longer than the longest period."""
+
+_PERIODS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
+_HEAD = 24
+"""Bytes by which a file is known: an inode's number is given out again."""
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | locks.FLAGS
+
+
+def period(per: str | None, now: float | None = None) -> str:
+    """The name of the period that it is in, in UTC; ``ever`` for none."""
+    return "ever" if per is None else time.strftime(_PERIODS[per], time.gmtime(time.time() if now is None else now))
+
+
+class SpendFile(SpendWindow):
+    """One window's file. ``path`` None: no store has a folder, so the sums live and die with the process."""
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__()
+        self.path = path
+        self._file: tuple[int, bytes] | None = None
+        """Inode and first bytes of the file of which the first ``_read`` bytes are counted."""
+        self._read = 0
+        self._waiting: list[tuple[str, Amounts]] = []
+        """What could not be written yet; it is counted already."""
+
+    def refresh(self) -> None:
+        if self.path is None:
+            return
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | locks.FLAGS)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._trouble(error)
+            return
+        try:
+            self._read_new(descriptor)
+        except OSError as error:
+            self._trouble(error)
+        finally:
+            os.close(descriptor)
+
+    def _read_new(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        file = (status.st_ino, _pread(descriptor, _HEAD, 0))
+        if file != self._file:  # summed up, or seen for the first time: read it all
+            self._file, self._read = file, 0
+            self.spent, self.spenders = Amounts(), {}
+            for spender, amounts in self._waiting:
+                self._count(spender, amounts)
+        if status.st_size > self._read:
+            data = _pread(descriptor, status.st_size - self._read, self._read)
+            whole = data.rfind(b"]") + 1
+            self._read += whole
+            for line in data[:whole].split(b"\n"):
+                self._read_line(line)
+
+    def _read_line(self, line: bytes) -> None:
+        try:
+            spender, usd, calls, tokens, output_tokens, seconds = from_json(line)
+            self._count(str(spender), Amounts(float(usd), int(calls), int(tokens), int(output_tokens), float(seconds)))
+        except (ValueError, TypeError):  # torn, or the head of a file
+            return
+
+    def add(self, spender: str, amounts: Amounts) -> None:
+        if self.path is None:
+            self._count(spender, amounts)
+            return
+        self._waiting.append((spender, amounts))
+        try:
+            if self._write(b"".join(_line(spender, amounts) for spender, amounts in self._waiting)):
+                if len(self._waiting) > 1:  # those before the last are counted already: count anew
+                    self._file = None
+                self._waiting.clear()
+                self.refresh()
+                self._bound()
+                return
+        except OSError as error:
+            self._trouble(error)
+        self._count(spender, amounts)
+
+    def _write(self, data: bytes) -> bool:
+        """Whether it is written. It is not while another process sums the file up, which takes it a moment."""
+        assert self.path is not None
+        if self._file is None and not self.path.exists():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sweep(self.path.parent)
+        descriptor = os.open(self.path, _FLAGS, 0o600)
+        try:
+            if locks.take(descriptor, exclusive=False) is False or os.fstat(descriptor).st_nlink == 0:
+                return False
+            return os.write(descriptor, data) == len(data)
+        finally:
+            os.close(descriptor)
+
+    def _bound(self) -> None:
+        """Sum the file up where it has grown too long, unless somebody is writing to it right now: then the next one does."""
+        if self._read < MAX_BYTES or self.path is None:
+            return
+        descriptor = os.open(self.path, os.O_RDONLY | locks.FLAGS)
+        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        try:
+            if locks.take(descriptor, exclusive=True) is not True or os.fstat(descriptor).st_nlink == 0:
+                return
+            self._read_new(descriptor)
+            with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600), "wb") as file:
+                file.write(b"\n#" + os.urandom(_HEAD // 2).hex().encode())
+                file.write(b"".join(_line(spender, amounts) for spender, amounts in self.spenders.items()))
+            fresh.replace(self.path)
+        finally:
+            fresh.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def _trouble(self, error: OSError) -> None:
+        del self._waiting[:-1000]
+        warn_once(
+            f"the budget kept in {self.path} cannot be shared with other processes ({error.strerror}): it counts this one only"
+        )
+
+
+def _line(spender: str, amounts: Amounts) -> bytes:
+    """A line begins with its end of line, so that what was torn before it does not spoil it. Less than a page."""
+    row = [
+        spender[:200],
+        round(amounts.usd, 9),
+        amounts.calls,
+        amounts.tokens,
+        amounts.output_tokens,
+        round(amounts.seconds, 3),
+    ]
+    return b"\n" + json.dumps(row).encode("ascii")
+
+
+def _pread(descriptor: int, length: int, offset: int) -> bytes:
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return os.read(descriptor, length)
+
+
+def sweep(folder: Path) -> None:
+    """Once an hour, remove files of periods that are over, and the oldest of too many. Never raises."""
+    stamp = folder / ".swept"
+    now = time.time()
+    try:
+        if stamp.exists() and now - stamp.stat().st_mtime < 3600:
+            return
+        stamp.touch(mode=0o600)
+        files = sorted((file.stat().st_mtime, file.name) for file in os.scandir(folder) if file.name.endswith(SUFFIX))
+        for place, (modified, name) in enumerate(files):
+            old = now - modified > MAX_DAYS * 86400 and not name.startswith("ever")
+            if old or place < len(files) - MAX_FILES:
+                (folder / name).unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+_MAX_OPEN = 1024
+_open: dict[tuple[Path | None, str], SpendFile] = {}
+_process = os.getpid()
+_lock = threading.Lock()
+
+
+def spend_file(store: Path | None, name: str, scope: str, who: str, period: str) -> SpendFile:
+    """The spend file of ``who`` in ``period``, shared by all budgets of this process that have the same name and scope.
+
+    ``store``: the store's folder, or None.
+    """
+    global _process
+    digest = hashlib.sha256(json.dumps([name, scope, who]).encode()).hexdigest()[:24]
+    file_name = f"{period}-{digest}{SUFFIX}"
+    with _lock:
+        if _process != os.getpid():  # a fork: what is under way there is its parent's
+            _process = os.getpid()
+            _open.clear()
+        file = _open.get((store, file_name))
+        if file is None:
+            if len(_open) >= _MAX_OPEN:
+                del _open[next(iter(_open))]
+            file = _open[store, file_name] = SpendFile(None if store is None else store / FOLDER / file_name)
+        return file

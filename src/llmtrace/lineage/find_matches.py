@@ -1,0 +1,78 @@
+"""Where inside a source a value stands: the member that holds it, as JSON Pointer, and its characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from pydantic_core import from_json
+
+from llmtrace.lineage.provenance import Match, ValueUse
+from llmtrace.lineage.read_values import Path, pointer_of, read_text, read_value
+from llmtrace.lineage.sources import Source, as_text
+from llmtrace.model import JsonValue
+from llmtrace.text.dates import dates_in
+from llmtrace.text.matching import normalize_each, occurrences
+from llmtrace.text.numbers import places_of_number
+
+LONGEST_SOURCE = 1 << 20
+"""Characters of a source up to which places in it are looked for."""
+MOST_MATCHES = 20
+_DEEPEST = 64
+
+
+def find_matches(source: Source, use: ValueUse) -> list[Match]:
+    """The places in a source that hold the value of a use, members before the names of members."""
+    if len(source.text) > LONGEST_SOURCE:
+        return []
+    content = _parse(source.content)
+    leaves = [((), source.text, False)] if content is None else sorted(_leaves(content, ()), key=lambda leaf: leaf[2])
+    keys = _keys_of(use)
+    found = (
+        Match(use.start, use.end, pointer_of(path), start, end, text[start:end], of_name)
+        for path, text, of_name in leaves
+        for start, end in _places_in(text, keys)
+    )
+    return list(islice(found, MOST_MATCHES))
+
+
+def _keys_of(use: ValueUse) -> tuple[str, ...]:
+    readings = read_text(use.value) if use.part == "answer" else []
+    values = [*(reading.value for reading in readings if reading.value.keys[0] == use.key), read_value(use.value)]
+    return (use.key,) if values[0] is None else values[0].keys
+
+
+def _places_in(text: str, keys: tuple[str, ...]) -> Iterable[tuple[int, int]]:
+    """Each place once."""
+    plain = normalize_each(text)
+    found: dict[tuple[int, int], None] = {}
+    for key in keys:
+        if key[0] == "=":
+            places = places_of_number(plain, key)
+        elif key[0] == "@":
+            places = ((start, end) for start, end, written in dates_in(plain) if key in written)
+        else:
+            places = occurrences(text, key)
+        found.update(dict.fromkeys(places))
+    return found
+
+
+def _leaves(content: JsonValue, path: Path) -> Iterator[tuple[Path, str, bool]]:
+    """Every string and number with its path, and every member's name (True)."""
+    if isinstance(content, (dict, list)) and len(path) < _DEEPEST:
+        for name, member in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from _leaves(member, (*path, name))
+            if isinstance(content, dict):
+                yield (*path, name), str(name), True
+    elif content is not None and not isinstance(content, (bool, dict, list)):
+        yield path, as_text(content) if isinstance(content, int) else str(content), False
+
+
+def _parse(content: JsonValue) -> JsonValue:
+    """Structured content, or JSON in a text; None for plain text."""
+    if not isinstance(content, str):
+        return content
+    try:
+        return from_json(content) if content.lstrip()[:1] in ("{", "[") else None
+    except (ValueError, TypeError):  # a TypeError for half a surrogate pair
+        return None

@@ -1,0 +1,156 @@
+"""The values in a call's arguments and in an answer, each with its kind and the keys under which the same value is found.
+
+Booleans, null, empty text, whole numbers up to ten and words of one or two letters are choices, not values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import Literal, NamedTuple, TypeAlias
+
+from llmtrace.model import JsonValue
+from llmtrace.text.dates import dates_in, lookup_keys, read_date
+from llmtrace.text.matching import SPACELESS, is_email, is_identifier, normalize_each, squash
+from llmtrace.text.numbers import number_key, read_number
+from llmtrace.text.patterns import lazy_pattern
+
+Kind: TypeAlias = Literal["identifier", "email", "number", "date", "url", "path", "text"]
+Path: TypeAlias = "tuple[str | int, ...]"
+
+IDENTIFIERS: frozenset[Kind] = frozenset(("identifier", "email"))
+"""Kinds of which it can be said that the model made them up."""
+MOST_ARGUMENTS = 1000
+MOST_PIECES = 200
+"""Values of one call, and of one text, that are read at most."""
+LONGEST_TEXT = 20_000
+"""Characters up to which a text is looked for as a whole, and of a longer one those in which identifiers are."""
+_DEEPEST = 32
+_SMALL = frozenset(f"={number}" for number in range(11))
+_URL = lazy_pattern(r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.IGNORECASE)
+_PATH = lazy_pattern(r"\S*[/\\]\S*|\S*\w\.[A-Za-z][A-Za-z0-9]{0,4}")
+_PIECE = lazy_pattern(rf"[^\s\"'`‘’“”<>()\[\]{{}}|;*\\{SPACELESS}]+")
+_SPACED_NUMBER = lazy_pattern(r"(?<![\w.,])\d{1,3}(?:[ \u00a0\u202f\u2009]\d{3})+(?:[.,]\d+)?(?![\w.,]\d)")
+_EDGES = ".,:!?…/"
+
+
+class Value(NamedTuple):
+    content: JsonValue
+    kind: Kind
+    keys: tuple[str, ...]
+    """Any of these is the same value. The first one names it."""
+
+
+class Reading(NamedTuple):
+    """A value and where it is written."""
+
+    value: Value
+    path: Path = ()
+    start: int = 0
+    end: int = 0
+    whole: bool = True
+
+
+def read_value(content: JsonValue) -> Value | None:
+    """The value of a whole argument; None for a choice."""
+    if isinstance(content, str):
+        return _read_text(content) if len(content) <= 128 else _read_text.__wrapped__(content)
+    if isinstance(content, bool) or not isinstance(content, (int, float)):
+        return None
+    key = number_key(content)
+    return None if key is None or key in _SMALL else Value(content, "number", (key,))
+
+
+@lru_cache(maxsize=4096)
+def _read_text(text: str) -> Value | None:
+    bare = text.strip()
+    key = squash(bare) if len(bare) <= LONGEST_TEXT else ""
+    if not key or (len(key) < 3 and key.isascii() and not key.isdecimal()):
+        return None
+    numbers = read_number(bare)
+    if numbers and not (bare[0] == "0" and len(key) > 1 and bare.isdecimal()):  # leading zeros make a code
+        return None if numbers[0] in _SMALL else Value(text, "number", (*numbers, key) if bare.isdecimal() else numbers)
+    dates = read_date(bare)
+    if dates:
+        return Value(text, "date", dates)
+    if is_email(bare) or is_identifier(bare):
+        return Value(text, "email" if "@" in bare else "identifier", (key,))
+    return Value(text, "url" if _URL.fullmatch(bare) else "path" if _PATH.fullmatch(bare) else "text", (key,))
+
+
+def scalars(arguments: JsonValue) -> Iterator[tuple[Path, JsonValue]]:
+    """Every scalar in order with its path; nothing if the arguments are not an object."""
+    return islice(_scalars(arguments, ()), MOST_ARGUMENTS) if isinstance(arguments, dict) else iter(())
+
+
+def _scalars(value: JsonValue, path: Path) -> Iterator[tuple[Path, JsonValue]]:
+    if not isinstance(value, (dict, list)):
+        yield path, value
+    elif len(path) < _DEEPEST:
+        for name, member in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _scalars(member, (*path, name))
+
+
+def read_arguments(arguments: JsonValue) -> list[Reading]:
+    """The values of a call: each scalar as a whole, and the identifiers inside longer texts."""
+    found: list[Reading] = []
+    for path, content in scalars(arguments):
+        value = read_value(content)
+        if value is not None:
+            found.append(Reading(value, path, 0, len(content if isinstance(content, str) else str(content))))
+        if isinstance(content, str) and (value is None or value.kind in ("text", "url", "path")):
+            pieces = read_text(content[:LONGEST_TEXT])
+            found += [piece._replace(path=path, whole=False) for piece in pieces if piece.value.kind in IDENTIFIERS]
+    return found
+
+
+def read_text(text: str) -> list[Reading]:
+    """The values in an answer's text except words, each once, in the order of the text."""
+    found = {reading.value.keys[0]: reading for reading in sorted(_pieces(text), key=lambda piece: -piece.start)}
+    return list(reversed(found.values()))[:MOST_PIECES]
+
+
+def _pieces(text: str) -> Iterator[Reading]:
+    """Dates and numbers with spaces first, then what stands between spaces, quotes and brackets."""
+    plain = normalize_each(text)
+    blank = [*plain]
+    for start, end, written in dates_in(plain):
+        blank[start:end] = " " * (end - start)
+        yield Reading(Value(text[start:end], "date", lookup_keys(written)), (), start, end)
+    for match in _SPACED_NUMBER.finditer(plain):
+        keys = read_number(match[0]) if " " not in blank[match.start()] else ()
+        if keys:  # a long row of numbers is none
+            blank[match.start() : match.end()] = " " * len(match[0])
+            yield Reading(Value(text[slice(*match.span())], "number", keys), (), *match.span())
+    for match in _PIECE.finditer("".join(blank)):
+        yield from _read_piece(match[0], match.start())
+
+
+def _read_piece(piece: str, start: int) -> Iterator[Reading]:
+    if not any(character in "0123456789@/" for character in piece):
+        return
+    bare = piece.strip(_EDGES)
+    start += piece.find(bare)
+    value = read_value(bare)
+    if value is not None and value.kind != "text":
+        yield Reading(value, (), start, start + len(bare))
+    elif len(parts := re.split(r"[,/=&?:]", bare)) > 1:  # several values without a space
+        for part in parts:
+            yield from _read_piece(part, start)
+            start += len(part) + 1
+
+
+def parts_of(identifier: Value) -> list[str]:
+    """What stands between the signs of an identifier, squashed, the longest first. An e-mail address is one part: to put one
+    together of a name and a host is to make it up."""
+    if identifier.kind == "email":
+        return [identifier.keys[0]]
+    words = {squash(word) for word in re.split(r"[\W_]+", str(identifier.content))} - {""}
+    return sorted(words, key=lambda word: (-len(word), word))
+
+
+def pointer_of(path: Path) -> str:
+    """The path as JSON Pointer."""
+    return "".join(f"/{str(name).replace('~', '~0').replace('/', '~1')}" for name in path)

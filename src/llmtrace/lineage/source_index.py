@@ -1,0 +1,118 @@
+"""Which sources hold a value, for a trace that is known as a whole.
+
+What models put into calls and answers is gathered first (`want`). Each source is then read once, and only its wanted values are
+kept. The cost is linear in the length of the sources, however many values are wanted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import compress, count
+
+from llmtrace.lineage.sources import Source
+from llmtrace.text.dates import dates_in
+from llmtrace.text.matching import normalize, run_end, tokens_of_normalized
+from llmtrace.text.numbers import spellings, written_numbers
+
+_LONGEST_RUN, _PREFIX = 128, 32
+"""Characters up to which a value is found as a whole. Longer ones, and prose, are found by their beginning, then compared."""
+_OPEN, _COMPLETE = 1, 2
+_END = "\0"
+
+
+class SourceIndex:
+    def __init__(self) -> None:
+        self.sources: list[Source] = []
+        self._wanted = _Wanted()
+        self._numbers_of: defaultdict[str, list[int]] = defaultdict(list)
+        """The positions of the sources that hold a key, in order."""
+
+    def want(self, keys: Iterable[str]) -> None:
+        """Announce values that will be looked up. Sources that are already in are read again for new ones."""
+        new = [key for key in dict.fromkeys(keys) if key not in self._wanted.known]
+        self._wanted.add(new)
+        if self.sources and new:
+            again = _Wanted()
+            again.add(new)
+            for number, source in enumerate(self.sources):
+                self._enter(number, source, again)
+
+    def add(self, source: Source) -> None:
+        self.sources.append(source)
+        self._enter(len(self.sources) - 1, source, self._wanted)
+
+    def _enter(self, number: int, source: Source, wanted: _Wanted) -> None:
+        for key in wanted.keys_in(source.searchable):
+            if key not in source.echo:
+                self._numbers_of[key].append(number)
+
+    def find(self, keys: Iterable[str]) -> tuple[Source, Source] | None:
+        """The first and the last source that hold a value, under any of its keys."""
+        places = [numbers for key in keys if (numbers := self._numbers_of.get(key))]
+        if not places:
+            return None
+        return self.sources[min(numbers[0] for numbers in places)], self.sources[max(numbers[-1] for numbers in places)]
+
+
+class _Wanted:
+    """The wanted keys, by the way in which they are found in a text."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+        self._runs: defaultdict[str, int] = defaultdict(int)
+        """Squashed values and all their beginnings, with what they are (`_OPEN`, `_COMPLETE`, both)."""
+        self._long: defaultdict[str, list[str]] = defaultdict(list)
+        self._spellings: defaultdict[str, list[str]] = defaultdict(list)
+        self._has_thousands = False
+        self._dates: set[str] = set()
+        self._years: set[str] = set()
+
+    def add(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.known.add(key)
+            if key[0] == "=":
+                self._has_thousands = self._has_thousands or len(key.partition(".")[0]) > 4
+                for spelling in spellings(key):
+                    self._spellings[spelling].append(key)
+            elif key[0] == "@":
+                self._dates.add(key)
+                self._years.add(key[1:5])
+            else:
+                self._runs[key] |= _COMPLETE
+                is_long = len(key) > (_PREFIX if key.isalpha() else _LONGEST_RUN)
+                if is_long:
+                    self._long[key[:_PREFIX]].append(key)
+                for end in range(1, _PREFIX + 1 if is_long else len(key)):
+                    self._runs[key[:end]] |= _OPEN
+
+    def keys_in(self, text: str) -> set[str]:
+        """The wanted keys of all that stands in a text."""
+        plain = normalize(text)
+        words = tokens_of_normalized(plain)
+        known_words = self._runs.keys() & words
+        found = {word for word in known_words if self._runs[word] & _COMPLETE}
+        open_words = {word for word in known_words if self._runs[word] & _OPEN}
+        if open_words:
+            self._add_runs(words, open_words, found)
+        if self._spellings:
+            for spelling in self._spellings.keys() & written_numbers(plain, spaced=self._has_thousands):
+                found.update(self._spellings[spelling])
+        if any(year in plain for year in self._years):
+            found.update(key for _, _, keys in dates_in(plain) for key in keys if key in self._dates)
+        return found
+
+    def _add_runs(self, words: list[str], open_words: set[str], found: set[str]) -> None:
+        """Add the values that several tokens make up, and long ones."""
+        kind_of, long = self._runs.get, self._long
+        starts = list(compress(count(), map(open_words.__contains__, words)))
+        words.append(_END)
+        for start in starts:
+            run, end = words[start] + words[start + 1], start + 2
+            while kind := kind_of(run):
+                if kind & _COMPLETE:
+                    found.add(run)
+                run += words[end]
+                end += 1
+            if long and len(run) >= _PREFIX and run[:_PREFIX] in long:
+                found.update([key for key in long[run[:_PREFIX]] if run_end(words, start, key)])

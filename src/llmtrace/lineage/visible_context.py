@@ -1,0 +1,206 @@
+"""What becomes visible to the model as a run goes on: each span taken apart into sources.
+
+A source is evidence for a value unless it only repeats what the model made up. Such echoes are the result of a call that had
+the value among its arguments, and whatever appears while such a call is open, as the prompt of an agent that the call started.
+The model's own earlier messages are not sources.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+from llmtrace import semconv
+from llmtrace.lineage.message_history import ASSISTANT, SYSTEM, MessageHistory, digest, remember
+from llmtrace.lineage.sources import NO_ECHO, Source
+from llmtrace.model.messages import JsonValue, Message, Part, Reasoning, Text, ToolCall, ToolDefinition, ToolResult, as_said
+from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, ToolExecution, Workflow
+from llmtrace.model.spans import Span
+
+_HIDING_PARAMETERS = {
+    "conversation": "the provider keeps the conversation",
+    "prompt": "the provider keeps the prompt",
+    "web_search_options": "the provider searched the web",
+}
+_CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEVEL)
+_Store: TypeAlias = Callable[[Source], None]
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that the model asked for."""
+
+    tool: str
+    arguments: JsonValue = None
+    ungrounded: frozenset[str] = NO_ECHO
+    """Keys of the ungrounded values among its arguments."""
+    span_id: str | None = None
+    """The execution, once it ended."""
+    is_open: bool = True
+    """True until its result is seen, or the model's next request."""
+
+
+def call_key(span: Span, choice: int, position: int, call: ToolCall) -> str:
+    """The id of a call, or its place where it has none."""
+    return call.id if call.id is not None else f"{span.span_id}/{choice}/{position}"
+
+
+class VisibleContext:
+    """Hands every new source of a run to ``store``, and every new definition of a tool to ``store_definition``."""
+
+    def __init__(self, store: _Store, store_definition: _Store, *, limit: int | None = None) -> None:
+        """``limit``: how many calls, values and messages are remembered; the oldest go first."""
+        self._store, self._store_definition, self._limit = store, store_definition, limit
+        self.history = MessageHistory(limit)
+        self.ungrounded: dict[str, None] = {}
+        """Keys of all ungrounded values among the arguments of calls."""
+        self.hidden: dict[str, str] = {}
+        """Why some context is not visible, each with the id of the span that shows it."""
+        self.calls: dict[str, Call] = {}
+        self._suspects: list[Call] = []
+        self._tools: tuple[ToolDefinition, ...] = ()
+
+    def begin(self, span: Span) -> None:
+        """Take in what an agent or workflow was given when it began."""
+        operation = span.operation
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            for message in operation.input:
+                if self.history.add("input", span.span_id, *map(digest, message.parts)):
+                    self._add_message(span, message, f"input of {operation.name}")
+
+    def end(self, span: Span) -> None:
+        """Take in what a span that has ended shows to what comes after it; of an inference, what it was sent."""
+        if span.attributes and any(span.attributes.get(name) for name in _CUT):
+            self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
+        operation = span.operation
+        if isinstance(operation, Inference):
+            self._add_request(span, operation)
+        elif isinstance(operation, ToolExecution):
+            self._add_execution(span, operation)
+        else:
+            self._add_other(span)
+
+    def add_output(self, span: Span, output: tuple[Message, ...]) -> None:
+        """Remember what the model said, as its own."""
+        for choice, message in enumerate(output):
+            for position, part in enumerate(message.parts):
+                part = as_said(part)
+                self.history.add("own", digest(part))
+                if isinstance(part, ToolCall):
+                    remember(self.calls, call_key(span, choice, position, part), Call(part.name, part.arguments), self._limit)
+                elif not isinstance(part, (Text, Reasoning)):
+                    self._add_opaque(span, part, f"answer {choice + 1}")
+
+    def mark_ungrounded(self, key: str, keys: frozenset[str]) -> None:
+        """Remember which values of a call stand nowhere. ``key``: as `call_key` gives it."""
+        call = self.calls[key]
+        call.ungrounded = keys
+        self._suspects.append(call)
+        for one in keys:
+            remember(self.ungrounded, one, None, self._limit)
+
+    def _add_request(self, span: Span, inference: Inference) -> None:
+        if inference.previous_response_id:
+            self.hidden.setdefault("the provider keeps earlier responses", span.span_id)
+        if not inference.input and not inference.system:
+            self.hidden.setdefault("the messages of an inference were not recorded", span.span_id)
+        for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()) if inference.parameters else ():
+            self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
+        for position, part in enumerate(inference.system):
+            if self.history.add("system", digest(part)):
+                self._add_part(span, part, "system prompt", position, self._open_echo())
+        for number, message in self.history.new_messages(inference.input):
+            place = "system prompt" if message.role in SYSTEM else f"message {number} ({message.role})"
+            self._add_message(span, message, place)
+        for tool in inference.tools if inference.tools != self._tools else ():
+            source = Source(span.span_id, f"definition of {tool.name}", [tool.description, tool.parameters])
+            if self.history.add(source.place, source.text):
+                self._store_definition(source)
+        self._tools = inference.tools
+
+    def _add_message(self, span: Span, message: Message, place: str) -> None:
+        is_assistant = message.role in ASSISTANT
+        echo = self.ungrounded if is_assistant else self._open_echo()
+        for position, part in enumerate(map(as_said, message.parts)):
+            if not is_assistant or not self.history.has("own", digest(part)):
+                self._add_part(span, part, place, position, echo)
+            elif isinstance(part, ToolCall) and part.id in self.calls:
+                self.calls[part.id].is_open = False  # the model goes on after it
+
+    def _add_part(self, span: Span, part: Part, place: str, position: int, echo: Container[str]) -> None:
+        if isinstance(part, Text):
+            self._store(Source(span.span_id, place, part.content, echo, part=position))
+        elif isinstance(part, ToolCall):  # made before this run began, so given to it
+            if part.id is not None:
+                self.calls.setdefault(part.id, Call(part.name, is_open=False))
+            self._store(Source(span.span_id, place, part.arguments, self.ungrounded, part=position))
+        elif isinstance(part, ToolResult):
+            call = self.calls.get(part.id) if part.id is not None else None
+            if call is None or part.id is None:
+                self._store(Source(span.span_id, "result of a tool", part.response, echo, part.id))
+                return
+            call.is_open = False
+            source = Source(call.span_id or span.span_id, f"result of {call.tool}", part.response, call.ungrounded, part.id)
+            if not self.history.has("result", part.id, source.text):
+                self._store(source)
+        elif not isinstance(part, Reasoning):
+            self._add_opaque(span, part, place, position)
+
+    def _add_opaque(self, span: Span, part: Part, place: str, position: int = 0) -> None:
+        """A part whose content is not all visible. What is visible of it counts, the characters of an image do not."""
+        name = re.sub("(?<=[a-z])(?=[A-Z])", " ", type(part).__name__).lower()
+        kind = getattr(part, "modality", None) or getattr(part, "type", None) or name
+        self.hidden.setdefault(f"a message holds content of type {kind}", span.span_id)
+        fields = {name: content for name, content in asdict(part).items() if name != "content"}
+        self._store(Source(span.span_id, place, fields, self._open_echo(), part=position))
+
+    def _add_execution(self, span: Span, execution: ToolExecution) -> None:
+        call = self.calls.get(execution.call_id) if execution.call_id is not None else self._find_open_call(execution)
+        if call is not None:
+            call.span_id, call.is_open = span.span_id, False
+        if not execution.has_result and span.failure is None:
+            return
+        error = None if execution.has_result or span.failure is None else span.failure.message
+        place = f"{'result' if error is None else 'error'} of {execution.name}"
+        content, echo = execution.result if error is None else error, NO_ECHO if call is None else call.ungrounded
+        source = Source(span.span_id, place, content, echo, execution.call_id)
+        if execution.call_id is not None:
+            self.history.add("result", execution.call_id, source.text)
+        self._store(source)
+
+    def _find_open_call(self, execution: ToolExecution) -> Call | None:
+        """The newest open call of the same tool, if possible one with the same arguments."""
+        newest = None
+        for call in reversed(self.calls.values()):
+            if call.is_open and call.tool == execution.name:
+                if call.arguments == execution.arguments:
+                    return call
+                newest = newest or call
+        return newest
+
+    def _add_other(self, span: Span) -> None:
+        """What other operations brought in. The model may have had a hand in it, so nothing that it made up counts there."""
+        operation, brought = span.operation, dict[str, JsonValue]()
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            self.begin(span)
+            texts = [part for message in operation.output for part in message.parts if isinstance(part, Text)]
+            text = "\n".join([text.content for text in texts if not self.history.has("own", digest(text))])
+            brought = {f"answer of {operation.name}": text or None}
+        elif isinstance(operation, Retrieval):
+            brought = {"retrieved documents": operation.documents}
+        elif isinstance(operation, Memory):
+            brought = {"memory": operation.records}
+        elif isinstance(operation, Custom):
+            brought = {f"result of {span.name}": operation.result}
+        for place, content in brought.items():
+            if content is not None:
+                self._store(Source(span.span_id, place, content, self.ungrounded))
+
+    def _open_echo(self) -> frozenset[str]:
+        """Keys of the ungrounded values of open calls."""
+        if not self._suspects:
+            return NO_ECHO
+        self._suspects = [call for call in self._suspects if call.is_open]
+        return NO_ECHO.union(*(call.ungrounded for call in self._suspects))

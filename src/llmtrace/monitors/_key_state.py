@@ -1,0 +1,160 @@
+"""All that is kept of one key: its streams, what was in force, and the last changes."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from llmtrace.model import Evaluation, Span
+from llmtrace.monitors._causes import WORDS, Cause, InForce
+from llmtrace.monitors._keys import Key
+from llmtrace.monitors._monitor import Observation
+from llmtrace.monitors._number_stream import At, Numbers, Shift
+from llmtrace.monitors._run_similarity import Runs
+from llmtrace.monitors._shape_stream import Shapes
+from llmtrace.monitors._share_stream import Shares
+from llmtrace.monitors._turn_kinds import CALLS, unmixed
+from llmtrace.monitors._wording import evaluation, what
+
+FORMAT: Final = 2
+"""Of the state: one that a newer version wrote is not read."""
+MOST_CHANGES: Final = 12
+_MOST_STREAMS: Final = 24
+KINDS: Final[Mapping[str, Any]] = {"number": Numbers, "share": Shares, "shape": Shapes}
+
+Pins = Mapping[str, Mapping[str, Any]]
+Mark = tuple[str, str]
+"""Ids of a trace and of a span in it."""
+
+
+class Row:
+    """``state()`` is JSON, and all of it."""
+
+    def __init__(self, key: Key, state: Mapping[str, Any] | None = None) -> None:
+        held = state or {}
+        self.name = key.name()
+        self.key = key
+        self.calls: int = held.get("calls", 0)
+        self.last: int = held.get("last", 0)
+        self.in_force = InForce(held.get("in_force"))
+        self.runs = Runs(held.get("runs"))
+        self.changes: list[dict[str, Any]] = held.get("changes", [])
+        self.about: dict[str, dict[str, str]] = held.get("about", {})
+        """By stream: monitor, kind, noun, unit, part."""
+        self.streams: dict[str, Any] = {
+            name: KINDS[self.about[name]["kind"]](inner) for name, inner in held.get("streams", {}).items()
+        }
+        self.unaware: list[str] = held.get("unaware", [])
+        """Streams that have not seen a call since something changed."""
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "key": list(self.key),
+            "calls": self.calls,
+            "last": self.last,
+            "in_force": self.in_force.held,
+            "runs": self.runs.held,
+            "changes": self.changes,
+            "about": self.about,
+            "streams": {name: stream.state() for name, stream in self.streams.items()},
+            "unaware": self.unaware,
+        }
+
+    def order(self, stream: str) -> tuple[str, bool]:
+        """To tell of streams in: by monitor, turns that answer before those that call tools."""
+        about = self.about[stream]
+        return about["monitor"], about["part"] == CALLS
+
+    def successor(self) -> dict[str, Any]:
+        """What a key that succeeds this one starts with: all but the changes that were found."""
+        return copy.deepcopy(self.state() | {"changes": []})
+
+    def compare(self, pins: Pins) -> None:
+        """Before a call: what pinned baselines were learned with is what was in force until then."""
+        for pin in pins.values():
+            self.in_force.compare(pin.get("learned_with") or {}, self.calls + 1)
+
+    def begin(self, span: Span, run: str) -> At:
+        """Take in a call; gives where it stands."""
+        self.calls += 1
+        self.last = max(self.last, span.end or span.start)
+        number, alike = self.runs.number(run)
+        if self.in_force.see(span, self.calls):
+            self.unaware = [*self.streams]
+        return At(span.start, self.calls, number, alike)
+
+    def see(self, monitor: str, seen: Observation, span: Span, at: At, pins: Pins) -> Sequence[tuple[Mark, Evaluation]]:
+        """Take in an observation of it. Gives what was found, and the span that shows it."""
+        name = f"{monitor}:{seen.part}:{seen.unit}"
+        stream = self.streams.get(name) or self._begun(name, monitor, seen, pins)
+        if name in self.unaware:
+            self.unaware.remove(name)
+            at = at._replace(hinted=True)
+        mark = (span.trace_id, span.span_id)
+        if type(stream) is Numbers:
+            found = stream.observe(seen.value, _tie(span, name), at)
+        elif type(stream) is Shares:
+            found = stream.observe(seen.value, seen.event, at)
+        elif type(stream) is Shapes:
+            told = stream.observe(seen.value, at, mark)
+            return [self._told(monitor, seen, shift, (first[0], first[1])) for shift, first in told]
+        else:
+            return ()
+        return () if found is None else (self._told(monitor, seen, found, mark),)
+
+    def _told(self, monitor: str, seen: Observation, shift: Shift, mark: Mark) -> tuple[Mark, Evaluation]:
+        causes = self.in_force.causes(shift.call)
+        self._note(monitor, seen, shift, causes, mark)
+        return mark, evaluation(monitor, seen, shift, causes)
+
+    def _begun(self, name: str, monitor: str, seen: Observation, pins: Pins) -> Any:
+        """A new stream; None where there are too many."""
+        if len(self.streams) >= _MOST_STREAMS:
+            return None
+        stream = self.streams[name] = KINDS[seen.kind]()
+        self.about[name] = {"monitor": monitor, "kind": seen.kind, "noun": seen.noun, "unit": seen.unit, "part": seen.part}
+        if name in pins and pins[name].get("kind") == seen.kind:
+            stream.start_from(pins[name]["baseline"])
+        return stream
+
+    def _note(self, monitor: str, seen: Observation, shift: Shift, causes: Iterable[Cause], mark: Mark) -> None:
+        change = {
+            "monitor": monitor,
+            "part": seen.part,
+            "unit": seen.unit,
+            "what": what(seen, shift),
+            "since": shift.since,
+            "calls": shift.calls,
+            "baseline": shift.baseline,
+            "before": shift.before,
+            "now": shift.now,
+            "word": shift.word,
+            "pointer": shift.pointer,
+            "causes": [
+                {"what": one.what, "word": WORDS[one.what], "before": one.before, "now": one.now, "time": one.time}
+                for one in causes
+            ],
+            "trace_id": mark[0],
+            "span_id": mark[1],
+        }
+        same = ("monitor", "part", "unit", "word", "pointer", "trace_id", "span_id")
+        kept = [one for one in self.changes if any(one[name] != change[name] for name in same)]
+        self.changes = [*kept, change][-MOST_CHANGES:]
+
+
+def row_of(state: Mapping[str, Any]) -> Row | None:
+    """The row with this state; None for one that a newer version wrote."""
+    if state.get("format") == 1:
+        streams = state.get("streams", {})
+        state = {**state, "streams": unmixed(streams, streams), "format": FORMAT}
+        state["about"] = {name: told for name, told in state["about"].items() if name in state["streams"]}
+    return Row(Key(*state["key"]), state) if state.get("format") == FORMAT else None
+
+
+def _tie(span: Span, stream: str) -> float:
+    """A number in (0, 1) that is random, and the same whenever the span is seen."""
+    digest = hashlib.blake2b(f"{span.trace_id}{span.span_id}{stream}".encode(), digest_size=6).digest()
+    return (int.from_bytes(digest, "big") + 0.5) / (1 << 48)

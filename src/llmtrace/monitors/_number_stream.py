@@ -1,0 +1,331 @@
+"""A sequential test of whether numbers still come from where they came from: nothing is assumed about where that is.
+
+Each number is ranked among all before it (ties broken at random, by the span's id). While nothing changes these ranks are
+independent and uniform, whatever the distribution: heavy tails, a few values only, two humps. Turned into normal scores ``z``
+they feed Shiryaev-Roberts statistics ``M = (M + 1) · p(z) / q(z)``, one for each way ``p`` in which the scores may come after
+a change (shifted, narrower, wider; ``q`` is how they come before), which are then averaged. ``M`` minus the number of calls
+is a martingale, so an alarm at ``M ≥ c`` comes at most once in ``c`` calls on average (`_rate`): by proof, from the first
+call on, for every size of the baseline. With few calls before it a change is less surprising, so the price of a small
+baseline is power, never false alarms.
+
+The proof holds for calls that have nothing to do with each other. Numbers that resemble the one before them (a server's load)
+are whitened by their own lag-1 correlation first, and what the calls of one run say counts for as much less as they resemble
+each other (`_runs`).
+
+Memory: counts in bins of 2 % (wider where there would be too many), and the last calls one by one.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import NormalDist
+from typing import Any, Final, NamedTuple
+
+from llmtrace.model.value import value
+from llmtrace.monitors._alarm_rate import CALLS_PER_ALARM, MINIMUM, RECENT, RUNS_BEFORE, RUNS_SINCE, Places
+from llmtrace.monitors._history import History
+from llmtrace.monitors._run_similarity import Alike
+
+_WIDTH: Final = 0.02
+_MOST_BINS: Final = 400
+_WAYS: Final = (
+    (0.5, 1.0, 0.3),
+    (-0.5, 1.0, 0.3),
+    (1.25, 1.0, 0.1),
+    (-1.25, 1.0, 0.1),
+    (1.25, 0.6, 0.06),
+    (-1.25, 0.6, 0.06),
+    (0.0, 2.0, 0.08),
+)
+"""How scores may come after a change: their mean, their spread, and the weight of this way."""
+_WEIGHTS: Final = [weight for _, _, weight in _WAYS]
+_SHAPES: Final = [(mean, spread, math.log(spread)) for mean, spread, _ in _WAYS]
+_LOG: Final = {spread: math.log(spread) for _, spread, _ in _WAYS}
+_LOWEST: Final = 1e-9
+_FROM: Final = 50
+"""Calls from which the lag-1 correlation is believed."""
+_OLD: Final = 32
+"""Calls that it lags behind, so that a change is not taken for one."""
+_NEEDED: Final = 60.0
+"""A shift of d spreads is found within 400 calls in nine of ten streams whose baseline has this divided by d² calls
+(benchmarks/drift.py)."""
+_SCORE: Final = NormalDist().inv_cdf
+
+
+@value
+class Shift:
+    """A change that a stream has found."""
+
+    since: int
+    """Time of the first call after the change, as far as can be told: nanoseconds since the Unix epoch."""
+    call: int
+    """Number of that call among those of its key."""
+    calls: int
+    """Calls of the stream since then, the one that showed it included."""
+    baseline: int
+    """Calls before it."""
+    before: float
+    now: float
+    word: str = ""
+    """Of a share: which. Of a shape: what is new."""
+    pointer: str | None = None
+
+
+class At(NamedTuple):
+    """Where an observation stands."""
+
+    time: int
+    """When the call began: nanoseconds since the Unix epoch."""
+    call: int
+    """Number of the call among those of its key."""
+    run: int
+    alike: int
+    """Its run's number, and that of the calls which it may resemble (`_runs.Runs`)."""
+    hinted: bool = False
+    """Whether something that shapes answers changed since the stream's last call."""
+
+
+class _Bins:
+    """How many numbers there are in each bin, in order."""
+
+    __slots__ = ("counts", "places")
+
+    def __init__(self, held: Mapping[Any, int]) -> None:
+        pairs = sorted((int(place), int(count)) for place, count in held.items())
+        self.places = [place for place, _ in pairs]
+        self.counts = [count for _, count in pairs]
+
+    def add(self, place: int) -> tuple[int, int]:
+        """One more at this place. Gives how many are below it, and how many at it."""
+        at = bisect.bisect_left(self.places, place)
+        if at == len(self.places) or self.places[at] != place:
+            self.places.insert(at, place)
+            self.counts.insert(at, 0)
+        self.counts[at] += 1
+        return sum(self.counts[:at]), self.counts[at]
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        return zip(self.places, self.counts, strict=True)
+
+    def state(self) -> dict[str, int]:
+        return {str(place): count for place, count in self.items()}
+
+
+class Numbers:
+    """One stream. ``state()`` is JSON, and all of it."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        held = state or {}
+        self.bins = _Bins(held.get("bins", {}))
+        self.width: int = held.get("width", 1)
+        """Width of a bin, in steps of 2 %."""
+        self.pin: dict[str, Any] | None = held.get("pin")
+        self.armed: bool = held.get("armed", False)
+        """Whether the pin still is what is compared with: until the first change."""
+        self.count = sum(self.bins.counts)
+        self.history = History(held.get("history"))
+        self.began: int | None = held.get("began")
+        self.first: int | None = held.get("first")
+        """Number of the run that the baseline begins with; None: it was there before the first run."""
+        self.odds: list[float] = held.get("odds") or [0.0] * len(_WAYS)
+        self.recent: list[list[Any]] = held.get("recent", [])
+        """Bin (in steps), score, time, number and run of the last calls."""
+        self.alike: list[float] = held.get("alike") or [0.0, 0.0, 0.0]
+        """Sum of products of neighbouring scores, of squares (both but of the last `_OLD`), and the last score."""
+        self.of_runs = Alike(held.get("of_runs"))
+        self.places = Places(held.get("saved", 0.0))
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "bins": self.bins.state(),
+            "width": self.width,
+            "pin": self.pin,
+            "armed": self.armed,
+            "history": self.history.state(),
+            "began": self.began,
+            "first": self.first,
+            "odds": self.odds,
+            "recent": self.recent,
+            "alike": self.alike,
+            "of_runs": self.of_runs.held,
+            "saved": self.places.saved,
+        }
+
+    def observe(self, number: Any, tie: float, at: At) -> Shift | None:
+        """Take in a number. ``tie``: uniform in (0, 1), to rank it among its equals."""
+        if type(number) not in (int, float) or not math.isfinite(number):
+            return None
+        height = math.log(max(number, _LOWEST))
+        self.history.add(at.time, height)
+        if self.began is None:
+            self.began, self.first = at.time, None if self.armed else at.run
+        if self.armed:
+            self._renew()
+        step = math.floor(height / _WIDTH)
+        score = self._score(step, tie)
+        rounded = round(score, 3)
+        self.recent.append([step, rounded, at.time, at.call, at.run])
+        if len(self.recent) > RECENT:
+            del self.recent[0]
+        whitened = self._whitened(score, rounded)
+        self.of_runs.add(at.alike, whitened)
+        if self.count > MINIMUM and self._bet(whitened, self.places.take(hinted=at.hinted)) >= CALLS_PER_ALARM:
+            return self._changed()
+        return None
+
+    def _score(self, step: int, tie: float) -> float:
+        """The number's normal score among all so far, among which it is from now on."""
+        below, equal = self.bins.add(step // self.width)
+        self.count += 1
+        if len(self.bins.counts) > _MOST_BINS:
+            self._widen()
+        rank = (below + tie * equal) / self.count
+        return _SCORE(rank if 1e-9 < rank < 1 - 1e-9 else min(max(rank, 1e-9), 1 - 1e-9))
+
+    def _widen(self) -> None:
+        self.width *= 2
+        merged: dict[int, int] = {}
+        for place, count in self.bins.items():
+            merged[place // 2] = merged.get(place // 2, 0) + count
+        self.bins = _Bins(merged)
+
+    def _whitened(self, score: float, rounded: float) -> float:
+        last = self.alike[2]
+        self.alike[2] = rounded
+        if len(self.recent) > _OLD + 1:
+            one, other = self.recent[-_OLD - 1][1], self.recent[-_OLD - 2][1]
+            self.alike[0] = round(self.alike[0] + one * other, 4)
+            self.alike[1] = round(self.alike[1] + one * one, 4)
+        products, squares, _ = self.alike
+        if squares < _FROM:  # better one that a change may be taken for than none
+            scores = [one[1] for one in self.recent]
+            products += sum(one * other for one, other in itertools.pairwise(scores[-_OLD - 1 :]))
+            squares += sum(one * one for one in scores[-_OLD:])
+        alike = min(products / max(squares, 1.0), 0.9)
+        if squares < MINIMUM or alike < 2 / math.sqrt(squares):
+            return score
+        return (score - alike * last) / math.sqrt(1 - alike * alike)
+
+    def _bet(self, score: float, places: float) -> float:
+        factor, exp, half = self.of_runs.factor, math.exp, score * score / 2
+        self.odds = odds = [  # of each way, `_gain`
+            (o + places) * exp((half - ((score - mean) / spread) ** 2 / 2 - log) / factor)
+            for o, (mean, spread, log) in zip(self.odds, _SHAPES, strict=True)
+        ]
+        return sum([o * weight for o, weight in zip(odds, _WEIGHTS, strict=True)])
+
+    def _changed(self) -> Shift | None:
+        """Where the change began, and a new start; None if it is the doing of too few runs."""
+        shown = max(zip(self.odds, _WAYS, strict=True), key=lambda pair: pair[0] * pair[1][2])[1]
+        at, best, total = len(self.recent) - 1, -math.inf, 0.0
+        for place in range(len(self.recent) - 1, -1, -1):
+            total += _gain(shown, self.recent[place][1])
+            if total > best:
+                at, best = place, total
+        after = self.recent[at:]
+        if not _of_several(shown, after):
+            return None
+        if self.first is not None and after[0][4] - self.first < RUNS_BEFORE:
+            return None
+        old, new = dict(self.bins.items()), dict[int, int]()
+        for step, *_ in after:
+            old[step // self.width] = old.get(step // self.width, 0) - 1
+            new[step] = new.get(step, 0) + 1
+        found = Shift(
+            after[0][2],
+            after[0][3],
+            len(after),
+            self.count - len(after),
+            _middle(_Bins(old), self.width),
+            _middle(_Bins(new), 1),
+        )
+        self._restart()
+        return found
+
+    def _restart(self) -> None:
+        """From nothing, since the calls that told of a change are picked: they are more extreme than those that follow. How
+        much calls resemble each other is taken to stay."""
+        self.bins, self.width, self.count, self.recent, self.armed, self.began = _Bins({}), 1, 0, [], False, None
+        self.odds = [0.0] * len(_WAYS)
+
+    def _renew(self) -> None:
+        """With a pinned baseline, forget what came since when that is as much again: so what creeps in does not become
+        usual. Each stretch is a test of its own."""
+        if self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
+            self.start_from(self.pin)
+
+    def baseline(self) -> dict[str, Any]:
+        """What can be exported and pinned: the counts, and how much calls resemble each other."""
+        return {
+            "bins": self.bins.state(),
+            "width": self.width,
+            "count": self.count,
+            "alike": self.alike[:2],
+            "of_runs": self.of_runs.closed(),
+        }
+
+    def start_from(self, baseline: Mapping[str, Any]) -> None:
+        """Compare with this baseline from now on, until it is seen that things have changed."""
+        self.pin, self.armed, self.first = dict(baseline), True, None
+        self.bins = _Bins(baseline["bins"])
+        self.width, self.count = int(baseline["width"]), sum(self.bins.counts)
+        self.odds, self.recent = [0.0] * len(_WAYS), []
+        self.alike, self.of_runs = [*baseline["alike"][:2], 0.0], Alike({**baseline["of_runs"], "open": {}})
+
+    @property
+    def level(self) -> float | None:
+        """The baseline's median; a pinned one's as long as it holds."""
+        return _middle(self.bins, self.width) if self.count else None
+
+    @property
+    def spread(self) -> float | None:
+        """Half the distance between the 16th and the 84th percentile of the logarithms: 0.4 is plus or minus 40 to 50 %."""
+        if self.count < MINIMUM:
+            return None
+        low, high = (_quantile(self.bins, self.width, share) for share in (0.16, 0.84))
+        return max(math.log(high / low) / 2, _WIDTH * self.width / 2)
+
+    @property
+    def visible(self) -> float | None:
+        """The smallest shift, as a factor, that nine of ten streams with this baseline and spread would show within 400 calls;
+        None: not known yet."""
+        spread = self.spread
+        return None if spread is None else math.exp(spread * max(0.4, math.sqrt(_NEEDED / self.count)))
+
+    def needed(self, factor: float) -> int | None:
+        """Calls that the baseline needs for a shift by this factor to be found; None: not known yet, or none suffices."""
+        spread = self.spread
+        if spread is None or math.log(factor) < 0.4 * spread:
+            return None
+        return math.ceil(_NEEDED * (spread / math.log(factor)) ** 2)
+
+
+def _gain(way: tuple[float, float, float], score: float) -> float:
+    """Logarithm of how much more likely the score is if scores come in this way than as before."""
+    mean, spread, _ = way
+    return score * score / 2 - ((score - mean) / spread) ** 2 / 2 - _LOG[spread]
+
+
+def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]]) -> bool:
+    """Whether several runs tell of a change, none of them more than all others together."""
+    gains: dict[int, float] = {}
+    for _, score, _, _, run in after:
+        gains[run] = gains.get(run, 0.0) + _gain(way, score)
+    return len(gains) >= RUNS_SINCE and 2 * max(gains.values()) <= sum(gains.values())
+
+
+def _middle(bins: _Bins, width: int) -> float:
+    return _quantile(bins, width, 0.5)
+
+
+def _quantile(bins: _Bins, width: int, share: float) -> float:
+    wanted = share * sum(bins.counts)
+    below = 0
+    for place, count in bins.items():
+        below += count
+        if below >= wanted and count:
+            return math.exp((place + 0.5) * width * _WIDTH)
+    return 0.0

@@ -1,0 +1,96 @@
+"""Spans that end because the garbage collector closes a generator or a coroutine.
+
+The collector runs in the middle of anything, also where a lock is held that the end of a span needs. So such an end is put
+into a queue and done by a thread of our own. `gc.callbacks` tells whether the collector is at work in this thread.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any, Literal
+
+from opentelemetry.context import Context, attach, detach
+
+from llmtrace.recorder.guard import report
+
+SETTLE_SECONDS = 5.0
+"""How long flushing, and the program's exit, waits for the ends in the queue."""
+
+
+class _CollectorState(threading.local):
+    is_collecting = False
+
+
+_state = _CollectorState()
+_queue: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+_thread: threading.Thread | None = None
+_lock = threading.Lock()
+
+
+def watch() -> None:
+    """Get ready for ends that the collector causes. Call it where a generator, a coroutine or a block is opened."""
+    global _thread
+    if _thread is not None:
+        return
+    with _lock:
+        if _thread is None:
+            if _on_collection not in gc.callbacks:
+                gc.callbacks.append(_on_collection)
+            thread = threading.Thread(target=_work, args=(_queue,), name="llmtrace-collected", daemon=True)
+            token = attach(Context())  # the thread is below no span of the program's
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter goes down: no thread can be started any more
+                return
+            finally:
+                detach(token)
+            _thread = thread
+
+
+def is_collecting() -> bool:
+    """Return True if the garbage collector is at work in this thread."""
+    return _state.is_collecting
+
+
+def end_later(end: Callable[[], object]) -> None:
+    """Have a span ended by our thread, in a copy of the context of here."""
+    context = copy_context()
+    _queue.put(lambda: context.run(end))
+
+
+def settle(seconds: float = SETTLE_SECONDS) -> None:
+    """Wait until all ends that are in the queue now are done, so long at most."""
+    if _thread is None or _thread is threading.current_thread():
+        return
+    done = threading.Event()
+    _queue.put(done.set)
+    done.wait(seconds)
+
+
+def _on_collection(phase: Literal["start", "stop"], _info: dict[str, int]) -> None:
+    _state.is_collecting = phase == "start"
+
+
+def _work(queue: SimpleQueue[Callable[[], Any]]) -> None:
+    while True:
+        end = queue.get()
+        try:
+            end()
+        except BaseException as error:  # of a quality signal of the program's own
+            report(_work, error)
+        del end
+
+
+def _after_fork() -> None:
+    """The child has no thread, and what waits is the parent's to end."""
+    global _queue, _thread, _lock
+    _queue, _thread, _lock = SimpleQueue(), None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

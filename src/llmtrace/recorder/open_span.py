@@ -1,0 +1,69 @@
+"""What a program may say of a span while it is open: attributes and events. Law: every method is safe to call, always."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from llmtrace.content import to_json
+from llmtrace.recorder.current import active, current
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.recording import Recording
+
+AttributeValue: TypeAlias = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
+
+
+class OpenSpan:
+    """A span that is open. Where nothing is recorded, its methods do nothing and its ids are None. None of them raises."""
+
+    def __init__(self, recording: Recording | None) -> None:
+        self._recording = recording
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace's id, 32 hex digits, as `llmtrace show` and `feedback` take it; None where nothing is recorded."""
+        return self._recording.trace_id if self._recording is not None else None
+
+    @property
+    def span_id(self) -> str | None:
+        """The span's id, 16 hex digits; None where nothing is recorded."""
+        return self._recording.span_id if self._recording is not None else None
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Put an attribute of your own on the span; a later value of the same ``key`` replaces it."""
+        self.set_attributes({key: value})
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Put several attributes on the span. A value that is None is left out; one that is not JSON is shown as text."""
+        if self._recording is not None:
+            guard(_set, self._recording, attributes)
+
+    def add_event(self, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> None:
+        """Record that something happened on this span, now."""
+        if self._recording is not None:
+            guard(_add_event, self._recording, name, attributes or {})
+
+
+class OpenBlock(OpenSpan):
+    """What ``with agent(...) as span:`` gives, and so `workflow` and `span`."""
+
+    def __init__(self, recording: Recording | None) -> None:
+        super().__init__(recording)
+        self.output: object = None
+        """Set this to the result of the block; it is recorded as its output."""
+
+
+def current_span() -> OpenSpan:
+    """The innermost span of llmtrace that is open here: of a decorated function, a block, or a tool that a framework runs.
+
+    Outside any span, where nothing is configured, and inside `suppress`, it is an object that does nothing. Never raises.
+    """
+    return OpenSpan(current() if active() is not None else None)
+
+
+def _set(recording: Recording, attributes: Mapping[str, AttributeValue]) -> None:
+    recording.set({str(key): to_json(value) for key, value in attributes.items() if value is not None})
+
+
+def _add_event(recording: Recording, name: str, attributes: Mapping[str, AttributeValue]) -> None:
+    recording.add_event(str(name), {str(key): to_json(value) for key, value in attributes.items() if value is not None})

@@ -1,0 +1,438 @@
+"""Steps of traces counted inside a ClickHouse: `steps.steps_of`, and what `Group` counts of a step, said in SQL.
+
+One query reads the spans of each trace, finds what is around each (a fold over the trace, parents first), makes of every step
+the facts that groups count, and sums them up; no span leaves the database. Law: what is counted so is what would be counted
+from the spans here. A trace of which SQL cannot say that for certain is named instead, to be counted here: one with a span in
+the writing of a dialect, a span that came twice, a finding or a call in an odd form, a model call within another, a parent
+that begins after its child, more than `MOST` spans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import dialects, operations
+from llmtrace.model import (
+    BUDGET_EXCEEDED,
+    CANCELLED,
+    CANCELLING,
+    DEADLINE,
+    TIMEOUT,
+    AgentInvocation,
+    Embedding,
+    Inference,
+    ToolExecution,
+    Workflow,
+)
+from llmtrace.model.operations import CALLED
+from llmtrace.statistics.distribution import EXACT, LOG, SMALLEST
+from llmtrace.statistics.error_budget import SHARES, WINDOWS
+from llmtrace.statistics.groups import MALFORMED, NO_QUALITY, By
+
+MOST: Final = 5_000
+"""Spans of a trace up to which its tree is walked in SQL, which takes time by their square."""
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quoted, texts))}]"
+
+
+def _said(sql: str, **more: str) -> str:
+    """SQL with the names of `semconv` put in, each in quotes."""
+    return sql.format(**{name: _quoted(held) for name, held in vars(sc).items() if isinstance(held, str)}, **more)
+
+
+# -- one attribute
+
+_WHOLE = r"-?(0|[1-9][0-9]{0,18})"
+_MORE = r"(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+
+
+def _at(key: str) -> str:
+    return f"SpanAttributes[{_quoted(key)}]"
+
+
+def _has(key: str) -> str:
+    return f"mapContains(SpanAttributes, {_quoted(key)})"
+
+
+def _text(key: str) -> str:
+    return f"if({_has(key)}, {_at(key)}, NULL)"
+
+
+def _number(key: str, form: str = _WHOLE + _MORE) -> str:
+    return f"if(match({_at(key)}, {_quoted(f'^{form}$')}), toFloat64OrNull({_at(key)}), NULL)"
+
+
+def _count(key: str) -> str:
+    return f"if(floor({_number(key)}) = {_number(key)}, {_number(key)}, NULL)"
+
+
+def _float(key: str) -> str:
+    """A number that is not written as an integer."""
+    return f"if(match({_at(key)}, '[.eE]'), {_number(key)}, NULL)"
+
+
+# -- events; in SQL, n is the name of one and a are its attributes
+
+
+def _event(condition: str) -> str:
+    return f"arrayExists((n, a) -> {condition}, Events.Name, Events.Attributes)"
+
+
+def _form(prefix: str, required: Iterable[str], optional: Iterable[str]) -> str:
+    """The attributes of an event are these and no others."""
+    needed = [prefix + name for name in required]
+    known = [*needed, *(prefix + name for name in optional)]
+    return f"hasAll(mapKeys(a), {_list(needed)}) AND hasAll({_list(known)}, mapKeys(a))"
+
+
+_V, _E = sc.VIOLATION_PREFIX, sc.EVALUATION_PREFIX
+_VIOLATION = _said(
+    """{form}
+    AND a[{severity}] IN ('info', 'warning', 'error')
+    AND match(a[{choice}], {whole}) AND match(a[{line}], {whole}) AND match(a[{column}], {whole})
+    AND (NOT mapContains(a, {expected}) OR (isValidJSON(a[{expected}]) AND trim(a[{expected}]) != 'null'))
+    AND (NOT mapContains(a, {got}) OR (isValidJSON(a[{got}]) AND trim(a[{got}]) != 'null'))
+    AND a[{executed}] IN ('', 'true', 'false')""",
+    form=_form(
+        _V,
+        ("code", "pointer", "keyword", "message", "severity", "where"),
+        ("expected", "got", "tool", "call_id", "choice", "line", "column", "executed"),
+    ),
+    whole=_quoted(f"^({_WHOLE})?$"),
+    **{name: _quoted(_V + name) for name in ("severity", "choice", "line", "column", "expected", "got", "executed")},
+)
+"""A violation that reads as one without loss."""
+_EVALUATION = _said(
+    """{form}
+    AND a[{severity}] IN ('info', 'warning', 'error')
+    AND match(a[{EVALUATION_SCORE_VALUE}], {number})
+    AND (NOT mapContains(a, {evidence}) OR JSONType(a[{evidence}]) = 'Object')
+    AND (NOT mapContains(a, {sources}) OR (JSONType(a[{sources}]) = 'Array'
+        AND arrayAll(x -> startsWith(x, '"'), JSONExtractArrayRaw(a[{sources}]))))
+    AND a[{derived}] IN ('', 'true', 'false')""",
+    form=_form(
+        "",
+        (sc.EVALUATION_NAME, _E + "severity", sc.EVALUATION_EXPLANATION),
+        (
+            sc.EVALUATION_SCORE_VALUE,
+            sc.EVALUATION_SCORE_LABEL,
+            *(_E + name for name in ("pointer", "call_id", "evidence", "sources", "derived", "source")),
+        ),
+    ),
+    number=_quoted(f"^({_WHOLE}{_MORE})?$"),
+    **{name: _quoted(_E + name) for name in ("severity", "evidence", "sources", "derived")},
+)
+_FAILED_BY = _said(
+    """n = {EXCEPTION_EVENT} AND a[{FAILURE_MARK}] = 'true' AND mapContains(a, {EXCEPTION_TYPE})
+    AND mapContains(a, {EXCEPTION_MESSAGE}) AND length(a) = 3 + mapContains(a, {EXCEPTION_STACKTRACE})"""
+)
+"""The event that `codec.findings` writes of a failure."""
+
+# -- a span: what is needed of it to count it, its name and its SQL
+
+_KINDS = {Inference: "inference", Embedding: "embedding", AgentInvocation: "agent", Workflow: "workflow", ToolExecution: "tool"}
+
+
+def _kind() -> str:
+    cases = [
+        f"{_at(sc.OPERATION_NAME)} IN ({_list(shape.names)[1:-1]}), '{_KINDS.get(shape.operation_class, 'other')}'"
+        for shape in operations.SHAPES
+        if shape.names
+    ]
+    return f"multiIf({', '.join(cases)}, 'custom')"
+
+
+_COLUMNS: Final[dict[str, str]] = {
+    "id": "sipHash64(SpanId)",
+    "parent": "if(ParentSpanId = '', 0, sipHash64(ParentSpanId))",
+    "start": "toUnixTimestamp64Nano(Timestamp)",
+    "took": "toInt64(Duration)",
+    "kind": _kind(),
+    "name": "toString(SpanName)",
+    "counted_as": r"replaceRegexpOne(name, '([\\pL\\pN_])\\s+#?\\d+$', '\\1')",
+    "named": f"multiIf(kind = 'agent', {_at(sc.AGENT_NAME)}, kind = 'tool', {_at(sc.TOOL_NAME)}, {_at(sc.OPERATION_NAME)})",
+    "model": f"""multiIf(kind NOT IN ('inference', 'embedding'), NULL,
+        {_at(sc.RESPONSE_MODEL)} != '', {_at(sc.RESPONSE_MODEL)}, {_text(sc.REQUEST_MODEL)})""",
+    "prompt": _text(sc.FINGERPRINT_SYSTEM),
+    "input_tokens": _count(sc.USAGE_INPUT_TOKENS),
+    "output": _count(sc.USAGE_OUTPUT_TOKENS),
+    "cache_read": _count(sc.USAGE_CACHE_READ),
+    "cache_write": f"""if({_has(sc.USAGE_CACHE_WRITE)}, {_count(sc.USAGE_CACHE_WRITE)}, {_count(sc.USAGE_CACHE_CREATION)})""",
+    "reasoning": _count(sc.USAGE_REASONING),
+    "cost": _number(sc.COST_USD),
+    "limited_to": _number(f"{sc.REQUEST_PREFIX}max_tokens", _WHOLE),
+    "first_chunk": f"if(kind = 'inference', {_number(sc.RESPONSE_TIME_TO_FIRST_CHUNK)}, NULL)",
+    "engine_first": f"if(kind = 'inference', {_float(sc.ENGINE_FIRST_TOKEN)}, NULL)",
+    "engine_pace": _float(sc.ENGINE_PER_TOKEN),
+    "streamed": f"{_at(sc.REQUEST_STREAM)} = 'true'",
+    "partial": f"{_at(sc.PARTIAL)} = 'true'",
+    "cut": _said(
+        """arrayAll(r -> startsWith(r, '"'), JSONExtractArrayRaw({reasons}))
+        AND hasAny(JSONExtract({reasons}, 'Array(String)'), ['length', 'max_tokens'])""",
+        reasons=_at(sc.RESPONSE_FINISH_REASONS),
+    ),
+    "failed": "lower(StatusCode) IN ('error', 'status_code_error')",
+    "failure": _said(
+        """multiIf({told}, arrayFirst((a, n) -> {by}, Events.Attributes, Events.Name)[{EXCEPTION_TYPE}],
+        {typed}, {type},
+        arrayLast((a, n) -> n = {EXCEPTION_EVENT}, Events.Attributes, Events.Name)[{EXCEPTION_TYPE}])""",
+        told=_event(_FAILED_BY),
+        by=_FAILED_BY,
+        typed=_has(sc.ERROR_TYPE),
+        type=_at(sc.ERROR_TYPE),
+    ),
+    "ending": f"""multiIf(position(lower(splitByChar('.', failure)[-1]), 'deadline') > 0, '{DEADLINE}',
+        match(lower(splitByChar('.', failure)[-1]), 'timeout|timedout|^timed_out$'), '{TIMEOUT}',
+        splitByChar('.', failure)[-1] IN ({_list(sorted(CANCELLING))[1:-1]}), '{CANCELLED}',
+        splitByChar('.', failure)[-1] = 'BudgetExceeded', '{BUDGET_EXCEEDED}', failure)""",
+    "wrong": _said(
+        """toFloat64(length(arrayDistinct(arrayMap(a -> (a[{choice}], a[{call_id}], a[{tool}]), arrayFilter(
+        (a, n) -> n = {VIOLATION_EVENT} AND a[{severity}] = 'error' AND a[{where}] = 'arguments',
+        Events.Attributes, Events.Name)))))""",
+        **{name: _quoted(_V + name) for name in ("choice", "call_id", "tool", "severity", "where")},
+    ),
+    "asked": _said(
+        """if(kind = 'inference' AND position({said}, '"tool_call"') > 0, toFloat64(arraySum(
+        m -> arrayCount(p -> JSONExtractString(p, 'type') = 'tool_call', JSONExtractArrayRaw(m, 'parts')),
+        JSONExtractArrayRaw({said}))), 0)""",
+        said=_at(sc.OUTPUT_MESSAGES),
+    ),
+    "calls_tools": _said(
+        """asked > 0 OR (arrayAll(r -> startsWith(r, '"'), JSONExtractArrayRaw({reasons}))
+        AND hasAny(JSONExtract({reasons}, 'Array(String)'), {called}))""",
+        reasons=_at(sc.RESPONSE_FINISH_REASONS),
+        called=_list(sorted(CALLED)),
+    ),
+    "faults": _said(
+        """arrayDistinct(arrayMap(a -> a[{EVALUATION_NAME}], arrayFilter(
+        (a, n) -> n = {EVALUATION_EVENT} AND a[{severity}] != 'info'
+            AND NOT arrayExists(x -> startsWith(a[{EVALUATION_NAME}], x), {other}),
+        Events.Attributes, Events.Name)))""",
+        severity=_quoted(f"{_E}severity"),
+        other=_list(NO_QUALITY),
+    ),
+    "malformed": f"""hasAny(faults, {_list(sorted(MALFORMED))})
+        OR {_event(f"n = '{sc.VIOLATION_EVENT}' AND a['{_V}where'] = 'output'")}""",
+    "objective": _text(sc.SLO_NAME),
+    "bounds": "[" + ", ".join(f"if(isNull({_number(key)}), '', {_at(key)})" for key in SHARES) + "]",
+    "odd": _said(
+        """(NOT {ours} AND hasAny(arrayConcat(mapKeys(SpanAttributes), Events.Name, [SpanName]), {marks}))
+        OR {violation} OR {evaluation} OR {exception}
+        OR arrayExists(k -> startsWith(k, concat({ATTRIBUTE_PREFIX}, 'llmtrace.')), mapKeys(SpanAttributes))
+        OR match({objective}, '^(true|false|\\\\[.*|-?[0-9].*)$')
+        OR (kind = 'inference' AND multiSearchAny({said}, ['tool_call', 'tool_use', 'function_call', {GENERIC_PART}])
+            AND (NOT startsWith({said}, '[') OR position({said}, {GENERIC_PART}) > 0
+                OR arrayExists(m -> JSONType(m, 'parts') != 'Array' OR arrayExists(
+                    p -> JSONExtractString(p, 'type') IN ('tool_use', 'function_call'), JSONExtractArrayRaw(m, 'parts')),
+                JSONExtractArrayRaw({said}))))
+        OR lower(SpanId) != SpanId OR lower(ParentSpanId) != ParentSpanId OR lower(TraceId) != TraceId""",
+        ours=_has(sc.RUN_ID),
+        marks=_list(sorted(dialects.marks())),
+        violation=_event(f"n = '{sc.VIOLATION_EVENT}' AND NOT ({_VIOLATION})"),
+        evaluation=_event(f"n = '{sc.EVALUATION_EVENT}' AND NOT ({_EVALUATION})"),
+        exception=_event(f"n = '{sc.EVENT_PREFIX}{sc.EXCEPTION_EVENT}'"),
+        objective=_at(sc.SLO_NAME),
+        said=_at(sc.OUTPUT_MESSAGES),
+    ),
+}
+_NODE: Final = (
+    "Tuple(id UInt64, parent UInt64, start Int64, took Int64, kind String, named String, counted_as String, "
+    "first_chunk Nullable(Float64))"
+)
+"""A span as part of a tree."""
+_PLACE: Final = (
+    "Tuple(id UInt64, parent UInt64, agent Nullable(String), step Nullable(String), below Nullable(String), "
+    "within UInt8, calling UInt8, around Array(UInt64))"
+)
+"""Of a span: the one above it, the agent, the step that is around it and the one that is around what is below it, whether it
+is within a model call and whether what is below it is, and the agents and workflows that it is in."""
+
+_GROUPED: Final[dict[By, tuple[str, str]]] = {
+    "agent": ("1", "[agent]"),
+    "operation": ("kind NOT IN ('agent', 'workflow', 'custom')", "[agent, step, model]"),
+    "model": ("kind IN ('inference', 'embedding')", "[model]"),
+    "tool": ("kind = 'tool'", "[toNullable(named)]"),
+    "prompt": ("kind = 'inference'", "[prompt]"),
+    "name": ("1", "[toNullable(name)]"),
+}
+"""Of `groups`: which steps are counted, and under which key."""
+
+DISTRIBUTIONS: Final = {
+    "duration": f"if(failed AND ending != '{TIMEOUT}', NULL, took / 1e9)",
+    "first_token": "first",
+    "per_token": "pace",
+    "limits": "limited_to",
+    "output_tokens": "if(whole, output, NULL)",
+    "answered": "if(whole, took / 1e9, NULL)",
+    "answers_tokens": "if(whole AND NOT calls_tools, output, NULL)",
+    "answers_per_token": "if(calls_tools, NULL, pace)",
+    "called_tokens": "if(whole AND calls_tools, output, NULL)",
+    "called_per_token": "if(calls_tools, pace, NULL)",
+}
+"""Fields of `Group` and of its `Turns`, and the number of a step; none that is below 0 counts."""
+AMOUNTS: Final = {
+    "input_tokens": "input_tokens",
+    "output": "output",
+    "cache_read_input_tokens": "cache_read",
+    "cache_write_input_tokens": "cache_write",
+    "reasoning_output_tokens": "reasoning",
+    "cost_usd": "cost",
+}
+WORDS: Final = {
+    "endings": "if(failed, [ending], [])",
+    "models": "if(isNull(model), [], [assumeNotNull(model)])",
+    "steps": "[step]",
+    "evaluations": "faults",
+}
+SUMS: Final = {
+    "cut": "whole AND cut",
+    "flawed": "notEmpty(faults)",
+    "malformed": "malformed",
+    "tool_calls": "multiIf(kind = 'inference', greatest(asked, wrong), kind = 'tool', 1, 0)",
+    "invalid_calls": "multiIf(kind = 'inference', wrong, kind = 'tool', least(wrong, 1), 0)",
+}
+WATCHED: Final = [(measure, window) for measure, _ in SHARES.values() for window in ("all", *WINDOWS)]
+"""What is counted of an objective, in this order: calls, and those that were too slow."""
+
+
+def _distribution(name: str) -> str:
+    """How many, their sum, the smallest and the largest; all of them while they are few, else how many in each bucket."""
+    few = f"count({name}) <= {EXACT}"
+    buckets = f"sumMapIf([toInt32(ceil(log(greatest({name}, {SMALLEST})) / {LOG!r}))], [1], isNotNull({name}))"
+    every = f"groupArray({EXACT + 1})({name})"
+    return f"(count({name}), sum({name}), min({name}), max({name}), if({few}, {every}, []), if({few}, ([], []), {buckets}))"
+
+
+def _watched() -> tuple[str, str]:
+    """Two arrays along `WATCHED`: 1 where an objective has that bound and the step is in that window; and took longer."""
+    calls, slow = [], []
+    for number, (measure, _) in enumerate(SHARES.values(), 1):
+        took, bound = "first" if measure == "ttft" else "took / 1e9", f"bounds[{number}]"
+        for seconds in (None, *WINDOWS.values()):
+            lately = "1" if seconds is None else f"start >= {{now:Int64}} - {seconds * 10**9}"
+            there = f"isNotNull({took}) AND {bound} != '' AND {lately}"
+            calls.append(f"toUInt64({there})")
+            slow.append(f"toUInt64({there} AND ifNull({took} > toFloat64OrZero({bound}), 0))")
+    return f"[{', '.join(calls)}]", f"[{', '.join(slow)}]"
+
+
+_QUERY: Final = """
+WITH
+spans AS (
+    SELECT TraceId AS trace, {columns}
+    FROM {table}
+    WHERE TraceId GLOBAL IN ({found})
+),
+traces AS (
+    SELECT trace, any(id) AS one, max(odd) OR count() != uniqExact(id) OR count() > {most} AS unsure,
+        if(unsure, [], arraySort(s -> (s.start, -s.took), groupArray({most})(CAST(
+            (id, parent, start, took, kind, named, counted_as, first_chunk), '{node}')))) AS nodes
+    FROM spans
+    GROUP BY trace
+    HAVING min(start) >= {{began:Int64}} AND (unsure OR countIf({agent_itself}) > 0)
+),
+trees AS (
+    SELECT trace, one, unsure, nodes, arrayFold(
+        (known, s) -> arrayPushBack(known, CAST((
+            s.id,
+            {above}.id,
+            if(s.kind = 'agent', toNullable(s.named), {above}.agent),
+            {above}.below,
+            multiIf(s.kind IN ('agent', 'workflow'), NULL, s.kind = 'inference', {above}.below, toNullable(s.counted_as)),
+            {above}.calling,
+            s.kind = 'inference' OR (s.kind = 'custom' AND {above}.calling),
+            if(s.kind IN ('agent', 'workflow'), arrayPushBack({above}.around, s.id), {above}.around)
+        ), '{place}')),
+        nodes, CAST([], 'Array({place})')) AS places
+    FROM traces
+),
+walked AS (
+    SELECT trace, one, places,
+        unsure
+            OR hasAny(nodes.id, arrayMap((above, parent) -> if(above = 0, parent, 0), places.parent, nodes.parent))
+            OR arrayExists((p, s) -> p.within AND s.kind IN ('inference', 'embedding'), places, nodes) AS here,
+        arrayFilter(h -> isNotNull(h.1), arrayMap((s, p) -> (s.start + toInt64(round(s.first_chunk * 1e9)), p.around),
+            nodes, places)) AS heard,
+        arrayMap(s -> if(s.kind IN ('agent', 'workflow') AND arrayExists(h -> has(h.2, s.id), heard),
+            arrayMin(arrayMap(h -> greatest(0, assumeNotNull(h.1) - s.start), arrayFilter(h -> has(h.2, s.id), heard))) / 1e9,
+            NULL), nodes) AS firsts
+    FROM trees
+),
+placed AS (
+    SELECT trace, here, if(here, one, p.id) AS id, p.agent AS agent, p.step AS around, heard_first, number = 0 AS leads
+    FROM walked
+    ARRAY JOIN arrayResize(places, if(here, 1, length(places))) AS p, arrayResize(firsts, if(here, 1, length(places)), NULL)
+        AS heard_first, range(if(here, 1, length(places))) AS number
+),
+steps AS (
+    SELECT spans.*, here, agent, leads,
+        multiIf(kind = 'inference', if(around != '', around, named), kind = 'embedding', if(around != '', around, 'embeddings'),
+            name) AS step,
+        if(kind = 'inference', ifNull(first_chunk, engine_first), heard_first) AS first,
+        kind = 'inference' AND NOT failed AND NOT partial AS answered,
+        answered AND isNotNull(output) AS whole,
+        multiIf(NOT answered, NULL, isNotNull(engine_pace), engine_pace, ifNull(output, 0) = 0, NULL,
+            isNull(first_chunk), if(streamed, NULL, took / 1e9 / output),
+            output > 1, (took / 1e9 - first_chunk) / (output - 1), NULL) AS pace
+    FROM spans GLOBAL INNER JOIN placed USING (trace, id)
+),
+told AS (
+    SELECT multiIf(here, 'here', {agent_around}, kind, 'another') AS what,
+        multiIf(here, [toNullable(trace)], what != 'another' AND {grouped}, {key}, []) AS key,
+        if(whole, arrayFirst(b -> b >= output, {lengths}), 0) AS length,
+        objective, bounds, start, leads,
+        {numbers}
+    FROM steps
+)
+SELECT what, key, length, objective, bounds, count() AS calls, countIf(leads) AS traces,
+    min(start) AS first, max(start) AS last, {counted}
+FROM told
+GROUP BY what, key, length, objective, bounds
+FORMAT JSONEachRow
+"""
+
+
+def counting(by: By, found: str, table: str, *, of_agent: bool) -> str:
+    """The query. ``found``: a SELECT of the ids of traces. Parameters, besides its own: ``now`` and ``began`` (the earliest
+    start of a trace; nanoseconds since the Unix epoch), ``agent`` (if ``of_agent``: count only what this one did).
+
+    A row is of the steps of one kind under one ``key`` (none: they are in no group), of one ``length`` of the answer (0: none)
+    and one objective: ``what`` it is of (inference, embedding, agent, workflow, tool, custom, other; another: another agent's;
+    here: of no step, the key is a trace to be counted here), how many ``calls``, the ``first`` and the ``last`` start, how many
+    ``traces`` begin with one, `DISTRIBUTIONS`, `AMOUNTS` (the sum, and how often it is unknown), `WORDS` and how often each
+    came, `SUMS`, and along `WATCHED` ``watched`` and ``slow``.
+    """
+    grouped, key = _GROUPED[by]
+    numbers = {name: f"if({sql} >= 0, {sql}, NULL)" for name, sql in DISTRIBUTIONS.items()} | AMOUNTS | WORDS | SUMS
+    watched, slow = _watched()
+    numbers |= {"watched": watched, "slow": slow}
+    counted = {name: _distribution(f"one_{name}") for name in DISTRIBUTIONS}
+    counted |= {name: f"(sum(one_{name}), countIf(isNull(one_{name})))" for name in AMOUNTS}
+    counted |= {name: f"sumMap(one_{name}, arrayMap(w -> 1, one_{name}))" for name in WORDS}
+    counted |= {name: f"sum(one_{name})" for name in SUMS}
+    counted |= {name: f"sumForEach(one_{name})" for name in ("watched", "slow")}
+    return _QUERY.format(
+        columns=", ".join(f"{sql} AS {name}" for name, sql in _COLUMNS.items()),
+        table=table,
+        found=found,
+        most=MOST,
+        node=_NODE,
+        place=_PLACE,
+        above="known[indexOf(known.id, s.parent)]",
+        grouped=grouped,
+        key=key,
+        agent_itself="kind = 'agent' AND named = {agent:String}" if of_agent else "1",
+        agent_around="agent = {agent:String}" if of_agent else "1",
+        lengths=[1 << power for power in range(4, 54)],
+        numbers=", ".join(f"{sql} AS one_{name}" for name, sql in numbers.items()),
+        counted=", ".join(f"{sql} AS {name}" for name, sql in counted.items()),
+    )

@@ -1,0 +1,188 @@
+"""Statistics of what a store holds: counted in its engine where that gives the same figures, else from its spans here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from llmtrace.errors import UnreadableStore
+from llmtrace.model import Span
+from llmtrace.statistics.clickhouse_sql import WATCHED, counting
+from llmtrace.statistics.distribution import Distribution, Summed
+from llmtrace.statistics.error_budget import SHARES, Objectives
+from llmtrace.statistics.groups import Amount, By, Group, Statistics, collect, count
+from llmtrace.store import Query, Store
+from llmtrace.store.warnings import warn_once
+
+AT_ONCE = 500_000
+"""Spans that one query is to hold in the engine's memory; of more, traces are counted in several."""
+
+PATIENCE = 300.0
+"""Seconds that such a query may take."""
+_MODELS = ("inference", "embedding")
+
+Row: TypeAlias = Mapping[str, Any]
+"""One of those that `in_clickhouse.counting` answers with."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A backend that answers SQL on the Collector's table of spans, as `store.clickhouse` does."""
+
+    name: str
+    table: str
+
+    def matching(self, query: Query, since: int, until: int) -> tuple[str, dict[str, Any]]:
+        """A SELECT of the ``id`` of each trace that may be what a query asks for, and its parameters."""
+
+    def rows(self, sql: str, parameters: Mapping[str, Any], *, seconds: float = ...) -> Iterator[dict[str, Any]]:
+        """What a query answers within these ``seconds``. Raises UnreadableStore."""
+
+
+@runtime_checkable
+class OverEngine(Protocol):
+    """A store whose spans are in an engine."""
+
+    source: Engine
+
+    def bounds(self, query: Query) -> tuple[int, int]: ...
+
+    def spans_of(self, trace_ids: Iterable[str], query: Query, *, prompts: bool = True) -> Iterator[Span]: ...
+
+
+def gather(store: Store, query: Query, into: Statistics) -> Statistics:
+    """Add what ``query`` asks for. Raises UnreadableStore.
+
+    In an engine it is counted there, but for the traces that the engine cannot judge; where it refuses (one that is too old, a
+    limit of its memory), a line says so, and all are counted here.
+    """
+    if isinstance(store, OverEngine) and isinstance(store.source, Engine) and query.health is None and not query.text:
+        try:
+            rows = _counted(store, query, into)
+        except UnreadableStore as error:
+            warn_once(f"statistics are counted here, from all spans: {error}")
+        else:
+            if rows is not None:
+                return collect(store.spans_of(_add(rows, into), query, prompts=False), into)
+    return collect(store.spans(query, prompts=False), into)
+
+
+_SIZE = """
+SELECT count() AS spans, uniqExact(TraceId) AS traces
+FROM {table}
+WHERE TraceId GLOBAL IN (SELECT id FROM ({found}))
+FORMAT JSONEachRow
+"""
+_PART = "SELECT id FROM ({found}) WHERE sipHash64(id) % {parts} = {{part:UInt32}}"
+
+
+def _counted(store: OverEngine, query: Query, into: Statistics) -> list[Row] | None:
+    """The rows of `in_clickhouse.counting`. None: more traces are there than the query asks for."""
+    engine = store.source
+    found, told = engine.matching(query, *store.bounds(query))
+    (size,) = engine.rows(_SIZE.format(table=engine.table, found=found), told)
+    if int(size["traces"]) > query.limit:
+        return None
+    parts = max(1, -(-int(size["spans"]) // AT_ONCE))
+    sql = counting(into.by, _PART.format(found=found, parts=parts), engine.table, of_agent=into.agent is not None)
+    told |= {"now": into.now or 0, "began": query.since or 0, "agent": into.agent}
+    return [row for part in range(parts) for row in engine.rows(sql, told | {"part": part}, seconds=PATIENCE)]
+
+
+def _add(rows: Iterable[Row], into: Statistics) -> list[str]:
+    """Add what was counted. Returns the ids of the traces that are to be counted here."""
+    here: dict[str, None] = {}
+    for row in _ordered(rows):
+        what, key = row["what"], tuple(row["key"])
+        if what == "here":
+            here[key[0]] = None
+            continue
+        into.traces += int(row["traces"])
+        if what == "another":
+            continue
+        into.reach(int(row["first"]), int(row["last"]))
+        _add_objectives(row, into.objectives)
+        if what in _MODELS:
+            _add_steps(row, into.total, into.by, is_call=True)
+        if key:
+            _add_steps(row, into.group(key), into.by, is_call=into.by != "agent" or what == "agent")
+    return list(here)
+
+
+def _ordered(rows: Iterable[Row]) -> list[Row]:
+    """Large groups first: where there are too many, these have a name of their own."""
+    rows = list(rows)
+    calls: Counter[str] = Counter()
+    for row in rows:
+        calls[str(row["key"])] += int(row["calls"])
+    return sorted(rows, key=lambda row: (-calls[str(row["key"])], str(row["key"])))
+
+
+def _add_steps(row: Row, group: Group, by: By, *, is_call: bool) -> None:
+    """As `Group.call`, `Group.answer` and `Group.inside` count each of them."""
+    what, calls = row["what"], int(row["calls"])
+    if is_call:
+        group.calls += calls
+        _add_words(group.endings, row["endings"])
+        for name in ("duration", "first_token"):
+            getattr(group, name).merge(_summed(*row[name]))
+    if what == "inference":
+        for name in ("per_token", "limits", "output_tokens", "answered"):
+            getattr(group, name).merge(_summed(*row[name], whole=name in ("limits", "output_tokens")))
+        for turns, kind in ((group.answers, "answers"), (group.called, "called")):
+            turns.tokens.merge(_summed(*row[f"{kind}_tokens"], whole=True))
+            turns.per_token.merge(_summed(*row[f"{kind}_per_token"]))
+        if int(row["length"]):
+            group.lengths.setdefault(int(row["length"]), Distribution()).merge(_summed(*row["answered"]))
+        group.cut += int(row["cut"])
+        _add_amount(group.output, *row["output"])
+        _add_amount(group.cost_usd, *row["cost_usd"], whole=False)
+    if what in _MODELS:
+        group.model_calls += calls
+        _add_amount(group.input_tokens, *row["input_tokens"])
+        for kind, amount in group.of_kind.items():
+            _add_amount(amount, *row[kind])
+        _add_words(group.models, row["models"])
+    _add_words(group.steps, row["steps"])
+    _add_words(group.evaluations, row["evaluations"])
+    group.flawed += int(row["flawed"])
+    group.malformed += int(row["malformed"])
+    if by != "agent" or what == "inference":
+        group.tool_calls += int(row["tool_calls"])
+        group.invalid_calls += int(row["invalid_calls"])
+
+
+def _add_objectives(row: Row, objectives: Objectives) -> None:
+    if row["objective"] is None:
+        return
+    bounds = dict(zip((measure for measure, _ in SHARES.values()), row["bounds"], strict=True))
+    for (measure, window), calls, slow in zip(WATCHED, row["watched"], row["slow"], strict=True):
+        if int(calls):
+            objectives.merge((row["objective"], measure, float(bounds[measure])), window, int(calls), int(slow))
+
+
+def _add_amount(amount: Amount, total: float | None, unknown: int | str, *, whole: bool = True) -> None:
+    amount.unknown += int(unknown)
+    if total is not None:
+        amount.add(int(total) if whole else float(total))
+
+
+def _add_words(counter: Counter[str], told: tuple[list[str], list[int | str]]) -> None:
+    for word, times in sorted(zip(*told, strict=True), key=lambda pair: -int(pair[1])):
+        count(counter, word, int(times))
+
+
+def _summed(
+    times: int | str,
+    total: float,
+    smallest: float,
+    largest: float,
+    numbers: list[float],
+    buckets: tuple[list[int], list[int | str]],
+    *,
+    whole: bool = False,
+) -> Summed:
+    kind, in_buckets = int if whole else float, zip(*buckets, strict=True)
+    sizes = {at: int(many) for at, many in in_buckets}
+    return Summed(int(times), total or 0.0, kind(smallest or 0), kind(largest or 0), numbers, sizes)

@@ -1,0 +1,318 @@
+"""Journal files: their format, how to read them, which belong to a running process, and which are removed to save space.
+
+A file has a head (magic bytes, format version) and records, each with a mark, its length and a CRC-32. Law: whatever happened
+to a file, every complete record is read; bytes that cannot be read are skipped or set aside, never removed. The file of a
+running process is never removed either: its writer holds an exclusive ``flock`` on it, and readers only try a shared one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeAlias
+
+from llmtrace.store import locks
+
+SUFFIX = ".journal"
+CORRUPT = ".corrupt"
+BOUNDS = ".bounds"
+"""A file beside the journal files: the limits (bytes, days) of the program that wrote last."""
+VERSION = 1
+MAGIC = b"llmtrace"
+HEAD = struct.Struct("<8sHxxxxxx")
+
+MARK = b"\xffLT\xff"
+"""Starts each record. UTF-8 text never contains 0xff, so content cannot be mistaken for the start of a record."""
+RECORD = struct.Struct("<4sBxHII")
+
+CONTEXT, START, SPAN = 1, 2, 3
+"""Kinds of record: resource and scope; a span that has begun; a span that has ended. Readers skip kinds they don't know."""
+
+_BLOCK = 1 << 20
+
+
+class Record(NamedTuple):
+    kind: int
+    ref: int
+    """Number of the context record in this file: the record's own, or the one that it refers to; 0: none."""
+    payload: bytes
+    offset: int
+    length: int
+    """Bytes in the file, from ``offset``."""
+
+
+class Gap(NamedTuple):
+    """Bytes that are not a record. ``tail``: no record follows (yet, if the writer still runs)."""
+
+    offset: int
+    length: int
+    tail: bool
+
+
+class JournalFile(NamedTuple):
+    name: str
+    size: int
+    modified: float
+
+
+class Unusable(Exception):
+    """The file is not a journal, or it has a newer format (``newer`` True)."""
+
+    def __init__(self, path: Path, *, newer: bool) -> None:
+        super().__init__(path)
+        self.path = path
+        self.newer = newer
+
+
+def frame(kind: int, ref: int, payload: bytes) -> bytes:
+    """The bytes of one record. Raises struct.error for more than 4 GiB or a context number above 65535."""
+    return RECORD.pack(MARK, kind, ref, len(payload), zlib.crc32(payload, kind | ref << 8)) + payload
+
+
+def iterate(path: Path, offset: int = 0) -> Iterator[Record | Gap]:
+    """Read the records from ``offset`` (0, or the end of a record), with a `Gap` wherever bytes are damaged.
+
+    Raises `Unusable` for a head that is not a journal's, OSError if the file cannot be opened.
+    """
+    with path.open("rb", buffering=_BLOCK) as file:
+        size = os.fstat(file.fileno()).st_size
+        _check_head(file, path)
+        offset = max(offset, HEAD.size)
+        while offset < size:
+            record = _record_at(file, offset, size) or _gap(file, offset, size)
+            yield record
+            offset += record.length
+
+
+def outline(path: Path) -> Iterator[Record]:
+    """Read the records of a file without payloads, except for contexts. Stops at the first damaged byte.
+
+    Raises `Unusable`, OSError.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        _check_head(file, path)
+        offset = HEAD.size
+        while offset + RECORD.size <= size:
+            file.seek(offset)
+            mark, kind, ref, length, _ = RECORD.unpack(file.read(RECORD.size))
+            if mark != MARK:
+                return
+            payload = file.read(length) if kind == CONTEXT else b""
+            yield Record(kind, ref, payload, offset, RECORD.size + length)
+            offset += RECORD.size + length
+
+
+def read(file: BinaryIO, offset: int, length: int) -> Record | None:
+    """The record at ``offset``; None if the file has no complete record of this length there."""
+    return _record_at(file, offset, offset + length)
+
+
+def _check_head(file: BinaryIO, path: Path) -> None:
+    head = file.read(HEAD.size)
+    if len(head) < HEAD.size or not head.startswith(MAGIC):
+        raise Unusable(path, newer=False)
+    if HEAD.unpack(head)[1] > VERSION:
+        raise Unusable(path, newer=True)
+
+
+def _record_at(file: BinaryIO, offset: int, size: int) -> Record | None:
+    if offset + RECORD.size > size:
+        return None
+    file.seek(offset)
+    mark, kind, ref, length, crc = RECORD.unpack(file.read(RECORD.size))
+    if mark != MARK or offset + RECORD.size + length > size:
+        return None
+    payload = file.read(length)
+    if len(payload) < length or zlib.crc32(payload, kind | ref << 8) != crc:
+        return None
+    return Record(kind, ref, payload, offset, RECORD.size + length)
+
+
+def _gap(file: BinaryIO, offset: int, size: int) -> Gap:
+    following = _resync(file, offset + 1, size)
+    return Gap(offset, (size if following is None else following) - offset, tail=following is None)
+
+
+def _resync(file: BinaryIO, offset: int, size: int) -> int | None:
+    """The offset of the next complete record from ``offset``; None if there is none."""
+    while offset < size:
+        file.seek(offset)
+        block = file.read(_BLOCK)
+        at = block.find(MARK)
+        while at >= 0:
+            if _record_at(file, offset + at, size) is not None:
+                return offset + at
+            at = block.find(MARK, at + 1)
+        if len(block) < _BLOCK:
+            return None
+        offset += len(block) - len(MARK) + 1
+    return None
+
+
+def listing(folder: Path) -> list[JournalFile]:
+    """The journal files of a folder, oldest first; empty if the folder does not exist."""
+    files = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                    try:
+                        status = entry.stat()
+                    except OSError:  # removed meanwhile
+                        continue
+                    files.append(JournalFile(entry.name, status.st_size, status.st_mtime))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(files)
+
+
+def process_of(name: str) -> str:
+    """The part of a file name that identifies its process. A process holds the lock of its newest file only."""
+    return name.partition("-")[2].partition(".")[0] or name
+
+
+class RunningWriters:
+    """Tells which processes still run, by the locks on their files. Each process is checked once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: dict[str, list[str]] | None = None
+        self._runs: dict[str, bool] = {}
+
+    def is_running(self, name: str) -> bool:
+        """True if the process that wrote this file still runs."""
+        process = process_of(name)
+        if process not in self._runs:
+            self._runs[process] = any(is_being_written(self._folder / name) for name in reversed(self._files(process)))
+        return self._runs[process]
+
+    def _files(self, process: str) -> list[str]:
+        if self._names is None:
+            self._names = {}
+            for file in listing(self._folder):
+                self._names.setdefault(process_of(file.name), []).append(file.name)
+        return self._names.get(process, [])
+
+
+def is_being_written(path: Path) -> bool:
+    """True if the process that writes this file still runs. Without file locks: if it wrote in the last minute."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | locks.FLAGS)
+    except OSError as error:
+        return error.errno != errno.ENOENT  # it exists but we may not read it: assume that it is in use
+    try:
+        locked = locks.take(descriptor, exclusive=False)
+        return not locked if locked is not None else time.time() - os.fstat(descriptor).st_mtime < 60
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file that cannot be read, so that it is not read again. Raises OSError."""
+    target = path.with_name(path.name + CORRUPT)
+    path.rename(target)
+    return target
+
+
+Removing: TypeAlias = Callable[[Path], None]
+"""Called with a file that is about to be removed."""
+
+
+def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool, removing: Removing | None = None) -> None:
+    """Write down the limits and remove old files, at once (``now``) or once an hour. For writers.
+
+    So the limits hold even if programs are short and nobody reads the store. Raises OSError if the folder is not writable.
+    """
+    stamp, bounds = folder / BOUNDS, f"{max_bytes} {max_days:g}"
+    if now or _age(stamp) > 3600 or stamp.read_text() != bounds:
+        descriptor = os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
+        os.write(descriptor, bounds.encode())
+        os.close(descriptor)
+        sweep(folder, max_bytes, max_days, removing)
+
+
+def sweep_as_noted(folder: Path, removing: Removing | None = None) -> None:
+    """Remove old files, once a minute, by the limits that the last writer wrote down. For readers, whose own may differ."""
+    stamp = folder / BOUNDS
+    try:
+        if _age(stamp) > 60:
+            max_bytes, max_days = stamp.read_text().split()
+            stamp.touch()
+            sweep(folder, int(max_bytes), float(max_days), removing)
+    except (OSError, ValueError):
+        pass
+
+
+def _age(path: Path) -> float:
+    """Seconds since the last change; infinity if the file does not exist."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
+def sweep(folder: Path, max_bytes: int, max_days: float, removing: Removing | None = None) -> list[str]:
+    """Remove journal files, oldest first, until the store is within its limits. Returns their names; never raises.
+
+    ``max_bytes`` limits the journal and the files beside its folder (the index), which count for at most half of it. Files of
+    running processes, and files that cannot be read, are not removed.
+    """
+    files = sorted(listing(folder), key=lambda file: file.modified)
+    room = max_bytes - min(_size_beside(folder), max_bytes // 2)
+    oldest = time.time() - max_days * 86400
+    total = sum(file.size for file in files)
+    removed = []
+    for file in files:
+        if total <= room and file.modified >= oldest:
+            continue
+        if not _removable(folder / file.name):
+            continue
+        try:
+            if removing is not None:
+                removing(folder / file.name)
+            (folder / file.name).unlink(missing_ok=True)
+        except OSError:
+            continue
+        total -= file.size
+        removed.append(file.name)
+    _remove_strays(folder)
+    return removed
+
+
+def _removable(path: Path) -> bool:
+    if is_being_written(path):
+        return False
+    try:
+        with path.open("rb") as file:
+            _check_head(file, path)
+    except (OSError, Unusable):
+        return False
+    return True
+
+
+def _size_beside(folder: Path) -> int:
+    total = 0
+    try:
+        with os.scandir(folder.parent) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and not entry.name.endswith(CORRUPT):
+                    total += entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        pass
+    return total
+
+
+def _remove_strays(folder: Path) -> None:
+    """Remove files without records, whose process died before it gave them their name."""
+    try:
+        for path in folder.glob(".*.tmp"):
+            if time.time() - path.stat().st_mtime > 3600 and not is_being_written(path):
+                path.unlink(missing_ok=True)
+    except OSError:
+        pass

@@ -1,0 +1,103 @@
+"""Reads spans from the journal, at the places that the index names.
+
+Law: a record that was removed or cannot be read is left out. A reader keeps the last few journal files open, and must not be
+used longer than the connection that it was made with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from llmtrace.codec import genai, message_cache
+from llmtrace.model import JsonValue, RawSpan, Scope, Trace
+from llmtrace.store import journal_files, journal_records, monitoring
+
+_OPEN: Final = 16
+"""Open files at most: a store may have thousands, one for each program."""
+
+
+class Reader:
+    """Reads the spans of traces. Close it after use."""
+
+    def __init__(self, db: sqlite3.Connection, journal: Path) -> None:
+        self._db = db
+        self._journal = journal
+        self._contexts = Contexts(db)
+        self._files: dict[str, BinaryIO | None] = {}
+
+    def close(self) -> None:
+        for file in self._files.values():
+            if file is not None:
+                file.close()
+        self._files.clear()
+
+    def read(self, trace_id: str, *, prompts: bool = True, only: Collection[str] | None = None) -> Trace:
+        """Read a trace's spans, without those whose file was removed meanwhile.
+
+        ``prompts``: see `Store.spans`. ``only``: ids of the spans to read (default: all).
+        """
+        running = journal_files.RunningWriters(self._journal)
+        spans, alive = [], set()
+        with message_cache.together():
+            for name, raw in self._raw(trace_id, prompts=prompts, only=only):
+                spans.append(genai.decode(raw))
+                if raw.end is None and running.is_running(name):
+                    alive.add(raw.span_id)
+        return Trace(monitoring.with_findings(self._db, spans, trace_id), alive=frozenset(alive))
+
+    def _raw(self, trace_id: str, *, prompts: bool, only: Collection[str] | None) -> Iterator[tuple[str, RawSpan]]:
+        wanted = "" if only is None else f" AND s.span IN ({', '.join('?' * len(only))})"
+        rows = self._db.execute(
+            "SELECT f.name, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"  # noqa: S608
+            f" WHERE s.trace = ?{wanted} ORDER BY s.file, s.offset",
+            (trace_id, *(only or ())),
+        )
+        for name, *place in rows.fetchall():
+            raw = self._span(name, *place, prompts=prompts)
+            if raw is not None:
+                yield name, raw
+
+    def placed(self, file: int, start: int, limit: int) -> list[tuple[int, int, RawSpan | None]]:
+        """Up to ``limit`` spans of a file from offset ``start``: row id, offset, and the span (None if it cannot be read)."""
+        statement = "SELECT id, ref, offset, length FROM spans WHERE file = ? AND offset >= ? ORDER BY offset LIMIT ?"
+        rows = self._db.execute(statement, (file, start, limit)).fetchall()
+        name = self._db.execute("SELECT name FROM files WHERE id = ?", (file,)).fetchone()[0]
+        return [(number, place[1], self._span(name, file, *place)) for number, *place in rows]
+
+    def _span(self, name: str, file: int, ref: int, offset: int, length: int, *, prompts: bool = True) -> RawSpan | None:
+        journal = self._opened(name)
+        record = journal_files.read(journal, offset, length) if journal is not None else None
+        if record is None:
+            return None
+        try:
+            return journal_records.decode(record.payload, *self._contexts.get(file, ref), prompts=prompts)
+        except journal_records.NoRecord:
+            return None
+
+    def _opened(self, name: str) -> BinaryIO | None:
+        if name not in self._files:
+            if len(self._files) >= _OPEN and (oldest := self._files.pop(next(iter(self._files)))) is not None:
+                oldest.close()
+            self._files[name] = None
+            with contextlib.suppress(OSError):
+                self._files[name] = (self._journal / name).open("rb")
+        return self._files[name]
+
+
+class Contexts:
+    """Resource and scope by journal file and context number."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._read: dict[tuple[int, int], tuple[Mapping[str, JsonValue], Scope]] = {}
+
+    def get(self, file: int, ref: int) -> tuple[Mapping[str, JsonValue], Scope]:
+        """The resource and scope; empty ones if their record is damaged."""
+        if (file, ref) not in self._read:
+            row = self._db.execute("SELECT data FROM contexts WHERE file = ? AND ref = ?", (file, ref)).fetchone()
+            self._read[file, ref] = journal_records.decode_context(row[0]) if row else ({}, Scope())
+        return self._read[file, ref]

@@ -1,0 +1,115 @@
+"""How far each journal file was sent to each destination: a few bytes per file, written in place.
+
+Law: a position never includes spans that were not handled. If it cannot be read, the file counts as unsent and its spans are
+sent again, which their span ids make harmless. Unsent spans of a file that is removed to save space are counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from llmtrace.store import journal_files, journal_records, locks
+from llmtrace.store.warnings import warn_once
+
+FOLDER, UNSENT, STORE = "sent", "unsent", "store"
+"""``sent/`` in a store's folder has a folder for each destination, ``unsent/`` the journal of programs that only send. In a
+destination's folder, ``store/`` has the positions in the store's own journal."""
+REMOVED = "removed"
+"""File in a destination's folder: one number per line, of spans that were removed before they were sent."""
+SUFFIX = ".position"
+
+
+class Position(NamedTuple):
+    """All spans of a journal file before ``offset`` were handled."""
+
+    offset: int = 0
+    open: int = 0
+    """Spans that had started before it and not ended."""
+
+
+class Positions:
+    """The positions of one destination in one folder of journal files, kept in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._written: dict[str, Position] = {}
+
+    def read(self, name: str) -> Position:
+        try:
+            offset, open_ = (self.folder / (name + SUFFIX)).read_bytes().split()
+            return Position(int(offset), int(open_))
+        except (OSError, ValueError):
+            return Position()
+
+    def write(self, name: str, position: Position) -> None:
+        """Write the position of a journal file. Raises OSError."""
+        if self._written.get(name) == position:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | locks.FLAGS
+        descriptor = os.open(self.folder / (name + SUFFIX), flags, 0o600)
+        try:
+            os.write(descriptor, b"%020d %010d\n" % position)  # always the same length, so within one page
+        finally:
+            os.close(descriptor)
+        self._written[name] = position
+
+    def forget(self, names: Collection[str]) -> None:
+        for name in names:
+            self._written.pop(name, None)
+            with contextlib.suppress(OSError):
+                (self.folder / (name + SUFFIX)).unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """The journal files that have a position."""
+        with contextlib.suppress(OSError):
+            return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob("*" + SUFFIX))
+        return []
+
+
+def home_of(journal: Path) -> tuple[Path, str]:
+    """The store's folder of a folder of journal files, and the name of its folder of positions."""
+    return (journal.parent.parent, UNSENT) if journal.parent.name == UNSENT else (journal.parent, STORE)
+
+
+def note_removed(path: Path) -> None:
+    """Count the unsent spans of a journal file that is about to be removed, for each destination. Never raises."""
+    try:
+        home, name = home_of(path.parent)
+        for destination, number in _unsent(path, home / FOLDER, name).items():
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | locks.FLAGS
+            descriptor = os.open(home / FOLDER / destination / REMOVED, flags, 0o600)
+            os.write(descriptor, b"%d\n" % number)
+            os.close(descriptor)
+            warn_once(
+                f"{number} spans were removed from {path.parent} before an OTLP endpoint took them, because the store reached "
+                "its limit of size or age"
+            )
+    except (OSError, journal_files.Unusable):
+        return
+
+
+def _unsent(path: Path, folder: Path, name: str) -> dict[str, int]:
+    marks: dict[int, str] = {}
+    offsets: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    for record in journal_files.outline(path):
+        if record.kind == journal_files.CONTEXT:
+            destination = journal_records.decode_mark(record.payload).partition("/")[0]
+            if destination and (folder / destination).is_dir():
+                marks[record.ref] = destination
+                offsets[destination] = Positions(folder / destination / name).read(path.name).offset
+        elif record.kind == journal_files.SPAN and (to := marks.get(record.ref)) and record.offset >= offsets[to]:
+            counts[to] = counts.get(to, 0) + 1
+    return counts
+
+
+def removed(folder: Path) -> int:
+    """Number of spans that were removed before they were sent to the destination of this folder."""
+    try:
+        return sum(int(line) for line in (folder / REMOVED).read_bytes().split())
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,139 @@
+"""The words of spans, for searches by text. They are indexed only if somebody searches.
+
+Law: once `Words.catch_up` has returned True, a text query finds the same as `search`. Words cost more than the rest of the
+index, so a store without searches pays nothing for them. If there was a search in the last week, `wanted` is True and the
+background thread keeps the words up to date.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from llmtrace.codec import genai, message_cache
+from llmtrace.model import Message, Span
+from llmtrace.store import search
+from llmtrace.store.transactions import transaction
+
+if TYPE_CHECKING:
+    from llmtrace.store.sqlite import Index
+
+SCHEMA: Final = ("CREATE TABLE searched (at INTEGER)",)
+
+_BATCH: Final = 500
+"""Spans in one transaction. Other processes wait for the write lock meanwhile."""
+_SEEN: Final = 50_000
+_WANTED_SECONDS: Final = 7 * 86400
+_NOTE_SECONDS: Final = 3600
+
+
+class Words:
+    """Brings the word tables up to date. One per process and store, since it remembers the texts that it has indexed."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._seen: dict[tuple[str, int], str] = {}
+
+    def want(self, db: sqlite3.Connection) -> None:
+        """Write down that there is a search now."""
+        if self._searched(db) < time.time() - _NOTE_SECONDS:
+            with transaction(db):
+                db.execute("DELETE FROM searched")
+                db.execute("INSERT INTO searched VALUES (?)", (int(time.time()),))
+
+    def wanted(self, db: sqlite3.Connection) -> bool:
+        """True if there was a search in the last week."""
+        return self._searched(db) > time.time() - _WANTED_SECONDS
+
+    def _searched(self, db: sqlite3.Connection) -> float:
+        return float(db.execute("SELECT max(at) FROM searched").fetchone()[0] or 0)
+
+    def catch_up(self, db: sqlite3.Connection, *, seconds: float = float("inf")) -> bool:
+        """Index the words of the indexed spans, for at most ``seconds``. Returns True if it has indexed all."""
+        if not self._index.has_words(db):
+            return True
+        deadline = time.monotonic() + seconds
+        for file, name in db.execute("SELECT id, name FROM files WHERE words < done ORDER BY name").fetchall():
+            while self._batch(db, file, name):
+                if time.monotonic() > deadline:
+                    return False
+        return True
+
+    def _batch(self, db: sqlite3.Connection, file: int, name: str) -> bool:
+        """Index the words of some spans of a file. Returns True if there may be more."""
+        with transaction(db):
+            state = db.execute("SELECT words, done FROM files WHERE id = ?", (file,)).fetchone()
+            if state is None or state[0] >= state[1]:
+                return False
+            with contextlib.closing(self._index.reader(db)) as reader, message_cache.together():
+                located = reader.placed(file, state[0], _BATCH)
+                spans = [(number, genai.decode(raw)) for number, _, raw in located if raw is not None]
+            table = _create_table(db, name)
+            met: dict[tuple[str, int], str] = {}
+            rows = [(number, self._new_words(span, met)) for number, span in spans]
+            db.executemany(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", rows)  # noqa: S608
+            upto = located[-1][1] + 1 if len(located) == _BATCH else state[1]
+            db.execute("UPDATE files SET words = ? WHERE id = ?", (upto, file))
+        return len(located) == _BATCH
+
+    def _new_words(self, span: Span, met: dict[tuple[str, int], str]) -> str:
+        """The words of a span, without texts that another ended span of the trace has already.
+
+        Each call repeats the conversation, and a trace is found by any of its spans. ``met``: like `_seen`, by the identity of
+        messages.
+        """
+        if len(self._seen) > _SEEN:
+            self._seen.clear()
+            met.clear()
+        texts = []
+        for piece in search.pieces(span):
+            if type(piece) is Message and not _is_first(met, id(piece), span):
+                continue
+            text = search.text_in(piece)
+            if _is_first(self._seen, hash(text), span):
+                texts.append(search.indexed(text))
+        return " ".join(texts)
+
+
+def _is_first(seen: dict[tuple[str, int], str], what: int, span: Span) -> bool:
+    """True if no other ended span of the trace has this text."""
+    return span.end is None or seen.setdefault((span.trace_id, what), span.span_id) == span.span_id
+
+
+def tables(db: sqlite3.Connection) -> list[str]:
+    """The word tables, one for each day of journal files, so that removing a day is dropping its table."""
+    names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'words_*'")
+    return [name for (name,) in names if re.fullmatch(r"words_\d{8}", name)]
+
+
+def drop_unneeded(db: sqlite3.Connection) -> None:
+    """Drop the tables of days without journal files."""
+    needed = {_table(name) for (name,) in db.execute("SELECT name FROM files")}
+    for table in tables(db):
+        if table not in needed:
+            db.execute(f"DROP TABLE {table}")
+
+
+def condition(text: str, among: list[str]) -> Iterator[tuple[str, list[Any]]]:
+    """SQL conditions on a row of ``traces`` with their parameters, one for each term of a text query."""
+    rows = " UNION ALL ".join(f"SELECT rowid FROM {name} WHERE {name} MATCH ?" for name in among) or "SELECT 0"  # noqa: S608
+    for phrase in search.phrases(text):
+        yield f"trace IN (SELECT trace FROM spans WHERE id IN ({rows}))", [f'"{" ".join(phrase)}" *'] * len(among)  # noqa: S608
+
+
+def _create_table(db: sqlite3.Connection, file: str) -> str:
+    table = _table(file)
+    db.execute(
+        f"CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5"
+        " (text, content='', columnsize=0, tokenize='unicode61 remove_diacritics 0')"
+    )
+    return table
+
+
+def _table(name: str) -> str:
+    """The word table of a journal file: the one of the day on which the file was created."""
+    return f"words_{name[:8]}" if re.match(r"[0-9]{8}T", name) else "words_00000000"

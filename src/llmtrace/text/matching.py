@@ -1,0 +1,151 @@
+"""When two texts name the same value: both squashed to casefolded letters and digits, they are equal.
+
+In a longer text the value stands where it begins and ends at the edge of a token. A token is a run of letters and digits of one
+script; in scripts that put no spaces between words each character is a token.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from llmtrace.text.patterns import lazy_pattern
+
+SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3000-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Scripts that put no space between words, or that attach particles to them. For use in a character class."""
+LONGEST_IDENTIFIER = 128
+
+_LATIN = "0-9A-Za-zÀ-ÖØ-öø-ɏ"
+_TOKEN = lazy_pattern(rf"[{_LATIN}]+|(?![\W_])[{SPACELESS}]|[^\W_{_LATIN}{SPACELESS}]+")
+_ASCII = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
+_NO_TOKEN = bytes(code for code in range(256) if _ASCII[code] == 32)
+_OTHER_DIGIT = lazy_pattern(r"(?![0-9])\d")
+_OTHER_MARKS = {"’": "'", "٫": ".", "٬": ","}
+_SPACES = dict.fromkeys("nrtbf", " ")
+_ESCAPE = lazy_pattern(r"\\+(?:u([0-9a-fA-F]{4})|[^u])")
+
+_EMAIL = lazy_pattern(r"[^\W_][\w.+-]*@[\w-]+(?:\.[\w-]+)+")
+_IDENTIFIER = lazy_pattern(rf"#?[^\W{SPACELESS}](?:(?:[.-]|[^\W{SPACELESS}])*[^\W{SPACELESS}])?")
+_OTHER = lazy_pattern(
+    r".*\.(?:[a-z][a-z0-9]{0,4}|[a-z]+)|v?\d{1,3}(?:\.\w+)*|\d+(?:\.\w+)*(?:e-?\d+)?|p?(?:\d+[ymwd])*t?(?:\d+[dhms])+"
+    r"|#(?:[\da-f]{3,4}|[\da-f]{6})",
+    re.IGNORECASE,
+)
+"""File and host names, versions, numbers, durations, hex colours."""
+_MEASURE = lazy_pattern(r"\d+[^\W\d_]{1,4}|128|192|256|384|512|4096|8192|16384|32768|65536")
+"""A number with its unit, or a size of keys and memory: ``AES-256`` is a standard."""
+_DAY_OR_YEAR = lazy_pattern(r"[^\W\d_]{0,2}(?:19|20)\d\d(?:(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:t\d{4,6}z?)?)?")
+_CHANGE = lazy_pattern(r"\d(?=[^\W\d_])|[^\W\d_](?=\d)")
+
+
+def normalize(text: str) -> str:
+    """The text with compatible characters made equal: full-width letters, digits of other scripts, all kinds of spaces."""
+    if text.isascii():
+        return text
+    others = text.encode("utf-8", "surrogatepass").translate(None, bytes(range(128))).decode("utf-8", "surrogatepass")
+    forms = {character: _plain_form(character) for character in set(others)}
+    if None not in forms.values() and len(forms) <= 32:  # ten times as fast where there are only signs
+        for character, form in forms.items():
+            text = text.replace(character, form or "")
+        return text
+    text = unicodedata.normalize("NFKC", text)
+    for mark, form in _OTHER_MARKS.items():
+        text = text.replace(mark, form)
+    return _OTHER_DIGIT.sub(lambda digit: str(int(digit[0])), text) if any(map(str.isdecimal, others)) else text
+
+
+def normalize_each(text: str) -> str:
+    """The same for each character by itself, as far as it stays one character: every position is kept."""
+    return text if text.isascii() else "".join(one if len(one := normalize(each)) == 1 else each for each in text)
+
+
+@lru_cache(maxsize=4096)
+def _plain_form(character: str) -> str | None:
+    """What a sign or a digit compares as, in ASCII. None for letters, and for accents that belong to the letter before."""
+    form = _OTHER_MARKS.get(character) or unicodedata.normalize("NFKC", character)
+    if form.isascii():
+        return form
+    if form.isdecimal():
+        return str(int(form))
+    return None if any(map(str.isalnum, form)) or unicodedata.combining(character) else "?"
+
+
+def unescape(text: str) -> str:
+    r"""The text with JSON escapes resolved, so that ``\nW123`` does not read ``nW123``. Escaped white space becomes a space."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else _SPACES.get(found[0][-1], found[0][-1]), text)
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of a text, casefolded, in order."""
+    return tokens_of_normalized(normalize(text))
+
+
+def tokens_of_normalized(text: str) -> list[str]:
+    if text.isascii():
+        return text.encode().translate(_ASCII).decode("ascii").split()
+    return _TOKEN.findall(text.casefold())
+
+
+def squash(text: str) -> str:
+    """The letters and digits of a text, casefolded: equal for equal values."""
+    if text.isascii():
+        return text.encode().translate(_ASCII, _NO_TOKEN).decode("ascii")
+    return "".join(tokens(text))
+
+
+def contains(words: Sequence[str], key: str) -> bool:
+    """True if consecutive tokens together make up this squashed value."""
+    return any(key.startswith(word) and run_end(words, start, key) for start, word in enumerate(words))
+
+
+def run_end(words: Sequence[str], start: int, key: str) -> int:
+    """The position after the tokens from ``start`` on that make up a squashed value; 0 if they do not."""
+    length = 0
+    for end in range(start, len(words)):
+        if not key.startswith(words[end], length):
+            return 0
+        length += len(words[end])
+        if length >= len(key):
+            return end + 1
+    return 0
+
+
+def occurrences(text: str, key: str) -> Iterator[tuple[int, int]]:
+    """Where a squashed value stands in a text, from its first character to the one after its last."""
+    matches = list(_TOKEN.finditer(text))
+    words = [squash(match[0]) for match in matches]
+    for start, word in enumerate(words):
+        if key.startswith(word) and (end := run_end(words, start, key)):
+            yield matches[start].start(), matches[end - 1].end()
+
+
+def is_email(text: str) -> bool:
+    return "@" in text and len(text) <= LONGEST_IDENTIFIER and _EMAIL.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def is_identifier(text: str) -> bool:
+    """True for a text that names one thing among many: letters and digits mixed, without spaces.
+
+    File and host names, versions, numbers, measures, days, hex colours and code words such as ``sha256`` or ``step_2`` are not.
+    """
+    if len(text) > LONGEST_IDENTIFIER or not _IDENTIFIER.fullmatch(text) or _OTHER.fullmatch(text):
+        return False
+    words = [squash(word) for word in re.split(r"[\W_]+", text)]
+    squashed = "".join(words)
+    if len(squashed) < 5 or squashed.isdecimal() or sum(map(str.isdecimal, squashed)) < 2:
+        return False
+    return any(_is_distinctive(word, set_apart=len(words) > 1) for word in words)
+
+
+def _is_distinctive(word: str, *, set_apart: bool) -> bool:
+    """A serial number of three digits counts only where it is set apart: ``TRANS-123``, but ``sha256``."""
+    digits = sum(map(str.isdecimal, word))
+    if digits < 2 or _DAY_OR_YEAR.fullmatch(word) or _MEASURE.fullmatch(word):
+        return False
+    return digits >= 4 or len(_CHANGE.findall(word)) >= 2 or (set_apart and digits == len(word) == 3)

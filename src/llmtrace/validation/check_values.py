@@ -1,0 +1,198 @@
+"""Verdicts: a tool call, an output, a result against its schema.
+
+Law: never raises, whatever value or schema comes. All faults at once, each at its exact pointer. What breaks the schema as
+written is an error; what breaks only its closed form or a format is a warning, unless the definition is strict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, Union
+
+from llmtrace.model import Code, JsonValue, Severity, ToolCall, ToolDefinition, Violation, Where
+from llmtrace.validation.compiled_schema import Compiled, compile_schema
+from llmtrace.validation.parse_arguments import Reading, parse_arguments, read
+from llmtrace.validation.violations import a_type, json_type, near_name, violations
+
+Tools: TypeAlias = Union[Sequence[ToolDefinition], Mapping[str, ToolDefinition]]
+
+_PARAMETERS = "llmtrace.validation.parameters"
+_OUTPUT = "llmtrace.validation.output"
+"""Keys of the compiled forms on `ToolDefinition.cache`."""
+
+
+def check_call(call: ToolCall, tools: Tools) -> tuple[Violation, ...]:
+    """What is wrong with a call that a model asked for, given the tools that were on offer; empty when nothing is.
+
+    With no tools at all (the request is not visible) only the arguments' text is checked. About 1 µs for a valid small call.
+    """
+    definition = find_tool(call.name, tools)
+    if definition is not None:
+        return check_arguments(call.arguments, definition, call_id=call.id)
+    text = check_arguments(call.arguments, ToolDefinition(call.name), call_id=call.id)
+    return (_unknown_tool(call, tools), *text) if tools else text
+
+
+def find_tool(name: str, tools: Tools) -> ToolDefinition | None:
+    """The definition of this name; the first one, where a name was given twice."""
+    if type(tools) is not tuple and isinstance(tools, Mapping):
+        return tools.get(name)
+    for tool in tools:
+        if tool.name == name:
+            return tool
+    return None
+
+
+def check_arguments(arguments: JsonValue, definition: ToolDefinition, *, call_id: str | None = None) -> tuple[Violation, ...]:
+    """What is wrong with arguments: a dict, or the raw text that was no JSON object; empty when nothing is.
+
+    None counts as no arguments. Without a schema only the text is checked.
+    """
+    schema = definition.parameters
+    if schema is None:
+        if type(arguments) is dict or definition.type != "function":
+            return ()
+        compiled = None
+    else:
+        cache = definition.cache
+        compiled = cache.get(_PARAMETERS) if cache is not None else None
+        if compiled is None:
+            compiled = _compiled(definition, _PARAMETERS, schema)
+        if type(arguments) is dict and compiled.passes(arguments):
+            return ()
+    return _Check(definition, "arguments", call_id).arguments(arguments, compiled)
+
+
+def check_output(text: str, schema: JsonValue) -> tuple[Violation, ...]:
+    """What is wrong with the text of an answer that was to be JSON of a schema; empty when nothing is."""
+    check = _Check(ToolDefinition(""), "output", None)
+    compiled = compile_schema(schema)
+    if compiled.passes(parse_arguments(text)):
+        return ()
+    reading = check.read(text)
+    if not reading.problem:
+        check.against(compiled, reading.value)
+    return tuple(check.found)
+
+
+def check_result(result: JsonValue, definition: ToolDefinition, *, call_id: str | None = None) -> tuple[Violation, ...]:
+    """What is wrong with a tool's result, given its output schema; empty when nothing is, or when it has none."""
+    if definition.output is None:
+        return ()
+    compiled = _compiled(definition, _OUTPUT, definition.output)
+    if compiled.passes(result):
+        return ()
+    check = _Check(definition, "result", call_id)
+    check.against(compiled, result)
+    return tuple(check.found)
+
+
+def _compiled(definition: ToolDefinition, key: str, schema: JsonValue) -> Compiled:
+    cache = definition.cache
+    if cache is None:
+        return compile_schema(schema)
+    compiled: Compiled | None = cache.get(key)
+    if compiled is None:
+        compiled = cache[key] = compile_schema(schema)
+    return compiled
+
+
+def _unknown_tool(call: ToolCall, tools: Tools) -> Violation:
+    names = list(tools) if isinstance(tools, Mapping) else [tool.name for tool in tools]
+    bare = re.split(r"[.:/]|__", call.name)[-1]  # functions.refund, mcp__shop__refund
+    near = near_name(call.name, names) or near_name(bare, names)
+    return Violation(
+        code="unknown_tool",
+        pointer="",
+        keyword="",
+        message="no tool of this name is on offer" + (f"; did you mean `{near}`?" if near else ""),
+        expected=names,
+        got=call.name,
+        tool=call.name,
+        call_id=call.id,
+    )
+
+
+class _Check:
+    """One value under check, and what was found so far."""
+
+    def __init__(self, definition: ToolDefinition, where: Where, call_id: str | None) -> None:
+        self.definition = definition
+        self.tool = definition.name or None
+        self.where = where
+        self.call_id = call_id
+        self.found: list[Violation] = []
+
+    def arguments(self, arguments: JsonValue, compiled: Compiled | None) -> tuple[Violation, ...]:
+        if isinstance(arguments, str):
+            reading = self.read(arguments)
+            if reading.problem:
+                return tuple(self.found)
+            arguments = reading.value
+        elif arguments is None:
+            arguments = {}
+        if not isinstance(arguments, Mapping):
+            self._not_an_object(arguments)
+        elif compiled is not None:
+            self.against(compiled, dict(arguments))
+        return tuple(self.found)
+
+    def read(self, text: str) -> Reading:
+        if self.where == "arguments" and not text.strip():
+            # What models send for a tool without parameters. Where something is required, it is missing.
+            self._add("malformed_json", "it is empty; send {} where there are no arguments", severity="warning", got=text)
+            return Reading(value={})
+        reading = read(text)
+        if reading.problem:
+            message = f"not JSON: {reading.problem}"
+            self._add("malformed_json", message, got=text, line=reading.line, column=reading.column)
+        for pointer in reading.duplicates:
+            self._add("duplicate_key", "is given more than once; the last one counts", pointer, severity="warning")
+        return reading
+
+    def against(self, compiled: Compiled, value: JsonValue) -> None:
+        written, closed, problem = compiled.faults(value)
+        if problem:
+            self._add("schema", problem, severity="warning")
+        if problem or written:
+            compiled.report(f"tool {self.tool!r}" if self.tool else "an output", written)
+        beyond: Severity = "error" if self.definition.strict else "warning"
+        self.found += violations(written, where=self.where, tool=self.tool, call_id=self.call_id)
+        self.found += violations(closed, severity=beyond, where=self.where, tool=self.tool, call_id=self.call_id)
+
+    def _not_an_object(self, arguments: JsonValue) -> None:
+        said = f"must be an object, not {a_type(json_type(arguments))}"
+        if isinstance(arguments, str) and isinstance(parse_arguments(arguments), dict):
+            said += "; the object is encoded twice, as text in JSON"
+        self._add("not_an_object", said, keyword="type", expected="object", got=arguments)
+
+    def _add(
+        self,
+        code: Code,
+        message: str,
+        pointer: str = "",
+        *,
+        keyword: str = "",
+        expected: JsonValue = None,
+        got: JsonValue = None,
+        severity: Severity = "error",
+        line: int | None = None,
+        column: int | None = None,
+    ) -> None:
+        self.found.append(
+            Violation(
+                code=code,
+                pointer=pointer,
+                keyword=keyword,
+                message=message,
+                expected=expected,
+                got=got,
+                severity=severity,
+                where=self.where,
+                tool=self.tool,
+                call_id=self.call_id,
+                line=line,
+                column=column,
+            )
+        )

@@ -1,0 +1,225 @@
+"""What to do with a call that breaks its schema: `repair` it without loss, or `reply` with all that is wrong.
+
+Law: a repair never changes what was meant, only how it is written; its result is valid, or there is none. A reply is text for
+the model that made the call: short, complete, and without a stack trace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from llmtrace.model import JsonValue, ToolDefinition, Violation
+from llmtrace.validation.check_values import Tools, check_arguments, find_tool
+from llmtrace.validation.json_pointers import follow, steps
+from llmtrace.validation.parse_arguments import parse_arguments, strip_fence
+from llmtrace.validation.violations import json_type, shown
+
+_ROUNDS = 10
+"""Repairs uncover faults (text that turns out to be an object); after so many rounds it is no repair any more."""
+_SHOWN = 20
+"""Faults that a reply lists."""
+_LONGEST = 1000
+"""Characters of a reply's description of the parameters; also the digits of a number that is read from text."""
+
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_WORDS = {"true": True, "false": False, "True": True, "False": False}
+_NONE: Any = object()
+
+
+def repair(arguments: JsonValue, definition: ToolDefinition) -> tuple[dict[str, JsonValue], tuple[str, ...]] | None:
+    """Valid arguments that say the same, and what was done, one line per JSON Pointer; None where there are none.
+
+    Done: a code fence or a second encoding as text taken off; nothing made ``{}``; text that is a number, true, false, null,
+    an object or array in JSON made that where the schema wants it; a whole number made text where it wants text. Not done:
+    whatever guesses (rounding, dropping or renaming members, defaults, one value as a list). The given dict is not changed.
+    """
+    notes: list[str] = []
+    found = _unwrapped(arguments, notes)
+    if found is None:
+        return None
+    for _ in range(_ROUNDS):
+        errors = [each for each in check_arguments(found, definition) if each.severity == "error"]
+        if not errors:
+            return found, tuple(notes)
+        for error in errors:
+            if not _mend(found, error, notes):
+                return None
+    return None
+
+
+def reply(tool: str, violations: Sequence[Violation], definitions: Tools) -> str:
+    """What to tell the model: that the call did not run, every fault and how to mend it, and what the tool takes."""
+    faults = [each for each in violations if each.code != "schema"]
+    unknown = next((each for each in faults if each.code == "unknown_tool"), None)
+    if unknown is not None:
+        names = ", ".join(f"`{name}`" for name in unknown.expected or ())
+        said = unknown.message if unknown.message.endswith("?") else f"{unknown.message}."
+        return f"`{tool}` was not run: {said}\n" + (f"The tools are: {names}." if names else "There are no tools.")
+    faults.sort(key=lambda each: each.severity != "error")
+    lines = [f"`{tool}` was not run: its arguments have {_counted(len(faults))}."]
+    lines += [f"- {_place(each)} {each.message}{_position(each)}" for each in faults[:_SHOWN]]
+    if len(faults) > _SHOWN:
+        lines.append(f"- and {len(faults) - _SHOWN} more")
+    definition = find_tool(tool, definitions)
+    takes = _taken(definition.parameters) if definition is not None else ""
+    lines.append(f"`{tool}` takes {takes}." if takes else "")
+    lines.append("Correct the arguments and call it again.")
+    return "\n".join(filter(None, lines))
+
+
+def _unwrapped(arguments: JsonValue, notes: list[str]) -> dict[str, JsonValue] | None:
+    """The arguments as a dict of its own."""
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        notes.append(": nothing to {}")
+        return {}
+    for _ in range(3):
+        if not isinstance(arguments, str):
+            break
+        inner = strip_fence(arguments)
+        if inner is not None:
+            notes.append(": code fence removed")
+            arguments = inner
+        parsed = parse_arguments(arguments)
+        if not isinstance(parsed, dict):
+            parsed = _decoded(parsed)
+            notes.append(": text to object")
+        arguments = parsed
+    if not isinstance(arguments, dict):
+        return None
+    try:
+        copy: dict[str, JsonValue] = from_json(to_json(arguments, inf_nan_mode="constants"))
+    except ValueError:
+        return None
+    return copy
+
+
+def _decoded(text: str) -> JsonValue:
+    """The text that a text holds as a JSON string; None where it is no JSON string."""
+    try:
+        inner = from_json(text, allow_inf_nan=False)
+    except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
+        return None
+    return inner if isinstance(inner, str) else None
+
+
+def _mend(root: dict[str, JsonValue], error: Violation, notes: list[str]) -> bool:
+    path = steps(error.pointer)
+    if not path:
+        return False
+    try:
+        home = follow(root, path[:-1])
+        key: Any = int(path[-1]) if isinstance(home, list) else path[-1]
+        value = home[key]
+    except (LookupError, TypeError, ValueError):
+        return False
+    mended = _meant(value, error)
+    if mended is _NONE:
+        return False
+    if mended is not value:
+        home[key] = mended
+        notes.append(f"{error.pointer}: {json_type(value)} to {json_type(mended)}")
+    return True
+
+
+def _meant(value: JsonValue, error: Violation) -> JsonValue:
+    """The value in a form that the schema may take; `_NONE` where there is none without loss."""
+    if error.code == "wrong_type":
+        types = error.expected if isinstance(error.expected, list) else [error.expected]
+        if json_type(value) in types:  # mended by an earlier fault at this place
+            return value
+        return next((made for kind in types if (made := _as_type(value, kind)) is not _NONE), _NONE)
+    if error.code == "not_allowed" and error.keyword in ("enum", "const"):
+        options = error.expected if error.keyword == "enum" else [error.expected]
+        if value in options:
+            return value
+        same = [option for option in options if _same(option, value)]
+        return same[0] if len(same) == 1 else _NONE
+    return _NONE
+
+
+def _as_type(value: JsonValue, kind: JsonValue) -> JsonValue:
+    if kind == "string":
+        return str(value) if type(value) is int else _NONE
+    if not isinstance(value, str) or (len(value) > _LONGEST and kind in ("integer", "number")):
+        return _NONE
+    if kind == "integer":
+        return int(value) if _INTEGER.fullmatch(value) else _NONE
+    if kind == "number":
+        return _as_number(value)
+    if kind == "boolean":
+        return _WORDS.get(value, _NONE)
+    if kind == "null":
+        return None if value == "null" else _NONE
+    parsed = parse_arguments(value) if kind == "object" else _as_array(value)
+    return parsed if json_type(parsed) == kind else _NONE
+
+
+def _as_number(text: str) -> JsonValue:
+    if not _NUMBER.fullmatch(text):
+        return _NONE
+    number = from_json(text)
+    return number if isinstance(number, int) or Decimal(repr(number)) == Decimal(text) else _NONE
+
+
+def _as_array(text: str) -> JsonValue:
+    # Read as a member, so that what is read strictly is an object.
+    found = parse_arguments(f'{{"array":{text}}}')
+    return found["array"] if isinstance(found, dict) and found.keys() == {"array"} else _NONE
+
+
+def _same(option: JsonValue, value: JsonValue) -> bool:
+    """Whether a text and a number, or a word, are written alike."""
+    if isinstance(value, str):
+        return not isinstance(option, str) and shown(option) == value
+    return type(value) is int and option == str(value)
+
+
+def _counted(faults: int) -> str:
+    return "1 fault" if faults == 1 else f"{faults} faults"
+
+
+def _place(violation: Violation) -> str:
+    if violation.pointer:
+        return f"{violation.pointer[:200]}:"
+    return "the arguments:" if violation.where == "arguments" else f"the {violation.where}:"
+
+
+def _position(violation: Violation) -> str:
+    return "" if violation.line is None else f" (line {violation.line}, column {violation.column})"
+
+
+def _taken(schema: JsonValue) -> str:
+    """The parameters in words: ``order_id (string, required), limit (integer)``."""
+    members = schema.get("properties") if isinstance(schema, Mapping) else None
+    if not isinstance(members, Mapping):
+        return ""
+    if not members:
+        return "no arguments"
+    required = schema.get("required")
+    known = required if isinstance(required, list) else []
+    words = [f"{name} ({_kind(member, schema)}{', required' if name in known else ''})" for name, member in members.items()]
+    said = ", ".join(words)
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]} …"
+
+
+def _kind(member: JsonValue, root: Mapping[str, JsonValue]) -> str:
+    """What a member holds, in a word or two."""
+    if not isinstance(member, Mapping):
+        return "any value"
+    if isinstance(member.get("enum"), list):
+        return " | ".join(shown(option) for option in member["enum"][:_SHOWN])
+    if isinstance(member.get("type"), str):
+        return str(member["type"])
+    if isinstance(member.get("type"), list):
+        return " | ".join(map(str, member["type"]))
+    if isinstance(member.get("anyOf"), list):
+        return " | ".join(dict.fromkeys(_kind(branch, root) for branch in member["anyOf"][:_SHOWN]))
+    if "const" in member:
+        return shown(member["const"])
+    return "object" if "$ref" in member or "properties" in member else "any value"

@@ -1,0 +1,200 @@
+"""The validator that runs in line: jsonschema-rs, 0.2 to 2 µs a call, patterns with a limit on backtracking.
+
+Law: nothing is fetched, and nothing that `bounds` allows takes it off its stack.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jsonschema_rs as rs
+
+from llmtrace.model import JsonValue
+from llmtrace.validation.json_pointers import follow, pointer
+from llmtrace.validation.limits import measure
+from llmtrace.validation.schema_errors import NOT_CHECKED, BrokenSchemaError, Fault, keyword_of
+
+if not hasattr(rs.ValidationErrorKind, "as_dict"):
+    raise ImportError("jsonschema-rs is too old: 0.42 or newer is needed")
+
+_BACKTRACK_LIMIT = 20_000
+"""Steps for a pattern that needs backtracking (look-around, back-references): about 0.1 ms. Others run in linear time."""
+_LARGE = 100_000
+"""Values, members and elements included, above which only the first fault is sought: the validator collects all at once."""
+
+_KNOWN_DIALECT = re.compile(r"https?://json-schema\.org/(draft-0[467]|draft/2019-09|draft/2020-12)/schema#?$")
+_DRAFT_3 = re.compile(r"https?://json-schema\.org/draft-03/")
+_OLD_DRAFTS = (rs.Draft7Validator, rs.Draft4Validator)
+
+# Where the value of the keyword stands in what the validator says about a fault.
+_LIMITS = (
+    "limit",
+    "options",
+    "expected_value",
+    "pattern",
+    "format",
+    "multiple_of",
+    "content_encoding",
+    "content_media_type",
+    "schema",
+)
+
+
+def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
+    """Compile. Raises `BrokenSchemaError`; its subclass `OtherEngineError` where another engine may do.
+
+    The draft is what ``$schema`` says; where it says nothing, 2020-12, or 7 or 4 if the schema is one of those only.
+    """
+    options: dict[str, Any] = {
+        "validate_formats": formats,
+        "formats": _FORMATS,
+        "retriever": _refuse,
+        "pattern_options": rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
+    }
+    try:
+        return RustEngine(_validator(schema, options), schema)
+    except rs.ValidationError as error:
+        if error.kind.name == "format":
+            raise OtherEngineError("a pattern in it is no regular expression") from error
+        raise BrokenSchemaError(_reason(error)) from error
+    except ValueError as error:
+        raise BrokenSchemaError("it is no JSON Schema") from error
+
+
+class OtherEngineError(BrokenSchemaError):
+    """The schema may be in order, but this engine does not know one of its patterns, or its draft."""
+
+
+_DURATION = re.compile(r"[+-]?P(?=\d|T\d)(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?")
+
+
+def _is_moment(kind: str) -> Callable[[str], bool]:
+    """As RFC 3339 has it, or local: ``2026-01-02T10:00``. Python's own tools take both, and their schemas say the same."""
+    exactly = rs.Draft202012Validator({"format": kind}, validate_formats=True).is_valid
+
+    def holds(text: str) -> bool:
+        local = text.replace(" ", "T", 1)
+        return exactly(text) or exactly(f"{local}Z") or exactly(f"{local}:00Z")
+
+    return holds
+
+
+_FORMATS: dict[str, Callable[[str], bool]] = {
+    "date-time": _is_moment("date-time"),
+    "time": _is_moment("time"),
+    "duration": lambda text: _DURATION.fullmatch(text) is not None,  # of seconds with a fraction, of years and days, too
+}
+
+
+def _validator(schema: JsonValue, options: dict[str, Any]) -> Any:
+    dialect = schema.get("$schema") if isinstance(schema, dict) else None
+    if dialect is None:
+        return _newest(schema, options)
+    if isinstance(dialect, str) and _DRAFT_3.match(dialect):
+        raise OtherEngineError("it is of draft 3")
+    if isinstance(dialect, str) and _KNOWN_DIALECT.match(dialect):
+        return rs.validator_for(schema, **options)
+    return rs.Draft202012Validator(schema, **options)  # an unknown dialect counts as the newest
+
+
+def _newest(schema: JsonValue, options: dict[str, Any]) -> Any:
+    """The newest draft of which this is a valid schema."""
+    try:
+        return rs.Draft202012Validator(schema, **options)
+    except rs.ValidationError:
+        for draft in _OLD_DRAFTS:
+            try:
+                return draft(schema, **options)
+            except rs.ValidationError:
+                continue
+        raise
+
+
+def _refuse(_: str) -> JsonValue:
+    raise LookupError("it refers to another document, and nothing is fetched")
+
+
+def _reason(error: Any) -> str:
+    if error.kind.name == "$ref":
+        return "a reference in it leads nowhere, or to another document, which is not fetched"
+    return f"it is no JSON Schema: {pointer(error.instance_path) or 'the whole'} is not valid"
+
+
+class RustEngine:
+    def __init__(self, validator: Any, schema: JsonValue) -> None:
+        self.is_valid = validator.is_valid
+        self._validator = validator
+        self._schema = schema
+
+    def faults(self, value: JsonValue) -> list[Fault]:
+        if measure(value).values > _LARGE:
+            try:
+                self._validator.validate(value)
+            except rs.ValidationError as error:
+                return [self._fault(error, value)]
+            return []
+        return [self._fault(error, value) for error in self._validator.iter_errors(value)]
+
+    def _fault(self, error: Any, root: JsonValue) -> Fault:
+        kind, said, where = error.kind, error.kind.as_dict(), error.schema_path
+        path = tuple(error.instance_path)
+        instance = error.instance
+        if "error" in said and isinstance(said["error"], str):
+            return Fault(NOT_CHECKED, path, None, instance)
+        if kind.name == "propertyNames":
+            return Fault("propertyNames", path, None, instance, (said["error"].instance,))
+        keyword = keyword_of(where)
+        if kind.name == "falseSchema":
+            if keyword not in ("additionalProperties", "propertyNames"):
+                return Fault(keyword, path, None, instance)
+            # It says where this stands but not for which members: for all, as nothing else is allowed here.
+            instance = follow(root, path)
+            return Fault(keyword, path, None, instance, tuple(instance))
+        parent = self._parent(where)
+        return Fault(
+            keyword,
+            path,
+            next((said[name] for name in _LIMITS if name in said), _types(said) or parent.get(keyword)),
+            instance,
+            _names(keyword, said, instance),
+            tuple(tuple(self._fault(inner, root) for inner in branch) for branch in said.get("context", ())),
+            parent,
+        )
+
+    def _parent(self, where: list[str | int]) -> dict[str, JsonValue]:
+        try:
+            found = follow(self._schema, where[:-1])
+        except (LookupError, TypeError, ValueError):
+            return {}  # a keyword of another resource: its place counts from there
+        return found if isinstance(found, dict) else {}
+
+
+def _types(said: dict[str, Any]) -> JsonValue:
+    types = said.get("types")
+    if not types:
+        return None
+    return types[0] if len(types) == 1 else sorted(types, key="null".__eq__)
+
+
+def _names(keyword: str, said: dict[str, Any], instance: JsonValue) -> tuple[str | int, ...]:
+    if "property" in said:
+        return (said["property"],)
+    if keyword == "additionalItems":
+        return tuple(range(said["limit"], len(instance)))
+    if keyword == "unevaluatedItems":
+        return tuple(_indices(said["unexpected"], instance))
+    return tuple(said.get("unexpected", ()))
+
+
+def _indices(unexpected: Iterable[str], items: list[JsonValue]) -> list[int]:
+    """Which elements are meant: the validator shows them, mostly the last ones, without their positions."""
+    left = [json.loads(shown) for shown in unexpected]
+    found = []
+    for index in range(len(items) - 1, -1, -1):
+        if left and left[-1] == items[index]:
+            left.pop()
+            found.append(index)
+    return sorted(found)

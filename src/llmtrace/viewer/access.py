@@ -1,0 +1,125 @@
+"""Access checks: only the viewer's own page in the user's browser may read traces.
+
+Law: a request is answered only if its Host is one of the viewer's names (so DNS rebinding does not work), its Origin, if it
+has one, is the viewer, and, unless the viewer is bound to loopback, it has the token. Every response forbids the browser to
+run or load anything but the viewer's own files.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+MOST_BYTES = 64 << 10
+"""Maximum size of a request's body, and of its URL."""
+COOKIE = "llmtrace_token"
+OWN_HEADER = "x-llmtrace"
+"""Header that a writing request must have. A page of another origin cannot send it without a CORS preflight."""
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Guard:
+    """Wraps an ASGI application. ``token``: every request must have it, the first as ``?token=…``, later ones in a cookie."""
+
+    def __init__(self, app: Any, *, hosts: Iterable[str] = (), token: str | None = None) -> None:
+        self._app = app
+        self._hosts = LOOPBACK | {host.lower() for host in hosts}
+        self._token = token
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def sealed(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, sealed)
+
+    def _refusal(self, scope: Any) -> Response | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if _name(host) not in self._hosts:
+            return PlainTextResponse("The viewer does not answer for this host name. Open the address that it printed.", 421)
+        if len(scope.get("query_string", b"")) > MOST_BYTES or _length(headers) > MOST_BYTES:
+            return PlainTextResponse("The request is too large.", 413)
+        if _is_foreign(headers, host):
+            return PlainTextResponse("Pages of other sites may not read traces.", 403)
+        if scope["method"] not in ("GET", "HEAD") and (OWN_HEADER not in headers or "origin" not in headers):
+            return PlainTextResponse("Only the viewer's own page may write.", 403)
+        return self._without_token(scope, headers)
+
+    def _without_token(self, scope: Any, headers: Headers) -> Response | None:
+        if self._token is None:
+            return None
+        query_token = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+        if _same(query_token, self._token):
+            response = RedirectResponse(scope["path"] or "/", 303)
+            response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            return response
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        if _same(_cookie(headers), self._token) or _same(bearer, self._token):
+            return None
+        return PlainTextResponse("The token is missing. Open the address that the viewer printed; it ends in ?token=…", 401)
+
+
+def _same(candidate: str, token: str) -> bool:
+    return hmac.compare_digest(candidate.encode("utf-8", "replace"), token.encode())
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _length(headers: Headers) -> int:
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return MOST_BYTES + 1
+    try:
+        return int(headers.get("content-length", "0"))
+    except ValueError:
+        return MOST_BYTES + 1
+
+
+def _is_foreign(headers: Headers, host: str) -> bool:
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        return True
+    site = headers.get("sec-fetch-site", "none")
+    navigated = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return site not in ("none", "same-origin") and not navigated
+
+
+def _cookie(headers: Headers) -> str:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return morsel.value if morsel is not None else ""

@@ -1,0 +1,52 @@
+"""JSON for a browser. Law: numbers are shown exactly as they were written, although a browser's numbers are doubles."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from llmtrace.model import JsonValue
+
+NUMBER = "\x00number"
+"""Name of the only member of an object that represents a number which a browser would change: a big integer, 42.0, NaN,
+infinity. If a program's own data has a member of this name, it gets one more NUL in front."""
+_EXACT = 1 << 53
+DEEPEST = 64
+
+
+def dumps(value: Any) -> bytes:
+    """Strict JSON of a value that `plain` returned."""
+    try:
+        return to_json(value)
+    except ValueError:  # lone surrogates, nesting deeper than pydantic-core goes
+        return json.dumps(value, default=repr, allow_nan=False).encode()
+
+
+def plain(value: Any, depth: int = 0) -> JsonValue:
+    """Convert a JSON value, or a value of the model by its field names, for `dumps`. Below 64 levels it returns the repr."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is int:
+        return value if -_EXACT < value < _EXACT else {NUMBER: str(value)}
+    if kind is float:
+        return value if math.isfinite(value) and not value.is_integer() else {NUMBER: repr(value)}
+    if depth > DEEPEST:
+        return repr(value)[:200]
+    if isinstance(value, Mapping):
+        members = {str(name): plain(member, depth + 1) for name, member in value.items()}
+        return _escaped(members) if NUMBER in members else members
+    if isinstance(value, (list, tuple)):
+        return [plain(member, depth + 1) for member in value]
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name), depth + 1) for field in fields(value) if field.compare}
+    return str(value)
+
+
+def _escaped(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    return {f"\x00{name}" if name.endswith(NUMBER) else name: member for name, member in members.items()}

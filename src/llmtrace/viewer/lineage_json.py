@@ -1,0 +1,101 @@
+"""The lineage of a trace's values, and its diagnosis, as JSON. Pure; slow on long traces."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from llmtrace.codec import json_text
+from llmtrace.diagnosis import Diagnosis, Flow
+from llmtrace.errors import DiagnosisFailed
+from llmtrace.lineage import Edge, LineageTracker, Origin, Propagation, Reached, ValueUse
+from llmtrace.model import ToolExecution, Trace
+from llmtrace.viewer.js_numbers import plain
+
+MOST_REACHED = 200
+"""Spans that are listed in each direction at most."""
+_LONGEST = 60
+_EDGES = {
+    "call": "requested this call",
+    "handed": "its text was passed on, or its call started this",
+    "returned": "ran inside it and returned its answer",
+}
+"""The words for an edge without a value."""
+
+
+def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    content: dict[str, Any] = plain(diagnosis)
+    return content
+
+
+def without_diagnosis(trace: Trace, error: DiagnosisFailed) -> dict[str, Any]:
+    """An empty diagnosis. ``fault`` says why the trace could not be diagnosed, and how to report it."""
+    return {**diagnosis_as_json(Diagnosis(trace.trace_id, trace.health)), "fault": str(error)}
+
+
+def uses_of(trace: Trace, flow: Flow) -> dict[str, list[ValueUse]]:
+    """The values that a model wrote, by span: in an inference's calls and answer, and in a tool execution's arguments."""
+    uses: dict[str, list[ValueUse]] = defaultdict(list)
+    executions: dict[str, list[str]] = defaultdict(list)
+    for span in trace.spans:
+        if isinstance(span.operation, ToolExecution) and span.operation.call_id is not None:
+            executions[span.operation.call_id].append(span.span_id)
+    for node in flow.nodes:
+        for use in node.uses:
+            for span_id in (use.span_id, *executions.get(use.call_id or "", ())):
+                uses[span_id].append(use)
+    return dict(uses)
+
+
+def use_as_json(use: ValueUse, lineage: LineageTracker) -> dict[str, Any]:
+    """A value, its position (``start``, ``end``) in the argument or the answer, and its earliest origin (``from``)."""
+    provenance = use.provenance
+    return {
+        "part": use.part,
+        "value": plain(use.value),
+        "pointer": use.pointer,
+        "start": use.start,
+        "end": use.end,
+        "call": use.call_id,
+        "tool": use.tool,
+        "status": provenance.status,
+        "reason": provenance.reason,
+        "first_ungrounded": use.is_first_ungrounded,
+        "from": _origin(provenance.earliest, use, lineage),
+        "latest": _origin(provenance.latest, use, lineage) if provenance.latest != provenance.earliest else None,
+        "first": _origin(provenance.first, use, lineage),
+    }
+
+
+def _origin(origin: Origin | None, use: ValueUse, lineage: LineageTracker) -> dict[str, Any] | None:
+    if origin is None:
+        return None
+    matches = lineage.matches(origin, use)
+    pointer = matches[0].pointer if matches else ""
+    return {"span": origin.span_id, "place": origin.place, "pointer": pointer, "matches": plain(matches)}
+
+
+def reached(spread: Propagation, span_id: str) -> dict[str, Any]:
+    """The spans that a span's values came from (``up``) and went to (``down``), nearest first, with the reason of each edge.
+
+    ``more``: how many are not listed.
+    """
+    own_request = [Reached(span_id, edge, 1) for edge in spread.into(span_id) if edge.source == edge.target]
+    up, down = (*own_request, *spread.upstream(span_id)), spread.downstream(span_id)
+    more = sum(max(0, len(side) - MOST_REACHED) for side in (up, down))
+    return {"up": [*map(_reached, up[:MOST_REACHED])], "down": [*map(_reached, down[:MOST_REACHED])], "more": more}
+
+
+def _reached(reached: Reached) -> dict[str, Any]:
+    return {"span": reached.span_id, "distance": reached.distance, "why": _why(reached.edge)}
+
+
+def _why(edge: Edge) -> str:
+    if edge.via == "vanished":
+        return f"{edge.lost} of its messages were not sent any more"
+    if edge.use is None or edge.origin is None:
+        return _EDGES[edge.via]
+    what = f"{edge.use.tool} {edge.use.pointer}" if edge.use.tool else "the answer"
+    value = edge.use.value if isinstance(edge.use.value, str) else json_text.write(edge.use.value)
+    ungrounded = "not found anywhere, and first written in " if edge.use.provenance.first is not None else ""
+    return f"{what} = {value[:_LONGEST]}{'…' if len(value) > _LONGEST else ''}: {ungrounded}{edge.origin.place}"

@@ -1,0 +1,179 @@
+"""One trace in the viewer: its rows, and its diagnosis, lineage and texts, computed when they are needed.
+
+Laws: a client that names its version gets only the rows that changed since. Rows and payloads need no signals, lineage or
+diagnosis, which take a third of a second to import, so these are imported where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from llmtrace.errors import DiagnosisFailed
+from llmtrace.model import Span, Trace
+from llmtrace.store import TraceSummary, search, summarise
+from llmtrace.viewer.call_inputs import Input, fresh, inputs
+from llmtrace.viewer.payload import Payload, messages, payload
+from llmtrace.viewer.rows import Row, span_row, trace_row
+
+if TYPE_CHECKING:
+    from llmtrace.diagnosis import Flow
+    from llmtrace.evaluation import Evaluator
+    from llmtrace.lineage import Propagation, ValueUse
+
+
+class TraceView:
+    """One trace, its rows by version, and cached results."""
+
+    def __init__(self, trace: Trace, summary: TraceSummary | None = None) -> None:
+        """``summary``: the trace's summary, if it is known already."""
+        self.version = 0
+        self._rows: dict[str, tuple[Span, str | None, Row, int]] = {}
+        self._take(trace)
+        self.summary = summary or summarise(self.trace)
+
+    def _take(self, trace: Trace) -> None:
+        self.trace = as_read(trace)
+        self.version += 1
+        self._inputs: dict[str, Input] | None = None
+        self._uses: dict[str, list[ValueUse]] | None = None
+        self._diagnosis: dict[str, Any] | None = None
+        self._flow: Flow | None = None
+        self._propagation: Propagation | None = None
+        self._texts: list[tuple[str, str]] | None = None
+        for span in self.trace.spans:
+            alive = span.span_id if span.span_id in trace.alive else None
+            before = self._rows.get(span.span_id)
+            if before is not None and before[0] is span and before[1] == alive:
+                continue
+            row = span_row(span, self.trace)
+            if before is None or before[2] != row:
+                self._rows[span.span_id] = (span, alive, row, self.version)
+            else:
+                self._rows[span.span_id] = (span, alive, row, before[3])
+
+    def merge(self, spans: Iterable[Span], *, alive: bool) -> None:
+        """Add spans that were just stored. An unfinished span does not replace an ended one."""
+        spans_by_id = {span.span_id: span for span in self.trace.spans}
+        running = set(self.trace.alive)
+        for span in spans:
+            before = spans_by_id.get(span.span_id)
+            if before is not None and before.end is not None and span.end is None:
+                continue
+            spans_by_id[span.span_id] = span
+            running.discard(span.span_id)
+            if span.end is None and alive:
+                running.add(span.span_id)
+        self.replace(Trace(list(spans_by_id.values()), alive=frozenset(running)))
+
+    def replace(self, trace: Trace) -> None:
+        """Show another version of the trace."""
+        if trace.spans[0].start != self.trace.spans[0].start:
+            self._rows.clear()  # their times are relative to the first start
+        self._take(trace)
+        self.summary = summarise(self.trace)
+
+    def rows(self, after: int) -> dict[str, Any]:
+        """The rows that changed after version ``after``."""
+        changed = [row for _, _, row, version in self._rows.values() if version > after]
+        return {"version": self.version, "trace": trace_row(self.summary), "rows": changed}
+
+    def payloads(self, span_ids: Iterable[str]) -> dict[str, Payload]:
+        """The payloads of these spans, by id. Unknown ids are left out."""
+        call_inputs = self._call_inputs()
+        payloads: dict[str, Payload] = {}
+        for span_id in span_ids:
+            try:
+                span = self.trace.span(span_id)
+            except KeyError:
+                continue
+            payloads[span_id] = payload(span, self.trace, call_inputs.get(span_id))
+        return payloads
+
+    def history(self, span_id: str) -> list[Payload]:
+        """The full input of an inference. Raises KeyError."""
+        return messages(getattr(self.trace.span(span_id).operation, "input", ()))
+
+    def diagnosis(self) -> dict[str, Any]:
+        """The diagnosis as JSON; see `lineage_json.without_diagnosis` if it failed."""
+        if self._diagnosis is None:
+            from llmtrace.diagnosis import diagnose, diagnosing
+            from llmtrace.viewer import lineage_json
+
+            try:
+                with diagnosing(self.trace.trace_id):
+                    flow = self._flowing()
+                    self._diagnosis = lineage_json.diagnosis_as_json(diagnose(self.trace, flow))
+            except DiagnosisFailed as error:
+                self._diagnosis = lineage_json.without_diagnosis(self.trace, error)
+        return self._diagnosis
+
+    def origins(self, span_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """For each span, the values that a model wrote into it and where each came from."""
+        from llmtrace.viewer import lineage_json
+
+        flow = self._flowing()
+        if self._uses is None:
+            self._uses = lineage_json.uses_of(self.trace, flow)
+        return {
+            span_id: [lineage_json.use_as_json(use, flow.lineage) for use in self._uses.get(span_id, ())]
+            for span_id in span_ids
+        }
+
+    def reached(self, span_id: str) -> dict[str, Any]:
+        """The spans that a span's values came from, and those that they went into. Raises KeyError."""
+        from llmtrace.lineage import Propagation
+        from llmtrace.viewer import lineage_json
+
+        self.trace.span(span_id)
+        if self._propagation is None:
+            flow = self._flowing()
+            self._propagation = Propagation(self.trace, flow.uses, flow.lost_messages)
+        return lineage_json.reached(self._propagation, span_id)
+
+    def search(self, query: str) -> list[str]:
+        """Ids of the spans that contain each term of a query. Of a model call, only new messages and its answer count."""
+        if self._texts is None:
+            call_inputs = self._call_inputs()
+            self._texts = [
+                (span.span_id, search.text_of(fresh(span, call_inputs.get(span.span_id)))) for span in self.trace.spans
+            ]
+        wanted = search.needles(query)
+        return [span_id for span_id, text in self._texts if all(needle in text for needle in wanted)] if wanted else []
+
+    def _call_inputs(self) -> dict[str, Input]:
+        if self._inputs is None:
+            self._inputs = inputs(self.trace)
+        return self._inputs
+
+    def _flowing(self) -> Flow:
+        if self._flow is None:
+            from llmtrace.diagnosis import Flow
+
+            self._flow = Flow(self.trace)
+        return self._flow
+
+
+def as_read(trace: Trace) -> Trace:
+    """The trace with evaluations of its interrupted spans, which only a reader can see."""
+    if not any(trace.interrupted(span) for span in trace.spans):
+        return trace
+    from llmtrace.evaluation import on_reading
+
+    return on_reading(trace, _evaluator())
+
+
+@lru_cache(maxsize=1)
+def _evaluator() -> Evaluator:
+    from llmtrace.evaluation import Evaluator
+
+    return Evaluator()
+
+
+def first_suspect(trace: Trace) -> dict[str, Any] | None:
+    """The first suspect that marks the trace; None if there is none. Raises DiagnosisFailed."""
+    from llmtrace.diagnosis import diagnose
+
+    prime = diagnose(as_read(trace)).prime
+    return None if prime is None else {"title": prime.title, "confidence": prime.confidence}

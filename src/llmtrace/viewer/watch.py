@@ -1,0 +1,76 @@
+"""Watches a store for new spans. Law: no span is reported twice, and each process's spans come in the order of writing."""
+
+from __future__ import annotations
+
+import time
+
+from llmtrace.model import Span
+from llmtrace.store import Query, TraceSummary
+from llmtrace.store.tail import Tail
+from llmtrace.viewer.source import Source
+
+QUIET_POLLS = 20
+"""Polls without changes after which traces that seem to be running are read again."""
+EVERY = 5.0
+"""Seconds between two requests to a remote store."""
+NEWEST = 50
+"""Number of a remote store's newest traces that are watched."""
+
+
+class Follower:
+    """Polls a store for changes.
+
+    It reads the new journal records of a local store, notices that a file changed, and asks a remote store now and then for its
+    newest traces.
+    """
+
+    def __init__(self, source: Source, *, every: float = EVERY) -> None:
+        self._source = source
+        self._every = every
+        store = source.store
+        self._tail = None if store.folder is None else Tail(store.folder / "journal")
+        self._path = store.path
+        self._quiet = 0
+        self._stamp = self._stat()
+        self.is_remote = source.store.is_remote
+        self._summaries: dict[str, TraceSummary] | None = None
+        self._due = 0.0
+
+    def poll(self) -> set[str] | None:
+        """Ids of the traces that changed since the last poll; None if any may have changed."""
+        if self.is_remote:
+            return self._poll_remote()
+        if self._tail is None:
+            stamp, self._stamp = self._stamp, self._stat()
+            if stamp == self._stamp:
+                return set()
+            self._source.forget()
+            return None
+        spans = self.fresh() or []
+        self._quiet = 0 if spans else self._quiet + 1
+        if spans:
+            return self._source.add(spans)
+        return self._source.reread() if self._quiet % QUIET_POLLS == 0 else set()
+
+    def _poll_remote(self) -> set[str]:
+        """Compare the newest traces of a remote store with the last ones. Raises UnreadableStore."""
+        now = time.monotonic()
+        if now < self._due:
+            return set()
+        self._due = now + self._every
+        newest = {summary.trace_id: summary for summary in self._source.store.traces(Query(limit=NEWEST))}
+        before, self._summaries = self._summaries, newest
+        changed = {trace_id for trace_id, summary in newest.items() if before is not None and before.get(trace_id) != summary}
+        self._source.drop(changed)
+        return changed
+
+    def fresh(self) -> list[Span] | None:
+        """The spans that were written since the last call, including unfinished ones; None if the store has no journal."""
+        return None if self._tail is None else [written.span for written in self._tail.poll()]
+
+    def _stat(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat() if self._path is not None else None
+        except OSError:
+            return None
+        return None if status is None else (status.st_mtime_ns, status.st_size)

@@ -1,0 +1,179 @@
+"""Where to look first in a failed run: laws of the ranking, for any run."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from pathlib import Path
+
+import pytest
+from tests.diagnosis.stories import ROOT, TRACE_ID, Story, tool
+
+from llmtrace.diagnosis import Finding, Flow, Run, diagnose, findings_of
+from llmtrace.diagnosis.place_ranker import EVIDENCE, FEATURES, Ranker, features_of, places_of, shipped
+from llmtrace.diagnosis.result import Confidence
+from llmtrace.model import (
+    AgentInvocation,
+    Failure,
+    Inference,
+    Message,
+    Span,
+    Text,
+    ToolExecution,
+    Trace,
+    replace,
+)
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "diagnosis.md"
+BOOK = tool("book_table", "place", changes=True, guests="integer")
+SEARCH = tool("search_places", "query")
+
+
+def a_conversation() -> Trace:
+    """An agent that looks things up, fails once, repeats itself, and answers a user who speaks twice."""
+    story = Story(SEARCH, BOOK).user("A table for 4 near the harbour on Friday, please.")
+    story.call("search_places", [{"place": "KX-2201", "name": "Molen"}, {"place": "KX-2307", "name": "Kade"}], query="harbour")
+    story.call("book_table", failure=Failure("Full", "no table is left"), place="KX-2201", guests=4)
+    story.answer("Molen is full. Shall I take Kade at 19:30?").user("Yes, and for 5 now.")
+    for _ in range(3):
+        story.call("search_places", [], query="Kade 19:30")
+    story.call("book_table", {"booking": "B-99120"}, place="KX-2307", guests=5)
+    return story.answer("Kade is booked for 5 persons at 19:30, number B-99120.").trace()
+
+
+def a_team(worker: str = "writer", terminal: str = "shell") -> Trace:
+    """Agents that talk in turn; the program runs by itself what the worker wrote, and it fails."""
+    turns = [("lead", "Count the 1200 rows by month."), (worker, "rows = read(); print(rows[0])"), (terminal, "")]
+    turns += [(worker, "I will read them as text then."), ("lead", "The counts are 100 a month, 1200 in all.")]
+    spans: list[Span] = []
+    heard: list[Message] = []
+    for number, (name, text) in enumerate(turns, 1):
+        times = (number * 10, number * 10 + 5)
+        span_id, agent_id = f"{number:016x}", f"{number + 100:016x}"
+        if text:
+            answer = Message("assistant", (Text(text),))
+            spans.append(Span(TRACE_ID, agent_id, name, *times, ROOT, operation=AgentInvocation(name)))
+            inference = Inference("openai", input=tuple(heard), output=(answer,))
+            spans.append(Span(TRACE_ID, span_id, "chat", *times, agent_id, operation=inference))
+            heard.append(Message("user", (Text(text),)))
+        else:
+            failure = Failure("NonZeroExit", "the name read is not defined")
+            spans.append(Span(TRACE_ID, span_id, name, *times, ROOT, operation=ToolExecution(name), failure=failure))
+    return Trace([*spans, Span(TRACE_ID, ROOT, "team", 0, 100, operation=AgentInvocation("team"))])
+
+
+def run_of(trace: Trace) -> Run:
+    return Run(trace, Flow(trace))
+
+
+def finding_at(run: Run, number: int, confidence: Confidence, check: str = "ungrounded_argument") -> Finding:
+    node = run.flow.nodes[number]
+    return Finding(check, confidence, node.place, "t", "e", "a", node=node)
+
+
+@pytest.mark.parametrize("trace", [a_conversation(), a_team()])
+def test_probabilities_sum_to_one(trace: Trace) -> None:
+    """The probabilities of all nodes of a run sum to 1, and each node has one."""
+    run = run_of(trace)
+    probabilities = shipped().probabilities(features_of(run, findings_of(run)))
+    assert len(probabilities) == len(run.flow.nodes)
+    assert math.isclose(sum(probabilities), 1.0)
+    assert all(0 < probability < 1 for probability in probabilities)
+
+
+@pytest.mark.parametrize("trace", [a_conversation(), a_team()])
+@pytest.mark.parametrize("check", ["ungrounded_argument", "same_call"])
+def test_a_finding_never_lowers_a_place(trace: Trace, check: str) -> None:
+    """Adding a finding lowers the score of no node, whatever was found before."""
+    run = run_of(trace)
+    for before in ([], findings_of(run)):
+        scores = shipped().scores(features_of(run, before))
+        for number in range(len(run.flow.nodes)):
+            for confidence in ("certain", "likely", "possible"):
+                after = shipped().scores(features_of(run, [*before, finding_at(run, number, confidence, check)]))
+                assert all(new >= old for new, old in zip(after, scores, strict=True))
+
+
+def test_a_marked_finding_raises_its_place() -> None:
+    """A certain or likely finding makes its node more probable; a possible one marks nothing and changes nothing."""
+    run = run_of(a_conversation())
+    answer = run.flow.nodes.index(run.flow.answers[-1])
+    before = shipped().probabilities(features_of(run, []))
+    for confidence in ("certain", "likely"):
+        assert shipped().probabilities(features_of(run, [finding_at(run, answer, confidence)]))[answer] > before[answer]
+    assert shipped().probabilities(features_of(run, [finding_at(run, answer, "possible")])) == before
+
+
+def test_a_loop_points_at_what_came_before_it() -> None:
+    """A loop is a late symptom: its finding raises the node before the first repetition, and not the repetition."""
+    run = run_of(a_conversation())
+    calls = [number for number, node in enumerate(run.flow.nodes) if node.tool == "search_places"]
+    first = calls[1]
+    before = shipped().scores(features_of(run, []))
+    after = shipped().scores(features_of(run, [finding_at(run, first, "certain", "same_call")]))
+    assert after[first - 1] > before[first - 1]
+    assert after[first] == before[first]
+
+
+def test_who_wrote_it_stands_for_what_the_program_ran() -> None:
+    """A failure of a step that no recorded model asked for began with whoever spoke before it."""
+    run = run_of(a_team())
+    rows = features_of(run, [])
+    (evidence,) = EVIDENCE
+    assert [evidence in row for row in rows] == [False, True, False, False, False]
+    assert places_of(run, [])[0].span_id == run.flow.nodes[1].place
+
+
+def test_names_do_not_matter() -> None:
+    """Other names of agents and tools change no feature."""
+    assert features_of(run_of(a_team()), []) == features_of(run_of(a_team("Expert_7", "runner")), [])
+
+
+def test_the_order_of_spans_does_not_matter() -> None:
+    """A trace whose spans arrived in another order has the same places; the same trace has them twice."""
+    trace = a_conversation()
+    shuffled = list(trace.spans)
+    random.Random(3).shuffle(shuffled)
+    first, again, other = (places_of(run, findings_of(run)) for run in map(run_of, (trace, trace, Trace(shuffled))))
+    assert first == again == other
+
+
+def test_a_run_that_is_known_to_have_failed_has_five_places() -> None:
+    """Five places, the most probable first, with or without evidence; none in a run that is not known to have failed."""
+    trace = a_conversation()
+    failed = Trace([replace(span, failure=Failure("Aborted", "")) if span is trace.root else span for span in trace.spans])
+    places = diagnose(failed).places
+    assert len(places) == 5
+    assert [place.probability for place in places] == sorted((place.probability for place in places), reverse=True)
+    assert diagnose(trace).places == ()
+    few = run_of(Story().user("Hello?").answer("Hello.").trace())
+    assert len(places_of(few, [])) == len(few.flow.nodes)
+    assert places_of(run_of(Trace([trace.root])), []) == ()
+
+
+def test_the_shipped_weights_are_few_and_named() -> None:
+    """At most 40 weights, each of a feature that exists; the weights of evidence are above zero."""
+    ranker = shipped()
+    assert ranker.weights.keys() == FEATURES.keys()
+    assert len(ranker.weights) <= 40
+    assert all(ranker.weights[name] > 0 for name in EVIDENCE)
+    assert ranker.temperature > 0
+
+
+def test_the_temperature_flattens() -> None:
+    """A higher temperature brings all probabilities nearer to each other and keeps their order."""
+    rows = features_of(run_of(a_conversation()), [])
+    cool, warm = (Ranker(shipped().weights, temperature).probabilities(rows) for temperature in (1.0, 3.0))
+    order = sorted(range(len(rows)), key=cool.__getitem__)
+    assert order == sorted(range(len(rows)), key=warm.__getitem__)
+    assert max(warm) - min(warm) < max(cool) - min(cool)
+
+
+def test_the_documentation_shows_the_shipped_weights() -> None:
+    """The table of weights in docs/diagnosis.md is that of the shipped file."""
+    weights = shipped().weights
+    page = DOCS.read_text(encoding="utf-8")
+    assert re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([+-]\d\.\d\d) \|$", page, re.MULTILINE) == [
+        (name, FEATURES[name], f"{weights[name]:+.2f}") for name in sorted(FEATURES, key=lambda name: -weights[name])
+    ]

@@ -1,0 +1,65 @@
+"""`flush` says whether all was handed over in time."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmtrace
+from llmtrace.errors import ConfigurationError
+from llmtrace.model import Span
+from llmtrace.signals import user_signals
+
+
+def test_flush_is_true_where_nothing_waits(tmp_path: Path) -> None:
+    """Without `configure`, with a store, and twice."""
+    assert llmtrace.flush() is True
+    llmtrace.configure(store=tmp_path, instrument=[])
+    try:
+        with llmtrace.span("x"):
+            pass
+        assert llmtrace.flush() is True
+        assert llmtrace.flush(timeout=0) is True
+    finally:
+        llmtrace.shutdown()
+
+
+def test_flush_is_false_while_a_background_signal_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits no longer than it was told to, and what waits is not lost."""
+    monkeypatch.setattr(user_signals, "registered", {})
+    go_on = threading.Event()
+
+    @llmtrace.signal(background=True)
+    def judge(span: Span) -> None:
+        go_on.wait(10)
+
+    llmtrace.configure(store="memory:", instrument=[])
+    try:
+        with llmtrace.span("x"):
+            pass
+        assert llmtrace.flush(timeout=0.05) is False
+        go_on.set()
+        assert llmtrace.flush() is True
+    finally:
+        go_on.set()
+        llmtrace.shutdown()
+
+
+def test_flush_is_false_where_a_collector_is_down(tmp_path: Path) -> None:
+    """The spans stay in the journal, and are sent when it is up again."""
+    llmtrace.configure(store=tmp_path, instrument=[], exporters=["otlp:http://127.0.0.1:9"])
+    try:
+        with llmtrace.span("x"):
+            pass
+        assert llmtrace.flush(timeout=1) is False
+    finally:
+        llmtrace.shutdown()
+
+
+@pytest.mark.parametrize("timeout", [-1, "1", True, None])
+def test_a_timeout_that_is_none_is_an_error(timeout: Any) -> None:
+    with pytest.raises(ConfigurationError, match="expected seconds, 0 or more"):
+        llmtrace.flush(timeout=timeout)

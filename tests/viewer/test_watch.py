@@ -1,0 +1,37 @@
+"""News of a store that is somewhere else: nobody tells them, so they are asked for."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from llmtrace.model import replace
+from llmtrace.store import open_store
+from llmtrace.viewer.source import Source
+from llmtrace.viewer.watch import Follower
+from tests.cli.traces import RECOVERED, recovered
+from tests.store.remote.backends import FakeJaeger
+
+
+def test_a_store_elsewhere_is_asked_for_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace that came, and one that grew, are named once; the one that is open has its new rows."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    spans = recovered()
+    later = time.time_ns() - 10 * 10**9 - spans[-1].start  # a backend may still get more of it
+    spans = [replace(span, start=span.start + later, end=(span.end or 0) + later) for span in spans]
+    backend = FakeJaeger()
+    try:
+        source = Source(open_store(backend.url))
+        follower = Follower(source, every=0)
+        assert follower.poll() == set()
+        backend.keep(spans[:-1])
+        assert follower.poll() == {RECOVERED}
+        assert follower.poll() == set()
+        seen = source.rows(RECOVERED)["version"]
+        backend.keep(spans[-1:])
+        assert follower.poll() == {RECOVERED}
+        assert [row["id"] for row in source.rows(RECOVERED, seen)["rows"]] == [spans[-1].span_id]
+    finally:
+        backend.close()
