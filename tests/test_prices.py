@@ -172,7 +172,7 @@ def test_bedrocks_profile_counts(listed: Any) -> None:
     plain = f"anthropic.{answered}-v1:0"
     profile = f"arn:aws:bedrock:us-east-1:1:inference-profile/global.{plain}"
     for asked, cost in ((f"global.{plain}", 3), (profile, 3), (f"us.{plain}", 3.3), (plain, 3.3), ("arn:aws:…/own", 3.3)):
-        assert cost_usd("aws.bedrock", answered, usage, asked=asked) == pytest.approx(cost)
+        assert cost_usd("aws.bedrock", answered, usage, request_model=asked) == pytest.approx(cost)
     older = "anthropic.claude-opus-4-1-20250805-v1:0"
     assert cost_usd("aws.bedrock", f"global.{older}", usage) == cost_usd("aws.bedrock", older, usage) == pytest.approx(15)
 

@@ -67,6 +67,7 @@ class Evaluator:
         self.signals: tuple[AnySignal, ...] = load() if signals is None else tuple(signals)
         self._built_in = tuple(signal for signal in self.signals if not isinstance(signal, UserSignal))
         self._user_signals = tuple(signal for signal in self.signals if isinstance(signal, UserSignal))
+        self._finishing = tuple(signal for signal in self._built_in if type(signal).finish is not Signal.finish)
         self._by_kind: dict[type, tuple[AnySignal, ...]] = {}
         """By kind of operation: the signals that look at it, the program's own left out."""
 
@@ -104,7 +105,7 @@ class Evaluator:
 
     def finish(self, state: RunState, span: Span) -> Span:
         """Return the run's outermost span with what is only known at the end."""
-        return self._add(span, [evaluation for signal in self._built_in for evaluation in self._finish(signal, state)])
+        return self._add(span, [evaluation for signal in self._finishing for evaluation in self._finish(signal, state)])
 
     def evaluate_with_user_signals(self, state: RunState, span: Span, *, outermost: bool) -> Span:
         """Return the evaluated span with what the program's own signals find; they see the findings of the built-in ones."""
@@ -123,8 +124,6 @@ class Evaluator:
             return ()
 
     def _finish(self, signal: AnySignal, state: RunState) -> Iterable[Evaluation]:
-        if type(signal).finish is Signal.finish:
-            return ()
         try:
             signal_state = self._state_of(signal, state)
             return () if signal_state is _FAILED else tuple(signal.finish(signal_state))

@@ -18,7 +18,7 @@ from llmtrace.model import Fingerprint, Inference, JsonValue, Message, Part, Tex
 
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 _KEY = "llmtrace.fingerprint"
-"""Under which a digest is remembered in the ``cache`` of a message or definition."""
+"""Key of the digest in the ``cache`` of a message or definition."""
 _DECLARED = frozenset({"changes", "polls"})
 _MAX_REMEMBERED = 256
 _LONGEST = 64 * 1024
@@ -32,35 +32,35 @@ def fingerprint(inference: Inference) -> Fingerprint:
     """The fingerprint of a request. A part of it is None where the request had none of it."""
     system = [_part(part) for part in inference.system] if inference.system else []
     system += [
-        (each.cache and each.cache.get(_KEY)) or _remembered(each, _message)
-        for each in inference.input
-        if each.role in _SYSTEM_ROLES
+        (message.cache and message.cache.get(_KEY)) or _cached_digest(message, _message)
+        for message in inference.input
+        if message.role in _SYSTEM_ROLES
     ]
-    tools = [(tool.cache and tool.cache.get(_KEY)) or _remembered(tool, _tool) for tool in inference.tools]
+    tools = [(tool.cache and tool.cache.get(_KEY)) or _cached_digest(tool, _tool) for tool in inference.tools]
     return Fingerprint(
         _joined(system) if system else None,
         _joined(tools) if tools else None,
-        _of_parameters(inference.parameters) if inference.parameters else None,
+        _parameters_digest(inference.parameters) if inference.parameters else None,
     )
 
 
-def _remembered(owner: Any, digest: Callable[[Any], bytes]) -> bytes:
+def _cached_digest(owner: Any, digest: Callable[[Any], bytes]) -> bytes:
     cache = owner.cache
-    known: bytes | None = None if cache is None else cache.get(_KEY)
-    if known is None:
-        known = digest(owner)
+    cached: bytes | None = None if cache is None else cache.get(_KEY)
+    if cached is None:
+        cached = digest(owner)
         if cache is not None:
-            cache[_KEY] = known
-    return known
+            cache[_KEY] = cached
+    return cached
 
 
 def _joined(digests: list[bytes]) -> str:
     joined = b"".join(digests)
-    known = _joints.get(joined)
-    if known is None:
-        known = hashlib.sha256(joined).hexdigest()[:16]
-        _remember(_joints, joined, known)
-    return known
+    cached = _joints.get(joined)
+    if cached is None:
+        cached = hashlib.sha256(joined).hexdigest()[:16]
+        _remember(_joints, joined, cached)
+    return cached
 
 
 def _message(message: Message) -> bytes:
@@ -72,35 +72,35 @@ def _message(message: Message) -> bytes:
 def _part(part: Part) -> bytes:
     if type(part) is not Text:
         return _digest([type(part).__name__, _fields(part)])
-    known = _texts.get(part.content)
-    if known is None:
-        known = _digest(part.content)
+    cached = _texts.get(part.content)
+    if cached is None:
+        cached = _digest(part.content)
         if len(part.content) <= _LONGEST:
-            _remember(_texts, part.content, known)
-    return known
+            _remember(_texts, part.content, cached)
+    return cached
 
 
 def _tool(tool: ToolDefinition) -> bytes:
-    """Of what the model is told; what a program declares to llmtrace alone shapes no answer."""
-    return _digest({name: given for name, given in _fields(tool).items() if name not in _DECLARED})
+    """Digest the part of a definition that is sent to the model. Declarations to llmtrace do not affect answers."""
+    return _digest({name: member for name, member in _fields(tool).items() if name not in _DECLARED})
 
 
-def _of_parameters(parameters: Mapping[str, JsonValue]) -> str:
+def _parameters_digest(parameters: Mapping[str, JsonValue]) -> str:
     try:
         written = pydantic_core.to_json(parameters)
     except Exception:  # no JSON: digested each time
         return _digest(dict(parameters)).hex()[:16]
-    known = _parameters.get(written)
-    if known is None:
-        known = _digest(dict(parameters)).hex()[:16]
+    cached = _parameters.get(written)
+    if cached is None:
+        cached = _digest(dict(parameters)).hex()[:16]
         if len(written) <= _LONGEST:
-            _remember(_parameters, written, known)
-    return known
+            _remember(_parameters, written, cached)
+    return cached
 
 
 def _fields(value: Any) -> dict[str, JsonValue]:
     fields = {name: getattr(value, name) for name in type(value).__slots__ if name != "cache"}
-    return {name: given for name, given in fields.items() if given is not None}
+    return {name: member for name, member in fields.items() if member is not None}
 
 
 def _digest(value: JsonValue) -> bytes:
@@ -115,11 +115,11 @@ def _canonical(value: JsonValue) -> str:
 
 
 def _type_name(value: object) -> str:
-    """Stands for what is no JSON: its type, since its looks (an address in memory) differ between runs."""
+    """Return the type's name in place of a value that is not JSON: its repr may hold an address, which differs between runs."""
     return f"<{type(value).__qualname__}>"
 
 
-def _remember(memory: dict[Any, Any], key: Any, made: Any) -> None:
+def _remember(memory: dict[Any, Any], key: Any, digest: Any) -> None:
     if len(memory) >= _MAX_REMEMBERED:
         memory.clear()
-    memory[key] = made
+    memory[key] = digest

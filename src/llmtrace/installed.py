@@ -34,11 +34,11 @@ def entry_points(group: str) -> tuple[EntryPoint, ...]:
     return _entry_points(group, _search_path())
 
 
-def entries(group: str, taken: Container[str] = ()) -> Iterator[EntryPoint]:
-    """The extensions that packages add to a group, each name once. ``taken``: names that are in use already."""
+def entries(group: str, reserved: Container[str] = ()) -> Iterator[EntryPoint]:
+    """The extensions that packages add to a group, each name once. ``reserved``: names that are in use already."""
     names: set[str] = set()
     for entry in entry_points(group):
-        if entry.name in taken or entry.name in names:
+        if entry.name in reserved or entry.name in names:
             log_broken(entry, "another extension has this name")
         else:
             names.add(entry.name)

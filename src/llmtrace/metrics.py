@@ -36,7 +36,7 @@ from llmtrace.model import (
     Uri,
     Usage,
     Workflow,
-    ending,
+    failure_kind,
 )
 
 Labels: TypeAlias = "dict[str, Any]"
@@ -383,7 +383,7 @@ def _mcp_labels(span: Span) -> Labels:
 def _labels(labels: Labels, span: Span | None = None) -> Labels:
     """Without those that have no value, and with why ``span`` failed."""
     if span is not None and span.failure is not None:
-        labels[sc.ERROR_TYPE] = ending(span.failure)
+        labels[sc.ERROR_TYPE] = failure_kind(span.failure)
     return {name: label for name, label in labels.items() if label is not None}
 
 

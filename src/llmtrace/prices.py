@@ -1,6 +1,6 @@
-"""What an inference cost: the user's own table first, then the prices of genai-prices, if that is installed.
+"""The cost of an inference: by the user's own price table, else by the prices of genai-prices, if that is installed.
 
-Law: what is not known is None, never 0. A price of 0 in the table is a price (a model of one's own).
+Law: an unknown cost is None, never 0. A price of 0 in the table is a price, as for a model that the user hosts.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ logger = logging.getLogger("llmtrace")
 
 _MILLION = 1_000_000
 _DATE = re.compile(r"[-@](?:\d{4}-\d{2}-\d{2}|\d{8})$|:latest$")
-"""What a provider adds to a model's name when it answers."""
+"""The version that a provider adds to a model's name in its answer."""
 _FIELDS = ("input", "output", "cache_read", "cache_write")
 _BEDROCK, _GLOBAL = "aws.bedrock", "global."
-"""Whose prices depend on the inference profile, and the prefix of the one that may run anywhere."""
+"""The provider whose prices depend on the inference profile, and the prefix of the profile that runs in any region."""
 _PROVIDERS = {
     # provider names of the GenAI conventions -> ids of genai-prices, where they differ
     _BEDROCK: "aws",
@@ -60,23 +60,26 @@ def cost_usd(
     model: str | None,
     usage: Usage | None,
     table: Mapping[str, Any] | None = None,
-    asked: str | None = None,
+    request_model: str | None = None,
 ) -> float | None:
-    """US dollars for one inference; None where the price or the usage is not known. Never raises.
+    """Return the cost of one inference in US dollars; None if the price or the usage is not known. Never raises.
 
-    ``model`` is the one that answered, ``asked`` the one that was asked for: on Bedrock its name says by which profile, too.
+    ``model``: the model that answered. ``request_model``: the model that the request named; on Bedrock it includes the
+    inference profile, on which the price depends.
 
     ``table``: US dollars per million tokens by model name, ``{"gpt-4o": {"input": 2.5, "output": 10, "cache_read": 1.25,
-    "cache_write": 0}}``; the name may be ``provider/model``, and stands for its dated versions, too. Without a price for cached
-    tokens, audio or images that of input or output tokens counts. Prices are those of the provider's standard tier.
+    "cache_write": 0}}``. The name may be ``provider/model``, and covers dated versions of the model. Cached tokens, audio and
+    images without a price cost as much as input or output tokens. Prices are those of the provider's standard tier.
     """
     if not model or usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
     try:
-        rates = _of_user(provider, model, table) or (_of_user(provider, asked, table) if asked else None) if table else None
-        if provider == _BEDROCK and asked and model in asked:
-            model = asked  # global.anthropic.claude-… costs less than the claude-… that the answer names
-        return _cost(rates or _known_rates(provider, model, usage.input_tokens or 0), usage)
+        rates = None
+        for name in (model, request_model) if table else ():
+            rates = rates or (_user_rates(provider, name, table or {}) if name else None)
+        if provider == _BEDROCK and request_model and model in request_model:
+            model = request_model  # global.anthropic.claude-… costs less than the claude-… that the answer names
+        return _cost(rates or _listed_rates(provider, model, usage.input_tokens or 0), usage)
     except Exception as error:
         _warn_once(f"the cost of {model} could not be computed: {type(error).__name__}: {error}")
         return None
@@ -109,14 +112,14 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
     plain = (usage.input_tokens or 0) - read - write
     if plain < 0:  # parts that are larger than their total: whichever is wrong, the cost is not known
         return None
-    made = usage.output_tokens or 0
+    output = usage.output_tokens or 0
     of_read = rates.input if rates.cache_read is None else rates.cache_read
     of_write = rates.input if rates.cache_write is None else rates.cache_write
     tokens: Sequence[tuple[int, float | None]] = (
         (plain, rates.input),
         (read, of_read),
         (write, of_write),
-        (made, rates.output),
+        (output, rates.output),
     )
     if (
         usage.cache_write_1h_input_tokens
@@ -126,16 +129,20 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
         or usage.image_output_tokens
     ):  # most calls have none of these
         hour = min(usage.cache_write_1h_input_tokens or 0, write) if rates.cache_write_1h is not None else 0
-        given = _apart(plain, (usage.audio_input_tokens, rates.audio_input), (usage.image_input_tokens, rates.image_input))
-        said = _apart(made, (usage.audio_output_tokens, rates.audio_output), (usage.image_output_tokens, rates.image_output))
+        input_parts = _split_by_kind(
+            plain, (usage.audio_input_tokens, rates.audio_input), (usage.image_input_tokens, rates.image_input)
+        )
+        output_parts = _split_by_kind(
+            output, (usage.audio_output_tokens, rates.audio_output), (usage.image_output_tokens, rates.image_output)
+        )
         written = ((write - hour, of_write), (hour, rates.cache_write_1h))
         tokens = (
-            (plain - sum(count for count, _ in given), rates.input),
-            *given,
+            (plain - sum(count for count, _ in input_parts), rates.input),
+            *input_parts,
             (read, of_read),
             *written,
-            (made - sum(count for count, _ in said), rates.output),
-            *said,
+            (output - sum(count for count, _ in output_parts), rates.output),
+            *output_parts,
         )
     total = 0.0
     for count, rate in tokens:
@@ -146,21 +153,22 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
     return total / _MILLION + rates.request
 
 
-def _apart(total: int, *kinds: tuple[int | None, float | None]) -> list[tuple[int, float | None]]:
-    """How many of ``total`` tokens are of each kind, where that has a price of its own, with it. What was cached is not among
-    ``total``, and nobody says of which kind it was: text is taken to be cached first."""
-    found: list[tuple[int, float | None]] = []
+def _split_by_kind(total: int, *kinds: tuple[int | None, float | None]) -> list[tuple[int, float | None]]:
+    """Return the number of tokens of each kind that has its own price, with that price.
+
+    ``total`` excludes cached tokens. Providers do not say of which kind those were: text is assumed to be cached first."""
+    parts: list[tuple[int, float | None]] = []
     for count, rate in kinds:
-        own = min(count or 0, total) if rate is not None else 0
-        found.append((own, rate))
-        total -= own
-    return found
+        tokens = min(count or 0, total) if rate is not None else 0
+        parts.append((tokens, rate))
+        total -= tokens
+    return parts
 
 
 # -- the user's table
 
 
-def _of_user(provider: str, model: str, table: Mapping[str, Any]) -> _Rates | None:
+def _user_rates(provider: str, model: str, table: Mapping[str, Any]) -> _Rates | None:
     undated = _DATE.sub("", model)
     for name in (f"{provider}/{model}", model, f"{provider}/{undated}", undated):
         entry = table.get(name)
@@ -173,8 +181,8 @@ def _read(name: str, entry: Any) -> _Rates | None:
     wrong = not isinstance(entry, Mapping) or not entry or any(field not in _FIELDS for field in entry)
     if wrong or any(not _is_price(price) for price in entry.values()):
         _warn_once(
-            f"prices[{name!r}]={entry!r} is no price: expected {{'input': USD, 'output': USD}} per million tokens "
-            "(and 'cache_read', 'cache_write'); it is ignored"
+            f"prices[{name!r}]={entry!r} is not a price and is ignored. Use {{'input': USD, 'output': USD}} per million "
+            "tokens, with 'cache_read' and 'cache_write' if they differ"
         )
         return None
     return _Rates(**{field: float(price) for field, price in entry.items()})
@@ -187,31 +195,31 @@ def _is_price(price: object) -> bool:
 # -- genai-prices
 
 
-def _known_rates(provider: str, model: str, input_tokens: int) -> _Rates | None:
-    found, flat = _find(provider, model)
-    if found is None or flat is not None:
+def _listed_rates(provider: str, model: str, input_tokens: int) -> _Rates | None:
+    entry, flat = _find(provider, model)
+    if entry is None or flat is not None:
         return flat
-    prices = found.prices
+    prices = entry.prices
     if isinstance(prices, list):  # by date or time of day
-        prices = found.get_prices(datetime.datetime.now(datetime.timezone.utc))
+        prices = entry.get_prices(datetime.datetime.now(datetime.timezone.utc))
     return _rates(prices, input_tokens)
 
 
 @lru_cache(maxsize=1024)
 def _find(provider: str, model: str) -> tuple[Any, _Rates | None]:
-    """The model's entry in the price list, and its rates where they depend on nothing else; None where there are none."""
+    """The model's entry in the price list, and its rates if they do not depend on time or length; None if there are none."""
     prices = _price_list()
     if prices is None:
         return None, None
-    found = _listed(prices, provider, model)
-    if found is None and provider == _BEDROCK and _GLOBAL in model:
-        found = _listed(prices, provider, model.rpartition(_GLOBAL)[2])
-    if found is None:
+    entry = _find_in(prices, provider, model)
+    if entry is None and provider == _BEDROCK and _GLOBAL in model:
+        entry = _find_in(prices, provider, model.rpartition(_GLOBAL)[2])
+    if entry is None:
         return None, None
-    return found, None if isinstance(found.prices, list) or _has_tiers(found.prices) else _rates(found.prices, 0)
+    return entry, None if isinstance(entry.prices, list) or _has_tiers(entry.prices) else _rates(entry.prices, 0)
 
 
-def _listed(prices: Any, provider: str, model: str) -> Any:
+def _find_in(prices: Any, provider: str, model: str) -> Any:
     try:
         return prices.find_provider_model(model, None, _PROVIDERS.get(provider, provider), None)[1]
     except LookupError:
@@ -232,7 +240,7 @@ def _price_list() -> Any:
 
 
 def _rates(prices: Any, input_tokens: int) -> _Rates:
-    """Some prices depend on the length of the input: then the tier of ``input_tokens`` counts for all tokens."""
+    """The rates of a price entry. If prices depend on the input's length, the tier of ``input_tokens`` holds for all tokens."""
 
     def of(name: str) -> float | None:
         price = prices.__dict__.get(name)

@@ -16,8 +16,8 @@ from tests.lineage_story import Story
 @pytest.fixture
 def store(tmp_path: Path) -> str:
     """A run in which one order number is made up, and a total comes from a result."""
-    story = Story().user("Refund my kettle").calls("look_up", {"total": 42.0}, order_id="KS-20431")
-    story.calls("refund", {}, order_id="KS-20431", amount=42.0)
+    story = Story().user("Refund my kettle").call("look_up", {"total": 42.0}, order_id="KS-20431")
+    story.call("refund", {}, order_id="KS-20431", amount=42.0)
     opened = open_store(str(tmp_path / "store"))
     for span in story.trace().spans:
         opened.append(span)
@@ -55,6 +55,6 @@ def test_a_span_that_is_not_there_is_said_so(llmtrace: Callable[..., Any], store
     ran = llmtrace("lineage", "last", "nothing", "--store", store)
     assert ran.code == 2
     assert "no span, tool or agent is called nothing" in ran.err
-    assert "It has helper, look_up, refund; ids of spans: llmtrace lineage aaaaaaaa --json" in " ".join(ran.err.split())
+    assert "It has helper, look_up, refund; ids of spans: llmtrace lineage bbbbbbbb --json" in " ".join(ran.err.split())
     assert "Did you mean look_up?" in llmtrace("lineage", "last", "lookup", "--store", store).err
     assert " spans begin with '0'" in llmtrace("lineage", "last", "0", "--store", store).err

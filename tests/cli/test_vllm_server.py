@@ -13,7 +13,7 @@ from llmtrace.cli.engines import Slowest
 from llmtrace.cli.served import Metrics, root_of
 from llmtrace.model import Custom, Inference, Span, Trace, Usage
 from llmtrace.semconv import ENGINE_DECODE, ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, ENGINE_QUEUE, SAME_CALL
-from llmtrace.statistics.steps import steps_of
+from llmtrace.statistics.counted_steps import steps_of
 
 TEXT = """\
 # HELP vllm:num_requests_running Number of requests

@@ -9,7 +9,7 @@ from pathlib import Path
 PROGRAM = """
 from tests.lineage.story_runs import long_run
 from llmtrace.lineage import analyze
-story = long_run().says("RC-1 ZZ-9999", parameters={"prompt": 1, "conversation": 2})
+story = long_run().answer("RC-1 ZZ-9999", parameters={"prompt": 1, "conversation": 2})
 result = analyze(story.trace())
 print(result.uses, result.propagation.edges, result.tracker.hidden, story.live())
 print([result.tracker.matches(use.provenance.latest, use) for use in result.uses if use.provenance.latest])

@@ -27,8 +27,8 @@ from llmtrace.model import (
 
 def test_later_uses_of_a_made_up_value_lead_back_to_the_first() -> None:
     """Though the tools' results repeat the value."""
-    story = Story().user("Refund my kettle").calls("look_up", {"order_id": "KS-20431", "total": 42.0}, order_id="KS-20431")
-    story.calls("refund", {"order_id": "KS-20431"}, order_id="KS-20431", amount=42.0).says("Refunded KS-20431.")
+    story = Story().user("Refund my kettle").call("look_up", {"order_id": "KS-20431", "total": 42.0}, order_id="KS-20431")
+    story.call("refund", {"order_id": "KS-20431"}, order_id="KS-20431", amount=42.0).answer("Refunded KS-20431.")
     uses = [use for use in story.uses() if use.key == "ks20431"]
     assert [use.provenance.status for use in uses] == ["ungrounded"] * 3
     assert [use.is_first_ungrounded for use in uses] == [True, False, True]  # the first argument, the first answer
@@ -39,13 +39,13 @@ def test_later_uses_of_a_made_up_value_lead_back_to_the_first() -> None:
 
 
 def test_an_error_that_repeats_the_value_is_not_evidence() -> None:
-    story = Story().user("Refund it").calls("look_up", failure=Failure("E", "no order KS-20431"), order_id="KS-20431")
-    assert story.calls("refund", {}, order="KS-20431").use("/order").provenance.status == "ungrounded"
+    story = Story().user("Refund it").call("look_up", failure=Failure("E", "no order KS-20431"), order_id="KS-20431")
+    assert story.call("refund", {}, order="KS-20431").use("/order").provenance.status == "ungrounded"
 
 
 def test_what_runs_while_the_call_is_open_is_not_evidence() -> None:
     """The prompt of an agent that the call started, and the result of a function in it."""
-    story = Story().user("Where is my parcel?").says(ToolCall("ask_carrier", {"parcel": "PX-88211"}, "outer"))
+    story = Story().user("Where is my parcel?").answer(ToolCall("ask_carrier", {"parcel": "PX-88211"}, "outer"))
     story.span(Custom(result="asked for PX-88211", has_result=True))
     inner = (Message("user", (Text("Find parcel PX-88211"),)),)
     story.span(Inference("openai", input=inner, output=(Message("assistant", (ToolCall("track", {"id": "PX-88211"}, "i"),)),)))
@@ -54,19 +54,19 @@ def test_what_runs_while_the_call_is_open_is_not_evidence() -> None:
 
 def test_an_independent_source_confirms_a_guess() -> None:
     """A result of a call that did not have the value, or the user, also where the call was never answered."""
-    story = Story().user("Refund my kettle").calls("look_up", {"order": "KS-20431"}, order_id="KS-20431")
-    story.calls("list_orders", ["KS-20431"], customer="me").calls("refund", {}, order="KS-20431")
+    story = Story().user("Refund my kettle").call("look_up", {"order": "KS-20431"}, order_id="KS-20431")
+    story.call("list_orders", ["KS-20431"], customer="me").call("refund", {}, order="KS-20431")
     assert story.use("/order").provenance.status == "grounded"
-    story = Story().says(ToolCall("look_up", {"order_id": "KS-20431"}, "c")).user("Yes, KS-20431 is it.")
-    assert story.calls("refund", {}, order="KS-20431").use("/order").provenance.status == "grounded"
+    story = Story().answer(ToolCall("look_up", {"order_id": "KS-20431"}, "c")).user("Yes, KS-20431 is it.")
+    assert story.call("refund", {}, order="KS-20431").use("/order").provenance.status == "grounded"
 
 
 def test_an_execution_without_call_id_belongs_to_the_open_call_of_its_tool() -> None:
     """The one with the same arguments, if there are several."""
-    story = Story().user("go").says(ToolCall("find", {"it": "KS-20431"}, "a"), ToolCall("find", {"it": "all"}, "b"))
+    story = Story().user("go").answer(ToolCall("find", {"it": "KS-20431"}, "a"), ToolCall("find", {"it": "all"}, "b"))
     story.span(ToolExecution("find", {"it": "KS-20431"}, "no KS-20431", True))
     story.span(ToolExecution("find", {"it": "all"}, "KS-77120", True))
-    story.says(ToolCall("act", {"one": "KS-20431", "other": "KS-77120"}, "c"))
+    story.answer(ToolCall("act", {"one": "KS-20431", "other": "KS-77120"}, "c"))
     assert story.use("/one").provenance.status == "ungrounded"
     assert story.use("/other").provenance.status == "grounded"
 
@@ -83,7 +83,7 @@ HIDDEN = [
 def test_context_that_the_provider_keeps_makes_it_unknown(fields: dict[str, Any]) -> None:
     """What is visible still counts."""
     call = ToolCall("refund", {"order_id": "KS-99999", "of": "KS-20418"}, "c")
-    story = Story().user("Refund KS-20418").says(call, **fields)
+    story = Story().user("Refund KS-20418").answer(call, **fields)
     use = story.use("/order_id")
     assert use.provenance.status == "unknown"
     assert use.provenance.reason
@@ -100,17 +100,17 @@ PARTS = [
 @pytest.mark.parametrize("part", PARTS)
 def test_parts_without_text_make_it_unknown(part: Any) -> None:
     """In a request or in the very answer."""
-    story = Story().user("What is on this invoice?", part).calls("refund", {}, order_id="KS-99999")
+    story = Story().user("What is on this invoice?", part).call("refund", {}, order_id="KS-99999")
     assert story.use("/order_id").provenance.status == "unknown"
     assert story.live() == []
-    story = Story().user("go").says(ToolCall("refund", {"order_id": "KS-99999"}, "c"), part)
+    story = Story().user("go").answer(ToolCall("refund", {"order_id": "KS-99999"}, "c"), part)
     assert story.use("/order_id").provenance.status == "unknown"
     assert story.live() == []
 
 
 @pytest.mark.parametrize("mark", [semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEVEL])
 def test_content_that_was_cut_makes_it_unknown(mark: str) -> None:
-    story = Story().user("Refund it").calls("refund", {}, order_id="KS-99999")
+    story = Story().user("Refund it").call("refund", {}, order_id="KS-99999")
     story.spans[0] = replace(story.spans[0], attributes={mark: 1})
     assert story.use("/order_id").provenance.status == "unknown"
     assert story.live() == []

@@ -126,16 +126,16 @@ def test_the_next_task_is_not_a_loss() -> None:
 )
 def test_a_new_task_has_words_of_its_own(opening: str, is_new: bool) -> None:
     """Not those of the last task, its answer or its result."""
-    story = Story().user("Refund my kettle").calls("look_up", "found 17").says("Done and dusted")
+    story = Story().user("Refund my kettle").call("look_up", "found 17").answer("Done and dusted")
     story.messages.clear()
-    story.user(opening).says("ok")
+    story.user(opening).answer("ok")
     tasks = TaskTracker()
     turns = []
     for span in story.spans:
         if isinstance(span.operation, ToolExecution):
-            tasks.executed(span.operation)
+            tasks.add_execution(span.operation)
         elif isinstance(span.operation, Inference):
-            turns.append(tasks.asked(span, span.operation))
+            turns.append(tasks.add_inference(span, span.operation))
     assert turns == [False, False, is_new]
     assert tasks.number == is_new
 
@@ -144,7 +144,7 @@ def test_an_unanswered_conversation_and_another_agents_are_not_tasks() -> None:
     tasks = TaskTracker()
     asks = Inference("o", input=(Message("user", (Text("one"),)),), output=(Message("assistant", (ToolCall("act"),)),))
     span, other = inference(1, [message("user", "two")])
-    assert not tasks.asked(span, asks)
-    assert not tasks.asked(span, other)
-    assert not tasks.asked(*inference(2, [message("user", "three")], parent="b" * 16))
-    assert not tasks.asked(*inference(3, [message("user", "four"), Message("tool", (ToolResult("x", "y"),))]))
+    assert not tasks.add_inference(span, asks)
+    assert not tasks.add_inference(span, other)
+    assert not tasks.add_inference(*inference(2, [message("user", "three")], parent="b" * 16))
+    assert not tasks.add_inference(*inference(3, [message("user", "four"), Message("tool", (ToolResult("x", "y"),))]))

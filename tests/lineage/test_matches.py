@@ -58,8 +58,8 @@ def test_what_was_planted_is_found_at_its_characters(planted: tuple[Any, str], p
         story.user("Hello,", Text(sentence))
     else:
         result: JsonValue = {"prose": sentence, "json": {"all": [{"of": written}]}, "list": ["other", sentence]}.get(place, "")
-        story.calls("look_up", json.dumps({"a/b": sentence}) if place == "json text" else result, q="abc")
-    tracker, use = last_use(story.calls("act", {}, it=value))
+        story.call("look_up", json.dumps({"a/b": sentence}) if place == "json text" else result, q="abc")
+    tracker, use = last_use(story.call("act", {}, it=value))
     assert use.provenance.status == "grounded"
     assert (use.start, use.end) == (0, len(str(value)))
     for origin in (use.provenance.earliest, use.provenance.latest):
@@ -79,7 +79,7 @@ def last_use(story: Story) -> tuple[LineageTracker, ValueUse]:
 
 def test_the_name_of_a_member_may_be_the_value() -> None:
     """Members come first."""
-    story = Story().user("go").calls("look_up", {"KS-20418": {"id": "ks20418"}}).calls("act", {}, it="KS-20418")
+    story = Story().user("go").call("look_up", {"KS-20418": {"id": "ks20418"}}).call("act", {}, it="KS-20418")
     tracker, use = last_use(story)
     assert use.provenance.latest is not None
     found = [(match.pointer, match.of_name, match.text) for match in tracker.matches(use.provenance.latest, use)]
@@ -91,14 +91,14 @@ def test_the_name_of_a_member_may_be_the_value() -> None:
 )
 def test_text_that_cannot_be_taken_apart_is_searched_as_it_is(content: str) -> None:
     """A very long one not at all."""
-    tracker, use = last_use(Story().user(content).calls("act", {}, it="KS-20418"))
+    tracker, use = last_use(Story().user(content).call("act", {}, it="KS-20418"))
     assert use.provenance.latest is not None
     texts = [match.text for match in tracker.matches(use.provenance.latest, use)]
     assert texts == (["KS-20418"] if len(content) < 1000 else [])
 
 
 def test_a_place_that_is_not_known_has_no_characters() -> None:
-    tracker, use = last_use(Story().user("It is KS-20418").calls("act", {}, it="KS-20418"))
+    tracker, use = last_use(Story().user("It is KS-20418").call("act", {}, it="KS-20418"))
     assert use.provenance.latest is not None
     assert LineageTracker([]).matches(use.provenance.latest, use) == []
     assert tracker.locate(use.provenance.latest, use) == ""

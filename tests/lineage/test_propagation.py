@@ -46,10 +46,10 @@ def test_a_result_feeds_the_calls_that_use_its_values_and_what_they_return() -> 
     story = (
         Story()
         .user("Refund my kettle, I am b@example.org")
-        .calls("look_up", WHO, who="me")
-        .calls("other", {}, of="b@example.org")
+        .call("look_up", WHO, who="me")
+        .call("other", {}, of="b@example.org")
     )
-    story.calls("refund", {"receipt": "RC-77120"}, order="KS-20418").says("Done, the receipt is RC-77120.")
+    story.call("refund", {"receipt": "RC-77120"}, order="KS-20418").answer("Done, the receipt is RC-77120.")
     trace = story.trace()
     spread = analyze(trace).propagation
     assert names(trace, spread.downstream(execution(trace, "look_up"))) == ["model 3", "refund", "model 4", "helper"]
@@ -58,7 +58,7 @@ def test_a_result_feeds_the_calls_that_use_its_values_and_what_they_return() -> 
 
 
 def test_a_made_up_value_feeds_its_later_uses() -> None:
-    story = Story().user("Refund my kettle").calls("look_up", {}, order="KS-99999").calls("refund", {}, order="KS-99999")
+    story = Story().user("Refund my kettle").call("look_up", {}, order="KS-99999").call("refund", {}, order="KS-99999")
     trace = story.trace()
     spread = analyze(trace).propagation
     assert names(trace, spread.downstream(story.spans[0].span_id)) == ["model 2", "look_up", "refund"]
@@ -66,8 +66,8 @@ def test_a_made_up_value_feeds_its_later_uses() -> None:
 
 
 def test_one_call_of_two_feeds_only_its_own_execution() -> None:
-    story = Story().user("Refund KS-11111 and mine").calls("look_up", WHO, who="me")
-    story.says(ToolCall("refund", {"order": "KS-20418"}, "a"), ToolCall("cancel", {"order": "KS-11111"}, "b"))
+    story = Story().user("Refund KS-11111 and mine").call("look_up", WHO, who="me")
+    story.answer(ToolCall("refund", {"order": "KS-20418"}, "a"), ToolCall("cancel", {"order": "KS-11111"}, "b"))
     story.span(ToolExecution("refund", {"order": "KS-20418"}, {"ok": "RC-55555"}, True, "a"))
     story.span(ToolExecution("cancel", {"order": "KS-11111"}, {}, True, "b"))
     trace = story.trace()
@@ -75,7 +75,7 @@ def test_one_call_of_two_feeds_only_its_own_execution() -> None:
 
 
 def test_nothing_lies_behind_what_the_user_said() -> None:
-    story = Story().user("Refund KS-20418").calls("refund", {}, order="KS-20418")
+    story = Story().user("Refund KS-20418").call("refund", {}, order="KS-20418")
     (edge,) = [edge for edge in analyze(story.trace()).propagation.into(story.spans[0].span_id) if edge.via == "given"]
     assert edge.origin is not None
     assert edge.use is not None
@@ -145,7 +145,7 @@ def test_words_that_another_agent_gets_are_handed_on() -> None:
 
 
 def test_what_agents_answer_goes_into_the_workflow_around_them() -> None:
-    story = Story().user("Find KS-20418").says("It is on its way.")
+    story = Story().user("Find KS-20418").answer("It is on its way.")
     inner = Span(TRACE_ID, "d" * 16, "finder", 0, 90, ROOT, operation=AgentInvocation("finder"))
     story.spans = [replace(span, parent_id=inner.span_id) for span in story.spans]
     trace = Trace([*story.spans, inner, Span(TRACE_ID, ROOT, "desk", 0, 99, operation=Workflow("desk"))])
@@ -156,10 +156,10 @@ def test_what_agents_answer_goes_into_the_workflow_around_them() -> None:
 
 def test_context_that_vanished_is_an_edge() -> None:
     """From the inference that was last sent it, with how many messages are gone."""
-    story = Story("You help.").user("Refund KS-20418").calls("look_up", WHO, who="me").calls("other", {}, of="x")
+    story = Story(system="You help.").user("Refund KS-20418").call("look_up", WHO, who="me").call("other", {}, of="x")
     last = story.spans[-2]
     story.messages = [story.messages[0], Message("user", (Text("Please go on."),))]
-    story.says("Which order?")
+    story.answer("Which order?")
     (edge,) = [edge for edge in analyze(story.trace()).propagation.into(story.spans[-1].span_id) if edge.via == "vanished"]
     assert edge.source == last.span_id
     assert edge.lost >= 4
@@ -171,7 +171,7 @@ def test_edges_lead_forward_and_their_number_is_linear() -> None:
     def count(turns: int) -> int:
         story = Story().user("Go on with KS-20418")
         for turn in range(turns):
-            story.calls("look_up", {"next": f"KS-{turn:05}"}, of=f"KS-{turn - 1:05}" if turn else "KS-20418")
+            story.call("look_up", {"next": f"KS-{turn:05}"}, of=f"KS-{turn - 1:05}" if turn else "KS-20418")
         spread = analyze(story.trace()).propagation
         starts = {span.span_id: span.end or 0 for span in story.spans}
         assert all(starts[edge.source] <= starts[edge.target] for edge in spread.edges if edge.target != ROOT)
@@ -182,7 +182,7 @@ def test_edges_lead_forward_and_their_number_is_linear() -> None:
 
 def test_the_edges_are_values() -> None:
     """Equal for equal traces, and made without a trace too."""
-    story = Story().user(json.dumps(WHO)).calls("look_up", WHO, who="KS-20418")
+    story = Story().user(json.dumps(WHO)).call("look_up", WHO, who="KS-20418")
     assert analyze(story.trace()).propagation.edges == analyze(story.trace()).propagation.edges
     assert Propagation(story.trace(), (), LostMessages(story.trace())).edges == tuple(
         edge for edge in analyze(story.trace()).propagation.edges if edge.via not in ("value", "given")

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from signal_cases import RUN
+from tests.agent_run import AgentRun
 
 from llmtrace.diagnosis import diagnose
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
-    AgentInvocation,
     Evaluation,
     Failure,
-    Inference,
-    Message,
-    Operation,
     Span,
-    Text,
-    ToolCall,
     ToolDefinition,
-    ToolExecution,
-    ToolResult,
     Trace,
 )
 
-ROOT = "f" * 16
 Step = tuple[Any, ...]
 
 
@@ -52,46 +42,19 @@ def say(text: str) -> Step:
     return ("say", text)
 
 
-class Conversation:
-    """The spans of an agent that is told its steps. The model is sent everything that was said before."""
-
-    def __init__(self, tools: tuple[ToolDefinition, ...], *, traced: bool) -> None:
-        self.tools, self.traced = tools, traced
-        self.messages: list[Message] = [Message("system", (Text("You help customers, and you never guess."),))]
-        self.spans: list[Span] = []
-
-    def play(self, steps: tuple[Step, ...]) -> list[Span]:
-        for step in steps:
-            if step[0] == "user":
-                self.messages.append(Message("user", (Text(step[1]),)))
-            elif step[0] == "say":
-                self._answer(Text(step[1]))
-            else:
-                self._call(*step[1:])
-        self._span(AgentInvocation("helper"), None)
-        return self.spans
-
-    def _call(self, name: str, arguments: dict[str, Any], result: Any, error: str | None) -> None:
-        call_id = f"call_{len(self.messages)}"
-        self._answer(ToolCall(name, arguments, call_id))
-        failure = Failure("RuntimeError", error) if error is not None else None
-        if self.traced:
-            definition = next(tool for tool in self.tools if tool.name == name)
-            execution = ToolExecution(name, arguments, result, error is None, call_id, definition)
-            self._span(execution, ROOT, failure=failure)
-        text = f"Error: {error}" if error is not None else json.dumps(result, ensure_ascii=False)
-        self.messages.append(Message("tool", (ToolResult(text, call_id),)))
-
-    def _answer(self, part: Text | ToolCall) -> None:
-        message = Message("assistant", (part,), finish_reason="tool_calls" if isinstance(part, ToolCall) else "stop")
-        self._span(Inference("openai", input=tuple(self.messages), output=(message,), tools=self.tools), ROOT)
-        self.messages.append(message)
-
-    def _span(self, operation: Operation, parent: str | None, **fields: Any) -> None:
-        number = len(self.spans)
-        span_id = f"{number:016x}" if parent else ROOT
-        times = (number * 10, number * 10 + 5, parent)
-        self.spans.append(Span("0" * 32, span_id, "s", *times, operation=operation, run_id=RUN, sequence=number, **fields))
+def play(tools: tuple[ToolDefinition, ...], steps: tuple[Step, ...], *, traced: bool) -> list[Span]:
+    """The spans of an agent that takes these steps, its own span last."""
+    run = AgentRun(*tools, system="You help customers, and you never guess.", traced=traced)
+    for kind, text, *details in steps:
+        if kind == "user":
+            run.user(text)
+        elif kind == "say":
+            run.answer(text)
+        else:
+            arguments, result, error = details
+            failure = Failure("RuntimeError", f"Error: {error}") if error is not None else None
+            run.calls((text, arguments, result), failure=failure)
+    return [*run.spans, run.trace().root]
 
 
 def evaluations(spans: list[Span]) -> list[Evaluation]:
@@ -407,7 +370,7 @@ def test_there_are_thirty() -> None:
 @pytest.mark.parametrize("name", AGENTS)
 def test_a_good_agent_raises_no_alarm(name: str, traced: bool) -> None:
     tools, steps = AGENTS[name]
-    spans = Conversation(tools, traced=traced).play(steps)
+    spans = play(tools, steps, traced=traced)
     alarms = [evaluation for evaluation in evaluations(spans) if evaluation.severity != "info"]
     assert alarms == []
 
@@ -417,5 +380,5 @@ def test_a_good_agent_raises_no_alarm(name: str, traced: bool) -> None:
 def test_a_good_agent_is_not_marked(name: str, traced: bool) -> None:
     """But for a lookup that failed for good: that is what the record proves, whatever the answer makes of it."""
     tools, steps = AGENTS[name]
-    marks = diagnose(Trace(Conversation(tools, traced=traced).play(steps))).marked
+    marks = diagnose(Trace(play(tools, steps, traced=traced))).marked
     assert [suspect.check for suspect in marks] == (["never_succeeded"] if name in FAILED_LOOKUPS else [])

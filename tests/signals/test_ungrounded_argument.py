@@ -26,9 +26,9 @@ def findings(story: Story) -> list[Evaluation]:
 
 def kettle() -> Story:
     """The model makes up an order number; every tool accepts it."""
-    story = Story("You help.", tools=TOOLS).user("My kettle leaks, I want my money back.")
-    story.calls("look_up", {"total": 42.0}, order_id="KS-20431")
-    return story.calls("refund", {"done": True}, order_id="KS-20431", amount=42.0).says("Refunded.")
+    story = Story(*TOOLS, system="You help.").user("My kettle leaks, I want my money back.")
+    story.call("look_up", {"total": 42.0}, order_id="KS-20431")
+    return story.call("refund", {"done": True}, order_id="KS-20431", amount=42.0).answer("Refunded.")
 
 
 def test_a_made_up_value_is_found_when_the_model_speaks() -> None:
@@ -58,14 +58,14 @@ def test_a_declaration_decides_what_is_a_change() -> None:
 
 def test_a_change_that_failed_is_not_held_against_the_run() -> None:
     """The tool refused the identifier: nothing happened."""
-    story = Story(tools=TOOLS).user("Refund my kettle.")
-    story.calls("refund", {"error": "no such order"}, order_id="KS-20431", amount=42.0)
+    story = Story(*TOOLS).user("Refund my kettle.")
+    story.call("refund", {"error": "no such order"}, order_id="KS-20431", amount=42.0)
     assert [found.severity for found in findings(story)] == ["info"]
 
 
 def test_a_value_that_was_given_is_not() -> None:
-    story = Story(tools=TOOLS).user("Refund order ks-20418").calls("look_up", {"total": 18.5}, order_id="KS-20418")
-    assert findings(story.calls("refund", {}, order_id="KS-20418", amount=18.5)) == []
+    story = Story(*TOOLS).user("Refund order ks-20418").call("look_up", {"total": 18.5}, order_id="KS-20418")
+    assert findings(story.call("refund", {}, order_id="KS-20418", amount=18.5)) == []
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_a_value_that_was_given_is_not() -> None:
 )
 def test_names_that_the_model_chose_are_not_in_the_explanation(name: str, arguments: dict[str, Any], where: str) -> None:
     """Only names of the definition are the program's own words."""
-    evaluation = findings(Story(tools=TOOLS).user("go").calls(name, {}, **arguments))[0]
+    evaluation = findings(Story(*TOOLS).user("go").call(name, {}, **arguments))[0]
     assert evaluation.explanation == f"{where}: an identifier that no message or result contains"
 
 
 def test_every_value_of_a_call_is_judged_by_itself() -> None:
-    story = Story(tools=TOOLS).user("Refund KS-20418")
-    story.says(
+    story = Story(*TOOLS).user("Refund KS-20418")
+    story.answer(
         ToolCall("refund", {"order_id": "KS-20418"}, "a"), ToolCall("look_up", {"order_id": ["KS-1111", "KS-2222"]}, "b")
     )
     assert [(found.call_id, found.pointer) for found in findings(story)] == [("b", "/order_id/0"), ("b", "/order_id/1")]
@@ -92,11 +92,11 @@ def test_every_value_of_a_call_is_judged_by_itself() -> None:
 
 def test_context_that_is_not_visible_silences_it() -> None:
     call = ToolCall("refund", {"order_id": "KS-20431"}, "a")
-    assert findings(Story(tools=TOOLS).user("Refund it").says(call, previous_response_id="r1")) == []
+    assert findings(Story(*TOOLS).user("Refund it").answer(call, previous_response_id="r1")) == []
 
 
 def test_it_needs_no_id_and_no_definition() -> None:
-    story = Story().user("Refund it").says(ToolCall("refund", {"order_id": "KS-20431"}))
+    story = Story().user("Refund it").answer(ToolCall("refund", {"order_id": "KS-20431"}))
     assert len(findings(story)) == 1
 
 

@@ -13,7 +13,7 @@ import pytest
 from llmtrace.model import ToolCall, ToolDefinition
 from llmtrace.validation.check_values import check_arguments, check_call, check_result
 from llmtrace.validation.compiled_schema import MAX_BYTES
-from llmtrace.validation.limits import MAX_DEPTH, bounds_of, measure
+from llmtrace.validation.limits import MAX_DEPTH, limits_of, measure
 
 PRELUDE = """
 import socket, sys, time
@@ -24,10 +24,10 @@ def refuse(*_, **__):
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
 from llmtrace.model import ToolDefinition
-from llmtrace.validation import engines
+from llmtrace.validation import validators
 from llmtrace.validation.check_values import check_arguments
 from llmtrace.validation.parse_arguments import parse_arguments
-assert (engines.load_rust_engine() is None) is {blocked}
+assert (validators.load_rust_engine() is None) is {blocked}
 
 def nested(times, leaf=1, name="a"):
     for _ in range(times):
@@ -127,7 +127,7 @@ CASES = {
     """,
     "values that are huge": """
         texts = {"properties": {"a": {"items": {"type": "string"}}}}
-        check(texts, {"a": list(range(300_000))}, "wrong_type" if engines.load_rust_engine() else "schema")
+        check(texts, {"a": list(range(300_000))}, "wrong_type" if validators.load_rust_engine() else "schema")
         check({"properties": {"a": {"type": "integer"}}}, {"a": 10**5000}, None)
     """,
 }
@@ -180,7 +180,10 @@ def test_a_broken_schema_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
         for _ in range(5):
             check_call(ToolCall("logged_once", {}), [ToolDefinition("logged_once", {"type": "strin"})])
     assert [record.getMessage() for record in caplog.records] == [
-        "llmtrace: tool 'logged_once' goes unvalidated: its schema cannot be used: it is no JSON Schema: /type is not valid"
+        (
+            "llmtrace: tool 'logged_once' goes unvalidated: its schema cannot be used: it is not a valid JSON Schema: "
+            "/type is not valid"
+        )
     ]
 
 
@@ -243,16 +246,16 @@ def test_measure() -> None:
     cyclic: list[Any] = []
     cyclic.append(cyclic)
     assert measure(cyclic).depth == MAX_DEPTH + 1
-    assert measure([[0] * 10] * 1000, most=100).values > 100
+    assert measure([[0] * 10] * 1000, limit=100).values > 100
 
 
 def test_ordinary_schemas_are_not_measured() -> None:
     """Recursion apart, the schemas that tools have cost nothing to bound: values are not even looked at."""
     tree = {"type": "object", "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}}}
     union = {"properties": {"a": {"anyOf": [{"$ref": "#/$defs/x"}, {"type": "null"}]}}, "$defs": {"x": {"type": "object"}}}
-    assert bounds_of({"properties": {"a": {"type": "string"}}}, b"{}") is None
-    assert bounds_of(union, b'"$ref"') is None
-    bounds = bounds_of(tree, b'"$ref"')
+    assert limits_of({"properties": {"a": {"type": "string"}}}, b"{}") is None
+    assert limits_of(union, b'"$ref"') is None
+    bounds = limits_of(tree, b'"$ref"')
     assert bounds is not None
     assert bounds.recursive
     assert not bounds.grows

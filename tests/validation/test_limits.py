@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmtrace.validation.keywords import Subschemas
-from llmtrace.validation.limits import MAX_VISITS, TooCostlyError, bounds_of, measure
+from llmtrace.validation.limits import MAX_VISITS, TooCostlyError, limits_of, measure
 
 NAMES = ["a", "b"]
 references = st.sampled_from(["#", "#/$defs/x", "#/$defs/y", "#anchor"]).map(lambda to: {"$ref": to})
@@ -47,7 +47,7 @@ def _count(subschemas: Subschemas, node: Any, value: Any, budget: list[int]) -> 
     if budget[0] < 0:
         raise _TooMany
     applied = subschemas.applied(node)
-    total = applied.cost + sum(_count(subschemas, child, value, budget) for child in applied.here)
+    total = applied.cost + sum(_count(subschemas, child, value, budget) for child in applied.same_value)
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     kind = "member" if isinstance(value, dict) else "element"
     for key, member in members:
@@ -63,7 +63,7 @@ def test_no_value_that_is_allowed_costs_more_than_was_said(root: Any, x: Any, y:
     """Counted out, the applications are no more than the bound; where no bound is needed, few per value."""
     schema = {**root, "$defs": {"x": x, "y": y}, "$anchor": "anchor"}
     try:
-        bounds = bounds_of(schema, json.dumps(schema).encode())
+        bounds = limits_of(schema, json.dumps(schema).encode())
     except TooCostlyError:
         return
     size = measure(value)
@@ -91,14 +91,14 @@ def test_no_value_that_is_allowed_costs_more_than_was_said(root: Any, x: Any, y:
 def test_a_schema_that_applies_itself_to_the_same_value_is_refused(schema: Any) -> None:
     """It would never end, or end in a verdict that means nothing."""
     with pytest.raises(TooCostlyError, match="without end"):
-        bounds_of(schema, json.dumps(schema).encode())
+        limits_of(schema, json.dumps(schema).encode())
 
 
 def test_growth_is_bounded_by_depth() -> None:
     """A schema that applies itself twice to each member allows as much depth as its doubling leaves."""
     twice = [{"properties": {"a": {"$ref": "#"}}}] * 2
     schema = {"type": "object", "allOf": [dict(each) for each in twice]}
-    bounds = bounds_of(schema, json.dumps(schema).encode())
+    bounds = limits_of(schema, json.dumps(schema).encode())
     assert bounds is not None
     assert bounds.grows
     value: Any = 1

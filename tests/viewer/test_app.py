@@ -152,8 +152,8 @@ def test_values_lead_to_where_they_came_from(viewer: Served) -> None:
 
 def test_what_fed_a_step_and_what_it_infected(tmp_path: Path) -> None:
     """As the lineage of the whole trace has it, nearest first, with what was carried."""
-    story = Story().user("Refund my kettle").calls("look_up", {"total": 42.0}, order_id="KS-20431")
-    story.calls("refund", {}, order_id="KS-20431", amount=42.0)
+    story = Story().user("Refund my kettle").call("look_up", {"total": 42.0}, order_id="KS-20431")
+    story.call("refund", {}, order_id="KS-20431", amount=42.0)
     whole = story.trace()
     spread = analyze(whole).propagation
     store = open_store(str(tmp_path / "store"))
@@ -168,7 +168,7 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path) -> None:
             assert [(one["span"], one["distance"]) for one in told["down"]] == [
                 (one.span_id, one.distance) for one in spread.downstream(span.span_id)
             ]
-        looked_up = next(span.span_id for span in whole.spans if span.name == "look_up")
+        looked_up = next(span.span_id for span in whole.spans if span.name == "execute_tool look_up")
         told = served.ask(f"/api/traces/{whole.trace_id}/reached?span={looked_up}").json
         assert told["up"][0]["why"] == "asked for it"
         assert "refund /amount = 42.0: result of look_up" in {one["why"] for one in told["down"]}

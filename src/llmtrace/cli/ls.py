@@ -14,7 +14,7 @@ from llmtrace.cli import words
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
-from llmtrace.diagnosis import Suspect, diagnose, diagnosing
+from llmtrace.diagnosis import Suspect, diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.store import Query, Store, TraceSummary
 
@@ -113,7 +113,7 @@ def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict
 
 def _prime(store: Store, trace_id: str) -> _Verdict:
     try:
-        with diagnosing(trace_id):
+        with wrap_errors(trace_id):
             found = diagnose(store.trace(trace_id))
             return found.prime or (next(iter(found.reports), None) if found.failed else None)
     except DiagnosisFailed as failed:

@@ -16,7 +16,7 @@ from llmtrace.cli.paint import Screen, Style, cells, short
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened
 from llmtrace.cli.told import thought, told
-from llmtrace.model import OUTCOME, Inference, Message, Span, ending, has_error
+from llmtrace.model import OUTCOME, Inference, Message, Span, failure_kind, has_error
 from llmtrace.store import Query, Store
 from llmtrace.viewer.source import Source
 from llmtrace.viewer.watch import Follower
@@ -98,7 +98,7 @@ def _line(screen: Screen, span: Span) -> None:
     style: Style = "red" if has_error(span) else "yellow" if found else "green"
     when = datetime.fromtimestamp((span.end or 0) / 1e9).astimezone().strftime("%H:%M:%S")
     facts = f"{when}  {span.trace_id[:8]}  "
-    failed = [ending(span.failure)] if span.failure is not None and not span.violations else []
+    failed = [failure_kind(span.failure)] if span.failure is not None and not span.violations else []
     verdict = words.findings(dict.fromkeys([*failed, *found]))
     end = f"  {words.duration(span.duration)}"
     beside = f"  {verdict}" if screen.width - cells(f"{facts}{end}  {verdict}") >= _LEAST_SAID else ""

@@ -26,7 +26,7 @@ from llmtrace.model import (
     ToolResult,
     Trace,
     Uri,
-    as_said,
+    refusal_as_text,
 )
 
 _ASKING = frozenset({"system", "developer", "user"})
@@ -119,6 +119,6 @@ def _text(part: Part) -> str:
     if isinstance(part, Compaction):
         return f"(earlier messages were summed up) {part.content or ''}"
     if isinstance(part, Generic):
-        said = as_said(part)
+        said = refusal_as_text(part)
         return f"(refusal) {said.content}" if isinstance(said, Text) else f"({part.type} {words.value(dict(part.fields))})"
     return ""

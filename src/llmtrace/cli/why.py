@@ -20,8 +20,8 @@ from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
-from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, diagnosing
-from llmtrace.diagnosis.cause_groups import Case, Group, case_of, grouped
+from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, wrap_errors
+from llmtrace.diagnosis.cause_groups import Case, Group, case_of, group_by_cause
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
 from llmtrace.store import Query, Store
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         if args.all:
             return _all(store, args)
         trace = trace_of(store, args.trace)
-    with diagnosing(trace.trace_id):
+    with wrap_errors(trace.trace_id):
         flow = Flow(trace)
     diagnosis = diagnose(trace, flow)
     reply = judge_option.ask(diagnosis, flow, endpoint)
@@ -305,7 +305,7 @@ def _all(store: Store, args: argparse.Namespace) -> int:
             cases.append(case_of(trace, diagnosis.prime))
         elif diagnosis.failed:
             unexplained.append(trace.trace_id)
-    groups = grouped(cases)
+    groups = group_by_cause(cases)
     if args.json:
         faults = [{"trace_id": error.trace_id, "fault": error.fault} for error in undiagnosed]
         causes = [_group_as_json(group) for group in groups]

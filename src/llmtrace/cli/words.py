@@ -21,7 +21,7 @@ from llmtrace.model import (
     ToolCall,
     Trace,
     Violation,
-    counted_elsewhere,
+    double_counted_spans,
 )
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def usage_of(trace: Trace) -> tuple[int | None, float | None]:
     """Tokens and US dollars of all inferences of a trace, each once; None where none says."""
     counted: list[int | None] = []
     costs: list[float] = []
-    hidden = counted_elsewhere(trace)
+    hidden = double_counted_spans(trace)
     for span in trace.spans:
         if span.span_id in hidden:
             continue

@@ -1,4 +1,4 @@
-"""From a `Span` to OpenTelemetry attributes and events and back; `genai` is the way in, `otlp` the wire.
+"""Converts a `Span` to OpenTelemetry attributes and events and back. `genai` has `encode` and `decode`, `otlp` the wire format.
 
-Law: ``genai.decode(genai.encode(span)) == span``. A dialect, the writing of another instrumentation, is one more file here.
+Law: ``genai.decode(genai.encode(span)) == span``. `dialects` reads the spans of other instrumentations.
 """

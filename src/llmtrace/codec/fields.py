@@ -1,4 +1,4 @@
-"""How fields of a value become attributes, as tables: one `Row` per field, written and read by the same line.
+"""Tables that map the fields of a value to attributes: one `Row` per field, used for writing and reading.
 
 Law: a field that holds nothing (None; empty text, an empty list or the default, where its kind says so) is absent. Reading
 takes an attribute out of the rest only when its value fits; what does not fit stays there, so nothing is lost.
@@ -22,17 +22,17 @@ class Row(NamedTuple):
     field: str
     key: str
     write: Callable[[Any], JsonValue] | None
-    """From the field's value to the attribute's (None: absent after all); None: they are the same."""
+    """Turns the field's value into the attribute's, or into None if the attribute is absent. None: both are the same."""
     read: Callable[[JsonValue], Any]
-    """From the attribute's value to the field's; None: it does not fit."""
+    """Turns the attribute's value into the field's, or into None if it does not fit."""
     default: str | None = None
-    """What a required field is when no attribute holds it."""
+    """Value of a required field that no attribute holds."""
     absent: Literal["", "empty", "True", "False"] = ""
-    """Which value, besides None, says nothing and is not written."""
+    """Which value besides None is not written."""
 
 
 class Extra(NamedTuple):
-    """Fields that take more than one attribute, or take part in none of their own."""
+    """Fields that use several attributes, or share one."""
 
     write: Callable[[Any, Attributes], None]
     read: Callable[[Attributes], dict[str, Any]]
@@ -47,69 +47,53 @@ Write: TypeAlias = Callable[[Any, Attributes], None]
 
 
 def writer(rows: Rows) -> Write:
-    """A function that sets the attributes of a value's fields.
+    """Return a function that sets the attributes of a value's fields."""
 
-    Its source is generated, as `dataclasses` generates ``__init__``: two lines a field take a third of the time of a loop over
-    the rows, and a caller runs this between two calls of a model, when nothing is in the processor's caches.
-    """
-    return _generate_writer(rows, "def write(value, out):")
+    def write(value: Any, out: Attributes) -> None:
+        for field, key, convert, _, _, absent in rows:
+            content = getattr(value, field)
+            if content is None or (absent and _says_nothing(content, absent)):
+                continue
+            attribute = content if convert is None else convert(content)
+            if attribute is not None:
+                out[key] = attribute
 
-
-def _generate_writer(rows: Rows, head: str) -> Write:
-    scope: dict[str, Any] = {f"write_{row.field}": row.write for row in rows}
-    exec("\n".join((head, *(_write_lines(row) for row in rows))), scope)  # noqa: S102
-    write: Write = scope["write"]
     return write
 
 
-_SAYS_SOMETHING: Final = {
-    "": "held is not None",
-    "empty": "held",
-    "True": "held is not None and held is not True",
-    "False": "held is not None and held is not False",
-}
-
-
-def _write_lines(row: Row) -> str:
-    test, shown = _SAYS_SOMETHING[row.absent], "held"
-    if row.write is not None:
-        test, shown = f"{test} and (written := write_{row.field}(held)) is not None", "written"
-    return f" held = value.{row.field}\n if {test}: out[{row.key!r}] = {shown}"
+def _says_nothing(content: Any, absent: str) -> bool:
+    return not content if absent == "empty" else content is (absent == "True")
 
 
 Read: TypeAlias = Callable[[Attributes], dict[str, Any]]
 
 
 def reader(rows: Rows) -> Read:
-    """A function that gives the fields which attributes hold, and takes the attributes out of what it is given.
-
-    Generated as that of `writer`, when it is first called: a program that only records reads nothing.
-    """
-
-    generated: list[Read] = []
+    """Return a function that reads fields from attributes, and removes those attributes."""
 
     def read(rest: Attributes) -> dict[str, Any]:
-        if not generated:
-            scope: dict[str, Any] = {f"read_{row.field}": row.read for row in rows}
-            exec("\n".join(("def read(rest):", " found = {}", *map(_read_lines, rows), " return found")), scope)  # noqa: S102
-            generated.append(scope["read"])
-        return generated[0](rest)
+        fields: dict[str, Any] = {}
+        for row in rows:
+            value = row.read(rest[row.key]) if row.key in rest else None
+            if value is not None:
+                fields[row.field] = value
+                del rest[row.key]
+            elif row.default is not None:
+                fields[row.field] = row.default
+        return fields
 
     return read
-
-
-def _read_lines(row: Row) -> str:
-    target = f"found[{row.field!r}]"
-    line = f" if {row.key!r} in rest and (value := read_{row.field}(rest[{row.key!r}])) is not None:"
-    line += f"\n  {target} = value\n  del rest[{row.key!r}]"
-    return line if row.default is None else f"{line}\n else: {target} = {row.default!r}"
 
 
 def nested(field: str, value_class: type[Any], rows: Rows, *, older: Mapping[str, str] | None = None) -> Extra:
     """A value in a field. ``older``: former names of counts, read where the name of today is absent."""
     former = older or {}
-    read = reader(rows)
-    write = _generate_writer(rows, f"def write(value, out):\n value = value.{field}\n if value is None: return")
+    read, write = reader(rows), writer(rows)
+
+    def write_it(value: Any, out: Attributes) -> None:
+        inner = getattr(value, field)
+        if inner is not None:
+            write(inner, out)
 
     def read_it(rest: Attributes) -> dict[str, Any]:
         for old, new in former.items():
@@ -118,7 +102,7 @@ def nested(field: str, value_class: type[Any], rows: Rows, *, older: Mapping[str
         values = read(rest)
         return {field: value_class(**values)} if values else {}
 
-    return Extra(write, read_it, (*(row.key for row in rows), *former))
+    return Extra(write_it, read_it, (*(row.key for row in rows), *former))
 
 
 _EXACT: Final = 1 << 53

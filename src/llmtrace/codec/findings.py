@@ -78,7 +78,7 @@ _FAILURE: Final[Rows] = (
     fields.name("stacktrace", sc.EXCEPTION_STACKTRACE),
 )
 ROWS: Final[Rows] = (*_VIOLATION, *_EVALUATION, *_FAILURE)
-"""What the attributes of these events hold."""
+"""All attributes of these events."""
 _WRITE_VIOLATION: Final = fields.writer(_VIOLATION)
 _WRITE_EVALUATION: Final = fields.writer(_EVALUATION)
 _WRITE_FAILURE: Final = fields.writer(_FAILURE)
@@ -91,16 +91,16 @@ _REQUIRED: Final[Mapping[type, frozenset[str]]] = {
     Failure: frozenset({"type", "message"}),
 }
 UNTYPED: Final = "error"
-"""Type of a failure whose writer gives none."""
+"""Type of a failure whose writer does not name one."""
 OUTCOMES: Final = frozenset(
     {"gen_ai.tool.call.outcome", "gen_ai.tool.status", "tool.status", "genkit:state", "langfuse.observation.level"}
 )
-"""Attributes by which other writers say how a step went, whatever its status."""
+"""Attributes in which other writers record the outcome of a step, independent of its status."""
 FAILURE_ATTRIBUTES: Final = OUTCOMES | {sc.ERROR_TYPE}
-"""Attributes by which a span of another writer may say that it failed."""
+"""Attributes that may show that a span of another writer failed."""
 _FAILED: Final = frozenset({"error", "failed", "failure"})
 _NO_ERROR: Final = frozenset({"", "none", "null"})
-"""What some writers give as the type of no error."""
+"""Values that some writers set as the error type when there was no error."""
 _OUTCOME_TYPE: Final = "gen_ai.tool.error.type"
 _ESCAPED: Final = "exception.escaped"
 
@@ -124,17 +124,17 @@ def events(span: Span) -> tuple[Event, ...]:
     ]
     time = span.start if span.end is None else span.end
     if span.failure is not None and _needs_event(span):
-        attributes_: Attributes = {}
-        _WRITE_FAILURE(span.failure, attributes_)
-        written.append(Event(sc.EXCEPTION_EVENT, time, attributes_ | {sc.FAILURE_MARK: True}))
+        event_attributes: Attributes = {}
+        _WRITE_FAILURE(span.failure, event_attributes)
+        written.append(Event(sc.EXCEPTION_EVENT, time, event_attributes | {sc.FAILURE_MARK: True}))
     for violation in span.violations:
-        attributes_ = {}
-        _WRITE_VIOLATION(violation, attributes_)
-        written.append(Event(sc.VIOLATION_EVENT, time, attributes_))
+        event_attributes = {}
+        _WRITE_VIOLATION(violation, event_attributes)
+        written.append(Event(sc.VIOLATION_EVENT, time, event_attributes))
     for evaluation in span.evaluations:
-        attributes_ = {}
-        _WRITE_EVALUATION(evaluation, attributes_)
-        written.append(Event(sc.EVALUATION_EVENT, time, attributes_))
+        event_attributes = {}
+        _WRITE_EVALUATION(evaluation, event_attributes)
+        written.append(Event(sc.EVALUATION_EVENT, time, event_attributes))
     return tuple(written)
 
 
@@ -143,7 +143,7 @@ def _is_plain_event(event: Event) -> bool:
 
 
 def attributes(span: Span, out: Attributes) -> None:
-    """Set what findings leave on the span itself: the error's type, and what can be searched for."""
+    """Set the attributes that come from findings: the error's type, and those to search by."""
     failure = span.failure
     if failure is not None and failure.type and _needs_type(span):
         out[sc.ERROR_TYPE] = failure.type
@@ -197,14 +197,14 @@ def _has_checked_calls(span: Span) -> bool:
 
 
 def _failure_from_events(error_type: str | None, message: str, events: Sequence[Event]) -> Failure:
-    """The failure of a span whose writer did not mark the event that tells of it."""
+    """Return the failure of a span whose exception events are not marked as its failure."""
     last = next((event.attributes for event in reversed(events) if event.name == sc.EXCEPTION_EVENT), {})
     type_, event_message, stacktrace = (fields.as_text(last.get(key)) or "" for _, key, *_ in _FAILURE)
     return Failure((error_type or type_ or UNTYPED), message or event_message, stacktrace)
 
 
 def says_failure(key: str, value: JsonValue) -> bool:
-    """Whether an attribute of another writer's span says that it failed."""
+    """Return True if an attribute of another writer's span says that it failed."""
     if not isinstance(value, str):
         return False
     if key == sc.ERROR_TYPE:
@@ -218,7 +218,7 @@ def _is_exception(event: Event) -> bool:
 
 
 def _could_read_as_failed(span: Span) -> bool:
-    """True for a span without failure that is read by what it tells: what would tell of one has to get out of the way."""
+    """Return True for a span without failure that would be read as failed if its attributes or events say so."""
     return span.run_id is None and span.failure is None and span.attributes.get(sc.OTEL_STATUS_CODE) != "OK"
 
 
@@ -279,7 +279,7 @@ def _failed(raw: RawSpan, rest: Attributes) -> bool:
 
 
 def _finding(event: Event) -> Violation | Evaluation | Failure | None:
-    """What an event says, if it is one of ours."""
+    """Read an event that llmtrace wrote; None for any other event."""
     if event.name == sc.VIOLATION_EVENT:
         return _read(Violation, dict(event.attributes), _READ_VIOLATION)
     if event.name == sc.EVALUATION_EVENT:

@@ -1,7 +1,7 @@
 """A `Span` as OpenTelemetry sees it, by today's GenAI conventions and llmtrace's own names, and back.
 
 Laws: ``decode(encode(span)) == span``; `decode` takes any span of any writer, and what it does not understand stays in
-``attributes`` and ``events``. A span that tells of no operation known here is a `Custom` one and encodes back as it came.
+``attributes`` and ``events``. A span without a known operation is a `Custom` one and encodes back as it came.
 
 Content is JSON text. A user's attribute whose name llmtrace writes or reads itself on such a span goes out under
 `semconv.ATTRIBUTE_PREFIX`, a user's event that reads like one of llmtrace's under `semconv.EVENT_PREFIX`. A status ``ok``,
@@ -92,7 +92,7 @@ def _escaped_key(key: str, value: JsonValue, span: Span, out: dict[str, JsonValu
 
 
 def _is_misread(key: str, value: JsonValue, span: Span) -> bool:
-    """Whether a user's attribute would be read as the failure, or as its type."""
+    """Return True if a user's attribute would be read as the failure, or as its type."""
     if span.failure is not None:
         return key == sc.ERROR_TYPE and isinstance(value, str)
     return span.run_id is None and findings.says_failure(key, value)
@@ -120,7 +120,7 @@ def decode(raw: RawSpan) -> Span:
         rest.pop(key, None)
     run_fields = _READ_RUN(rest)
     operation = operations.read(rest)
-    findings_ = findings.read(raw, rest, is_foreign=run_fields.get("run_id") is None)
+    verdicts = findings.read(raw, rest, is_foreign=run_fields.get("run_id") is None)
     if raw.status != "error":
         _keep_status(raw, rest)
     return Span(
@@ -133,7 +133,7 @@ def decode(raw: RawSpan) -> Span:
         kind=raw.kind,
         operation=operation,
         **run_fields,
-        **findings_,
+        **verdicts,
         attributes=_user_attributes(rest),
         links=raw.links,
         resource=raw.resource,
@@ -162,10 +162,10 @@ def _user_attributes(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 class Opening(NamedTuple):
-    """What is known of a span when it starts."""
+    """The name, kind and attributes of a span when it starts."""
 
     name: str
-    """By the conventions: the operation's name and what it is about (``chat gpt-4o``, ``execute_tool refund``)."""
+    """Name by the conventions: the operation and its object (``chat gpt-4o``, ``execute_tool refund``)."""
     kind: Kind
     """``client`` for what a service answers, ``internal`` for what happens in this process."""
     attributes: dict[str, JsonValue]
@@ -174,7 +174,7 @@ class Opening(NamedTuple):
 
 def opening(operation: Operation) -> Opening:
     shape = operations.BY_CLASS[type(operation)]
-    attributes_ = operations.at_start(operation)
-    name = attributes_.get(sc.OPERATION_NAME)
+    start_attributes = operations.at_start(operation)
+    name = start_attributes.get(sc.OPERATION_NAME)
     about = getattr(operation, shape.title) if shape.title else None
-    return Opening(f"{name} {about}" if about else name or "span", shape.kind, attributes_)
+    return Opening(f"{name} {about}" if about else name or "span", shape.kind, start_attributes)

@@ -16,7 +16,7 @@ from llmtrace.model import JsonValue
 
 
 def write(value: JsonValue) -> str:
-    """Compact JSON. What is no JSON value stands as the text of its repr, what cannot be walked as a placeholder."""
+    """Write compact JSON. A value that is not JSON becomes the text of its repr; a cycle becomes a placeholder."""
     try:
         return to_json(value).decode()
     except ValueError:  # a lone surrogate, nesting deeper than pydantic-core goes, an unknown type
@@ -24,7 +24,7 @@ def write(value: JsonValue) -> str:
 
 
 def write_plain(value: JsonValue) -> str | None:
-    """As `write`, where it is plain JSON; else None."""
+    """Write compact JSON; None if the value is not plain JSON."""
     try:
         return to_json(value).decode()
     except ValueError:
@@ -39,7 +39,7 @@ def _write_odd(value: JsonValue) -> str:
 
 
 def read(text: str) -> JsonValue:
-    """The value of a JSON text. Raises ValueError when it is none."""
+    """Parse JSON text. Raises ValueError if it is not JSON."""
     try:
         return from_json(text)
     except (TypeError, ValueError):  # no JSON; a lone surrogate as it is; or one of the oddities that `_write_odd` wrote
@@ -51,7 +51,7 @@ def read(text: str) -> JsonValue:
 
 
 def read_object(text: str) -> dict[str, JsonValue] | None:
-    """The object that a text is, where it is exactly one JSON object in which no object has a key twice; else None."""
+    """Parse text that is exactly one JSON object without duplicate keys; None for any other text."""
     try:
         value = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What spans that are read together tell again: a conversation is sent with every call of a model, tools with every one of it.
+"""Cache of messages and tool definitions for spans that are read together: each request repeats its whole conversation.
 
 A list of messages mostly begins as that of an earlier call did; then only the rest of its text is read, and both hold the same
 messages. Law: what is read is equal to what is read without this. Without a `together` block nothing is remembered.
@@ -16,7 +16,7 @@ from llmtrace.model import JsonValue
 
 _T = TypeVar("_T")
 _LISTS = 32
-"""Conversations that are held in mind at a time: agents may work side by side."""
+"""Conversations that are cached at a time, since agents may work side by side."""
 _TEXTS = 64
 
 
@@ -37,7 +37,7 @@ _THREAD = _ThreadCache()
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """What this thread reads in the block may share its messages and definitions."""
+    """Let spans that this thread reads in the block share messages and definitions."""
     outer, _THREAD.cache = _THREAD.cache, _Cache()
     try:
         yield
@@ -46,7 +46,7 @@ def together() -> Iterator[None]:
 
 
 def read_list(value: JsonValue, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]) -> tuple[_T, ...] | None:
-    """As ``read`` reads a list, of which the beginning may be known."""
+    """Read a list with ``read``. If its beginning was read before, only the rest is read."""
     cache = _THREAD.cache
     if cache is None or type(value) is not str or value[-1:] != "]":
         return read(value, role)
@@ -74,7 +74,7 @@ def _read_rest(
 
 
 def read_once(value: JsonValue, read: Callable[[JsonValue], _T]) -> _T:
-    """As ``read`` reads it; a text that was read before is not read again."""
+    """Read a text with ``read``, or return the cached result if it was read before."""
     cache = _THREAD.cache
     if cache is None or type(value) is not str:
         return read(value)

@@ -63,7 +63,7 @@ def _write_message(message: Message) -> str:
 
 
 def _write_odd(item: dict[str, JsonValue], message_parts: tuple[Part, ...]) -> str:
-    """Part by part, so that one that cannot be written as it is does not cost the others."""
+    """Write a message part by part, so that a part that is not JSON does not affect the others."""
     members = [f"{json_text.write(name)}:{json_text.write(member)}" for name, member in item.items() if name != "parts"]
     members.insert(1, f'"parts":{write_parts(message_parts)}')
     return f"{{{','.join(members)}}}"
@@ -94,7 +94,7 @@ write_definitions: Final = _array_of(_write_definition)
 
 
 def read_list(value: JsonValue) -> list[JsonValue] | None:
-    """The list that an attribute holds, as JSON text or structured; one object is a list of one. None: it is no list."""
+    """Return the list in an attribute, as JSON text or structured. One object is a list of one. None if it is not a list."""
     if isinstance(value, str):
         try:
             value = json_text.read(value)
@@ -108,12 +108,12 @@ def read_list(value: JsonValue) -> list[JsonValue] | None:
 
 
 def read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
-    """Messages of an attribute; ``role`` where one does not say. None: the value is no list of messages."""
+    """Read the messages of an attribute. ``role``: the role of messages without one. None if the value is not a list."""
     return message_cache.read_list(value, role, _read_messages)
 
 
 def read_output(value: JsonValue) -> tuple[Message, ...] | None:
-    """The same of answers, which are rarely told again as they were."""
+    """Read output messages. They are not cached, since later requests rarely repeat them unchanged."""
     return _read_messages(value, "assistant")
 
 
@@ -123,7 +123,7 @@ def _read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
 
 
 def read_parts(value: JsonValue) -> tuple[Part, ...] | None:
-    """System instructions of an attribute. None: the value is no list of parts."""
+    """Read the system instructions of an attribute. None if the value is not a list."""
     return message_cache.read_once(value, _read_parts)
 
 
@@ -133,7 +133,7 @@ def _read_parts(value: JsonValue) -> tuple[Part, ...] | None:
 
 
 def read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
-    """Tool definitions of an attribute. None: the value is no list of definitions."""
+    """Read the tool definitions of an attribute. None if the value is not a list of objects."""
     return message_cache.read_once(value, _read_definitions)
 
 
@@ -154,7 +154,7 @@ def _read_message(item: JsonValue, role: str) -> Message:
 
 
 def _content_parts(item: Mapping[str, JsonValue], role: str) -> Iterable[Part]:
-    """A message as the OpenAI and Anthropic APIs write it."""
+    """Read the parts of a message as the OpenAI and Anthropic APIs write it."""
     content, call_id = item.get("content"), _text(item, "tool_call_id")
     if role == "tool" and call_id is not None:
         yield ToolResult(content, call_id)

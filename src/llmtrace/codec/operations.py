@@ -34,7 +34,7 @@ from llmtrace.model import (
 
 
 class Shape(NamedTuple):
-    """How one class of operation is written."""
+    """The attributes of one class of operation."""
 
     operation_class: type[Any]
     names: tuple[str, ...]
@@ -285,7 +285,7 @@ def write(operation: Operation, out: Attributes) -> None:
 
 
 def at_start(operation: Operation) -> Attributes:
-    """What is known when it starts, as attributes; a new dict."""
+    """Return the attributes that are known when an operation starts, as a new dict."""
     out: Attributes = {}
     name = _NAMES[type(operation)]
     if name is not None:
@@ -297,7 +297,7 @@ def at_start(operation: Operation) -> Attributes:
 
 
 def read(rest: Attributes) -> Operation:
-    """The operation that attributes tell of, `Custom` where they tell of none; what it holds is taken out of ``rest``."""
+    """Return the operation that attributes describe, else `Custom`. Attributes that are read are removed from ``rest``."""
     name = rest.get(sc.OPERATION_NAME)
     shape = BY_NAME.get(name, _CUSTOM) if isinstance(name, str) else _CUSTOM
     values = {"operation": name} if len(shape.names) > 1 else {}

@@ -24,12 +24,12 @@ Json: TypeAlias = dict[str, Any]
 
 
 def to_protobuf(spans: Sequence[RawSpan]) -> bytes:
-    """One serialised ExportTraceServiceRequest. Raises ValueError on an id that is no hex."""
+    """Write one serialised ExportTraceServiceRequest. Raises ValueError if an id is not hex."""
     return otlp_protobuf.write(spans)
 
 
 def from_protobuf(data: bytes) -> list[RawSpan]:
-    """The spans of one serialised ExportTraceServiceRequest. Raises ValueError when it is none."""
+    """Read the spans of one serialised ExportTraceServiceRequest. Raises ValueError if it is not one."""
     return otlp_protobuf.read(data)
 
 
@@ -116,7 +116,7 @@ def _not_finite(value: float) -> str:
 def from_json(data: bytes | str | Mapping[str, Any]) -> list[RawSpan]:
     """The spans of one OTLP/JSON request. Takes hex and base64 ids, camelCase and snake_case. Odd members are passed over.
 
-    Raises ValueError when ``data`` is no JSON object.
+    Raises ValueError if ``data`` is not a JSON object.
     """
     if not isinstance(data, Mapping):
         data = json_text.read(data.decode() if isinstance(data, bytes) else data)

@@ -1,4 +1,4 @@
-"""What OTLP's two encodings share: numbers for words, the grouping of spans, and what OTLP has no type for."""
+"""Shared by OTLP's two encodings: enumeration values, the grouping of spans, and integers beyond 64 bits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from llmtrace.codec import json_text
 from llmtrace.model import JsonValue, Kind, RawSpan, Scope
 
 KINDS: Final[tuple[Kind, ...]] = ("internal", "internal", "server", "client", "producer", "consumer")
-"""By their number; 0 is "unspecified", which is to be taken as internal."""
+"""Span kinds by OTLP number. 0 is "unspecified", which OTLP says to read as internal."""
 KIND_NUMBERS: Final[dict[Kind, int]] = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 STATUSES: Final[tuple[Literal["unset", "ok", "error"], ...]] = ("unset", "ok", "error")
-"""By their number."""
+"""Status codes by OTLP number."""
 MAX_DEPTH: Final = 24
 """Levels of lists and dicts that travel as such; protobuf readers stop at 100 messages, and a level takes three."""
 
@@ -46,12 +46,12 @@ def is_int64(value: int) -> bool:
 
 
 def bytes_of_int(value: int) -> bytes:
-    """How an integer beyond 64 bits travels."""
+    """Encode an integer beyond 64 bits."""
     return _BIG + str(value).encode()
 
 
 def value_of_bytes(data: bytes) -> JsonValue:
-    """An integer that `bytes_of_int` wrote; other bytes as base64, since a JSON value has none."""
+    """Decode an integer that `bytes_of_int` encoded. Other bytes become base64 text, since JSON has no bytes."""
     if data.startswith(_BIG):
         try:
             return int(data[len(_BIG) :])

@@ -1,4 +1,4 @@
-"""Spans of several writers that tell of one model call, and executions that do not say which call they answer.
+"""Reconcile spans of several writers: count each model call once, and join tool executions to their calls.
 
 Laws: one inference a call, and only spans of other writers (``run_id`` None) are changed. An inference that has another
 right below it, with only plain spans between, is its wrapper (a framework around a client) and becomes a plain step, unless
@@ -36,7 +36,7 @@ MOST_BELOW = 100
 
 
 def reconcile(trace: Trace) -> Trace:
-    """The trace with each model call counted once, its tools known, and executions joined to calls by name and arguments."""
+    """Return the trace with each model call counted once, and with executions joined to calls by name and arguments."""
     changes: dict[str, Span] = {}
     trace = _without_copies(trace)
     foreign = [span for span in trace.spans if span.run_id is None]
@@ -52,7 +52,7 @@ def reconcile(trace: Trace) -> Trace:
 
 
 def _without_copies(trace: Trace) -> Trace:
-    """Each span once: as it came last, ended rather than open."""
+    """Keep each span once: the last copy that arrived, or the last one that has ended."""
     spans: dict[str, Span] = {}
     for span in trace.spans:
         earlier = spans.get(span.span_id)
@@ -66,7 +66,7 @@ def _without_copies(trace: Trace) -> Trace:
 
 def _count_once(trace: Trace, changes: dict[str, Span]) -> None:
     below: dict[str, list[Span]] = {}
-    """By span, the inferences that are reached from it through plain spans; its own, if it is one."""
+    """For each span, the inferences below it with only plain spans between; for an inference, itself."""
     for _, span in reversed(list(trace.walk())):  # children before their parents
         inner = [inference for child in trace.children(span) for inference in below.pop(child.span_id, ())][:MOST_BELOW]
         if not isinstance(span.operation, Inference):
@@ -99,7 +99,7 @@ def _as_plain_step(span: Span, counts: Span) -> Span:
 
 
 def _fill_from_wrapper(inner: Span, wrapper: Span, changes: dict[str, Span]) -> Span:
-    """The span that counts, with what only its wrapper saw (the tools on offer, content that its writer left out)."""
+    """Fill in what only the wrapper recorded: the offered tools, content that the inner writer left out."""
     operation = fill_in(inner.operation, wrapper.operation)
     if operation != inner.operation:
         inner = changes[inner.span_id] = replace(inner, operation=operation)
@@ -107,7 +107,7 @@ def _fill_from_wrapper(inner: Span, wrapper: Span, changes: dict[str, Span]) -> 
 
 
 def _may_be_same_call(inner: list[Span], outer: Span) -> bool:
-    """Whether these inferences can be the calls that an outer one tells of: nothing that both say is against it.
+    """Return True if these inferences may be the calls that the outer inference describes: no recorded fact contradicts it.
 
     A tool may call a model while another call is open; then neither the answer's id, nor its length, nor its text is the same.
     """
@@ -121,7 +121,7 @@ def _may_be_same_call(inner: list[Span], outer: Span) -> bool:
 
 
 def _ids(calls: list[Inference], wrapper: Inference) -> bool | None:
-    """None: an id is missing; two that differ prove nothing either, since frameworks make up their own."""
+    """Compare response ids. None if they prove nothing: one is missing, or they differ, since frameworks make up their own."""
     return True if wrapper.response_id and any(call.response_id == wrapper.response_id for call in calls) else None
 
 
@@ -141,18 +141,18 @@ def _answers(calls: list[Inference], wrapper: Inference) -> bool | None:
 
 
 def answer_texts(messages: tuple[Message, ...]) -> list[str]:
-    """What an answer says, without how it is wrapped: its text, its calls."""
+    """Return the texts and the tool calls of an answer, to compare answers of different writers."""
     texts = [message.text().strip() for message in messages]
     return [text for text in texts if text] + [
         f"{call.name}({call.arguments})" for message in messages for call in message.tool_calls()
     ]
 
 
-# -- tools that are told of with the agent
+# -- tools that are recorded on the agent's span
 
 
 def _add_agent_tools(trace: Trace, changes: dict[str, Span]) -> None:
-    """Tools that a framework names once, on the agent's span, are on offer in each of its inferences."""
+    """Add the tools that a framework records on the agent's span to each of the agent's inferences."""
     for span in trace.spans:
         current = changes.get(span.span_id, span)
         if span.run_id is not None or not isinstance(current.operation, Inference) or current.operation.tools:
@@ -183,7 +183,7 @@ class _OpenCall(NamedTuple):
 
 
 def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
-    """Give executions without a call id that of the call with their name and arguments, whichever span came or ended first.
+    """Set the call id of executions without one, by the call with the same name and arguments, whatever the order of spans.
 
     Several calls alike are joined in order. The executions are looked at from the last to the first; each takes the latest
     call that was asked for before it began, so that one whose execution nobody recorded is passed over.
@@ -204,7 +204,7 @@ def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
 
 
 def _latest_before(alike: list[_OpenCall], start: int) -> int:
-    """The place of the latest call that began before an execution did.
+    """Return the index of the latest call that began before the execution.
 
     In one tick of a coarse clock, or by the clock of another machine, a call may seem to begin with or after its execution.
     """
@@ -221,7 +221,7 @@ def _began(span: Span) -> tuple[int, int, str]:
 
 
 def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | None]) -> dict[str, list[_OpenCall]]:
-    """By tool and arguments, the calls that no execution names, in the order in which the model calls began."""
+    """Return the calls that no execution names, by tool and arguments, in the order in which their model calls began."""
     calls: dict[str, list[_OpenCall]] = {}
     seen = set(known_ids)
     for span in sorted(trace.spans, key=_began):

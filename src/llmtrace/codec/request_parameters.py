@@ -48,7 +48,7 @@ _TOLERANT: Final[Mapping[Callable[[JsonValue], Any], Callable[[JsonValue], Any]]
     _double: fields.as_number,
     _texts: fields.as_texts,
 }
-"""How a value is read that does not have the type which is written."""
+"""Readers for values of another type than the one that is written."""
 
 
 def _write(operation: Any, out: Attributes) -> None:

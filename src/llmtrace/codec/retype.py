@@ -1,4 +1,4 @@
-"""Attributes that a database keeps as text only, given the types back that their writers gave them.
+"""Restore the types of attributes that a database keeps as text only.
 
 ClickHouse's tables of the OpenTelemetry Collector hold ``Map(String, String)``: a count of tokens comes back as ``"12"``, a
 list as JSON. Law: only names that llmtrace or the conventions give a number, a flag or a list are touched, and only where the

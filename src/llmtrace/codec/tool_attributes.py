@@ -30,8 +30,8 @@ def _write_tool_result(operation: ToolExecution, out: Attributes) -> None:
 
 
 def _read_tool_result(rest: Attributes) -> dict[str, Any]:
-    fields_ = _read_object("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_WRAPPED, rest)
-    return {**fields_, "has_result": True} if fields_ else fields_
+    result_fields = _read_object("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_WRAPPED, rest)
+    return {**result_fields, "has_result": True} if result_fields else result_fields
 
 
 def _write_object(value: JsonValue, key: str, mark: str, out: Attributes) -> None:
@@ -58,7 +58,7 @@ def _read_object(field: str, key: str, mark: str, rest: Attributes) -> dict[str,
 
 
 def _of_text(text: str, field: str) -> JsonValue:
-    """Ours is the text of an object. Another writer's may be anything: what is no object (or a result's list) is itself."""
+    """Parse the text of an object, or of a result's list. Any other text, which only other writers record, stays text."""
     if field == "arguments":
         value = json_text.read_object(text)
         return text if value is None else value

@@ -1,4 +1,4 @@
-"""Who wrote the spans of a trace, and whose are not understood."""
+"""Finds the instrumentations whose spans llmtrace cannot read."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ PREFIXES: Final = (
     "smolagents.",
     "crewai.",
 )
-"""How attributes' names begin by which libraries tell of models, agents and tools. Whoever is not listed is not recognised."""
+"""Prefixes of attributes in which libraries record models, agents and tools. Other libraries are not recognised."""
 
 
 def unread_writers(trace: Trace) -> tuple[str, ...]:
-    """Scopes that tell of models, agents or tools, of which not one span could be read as such a step.
+    """Return the scopes whose spans record models, agents or tools, but of which no span could be read as such.
 
     Nothing of what they record can be judged. Their spans stay plain steps with all attributes.
     """

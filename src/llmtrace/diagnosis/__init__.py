@@ -14,7 +14,7 @@ from llmtrace.diagnosis.place_ranker import Ranker, places_of
 from llmtrace.diagnosis.result import Confidence, Diagnosis, Place, Step, Suspect
 from llmtrace.diagnosis.run_reports import is_known_to_have_failed, reports_of
 from llmtrace.diagnosis.visibility import checks_that_ran, unchecked, visible_needs
-from llmtrace.diagnosis.wrap_errors import diagnosing
+from llmtrace.diagnosis.wrap_errors import wrap_errors
 from llmtrace.model import Trace
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "Step",
     "Suspect",
     "diagnose",
-    "diagnosing",
     "findings_of",
+    "wrap_errors",
 ]
 
 
@@ -39,7 +39,7 @@ def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = 
     ``flow``: the flow of this trace if it was built already. ``ranker``: other weights than the shipped ones. Verdicts that the
     spans carry are used. Raises IndexError on an empty trace, DiagnosisFailed if llmtrace itself goes wrong.
     """
-    with diagnosing(trace.trace_id):
+    with wrap_errors(trace.trace_id):
         flow = flow or Flow(trace)
         run = Run(trace, flow)
         findings = findings_of(run)

@@ -1,4 +1,4 @@
-"""What spent a run's budget."""
+"""Finds out what used up a run's budget."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def case_of(trace: Trace, suspect: Suspect) -> Case:
     return Case(trace.trace_id, trace.spans[0].start, tuple(model for model in models if model), suspect)
 
 
-def grouped(cases: Iterable[Case]) -> list[Group]:
+def group_by_cause(cases: Iterable[Case]) -> list[Group]:
     """The groups with most runs first; of equal ones the one that was seen last."""
     cases_by_cause: dict[tuple[str, str], list[Case]] = {}
     for case in sorted(cases, key=lambda case: case.start):

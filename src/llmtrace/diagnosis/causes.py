@@ -36,12 +36,12 @@ class Cause:
 
     @cached_property
     def places(self) -> frozenset[str]:
-        return frozenset(place for found in (self.finding, *self.repeats) for place in (found.span_id, *found.spans))
+        return frozenset(place for finding in (self.finding, *self.repeats) for place in (finding.span_id, *finding.spans))
 
     @property
     def count(self) -> int:
-        own = max(len(found.spans) for found in (self.finding, *self.repeats))
-        return max(own, 1 + len(self.repeats))
+        most_spans = max(len(finding.spans) for finding in (self.finding, *self.repeats))
+        return max(most_spans, 1 + len(self.repeats))
 
 
 def causes_of(findings: Iterable[Finding], flow: Flow) -> list[Cause]:
@@ -52,8 +52,8 @@ def causes_of(findings: Iterable[Finding], flow: Flow) -> list[Cause]:
         groups.setdefault((finding.check, key), []).append(finding)
     causes = []
     for group in groups.values():
-        first, *others = sorted(group, key=lambda finding: (_RANK[finding.confidence], _position(finding)))
-        causes.append(Cause(first, others))
+        first, *repeats = sorted(group, key=lambda finding: (_RANK[finding.confidence], _position(finding)))
+        causes.append(Cause(first, repeats))
     causes.sort(key=lambda cause: (_RANK[cause.finding.confidence], _priority(cause.finding), _position(cause.finding)))
     return _without_symptoms(causes, flow)
 
@@ -62,13 +62,13 @@ def _without_symptoms(causes: Sequence[Cause], flow: Flow) -> list[Cause]:
     """``causes``: the strongest first. One that is about the same calls as an earlier one, or that a value of an earlier one
     flows into, is a symptom of it. So is an identifier that was made up after the data was missing: a lookup had failed for
     good, or messages had vanished."""
-    kept: list[Cause] = []
+    independent: list[Cause] = []
     by_place: dict[str, Cause] = {}
     by_node: dict[Node, Cause] = {}
     for cause in causes:
         node = cause.finding.node
         if cause.finding.check == "ungrounded_argument":  # where it came from is another question than what the call broke
-            explanation = next((other for other in causes if _leaves_gap(other, cause)), None)
+            explanation = next((candidate for candidate in causes if _leaves_gap(candidate, cause)), None)
         else:
             explanation = next((by_place[place] for place in cause.places if place in by_place), None)
         if explanation is None and node is not None:
@@ -76,19 +76,19 @@ def _without_symptoms(causes: Sequence[Cause], flow: Flow) -> list[Cause]:
         if explanation is not None:
             explanation.symptoms += [cause.finding, *cause.symptoms]
             continue
-        kept.append(cause)
+        independent.append(cause)
         by_place.update(dict.fromkeys(cause.places, cause))
-        if len(kept) <= MOST_SUSPECTS and cause.finding.confidence != "possible":
+        if len(independent) <= MOST_SUSPECTS and cause.finding.confidence != "possible":
             for reached in reached_from(cause.finding, flow):
                 if reached is not node:
                     by_node.setdefault(reached, cause)
-    return kept
+    return independent
 
 
-def _leaves_gap(cause: Cause, other: Cause) -> bool:
+def _leaves_gap(cause: Cause, later_cause: Cause) -> bool:
     """True if data was missing from this cause on, before the other."""
     finding = cause.finding
-    if finding.confidence == "possible" or finding.node is None or _position(finding) >= _position(other.finding):
+    if finding.confidence == "possible" or finding.node is None or _position(finding) >= _position(later_cause.finding):
         return False
     if finding.check == "never_succeeded":
         return finding.node.call is not None and not finding.node.call.is_change
@@ -117,7 +117,7 @@ def suspects_of(causes: Sequence[Cause], flow: Flow) -> tuple[Suspect, ...]:
 def _suspect(cause: Cause, flow: Flow) -> Suspect:
     finding = cause.finding
     way = chain(finding, reached_from(finding, flow), flow) if finding.confidence != "possible" else ()
-    symptoms = dict.fromkeys(found.title for found in cause.symptoms if found.title != finding.title)
+    symptoms = dict.fromkeys(symptom.title for symptom in cause.symptoms if symptom.title != finding.title)
     return Suspect(
         finding.check,
         finding.confidence,

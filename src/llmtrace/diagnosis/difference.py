@@ -58,7 +58,10 @@ def compare(left: Trace, right: Trace) -> Difference:
     pairs: list[Pair] = []
     for tag, a, b, c, d in _matched(*whole):
         if tag == "equal":
-            pairs += [Pair("same", one.span_id, other.span_id) for one, other in zip(ours[a:b], theirs[c:d], strict=True)]
+            pairs += [
+                Pair("same", mine.span_id, counterpart.span_id)
+                for mine, counterpart in zip(ours[a:b], theirs[c:d], strict=True)
+            ]
         else:
             pairs += _between(ours[a:b], theirs[c:d])
     first = next((at for at, pair in enumerate(pairs) if pair.what != "same"), None)
@@ -69,7 +72,10 @@ def _between(ours: Sequence[Span], theirs: Sequence[Span]) -> Iterator[Pair]:
     """Steps of which none is the same: those of one kind and name are changed, the others stand alone."""
     for tag, a, b, c, d in _matched([_sign(span) for span in ours], [_sign(span) for span in theirs]):
         if tag == "equal":
-            yield from (Pair("changed", one.span_id, other.span_id) for one, other in zip(ours[a:b], theirs[c:d], strict=True))
+            yield from (
+                Pair("changed", mine.span_id, counterpart.span_id)
+                for mine, counterpart in zip(ours[a:b], theirs[c:d], strict=True)
+            )
         else:
             yield from (Pair("left", left=span.span_id) for span in ours[a:b])
             yield from (Pair("right", right=span.span_id) for span in theirs[c:d])
@@ -97,15 +103,15 @@ def _whole(span: Span) -> Hashable:
     if isinstance(operation, ToolExecution):
         content = repr((operation.arguments, operation.result, operation.executed))
     elif isinstance(operation, (Inference, FetchResponse)):
-        content = repr([_said(message) for message in operation.output])
+        content = repr([_comparable_parts(message) for message in operation.output])
     elif isinstance(operation, (AgentInvocation, Workflow)):
-        content = repr([_said(message) for message in operation.input])
+        content = repr([_comparable_parts(message) for message in operation.input])
     else:
         content = repr([getattr(operation, name, None) for name in ("arguments", "result", "query", "documents", "records")])
     return _sign(span), content, has_error(span)
 
 
-def _said(message: Message) -> list[object]:
+def _comparable_parts(message: Message) -> list[object]:
     """Parts of a message without what differs each time: ids of calls, and how the model came to it."""
     parts = [part for part in message.parts if not isinstance(part, Reasoning)]
     return [(part.name, part.arguments) if isinstance(part, ToolCall) else part for part in parts]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from llmtrace.diagnosis.finding import message_of, quote
 from llmtrace.diagnosis.flow import Node
 from llmtrace.evidence.call_log import canonical
-from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, Failure, ending
+from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, Failure, failure_kind
 
 _INTERRUPTED = "interrupted"
 _WORDS = {
@@ -93,7 +93,7 @@ def how_call_failed(node: Node) -> str:
 
 
 def _kind(failure: Failure) -> str:
-    kind = ending(failure)
+    kind = failure_kind(failure)
     if failure.type.rpartition(".")[2] == "KeyboardInterrupt":
         return _INTERRUPTED
     return kind if kind in (BUDGET_EXCEEDED, CANCELLED, TIMEOUT, DEADLINE) else failure.type

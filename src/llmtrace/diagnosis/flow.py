@@ -27,8 +27,8 @@ from llmtrace.model import (
     ToolExecution,
     Trace,
     Workflow,
-    as_said,
     reads_as_data,
+    refusal_as_text,
 )
 
 Via: TypeAlias = Literal["result", "same value"]
@@ -116,17 +116,17 @@ class Flow:
             if ended:
                 self._add(span)
             else:
-                self.lineage.begun(span)
+                self.lineage.begin(span)
         self._by_execution = {
             node.place: node for node in self.nodes if node.call is not None and node.call.execution is not None
         }
         self._link_all()
-        kept = [node for node in self.nodes if not node.alternative]
-        answers = [node for node in kept if node.kind == "answer"]
-        calls = [node for node in kept if node.kind == "call"]
+        taken_nodes = [node for node in self.nodes if not node.alternative]
+        answers = [node for node in taken_nodes if node.kind == "answer"]
+        calls = [node for node in taken_nodes if node.kind == "call"]
         self.outcome: Node | None = answers[-1] if answers else calls[-1] if calls else None
         """The last answer; the last call if there is no answer."""
-        self._last = kept[-1] if kept else None
+        self._last = taken_nodes[-1] if taken_nodes else None
 
     @property
     def calls(self) -> list[Node]:
@@ -181,19 +181,19 @@ class Flow:
                 self._by_message[span.span_id, f"message {number} ({message.role})"] = turn
             self.lost_messages.add(span, operation)
         elif isinstance(operation, ToolExecution):
-            self.lost_messages.tasks.executed(operation)
+            self.lost_messages.tasks.add_execution(operation)
             for call in self.log.calls[calls_before:]:
                 self._by_call[call] = self._append(Node("call", span.span_id, call), span)
         uses = self.lineage.add(span)
         self.uses += uses
         if isinstance(operation, (Inference, FetchResponse)):
-            taken = _taken_choice(self.trace, span, operation.output)
+            taken_choice = _taken_choice(self.trace, span, operation.output)
             by_part: dict[tuple[int, int], list[ValueUse]] = defaultdict(list)
             for use in uses:
                 by_part[use.choice, use.text_part].append(use)
             for choice, message in enumerate(operation.output):
                 parts = [by_part[choice, position] for position in range(len(message.parts))]
-                self._add_message(span, message, parts, list(self.log.asked), alternative=choice != taken)
+                self._add_message(span, message, parts, list(self.log.requested), alternative=choice != taken_choice)
         elif isinstance(operation, (AgentInvocation, Workflow)) and uses:
             text = "\n".join(message.text() for message in operation.output)
             if not (reads_as_data(text) and self._ends_in_words()):
@@ -201,20 +201,20 @@ class Flow:
                 answer.uses.extend(uses)
 
     def _add_message(
-        self, span: Span, message: Message, uses: Sequence[list[ValueUse]], asked: list[Call], *, alternative: bool
+        self, span: Span, message: Message, uses: Sequence[list[ValueUse]], requested: list[Call], *, alternative: bool
     ) -> None:
-        """``uses``: for each part, the values in it. ``asked``: the calls that only this span asked for."""
-        said = [as_said(part) for part in message.parts]
-        words = "\n".join(part.content for part in said if isinstance(part, Text) and part.content.strip())
+        """``uses``: for each part, the values in it. ``requested``: the calls that only this span asked for."""
+        spoken = [refusal_as_text(part) for part in message.parts]
+        words = "\n".join(part.content for part in spoken if isinstance(part, Text) and part.content.strip())
         has_call = False
-        for part, values in zip(said, uses, strict=True):
+        for part, values in zip(spoken, uses, strict=True):
             if not isinstance(part, ToolCall):
                 continue
             has_call = True
-            call = next((call for call in asked if call.tool == part.name and call.id == part.id), None)
+            call = next((call for call in requested if call.tool == part.name and call.id == part.id), None)
             if call is None:
                 continue
-            asked.remove(call)
+            requested.remove(call)
             node = self._by_call.get(call)
             if node is None:
                 node = self._by_call[call] = self._append(Node("call", span.span_id, call), span)

@@ -1,4 +1,4 @@
-"""What of a trace was visible, and which checks could therefore run."""
+"""Which parts of a trace were recorded, and which checks could therefore run."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _LONGEST = 200
 
 
 @contextmanager
-def diagnosing(trace_id: str) -> Iterator[None]:
+def wrap_errors(trace_id: str) -> Iterator[None]:
     """Wrap code that reads and diagnoses a trace. Raises DiagnosisFailed for a fault of llmtrace; errors of the store pass."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""How a model's answer ended: cut, filtered, refused, or a stream that broke off."""
+"""Classifies how a model's answer ended: cut, filtered, refused, or with a broken stream."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def is_blank(message: Message) -> bool:
 
 
 def ending_of(span: Span, choice: int = 0) -> Ending | None:
-    """How a choice of an inference ended badly; None if it ended well, if it asks for tools, or if nothing is visible."""
+    """Return how a choice ended badly. None if it ended well, requests tools, or was not recorded."""
     inference = span.operation
     if not isinstance(inference, (Inference, FetchResponse)) or span.failure is not None or inference.status in _TO_COME:
         return None

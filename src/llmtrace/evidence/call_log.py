@@ -179,7 +179,7 @@ class CallLog:
     """How many turns the user has had. Words that a model of this run said are no turn of the user."""
     new_turns: tuple[tuple[int, Message], ...] = ()
     """Turns of the user that the newest span was the first to be sent: position in the request from 1, and message."""
-    asked: list[Call] = field(default_factory=list)
+    requested: list[Call] = field(default_factory=list)
     """The calls that the newest span asked for, in order."""
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that were last on offer."""
@@ -196,7 +196,7 @@ class CallLog:
     def add(self, span: Span) -> Sequence[Call]:
         """Take in a span. Returns the calls of which this span is the first to show how they went."""
         operation = span.operation
-        self.new_turns, self.asked = (), []
+        self.new_turns, self.requested = (), []
         if isinstance(operation, Inference):
             if operation.tools:
                 self.tools = operation.tools
@@ -274,14 +274,19 @@ class CallLog:
                 self._is_new(text)
 
     def _ask(self, span: Span, choice: int, part: ToolCall, tools: Sequence[ToolDefinition]) -> None:
-        call = self._unasked(part)
+        call = self._find_early_execution(part)
         if call is None:
-            known = self._by_id.get((part.id, part.name)) if part.id is not None else None
-            if known is not None and known.asking_span is not None and not known.is_complete and known.key == _key(part):
+            earlier = self._by_id.get((part.id, part.name)) if part.id is not None else None
+            if (
+                earlier is not None
+                and earlier.asking_span is not None
+                and not earlier.is_complete
+                and earlier.key == _key(part)
+            ):
                 return  # two instrumentations report one model call
             call = Call(part.name, part.id, part.arguments, turn=self.turn)
             self._append(call)
-        self.asked.append(call)
+        self.requested.append(call)
         call.asking_span = span.span_id
         call.alternative = choice > 0
         if tools:
@@ -290,7 +295,7 @@ class CallLog:
         if span.violations:
             call.violations = tuple(_violations_of(span, part))
 
-    def _unasked(self, part: ToolCall) -> Call | None:
+    def _find_early_execution(self, part: ToolCall) -> Call | None:
         """An execution that ended before the model span that asked for it."""
         if part.id is not None:
             call = self._by_id.get((part.id, part.name))
@@ -299,7 +304,7 @@ class CallLog:
         return next((call for call in reversed(self.calls[-16:]) if call.asking_span is None and call.key == key), None)
 
     def _read_execution(self, span: Span, execution: ToolExecution) -> Sequence[Call]:
-        call = self._asked(span, execution)
+        call = self._find_call(span, execution)
         is_first = call is None or not call.is_complete
         if call is None:
             call = Call(execution.name, execution.call_id, execution.arguments, turn=self.turn)
@@ -321,7 +326,7 @@ class CallLog:
     def _on_offer(self, name: str) -> ToolDefinition | None:
         return next((tool for tool in self.tools if tool.name == name), None)
 
-    def _asked(self, span: Span, execution: ToolExecution) -> Call | None:
+    def _find_call(self, span: Span, execution: ToolExecution) -> Call | None:
         """The call that an execution answers: by id, else by tool and arguments, else the only one of the tool that waits."""
         if execution.call_id is not None:
             call = self._by_id.get((execution.call_id, execution.name)) or self._last_with_id.get(execution.call_id)
@@ -369,16 +374,16 @@ class CallLog:
 
 def _is_same_execution(call: Call, span: Span, execution: ToolExecution) -> bool:
     """A client and its server each have a span of one execution: one within the other, and with the same arguments."""
-    other = call.execution
-    if other is None or not _same_arguments(call.arguments, execution.arguments):
+    recorded = call.execution
+    if recorded is None or not _same_arguments(call.arguments, execution.arguments):
         return False
-    first, last = sorted((other, span), key=lambda one: (one.start, -(one.end or 0)))
+    first, last = sorted((recorded, span), key=lambda execution_span: (execution_span.start, -(execution_span.end or 0)))
     return (last.end or 0) <= (first.end or 0)
 
 
-def _same_arguments(one: JsonValue, other: JsonValue) -> bool:
+def _same_arguments(first: JsonValue, second: JsonValue) -> bool:
     """True if arguments are equal. Some writers give a single argument without its name."""
-    return canonical(one) == canonical(other) or canonical(_bare(one)) == canonical(_bare(other))
+    return canonical(first) == canonical(second) or canonical(_bare(first)) == canonical(_bare(second))
 
 
 def _bare(arguments: JsonValue) -> JsonValue:

@@ -1,4 +1,4 @@
-"""What a tool's result shows by its form: an error, nothing at all, or JSON that ends in the middle."""
+"""Recognises by a tool result's form whether it is an error, empty, or JSON that was cut."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
         return False
     if isinstance(result, Mapping):
         numbers = [member for member in result.values() if type(member) in (int, float)]
-        others = [member for member in result.values() if type(member) not in (int, float)]
-        return not any(numbers) and all(is_empty(member, depth - 1) for member in others) and bool(others or not numbers)
+        members = [member for member in result.values() if type(member) not in (int, float)]
+        return not any(numbers) and all(is_empty(member, depth - 1) for member in members) and bool(members or not numbers)
     if isinstance(result, list):
         return all(is_empty(item, depth - 1) for item in result)
     return result is None

@@ -28,6 +28,6 @@ class RunEvidence:
         self.completed = self.calls.add(span)
         self.new_task = False
         if isinstance(operation, Inference):
-            self.new_task = self.tasks.asked(span, operation)
+            self.new_task = self.tasks.add_inference(span, operation)
         elif isinstance(operation, ToolExecution):
-            self.tasks.executed(operation)
+            self.tasks.add_execution(operation)

@@ -1,4 +1,4 @@
-"""One question to an endpoint that speaks OpenAI's chat wire format, and its answer as text.
+"""Sends one question to an endpoint with OpenAI's chat API, and returns the answer as text.
 
 Law: one deadline for all of it, however slowly the other side speaks; no more is read than an answer needs; a redirect is not
 followed and no message of ours holds the key. `requests` is the one that OpenTelemetry's exporters send by.
@@ -40,27 +40,27 @@ class Endpoint:
 
     def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> Answer:
         """The model's words. Asked once more without a response format where the server knows none. Raises JudgeFailed."""
-        kept: list[Answer | BaseException] = []
+        outcomes: list[Answer | BaseException] = []
         end = time.monotonic() + self.seconds
 
         def work() -> None:
             try:
-                kept.append(self._ask(messages, schema, end))
+                outcomes.append(self._ask(messages, schema, end))
             except BaseException as error:
-                kept.append(error)
+                outcomes.append(error)
 
         # a wait of `requests` ends when a byte comes; only a thread that is left behind holds to one deadline for all
         thread = threading.Thread(target=work, name="llmtrace judge", daemon=True)
         thread.start()
         thread.join(self.seconds)
-        said = kept[0] if kept else None
-        if isinstance(said, Answer):
-            return said
-        if isinstance(said, JudgeFailed):
-            raise said
-        if said is None or time.monotonic() >= end:
+        outcome = outcomes[0] if outcomes else None
+        if isinstance(outcome, Answer):
+            return outcome
+        if isinstance(outcome, JudgeFailed):
+            raise outcome
+        if outcome is None or time.monotonic() >= end:
             raise JudgeFailed(f"no answer within {self.seconds:g} s")
-        raise JudgeFailed(self._bare(_reason(said))) from None
+        raise JudgeFailed(self._bare(_reason(outcome))) from None
 
     def _ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], end: float) -> Answer:
         plain = {"model": self.model, "messages": list(messages)}
@@ -69,7 +69,7 @@ class Endpoint:
         if status in _NO_SUCH_FORMAT:
             status, body = self._post({**plain, "max_tokens": MOST_OUTPUT_TOKENS}, end)
         if not 200 <= status < 300:
-            raise JudgeFailed(self._bare(f"it answered HTTP {status}{_said(body) or _meant(status)}"))
+            raise JudgeFailed(self._bare(f"it answered HTTP {status}{_error_message(body) or _meant(status)}"))
         return _answer(body)
 
     def _post(self, question: Mapping[str, Any], end: float) -> tuple[int, bytes]:
@@ -124,12 +124,12 @@ def _answer(body: bytes) -> Answer:
     return Answer(text, *tokens)
 
 
-def _count(said: Any) -> int | None:
-    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _said(body: bytes) -> str:
-    """What an error's body says, where it has OpenAI's form."""
+def _error_message(body: bytes) -> str:
+    """Return the message of an error response in OpenAI's format."""
     try:
         return f": {str(json.loads(body)['error']['message'])[:_MOST_SAID]}"
     except (ValueError, TypeError, LookupError, RecursionError):
@@ -137,7 +137,7 @@ def _said(body: bytes) -> str:
 
 
 def _meant(status: int) -> str:
-    """What an error without words mostly comes of."""
+    """Return the usual cause of an HTTP status without a message."""
     if 300 <= status < 400:
         return ", and a redirect is not followed"
     return ": is there a /v1 at the end of its URL?" if status in (404, 405) else ""

@@ -18,7 +18,7 @@ Subject: TypeAlias = Suspect | Place
 
 MOST_ASKED = 5
 MOST_CHARACTERS = 24_000
-"""Of the document; about 6,000 tokens of English."""
+"""Limit of the document's length; about 6,000 tokens of English."""
 AROUND = 2
 """Steps before a suspect and after it."""
 _MOST_STEPS = 6
@@ -118,7 +118,7 @@ def _around(subject: Subject, nodes: Sequence[Node]) -> range:
 
 
 def _cut(content: Any, longest: int) -> str | None:
-    """As text, the middle of a long one left out."""
+    """Return content as text, with the middle of a long text left out."""
     if content is None:
         return None
     text = _text(content)

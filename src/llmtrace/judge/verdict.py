@@ -33,7 +33,7 @@ SCHEMA: Final[dict[str, Any]] = {
     "additionalProperties": False,
 }
 _THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
-"""As models think aloud whose server does not set their thoughts apart."""
+"""Reasoning in the text, from servers that do not separate it."""
 _MOST_QUOTED = 80
 _FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
 
@@ -45,23 +45,23 @@ class Verdict:
 
 
 def read(text: str, suspects: int) -> tuple[Verdict, ...]:
-    """One for each of so many suspects, in their order; a sum above 1 is scaled to 1. Raises JudgeFailed."""
+    """Read one verdict for each suspect, in order. A sum of probabilities above 1 is scaled to 1. Raises JudgeFailed."""
     text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
     fenced = _FENCED.fullmatch(text)  # as models without a response format like to write
     try:
-        said = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
-        held = dict(_verdict(one) for one in _fields(said, {"verdicts"})["verdicts"])
-        if len(held) != len(said["verdicts"]) or set(held) != set(range(1, suspects + 1)):
+        parsed = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
+        verdicts = dict(_verdict(verdict) for verdict in _fields(parsed, {"verdicts"})["verdicts"])
+        if len(verdicts) != len(parsed["verdicts"]) or set(verdicts) != set(range(1, suspects + 1)):
             raise ValueError
     except (ValueError, TypeError, RecursionError):
         began = " ".join(text[: 2 * _MOST_QUOTED].split())[:_MOST_QUOTED]
         raise JudgeFailed(f"its answer is not a verdict in the form that was asked for; it begins: {began}") from None
-    total = max(1.0, sum(one.probability for one in held.values()))
-    return tuple(Verdict(held[number].probability / total, held[number].reason) for number in range(1, suspects + 1))
+    total = max(1.0, sum(verdict.probability for verdict in verdicts.values()))
+    return tuple(Verdict(verdicts[number].probability / total, verdicts[number].reason) for number in range(1, suspects + 1))
 
 
-def _verdict(said: Any) -> tuple[int, Verdict]:
-    fields = _fields(said, {"suspect", "probability", "reason"})
+def _verdict(item: Any) -> tuple[int, Verdict]:
+    fields = _fields(item, {"suspect", "probability", "reason"})
     number, probability, reason = fields["suspect"], fields["probability"], fields["reason"]
     if type(number) is not int or type(probability) not in (int, float) or not isinstance(reason, str):
         raise TypeError
@@ -70,10 +70,10 @@ def _verdict(said: Any) -> tuple[int, Verdict]:
     return number, Verdict(float(probability), reason[:LONGEST_REASON])
 
 
-def _fields(said: Any, names: set[str]) -> dict[str, Any]:
-    if not isinstance(said, dict) or set(said) != names:
+def _fields(value: Any, names: set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict) or set(value) != names:
         raise TypeError
-    return said
+    return value
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -5,7 +5,7 @@ Three answers: *grounded* (with the place), *ungrounded* (an identifier that not
 """
 
 from llmtrace.lineage.lineage import LineageTracker
-from llmtrace.lineage.live import LiveLineage
+from llmtrace.lineage.live_lineage import LiveLineage
 from llmtrace.lineage.moments import moments
 from llmtrace.lineage.propagation import Edge, LineageResult, Propagation, Reached, analyze
 from llmtrace.lineage.provenance import Match, Origin, Provenance, ValueUse

@@ -1,4 +1,4 @@
-"""Where inside a source a value stands: the member that holds it, as JSON Pointer, and its characters."""
+"""Finds the places of a value in a source: the member, as JSON Pointer, and the characters."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def find_matches(source: Source, use: ValueUse) -> list[Match]:
     content = _parse(source.content)
     leaves = [((), source.text, False)] if content is None else sorted(_leaves(content, ()), key=lambda leaf: leaf[2])
     keys = _keys_of(use)
-    found = (
+    matches = (
         Match(use.start, use.end, pointer_of(path), start, end, text[start:end], of_name)
         for path, text, of_name in leaves
         for start, end in _places_in(text, keys)
     )
-    return list(islice(found, MOST_MATCHES))
+    return list(islice(matches, MOST_MATCHES))
 
 
 def _keys_of(use: ValueUse) -> tuple[str, ...]:
@@ -43,9 +43,9 @@ def _keys_of(use: ValueUse) -> tuple[str, ...]:
 
 
 def _places_in(text: str, keys: tuple[str, ...]) -> Iterable[tuple[int, int]]:
-    """Each place once."""
+    """Return the ranges of characters of these keys, each once."""
     plain = normalize_each(text)
-    found: dict[tuple[int, int], None] = {}
+    spans: dict[tuple[int, int], None] = {}
     for key in keys:
         if key[0] == "=":
             places = places_of_number(plain, key)
@@ -53,8 +53,8 @@ def _places_in(text: str, keys: tuple[str, ...]) -> Iterable[tuple[int, int]]:
             places = ((start, end) for start, end, written in dates_in(plain) if key in written)
         else:
             places = occurrences(text, key)
-        found.update(dict.fromkeys(places))
-    return found
+        spans.update(dict.fromkeys(places))
+    return spans
 
 
 def _leaves(content: JsonValue, path: Path) -> Iterator[tuple[Path, str, bool]]:

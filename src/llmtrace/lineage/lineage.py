@@ -12,7 +12,18 @@ from llmtrace.lineage.read_values import IDENTIFIERS, Path, Reading, parts_of, p
 from llmtrace.lineage.source_index import SourceIndex
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.visible_context import VisibleContext, call_key
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Part, Span, Text, ToolCall, Workflow, as_said
+from llmtrace.model import (
+    AgentInvocation,
+    FetchResponse,
+    Inference,
+    Message,
+    Part,
+    Span,
+    Text,
+    ToolCall,
+    Workflow,
+    refusal_as_text,
+)
 
 _ANSWER = "answer"
 _CHOSEN, _KNOWN, _PIECE = "it may be computed or chosen", "the model may know it", "it stands inside a longer argument"
@@ -41,7 +52,7 @@ class LineageTracker:
         """Why some context is not visible, each with the id of the span that shows it. What is not found is unknown then."""
         return self._visible.hidden
 
-    def begun(self, span: Span) -> None:
+    def begin(self, span: Span) -> None:
         """Take in what an agent or workflow was given when it began."""
         self._visible.begin(span)
 
@@ -70,14 +81,19 @@ class LineageTracker:
         self._index.add(source)
 
     def _read(self, part: Part) -> list[Reading]:
-        said = as_said(part)
-        readings = read_arguments(said.arguments) if isinstance(said, ToolCall) else []
-        self._readings[id(part)] = part, read_text(said.content) if isinstance(said, Text) else readings
+        spoken = refusal_as_text(part)
+        readings = read_arguments(spoken.arguments) if isinstance(spoken, ToolCall) else []
+        self._readings[id(part)] = part, read_text(spoken.content) if isinstance(spoken, Text) else readings
         return self._readings[id(part)][1]
 
     def _want(self, readings: list[Reading]) -> None:
         keys = [key for reading in readings for key in reading.value.keys]
-        keys += [part for one in readings if one.whole and one.value.kind in IDENTIFIERS for part in parts_of(one.value)]
+        keys += [
+            part
+            for reading in readings
+            if reading.whole and reading.value.kind in IDENTIFIERS
+            for part in parts_of(reading.value)
+        ]
         self._index.want(keys)
         self._definitions.want(keys)
 
@@ -86,12 +102,12 @@ class LineageTracker:
         then, since they were traced where it said them."""
         for choice, message in enumerate(_output(span)):
             for position, part in enumerate(message.parts):
-                said = as_said(part)
-                if not isinstance(said, (Text, ToolCall)) or (reason and self._visible.history.has("own", digest(said))):
+                spoken = refusal_as_text(part)
+                if not isinstance(spoken, (Text, ToolCall)) or (reason and self._visible.history.has("own", digest(spoken))):
                     continue
                 if id(part) not in self._readings:
                     self._want(self._read(part))
-                readings, call = self._readings[id(part)][1], said if isinstance(said, ToolCall) else None
+                readings, call = self._readings[id(part)][1], spoken if isinstance(spoken, ToolCall) else None
                 ungrounded: set[str] = set()
                 for reading in readings:
                     provenance, is_first = self._trace(reading, place_of(span, reading, call), reason, ungrounded)
@@ -102,9 +118,9 @@ class LineageTracker:
     def _trace(self, reading: Reading, place: Origin, reason: str | None, ungrounded: set[str]) -> tuple[Provenance, bool]:
         """Where a value came from, and whether this is its first ungrounded use. If so, ``ungrounded`` gets what is made up."""
         value = reading.value
-        found = self._index.find(value.keys) or self._definitions.find(value.keys)
-        if found is not None:
-            return Provenance("grounded", found[0].origin, found[1].origin), False
+        sources = self._index.find(value.keys) or self._definitions.find(value.keys)
+        if sources is not None:
+            return Provenance("grounded", sources[0].origin, sources[1].origin), False
         if value.kind not in IDENTIFIERS or not reading.whole:
             return Provenance("unknown", reason=reason or _UNKNOWN.get(value.kind, _PIECE)), False
         reason = reason or next(iter(self.hidden), None)

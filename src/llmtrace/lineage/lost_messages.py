@@ -59,30 +59,30 @@ class LostMessages:
         """Take in an inference, in order of time."""
         request, name = inference.input, self.conversations.name_of(span, inference)
         if request and not inference.is_continued:
-            is_new_task = span.parent_id not in self._agents and self.tasks.asked(span, inference)
-            known = None if is_new_task else self._conversations.get(name)
-            if known is None:
-                known = self._conversations[name] = self._begin(span, request)
-            elif begins_with(request, known.request):
-                known.has_grown = True
-                known.digests.update(dict.fromkeys(map(_digest, request[len(known.request) :])))
+            is_new_task = span.parent_id not in self._agents and self.tasks.add_inference(span, inference)
+            conversation = None if is_new_task else self._conversations.get(name)
+            if conversation is None:
+                conversation = self._conversations[name] = self._begin(span, request)
+            elif begins_with(request, conversation.request):
+                conversation.has_grown = True
+                conversation.digests.update(dict.fromkeys(map(_digest, request[len(conversation.request) :])))
             else:
-                self._compare(span, known, request)
-            known.request, known.span_id = request, span.span_id
-            known.is_answered = not any(message.tool_calls() for message in inference.output)
-            self._newest = known
+                self._compare(span, conversation, request)
+            conversation.request, conversation.span_id = request, span.span_id
+            conversation.is_answered = not any(message.tool_calls() for message in inference.output)
+            self._newest = conversation
             if len(inference.output) == 1:  # of several choices the next request holds only one
-                known.digests[_digest(inference.output[0])] = None
-        self._last_answers = span.span_id, {text for one in inference.output if (text := one.text().strip())}
+                conversation.digests[_digest(inference.output[0])] = None
+        self._last_answers = span.span_id, {text for message in inference.output if (text := message.text().strip())}
 
-    def _compare(self, span: Span, known: _Conversation, request: tuple[Message, ...]) -> None:
+    def _compare(self, span: Span, conversation: _Conversation, request: tuple[Message, ...]) -> None:
         current = _digests(request)
-        remain = len(known.digests.keys() & current.keys())
-        lost = len(known.digests) - remain
-        if lost >= FEWEST_LOST and (remain or known.has_grown):
-            is_restart = known.is_answered and not remain
-            self.losses.append(Loss(span.span_id, lost, self._bridge(request), known.span_id, is_restart=is_restart))
-        known.digests = current
+        remain = len(conversation.digests.keys() & current.keys())
+        lost = len(conversation.digests) - remain
+        if lost >= FEWEST_LOST and (remain or conversation.has_grown):
+            is_restart = conversation.is_answered and not remain
+            self.losses.append(Loss(span.span_id, lost, self._bridge(request), conversation.span_id, is_restart=is_restart))
+        conversation.digests = current
 
     def _begin(self, span: Span, request: tuple[Message, ...]) -> _Conversation:
         """The first request of a conversation. It is a hand-off if it begins with the words of another agent."""

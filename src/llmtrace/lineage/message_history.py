@@ -1,4 +1,4 @@
-"""Which messages of a request are new, and what in them the model said itself. An agent sends its whole history every time.
+"""Finds the new messages of a request, since an agent sends its whole history every time, and the model's own words in them.
 
 Law: a message seen before costs a look-up, not a search. A request that begins with the last one costs only its new messages.
 """
@@ -22,7 +22,7 @@ class MessageHistory:
         """``limit``: how many digests are remembered; the oldest go first."""
         self._limit = limit
         self._last: tuple[Message, ...] = ()
-        self._known: dict[int, None] = {}
+        self._seen: dict[int, None] = {}
 
     def new_messages(self, messages: tuple[Message, ...]) -> Iterator[tuple[int, Message]]:
         """The messages that were not sent before, with their position from 1."""
@@ -34,17 +34,17 @@ class MessageHistory:
 
     def add(self, *key: Hashable) -> bool:
         """Remember something. Returns True if it was not known."""
-        if hash(key) in self._known:
+        if hash(key) in self._seen:
             return False
-        remember(self._known, hash(key), None, self._limit)
+        remember(self._seen, hash(key), None, self._limit)
         return True
 
     def has(self, *key: Hashable) -> bool:
-        return hash(key) in self._known
+        return hash(key) in self._seen
 
 
 class Conversations:
-    """Which conversation of a run an inference belongs to: by its parent and its system prompts."""
+    """Assigns inferences to the conversations of a run, by parent and system prompts."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -66,11 +66,11 @@ class Conversations:
         return self._names[span.span_id]
 
 
-def remember(known: dict[Any, Any], key: Any, content: Any, limit: int | None) -> None:
+def remember(memory: dict[Any, Any], key: Any, content: Any, limit: int | None) -> None:
     """Enter something into a dict, and let the oldest entry go if there are too many."""
-    known[key] = content
-    if limit is not None and len(known) > limit:
-        del known[next(iter(known))]
+    memory[key] = content
+    if limit is not None and len(memory) > limit:
+        del memory[next(iter(memory))]
 
 
 def begins_with(messages: tuple[Message, ...], earlier: tuple[Message, ...]) -> bool:

@@ -11,7 +11,7 @@ from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Tool
 
 
 class CallJoins:
-    """Which inference asked for which execution: by call id, else by the tool's name and equal arguments."""
+    """Finds the inference that requested an execution: by call id, else by the tool's name and equal arguments."""
 
     def __init__(self, spans: Iterable[Span]) -> None:
         self._calls: defaultdict[object, list[tuple[Span, ToolCall]]] = defaultdict(list)
@@ -46,35 +46,35 @@ def moments(trace: Trace) -> list[tuple[Span, bool]]:
     by_time = [(span.start, 0, span) for span in holders if getattr(span.operation, "input", ())]
     by_time += [(span.end, 1, span) for span in trace.spans if span.end is not None]
     by_time.sort(key=lambda moment: (*moment[:2], _rank(askers.get(moment[2].span_id, moment[2])), _rank(moment[2])))
-    found: list[tuple[Span, bool]] = []
+    ordered: list[tuple[Span, bool]] = []
     visited: set[str] = set()
     for _, is_end, moment in by_time:
         waiting = [(moment, not is_end)]
         while waiting:
             span, is_ready = waiting.pop()
             if is_ready:
-                found.append((span, bool(is_end)))
+                ordered.append((span, bool(is_end)))
             elif span.span_id not in visited and span.end is not None:
                 visited.add(span.span_id)
                 waiting.append((span, True))
                 if span.span_id in askers:
                     waiting.append((askers[span.span_id], False))
                 elif isinstance(span.operation, Inference):
-                    waiting += [(one, False) for one in _new_executions(span, span.operation, executions, visited)]
-    return found
+                    waiting += [(execution, False) for execution in _new_executions(span, span.operation, executions, visited)]
+    return ordered
 
 
 def _new_executions(span: Span, inference: Inference, executions: dict[str | None, Span], visited: set[str]) -> list[Span]:
     """The executions whose results a request holds, the last first, as far back as they are new."""
-    found: list[Span] = []
+    new: list[Span] = []
     for message in reversed(inference.input):
         for part in message.parts:
             if isinstance(part, ToolResult) and part.id in executions:
                 if executions[part.id].span_id in visited:
-                    return found
+                    return new
                 if executions[part.id].start <= span.start:
-                    found.append(executions[part.id])
-    return found
+                    new.append(executions[part.id])
+    return new
 
 
 def _rank(span: Span) -> tuple[int, int, int, str]:

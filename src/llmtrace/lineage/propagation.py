@@ -96,15 +96,15 @@ class Propagation:
             for edge in self._into.get(span_id, ()) if back else self._out_of.get(span_id, ()):
                 if not _leads_on(edge, calls[span_id], is_start=span_id == start, back=back, include_sent=include_sent):
                     continue
-                other = edge.source if back else edge.target
+                neighbour = edge.source if back else edge.target
                 call = _call_back(edge) if back else edge.call_id if edge.via == "value" else _ANY_CALL
-                if other not in calls:
-                    calls[other] = set()
-                    yield Reached(other, edge, distance + 1)
-                elif call in calls[other]:
+                if neighbour not in calls:
+                    calls[neighbour] = set()
+                    yield Reached(neighbour, edge, distance + 1)
+                elif call in calls[neighbour]:
                     continue
-                calls[other].add(call)
-                queue.append((other, distance + 1))
+                calls[neighbour].add(call)
+                queue.append((neighbour, distance + 1))
 
 
 def _call_back(edge: Edge) -> str | None:
@@ -146,12 +146,12 @@ def analyze(trace: Trace) -> LineageResult:
     uses: list[ValueUse] = []
     for span, is_end in moments(trace):
         if not is_end:
-            tracker.begun(span)
+            tracker.begin(span)
             continue
         if isinstance(span.operation, Inference):
             lost_messages.add(span, span.operation)
         elif isinstance(span.operation, ToolExecution):
-            lost_messages.tasks.executed(span.operation)
+            lost_messages.tasks.add_execution(span.operation)
         uses += tracker.add(span)
     return LineageResult(tracker, uses, lost_messages, Propagation(trace, uses, lost_messages))
 
@@ -160,7 +160,7 @@ def _value_edges(trace: Trace, uses: Iterable[ValueUse]) -> Iterator[Edge]:
     speakers = {span.span_id for span in trace.spans if isinstance(span.operation, (Inference, AgentInvocation, Workflow))}
     for use in uses:
         provenance = use.provenance
-        origins = {one.span_id: one for one in (provenance.latest, provenance.earliest) if one is not None}
+        origins = {origin.span_id: origin for origin in (provenance.latest, provenance.earliest) if origin is not None}
         for origin in origins.values():
             is_given = origin.span_id in speakers and origin.call_id is None and not origin.place.startswith("answer ")
             if is_given or origin.span_id != use.span_id:
@@ -251,4 +251,9 @@ class _Speakers:
 
 
 def _texts(messages: Iterable[Message]) -> list[str]:
-    return [part.content.strip() for one in messages for part in one.parts if isinstance(part, Text) and part.content.strip()]
+    return [
+        part.content.strip()
+        for message in messages
+        for part in message.parts
+        if isinstance(part, Text) and part.content.strip()
+    ]

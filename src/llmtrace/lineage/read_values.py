@@ -95,21 +95,21 @@ def _scalars(value: JsonValue, path: Path) -> Iterator[tuple[Path, JsonValue]]:
 
 def read_arguments(arguments: JsonValue) -> list[Reading]:
     """The values of a call: each scalar as a whole, and the identifiers inside longer texts."""
-    found: list[Reading] = []
+    readings: list[Reading] = []
     for path, content in scalars(arguments):
         value = read_value(content)
         if value is not None:
-            found.append(Reading(value, path, 0, len(content if isinstance(content, str) else str(content))))
+            readings.append(Reading(value, path, 0, len(content if isinstance(content, str) else str(content))))
         if isinstance(content, str) and (value is None or value.kind in ("text", "url", "path")):
             pieces = read_text(content[:LONGEST_TEXT])
-            found += [piece._replace(path=path, whole=False) for piece in pieces if piece.value.kind in IDENTIFIERS]
-    return found
+            readings += [piece._replace(path=path, whole=False) for piece in pieces if piece.value.kind in IDENTIFIERS]
+    return readings
 
 
 def read_text(text: str) -> list[Reading]:
     """The values in an answer's text except words, each once, in the order of the text."""
-    found = {reading.value.keys[0]: reading for reading in sorted(_pieces(text), key=lambda piece: -piece.start)}
-    return list(reversed(found.values()))[:MOST_PIECES]
+    readings = {reading.value.keys[0]: reading for reading in sorted(_pieces(text), key=lambda piece: -piece.start)}
+    return list(reversed(readings.values()))[:MOST_PIECES]
 
 
 def _pieces(text: str) -> Iterator[Reading]:
@@ -143,8 +143,8 @@ def _read_piece(piece: str, start: int) -> Iterator[Reading]:
 
 
 def parts_of(identifier: Value) -> list[str]:
-    """What stands between the signs of an identifier, squashed, the longest first. An e-mail address is one part: to put one
-    together of a name and a host is to make it up."""
+    """Split an identifier at its punctuation and return the squashed parts, the longest first. An e-mail address is one part,
+    since an address put together from a known name and host is made up."""
     if identifier.kind == "email":
         return [identifier.keys[0]]
     words = {squash(word) for word in re.split(r"[\W_]+", str(identifier.content))} - {""}

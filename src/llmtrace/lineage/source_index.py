@@ -1,4 +1,4 @@
-"""Which sources hold a value, for a trace that is known as a whole.
+"""Finds the sources that hold a value, in a trace that is complete.
 
 What models put into calls and answers is gathered first (`want`). Each source is then read once, and only its wanted values are
 kept. The cost is linear in the length of the sources, however many values are wanted.
@@ -30,7 +30,7 @@ class SourceIndex:
 
     def want(self, keys: Iterable[str]) -> None:
         """Announce values that will be looked up. Sources that are already in are read again for new ones."""
-        new = [key for key in dict.fromkeys(keys) if key not in self._wanted.known]
+        new = [key for key in dict.fromkeys(keys) if key not in self._wanted.keys]
         self._wanted.add(new)
         if self.sources and new:
             again = _Wanted()
@@ -59,7 +59,7 @@ class _Wanted:
     """The wanted keys, by the way in which they are found in a text."""
 
     def __init__(self) -> None:
-        self.known: set[str] = set()
+        self.keys: set[str] = set()
         self._runs: defaultdict[str, int] = defaultdict(int)
         """Squashed values and all their beginnings, with what they are (`_OPEN`, `_COMPLETE`, both)."""
         self._long: defaultdict[str, list[str]] = defaultdict(list)
@@ -70,7 +70,7 @@ class _Wanted:
 
     def add(self, keys: Iterable[str]) -> None:
         for key in keys:
-            self.known.add(key)
+            self.keys.add(key)
             if key[0] == "=":
                 self._has_thousands = self._has_thousands or len(key.partition(".")[0]) > 4
                 for spelling in spellings(key):
@@ -91,18 +91,18 @@ class _Wanted:
         plain = normalize(text)
         words = tokens_of_normalized(plain)
         known_words = self._runs.keys() & words
-        found = {word for word in known_words if self._runs[word] & _COMPLETE}
+        wanted_keys = {word for word in known_words if self._runs[word] & _COMPLETE}
         open_words = {word for word in known_words if self._runs[word] & _OPEN}
         if open_words:
-            self._add_runs(words, open_words, found)
+            self._add_runs(words, open_words, wanted_keys)
         if self._spellings:
             for spelling in self._spellings.keys() & written_numbers(plain, spaced=self._has_thousands):
-                found.update(self._spellings[spelling])
+                wanted_keys.update(self._spellings[spelling])
         if any(year in plain for year in self._years):
-            found.update(key for _, _, keys in dates_in(plain) for key in keys if key in self._dates)
-        return found
+            wanted_keys.update(key for _, _, keys in dates_in(plain) for key in keys if key in self._dates)
+        return wanted_keys
 
-    def _add_runs(self, words: list[str], open_words: set[str], found: set[str]) -> None:
+    def _add_runs(self, words: list[str], open_words: set[str], keys: set[str]) -> None:
         """Add the values that several tokens make up, and long ones."""
         kind_of, long = self._runs.get, self._long
         starts = list(compress(count(), map(open_words.__contains__, words)))
@@ -111,8 +111,8 @@ class _Wanted:
             run, end = words[start] + words[start + 1], start + 2
             while kind := kind_of(run):
                 if kind & _COMPLETE:
-                    found.add(run)
+                    keys.add(run)
                 run += words[end]
                 end += 1
             if long and len(run) >= _PREFIX and run[:_PREFIX] in long:
-                found.update([key for key in long[run[:_PREFIX]] if run_end(words, start, key)])
+                keys.update([key for key in long[run[:_PREFIX]] if run_end(words, start, key)])

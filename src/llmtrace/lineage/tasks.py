@@ -30,7 +30,7 @@ class TaskTracker:
     _newest: Inference | None = None
     _result: JsonValue = None
 
-    def asked(self, span: Span, inference: Inference) -> bool:
+    def add_inference(self, span: Span, inference: Inference) -> bool:
         """Take in an inference. Returns True if a new task begins with it."""
         previous, self._newest = self._newest, inference
         if inference.is_continued or not _opens_conversation(inference):
@@ -47,7 +47,7 @@ class TaskTracker:
         self.number += 1
         return True
 
-    def executed(self, execution: ToolExecution) -> None:
+    def add_execution(self, execution: ToolExecution) -> None:
         self._result = execution.result
 
 

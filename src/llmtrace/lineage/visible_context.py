@@ -15,7 +15,17 @@ from typing import TypeAlias
 from llmtrace import semconv
 from llmtrace.lineage.message_history import ASSISTANT, SYSTEM, MessageHistory, digest, remember
 from llmtrace.lineage.sources import NO_ECHO, Source
-from llmtrace.model.messages import JsonValue, Message, Part, Reasoning, Text, ToolCall, ToolDefinition, ToolResult, as_said
+from llmtrace.model.messages import (
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolResult,
+    refusal_as_text,
+)
 from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, ToolExecution, Workflow
 from llmtrace.model.spans import Span
 
@@ -71,7 +81,7 @@ class VisibleContext:
                     self._add_message(span, message, f"input of {operation.name}")
 
     def end(self, span: Span) -> None:
-        """Take in what a span that has ended shows to what comes after it; of an inference, what it was sent."""
+        """Add the content that an ended span makes visible to later spans; of an inference, its request."""
         if span.attributes and any(span.attributes.get(name) for name in _CUT):
             self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
         operation = span.operation
@@ -86,7 +96,7 @@ class VisibleContext:
         """Remember what the model said, as its own."""
         for choice, message in enumerate(output):
             for position, part in enumerate(message.parts):
-                part = as_said(part)
+                part = refusal_as_text(part)
                 self.history.add("own", digest(part))
                 if isinstance(part, ToolCall):
                     remember(self.calls, call_key(span, choice, position, part), Call(part.name, part.arguments), self._limit)
@@ -98,8 +108,8 @@ class VisibleContext:
         call = self.calls[key]
         call.ungrounded = keys
         self._suspects.append(call)
-        for one in keys:
-            remember(self.ungrounded, one, None, self._limit)
+        for value_key in keys:
+            remember(self.ungrounded, value_key, None, self._limit)
 
     def _add_request(self, span: Span, inference: Inference) -> None:
         if inference.previous_response_id:
@@ -123,7 +133,7 @@ class VisibleContext:
     def _add_message(self, span: Span, message: Message, place: str) -> None:
         is_assistant = message.role in ASSISTANT
         echo = self.ungrounded if is_assistant else self._open_echo()
-        for position, part in enumerate(map(as_said, message.parts)):
+        for position, part in enumerate(map(refusal_as_text, message.parts)):
             if not is_assistant or not self.history.has("own", digest(part)):
                 self._add_part(span, part, place, position, echo)
             elif isinstance(part, ToolCall) and part.id in self.calls:
@@ -181,7 +191,7 @@ class VisibleContext:
         return newest
 
     def _add_other(self, span: Span) -> None:
-        """What other operations brought in. The model may have had a hand in it, so nothing that it made up counts there."""
+        """Add the content of other operations. The model may have influenced it, so values that it made up do not count."""
         operation, brought = span.operation, dict[str, JsonValue]()
         if isinstance(operation, (AgentInvocation, Workflow)):
             self.begin(span)

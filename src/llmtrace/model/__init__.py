@@ -1,6 +1,6 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
-from llmtrace.model.double_counted import counted_elsewhere
+from llmtrace.model.double_counted import double_counted_spans
 from llmtrace.model.failure_kind import (
     BUDGET_EXCEEDED,
     CANCELLED,
@@ -9,7 +9,7 @@ from llmtrace.model.failure_kind import (
     INVALID_TOOL_CALL,
     TIMEOUT,
     TOOL_ERROR,
-    ending,
+    failure_kind,
 )
 from llmtrace.model.findings import Code, Evaluation, Severity, Violation, Where
 from llmtrace.model.messages import (
@@ -28,9 +28,9 @@ from llmtrace.model.messages import (
     ToolDefinition,
     ToolResult,
     Uri,
-    as_said,
     changes_by_hints,
     reads_as_data,
+    refusal_as_text,
 )
 from llmtrace.model.operations import (
     AgentInvocation,
@@ -107,12 +107,12 @@ __all__ = [
     "Violation",
     "Where",
     "Workflow",
-    "as_said",
     "changes_by_hints",
-    "counted_elsewhere",
-    "ending",
+    "double_counted_spans",
+    "failure_kind",
     "has_error",
     "outermost_of",
     "reads_as_data",
+    "refusal_as_text",
     "replace",
 ]

@@ -1,4 +1,4 @@
-"""Which model calls of a trace are counted elsewhere, because two instrumentations saw one call.
+"""Finds model calls that would be counted twice, because two instrumentations recorded one call.
 
 Law: of an inference around another one, with no agent, workflow or tool between them, the inner counts; unless only the outer
 one says what was used.
@@ -13,33 +13,33 @@ from llmtrace.model.spans import Span
 from llmtrace.model.traces import Trace
 
 
-def counted_elsewhere(trace: Trace) -> frozenset[str]:
-    """Ids of the inferences and embeddings whose tokens and cost another span of the trace stands for."""
+def double_counted_spans(trace: Trace) -> frozenset[str]:
+    """Return the ids of inferences and embeddings whose tokens and cost another span of the trace records as well."""
     within: dict[str, list[Span]] = {}
     for _, span in trace.walk():
-        outer = _around(trace, span) if isinstance(span.operation, (Inference, Embedding)) else None
+        outer = _enclosing_inference(trace, span) if isinstance(span.operation, (Inference, Embedding)) else None
         if outer is not None:
             within.setdefault(outer.span_id, []).append(span)
     hidden: set[str] = set()
     for outer_id, inner in within.items():
-        if any(_says(span, within) for span in inner) or not _has_usage(trace.span(outer_id)):
+        if any(_reports_usage(span, within) for span in inner) or not _has_usage(trace.span(outer_id)):
             hidden.add(outer_id)
         else:
             hidden.update(_all_within(inner, within))
     return frozenset(hidden)
 
 
-def _around(trace: Trace, span: Span) -> Span | None:
-    """The inference that a call is a part of: nothing but plain spans stands between the two."""
+def _enclosing_inference(trace: Trace, span: Span) -> Span | None:
+    """Return the inference around a call, with only plain spans between."""
     above = trace.parent(span)
     while above is not None and isinstance(above.operation, Custom):
         above = trace.parent(above)
     return above if above is not None and isinstance(above.operation, Inference) else None
 
 
-def _says(span: Span, within: Mapping[str, list[Span]]) -> bool:
-    """Whether the call, or one within it, says what was used."""
-    return _has_usage(span) or any(_says(inner, within) for inner in within.get(span.span_id, ()))
+def _reports_usage(span: Span, within: Mapping[str, list[Span]]) -> bool:
+    """Return True if the call, or one within it, reports usage."""
+    return _has_usage(span) or any(_reports_usage(inner, within) for inner in within.get(span.span_id, ()))
 
 
 def _has_usage(span: Span) -> bool:

@@ -12,29 +12,29 @@ from typing import Final
 from llmtrace.model.spans import Failure
 
 TIMEOUT: Final = "timeout"
-"""Whoever waited gave up: no answer came in the time that was set for it."""
+"""The caller gave up: no answer came within its time limit."""
 DEADLINE: Final = "deadline_exceeded"
-"""The server gave up: the time that the request allowed was over."""
+"""The server gave up: the request's deadline had passed."""
 CANCELLED: Final = "cancelled"
-"""The program took the work back: a task was cancelled, a stream left early."""
+"""The program cancelled the work: a task was cancelled, or a stream left early."""
 BUDGET_EXCEEDED: Final = "budget_exceeded"
-"""A budget of llmtrace's stopped it."""
+"""A budget of llmtrace stopped it."""
 INVALID_TOOL_CALL: Final = "invalid_tool_call"
 """The arguments of a tool execution broke the schema, where the tool itself did not fail."""
 TOOL_ERROR: Final = "tool_error"
-"""A tool failed, and what ran it told the model so, without an exception that says how."""
+"""A tool failed without an exception: its runner reported an error to the model."""
 
 CANCELLING: Final = frozenset({"cancelled", "CancelledError", "Cancelled", "GeneratorExit", "ExecutionCancelled"})
 """Classes of exceptions that say `CANCELLED`."""
 
 
-def ending(failure: Failure) -> str:
-    """`TIMEOUT`, `DEADLINE`, `CANCELLED` or `BUDGET_EXCEEDED`; any other failure goes by its own type."""
-    return _ending(failure.type)
+def failure_kind(failure: Failure) -> str:
+    """Return `TIMEOUT`, `DEADLINE`, `CANCELLED` or `BUDGET_EXCEEDED`; for any other failure its own type."""
+    return _kind_of_type(failure.type)
 
 
 @functools.lru_cache(maxsize=1024)
-def _ending(type_: str) -> str:
+def _kind_of_type(type_: str) -> str:
     name = type_.rpartition(".")[2]
     lower = name.lower()
     if "deadline" in lower:

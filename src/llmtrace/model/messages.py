@@ -29,7 +29,7 @@ class Reasoning:
 
 @value
 class ToolCall:
-    """A call that the model asked for (it may never run: see `operations.ToolExecution`).
+    """A call that the model requested. It may never run; see `operations.ToolExecution`.
 
     ``arguments`` is a dict when the model's text was one JSON object; otherwise it is that raw text, unrepaired.
     """
@@ -41,7 +41,7 @@ class ToolCall:
 
 @value
 class ToolResult:
-    """What a tool answered, as the model was told. ``id`` is the id of the call it answers."""
+    """A tool's result as the model received it. ``id``: the id of the call."""
 
     response: JsonValue
     id: str | None = None
@@ -121,7 +121,7 @@ def reads_as_data(text: str) -> bool:
     return _DATA.match(text) is not None
 
 
-def as_said(part: Part) -> Part:
+def refusal_as_text(part: Part) -> Part:
     """A refusal, which providers set apart from text, as the text that it is; any other part as it is."""
     if isinstance(part, Generic) and part.type == "refusal" and len(part.fields) == 1:
         (words,) = part.fields.values()
@@ -145,13 +145,13 @@ class Message:
         for part in self.parts:
             if type(part) is Text:
                 if first is not None:  # as few have
-                    return "\n".join([each.content for each in self.parts if type(each) is Text])
+                    return "\n".join([part.content for part in self.parts if type(part) is Text])
                 first = part.content
         return first or ""
 
-    def said(self) -> str:
+    def visible_text(self) -> str:
         """The text parts and refusals, joined by newlines."""
-        return "\n".join(part.content for part in map(as_said, self.parts) if isinstance(part, Text))
+        return "\n".join(part.content for part in map(refusal_as_text, self.parts) if isinstance(part, Text))
 
     def tool_calls(self) -> tuple[ToolCall, ...]:
         return tuple([part for part in self.parts if isinstance(part, ToolCall)])

@@ -46,7 +46,7 @@ CALLED = frozenset({"tool_call", "tool_calls", "tool_use", "function_call"})
 
 @value
 class Inference:
-    """One call of a model: what was asked, what came back, and how long until the first chunk."""
+    """One call of a model: request, response, and timing."""
 
     provider: str
     operation: str = "chat"

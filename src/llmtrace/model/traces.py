@@ -62,7 +62,7 @@ class Trace:
             self._uprooted.add(first.span_id)
             self._children[first.parent_id].remove(first)
             self._children.setdefault(None, []).append(first)
-            walked.update(one.span_id for _, one in self._below(first))
+            walked.update(inner.span_id for _, inner in self._below(first))
         self._children[None].sort(key=lambda root: place[root.span_id])
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ class Trace:
     def _outermost(self) -> Iterator[Span | None]:
         """The outermost span of each run that no other run of the trace is around, and the roots that belong to no run.
 
-        A root below a span that another tracer recorded elsewhere is no outermost one: its run may go on well.
+        A root below a span that another tracer recorded elsewhere is not an outermost span: its run may still succeed.
         """
         runs: dict[str, list[Span]] = {}
         for root in self.roots:
@@ -160,7 +160,7 @@ class Trace:
 
     def _inherited(self, span: Span) -> bool:
         failure = span.failure
-        if failure is None or any(found.severity == "error" for found in span.evaluations):
+        if failure is None or any(evaluation.severity == "error" for evaluation in span.evaluations):
             return False
         failed = [child.failure for child in self.children(span) if child.failure is not None]
         # a process that exits with a code says that it failed, and not of what
@@ -174,7 +174,7 @@ _CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.Cance
 
 
 def _passed_on(below: Failure, failure: Failure) -> bool:
-    """Whether a failure is that of a child: the same, under whichever name; one raised from it; or a group that holds it."""
+    """Return True if the failure came from this child: the same failure, one raised from it, or a group that holds it."""
     if below.type == failure.type or (below.message and below.message == failure.message):
         return True
     named = _NAMED.findall(below.stacktrace)
@@ -199,4 +199,6 @@ def has_error(span: Span) -> bool:
         return True
     if span.violations and any(violation.severity == "error" for violation in span.violations):
         return True
-    return bool(span.evaluations) and any(found.severity == "error" and found.name != OUTCOME for found in span.evaluations)
+    return bool(span.evaluations) and any(
+        evaluation.severity == "error" and evaluation.name != OUTCOME for evaluation in span.evaluations
+    )

@@ -1,4 +1,4 @@
-"""How a value is declared: slots, equality, keyword-friendly; frozen for the type checker.
+"""`value`, the decorator of all value classes: slots and equality; frozen for the type checker.
 
 Law: nobody assigns to a value's field after it was made; `replace` makes a changed copy. The type checker holds this. The
 run time does not, since a frozen dataclass takes three times as long to build and values are built on the calling thread.
@@ -47,8 +47,8 @@ def _copier(cls: Any) -> Callable[[Any], Any]:
     Its source is generated, as `dataclasses` generates ``__init__``: one line a field costs a third of what a loop of
     getattr and setattr does (0.35 µs instead of 1.1 for a `Span`).
     """
-    own = [name for name in cls.__slots__ if name != "cache"]
-    lines = [f" copy.{name} = this.{name}" for name in own]
+    names = [name for name in cls.__slots__ if name != "cache"]
+    lines = [f" copy.{name} = this.{name}" for name in names]
     if "cache" in cls.__slots__:
         lines.append(" copy.cache = None if this.cache is None else {}")
     scope: dict[str, Any] = {"cls": cls, "new": cls.__new__}

@@ -17,13 +17,13 @@ from importlib.metadata import EntryPoint
 
 from llmtrace import installed
 from llmtrace.monitors._alarm_rate import MINIMUM, RUNS_BEFORE
+from llmtrace.monitors._call_keys import Key
+from llmtrace.monitors._change_text import PREFIX
 from llmtrace.monitors._key_state import KINDS
-from llmtrace.monitors._keys import Key
 from llmtrace.monitors._monitor import Monitor, Observation
 from llmtrace.monitors._stream_reports import Block, Report, baselines, pinned, reports
 from llmtrace.monitors._turn_kinds import unmixed
 from llmtrace.monitors._watch import MAX_KEYS, Shelf, Watch
-from llmtrace.monitors._wording import PREFIX
 
 __all__ = [
     "KINDS",

@@ -1,4 +1,4 @@
-"""How often a monitor may be wrong, and from how many calls on it speaks: for all sequential tests alike."""
+"""The rate of false alarms, and the calls that a baseline needs: the same for all sequential tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MINIMUM: Final = 20
 
 RUNS_BEFORE: Final = 5
 RUNS_SINCE: Final = 3
-"""Runs that the calls before and since a change must come from: one run that goes its own way is no drift."""
+"""Runs that the calls before and since a change must come from: one unusual run is not drift."""
 
 HEAD_START: Final = 500
 """A call at which the model, the prompt, the tools … changed counts as so many places at which the stream may have changed, if
@@ -29,7 +29,8 @@ RECENT: Final = 200
 
 
 class Places:
-    """At how many places a call counts, on average one at most: most of it at once, the rest when something else changed."""
+    """The weight of a call as a possible place of a change, one at most on average. Part of it is saved for calls at which
+    another setting changed."""
 
     __slots__ = ("saved",)
 
@@ -41,5 +42,5 @@ class Places:
             self.saved = min(HEAD_START, round(self.saved + SAVED, 1))
         if not hinted:
             return 1 - SAVED
-        taken, self.saved = self.saved, 0.0
-        return 1 - SAVED + taken
+        saved, self.saved = self.saved, 0.0
+        return 1 - SAVED + saved

@@ -1,4 +1,4 @@
-"""How a stream went since it began, in a bounded number of blocks of calls: for a line of little bars.
+"""The history of a stream in a bounded number of blocks of calls, for a sparkline.
 
 Law: at most `BLOCKS` blocks; when they are full, neighbours are joined, so that each always holds equally many calls but the
 last.
@@ -31,6 +31,6 @@ class History:
             return
         if len(self.blocks) == BLOCKS:
             pairs = zip(self.blocks[::2], self.blocks[1::2], strict=True)
-            self.blocks = [[one[0], one[1] + other[1], round(one[2] + other[2], 6)] for one, other in pairs]
+            self.blocks = [[first[0], first[1] + second[1], round(first[2] + second[2], 6)] for first, second in pairs]
             self.size *= 2
         self.blocks.append([time, 1, round(value, 6)])

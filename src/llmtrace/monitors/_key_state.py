@@ -1,4 +1,4 @@
-"""All that is kept of one key: its streams, what was in force, and the last changes."""
+"""The state of one key: its streams, its current settings, and its last changes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from llmtrace.model import Evaluation, Span
-from llmtrace.monitors._causes import WORDS, Cause, InForce
-from llmtrace.monitors._keys import Key
+from llmtrace.monitors._call_keys import Key
+from llmtrace.monitors._change_causes import WORDS, Cause, InForce
+from llmtrace.monitors._change_text import evaluation, what
 from llmtrace.monitors._monitor import Observation
 from llmtrace.monitors._number_stream import At, Numbers, Shift
 from llmtrace.monitors._run_similarity import Runs
 from llmtrace.monitors._shape_stream import Shapes
 from llmtrace.monitors._share_stream import Shares
 from llmtrace.monitors._turn_kinds import CALLS, unmixed
-from llmtrace.monitors._wording import evaluation, what
 
 FORMAT: Final = 2
-"""Of the state: one that a newer version wrote is not read."""
+"""Version of the state's format. A state of a newer version is not read."""
 MOST_CHANGES: Final = 12
 _MOST_STREAMS: Final = 24
 KINDS: Final[Mapping[str, Any]] = {"number": Numbers, "share": Shares, "shape": Shapes}
@@ -33,20 +33,20 @@ class Row:
     """``state()`` is JSON, and all of it."""
 
     def __init__(self, key: Key, state: Mapping[str, Any] | None = None) -> None:
-        held = state or {}
+        saved = state or {}
         self.name = key.name()
         self.key = key
-        self.calls: int = held.get("calls", 0)
-        self.last: int = held.get("last", 0)
-        self.in_force = InForce(held.get("in_force"))
-        self.runs = Runs(held.get("runs"))
-        self.changes: list[dict[str, Any]] = held.get("changes", [])
-        self.about: dict[str, dict[str, str]] = held.get("about", {})
-        """By stream: monitor, kind, noun, unit, part."""
+        self.calls: int = saved.get("calls", 0)
+        self.last: int = saved.get("last", 0)
+        self.in_force = InForce(saved.get("in_force"))
+        self.runs = Runs(saved.get("runs"))
+        self.changes: list[dict[str, Any]] = saved.get("changes", [])
+        self.about: dict[str, dict[str, str]] = saved.get("about", {})
+        """Monitor, kind, noun, unit and part of each stream."""
         self.streams: dict[str, Any] = {
-            name: KINDS[self.about[name]["kind"]](inner) for name, inner in held.get("streams", {}).items()
+            name: KINDS[self.about[name]["kind"]](inner) for name, inner in saved.get("streams", {}).items()
         }
-        self.unaware: list[str] = held.get("unaware", [])
+        self.unaware: list[str] = saved.get("unaware", [])
         """Streams that have not seen a call since something changed."""
 
     def state(self) -> dict[str, Any]:
@@ -55,8 +55,8 @@ class Row:
             "key": list(self.key),
             "calls": self.calls,
             "last": self.last,
-            "in_force": self.in_force.held,
-            "runs": self.runs.held,
+            "in_force": self.in_force.state,
+            "runs": self.runs.state,
             "changes": self.changes,
             "about": self.about,
             "streams": {name: stream.state() for name, stream in self.streams.items()},
@@ -64,21 +64,21 @@ class Row:
         }
 
     def order(self, stream: str) -> tuple[str, bool]:
-        """To tell of streams in: by monitor, turns that answer before those that call tools."""
+        """Return the sort key of a stream in reports: by monitor, answers before tool calls."""
         about = self.about[stream]
         return about["monitor"], about["part"] == CALLS
 
     def successor(self) -> dict[str, Any]:
-        """What a key that succeeds this one starts with: all but the changes that were found."""
+        """Return the initial state of a key that succeeds this one: all but the changes."""
         return copy.deepcopy(self.state() | {"changes": []})
 
     def compare(self, pins: Pins) -> None:
-        """Before a call: what pinned baselines were learned with is what was in force until then."""
+        """Treat the settings with which pinned baselines were learned as those before the next call."""
         for pin in pins.values():
             self.in_force.compare(pin.get("learned_with") or {}, self.calls + 1)
 
     def begin(self, span: Span, run: str) -> At:
-        """Take in a call; gives where it stands."""
+        """Record a call. Returns its position."""
         self.calls += 1
         self.last = max(self.last, span.end or span.start)
         number, alike = self.runs.number(run)
@@ -87,7 +87,7 @@ class Row:
         return At(span.start, self.calls, number, alike)
 
     def see(self, monitor: str, seen: Observation, span: Span, at: At, pins: Pins) -> Sequence[tuple[Mark, Evaluation]]:
-        """Take in an observation of it. Gives what was found, and the span that shows it."""
+        """Process an observation of a call. Returns the findings, each with the span that shows it."""
         name = f"{monitor}:{seen.part}:{seen.unit}"
         stream = self.streams.get(name) or self._begun(name, monitor, seen, pins)
         if name in self.unaware:
@@ -95,17 +95,17 @@ class Row:
             at = at._replace(hinted=True)
         mark = (span.trace_id, span.span_id)
         if type(stream) is Numbers:
-            found = stream.observe(seen.value, _tie(span, name), at)
+            shift = stream.observe(seen.value, _tie(span, name), at)
         elif type(stream) is Shares:
-            found = stream.observe(seen.value, seen.event, at)
+            shift = stream.observe(seen.value, seen.event, at)
         elif type(stream) is Shapes:
-            told = stream.observe(seen.value, at, mark)
-            return [self._told(monitor, seen, shift, (first[0], first[1])) for shift, first in told]
+            shifts = stream.observe(seen.value, at, mark)
+            return [self._report(monitor, seen, shift, (first[0], first[1])) for shift, first in shifts]
         else:
             return ()
-        return () if found is None else (self._told(monitor, seen, found, mark),)
+        return () if shift is None else (self._report(monitor, seen, shift, mark),)
 
-    def _told(self, monitor: str, seen: Observation, shift: Shift, mark: Mark) -> tuple[Mark, Evaluation]:
+    def _report(self, monitor: str, seen: Observation, shift: Shift, mark: Mark) -> tuple[Mark, Evaluation]:
         causes = self.in_force.causes(shift.call)
         self._note(monitor, seen, shift, causes, mark)
         return mark, evaluation(monitor, seen, shift, causes)
@@ -134,15 +134,15 @@ class Row:
             "word": shift.word,
             "pointer": shift.pointer,
             "causes": [
-                {"what": one.what, "word": WORDS[one.what], "before": one.before, "now": one.now, "time": one.time}
-                for one in causes
+                {"what": cause.what, "word": WORDS[cause.what], "before": cause.before, "now": cause.now, "time": cause.time}
+                for cause in causes
             ],
             "trace_id": mark[0],
             "span_id": mark[1],
         }
         same = ("monitor", "part", "unit", "word", "pointer", "trace_id", "span_id")
-        kept = [one for one in self.changes if any(one[name] != change[name] for name in same)]
-        self.changes = [*kept, change][-MOST_CHANGES:]
+        earlier = [cause for cause in self.changes if any(cause[name] != change[name] for name in same)]
+        self.changes = [*earlier, change][-MOST_CHANGES:]
 
 
 def row_of(state: Mapping[str, Any]) -> Row | None:
@@ -150,7 +150,7 @@ def row_of(state: Mapping[str, Any]) -> Row | None:
     if state.get("format") == 1:
         streams = state.get("streams", {})
         state = {**state, "streams": unmixed(streams, streams), "format": FORMAT}
-        state["about"] = {name: told for name, told in state["about"].items() if name in state["streams"]}
+        state["about"] = {name: description for name, description in state["about"].items() if name in state["streams"]}
     return Row(Key(*state["key"]), state) if state.get("format") == FORMAT else None
 
 

@@ -1,4 +1,4 @@
-"""What a monitor takes from a span."""
+"""The contract of a monitor: it turns a span into observations."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Observation:
     value: JsonValue
     """A number above 0 (number), a word of few (share), any JSON (shape)."""
     noun: str
-    """What it is, as a report words it: ``response length``."""
+    """Name of the measured quantity in reports: ``response length``."""
     unit: str = ""
     part: str = ""
     """Tells several streams of one monitor apart; the label of its evaluations."""
     event: str = ""
-    """Of a share: the word whose share is reported. Empty: that of the word which changed most."""
+    """For a share: the word whose share is reported. Empty: the word that changed most."""
 
 
 @runtime_checkable
 class Monitor(Protocol):
-    """What is followed over many runs."""
+    """Measures one thing in every span, to be followed over many runs."""
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Monitor(Protocol):
         ...
 
     def observe(self, span: Span) -> Iterable[Observation]:
-        """What an ended span tells; nothing where it is not about it. Law: a pure function of the span."""
+        """Return the observations of an ended span; none if the span is not of interest. Law: a pure function of the span."""
         ...
 
 
@@ -54,5 +54,5 @@ class PlainMonitor:
 
 @functools.cache
 def share(happened: bool, noun: str, part: str = "") -> Observation:
-    """An observation of something that happens or does not."""
+    """Return the observation of an event that happened or did not happen."""
     return Observation("share", "yes" if happened else "no", noun, part=part, event="yes")

@@ -40,7 +40,7 @@ _WAYS: Final = (
     (-1.25, 0.6, 0.06),
     (0.0, 2.0, 0.08),
 )
-"""How scores may come after a change: their mean, their spread, and the weight of this way."""
+"""The distributions of scores after a change that are tested: mean, spread and weight of each."""
 _WEIGHTS: Final = [weight for _, _, weight in _WAYS]
 _SHAPES: Final = [(mean, spread, math.log(spread)) for mean, spread, _ in _WAYS]
 _LOG: Final = {spread: math.log(spread) for _, spread, _ in _WAYS}
@@ -60,7 +60,7 @@ class Shift:
     """A change that a stream has found."""
 
     since: int
-    """Time of the first call after the change, as far as can be told: nanoseconds since the Unix epoch."""
+    """Estimated time of the first call after the change, in nanoseconds since the Unix epoch."""
     call: int
     """Number of that call among those of its key."""
     calls: int
@@ -70,12 +70,12 @@ class Shift:
     before: float
     now: float
     word: str = ""
-    """Of a share: which. Of a shape: what is new."""
+    """For a share: the word. For a shape: the kind of change."""
     pointer: str | None = None
 
 
 class At(NamedTuple):
-    """Where an observation stands."""
+    """Position of an observation in time, among calls and among runs."""
 
     time: int
     """When the call began: nanoseconds since the Unix epoch."""
@@ -83,7 +83,7 @@ class At(NamedTuple):
     """Number of the call among those of its key."""
     run: int
     alike: int
-    """Its run's number, and that of the calls which it may resemble (`_runs.Runs`)."""
+    """The number of its run, and of the group of calls that it may resemble (`_run_similarity.Runs`)."""
     hinted: bool = False
     """Whether something that shapes answers changed since the stream's last call."""
 
@@ -93,13 +93,13 @@ class _Bins:
 
     __slots__ = ("counts", "places")
 
-    def __init__(self, held: Mapping[Any, int]) -> None:
-        pairs = sorted((int(place), int(count)) for place, count in held.items())
+    def __init__(self, counts: Mapping[Any, int]) -> None:
+        pairs = sorted((int(place), int(count)) for place, count in counts.items())
         self.places = [place for place, _ in pairs]
         self.counts = [count for _, count in pairs]
 
     def add(self, place: int) -> tuple[int, int]:
-        """One more at this place. Gives how many are below it, and how many at it."""
+        """Count one number in this bin. Returns how many are in lower bins, and how many in this one."""
         at = bisect.bisect_left(self.places, place)
         if at == len(self.places) or self.places[at] != place:
             self.places.insert(at, place)
@@ -118,25 +118,25 @@ class Numbers:
     """One stream. ``state()`` is JSON, and all of it."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
-        held = state or {}
-        self.bins = _Bins(held.get("bins", {}))
-        self.width: int = held.get("width", 1)
+        saved = state or {}
+        self.bins = _Bins(saved.get("bins", {}))
+        self.width: int = saved.get("width", 1)
         """Width of a bin, in steps of 2 %."""
-        self.pin: dict[str, Any] | None = held.get("pin")
-        self.armed: bool = held.get("armed", False)
+        self.pin: dict[str, Any] | None = saved.get("pin")
+        self.armed: bool = saved.get("armed", False)
         """Whether the pin still is what is compared with: until the first change."""
         self.count = sum(self.bins.counts)
-        self.history = History(held.get("history"))
-        self.began: int | None = held.get("began")
-        self.first: int | None = held.get("first")
+        self.history = History(saved.get("history"))
+        self.began: int | None = saved.get("began")
+        self.first: int | None = saved.get("first")
         """Number of the run that the baseline begins with; None: it was there before the first run."""
-        self.odds: list[float] = held.get("odds") or [0.0] * len(_WAYS)
-        self.recent: list[list[Any]] = held.get("recent", [])
+        self.odds: list[float] = saved.get("odds") or [0.0] * len(_WAYS)
+        self.recent: list[list[Any]] = saved.get("recent", [])
         """Bin (in steps), score, time, number and run of the last calls."""
-        self.alike: list[float] = held.get("alike") or [0.0, 0.0, 0.0]
+        self.alike: list[float] = saved.get("alike") or [0.0, 0.0, 0.0]
         """Sum of products of neighbouring scores, of squares (both but of the last `_OLD`), and the last score."""
-        self.of_runs = Alike(held.get("of_runs"))
-        self.places = Places(held.get("saved", 0.0))
+        self.of_runs = Alike(saved.get("of_runs"))
+        self.places = Places(saved.get("saved", 0.0))
 
     def state(self) -> dict[str, Any]:
         return {
@@ -150,12 +150,12 @@ class Numbers:
             "odds": self.odds,
             "recent": self.recent,
             "alike": self.alike,
-            "of_runs": self.of_runs.held,
+            "of_runs": self.of_runs.state,
             "saved": self.places.saved,
         }
 
     def observe(self, number: Any, tie: float, at: At) -> Shift | None:
-        """Take in a number. ``tie``: uniform in (0, 1), to rank it among its equals."""
+        """Process a number. ``tie``: uniform in (0, 1), to rank it among equal numbers."""
         if type(number) not in (int, float) or not math.isfinite(number):
             return None
         height = math.log(max(number, _LOWEST))
@@ -196,14 +196,14 @@ class Numbers:
         last = self.alike[2]
         self.alike[2] = rounded
         if len(self.recent) > _OLD + 1:
-            one, other = self.recent[-_OLD - 1][1], self.recent[-_OLD - 2][1]
-            self.alike[0] = round(self.alike[0] + one * other, 4)
-            self.alike[1] = round(self.alike[1] + one * one, 4)
+            current, previous = self.recent[-_OLD - 1][1], self.recent[-_OLD - 2][1]
+            self.alike[0] = round(self.alike[0] + current * previous, 4)
+            self.alike[1] = round(self.alike[1] + current * current, 4)
         products, squares, _ = self.alike
         if squares < _FROM:  # better one that a change may be taken for than none
-            scores = [one[1] for one in self.recent]
-            products += sum(one * other for one, other in itertools.pairwise(scores[-_OLD - 1 :]))
-            squares += sum(one * one for one in scores[-_OLD:])
+            scores = [current[1] for current in self.recent]
+            products += sum(current * previous for current, previous in itertools.pairwise(scores[-_OLD - 1 :]))
+            squares += sum(current * current for current in scores[-_OLD:])
         alike = min(products / max(squares, 1.0), 0.9)
         if squares < MINIMUM or alike < 2 / math.sqrt(squares):
             return score
@@ -218,7 +218,7 @@ class Numbers:
         return sum([o * weight for o, weight in zip(odds, _WEIGHTS, strict=True)])
 
     def _changed(self) -> Shift | None:
-        """Where the change began, and a new start; None if it is the doing of too few runs."""
+        """Return the change, and start anew. None if too few runs show it."""
         shown = max(zip(self.odds, _WAYS, strict=True), key=lambda pair: pair[0] * pair[1][2])[1]
         at, best, total = len(self.recent) - 1, -math.inf, 0.0
         for place in range(len(self.recent) - 1, -1, -1):
@@ -234,7 +234,7 @@ class Numbers:
         for step, *_ in after:
             old[step // self.width] = old.get(step // self.width, 0) - 1
             new[step] = new.get(step, 0) + 1
-        found = Shift(
+        shift = Shift(
             after[0][2],
             after[0][3],
             len(after),
@@ -243,11 +243,11 @@ class Numbers:
             _middle(_Bins(new), 1),
         )
         self._restart()
-        return found
+        return shift
 
     def _restart(self) -> None:
-        """From nothing, since the calls that told of a change are picked: they are more extreme than those that follow. How
-        much calls resemble each other is taken to stay."""
+        """Start anew with an empty baseline: the calls that showed the change are more extreme than those that follow. The
+        estimate of how much calls resemble each other is kept."""
         self.bins, self.width, self.count, self.recent, self.armed, self.began = _Bins({}), 1, 0, [], False, None
         self.odds = [0.0] * len(_WAYS)
 
@@ -258,7 +258,7 @@ class Numbers:
             self.start_from(self.pin)
 
     def baseline(self) -> dict[str, Any]:
-        """What can be exported and pinned: the counts, and how much calls resemble each other."""
+        """Return the baseline to export or pin: the counts, and how much calls resemble each other."""
         return {
             "bins": self.bins.state(),
             "width": self.width,
@@ -310,7 +310,7 @@ def _gain(way: tuple[float, float, float], score: float) -> float:
 
 
 def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]]) -> bool:
-    """Whether several runs tell of a change, none of them more than all others together."""
+    """Return True if several runs show the change, and none of them more than all others together."""
     gains: dict[int, float] = {}
     for _, score, _, _, run in after:
         gains[run] = gains.get(run, 0.0) + _gain(way, score)

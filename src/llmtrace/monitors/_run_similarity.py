@@ -1,4 +1,4 @@
-"""How much the calls of one run resemble each other: three answers in a row to one hard question are not three witnesses.
+"""Estimates how much the calls of one run resemble each other: three answers to one hard question are not independent.
 
 A run here is what an agent's or workflow's span is around; without one, the trace. `Alike` gives the factor by which the sum
 over a run varies more than it would if its calls had nothing to do with each other (a design effect), of scores that are 0
@@ -15,21 +15,21 @@ from typing import Any, Final
 
 _OPEN: Final = 16
 _WHOLE: Final = 64
-"""Calls of one run from which it is no agent's turn, but a program that makes many calls: each counts as a run then …"""
+"""Calls of one run from which on it is a program that makes many calls, not an agent's turn. Each then counts as a run …"""
 _PIECE: Final = 16
-"""… and for resemblance, so many of them together."""
+"""… and this many together count as a run for resemblance."""
 
 
 class Runs:
     """Numbers the runs of a key in order of their first call."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
-        self.held: dict[str, Any] = state or {"next": 1, "last": {}}
+        self.state: dict[str, Any] = state or {"next": 1, "last": {}}
         """``last``: by id, number and calls of the last runs."""
 
     def number(self, run: str) -> tuple[int, int]:
-        """Of a call: the number of its run, and of those calls that may resemble it."""
-        last = self.held["last"]
+        """Return the number of a call's run, and the number of the group of calls that may resemble it."""
+        last = self.state["last"]
         first, calls = last.pop(run, (0, 0))
         if not calls:
             first = self._next()
@@ -46,45 +46,45 @@ class Runs:
     @property
     def begun(self) -> int:
         """The number that the next run will have."""
-        return int(self.held["next"])
+        return int(self.state["next"])
 
     def _next(self) -> int:
-        self.held["next"] += 1
-        return int(self.held["next"]) - 1
+        self.state["next"] += 1
+        return int(self.state["next"]) - 1
 
 
 class Alike:
-    """Of numbers. ``state`` is JSON, and all of it."""
+    """Resemblance of numbers. ``state`` is JSON and complete."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
-        self.held: dict[str, Any] = state or {"open": {}, "cross": 0.0, "cross2": 0.0, "squares": 0.0}
+        self.state: dict[str, Any] = state or {"open": {}, "cross": 0.0, "cross2": 0.0, "squares": 0.0}
         """Open runs with the sum and the sum of squares of their scores; sums over those that are closed of the products of
         their calls' scores with each other, of the squares of these sums, and of the squares of the scores."""
-        self._others: tuple[str, float, float, float] | None = None
+        self._other_runs: tuple[str, float, float, float] | None = None
         """The run that began last, and the three sums over all others; None: to be summed up anew."""
 
     def add(self, run: int, score: float) -> None:
         name = str(run)
-        if self._others is not None and self._others[0] != name:
-            self._others = None
-        total, squares = self.held["open"].get(name, (0.0, 0.0))
+        if self._other_runs is not None and self._other_runs[0] != name:
+            self._other_runs = None
+        total, squares = self.state["open"].get(name, (0.0, 0.0))
         self._put(name, [round(total + score, 3), round(squares + score * score, 3)])
 
     def _put(self, name: str, sums: Any) -> None:
-        held = self.held["open"]
-        held[name] = sums
-        while len(held) > _OPEN:
-            oldest = next(iter(held))
-            cross, squares = self._summed(held.pop(oldest))
+        open_runs = self.state["open"]
+        open_runs[name] = sums
+        while len(open_runs) > _OPEN:
+            oldest = next(iter(open_runs))
+            cross, squares = self._summed(open_runs.pop(oldest))
             if cross:
-                self.held["cross"] = round(self.held["cross"] + cross, 3)
-                self.held["cross2"] = round(self.held["cross2"] + cross * cross, 3)
+                self.state["cross"] = round(self.state["cross"] + cross, 3)
+                self.state["cross2"] = round(self.state["cross2"] + cross * cross, 3)
             if squares:
-                self.held["squares"] = round(self.held["squares"] + squares, 3)
+                self.state["squares"] = round(self.state["squares"] + squares, 3)
 
     def closed(self) -> dict[str, Any]:
-        """What is known without the open runs, to begin with elsewhere."""
-        return self.held | {"open": {}}
+        """Return the state without open runs, to start another stream with."""
+        return self.state | {"open": {}}
 
     def _summed(self, sums: Any) -> tuple[float, float]:
         total, squares = sums
@@ -98,24 +98,24 @@ class Alike:
 
     def _sums(self) -> tuple[float, float, float]:
         """The three sums over all runs, the open ones included."""
-        held = self.held["open"]
-        if self._others is None:
-            *others, last = held.items()
+        open_runs = self.state["open"]
+        if self._other_runs is None:
+            *other_runs, last = open_runs.items()
             cross, cross2, squares = self._closed_sums()
-            for _, (total, its) in others:
-                one = total * total - its
-                cross, cross2, squares = cross + one, cross2 + one * one, squares + its
-            self._others = (last[0], cross, cross2, squares)
-        name, cross, cross2, squares = self._others
-        one, its = self._summed(held[name])
-        return cross + one, cross2 + one * one, squares + its
+            for _, (total, its) in other_runs:
+                product = total * total - its
+                cross, cross2, squares = cross + product, cross2 + product * product, squares + its
+            self._other_runs = (last[0], cross, cross2, squares)
+        name, cross, cross2, squares = self._other_runs
+        product, its = self._summed(open_runs[name])
+        return cross + product, cross2 + product * product, squares + its
 
     def _closed_sums(self) -> tuple[float, float, float]:
-        return self.held["cross"], self.held["cross2"], self.held["squares"]
+        return self.state["cross"], self.state["cross2"], self.state["squares"]
 
 
 class AlikeWords(Alike):
-    """Of words: two equal ones count the more, the rarer they are."""
+    """Resemblance of words. Two equal words count more, the rarer they are."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         super().__init__(state)
@@ -125,19 +125,19 @@ class AlikeWords(Alike):
         """``counts``: how often each word came so far."""
         self._counts = counts
         name = str(run)
-        own = self.held["open"].get(name, {})
-        own[word] = own.get(word, 0) + 1
-        self._put(name, own)
+        words = self.state["open"].get(name, {})
+        words[word] = words.get(word, 0) + 1
+        self._put(name, words)
 
-    def most(self, since: int) -> int:
+    def largest_run(self, since: int) -> int:
         """Calls of the run with the most of them, among those that began with or after this one."""
-        return max((sum(own.values()) for run, own in self.held["open"].items() if int(run) >= since), default=0)
+        return max((sum(words.values()) for run, words in self.state["open"].items() if int(run) >= since), default=0)
 
     def _sums(self) -> tuple[float, float, float]:
         """Summed up anew: how rare a word is changes with each."""
         cross, cross2, squares = self._closed_sums()
-        for one, its in map(self._summed, self.held["open"].values()):
-            cross, cross2, squares = cross + one, cross2 + one * one, squares + its
+        for product, its in map(self._summed, self.state["open"].values()):
+            cross, cross2, squares = cross + product, cross2 + product * product, squares + its
         return cross, cross2, squares
 
     def _summed(self, sums: Any) -> tuple[float, float]:

@@ -1,7 +1,7 @@
-"""The usual shape of JSON values, learned: which fields are always there, of which types. A change shows in one value.
+"""Learns the usual shape of JSON values: which fields they always have, and of which types. One value can show a change.
 
-A new type, a new field and a missing one are told at the first value that has it, as something to look at, and learned with
-it, so that each is told once; but not while something was new in the last third of the values, since the results of some
+A new type, a new field and a missing field are reported at the first value that has them, and learned with it, so that each
+is reported once. Nothing is reported while something was new in the last third of the values, since the results of some
 tools always differ. It becomes a warning, on that same first value, when the values of three runs have it of the next six:
 that is a change and no rarity. Keys that are data (order numbers, dates, people) are no fields: those with three digits or
 more, or a space or sign that names do not have, and all of an object that has too many.
@@ -41,23 +41,23 @@ class Shapes:
     """One stream. ``state()`` is JSON, and all of it."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
-        held = state or {}
-        self.paths: dict[str, dict[str, int]] = held.get("paths", {})
+        saved = state or {}
+        self.paths: dict[str, dict[str, int]] = saved.get("paths", {})
         """How often each type stood at a path."""
-        self.open: list[str] = held.get("open", [])
+        self.open: list[str] = saved.get("open", [])
         """Objects whose keys are data."""
-        self.count: int = held.get("count", 0)
-        self.last: int = held.get("last", 0)
+        self.count: int = saved.get("count", 0)
+        self.last: int = saved.get("last", 0)
         """Values seen when anything was new for the last time."""
-        self.first: int | None = held.get("first")
-        """As of `Numbers`."""
-        self.waiting: list[dict[str, Any]] = held.get("waiting", [])
+        self.first: int | None = saved.get("first")
+        """Number of the run that the baseline begins with; see `Numbers.first`."""
+        self.waiting: list[dict[str, Any]] = saved.get("waiting", [])
         """What was new and is not known to stay: where, what, which kinds were there before, in which value, and the numbers of
         the runs with a value that has it, and with one that could."""
-        self.pin: dict[str, Any] | None = held.get("pin")
-        self.armed: bool = held.get("armed", False)
-        self.history = History(held.get("history"))
-        self.began: int | None = held.get("began")
+        self.pin: dict[str, Any] | None = saved.get("pin")
+        self.armed: bool = saved.get("armed", False)
+        self.history = History(saved.get("history"))
+        self.began: int | None = saved.get("began")
         self._wide: list[str] | None = None
         """Objects with many fields, of which some may be data; None: to be looked for."""
 
@@ -83,53 +83,63 @@ class Shapes:
         return self.count - self.last >= max(MINIMUM, self.count // 3)
 
     def observe(self, content: Any, at: At, mark: Sequence[str]) -> Iterator[tuple[Shift, Sequence[str]]]:
-        """Take in a value. Gives what is new in it, and what turned out to stay, each with the ``mark`` (any texts) that came
+        """Process a value. Yields new changes and confirmed ones, each with the ``mark`` (any texts) that came
         with the value that had it first."""
-        here: dict[str, dict[str, int]] = {}
+        paths: dict[str, dict[str, int]] = {}
         within: dict[str, str] = {}
         for path, parent, kind in self._seen(content, "", "", 0):
-            if path in self.paths or len(self.paths) + len(here) < _PATHS:
-                kinds = here.setdefault(path, {})
+            if path in self.paths or len(self.paths) + len(paths) < _PATHS:
+                kinds = paths.setdefault(path, {})
                 kinds[kind] = kinds.get(kind, 0) + 1
                 within[path] = parent
-        news = sorted(self._news(here, within)) if self.count else []
-        known = self.count
+        news = sorted(self._news(paths, within)) if self.count else []
+        values_before = self.count
         if self.began is None:
             self.began, self.first = at.time, None if self.armed else at.run
         self.history.add(at.time, float(bool(news)))
-        yield from self._kept(here, at)
+        yield from self._confirmed(paths, at)
         if news and self._knows(at.run):
             _, word, pointer = news[0]
-            shift = Shift(at.time, at.call, 1, known, 0.0, 1.0, word=word, pointer=pointer)
+            shift = Shift(at.time, at.call, 1, values_before, 0.0, 1.0, word=word, pointer=pointer)
             if self._settled:
                 yield shift, mark
             self._wait(shift, at, mark)
         self.count += 1
-        self.last = self.count if news or known == 0 else self.last
-        self._learn(here)
+        self.last = self.count if news or values_before == 0 else self.last
+        self._learn(paths)
 
     def _wait(self, shift: Shift, at: At, mark: Sequence[str]) -> None:
-        known = sorted(self.paths.get(shift.pointer or "", {}))
+        kinds_before = sorted(self.paths.get(shift.pointer or "", {}))
         value = {"time": at.time, "call": at.call, "known": shift.baseline, "mark": list(mark)}
         self.waiting.append(
-            value | {"path": shift.pointer, "word": shift.word, "kinds": known, "calls": 1, "with": [at.run], "runs": [at.run]}
+            value
+            | {"path": shift.pointer, "word": shift.word, "kinds": kinds_before, "calls": 1, "with": [at.run], "runs": [at.run]}
         )
         del self.waiting[:-_MOST_WAITING]
 
-    def _kept(self, here: Mapping[str, dict[str, int]], at: At) -> Iterator[tuple[Shift, Sequence[str]]]:
-        """Those that wait and are now known to stay."""
-        for one in list(self.waiting):
-            has = _has(one, here)
+    def _confirmed(self, paths: Mapping[str, dict[str, int]], at: At) -> Iterator[tuple[Shift, Sequence[str]]]:
+        """Return the waiting changes that enough runs have confirmed."""
+        for candidate in list(self.waiting):
+            has = _has(candidate, paths)
             if has is None:
                 continue
-            one["calls"] += 1
-            one["runs"] = sorted({*one["runs"], at.run})
-            one["with"] = sorted({*one["with"], at.run}) if has else one["with"]
-            if len(one["with"]) >= RUNS_SINCE:
-                shift = Shift(one["time"], one["call"], one["calls"], one["known"], 0.0, 1.0, one["word"], one["path"])
-                yield shift, one["mark"]
-            if len(one["with"]) >= RUNS_SINCE or len(one["runs"]) >= _WAITS:
-                self.waiting.remove(one)
+            candidate["calls"] += 1
+            candidate["runs"] = sorted({*candidate["runs"], at.run})
+            candidate["with"] = sorted({*candidate["with"], at.run}) if has else candidate["with"]
+            if len(candidate["with"]) >= RUNS_SINCE:
+                shift = Shift(
+                    candidate["time"],
+                    candidate["call"],
+                    candidate["calls"],
+                    candidate["known"],
+                    0.0,
+                    1.0,
+                    candidate["word"],
+                    candidate["path"],
+                )
+                yield shift, candidate["mark"]
+            if len(candidate["with"]) >= RUNS_SINCE or len(candidate["runs"]) >= _WAITS:
+                self.waiting.remove(candidate)
 
     def _seen(self, content: Any, path: str, parent: str, depth: int) -> Iterator[Seen]:
         yield path, parent, _TYPES.get(type(content), "other")
@@ -143,33 +153,33 @@ class Shapes:
             for inner in content[:_ITEMS]:
                 yield from self._seen(inner, f"{path}/-", path, depth + 1)
 
-    def _news(self, here: Mapping[str, dict[str, int]], within: Mapping[str, str]) -> Iterator[tuple[int, str, str]]:
-        for path, kinds in here.items():
-            known = self.paths.get(path)
-            if known is None and within[path] in self.paths and path.endswith(("/-", "/*")):
+    def _news(self, paths: Mapping[str, dict[str, int]], within: Mapping[str, str]) -> Iterator[tuple[int, str, str]]:
+        for path, kinds in paths.items():
+            kinds_before = self.paths.get(path)
+            if kinds_before is None and within[path] in self.paths and path.endswith(("/-", "/*")):
                 continue  # the first item of a list that was always empty; keys that have just been seen to be data
-            if known is None:
+            if kinds_before is None:
                 # what stands within a new field is not told apart from it
                 if within[path] in self.paths:
                     yield 2, "new_field", path
-            elif not kinds.keys() <= known.keys():
+            elif not kinds.keys() <= kinds_before.keys():
                 yield 0, "new_type", path
-        for path, known in self.paths.items():
+        for path, kinds_before in self.paths.items():
             parent, name = _apart(path)
-            if parent not in here or name in ("-", "*", "") or parent in self.open:
+            if parent not in paths or name in ("-", "*", "") or parent in self.open:
                 continue
-            if sum(here[path].values() if path in here else ()) >= here[parent].get("object", 0):
+            if sum(paths[path].values() if path in paths else ()) >= paths[parent].get("object", 0):
                 continue
-            if sum(known.values()) == self.paths[parent].get("object", 0):
+            if sum(kinds_before.values()) == self.paths[parent].get("object", 0):
                 yield 1, "missing_field", path
 
-    def _learn(self, here: Mapping[str, dict[str, int]]) -> None:
-        for path, kinds in here.items():
-            known = self.paths.get(path)
-            if known is None:
-                known, self._wide = self.paths.setdefault(path, {}), None
+    def _learn(self, paths: Mapping[str, dict[str, int]]) -> None:
+        for path, kinds in paths.items():
+            kinds_before = self.paths.get(path)
+            if kinds_before is None:
+                kinds_before, self._wide = self.paths.setdefault(path, {}), None
             for kind, count in kinds.items():
-                known[kind] = known.get(kind, 0) + count
+                kinds_before[kind] = kinds_before.get(kind, 0) + count
         if self._wide is None:
             fields = Counter(_apart(path)[0] for path in self.paths)
             self._wide = [parent for parent, count in fields.items() if count > _FIELDS // 2]
@@ -202,7 +212,7 @@ class Shapes:
 
 @functools.lru_cache(maxsize=4096)
 def _name(key: str) -> str:
-    """Of a field in a path; one for all keys that are data."""
+    """Return a key's name in a path; ``*`` for keys that are data."""
     return "*" if _DATA.search(key) else key.replace("~", "~0").replace("/", "~1")
 
 
@@ -213,13 +223,13 @@ def _apart(path: str) -> tuple[str, str]:
     return parent, name
 
 
-def _has(one: Mapping[str, Any], here: Mapping[str, dict[str, int]]) -> bool | None:
-    """Whether a value has what waits; None where it has not the place for it."""
-    path, parent = one["path"], one["path"].rpartition("/")[0]
-    if one["word"] == "new_type":
-        return not here[path].keys() <= set(one["kinds"]) if path in here else None
-    objects = here.get(parent, {}).get("object", 0)
+def _has(candidate: Mapping[str, Any], paths: Mapping[str, dict[str, int]]) -> bool | None:
+    """Return True if a value has the change that waits for confirmation; None if the value lacks the object it is in."""
+    path, parent = candidate["path"], candidate["path"].rpartition("/")[0]
+    if candidate["word"] == "new_type":
+        return not paths[path].keys() <= set(candidate["kinds"]) if path in paths else None
+    objects = paths.get(parent, {}).get("object", 0)
     if not objects:
         return None
-    found = sum(here.get(path, {}).values())
-    return found > 0 if one["word"] == "new_field" else found < objects
+    count = sum(paths.get(path, {}).values())
+    return count > 0 if candidate["word"] == "new_field" else count < objects

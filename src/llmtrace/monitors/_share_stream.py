@@ -30,7 +30,7 @@ _CLEAR: Final = math.log(CALLS_PER_ALARM) + 5
 
 
 class _Place:
-    """Where the shares may have changed."""
+    """A call at which the shares may have changed."""
 
     __slots__ = ("after", "before", "began", "call", "counts", "run", "stands", "time")
 
@@ -48,17 +48,17 @@ class _Place:
         self.began = began
         """Calls before it."""
         self.time, self.call, self.run = time, call, run
-        """Of its first call."""
+        """Time, number and run of its first call."""
         self.stands = stands
-        """For how many places."""
+        """Number of calls that this place represents."""
         self.counts = counts or {}
-        """Of words since then; while there is one word only, as of the last `Shares._settle`."""
+        """Count of each word since then. While there is only one word, it is updated by `Shares._settle`."""
         self.before, self.after = before, after
         """Logarithms of the probabilities of what came before it, and since."""
 
     def state(self, count: int) -> dict[str, Any]:
-        told = {"time": self.time, "call": self.call, "run": self.run, "counts": self.counts, "calls": count - self.began}
-        return told | {"before": self.before, "after": self.after, "stands": self.stands}
+        position = {"time": self.time, "call": self.call, "run": self.run, "counts": self.counts, "calls": count - self.began}
+        return position | {"before": self.before, "after": self.after, "stands": self.stands}
 
 
 def _placed(state: Mapping[str, Any], count: int) -> _Place:
@@ -70,19 +70,19 @@ class Shares:
     """One stream. ``state()`` is JSON, and all of it."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
-        held = state or {}
-        self.counts: dict[str, int] = held.get("counts", {})
+        saved = state or {}
+        self.counts: dict[str, int] = saved.get("counts", {})
         self.count = sum(self.counts.values())
-        self.places: list[_Place] = [_placed(one, self.count) for one in held.get("places", [])]
-        self.pin: dict[str, Any] | None = held.get("pin")
-        self.armed: bool = held.get("armed", False)
-        self.history = History(held.get("history"))
-        self.began: int | None = held.get("began")
-        self.first: int | None = held.get("first")
+        self.places: list[_Place] = [_placed(place, self.count) for place in saved.get("places", [])]
+        self.pin: dict[str, Any] | None = saved.get("pin")
+        self.armed: bool = saved.get("armed", False)
+        self.history = History(saved.get("history"))
+        self.began: int | None = saved.get("began")
+        self.first: int | None = saved.get("first")
         """As of `Numbers`."""
-        self.event: str = held.get("event", "")
-        self.of_runs = AlikeWords(held.get("of_runs"))
-        self.saved = Places(held.get("saved", 0.0))
+        self.event: str = saved.get("event", "")
+        self.of_runs = AlikeWords(saved.get("of_runs"))
+        self.saved = Places(saved.get("saved", 0.0))
 
     def state(self) -> dict[str, Any]:
         self._settle()
@@ -95,12 +95,12 @@ class Shares:
             "began": self.began,
             "first": self.first,
             "event": self.event,
-            "of_runs": self.of_runs.held,
+            "of_runs": self.of_runs.state,
             "saved": self.saved.saved,
         }
 
     def observe(self, word: Any, event: str, at: At) -> Shift | None:
-        """Take in a word. ``event``: whose share is reported; empty: of the one that changed most."""
+        """Count a word. ``event``: the word whose share is reported; empty: the word that changed most."""
         word = str(word)[:40]
         if word not in self.counts and len(self.counts) >= _WORDS:
             word = _OTHER
@@ -125,13 +125,13 @@ class Shares:
         return None  # as nearly always: even if all places were as likely as the most likely one, it would not be enough
 
     def _settle(self) -> None:
-        """Bring the places' counts up to date, which are let be while there is one word: nothing is to be told apart."""
+        """Update the places' counts. They are not maintained while there is only one word."""
         if len(self.counts) == 1:
             for place in self.places:
                 place.counts = dict.fromkeys(self.counts, self.count - place.began)
 
     def _add(self, word: str, new: bool) -> float:
-        """Take a word in at each place. A mixture over one more word weighs all that came before anew. Gives the logarithm of
+        """Count a word at every place. With a new word, the probability of all earlier words changes. Returns the logarithm of
         the greatest probability of all that came, if it changed at a place."""
         last, half, best = self.count - 1, len(self.counts) / 2, -math.inf
         for place in self.places:
@@ -154,7 +154,7 @@ class Shares:
         if len(self.places) <= _PLACES:
             return
         count, began = self.count, [place.began for place in self.places]
-        gaps = [(other - one) / (count - one) for one, other in itertools.pairwise(began)]
+        gaps = [(later - earlier) / (count - earlier) for earlier, later in itertools.pairwise(began)]
         at = gaps.index(min(gaps))
         gone = self.places.pop(at)
         self.places[at].stands += gone.stands
@@ -178,7 +178,7 @@ class Shares:
                 continue
             if self.first is not None and place.run - self.first < RUNS_BEFORE:
                 continue
-            if exact and 2 * self.of_runs.most(place.run) > self.count - place.began:
+            if exact and 2 * self.of_runs.largest_run(place.run) > self.count - place.began:
                 continue  # the doing of one run
             total += place.stands * math.exp(min(gain, 100.0))
             if gain > best:
@@ -190,13 +190,13 @@ class Shares:
         calls = self.count - place.began
         before = {word: (count - after.get(word, 0)) / (self.count - calls) for word, count in self.counts.items()}
         now = {word: after.get(word, 0) / calls for word in self.counts}
-        word = event or max(self.counts, key=lambda one: (abs(now[one] - before[one]), now[one]))
-        found = Shift(place.time, place.call, calls, self.count - calls, before.get(word, 0.0), now.get(word, 0.0), word=word)
+        word = event or max(self.counts, key=lambda candidate: (abs(now[candidate] - before[candidate]), now[candidate]))
+        shift = Shift(place.time, place.call, calls, self.count - calls, before.get(word, 0.0), now.get(word, 0.0), word=word)
         self._restart()
-        return found
+        return shift
 
     def _restart(self) -> None:
-        """From nothing, as `Numbers` does."""
+        """Start anew with an empty baseline, as `Numbers._restart` does."""
         self.counts, self.count, self.places, self.armed, self.began = {}, 0, [], False, None
 
     def _renew(self) -> None:
@@ -223,10 +223,10 @@ class Shares:
         low = self.level
         if low is None or self.count < MINIMUM or _apart(low, 1.0, self.count) < _CLEAR:
             return None
-        known, high = low, 1.0
+        level, high = low, 1.0
         for _ in range(20):
             middle = (low + high) / 2
-            low, high = (middle, high) if _apart(known, middle, self.count) < _CLEAR else (low, middle)
+            low, high = (middle, high) if _apart(level, middle, self.count) < _CLEAR else (low, middle)
         return high
 
 
@@ -236,19 +236,19 @@ def _apart(before: float, now: float, calls: int) -> float:
     return calls * _against(before, both) + _SOON * _against(now, both)
 
 
-def _against(share: float, other: float) -> float:
-    pairs = ((share, other), (1 - share, 1 - other))
-    return sum(one * math.log(one / two) for one, two in pairs if one > 0 and two > 0)
+def _against(share: float, expected: float) -> float:
+    pairs = ((share, expected), (1 - share, 1 - expected))
+    return sum(actual * math.log(actual / predicted) for actual, predicted in pairs if actual > 0 and predicted > 0)
 
 
 def _mixture(counts: list[int], total: int) -> float:
     """Logarithm of the Krichevsky-Trofimov probability of a sequence with these counts."""
     half = len(counts) / 2
-    found = math.lgamma(half) - math.lgamma(total + half)
+    total_log = math.lgamma(half) - math.lgamma(total + half)
     for count in counts:
         if count:
-            found += math.lgamma(count + 0.5) - _HALF
-    return found
+            total_log += math.lgamma(count + 0.5) - _HALF
+    return total_log
 
 
 _HALF: Final = math.lgamma(0.5)

@@ -1,4 +1,4 @@
-"""What is kept of the keys, read: how each stream stands, and the baselines to pin or to ship."""
+"""Reports on the stored states of keys: the status of each stream, and the baselines to pin or to ship."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
 from llmtrace.monitors._alarm_rate import MINIMUM, RUNS_BEFORE
+from llmtrace.monitors._call_keys import Key
 from llmtrace.monitors._key_state import KINDS, Row, row_of
-from llmtrace.monitors._keys import Key
 from llmtrace.monitors._number_stream import Numbers
 from llmtrace.monitors._shape_stream import Shapes
 from llmtrace.monitors._share_stream import Shares
@@ -27,7 +27,7 @@ class Block(NamedTuple):
 
 @value
 class Report:
-    """One stream of one key, as it stands."""
+    """The current state of one stream of one key."""
 
     key: Key
     monitor: str
@@ -46,22 +46,22 @@ class Report:
     word: str
     pinned: bool
     missing: int
-    """Calls without which nothing is told; 0 if there are enough."""
+    """Calls that are still missing before the stream can report a change; 0 if there are enough."""
     missing_runs: int
-    """Runs without which nothing is told, however many calls there are."""
+    """Runs that are still missing before the stream can report a change."""
     visible: float | None
     """The smallest change that would be found in most cases: of numbers a factor, of a share what it would have to rise to.
     None where not even the largest would be."""
     needed: int | None
-    """Of numbers: calls of the baseline that a change by a fifth needs to be found."""
+    """For numbers: calls that the baseline needs so that a change by a fifth is found."""
     history: tuple[Block, ...]
-    """How it went since the stream began, at most 32 blocks of equally many calls, but for the last."""
+    """The stream's history in at most 32 blocks of equally many calls, except the last."""
     changes: tuple[Mapping[str, JsonValue], ...]
     """The last ones, oldest first."""
 
 
 def reports(states: Iterable[Mapping[str, Any]]) -> list[Report]:
-    """What stands on the shelf, stream by stream; the states of keys only."""
+    """Return the report of every stream of these states of keys."""
     return [_report(row, name) for row in _rows(states) for name in sorted(row.streams, key=row.order)]
 
 
@@ -72,7 +72,7 @@ def _rows(states: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
 def _report(row: Row, name: str) -> Report:
     stream, about = row.streams[name], row.about[name]
     numbers = stream if isinstance(stream, Numbers) else None
-    ours = (one for one in row.changes if (one["monitor"], one["part"], one["unit"]) == _identity(about))
+    ours = (change for change in row.changes if (change["monitor"], change["part"], change["unit"]) == _identity(about))
     return Report(
         key=row.key,
         monitor=about["monitor"],
@@ -109,14 +109,14 @@ def _identity(about: Mapping[str, str]) -> tuple[str, str, str]:
 def baselines(states: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The baseline of every stream that has enough calls and runs, by key and stream, with what was in force meanwhile: what
     `Watch` takes as ``pins``."""
-    found: dict[str, dict[str, Any]] = {}
+    by_key: dict[str, dict[str, Any]] = {}
     for row in _rows(states):
         steady = row.in_force.steady()
         for name, stream in row.streams.items():
             if stream.count >= MINIMUM and not _missing_runs(row, stream):
-                held = row.about[name] | {"baseline": stream.baseline(), "learned_with": steady}
-                found.setdefault(row.name, {})[name] = held
-    return found
+                baseline = row.about[name] | {"baseline": stream.baseline(), "learned_with": steady}
+                by_key.setdefault(row.name, {})[name] = baseline
+    return by_key
 
 
 def pinned(state: Mapping[str, Any], pins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def unmixed(streams: Mapping[str, T], words: Mapping[str, Mapping[str, Any]]) ->
     """The streams of a key without those in which an earlier version followed both kinds of turns together: where tools were
     called, they tell of neither. ``words``: of streams of shares, what is known of them."""
     called = _called(words)
-    return {name: held for name, held in streams.items() if not (called and name.partition(":")[0] in _APART)}
+    return {name: stream for name, stream in streams.items() if not (called and name.partition(":")[0] in _APART)}
 
 
 def _called(words: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from llmtrace.model import Evaluation, Span, Trace
+from llmtrace.monitors._call_keys import Key, KeyedCall, Place, key_of
 from llmtrace.monitors._key_state import Mark, Pins, Row, row_of
-from llmtrace.monitors._keys import Found, Key, Place, key_of
 from llmtrace.monitors._monitor import Monitor, Observation
 
 logger = logging.getLogger("llmtrace")
@@ -22,7 +22,7 @@ _failing: set[str] = set()
 
 
 class Shelf(Protocol):
-    """Where states are kept, by name; those that were used least recently may be forgotten."""
+    """Storage for states by name. The least recently used ones may be dropped."""
 
     def get(self, name: str) -> dict[str, Any] | None: ...
 
@@ -41,29 +41,29 @@ class Watch:
         self._used: dict[str, int] = {}
 
     def step(self, trace: Trace, fresh: Callable[[Span], bool]) -> Iterator[tuple[Mark, Evaluation]]:
-        """Hand over those ended spans of a trace that are ``fresh``. Gives what was found, and which span shows it: it may be
-        one that was handed over earlier."""
-        for span in sorted((one for one in trace.spans if one.end is not None), key=lambda one: (one.end, one.span_id)):
-            found = key_of(trace, span)
-            if found is not None and fresh(span):
-                yield from self._see(found, span)
+        """Process the ended spans of a trace that are ``fresh``. Yields each finding with the span that shows it, which may be
+        an earlier one."""
+        for span in sorted((span for span in trace.spans if span.end is not None), key=lambda span: (span.end, span.span_id)):
+            call = key_of(trace, span)
+            if call is not None and fresh(span):
+                yield from self._see(call, span)
 
     def save(self) -> None:
         """Put everything that changed on the shelf."""
         for name, used in sorted(self._used.items(), key=lambda pair: (pair[1], pair[0])):
-            held = self._places[name].held if name in self._places else self._rows[name].state()
-            self._shelf.put(name, held, used)
+            state = self._places[name].state if name in self._places else self._rows[name].state()
+            self._shelf.put(name, state, used)
         self._used.clear()
 
-    def _see(self, found: Found, span: Span) -> list[tuple[Mark, Evaluation]]:
-        row = self._row(found.key, span)
-        at = row.begin(span, found.run)
+    def _see(self, call: KeyedCall, span: Span) -> list[tuple[Mark, Evaluation]]:
+        row = self._row(call.key, span)
+        at = row.begin(span, call.run)
         pins = self._pins.get(row.name, {})
-        told: list[tuple[Mark, Evaluation]] = []
+        evaluations: list[tuple[Mark, Evaluation]] = []
         for monitor in self._monitors:
             for seen in _observations(monitor, span):
-                told += row.see(monitor.name, seen, span, at, pins)
-        return told
+                evaluations += row.see(monitor.name, seen, span, at, pins)
+        return evaluations
 
     def _row(self, key: Key, span: Span) -> Row:
         used = span.end or span.start
@@ -71,18 +71,18 @@ class Watch:
         place = self._places.get(place_name)
         if place is None:
             place = self._places[place_name] = Place(self._shelf.get(place_name))
-        key, name, before = place.settle(key, known=self._known(key.name()) is not None)
+        key, name, before = place.settle(key, is_known=self._find_row(key.name()) is not None)
         self._used[place_name] = self._used[name] = used
-        row = self._known(name)
+        row = self._find_row(name)
         if row is None:
-            former = self._known(before) if before is not None else None
+            former = self._find_row(before) if before is not None else None
             row = self._rows[name] = Row(key, former.successor() if former is not None else None)
             row.compare(self._pins.get(name, {}))
         return row
 
-    def _known(self, name: str) -> Row | None:
+    def _find_row(self, name: str) -> Row | None:
         row = self._rows.get(name)
-        if row is None and (held := self._shelf.get(name)) is not None and (row := row_of(held)) is not None:
+        if row is None and (state := self._shelf.get(name)) is not None and (row := row_of(state)) is not None:
             self._rows[name] = row
         return row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmtrace.model import CANCELLED, Inference, Span, ending
+from llmtrace.model import CANCELLED, Inference, Span, failure_kind
 from llmtrace.monitors._monitor import Observation, PlainMonitor
 
 
@@ -13,7 +13,7 @@ def observe(span: Span) -> Iterable[Observation]:
     if not isinstance(inference, Inference):
         return ()
     if span.failure is not None:
-        reason = None if ending(span.failure) == CANCELLED else "failed"
+        reason = None if failure_kind(span.failure) == CANCELLED else "failed"
     else:
         reason = inference.finish_reasons[0] if inference.finish_reasons and not inference.partial else None
     return () if reason is None else (Observation("share", reason, "finish reasons"),)

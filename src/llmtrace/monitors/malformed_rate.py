@@ -1,4 +1,4 @@
-"""How often an answer or a tool call in it is not in the form it should have, as validation and quality signals found."""
+"""The share of answers that are malformed, or hold a malformed tool call, by validation and quality signals."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ def observe(span: Span) -> Iterable[Observation]:
     inference = span.operation
     if not isinstance(inference, Inference) or span.failure is not None or inference.partial:
         return ()
-    broken = bool(span.violations) and any(found.severity == "error" for found in span.violations)
-    told = bool(span.evaluations) and any(found.name in _SIGNALS and found.severity != "info" for found in span.evaluations)
-    return (share(broken or told, "the share of malformed answers"),)
+    broken = bool(span.violations) and any(finding.severity == "error" for finding in span.violations)
+    reported = bool(span.evaluations) and any(
+        finding.name in _SIGNALS and finding.severity != "info" for finding in span.evaluations
+    )
+    return (share(broken or reported, "the share of malformed answers"),)
 
 
 MONITOR = PlainMonitor("malformed_rate", observe)

@@ -1,4 +1,4 @@
-"""How often a model refuses: by its finish reason, by the part of the answer that says so, or in so many words.
+"""The share of refusals: by the finish reason, by a refusal part of the answer, or by its words.
 
 A refusal in words is one that the answer opens with. A single one may be mistaken; it is the share that is followed.
 """

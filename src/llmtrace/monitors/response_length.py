@@ -1,4 +1,4 @@
-"""How long answers are, and turns that ask for tools: output tokens, or characters of text where the provider does not say."""
+"""The length of answers and of turns with tool calls: output tokens, or characters if the provider does not report tokens."""
 
 from __future__ import annotations
 

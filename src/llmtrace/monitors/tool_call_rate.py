@@ -1,4 +1,4 @@
-"""How often a model that was offered tools asks for one."""
+"""The share of answers with a tool call, among those of models that were offered tools."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a tool gives: the fields and types of its results, their size, how often they are empty, how often it fails.
+"""A tool's results: their fields and types, their size, the share of empty ones, and the share of failures.
 
-An API can shift without an exception. The shape is told by the first result that breaks it; the others are rates.
+An API can change without an exception. A change of shape shows in the first such result; the others are rates.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from llmtrace.model import CANCELLED, Span, ToolExecution, ending
+from llmtrace.model import CANCELLED, Span, ToolExecution, failure_kind
 from llmtrace.monitors._monitor import Observation, PlainMonitor, share
 from llmtrace.semconv import CONTENT_TRUNCATED
 
@@ -22,7 +22,7 @@ def observe(span: Span) -> Iterator[Observation]:
     execution = span.operation
     if not isinstance(execution, ToolExecution) or not execution.executed:
         return
-    if span.failure is not None and (ending(span.failure) == CANCELLED or span.violations):
+    if span.failure is not None and (failure_kind(span.failure) == CANCELLED or span.violations):
         return
     result = _read(execution.result)
     failed = span.failure is not None or _says_error(result)

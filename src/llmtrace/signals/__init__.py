@@ -104,21 +104,21 @@ def _installed() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in installed.entries(GROUP, _built_in())}
 
 
-def _select_known(names: tuple[str, ...] | None, known: Mapping[str, object]) -> list[str]:
+def _select_known(names: tuple[str, ...] | None, available: Mapping[str, object]) -> list[str]:
     for name in names or ():
-        if name.removeprefix("-") not in known:
-            near = difflib.get_close_matches(name.removeprefix("-"), known, n=1)
+        if name.removeprefix("-") not in available:
+            near = difflib.get_close_matches(name.removeprefix("-"), available, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             logger.warning("llmtrace: unknown quality signal %r%s; it is ignored", name, hint)
-    return _select(names, known)
+    return _select(names, available)
 
 
-def _select(names: tuple[str, ...] | None, known: Iterable[str]) -> list[str]:
+def _select(names: tuple[str, ...] | None, available: Iterable[str]) -> list[str]:
     if names is None:
-        return list(known)
+        return list(available)
     without = {name[1:] for name in names if name.startswith("-")}
     only = {name for name in names if not name.startswith("-")}
-    return [name for name in known if name not in without and (name in only or (without and not only))]
+    return [name for name in available if name not in without and (name in only or (without and not only))]
 
 
 def _load_built_in(name: str) -> AnySignal | None:

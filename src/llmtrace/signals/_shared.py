@@ -1,4 +1,4 @@
-"""What several signals need: how an answer ended, what was asked for, whether its text only speaks about what stands there."""
+"""Helpers that several signals share: the requested format, violations as evaluations, quoted text and excerpts."""
 
 from __future__ import annotations
 

@@ -109,10 +109,10 @@ def _new_facts(inference: Inference) -> list[str]:
     if is_question(text) or mentions_failure(text):
         return []
     system = [part.content for part in inference.system if isinstance(part, Text)]
-    given = _plain("\n".join([*system, *(message.text() for message in inference.input)]))
+    request_text = _plain("\n".join([*system, *(message.text() for message in inference.input)]))
     words = (match.group().rstrip(".,:;/%-") for match in _FACT.finditer(_NOT_A_FACT.sub(" ", text)))
     facts = [word for word in dict.fromkeys(words) if sum(map(str.isdigit, word)) >= 2 or "@" in word or "://" in word]
-    return [fact for fact in facts if _plain(fact).strip("#$€£¥") not in given]
+    return [fact for fact in facts if _plain(fact).strip("#$€£¥") not in request_text]
 
 
 def _plain(text: str) -> str:

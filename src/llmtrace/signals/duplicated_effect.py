@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence
-from llmtrace.model import DEADLINE, TIMEOUT, Evaluation, Inference, Severity, Span, ToolExecution, ending
+from llmtrace.model import DEADLINE, TIMEOUT, Evaluation, Inference, Severity, Span, ToolExecution, failure_kind
 from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
@@ -46,7 +46,7 @@ class DuplicatedEffect(Signal[State]):
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
         failure = call.execution.failure if call.execution is not None else None
-        timed_out = failure is not None and ending(failure) in (TIMEOUT, DEADLINE)
+        timed_out = failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
         if not call.is_change or call.is_polling or not call.has_arguments or (call.failed is not False and not timed_out):
             return None
         key = hash(call.key)

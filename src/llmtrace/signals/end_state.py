@@ -19,7 +19,7 @@ from llmtrace.evidence.answer_endings import CUT, FILTERED, finish_reason, is_bl
 from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.result_form import is_echo
 from llmtrace.evidence.run_evidence import RunEvidence
-from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Evaluation, Failure, Inference, Retrieval, Span, Trace, ending
+from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Evaluation, Failure, Inference, Retrieval, Span, Trace, failure_kind
 from llmtrace.signals import _shared
 from llmtrace.signals.base import Signal
 from llmtrace.text.failure_words import mentions_failure
@@ -68,7 +68,7 @@ class EndState(Signal[State]):
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         state.newest = span
         if isinstance(span.operation, Inference):
-            if span.failure is not None and ending(span.failure) == CANCELLED:
+            if span.failure is not None and failure_kind(span.failure) == CANCELLED:
                 state.cancelled = span
             else:
                 state.answer, state.cancelled = span, None
@@ -112,7 +112,7 @@ def _is_answer(span: Span | None) -> bool:
 def _failure_label(failure: Failure | None) -> str | None:
     if failure is None:
         return None
-    kind = ending(failure)
+    kind = failure_kind(failure)
     if kind in (TIMEOUT, DEADLINE):
         return "timeout"
     if kind == CANCELLED:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from llmtrace.evidence.call_log import Call, CallLog
 from llmtrace.evidence.run_evidence import RunEvidence
-from llmtrace.model import CANCELLED, Evaluation, Inference, Severity, Span, ToolExecution, ending
+from llmtrace.model import CANCELLED, Evaluation, Inference, Severity, Span, ToolExecution, failure_kind
 from llmtrace.signals._shared import has_call
 from llmtrace.signals.base import Signal
 from llmtrace.text.failure_words import mentions_failure
@@ -66,7 +66,7 @@ class FailedTool(Signal[State]):
 
 def _is_failure(call: Call) -> bool:
     failure = call.execution.failure if call.execution is not None else None
-    return call.failed is True and (failure is None or ending(failure) != CANCELLED)
+    return call.failed is True and (failure is None or failure_kind(failure) != CANCELLED)
 
 
 def _was_possible(call: Call) -> bool:

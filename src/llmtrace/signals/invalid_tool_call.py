@@ -20,7 +20,7 @@ def check(span: Span) -> Iterable[Evaluation]:
     for violation in span.violations:
         if violation.where == "arguments" and violation.code != "schema":
             calls.setdefault((violation.choice, violation.call_id, violation.tool), []).append(violation)
-    return [breach(SIGNAL.name, f"the call of {_tool(found)}", "its schema", found) for found in calls.values()]
+    return [breach(SIGNAL.name, f"the call of {_tool(violations)}", "its schema", violations) for violations in calls.values()]
 
 
 def _tool(violations: list[Violation]) -> str:

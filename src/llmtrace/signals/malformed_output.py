@@ -69,10 +69,10 @@ def _begins_json(text: str, start: int = 0) -> bool:
 
 
 def _schema(span: Span, choice: int) -> Iterator[Evaluation]:
-    found = [violation for violation in span.violations if violation.where == "output" and violation.code != "schema"]
-    found = [violation for violation in found if violation.choice in (None, choice)]
-    if found:
-        yield breach(SIGNAL.name, "the answer", "the schema that was asked for", found, "schema")
+    violations = [violation for violation in span.violations if violation.where == "output" and violation.code != "schema"]
+    violations = [violation for violation in violations if violation.choice in (None, choice)]
+    if violations:
+        yield breach(SIGNAL.name, "the answer", "the schema that was asked for", violations, "schema")
 
 
 SIGNAL = Stateless(

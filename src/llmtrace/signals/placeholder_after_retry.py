@@ -44,17 +44,17 @@ class PlaceholderAfterRetry(Signal[InvalidCalls]):
         inference = span.operation
         if not isinstance(inference, Inference) or not (state or span.violations):
             return ()
-        found: list[Evaluation] = []
+        evaluations: list[Evaluation] = []
         invalid: dict[str, dict[str, Violation]] = {}
         for call in (call for message in inference.output for call in message.tool_calls()):
             violations = {violation.pointer: violation for violation in span.violations if _is_error_of(call, violation)}
             if violations:
                 invalid[call.name] = violations
             elif call.name in state:
-                found += self._judge(inference, call, *state.pop(call.name))
+                evaluations += self._judge(inference, call, *state.pop(call.name))
         for tool, violations in invalid.items():
             remember(state, tool, (span.span_id, violations), MOST_TOOLS)
-        return found
+        return evaluations
 
     def _judge(
         self, inference: Inference, call: ToolCall, span_id: str, violations: Mapping[str, Violation]

@@ -15,7 +15,7 @@ def check(span: Span) -> Iterable[Evaluation]:
     inference = span.operation
     if not isinstance(inference, Inference) or inference.partial:
         return ()
-    return [found for choice, message in enumerate(inference.output) if (found := _judge(inference, choice, message))]
+    return [evaluation for choice, message in enumerate(inference.output) if (evaluation := _judge(inference, choice, message))]
 
 
 def _judge(inference: Inference, choice: int, message: Message) -> Evaluation | None:

@@ -56,11 +56,11 @@ class RepeatedCall(Signal[State]):
         operation = span.operation
         if state.run.new_task:
             state.turn = -1
-        found = [finding for call in state.run.completed if (finding := self._judge(state, call))]
+        evaluations = [finding for call in state.run.completed if (finding := self._judge(state, call))]
         if isinstance(operation, (Inference, Embedding, FetchResponse)) and (operation.attempts or 0) > DEFAULT_REQUESTS:
             text = f"the client sent {operation.attempts} requests for this call"
-            found.append(Evaluation(self.name, "info", text, "retry_storm", float(operation.attempts or 0)))
-        return found
+            evaluations.append(Evaluation(self.name, "info", text, "retry_storm", float(operation.attempts or 0)))
+        return evaluations
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
         result = result_digest(call)

@@ -41,7 +41,7 @@ class UngroundedArgument(Signal[State]):
         uses = state.run.lineage.add(span)
         if not uses and not state.calls:
             return ()
-        found = [self._evaluation(use, "made_up", "info") for use in uses]
+        evaluations = [self._evaluation(use, "made_up", "info") for use in uses]
         completed = list(state.run.completed)
         for use in uses:
             call = state.run.calls.find(use.call_id, use.tool) if use.call_id is not None else None
@@ -50,8 +50,8 @@ class UngroundedArgument(Signal[State]):
                 completed.append(call)  # its execution may have ended before the model's span
         for call in completed:
             if call.failed is False and call.id is not None:
-                found += [self._evaluation(use, "in_change", "warning") for use in state.calls.pop(call.id, ())]
-        return found
+                evaluations += [self._evaluation(use, "in_change", "warning") for use in state.calls.pop(call.id, ())]
+        return evaluations
 
     def _evaluation(self, use: ValueUse, label: str, severity: Severity) -> Evaluation:
         went_through = ", and the call went through" if label == "in_change" else ""

@@ -1,4 +1,4 @@
-"""Steps of traces counted inside a ClickHouse: `steps.steps_of`, and what `Group` counts of a step, said in SQL.
+"""Counts the steps of traces inside ClickHouse: `counted_steps.steps_of`, and what `Group` counts of a step, in SQL.
 
 One query reads the spans of each trace, finds what is around each (a fold over the trace, parents first), makes of every step
 the facts that groups count, and sums them up; no span leaves the database. Law: what is counted so is what would be counted
@@ -44,9 +44,9 @@ def _list(texts: Iterable[str]) -> str:
     return f"[{', '.join(map(_quoted, texts))}]"
 
 
-def _said(sql: str, **more: str) -> str:
+def _with_names(sql: str, **more: str) -> str:
     """SQL with the names of `semconv` put in, each in quotes."""
-    return sql.format(**{name: _quoted(held) for name, held in vars(sc).items() if isinstance(held, str)}, **more)
+    return sql.format(**{name: _quoted(value) for name, value in vars(sc).items() if isinstance(value, str)}, **more)
 
 
 # -- one attribute
@@ -90,12 +90,12 @@ def _event(condition: str) -> str:
 def _form(prefix: str, required: Iterable[str], optional: Iterable[str]) -> str:
     """The attributes of an event are these and no others."""
     needed = [prefix + name for name in required]
-    known = [*needed, *(prefix + name for name in optional)]
-    return f"hasAll(mapKeys(a), {_list(needed)}) AND hasAll({_list(known)}, mapKeys(a))"
+    names = [*needed, *(prefix + name for name in optional)]
+    return f"hasAll(mapKeys(a), {_list(needed)}) AND hasAll({_list(names)}, mapKeys(a))"
 
 
 _V, _E = sc.VIOLATION_PREFIX, sc.EVALUATION_PREFIX
-_VIOLATION = _said(
+_VIOLATION = _with_names(
     """{form}
     AND a[{severity}] IN ('info', 'warning', 'error')
     AND match(a[{choice}], {whole}) AND match(a[{line}], {whole}) AND match(a[{column}], {whole})
@@ -111,7 +111,7 @@ _VIOLATION = _said(
     **{name: _quoted(_V + name) for name in ("severity", "choice", "line", "column", "expected", "got", "executed")},
 )
 """A violation that reads as one without loss."""
-_EVALUATION = _said(
+_EVALUATION = _with_names(
     """{form}
     AND a[{severity}] IN ('info', 'warning', 'error')
     AND match(a[{EVALUATION_SCORE_VALUE}], {number})
@@ -131,7 +131,7 @@ _EVALUATION = _said(
     number=_quoted(f"^({_WHOLE}{_MORE})?$"),
     **{name: _quoted(_E + name) for name in ("severity", "evidence", "sources", "derived")},
 )
-_FAILED_BY = _said(
+_FAILED_BY = _with_names(
     """n = {EXCEPTION_EVENT} AND a[{FAILURE_MARK}] = 'true' AND mapContains(a, {EXCEPTION_TYPE})
     AND mapContains(a, {EXCEPTION_MESSAGE}) AND length(a) = 3 + mapContains(a, {EXCEPTION_STACKTRACE})"""
 )
@@ -175,13 +175,13 @@ _COLUMNS: Final[dict[str, str]] = {
     "engine_pace": _float(sc.ENGINE_PER_TOKEN),
     "streamed": f"{_at(sc.REQUEST_STREAM)} = 'true'",
     "partial": f"{_at(sc.PARTIAL)} = 'true'",
-    "cut": _said(
+    "cut": _with_names(
         """arrayAll(r -> startsWith(r, '"'), JSONExtractArrayRaw({reasons}))
         AND hasAny(JSONExtract({reasons}, 'Array(String)'), ['length', 'max_tokens'])""",
         reasons=_at(sc.RESPONSE_FINISH_REASONS),
     ),
     "failed": "lower(StatusCode) IN ('error', 'status_code_error')",
-    "failure": _said(
+    "failure": _with_names(
         """multiIf({told}, arrayFirst((a, n) -> {by}, Events.Attributes, Events.Name)[{EXCEPTION_TYPE}],
         {typed}, {type},
         arrayLast((a, n) -> n = {EXCEPTION_EVENT}, Events.Attributes, Events.Name)[{EXCEPTION_TYPE}])""",
@@ -194,25 +194,25 @@ _COLUMNS: Final[dict[str, str]] = {
         match(lower(splitByChar('.', failure)[-1]), 'timeout|timedout|^timed_out$'), '{TIMEOUT}',
         splitByChar('.', failure)[-1] IN ({_list(sorted(CANCELLING))[1:-1]}), '{CANCELLED}',
         splitByChar('.', failure)[-1] = 'BudgetExceeded', '{BUDGET_EXCEEDED}', failure)""",
-    "wrong": _said(
+    "wrong": _with_names(
         """toFloat64(length(arrayDistinct(arrayMap(a -> (a[{choice}], a[{call_id}], a[{tool}]), arrayFilter(
         (a, n) -> n = {VIOLATION_EVENT} AND a[{severity}] = 'error' AND a[{where}] = 'arguments',
         Events.Attributes, Events.Name)))))""",
         **{name: _quoted(_V + name) for name in ("choice", "call_id", "tool", "severity", "where")},
     ),
-    "asked": _said(
+    "asked": _with_names(
         """if(kind = 'inference' AND position({said}, '"tool_call"') > 0, toFloat64(arraySum(
         m -> arrayCount(p -> JSONExtractString(p, 'type') = 'tool_call', JSONExtractArrayRaw(m, 'parts')),
         JSONExtractArrayRaw({said}))), 0)""",
         said=_at(sc.OUTPUT_MESSAGES),
     ),
-    "calls_tools": _said(
+    "calls_tools": _with_names(
         """asked > 0 OR (arrayAll(r -> startsWith(r, '"'), JSONExtractArrayRaw({reasons}))
         AND hasAny(JSONExtract({reasons}, 'Array(String)'), {called}))""",
         reasons=_at(sc.RESPONSE_FINISH_REASONS),
         called=_list(sorted(CALLED)),
     ),
-    "faults": _said(
+    "faults": _with_names(
         """arrayDistinct(arrayMap(a -> a[{EVALUATION_NAME}], arrayFilter(
         (a, n) -> n = {EVALUATION_EVENT} AND a[{severity}] != 'info'
             AND NOT arrayExists(x -> startsWith(a[{EVALUATION_NAME}], x), {other}),
@@ -224,7 +224,7 @@ _COLUMNS: Final[dict[str, str]] = {
         OR {_event(f"n = '{sc.VIOLATION_EVENT}' AND a['{_V}where'] = 'output'")}""",
     "objective": _text(sc.SLO_NAME),
     "bounds": "[" + ", ".join(f"if(isNull({_number(key)}), '', {_at(key)})" for key in SHARES) + "]",
-    "odd": _said(
+    "odd": _with_names(
         """(NOT {ours} AND hasAny(arrayConcat(mapKeys(SpanAttributes), Events.Name, [SpanName]), {marks}))
         OR {violation} OR {evaluation} OR {exception}
         OR arrayExists(k -> startsWith(k, concat({ATTRIBUTE_PREFIX}, 'llmtrace.')), mapKeys(SpanAttributes))
@@ -319,9 +319,9 @@ def _watched() -> tuple[str, str]:
         took, bound = "first" if measure == "ttft" else "took / 1e9", f"bounds[{number}]"
         for seconds in (None, *WINDOWS.values()):
             lately = "1" if seconds is None else f"start >= {{now:Int64}} - {seconds * 10**9}"
-            there = f"isNotNull({took}) AND {bound} != '' AND {lately}"
-            calls.append(f"toUInt64({there})")
-            slow.append(f"toUInt64({there} AND ifNull({took} > toFloat64OrZero({bound}), 0))")
+            condition = f"isNotNull({took}) AND {bound} != '' AND {lately}"
+            calls.append(f"toUInt64({condition})")
+            slow.append(f"toUInt64({condition} AND ifNull({took} > toFloat64OrZero({bound}), 0))")
     return f"[{', '.join(calls)}]", f"[{', '.join(slow)}]"
 
 
@@ -401,8 +401,8 @@ FORMAT JSONEachRow
 """
 
 
-def counting(by: By, found: str, table: str, *, of_agent: bool) -> str:
-    """The query. ``found``: a SELECT of the ids of traces. Parameters, besides its own: ``now`` and ``began`` (the earliest
+def counting(by: By, trace_ids: str, table: str, *, of_agent: bool) -> str:
+    """The query. ``trace_ids``: a SELECT of the ids of traces. Parameters, besides its own: ``now`` and ``began`` (the earliest
     start of a trace; nanoseconds since the Unix epoch), ``agent`` (if ``of_agent``: count only what this one did).
 
     A row is of the steps of one kind under one ``key`` (none: they are in no group), of one ``length`` of the answer (0: none)
@@ -423,7 +423,7 @@ def counting(by: By, found: str, table: str, *, of_agent: bool) -> str:
     return _QUERY.format(
         columns=", ".join(f"{sql} AS {name}" for name, sql in _COLUMNS.items()),
         table=table,
-        found=found,
+        found=trace_ids,
         most=MOST,
         node=_NODE,
         place=_PLACE,

@@ -21,7 +21,7 @@ EXACT = 512
 GROWTH = 1.02
 LOG = math.log(GROWTH)
 SMALLEST = 1e-9
-"""What is smaller counts as this: a nanosecond."""
+"""Smaller numbers count as this: a nanosecond."""
 
 
 @value
@@ -39,7 +39,7 @@ class Summed:
 
 
 class Distribution:
-    """Of seconds, tokens or anything else that is 0 or more."""
+    """A distribution of seconds, tokens or other numbers that are not negative."""
 
     __slots__ = ("_buckets", "_numbers", "count", "largest", "smallest", "total")
 
@@ -107,14 +107,14 @@ class Distribution:
         return self.count < needed(share)
 
     def over(self, bounds: list[float]) -> list[int]:
-        """How many numbers are in each interval ``bounds[i] < number <= bounds[i + 1]``; the outer ones take the rest."""
-        found = [0] * (len(bounds) - 1)
+        """Count the numbers in each interval ``bounds[i] < number <= bounds[i + 1]``. The outer intervals include the rest."""
+        counts = [0] * (len(bounds) - 1)
         for number, times in self._weighted():
-            for place in range(len(found)):
-                if number <= bounds[place + 1] or place == len(found) - 1:
-                    found[place] += times
+            for place in range(len(counts)):
+                if number <= bounds[place + 1] or place == len(counts) - 1:
+                    counts[place] += times
                     break
-        return found
+        return counts
 
     def _weighted(self) -> Iterator[tuple[float, int]]:
         for number in self._numbers:

@@ -1,4 +1,4 @@
-"""How fast the error budget of each objective is used, going by what the spans say.
+"""The burn rate of each objective's error budget, computed from spans.
 
 An objective is on every span that it is about (`llmtrace.slo`), so it is known to whoever reads the store. "99 % within 8
 seconds" lets 1 % of the calls take longer: that is the error budget. Burn rate 1 uses it up exactly; 5 means that five times
@@ -13,8 +13,8 @@ from typing import Final
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
 from llmtrace.semconv import SLO_NAME, SLO_P50, SLO_P95, SLO_P99, SLO_TIME_TO_FIRST_TOKEN
+from llmtrace.statistics.counted_steps import Step
 from llmtrace.statistics.distribution import needed
-from llmtrace.statistics.steps import Step
 
 SHARES: Final[Mapping[str, tuple[str, float]]] = {
     SLO_P50: ("p50", 0.5),
@@ -31,12 +31,12 @@ MAX_OBJECTIVES = 256
 @value
 class Objective:
     name: str
-    """Of the agent, workflow, tool or operation that it is about."""
+    """Name of the agent, workflow, tool or operation that has this objective."""
     measure: str
     """p50, p95 or p99 of the duration, or ttft."""
     seconds: float
     share: float
-    """Of all calls, those that must keep to it: 0.99."""
+    """Share of calls that must meet the objective: 0.99."""
 
 
 class Burn:
@@ -76,10 +76,10 @@ class Objectives:
                 burn.breaches[window] += breach
 
     def report(self) -> list[tuple[Objective, Burn]]:
-        """By name, the fastest burning first."""
+        """Return the objectives by name, for each name the fastest burning first."""
         shares = dict(SHARES.values())
-        found = [(Objective(*key, shares[key[1]]), burn) for key, burn in self.burns.items()]
-        return sorted(found, key=lambda pair: (pair[0].name, -(burn_rate(pair[0], pair[1], "all") or 0)))
+        pairs = [(Objective(*key, shares[key[1]]), burn) for key, burn in self.burns.items()]
+        return sorted(pairs, key=lambda pair: (pair[0].name, -(burn_rate(pair[0], pair[1], "all") or 0)))
 
 
 def burn_rate(objective: Objective, burn: Burn, window: str) -> float | None:
@@ -93,5 +93,5 @@ def is_few(objective: Objective, burn: Burn, window: str) -> bool:
     return burn.calls[window] < needed(objective.share)
 
 
-def _number(held: JsonValue) -> float | None:
-    return float(held) if isinstance(held, (int, float)) and not isinstance(held, bool) else None
+def _number(value: JsonValue) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -23,11 +23,11 @@ from llmtrace.model import (
     ToolExecution,
     Trace,
     Workflow,
-    ending,
+    failure_kind,
 )
+from llmtrace.statistics.counted_steps import Step, steps_of
 from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import Objectives
-from llmtrace.statistics.steps import Step, steps_of
 
 By: TypeAlias = Literal["agent", "operation", "model", "tool", "prompt", "name"]
 Key: TypeAlias = "tuple[str | None, ...]"
@@ -39,7 +39,7 @@ _KINDS = 32
 MALFORMED = frozenset({"malformed_output", "leaked_tool_call"})
 """Quality signals that say that an answer is not in the form it should have."""
 NO_QUALITY = (OUTCOME, "slo", "budget_", "drift.")
-"""How evaluations begin that say nothing about how good an answer is."""
+"""Prefixes of evaluations that are not about the quality of an answer."""
 
 USAGE_KINDS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 """Parts of the input and output tokens that are counted apart, where the provider tells them."""
@@ -52,7 +52,7 @@ PARTS: dict[By, tuple[str, ...]] = {
     "prompt": ("prompt",),
     "name": ("name",),
 }
-"""What a group's key consists of."""
+"""The parts of a group's key."""
 
 
 class Amount:
@@ -72,7 +72,7 @@ class Amount:
 
 
 class Turns:
-    """How long the output of one kind of turns is, and how fast it comes."""
+    """The length and speed of the output of one kind of turns."""
 
     __slots__ = ("per_token", "tokens")
 
@@ -82,7 +82,7 @@ class Turns:
 
 
 class Group:
-    """What was counted under one key."""
+    """The counts under one key."""
 
     def __init__(self, key: Key) -> None:
         self.key = key
@@ -138,8 +138,8 @@ class Group:
         self.calls += 1
         self.first_token.add(step.first_token)
         if span.failure is not None:
-            count(self.endings, ending(span.failure))
-        if span.failure is None or ending(span.failure) == TIMEOUT:
+            count(self.endings, failure_kind(span.failure))
+        if span.failure is None or failure_kind(span.failure) == TIMEOUT:
             self.duration.add(seconds)
 
     def answer(self, step: Step) -> None:
@@ -175,9 +175,13 @@ class Group:
             if step.model is not None:
                 count(self.models, step.model)
         count(self.steps, step.step)
-        faults = {one.name for one in span.evaluations if one.severity != "info" and not one.name.startswith(NO_QUALITY)}
+        faults = {
+            finding.name
+            for finding in span.evaluations
+            if finding.severity != "info" and not finding.name.startswith(NO_QUALITY)
+        }
         self.flawed += bool(faults)
-        self.malformed += bool(faults & MALFORMED) or any(one.where == "output" for one in span.violations)
+        self.malformed += bool(faults & MALFORMED) or any(finding.where == "output" for finding in span.violations)
         for name in faults:
             count(self.evaluations, name)
 
@@ -235,17 +239,17 @@ class Statistics:
         group.answer(step)
         group.inside(step)
         if self.by != "agent" or isinstance(step.span.operation, Inference):  # else both the asking and the execution count
-            group.tool_calls += step.asked
+            group.tool_calls += step.tool_calls
             group.invalid_calls += step.invalid
 
     def group(self, key: Key) -> Group:
         """The group of a key, a new one where there is none yet; `OTHERS` where there are too many."""
-        known = self.groups.get(key)
-        if known is None:
+        group = self.groups.get(key)
+        if group is None:
             if len(self.groups) >= MAX_GROUPS:
                 key = OTHERS
-            known = self.groups.setdefault(key, Group(key))
-        return known
+            group = self.groups.setdefault(key, Group(key))
+        return group
 
 
 def collect(spans: Iterable[Span], into: Statistics) -> Statistics:

@@ -23,7 +23,7 @@ PATIENCE = 300.0
 _MODELS = ("inference", "embedding")
 
 Row: TypeAlias = Mapping[str, Any]
-"""One of those that `in_clickhouse.counting` answers with."""
+"""One of those that `clickhouse_sql.counting` returns."""
 
 
 @runtime_checkable
@@ -37,7 +37,7 @@ class Engine(Protocol):
         """A SELECT of the ``id`` of each trace that may be what a query asks for, and its parameters."""
 
     def rows(self, sql: str, parameters: Mapping[str, Any], *, seconds: float = ...) -> Iterator[dict[str, Any]]:
-        """What a query answers within these ``seconds``. Raises UnreadableStore."""
+        """Yield the rows of a query. ``seconds``: its time limit. Raises UnreadableStore."""
 
 
 @runtime_checkable
@@ -52,7 +52,7 @@ class OverEngine(Protocol):
 
 
 def gather(store: Store, query: Query, into: Statistics) -> Statistics:
-    """Add what ``query`` asks for. Raises UnreadableStore.
+    """Add the spans that ``query`` matches. Raises UnreadableStore.
 
     In an engine it is counted there, but for the traces that the engine cannot judge; where it refuses (one that is too old, a
     limit of its memory), a line says so, and all are counted here.
@@ -78,25 +78,25 @@ _PART = "SELECT id FROM ({found}) WHERE sipHash64(id) % {parts} = {{part:UInt32}
 
 
 def _counted(store: OverEngine, query: Query, into: Statistics) -> list[Row] | None:
-    """The rows of `in_clickhouse.counting`. None: more traces are there than the query asks for."""
+    """Return the rows of `clickhouse_sql.counting`. None if more traces match than the query's limit."""
     engine = store.source
-    found, told = engine.matching(query, *store.bounds(query))
-    (size,) = engine.rows(_SIZE.format(table=engine.table, found=found), told)
+    trace_ids, parameters = engine.matching(query, *store.bounds(query))
+    (size,) = engine.rows(_SIZE.format(table=engine.table, found=trace_ids), parameters)
     if int(size["traces"]) > query.limit:
         return None
     parts = max(1, -(-int(size["spans"]) // AT_ONCE))
-    sql = counting(into.by, _PART.format(found=found, parts=parts), engine.table, of_agent=into.agent is not None)
-    told |= {"now": into.now or 0, "began": query.since or 0, "agent": into.agent}
-    return [row for part in range(parts) for row in engine.rows(sql, told | {"part": part}, seconds=PATIENCE)]
+    sql = counting(into.by, _PART.format(found=trace_ids, parts=parts), engine.table, of_agent=into.agent is not None)
+    parameters |= {"now": into.now or 0, "began": query.since or 0, "agent": into.agent}
+    return [row for part in range(parts) for row in engine.rows(sql, parameters | {"part": part}, seconds=PATIENCE)]
 
 
 def _add(rows: Iterable[Row], into: Statistics) -> list[str]:
     """Add what was counted. Returns the ids of the traces that are to be counted here."""
-    here: dict[str, None] = {}
+    uncounted: dict[str, None] = {}
     for row in _ordered(rows):
         what, key = row["what"], tuple(row["key"])
         if what == "here":
-            here[key[0]] = None
+            uncounted[key[0]] = None
             continue
         into.traces += int(row["traces"])
         if what == "another":
@@ -107,7 +107,7 @@ def _add(rows: Iterable[Row], into: Statistics) -> list[str]:
             _add_steps(row, into.total, into.by, is_call=True)
         if key:
             _add_steps(row, into.group(key), into.by, is_call=into.by != "agent" or what == "agent")
-    return list(here)
+    return list(uncounted)
 
 
 def _ordered(rows: Iterable[Row]) -> list[Row]:
@@ -120,7 +120,7 @@ def _ordered(rows: Iterable[Row]) -> list[Row]:
 
 
 def _add_steps(row: Row, group: Group, by: By, *, is_call: bool) -> None:
-    """As `Group.call`, `Group.answer` and `Group.inside` count each of them."""
+    """Add steps that were counted in the engine, as `Group.call`, `Group.answer` and `Group.inside` count them."""
     what, calls = row["what"], int(row["calls"])
     if is_call:
         group.calls += calls
@@ -168,8 +168,8 @@ def _add_amount(amount: Amount, total: float | None, unknown: int | str, *, whol
         amount.add(int(total) if whole else float(total))
 
 
-def _add_words(counter: Counter[str], told: tuple[list[str], list[int | str]]) -> None:
-    for word, times in sorted(zip(*told, strict=True), key=lambda pair: -int(pair[1])):
+def _add_words(counter: Counter[str], columns: tuple[list[str], list[int | str]]) -> None:
+    for word, times in sorted(zip(*columns, strict=True), key=lambda pair: -int(pair[1])):
         count(counter, word, int(times))
 
 

@@ -1,4 +1,4 @@
-"""From the answers that a prompt has got so far: what ``max_tokens`` and time-out its calls need.
+"""Suggests ``max_tokens`` and a time-out for the calls of a prompt, based on its recorded answers.
 
 Turns that answer and turns that call tools are looked at apart: whoever sets a limit does not know which it will be. The kind
 that needs more decides. ``max_tokens``: half as much again as the p99 of its output tokens, and at least the longest
@@ -22,7 +22,7 @@ FEW = 100
 MARGIN = 1.5
 TIMEOUT_MARGIN = 2.0
 FAR = 10
-"""How many times what is suggested a limit is far over what the prompt ever needed."""
+"""Multiple of the suggestion from which on a limit is far too high."""
 _MOST_CUT = 0.01
 """Greatest share of answers that may have ended at their limit."""
 
@@ -35,17 +35,17 @@ class Suggestion:
     why: str
     """How it was computed, or why nothing is suggested."""
     set_to: str = ""
-    """What is wrong with the limit that the requests set: there is none, or it is far over what is suggested. Else empty."""
+    """The problem with the requests' limit: there is none, or it is far above the suggestion. Empty if it is fine."""
 
 
 def suggest(group: Group) -> Suggestion:
-    """What to set on the calls of one prompt (any group of model calls will do)."""
+    """Suggest limits for the calls of one prompt, or of any other group of model calls."""
     usual, every = usual_turns(group), group.output_tokens
     if every.largest is None or usual.tokens.count < ENOUGH:
         return Suggestion(None, None, f"{usual.tokens.count} of at least {ENOUGH} answers")
     if group.cut > _MOST_CUT * every.count:
         return Suggestion(None, None, f"{group.cut} of {every.count} answers were cut at their limit: raise it first")
-    turns = max((usual, group.called), key=lambda one: one.tokens.quantile(0.99) or 0 if one.tokens.count >= ENOUGH else -1)
+    turns = max((usual, group.called), key=lambda kind: kind.tokens.quantile(0.99) or 0 if kind.tokens.count >= ENOUGH else -1)
     p99, count = turns.tokens.quantile(0.99) or 0, turns.tokens.count
     tokens = _rounded(max(every.largest, MARGIN * p99))
     timeout, how = _timeout(group, turns, tokens)
@@ -62,7 +62,7 @@ def _set_to(limit: float | None, tokens: int) -> str:
 
 
 def usual_turns(group: Group) -> Turns:
-    """Those that answer; those that call tools where the model does nothing else."""
+    """Return the turns that answer, or those that call tools if there are no others."""
     return group.answers if group.answers.tokens.count else group.called
 
 
@@ -81,12 +81,12 @@ def _timeout(group: Group, turns: Turns, tokens: int) -> tuple[float | None, str
 
 
 def _rounded(tokens: float) -> int:
-    """Up to two binary digits, so that it reads as a limit that somebody chose: 96, 128, 192, 256 …"""
+    """Round up to two binary digits, so that it looks like a chosen limit: 96, 128, 192, 256 …"""
     power = 1 << max(5, math.ceil(tokens).bit_length() - 1)
     return next(size for size in (power, power * 3 // 2, power * 2) if size >= tokens)
 
 
 def _up(seconds: float) -> float:
-    """Up to whole seconds, and above ten to multiples of five."""
+    """Round up to whole seconds, and above ten to multiples of five."""
     step = 1 if seconds <= 10 else 5
     return float(max(1, math.ceil(seconds / step) * step))

@@ -22,8 +22,8 @@ from llmtrace.model import (
     Span,
     Trace,
     Workflow,
-    counted_elsewhere,
-    ending,
+    double_counted_spans,
+    failure_kind,
     reads_as_data,
 )
 from llmtrace.model.value import value
@@ -151,7 +151,7 @@ def last_answer(spans: Iterable[Span]) -> str | None:
 
 def _last_text(messages: tuple[Message, ...]) -> str | None:
     for message in reversed(messages):
-        if text := message.said().strip():
+        if text := message.visible_text().strip():
             return text[:TEXT_LIMIT]
     return None
 
@@ -169,7 +169,7 @@ def _findings(trace: Trace) -> tuple[str, ...]:
         if trace.interrupted(span):
             names["error"].append(UNFINISHED)
         if span.failure is not None and span.span_id in began and not span.violations:
-            names["error"].append(ending(span.failure))
+            names["error"].append(failure_kind(span.failure))
         for violation in span.violations:
             names.get(violation.severity, []).append(violation.code)
         for evaluation in span.evaluations:
@@ -180,7 +180,7 @@ def _findings(trace: Trace) -> tuple[str, ...]:
 
 def _calls(trace: Trace) -> Iterator[Inference | Embedding]:
     """Model calls, without those that another span counts already."""
-    hidden = counted_elsewhere(trace)
+    hidden = double_counted_spans(trace)
     for span in trace.spans:
         if isinstance(span.operation, (Inference, Embedding)) and span.span_id not in hidden:
             yield span.operation

@@ -47,8 +47,8 @@ def normalize(text: str) -> str:
     """The text with compatible characters made equal: full-width letters, digits of other scripts, all kinds of spaces."""
     if text.isascii():
         return text
-    others = text.encode("utf-8", "surrogatepass").translate(None, bytes(range(128))).decode("utf-8", "surrogatepass")
-    forms = {character: _plain_form(character) for character in set(others)}
+    non_ascii = text.encode("utf-8", "surrogatepass").translate(None, bytes(range(128))).decode("utf-8", "surrogatepass")
+    forms = {character: _plain_form(character) for character in set(non_ascii)}
     if None not in forms.values() and len(forms) <= 32:  # ten times as fast where there are only signs
         for character, form in forms.items():
             text = text.replace(character, form or "")
@@ -56,17 +56,22 @@ def normalize(text: str) -> str:
     text = unicodedata.normalize("NFKC", text)
     for mark, form in _OTHER_MARKS.items():
         text = text.replace(mark, form)
-    return _OTHER_DIGIT.sub(lambda digit: str(int(digit[0])), text) if any(map(str.isdecimal, others)) else text
+    return _OTHER_DIGIT.sub(lambda digit: str(int(digit[0])), text) if any(map(str.isdecimal, non_ascii)) else text
 
 
 def normalize_each(text: str) -> str:
-    """The same for each character by itself, as far as it stays one character: every position is kept."""
-    return text if text.isascii() else "".join(one if len(one := normalize(each)) == 1 else each for each in text)
+    """Normalize each character by itself if the result is one character, so that every position stays the same."""
+    return text if text.isascii() else "".join(map(_normalize_character, text))
+
+
+def _normalize_character(character: str) -> str:
+    normal = normalize(character)
+    return normal if len(normal) == 1 else character
 
 
 @lru_cache(maxsize=4096)
 def _plain_form(character: str) -> str | None:
-    """What a sign or a digit compares as, in ASCII. None for letters, and for accents that belong to the letter before."""
+    """Return the ASCII form of a sign or digit for comparison. None for letters, and for accents of the letter before."""
     form = _OTHER_MARKS.get(character) or unicodedata.normalize("NFKC", character)
     if form.isascii():
         return form
@@ -77,7 +82,7 @@ def _plain_form(character: str) -> str | None:
 
 def unescape(text: str) -> str:
     r"""The text with JSON escapes resolved, so that ``\nW123`` does not read ``nW123``. Escaped white space becomes a space."""
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else _SPACES.get(found[0][-1], found[0][-1]), text)
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else _SPACES.get(match[0][-1], match[0][-1]), text)
 
 
 def tokens(text: str) -> list[str]:
@@ -116,7 +121,7 @@ def run_end(words: Sequence[str], start: int, key: str) -> int:
 
 
 def occurrences(text: str, key: str) -> Iterator[tuple[int, int]]:
-    """Where a squashed value stands in a text, from its first character to the one after its last."""
+    """Yield the ranges of characters at which a squashed value stands in a text."""
     matches = list(_TOKEN.finditer(text))
     words = [squash(match[0]) for match in matches]
     for start, word in enumerate(words):

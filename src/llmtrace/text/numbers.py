@@ -70,16 +70,16 @@ def spellings(key: str) -> Iterator[str]:
 
 def written_numbers(text: str, *, spaced: bool) -> Collection[str]:
     """Every number in a normalized text as it is written there. ``spaced``: also those with spaces between groups of digits."""
-    found = set(_SPAN.findall(text))
+    numbers = set(_SPAN.findall(text))
     # a comma may part two numbers as well as two groups of digits
-    found.update(chain.from_iterable([span.split(",") for span in found if "," in span]))
+    numbers.update(chain.from_iterable([span.split(",") for span in numbers if "," in span]))
     if spaced:
-        found.update(_SPACED.findall(text))
-    return found
+        numbers.update(_SPACED.findall(text))
+    return numbers
 
 
 def places_of_number(text: str, key: str) -> Iterator[tuple[int, int]]:
-    """Where a number stands in a text of which each character is normalized by itself."""
+    """Yield the ranges of characters at which a number stands in a text that was normalized character by character."""
     wanted = frozenset(spellings(key))
     for match in chain(_SPACED.finditer(text), _SPAN.finditer(text)):
         start = match.start()

@@ -1,16 +1,16 @@
-"""Tool arguments, outputs and results against their schemas: read, judged, repaired, explained.
+"""Checks tool arguments, outputs and results against their schemas, repairs calls, and explains violations.
 
 ::
 
-    schema.py  google.py  signature.py          where a schema comes from: a provider's form, a Python function
-    │                     ├── annotations.py  docstrings.py  parameters.py  results.py
-    parsing.py  malformed.py                    the raw text, and why it is not JSON
-    arguments.py                                the verdicts: check_call, check_arguments, check_output, check_result
-    ├── compiled.py                             a schema made ready: as written, and closed (closed.py)
-    │   ├── bounds.py  keywords.py              what it may cost, before it runs
-    │   └── engines.py                          rust.py in line, fallback.py where that cannot
-    └── violations.py  alternatives.py          faults (faults.py) into codes, pointers and words
-    policy.py                                   what to do: repair, reply
+    tool_definitions.py  google_schema.py  signature.py    where a schema comes from: a provider's format, a Python function
+    │                     ├── annotations.py  docstrings.py  parameters.py  result_schema.py
+    parse_arguments.py  json_errors.py                     parse raw text, and explain why it is not JSON
+    check_values.py                                        check_call, check_arguments, check_output, check_result
+    ├── compiled_schema.py                                 a schema ready to check: as written, and closed (strict_schema.py)
+    │   ├── limits.py  keywords.py                         limits on what a check may cost
+    │   └── validators.py                                  rust_engine.py, or python_engine.py if that is not possible
+    └── violations.py  any_of.py                           faults (schema_errors.py) into codes, pointers and messages
+    repair.py                                              repair a call, or reply to the model
 
-Law: pure, and never raises, whatever a model, a program or a server hands over.
+Law: pure, and never raises, whatever a model, a program or a server sends.
 """

@@ -41,15 +41,15 @@ def hints_of(function: Callable[..., Any], scope: dict[str, Any] | None = None) 
         return typing.get_type_hints(target, localns=scope, include_extras=True), True
     except Exception:  # whatever evaluating an annotation raises
         pass
-    found: dict[str, Any] = {}
+    hints: dict[str, Any] = {}
     for name, annotation in _written(target).items():
         holder = type("Holder", (), {"__annotations__": {name: annotation}})
         try:
             namespace = getattr(target, "__globals__", {})
-            found |= typing.get_type_hints(holder, globalns=namespace, localns=scope, include_extras=True)
+            hints |= typing.get_type_hints(holder, globalns=namespace, localns=scope, include_extras=True)
         except Exception:
             continue
-    return found, False
+    return hints, False
 
 
 def written_signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -86,25 +86,25 @@ def scope_of(function: Callable[..., Any]) -> dict[str, Any]:
     return scope
 
 
-def known_to_pydantic(annotation: Any) -> Any:
-    """The annotation with what pydantic does not take from JSON as it stands: members of an enum that are literals and, before
-    3.12, each `typing.TypedDict`, which is one of typing_extensions then."""
+def adapt_annotation(annotation: Any) -> Any:
+    """Adapt what pydantic cannot read from JSON: literals that are enum members and, before Python 3.12, `typing.TypedDict`,
+    which becomes that of typing_extensions."""
     if sys.version_info < (3, 12) and typing.is_typeddict(annotation):
-        return _known_typed_dict(annotation)
+        return _adapt_typed_dict(annotation)
     origin: Any = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin is typing.Literal:
-        return _known_literal(annotation, arguments)
-    known = tuple(known_to_pydantic(argument) for argument in arguments)
-    if all(new is old for new, old in zip(known, arguments, strict=True)):
+        return _adapt_literal(annotation, arguments)
+    adapted = tuple(adapt_annotation(argument) for argument in arguments)
+    if all(new is old for new, old in zip(adapted, arguments, strict=True)):
         return annotation
     if origin is typing.Annotated:
-        return _annotated(known[0], annotation)
+        return _annotated(adapted[0], annotation)
     union: tuple[Any, ...] = (typing.Union, types.UnionType)
-    return typing.Union[known] if origin in union else origin[known]
+    return typing.Union[adapted] if origin in union else origin[adapted]
 
 
-def _known_literal(literal: Any, members: tuple[Any, ...]) -> Any:
+def _adapt_literal(literal: Any, members: tuple[Any, ...]) -> Any:
     """A literal that takes a member of an enum by its value, too, as its schema says. A value among them stays."""
     named = [(member.value, member) for member in members if isinstance(member, enum.Enum)]
     if not named:
@@ -113,8 +113,8 @@ def _known_literal(literal: Any, members: tuple[Any, ...]) -> Any:
 
     values = [(member, member) for member in members if not isinstance(member, enum.Enum)] + named
 
-    def read(given: Any) -> Any:
-        return next((member for value, member in values if type(value) is type(given) and value == given), given)
+    def read(item: Any) -> Any:
+        return next((member for value, member in values if type(value) is type(item) and value == item), item)
 
     return typing.Annotated[literal, BeforeValidator(read)]
 
@@ -149,10 +149,10 @@ _MARKERS: tuple[Any, ...] = (typing_extensions.Required, typing_extensions.NotRe
 
 
 @functools.lru_cache(maxsize=256)
-def _known_typed_dict(annotation: Any) -> Any:
+def _adapt_typed_dict(annotation: Any) -> Any:
     fields = {}
     for name, (hint, required) in typed_dict_fields(annotation).items():
         # One that holds itself stays as it is, and so is not described.
-        known = hint if hint is annotation else known_to_pydantic(hint)
-        fields[name] = (typing_extensions.Required if required else typing_extensions.NotRequired)[known]
+        adapted = hint if hint is annotation else adapt_annotation(hint)
+        fields[name] = (typing_extensions.Required if required else typing_extensions.NotRequired)[adapted]
     return typing_extensions.TypedDict(annotation.__name__, fields)  # type: ignore[operator]

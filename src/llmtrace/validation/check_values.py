@@ -23,7 +23,7 @@ _OUTPUT = "llmtrace.validation.output"
 
 
 def check_call(call: ToolCall, tools: Tools) -> tuple[Violation, ...]:
-    """What is wrong with a call that a model asked for, given the tools that were on offer; empty when nothing is.
+    """Check a call that a model requested against the offered tools. Returns no violations if it is valid.
 
     With no tools at all (the request is not visible) only the arguments' text is checked. About 1 µs for a valid small call.
     """
@@ -45,7 +45,7 @@ def find_tool(name: str, tools: Tools) -> ToolDefinition | None:
 
 
 def check_arguments(arguments: JsonValue, definition: ToolDefinition, *, call_id: str | None = None) -> tuple[Violation, ...]:
-    """What is wrong with arguments: a dict, or the raw text that was no JSON object; empty when nothing is.
+    """Check arguments: a dict, or the raw text that was not a JSON object. Returns no violations if they are valid.
 
     None counts as no arguments. Without a schema only the text is checked.
     """
@@ -65,7 +65,7 @@ def check_arguments(arguments: JsonValue, definition: ToolDefinition, *, call_id
 
 
 def check_output(text: str, schema: JsonValue) -> tuple[Violation, ...]:
-    """What is wrong with the text of an answer that was to be JSON of a schema; empty when nothing is."""
+    """Check the text of an answer that must be JSON of a schema. Returns no violations if it is valid."""
     check = _Check(ToolDefinition(""), "output", None)
     compiled = compile_schema(schema)
     if compiled.passes(parse_arguments(text)):
@@ -73,11 +73,11 @@ def check_output(text: str, schema: JsonValue) -> tuple[Violation, ...]:
     reading = check.read(text)
     if not reading.problem:
         check.against(compiled, reading.value)
-    return tuple(check.found)
+    return tuple(check.violations)
 
 
 def check_result(result: JsonValue, definition: ToolDefinition, *, call_id: str | None = None) -> tuple[Violation, ...]:
-    """What is wrong with a tool's result, given its output schema; empty when nothing is, or when it has none."""
+    """Check a tool's result against its output schema. Returns no violations if it is valid or the tool has no such schema."""
     if definition.output is None:
         return ()
     compiled = _compiled(definition, _OUTPUT, definition.output)
@@ -85,7 +85,7 @@ def check_result(result: JsonValue, definition: ToolDefinition, *, call_id: str 
         return ()
     check = _Check(definition, "result", call_id)
     check.against(compiled, result)
-    return tuple(check.found)
+    return tuple(check.violations)
 
 
 def _compiled(definition: ToolDefinition, key: str, schema: JsonValue) -> Compiled:
@@ -122,13 +122,13 @@ class _Check:
         self.tool = definition.name or None
         self.where = where
         self.call_id = call_id
-        self.found: list[Violation] = []
+        self.violations: list[Violation] = []
 
     def arguments(self, arguments: JsonValue, compiled: Compiled | None) -> tuple[Violation, ...]:
         if isinstance(arguments, str):
             reading = self.read(arguments)
             if reading.problem:
-                return tuple(self.found)
+                return tuple(self.violations)
             arguments = reading.value
         elif arguments is None:
             arguments = {}
@@ -136,7 +136,7 @@ class _Check:
             self._not_an_object(arguments)
         elif compiled is not None:
             self.against(compiled, dict(arguments))
-        return tuple(self.found)
+        return tuple(self.violations)
 
     def read(self, text: str) -> Reading:
         if self.where == "arguments" and not text.strip():
@@ -158,14 +158,14 @@ class _Check:
         if problem or written:
             compiled.report(f"tool {self.tool!r}" if self.tool else "an output", written)
         beyond: Severity = "error" if self.definition.strict else "warning"
-        self.found += violations(written, where=self.where, tool=self.tool, call_id=self.call_id)
-        self.found += violations(closed, severity=beyond, where=self.where, tool=self.tool, call_id=self.call_id)
+        self.violations += violations(written, where=self.where, tool=self.tool, call_id=self.call_id)
+        self.violations += violations(closed, severity=beyond, where=self.where, tool=self.tool, call_id=self.call_id)
 
     def _not_an_object(self, arguments: JsonValue) -> None:
-        said = f"must be an object, not {a_type(json_type(arguments))}"
+        message = f"must be an object, not {a_type(json_type(arguments))}"
         if isinstance(arguments, str) and isinstance(parse_arguments(arguments), dict):
-            said += "; the object is encoded twice, as text in JSON"
-        self._add("not_an_object", said, keyword="type", expected="object", got=arguments)
+            message += "; the object is encoded twice, as text in JSON"
+        self._add("not_an_object", message, keyword="type", expected="object", got=arguments)
 
     def _add(
         self,
@@ -180,7 +180,7 @@ class _Check:
         line: int | None = None,
         column: int | None = None,
     ) -> None:
-        self.found.append(
+        self.violations.append(
             Violation(
                 code=code,
                 pointer=pointer,

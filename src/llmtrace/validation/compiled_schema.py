@@ -14,8 +14,8 @@ from functools import lru_cache
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import JsonValue
-from llmtrace.validation import engines
-from llmtrace.validation.limits import MAX_VISITS, Bounds, TooCostlyError, bounds_of
+from llmtrace.validation import validators
+from llmtrace.validation.limits import MAX_VISITS, Limits, TooCostlyError, limits_of
 from llmtrace.validation.schema_errors import NOT_CHECKED, BrokenSchemaError, Engine, Fault
 from llmtrace.validation.strict_schema import close
 
@@ -31,12 +31,12 @@ _MAX_PATTERNS = 200
 class Compiled:
     """One schema. `passes` is the hot path; `problem` says why the schema cannot be used, and is empty when it can."""
 
-    __slots__ = ("_bounds", "_closed", "_passes_closed", "_passes_written", "_written", "problem", "schema")
+    __slots__ = ("_closed", "_limits", "_passes_closed", "_passes_written", "_written", "problem", "schema")
 
     def __init__(self, text: bytes) -> None:
         self.problem = ""
         self.schema: JsonValue = None
-        self._bounds: Bounds | None = None
+        self._limits: Limits | None = None
         try:
             self._compile(text)
         except (BrokenSchemaError, TooCostlyError) as error:
@@ -50,27 +50,27 @@ class Compiled:
         try:
             self.schema = from_json(text, allow_inf_nan=False)
         except ValueError as error:
-            raise BrokenSchemaError("it is no JSON, or nested too deeply") from error
+            raise BrokenSchemaError("it is not JSON, or nested too deeply") from error
         if text.count(b'"pattern') > _MAX_PATTERNS:
             raise BrokenSchemaError(f"it has more than {_MAX_PATTERNS} patterns")
-        self._bounds = bounds_of(self.schema, text)
-        self._written, visits = engines.compile_schema(self.schema, formats=False)
+        self._limits = limits_of(self.schema, text)
+        self._written, visits = validators.compile_schema(self.schema, formats=False)
         if visits != MAX_VISITS:
-            self._bounds = bounds_of(self.schema, text, budget=visits)
+            self._limits = limits_of(self.schema, text, budget=visits)
         self._passes_written = self._written.is_valid
         self._closed: Engine | None = None
         closed = close(self.schema)
         if closed is not self.schema or b'"format"' in text:
-            self._closed, _ = engines.compile_schema(closed, formats=True)
+            self._closed, _ = validators.compile_schema(closed, formats=True)
             self._passes_closed = self._closed.is_valid
 
     def passes(self, value: JsonValue) -> bool:
         """True if a value holds to the closed form, and all is well. False says nothing yet: ask `faults`."""
-        if self.problem or (self._bounds is not None and not self._bounds.allow(value)):
+        if self.problem or (self._limits is not None and not self._limits.allow(value)):
             return False
         try:
             return bool(self._passes_written(value) and (self._closed is None or self._passes_closed(value)))
-        except Exception:  # a value that is no JSON
+        except Exception:  # a value that is not JSON
             return False
 
     def faults(self, value: JsonValue) -> tuple[list[Fault], list[Fault], str]:
@@ -79,7 +79,7 @@ class Compiled:
             return [], [], f"its schema cannot be used: {self.problem}"
         try:
             value = _as_json(value)
-            if self._bounds is not None and not self._bounds.allow(value):
+            if self._limits is not None and not self._limits.allow(value):
                 return [], [], "it is too large or too deeply nested for its schema to be checked"
             written = self._written.faults(value)
             closed = self._closed.faults(value) if self._closed is not None else []
@@ -90,8 +90,7 @@ class Compiled:
         return written, _beyond(written, closed), ""
 
     def report(self, owner: str, faults: Iterable[Fault] = ()) -> None:
-        """One line in the log for a schema that cannot be used, however often it is asked, or for a pattern that these
-        ``faults`` say cannot be."""
+        """Log once that a schema cannot be used, or that, by these ``faults``, a pattern in it cannot."""
         if self.problem:
             _report_once(f"{owner} goes unvalidated: its schema cannot be used: {self.problem}")
         elif _name_unusable_pattern(faults):
@@ -109,7 +108,7 @@ def _report_once(line: str) -> None:
 
 
 def _name_unusable_pattern(faults: Iterable[Fault]) -> bool:
-    """Whether one of them is a pattern that no engine knows: it is named. One that took too long for a value is not."""
+    """Return True if a fault names a pattern that no engine supports. A pattern that only took too long is not named."""
     return any(
         (fault.keyword == NOT_CHECKED and fault.limit is not None) or any(map(_name_unusable_pattern, fault.branches))
         for fault in faults
@@ -118,8 +117,8 @@ def _name_unusable_pattern(faults: Iterable[Fault]) -> bool:
 
 def _beyond(written: list[Fault], closed: list[Fault]) -> list[Fault]:
     """The faults that only the closed form has."""
-    known = {(fault.keyword, fault.path, fault.names) for fault in written}
-    return [fault for fault in closed if (fault.keyword, fault.path, fault.names) not in known]
+    keys = {(fault.keyword, fault.path, fault.names) for fault in written}
+    return [fault for fault in closed if (fault.keyword, fault.path, fault.names) not in keys]
 
 
 def _as_json(value: JsonValue) -> JsonValue:
@@ -148,7 +147,7 @@ def compile_schema(schema: JsonValue) -> Compiled:
     """The compiled form of any object that is meant as a schema. Never raises."""
     try:
         return compiled(to_json(schema, inf_nan_mode="constants"))
-    except Exception:  # nested too deeply, cyclic, or with something in it that is no JSON
+    except Exception:  # nested too deeply, cyclic, or with something in it that is not JSON
         return _NO_JSON
 
 

@@ -1,4 +1,4 @@
-"""What a docstring says of a function and of each parameter, in the three usual styles: Google, NumPy, reST.
+"""Parses docstrings in the three usual styles (Google, NumPy, reST): the description, and that of each parameter.
 
 Law: never raises; what is in none of these styles is description.
 """
@@ -61,7 +61,7 @@ def parse_docstring(text: str | None) -> Docstring:
         if not section:
             description.append(line)
         at += 1
-    return Docstring("\n".join(description).strip(), {name: said for name, said in parameters.items() if said})
+    return Docstring("\n".join(description).strip(), {name: summary for name, summary in parameters.items() if summary})
 
 
 def _section(lines: list[str], at: int) -> tuple[str, int]:
@@ -88,30 +88,30 @@ def _body(lines: list[str], start: int, *, underlined: bool) -> list[str]:
 
 def _google_items(body: list[str]) -> Iterator[tuple[str, str]]:
     indent: int | None = None
-    name, said = "", list[str]()
+    name, text = "", list[str]()
     for line in body:
         item = _GOOGLE_ITEM.match(line)
         if item and (indent is None or len(item[1]) <= indent):
             if name:
-                yield name, _joined(said)
-            indent, name, said = len(item[1]), item[2], [item[3]]
+                yield name, _joined(text)
+            indent, name, text = len(item[1]), item[2], [item[3]]
         else:
-            said.append(line)
+            text.append(line)
     if name:
-        yield name, _joined(said)
+        yield name, _joined(text)
 
 
 def _numpy_items(body: list[str]) -> Iterator[tuple[str, str]]:
-    names, said = list[str](), list[str]()
+    names, text = list[str](), list[str]()
     for line in body:
         if line.strip() and not line[0].isspace() and _NUMPY_ITEM.match(line):
             for name in names:
-                yield name, _joined(said)
-            names, said = [name.strip().lstrip("*") for name in line.partition(":")[0].split(",")], []
+                yield name, _joined(text)
+            names, text = [name.strip().lstrip("*") for name in line.partition(":")[0].split(",")], []
         else:
-            said.append(line)
+            text.append(line)
     for name in names:
-        yield name, _joined(said)
+        yield name, _joined(text)
 
 
 def _continued(lines: list[str], at: int) -> list[str]:

@@ -21,33 +21,33 @@ _COUNTS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minPrope
 
 
 def standard_schema(schema: Any) -> Any:
-    """The same schema in standard JSON Schema; the very object where its root is not of Google's kind."""
+    """Return a schema in standard JSON Schema; the same object if it is not one of Google's."""
     return _standard(schema) if isinstance(schema, Mapping) and _is_type(schema.get("type")) else schema
 
 
-def _is_type(given: Any) -> bool:
-    return isinstance(given, str) and given in _TYPES
+def _is_type(text: Any) -> bool:
+    return isinstance(text, str) and text in _TYPES
 
 
 def _standard(schema: Any) -> JsonValue:
     if not isinstance(schema, Mapping):
         return schema
-    made: dict[str, JsonValue] = {}
-    for name, given in schema.items():
+    standard: dict[str, JsonValue] = {}
+    for name, setting in schema.items():
         keyword = _NAMES.get(str(name), str(name))
-        if keyword == "type" and _is_type(given):
-            made[keyword] = given.lower()
-        elif keyword == "properties" and isinstance(given, Mapping):
-            made[keyword] = {name: _standard(member) for name, member in given.items()}
+        if keyword == "type" and _is_type(setting):
+            standard[keyword] = setting.lower()
+        elif keyword == "properties" and isinstance(setting, Mapping):
+            standard[keyword] = {name: _standard(member) for name, member in setting.items()}
         elif keyword in ("items", "additionalProperties"):
-            made[keyword] = _standard(given)
-        elif keyword == "anyOf" and isinstance(given, list):
-            made[keyword] = [_standard(branch) for branch in given]
-        elif keyword in _COUNTS and isinstance(given, str) and given.isdigit():
-            made[keyword] = int(given)
+            standard[keyword] = _standard(setting)
+        elif keyword == "anyOf" and isinstance(setting, list):
+            standard[keyword] = [_standard(branch) for branch in setting]
+        elif keyword in _COUNTS and isinstance(setting, str) and setting.isdigit():
+            standard[keyword] = int(setting)
         elif keyword not in ("nullable", "property_ordering", "propertyOrdering"):
-            made[keyword] = given
-    return _or_null(made) if schema.get("nullable") is True else made
+            standard[keyword] = setting
+    return _or_null(standard) if schema.get("nullable") is True else standard
 
 
 def _or_null(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:

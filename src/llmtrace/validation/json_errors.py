@@ -25,7 +25,7 @@ _MEANINGS = (
 
 
 def explain(raw: str, error: json.JSONDecodeError) -> str:
-    """What is wrong at the place where reading failed."""
+    """Explain the error at the place where parsing failed."""
     rest = raw[error.pos :]
     if not raw.strip():
         return "it is empty"
@@ -37,7 +37,7 @@ def explain(raw: str, error: json.JSONDecodeError) -> str:
         return "it is cut off before its end"
     if error.msg.startswith(("Expecting property name", "Expecting value")):
         return _unexpected(raw[: error.pos], rest.lstrip())
-    return next((meaning for said, meaning in _MEANINGS if error.msg.startswith(said)), "it cannot be read")
+    return next((meaning for beginning, meaning in _MEANINGS if error.msg.startswith(beginning)), "it cannot be read")
 
 
 def _unexpected(before: str, rest: str) -> str:
@@ -57,5 +57,5 @@ def _unexpected(before: str, rest: str) -> str:
 
 def place_of_constant(raw: str) -> tuple[int, int]:
     """Line and column (1-based) of the first NaN or Infinity outside a string."""
-    at = next((found.start(1) for found in _STRING_OR_CONSTANT.finditer(raw) if found.group(1)), 0)
+    at = next((match.start(1) for match in _STRING_OR_CONSTANT.finditer(raw) if match.group(1)), 0)
     return raw.count("\n", 0, at) + 1, at - raw.rfind("\n", 0, at)

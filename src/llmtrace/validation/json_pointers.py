@@ -1,4 +1,4 @@
-"""JSON Pointers (RFC 6901): written from a path, and followed into a value."""
+"""JSON Pointers (RFC 6901): write one from a path, and follow one into a value."""
 
 from __future__ import annotations
 

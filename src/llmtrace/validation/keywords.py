@@ -1,4 +1,4 @@
-"""Which keywords hold subschemas, to what they apply them, and where a local reference leads.
+"""The keywords that hold subschemas, the values to which they apply them, and the targets of local references.
 
 Deliberately wider than any one draft: a keyword that a draft does not know costs the readers of this table nothing.
 """
@@ -12,9 +12,9 @@ from urllib.parse import unquote
 from llmtrace.model import JsonValue
 from llmtrace.validation.json_pointers import follow, steps
 
-HERE_LISTS = ("allOf", "anyOf", "oneOf")
-HERE_MAPS = ("dependentSchemas", "dependencies")
-HERE = ("not", "if", "then", "else")
+SAME_VALUE_LISTS = ("allOf", "anyOf", "oneOf")
+SAME_VALUE_MAPS = ("dependentSchemas", "dependencies")
+SAME_VALUE = ("not", "if", "then", "else")
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 INSIDE_MAPS = ("properties", "patternProperties")
 INSIDE_LISTS = ("prefixItems", "items")
@@ -28,7 +28,7 @@ INSIDE = (
     "contains",
 )
 DEFINITIONS = ("$defs", "definitions")
-MAPS_OF_SUBSCHEMAS = frozenset((*HERE_MAPS, *INSIDE_MAPS, *DEFINITIONS))
+MAPS_OF_SUBSCHEMAS = frozenset((*SAME_VALUE_MAPS, *INSIDE_MAPS, *DEFINITIONS))
 
 Slot: TypeAlias = tuple[Literal["member", "element", "any"], JsonValue]
 """Which members or elements of a value a subschema applies to."""
@@ -36,9 +36,9 @@ ANY: Slot = ("any", None)
 
 
 class Applied(NamedTuple):
-    """What applying one subschema to a value entails."""
+    """The subschemas that one subschema applies, and its own cost."""
 
-    here: list[JsonValue]
+    same_value: list[JsonValue]
     """Subschemas applied to the same value."""
     inside: dict[Slot, list[JsonValue]]
     """Subschemas applied to its members and elements."""
@@ -70,7 +70,7 @@ class Subschemas:
         # Options that are text or numbers are looked up; arrays and objects are compared one by one.
         options = node.get("enum")
         cost = 1 + sum(isinstance(option, (dict, list)) for option in options) if isinstance(options, list) else 1
-        return Applied(list(self._here(node)), self._inside(node), cost)
+        return Applied(list(self._same_value(node)), self._contained(node), cost)
 
     def targets(self, reference: str) -> list[JsonValue]:
         """The subschemas that a reference may mean: several where names are used twice, none outside the document."""
@@ -83,28 +83,28 @@ class Subschemas:
             return homes if location else [self.root]
         if not fragment.startswith("/"):
             return self._by_anchor.get(fragment, [])
-        found = []
+        subschemas = []
         # A pointer counts from the nearest $id above it; without one, from the root.
         for home in [*homes, *(node for nodes in self._by_id.values() for node in nodes if not location)]:
             try:
-                found.append(follow(home, steps(fragment)))
+                subschemas.append(follow(home, steps(fragment)))
             except (LookupError, TypeError, ValueError):
                 continue
-        return found
+        return subschemas
 
-    def _here(self, node: dict[str, JsonValue]) -> Iterator[JsonValue]:
-        for keyword in HERE_LISTS:
+    def _same_value(self, node: dict[str, JsonValue]) -> Iterator[JsonValue]:
+        for keyword in SAME_VALUE_LISTS:
             yield from _elements(node.get(keyword))
-        for keyword in HERE_MAPS:
+        for keyword in SAME_VALUE_MAPS:
             yield from _members(node.get(keyword)).values()
-        for keyword in HERE:
+        for keyword in SAME_VALUE:
             if isinstance(node.get(keyword), dict):
                 yield node[keyword]
         for keyword in REFERENCES:
             if isinstance(node.get(keyword), str):
                 yield from self.targets(node[keyword])
 
-    def _inside(self, node: dict[str, JsonValue]) -> dict[Slot, list[JsonValue]]:
+    def _contained(self, node: dict[str, JsonValue]) -> dict[Slot, list[JsonValue]]:
         slots: dict[Slot, list[JsonValue]] = {}
         for name, subschema in _members(node.get("properties")).items():
             slots.setdefault(("member", name), []).append(subschema)
@@ -122,12 +122,12 @@ def every_object(root: JsonValue) -> Iterator[dict[str, JsonValue]]:
     """Every object of a JSON value, subschema or not."""
     stack = [root]
     while stack:
-        found = stack.pop()
-        if isinstance(found, dict):
-            yield found
-            stack.extend(found.values())
-        elif isinstance(found, list):
-            stack.extend(found)
+        node = stack.pop()
+        if isinstance(node, dict):
+            yield node
+            stack.extend(node.values())
+        elif isinstance(node, list):
+            stack.extend(node)
 
 
 def _file(identifier: str) -> str:
@@ -135,11 +135,11 @@ def _file(identifier: str) -> str:
     return identifier.partition("#")[0].rstrip("/").rpartition("/")[2]
 
 
-def _elements(found: JsonValue) -> list[JsonValue]:
-    return [member for member in found if isinstance(member, dict)] if isinstance(found, list) else []
+def _elements(value: JsonValue) -> list[JsonValue]:
+    return [member for member in value if isinstance(member, dict)] if isinstance(value, list) else []
 
 
-def _members(found: JsonValue) -> dict[str, JsonValue]:
-    if not isinstance(found, dict):
+def _members(value: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(value, dict):
         return {}
-    return {name: member for name, member in found.items() if isinstance(member, dict)}
+    return {name: member for name, member in value.items() if isinstance(member, dict)}

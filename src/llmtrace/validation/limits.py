@@ -1,9 +1,9 @@
-"""What a schema can cost, found before it is handed to a validator that cannot be interrupted.
+"""Limits on what a check may cost, computed before a validator runs that cannot be interrupted.
 
 A schema that refers to itself in more than one way applies itself 2, 4, 8 … times to one value; a value nested deep enough
 walks a native validator off its stack. Neither can be stopped once begun, so both are refused before.
 
-Law: with `Bounds.allow` true, a validator makes at most `MAX_VISITS` applications of a subschema, and at most `MAX_STACK`
+Law: with `Limits.allow` true, a validator makes at most `MAX_VISITS` applications of a subschema, and at most `MAX_STACK`
 of them stand on its stack at once.
 """
 
@@ -41,30 +41,30 @@ class TooCostlyError(Exception):
 
 class Size(NamedTuple):
     depth: int
-    """Levels of nesting; 0 for a value that is no array or object."""
+    """Levels of nesting; 0 for a value that is not an array or object."""
     values: int
     """Values in all, members and elements included."""
 
 
-def measure(root: JsonValue, *, most: int = MAX_VISITS) -> Size:
-    """Depth and count of a value, cyclic ones too: it stops below `MAX_DEPTH` levels, and above ``most`` values."""
+def measure(root: JsonValue, *, limit: int = MAX_VISITS) -> Size:
+    """Depth and count of a value, cyclic ones too: it stops below `MAX_DEPTH` levels, and above ``limit`` values."""
     depth, count, level = 0, 1, [root]
-    while level and count <= most and depth <= MAX_DEPTH:
+    while level and count <= limit and depth <= MAX_DEPTH:
         inner: list[JsonValue] = []
-        for found in level:
-            if isinstance(found, dict):
-                inner.extend(found.values())
-            elif isinstance(found, (list, tuple)):
-                inner.extend(found)
+        for node in level:
+            if isinstance(node, dict):
+                inner.extend(node.values())
+            elif isinstance(node, (list, tuple)):
+                inner.extend(node)
         count += len(inner)
-        nested = any(isinstance(found, (dict, list, tuple)) for found in level)
+        nested = any(isinstance(node, (dict, list, tuple)) for node in level)
         depth += nested
         level = inner if nested else []
     return Size(depth, count)
 
 
-class Bounds:
-    """Which values a schema may be asked about. `bounds_of` makes one, or None where every value is cheap."""
+class Limits:
+    """The limits on values that may be checked against a schema. `limits_of` returns None if every value is cheap."""
 
     def __init__(self, visits: list[int], *, grows: bool, recursive: bool, stack: int, budget: int = MAX_VISITS) -> None:
         self.visits = visits
@@ -77,7 +77,7 @@ class Bounds:
         self.budget = budget
 
     def allow(self, value: JsonValue) -> bool:
-        depth, values = measure(value, most=self.budget)
+        depth, values = measure(value, limit=self.budget)
         if depth >= len(self.visits) and self.grows:
             return False
         if self.recursive and (depth > MAX_DEPTH or depth * self.stack > MAX_STACK):
@@ -85,8 +85,8 @@ class Bounds:
         return self.visits[min(depth, len(self.visits) - 1)] * values <= self.budget
 
 
-def bounds_of(schema: JsonValue, text: bytes, *, budget: int = MAX_VISITS) -> Bounds | None:
-    """What values are to be refused; None where none is. ``text`` is the schema's JSON. Raises `TooCostlyError`."""
+def limits_of(schema: JsonValue, text: bytes, *, budget: int = MAX_VISITS) -> Limits | None:
+    """Return the limits on values of a schema; None if all values are cheap. ``text``: its JSON. Raises `TooCostlyError`."""
     if budget == MAX_VISITS and not any(word in text for word in _COMPOSING) and len(text) < 1 << 16:
         return None
     reached = _Reached(Subschemas(schema))
@@ -94,7 +94,7 @@ def bounds_of(schema: JsonValue, text: bytes, *, budget: int = MAX_VISITS) -> Bo
     recursive = reached.recursive()
     if budget == MAX_VISITS and not grows and not recursive and visits[-1] <= _PEAK:
         return None
-    return Bounds(visits, grows=grows, recursive=recursive, stack=reached.stack(), budget=budget)
+    return Limits(visits, grows=grows, recursive=recursive, stack=reached.stack(), budget=budget)
 
 
 class _Reached:
@@ -116,10 +116,10 @@ class _Reached:
         self._weigh()
 
     def recursive(self) -> bool:
-        """Whether a subschema can apply to a value inside a value to which it applies."""
+        """Return True if a subschema can apply to a value inside a value to which it applies."""
         if self.outside:
             return True
-        graph = {node: {*map(id, applied.here), *_targets(applied)} for node, applied in self.applied.items()}
+        graph = {node: {*map(id, applied.same_value), *_targets(applied)} for node, applied in self.applied.items()}
         try:
             TopologicalSorter(graph).prepare()
         except CycleError:
@@ -132,16 +132,16 @@ class _Reached:
     def visits(self, budget: int) -> tuple[list[int], bool]:
         """Most applications at one place, by the depth of the value; and whether they grow for ever with that."""
         counts = self.weight
-        found = [counts[self.root]]
+        visits = [counts[self.root]]
         for _ in range(MAX_DEPTH):
             deeper = {node: max(counts[node], self._busiest(node, counts)) for node in self.applied}
             if deeper == counts:
-                return found, False
+                return visits, False
             counts = deeper
-            found.append(counts[self.root])
-            if found[-1] > budget:
-                return found[:-1], True
-        return found, True
+            visits.append(counts[self.root])
+            if visits[-1] > budget:
+                return visits[:-1], True
+        return visits, True
 
     def _busiest(self, node: int, counts: dict[int, int]) -> int:
         """Applications at that member or element of a value at which most are made."""
@@ -156,12 +156,12 @@ class _Reached:
             node = stack.pop()
             if id(node) not in self.applied:
                 applied = self.applied[id(node)] = subschemas.applied(node)
-                self._spend(1 + len(applied.here))
-                stack.extend(applied.here)
+                self._spend(1 + len(applied.same_value))
+                stack.extend(applied.same_value)
                 stack.extend(child for children in applied.inside.values() for child in children)
 
     def _weigh(self) -> None:
-        graph = {node: [id(child) for child in applied.here] for node, applied in self.applied.items()}
+        graph = {node: [id(child) for child in applied.same_value] for node, applied in self.applied.items()}
         try:
             for node in TopologicalSorter(graph).static_order():  # children come before their parents
                 self._weigh_one(node, graph[node])

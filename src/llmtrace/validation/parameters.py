@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined, from_json, to_json
 from typing_extensions import Unpack, is_typeddict
 
 from llmtrace.model import JsonValue
-from llmtrace.validation.annotations import known_to_pydantic, or_none, typed_dict_fields
+from llmtrace.validation.annotations import adapt_annotation, or_none, typed_dict_fields
 
 Kind: TypeAlias = inspect._ParameterKind
 MISSING: Any = inspect.Parameter.empty
@@ -41,7 +41,7 @@ class Parameter:
         self.kind = kind
         self.annotation = annotation
         self.default = default
-        self.description = _said_in(annotation)
+        self.description = _description_in(annotation)
         self.adapter = None if annotation is MISSING else adapter_of(annotation)
 
     @property
@@ -72,20 +72,20 @@ class Parameter:
 
 def parameters_of(signature: inspect.Signature, hints: dict[str, Any]) -> tuple[Parameter, ...]:
     """The parameters of a signature; the members of ``**kwargs: Unpack[SomeTypedDict]`` as parameters of their own."""
-    found: list[Parameter] = []
-    for given in signature.parameters.values():
-        annotation = hints.get(given.name, MISSING)
+    parameters: list[Parameter] = []
+    for parameter in signature.parameters.values():
+        annotation = hints.get(parameter.name, MISSING)
         members = get_args(annotation)[0] if get_origin(annotation) is Unpack else None
-        if given.kind is Kind.VAR_KEYWORD and members is not None and is_typeddict(members):
+        if parameter.kind is Kind.VAR_KEYWORD and members is not None and is_typeddict(members):
             for name, (member, required) in typed_dict_fields(members).items():
-                found.append(Parameter(name, Kind.KEYWORD_ONLY, member, MISSING if required else OMITTED))
+                parameters.append(Parameter(name, Kind.KEYWORD_ONLY, member, MISSING if required else OMITTED))
         else:
-            found.append(Parameter(given.name, given.kind, annotation, given.default))
-    return tuple(found)
+            parameters.append(Parameter(parameter.name, parameter.kind, annotation, parameter.default))
+    return tuple(parameters)
 
 
-def object_schema(parameters: Iterable[Parameter], said: dict[str, str]) -> dict[str, JsonValue]:
-    """The schema of the object that holds the parameters. ``said``: descriptions from the docstring."""
+def object_schema(parameters: Iterable[Parameter], descriptions: dict[str, str]) -> dict[str, JsonValue]:
+    """The schema of the object that holds the parameters. ``descriptions``: descriptions from the docstring."""
     parameters = tuple(parameters)
     schemas, definitions = _schemas(parameters)
     rest: JsonValue = False
@@ -97,18 +97,18 @@ def object_schema(parameters: Iterable[Parameter], said: dict[str, str]) -> dict
             continue
         if parameter.kind is Kind.VAR_POSITIONAL:
             schema = {"type": "array", "items": schema}
-        properties[parameter.name] = _described(parameter, dict(schema), said)
-    made: dict[str, JsonValue] = {"type": "object", "properties": properties}
+        properties[parameter.name] = _described(parameter, dict(schema), descriptions)
+    members_schema: dict[str, JsonValue] = {"type": "object", "properties": properties}
     if required := [parameter.name for parameter in parameters if parameter.required]:
-        made["required"] = required
-    made["additionalProperties"] = rest
-    return {**made, "$defs": definitions} if definitions else made
+        members_schema["required"] = required
+    members_schema["additionalProperties"] = rest
+    return {**members_schema, "$defs": definitions} if definitions else members_schema
 
 
 def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
     """pydantic's adapter for a type that it can both read and describe, or None."""
     try:
-        adapter = TypeAdapter(known_to_pydantic(annotation))
+        adapter = TypeAdapter(adapt_annotation(annotation))
         adapter.json_schema()
     except Exception:
         return None
@@ -117,20 +117,20 @@ def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
 
 def _schemas(parameters: tuple[Parameter, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The schemas of all parameters that have one, by name, with the definitions that they share."""
-    known = [(each.name, "validation", each.adapter) for each in parameters if each.adapter is not None]
-    schemas, shared = TypeAdapter.json_schemas(known)  # type: ignore[arg-type]
+    inputs = [(parameter.name, "validation", parameter.adapter) for parameter in parameters if parameter.adapter is not None]
+    schemas, shared = TypeAdapter.json_schemas(inputs)  # type: ignore[arg-type]
     return {name: schema for (name, _), schema in schemas.items()}, shared.get("$defs", {})
 
 
-def _described(parameter: Parameter, schema: dict[str, JsonValue], said: dict[str, str]) -> dict[str, JsonValue]:
+def _described(parameter: Parameter, schema: dict[str, JsonValue], descriptions: dict[str, str]) -> dict[str, JsonValue]:
     # What stands beside the parameter wins over the docstring, and both over what its type says of itself.
-    description = schema.get("description") or parameter.description or said.get(parameter.name)
+    description = schema.get("description") or parameter.description or descriptions.get(parameter.name)
     if description:
         schema["description"] = description
     if "default" not in schema and parameter.default is not MISSING and parameter.default is not OMITTED:
         try:
             schema["default"] = _as_json(parameter)
-        except Exception:  # a default that is no JSON is not told
+        except Exception:  # a default that is not JSON is left out
             pass
     return schema
 
@@ -147,7 +147,7 @@ def _default_of(field: FieldInfo) -> Any:
     return OMITTED if field.default is PydanticUndefined else field.default
 
 
-def _said_in(annotation: Any) -> str | None:
+def _description_in(annotation: Any) -> str | None:
     """A description given as plain text, ``Annotated[str, "the id"]``, or as a documentation marker."""
     for metadata in getattr(annotation, "__metadata__", ()):
         if isinstance(metadata, str):

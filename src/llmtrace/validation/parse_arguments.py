@@ -27,7 +27,7 @@ _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 @value
 class Reading:
-    """What a text holds. ``value`` is what a lenient reader would have got: the last of duplicate keys wins."""
+    """The result of parsing a text. ``value`` is the value that a lenient parser returns: the last duplicate key wins."""
 
     value: JsonValue = None
     problem: str = ""
@@ -41,26 +41,26 @@ class Reading:
 def parse_arguments(raw: JsonValue) -> JsonValue:
     """The arguments as a dict, or ``raw`` itself where it is not one JSON object without duplicate keys.
 
-    What is no text (a provider handed over an object) comes back as it is. Never raises. About 1 µs for a small call.
+    A value that is not text, as from a provider that sends objects, is returned as it is. Never raises. Takes about 1 µs.
     """
     if type(raw) is not str:
         return raw
     try:
-        found = from_json(raw, allow_inf_nan=False)
+        value = from_json(raw, allow_inf_nan=False)
     except (ValueError, TypeError):  # TypeError: the text itself holds half a surrogate pair
         # Half a surrogate pair (\ud83d) is JSON, and json.loads takes it; only the fast reader does not.
         return _reread(raw) if "\\u" in raw else raw
-    if type(found) is not dict:
+    if type(value) is not dict:
         return raw
     # A member has one colon: no more colons than keys means that no key was given twice.
-    keys = _count_keys(found)
+    keys = _count_keys(value)
     if raw.count(":") == keys or (raw.count('":') == keys and not _SPACED_COLON.search(raw)):
-        return found
+        return value
     return _reread(raw)
 
 
 def usable_arguments(arguments: JsonValue) -> dict[str, JsonValue] | None:
-    """What a lenient program would run the tool with, or None where there is no object to run it with.
+    """Return the arguments with which a lenient program would run the tool; None if they are not an object.
 
     The dict itself; ``{}`` for None and for empty text; the last of duplicate keys.
     """
@@ -85,7 +85,7 @@ def read(raw: str) -> Reading:
         pass
     pairs = _Pairs()
     try:
-        found = json.loads(raw, object_pairs_hook=pairs, parse_constant=_refuse)
+        value = json.loads(raw, object_pairs_hook=pairs, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         return Reading(problem=explain(raw, error), line=error.lineno, column=error.colno)
     except _NotANumberError:
@@ -95,9 +95,9 @@ def read(raw: str) -> Reading:
         return Reading(problem=_TOO_DEEP)
     except ValueError:  # int() refuses thousands of digits
         return Reading(problem="a number has too many digits")
-    if measure(found).depth > MAX_DEPTH:
+    if measure(value).depth > MAX_DEPTH:
         return Reading(problem=_TOO_DEEP)
-    return Reading(value=found, duplicates=tuple(pairs.pointers(found)) if pairs.twice else ())
+    return Reading(value=value, duplicates=tuple(pairs.pointers(value)) if pairs.twice else ())
 
 
 def strip_fence(raw: str) -> str | None:
@@ -111,13 +111,13 @@ def _reread(raw: str) -> JsonValue:
     return reading.value if type(reading.value) is dict and not reading.duplicates else raw
 
 
-def _count_keys(found: JsonValue) -> int:
-    if type(found) is dict:
-        keys = len(found)
-        found = found.values()
+def _count_keys(value: JsonValue) -> int:
+    if type(value) is dict:
+        keys = len(value)
+        value = value.values()
     else:
         keys = 0
-    for member in found:
+    for member in value:
         if type(member) is dict or type(member) is list:
             keys += _count_keys(member)
     return keys
@@ -139,19 +139,19 @@ class _Pairs:
         """By id; the dict is held too, so that its id is not given to another one."""
 
     def __call__(self, pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
+        members = dict(pairs)
+        if len(members) != len(pairs):
             counts = Counter(name for name, _ in pairs)
-            self.twice[id(made)] = made, tuple(name for name in made if counts[name] > 1)
-        return made
+            self.twice[id(members)] = members, tuple(name for name in members if counts[name] > 1)
+        return members
 
     def pointers(self, root: JsonValue) -> Iterator[str]:
         stack: list[tuple[tuple[str | int, ...], JsonValue]] = [((), root)]
         while stack:
-            path, found = stack.pop()
-            if isinstance(found, dict):
-                for name in self.twice.get(id(found), ({}, ()))[1]:
+            path, node = stack.pop()
+            if isinstance(node, dict):
+                for name in self.twice.get(id(node), ({}, ()))[1]:
                     yield pointer((*path, name))
-                stack.extend(((*path, name), member) for name, member in found.items())
-            elif isinstance(found, list):
-                stack.extend(((*path, index), member) for index, member in enumerate(found))
+                stack.extend(((*path, name), member) for name, member in node.items())
+            elif isinstance(node, list):
+                stack.extend(((*path, index), member) for index, member in enumerate(node))

@@ -1,4 +1,4 @@
-"""The validator where jsonschema-rs has no wheel, or does not know a pattern: python-jsonschema, about 100 times slower.
+"""python-jsonschema, about 100 times slower: used where jsonschema-rs has no wheel or does not support a pattern.
 
 Law: nothing is fetched, and no pattern backtracks: patterns run on the linear engine inside pydantic. One that this engine
 does not know (look-around, back-references) is not checked, and each value that it was meant for says so.
@@ -26,10 +26,10 @@ _DRAFTS = (jsonschema.Draft202012Validator, jsonschema.Draft7Validator, jsonsche
 def compile_schema(schema: JsonValue, *, formats: bool) -> PythonEngine:
     """Compile. Raises `BrokenSchemaError`."""
     if not isinstance(schema, (dict, bool)):
-        raise BrokenSchemaError("it is no JSON Schema")
+        raise BrokenSchemaError("it is not a valid JSON Schema")
     draft = _draft(schema)
-    held = {keyword for node in every_object(schema) for keyword in node}
-    if "unevaluatedProperties" in held and "patternProperties" in held:
+    keywords = {keyword for node in every_object(schema) for keyword in node}
+    if "unevaluatedProperties" in keywords and "patternProperties" in keywords:
         raise BrokenSchemaError("unevaluatedProperties beside patternProperties needs jsonschema-rs")
     checker = draft.FORMAT_CHECKER if formats else None
     return PythonEngine(_extended(draft)(schema, registry=REGISTRY, format_checker=checker))
@@ -58,28 +58,28 @@ def _draft(schema: JsonValue) -> Any:
         # Without the format checker: it would compile patterns for the backtracking engine, which is not used.
         if draft(draft.META_SCHEMA, registry=REGISTRY).is_valid(schema):
             return draft
-    raise BrokenSchemaError("it is no JSON Schema")
+    raise BrokenSchemaError("it is not a valid JSON Schema")
 
 
 @cache
 def _extended(draft: Any) -> Any:
     """The draft's validator with our keywords: those that name members, and those that hold patterns."""
-    ours = _PATTERNS if draft is jsonschema.Draft3Validator else {**_PATTERNS, **_NAMES}
-    known = {keyword: check for keyword, check in ours.items() if keyword in draft.VALIDATORS}
+    patched = _PATTERNS if draft is jsonschema.Draft3Validator else {**_PATTERNS, **_NAMES}
+    checks = {keyword: check for keyword, check in patched.items() if keyword in draft.VALIDATORS}
     if "unevaluatedProperties" in draft.VALIDATORS:
-        known["unevaluatedProperties"] = _unevaluated(draft.VALIDATORS["unevaluatedProperties"])
+        checks["unevaluatedProperties"] = _unevaluated(draft.VALIDATORS["unevaluatedProperties"])
     if draft is jsonschema.Draft202012Validator:
-        known["items"] = _items(draft.VALIDATORS["items"])
-    return validators.extend(draft, known)  # type: ignore[no-untyped-call]
+        checks["items"] = _items(draft.VALIDATORS["items"])
+    return validators.extend(draft, checks)  # type: ignore[no-untyped-call]
 
 
 def _fault(error: Any) -> Fault:
     branches: tuple[tuple[Fault, ...], ...] = ()
     if error.validator in ("anyOf", "oneOf"):
-        found: list[list[Fault]] = [[] for _ in error.validator_value]
+        branch_faults: list[list[Fault]] = [[] for _ in error.validator_value]
         for inner in error.context:
-            found[_index(inner, found, error.validator_value)].append(_fault(inner))
-        branches = tuple(tuple(branch) for branch in found)
+            branch_faults[_index(inner, branch_faults, error.validator_value)].append(_fault(inner))
+        branches = tuple(tuple(branch) for branch in branch_faults)
     path = tuple(error.absolute_path)
     keyword = error.validator
     if keyword is None:
@@ -88,11 +88,11 @@ def _fault(error: Any) -> Fault:
     return Fault(keyword, path, error.validator_value, error.instance, getattr(error, "names", ()), branches, schema)
 
 
-def _index(inner: Any, found: list[list[Fault]], alternatives: list[JsonValue]) -> int:
-    """To which alternative an inner error belongs. Errors against ``false`` do not say: to the first such that has none."""
+def _index(inner: Any, branches: list[list[Fault]], alternatives: list[JsonValue]) -> int:
+    """Return the index of the alternative of an inner error. An error against ``false`` does not say it: the first such."""
     if inner.schema_path:
         return int(inner.schema_path[0])
-    return next(at for at, alternative in enumerate(alternatives) if alternative is False and not found[at])
+    return next(at for at, alternative in enumerate(alternatives) if alternative is False and not branches[at])
 
 
 def _error(message: str, *names: str | int, **details: Any) -> jsonschema.ValidationError:
@@ -112,7 +112,7 @@ def _unchecked(pattern: str) -> jsonschema.ValidationError:
 
 @lru_cache(maxsize=1024)
 def _matcher(pattern: str) -> Callable[[str], bool] | None:
-    """Whether a text contains a match, in time linear in its length; None for a pattern that cannot be had so."""
+    """Return a function that searches a text for the pattern in linear time; None for a pattern that needs backtracking."""
     # Python's end of text is spelt \\z there, and "$" means just that.
     try:
         schema = core_schema.str_schema(pattern=pattern.replace(r"\Z", r"\z"), regex_engine="rust-regex")
@@ -161,8 +161,8 @@ def _additional_properties(validator: Any, subschema: Any, instance: JsonValue, 
     matchers = [_matcher(pattern) for pattern in schema.get("patternProperties", {})]
     if None in matchers:
         return  # said by patternProperties; no member is known to be an additional one
-    known = schema.get("properties", {})
-    extras = [name for name in instance if name not in known and not any(m(name) for m in matchers if m)]
+    properties = schema.get("properties", {})
+    extras = [name for name in instance if name not in properties and not any(m(name) for m in matchers if m)]
     if validator.is_type(subschema, "object"):
         for name in extras:
             yield from validator.descend(instance[name], subschema, path=name)

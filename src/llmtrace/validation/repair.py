@@ -1,4 +1,4 @@
-"""What to do with a call that breaks its schema: `repair` it without loss, or `reply` with all that is wrong.
+"""Handles a call that breaks its schema: `repair` it without loss, or `reply` with all violations.
 
 Law: a repair never changes what was meant, only how it is written; its result is valid, or there is none. A reply is text for
 the model that made the call: short, complete, and without a stack trace.
@@ -20,7 +20,7 @@ from llmtrace.validation.parse_arguments import parse_arguments, strip_fence
 from llmtrace.validation.violations import json_type, shown
 
 _ROUNDS = 10
-"""Repairs uncover faults (text that turns out to be an object); after so many rounds it is no repair any more."""
+"""Rounds of repair, since a repair may uncover further errors, as when text turns out to be an object."""
 _SHOWN = 20
 """Faults that a reply lists."""
 _LONGEST = 1000
@@ -40,34 +40,34 @@ def repair(arguments: JsonValue, definition: ToolDefinition) -> tuple[dict[str, 
     whatever guesses (rounding, dropping or renaming members, defaults, one value as a list). The given dict is not changed.
     """
     notes: list[str] = []
-    found = _unwrapped(arguments, notes)
-    if found is None:
+    copy = _unwrapped(arguments, notes)
+    if copy is None:
         return None
     for _ in range(_ROUNDS):
-        errors = [each for each in check_arguments(found, definition) if each.severity == "error"]
+        errors = [violation for violation in check_arguments(copy, definition) if violation.severity == "error"]
         if not errors:
-            return found, tuple(notes)
+            return copy, tuple(notes)
         for error in errors:
-            if not _mend(found, error, notes):
+            if not _mend(copy, error, notes):
                 return None
     return None
 
 
 def reply(tool: str, violations: Sequence[Violation], definitions: Tools) -> str:
-    """What to tell the model: that the call did not run, every fault and how to mend it, and what the tool takes."""
-    faults = [each for each in violations if each.code != "schema"]
-    unknown = next((each for each in faults if each.code == "unknown_tool"), None)
+    """Write the reply to the model: the call did not run, every error with its correction, and the tool's parameters."""
+    faults = [violation for violation in violations if violation.code != "schema"]
+    unknown = next((violation for violation in faults if violation.code == "unknown_tool"), None)
     if unknown is not None:
         names = ", ".join(f"`{name}`" for name in unknown.expected or ())
-        said = unknown.message if unknown.message.endswith("?") else f"{unknown.message}."
-        return f"`{tool}` was not run: {said}\n" + (f"The tools are: {names}." if names else "There are no tools.")
-    faults.sort(key=lambda each: each.severity != "error")
-    lines = [f"`{tool}` was not run: its arguments have {_counted(len(faults))}."]
-    lines += [f"- {_place(each)} {each.message}{_position(each)}" for each in faults[:_SHOWN]]
+        sentence = unknown.message if unknown.message.endswith("?") else f"{unknown.message}."
+        return f"`{tool}` was not run: {sentence}\n" + (f"The tools are: {names}." if names else "There are no tools.")
+    faults.sort(key=lambda violation: violation.severity != "error")
+    lines = [f"`{tool}` was not run: its arguments have {_count_faults(len(faults))}."]
+    lines += [f"- {_place(violation)} {violation.message}{_position(violation)}" for violation in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
         lines.append(f"- and {len(faults) - _SHOWN} more")
     definition = find_tool(tool, definitions)
-    takes = _taken(definition.parameters) if definition is not None else ""
+    takes = _describe_parameters(definition.parameters) if definition is not None else ""
     lines.append(f"`{tool}` takes {takes}." if takes else "")
     lines.append("Correct the arguments and call it again.")
     return "\n".join(filter(None, lines))
@@ -100,7 +100,7 @@ def _unwrapped(arguments: JsonValue, notes: list[str]) -> dict[str, JsonValue] |
 
 
 def _decoded(text: str) -> JsonValue:
-    """The text that a text holds as a JSON string; None where it is no JSON string."""
+    """Decode the text of a JSON string; None if it is not one."""
     try:
         inner = from_json(text, allow_inf_nan=False)
     except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
@@ -118,7 +118,7 @@ def _mend(root: dict[str, JsonValue], error: Violation, notes: list[str]) -> boo
         value = home[key]
     except (LookupError, TypeError, ValueError):
         return False
-    mended = _meant(value, error)
+    mended = _converted(value, error)
     if mended is _NONE:
         return False
     if mended is not value:
@@ -127,13 +127,13 @@ def _mend(root: dict[str, JsonValue], error: Violation, notes: list[str]) -> boo
     return True
 
 
-def _meant(value: JsonValue, error: Violation) -> JsonValue:
+def _converted(value: JsonValue, error: Violation) -> JsonValue:
     """The value in a form that the schema may take; `_NONE` where there is none without loss."""
     if error.code == "wrong_type":
         types = error.expected if isinstance(error.expected, list) else [error.expected]
         if json_type(value) in types:  # mended by an earlier fault at this place
             return value
-        return next((made for kind in types if (made := _as_type(value, kind)) is not _NONE), _NONE)
+        return next((converted for kind in types if (converted := _as_type(value, kind)) is not _NONE), _NONE)
     if error.code == "not_allowed" and error.keyword in ("enum", "const"):
         options = error.expected if error.keyword == "enum" else [error.expected]
         if value in options:
@@ -169,18 +169,18 @@ def _as_number(text: str) -> JsonValue:
 
 def _as_array(text: str) -> JsonValue:
     # Read as a member, so that what is read strictly is an object.
-    found = parse_arguments(f'{{"array":{text}}}')
-    return found["array"] if isinstance(found, dict) and found.keys() == {"array"} else _NONE
+    parsed = parse_arguments(f'{{"array":{text}}}')
+    return parsed["array"] if isinstance(parsed, dict) and parsed.keys() == {"array"} else _NONE
 
 
 def _same(option: JsonValue, value: JsonValue) -> bool:
-    """Whether a text and a number, or a word, are written alike."""
+    """Return True if a text and a number, or a word, are written alike."""
     if isinstance(value, str):
         return not isinstance(option, str) and shown(option) == value
     return type(value) is int and option == str(value)
 
 
-def _counted(faults: int) -> str:
+def _count_faults(faults: int) -> str:
     return "1 fault" if faults == 1 else f"{faults} faults"
 
 
@@ -194,7 +194,7 @@ def _position(violation: Violation) -> str:
     return "" if violation.line is None else f" (line {violation.line}, column {violation.column})"
 
 
-def _taken(schema: JsonValue) -> str:
+def _describe_parameters(schema: JsonValue) -> str:
     """The parameters in words: ``order_id (string, required), limit (integer)``."""
     members = schema.get("properties") if isinstance(schema, Mapping) else None
     if not isinstance(members, Mapping):
@@ -202,14 +202,16 @@ def _taken(schema: JsonValue) -> str:
     if not members:
         return "no arguments"
     required = schema.get("required")
-    known = required if isinstance(required, list) else []
-    words = [f"{name} ({_kind(member, schema)}{', required' if name in known else ''})" for name, member in members.items()]
-    said = ", ".join(words)
-    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]} …"
+    required_names = required if isinstance(required, list) else []
+    words = [
+        f"{name} ({_kind(member, schema)}{', required' if name in required_names else ''})" for name, member in members.items()
+    ]
+    text = ", ".join(words)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def _kind(member: JsonValue, root: Mapping[str, JsonValue]) -> str:
-    """What a member holds, in a word or two."""
+    """Describe the type of a parameter in a word or two."""
     if not isinstance(member, Mapping):
         return "any value"
     if isinstance(member.get("enum"), list):

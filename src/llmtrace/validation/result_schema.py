@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from llmtrace.model import JsonValue
-from llmtrace.validation.annotations import known_to_pydantic
+from llmtrace.validation.annotations import adapt_annotation
 from llmtrace.validation.keywords import every_object
 from llmtrace.validation.parameters import MISSING
 
@@ -35,15 +35,15 @@ def result_schema(annotation: Any) -> JsonValue | None:
     if any(annotation is nothing for nothing in _NOTHING) or typing.get_origin(annotation) in _STREAMS:
         return None
     try:
-        adapter = TypeAdapter(known_to_pydantic(annotation))
-        schema = adapter.json_schema(mode="serialization", by_alias=False, schema_generator=_Recorded)
+        adapter = TypeAdapter(adapt_annotation(annotation))
+        schema = adapter.json_schema(mode="serialization", by_alias=False, schema_generator=_SnapshotSchema)
     except Exception:
         return None
     _release_computed(schema)
     return schema or None
 
 
-class _Recorded(GenerateJsonSchema):
+class _SnapshotSchema(GenerateJsonSchema):
     """pydantic's schemas, but for what a snapshot shows otherwise than pydantic writes it."""
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
@@ -55,13 +55,13 @@ class _Recorded(GenerateJsonSchema):
         return _open(super().dataclass_schema(schema), hidden)
 
     def enum_schema(self, schema: Any) -> dict[str, Any]:
-        made = super().enum_schema(schema)
+        described = super().enum_schema(schema)
         if issubclass(schema["cls"], enum.Flag):
-            made.pop("enum")
-        return made
+            described.pop("enum")
+        return described
 
     def ser_schema(self, schema: Any) -> dict[str, Any] | None:
-        """What functions of the program write: a snapshot does not call them."""
+        """Ignore serializers that the program defines: a snapshot does not call them."""
         return None if schema["type"] in ("function-plain", "function-wrap") else super().ser_schema(schema)
 
     def datetime_schema(self, schema: Any) -> dict[str, Any]:  # noqa: ARG002 (pydantic names it)
@@ -82,7 +82,7 @@ class _Recorded(GenerateJsonSchema):
 
 
 def _open(schema: dict[str, Any], hidden: set[str]) -> dict[str, Any]:
-    """What a subclass adds is no error, and what is hidden from ``repr`` is not recorded."""
+    """Allow members that a subclass adds, and do not require members that ``repr`` hides, which are not recorded."""
     if schema.get("additionalProperties") is False:
         del schema["additionalProperties"]
     if hidden and "required" in schema:
@@ -91,7 +91,7 @@ def _open(schema: dict[str, Any], hidden: set[str]) -> dict[str, Any]:
 
 
 def _by_name(schema: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Also the object of a tuple's fields: what is said of arrays says nothing of objects, and the other way round."""
+    """Allow a named tuple as an object of its fields, too."""
     if schema.get("type") != "array":
         return schema
     fields = dict(zip(names, schema.get("prefixItems", ()), strict=False))

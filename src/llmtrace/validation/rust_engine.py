@@ -1,6 +1,6 @@
 """The validator that runs in line: jsonschema-rs, 0.2 to 2 µs a call, patterns with a limit on backtracking.
 
-Law: nothing is fetched, and nothing that `bounds` allows takes it off its stack.
+Law: nothing is fetched, and nothing that `limits` allows overflows its stack.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
         return RustEngine(_validator(schema, options), schema)
     except rs.ValidationError as error:
         if error.kind.name == "format":
-            raise OtherEngineError("a pattern in it is no regular expression") from error
+            raise OtherEngineError("a pattern in it is not a regular expression") from error
         raise BrokenSchemaError(_reason(error)) from error
     except ValueError as error:
-        raise BrokenSchemaError("it is no JSON Schema") from error
+        raise BrokenSchemaError("it is not a valid JSON Schema") from error
 
 
 class OtherEngineError(BrokenSchemaError):
@@ -72,7 +72,7 @@ _DURATION = re.compile(r"[+-]?P(?=\d|T\d)(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:
 
 
 def _is_moment(kind: str) -> Callable[[str], bool]:
-    """As RFC 3339 has it, or local: ``2026-01-02T10:00``. Python's own tools take both, and their schemas say the same."""
+    """Return a check for times of RFC 3339 or without a zone: ``2026-01-02T10:00``. Python's own tools accept both."""
     exactly = rs.Draft202012Validator({"format": kind}, validate_formats=True).is_valid
 
     def holds(text: str) -> bool:
@@ -120,7 +120,7 @@ def _refuse(_: str) -> JsonValue:
 def _reason(error: Any) -> str:
     if error.kind.name == "$ref":
         return "a reference in it leads nowhere, or to another document, which is not fetched"
-    return f"it is no JSON Schema: {pointer(error.instance_path) or 'the whole'} is not valid"
+    return f"it is not a valid JSON Schema: {pointer(error.instance_path) or 'the whole'} is not valid"
 
 
 class RustEngine:
@@ -139,62 +139,62 @@ class RustEngine:
         return [self._fault(error, value) for error in self._validator.iter_errors(value)]
 
     def _fault(self, error: Any, root: JsonValue) -> Fault:
-        kind, said, where = error.kind, error.kind.as_dict(), error.schema_path
+        kind, details, schema_path = error.kind, error.kind.as_dict(), error.schema_path
         path = tuple(error.instance_path)
         instance = error.instance
-        if "error" in said and isinstance(said["error"], str):
+        if "error" in details and isinstance(details["error"], str):
             return Fault(NOT_CHECKED, path, None, instance)
         if kind.name == "propertyNames":
-            return Fault("propertyNames", path, None, instance, (said["error"].instance,))
-        keyword = keyword_of(where)
+            return Fault("propertyNames", path, None, instance, (details["error"].instance,))
+        keyword = keyword_of(schema_path)
         if kind.name == "falseSchema":
             if keyword not in ("additionalProperties", "propertyNames"):
                 return Fault(keyword, path, None, instance)
             # It says where this stands but not for which members: for all, as nothing else is allowed here.
             instance = follow(root, path)
             return Fault(keyword, path, None, instance, tuple(instance))
-        parent = self._parent(where)
+        parent = self._parent(schema_path)
         return Fault(
             keyword,
             path,
-            next((said[name] for name in _LIMITS if name in said), _types(said) or parent.get(keyword)),
+            next((details[name] for name in _LIMITS if name in details), _types(details) or parent.get(keyword)),
             instance,
-            _names(keyword, said, instance),
-            tuple(tuple(self._fault(inner, root) for inner in branch) for branch in said.get("context", ())),
+            _names(keyword, details, instance),
+            tuple(tuple(self._fault(inner, root) for inner in branch) for branch in details.get("context", ())),
             parent,
         )
 
-    def _parent(self, where: list[str | int]) -> dict[str, JsonValue]:
+    def _parent(self, schema_path: list[str | int]) -> dict[str, JsonValue]:
         try:
-            found = follow(self._schema, where[:-1])
+            parent = follow(self._schema, schema_path[:-1])
         except (LookupError, TypeError, ValueError):
             return {}  # a keyword of another resource: its place counts from there
-        return found if isinstance(found, dict) else {}
+        return parent if isinstance(parent, dict) else {}
 
 
-def _types(said: dict[str, Any]) -> JsonValue:
-    types = said.get("types")
+def _types(details: dict[str, Any]) -> JsonValue:
+    types = details.get("types")
     if not types:
         return None
     return types[0] if len(types) == 1 else sorted(types, key="null".__eq__)
 
 
-def _names(keyword: str, said: dict[str, Any], instance: JsonValue) -> tuple[str | int, ...]:
-    if "property" in said:
-        return (said["property"],)
+def _names(keyword: str, details: dict[str, Any], instance: JsonValue) -> tuple[str | int, ...]:
+    if "property" in details:
+        return (details["property"],)
     if keyword == "additionalItems":
-        return tuple(range(said["limit"], len(instance)))
+        return tuple(range(details["limit"], len(instance)))
     if keyword == "unevaluatedItems":
-        return tuple(_indices(said["unexpected"], instance))
-    return tuple(said.get("unexpected", ()))
+        return tuple(_indices(details["unexpected"], instance))
+    return tuple(details.get("unexpected", ()))
 
 
 def _indices(unexpected: Iterable[str], items: list[JsonValue]) -> list[int]:
-    """Which elements are meant: the validator shows them, mostly the last ones, without their positions."""
-    left = [json.loads(shown) for shown in unexpected]
-    found = []
+    """Return the indices of unexpected elements: the validator shows them, mostly the last ones, without their positions."""
+    unmatched = [json.loads(shown) for shown in unexpected]
+    indices = []
     for index in range(len(items) - 1, -1, -1):
-        if left and left[-1] == items[index]:
-            left.pop()
-            found.append(index)
-    return sorted(found)
+        if unmatched and unmatched[-1] == items[index]:
+            unmatched.pop()
+            indices.append(index)
+    return sorted(indices)

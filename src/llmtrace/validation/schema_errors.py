@@ -35,7 +35,7 @@ class Fault:
 
 
 class Engine(Protocol):
-    """A compiled schema. Both methods may raise anything on a value that is no JSON."""
+    """A compiled schema. Both methods may raise anything on a value that is not JSON."""
 
     def is_valid(self, value: JsonValue, /) -> bool: ...
 

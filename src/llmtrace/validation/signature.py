@@ -1,4 +1,4 @@
-"""What a Python function takes, seen as a tool: its definition, and the way from JSON arguments to a call and back.
+"""A Python function as a tool: its definition, and the conversion of JSON arguments to a call and back.
 
 Law: never raises on any callable, only on a given schema that is none. What has no signature takes any object; a parameter
 without a usable annotation takes any value; what cannot be converted is passed on as it came.
@@ -75,23 +75,23 @@ class Signature:
             self._hints, resolved = hints_of(function, scope_of(function))
         self._resolved = resolved
         parameters = self._signature.parameters.values() if self._signature else ()
-        self._positional = tuple(each.name for each in parameters if each.kind in _POSITIONAL)
-        self._rest = next((each.name for each in parameters if each.kind is Kind.VAR_POSITIONAL), "args")
+        self._positional = tuple(parameter.name for parameter in parameters if parameter.kind in _POSITIONAL)
+        self._rest = next((parameter.name for parameter in parameters if parameter.kind is Kind.VAR_POSITIONAL), "args")
 
     @cached_property
     def definition(self) -> ToolDefinition:
         """The tool as it is offered to a model. A derived schema is closed, unless there are ``**kwargs``."""
         docstring = self._docstring
-        given = self._given
+        provided = self._provided
         definition = ToolDefinition(
-            name=self._name or (given.name if given else "") or _name_of(self.function),
-            parameters=self._parameter_schema(docstring) if given is None else given.parameters,
-            description=self._description or (given.description if given else None) or docstring.description or None,
-            strict=self._strict or (given is not None and given.strict),
-            output=given.output if given else None,
+            name=self._name or (provided.name if provided else "") or _name_of(self.function),
+            parameters=self._parameter_schema(docstring) if provided is None else provided.parameters,
+            description=self._description or (provided.description if provided else None) or docstring.description or None,
+            strict=self._strict or (provided is not None and provided.strict),
+            output=provided.output if provided else None,
             cache={},
-            changes=given.changes if given and self._changes is None else self._changes,
-            polls=self._polls or (given is not None and given.polls),
+            changes=provided.changes if provided and self._changes is None else self._changes,
+            polls=self._polls or (provided is not None and provided.polls),
         )
         if definition.output is None and not _is_stream(self.function):
             definition = replace(definition, output=result_schema(self._annotations.get("return", inspect.Parameter.empty)))
@@ -106,24 +106,24 @@ class Signature:
             return (), dict(arguments)
         if self._takes_all is not None:
             return (self._takes_all.convert(dict(arguments)),), {}
-        left: dict[str, Any] = self._by_model(arguments)
+        remaining: dict[str, Any] = self._by_model(arguments)
         by_position: list[Any] = []
         named: dict[str, Any] = {}
-        spread = any(each.kind is Kind.VAR_POSITIONAL and left.get(each.name) for each in self._parameters)
+        spread = any(parameter.kind is Kind.VAR_POSITIONAL and remaining.get(parameter.name) for parameter in self._parameters)
         reached = True
         for parameter in self._parameters:
             if parameter.kind is Kind.VAR_POSITIONAL:
-                by_position += _spread(parameter, left.pop(parameter.name, []))
+                by_position += _spread(parameter, remaining.pop(parameter.name, []))
             elif parameter.kind is Kind.VAR_KEYWORD:
-                named |= {name: parameter.convert(left.pop(name)) for name in list(left)}
+                named |= {name: parameter.convert(remaining.pop(name)) for name in list(remaining)}
             elif parameter.kind is Kind.POSITIONAL_ONLY or (spread and parameter.kind is Kind.POSITIONAL_OR_KEYWORD):
                 # Python takes these by position: after one that is missing and has no default, none can follow.
-                reached = reached and (parameter.name in left or parameter.has_default)
+                reached = reached and (parameter.name in remaining or parameter.has_default)
                 if reached:
-                    by_position.append(_taken(parameter, left))
-            elif parameter.name in left or parameter.field is not None:
-                named[parameter.name] = _taken(parameter, left)
-        return tuple(by_position), {**named, **left}
+                    by_position.append(_take_argument(parameter, remaining))
+            elif parameter.name in remaining or parameter.field is not None:
+                named[parameter.name] = _take_argument(parameter, remaining)
+        return tuple(by_position), {**named, **remaining}
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a direct call by the names of their parameters; defaults are not filled in. Never raises.
@@ -136,11 +136,11 @@ class Signature:
                 return {name: getattr(whole, name) for name in type(whole).model_fields if name in whole.model_fields_set}
             if isinstance(whole, Mapping):
                 return dict(whole)
-        found = dict(zip(self._positional, args, strict=False))
+        arguments = dict(zip(self._positional, args, strict=False))
         if len(args) > len(self._positional):
-            found[self._rest] = list(args[len(self._positional) :])
-        found.update(kwargs)
-        return found
+            arguments[self._rest] = list(args[len(self._positional) :])
+        arguments.update(kwargs)
+        return arguments
 
     @cached_property
     def _annotations(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class Signature:
         return parse_docstring(_doc_of(self.function))
 
     @cached_property
-    def _given(self) -> ToolDefinition | None:
+    def _provided(self) -> ToolDefinition | None:
         """The definition that was handed over instead of a derived one."""
         schema = self._schema
         if schema is None:
@@ -167,10 +167,10 @@ class Signature:
     @cached_property
     def _takes_all(self) -> Parameter | None:
         """The only parameter, where it is none of the members of a given schema: it takes the arguments whole."""
-        if self._given is None or len(self._parameters) != 1:
+        if self._provided is None or len(self._parameters) != 1:
             return None
         only = self._parameters[0]
-        schema = self._given.parameters
+        schema = self._provided.parameters
         members = schema.get("properties") if isinstance(schema, Mapping) else None
         if only.kind not in _POSITIONAL or not isinstance(members, Mapping) or only.name in members:
             return None
@@ -181,10 +181,10 @@ class Signature:
         model = self._schema
         if isinstance(model, type) and issubclass(model, BaseModel):
             try:
-                made = model.model_validate(dict(arguments))
+                instance = model.model_validate(dict(arguments))
             except Exception:
                 return dict(arguments)
-            return {name: getattr(made, name) for name in type(made).model_fields if name in made.model_fields_set}
+            return {name: getattr(instance, name) for name in type(instance).model_fields if name in instance.model_fields_set}
         return dict(arguments)
 
     def _parameter_schema(self, docstring: Docstring) -> JsonValue:
@@ -199,12 +199,12 @@ def _refuse_no_schema(schema: Any, name: str) -> None:
         member = unusable_member(schema) if is_definition(schema) else None
         if member is not None:
             raise ConfigurationError(
-                f"tool {name!r}: {member!r} in the definition given as schema= is no JSON Schema; give a dict"
+                f"tool {name!r}: {member!r} in the definition given as schema= is not a JSON Schema. Give a dict"
             )
     elif isinstance(schema, (str, bytes)):
-        raise ConfigurationError(f"tool {name!r}: schema= is text; give {wanted}, as json.loads() makes of text")
+        raise ConfigurationError(f"tool {name!r}: schema= is text. Give {wanted}, as json.loads() makes of text")
     elif schema is not None and not may_have_schema(schema):
-        raise ConfigurationError(f"tool {name!r}: schema={reprlib.repr(schema)} is no schema; give {wanted}")
+        raise ConfigurationError(f"tool {name!r}: schema={reprlib.repr(schema)} is not a schema. Give {wanted}")
 
 
 def _inspect(function: Callable[..., Any]) -> tuple[inspect.Signature | None, bool]:
@@ -220,16 +220,16 @@ def _inspect(function: Callable[..., Any]) -> tuple[inspect.Signature | None, bo
     return signature, False
 
 
-def _taken(parameter: Parameter, left: dict[str, Any]) -> Any:
-    return parameter.convert(left.pop(parameter.name)) if parameter.name in left else parameter.filled()
+def _take_argument(parameter: Parameter, remaining: dict[str, Any]) -> Any:
+    return parameter.convert(remaining.pop(parameter.name)) if parameter.name in remaining else parameter.filled()
 
 
-def _spread(parameter: Parameter, given: Any) -> list[Any]:
-    return [parameter.convert(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
+def _spread(parameter: Parameter, items: Any) -> list[Any]:
+    return [parameter.convert(item) for item in (items if isinstance(items, (list, tuple)) else [items])]
 
 
 def _name_of(function: Callable[..., Any]) -> str:
-    """Its name as providers take one: letters, digits, underscores and dashes, 64 at most."""
+    """Return a function's name as providers accept it: letters, digits, underscores and dashes, 64 at most."""
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__name__", None) or type(function).__name__

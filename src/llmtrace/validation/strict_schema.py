@@ -1,4 +1,4 @@
-"""The closed form of a schema: where it lists the members of an object and is silent on others, others are refused.
+"""The closed form of a schema: objects that list members and do not mention others refuse others.
 
 Law: only narrows: what the closed form takes, the schema as written takes. Free-form objects (no members listed), composed
 ones (allOf, anyOf, not, if …) and what a reference cannot be followed to are left as they are; of alternatives only the
@@ -23,11 +23,11 @@ _SPEAKS = frozenset(("additionalProperties", "unevaluatedProperties"))
 _IDENTIFIERS = frozenset(("$id", "$anchor", "$dynamicAnchor"))
 _NULL: JsonValue = {"type": "null"}
 _HOME = "llmtrace:closed"
-"""Where the closed copies of definitions stand: beside the originals, which others may refer to."""
+"""Key of the closed copies of definitions. The originals stay, since other parts of the schema may refer to them."""
 
 
 def close(schema: JsonValue) -> JsonValue:
-    """The closed form as a new schema, or the same object where nothing is to be closed."""
+    """Return the closed form as a new schema, or the same object if it needs no change."""
     if not isinstance(schema, dict):
         return schema
     closing = _Closing(schema)

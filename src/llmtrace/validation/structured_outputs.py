@@ -1,4 +1,4 @@
-"""What vLLM was told to hold an answer to: a JSON Schema, one of some texts, or a regular expression.
+"""Checks an answer against the constraint that a request gave vLLM: a JSON Schema, a choice of texts, or a pattern.
 
 By ``structured_outputs`` (the ``extra_body`` of a request, or ``SamplingParams``), and by the ``guided_*`` of older servers. A
 grammar and a structural tag are not read: nothing is said of them. Law: a text is judged by the same checks as JSON is.
@@ -18,31 +18,31 @@ CONSTRAINTS = ("structured_outputs", "guided_json", "guided_choice", "guided_reg
 
 
 def check_structured(text: str, parameters: Mapping[str, JsonValue]) -> tuple[Violation, ...]:
-    """What is wrong with an answer, given what the request held it to; empty where nothing is, or where it is free."""
-    asked = _asked(parameters)
-    if not asked:
+    """Check an answer against the request's constraint. Returns no violations if it is valid or not constrained."""
+    constraints = _constraints(parameters)
+    if not constraints:
         return ()
-    schema = _schema(asked)
+    schema = _schema(constraints)
     if schema is not None:
         return check_output(text, schema)
-    held = _of_text(asked)
-    if held is None:
+    text_schema = _of_text(constraints)
+    if text_schema is None:
         return ()
     try:
-        return check_output(to_json(text).decode(), held)
+        return check_output(to_json(text).decode(), text_schema)
     except ValueError:  # half a surrogate pair
         return ()
 
 
-def _asked(parameters: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    given = parameters.get("structured_outputs")
-    if isinstance(given, Mapping):
-        return given
+def _constraints(parameters: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    structured = parameters.get("structured_outputs")
+    if isinstance(structured, Mapping):
+        return structured
     return {name.removeprefix("guided_"): parameters[name] for name in CONSTRAINTS[1:] if name in parameters}
 
 
-def _schema(asked: Mapping[str, JsonValue]) -> JsonValue | None:
-    schema = asked.get("json")
+def _schema(constraints: Mapping[str, JsonValue]) -> JsonValue | None:
+    schema = constraints.get("json")
     if isinstance(schema, str):
         try:
             schema = from_json(schema)
@@ -50,11 +50,11 @@ def _schema(asked: Mapping[str, JsonValue]) -> JsonValue | None:
             return None
     if isinstance(schema, Mapping):
         return dict(schema)
-    return {"type": "object"} if asked.get("json_object") else None
+    return {"type": "object"} if constraints.get("json_object") else None
 
 
-def _of_text(asked: Mapping[str, JsonValue]) -> JsonValue | None:
-    choice, regex = asked.get("choice"), asked.get("regex")
+def _of_text(constraints: Mapping[str, JsonValue]) -> JsonValue | None:
+    choice, regex = constraints.get("choice"), constraints.get("regex")
     if isinstance(choice, (list, tuple)) and choice:
         return {"enum": list(choice)}
     return {"pattern": rf"^(?:{regex})$"} if isinstance(regex, str) and regex else None

@@ -96,7 +96,7 @@ def violations(
     call_id: str | None = None,
 ) -> list[Violation]:
     """One violation for each fault and each member that it names, each only once; `MOST` at most."""
-    found: dict[tuple[str, str, str], Violation] = {}
+    violations_by_place: dict[tuple[str, str, str], Violation] = {}
     for fault in faults:
         for plain in nearest(fault):
             for path, message, expected, got in _places(plain):
@@ -113,15 +113,15 @@ def violations(
                     tool=tool,
                     call_id=call_id,
                 )
-                found.setdefault((violation.code, violation.pointer, violation.keyword), violation)
-                if len(found) >= MOST:
-                    return _in_order(found.values())
-    return _in_order(found.values())
+                violations_by_place.setdefault((violation.code, violation.pointer, violation.keyword), violation)
+                if len(violations_by_place) >= MOST:
+                    return _in_order(violations_by_place.values())
+    return _in_order(violations_by_place.values())
 
 
-def _in_order(found: Iterable[Violation]) -> list[Violation]:
-    """By code, whatever the order of the validator; those of one code as they came."""
-    return sorted(found, key=lambda violation: _ORDER[violation.code])
+def _in_order(violations: Iterable[Violation]) -> list[Violation]:
+    """Sort violations by code, whatever the order of the validator."""
+    return sorted(violations, key=lambda violation: _ORDER[violation.code])
 
 
 _Place = tuple[tuple[str | int, ...], str, JsonValue, JsonValue]
@@ -131,9 +131,9 @@ _Place = tuple[tuple[str | int, ...], str, JsonValue, JsonValue]
 def _places(fault: Fault) -> Iterator[_Place]:
     code = _CODES.get(fault.keyword)
     if code == "missing":
-        known = _members(fault.schema)
+        properties = _members(fault.schema)
         for missing in map(str, fault.names):
-            member = known.get(missing)
+            member = properties.get(missing)
             expected = member.get("type") if isinstance(member, dict) else None
             yield (*fault.path, missing), f"`{missing}` is required", expected, None
     elif code == "unexpected" and fault.names:
@@ -150,10 +150,10 @@ def _unexpected(fault: Fault, name: str | int) -> _Place:
         return path, "is a name that is not allowed here", None, got
     if isinstance(name, int):
         return path, "is one element too many", None, got
-    known = list(_members(fault.schema))
-    near = near_name(name, [other for other in known if other not in fault.instance])
+    names = list(_members(fault.schema))
+    near = near_name(name, [known_name for known_name in names if known_name not in fault.instance])
     meant = f"; did you mean `{near}`?" if near else ""
-    return path, f"is not expected{meant}", known or None, got
+    return path, f"is not expected{meant}", names or None, got
 
 
 def _message(fault: Fault) -> str:
@@ -179,11 +179,11 @@ def _no_match(fault: Fault) -> str:
     return f"fits none of the {many} alternatives"
 
 
-def near_name(name: JsonValue, known: Iterable[str]) -> str | None:
+def near_name(name: JsonValue, names: Iterable[str]) -> str | None:
     """The known name that was most likely meant: the same but for case and separators, or spelt much alike."""
     if not isinstance(name, str) or len(name) > _LONGEST_NAME:
         return None
-    plain = {_plain(other): other for other in known if len(other) <= _LONGEST_NAME}
+    plain = {_plain(candidate): candidate for candidate in names if len(candidate) <= _LONGEST_NAME}
     near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.7)
     return plain[near[0]] if near else None
 
@@ -196,7 +196,7 @@ def _plain(name: str) -> str:
 
 
 def json_type(value: JsonValue) -> str:
-    """The name that JSON Schema has for the type of a value; what is no JSON goes by its Python type."""
+    """Return JSON Schema's name for the type of a value; the Python type for a value that is not JSON."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -231,5 +231,5 @@ def shown(value: JsonValue) -> str:
 
 
 def _members(schema: JsonValue) -> dict[str, JsonValue]:
-    found = schema.get("properties") if isinstance(schema, dict) else None
-    return found if isinstance(found, dict) else {}
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return properties if isinstance(properties, dict) else {}

@@ -187,7 +187,7 @@ def _called(calls: Iterable[ToolCall]) -> list[str]:
 
 def _snippet(messages: Iterable[Message], called: Iterable[str]) -> str:
     """The first words of an answer, and its tool calls."""
-    pieces = [text[:SNIPPET] for message in messages if (text := message.said().strip())]
+    pieces = [text[:SNIPPET] for message in messages if (text := message.visible_text().strip())]
     pieces += [f"→ {call[:SNIPPET]}" for call in called]
     return " ".join(" ".join(pieces).split())[:SNIPPET]
 

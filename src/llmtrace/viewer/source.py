@@ -75,10 +75,10 @@ class Source:
         return suspects
 
     def _first_suspect(self, summary: TraceSummary) -> Any:
-        from llmtrace.diagnosis import diagnosing
+        from llmtrace.diagnosis import wrap_errors
 
         try:
-            with diagnosing(summary.trace_id):
+            with wrap_errors(summary.trace_id):
                 return first_suspect(self.store.trace(summary.trace_id))
         except TraceNotFound:
             return None

@@ -98,11 +98,11 @@ class TraceView:
     def diagnosis(self) -> dict[str, Any]:
         """The diagnosis as JSON; see `lineage_json.without_diagnosis` if it failed."""
         if self._diagnosis is None:
-            from llmtrace.diagnosis import diagnose, diagnosing
+            from llmtrace.diagnosis import diagnose, wrap_errors
             from llmtrace.viewer import lineage_json
 
             try:
-                with diagnosing(self.trace.trace_id):
+                with wrap_errors(self.trace.trace_id):
                     flow = self._flowing()
                     self._diagnosis = lineage_json.diagnosis_as_json(diagnose(self.trace, flow))
             except DiagnosisFailed as error:

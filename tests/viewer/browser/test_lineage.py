@@ -24,11 +24,11 @@ LIT = "(cls) => [...document.querySelectorAll(`.rows .row.${cls}`)].map((row) =>
 def story() -> Story:
     """Spans by number: 2 looks up, 4 finds the account of the customer, 6 refunds; 1, 3 and 5 ask for that, 7 answers. What
     stands before the values in the text is more than one unit of UTF-16 a character. Around them is the agent, ff."""
-    made = Story("You refund orders.").user("Zoë 🙂🙂 here: KS-20431 and again KS-20431, please.")
-    made.calls("look_up", {"order": {"total": 42.5, "customer": "🙂 C-9917"}}, order_id="KS-20431")
-    made.calls("find_account", "Of C-9917: DE-77-1234", customer="C-9917")
-    made.calls("refund", {"state": "booked"}, amount=42.5, account="DE-77-1234")
-    return made.says("42.5 went back to DE-77-1234.")
+    made = Story(system="You refund orders.").user("Zoë 🙂🙂 here: KS-20431 and again KS-20431, please.")
+    made.call("look_up", {"order": {"total": 42.5, "customer": "🙂 C-9917"}}, order_id="KS-20431")
+    made.call("find_account", "Of C-9917: DE-77-1234", customer="C-9917")
+    made.call("refund", {"state": "booked"}, amount=42.5, account="DE-77-1234")
+    return made.answer("42.5 went back to DE-77-1234.")
 
 
 def test_what_fed_a_step_and_what_it_infected(tmp_path: Path, open_page: Callable[..., Any]) -> None:

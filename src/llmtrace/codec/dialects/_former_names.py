@@ -1,4 +1,4 @@
-"""Names that the GenAI conventions had before, and message events, made today's. Several writers still use them.
+"""Translates former names of the GenAI conventions, and message events, to today's. Several writers still use them.
 
 A name is only changed where today's is not there with another value; then nothing is left to change, and reading again
 changes nothing.
@@ -61,7 +61,7 @@ EVENTS: Final = frozenset({*_ROLES, _CHOICE, _DETAILS, _PROMPT, _COMPLETION})
 
 
 def use_current_names(reader: SpanReader) -> None:
-    """Give everything in former names today's."""
+    """Rename attributes with former names to today's, and turn message events into attributes."""
     reader.rename(FORMER)
     rest = reader.rest
     reasons = fields.as_texts(rest.get(sc.RESPONSE_FINISH_REASONS))
@@ -118,7 +118,7 @@ def _read_event_messages(reader: SpanReader) -> None:
 
 
 def _read_event(event: Event, input_messages: list[Message], output_messages: list[Message], reader: SpanReader) -> bool:
-    """Take what an event says. False: it says something else."""
+    """Read the messages of an event. Returns False for any other event."""
     attributes = event.attributes
     if event.name in _ROLES:
         input_messages.append(_message(attributes, _ROLES[event.name]))
@@ -147,8 +147,8 @@ def message_of(attributes: Mapping[str, JsonValue]) -> Message:
     name = attributes.get("event.name")
     if name == _CHOICE:
         return _choice(attributes)
-    fields_ = {key: value for key, value in attributes.items() if not key.startswith(("event.", "gen_ai.message"))}
-    return _message(fields_, _ROLES.get(name, "user") if isinstance(name, str) else "user")
+    body = {key: value for key, value in attributes.items() if not key.startswith(("event.", "gen_ai.message"))}
+    return _message(body, _ROLES.get(name, "user") if isinstance(name, str) else "user")
 
 
 def _message(attributes: Mapping[str, JsonValue], role: str) -> Message:

@@ -28,7 +28,7 @@ ROLES = {"human": "user", "ai": "assistant", "model": "assistant"}
 
 
 def of_text(role: str, text: JsonValue) -> tuple[Message, ...]:
-    """One message of a text, or of what else was said; none where nothing was."""
+    """Return one message with this text or other content; an empty tuple for empty content."""
     if text is None or text == "":
         return ()
     return (Message(role, (Text(text) if isinstance(text, str) else Generic("", {"content": text}),)),)
@@ -67,7 +67,7 @@ def as_part(item: JsonValue) -> Part:
 
 
 def _bedrock(item: Mapping[str, Any]) -> Part | None:
-    """Parts of Bedrock's Converse API have no type: the one member that each has says what it is."""
+    """Read a part of Bedrock's Converse API. It has no type; its only member says what it is."""
     text, call, result = item.get("text"), item.get("toolUse"), item.get("toolResult")
     if isinstance(text, str):
         return Text(text)
@@ -112,9 +112,12 @@ def of_gemini(content: Mapping[str, Any]) -> Message:
     """A content of Google's API: a role and parts without types."""
     content_role = content.get("role")
     role = ROLES.get(content_role, content_role) if isinstance(content_role, str) else "user"
-    parts_ = content.get("parts")
+    content_parts = content.get("parts")
     return Message(
-        role, tuple([_gemini(part) for part in parts_ if isinstance(part, Mapping)] if isinstance(parts_, list) else ())
+        role,
+        tuple(
+            [_gemini(part) for part in content_parts if isinstance(part, Mapping)] if isinstance(content_parts, list) else ()
+        ),
     )
 
 
@@ -131,7 +134,7 @@ def _gemini(item: Mapping[str, Any]) -> Part:
 
 
 def unwrap_result(content: JsonValue) -> JsonValue:
-    """What a tool answered, out of its wrapping: a list of one text is that text, of one JSON value that value."""
+    """Unwrap a tool's result: a list of one text becomes that text, a list of one JSON value that value."""
     if isinstance(content, (list, tuple)) and len(content) == 1 and isinstance(content[0], Mapping):
         only = content[0]
         if isinstance(only.get("text"), str) and set(only) <= {"text", "type"}:

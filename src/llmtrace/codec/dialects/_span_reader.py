@@ -1,4 +1,4 @@
-"""A span while a dialect reads it, and the small readings that dialects share.
+"""`SpanReader`: a span while a dialect reads it; and parsers that dialects share.
 
 Law: a value is taken only where it fits (`codec.fields`: a number may stand as text).
 """
@@ -12,11 +12,11 @@ from llmtrace.codec import fields, json_text
 from llmtrace.model import Event, JsonValue, RawSpan
 
 MOST_NUMBERED: Final = 1_000_000
-"""Numbers in the names of attributes beyond it are no positions in a list."""
+"""Numbers in attribute names from this one on are not positions in a list."""
 
 
 class SpanReader:
-    """``rest`` and ``events``: what is still to be understood."""
+    """A span while a dialect reads it. ``rest`` and ``events`` hold the attributes and events that are not read yet."""
 
     def __init__(self, raw: RawSpan) -> None:
         self.raw = raw
@@ -24,7 +24,7 @@ class SpanReader:
         self.events: list[Event] = list(raw.events)
 
     def text(self, *keys: str) -> str | None:
-        """The first of these attributes that is text (and not empty); it is taken."""
+        """Remove and return the first of these attributes that is non-empty text."""
         for key in keys:
             if isinstance(self.rest.get(key), str) and self.rest[key]:
                 text: str = self.rest.pop(key)
@@ -32,7 +32,7 @@ class SpanReader:
         return None
 
     def count(self, *keys: str) -> int | None:
-        """The first of these attributes that is a whole number; it is taken."""
+        """Remove and return the first of these attributes that is a whole number."""
         for key in keys:
             number = fields.as_count(self.rest.get(key))
             if number is not None:
@@ -49,7 +49,7 @@ class SpanReader:
         return None
 
     def object(self, *keys: str) -> dict[str, JsonValue] | None:
-        """The first of these attributes that is a JSON object, as text or structured; it is taken."""
+        """Remove and return the first of these attributes that is a JSON object, as text or structured."""
         for key in keys:
             value = fields.as_object(self.rest.get(key))
             if value is not None:
@@ -58,11 +58,11 @@ class SpanReader:
         return None
 
     def json(self, key: str) -> JsonValue:
-        """The value of an attribute, parsed where it is the text of an object or list; it is taken. None: there is none."""
+        """Remove an attribute and return its value, parsed if it is the text of an object or list. None if it is missing."""
         return parsed(self.rest.pop(key, None))
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """Give attributes other names, where those are not in use; an equal one is dropped."""
+        """Rename attributes. A new name that is in use stays as it is; if both values are equal, the old one is dropped."""
         for old, new in names.items():
             if old in self.rest and self.rest.get(new, self.rest[old]) == self.rest[old]:
                 self.rest[new] = self.rest.pop(old)
@@ -72,7 +72,7 @@ class SpanReader:
             self.rest.pop(key, None)
 
     def nested(self, prefix: str) -> Node:
-        """The attributes whose names begin so, as a tree by the dots in them."""
+        """Return the attributes with this prefix as a tree, split at the dots in their names."""
         root = Node(self)
         for key in [key for key in self.rest if key.startswith(prefix)]:
             node = root
@@ -83,7 +83,7 @@ class SpanReader:
 
 
 class Node:
-    """A part of the tree that dotted names make. What is asked of it is taken out of the attributes."""
+    """A node of the tree that dotted attribute names make. Values that are read are removed from the attributes."""
 
     __slots__ = ("_reader", "key", "members")
 
@@ -124,7 +124,7 @@ class Node:
 
 
 def parsed(value: JsonValue) -> JsonValue:
-    """The object or list that a text is, else the value itself."""
+    """Parse text that is a JSON object or list; return any other value as it is."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return value
     try:
@@ -134,7 +134,7 @@ def parsed(value: JsonValue) -> JsonValue:
 
 
 def parse_text(value: JsonValue) -> JsonValue:
-    """As `parsed`; the JSON text of a text is that text too."""
+    """Parse like `parsed`, and also turn the JSON text of a string into that string."""
     if isinstance(value, str) and len(value) > 1 and value[0] == '"' == value[-1]:
         values = parsed(f"[{value}]")
         return values[0] if isinstance(values, list) and len(values) == 1 else value

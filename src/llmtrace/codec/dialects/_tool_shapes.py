@@ -1,4 +1,4 @@
-"""What a tool was given, as instrumentations write it: bare arguments, or a Python call's ``args`` and ``kwargs``."""
+"""Tool arguments and definitions as instrumentations write them: as JSON, or as a Python call's ``args`` and ``kwargs``."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _NAMES: Final = {
 
 def parameters(request: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Request parameters under the conventions' names; those that are null were not given."""
-    parameters_: dict[str, JsonValue] = {}
+    renamed: dict[str, JsonValue] = {}
     for name, value in request.items():
         if value is not None:
-            parameters_.setdefault(_NAMES.get(name, name), value)
-    if isinstance(parameters_.get("stop_sequences"), str):
-        parameters_["stop_sequences"] = [parameters_["stop_sequences"]]
-    return parameters_
+            renamed.setdefault(_NAMES.get(name, name), value)
+    if isinstance(renamed.get("stop_sequences"), str):
+        renamed["stop_sequences"] = [renamed["stop_sequences"]]
+    return renamed
 
 
 def definition(item: JsonValue) -> ToolDefinition | None:
@@ -81,7 +81,7 @@ def schema_of(parameters: JsonValue) -> dict[str, Any] | None:
 
 
 def _property(parameter: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A type that JSON Schema has no word for (any, image, audio) says nothing that can be checked."""
+    """Return one parameter's schema without types that JSON Schema does not have (any, image, audio)."""
     schema = dict(parameter)
     kind = schema.get("type")
     kinds = kind if isinstance(kind, list) else [kind]
@@ -94,10 +94,10 @@ def _property(parameter: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def arguments(recorded: JsonValue, definition: ToolDefinition | None) -> JsonValue:
-    """The arguments that an input tells of: an object, or what the writer wrote instead of one, as it is.
+    """Return the arguments that a recorded input holds: an object, or what the writer wrote instead of one.
 
-    Some writers give a tool's only argument without its name. It stays as it is, since a value that was wrapped on the way in
-    must not be judged by the tool's schema (`ToolExecution.arguments`).
+    Some writers record a tool's only argument without its name. It is not wrapped in an object, since the tool's schema must
+    not be applied to an object that llmtrace made (`ToolExecution.arguments`).
     """
     recorded = parsed(recorded)
     if isinstance(recorded, str):
@@ -120,7 +120,7 @@ def _unbound(positional: Sequence[JsonValue], keywords: Mapping[str, JsonValue])
 
 
 def _takes(name: str, definition: ToolDefinition | None) -> bool:
-    """Whether a parameter of the tool has this name."""
+    """Return True if a parameter of the tool has this name."""
     schema = definition.parameters if definition is not None else None
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     return isinstance(properties, Mapping) and name in properties

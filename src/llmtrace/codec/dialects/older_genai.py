@@ -21,7 +21,7 @@ _ADK_REQUEST, _ADK_RESPONSE = "gcp.vertex.agent.llm_request", "gcp.vertex.agent.
 _ADK_ARGUMENTS, _ADK_RESULT = "gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.tool_response"
 _ADK_EVENT = "gcp.vertex.agent.event_id"
 _ADK_MERGED = "(merged tools)"
-"""ADK's name for the span of the event that brings several results together: no tool runs there."""
+"""ADK's name for the span of the event that merges several tool results. No tool runs in it."""
 _MARKS: Final = frozenset(
     {
         *_former_names.FORMER,
@@ -62,7 +62,7 @@ class OlderGenAI(Dialect):
 
 
 def _operation(reader: SpanReader) -> str | None:
-    """What a span of no named operation did, by what it tells of."""
+    """Return the operation's name for a span that does not name it, judged by its other attributes."""
     rest = reader.rest
     if sc.TOOL_NAME in rest and (sc.TOOL_CALL_ID in rest or sc.TOOL_CALL_ARGUMENTS in rest):
         return sc.EXECUTE_TOOL
@@ -72,7 +72,7 @@ def _operation(reader: SpanReader) -> str | None:
 
 
 def _add_offered_tools(reader: SpanReader) -> None:
-    """The tools on offer out of Pydantic AI's request parameters, which say them again where they stand in an attribute."""
+    """Take the offered tools out of Pydantic AI's request parameters, unless an attribute holds them already."""
     parameters = parsed(reader.rest.get("model_request_parameters"))
     if not isinstance(parameters, Mapping):
         return
@@ -95,7 +95,7 @@ def _add_offered_tools(reader: SpanReader) -> None:
 
 
 def _agent(reader: SpanReader) -> Operation | None:
-    """What an agent was asked and answered, out of the whole conversation that Pydantic AI keeps with it."""
+    """Read an agent's input and output from the whole conversation that Pydantic AI records on its span."""
     items = parsed(reader.rest.get("pydantic_ai.all_messages") or reader.rest.get("all_messages_events"))
     if not isinstance(items, list) or sc.INPUT_MESSAGES in reader.rest:
         return None

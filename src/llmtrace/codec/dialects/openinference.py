@@ -8,7 +8,7 @@ id) is taken, and they are left out where the messages were read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, parts
@@ -25,7 +25,9 @@ from llmtrace.model import (
     Operation,
     Part,
     RawSpan,
+    Reasoning,
     Retrieval,
+    Text,
     ToolCall,
     ToolDefinition,
     ToolExecution,
@@ -172,8 +174,8 @@ def _is_lossy(message: Message) -> bool:
     return not message.parts or any(call.id is None for call in message.tool_calls())
 
 
-def _texts(content: list[Part]) -> list[Any]:
-    return [part for part in content if hasattr(part, "content")]
+def _texts(content: list[Part]) -> list[Text | Reasoning]:
+    return [part for part in content if isinstance(part, (Text, Reasoning))]
 
 
 def _content(item: Node) -> Part:

@@ -117,7 +117,7 @@ def _tool(reader: SpanReader, name: str) -> Operation:
 
 
 def _only_argument(recorded: JsonValue) -> JsonValue:
-    """What an agent was asked: the only argument, where there is one."""
+    """Return an agent's only argument if there is just one text, else the recorded input."""
     call = parsed(recorded)
     if isinstance(call, Mapping) and set(call) == {"args", "kwargs"}:
         args, kwargs = call["args"], call["kwargs"]
@@ -131,7 +131,7 @@ def _only_argument(recorded: JsonValue) -> JsonValue:
 
 
 def _read_flattened(reader: SpanReader) -> Operation | None:
-    """The operation of a model call; None for a call that the official names tell all of."""
+    """Read a model call from numbered attributes. None if the conventions' names describe it completely."""
     input_messages = tuple([_message(node, "user") for node in reader.nested("gen_ai.prompt.").items()])
     output_messages = tuple([_message(node, "assistant") for node in reader.nested("gen_ai.completion.").items()])
     tools = tuple([_function(node) for node in reader.nested("llm.request.functions.").items()])

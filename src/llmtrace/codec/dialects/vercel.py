@@ -77,7 +77,7 @@ def _tool(reader: SpanReader) -> Operation:
 
 
 def _agent(reader: SpanReader, name: str) -> Operation:
-    """Usage stays an attribute: it is the sum of the model calls', which count theirs."""
+    """Read an outer span. Its usage stays an attribute, since it is the sum of its model calls, which are counted."""
     prompt = parsed(reader.rest.pop("ai.prompt", None))
     messages = _prompt(prompt)
     return AgentInvocation(reader.text("ai.telemetry.functionId") or name, input=messages, output=_answer(reader, finish=False))
@@ -161,7 +161,7 @@ def _settings(reader: SpanReader) -> dict[str, JsonValue]:
 
 
 def _official(reader: SpanReader) -> dict[str, JsonValue]:
-    """What stands under official names, since parameters are taken as one."""
+    """Return the request parameters that the span has under the conventions' names."""
     keys: dict[str, Callable[..., Any]] = {
         "max_tokens": reader.count,
         "top_k": reader.count,

@@ -1,8 +1,8 @@
-"""Files of spans, in whatever form: what they are is told by their content, never by their name.
+"""Read files of spans. The format is recognised by content, never by file name.
 
 OTLP as JSON or protobuf, what the SDK's console exporter prints, Jaeger's JSON, and records of a span each as tables of spans
 hold them; gzip'd or not. A form of JSON is one file here with ``read(document)``, which gives the spans of one JSON object, or
-None where it is of another form; the folder is the registry. Law: what cannot be read is told with its place, the rest is read.
+None if it has another format; the folder is the registry. Law: unreadable parts are reported with their place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXPECTED: Final = "OTLP (JSON, JSON lines or protobuf), the console exporter's o
 
 
 class Unreadable(NamedTuple):
-    """A part of a file that is no spans."""
+    """A part of a file that cannot be read as spans."""
 
     where: str
     """``line 3``, ``message 2``: counted from 1."""
@@ -36,10 +36,10 @@ class Form(Protocol):
 
 FORMS: Final[tuple[Form, ...]] = tuple(
     cast("Form", import_module(f"{__name__}.{module.name}"))
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: (module.name == "records", module.name))
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: (module.name == "span_records", module.name))
     if not module.name.startswith("_")
 )
-"""In the order in which they are asked; `records`, which takes the most, comes last."""
+"""In the order in which they are asked; `span_records`, which accepts the most, comes last."""
 
 
 def read(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:

@@ -83,7 +83,7 @@ def _is_bare(line: bytes) -> bool:
 
 
 def _rest(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
-    """What was begun and not ended: documents that follow each other without a line between, or lines that were torn."""
+    """Read lines that began a document and did not end it: documents without a line break between, or torn lines."""
     documents, place = [], 0
     try:
         text = b"".join(block).decode()
@@ -99,7 +99,7 @@ def _rest(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | Val
 
 
 def _torn(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
-    """Each line by itself; lines of one document that is broken are told of once."""
+    """Read each line by itself. The lines of one broken document are reported once."""
     is_reported = False
     for number, line in enumerate(block, begun):
         value = _value(line) if line.strip() else None

@@ -61,7 +61,7 @@ def _zone(zone: str | None) -> str:
 
 
 def _scaled(value: float) -> int | None:
-    """By its size: seconds of our time have ten digits, each smaller unit has three more."""
+    """Guess the unit by the size: seconds since the epoch have ten digits, each smaller unit has three more."""
     for limit, scale in ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (1e20, 1)):
         if 0 <= value < limit:
             return value * scale if isinstance(value, int) else round(value * scale)

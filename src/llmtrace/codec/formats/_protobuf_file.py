@@ -15,7 +15,7 @@ _TAG: Final = 0x0A
 
 
 def is_protobuf(head: bytes) -> bool:
-    """Whether a file that begins so is no text. A message begins with what is also a line break, and its length."""
+    """Return True if a file with this beginning is binary. A message begins with its tag, a line break, and its length."""
     first, second = head[:1], head[1:2]
     if first == b"\n":
         if second in (b"{", b"["):  # a message of 123 or 91 bytes, or text after an empty line

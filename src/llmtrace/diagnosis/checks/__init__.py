@@ -18,7 +18,7 @@ from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Trace, Workflow
-from llmtrace.model.double_counted import counted_elsewhere
+from llmtrace.model.double_counted import double_counted_spans
 from llmtrace.model.value import value
 
 Need: TypeAlias = Literal["calls", "results", "schemas", "content", "inferences", "lineage"]
@@ -39,7 +39,7 @@ class Run:
     @cached_property
     def inferences(self) -> tuple[Span, ...]:
         """Model calls that ended, in order of time, each counted once."""
-        elsewhere = counted_elsewhere(self.trace)
+        elsewhere = double_counted_spans(self.trace)
         spans = [
             span
             for span in self.trace.spans
@@ -55,8 +55,8 @@ class Run:
         outcome = self.flow.outcome
         answers = {span.span_id: span for span in self.inferences}
         if outcome is not None and outcome.kind == "answer" and self._is_last(outcome):
-            said = _answer_of(self.trace.root)
-            same = (node.span_id for node in reversed(self.flow.answers) if said and node.text.strip() == said)
+            root_answer = _answer_of(self.trace.root)
+            same = (node.span_id for node in reversed(self.flow.answers) if root_answer and node.text.strip() == root_answer)
             return answers.get(next(same, outcome.span_id))
         return self.inferences[-1] if self.inferences else None
 

@@ -47,8 +47,8 @@ def _unresolved(run: Run, tool: str, nodes: list[Node], successes: int) -> Findi
     first = nodes[0]
     then = ", and the run ended with an answer" if run.is_answered else ""
     times = f" ({len(nodes)} times in all)" if len(nodes) > 1 else ""
-    others = f"; {plural(successes, 'other call')} of it went well" if successes else ""
-    evidence = f"{tool} failed{times}: it {how_call_failed(first)}. Nothing did that job later{then}{others}."
+    other_calls = f"; {plural(successes, 'other call')} of it went well" if successes else ""
+    evidence = f"{tool} failed{times}: it {how_call_failed(first)}. Nothing did that job later{then}{other_calls}."
     spans = tuple(node.place for node in nodes)
     return of_call(
         "never_succeeded", _confidence(run, nodes), first, _title(first, successes), evidence, advice_for_tool(first),
@@ -109,9 +109,9 @@ def _is_other_job(run: Run, failed: Node, later: Node) -> bool:
         return False
     pairs = [(before[pointer], use) for pointer, use in after.items()]
     same = sum(old.key == new.key for old, new in pairs)
-    others = [new for old, new in pairs if old.key != new.key and run.flow.is_known_at(new, failed)]
-    names_thing = any(use.kind != "number" and any(map(str.isdigit, str(use.value))) for use in others)
-    return names_thing or len(others) > same
+    known_before = [new for old, new in pairs if old.key != new.key and run.flow.is_known_at(new, failed)]
+    names_thing = any(use.kind != "number" and any(map(str.isdigit, str(use.value))) for use in known_before)
+    return names_thing or len(known_before) > same
 
 
 def same_error(run: Run) -> Iterator[Finding]:

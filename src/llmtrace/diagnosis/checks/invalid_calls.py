@@ -43,11 +43,11 @@ def invalid_calls(run: Run) -> Iterator[Finding]:
 def _judged(run: Run, node: Node, violation: Violation, finding: Finding) -> Finding:
     call = node.call
     assert call is not None
-    said = f"{violation.pointer or 'The arguments'}: {violation.message}"
+    problem = f"{violation.pointer or 'The arguments'}: {violation.message}"
     confidence: Confidence = "possible"
     if call.failed:
         later = [later.call for later in run.later_calls(node, node.tool) if later.call is not None]
-        corrected = any(other.failed is False and not other.error_violations for other in later)
+        corrected = any(later_call.failed is False and not later_call.error_violations for later_call in later)
         if not corrected and run.is_answered and run.has_one_task:
             confidence = "certain"
         then = f"{node.tool} {how_call_failed(node)}; " + ("a later call was right" if corrected else "no later call was right")
@@ -56,7 +56,7 @@ def _judged(run: Run, node: Node, violation: Violation, finding: Finding) -> Fin
         then = f"{node.tool} changes something, and it ran all the same"
     else:
         then = f"{node.tool} answered all the same" if call.failed is False else "what came of it is not recorded"
-    return replace(finding, confidence=confidence, evidence=f"{said}; {then}.")
+    return replace(finding, confidence=confidence, evidence=f"{problem}; {then}.")
 
 
 def _described(violation: Violation) -> str:

@@ -55,8 +55,8 @@ class _LaterNeeds:
 
     def are_missed_from(self, position: int) -> bool:
         """True if a call from this position on repeats one before it, or makes an identifier up."""
-        known = bisect_left(self._repeats, (position, -1))
-        return self._last_invented >= position or (known > 0 and self._ends[known - 1] >= position)
+        earlier = bisect_left(self._repeats, (position, -1))
+        return self._last_invented >= position or (earlier > 0 and self._ends[earlier - 1] >= position)
 
 
 CHECKS = (Check("lost_context", lost_messages, ("content",)),)

@@ -50,8 +50,12 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
     if len(results) == 1 and not call.is_polling and _longest_streak(run, nodes, changes) >= SAME:
         confidence = "certain"
     if call.is_change and len(done) > 1:
-        known = "which is declared to change something with each call" if call.is_declared_change else "which changes something"
-        evidence = f"{first.tool}, {known}, went through {plural(len(done), 'time')} with the same arguments, within one turn."
+        description = (
+            "which is declared to change something with each call" if call.is_declared_change else "which changes something"
+        )
+        evidence = (
+            f"{first.tool}, {description}, went through {plural(len(done), 'time')} with the same arguments, within one turn."
+        )
         advice = f"Give {first.tool} a key against repeats (an idempotency key), or have it refuse what is done already."
         if call.is_declared_change and len({node.span_id for node in nodes}) > 1:
             confidence = "certain"
@@ -83,7 +87,7 @@ def _overlap(first: Span, later: Span) -> bool:
 
 
 def _first_after(nodes: Sequence[Node], node: Node) -> int:
-    return bisect_right(nodes, node.position, key=lambda other: other.position)
+    return bisect_right(nodes, node.position, key=lambda candidate: candidate.position)
 
 
 def cycles(run: Run) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended
 from llmtrace.diagnosis.finding import Finding, message_of, name_of
 from llmtrace.diagnosis.result import Confidence, Step
-from llmtrace.model import CANCELLED, Inference, Span, ToolExecution, ending
+from llmtrace.model import CANCELLED, Inference, Span, ToolExecution, failure_kind
 
 
 def errors(run: Run) -> Iterator[Finding]:
@@ -19,7 +19,7 @@ def errors(run: Run) -> Iterator[Finding]:
     for span in trace.root_causes:
         if span.failure is None or is_stopped_by_budget(span):
             continue
-        is_lost = span is run.final_inference and ending(span.failure) != CANCELLED
+        is_lost = span is run.final_inference and failure_kind(span.failure) != CANCELLED
         ends_run = is_lost or (trace.health == "failed" and not _went_on(run, span))
         if isinstance(span.operation, ToolExecution) and not ends_run:
             continue  # the checks of calls say more

@@ -35,18 +35,18 @@ _NEVER = frozenset({"low_confidence", "empty_retrieval"})
 """Signals that measure or hint, and never accuse."""
 
 
-def reported(run: Run) -> Iterator[Finding]:
+def signal_findings(run: Run) -> Iterator[Finding]:
     """A quality signal reported it. An error of the program's own signal is certain: the program says so."""
     advice = signals.advice()
     has_content = any(node.call is not None and node.call.has_arguments for node in run.calls) or bool(run.flow.answers)
     for span in run.trace.spans:
         for evaluation in span.evaluations:
-            known = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)
-            if known is None and _is_left_out(evaluation):
+            equivalent = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)
+            if equivalent is None and _is_left_out(evaluation):
                 continue
             if has_content and _is_read_anew(evaluation):
                 continue
-            check, confidence = known or (evaluation.name, _confidence(evaluation))
+            check, confidence = equivalent or (evaluation.name, _confidence(evaluation))
             if confidence == "likely" and evaluation.severity == "info":
                 confidence = "possible"
             node = run.flow.node_at(span, evaluation.call_id)
@@ -82,4 +82,4 @@ def _title(span: Span, evaluation: Evaluation) -> str:
     return f"{name} on {place}{'' if label == 'fail' or label in name else f' ({label})'}"
 
 
-CHECKS = (Check("quality_signals", reported, ()),)
+CHECKS = (Check("quality_signals", signal_findings, ()),)

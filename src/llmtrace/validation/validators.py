@@ -1,4 +1,4 @@
-"""Which validator checks: jsonschema-rs where it can, else python-jsonschema."""
+"""Chooses the validator for a schema: jsonschema-rs if possible, else python-jsonschema."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.statistics.steps import Step, steps_of
+from llmtrace.statistics.counted_steps import Step, steps_of
 from tests.statistics.spans import call, span, trace
 
 
@@ -158,7 +158,7 @@ def test_tool_calls() -> None:
         span(3, ToolExecution("t"), violations=(wrong,)),
         span(4, call(), violations=(wrong,)),
     )
-    assert {number: (step.asked, step.invalid) for number, step in found.items()} == {
+    assert {number: (step.tool_calls, step.invalid) for number, step in found.items()} == {
         1: (0, 0),
         2: (3, 1),
         3: (1, 1),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.lineage_story import TRACE_ID, Story, tool
 
 from llmtrace.lineage import LiveLineage
-from llmtrace.lineage.live import MOST_CHARACTERS
+from llmtrace.lineage.live_lineage import MOST_CHARACTERS
 from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, ToolExecution, replace
 
 WORDS = st.sampled_from(
@@ -23,20 +23,20 @@ TURNS = st.lists(st.tuples(st.sampled_from(["user", "call", "say", "instead", "c
 
 
 def tell(turns: list[tuple[str, str, str]]) -> Story:
-    story = Story(tools=[tool("act", description="Such as RF-10020.")])
+    story = Story(tool("act", description="Such as RF-10020."))
     for what, one, other in turns:
         if what == "user":
             story.user(f"{one} and {other}")
         elif what == "call":
-            story.calls("act", {"it": other}, value=one, more=[other])
+            story.call("act", {"it": other}, value=one, more=[other])
         elif what == "ask":
-            story.says(ToolCall("act", {"value": one}, f"open {one}"))
+            story.answer(ToolCall("act", {"value": one}, f"open {one}"))
         elif what == "custom":
             story.span(Custom(result=one, has_result=True))
         elif what == "instead" and len(story.messages) > 2:  # another message in the place of an old one
             story.messages[len(story.messages) // 2] = Message("user", (Text(f"{one} and {other}"),))
         else:
-            story.says(f"It is {one}, {other}.")
+            story.answer(f"It is {one}, {other}.")
     return story
 
 
@@ -67,7 +67,7 @@ def test_content_of_any_kind_is_read_alike(turns: list[tuple[str, Any, Any]]) ->
     """And raises nothing."""
     story = Story()
     for text, result, argument in turns:
-        story.user(text).calls("act", result, it=argument, other=text).says(text)
+        story.user(text).call("act", result, it=argument, other=text).answer(text)
     whole = [u for u in story.uses() if u.part == "argument" and u.provenance.status == "ungrounded"]
     assert [(use.span_id, use.pointer) for use in story.live()] == [(use.span_id, use.pointer) for use in whole]
 
@@ -111,7 +111,7 @@ def test_an_identifier_of_an_old_message_is_found_however_it_was_written() -> No
 
 def test_an_execution_that_ended_before_its_inference_is_not_evidence() -> None:
     """Its result may repeat the value."""
-    story = Story().user("go").calls("look_up", {"error": "no order KS-20431"}, order_id="KS-20431")
+    story = Story().user("go").call("look_up", {"error": "no order KS-20431"}, order_id="KS-20431")
     first, second = story.spans
     live = LiveLineage()
     assert [use.value for span in (second, first) for use in live.add(span)] == ["KS-20431"]
@@ -119,16 +119,16 @@ def test_an_execution_that_ended_before_its_inference_is_not_evidence() -> None:
 
 def test_a_call_without_an_identifier_costs_no_reading(monkeypatch: Any) -> None:
     """No message, result or definition is looked at."""
-    monkeypatch.setattr("llmtrace.lineage.live.VisibleContext.end", None)
-    story = Story("You help.").user("The weather?").calls("weather", "sunny", city="Ghent", days=5, unit="celsius")
+    monkeypatch.setattr("llmtrace.lineage.live_lineage.VisibleContext.end", None)
+    story = Story(system="You help.").user("The weather?").call("weather", "sunny", city="Ghent", days=5, unit="celsius")
     assert story.live() == []
-    story = Story().user("Cancel KS-20418").calls("look_up", {"ref": "RF-99120"}, it="KS-20418").calls("act", "", it="RF-99120")
+    story = Story().user("Cancel KS-20418").call("look_up", {"ref": "RF-99120"}, it="KS-20418").call("act", "", it="RF-99120")
     assert story.live() == []
     assert isinstance(story.spans[1].operation, ToolExecution)
 
 
 def test_a_call_id_may_come_again() -> None:
     """The result of the earlier call is evidence for the later one."""
-    story = Story().user("go").calls("look_up", {"id": "KS-20418"}, it="abc")
-    story.says(ToolCall("act", {"it": "KS-20418", "other": "KS-99120"}, "call_1"))
+    story = Story().user("go").call("look_up", {"id": "KS-20418"}, it="abc")
+    story.answer(ToolCall("act", {"it": "KS-20418", "other": "KS-99120"}, "call_1"))
     assert [use.value for use in story.live()] == ["KS-99120"]

@@ -1,4 +1,4 @@
-"""Which key a span belongs to: agent, operation, model, prompt, or tool. What one key does is compared with its own past.
+"""Finds the key of a span: agent, operation, model, prompt, or tool. Each key is compared with its own past.
 
 A prompt or a model that takes the place of another (which had made all of the last calls at this place) succeeds it: its key
 inherits the baseline, so that what the new prompt changed is seen, and named. Where each call has a prompt of its own, the
@@ -29,7 +29,7 @@ class Key(NamedTuple):
     operation: str
     """The function around a model call within its agent, else what the span did."""
     model: str | None = None
-    """As asked for: which one answers may change."""
+    """The requested model. The model that answers may change."""
     prompt: str | None = None
     """Fingerprint of the system prompt; ``varies`` where it does."""
     tool: str | None = None
@@ -52,18 +52,18 @@ def _place(key: Key) -> str:
     return f"{key._replace(model=None, prompt=None).name()} place"
 
 
-class Found(NamedTuple):
+class KeyedCall(NamedTuple):
     key: Key
     run: str
     """Id of what the calls of one run have in common: the span of the agent or workflow around them, else the trace."""
 
 
-def key_of(trace: Trace, span: Span) -> Found | None:
-    """The key of a call; None for what is not followed, and for a call that another span tells of as well."""
+def key_of(trace: Trace, span: Span) -> KeyedCall | None:
+    """Return the key of a call. None for spans that are not monitored, and for a call that another span records as well."""
     operation = span.operation
     if isinstance(operation, ToolExecution):
         _, _, run = _around(trace, span)
-        return Found(Key(_service(span), "execute_tool", tool=operation.name), run)
+        return KeyedCall(Key(_service(span), "execute_tool", tool=operation.name), run)
     if not isinstance(operation, Inference) or SAME_CALL in span.attributes:
         return None
     for inner in trace.children(span):
@@ -72,7 +72,7 @@ def key_of(trace: Trace, span: Span) -> Found | None:
     agent, step, run = _around(trace, span)
     digests = operation.fingerprint or fingerprint(replace(operation, tools=(), parameters={}))  # only the prompt's is wanted
     prompt = digests.system
-    return Found(Key(agent, step or operation.operation, operation.request_model, prompt), run)
+    return KeyedCall(Key(agent, step or operation.operation, operation.request_model, prompt), run)
 
 
 def _around(trace: Trace, span: Span) -> tuple[str | None, str | None, str]:
@@ -92,25 +92,25 @@ def _service(span: Span) -> str | None:
 
 
 class Place:
-    """What came by at one place (agent and operation), to know who succeeds whom."""
+    """The keys seen at one place (agent and operation), to find which key succeeds which."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
-        self.held: dict[str, Any] = state or {"last": None, "row": 0, "calls": 0, "prompts": 0, "varied": False}
+        self.state: dict[str, Any] = state or {"last": None, "row": 0, "calls": 0, "prompts": 0, "varied": False}
 
-    def settle(self, key: Key, *, known: bool) -> tuple[Key, str, str | None]:
-        """The key to use, its name, and that of the one that it succeeds. ``known``: whether the key has calls already."""
-        held = self.held
-        held["calls"] += 1
-        if not known and not held["varied"]:
-            held["prompts"] += 1
-            held["varied"] = held["prompts"] > _PROMPTS and held["calls"] < _FEW * held["prompts"]
-        if held["varied"] and key.prompt is not None:
+    def settle(self, key: Key, *, is_known: bool) -> tuple[Key, str, str | None]:
+        """The key to use, its name, and that of the one that it succeeds. ``is_known``: whether the key has calls already."""
+        state = self.state
+        state["calls"] += 1
+        if not is_known and not state["varied"]:
+            state["prompts"] += 1
+            state["varied"] = state["prompts"] > _PROMPTS and state["calls"] < _FEW * state["prompts"]
+        if state["varied"] and key.prompt is not None:
             key = key._replace(prompt=VARIED)
         name = key.name()
         before = None
-        if name == held["last"]:
-            held["row"] += 1
+        if name == state["last"]:
+            state["row"] += 1
         else:
-            before = held["last"] if held["row"] >= _SUCCEEDS else None
-            held["last"], held["row"] = name, 1
+            before = state["last"] if state["row"] >= _SUCCEEDS else None
+            state["last"], state["row"] = name, 1
         return key, name, before

@@ -1,4 +1,4 @@
-"""What was in force at each call of a key, so that a change can be told apart by its cause: "they changed it", "we did".
+"""The settings at each call of a key, to find the cause of a change: "the provider changed it" or "we changed it".
 
 Law: a cause is named only where it had held still before (`_STILL` calls in a row), so that what alternates anyway is none.
 """
@@ -28,7 +28,7 @@ WORDS: Final = {
     "version": "service version",
     "revision": "code revision",
 }
-"""What can be a cause, most telling first, and how it is called."""
+"""Possible causes with their names in reports, the most specific first."""
 
 
 @value
@@ -49,61 +49,61 @@ def when(moment: int) -> str:
 
 
 class InForce:
-    """What is in force, by name: the value, since which time and call, for how many calls, and the same of the one before."""
+    """The current settings by name: the value, the time and number of its first call, its calls, and the value before."""
 
     def __init__(self, state: dict[str, list[Any]] | None = None) -> None:
-        self.held: dict[str, list[Any]] = state or {}
+        self.state: dict[str, list[Any]] = state or {}
         self._resource: Mapping[str, JsonValue] | None = None
         self._versions: list[tuple[str, str]] = []
-        """What that resource says; one resource goes with many spans."""
+        """The versions in that resource, cached since many spans share a resource."""
 
     def see(self, span: Span, call: int) -> bool:
-        """Take in a call. True if something that had held still is another one now."""
+        """Record the settings of a call. Returns True if a setting that had been stable has changed."""
         turned = False
         if span.resource is not self._resource:
             self._resource, self._versions = span.resource, list(_of_resource(span.resource))
         for name, now in (*_of_operation(span.operation), *self._versions):
-            known = self.held.get(name)
-            if known is None:
-                self.held[name] = [now, span.start, call, 1, None, 0]
-            elif known[0] == now:
-                known[3] += 1
+            entry = self.state.get(name)
+            if entry is None:
+                self.state[name] = [now, span.start, call, 1, None, 0]
+            elif entry[0] == now:
+                entry[3] += 1
             else:
-                self.held[name] = [now, span.start, call, 1, known[0], known[3]]
-                turned = turned or known[3] >= _STILL
+                self.state[name] = [now, span.start, call, 1, entry[0], entry[3]]
+                turned = turned or entry[3] >= _STILL
         return turned
 
     def steady(self) -> dict[str, str]:
-        """What has held still, by name: with what a baseline was learned."""
-        return {name: held[0] for name, held in self.held.items() if held[3] >= _STILL}
+        """Return the settings that have not changed lately, by name: those with which a baseline was learned."""
+        return {name: entry[0] for name, entry in self.state.items() if entry[3] >= _STILL}
 
     def compare(self, steady: Mapping[str, Any], call: int) -> None:
-        """Take what a pinned baseline was learned with for what was in force until now: another one changed at this call."""
-        for name, held in steady.items():
-            known = self.held.get(name)
-            if name not in WORDS or type(held) is not str:
+        """Treat the settings of a pinned baseline as those before this call: a setting that differs changed at this call."""
+        for name, before in steady.items():
+            entry = self.state.get(name)
+            if name not in WORDS or type(before) is not str:
                 continue
-            if known is None:
-                self.held[name] = [held, 0, 0, _STILL, None, 0]
-            elif known[0] != held:
-                self.held[name] = [known[0], known[1], call, known[3], held, _STILL]
+            if entry is None:
+                self.state[name] = [before, 0, 0, _STILL, None, 0]
+            elif entry[0] != before:
+                self.state[name] = [entry[0], entry[1], call, entry[3], before, _STILL]
 
     def causes(self, call: int) -> list[Cause]:
-        """What changed at about this call and has held since, most telling first."""
-        found = []
+        """Return the settings that changed at about this call and have stayed since, the most specific first."""
+        causes = []
         for name in WORDS:
-            now, moment, at, _, before, still = self.held.get(name, ("", 0, 0, 0, None, 0))
+            now, moment, at, _, before, still = self.state.get(name, ("", 0, 0, 0, None, 0))
             if before is not None and still >= _STILL and abs(at - call) <= _LOOSE:
                 old, new = _difference(before, now) if name == "libraries" else (before, now)
-                found.append(Cause(name, old, new, moment))
-        return found
+                causes.append(Cause(name, old, new, moment))
+        return causes
 
 
 def _of_operation(operation: Operation) -> Sequence[tuple[str, str]]:
     if not isinstance(operation, Inference):
         return ()
     digests = operation.fingerprint
-    held = (
+    settings = (
         ("model", operation.response_model),
         ("requested_model", operation.request_model),
         ("system_fingerprint", operation.system_fingerprint),
@@ -111,19 +111,19 @@ def _of_operation(operation: Operation) -> Sequence[tuple[str, str]]:
         ("tools", digests and digests.tools),
         ("parameters", digests and digests.parameters),
     )
-    return [(name, now[:80]) for name, now in held if now]
+    return [(name, now[:80]) for name, now in settings if now]
 
 
 def _of_resource(resource: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
     for name, attribute in (("version", SERVICE_VERSION), ("revision", VCS_REVISION), ("libraries", LIBRARIES)):
         written = resource.get(attribute)
         if isinstance(written, (list, tuple)):
-            yield name, ", ".join(sorted(str(one) for one in written))
+            yield name, ", ".join(sorted(str(library) for library in written))
         elif isinstance(written, str):
             yield name, written[:12] if attribute == VCS_REVISION else written
 
 
 def _difference(before: str, now: str) -> tuple[str, str]:
-    """Of two lists of libraries, those that are not in both."""
+    """Return the libraries of each list that the other list lacks."""
     old, new = set(before.split(", ")), set(now.split(", "))
     return ", ".join(sorted(old - new)) or "none", ", ".join(sorted(new - old)) or "none"

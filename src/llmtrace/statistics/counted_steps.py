@@ -1,7 +1,7 @@
-"""What each span of a trace contributes to statistics: what it is counted under, its times, tokens and faults.
+"""The contribution of each span of a trace to statistics: its groups, times, tokens and errors.
 
 Laws: tokens and dollars come from model calls only, each counted once, also where two instrumentations saw it (see
-`counted_elsewhere`). What is not known is None, never 0.
+`double_counted_spans`). What is not known is None, never 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmtrace.model import (
     Trace,
     Usage,
     Workflow,
-    counted_elsewhere,
+    double_counted_spans,
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN
@@ -26,12 +26,12 @@ from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN
 
 @value
 class Place:
-    """What is around a span."""
+    """The agent and step around a span."""
 
     agent: str | None = None
     """Name of the nearest agent; its own on an agent's span."""
     step: str | None = None
-    """Name of the nearest span around it that is no agent, workflow or inference."""
+    """Name of the nearest span around it that is not an agent, workflow or inference."""
 
 
 @value
@@ -41,7 +41,7 @@ class Step:
     span: Span
     agent: str | None
     step: str
-    """What it did for the agent: the name of the span around a model call (a node, a function), else its own operation."""
+    """Its role for the agent: the name of the span around a model call (a node, a function), else its own operation."""
     model: str | None
     """The model that answered, else the one asked for."""
     prompt: str | None
@@ -54,16 +54,16 @@ class Step:
     tells it, where it does."""
     usage: Usage | None
     cost_usd: float | None
-    asked: int
+    tool_calls: int
     """Tool calls that the model asked for here, or 1 on a tool's execution."""
     invalid: int
-    """Those of them that break their schema."""
+    """Tool calls that break their schema."""
 
 
 def steps_of(trace: Trace) -> Iterator[Step]:
-    """Each ended span of a trace, parents before children; a call that is counted elsewhere is left out."""
+    """Yield each ended span of a trace, parents before children, without duplicates of model calls."""
     places = _places(trace)
-    hidden = counted_elsewhere(trace)
+    hidden = double_counted_spans(trace)
     first = _first_tokens(trace)
     for _, span in trace.walk():
         if span.end is not None and span.span_id not in hidden:
@@ -97,31 +97,33 @@ def _usage(span: Span) -> Usage | None:
 
 def _first_tokens(trace: Trace) -> dict[str, float]:
     """Seconds until the first chunk, by id: of the inference itself, and of every agent and workflow around it."""
-    found: dict[str, float] = {}
+    seconds_by_span: dict[str, float] = {}
     for _, span in trace.walk():
         if not isinstance(span.operation, Inference):
             continue
         if span.operation.time_to_first_chunk is None:
-            told = span.attributes.get(ENGINE_FIRST_TOKEN)
-            if isinstance(told, float):
-                found[span.span_id] = told  # of a whole answer, in the engine: no agent saw anything of it yet
+            engine_seconds = span.attributes.get(ENGINE_FIRST_TOKEN)
+            if isinstance(engine_seconds, float):
+                seconds_by_span[span.span_id] = (
+                    engine_seconds  # of a whole answer, in the engine: no agent saw anything of it yet
+                )
             continue
-        found[span.span_id] = waited = span.operation.time_to_first_chunk
+        seconds_by_span[span.span_id] = waited = span.operation.time_to_first_chunk
         if not math.isfinite(waited * 1e9):  # whoever wrote it: it says nothing of the agents around
             continue
-        came = span.start + round(waited * 1e9)
+        arrival = span.start + round(waited * 1e9)
         above = trace.parent(span)
         while above is not None:
             if isinstance(above.operation, (AgentInvocation, Workflow)):
-                seconds = max(0, came - above.start) / 1e9
-                found[above.span_id] = min(seconds, found.get(above.span_id, seconds))
+                seconds = max(0, arrival - above.start) / 1e9
+                seconds_by_span[above.span_id] = min(seconds, seconds_by_span.get(above.span_id, seconds))
             above = trace.parent(above)
-    return found
+    return seconds_by_span
 
 
 def _step(span: Span, place: Place, first_token: float | None) -> Step:
     operation = span.operation
-    asked, invalid = _tool_calls(span)
+    tool_calls, invalid = _tool_calls(span)
     model = prompt = cost = None
     name = span.name
     if isinstance(operation, (Inference, Embedding)):
@@ -140,7 +142,7 @@ def _step(span: Span, place: Place, first_token: float | None) -> Step:
         per_token=_per_token(span),
         usage=_usage(span),
         cost_usd=cost,
-        asked=asked,
+        tool_calls=tool_calls,
         invalid=invalid,
     )
 
@@ -149,9 +151,9 @@ def _per_token(span: Span) -> float | None:
     operation = span.operation
     if not isinstance(operation, Inference) or operation.partial or span.duration is None or span.failure is not None:
         return None
-    told = span.attributes.get(ENGINE_PER_TOKEN)
-    if isinstance(told, float):  # the engine knows better than a clock around it, which counts queue and network too
-        return told
+    engine_seconds = span.attributes.get(ENGINE_PER_TOKEN)
+    if isinstance(engine_seconds, float):  # the engine knows better than a clock around it, which counts queue and network too
+        return engine_seconds
     tokens = None if operation.usage is None else operation.usage.output_tokens
     if not tokens:
         return None

@@ -56,7 +56,9 @@ class LiveLineage:
         uses, operation = (), span.operation
         candidates: list[_Candidate] = []
         if isinstance(operation, (Inference, FetchResponse)):
-            candidates = [one for one in _candidates(operation.output) if not self._is_grounded(one, operation)]
+            candidates = [
+                candidate for candidate in _candidates(operation.output) if not self._is_grounded(candidate, operation)
+            ]
         if candidates:
             uses = self._judge(span, candidates)
         else:
@@ -84,15 +86,19 @@ class LiveLineage:
     def _judge(self, span: Span, candidates: list[_Candidate]) -> tuple[ValueUse, ...]:
         self._catch_up()
         # an execution may end before the inference that asked for it, and its result may repeat the value
-        own_calls = {one.call.id for one in candidates if one.call.id is not None} - self._visible.calls.keys()
+        own_calls = {
+            candidate.call.id for candidate in candidates if candidate.call.id is not None
+        } - self._visible.calls.keys()
         self._catch_up(span)
         uses: list[ValueUse] = []
         ungrounded: dict[str, set[str]] = {}
-        for one in () if self.hidden else candidates:
-            (choice, position, call, reading), key = one, one.key
+        for candidate in () if self.hidden else candidates:
+            (choice, position, call, reading), key = candidate, candidate.key
             hold = self._sources.hold
             missing = (part for part in parts_of(reading.value) if not hold(part, part, own_calls))
-            if hold(one.written, key, own_calls) or not (part := next(missing, "")):  # found, or composed of what is visible
+            if hold(candidate.written, key, own_calls) or not (
+                part := next(missing, "")
+            ):  # found, or composed of what is visible
                 self._visible.history.add("grounded", key)
                 continue
             is_first = key not in self._first
@@ -122,15 +128,15 @@ class _Candidate(NamedTuple):
 
 
 def _candidates(output: tuple[Message, ...]) -> list[_Candidate]:
-    found: list[_Candidate] = []
+    candidates: list[_Candidate] = []
     for choice, message in enumerate(output):
         for position, part in enumerate(message.parts):
             if type(part) is ToolCall and type(part.arguments) is dict and any(map(_is_promising, part.arguments.values())):
                 for path, content in scalars(part.arguments):
                     value = read_value(content) if type(content) is str and _is_promising(content) else None
                     if value is not None and value.kind in IDENTIFIERS:
-                        found.append(_Candidate(choice, position, part, Reading(value, path, 0, len(content))))
-    return found
+                        candidates.append(_Candidate(choice, position, part, Reading(value, path, 0, len(content))))
+    return candidates
 
 
 def _is_promising(content: JsonValue) -> bool:
@@ -141,7 +147,7 @@ def _is_promising(content: JsonValue) -> bool:
 
 
 def _stands_in_newest(written: str, messages: tuple[Message, ...]) -> bool:
-    parts = (part for one in messages[: -_NEWEST - 1 : -1] if one.role not in ASSISTANT for part in one.parts)
+    parts = (part for message in messages[: -_NEWEST - 1 : -1] if message.role not in ASSISTANT for part in message.parts)
     texts = (part.content if type(part) is Text else part.response if type(part) is ToolResult else None for part in parts)
     return any(type(text) is str and _stands(written, text) for text in texts)
 
@@ -195,5 +201,5 @@ class _NewestSources:
     def hold(self, written: str, key: str, own_calls: Collection[str]) -> bool:
         """True if a source holds an identifier, and is not the result of one of these calls."""
         newest_first = chain(self._definitions.values(), reversed(self._texts))
-        texts = (one for one in newest_first if one.source.call_id not in own_calls and key not in one.source.echo)
-        return any(_stands(written, one.text) or contains(tokens(one.text), key) for one in texts if key in one.squashed)
+        texts = (text for text in newest_first if text.source.call_id not in own_calls and key not in text.source.echo)
+        return any(_stands(written, text.text) or contains(tokens(text.text), key) for text in texts if key in text.squashed)

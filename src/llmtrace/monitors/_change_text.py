@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from llmtrace.model import Evaluation
-from llmtrace.monitors._causes import Cause, when
+from llmtrace.monitors._change_causes import Cause, when
 from llmtrace.monitors._monitor import Observation
 from llmtrace.monitors._number_stream import Shift
 
@@ -46,16 +46,16 @@ def _short(number: float, unit: str) -> str:
 
 
 def evaluation(monitor: str, seen: Observation, shift: Shift, causes: Sequence[Cause]) -> Evaluation:
-    told = what(seen, shift)
+    text = what(seen, shift)
     if seen.kind != "shape":
         calls = f"{shift.calls:,} calls" if shift.calls > 1 else "1 call"
-        told += f", told by {calls} since {when(shift.since)} against {shift.baseline:,} before"
-    said = [cause.text() for cause in causes]
+        text += f", told by {calls} since {when(shift.since)} against {shift.baseline:,} before"
+    reasons = [cause.text() for cause in causes]
     label = shift.word if seen.kind == "shape" else causes[0].what if causes else "unexplained"
     return Evaluation(
         f"{PREFIX}{monitor}",
         "info" if seen.kind == "shape" and shift.calls == 1 else "warning",
-        "; ".join([*said, told]) if said else f"{told}; nothing that is recorded changed with it",
+        "; ".join([*reasons, text]) if reasons else f"{text}; nothing that is recorded changed with it",
         label,
         score=round(shift.now, 6),
         pointer=shift.pointer,
