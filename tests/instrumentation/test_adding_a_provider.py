@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import llmtrace
-from llmtrace import instrumentation
+from llmtrace import installed, instrumentation
 from llmtrace.instrumentation import _instrumentors
 from llmtrace.model import Inference, Message, Text
 from llmtrace.testing import capture
@@ -39,10 +39,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of installed packages, with the SDK in it."""
     (tmp_path / "acme.py").write_text(SDK)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(installed, "_logged", set())
     yield tmp_path
     instrumentation.disable()
     _instrumentors.library_of.cache_clear()
-    _instrumentors._warn_once.cache_clear()
     for name in ("acme", "llmtrace_acme", "llmtrace_broken"):
         sys.modules.pop(name, None)
         _instrumentors._switches.pop(name.removeprefix("llmtrace_"), None)
@@ -136,5 +136,5 @@ def test_a_broken_package_breaks_only_itself(
         client.ask("a-1", "Where is order 7?")
     assert len(captured.spans) == 1
     lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert lines == [f"llmtrace: instrumentor broken (llmtrace_broken) cannot be loaded and is off: {reason}"]
+    assert lines == [f"llmtrace: llmtrace.instrumentors broken (llmtrace_broken) cannot be loaded and is off: {reason}"]
     caplog.clear()

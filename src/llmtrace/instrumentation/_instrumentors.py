@@ -17,12 +17,12 @@ import logging
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import PathFinder
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import wrapt
 
@@ -31,6 +31,9 @@ from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.instrumentation._selection import deselect, select
 from llmtrace.instrumentation._streams import end_open
 from llmtrace.recorder.guard import guard
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "llmtrace.instrumentors"
 
@@ -105,49 +108,47 @@ _switches: dict[str, _Switch] = {}
 
 def available() -> tuple[str, ...]:
     """Return the names of all instrumentors, built-in and installed, in order."""
-    return tuple(sorted(_modules()))
+    return tuple(sorted((*_built_in(), *_installed())))
 
 
-def _modules() -> dict[str, str]:
-    """Return the module of each instrumentor. A built-in one wins over an installed one of the same name."""
+def _built_in() -> tuple[str, ...]:
     folder = importlib.import_module(_PACKAGE).__path__
-    built_in = (module.name for module in pkgutil.iter_modules(folder))
-    try:
-        modules = {entry.name: entry.module for entry in installed.entry_points(GROUP)}
-    except Exception as error:  # broken metadata of any installed package must not stop the program
-        _warn_once(f"installed instrumentors cannot be listed: {error}")
-        modules = {}
-    return {**modules, **{name: f"{_PACKAGE}.{name}" for name in built_in if not name.startswith("_")}}
+    return tuple([module.name for module in pkgutil.iter_modules(folder) if not module.name.startswith("_")])
+
+
+def _installed() -> dict[str, EntryPoint]:
+    """The entry points of other packages. A built-in instrumentor is not replaced by one of the same name."""
+    return {entry.name: entry for entry in installed.entries(GROUP, taken=_built_in())}
 
 
 def load(name: str) -> Instrumentor | None:
-    """Import the module of an instrumentor; None, and one line in the log, if that fails."""
-    module = _modules()[name]
+    """Import the module of an instrumentor; None, and one line in the log, if that of another package fails."""
+    if name in _built_in():
+        return _read_statements(f"{_PACKAGE}.{name}")
+    return _guard_package(_installed()[name], _read_statements)
+
+
+def _read_statements(module: str) -> Instrumentor:
+    statements = vars(importlib.import_module(module))
+    patches = tuple(statements["PATCHES"])
+    if not all(isinstance(patch, Patch) for patch in patches):
+        raise TypeError("PATCHES holds something that is not a Patch")
+    return Instrumentor(patches, tuple(statements.get("SUPPORTED", ())), dict(statements.get("CLIENTS", {})))
+
+
+def _guard_package(entry: EntryPoint, read: Callable[[str], T]) -> T | None:
+    """Read the module of an entry point; None, and one line in the log, if that fails."""
     try:
-        statements = vars(importlib.import_module(module))
-        patches = tuple(statements["PATCHES"])
-        if not all(isinstance(patch, Patch) for patch in patches):
-            raise TypeError("PATCHES holds something that is not a Patch")
-        return Instrumentor(patches, tuple(statements.get("SUPPORTED", ())), dict(statements.get("CLIENTS", {})))
-    except Exception as error:  # a third party's import may raise anything
-        _warn_once(f"instrumentor {name} ({module}) cannot be loaded and is off: {type(error).__name__}: {error}")
+        return read(entry.module)
+    except Exception as error:  # importing a third party's module may raise anything
+        installed.log_broken(entry, f"{type(error).__qualname__}: {error}")
         return None
-
-
-@cache
-def _warn_once(message: str) -> None:
-    logger.warning("llmtrace: %s", message)
 
 
 @cache
 def library_of(name: str) -> tuple[str, str]:
     """Return the module and the distribution of an instrumentor's library, without loading either."""
-    module = _modules()[name]
-    try:
-        source = _source_of(module)
-    except Exception as error:  # finding a module of a package imports the package, which may raise anything
-        _warn_once(f"instrumentor {name} ({module}) cannot be loaded and is off: {type(error).__name__}: {error}")
-        source = None
+    source = _source_of(f"{_PACKAGE}.{name}") if name in _built_in() else _guard_package(_installed()[name], _source_of)
     statement = _STATEMENT.search(source or "")
     return (statement[1], statement[2]) if statement else (name, name)
 

@@ -68,7 +68,7 @@ def meter(watch: Watch) -> Meter | None:
     """Return a meter for a stream that a budget may end; None if no budget may."""
     call = watch.call
     watchers = call.recording.watchers if call is not None else ()
-    stopping = tuple(each for each in watchers if isinstance(each, BudgetTracker) and each.stops_streams)
+    stopping = tuple(watcher for watcher in watchers if isinstance(watcher, BudgetTracker) and watcher.stops_streams)
     return Meter(watch, stopping) if stopping else None
 
 

@@ -28,7 +28,7 @@ ENGINE = {"_coroutines", "_failures", "_cache", "_patches", "_provider", "_strea
 """Broken in `test_chaos`."""
 
 GUARDS = {
-    *("patches", "traced_generator", "follow", "_given", "watch_generator", "followed", "_stepped", "_astepped"),
+    *("patches", "traced_generator", "follow", "_await_generator", "watch_generator", "followed", "_stepped", "_astepped"),
     *("_first", "_unhooked", "_closed"),
 }
 """Of what several providers share: what stands in for the library's own functions, and holds the guards."""
