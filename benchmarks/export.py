@@ -255,7 +255,7 @@ def sending(spans: int) -> tuple[dict[str, Any], str]:
     results: dict[str, Any] = {}
     source = """
 import export
-from llmtrace.exporters import _forwarder
+from llmtrace.exporters.forwarding import forwarder
 from llmtrace.recorder import active
 _forwarder.INTERVAL = 3600  # all of it is there before any is sent
 store = active().sinks[0]

@@ -23,7 +23,7 @@ from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
 from llmtrace.errors import ConfigurationError, StoreError
-from llmtrace.exporters._destination import is_enabled, named, standard_sinks
+from llmtrace.exporters.forwarding.destination import is_enabled, named, standard_sinks
 from llmtrace.external import tracer_provider as external_provider
 from llmtrace.external.ingest import Ingestor
 from llmtrace.external.processor import ExternalSpans
@@ -50,7 +50,7 @@ from llmtrace.version import __version__
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
-    from llmtrace.exporters._sending import Sending
+    from llmtrace.exporters.forwarding.sending import Sending
 
 logger = logging.getLogger("llmtrace")
 
@@ -213,7 +213,7 @@ def _sending(config: Config, tracer_provider: TracerProvider | None) -> Sending 
     destination, always = named(config.exporters)
     if destination is None:
         return None
-    from llmtrace.exporters._sending import Sending
+    from llmtrace.exporters.forwarding.sending import Sending
 
     return Sending(destination, config, always=always, own_provider=tracer_provider is not None)
 
@@ -250,7 +250,7 @@ def _close(running: _Running, keep: Store | None = None, successor: Sending | No
     if running.external is not None:
         guard(running.external.close)
     if running.sending is not None:
-        from llmtrace.exporters._forwarder import EXIT_SECONDS
+        from llmtrace.exporters.forwarding.forwarder import EXIT_SECONDS
 
         goes_on = (
             successor is not None and successor.destination.id == running.sending.destination.id and running.sending.journals

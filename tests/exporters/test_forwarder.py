@@ -13,9 +13,9 @@ import pytest
 
 from llmtrace import semconv
 from llmtrace.cli import doctor_checks
-from llmtrace.exporters import _counts
-from llmtrace.exporters._destination import named
-from llmtrace.exporters._report import reports
+from llmtrace.exporters.forwarding import counts
+from llmtrace.exporters.forwarding.delivery_report import reports
+from llmtrace.exporters.forwarding.destination import named
 from llmtrace.store import open_store
 from tests.exporters.collector import Collector, GrpcCollector, refusing
 from tests.exporters.programs import run, start
@@ -32,7 +32,7 @@ def steps(count: int, name: str = "step") -> list[str]:
 def counted(home: Path, url: str) -> dict[str, int]:
     destination, _ = named(None, {"OTEL_EXPORTER_OTLP_ENDPOINT": url})
     assert destination is not None
-    return _counts.read(home / "sent" / destination.id)
+    return counts.read(home / "sent" / destination.id)
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

@@ -16,12 +16,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from llmtrace import semconv
 from llmtrace.codec import genai, messages
-from llmtrace.exporters import _truncate as truncate
-from llmtrace.exporters._breaker import Breaker
-from llmtrace.exporters._counts import Counts
-from llmtrace.exporters._destination import Destination, named, standard_sinks
-from llmtrace.exporters._transport import Answer, retry_after, transport
-from llmtrace.exporters.otlp import Exporter
+from llmtrace.exporters.forwarding import truncate
+from llmtrace.exporters.forwarding.breaker import Breaker
+from llmtrace.exporters.forwarding.counts import Counts
+from llmtrace.exporters.forwarding.destination import Destination, named, standard_sinks
+from llmtrace.exporters.forwarding.otlp_exporter import Exporter
+from llmtrace.exporters.forwarding.transport import Answer, retry_after, transport
 from llmtrace.model import Message, RawSpan, Text
 from tests import strategies as some
 from tests.exporters.collector import CERTIFICATE, Collector, GrpcCollector, refusing

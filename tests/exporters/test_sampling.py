@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from llmtrace import semconv
-from llmtrace.exporters import _sampler as sampler
-from llmtrace.exporters._counts import Counts
-from llmtrace.exporters._journal_cursor import QueuedSpan
-from llmtrace.exporters._sampler import Sampler
+from llmtrace.exporters.forwarding import sampler
+from llmtrace.exporters.forwarding.counts import Counts
+from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan
+from llmtrace.exporters.forwarding.sampler import Sampler
 from llmtrace.model import RawSpan
 from tests.exporters.collector import Collector
 from tests.exporters.programs import run
@@ -133,7 +133,7 @@ def test_a_program_sends_what_is_bad(tmp_path: Path) -> None:
 def test_a_trace_that_goes_bad_after_it_was_left_out(tmp_path: Path) -> None:
     """What was left out of it is read from the journal again, and sent."""
     program = """
-    from llmtrace.exporters import _sampler, _forwarder
+    from llmtrace.exporters.forwarding import sampler, forwarder
     _sampler.WAIT_SECONDS, _forwarder.INTERVAL = 0.0, 0.05
     with llmtrace.workflow("w"):
         work(3)

@@ -24,8 +24,8 @@ from llmtrace import instrumentation, signals
 from llmtrace.cli import format_text
 from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError
-from llmtrace.exporters._destination import named
-from llmtrace.exporters._report import reports
+from llmtrace.exporters.forwarding.delivery_report import reports
+from llmtrace.exporters.forwarding.destination import named
 from llmtrace.store import Query, open_store
 from llmtrace.store.local import default_folder
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from pydantic_core import SchemaValidator, core_schema
@@ -62,10 +62,17 @@ class Scanner:
     """Several rules as one. They come in groups, whose anchors are tested together."""
 
     def __init__(self, groups: Sequence[Sequence[Rule]]) -> None:
+        self._groups = groups
         self._rules = tuple(rule for group in groups for rule in group)
-        self._short = (_any_of(self._rules),)
-        self._long = tuple(_any_of(group) for group in groups if group)
         self._tests: dict[str, Callable[[str], bool]] = {}
+
+    @cached_property
+    def _short(self) -> tuple[Callable[[str], bool], ...]:
+        return (_any_of(self._rules),)
+
+    @cached_property
+    def _long(self) -> tuple[Callable[[str], bool], ...]:
+        return tuple(_any_of(group) for group in self._groups if group)
 
     def may_change(self, text: str) -> bool:
         """False where no rule would do anything to a well-formed text."""

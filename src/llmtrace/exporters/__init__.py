@@ -1,7 +1,8 @@
-"""Exporters: where spans go besides the store. A new sink is one file in this folder, with ``open(argument, content)``.
+"""Exporters: where spans go besides the store. A new one is a file in this folder with ``open(argument, content) -> Sink``.
 
-OTLP is not a sink: the `Forwarder` reads the journal, and nothing else sends. Law: an exporter never waits on the calling
-thread or raises into it, and content leaves only if it may (`Content.exports_content`).
+Other packages add theirs by entry points of the group ``llmtrace.exporters``: the exporter's name, and such a function.
+OTLP is not a sink: `forwarding` reads the journal, and nothing else sends. Law: an exporter never waits on the calling thread
+or raises into it, and content leaves only if it may (`Content.exports_content`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import pkgutil
 from collections.abc import Iterable, Iterator
 
+from llmtrace import installed
 from llmtrace.content import Content
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Sink
@@ -18,38 +20,50 @@ from llmtrace.recorder.guard import report
 
 logger = logging.getLogger("llmtrace")
 
+GROUP = "llmtrace.exporters"
 OTLP = "otlp"
 
 
 def sinks(names: Iterable[str], content: Content, *, strict: bool = False) -> Iterator[Sink]:
-    """The sinks by these names (``console``, ``jsonl:PATH``); one that cannot work is named in a log line and left out.
+    """Open the exporters with these names (``console``, ``jsonl:PATH``). One that cannot work is logged and left out.
 
-    ``strict``: it raises `ConfigurationError` instead.
+    ``strict``: raise `ConfigurationError` for it instead.
     """
-    known = available()
     for name in names:
         kind, _, argument = name.partition(":")
         if kind == OTLP:
             continue
-        if kind not in known:
-            listed = ", ".join([OTLP, *known])
-            if strict:
-                raise ConfigurationError(f"configure(exporters=[{name!r}]): unknown exporter {kind!r}; expected {listed}")
-            logger.warning("llmtrace: exporters: there is no %r; there are %s. It is left out", kind, listed)
-            continue
         try:
-            sink: Sink = importlib.import_module(f"{__name__}.{kind}").open(argument, content)
+            yield _open(kind, argument, content)
         except ValueError as error:
             if strict:
                 raise ConfigurationError(f"configure(exporters=[{name!r}]): {error}") from None
-            logger.warning("llmtrace: exporters: %s: %s. It is left out", kind, error)
+            logger.warning("llmtrace: exporter %r is ignored: %s", name, error)
         except Exception as error:
             report(sinks, error)
-        else:
-            yield sink
+
+
+def _open(kind: str, argument: str, content: Content) -> Sink:
+    """Raises ValueError for an unknown exporter, and for an argument that the exporter cannot use."""
+    if kind in _built_in():
+        sink: Sink = importlib.import_module(f"{__name__}.{kind}").open(argument, content)
+        return sink
+    for entry in installed.entries(GROUP, _built_in()):
+        if entry.name == kind:
+            open_exporter = installed.load(entry)
+            if open_exporter is None:
+                raise ValueError(f"the package of {entry.value} cannot be loaded")
+            sink = open_exporter(argument, content)
+            if not isinstance(sink, Sink):
+                raise ValueError(f"{entry.value} returned {type(sink).__name__}, not a llmtrace.model.Sink")
+            return sink
+    raise ValueError(f"unknown exporter {kind!r}; expected {', '.join([OTLP, *available()])}")
 
 
 def available() -> list[str]:
-    """The names of the sinks."""
-    names = sorted(module_info.name for module_info in pkgutil.iter_modules(__path__))
-    return [name for name in names if name != OTLP and not name.startswith("_")]
+    """The names of all exporters but OTLP, built-in and installed."""
+    return [*_built_in(), *(entry.name for entry in installed.entries(GROUP, _built_in()))]
+
+
+def _built_in() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)

@@ -12,23 +12,50 @@ What an author of one needs is exported here, and docs/adding_a_provider.md show
 
 from __future__ import annotations
 
-from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
-from llmtrace.instrumentation._generators import traced_generator, watch_generator
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from llmtrace.instrumentation._instrumentors import (
     Instrumentor,
     available,
     disable,
     enable,
+    end_forgotten,
     instrument,
     is_on,
     library_of,
     load,
 )
 from llmtrace.instrumentation._patches import Patch, Patches, Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
-from llmtrace.instrumentation._streams import Reader, aclosing, closing, end_forgotten, end_open, watch_stream
-from llmtrace.validation.parse_arguments import parse_arguments
-from llmtrace.validation.tool_definitions import read_definition
+
+if TYPE_CHECKING:
+    from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
+    from llmtrace.instrumentation._generators import traced_generator, watch_generator
+    from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
+    from llmtrace.instrumentation._streams import Reader, aclosing, closing, end_open, watch_stream
+    from llmtrace.validation.parse_arguments import parse_arguments
+    from llmtrace.validation.tool_definitions import read_definition
+
+_LAZY = {
+    "llmtrace.instrumentation._cache": ("read_messages_cached", "read_tools_cached"),
+    "llmtrace.instrumentation._generators": ("traced_generator", "watch_generator"),
+    "llmtrace.instrumentation._provider": (
+        *("Call", "Endpoint", "Fields", "Headers"),
+        *("call_of", "count_attempt", "traced", "traced_async"),
+    ),
+    "llmtrace.instrumentation._streams": ("Reader", "aclosing", "closing", "end_open", "watch_stream"),
+    "llmtrace.validation.parse_arguments": ("parse_arguments",),
+    "llmtrace.validation.tool_definitions": ("read_definition",),
+}
+"""What instrumentors use, and `configure` does not: imported with the first provider's library."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LAZY.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Call",

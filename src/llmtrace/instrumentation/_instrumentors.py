@@ -29,7 +29,6 @@ import wrapt
 from llmtrace import installed
 from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.instrumentation._selection import deselect, select
-from llmtrace.instrumentation._streams import end_open
 from llmtrace.recorder.guard import guard
 
 if TYPE_CHECKING:
@@ -188,8 +187,23 @@ def disable(names: Iterable[str] | None = None) -> None:
     for name, switch in _switches.items():
         if wanted is None or name in wanted:
             switch.turn_off()
-    if wanted is None:
+    if wanted is None and _has_streams():
+        from llmtrace.instrumentation._streams import end_open
+
         end_open()
+
+
+def end_forgotten() -> None:
+    """Wait, for a second at most, until every stream that the program has dropped has ended its span."""
+    if _has_streams():
+        from llmtrace.instrumentation._streams import end_forgotten as wait
+
+        wait()
+
+
+def _has_streams() -> bool:
+    """False if no provider is loaded that has streams."""
+    return f"{_PACKAGE}._streams" in sys.modules
 
 
 def is_on(name: str) -> bool:

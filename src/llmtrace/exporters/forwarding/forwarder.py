@@ -22,16 +22,16 @@ from opentelemetry.context import Context
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.exporters import _export_view as export_view
-from llmtrace.exporters._breaker import Breaker
-from llmtrace.exporters._counts import Counts, CountsFile
-from llmtrace.exporters._destination import Destination
-from llmtrace.exporters._journal_cursor import JournalCursor, QueuedSpan, UnwrittenSpans
-from llmtrace.exporters._memory import MemoryQueue
-from llmtrace.exporters._recover_unsent import UnsentRecovery, only_unsent, remove_sent
-from llmtrace.exporters._sampler import Sampler
-from llmtrace.exporters._transport import LEAST_SECONDS, Answer, transport
-from llmtrace.exporters.otlp import MOST_SPANS, Exporter
+from llmtrace.exporters.forwarding import export_view
+from llmtrace.exporters.forwarding.breaker import Breaker
+from llmtrace.exporters.forwarding.counts import Counts, CountsFile
+from llmtrace.exporters.forwarding.destination import Destination
+from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, QueuedSpan, UnwrittenSpans
+from llmtrace.exporters.forwarding.memory_queue import MemoryQueue
+from llmtrace.exporters.forwarding.otlp_exporter import MOST_SPANS, Exporter
+from llmtrace.exporters.forwarding.recover_unsent import UnsentRecovery, only_unsent, remove_sent
+from llmtrace.exporters.forwarding.sampler import Sampler
+from llmtrace.exporters.forwarding.transport import LEAST_SECONDS, Answer, transport
 from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
 from llmtrace.semconv import SAMPLING_RATE

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from llmtrace.codec import otlp
-from llmtrace.exporters._destination import Destination
+from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.model import RawSpan
 
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})

@@ -6,9 +6,9 @@ import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
-from llmtrace.exporters import _counts
-from llmtrace.exporters._forwarder import ABOUT
-from llmtrace.exporters._journal_cursor import JournalCursor, concerns
+from llmtrace.exporters.forwarding import counts as counts_file
+from llmtrace.exporters.forwarding.forwarder import ABOUT
+from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, concerns
 from llmtrace.store import journal_files
 from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions, removed
 
@@ -35,9 +35,9 @@ def reports(home: Path) -> list[Report]:
         for folder in sorted((home / FOLDER).iterdir()):
             with contextlib.suppress(OSError):
                 about = (folder / ABOUT).read_text(encoding="utf-8").strip()
-                counts = _counts.read(folder)
+                counts = counts_file.read(folder)
                 counts["lost"] += removed(folder)
-                destinations.append(Report(folder.name, about, counts, _waiting(home, folder), _counts.why(folder)))
+                destinations.append(Report(folder.name, about, counts, _waiting(home, folder), counts_file.why(folder)))
     return destinations
 
 

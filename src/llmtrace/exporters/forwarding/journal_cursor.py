@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmtrace.exporters import _export_view as export_view
+from llmtrace.exporters.forwarding import export_view
 from llmtrace.model import JsonValue, RawSpan, Scope
 from llmtrace.store import journal_files, journal_records
 from llmtrace.store.send_positions import Position, Positions

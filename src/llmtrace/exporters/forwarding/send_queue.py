@@ -13,7 +13,7 @@ from pathlib import Path
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.exporters import _export_view as export_view
+from llmtrace.exporters.forwarding import export_view
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.local import LocalStore

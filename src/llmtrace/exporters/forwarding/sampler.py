@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmtrace import semconv
-from llmtrace.exporters._counts import Counts
-from llmtrace.exporters._journal_cursor import QueuedSpan
+from llmtrace.exporters.forwarding.counts import Counts
+from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan
 from llmtrace.model import RawSpan
 
 WAIT_SECONDS = 60.0

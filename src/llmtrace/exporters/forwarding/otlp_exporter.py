@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from llmtrace.config import Profile
-from llmtrace.exporters import _truncate as truncate
-from llmtrace.exporters._counts import Counts
-from llmtrace.exporters._transport import Answer, Transport
+from llmtrace.exporters.forwarding import truncate
+from llmtrace.exporters.forwarding.counts import Counts
+from llmtrace.exporters.forwarding.transport import Answer, Transport
 from llmtrace.model import RawSpan
 
 BATCH_BYTES = 1 << 20

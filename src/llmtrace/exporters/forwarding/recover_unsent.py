@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llmtrace.exporters._journal_cursor import JournalCursor, concerns
+from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, concerns
 from llmtrace.store import journal_files, journal_records, locks
 from llmtrace.store.send_positions import UNSENT, Position, Positions
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from llmtrace.codec import genai
-from llmtrace.exporters._counts import Counts
-from llmtrace.exporters._journal_cursor import QueuedSpan, _size
+from llmtrace.exporters.forwarding.counts import Counts
+from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan, _size
 from llmtrace.model import RawSpan, Sink, Span
 
 MOST_BYTES = 16 << 20

@@ -15,11 +15,11 @@ from opentelemetry.trace import ProxyTracerProvider
 
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.exporters import _export_view as export_view
-from llmtrace.exporters._destination import Destination, named
-from llmtrace.exporters._forwarder import Forwarder
-from llmtrace.exporters._memory import MemoryQueue
-from llmtrace.exporters._send_queue import SendQueue
+from llmtrace.exporters.forwarding import export_view
+from llmtrace.exporters.forwarding.destination import Destination, named
+from llmtrace.exporters.forwarding.forwarder import Forwarder
+from llmtrace.exporters.forwarding.memory_queue import MemoryQueue
+from llmtrace.exporters.forwarding.send_queue import SendQueue
 from llmtrace.model import Sink
 from llmtrace.store import Store
 from llmtrace.store.local import LocalStore, default_folder
