@@ -118,7 +118,7 @@ def _built_in() -> tuple[str, ...]:
 
 def _installed() -> dict[str, EntryPoint]:
     """The entry points of other packages. A built-in instrumentor is not replaced by one of the same name."""
-    return {entry.name: entry for entry in installed.entries(GROUP, taken=_built_in())}
+    return {entry.name: entry for entry in installed.entries(GROUP, reserved=_built_in())}
 
 
 def load(name: str) -> Instrumentor | None:
