@@ -394,7 +394,9 @@ def test_doctor_says_why_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         run("work(3)", tmp_path, collector.url)
         told = [finding for finding in doctor_checks.everything(str(tmp_path / "store")) if finding.about == "OTLP"]
         (waiting,) = [finding for finding in told if finding.status == "note"]
-        assert waiting.text == "3 spans wait in the journal; they are sent when it takes them (it said HTTP 401)"
+        assert (
+            waiting.text == "3 spans wait in the journal; they are sent when the endpoint accepts them (its answer: HTTP 401)"
+        )
         assert waiting.advice == "Look at the key that is sent."
         collector.script = lambda spans, size: (200, {}, b"")
         run("", tmp_path, collector.url)

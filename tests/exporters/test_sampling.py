@@ -134,7 +134,7 @@ def test_a_trace_that_goes_bad_after_it_was_left_out(tmp_path: Path) -> None:
     """What was left out of it is read from the journal again, and sent."""
     program = """
     from llmtrace.exporters.forwarding import sampler, forwarder
-    _sampler.WAIT_SECONDS, _forwarder.INTERVAL = 0.0, 0.05
+    sampler.WAIT_SECONDS, forwarder.INTERVAL = 0.0, 0.05
     with llmtrace.workflow("w"):
         work(3)
         time.sleep(0.6)

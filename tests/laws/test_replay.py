@@ -69,7 +69,7 @@ def recorded(*signals: Any) -> Iterator[Captured]:
     with capture(identity=Identity(), tracer_provider=TracerProvider()) as captured:
         recorder = active()
         assert recorder is not None
-        recorder.evaluator = Evaluator(signals) if signals else EVALUATOR
+        recorder.use_evaluator(lambda: Evaluator(signals) if signals else EVALUATOR)
         yield captured
 
 

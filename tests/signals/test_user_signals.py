@@ -37,7 +37,7 @@ def found(name: str, *spans: Span) -> list[Evaluation]:
     (signal,) = load((name,))
     evaluator = Evaluator((signal,))
     state = evaluator.start()
-    judged = [evaluator.step(state, span, outermost=span is spans[-1]) for span in spans]
+    judged = [evaluator.step(state, span, outermost=place == len(spans)) for place, span in enumerate(spans, 1)]
     return [evaluation for span in judged for evaluation in span.evaluations]
 
 

@@ -138,7 +138,7 @@ def _add_to_recorder(new: UserSignal) -> None:
     if new.background:
         background.join(recorder)
     else:
-        recorder.renew_evaluator()
+        recorder.use_evaluator()
 
 
 def _snake(name: str) -> str:

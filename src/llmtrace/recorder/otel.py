@@ -40,6 +40,11 @@ _KINDS: dict[Kind, SpanKind] = {
 }
 
 
+_OUR_NAMESPACES = ("gen_ai.", "llmtrace.")
+"""Attributes that say what the span is about. Libraries that trace themselves set some of another span on the current one, so
+they are not taken over."""
+
+
 class LocalSpan(NonRecordingSpan):
     """The current span where the program has no TracerProvider. What is set on it goes into our record."""
 
@@ -55,7 +60,8 @@ class LocalSpan(NonRecordingSpan):
         return True
 
     def set_attribute(self, key: str, value: Any) -> None:
-        self._record[key] = to_json(value)
+        if not key.startswith(_OUR_NAMESPACES):
+            self._record[key] = to_json(value)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         for key, value in attributes.items():
@@ -171,7 +177,11 @@ def program_additions(span: trace.Span, start_attributes: Mapping[str, Any]) -> 
     """
     attributes: Any = getattr(span, "attributes", None)
     events: Any = getattr(span, "events", None)
-    added = {name: to_json(value) for name, value in attributes.items() if name not in start_attributes} if attributes else {}
+    added = {
+        name: to_json(value)
+        for name, value in (attributes or {}).items()
+        if name not in start_attributes and not name.startswith(_OUR_NAMESPACES)
+    }
     return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events or ()]
 
 

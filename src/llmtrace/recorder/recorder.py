@@ -77,7 +77,7 @@ class Recorder:
         tracer_provider: TracerProvider | None = None,
         on_invalid: OnInvalid = "record",
     ) -> None:
-        """``make_evaluator``: called with the first span, and again after `renew_evaluator`. ``enrich`` adds what is computed
+        """``make_evaluator``: called with the first span, and again after `use_evaluator`. ``enrich`` adds what is computed
         from an operation (cost, fingerprint). ``tracer_provider``: default, the global one if the program has set it by the
         time that a span starts; else no OpenTelemetry span is recorded."""
         self.content = content
@@ -104,8 +104,9 @@ class Recorder:
             self._evaluator = guard(self._make_evaluator)
         return self._evaluator
 
-    def renew_evaluator(self) -> None:
-        """Have the evaluator made again: the program has registered another signal."""
+    def use_evaluator(self, make_evaluator: Callable[[], Evaluator] | None = None) -> None:
+        """Use another evaluator from the next run on. None: make it again, since the program has registered a signal."""
+        self._make_evaluator = make_evaluator or self._make_evaluator
         self._evaluator = None
 
     def start(
