@@ -397,7 +397,7 @@ def test_doctor_says_why_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert (
             waiting.text == "3 spans wait in the journal; they are sent when the endpoint accepts them (its answer: HTTP 401)"
         )
-        assert waiting.advice == "Look at the key that is sent."
+        assert waiting.advice == "Check the key that is sent."
         collector.script = lambda spans, size: (200, {}, b"")
         run("", tmp_path, collector.url)
         (report,) = reports(tmp_path / "store")
