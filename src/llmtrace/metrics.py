@@ -7,7 +7,6 @@ what is to be counted. docs/metrics.md lists what there is.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from llmtrace import semconv as sc
+from llmtrace.locks import fork_safe_lock
 from llmtrace.model import (
     AgentInvocation,
     Blob,
@@ -269,7 +269,7 @@ class _UnderWay:
         self._unanswered: set[str] = set()
         self._seen: dict[tuple[tuple[str, Any], ...], Labels] = {}
         """Labels that were ever in use: what is over has to be told as 0."""
-        self._lock = threading.RLock()  # reentrant: the collector may end a span while we are in here
+        self._lock = fork_safe_lock()  # reentrant: the collector may end a span while we are in here
         observe(sc.METRIC_IN_FLIGHT, in_flight, "Model calls that have begun and not ended.")
         observe(sc.METRIC_WAITING, waiting, "Those of them of whose answer nothing has come yet.")
 
@@ -328,7 +328,7 @@ class _Calls:
     def __init__(self) -> None:
         self._below: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
         """By id of an open span: model calls, tool executions, and model calls with no tool between."""
-        self._lock = threading.RLock()
+        self._lock = fork_safe_lock()
 
     def count(self, span: Span) -> tuple[bool, tuple[int, int]]:
         """Whether the span is an inference around another one, which counts instead; and what an agent has called."""

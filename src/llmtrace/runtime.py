@@ -8,7 +8,6 @@ import functools
 import logging
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ from llmtrace.external.processor import ExternalSpans
 from llmtrace.fingerprints import fingerprint
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
-from llmtrace.imports import importing
 from llmtrace.instrumentation import Patch, Patches
+from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, replace
 from llmtrace.prices import cost_usd
@@ -65,7 +64,7 @@ class _Running:
 
 
 _running: _Running | None = None
-_lock = threading.Lock()
+_lock = fork_safe_lock()
 _at_exit = False
 FLUSH_SECONDS = 5.0
 """How long `flush` waits by default."""
@@ -320,9 +319,12 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
         raise ConfigurationError(f"flush(timeout={timeout!r}): expected seconds, 0 or more")
     deadline = time.monotonic() + timeout
     running = _running
-    guard(instrumentation.end_forgotten)
-    guard(collected.settle)
-    is_judged = guard(background.drain, timeout)
+
+    def remaining() -> float:
+        return max(0.0, deadline - time.monotonic())
+
+    is_ended = guard(collected.settle, remaining())
+    is_judged = guard(background.drain, remaining()) and is_ended
     if running is None:
         return bool(is_judged)
     if running.external is not None:
@@ -330,7 +332,7 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
     if running.store is not None:
         guard(running.store.flush)
     is_written = running.store is None or not guard(running.store.has_unwritten)
-    is_sent = running.sending is None or guard(running.sending.flush, max(0.0, deadline - time.monotonic()))
+    is_sent = running.sending is None or guard(running.sending.flush, remaining())
     return bool(is_judged and is_written and is_sent)
 
 
@@ -346,8 +348,8 @@ def shutdown() -> None:
         guard(_SETTING.undo)
         guard(external_provider.forward_to, None)
         guard(external_provider.restore_proxies)
-        if running is not None:
-            guard(_close, running)
+    if running is not None:
+        guard(_close, running)
 
 
 def _same_store(before: Config, now: Config) -> bool:

@@ -14,8 +14,8 @@ if int(openai.__version__.split(".")[0]) >= 3:
 else:
     import httpx as http
 
-from llmtrace import instrumentation
 from llmtrace.model import Blob, Inference, Span
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured
 
 MODEL = "gpt-4o"
@@ -201,7 +201,7 @@ def _options(client: Any, options: dict[str, Any]) -> dict[str, Any]:
 
 def spans(captured: Captured) -> tuple[Span, ...]:
     """The spans that have ended, those of streams that nobody holds any more included."""
-    instrumentation.end_forgotten()
+    collected.settle()
     return captured.spans
 
 

@@ -13,7 +13,6 @@ import pytest
 from botocore.eventstream import EventStream
 from botocore.exceptions import ClientError, EventStreamError
 
-from llmtrace import instrumentation
 from llmtrace.model import (
     Blob,
     Generic,
@@ -27,6 +26,7 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 sys.path.insert(0, str(Path(__file__).parent / "contract"))
@@ -306,7 +306,7 @@ def test_a_body_may_be_read_in_any_way(recorded: Captured) -> None:
         ):
             assert json.loads(read(invoke())) == ANTHROPIC
         invoke().close()
-    instrumentation.end_forgotten()
+    collected.settle()
     texts = [span.operation.output and span.operation.output[0].text() for span in recorded.spans]  # type: ignore[union-attr]
     assert texts == [*["Yes."] * 3, ()]
 

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from openai_scenarios import NAMES, observe
 
-from llmtrace import instrumentation
 from llmtrace.instrumentation import _cache, _openai_vendors
-from llmtrace.recorder import guard
+from llmtrace.recorder import collected, guard
 from llmtrace.testing import capture
 
 _MODULES = (
@@ -56,7 +55,7 @@ _GUARDS = {
 }
 """What stands in for the program's own functions and hands its results through: these hold the guards."""
 
-_NOT_HOOKS = {"patches", "activate", "end_forgotten", "end_open", "_end_forgotten", *_GUARDS}
+_NOT_HOOKS = {"patches", "activate", "end_open", *_GUARDS}
 """Guards, and what is not called within a call."""
 
 
@@ -109,7 +108,7 @@ def passes(plain: dict[str, Any]) -> dict[str, set[tuple[Any, str]]]:
             hooks_by_scenario[scenario] = {hook for hook, called in calls.items() if called}
             for called in calls.values():
                 called.clear()
-        instrumentation.end_forgotten()
+        collected.settle()
     return hooks_by_scenario
 
 
@@ -127,7 +126,7 @@ def test_a_hook_that_raises_changes_nothing(
             # in a context of its own, since a hook that should have left the context may be the broken one
             seen = contextvars.copy_context().run(observe, scenario, details=False)
             assert seen == plain[scenario], f"{scenario}, with {name} broken"
-        instrumentation.end_forgotten()
+        collected.settle()
         monkeypatch.undo()
     assert bool(hit) == bool(scenarios)
     module = getattr(owner, "__module__", None) or owner.__name__

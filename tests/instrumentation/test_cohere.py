@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent / "contract"))
 from kit import json_reply, sse_reply
 from server import Server
 
-from llmtrace import instrumentation
 from llmtrace.model import Embedding, Generic, Inference, Reasoning, Retrieval, Text, ToolCall, ToolResult, Usage
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 cohere = pytest.importorskip("cohere")
@@ -54,7 +54,7 @@ def chat(server: Server, *, stream: bool = False, **options: Any) -> Any:
 
 
 def only(captured: Captured) -> Inference:
-    instrumentation.end_forgotten()
+    collected.settle()
     (span,) = captured.spans
     assert isinstance(span.operation, Inference)
     return span.operation

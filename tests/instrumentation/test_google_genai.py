@@ -20,7 +20,6 @@ from kit import Reply, json_reply, sse_reply
 from server import Server
 
 import llmtrace
-from llmtrace import instrumentation
 from llmtrace.model import (
     Blob,
     Embedding,
@@ -39,6 +38,7 @@ from llmtrace.model import (
     Usage,
     Workflow,
 )
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 genai = pytest.importorskip("google.genai")
@@ -84,7 +84,7 @@ def generate(*replies: Reply, contents: Any = "Hi.", **config: Any) -> Any:
 
 
 def inferences(captured: Captured) -> list[Inference]:
-    instrumentation.end_forgotten()
+    collected.settle()
     return [span.operation for span in captured.spans if isinstance(span.operation, Inference)]
 
 

@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).parent / "contract"))
 from kit import Reply, json_reply, sse_reply
 from server import Server
 
-from llmtrace import instrumentation
 from llmtrace.instrumentation._google_steps import StepReader, read_input
 from llmtrace.model import (
     Blob,
@@ -30,6 +29,7 @@ from llmtrace.model import (
     ToolResult,
     Usage,
 )
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 pytest.importorskip("google.genai.interactions")
@@ -65,7 +65,7 @@ def create(*replies: Reply, raw: bool = False, **options: Any) -> tuple[Any, Ser
         if options.get("stream"):
             result = list(result.parse() if raw else result)
         client.close()
-    instrumentation.end_forgotten()
+    collected.settle()
     return result, server
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import groq
 import pytest
 
-from llmtrace import instrumentation
 from llmtrace.instrumentation import groq as ours
 from llmtrace.model import (
     Embedding,
@@ -29,6 +28,7 @@ from llmtrace.model import (
     Usage,
     replace,
 )
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 sys.path.insert(0, str(Path(__file__).parent / "contract"))
@@ -76,7 +76,7 @@ def ask(reply: Reply, **options: Any) -> Any:
 
 
 def only(captured: Captured) -> tuple[Span, Inference]:
-    instrumentation.end_forgotten()
+    collected.settle()
     (span,) = captured.spans
     assert isinstance(span.operation, Inference)
     return span, span.operation

@@ -29,10 +29,10 @@ from langgraph.types import Command, Send, interrupt
 from spans_of import only, tree
 
 import llmtrace
-from llmtrace import instrumentation
 from llmtrace.demo.server import ModelServer
 from llmtrace.instrumentation import _langchain_runs
 from llmtrace.model import AgentInvocation, Custom, Inference, Retrieval, ToolExecution, Workflow
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 
@@ -358,7 +358,7 @@ def test_a_stream_that_is_left_is_partial(captured: Captured) -> None:
     stream = says("one two three").stream("count")
     next(stream)
     stream.close()
-    instrumentation.end_forgotten()
+    collected.settle()
     span = only(captured, Inference)
     assert span.operation.partial
     assert span.operation.output[0].text() == "one"

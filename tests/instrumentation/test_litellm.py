@@ -19,8 +19,8 @@ from kits.litellm import KIT
 from litellm import completion as bound_before
 from server import Server
 
-from llmtrace import instrumentation
 from llmtrace.model import Embedding, Inference, Span, Usage
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
@@ -202,7 +202,7 @@ def test_a_stream_of_plain_text(recorded: Captured) -> None:
                     break
             del stream
             gc.collect()
-    instrumentation.end_forgotten()
+    collected.settle()
     whole, partial_operation = (span.operation for span in recorded.spans)
     assert isinstance(whole, Inference)
     assert isinstance(partial_operation, Inference)

@@ -22,7 +22,6 @@ from kit import Reply, json_reply, sse_reply
 from server import Server
 
 import llmtrace
-from llmtrace import instrumentation
 from llmtrace.instrumentation._mistral_entries import read_entry
 from llmtrace.model import (
     Embedding,
@@ -39,6 +38,7 @@ from llmtrace.model import (
     ToolResult,
     Usage,
 )
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 pytest.importorskip("mistralai")
@@ -71,7 +71,7 @@ def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
 
 
 def only(captured: Captured) -> Inference:
-    instrumentation.end_forgotten()
+    collected.settle()
     (span,) = captured.spans
     assert isinstance(span.operation, Inference)
     return span.operation
@@ -417,7 +417,7 @@ def test_there_is_one_span_next_to_the_tracing_of_the_sdk(monkeypatch: pytest.Mo
             list(chat.stream(**ASK))
         else:
             chat.complete(**ASK)
-        instrumentation.end_forgotten()
+        collected.settle()
         return [str(span.instrumentation_scope.name) for span in exporter.get_finished_spans() if span.instrumentation_scope]
 
     with Server(sse_reply([chunk("stop", content="ok")], done=DONE) if streamed else json_reply(answer("ok"))) as server:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmtrace import instrumentation
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 
@@ -30,7 +30,7 @@ def same_on_and_off(library: str, observe: Callable[[], Any], caplog: pytest.Log
         with capture(instrument=(library,)) as captured:
             on = observe()
             gc.collect()
-            instrumentation.end_forgotten()
+            collected.settle()
         on_beside = _texts(warned), _logged(caplog)
     assert on[0] == off[0]
     assert on[1] == off[1]

@@ -13,6 +13,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from llmtrace import semconv
 from llmtrace.model import Embedding, Inference, Span, Usage
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -100,9 +101,8 @@ def test_left_cancelled_or_aborted(running: Any, captured: Captured) -> None:
 
     for leave in (close, cancel, abort):
         run(leave())
-    from llmtrace import instrumentation
 
-    instrumentation.end_forgotten()
+    collected.settle()
     closed, cancelled, aborted = sorted(captured.spans, key=lambda span: span.start)
     assert [span.operation.partial for span in (closed, cancelled, aborted)] == [True, True, True]
     assert (closed.failure, aborted.failure) == (None, None)

@@ -16,7 +16,7 @@ from llmtrace.config import Config
 from llmtrace.content.messages import Messages
 from llmtrace.content.redaction import Redactor
 from llmtrace.content.redaction_stats import RedactionStats
-from llmtrace.content.strip import without_content
+from llmtrace.content.strip import strip_tool_name, without_content
 from llmtrace.content.values import WIDEST, Values, changed, map_items, mapping
 from llmtrace.model import (
     AgentInvocation,
@@ -68,6 +68,20 @@ class Content:
             return self._clean(span)
         except Exception as error:
             return self._closed(span, error)
+
+    def opening(
+        self, name: str, operation: Operation, attributes: Mapping[str, JsonValue], *, exported: bool
+    ) -> tuple[str, Mapping[str, JsonValue]]:
+        """The name and the attributes that a span may start with: redacted, and without the name of a tool that a model made up
+        where content must not be. ``exported``: for OpenTelemetry spans; else for the local store. Never raises."""
+        is_hidden = self._level == "none" or (exported and not self.exports_content)
+        if is_hidden and isinstance(operation, ToolExecution) and (shown := strip_tool_name(operation.name)) != operation.name:
+            name = name.replace(operation.name, shown) if operation.name else name
+            attributes = {**attributes, semconv.TOOL_NAME: shown}
+        redact, stats = self._values.name, RedactionStats()
+        return redact(name, stats), {
+            key: redact(value, stats) if type(value) is str else value for key, value in attributes.items()
+        }
 
     def without_content(self, span: Span) -> Span:
         """The span without content (see `llmtrace.content.strip`), and what is left of it redacted. Never raises."""

@@ -96,7 +96,13 @@ def _is_setting(name: str, value: JsonValue) -> bool:
 
 def _tool_execution(execution: ToolExecution) -> ToolExecution:
     bared: ToolExecution = _without(
-        execution, arguments=None, result=None, has_result=False, definition=None, repaired=None, name=_tool(execution.name)
+        execution,
+        arguments=None,
+        result=None,
+        has_result=False,
+        definition=None,
+        repaired=None,
+        name=strip_tool_name(execution.name),
     )
     return bared
 
@@ -113,7 +119,7 @@ _OPERATIONS: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def _tool(name: str) -> str:
+def strip_tool_name(name: str) -> str:
     return name if _NAME.fullmatch(name) else HIDDEN
 
 
@@ -138,7 +144,7 @@ def _violation(violation: Violation) -> Violation:
             message = _hide(message, segment.replace("~1", "/").replace("~0", "~"))
     tool = violation.tool
     if tool is not None and (violation.code == "unknown_tool" or not _NAME.fullmatch(tool)):
-        tool = _tool(tool)
+        tool = strip_tool_name(tool)
         message = message if tool == violation.tool else _hide(message, violation.tool)
     if violation.got is None and (pointer, message, tool) == (violation.pointer, violation.message, violation.tool):
         return violation

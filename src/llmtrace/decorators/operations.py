@@ -13,7 +13,7 @@ from llmtrace.decorators.wrapper import Wrapper, check_text, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
 from llmtrace.model import AgentInvocation, Custom, Inference, Operation, Retrieval, Workflow, replace
-from llmtrace.recorder import Recording, active, collected, current, functions
+from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
 from llmtrace.semconv import PARTIAL
@@ -70,7 +70,6 @@ class Block:
     ) -> None:
         self._tracking: AbstractContextManager[Any] = track(budgets) if budgets else nullcontext()
         self._tracking.__enter__()
-        collected.watch()
         self.step = _Step(operation, name, (), {}, judge)
         recording = self.step.recording
         self._token = recording.attach() if recording is not None else None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
-from llmtrace.imports import importing
+from llmtrace.locks import importing
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.recorder.guard import guard
 from llmtrace.store import Store

@@ -6,7 +6,6 @@ only the span of a whole program is around it (`recorder.root`).
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 
 from llmtrace.codec.unread_writers import PREFIXES
+from llmtrace.locks import fork_safe_lock
 from llmtrace.recorder import Recording, keys
 from llmtrace.recorder.root import is_program
 from llmtrace.recorder.run import Run
@@ -51,7 +51,7 @@ class OpenSpans:
         self._open: OrderedDict[int, _Open] = OrderedDict()
         self._runs: dict[int, Run] = {}
         """Runs by the id of their outermost span."""
-        self._lock = threading.RLock()
+        self._lock = fork_safe_lock()
 
     def any_open(self) -> bool:
         """True if an external span is open."""

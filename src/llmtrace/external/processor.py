@@ -26,7 +26,7 @@ from llmtrace.codec.messages import read_definitions
 from llmtrace.external.ingest import Ingestor
 from llmtrace.external.open_spans import MOST_OPEN, OpenSpans
 from llmtrace.external.tracer_provider import listen
-from llmtrace.imports import importing
+from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import (
     Custom,
     Event,
@@ -69,12 +69,12 @@ class ExternalSpans(SpanProcessor, Sink):
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
         self._suppressed: OrderedDict[int, None] = OrderedDict()
         """Open spans that began inside `llmtrace.suppress`."""
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def skip(self, span: Span) -> bool:
         """Remember our ended inferences. Return True, since this sink does not need the ended span."""
         listen()  # the program may have set a provider without `set_tracer_provider`
-        if isinstance(span.operation, Inference):
+        if isinstance(span.operation, Inference) and span.scope.name == semconv.SCOPE_NAME:
             if self._under_way:
                 with self._lock:
                     self._under_way.pop(span.span_id, None)

@@ -319,10 +319,10 @@ def _sum(usage: Usage) -> int:
 
 
 def _cost(operation: Inference | Embedding) -> float | None:
-    """US dollars; with estimated tokens where none were told."""
+    """US dollars; with estimated tokens where the server reported none."""
     if isinstance(operation, Inference) and operation.cost_usd is not None:
         return operation.cost_usd
-    recorder = active()
+    recorder = configured()
     if recorder is None:
         return None
     if isinstance(operation, Embedding):

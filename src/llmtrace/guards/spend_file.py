@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 import time
 from pathlib import Path
 
 from pydantic_core import from_json
 
 from llmtrace.guards.spend_window import Amounts, SpendWindow
+from llmtrace.locks import fork_safe_lock
 from llmtrace.store import locks
 from llmtrace.store.warnings import warn_once
 
@@ -184,7 +184,7 @@ def sweep(folder: Path) -> None:
 _MAX_OPEN = 1024
 _open: dict[tuple[Path | None, str], SpendFile] = {}
 _process = os.getpid()
-_lock = threading.Lock()
+_lock = fork_safe_lock()
 
 
 def spend_file(store: Path | None, name: str, scope: str, who: str, period: str) -> SpendFile:

@@ -6,9 +6,9 @@ Law: a window is bounded however long the run; amounts only grow. Spenders after
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
+from llmtrace.locks import fork_safe_lock
 from llmtrace.model.budgets import Spender
 
 MAX_SPENDERS = 64
@@ -36,7 +36,7 @@ class SpendWindow:
     """The sums of one run, in memory. Readers and writers hold ``lock``."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()  # reentrant: the collector may end a span while we are in here
+        self.lock = fork_safe_lock()  # reentrant: the collector may end a span while we are in here
         self.spent = Amounts()
         self.spenders: dict[str, Amounts] = {}
         self.under_way = 0

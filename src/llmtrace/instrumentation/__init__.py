@@ -20,7 +20,6 @@ from llmtrace.instrumentation._instrumentors import (
     available,
     disable,
     enable,
-    end_forgotten,
     instrument,
     is_on,
     library_of,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
     from llmtrace.instrumentation._generators import traced_generator, watch_generator
     from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
-    from llmtrace.instrumentation._streams import Reader, aclosing, closing, end_open, watch_stream
+    from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_stream
     from llmtrace.validation.parse_arguments import parse_arguments
     from llmtrace.validation.tool_definitions import read_definition
 
@@ -43,7 +42,7 @@ _LAZY = {
         *("Call", "Endpoint", "Fields", "Headers"),
         *("call_of", "count_attempt", "traced", "traced_async"),
     ),
-    "llmtrace.instrumentation._streams": ("Reader", "aclosing", "closing", "end_open", "watch_stream"),
+    "llmtrace.instrumentation._streams": ("Reader", "aclosing", "closing", "watch_stream"),
     "llmtrace.validation.parse_arguments": ("parse_arguments",),
     "llmtrace.validation.tool_definitions": ("read_definition",),
 }
@@ -74,8 +73,6 @@ __all__ = [
     "count_attempt",
     "disable",
     "enable",
-    "end_forgotten",
-    "end_open",
     "instrument",
     "is_on",
     "library_of",

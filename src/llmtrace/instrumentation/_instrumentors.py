@@ -193,14 +193,6 @@ def disable(names: Iterable[str] | None = None) -> None:
         end_open()
 
 
-def end_forgotten() -> None:
-    """Wait, for a second at most, until every stream that the program has dropped has ended its span."""
-    if _has_streams():
-        from llmtrace.instrumentation._streams import end_forgotten as wait
-
-        wait()
-
-
 def _has_streams() -> bool:
     """False if no provider is loaded that has streams."""
     return f"{_PACKAGE}._streams" in sys.modules

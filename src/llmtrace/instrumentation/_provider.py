@@ -243,7 +243,7 @@ def _begin(
         recording = recorder.start(endpoint.operation_type(**fields))
     except LlmtraceError as refusal:
         return refusal
-    preload()  # it takes as long as the request that is about to be made
+    guard(preload)  # it takes as long as the request that is about to be made
     call = Call(endpoint, client, recording, fields, kwargs)
     try:
         call.read()

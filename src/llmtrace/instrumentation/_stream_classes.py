@@ -14,6 +14,7 @@ import wrapt
 from llmtrace.instrumentation._coroutines import stepwise
 from llmtrace.instrumentation._provider import Call, current_call
 from llmtrace.instrumentation._streams import Watch, watch_of
+from llmtrace.recorder import collected
 from llmtrace.recorder.guard import guard
 
 
@@ -90,4 +91,4 @@ async def _closed(waiting: Any, stream: Any) -> Any:
 def _end_stream(stream: Any) -> None:
     watch = watch_of(stream)
     if watch is not None and current_call() is not watch.call:
-        watch.leave()
+        watch.abandon() if collected.is_collecting() else watch.leave()

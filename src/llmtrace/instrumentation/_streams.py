@@ -8,11 +8,9 @@ partial.
 
 from __future__ import annotations
 
-import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from queue import SimpleQueue
 from typing import Any
 
 import wrapt
@@ -20,6 +18,7 @@ import wrapt
 from llmtrace import semconv
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stream_budget import ametered, metered
+from llmtrace.recorder import collected
 from llmtrace.recorder.guard import guard, report
 
 
@@ -100,7 +99,7 @@ class Watch:
     def abandon(self) -> None:
         """Do what `leave` does on another thread: the garbage collector may be the caller."""
         if self.call is not None:
-            _forgotten.put(self)
+            collected.end_later(self.leave)
 
     def __enter__(self) -> Watch:
         return self
@@ -133,8 +132,7 @@ class Watch:
 
     def __del__(self) -> None:
         try:
-            if self.call is not None:
-                _forgotten.put(self)
+            self.abandon()
         except Exception:  # the interpreter is being taken down
             return
 
@@ -248,45 +246,18 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not gene
 _open: weakref.WeakKeyDictionary[Any, Watch] = weakref.WeakKeyDictionary()
 """By the HTTP response, or other source, that a stream reads."""
 
-_forgotten: SimpleQueue[Any] = SimpleQueue()
-"""Streams that died unfinished. The garbage collector finds them at any moment, perhaps while this very thread holds a lock
-that ending a span needs; so another thread ends them. Putting into a SimpleQueue is safe in a destructor."""
-
-_undertaker: threading.Thread | None = None
-
 
 def watched(call: Call, reader: Reader, source: Any) -> Watch:
     """Return a watch over ``call`` that lives as long as ``source``: the HTTP response, or what the stream reads."""
-    global _undertaker
     watch = Watch(call, reader)
     _open[source] = watch
-    if _undertaker is None or not _undertaker.is_alive():  # none yet, or lost in a fork
-        _undertaker = threading.Thread(target=_end_forgotten, name="llmtrace-streams", daemon=True)
-        _undertaker.start()
+    collected.watch()
     return watch
-
-
-def _end_forgotten() -> None:
-    while True:
-        forgotten = _forgotten.get()
-        if isinstance(forgotten, Watch):
-            guard(forgotten.leave)
-        else:
-            forgotten.set()
-        del forgotten
-
-
-def end_forgotten(timeout: float = 1.0) -> None:
-    """Wait until every stream that is dead by now has ended its span; at most ``timeout`` seconds."""
-    if _undertaker is not None and _undertaker.is_alive():
-        done = threading.Event()
-        _forgotten.put(done)
-        done.wait(timeout)
 
 
 def end_open() -> None:
     """End the span of every stream that is still open, with what was seen of it: the program is about to end."""
-    end_forgotten()
+    collected.settle()
     for watch in list(_open.values()):
         guard(watch.leave)
 
@@ -303,7 +274,7 @@ def _end_stream(holder: Any) -> None:
     for source in (holder, *sources):
         watch = watch_of(source)
         if watch is not None:
-            watch.leave()
+            watch.abandon() if collected.is_collecting() else watch.leave()
             return
 
 

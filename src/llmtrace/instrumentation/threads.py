@@ -25,7 +25,7 @@ _CARRIED = "_llmtrace_context"
 _OWN = "_context"
 """Of a thread, from Python 3.14 on: all the context variables that it runs with; None where the program gives none, and it
 begins with none."""
-_OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS)
+_OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS, keys.JUDGING, *keys.SUPPRESS)
 
 
 def _keep(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:

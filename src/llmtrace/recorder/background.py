@@ -1,8 +1,8 @@
 """Quality signals that take their time, an LLM judge above all: off the calling thread, on a few threads of our own.
 
 A span that has ended waits in a bounded queue until a thread judges it; what was found is attached to it in the store (see
-`store.attaching`). Laws: the calling thread puts it into the queue and goes on; what a judge calls itself is a trace of its
-own, marked with its name and judged by none in the background; the program's exit waits `EXIT_SECONDS` at most.
+`store.late_evaluations`). Laws: the calling thread puts it into the queue and goes on; what a judge calls itself is a trace of
+its own, marked with its name and judged by none in the background; the program's exit waits `EXIT_SECONDS` at most.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _Pool:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._changed = threading.Condition(threading.RLock())  # reentrant: the collector may end a span in here
+        self._changed = threading.Condition(threading.RLock())
         self._jobs: deque[_Job] = deque()
         self._busy = 0
         self._threads = 0
@@ -113,10 +113,12 @@ class _Pool:
                 return
             self._jobs.append(job)
             if self._threads < THREADS and self._busy + len(self._jobs) > self._threads:
-                self._threads += 1
                 outside = otel_context.attach(Context())  # the thread is below no span of the program's
-                threading.Thread(target=self._work, name="llmtrace-signals", daemon=True).start()
-                Recording.detach(outside)
+                try:
+                    threading.Thread(target=self._work, name="llmtrace-signals", daemon=True).start()
+                    self._threads += 1
+                finally:
+                    Recording.detach(outside)
             self._changed.notify()
 
     def _work(self) -> None:
@@ -136,8 +138,10 @@ class _Pool:
     def drain(self, seconds: float) -> bool:
         """Wait until nothing is left to judge. Whether that is so."""
         deadline = time.monotonic() + seconds
+        if self._process != os.getpid():
+            return True
         with self._changed:
-            while self._process == os.getpid() and (self._jobs or self._busy):
+            while self._jobs or self._busy:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or not self._changed.wait(remaining):
                     return not (self._jobs or self._busy)
@@ -160,7 +164,7 @@ def drain_at_exit(seconds: float = EXIT_SECONDS) -> None:
 
 def _judge(job: _Job) -> None:
     """Outside any run: what a judge calls belongs to no run of the program's, and is known by the judge's name."""
-    token = otel_context.attach(Context({keys.ATTRIBUTES: {semconv.SIGNAL: job.signal.name}}))
+    token = otel_context.attach(Context({keys.OUTSIDE: True, keys.ATTRIBUTES: {semconv.SIGNAL: job.signal.name}}))
     try:
         evaluations = tuple(job.signal.evaluations(_verdict_of(job.signal.code(job.span))))
         if evaluations:

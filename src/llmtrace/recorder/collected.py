@@ -10,7 +10,6 @@ import gc
 import os
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ class _CollectorState(threading.local):
 _state = _CollectorState()
 _queue: SimpleQueue[Callable[[], Any]] = SimpleQueue()
 _thread: threading.Thread | None = None
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def watch() -> None:
@@ -58,18 +57,17 @@ def is_collecting() -> bool:
 
 
 def end_later(end: Callable[[], object]) -> None:
-    """Have a span ended by our thread, in a copy of the context of here."""
-    context = copy_context()
-    _queue.put(lambda: context.run(end))
+    """Have a span ended by our thread, which is outside of every span. Safe in a destructor."""
+    _queue.put(end)
 
 
-def settle(seconds: float = SETTLE_SECONDS) -> None:
-    """Wait until all ends that are in the queue now are done, so long at most."""
+def settle(seconds: float = SETTLE_SECONDS) -> bool:
+    """Wait until all ends that are in the queue now are done, so long at most. Returns True if they are."""
     if _thread is None or _thread is threading.current_thread():
-        return
+        return True
     done = threading.Event()
     _queue.put(done.set)
-    done.wait(seconds)
+    return done.wait(seconds)
 
 
 def _on_collection(phase: Literal["start", "stop"], _info: dict[str, int]) -> None:
@@ -89,7 +87,7 @@ def _work(queue: SimpleQueue[Callable[[], Any]]) -> None:
 def _after_fork() -> None:
     """The child has no thread, and what waits is the parent's to end."""
     global _queue, _thread, _lock
-    _queue, _thread, _lock = SimpleQueue(), None, threading.Lock()
+    _queue, _thread, _lock = SimpleQueue(), None, threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

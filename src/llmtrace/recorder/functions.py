@@ -81,7 +81,6 @@ def run(kind: KindOfFunction, function: Function, begin: Begin) -> Any:
     """Call ``function`` as its kind demands; ``begin`` is called when its body would start."""
     if kind == "plain":
         return _plain(function, begin())
-    collected.watch()
     return _RUN[kind](function, begin, None)
 
 
@@ -93,7 +92,6 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
     """
     if kind == "plain":
         return _plain(function, begin(), awaits=True)
-    collected.watch()
     try:
         inner = function(*args, **kwargs)
     except BaseException as error:
@@ -174,7 +172,8 @@ def _plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
     if token is not None:
         Recording.detach(token)
     if awaits and type(result) is types.CoroutineType and inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
-        collected.watch()
+        if recording is not None:
+            collected.watch()
         pending, result = _PendingCoroutine(result, step.kwargs), None
         if not pending.is_held_elsewhere():
             pending.step = step
@@ -366,7 +365,10 @@ class _SuspendedContext:
 
     @classmethod
     def of(cls, step: Step) -> _SuspendedContext | None:
-        return None if step.recording is None else cls(step.recording)
+        if step.recording is None:
+            return None
+        collected.watch()
+        return cls(step.recording)
 
     def pause(self) -> None:
         """A generator yields: who knows who takes its next step."""

@@ -22,3 +22,7 @@ SUPPRESS: Final = tuple(
 )
 """Keys that switch recording off: of ``opentelemetry.instrumentation.utils.suppress_instrumentation`` and OpenInference's
 ``suppress_tracing``. The first is private to OpenTelemetry, so it may be absent."""
+JUDGING: Final = "llmtrace-judging"
+"""Set while a quality signal of the program runs: what it causes is not judged by such signals."""
+OUTSIDE: Final = "llmtrace-outside"
+"""Set where spans are traces of their own, also under ``llmtrace run``."""

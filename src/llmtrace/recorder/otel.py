@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -24,12 +24,17 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.status import Status, StatusCode
 
+from llmtrace import semconv
 from llmtrace.codec import genai
 from llmtrace.content import Content, to_json
 from llmtrace.content.snapshot import well_formed
 from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span
+from llmtrace.recorder.failures import failure_of
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
+
+if TYPE_CHECKING:
+    from llmtrace.recorder.recording import Recording
 
 _KINDS: dict[Kind, SpanKind] = {
     "internal": SpanKind.INTERNAL,
@@ -52,15 +57,19 @@ class LocalSpan(NonRecordingSpan):
         self, context: SpanContext, attributes: dict[str, JsonValue], events: list[Event], clock: Callable[[], int]
     ) -> None:
         super().__init__(context)
+        self._is_open = True
         self._record = attributes
         self._events = events
         self._clock = clock
 
     def is_recording(self) -> bool:
-        return True
+        return self._is_open
+
+    def end(self, end_time: int | None = None) -> None:  # noqa: ARG002  as in OpenTelemetry's API
+        self._is_open = False
 
     def set_attribute(self, key: str, value: Any) -> None:
-        if not key.startswith(_OUR_NAMESPACES):
+        if self._is_open and not key.startswith(_OUR_NAMESPACES):
             self._record[key] = to_json(value)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
@@ -68,7 +77,24 @@ class LocalSpan(NonRecordingSpan):
             self.set_attribute(key, value)
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
-        self._events.append(Event(name, timestamp or self._clock(), to_json(dict(attributes or {}))))
+        if self._is_open:
+            self._events.append(Event(name, timestamp or self._clock(), to_json(dict(attributes or {}))))
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Any = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        del escaped  # deprecated in OpenTelemetry
+        failure = failure_of(exception)
+        described = {
+            semconv.EXCEPTION_TYPE: failure.type,
+            semconv.EXCEPTION_MESSAGE: failure.message,
+            semconv.EXCEPTION_STACKTRACE: failure.stacktrace,
+        }
+        self.add_event(semconv.EXCEPTION_EVENT, {**described, **dict(attributes or {})}, timestamp)
 
 
 class Started(NamedTuple):
@@ -105,25 +131,36 @@ class Tracers:
         the program sets on it."""
         parent = _parent(context)
         parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
-        tracer = self._current()
-        if tracer is not None:
-            # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
-            otel_name = name if name.isascii() else well_formed(name)
-            span = tracer.start_span(otel_name, context, _KINDS[kind], start_attributes, _links(links), start_time=start)
+        span = guard(self._start_on_provider, context, name, kind, start, start_attributes, links)
+        if span is not None:
             span_context = span.get_span_context()
             span_id = f"{span_context.span_id:016x}"
             if span_context.is_valid and span_id != parent_id:
+                if not span.is_recording():  # the program's sampler drops it; our record does not depend on that
+                    span = LocalSpan(span_context, attributes, events, identity.clock)
                 return Started(span, f"{span_context.trace_id:032x}", span_id, parent_id)
         trace_id = f"{parent.trace_id:032x}" if parent_id else identity.trace_id()
         span_id = identity.span_id()
         flags = parent.trace_flags if parent_id else TraceFlags(TraceFlags.SAMPLED)
         span_context = SpanContext(int(trace_id, 16), int(span_id, 16), False, flags, parent.trace_state)
-        local = (
-            NonRecordingSpan(span_context)
-            if tracer is not None
-            else LocalSpan(span_context, attributes, events, identity.clock)
-        )
-        return Started(local, trace_id, span_id, parent_id)
+        return Started(LocalSpan(span_context, attributes, events, identity.clock), trace_id, span_id, parent_id)
+
+    def _start_on_provider(
+        self,
+        context: Context,
+        name: str,
+        kind: Kind,
+        start: int,
+        attributes: Mapping[str, Any],
+        links: Sequence[Link],
+    ) -> trace.Span | None:
+        """A span of the program's provider; None without one. Its sampler and its processors may raise anything."""
+        tracer = self._current()
+        if tracer is None:
+            return None
+        # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
+        name = name if name.isascii() else well_formed(name)
+        return tracer.start_span(name, context, _KINDS[kind], attributes, _links(links), start_time=start)
 
     def _current(self) -> Tracer | None:
         provider = self._given_provider or trace.get_tracer_provider()
@@ -185,26 +222,22 @@ def program_additions(span: trace.Span, start_attributes: Mapping[str, Any]) -> 
     return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events or ()]
 
 
-def finish(
-    span: trace.Span,
-    ended: Span,
-    clean: Span | None,
-    raw: RawSpan | None,
-    content: Content,
-    start_attributes: Mapping[str, Any],
-) -> None:
+def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content) -> None:
     """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens.
 
     ``clean``, ``raw``: ``ended`` as `Content` cleans it, and the encoded form of that, if they were made already.
-    ``start_attributes``:
-    the attributes that the span was started with.
     """
+    span = recording.otel
     try:
         if span.is_recording() and not isinstance(span, LocalSpan):
-            attributes, events, failure = _exported(ended, clean, raw, content)
-            span.set_attributes({name: value for name, value in attributes.items() if start_attributes.get(name) != value})
+            name, attributes, events, failure = _exported(ended, clean, raw, content)
+            if name != recording.otel_name:
+                span.update_name(well_formed(name))
+            known = recording.otel_attributes
+            span.set_attributes({key: value for key, value in attributes.items() if known.get(key) != value})
             for event in events:
-                span.add_event(event.name, event.attributes, event.time)
+                if (event.name, event.time) not in recording.program_events:
+                    span.add_event(event.name, event.attributes, event.time)
             if failure is not None:
                 span.set_status(Status(StatusCode.ERROR, failure.message or failure.type))
     except Exception as error:
@@ -217,14 +250,15 @@ def finish(
 
 def _exported(
     ended: Span, clean: Span | None, raw: RawSpan | None, content: Content
-) -> tuple[Mapping[str, JsonValue], Sequence[Event], Failure | None]:
-    """Attributes, events and failure at the content level that OpenTelemetry spans may have."""
+) -> tuple[str, Mapping[str, JsonValue], Sequence[Event], Failure | None]:
+    """Name, attributes, events and failure at the content level that OpenTelemetry spans may have."""
     if clean is None:
         clean = content.clean(ended)
     if not content.exports_content:
         stripped = content.without_content(clean)
         # Whether calls were valid cannot be seen any more without the content; it is not content itself.
-        return {**genai.attributes(stripped), **genai.search_attributes(clean)}, genai.events(stripped), stripped.failure
+        attributes = {**genai.attributes(stripped), **genai.search_attributes(clean)}
+        return stripped.name, attributes, genai.events(stripped), stripped.failure
     if raw is None:
-        return genai.attributes(clean), genai.events(clean), clean.failure
-    return raw.attributes, raw.events, clean.failure
+        return clean.name, genai.attributes(clean), genai.events(clean), clean.failure
+    return clean.name, raw.attributes, raw.events, clean.failure

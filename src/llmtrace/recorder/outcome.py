@@ -27,7 +27,7 @@ def outcome(
     is content: it stays in the local store unless content may leave. Never raises; outside a run, or with another word for
     ``status``, one line is logged and nothing is recorded.
     """
-    recording = current()
+    recording = current() if active() is not None else None
     if recording is None:
         if active() is not None:
             logger.warning("llmtrace: outcome(%r) was called outside a run and is not recorded", status)

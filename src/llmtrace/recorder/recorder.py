@@ -50,16 +50,16 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Sees every span below the place where it was set; may stop the program, where the program asked it to."""
+    """Sees every span below the place where it was set. It may stop the program if the program asked for that."""
 
     def before(self, operation: Operation) -> None:
         """Called before a span starts. A `LlmtraceError` that it raises reaches the program."""
 
     def withdraw(self, operation: Operation) -> None:
-        """What `before` was called for does not start after all."""
+        """Undo `before`: the span does not start."""
 
     def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
-        """Called when a span has ended. ``recording``: it, while it was open; None for a span that was not started here."""
+        """Called when a span has ended. ``recording``: the span's recording; None for an external span."""
         ...
 
 
@@ -168,8 +168,9 @@ class Recorder:
         if objectives.declared:
             span_attributes.update(objectives.attributes_of(operation, name, start_attributes.get(semconv.OPERATION_NAME)))
         start = self.identity.clock()
+        otel_name, otel_attributes = self.content.opening(name, operation, start_attributes, exported=True)
         started = self._tracers.start(
-            context, name, kind, start, self.identity, start_attributes, links, span_attributes, events
+            context, otel_name, kind, start, self.identity, otel_attributes, links, span_attributes, events
         )
         recording = Recording(
             self,
@@ -187,11 +188,12 @@ class Recorder:
             events=events,
             watchers=watchers,
             otel=started.span,
-            start_attributes=start_attributes,
+            otel_name=otel_name,
+            otel_attributes=otel_attributes,
             around=context,
             links=links,
         )
-        self._mark_start(recording)
+        self._mark_start(recording, start_attributes)
         for sink in self.sinks:
             try:
                 sink.on_span_start(recording.span_id, operation)
@@ -208,20 +210,21 @@ class Recorder:
             run.renew(self.evaluator)
         return run
 
-    def _mark_start(self, recording: Recording) -> None:
+    def _mark_start(self, recording: Recording, start_attributes: Mapping[str, JsonValue]) -> None:
         """Tell the sinks that a span started: small, without content, so that a killed run shows what it was doing."""
         sinks = [sink for sink in self.sinks if sink.wants_start_marks]
         if not sinks:
             return
+        name, attributes = self.content.opening(recording.name, recording.operation, start_attributes, exported=False)
         raw = RawSpan(
             recording.trace_id,
             recording.span_id,
-            recording.name,
+            name,
             recording.start,
             None,
             recording.parent_id,
             recording.kind,
-            attributes={**recording.start_attributes, semconv.RUN_ID: recording.run.id},
+            attributes={**attributes, semconv.RUN_ID: recording.run.id},
             resource=self._resource,
             scope=self._scope,
         )
@@ -252,13 +255,14 @@ class Recorder:
         if recording.otel.is_recording():
             guard(_read_additions, recording)
         run = recording.run
-        span = run.end_span(
-            lambda sequence: self._span(sequence, recording, operation, failure, end), outermost=recording.outermost
-        )
-        outcome = run.outcome_of(span.span_id, outermost=recording.outermost)
-        span = self._with_reports(span, outcome, recording.watchers, recording)
-        clean, raw = self._export(span)
-        otel.finish(recording.otel, span, clean, raw, self.content, recording.start_attributes)
+        outermost = recording.outermost
+        span = run.end_span(lambda sequence: self._span(sequence, recording, operation, failure, end), outermost=outermost)
+        try:
+            span = run.judge(span, outermost=outermost)
+            span = self._with_reports(span, run.outcome_of(span.span_id, outermost=outermost), recording.watchers, recording)
+        finally:  # Ctrl-C in a signal of the program's own costs its verdict, not the span
+            clean, raw = self._export(span)
+            otel.finish(recording, span, clean, raw, self.content)
         return span
 
     def _span(self, sequence: int, recording: Recording, operation: Operation, failure: Failure | None, end: int) -> Span:
@@ -274,7 +278,7 @@ class Recorder:
             recording.run.id,
             sequence,
             failure,
-            attributes=recording.attributes,
+            attributes=dict(recording.attributes),
             events=tuple(recording.events),
             links=recording.links,
             resource=self._resource,
@@ -294,8 +298,10 @@ class Recorder:
 
     def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
         """Take a span that another instrumentation made into a run, as if it were ours."""
-        span = replace(span, run_id=run.id, operation=_joined(run, self._enrich(span.operation)))
+        operation = guard(self._enrich, span.operation) or span.operation
+        span = replace(span, run_id=run.id, operation=_joined(run, operation))
         span = run.end_span(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
+        span = run.judge(span, outermost=outermost)
         outcome = run.outcome_of(span.span_id, outermost=outermost)
         self._export(self._with_reports(span, outcome, watchers, None))
 
@@ -327,9 +333,10 @@ class Recorder:
 
 def _read_additions(recording: Recording) -> None:
     """Add to the recording what the program set on its OpenTelemetry span by OpenTelemetry's own API."""
-    attributes, events = otel.program_additions(recording.otel, recording.start_attributes)
+    attributes, events = otel.program_additions(recording.otel, recording.otel_attributes)
     recording.attributes.update(attributes)
     recording.events.extend(events)
+    recording.program_events = frozenset((event.name, event.time) for event in events)
 
 
 def _joined(run: Run, operation: Operation) -> Operation:

@@ -37,13 +37,15 @@ class Recording:
         "name",
         "operation",
         "otel",
+        "otel_attributes",
+        "otel_name",
         "outermost",
         "parent",
         "parent_id",
+        "program_events",
         "run",
         "span_id",
         "start",
-        "start_attributes",
         "trace_id",
         "watchers",
     )
@@ -65,7 +67,8 @@ class Recording:
         events: list[Event],
         watchers: tuple[Any, ...],
         otel: OtelSpan,
-        start_attributes: Mapping[str, JsonValue],
+        otel_name: str,
+        otel_attributes: Mapping[str, JsonValue],
         around: Context,
         links: tuple[Link, ...] = (),
         parent: Recording | None = None,
@@ -87,8 +90,11 @@ class Recording:
         self.attributes = attributes
         self.watchers = watchers
         self.otel = otel
-        self.start_attributes = start_attributes
-        """The attributes that the OpenTelemetry span was started with."""
+        self.otel_name = otel_name
+        self.otel_attributes = otel_attributes
+        """The name and the attributes that the OpenTelemetry span was started with."""
+        self.program_events: frozenset[tuple[str, int]] = frozenset()
+        """Name and time of each event that the program put on the OpenTelemetry span itself."""
         self.links = links
         self.is_collected = False
         """The garbage collector closes what the span is about, so another thread ends it: see `recorder.collected`."""
@@ -151,10 +157,12 @@ class Recording:
 
     def set(self, attributes: Mapping[str, JsonValue]) -> None:
         """Add attributes of the user's own."""
-        self.attributes.update(attributes)
+        if self._open:
+            self.attributes.update(attributes)
 
     def add_event(self, name: str, attributes: Mapping[str, JsonValue] | None = None) -> None:
-        self.events.append(Event(name, self._recorder.identity.clock(), dict(attributes or {})))
+        if self._open:
+            self.events.append(Event(name, self._recorder.identity.clock(), dict(attributes or {})))
 
     def end(
         self,
@@ -183,7 +191,7 @@ class Recording:
         return bool(self._open)
 
     def _close(self) -> bool:
-        """Whether it is ours to end."""
+        """Mark the span as ended. Returns False if it had ended, or if this is a fork."""
         try:
             self._open.pop()
         except IndexError:
@@ -222,7 +230,8 @@ class NoRecording(Recording):
             events=[],
             watchers=(),
             otel=INVALID_SPAN,
-            start_attributes={},
+            otel_name="",
+            otel_attributes={},
             around=otel_context.get_current(),
         )
         self._open = []

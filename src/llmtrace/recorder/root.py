@@ -7,12 +7,12 @@ a run of its own, as it is without ``llmtrace run``. What else the program does 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 
+from llmtrace.locks import fork_safe_lock
 from llmtrace.recorder import keys
 from llmtrace.recorder.recording import Recording
 
@@ -25,11 +25,13 @@ class Root:
     def __init__(self, opened: Callable[[], Recording | None] | None = None, *, recording: Recording | None = None) -> None:
         self.recording = recording
         self._opened = opened
-        self._lock = threading.RLock()
+        self._lock = fork_safe_lock()
 
     def around(self, context: Context) -> Context:
         """``context`` below the program's span, or as it is where it is in a run or below somebody's span already."""
-        if keys.RECORDING in context or otel_trace.get_current_span(context).get_span_context().is_valid:
+        if keys.RECORDING in context or keys.OUTSIDE in context:
+            return context
+        if otel_trace.get_current_span(context).get_span_context().is_valid:
             return context
         with self._lock:
             opened, self._opened = self._opened, None

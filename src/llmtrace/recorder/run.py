@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import context as otel_context
+
 from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall
+from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
 from llmtrace.signals.user_signals import is_judging
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
 
+logger = logging.getLogger("llmtrace")
+
+TURN_SECONDS = 1.0
+"""How long a span that ended waits for the program's own signals to judge the spans before it."""
 PENDING_CALLS = 256
 """Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
 
@@ -22,8 +30,8 @@ PENDING_CALLS = 256
 class Run:
     """The state of a run while it goes on.
 
-    Laws: spans are evaluated in the order in which they end, at once and on the thread that ends them. The lock is held for
-    steps of our own only, never across I/O or the program's code.
+    Laws: spans are evaluated in the order in which they end, at once and on the thread that ends them. No lock is held across
+    I/O or the program's code.
     """
 
     def __init__(self, run_id: str, evaluator: Evaluator | None) -> None:
@@ -38,8 +46,12 @@ class Run:
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
         self._lock = threading.RLock()
-        self._user_lock = threading.RLock()
-        """Held while the program's own signals run, so that each sees one span at a time."""
+        self._turns = threading.Condition(threading.RLock())
+        self._turn = 0
+        """Position of the next span that the program's own signals judge."""
+        self._judged: set[int] = set()
+        """Positions behind it that need no judging any more."""
+        self._is_stuck = False
         self._process = os.getpid()
 
     @property
@@ -74,10 +86,49 @@ class Run:
                         span = evaluator.finish(self._state, span)
             except Exception as error:  # a verdict is lost, never the span
                 report(Run.end_span, error)
-        if evaluator is not None and evaluator.has_user_signals and not is_judging.get():
-            with self._user_lock:
-                span = evaluator.evaluate_with_user_signals(self._state, span, outermost=outermost)
         return span
+
+    def judge(self, span: Span, *, outermost: bool) -> Span:
+        """Return the span with what the program's own signals find. Spans are judged in the order in which they ended.
+
+        No lock is held while a signal runs. A span waits for those before it, `TURN_SECONDS` at most; what a signal itself
+        causes is not judged.
+        """
+        evaluator, place = self.evaluator, span.sequence
+        if evaluator is None or not evaluator.has_user_signals or place is None:
+            return span
+        try:
+            if not self._is_judging() and self._wait_for_turn(place):
+                token = otel_context.attach(otel_context.set_value(keys.JUDGING, True))
+                try:
+                    span = evaluator.evaluate_with_user_signals(self._state, span, outermost=outermost)
+                finally:
+                    otel_context.detach(token)
+        finally:
+            with self._turns:
+                self._judged.add(place)
+                while self._turn in self._judged:
+                    self._judged.remove(self._turn)
+                    self._turn += 1
+                self._turns.notify_all()
+        return span
+
+    @staticmethod
+    def _is_judging() -> bool:
+        return is_judging.get() or bool(otel_context.get_value(keys.JUDGING))
+
+    def _wait_for_turn(self, place: int) -> bool:
+        """Wait until the spans before ``place`` are judged. Returns False if that takes too long, now or before."""
+        with self._turns:
+            is_due = self._turns.wait_for(lambda: self._turn >= place, 0 if self._is_stuck else TURN_SECONDS)
+            if not is_due and not self._is_stuck:
+                logger.warning(
+                    "llmtrace: a quality signal of the program has taken more than %g s; spans that end meanwhile are not "
+                    "judged by the program's own signals",
+                    TURN_SECONDS,
+                )
+            self._is_stuck = not is_due
+            return is_due
 
     def outcome_of(self, span_id: str, *, outermost: bool) -> Evaluation | None:
         """Return what the program said of a span's success, once."""

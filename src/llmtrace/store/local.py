@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
-from llmtrace.imports import importing
+from llmtrace.locks import importing
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
 from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, send_positions
 from llmtrace.store.journal import Journal
@@ -402,8 +402,8 @@ class _Background:
         if self._pid != os.getpid():  # the first time, or after a fork, which threads do not survive
             self._pid, self._due, self._running = os.getpid(), time.monotonic() + BACKGROUND_AFTER, False
         elif not self._running and time.monotonic() >= self._due:
-            self._running = True
             threading.Thread(target=self._run, name="llmtrace-index", daemon=True).start()
+            self._running = True
 
     def _run(self) -> None:
         """Work once for a limited time; a later `wake` starts the next run."""

@@ -16,7 +16,7 @@ from inspect import _ParameterKind as Kind
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import ConfigurationError
-from llmtrace.imports import importing
+from llmtrace.locks import importing
 from llmtrace.model import JsonValue, ToolDefinition, replace
 from llmtrace.validation.annotations import hints_of, scope_of, target_of, written_signature
 from llmtrace.validation.docstrings import Docstring, parse_docstring

@@ -8,6 +8,7 @@ from server import Server
 from way import Way, settled
 
 import llmtrace
+from llmtrace.recorder import collected
 from llmtrace.testing import capture
 
 SKIPPED = ("bedrock", "google_genai", "google_interactions", "litellm")
@@ -34,6 +35,6 @@ def test_one_client_only(way: Way) -> None:
 
         with capture(instrument=()) as captured:
             way.run(main())
-            llmtrace.instrumentation.end_forgotten()
+            collected.settle()
         if kit.name not in SKIPPED:
             assert len(captured.spans) == 2

@@ -19,9 +19,8 @@ from server import Server
 from tests.instrumentation.hooks import replace
 from way import Way, see, settled
 
-from llmtrace import instrumentation
 from llmtrace.instrumentation import _cache
-from llmtrace.recorder import guard
+from llmtrace.recorder import collected, guard
 from llmtrace.testing import capture
 
 ENGINE = {"_coroutines", "_failures", "_cache", "_patches", "_provider", "_streams"}
@@ -160,7 +159,7 @@ def test_a_hook_that_raises_changes_nothing(way: Way, monkeypatch: pytest.Monkey
             return {name for _, name in hit}
 
         assert way.run(main()) >= {"start_attributes", "answer"}
-    instrumentation.end_forgotten()
+    collected.settle()
 
 
 async def _apart(way: Way, client: Any) -> list[Any]:

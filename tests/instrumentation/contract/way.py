@@ -22,8 +22,8 @@ import pytest
 from kit import Kit, Question, Reply
 from server import Request, Server
 
-from llmtrace import instrumentation
 from llmtrace.model import Inference, Span
+from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
 NAMES = tuple(sorted(path.stem for path in (Path(__file__).parent / "kits").glob("[!_]*.py")))
@@ -109,7 +109,7 @@ class Way:
             with capture(**{"instrument": (self.kit.name,), "redact": False, **self.options}) as captured:
                 seen = self._run(program, url)
                 gc.collect()
-                instrumentation.end_forgotten()
+                collected.settle()
             assert seen == off[0], "the program sees a difference"
             assert _sent(server) == off[1], "the server sees a difference"
             return Watched(seen, list(server.requests), captured)

@@ -1,14 +1,16 @@
-"""The lock for imports at first use. A fork in another thread waits until such an import is done.
+"""Locks in a program that forks: a child inherits a lock that another thread held, and nobody there releases it.
 
-Without it the child would inherit Python's lock on the half-imported module from a thread that does not exist in the child, and
-wait for it for ever.
+`fork_safe_lock` is free again in the child. `importing` is for imports at first use: a fork waits until such an import is done,
+since the child would inherit Python's own lock on the half-imported module.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Final
+import weakref
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 FORK_SECONDS: Final = 2.0
 """How long a fork waits."""
@@ -17,6 +19,14 @@ importing = threading.RLock()
 """Hold it around an ``import`` statement that runs when a function is first called, on whatever thread."""
 
 _is_held_for_fork = False
+_fork_safe: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def fork_safe_lock() -> AbstractContextManager[Any]:
+    """Return a reentrant lock that is free in a child process, whoever held it when the program forked."""
+    lock = threading.RLock()
+    _fork_safe.add(lock)
+    return lock
 
 
 def _before_fork() -> None:
@@ -34,6 +44,8 @@ def _after_fork_in_child() -> None:
         importing.release()
     else:
         importing._at_fork_reinit()  # type: ignore[attr-defined]
+    for lock in list(_fork_safe):
+        lock._at_fork_reinit()
 
 
 if hasattr(os, "register_at_fork"):
