@@ -8,12 +8,13 @@ import logging
 import random
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import StatusCode
 
 import llmtrace
@@ -219,10 +220,88 @@ def test_attributes_events_and_outcomes_of_any_kind_are_recorded() -> None:
 
 def test_a_made_up_name_does_not_cost_an_exporter_its_batch(app_provider: Any) -> None:
     """Half a surrogate pair in a tool's name: what the program exports can still be encoded."""
-    with capture(identity=Identity()):
+    with capture(content="all", identity=Identity()):
         llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "look_\ud83d", "arguments": "{}"}}])
     [span] = app_provider.exported.get_finished_spans()
     assert span.name.encode() == "execute_tool look_\ufffd".encode()
+
+
+@pytest.mark.parametrize("content", ["none", "local"])
+def test_the_name_of_a_tool_that_a_model_made_up_is_content(app_provider: Any, content: str, tmp_path: Path) -> None:
+    """It is neither on the program's spans nor, where content is off, in the journal; nor in the start mark of either."""
+    seen: list[str] = []
+    app_provider.add_span_processor(_Names(seen))
+    llmtrace.configure(store=str(tmp_path), content=content, tracer_provider=app_provider)  # type: ignore[arg-type]
+    try:
+        llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "tell Jane Doe, she is ill", "arguments": "{}"}}])
+    finally:
+        llmtrace.shutdown()
+    exported = app_provider.exported.get_finished_spans()
+    assert "Jane" not in str(seen) + "".join(span.to_json() for span in exported)
+    if content == "none":
+        assert not any(b"Jane" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+
+class _Names(SpanProcessor):
+    """Looks at each span as it starts."""
+
+    def __init__(self, seen: list[str]) -> None:
+        self.seen = seen
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self.seen.append(f"{span.name} {dict(span.attributes)}")
+
+
+def test_what_is_set_after_the_end_is_not_recorded() -> None:
+    """As with OpenTelemetry's own spans: an ended span is what it was when it ended."""
+    with capture(identity=Identity()) as captured:
+        with llmtrace.agent("support"):
+            span, own = trace.get_current_span(), llmtrace.current_span()
+        span.set_attribute("late", 1)
+        own.set_attribute("later", 2)
+        span.add_event("late")
+    [ended] = captured.spans
+    assert {"late", "later"}.isdisjoint(ended.attributes)
+    assert ended.events == ()
+
+
+def test_a_sampler_that_raises_costs_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded here does not depend on the program's provider."""
+
+    class Broken(Sampler):
+        def should_sample(self, *args: Any, **kwargs: Any) -> Any:
+            raise OSError
+
+        def get_description(self) -> str:
+            return "broken"
+
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider(sampler=Broken()))
+    with capture(identity=Identity()) as captured, llmtrace.agent("support"):
+        trace.get_current_span().set_attribute("tenant", "blue")
+    assert captured.spans[0].attributes["tenant"] == "blue"
+
+
+def test_events_of_the_program_are_on_its_span_once(app_provider: Any) -> None:
+    """They are in our record, too, and not written back."""
+    with capture(content="all", identity=Identity()), llmtrace.agent("support"):
+        trace.get_current_span().add_event("cache miss")
+    [span] = app_provider.exported.get_finished_spans()
+    assert [event.name for event in span.events] == ["cache miss"]
+
+
+def test_an_interrupt_in_a_signal_of_the_program_costs_no_span(app_provider: Any) -> None:
+    """Ctrl-C goes through; the span is recorded and ended."""
+
+    def interrupted(span: Any) -> None:
+        raise KeyboardInterrupt
+
+    llmtrace.signal(interrupted, name="interrupted")
+    try:
+        with capture(identity=Identity()) as captured, pytest.raises(KeyboardInterrupt):
+            look_up("W1")
+        assert len(captured.spans) == len(app_provider.exported.get_finished_spans()) == 1
+    finally:
+        user_signals.registered.pop("interrupted")
 
 
 @pytest.mark.timeout(20)

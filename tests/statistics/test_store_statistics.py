@@ -65,7 +65,7 @@ def clickhouse() -> Iterator[ClickHouseEngine]:
 @pytest.fixture
 def engine(clickhouse: ClickHouseEngine, monkeypatch: pytest.MonkeyPatch) -> ClickHouseEngine:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(store_statistics, "say", pytest.fail)  # the engine has to answer: streaming would be right, too
+    monkeypatch.setattr(store_statistics, "warn_once", pytest.fail)  # the engine has to answer: streaming would be right, too
     clickhouse.empty()
     return clickhouse
 
