@@ -128,9 +128,11 @@ class _Tree:
     def _generic_operation(self, span: Span, operation: Operation, prefix: str) -> None:
         """Print the input and output of agents, workflows, retrievals, memories and functions."""
         if isinstance(operation, (AgentInvocation, Workflow)):
+            task = next((message for message in reversed(operation.input) if message.role == "user"), None)
             for message in operation.input:
                 self._thoughts(message, prefix)
-                self._line("task", unwrap_task(message_text(message)), prefix)
+                label = "task" if message is task else message.role
+                self._line(label, unwrap_task(message_text(message)), prefix)
             for message in operation.output:
                 self._thoughts(message, prefix)
                 self._line("answer", self._answered(span, message_text(message)), prefix)
@@ -220,7 +222,9 @@ class _Tree:
 
     def _line(self, label: str, text: str, prefix: str, *styles: Style, gap: int = 8) -> None:
         label_styles = styles or ("dim",)
-        self._screen.item(Cell(label, label_styles), text, *styles, prefix=prefix, gap=gap, whole=self._full)
+        self._screen.item(
+            Cell(label, label_styles), text, *styles, prefix=prefix, gap=max(gap, cells(label) + 1), whole=self._full
+        )
 
 
 class _Findings:

@@ -43,6 +43,7 @@ _ADVICE = {
     TIMEOUT: _MORE_TIME,
     DEADLINE: _MORE_TIME,
     "authentication": _SET_UP,
+    "bad_request": "Look at the request: its parameters, messages and tools. A retry does not help.",
     "connection_refused": "Start what it calls, or correct the address.",
     "content_filter": "Rephrase the prompt, or tell the user that the provider filtered it. A retry does not help.",
     "context_length": "Send less: leave out or summarise earlier messages, cut long results; or use a model that takes more.",
@@ -60,7 +61,9 @@ def how_it_ended(failure: Failure) -> str:
 
 
 def advice_for_model_call(failure: Failure) -> str:
-    return _ADVICE.get(_kind(failure), "Retry what can pass, and end the run with a clear message where it cannot.")
+    return _ADVICE.get(
+        _kind(failure), "Look at the error. Retry only what may pass, and otherwise end the run with a clear message."
+    )
 
 
 def advice_for_tool(node: Node) -> str:

@@ -47,7 +47,7 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path, open_page: Callabl
             page.keyboard.press("r")
             page.wait_for_selector(".spread .fed li")
             assert page.evaluate(LIT, "fed") == ["01", "02", "03"]
-            assert page.evaluate(LIT, "infected") == ["05", "06", "07", "ff"]
+            assert page.evaluate(LIT, "infected") == ["05", "06", "07", "ee"]
             assert "find_account /customer = C-9917: result of look_up" in page.inner_text(".spread .fed")
             assert "refund /account = DE-77-1234: result of find_account" in page.inner_text(".spread .infected")
             page.keyboard.press("Home")

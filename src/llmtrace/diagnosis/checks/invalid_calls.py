@@ -60,7 +60,7 @@ def _judged(run: Run, node: Node, violation: Violation, finding: Finding) -> Fin
 
 
 def _described(violation: Violation) -> str:
-    place = violation.pointer or "its arguments"
+    place = violation.pointer or "arguments"
     return {
         "malformed_json": "arguments that are not JSON",
         "not_an_object": "arguments that are not an object",
@@ -70,7 +70,7 @@ def _described(violation: Violation) -> str:
         "out_of_range": f"{place} out of range",
         "not_allowed": f"{place} not allowed",
         "bad_format": f"{place} in the wrong format",
-    }.get(violation.code, f"an invalid {place}")
+    }.get(violation.code, f"invalid {place}" if not violation.pointer else f"an invalid {place}")
 
 
 def _advice(violation: Violation) -> str:
