@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar, overload
+
+T = TypeVar("T")
 
 FORK_SECONDS: Final = 2.0
 """How long a fork waits."""
@@ -20,6 +23,28 @@ importing = threading.RLock()
 
 _is_held_for_fork = False
 _fork_safe: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class lazy_property(Generic[T]):  # noqa: N801  used like `property`
+    """`functools.cached_property` without its lock, which a child inherits from a thread that works out the value (up to Python
+    3.11). Two threads may work out the value at the same time."""
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> lazy_property[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:
+            return self
+        value = vars(instance)[self._name] = self._function(instance)
+        return value
 
 
 def fork_safe_lock() -> AbstractContextManager[Any]:

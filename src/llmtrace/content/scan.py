@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, NamedTuple
 
 from pydantic_core import SchemaValidator, core_schema
 
 from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.snapshot import well_formed
+from llmtrace.locks import lazy_property
 
 _SHORT = 200
 """Up to this length one test of all anchors is faster than one for each group."""
@@ -66,11 +67,11 @@ class Scanner:
         self._rules = tuple(rule for group in groups for rule in group)
         self._tests: dict[str, Callable[[str], bool]] = {}
 
-    @cached_property
+    @lazy_property
     def _short(self) -> tuple[Callable[[str], bool], ...]:
         return (_any_of(self._rules),)
 
-    @cached_property
+    @lazy_property
     def _long(self) -> tuple[Callable[[str], bool], ...]:
         return tuple(_any_of(group) for group in self._groups if group)
 

@@ -14,14 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
-from llmtrace.locks import importing
+from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
 from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, send_positions
 from llmtrace.store.journal import Journal
@@ -103,7 +102,7 @@ class LocalStore(Store):
     def journal(self) -> Journal:
         return self._journal
 
-    @cached_property
+    @lazy_property
     def _index(self) -> Index | None:
         with importing:
             from llmtrace.store.sqlite import BUSY_SECONDS, Index
@@ -111,7 +110,7 @@ class LocalStore(Store):
         busy_seconds = BUSY_SECONDS if self._busy_seconds is None else self._busy_seconds
         return None if self.folder is None else Index(self.folder, busy_seconds=busy_seconds, words=self._words)
 
-    @cached_property
+    @lazy_property
     def _indexer(self) -> Indexer | None:
         with importing:
             from llmtrace.store.indexing import Indexer

@@ -11,12 +11,11 @@ import inspect
 import re
 import reprlib
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from inspect import _ParameterKind as Kind
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import ConfigurationError
-from llmtrace.locks import importing
+from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, ToolDefinition, replace
 from llmtrace.validation.annotations import hints_of, scope_of, target_of, written_signature
 from llmtrace.validation.docstrings import Docstring, parse_docstring
@@ -79,7 +78,7 @@ class Signature:
         self._positional = tuple(parameter.name for parameter in parameters if parameter.kind in _POSITIONAL)
         self._rest = next((parameter.name for parameter in parameters if parameter.kind is Kind.VAR_POSITIONAL), "args")
 
-    @cached_property
+    @lazy_property
     def definition(self) -> ToolDefinition:
         """The tool as it is offered to a model. A derived schema is closed, unless there are ``**kwargs``."""
         docstring = self._docstring
@@ -149,22 +148,22 @@ class Signature:
         arguments.update(kwargs)
         return arguments
 
-    @cached_property
+    @lazy_property
     def _annotations(self) -> dict[str, Any]:
         return self._hints if self._resolved else {**self._hints, **hints_of(self.function)[0]}
 
-    @cached_property
+    @lazy_property
     def _parameters(self) -> tuple[Parameter, ...]:
         with importing:
             from llmtrace.validation.parameters import parameters_of
 
         return parameters_of(self._signature, self._annotations) if self._signature is not None else ()
 
-    @cached_property
+    @lazy_property
     def _docstring(self) -> Docstring:
         return parse_docstring(_doc_of(self.function))
 
-    @cached_property
+    @lazy_property
     def _provided(self) -> ToolDefinition | None:
         """The definition that was handed over instead of a derived one."""
         schema = self._schema
@@ -174,7 +173,7 @@ class Signature:
             return read_definition(schema) if is_definition(schema) else ToolDefinition("", dict(schema))
         return ToolDefinition("", type_schema(schema))
 
-    @cached_property
+    @lazy_property
     def _takes_all(self) -> Parameter | None:
         """The only parameter, where it is none of the members of a given schema: it takes the arguments whole."""
         if self._provided is None or len(self._parameters) != 1:
