@@ -40,7 +40,7 @@ import wrapt
 
 import llmtrace
 import report
-from llmtrace.recorder import deferred
+from llmtrace.recorder import collected
 
 
 def own_time() -> tuple[Callable[[], float], Callable[[], None]]:
@@ -84,7 +84,7 @@ def own_time() -> tuple[Callable[[], float], Callable[[], None]]:
 
 def of_deferring() -> float:
     """Seconds of the processor that llmtrace's thread has spent on ends that were deferred, so far."""
-    deferred.settle()
+    collected.settle()
     threads = [thread.ident for thread in threading.enumerate() if thread.name == "llmtrace-ends"]
     return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in threads if ident is not None)
 

@@ -22,8 +22,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import report
 from driver import Call, Driver, Exchange, Told, read
-from llmtrace import instrumentation
 from llmtrace.model import Generic, Inference, Message, Reasoning, Span, Text, ToolResult
+from llmtrace.recorder import collected
 from llmtrace.testing import capture
 from replaying import Replaying, replaying
 
@@ -142,7 +142,7 @@ def drive(driver: Driver, exchange: Exchange, server: Replaying) -> tuple[Span, 
             driver.drive(exchange, server.url)
         except Exception as refused:  # the SDK's verdict on the answer; the span has to tell of it too
             report.progress(f"{exchange.provider}: {type(refused).__name__}")
-        instrumentation.end_forgotten()
+        collected.settle()
         return captured.spans
 
 

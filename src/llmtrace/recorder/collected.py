@@ -21,6 +21,10 @@ SETTLE_SECONDS = 5.0
 """How long flushing, and the program's exit, waits for the ends in the queue."""
 
 
+_LEAST_SECONDS = 0.05
+"""An empty queue is seen to be empty by its thread, however little time there is."""
+
+
 class _CollectorState(threading.local):
     is_collecting = False
 
@@ -67,7 +71,7 @@ def settle(seconds: float = SETTLE_SECONDS) -> bool:
         return True
     done = threading.Event()
     _queue.put(done.set)
-    return done.wait(seconds)
+    return done.wait(max(seconds, _LEAST_SECONDS))
 
 
 def _on_collection(phase: Literal["start", "stop"], _info: dict[str, int]) -> None:
