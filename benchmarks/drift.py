@@ -23,7 +23,8 @@ from llmtrace.monitors import Watch, load
 from llmtrace.monitors._number_stream import At, Numbers
 from llmtrace.monitors._share_stream import Shares
 from llmtrace.validation.tool_definitions import read_definition
-from ungrounded import SETS, spans_of
+from planted import recorded as recorded_runs
+from replay_tau import SETS
 
 AFTER = 400
 """Calls after a change in which it may be found."""
@@ -238,8 +239,17 @@ def recorded(folder: Path) -> dict[str, list[list[Span]]]:
     found = {}
     for name, runs, definitions in SETS:
         tools = tuple(replace(read_definition(raw), cache={}) for raw in json.loads((folder / definitions).read_text()))
-        found[name] = [spans_of(run["traj"], tools) for run in report.rows(folder / runs)]
+        found[name] = [
+            spans_of(recorded_runs.Run(str(number), recorded_runs.steps_of(run["traj"]), tools))
+            for number, run in enumerate(report.rows(folder / runs))
+        ]
     return found
+
+
+def spans_of(run: recorded_runs.Run) -> list[Span]:
+    """The spans of a run but its root, in the order in which they ended."""
+    trace, _ = recorded_runs.trace_of(run)
+    return [span for span in trace.spans if span.parent_id is not None]
 
 
 def placed(spans: Sequence[Span], number: int) -> Trace:
