@@ -74,13 +74,14 @@ class ExternalSpans(SpanProcessor, Sink):
     def skip(self, span: Span) -> bool:
         """Remember our ended inferences. Return True, since this sink does not need the ended span."""
         listen()  # the program may have set a provider without `set_tracer_provider`
-        if isinstance(span.operation, Inference) and span.scope.name == semconv.SCOPE_NAME:
+        if isinstance(span.operation, Inference):
             if self._under_way:
                 with self._lock:
                     self._under_way.pop(span.span_id, None)
             if span.parent_id is not None:
                 self._note(span.parent_id)
-            answer = _answer_texts(span.operation) if self._open.any_open() else []
+            is_ours = span.scope.name == semconv.SCOPE_NAME
+            answer = _answer_texts(span.operation) if is_ours and self._open.any_open() else []
             if answer:
                 with self._lock:
                     ended = self._beside.setdefault(_place(span), deque(maxlen=_MOST_BESIDE))
