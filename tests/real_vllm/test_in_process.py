@@ -243,7 +243,7 @@ HOOKS = [
     (_vllm_engine.Batch, "finished"),
     (_vllm_engine.OpenPrompt, "see"),
     (_vllm_engine.OpenPrompt, "end"),
-    (_vllm_engine, "_ask"),
+    (_vllm_engine, "_open_prompt"),
     (_vllm_engine, "_keep"),
     (_vllm_engine, "_carrying"),
     (_vllm_answers.OutputReader, "feed"),
