@@ -151,7 +151,7 @@ def test_a_wrong_value_in_a_variable_is_no_error(monkeypatch: pytest.MonkeyPatch
         "SIGNALS": "repeated_cal",
         "INSTRUMENT": "opnai",
         "EXPORTERS": "consol",
-        "REDACT_PATTERNS": "(",
+        "REDACT_PATTERNS": "(only here",  # a rule that cannot be read is named once a process
         "PRICES": '{"m": 5}',
     }.items():
         monkeypatch.setenv(f"LLMTRACE_{name}", text)
