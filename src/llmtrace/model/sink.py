@@ -10,7 +10,7 @@ class Sink:
     """Receives spans from the recorder. Derive from it and define `append`.
 
     Every method is called on the thread of the program, so none may wait for a disk, a network or another process. Spans arrive
-    cleaned (redacted, at the content level of the local store), except in `skip`.
+    cleaned (redacted, at the content level of the local store), except in `skip` and `on_span_start`.
     """
 
     wants_start_marks = True
