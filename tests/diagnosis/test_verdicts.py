@@ -251,13 +251,6 @@ def test_models_that_work_side_by_side_do_not_repeat_each_other(*, side_by_side:
     assert marks(story.answer("It will rain.").diagnosis()) == expected
 
 
-def test_the_name_of_what_a_call_creates_is_the_models_to_choose() -> None:
-    """Another identifier of that call is not."""
-    story = Story(tool("create_user", "username", "team_id")).user("An account for Jane Doe, please.")
-    found = story.call("create_user", {"ok": True}, username="jdoe2031", team_id="T-8841").answer("Done.").diagnosis()
-    assert [(suspect.confidence, suspect.value) for suspect in found.marked] == [("likely", "T-8841")]
-
-
 def test_a_result_that_changed_in_the_end_was_waited_for() -> None:
     """Whatever the tool is called."""
     story = Story(tool("get_report", "number")).user("Wait for report R-9071 and sum it up.")

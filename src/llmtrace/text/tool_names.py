@@ -1,4 +1,4 @@
-"""Names of tools split into words, and what their verbs say: does the tool only read, create something, wait for something?"""
+"""Names of tools split into words, and what their verbs say: does the tool only read, does it wait for something?"""
 
 from __future__ import annotations
 
@@ -40,8 +40,6 @@ _ALSO_NOUNS: Final = _words(
 )
 """Words that are verbs of change at the beginning of a name or behind an ``and`` only: ``order_book`` but ``get_order``."""
 
-_CREATING: Final = _words("create make new")
-
 _JOINING: Final = _words("and or then")
 
 POLLING: Final = _words("await heartbeat health logs monitor output ping poll progress state status tail track wait watch")
@@ -63,14 +61,6 @@ def is_reading_name(name: str) -> bool:
     return not any(
         word in _ALSO_NOUNS and (position == 0 or words[position - 1] in _JOINING) for position, word in enumerate(words)
     )
-
-
-@lru_cache(maxsize=4096)
-def creates(tool: str, argument: str) -> bool:
-    """True if the tool's name says that it creates what the argument names: ``create_user`` and ``username``."""
-    words = split_name(tool)
-    named = "".join(split_name(argument))
-    return not _CREATING.isdisjoint(words) and any(word in named for word in words if word not in _CREATING)
 
 
 @lru_cache(maxsize=4096)

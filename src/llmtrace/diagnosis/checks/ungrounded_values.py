@@ -10,14 +10,12 @@ from llmtrace.diagnosis.finding import Finding, of_call, quote
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.lineage import ValueUse
-from llmtrace.text.tool_names import creates
 
 
 def ungrounded_arguments(run: Run) -> Iterator[Finding]:
     """An identifier that is a whole argument stands nowhere in what the model could see.
 
     It is likely wrong where a change went through with it, or where a lookup answered and such a change took the value over.
-    The name of what a call creates is the model's to choose.
     """
     users: dict[str, list[Node]] = defaultdict(list)
     for node in run.calls:
@@ -25,8 +23,7 @@ def ungrounded_arguments(run: Run) -> Iterator[Finding]:
             users[key].append(node)
     for node in run.calls:
         for use in node.uses:
-            is_chosen = creates(node.tool, use.pointer.rpartition("/")[2])
-            if use.provenance.status == "ungrounded" and use.is_first_ungrounded and use.whole and not is_chosen:
+            if use.provenance.status == "ungrounded" and use.is_first_ungrounded and use.whole:
                 yield _of_use(node, use, [user for user in users[use.key] if _went_through(user)])
 
 
