@@ -8,7 +8,6 @@ does not have it, nothing is done.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,9 +16,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import NoOpTracer, ProxyTracer
 
+from llmtrace.recorder.otel import SystemIds
 from llmtrace.semconv import SCOPE_NAME
 
 _SLOT = "_tracer"
@@ -78,23 +77,13 @@ def forward_to(target: SpanProcessor | None) -> None:
     _relay.target = target
 
 
-class OsIds(IdGenerator):
-    """Random ids from the operating system, so that ``random.seed()`` in the program cannot repeat them."""
-
-    def generate_span_id(self) -> int:
-        return int.from_bytes(os.urandom(8), "big") or 1
-
-    def generate_trace_id(self) -> int:
-        return int.from_bytes(os.urandom(16), "big") or 1
-
-
 class RecordingProxy(property):
     """Replaces `ProxyTracer._tracer`: returns a recording tracer where OpenTelemetry would return a no-op one."""
 
     def __init__(self, original: property, resource: Mapping[str, Any]) -> None:
         super().__init__(self.tracer_of)
         self.original = original
-        self.recording = TracerProvider(resource=Resource(resource), id_generator=OsIds(), shutdown_on_exit=False)
+        self.recording = TracerProvider(resource=Resource(resource), id_generator=SystemIds(), shutdown_on_exit=False)
         listen(self.recording)
 
     def tracer_of(self, proxy: ProxyTracer) -> trace.Tracer:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import (
     NonRecordingSpan,
     ProxyTracerProvider,
@@ -187,8 +188,8 @@ def _draw_from_the_system(tracer: Any) -> None:
         tracer.id_generator = SystemIds()
 
 
-class SystemIds:
-    """An id generator of the SDK's, in all but its base class, which would take long to load."""
+class SystemIds(IdGenerator):
+    """Ids from the operating system: ``random.seed()`` in the program cannot make them repeat."""
 
     def generate_trace_id(self) -> int:
         return int.from_bytes(os.urandom(16), "big") or 1
