@@ -5,7 +5,6 @@ A failure of ours is logged once for each place, by type only, since an exceptio
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -16,20 +15,6 @@ R = TypeVar("R")
 logger = logging.getLogger("llmtrace")
 
 _reported: set[tuple[str, type[BaseException]]] = set()
-
-
-def guarded(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Decorator: whatever ``function`` raises is logged once and turned into None."""
-
-    @functools.wraps(function)
-    def safe(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:
-            report(function, error)
-            return None
-
-    return safe
 
 
 def guard(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
