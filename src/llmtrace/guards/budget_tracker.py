@@ -14,13 +14,14 @@ from typing import Any
 from opentelemetry import context as otel_context
 
 from llmtrace import semconv
-from llmtrace.errors import BudgetExceeded
+from llmtrace.errors import BudgetExceeded, LlmtraceError
 from llmtrace.guards import messages
 from llmtrace.guards.spend_file import period, spend_file
 from llmtrace.guards.spend_window import Amounts, SpendWindow
 from llmtrace.guards.token_estimate import usage_of
 from llmtrace.model import (
     BUDGET_EXCEEDED,
+    BUDGET_STOPPED,
     AgentInvocation,
     Embedding,
     Evaluation,
@@ -143,6 +144,15 @@ class BudgetTracker:
     def withdraw(self, operation: Operation) -> None:
         if isinstance(operation, (Inference, Embedding)):
             self._ended(self._window())
+
+    def report_refusal(self, error: LlmtraceError) -> Evaluation | None:
+        """The program may catch the error: its trace says all the same, once, that the budget stopped it."""
+        limit = getattr(error, "limit", "")
+        with self._lock:
+            if (BUDGET_STOPPED, limit) in self._reported:
+                return None
+            self._reported.add((BUDGET_STOPPED, limit))
+        return Evaluation(BUDGET_STOPPED, "error", f"the next call did not start: {error}", label=limit)
 
     def _ended(self, window: SpendWindow) -> None:
         with window.lock:

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from opentelemetry.trace import Span as OtelSpan
 
-from llmtrace.model import Event, Failure, Inference, JsonValue, Kind, Link, Operation, Span
+from llmtrace.model import Evaluation, Event, Failure, Inference, JsonValue, Kind, Link, Operation, Span
 from llmtrace.recorder import collected, keys
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.run import Run
@@ -43,6 +43,7 @@ class Recording:
         "parent",
         "parent_id",
         "program_events",
+        "refusals",
         "run",
         "span_id",
         "start",
@@ -95,6 +96,8 @@ class Recording:
         """The name and the attributes that the OpenTelemetry span was started with."""
         self.program_events: frozenset[tuple[str, int]] = frozenset()
         """Name and time of each event that the program put on the OpenTelemetry span itself."""
+        self.refusals: list[Evaluation] = []
+        """What watchers refused to start below it."""
         self.links = links
         self.is_collected = False
         """The garbage collector closes what the span is about, so another thread ends it: see `recorder.collected`."""
