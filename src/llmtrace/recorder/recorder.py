@@ -259,6 +259,9 @@ class Recorder:
             failure = guard(failure_of, exception)
         if recording.otel.is_recording():
             guard(_read_additions, recording)
+            if failure is None and exception is None:
+                failure = guard(otel.program_failure, recording.otel, recording.attributes, recording.events)
+                recording.has_program_failure = failure is not None
         run = recording.run
         outermost = recording.outermost
         span = run.end_span(lambda sequence: self._span(sequence, recording, operation, failure, end), outermost=outermost)

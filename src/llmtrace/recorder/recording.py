@@ -31,6 +31,7 @@ class Recording:
         "_recorder",
         "attributes",
         "events",
+        "has_program_failure",
         "is_collected",
         "kind",
         "links",
@@ -96,6 +97,8 @@ class Recording:
         """The name and the attributes that the OpenTelemetry span was started with."""
         self.program_events: frozenset[tuple[str, int]] = frozenset()
         """Name and time of each event that the program put on the OpenTelemetry span itself."""
+        self.has_program_failure = False
+        """The program set the status of the OpenTelemetry span itself, to an error."""
         self.refusals: list[Evaluation] = []
         """What watchers refused to start below it."""
         self.links = links
