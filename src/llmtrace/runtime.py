@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import atexit
 import difflib
-import functools
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import TracerProvider
 
 from llmtrace import exporters as exporting
 from llmtrace import instrumentation
-from llmtrace.config import Config, ContentLevel, OnInvalid, Profile, unexpected_keyword
+from llmtrace.config import Config, ContentLevel, OnInvalid, Profile, suggest_keywords
 from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
@@ -70,24 +69,7 @@ FLUSH_SECONDS = 5.0
 """How long `flush` waits by default."""
 
 
-F = TypeVar("F", bound=Callable[..., None])
-
-
-def _suggests_keywords(function: F) -> F:
-    """Have an unknown keyword raise a TypeError that names the nearest one, which Python does from 3.13 on."""
-    keywords: Mapping[str, object] = function.__kwdefaults__ or {}
-
-    @functools.wraps(function)
-    def wrapper(**options: Any) -> None:
-        for name in options:
-            if name not in keywords:
-                raise TypeError(unexpected_keyword(function.__name__, name, keywords))
-        function(**options)
-
-    return wrapper  # type: ignore[return-value]
-
-
-@_suggests_keywords
+@suggest_keywords
 def configure(
     *,
     store: str | os.PathLike[str] | None = None,

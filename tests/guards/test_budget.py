@@ -148,11 +148,17 @@ def test_each_invocation_has_its_own_budget() -> None:
 
 
 def test_an_unknown_price_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A budget in dollars that cannot count says so, with what to do."""
-    with capture(), caplog.at_level(logging.WARNING), llmtrace.Budget(usd=1):
+    """A budget in dollars that cannot count says so, with what to do; the trace shows it on the first such call."""
+    with capture() as captured, caplog.at_level(logging.WARNING), llmtrace.Budget(usd=1):
         call("no-such-model-x")
         call("no-such-model-x")
-    assert caplog.text.count("price is not known") == 1
+        start(Inference("openai", usage=Usage(1, 1)))
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(":")[2].partition(":")[0] for line in lines] == [
+        " a budget in usd does not stop calls of 'no-such-model-x'",
+        " a budget in usd does not stop calls without a model's name",
+    ]
+    assert crossings(captured, "budget_unpriced") == [("chat no-such-model-x", "usd")]
 
 
 @pytest.mark.parametrize(
@@ -379,7 +385,7 @@ def test_an_unknown_price_is_on_the_span(caplog: pytest.LogCaptureFixture) -> No
             with llmtrace.agent("a", budget=llmtrace.Budget(usd=1)):
                 call("no-such-model-y")
                 call("no-such-model-y")
-    assert caplog.text.count("its price is not known") == 1
+    assert caplog.text.count("their price is not known") == 1
     assert crossings(captured, "budget_unpriced") == [("chat no-such-model-y", "usd")] * 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast, get_args, overload
 
-from llmtrace.config import OnInvalid
+from llmtrace.config import OnInvalid, suggest_keywords
 from llmtrace.decorators.tool_execution import ToolSpec, called_directly
 from llmtrace.decorators.wrapper import BoundWrapper, Wrapper, check_text
 from llmtrace.errors import ConfigurationError
@@ -50,6 +50,7 @@ def tool(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
+@suggest_keywords
 def tool(
     function: Any = None,
     /,

@@ -255,14 +255,15 @@ class BudgetTracker:
         if "usd" not in self._limits:
             return
         model = operation.response_model or operation.request_model
-        prices = f"configure(prices={{{model!r}: {{'input': ..., 'output': ...}}}})"
+        calls = "calls without a model's name" if model is None else f"calls of {model!r}"
+        price_table = f"configure(prices={{{model or 'model'!r}: {{'input': ..., 'output': ...}}}})"
         _warn_once(
-            f"a budget in usd cannot count calls of model {model}: its price is not known. Give {prices}, "
-            "install llmtrace-otel[prices], or give the budget a limit of tokens or calls too"
+            f"a budget in usd does not stop {calls}: their price is not known, so they count as $0. "
+            f"Use {price_table}, install llmtrace-otel[prices], or limit calls or tokens too"
         )
         if (BUDGET_UNPRICED, "usd") not in self._reported:
             self._reported.add((BUDGET_UNPRICED, "usd"))
-            text = f"the price of {model} is not known: the budget in usd does not count its calls"
+            text = f"the price is not known: the budget in usd does not stop {calls}"
             yield Evaluation(BUDGET_UNPRICED, "warning", text, label="usd")
 
     # -- streams
