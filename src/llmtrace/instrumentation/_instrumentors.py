@@ -231,6 +231,11 @@ def instrument(client: T) -> T:
                 if _is_instance(client, path):
                     _switch(name).turn_on_for(attrgetter(attribute)(client) if attribute else client)
                     return client
+    if isinstance(client, str):
+        raise TypeError(
+            f"llmtrace.instrument({client!r}): expected a client object, as in llmtrace.instrument(OpenAI()). To choose "
+            f"libraries by name, use llmtrace.configure(instrument=[{client!r}])"
+        )
     raise TypeError(
         f"llmtrace.instrument: cannot instrument {type(client).__module__}.{type(client).__qualname__}. "
         f"Use a client object of one of these classes: {', '.join(_client_classes())}"
