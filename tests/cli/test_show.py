@@ -184,6 +184,17 @@ def test_results_of_tools_are_not_the_users_words(llmtrace: Callable[..., Any], 
     assert lines == ["user    A kettle?", "tool    in stock", 'tool    {"price": 4}', "user    Be quick.", "answer  ok"]
 
 
+def test_a_call_that_went_well_after_a_retry_leaves_a_trace(llmtrace: Callable[..., Any], store: str) -> None:
+    """The client hides a 429 from the program, and not from who looks at the run; `why` names the call as `show` does."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    keep(store, maker.span(1, None, "chat m", replace(chat([user("hi")], answers("ok"), model="m-2026"), attempts=3)))
+    assert re.search(r"^chat m-2026 .* 3 requests  ", llmtrace("show", "--store", store).out, re.MULTILINE)
+    for options in ((), ("--markdown",)):
+        out = llmtrace("why", "--store", store, *options).out
+        assert "Retried by the client: chat m-2026 took 3 requests." in out
+        assert "No suspect" in out
+
+
 def test_steps_that_repeat_are_shown_once(llmtrace: Callable[..., Any], store: str) -> None:
     """Equal steps in a row, alone or several together, with all that is below them; --full shows each."""
     maker = Maker("d" * 32, time.time_ns() - 60 * SECOND)

@@ -326,7 +326,11 @@ def test_a_response_without_any_answer_is_certain() -> None:
     story = Story().user("Hello?").answer()
     assert not story.diagnosis().marked
     story.spans[-1] = replace(story.spans[-1], scope=Scope(SCOPE_NAME))
-    assert marks(story.diagnosis()) == [("certain", "answer_empty")]
+    assert marks(story.diagnosis()) == [("certain", "answer_missing")]
+    assert not any("not recorded" in sentence for sentence in story.diagnosis().unchecked)
+    failed = Failure("AttributeError", "'str' object has no attribute 'choices'")
+    story.spans[0] = replace(story.spans[0], failure=failed)
+    assert marks(story.diagnosis())[0] == ("certain", "answer_missing")  # the program's error comes of it
 
 
 def test_an_error_that_ended_the_run_is_certain_and_advice_fits() -> None:

@@ -149,7 +149,7 @@ class _Tree:
         return Cell(title_of(span), styles)
 
     def _facts(self, span: Span) -> str:
-        facts = []
+        facts = [requests] if (requests := format_text.requests(span.operation)) else []
         if isinstance(span.operation, Inference) and span.operation.usage is not None:
             usage = span.operation.usage
             facts.append(f"{format_text.count(usage.input_tokens)} → {format_text.count(usage.output_tokens)} tokens")
