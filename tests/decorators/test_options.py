@@ -111,3 +111,27 @@ def test_a_wrong_value_is_an_error_where_it_is_written(decorate: Callable[[], An
     with pytest.raises(ConfigurationError) as error:
         decorate()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "where"),
+    [
+        ({"type": "objekt"}, "/type"),
+        ({"properties": {"order": {"type": "strnig"}}}, "/properties/order/type"),
+        ({"type": "object", "required": "order"}, "/required"),
+        ({"name": "work", "input_schema": {"type": "objekt"}}, "/type"),
+    ],
+)
+def test_a_schema_that_is_none_is_refused_at_the_decorator(schema: dict[str, Any], where: str) -> None:
+    """Else each call would go unchecked; the place in it is named."""
+    with pytest.raises(ConfigurationError) as error:
+        llmtrace.tool(schema=schema)(work)
+    assert str(error.value) == (
+        f"tool 'work': the schema given as schema= cannot be used: it is not a valid JSON Schema: {where} is not valid"
+    )
+
+
+@pytest.mark.parametrize("schema", [{}, {"$ref": "https://example.com/order.json"}, {"properties": {"a": {"pattern": "("}}}])
+def test_a_schema_that_is_one_is_taken(schema: dict[str, Any]) -> None:
+    """Also if it can only be used in part, which is logged when it is used."""
+    assert llmtrace.tool(schema=schema)(work)("x") == "x"
