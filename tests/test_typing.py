@@ -63,7 +63,9 @@ def check(path: Path, *options: str) -> str:
 def test_the_program_of_the_readme_passes(tmp_path: Path) -> None:
     """But for the bare ``list`` and ``dict`` that it writes itself."""
     pytest.importorskip("openai")
-    program = next(code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "llmtrace.Tools" in code)
+    program = next(
+        code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "llmtrace.Tools" in code
+    )
     (tmp_path / "agent.py").write_text(program)
     assert check(tmp_path / "agent.py", "--disable-error-code=type-arg") == ""
 
