@@ -8,6 +8,7 @@
     ├── BudgetExceeded                       a run went over its Budget, and on_exceed is "raise" (default)
     ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
     ├── JudgeFailed                          the model that was asked for a second opinion gave none
+    ├── ReplayDiverged                       a replayed program did something else than the recorded one
     ├── PortBusy                             a receiver cannot listen where it was told to
     └── StoreError                           reading a store
         ├── TraceNotFound (LookupError)
@@ -72,6 +73,19 @@ class BudgetExceeded(LlmtraceError):
         self.spent = spent
         self.budget = budget
         self.spenders = tuple(spenders)
+
+
+class ReplayDiverged(LlmtraceError):
+    """A program that is replayed did something else than the recorded one, or something that the recording cannot answer.
+
+    ``kind``: ``changed`` (another request than the recorded one), ``missing`` (a call that the recording does not hold),
+    ``incomparable`` (the recorded answer was redacted or cut, or cannot be given back), ``network`` (the program reached for
+    the network outside of a recorded call), or ``left over`` (recorded calls that the program did not make).
+    """
+
+    def __init__(self, message: str, *, kind: str = "changed") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class DiagnosisFailed(LlmtraceError):

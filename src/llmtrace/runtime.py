@@ -98,6 +98,7 @@ def configure(
     redact_paths: Sequence[str] | None = None,
     redact_patterns: Sequence[str] | None = None,
     redact_with: Callable[[str], str] | None = None,
+    replayable: bool | None = None,
     max_content_bytes: int | None = None,
     max_store_bytes: int | None = None,
     max_store_days: float | None = None,
@@ -151,6 +152,8 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     if sending is not None:
         sinks += guard(sending.join, store) or ()
     recorder = build(config, sinks=[*sinks, *exporters], tracer_provider=tracer_provider, content=content, resource=resource)
+    if config.replayable and store is not None and not store.is_remote:
+        recorder.make_replay_key = store.replay_key
     recorder.external_run = None if external is None else external.run_at
     activate(recorder)
     _running = _Running(config, store, external, sending)

@@ -23,17 +23,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from opentelemetry import context as otel_context
 
+from llmtrace.codec.request_digest import request_digest
 from llmtrace.content import to_json
-from llmtrace.errors import LlmtraceError
+from llmtrace.errors import LlmtraceError, ReplayDiverged
 from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._selection import is_left_out, selected
-from llmtrace.model import Inference
+from llmtrace.model import Inference, Recorded, Span
 from llmtrace.prices import preload
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.keys import GENAI_INFERENCE
+from llmtrace.recorder.player import Player, player
 
 if TYPE_CHECKING:
     from llmtrace.instrumentation._streams import Reader
@@ -112,12 +114,15 @@ class Call:
     """One call of a model: its open span (``recording``), and what is known of it so far (``fields``)."""
 
     __slots__ = (
+        "answered_by",
         "attempts",
         "client",
         "endpoint",
+        "exchanges",
         "fields",
         "kwargs",
         "last_request",
+        "last_sent",
         "needs_body",
         "open",
         "recording",
@@ -141,6 +146,12 @@ class Call:
         self.refused_answer: Any = None
         """The answer that a hook saw before the library refused it (``.parse()``)."""
         self.open = True
+        self.last_sent: object = None
+        """The HTTP request that was kept last, since the hooks of two providers may see the same."""
+        self.exchanges: list[Any] = []
+        """The HTTP answers of this call, as `_exchanges` keeps them for a replay."""
+        self.answered_by: Span | None = None
+        """In a replay: the recorded span whose answer the program gets in place of a new one."""
 
     @property
     def choice_count(self) -> int:
@@ -202,7 +213,14 @@ class Call:
             except Exception as fault:
                 report(self._operation, fault)
                 operation = None
+            if self.recording.replay_key is not None and operation is not None:
+                self.recording.recorded = guard(self._recorded, operation)
             self.recording.end(operation, failure=failure, exception=error)
+
+    def _recorded(self, operation: Any) -> Recorded:
+        """What a replay needs of this call."""
+        key = self.recording.replay_key or b""
+        return Recorded(request_digest(operation, key), tuple([exchange.value() for exchange in self.exchanges]))
 
     def _operation(self, fields: Fields) -> Any:
         values = {"attempts": self.attempts or None, **self.fields, **fields}
@@ -249,6 +267,10 @@ def _begin(
         call.read()
     except Exception as error:
         report(call.read, error)
+    played = player()
+    refused = None if played is None else _find_answer(played, call)
+    if refused is not None:
+        return refused
     official = sys.modules.get("opentelemetry.util.genai.invocation")
     if official is not None:
         guard(_suppress_official, official, recording)
@@ -259,6 +281,19 @@ def _begin(
         except Exception as error:
             report(recording.headers, error)
     return call
+
+
+def _find_answer(played: Player, call: Call) -> LlmtraceError | None:
+    """In a replay, find the recorded span that answers the call. Returns what refuses the call."""
+    fields = {name: value for name, value in call.fields.items() if name != "attributes"}
+    try:
+        operation = build_operation(call.endpoint.operation_type, fields)
+        call.answered_by = played.answer(call.recording, operation, is_whole=not call.needs_body)
+    except Exception as error:  # a fault of ours must not let the call out
+        refusal = error if isinstance(error, LlmtraceError) else ReplayDiverged(f"the replay failed: {error!r}")
+        call.end({}, refusal)
+        return refusal
+    return None
 
 
 def _suppress_official(official: Any, recording: Recording) -> None:

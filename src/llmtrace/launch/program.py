@@ -21,6 +21,7 @@ from llmtrace.recorder.context import extract
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.root import Root, set_root
 from llmtrace.runtime import configure
+from llmtrace.semconv import PROGRAM
 
 
 def start() -> None:
@@ -34,7 +35,7 @@ def _open() -> Recording | None:
     if recorder is None:
         return None
     with extract(os.environ), _budget():
-        recording = recorder.start(Workflow(_name()))
+        recording = recorder.start(Workflow(_name()), attributes={PROGRAM: True})
     hook = sys.excepthook
 
     def died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

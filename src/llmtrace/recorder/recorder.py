@@ -42,6 +42,7 @@ from llmtrace.recorder import keys, objectives, otel, root
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
+from llmtrace.recorder.player import player
 from llmtrace.recorder.recording import NoRecording, Recording
 from llmtrace.recorder.run import Run
 
@@ -95,6 +96,9 @@ class Recorder:
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
+        self.make_replay_key: Callable[[], bytes] | None = None
+        """Gives the secret that keys the digests of requests. None: spans keep nothing for a replay."""
+        self._replay_key: bytes | None = None
         self._tracers = otel.Tracers(tracer_provider, self._scope)
 
     @property
@@ -103,6 +107,14 @@ class Recorder:
         if self._evaluator is None:
             self._evaluator = guard(self._make_evaluator)
         return self._evaluator
+
+    @property
+    def replay_key(self) -> bytes | None:
+        """The secret that keys the digests of requests; None where spans keep nothing for a replay."""
+        if self._replay_key is None and self.make_replay_key is not None:
+            self._replay_key = guard(self.make_replay_key)
+            self.make_replay_key = None  # ask once, also where it failed
+        return self._replay_key
 
     def use_evaluator(self, make_evaluator: Callable[[], Evaluator] | None = None) -> None:
         """Use another evaluator from the next run on. None: make it again, since the program has registered a signal."""
@@ -199,6 +211,9 @@ class Recorder:
                 sink.on_span_start(recording.span_id, operation)
             except Exception as error:
                 report(sink.on_span_start, error)
+        played = player()
+        if played is not None:
+            guard(played.started, recording)
         return recording
 
     def _below_program(self, run: Run, operation: Operation, context: Context) -> Run | None:
@@ -283,6 +298,7 @@ class Recorder:
             links=recording.links,
             resource=self._resource,
             scope=self._scope,
+            recorded=recording.recorded,
         )
 
     @staticmethod

@@ -22,7 +22,7 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
-from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, send_positions
+from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, replay_key, send_positions
 from llmtrace.store.journal import Journal
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
@@ -50,7 +50,7 @@ WORDS_STEP = 0.5
 SPANS_AT_ONCE = 200
 """`LocalStore.spans` reads about this many spans, in whole traces, before it releases the index for others."""
 
-BESIDE = frozenset({"budgets", "sent", "unsent", baselines.NAME})
+BESIDE = frozenset({"budgets", "sent", "unsent", baselines.NAME, replay_key.NAME})
 """Files of a store's folder other than the journal and its index. A folder with nothing else is an empty store."""
 
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"
@@ -127,6 +127,14 @@ class LocalStore(Store):
                 wake()
 
         self._journal.on_look = call_both
+
+    def replay_key(self) -> bytes:
+        if self._replay_key is None and self.folder is not None:
+            try:
+                self._replay_key = replay_key.of(self.folder)
+            except OSError:  # not writable: the spans stay in memory as well
+                pass
+        return super().replay_key()
 
     def append(self, span: Span) -> None:
         """Encode a span and write it to the journal. Never raises for disk errors (see `Journal`)."""

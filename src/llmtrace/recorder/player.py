@@ -1,0 +1,41 @@
+"""Where a replay answers the program's calls in place of the world: see `llmtrace.replay`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmtrace.model import Operation, Span
+
+if TYPE_CHECKING:
+    from llmtrace.recorder.recording import Recording
+
+
+class Player:
+    """Answers the calls of a program from a recorded run. At most one is at work in a process."""
+
+    def started(self, recording: Recording) -> None:
+        """Take note of a span that the program opened."""
+        raise NotImplementedError
+
+    def answer(self, recording: Recording, operation: Operation, *, is_whole: bool = True) -> Span | None:
+        """Return the recorded span that answers a call; None: it is to be made.
+
+        ``operation`` is what the call asks for; ``is_whole`` False: its content is not known yet. Raises `ReplayDiverged` if
+        the recording has no answer, or one to another request.
+        """
+        raise NotImplementedError
+
+
+_player: Player | None = None
+
+
+def player() -> Player | None:
+    """The player that is at work; None where the program does not run as a replay."""
+    return _player
+
+
+def use_player(new: Player | None) -> Player | None:
+    """Make ``new`` the player of this process. Returns the one before."""
+    global _player
+    before, _player = _player, new
+    return before
