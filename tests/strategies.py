@@ -448,9 +448,7 @@ def recorded() -> st.SearchStrategy[Recorded]:
         error=texts(),
         message=texts(),
     )
-    return st.builds(
-        Recorded, request=_digits(32), exchanges=tuples_of(exchanges, 2), result_type=texts(), unusable=texts()
-    )
+    return st.builds(Recorded, request=_digits(32), exchanges=tuples_of(exchanges, 2), result_type=texts(), unusable=texts())
 
 
 def raw_spans(text: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[RawSpan]:

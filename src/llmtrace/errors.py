@@ -8,11 +8,12 @@
     ├── BudgetExceeded                       a run went over its Budget, and on_exceed is "raise" (default)
     ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
     ├── JudgeFailed                          the model that was asked for a second opinion gave none
-    ├── ReplayDiverged                       a replayed program did something else than the recorded one
     ├── PortBusy                             a receiver cannot listen where it was told to
     └── StoreError                           reading a store
         ├── TraceNotFound (LookupError)
         └── UnreadableStore                  a store or file that cannot be read: missing, newer, not a trace
+
+    ReplayDiverged (BaseException)           a replayed program did something else than the recorded one; it ends the program
 """
 
 from __future__ import annotations
@@ -75,8 +76,11 @@ class BudgetExceeded(LlmtraceError):
         self.spenders = tuple(spenders)
 
 
-class ReplayDiverged(LlmtraceError):
+class ReplayDiverged(BaseException):
     """A program that is replayed did something else than the recorded one, or something that the recording cannot answer.
+
+    It ends the program, so it is no `Exception`: a library that retries after one, or an agent that tells its model of it, must
+    not go on with answers that do not fit.
 
     ``kind``: ``changed`` (another request than the recorded one), ``missing`` (a call that the recording does not hold),
     ``incomparable`` (the recorded answer was redacted or cut, or cannot be given back), ``network`` (the program reached for

@@ -2,7 +2,8 @@
 
 A command's module has ``NAME = "…"``, ``HELP = "…"`` (one line) and ``EXAMPLE = "…"`` at the left margin, a function
 ``configure(parser)`` that adds its arguments, and ``run(args) -> int``, which does the work and returns the exit code.
-``--json``, ``--store`` and ``--help`` are added by this module.
+``--json``, ``--store`` and ``--help`` are added by this module. Where it says ``TAKES_COMMAND = True``, what follows ``--`` is
+another program's command line: ``args.command``, a list.
 
 Law: ``llmtrace --help`` imports no command; a command is imported when it is called.
 """
@@ -111,7 +112,12 @@ def _unknown(words: list[str], commands_by_name: dict[str, Command]) -> str:
 
 def _call(command: Command, words: Sequence[str]) -> int:
     parser, module = parser_of(command)
+    command_line: list[str] = []
+    if getattr(module, "TAKES_COMMAND", False) and "--" in words:
+        at = words.index("--")
+        words, command_line = words[:at], [*words[at + 1 :]]
     args = parser.parse_args(words)
+    args.command = command_line
     code = module.run(args)
     if "later" in args:  # work that is done after the output
         _flush()

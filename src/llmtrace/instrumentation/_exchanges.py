@@ -23,11 +23,12 @@ from llmtrace.instrumentation._provider import Call, current_call
 from llmtrace.model import Exchange
 from llmtrace.recorder.failures import message_of
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import player
 
 MOST_BYTES = 1 << 24
 """Of the bodies of one call; beyond, the call cannot be replayed."""
-_HEADERS = ("content-type", "request-id", "x-request-id", "retry-after")
-_HEADER_PARTS = ("ratelimit", "openai-", "anthropic-")
+_NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length"})
+"""Headers that are a secret, or say of the body what is not true of the kept one."""
 _RETRIED = frozenset({408, 409, 425, 429})
 _FIRST_SERVER_ERROR = 500
 _DO_NOT_RETRY = {"x-should-retry": "false"}
@@ -50,7 +51,7 @@ class OpenExchange:
     def answered(self, response: Any) -> None:
         """Take the status and headers of an ``httpx`` response, and its body if that is read already."""
         self.status = response.status_code
-        self.headers = {name: text for name, text in response.headers.items() if _is_kept(name.lower())}
+        self.headers = {name: text for name, text in response.headers.items() if name.lower() not in _NOT_KEPT}
         if response.is_stream_consumed:
             self.add(response.content)
         else:
@@ -79,10 +80,6 @@ class OpenExchange:
         except UnicodeDecodeError:  # bytes, or a character that stands in two chunks
             body, is_base64 = tuple([base64.b64encode(chunk).decode() for chunk in self.body]), True
         return Exchange(self.status, self.headers, body, is_base64, self.error, self.message)
-
-
-def _is_kept(name: str) -> bool:
-    return name in _HEADERS or any(part in name for part in _HEADER_PARTS)
 
 
 def _module_of(instance: Any) -> Any:
@@ -143,7 +140,8 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
     call = current_call()
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
-    if call.answered_by is not None:
+    played = player()
+    if played is not None and call.find_answer(played) is not None:
         response = _recorded_response(call, instance, _request_of(args, kwargs))
         if not kwargs.get("stream"):
             response.read()
@@ -165,7 +163,8 @@ def _asend(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> An
     call = current_call()
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
-    if call.answered_by is not None:
+    played = player()
+    if played is not None and call.find_answer(played) is not None:
         return _arecorded(call, instance, _request_of(args, kwargs), is_stream=bool(kwargs.get("stream")))
     exchange = _opened(call, _request_of(args, kwargs))
     sent = wrapped(*args, **kwargs)
@@ -223,7 +222,7 @@ def _recorded_response(call: Call, client: Any, request: Any) -> Any:
     if exchange.status is None:
         raise _transport_error(module, exchange, request)
     headers = dict(exchange.headers)
-    if exchange.status in _RETRIED or exchange.status >= _FIRST_SERVER_ERROR:
+    if _was_retried(exchange) and hasattr(call.client, "max_retries"):
         headers.update(_DO_NOT_RETRY)
     stream = _body(module)(_chunks(exchange), _transport_error(module, exchange, request) if exchange.error else None)
     response = module.Response(exchange.status, headers=headers, stream=stream, request=request)
@@ -276,15 +275,22 @@ def _body(module: Any) -> type[Any]:
         """A recorded body, chunk by chunk; ``error`` is what ended it."""
 
         def __init__(self, chunks: list[bytes], error: Exception | None) -> None:
-            self._chunks, self._error = chunks, error
+            self._chunks, self._error = iter(chunks), error
 
         def __iter__(self) -> Iterator[bytes]:
-            yield from self._chunks
-            if self._error is not None:
-                raise self._error
+            return self
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            for chunk in self:
-                yield chunk
+        def __next__(self) -> bytes:
+            for chunk in self._chunks:
+                return chunk
+            raise self._error or StopIteration
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self
+
+        async def __anext__(self) -> bytes:
+            for chunk in self._chunks:
+                return chunk
+            raise self._error or StopAsyncIteration
 
     return Body

@@ -25,7 +25,7 @@ from opentelemetry import context as otel_context
 
 from llmtrace.codec.request_digest import request_digest
 from llmtrace.content import to_json
-from llmtrace.errors import LlmtraceError, ReplayDiverged
+from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
@@ -55,6 +55,8 @@ class Endpoint:
 
     operation_type: ClassVar[type[Any]] = Inference
     """Class of the operation that a call is recorded as: `Inference`, `Embedding`, `Retrieval` … of ``llmtrace.model``."""
+    runs_in_process: ClassVar[bool] = False
+    """True: the model runs in this process, so that a replay cannot answer in its place and refuses the call."""
     suppress_nested: ClassVar[bool] = False
     """True: the library makes its request by another library that may be instrumented too. The inner call gets no span, and
     its HTTP requests count as attempts of the outer one."""
@@ -120,6 +122,7 @@ class Call:
         "endpoint",
         "exchanges",
         "fields",
+        "is_live",
         "kwargs",
         "last_request",
         "last_sent",
@@ -152,6 +155,8 @@ class Call:
         """The HTTP answers of this call, as `_exchanges` keeps them for a replay."""
         self.answered_by: Span | None = None
         """In a replay: the recorded span whose answer the program gets in place of a new one."""
+        self.is_live = False
+        """In a replay: this call is made for real."""
 
     @property
     def choice_count(self) -> int:
@@ -173,6 +178,14 @@ class Call:
             self.needs_body = False
             fields, _ = self.endpoint.request({**self.kwargs, **body})
             self.fields.update(fields)
+
+    def find_answer(self, played: Player) -> Span | None:
+        """In a replay, the recorded span that answers this call; None: it is to be made. Raises `ReplayDiverged`."""
+        if self.answered_by is None and not self.is_live:
+            fields = {name: value for name, value in self.fields.items() if name != "attributes"}
+            self.answered_by = played.answer(self.recording, build_operation(self.endpoint.operation_type, fields))
+            self.is_live = self.answered_by is None
+        return self.answered_by
 
     def enter(self) -> tuple[Any, Token[Call | None]]:
         """Make the span and this call the current ones, for one step."""
@@ -268,9 +281,8 @@ def _begin(
     except Exception as error:
         report(call.read, error)
     played = player()
-    refused = None if played is None else _find_answer(played, call)
-    if refused is not None:
-        return refused
+    if played is not None and endpoint.runs_in_process:
+        call.find_answer(played)
     official = sys.modules.get("opentelemetry.util.genai.invocation")
     if official is not None:
         guard(_suppress_official, official, recording)
@@ -281,19 +293,6 @@ def _begin(
         except Exception as error:
             report(recording.headers, error)
     return call
-
-
-def _find_answer(played: Player, call: Call) -> LlmtraceError | None:
-    """In a replay, find the recorded span that answers the call. Returns what refuses the call."""
-    fields = {name: value for name, value in call.fields.items() if name != "attributes"}
-    try:
-        operation = build_operation(call.endpoint.operation_type, fields)
-        call.answered_by = played.answer(call.recording, operation, is_whole=not call.needs_body)
-    except Exception as error:  # a fault of ours must not let the call out
-        refusal = error if isinstance(error, LlmtraceError) else ReplayDiverged(f"the replay failed: {error!r}")
-        call.end({}, refusal)
-        return refusal
-    return None
 
 
 def _suppress_official(official: Any, recording: Recording) -> None:

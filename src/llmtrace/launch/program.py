@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from llmtrace.guards.budget import read_budget, track
-from llmtrace.launch import BUDGET
+from llmtrace.launch import BUDGET, VARIABLE
 from llmtrace.model import Workflow
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.context import extract
@@ -25,8 +25,12 @@ from llmtrace.semconv import PROGRAM
 
 
 def start() -> None:
-    """Turn recording on. The first recorded call opens the program's span."""
+    """Turn recording on, or a replay. The first recorded call opens the program's span."""
     configure()
+    if VARIABLE in os.environ:
+        from llmtrace.launch import replayed
+
+        replayed.start()
     guard(set_root, Root(_open))
 
 

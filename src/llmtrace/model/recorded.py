@@ -15,7 +15,7 @@ class Exchange:
     status: int | None = None
     """None where no answer came; then ``error`` says why."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Those that a program may look at: type, request id, rate limits."""
+    """Without cookies."""
     body: tuple[str, ...] = ()
     """The chunks of the body, in the order and with the bounds in which they came."""
     is_base64: bool = False

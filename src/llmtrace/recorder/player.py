@@ -1,4 +1,4 @@
-"""Where a replay answers the program's calls in place of the world: see `llmtrace.replay`."""
+"""Where a replay answers the program's calls in place of the world: see `llmtrace.playback`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ class Player:
         """Take note of a span that the program opened."""
         raise NotImplementedError
 
-    def answer(self, recording: Recording, operation: Operation, *, is_whole: bool = True) -> Span | None:
+    def answer(self, recording: Recording, operation: Operation) -> Span | None:
         """Return the recorded span that answers a call; None: it is to be made.
 
-        ``operation`` is what the call asks for; ``is_whole`` False: its content is not known yet. Raises `ReplayDiverged` if
-        the recording has no answer, or one to another request.
+        ``operation`` is what the call asks for. Raises `ReplayDiverged` if the recording has no answer to that.
         """
         raise NotImplementedError
 

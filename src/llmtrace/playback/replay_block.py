@@ -11,11 +11,11 @@ from typing import Literal, TypeAlias
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.model import Trace
+from llmtrace.playback.network_guard import no_network
+from llmtrace.playback.player import Replay
+from llmtrace.playback.recorded_run import RecordedRun
 from llmtrace.recorder import active
 from llmtrace.recorder.player import use_player
-from llmtrace.replay.network_guard import no_network
-from llmtrace.replay.player import Replay
-from llmtrace.replay.recorded_run import RecordedRun
 from llmtrace.store import Store, open_store
 
 ToolPolicy: TypeAlias = Literal["recorded", "live"]

@@ -12,7 +12,7 @@ _LOCK = threading.RLock()
 
 
 @contextmanager
-def no_network(refuse: Callable[[str], Exception | None]) -> Iterator[None]:
+def no_network(refuse: Callable[[str], BaseException | None]) -> Iterator[None]:
     """Inside the block, a socket that would connect raises what ``refuse`` gives for its address; None lets it.
 
     Unix sockets connect as always. A library that opens sockets without Python's ``socket`` is not seen.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import sysconfig
 import threading
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llmtrace import semconv
@@ -11,10 +15,11 @@ from llmtrace.codec.request_digest import request_digest, request_text
 from llmtrace.errors import ReplayDiverged
 from llmtrace.model import Operation, Span, ToolExecution
 from llmtrace.model.value import value
+from llmtrace.playback.difference import difference
+from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
+from llmtrace.recorder import current
 from llmtrace.recorder.player import Player
 from llmtrace.recorder.recording import Recording
-from llmtrace.replay.difference import difference
-from llmtrace.replay.recorded_run import RecordedRun, Step, is_alike, is_call
 
 Kind: TypeAlias = Literal["changed", "missing", "incomparable", "network", "left over"]
 
@@ -28,6 +33,8 @@ class Divergence:
     """One sentence."""
     span_id: str | None = None
     """The recorded span."""
+    where: str = ""
+    """The line of the program that made the call, as ``file:line``; empty where none did."""
     is_served: bool = False
     """The program got the recorded answer all the same (`Replay` with ``loose``)."""
 
@@ -59,6 +66,8 @@ class Replay(Player):
         """Calls that were answered from the recording."""
         self.live = 0
         """Calls that were made for real."""
+        self.trace_id: str | None = None
+        """The trace of the new run; None before its first span."""
         self._key = key
         self._loose = loose
         self._live_tools = frozenset(live_tools)
@@ -69,10 +78,16 @@ class Replay(Player):
         """By id of the new run's span."""
         self._lock = threading.RLock()
 
+    @property
+    def has_begun(self) -> bool:
+        """True if the program opened a span, or reached for the network."""
+        return self.trace_id is not None or bool(self.divergences)
+
     # -- what the recorder tells
 
     def started(self, recording: Recording) -> None:
         with self._lock:
+            self.trace_id = self.trace_id or recording.trace_id
             if recording.attributes.get(semconv.PROGRAM) is True:
                 self._places[recording.span_id] = self.run.top
                 return
@@ -86,14 +101,14 @@ class Replay(Player):
         parent = recording.parent
         return self.run.top if parent is None else self._places.get(parent.span_id, self.run.top)
 
-    def answer(self, recording: Recording, operation: Operation, *, is_whole: bool = True) -> Span | None:
+    def answer(self, recording: Recording, operation: Operation) -> Span | None:
         with self._lock:
             if self._stopped_by is not None:
                 raise self._stopped_by
             if self._is_live:
                 self.live += 1
                 return None
-            step = self._step_for(recording, operation, is_whole=is_whole)
+            step = self._step_for(recording, operation)
             step.is_answered = True
             assert step.span is not None
             self._is_live = step.span.span_id == self._live_after
@@ -105,13 +120,19 @@ class Replay(Player):
             self.served += 1
             return step.span
 
-    def refuse_network(self, address: str) -> Exception | None:
+    def refuse_network(self, address: str) -> ReplayDiverged | None:
         """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""
         with self._lock:
             if self._is_live or self._live_tools:
                 return None
+            recording = current()
+            if recording is not None and isinstance(recording.operation, ANSWERED):
+                kind: Kind = "incomparable"
+                what = f"{recording.name} is not sent by httpx, so that its answer is not recorded"
+            else:
+                kind, what = "network", f"the program connects to {address}, and no recorded call answers that"
             try:
-                self._diverge(None, "network", f"the program connects to {address}, and no recorded call answers that", None)
+                self._diverge(None, kind, what, None)
             except ReplayDiverged as error:
                 return error
         return None
@@ -127,12 +148,12 @@ class Replay(Player):
 
     # -- where a call belongs
 
-    def _step_for(self, recording: Recording, operation: Operation, *, is_whole: bool) -> Step:
+    def _step_for(self, recording: Recording, operation: Operation) -> Step:
         step = self._places.get(recording.span_id)
         if step is None or step.span is None:
             self._diverge(recording, "missing", self._missing(recording), None)
             raise AssertionError
-        if not is_whole or self._is_same(step.span, recording, operation):
+        if self._is_same(step.span, recording, operation):
             return step
         sibling = self._sibling(recording, operation)
         if sibling is not None:  # of parallel calls, it is the one that asks for the same
@@ -179,7 +200,7 @@ class Replay(Player):
         self, recording: Recording | None, kind: Kind, what: str, span_id: str | None, *, may_serve: bool = True
     ) -> None:
         is_served = self._loose and kind == "changed" and may_serve
-        self.divergences.append(Divergence(kind, what, span_id, is_served))
+        self.divergences.append(Divergence(kind, what, span_id, program_line(), is_served))
         if recording is not None:
             recording.set({semconv.REPLAY_DIVERGED: kind})
         if not is_served:
@@ -203,6 +224,21 @@ def _step_name(span: Span) -> str:
     return f"{span.name} [{span.span_id[:8]}]"
 
 
+def program_line() -> str:
+    """The innermost line of the program's own code on this thread's stack: neither ours nor a library's."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((_OURS, *_LIBRARIES, "<")):
+            return f"{os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+_OURS = str(Path(__file__).resolve().parent.parent) + os.sep
+_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+
+
 def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "diverged", "incomparable"]:
     """What a replay came to."""
     if any(divergence.kind == "incomparable" for divergence in divergences):
@@ -216,6 +252,7 @@ def as_item(divergence: Divergence) -> Mapping[str, object]:
         "kind": divergence.kind,
         "what": divergence.what,
         "span_id": divergence.span_id,
+        "where": divergence.where,
         "is_served": divergence.is_served,
     }
 
