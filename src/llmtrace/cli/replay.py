@@ -26,6 +26,7 @@ from llmtrace.launch import VARIABLE, environment
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
 from llmtrace.playback.recorded_run import RecordedRun, is_call, same_process
+from llmtrace.semconv import REPLAY_OF
 from llmtrace.store import Query, Store
 
 NAME = "replay"
@@ -60,7 +61,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "%(prog)s [TRACE] [--tool NAME=live] [--loose] [--live-after SPAN] [--times N] [--bisect] [--store URL] [--json]"
         " -- COMMAND [ARGUMENTS …]"
     )
-    parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
+    parser.add_argument(
+        "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is no replay"
+    )
     parser.add_argument(
         "--tool",
         metavar="NAME=live",
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     command = _command(args.command)
     live_tools = [_live_tool(text) for text in args.tool]
     with opened(args) as store:
-        trace = trace_of(store, args.trace)
+        trace = _newest(store) if args.trace == "last" else trace_of(store, args.trace)
         others = [other.trace_id for other in same_process(_neighbours(store), trace)][1:]
         live_after = _span_id(trace, args.live_after)
         _check(trace, live_tools)
@@ -111,6 +114,14 @@ def run(args: argparse.Namespace) -> int:
         same = sum(ran.code == FINE for ran in runs)
         screen.line(f"{same} of {args.times} runs were the same as {trace.trace_id[:8]}")
     return _BISECT[code] if args.bisect else code
+
+
+def _newest(store: Store) -> Trace:
+    """The newest trace that is no replay itself."""
+    for trace in _neighbours(store):
+        if not any(REPLAY_OF in span.attributes for span in trace.spans):
+            return trace
+    return trace_of(store, "last")
 
 
 def _command(words: Sequence[str]) -> list[str]:

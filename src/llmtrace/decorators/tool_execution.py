@@ -196,7 +196,7 @@ def _start(
     if verdict.refusal is None:
         recorder = active()
         execution.operation = operation
-        execution.recording = recorder.start(operation) if recorder is not None else None
+        execution.recording = recorder.start(operation, can_be_answered=True) if recorder is not None else None
         played = player()
         if played is not None and execution.recording is not None:
             _answer_from(played, execution, execution.recording, operation, signature)

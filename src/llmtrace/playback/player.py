@@ -88,14 +88,17 @@ class Replay(Player):
     def started(self, recording: Recording) -> None:
         with self._lock:
             self.trace_id = self.trace_id or recording.trace_id
-            if recording.attributes.get(semconv.PROGRAM) is True:
+            is_program = recording.attributes.get(semconv.PROGRAM) is True
+            if is_program or (recording.outermost and recording.parent is None):
+                recording.set({semconv.REPLAY_OF: self.run.trace.trace_id})
+            if is_program:
                 self._places[recording.span_id] = self.run.top
                 return
             above = self._above(recording)
             step = None if self._is_live else self.run.place(above, recording.operation, recording.name)
+            if step is None and not is_call(recording.operation):
+                step = above  # a new step of the program's own: what is below it is looked for above it
             self._places[recording.span_id] = step
-            if recording.outermost:
-                recording.set({semconv.REPLAY_OF: self.run.trace.trace_id})
 
     def _above(self, recording: Recording) -> Step | None:
         parent = recording.parent
@@ -119,6 +122,13 @@ class Replay(Player):
                 self._check_answer(recording, step.span)
             self.served += 1
             return step.span
+
+    def must_run(self, recording: Recording, operation: Operation) -> None:
+        if self.answer(recording, operation) is not None:
+            name = getattr(operation, "name", "")
+            what = f"a library runs the tool {name} by itself, so its recorded result cannot be given (--tool {name}=live)"
+            with self._lock:
+                self._diverge(recording, "incomparable", what, None)
 
     def refuse_network(self, address: str) -> ReplayDiverged | None:
         """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""
@@ -153,6 +163,9 @@ class Replay(Player):
         if step is None or step.span is None:
             self._diverge(recording, "missing", self._missing(recording), None)
             raise AssertionError
+        if step.span.end is None:
+            what = f"the recording ends in {_step_name(step.span)}, so that its outcome is not known"
+            self._diverge(recording, "incomparable", what, step.span.span_id, may_serve=False)
         if self._is_same(step.span, recording, operation):
             return step
         sibling = self._sibling(recording, operation)

@@ -24,6 +24,13 @@ class Player:
         """
         raise NotImplementedError
 
+    def must_run(self, recording: Recording, operation: Operation) -> None:
+        """Take note of a tool that a library runs by itself, so that no recorded result can take its place.
+
+        Raises `ReplayDiverged` unless the tool is meant to run.
+        """
+        raise NotImplementedError
+
 
 _player: Player | None = None
 

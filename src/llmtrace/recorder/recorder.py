@@ -130,11 +130,14 @@ class Recorder:
         attributes: Mapping[str, JsonValue] | None = None,
         context: Context | None = None,
         links: Sequence[Link] = (),
+        can_be_answered: bool = False,
     ) -> Recording:
-        """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``).
+        """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``), and in a replay
+        `ReplayDiverged`.
 
         ``name`` and ``kind``: default, as the conventions say for the operation. ``context``: the span goes below what is
         current there, not here (`Recording.context` of a parent that is known by other means). ``links``: spans to point at.
+        ``can_be_answered``: the caller asks the player of a replay for the result of a tool, and does not run it.
         """
         context = otel_context.get_current() if context is None else context
         if root.program is not None:
@@ -143,11 +146,19 @@ class Recorder:
         if watchers:
             _admit(watchers, operation)
         try:
-            return self._start(context, operation, name, kind, attributes, watchers, tuple(links))
+            recording = self._start(context, operation, name, kind, attributes, watchers, tuple(links))
         except Exception as error:
             report(Recorder.start, error)
             _withdraw(watchers, operation)
             return NoRecording(self, operation)
+        played = player()
+        if played is not None and not can_be_answered and isinstance(operation, ToolExecution) and operation.executed:
+            try:
+                played.must_run(recording, operation)
+            except BaseException as error:
+                recording.end(exception=error)
+                raise
+        return recording
 
     def cost_of(self, operation: Operation) -> float | None:
         """US dollars that an operation with its usage costs; None where its price is not known. Never raises."""
