@@ -273,9 +273,9 @@ def test_wrong_use_is_said() -> None:
     trace = Trace(record(lambda: llmtrace.tool(str.upper)("a"))[1].spans)
     with pytest.raises(ConfigurationError, match="configure"), llmtrace.replay(trace):
         pass
-    with capture(), pytest.raises(ConfigurationError, match="'recorded' or 'live'"):
-        with llmtrace.replay(trace, tools={"x": "fake"}):  # type: ignore[dict-item]
-            pass
+    wrong: Any = {"x": "fake"}
+    with capture(), pytest.raises(ConfigurationError, match="'recorded' or 'live'"), llmtrace.replay(trace, tools=wrong):
+        pass
 
 
 def test_a_tool_that_a_library_runs_by_itself_is_refused() -> None:

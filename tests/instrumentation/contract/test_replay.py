@@ -64,11 +64,25 @@ def without_cause(seen: Any) -> Any:
     return (seen[0], seen[1]) if isinstance(seen, tuple) and len(seen) == 3 and isinstance(seen[0], str) else seen
 
 
+def is_not_recorded(way: Way) -> bool:
+    """True for what sends with something else than httpx: botocore, aiohttp."""
+    return (type(way.kit).__module__, way.asynchronous) in {("kits.bedrock", False), ("kits.google_genai", True)}
+
+
 def check(way: Way, program: Program, reply: Reply) -> None:
     with Server(reply) as server:
         seen, captured = record(way, program, server.url)
         sent = len(server.requests)
         trace = captured.traces[0]
+        if is_not_recorded(way):
+            with (
+                pytest.raises(ReplayDiverged, match="is not sent by httpx"),
+                capture(instrument=(way.kit.name,)),
+                replay(trace),
+            ):
+                way._run(program, server.url)
+            assert len(server.requests) == sent
+            return
         with capture(instrument=(way.kit.name,), redact=False) as again, replay(trace) as replayed:
             assert without_cause(way._run(program, server.url)) == without_cause(seen)
             gc.collect()
@@ -76,7 +90,7 @@ def check(way: Way, program: Program, reply: Reply) -> None:
         assert len(server.requests) == sent
     assert replayed.served == 1
     for made, recorded in zip(content_of(again.spans), content_of(captured.spans), strict=True):
-        for name in made.__dataclass_fields__:
+        for name in made.__dataclass_fields__.keys() - ({"failure"} if program is read_two else set()):
             assert getattr(made, name) == getattr(recorded, name), name
 
 
@@ -93,6 +107,7 @@ def test_a_stream(way: Way) -> None:
 
 
 def test_a_stream_that_is_left(way: Way) -> None:
+    """How its span ends is up to the event loop, which closes the connection, or has none to close."""
     check(way, read_two, way.kit.streamed(Answer()))
 
 
@@ -109,6 +124,8 @@ def test_another_question_is_refused(way: Way) -> None:
     async def ask_other(way: Way, client: Any) -> Any:
         return way.kit.seen(await way.ask(client, Question(text="Where is order 8?")))
 
+    if is_not_recorded(way):
+        return
     with Server(way.kit.whole(Answer())) as server:
         _, captured = record(way, ask, server.url)
         sent = len(server.requests)
