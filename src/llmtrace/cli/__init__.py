@@ -112,10 +112,7 @@ def _unknown(words: list[str], commands_by_name: dict[str, Command]) -> str:
 
 def _call(command: Command, words: Sequence[str]) -> int:
     parser, module = parser_of(command)
-    command_line: list[str] = []
-    if getattr(module, "TAKES_COMMAND", False) and "--" in words:
-        at = words.index("--")
-        words, command_line = words[:at], [*words[at + 1 :]]
+    words, command_line = split(module, words)
     args = parser.parse_args(words)
     args.command = command_line
     code = module.run(args)
@@ -123,6 +120,12 @@ def _call(command: Command, words: Sequence[str]) -> int:
         _flush()
         args.later()
     return code
+
+
+def split(module: CommandModule, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command's own words, and the command line of another program after ``--``, if the command takes one."""
+    at = words.index("--") if getattr(module, "TAKES_COMMAND", False) and "--" in words else len(words)
+    return [*words[:at]], [*words[at + 1 :]]
 
 
 def _flush() -> None:
