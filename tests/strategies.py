@@ -443,8 +443,8 @@ def recorded() -> st.SearchStrategy[Recorded]:
         Exchange,
         status=optional(st.integers(100, 599)),
         headers=st.dictionaries(texts(), texts(), max_size=2),
-        body=tuples_of(texts(), 3),
-        is_base64=st.booleans(),
+        body=st.binary(max_size=20),
+        sizes=tuples_of(st.integers(0, 9), 3),
         error=texts(),
         message=texts(),
     )

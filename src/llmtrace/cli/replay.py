@@ -30,7 +30,7 @@ from llmtrace.semconv import REPLAY_OF
 from llmtrace.store import Query, Store
 
 NAME = "replay"
-HELP = "run a program again, its calls answered from a recorded run, and say where it differs"
+HELP = "run a program again, answered from a recorded run: what differs"
 EXAMPLE = "llmtrace replay last -- python agent.py"
 
 DIVERGED = 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +11,9 @@ from llmtrace import semconv as sc
 from llmtrace.codec import json_text
 from llmtrace.model import Exchange, JsonValue, Recorded
 
+_FAST: Final = 1
+"""Level of compression: a tenth of the time of the usual one, and the chunks of a stream are alike."""
+_MOST_BYTES: Final = 1 << 26
 KEYS: Final = (sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE)
 
 
@@ -35,9 +40,10 @@ def read(rest: dict[str, JsonValue]) -> Recorded | None:
     try:
         items: Any = json_text.read(_text(taken[sc.REPLAY_EXCHANGES]) or "[]")
         exchanges = tuple([_exchange(item) for item in items])
-    except (ValueError, TypeError, AttributeError):  # damaged, or not ours
-        return Recorded(request, (), result_type, unusable or "damaged")
-    return Recorded(request, exchanges, result_type, unusable)
+    except (ValueError, TypeError, AttributeError, zlib.error):  # damaged, or not ours
+        exchanges, unusable = (), unusable or "damaged"
+    recorded = Recorded(request, exchanges, result_type, unusable)
+    return None if recorded == Recorded() else recorded
 
 
 def without(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
@@ -54,9 +60,9 @@ def _item(exchange: Exchange) -> dict[str, JsonValue]:
     if exchange.headers:
         item["headers"] = dict(exchange.headers)
     if exchange.body:
-        item["body"] = list(exchange.body)
-    if exchange.is_base64:
-        item["base64"] = True
+        item["body"] = b64encode(zlib.compress(exchange.body, _FAST)).decode()
+    if exchange.sizes:
+        item["sizes"] = list(exchange.sizes)
     if exchange.error:
         item["error"] = exchange.error
     if exchange.message:
@@ -69,11 +75,21 @@ def _exchange(item: Any) -> Exchange:
     return Exchange(
         status if isinstance(status, int) else None,
         {str(name): str(value) for name, value in dict(item.get("headers") or {}).items()},
-        tuple([str(chunk) for chunk in item.get("body") or ()]),
-        item.get("base64") is True,
+        _body(item.get("body")),
+        tuple([int(size) for size in item.get("sizes") or ()]),
         _text(item.get("error")),
         _text(item.get("message")),
     )
+
+
+def _body(value: Any) -> bytes:
+    if not value:
+        return b""
+    unpacked = zlib.decompressobj()
+    body = unpacked.decompress(b64decode(value), _MOST_BYTES)
+    if unpacked.unconsumed_tail:
+        raise ValueError("a body that is longer than any that is kept")
+    return body
 
 
 def _text(value: JsonValue) -> str:

@@ -131,10 +131,10 @@ class Content:
         answered = [getattr(operation, name, None) for operation in (raw, clean) for name in ("output", "result")]
         reason = "" if answered[0] is answered[2] and answered[1] is answered[3] else "redacted"
         exchanges = recorded.exchanges
-        texts = [text for exchange in exchanges for text in ("".join(exchange.body), exchange.message)]
+        texts = [text for exchange in exchanges for text in (exchange.body.decode(errors="replace"), exchange.message)]
         if sum(map(len, texts)) > values.limit:
             reason = "cut"
-        elif any(values.redactor.in_text(text, stats) is not text for text in texts) or any(
+        elif any(not values.redactor.is_clean_body(text) for text in texts) or any(
             values.redactor.in_value(exchange.headers, stats) is not exchange.headers for exchange in exchanges
         ):
             reason = "redacted"

@@ -10,11 +10,11 @@ sends nothing.
 
 from __future__ import annotations
 
-import base64
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import cache
+from itertools import filterfalse
 from typing import Any
 
 from llmtrace.errors import ReplayDiverged
@@ -25,8 +25,7 @@ from llmtrace.recorder.failures import message_of
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player
 
-MOST_BYTES = 1 << 24
-"""Of the bodies of one call; beyond, the call cannot be replayed."""
+_MODULES = ("httpx", "httpx2")
 _NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length"})
 """Headers that are a secret, or say of the body what is not true of the kept one."""
 _RETRIED = frozenset({408, 409, 425, 429})
@@ -38,13 +37,14 @@ _DO_NOT_RETRY = {"x-should-retry": "false"}
 class OpenExchange:
     """An exchange under way."""
 
-    __slots__ = ("body", "error", "headers", "message", "size", "status")
+    __slots__ = ("body", "decode", "error", "headers", "message", "status")
 
     def __init__(self) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
-        self.size = 0
+        self.decode: Callable[[bytes], bytes] | None = None
+        """Undoes the compression of the body."""
         self.error = ""
         self.message = ""
 
@@ -53,33 +53,27 @@ class OpenExchange:
         self.status = response.status_code
         self.headers = {name: text for name, text in response.headers.items() if name.lower() not in _NOT_KEPT}
         if response.is_stream_consumed:
-            self.add(response.content)
+            self.body.append(response.content)
         else:
-            response.stream = _tee(_module_of(response))(response.stream, self, response)
-
-    def add(self, chunk: bytes) -> None:
-        self.size += len(chunk)
-        if self.size <= MOST_BYTES:
-            self.body.append(chunk)
+            self.decode = guard(_decoder, response)
+            response.stream = _tee(_module_of(response))(response.stream, self)
 
     def failed(self, error: BaseException) -> None:
         self.error, self.message = type(error).__name__, guard(message_of, error) or ""
 
-    def __enter__(self) -> OpenExchange:
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        """Around the loop that reads the body."""
-        if isinstance(error, Exception):
-            self.failed(error)
+    def broke(self, error: BaseException | None) -> None:
+        """The call ended with an error: keep that of the transport, if reading the body raised it."""
+        while error is not None and not self.error:
+            if type(error).__module__.partition(".")[0] in _MODULES:
+                self.failed(error)
+            error = error.__cause__ or error.__context__
 
     def value(self) -> Exchange:
-        body: tuple[str, ...]
-        try:
-            body, is_base64 = tuple([chunk.decode() for chunk in self.body]), False
-        except UnicodeDecodeError:  # bytes, or a character that stands in two chunks
-            body, is_base64 = tuple([base64.b64encode(chunk).decode() for chunk in self.body]), True
-        return Exchange(self.status, self.headers, body, is_base64, self.error, self.message)
+        body = b"".join(self.body)
+        if self.decode is not None:
+            return Exchange(self.status, self.headers, self.decode(body), (), self.error, self.message)
+        sizes = tuple(map(len, self.body)) if len(self.body) > 1 else ()
+        return Exchange(self.status, self.headers, body, sizes, self.error, self.message)
 
 
 def _module_of(instance: Any) -> Any:
@@ -96,24 +90,18 @@ def _tee(module: Any) -> type[Any]:
     class Tee(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc]
         """The body of a response; what the program reads of it is kept, decoded."""
 
-        def __init__(self, stream: Any, exchange: OpenExchange, response: Any) -> None:
-            self._stream, self._exchange = stream, exchange
-            self._decode = guard(_decoder, response)
+        def __init__(self, stream: Any, exchange: OpenExchange) -> None:
+            self._stream, self._keep = stream, exchange.body.append
 
         def __iter__(self) -> Iterator[bytes]:
-            with self._exchange:
-                for chunk in self._stream:
-                    guard(self._keep, chunk)
-                    yield chunk
+            return filterfalse(
+                self._keep, self._stream
+            )  # `append` returns None, so every chunk passes; no frame of ours a chunk
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            with self._exchange:
-                async for chunk in self._stream:
-                    guard(self._keep, chunk)
-                    yield chunk
-
-        def _keep(self, chunk: bytes) -> None:
-            self._exchange.add(chunk if self._decode is None else self._decode(chunk))
+            async for chunk in self._stream:
+                self._keep(chunk)
+                yield chunk
 
         def close(self) -> None:
             self._stream.close()
@@ -124,12 +112,12 @@ def _tee(module: Any) -> type[Any]:
     return Tee
 
 
-def _decoder(response: Any) -> Any:
-    """The function that undoes the compression of a body; None where there is none."""
+def _decoder(response: Any) -> Callable[[bytes], bytes] | None:
+    """The function that undoes the compression of a whole body; None where there is none."""
     if not response.headers.get("content-encoding"):
         return None
-    copy = type(response)(response.status_code, headers=response.headers)
-    return copy._get_content_decoder().decode
+    kind, status, headers = type(response), response.status_code, response.headers
+    return lambda body: bytes(kind(status, headers=headers, content=body).content)
 
 
 # -- the hooks
@@ -205,7 +193,7 @@ def _request_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 PATCHES = tuple(
     [
         Patch(module, path, wrapper)
-        for module in ("httpx", "httpx2")
+        for module in _MODULES
         for path, wrapper in (("Client.send", _send), ("AsyncClient.send", _asend))
     ]
 )
@@ -224,7 +212,7 @@ def _recorded_response(call: Call, client: Any, request: Any) -> Any:
     headers = dict(exchange.headers)
     if _was_retried(exchange) and hasattr(call.client, "max_retries"):
         headers.update(_DO_NOT_RETRY)
-    stream = _body(module)(_chunks(exchange), _transport_error(module, exchange, request) if exchange.error else None)
+    stream = _body(module)(exchange.chunks(), _transport_error(module, exchange, request) if exchange.error else None)
     response = module.Response(exchange.status, headers=headers, stream=stream, request=request)
     response.elapsed = timedelta(0)
     return response
@@ -241,6 +229,8 @@ class _Given:
     def value(self) -> Exchange:
         return self._exchange
 
+    def broke(self, error: BaseException | None) -> None: ...
+
 
 def _next_exchange(call: Call) -> Exchange:
     recorded = None if call.answered_by is None else call.answered_by.recorded
@@ -254,10 +244,6 @@ def _next_exchange(call: Call) -> Exchange:
 
 def _was_retried(exchange: Exchange) -> bool:
     return exchange.status is None or exchange.status in _RETRIED or exchange.status >= _FIRST_SERVER_ERROR
-
-
-def _chunks(exchange: Exchange) -> list[bytes]:
-    return [base64.b64decode(chunk) if exchange.is_base64 else chunk.encode() for chunk in exchange.body]
 
 
 def _transport_error(module: Any, exchange: Exchange, request: Any) -> Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from itertools import accumulate
 
 from llmtrace.model.value import value
 
@@ -16,13 +17,20 @@ class Exchange:
     """None where no answer came; then ``error`` says why."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Without cookies."""
-    body: tuple[str, ...] = ()
-    """The chunks of the body, in the order and with the bounds in which they came."""
-    is_base64: bool = False
-    """The body is no text: each chunk is base64."""
+    body: bytes = b""
+    """Decompressed."""
+    sizes: tuple[int, ...] = ()
+    """Lengths in bytes of the chunks in which the body came; empty where it was read at once."""
     error: str = ""
     """Name of the transport's exception that ended the request or the body, such as ``ReadTimeout``; empty if none did."""
     message: str = ""
+
+    def chunks(self) -> list[bytes]:
+        """The body in the chunks in which it came."""
+        if not self.sizes:
+            return [self.body] if self.body else []
+        ends = [*accumulate(self.sizes)]
+        return [self.body[end - size : end] for end, size in zip(ends, self.sizes, strict=True)]
 
 
 @value
