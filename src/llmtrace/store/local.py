@@ -205,16 +205,17 @@ class LocalStore(Store):
             lambda spans: [span for trace_id in trace_ids for span in spans.spans_of(trace_id, prompts=prompts)],
         )
 
-    def refresh(self, *, seconds: float = float("inf")) -> int:
+    def refresh(self, *, seconds: float = float("inf"), max_spans: int | None = None) -> int:
         """Show new spans to the monitors, for at most ``seconds``, so that their findings appear in the traces.
 
-        `traces` and `spans` do this too, if there are few. Returns the number of traces that the monitors have not seen yet.
+        `traces` and `spans` do this too, if there are few. ``max_spans``: leave out longer traces (default: none), since
+        a trace is shown at one go. Returns the number of traces that the monitors have not seen yet.
         """
 
         def show(_: Index, indexer: Indexer, db: sqlite3.Connection) -> int:
             deadline = time.monotonic() + seconds
             if indexer.catch_up(db, seconds=seconds):
-                indexer.watch(db, seconds=deadline - time.monotonic())
+                indexer.watch(db, seconds=deadline - time.monotonic(), max_spans=max_spans)
             return indexer.unseen(db)
 
         return self._read(show, lambda _: 0)
