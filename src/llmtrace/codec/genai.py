@@ -155,6 +155,8 @@ def _keep_status(raw: RawSpan, rest: dict[str, JsonValue]) -> None:
 
 def _user_attributes(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Users' attributes under their own names. One whose name is in use stays where it is."""
+    if not rest:
+        return {}  # the emptied one still takes the memory that it needed when it was full
     escaped = sorted([key for key in rest if key.startswith(sc.ATTRIBUTE_PREFIX)], key=len)  # the inner ones make room first
     for key in escaped:
         name = key[len(sc.ATTRIBUTE_PREFIX) :]

@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -30,6 +30,7 @@ from llmtrace.store.warnings import warn_once
 if TYPE_CHECKING:  # a program that only writes needs none of these
     import sqlite3
 
+    from llmtrace.store.hourly_results import Hour
     from llmtrace.store.indexing import Indexer
     from llmtrace.store.memory import Spans
     from llmtrace.store.sqlite import Index
@@ -197,6 +198,40 @@ class LocalStore(Store):
         for trace_ids in _batches(located):
             yield from self._spans_of(trace_ids, prompts)
 
+    def by_hour(self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]) -> Iterator[str]:
+        """Yield what ``compute`` returns for the spans (without prompts) of the traces of each hour, the newest hour first.
+
+        ``query``: only its times count. ``compute`` returns a text, and True if the text may be kept; while no span of the hour
+        changes, the kept one is yielded. ``name``: of what is computed, with its version. Raises UnreadableStore.
+        """
+
+        def find(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[Hour] | None:
+            from llmtrace.store import hourly_results
+
+            indexer.ready(db, query, summaries=False)
+            return hourly_results.hours(db, query, name)
+
+        hours = self._read(find, lambda _: None)
+        if hours is None:
+            yield compute(self.spans(query, prompts=False))[0]
+            return
+        for hour in hours:
+            if hour.result is not None:
+                yield hour.result
+                continue
+            result, is_lasting = compute(self.spans(hour.within(query), prompts=False))
+            if is_lasting and hour.is_whole(query):
+                self._keep(name, hour, result)
+            yield result
+
+    def _keep(self, name: str, hour: Hour, result: str) -> None:
+        def keep(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> None:
+            from llmtrace.store import hourly_results
+
+            hourly_results.keep(db, name, hour, result)
+
+        self._read(keep, lambda _: None)
+
     def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:
         return self._read(lambda index, _, db: index.outline(db, trace_id), lambda _: [])
 
@@ -213,16 +248,17 @@ class LocalStore(Store):
             lambda spans: [span for trace_id in trace_ids for span in spans.spans_of(trace_id, prompts=prompts)],
         )
 
-    def refresh(self, *, seconds: float = float("inf")) -> int:
+    def refresh(self, *, seconds: float = float("inf"), max_spans: int | None = None) -> int:
         """Show new spans to the monitors, for at most ``seconds``, so that their findings appear in the traces.
 
-        `traces` and `spans` do this too, if there are few. Returns the number of traces that the monitors have not seen yet.
+        `traces` and `spans` do this too, if there are few. ``max_spans``: leave out longer traces (default: none), since
+        a trace is shown at one go. Returns the number of traces that the monitors have not seen yet.
         """
 
         def show(_: Index, indexer: Indexer, db: sqlite3.Connection) -> int:
             deadline = time.monotonic() + seconds
             if indexer.catch_up(db, seconds=seconds):
-                indexer.watch(db, seconds=deadline - time.monotonic())
+                indexer.watch(db, seconds=deadline - time.monotonic(), max_spans=max_spans)
             return indexer.unseen(db)
 
         return self._read(show, lambda _: 0)
