@@ -36,6 +36,7 @@ from llmtrace.model import (
     Span,
     ToolExecution,
     Workflow,
+    is_stopped_by_budget,
     replace,
 )
 from llmtrace.recorder import keys, objectives, otel, root
@@ -58,6 +59,10 @@ class Watcher(Protocol):
 
     def withdraw(self, operation: Operation) -> None:
         """Undo `before`: the span does not start."""
+
+    def report_refusal(self, error: LlmtraceError) -> Evaluation | None:
+        """Return what to record on the span around a call that `before` refused with ``error``."""
+        ...
 
     def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
         """Called when a span has ended. ``recording``: the span's recording; None for an external span."""
@@ -144,7 +149,7 @@ class Recorder:
             context = guard(root.program.around, context) or context
         watchers: tuple[Watcher, ...] = context.get(keys.WATCHERS, ())  # type: ignore[assignment]
         if watchers:
-            _admit(watchers, operation)
+            _admit(watchers, operation, context.get(keys.RECORDING))
         try:
             recording = self._start(context, operation, name, kind, attributes, watchers, tuple(links))
         except Exception as error:
@@ -280,6 +285,9 @@ class Recorder:
             failure = guard(failure_of, exception)
         if recording.otel.is_recording():
             guard(_read_additions, recording)
+            if failure is None and exception is None:
+                failure = guard(otel.program_failure, recording.otel, recording.attributes, recording.events)
+                recording.has_program_failure = failure is not None
         run = recording.run
         outermost = recording.outermost
         span = run.end_span(lambda sequence: self._span(sequence, recording, operation, failure, end), outermost=outermost)
@@ -316,6 +324,8 @@ class Recorder:
     def _with_reports(span: Span, outcome: Evaluation | None, watchers: Sequence[Watcher], recording: Recording | None) -> Span:
         """Add what the program and its watchers say of a span."""
         reports: tuple[Evaluation, ...] = () if outcome is None else (outcome,)
+        if recording is not None and recording.refusals and not is_stopped_by_budget(span):
+            reports += tuple(recording.refusals)
         for watcher in watchers:
             reports += tuple(guard(watcher.after, span, recording) or ())
         return replace(span, evaluations=(*span.evaluations, *reports)) if reports else span
@@ -379,14 +389,20 @@ def _joined(run: Run, operation: Operation) -> Operation:
     return operation if call_id is None else replace(operation, call_id=call_id, inferred=True)
 
 
-def _admit(watchers: tuple[Watcher, ...], operation: Operation) -> None:
-    """Ask the watchers, the innermost first. What one of them refuses does not count with the others."""
+def _admit(watchers: tuple[Watcher, ...], operation: Operation, around: Any) -> None:
+    """Ask the watchers, the innermost first. What one of them refuses does not count with the others.
+
+    ``around``: the recording that a refusal is recorded on, since the program may catch the error; None: there is none.
+    """
     admitted: list[Watcher] = []
     for watcher in reversed(watchers):
         try:
             watcher.before(operation)
-        except LlmtraceError:
+        except LlmtraceError as error:
             _withdraw(admitted, operation)
+            evaluation = None if around is None else guard(watcher.report_refusal, error)
+            if evaluation is not None:
+                around.refusals.append(evaluation)
             raise
         except Exception as error:
             report(watcher.before, error)

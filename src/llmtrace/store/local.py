@@ -118,6 +118,11 @@ class LocalStore(Store):
 
         return None if self._index is None else Indexer(self._index)
 
+    def check_owner(self) -> None:
+        """Raise UnreadableStore if the folder's index belongs to another program."""
+        if self._index is not None:
+            self._index.check_owner()
+
     def on_look(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called about once a second, by a thread that appends, so it must return at once."""
         wake = None if self._background is None else self._background.wake
@@ -152,7 +157,7 @@ class LocalStore(Store):
         self._journal.flush()
 
     def has_unwritten(self) -> bool:
-        return self.folder is not None and bool(self._journal.waiting())
+        return self.folder is not None and (bool(self._journal.waiting()) or self._journal.take_lost_file())
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
@@ -474,11 +479,17 @@ def default_folder() -> Path | None:
 
 
 def open(url: str, config: Config) -> LocalStore:  # noqa: A001
-    """Open the default folder (``auto`` or empty) or a folder's path, which may be relative to the working folder."""
+    """Open the default folder (``auto`` or empty) or a folder's path, which may be relative to the working folder.
+
+    Raises UnreadableStore for a folder in which another program keeps its own ``index.db``.
+    """
     text = url.removeprefix("local:")
     if text.strip().lower() in ("", "auto"):
         return LocalStore(default_folder(), config=config, may_be_missing=True)
     folder = Path(text).expanduser()
     with contextlib.suppress(OSError):  # the working folder was deleted: keep the relative path
         folder = folder.absolute()
-    return LocalStore(folder, config=config)
+    store = LocalStore(folder, config=config)
+    if (folder / "index.db").is_file() and not (folder / "journal").exists():
+        store.check_owner()
+    return store
