@@ -187,7 +187,7 @@ class Indexer:
                 if isinstance(record, journal_files.Gap):
                     if record.tail and not settled:
                         break
-                    warn_once(_damage(path, record))
+                    warn_once(record.describe(path))
                 else:
                     rows.add(record)
                 done = record.offset + record.length
@@ -312,12 +312,6 @@ def _row(raw: RawSpan, record: journal_files.Record, file: int) -> _Row:
 
 def _places(columns: int, rows: int) -> str:
     return ", ".join([f"({', '.join('?' * columns)})"] * rows)
-
-
-def _damage(path: Path, gap: journal_files.Gap) -> str:
-    if gap.tail:
-        return f"{path}: the last {gap.length} bytes are incomplete (the program was killed while writing) and are left out"
-    return f"{path}: {gap.length} bytes at offset {gap.offset} are damaged and are left out"
 
 
 def _int64(number: int) -> int:

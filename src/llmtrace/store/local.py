@@ -22,7 +22,7 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
-from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, send_positions
+from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, replay_key, send_positions
 from llmtrace.store.journal import Journal
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
@@ -51,7 +51,7 @@ WORDS_STEP = 0.5
 SPANS_AT_ONCE = 200
 """`LocalStore.spans` reads about this many spans, in whole traces, before it releases the index for others."""
 
-BESIDE = frozenset({"budgets", "sent", "unsent", baselines.NAME})
+BESIDE = frozenset({"budgets", "sent", "unsent", baselines.NAME, replay_key.NAME})
 """Files of a store's folder other than the journal and its index. A folder with nothing else is an empty store."""
 
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"
@@ -118,6 +118,11 @@ class LocalStore(Store):
 
         return None if self._index is None else Indexer(self._index)
 
+    def check_owner(self) -> None:
+        """Raise UnreadableStore if the folder's index belongs to another program."""
+        if self._index is not None:
+            self._index.check_owner()
+
     def on_look(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called about once a second, by a thread that appends, so it must return at once."""
         wake = None if self._background is None else self._background.wake
@@ -128,6 +133,14 @@ class LocalStore(Store):
                 wake()
 
         self._journal.on_look = call_both
+
+    def replay_key(self) -> bytes:
+        if self._replay_key is None and self.folder is not None:
+            try:
+                self._replay_key = replay_key.of(self.folder)
+            except OSError:  # not writable: the spans stay in memory as well
+                pass
+        return super().replay_key()
 
     def append(self, span: Span) -> None:
         """Encode a span and write it to the journal. Never raises for disk errors (see `Journal`)."""
@@ -144,7 +157,7 @@ class LocalStore(Store):
         self._journal.flush()
 
     def has_unwritten(self) -> bool:
-        return self.folder is not None and bool(self._journal.waiting())
+        return self.folder is not None and (bool(self._journal.waiting()) or self._journal.take_lost_file())
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
@@ -466,11 +479,17 @@ def default_folder() -> Path | None:
 
 
 def open(url: str, config: Config) -> LocalStore:  # noqa: A001
-    """Open the default folder (``auto`` or empty) or a folder's path, which may be relative to the working folder."""
+    """Open the default folder (``auto`` or empty) or a folder's path, which may be relative to the working folder.
+
+    Raises UnreadableStore for a folder in which another program keeps its own ``index.db``.
+    """
     text = url.removeprefix("local:")
     if text.strip().lower() in ("", "auto"):
         return LocalStore(default_folder(), config=config, may_be_missing=True)
     folder = Path(text).expanduser()
     with contextlib.suppress(OSError):  # the working folder was deleted: keep the relative path
         folder = folder.absolute()
-    return LocalStore(folder, config=config)
+    store = LocalStore(folder, config=config)
+    if (folder / "index.db").is_file() and not (folder / "journal").exists():
+        store.check_owner()
+    return store
