@@ -160,35 +160,35 @@ def test_a_limit_of_rate_is_no_limit_of_size() -> None:
     assert (sent.answer.kind, sent.answer.wait, sent.settled, sent.counts.split) == ("later", 7.0, 0, 0)
 
 
-def test_a_span_that_is_refused_costs_itself() -> None:
-    """400 for one span: the others arrive, it is counted as refused."""
+@pytest.mark.parametrize(("status", "kind"), [(400, "bad"), (500, "failing"), (413, "large")])
+def test_a_request_that_fails_is_halved_until_one_span_is_alone(status: int, kind: str) -> None:
+    """The spans before it arrive, nothing is given up, and requests grow again afterwards."""
 
     def script(spans: list[RawSpan], size: int) -> tuple[int, dict[str, str], bytes]:
-        return (400 if any("poison" in span.attributes for span in spans) else 200), {}, b""
+        return (status if any("poison" in span.attributes for span in spans) else 200), {}, b""
 
+    rest = [raw(n, **({"poison": True} if n == 13 else {})) for n in range(1, 33)]
+    counts, answers = Counts(), []
     with Collector(script) as collector:
-        sent = Sent(destination(collector.url), [raw(n, **({"poison": True} if n == 13 else {})) for n in range(1, 33)])
-    assert (sent.answer.kind, sent.settled, sent.counts.sent, sent.counts.refused) == ("taken", 32, 31, 1)
-    assert len(collector.spans) == 31
-
-
-def test_a_server_that_breaks_at_a_span_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """500 is tried again; at the same spans over and over it is they who are left out, and the rest goes on."""
-
-    def script(spans: list[RawSpan], size: int) -> tuple[int, dict[str, str], bytes]:
-        return (500 if any("poison" in span.attributes for span in spans) else 200), {}, b""
-
-    with Collector(script) as collector:
-        counts = Counts()
         exporter = Exporter(transport(destination(collector.url)), counts=counts)
-        left = [raw(1), raw(2, poison=True), raw(3)]
-        answers = []
-        while left:
-            answer = exporter.send(list(left), lambda: 10.0, lambda number: left.__delitem__(slice(0, number)))
-            answers.append(answer.kind)
-            assert len(answers) < 20
-    assert answers[0] == "later"
-    assert (counts.sent, counts.refused) == (2, 1)
+        while not answers or answers[-1] == "later":
+            answers.append(exporter.send(list(rest), lambda: 10.0, lambda number: rest.__delitem__(slice(0, number))).kind)
+        assert len(answers) < 10
+        assert (answers[-1], rest[0].span_id, counts.sent, counts.refused) == (kind, raw(13).span_id, 12, 0)
+        assert exporter.send(rest[1:], lambda: 10.0, lambda _: None).kind == "taken"
+    assert counts.sent == 31
+    assert exporter.most_spans > 8
+
+
+def test_grpc_refuses_small_messages_only_for_their_rate() -> None:
+    """RESOURCE_EXHAUSTED without a delay, which is also what some servers answer to too many requests: nothing is cut."""
+
+    def script(spans: list[RawSpan], context: Any) -> None:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "slowly")
+
+    with GrpcCollector(script) as collector:
+        sent = Sent(destination(collector.url, "grpc"), [raw(1, note="x" * 5000)])
+    assert (sent.answer.kind, sent.settled, sent.counts.shrunk) == ("later", 0, 0)
 
 
 @pytest.mark.parametrize(
