@@ -30,7 +30,7 @@ from llmtrace.fingerprints import fingerprint
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation import Patch, Patches
-from llmtrace.locks import fork_safe_lock, importing
+from llmtrace.locks import finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, replace
 from llmtrace.prices import cost_usd
@@ -160,7 +160,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     guard(instrumentation.enable, config.instrument)
     if not _at_exit:
         _at_exit = True
-        atexit.register(shutdown)
+        atexit.register(_end)
 
 
 def check_values(config: Config, arguments: Collection[str], tracer_provider: object = None) -> None:
@@ -337,7 +337,7 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
 
 
 def shutdown() -> None:
-    """Turn recording off: flush, close the store, take the instrumentation off. Called when the program ends. Never raises."""
+    """Turn recording off: flush, close the store, take the instrumentation off. Never raises."""
     global _running
     guard(collected.settle)
     guard(background.drain_at_exit)
@@ -350,6 +350,19 @@ def shutdown() -> None:
         guard(external_provider.restore_proxies)
     if running is not None:
         guard(_close, running)
+
+
+def _end() -> None:
+    """Flush and close when the program ends, and go on recording: other exit handlers, and destructors, run after this one.
+
+    Their spans open the journal again. They are sent by the next program with the same destination.
+    """
+    guard(collected.settle)
+    guard(background.drain_at_exit)
+    running = _running
+    if running is not None:
+        guard(_close, running)
+    guard(finish_imports)
 
 
 def _same_store(before: Config, now: Config) -> bool:
