@@ -267,7 +267,7 @@ def _create(folder: Path, name: str) -> _File:
     descriptor = locks.moved_up(os.open(hidden, flags, 0o600), _HIGH)
     try:
         locks.take(descriptor, exclusive=True)
-        os.write(descriptor, journal_files.HEAD.pack(journal_files.MAGIC, journal_files.VERSION))
+        os.write(descriptor, journal_files.head())
         hidden.rename(folder / name)
         return _File(descriptor)
     except OSError:

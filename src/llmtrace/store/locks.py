@@ -13,6 +13,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+SUPPORTED = fcntl is not None
+"""False on a platform without file locks."""
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """Flags to open every file with: a child process must not inherit a lock."""
 
