@@ -13,6 +13,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+"""Flag to open a file with that another user may have replaced by a symbolic link: it is then an error."""
 SUPPORTED = fcntl is not None
 """False on a platform without file locks."""
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
