@@ -66,11 +66,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _wait() -> None:
-    """Wait for Ctrl-C or SIGTERM."""
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
+    """Wait for Ctrl-C or SIGTERM. A second one ends the program at once."""
+    done, numbers = threading.Event(), (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: done.set()) for number in numbers]
     done.wait()
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 def _open(screen: Screen, receiver: Receiver, store: str, *, as_json: bool) -> None:
