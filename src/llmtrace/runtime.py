@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry.trace import TracerProvider
 
 from llmtrace import exporters as exporting
-from llmtrace import instrumentation
+from llmtrace import installed, instrumentation
 from llmtrace.config import Config, ContentLevel, OnInvalid, Profile, unexpected_keyword
 from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
@@ -175,16 +175,24 @@ def check_values(config: Config, arguments: Collection[str], tracer_provider: ob
         _check_names("instrument", config.instrument or (), instrumentation.available())
     if "exporters" in arguments:
         for exporter in config.exporters or ():
-            if exporter.startswith("otlp:") and is_enabled() and named([exporter])[0] is None:
-                raise ConfigurationError(
-                    f"configure(exporters=[{exporter!r}]): expected the address of a collector, as in 'otlp:http://localhost:4318'"
-                )
+            if exporter.startswith("otlp:") and is_enabled():
+                _check_destination(exporter)
     for option in _RULES.keys() & arguments:
         for rule in getattr(config, option):
             try:
                 _RULES[option](rule)
             except (ValueError, re.error) as error:
                 raise ConfigurationError(f"configure({option}=[{rule!r}]): this rule cannot be used: {error}") from None
+
+
+def _check_destination(exporter: str) -> None:
+    destination, _ = named([exporter])
+    if destination is None:
+        raise ConfigurationError(
+            f"configure(exporters=[{exporter!r}]): expected the address of a collector, as in 'otlp:http://localhost:4318'"
+        )
+    if destination.protocol == "grpc" and not installed.has_grpc():
+        raise ConfigurationError(f"configure(exporters=[{exporter!r}]): {installed.NO_GRPC}")
 
 
 def _check_names(option: str, names: Sequence[str], available: Sequence[str], hint: str = "") -> None:

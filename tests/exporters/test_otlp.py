@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from google.rpc.error_details_pb2 import RetryInfo
 from hypothesis import HealthCheck, given, settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+import llmtrace
 from llmtrace import semconv
 from llmtrace.codec import genai, messages
+from llmtrace.errors import ConfigurationError
 from llmtrace.exporters.forwarding import truncate
 from llmtrace.exporters.forwarding.breaker import Breaker
 from llmtrace.exporters.forwarding.counts import Counts
@@ -98,6 +101,19 @@ def test_grpc(tls: bool) -> None:
         assert Sent(to, [raw(1), raw(2)]).answer.kind == "taken"
     assert collector.spans == [raw(1), raw(2)]
     assert collector.metadata[0]["api-key"] == "key"
+
+
+def test_grpc_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """One line says which extra to install, and the spans wait."""
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    to = destination("http://localhost:4317", "grpc")
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert 'pip install "llmtrace-otel[grpc]", or send by http/protobuf' in line
+    sent = Sent(to, [raw()])
+    assert (sent.answer.kind, sent.settled) == ("closed", 0)
+    assert 'pip install "llmtrace-otel[grpc]"' in sent.answer.why
+    with pytest.raises(ConfigurationError, match=r"llmtrace-otel\[grpc\]"):
+        llmtrace.configure(exporters=["otlp:grpc://localhost:4317"])
 
 
 def test_a_certificate_that_is_not_trusted_takes_nothing() -> None:

@@ -33,6 +33,7 @@ from llmtrace.exporters.forwarding.recover_unsent import UnsentRecovery, only_un
 from llmtrace.exporters.forwarding.sampler import Sampler
 from llmtrace.exporters.forwarding.set_aside import SetAside
 from llmtrace.exporters.forwarding.transport import LEAST_SECONDS, Answer, transport
+from llmtrace.installed import NO_GRPC
 from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
 from llmtrace.semconv import SAMPLING_RATE
@@ -356,7 +357,7 @@ class Forwarder:
         where = "wait in the journal" if self._memory is None else "wait in memory"
         self._counts.warn(
             f"{self.destination.shown} does not accept spans ({answer.why}): they {where} and are sent later"
-            + (". Check the address and OTEL_EXPORTER_OTLP_HEADERS" if is_closed else "")
+            + (". Check the address and OTEL_EXPORTER_OTLP_HEADERS" if is_closed and answer.why != NO_GRPC else "")
         )
 
     def _wire(self, item: QueuedSpan, raw: RawSpan) -> RawSpan:

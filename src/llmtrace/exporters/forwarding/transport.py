@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from llmtrace import installed
 from llmtrace.codec import otlp
 from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.locks import background_importing
@@ -191,6 +192,8 @@ class Grpc:
             except grpc.RpcError as error:
                 return self._refused(error, len(body))
             return Answer("taken", *_partial(answered, "protobuf"))
+        except ModuleNotFoundError:
+            return Answer("closed", installed.NO_GRPC)
         except Exception as error:
             return Answer("later", _reason(error))
 
