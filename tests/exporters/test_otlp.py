@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import socket
 import sys
+import threading
+import time
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -226,6 +230,43 @@ def test_a_partial_success_is_counted() -> None:
     with Collector(lambda spans, size: (200, {"content-type": "application/x-protobuf"}, body)) as collector:
         sent = Sent(destination(collector.url), [raw(n) for n in range(1, 6)])
     assert (sent.answer.kind, sent.settled, sent.counts.sent, sent.counts.refused) == ("taken", 5, 3, 2)
+
+
+def test_an_answer_without_end_is_not_read_whole() -> None:
+    """Neither a long one nor one that drips: the status counts. Small answers leave the connection open."""
+    for headers in ({"content-length": str(800 << 20)}, {"content-length": "50", "content-type": "application/x-protobuf"}):
+        ended = threading.Event()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def answer(server: socket.socket = server, headers: dict[str, str] = headers, ended: Any = ended) -> None:
+                connection, _ = server.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(1 << 20)
+                    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                    connection.sendall(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode())
+                    while not ended.wait(0.05):
+                        connection.sendall(b"x" * (1 << 20 if len(headers) == 1 else 1))
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            to = destination(f"http://127.0.0.1:{server.getsockname()[1]}", timeout="1")
+            began = time.monotonic()
+            sent = Sent(to, [raw()])
+            ended.set()
+            thread.join()
+        assert (sent.answer.kind, sent.settled) == ("taken", 1)
+        assert time.monotonic() - began < 10
+
+
+def test_a_connection_is_used_again() -> None:
+    with Collector(lambda spans, size: (200, {"content-type": "application/json"}, b"{}")) as collector:
+        to = destination(collector.url)
+        exporter = Exporter(transport(to), counts=Counts())
+        for number in range(1, 4):
+            assert exporter.send([raw(number)], lambda: 10.0, lambda _: None).kind == "taken"
+        (pool,) = exporter._transport._session.get_adapter(collector.url).poolmanager.pools._container.values()  # type: ignore[attr-defined]
+        assert pool.num_connections == 1
+        exporter.close()
 
 
 def test_retry_after_is_honoured() -> None:

@@ -263,6 +263,8 @@ def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool, rem
     """
     stamp, bounds = folder / BOUNDS, f"{max_bytes} {max_days:g}"
     if now or _age(stamp) > 3600 or stamp.read_text() != bounds:
+        if stamp.is_symlink():
+            stamp.unlink()
         descriptor = os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
         os.write(descriptor, bounds.encode())
         os.close(descriptor)
@@ -275,7 +277,7 @@ def sweep_as_noted(folder: Path, removing: Removing | None = None) -> None:
     try:
         if _age(stamp) > 60:
             max_bytes, max_days = stamp.read_text().split()
-            stamp.touch()
+            os.utime(stamp, follow_symlinks=False)
             sweep(folder, int(max_bytes), float(max_days), removing)
     except (OSError, ValueError):
         pass

@@ -139,6 +139,9 @@ class Index:
     def _attempt(self, action: Callable[[sqlite3.Connection], T], *, rebuild: bool = False) -> T:
         with _active(), index_lock.locked(self.path, exclusive=False, seconds=self._busy_seconds):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
+            for suffix in ("-wal", "-shm", "-journal"):  # SQLite follows symbolic links
+                if os.path.islink(beside := self.path.with_name(self.path.name + suffix)):
+                    beside.unlink()
             with contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)) as db:
                 self._prepare(db)
                 db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is indexed again from the journal

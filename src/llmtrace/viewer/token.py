@@ -45,7 +45,7 @@ def kept() -> str:
 def _read(path: Path) -> str | None:
     """The token in the file; None if it is not the user's alone."""
     try:
-        with open(os.open(path, os.O_RDONLY | locks.NOFOLLOW | locks.FLAGS), encoding="ascii") as file:
+        with open(os.open(path, os.O_RDONLY | locks.FLAGS), encoding="ascii") as file:
             status = os.fstat(file.fileno())
             if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o077):
                 return None

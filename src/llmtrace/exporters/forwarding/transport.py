@@ -26,6 +26,8 @@ _BAD = frozenset({400, 406, 415, 422})
 _LONGEST_WAIT = 3600.0
 LEAST_SECONDS = 0.2
 """With less time left no request is started: spans that are on their way when the program ends are sent again by the next."""
+MOST_ANSWERED = 64 << 10
+"""Bytes of an HTTP answer that are read. An OTLP answer has some hundred; gRPC's own limit is 4 MiB."""
 LEAST_LIMIT = 64 << 10
 """No gRPC server accepts only smaller messages than this, in bytes: one that refuses them limits the rate."""
 _ANSWERS = "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
@@ -86,15 +88,18 @@ class Http:
             wait = min(seconds(), self._to.timeout)
             if wait < LEAST_SECONDS:
                 return _LATE
+            until = time.monotonic() + wait
             # a redirect is not followed: the headers are for this address alone
-            response = session.post(
+            with session.post(
                 self._to.endpoint,
                 data=body,
                 timeout=(wait, wait),
                 allow_redirects=False,
+                stream=True,
                 verify=self._to.certificate,  # passed here, since requests' own variable wins over the session's setting
-            )
-            return _http_answer(response.status_code, response.headers, response.content)
+            ) as response:
+                content = _content(response, until) if response.ok else b""
+                return _http_answer(response.status_code, response.headers, content)
         except Exception as error:  # no connection, no name, no file of that certificate
             return Answer("later", _reason(error))
 
@@ -118,6 +123,19 @@ class Http:
 
 def _unchanged(request: Any) -> Any:
     return request
+
+
+def _content(response: Any, until: float) -> bytes:
+    """The body of a response; empty if it is longer than `MOST_ANSWERED`, or has not come by then."""
+    content = bytearray()
+    try:
+        for byte in response.iter_content(1):
+            content += byte
+            if len(content) > MOST_ANSWERED or time.monotonic() > until:
+                return b""
+    except Exception:  # cut off after the status, which says enough
+        return b""
+    return bytes(content)
 
 
 def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
