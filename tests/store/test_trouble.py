@@ -82,6 +82,16 @@ def test_a_folder_removed_under_the_program_is_made_again(tmp_path: Path, caplog
     assert _lines(caplog) == []
 
 
+def test_a_removed_folder_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first span after it, not when the file is looked at next."""
+    monkeypatch.setattr(journal, "LOOK_SECONDS", 60.0)
+    store = LocalStore(tmp_path / "store")
+    store.append(span(1))
+    shutil.rmtree(tmp_path / "store")
+    store.append(span(2))
+    assert [one.trace_id for one in store.traces()] == [trace_id(2)]
+
+
 def test_a_closed_descriptor_is_noticed_and_not_written_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A program that closes our descriptor, and may put a file of its own in its place, loses neither file nor spans."""
     store = LocalStore(tmp_path / "store")

@@ -343,9 +343,10 @@ def _size_beside(folder: Path) -> int:
 
 
 def _remove_strays(folder: Path) -> None:
-    """Remove files without records, whose process died before it gave them their name."""
+    """Remove files without records: their process died before it gave them their name, or never wrote to them."""
     try:
-        for path in folder.glob(".*.tmp"):
+        empty = [folder / file.name for file in listing(folder) if file.size == HEAD.size]
+        for path in (*folder.glob(".*.tmp"), *empty):
             if time.time() - path.stat().st_mtime > 3600 and not is_being_written(path):
                 path.unlink(missing_ok=True)
     except OSError:
