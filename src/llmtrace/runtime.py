@@ -151,7 +151,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     if sending is not None:
         sinks += guard(sending.join, store) or ()
     recorder = build(config, sinks=[*sinks, *exporters], tracer_provider=tracer_provider, content=content, resource=resource)
-    recorder.foreign_run = None if external is None else external.run_at
+    recorder.external_run = None if external is None else external.run_at
     activate(recorder)
     _running = _Running(config, store, external, sending)
     if before is not None:

@@ -240,13 +240,13 @@ def _needs_type(span: Span) -> bool:
 # -- reading
 
 
-def read(raw: RawSpan, rest: Attributes, *, is_foreign: bool) -> dict[str, Any]:
+def read(raw: RawSpan, rest: Attributes, *, is_external: bool) -> dict[str, Any]:
     """A span's failure, violations, evaluations and events; the error's type is taken out of ``rest``."""
     failure: Failure | None = None
     violations: list[Violation] = []
     evaluations: list[Evaluation] = []
     other_events: list[Event] = []
-    failed = raw.status == "error" or (is_foreign and _failed(raw, rest))
+    failed = raw.status == "error" or (is_external and _failed(raw, rest))
     for event in raw.events:
         finding = _finding(event)
         if isinstance(finding, Violation):

@@ -120,7 +120,7 @@ def decode(raw: RawSpan) -> Span:
         rest.pop(key, None)
     run_fields = _READ_RUN(rest)
     operation = operations.read(rest)
-    verdicts = findings.read(raw, rest, is_foreign=run_fields.get("run_id") is None)
+    verdicts = findings.read(raw, rest, is_external=run_fields.get("run_id") is None)
     if raw.status != "error":
         _keep_status(raw, rest)
     return Span(

@@ -213,14 +213,11 @@ def program_additions(span: trace.Span, start_attributes: Mapping[str, Any]) -> 
 
     ``start_attributes``: those that we started it with. Spans of other implementations cannot be read: nothing is returned.
     """
-    attributes: Any = getattr(span, "attributes", None)
-    events: Any = getattr(span, "events", None)
-    added = {
-        name: to_json(value)
-        for name, value in (attributes or {}).items()
-        if name not in start_attributes and not name.startswith(_OUR_NAMESPACES)
-    }
-    return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events or ()]
+    attributes: Any = getattr(span, "attributes", None) or {}
+    events: Any = getattr(span, "events", None) or ()
+    names = [name for name in attributes if name not in start_attributes and not name.startswith(_OUR_NAMESPACES)]
+    added = {name: to_json(attributes[name]) for name in names}
+    return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events]
 
 
 def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content) -> None:

@@ -86,7 +86,7 @@ class Recorder:
         self.sinks = tuple(sinks)
         self.identity = identity or Identity()
         self.on_invalid: OnInvalid = on_invalid
-        self.foreign_run: Callable[[Context], Run | None] | None = None
+        self.external_run: Callable[[Context], Run | None] | None = None
         """Gives the run of another instrumentation's agent for a span of ours below it; see `external.open_spans`."""
         self.signal_names: tuple[str, ...] | None = None
         """Which quality signals are on, see `llmtrace.signals.load`."""
@@ -155,7 +155,7 @@ class Recorder:
         owner: Any = context.get(keys.RECORDING)
         run = owner.run if owner is not None and owner.run.is_here else None
         if run is None:
-            run = None if self.foreign_run is None else guard(self.foreign_run, context)
+            run = None if self.external_run is None else guard(self.external_run, context)
         elif root.is_program(owner):
             run = self._below_program(run, operation, context)
         elif run.evaluator is not self.evaluator:
@@ -203,9 +203,9 @@ class Recorder:
 
     def _below_program(self, run: Run, operation: Operation, context: Context) -> Run | None:
         """The run of a span that has nothing around it but the program, whose run is ``run``; None: it begins one."""
-        foreign_run = None if self.foreign_run is None else guard(self.foreign_run, context)
-        if foreign_run is not None or isinstance(operation, (AgentInvocation, Custom, Workflow)):
-            return foreign_run
+        external_run = None if self.external_run is None else guard(self.external_run, context)
+        if external_run is not None or isinstance(operation, (AgentInvocation, Custom, Workflow)):
+            return external_run
         if run.evaluator is not self.evaluator:
             run.renew(self.evaluator)
         return run
@@ -310,9 +310,9 @@ class Recorder:
         clean: Span | None = None
         raw: RawSpan | None = None
         for sink in self.sinks:
-            step: Any = sink.skip
+            step: Any = sink.on_span_end
             try:
-                if step(span):
+                if not step(span):
                     continue
                 if clean is None:
                     step = self.content.clean
