@@ -159,6 +159,20 @@ def test_damage_to_the_index(original: Path, tmp_path: Path, at: float, kind: st
         check(folder, original)
 
 
+HEADER = [16, 18, 28, 40, 44, 52, 56, 60, 62, 63, 68, 71, 92, 96, 100]
+"""Places in SQLite's file header: page size, format, pages, schema, encoding, version, application …"""
+
+
+@pytest.mark.parametrize("offset", [60, 63, *(pytest.param(offset, marks=pytest.mark.all) for offset in HEADER)])
+@pytest.mark.parametrize("bit", "0167")
+def test_damage_to_the_head_of_the_index(original: Path, tmp_path: Path, offset: int, bit: str) -> None:
+    """A version that seems newer or older, another page size: it is rebuilt."""
+    with copied(original, tmp_path) as folder:
+        path = folder / "index.db"
+        damage(path, (offset + 0.5) / path.stat().st_size, bit)
+        check(folder, original)
+
+
 @pytest.mark.all
 @pytest.mark.timeout(900)
 @settings(_settings, max_examples=40)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Message, Text
-from llmtrace.store import Query, indexing, journal, journal_files, local, open_store, search, warnings, word_index
+from llmtrace.store import Query, index_lock, indexing, journal, journal_files, local, open_store, search, warnings, word_index
 from llmtrace.store.journal_files import head
 from llmtrace.store.local import LocalStore
 from tests.store.older import make_older
@@ -114,6 +114,7 @@ def test_an_index_of_a_newer_llmtrace_is_refused_untouched(folder: Path) -> None
     with sqlite3.connect(folder / "index.db") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
+    index_lock.seal(folder / "index.db", 99)
     before = (folder / "index.db").read_bytes()
     store = LocalStore(folder)
     store.append(span(3))

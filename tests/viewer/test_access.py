@@ -98,7 +98,7 @@ def test_without_a_home_the_token_is_new_each_time(tmp_path: Path, monkeypatch: 
 def test_the_browser_gets_the_token_through_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Since every user sees the arguments of a command; the file is the user's alone, and is removed."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setattr(token, "_CONFINED", ())
+    monkeypatch.setattr(token, "_is_confined", lambda: False)
     with token.landing_page("http://127.0.0.1:1/?token=x#/trace/1&2") as url:
         path = Path(url.removeprefix("file://"))
         assert "token" not in url

@@ -1,6 +1,7 @@
 """The lock file beside the index. Its content tells whether another program changed the index since llmtrace used it last.
 
-It holds the size and the time of the last change of ``index.db``, written whenever its last user is done. A store that was
+It holds the size and the time of the last change of ``index.db``, and the version of the index, written whenever its last user
+is done. A store that was
 copied, repaired or damaged on disk has others; a program of ours that was killed leaves SQLite's ``-wal`` file, which SQLite
 itself recovers.
 """
@@ -36,30 +37,35 @@ def locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[int]:
         os.close(descriptor)
 
 
-def is_changed(path: Path) -> bool:
-    """True if another program changed the index. Not known, so False, while it is in use. Raises OSError."""
+def is_changed(path: Path, version: int) -> bool:
+    """True if another program changed the index. Not known, so False, while it is in use. Raises OSError.
+
+    ``version``: the index version of this llmtrace. An index that a newer one used last counts as unchanged.
+    """
     if not locks.SUPPORTED:
         return False
     for pause in (_AGAIN_SECONDS, 0.0):
         try:
             with locked(path, exclusive=True, seconds=0.0) as descriptor:
-                seal, stamp = os.pread(descriptor, 100, 0), _stamp(path)
+                used_as, _, used_version = os.pread(descriptor, 100, 0).rpartition(b" ")
+                stamp = _stamp(path)
         except BlockingIOError:
             return False
-        if not seal or not stamp or seal == stamp:
+        if not used_as or not stamp or used_as == stamp or used_version > b"%06d" % version:
             return False
         time.sleep(pause)
     return True
 
 
-def seal(path: Path) -> None:
+def seal(path: Path, version: int) -> None:
     """Write the seal, unless another process uses the index: then that one will. Never raises."""
     if not locks.SUPPORTED:
         return
     with contextlib.suppress(OSError), locked(path, exclusive=True, seconds=_SEAL_SECONDS) as descriptor:
         stamp = _stamp(path)
-        if stamp and os.pread(descriptor, 100, 0) != stamp:
-            os.pwrite(descriptor, stamp, 0)
+        content = b"%s %06d" % (stamp, version)
+        if stamp and os.pread(descriptor, 100, 0) != content:
+            os.pwrite(descriptor, content, 0)
 
 
 def _stamp(path: Path) -> bytes:
@@ -70,4 +76,4 @@ def _stamp(path: Path) -> bytes:
         status = path.stat()
     except OSError:
         return b""
-    return b"%020d %020d\n" % (status.st_size, status.st_mtime_ns)
+    return b"%020d %020d" % (status.st_size, status.st_mtime_ns)

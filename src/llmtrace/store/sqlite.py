@@ -110,17 +110,20 @@ class Index:
         Raises IndexUnusable, Misplaced, UnreadableStore (the index was written by a newer llmtrace).
         """
         try:
-            return self._mended(action)
+            result = self._mended(action)
+            index_lock.seal(self.path, SCHEMA_VERSION)
+            return result
+        except (TraceNotFound, Misplaced):
+            index_lock.seal(self.path, SCHEMA_VERSION)
+            raise
         except sqlite3.Error as error:
             raise IndexUnusable(str(error)) from error
         except OSError as error:
             raise IndexUnusable(error.strerror) from error
-        finally:
-            index_lock.seal(self.path)
 
     def _mended(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Try as it is, then with all rows made anew, then with a new index."""
-        is_changed = index_lock.is_changed(self.path)
+        is_changed = index_lock.is_changed(self.path, SCHEMA_VERSION)
         for rebuild in (is_changed, True):
             try:
                 return self._attempt(action, rebuild=rebuild)
@@ -143,7 +146,7 @@ class Index:
                 if os.path.islink(beside := self.path.with_name(self.path.name + suffix)):
                     beside.unlink()
             with contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)) as db:
-                self._prepare(db)
+                self._prepare(db, is_ours=rebuild)
                 db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is indexed again from the journal
                 if rebuild:
                     self._rebuild(db)
@@ -159,8 +162,11 @@ class Index:
                 db.execute(f"DELETE FROM {table}")  # noqa: S608
             word_index.drop_unneeded(db)
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
+    def _prepare(self, db: sqlite3.Connection, *, is_ours: bool) -> None:
+        """Bring the index to the current version. ``is_ours``: an llmtrace that is not newer used it last."""
         version = pragma(db, "user_version")
+        if version > SCHEMA_VERSION and is_ours:
+            raise sqlite3.DatabaseError(f"malformed: version {version}")
         if version > SCHEMA_VERSION:
             raise UnreadableStore(
                 f"{self.path} was written by a newer llmtrace (index version {version}; this one reads {SCHEMA_VERSION}). "
@@ -363,7 +369,8 @@ def _starting(db: sqlite3.Connection, beginning: str) -> list[str]:
 def _is_broken(error: sqlite3.Error) -> bool:
     """True if the file itself is broken, not just unusable now (locked, read-only, disk full …)."""
     text = str(error)
-    broken = ("malformed", "not a database", "no such table", "no such column", "no column named", "corrupt")
+    missing = ("no such table", "no such column", "no column named", "already exists", "duplicate column")
+    broken = ("malformed", "not a database", "corrupt", *missing)
     return any(sign in text for sign in broken)
 
 
