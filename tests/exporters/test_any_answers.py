@@ -9,8 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import grpc
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ from llmtrace.exporters.forwarding.export_view import WHOLE, mark
 from llmtrace.exporters.forwarding.forwarder import Forwarder
 from llmtrace.model import RawSpan
 from llmtrace.store.local import LocalStore
-from tests.exporters.collector import Collector, taking
+from tests.exporters.collector import Collector, GrpcCollector, taking
 
 _REJECTIONS = (400, 406, 413, 415, 422)
 _numbers = itertools.count(1)
@@ -71,7 +73,7 @@ class Program:
 
 
 @contextlib.contextmanager
-def program(collector: Collector, folder: Path) -> Iterator[Program]:
+def program(collector: Collector | GrpcCollector, folder: Path) -> Iterator[Program]:
     opened = Program(folder, collector.url)
     try:
         yield opened
@@ -120,6 +122,28 @@ def test_no_sequence_of_answers_loses_a_span(statuses: list[int], batches: list[
         assert missing <= {span_id for span_id, count in alone.items() if count > 1}
         assert sender.counts.refused == len(missing)
         assert sorted(span.span_id for span in collector.spans) == sorted(arrived)
+
+
+_CODES = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")
+
+
+@pytest.mark.parametrize("code", _CODES)
+def test_no_status_of_grpc_loses_a_span(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    aborted = iter(range(12))
+
+    def script(spans: list[RawSpan], context: Any) -> None:
+        if next(aborted, None) is not None:
+            context.abort(grpc.StatusCode[code], "no")
+
+    with impatient(), GrpcCollector(script) as collector, program(collector, tmp_path) as sender:
+        recorded = sender.record(9)
+        deadline = time.monotonic() + 30
+        while not sender.flush():
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    assert sorted(span.span_id for span in collector.spans) == sorted(recorded)
+    assert all(len(span.attributes) == 2 for span in collector.spans)
 
 
 @pytest.mark.parametrize(("status", "refused"), [(400, 1), (500, 0)])

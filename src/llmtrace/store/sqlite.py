@@ -128,7 +128,8 @@ class Index:
             try:
                 return self._attempt(action, rebuild=rebuild)
             except sqlite3.Error as error:
-                if not _is_broken(error):
+                is_locked_up = is_changed and "readonly" in str(error)  # by its own head
+                if not _is_broken(error) and not is_locked_up:
                     raise
                 self._set_aside(error)
                 return self._attempt(action)
