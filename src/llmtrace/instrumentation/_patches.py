@@ -12,12 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import wrapt
 
+from llmtrace.instrumentation._import_hooks import after_import
 from llmtrace.recorder.guard import guard
 
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -113,10 +115,10 @@ class Patches:
             for name in self._by_module:
                 module = sys.modules.get(name)
                 if module is not None:
-                    guard(self._patch, module)
+                    guard(self._patch, name, module)
                 elif name not in self._awaited:
                     self._awaited.add(name)
-                    wrapt.register_post_import_hook(self._imported, name)
+                    after_import(name, partial(self._imported, name))
 
     def undo(self) -> None:
         """Take every wrapper off."""
@@ -127,16 +129,16 @@ class Patches:
                     guard(_restore, applied)
             self._done.clear()
 
-    def _imported(self, module: ModuleType) -> None:
+    def _imported(self, name: str) -> None:
         if self._on:
-            guard(self._patch, module)
+            guard(self._patch, name, sys.modules.get(name))
 
-    def _patch(self, module: ModuleType) -> None:
+    def _patch(self, name: str, module: ModuleType | None) -> None:
         with self._lock:
-            if module.__name__ in self._done:
+            if module is None or name in self._done:
                 return
-            done = self._done[module.__name__] = []
-            for patch in self._by_module[module.__name__]:
+            done = self._done[name] = []
+            for patch in self._by_module[name]:
                 applied = guard(self._wrap, module, patch)
                 if applied is not None:
                     done.append(applied)

@@ -36,8 +36,8 @@ from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import output_schema
 
 LIBRARY, DISTRIBUTION = "litellm", "litellm"
-SUPPORTED = (1,)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=1.80,<2"
+"""Versions of the library that are tested."""
 
 _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Set where a sync function is to give a coroutine: litellm's own async functions do it."""
