@@ -143,6 +143,9 @@ class Patches:
                 if applied is not None:
                     done.append(applied)
 
+    def _is_ours(self, wrapped: Any) -> bool:
+        return any(applied.ours is wrapped for done in self._done.values() for applied in done)
+
     def _wrap(self, module: ModuleType, patch: Patch) -> _AppliedPatch | None:
         *path, name = patch.path.split(".")
         owner: Any = module
@@ -157,6 +160,8 @@ class Patches:
         original = members.get(name, _INHERITED)
         if isinstance(original, wrapt.BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
             original = original.__wrapped__  # the class was made of the functions of one that is patched already
+        if getattr(original, "_self_wrapper", None) is patch.wrapper and self._is_ours(original):
+            return None  # wrapped already: another module names the same class
         ours = _Wrapped(present if original is _INHERITED else original, patch, self.is_on)
         setattr(owner, name, ours)
         done = _AppliedPatch(owner, name, original, ours)

@@ -250,7 +250,8 @@ def _posted(client: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
 _CLIENT = "openai._base_client"
 _HTTP = "litellm.llms.custom_httpx.http_handler"
 _STREAM = "litellm.litellm_core_utils.streaming_handler"
-_TEXT_STREAM = "litellm.text_completions.streaming_iterator"
+_TEXT_STREAMS = ("litellm.text_completions.streaming_iterator", "litellm.utils")
+"""The second: before 1.110."""
 _ROUTED_STREAMS = "litellm.router_rust.invoke.streaming"
 _RESPONSES = "litellm.responses.streaming_iterator"
 
@@ -275,8 +276,8 @@ PATCHES = (
     Patch(_STREAM, "CustomStreamWrapper.__anext__", astepping),
     Patch(_STREAM, "CustomStreamWrapper.close", closing),
     Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
-    Patch(_TEXT_STREAM, "TextCompletionStreamWrapper.__next__", stepping),
-    Patch(_TEXT_STREAM, "TextCompletionStreamWrapper.__anext__", astepping),
+    *(Patch(module, "TextCompletionStreamWrapper.__next__", stepping) for module in _TEXT_STREAMS),
+    *(Patch(module, "TextCompletionStreamWrapper.__anext__", astepping) for module in _TEXT_STREAMS),
     Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", stepping),
     Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", astepping),

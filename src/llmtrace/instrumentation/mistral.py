@@ -40,7 +40,7 @@ from llmtrace.model import Message, Text, ToolCall, Usage, replace
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
-SUPPORTED = ">=1.9,<4"
+SUPPORTED = ">=1.10,<4"
 """Versions of the library that are tested."""
 CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral": "sdk_configuration"}
 
