@@ -143,6 +143,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
         guard(collected.settle)
         guard(_close, before, keep=store, successor=sending)
     guard(instrumentation.enable, config.instrument)
+    guard(instrumentation.warn_of_absent, config.instrument or ())
     if not _at_exit:
         _at_exit = True
         atexit.register(_end)

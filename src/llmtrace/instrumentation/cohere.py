@@ -45,8 +45,8 @@ from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "cohere", "cohere"
-SUPPORTED = (5, 6, 7)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=5.18,<8"
+"""Versions of the library that are tested."""
 CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client", "ClientV2", "AsyncClient", "AsyncClientV2")}
 
 _NAMES = {"p": "top_p", "k": "top_k"}

@@ -1,9 +1,9 @@
 """Google's ``models.generate_content`` and its stream, sync and async, by the Gemini API and by Vertex AI; chats; embeddings.
 Interactions stand in a file of their own (`_google_interactions`).
 
-Works with google-genai 1.x to 3.x. What is patched is the function that makes one request: automatic function calling and
-chats go through it once for each answer of the model. Messages, tools and schemas are read from what is sent, in which Python
-functions and pydantic models have become JSON.
+What is patched is the function that makes one request: automatic function calling and chats go through it once for each answer
+of the model. Messages, tools and schemas are read from what is sent, in which Python functions and pydantic models have become
+JSON.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from llmtrace.model import Embedding, Usage
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "google.genai", "google-genai"
-SUPPORTED = (1, 2, 3)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=1.30,<4"
+"""Versions of the library that are tested."""
 
 _PORTS = {"https": 443, "http": 80}
 

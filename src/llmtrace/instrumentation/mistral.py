@@ -1,9 +1,8 @@
 """Mistral's ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async, and
 the functions that a run of a conversation runs (``_mistral_tools``).
 
-Works with mistralai 1.x to 3.x. Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's
-(`_openai_chat`); peculiar to Mistral are how headers are given, where requests go out, how events are wrapped, and that the SDK
-can make spans of its own.
+Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's (`_openai_chat`); peculiar to Mistral are
+how headers are given, where requests go out, how events are wrapped, and that the SDK can make spans of its own.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ from llmtrace.model import Message, Text, ToolCall, Usage, replace
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
-SUPPORTED = (1, 2, 3)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=1.10,<4"
+"""Versions of the library that are tested."""
 CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral": "sdk_configuration"}
 
 PROVIDER = "mistral_ai"

@@ -20,8 +20,8 @@ from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "ollama", "ollama"
-SUPPORTED = (0,)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=0.4,<1"
+"""Versions of the library that are tested."""
 CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
 
 

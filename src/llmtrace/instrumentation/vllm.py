@@ -36,8 +36,8 @@ from llmtrace.recorder import Recorder, active
 from llmtrace.recorder.guard import guard, report
 
 LIBRARY, DISTRIBUTION = "vllm", "vllm"
-SUPPORTED = (0,)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=0.32,<1"
+"""Versions of the library that are tested."""
 
 
 # -- calls of LLM
