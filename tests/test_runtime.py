@@ -1,20 +1,21 @@
-"""`flush` says whether all was handed over in time."""
+"""`flush` says whether all was handed over in time, and the program's end loses nothing and waits for nothing."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import llmtrace
-from llmtrace import instrumentation
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Span
 from llmtrace.signals import user_signals
-from llmtrace.testing import capture
+from llmtrace.store import open_store
 
 
 def test_flush_is_true_where_nothing_waits(tmp_path: Path) -> None:
@@ -68,15 +69,66 @@ def test_a_timeout_that_is_none_is_an_error(timeout: Any) -> None:
         llmtrace.flush(timeout=timeout)
 
 
-def test_a_named_library_that_is_not_installed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Code that names it expects its calls in the trace. Of one that is installed, and where none is named, nothing is said."""
-    libraries = {name: instrumentation.library_of(name) for name in instrumentation.available()}
-    missing = [name for name, (module, package) in libraries.items() if package and not find_spec(module.partition(".")[0])]
-    if not missing:
-        pytest.skip("every library is installed")
-    with capture(), capture(instrument=["openai"]):
-        pass
-    assert caplog.messages == []
-    with capture(instrument=["openai", missing[0]]):
-        pass
-    assert caplog.messages == [f"llmtrace: {missing[0]} is to be instrumented and is not installed; nothing of it is recorded"]
+def ends(program: str, *arguments: object, seconds: float = 30) -> None:
+    """Run a program to its end, which must come within some seconds and be silent."""
+    command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_spans_of_the_very_end_are_kept(tmp_path: Path) -> None:
+    """Of exit handlers that were registered before `configure` and after it, and of a destructor; not after `shutdown`."""
+    program = """
+    import atexit, sys
+    import llmtrace
+    def record(name):
+        with llmtrace.span(name):
+            pass
+    atexit.register(record, "registered before")
+    llmtrace.configure(store=sys.argv[1], instrument=[])
+    atexit.register(record, "registered after")
+    class Resource:
+        def __del__(self):
+            record("destructor")
+    resource = Resource()
+    record("main")
+    """
+    ends(program, tmp_path)
+    expected = {"registered before", "registered after", "destructor", "main"}
+    assert {trace.name for trace in open_store(str(tmp_path)).traces()} == expected
+    ends(textwrap.dedent(program) + "llmtrace.shutdown()", tmp_path)
+    assert len(open_store(str(tmp_path)).traces()) == 5
+
+
+_BACKGROUND_IMPORTS = {
+    "the price list": "prices.preload()",
+    "the transport": "threading.Thread(target=transport._imported, args=(name,), daemon=True).start()",
+}
+
+
+@pytest.mark.parametrize("start", _BACKGROUND_IMPORTS.values(), ids=_BACKGROUND_IMPORTS)
+def test_an_import_in_the_background_does_not_outlive_the_program(start: str, tmp_path: Path) -> None:
+    """Else its thread is stopped in the middle of it, and a destructor that imports the same module waits for ever."""
+    package = tmp_path / "genai_prices"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "data_snapshot.py").write_text("import time\ntime.sleep(0.5)\ndef get_snapshot(): return None\n")
+    program = f"""
+    import sys, threading, time
+    sys.path.insert(0, sys.argv[1])
+    import llmtrace
+    from llmtrace import prices
+    from llmtrace.exporters.forwarding import transport
+    llmtrace.configure(store="memory:", instrument=[])
+    name = "genai_prices.data_snapshot"
+    class Late:
+        def __init__(self):
+            self.cycle = self  # collected when the interpreter ends
+        def __del__(self):
+            import genai_prices.data_snapshot
+    Late()
+    {start}
+    while name not in sys.modules:
+        time.sleep(0.001)
+    """
+    ends(program, tmp_path)

@@ -203,6 +203,12 @@ class Config:
     redact_with: Callable[[str], str] | None = _option(
         None, str, "A function from text to text, applied to every text last. Arguments of `configure()` only.", check=_function
     )
+    replayable: bool = _option(
+        True,
+        _flag,
+        "Keep in the local store what `llmtrace replay` needs of a call: the answer as it came, and a digest of the request.",
+        check=_truth,
+    )
     max_content_bytes: int = _option(
         1 << 20,
         _positive(int),

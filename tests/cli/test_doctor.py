@@ -152,7 +152,7 @@ def test_who_patched_what_is_told() -> None:
     assert told == ["its functions are wrapped in this process by llmtrace, rival.instrumentation"]
 
 
-@pytest.mark.parametrize(("version", "status"), [("1.99.0", "wrong"), ("2.1.0", "ok"), ("3.57.0", "ok"), ("9.0.0", "note")])
+@pytest.mark.parametrize(("version", "status"), [("1.65.5", "wrong"), ("1.66.0", "ok"), ("3.57.0", "ok"), ("9.0.0", "note")])
 def test_versions_of_libraries(version: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is older than the tested versions is wrong, what is newer is noted."""
     known = doctor_checks.version_of

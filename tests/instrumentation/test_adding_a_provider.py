@@ -14,7 +14,7 @@ import pytest
 
 import llmtrace
 from llmtrace import installed, instrumentation
-from llmtrace.instrumentation import _instrumentors
+from llmtrace.instrumentation import Library, _instrumentors
 from llmtrace.model import Inference, Message, Text
 from llmtrace.testing import capture
 
@@ -75,7 +75,7 @@ def test_the_provider_of_the_page(ask: Any, site: Path) -> None:
     """By keyword and by position alike; the module is loaded when its library is, and not before."""
     install(site, "llmtrace_acme", page_sample())
     assert "acme" in instrumentation.available()
-    assert instrumentation.library_of("acme") == ("acme", "acme-sdk")
+    assert instrumentation.library_of("acme") == Library("acme", "acme-sdk", "1.0", "2")
     with capture(instrument=["acme"]) as captured:
         assert "llmtrace_acme" not in sys.modules
         client = importlib.import_module("acme").Client()

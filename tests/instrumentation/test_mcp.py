@@ -28,7 +28,7 @@ from llmtrace.store import open_store  # noqa: E402
 from llmtrace.testing import Captured, capture  # noqa: E402
 
 OLD = not hasattr(mcp, "Client")
-OLD_REVISION = "2025-11-25"
+OLD_REVISION = mcp.types.LATEST_PROTOCOL_VERSION if OLD else "2025-11-25"
 NEW_REVISION = "2026-07-28"
 
 

@@ -111,6 +111,17 @@ def test_taken_off_before_the_import_means_never_put_on(library: Any) -> None:
     assert library().function() == "function"
 
 
+def test_a_class_that_two_modules_name_is_wrapped_once(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library moves a class from one version to the next, and keeps its old name."""
+    module = library()
+    monkeypatch.setitem(sys.modules, "a_former_place", module)
+    patches = Patches(Patch(name, "Class.method", loud) for name in ("a_library", "a_former_place"))
+    patches.apply()
+    assert module.Class().method() == "<method>"
+    patches.undo()
+    assert module.Class().method() == "method"
+
+
 def test_wrapped_again_by_somebody_else_ours_is_quiet(library: Any) -> None:
     """What others put around ours is not torn off; ours stays below and passes through."""
     module = library()

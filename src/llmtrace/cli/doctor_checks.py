@@ -208,15 +208,15 @@ def _libraries(config: Config) -> Iterator[Finding]:
             )
     missing = []
     for name in instrumentors:
-        distribution = instrumentation.library_of(name)[1]
-        if not distribution:
+        library = instrumentation.library_of(name)
+        if not library.distribution:
             continue  # a part of Python
-        version = version_of(distribution)
+        version = version_of(library.distribution)
         if config.instrument is not None and name not in config.instrument:
             text = f"{version or 'not installed'}; left out by LLMTRACE_INSTRUMENT"
             yield Finding("note", name, text, "Unset LLMTRACE_INSTRUMENT to trace it.")
         else:
-            finding = _version(name, distribution, version)
+            finding = _version(name, library, version)
             if finding is not None:
                 yield finding
             else:
@@ -226,25 +226,17 @@ def _libraries(config: Config) -> Iterator[Finding]:
         yield Finding("ok", "not installed", ", ".join(missing))
 
 
-def _version(name: str, distribution: str, version: str | None) -> Finding | None:
+def _version(name: str, library: instrumentation.Library, version: str | None) -> Finding | None:
     """Compare a library's version with those that its instrumentor supports; None if it is not installed."""
-    instrumentor = instrumentation.load(name)
-    tested = () if instrumentor is None else instrumentor.supported
-    listed = ", ".join(f"{major}.x" for major in tested) or "any version"
     if version is None:
         return None
-    major = int(version.partition(".")[0])
-    if tested and major < min(tested):
-        return Finding(
-            "wrong",
-            name,
-            f"{version} is older than the supported versions: {listed}",
-            f"pip install '{distribution}>={min(tested)}'",
-        )
-    if tested and major > max(tested):
-        return Finding(
-            "note", name, f"{version} is newer than the tested versions: {listed}", "Look for a newer llmtrace-otel."
-        )
+    relation = library.compare(version)
+    if relation == "older":
+        text = f"{version} is older than the first supported version, {library.oldest}, and is not recorded"
+        return Finding("wrong", name, text, f"pip install '{library.requirement}'")
+    if relation == "newer":
+        text = f"{version} is newer than the tested versions: {library.versions}"
+        return Finding("note", name, text, "Look for a newer llmtrace-otel.")
     return Finding("ok", name, f"{version}: traced")
 
 
@@ -273,7 +265,7 @@ def _library(entry_point: str) -> str:
 
 def _patched(_: Config) -> Iterator[Finding]:
     """Show who has wrapped functions in this process. Only useful with a launcher, see the module's docstring."""
-    libraries = {name: instrumentation.library_of(name)[0] for name in instrumentation.available()}
+    libraries = {name: instrumentation.library_of(name).module for name in instrumentation.available()}
     for name, library in libraries.items():
         if library in sys.modules and library != "threading":
             below = {*libraries.values()} - {library}  # LiteLLM's instrumentor wraps a function of OpenAI's client too

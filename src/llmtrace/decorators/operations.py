@@ -28,6 +28,7 @@ class _Step:
     """One traced run of a function or block; a `functions.Step`."""
 
     kept_items = functions.KEPT_ITEMS
+    body: Callable[[], Any] | None = None
 
     def __init__(
         self,

@@ -24,7 +24,9 @@ from llmtrace.instrumentation._instrumentors import (
     is_on,
     library_of,
     load,
+    warn_of_absent,
 )
+from llmtrace.instrumentation._library import Library
 from llmtrace.instrumentation._patches import Patch, Patches, Wrapper
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ __all__ = [
     "Fields",
     "Headers",
     "Instrumentor",
+    "Library",
     "Patch",
     "Patches",
     "Reader",
@@ -84,6 +87,7 @@ __all__ = [
     "traced",
     "traced_async",
     "traced_generator",
+    "warn_of_absent",
     "watch_generator",
     "watch_stream",
 ]

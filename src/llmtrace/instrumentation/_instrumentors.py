@@ -3,9 +3,9 @@
 Built-in instrumentors are the files of this folder. Other packages add theirs by entry points of the group
 ``llmtrace.instrumentors``: the name of the instrumentor, and the module that holds it.
 
-A module states ``LIBRARY, DISTRIBUTION = "module", "name to install"`` at the left margin, which is read from its text, and
-``PATCHES``. It is imported when its library is, and the library itself never by us (see `_patches`): what a program does not
-use costs it nothing. An installed package that is broken is off, with one line in the log.
+A module states its library at the left margin, which is read from its text (`_library`), and ``PATCHES``. It is imported when
+its library is, and the library itself never by us (see `_patches`): what a program does not use costs it nothing. A version of
+the library that is too old is left alone, and an installed package that is broken is off, each with one line in the log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import importlib
 import importlib.util
 import logging
 import pkgutil
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,9 +23,9 @@ from importlib.machinery import PathFinder
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import wrapt
-
 from llmtrace import installed
+from llmtrace.instrumentation._import_hooks import after_import
+from llmtrace.instrumentation._library import Library, read_library
 from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.instrumentation._selection import deselect, select
 from llmtrace.recorder.guard import guard
@@ -47,59 +46,74 @@ class Instrumentor:
 
     patches: tuple[Patch, ...]
     """``PATCHES``: the functions to wrap."""
-    supported: tuple[int, ...] = ()
-    """``SUPPORTED``: major versions of the library that are tested; empty for any."""
     clients: Mapping[str, str] = field(default_factory=dict)
     """``CLIENTS``: classes whose objects `instrument` takes, as ``module.Class``, each with the attribute of it that
     `Endpoint.client` returns; empty text for the client object itself."""
 
 
 _PACKAGE = __name__.rpartition(".")[0]
-_STATEMENT = re.compile(r'^LIBRARY, DISTRIBUTION = "(.*)", "(.*)"$', re.MULTILINE)
 
 
 class _Switch:
     """One instrumentor: off, on, or on for selected clients only. Its module is loaded once its library is."""
 
     def __init__(self, name: str) -> None:
-        self.is_on = False
+        self._on = False
         self._name = name
-        self._library = library_of(name)[0]
+        self._library = library_of(name)
+        self._is_too_old = False
         self._patches: Patches | None = None
         self._is_awaited = False
 
+    @property
+    def is_on(self) -> bool:
+        return self._on and not self._is_too_old
+
     def turn_on(self) -> None:
-        self.is_on = True
-        deselect(self._library)
-        if self._library in sys.modules:
+        self._on = True
+        deselect(self._library.module)
+        if self._library.module in sys.modules:
             self._apply()
         elif not self._is_awaited:
             self._is_awaited = True
-            wrapt.register_post_import_hook(self._imported, self._library)
+            after_import(self._library.module, self._imported)
 
     def turn_on_for(self, client: Any) -> None:
         """Record the calls of one client, where its library is not recorded as a whole."""
         if not self.is_on:
-            select(self._library, client)
+            select(self._library.module, client)
             self._apply()
 
     def turn_off(self) -> None:
-        self.is_on = False
-        deselect(self._library)
+        self._on = False
+        deselect(self._library.module)
         if self._patches is not None:
             self._patches.undo()
 
-    def _imported(self, _: object) -> None:
-        if self.is_on:
+    def _imported(self) -> None:
+        if self._on:
             guard(self._apply)
 
     def _apply(self) -> None:
         if self._patches is None:
+            version = self._library.version()
+            if self._library.compare(version) == "older":
+                self._refuse(version)
+                return
             instrumentor = load(self._name)
             if instrumentor is None:
                 return
             self._patches = Patches(instrumentor.patches)
         self._patches.apply()
+
+    def _refuse(self, version: str | None) -> None:
+        """Leave a version alone that could be recorded only in part, and log it once."""
+        if not self._is_too_old:
+            self._is_too_old = True
+            logger.warning(
+                "llmtrace: %s %s is older than the first supported version, %s, and is not recorded. Use: pip install '%s'",
+                *(self._library.distribution, version, self._library.oldest, self._library.requirement),
+            )
 
 
 _switches: dict[str, _Switch] = {}
@@ -132,7 +146,7 @@ def _read_statements(module: str) -> Instrumentor:
     patches = tuple(statements["PATCHES"])
     if not all(isinstance(patch, Patch) for patch in patches):
         raise TypeError("PATCHES holds something that is not a Patch")
-    return Instrumentor(patches, tuple(statements.get("SUPPORTED", ())), dict(statements.get("CLIENTS", {})))
+    return Instrumentor(patches, dict(statements.get("CLIENTS", {})))
 
 
 def _guard_package(entry: EntryPoint, read: Callable[[str], T]) -> T | None:
@@ -145,22 +159,10 @@ def _guard_package(entry: EntryPoint, read: Callable[[str], T]) -> T | None:
 
 
 @cache
-def library_of(name: str) -> tuple[str, str]:
-    """Return the module and the distribution of an instrumentor's library, without loading either."""
+def library_of(name: str) -> Library:
+    """Return what an instrumentor states about its library, without loading either."""
     source = _source_of(f"{_PACKAGE}.{name}") if name in _built_in() else _guard_package(_installed()[name], _source_of)
-    statement = _STATEMENT.search(source or "")
-    return (statement[1], statement[2]) if statement else (name, name)
-
-
-def _is_installed(name: str) -> bool:
-    """True if the library's package is installed, or its module can be found. A module within another is not looked for."""
-    from importlib import metadata  # 18 ms, for libraries that code names
-
-    module, distribution = library_of(name)
-    try:
-        return not distribution or bool(metadata.version(distribution))
-    except metadata.PackageNotFoundError:
-        return "." not in module and (module in sys.modules or importlib.util.find_spec(module) is not None)
+    return read_library(source, name)
 
 
 def _source_of(module: str) -> str | None:
@@ -176,20 +178,28 @@ def _source_of(module: str) -> str | None:
 def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
     """Turn on the instrumentors with these names, or all. Returns the names of those that are on now.
 
-    No library is imported by it: one that is not loaded is instrumented when it is. An unknown name is logged and ignored, and
-    a library that is named and not installed is logged.
+    No library is imported by it: one that is not loaded is instrumented when it is. An unknown name is logged and ignored.
     """
     all_names = available()
     for name in all_names if names is None else names:
         if name in all_names:
             guard(_turn_on, name)
-            if names is not None and name in _built_in() and not guard(_is_installed, name):
-                logger.warning("llmtrace: %s is to be instrumented and is not installed; nothing of it is recorded", name)
         else:
             similar = difflib.get_close_matches(name, all_names, n=1)
             hint = f"did you mean {similar[0]!r}?" if similar else f"use one of: {', '.join(all_names)}"
             logger.warning("llmtrace: unknown instrumentor %r (%s); it is ignored", name, hint)
     return tuple(name for name, switch in sorted(_switches.items()) if switch.is_on)
+
+
+def warn_of_absent(names: Iterable[str]) -> None:
+    """Log one line for each instrumentor whose library is not installed. For names that the program gives by itself."""
+    for name in names:
+        library = library_of(name) if name in available() else None
+        if library is not None and not library.is_installed():
+            logger.warning(
+                "llmtrace: instrument names %r, but %s is not installed, so nothing is recorded. Use: pip install '%s'",
+                *(name, library.distribution, library.requirement),
+            )
 
 
 def disable(names: Iterable[str] | None = None) -> None:
@@ -239,7 +249,7 @@ def instrument(client: T) -> T:
     Raises TypeError if ``client`` is not a client object of an instrumented library.
     """
     for name in available():
-        if library_of(name)[0] in sys.modules:
+        if library_of(name).module in sys.modules:
             instrumentor = load(name)
             for path, attribute in () if instrumentor is None else instrumentor.clients.items():
                 if _is_instance(client, path):

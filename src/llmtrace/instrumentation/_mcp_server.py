@@ -68,7 +68,11 @@ class _Serving:
         self.context = self._recording.context
 
     def returned(self, result: Any) -> None:
-        answer = wire(self.answer if result is None else result)
+        reply = self.answer if result is None else result
+        if reply is None:  # 1.x sends nothing back once the client has cancelled the request
+            self._recording.end(self._operation, failure=Failure("cancelled", "the client cancelled the request"))
+            return None
+        answer = wire(reply)
         code = answer.get("code") if isinstance(answer.get("code"), int) and "message" in answer else None
         if code is not None:
             return self._refused(code, Failure(str(code), str(answer["message"])))

@@ -12,12 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import wrapt
 
+from llmtrace.instrumentation._import_hooks import after_import
 from llmtrace.recorder.guard import guard
 
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -113,10 +115,10 @@ class Patches:
             for name in self._by_module:
                 module = sys.modules.get(name)
                 if module is not None:
-                    guard(self._patch, module)
+                    guard(self._patch, name, module)
                 elif name not in self._awaited:
                     self._awaited.add(name)
-                    wrapt.register_post_import_hook(self._imported, name)
+                    after_import(name, partial(self._imported, name))
 
     def undo(self) -> None:
         """Take every wrapper off."""
@@ -127,19 +129,22 @@ class Patches:
                     guard(_restore, applied)
             self._done.clear()
 
-    def _imported(self, module: ModuleType) -> None:
+    def _imported(self, name: str) -> None:
         if self._on:
-            guard(self._patch, module)
+            guard(self._patch, name, sys.modules.get(name))
 
-    def _patch(self, module: ModuleType) -> None:
+    def _patch(self, name: str, module: ModuleType | None) -> None:
         with self._lock:
-            if module.__name__ in self._done:
+            if module is None or name in self._done:
                 return
-            done = self._done[module.__name__] = []
-            for patch in self._by_module[module.__name__]:
+            done = self._done[name] = []
+            for patch in self._by_module[name]:
                 applied = guard(self._wrap, module, patch)
                 if applied is not None:
                     done.append(applied)
+
+    def _is_ours(self, wrapped: Any) -> bool:
+        return any(applied.ours is wrapped for done in self._done.values() for applied in done)
 
     def _wrap(self, module: ModuleType, patch: Patch) -> _AppliedPatch | None:
         *path, name = patch.path.split(".")
@@ -155,6 +160,8 @@ class Patches:
         original = members.get(name, _INHERITED)
         if isinstance(original, wrapt.BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
             original = original.__wrapped__  # the class was made of the functions of one that is patched already
+        if getattr(original, "_self_wrapper", None) is patch.wrapper and self._is_ours(original):
+            return None  # wrapped already: another module names the same class
         ours = _Wrapped(present if original is _INHERITED else original, patch, self.is_on)
         setattr(owner, name, ours)
         done = _AppliedPatch(owner, name, original, ours)

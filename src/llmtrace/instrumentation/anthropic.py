@@ -1,7 +1,7 @@
 """Anthropic: ``client.messages`` and ``client.beta.messages`` (create, stream, parse), sync and async, raw or not, and the
 tools that the beta tool runner runs.
 
-Works with anthropic 1.x and 2.x, and with the SDK's clients of Bedrock and Vertex. Only what is peculiar to Anthropic stands
+Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and Vertex. Only what is peculiar to Anthropic stands
 here; the engine is `_provider`, what it shares with its sister SDKs `_stainless`.
 """
 
@@ -27,8 +27,8 @@ from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "anthropic", "anthropic"
-SUPPORTED = (1, 2)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=0.60,<3"
+"""Versions of the library that are tested."""
 CLIENTS = {
     f"anthropic.{start}Anthropic{cloud}": "" for start in ("", "Async") for cloud in ("", "Bedrock", "BedrockMantle", "Vertex")
 }

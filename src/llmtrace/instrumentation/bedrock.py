@@ -26,8 +26,8 @@ from llmtrace.model import Usage
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "botocore", "boto3"
-SUPPORTED = (1,)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=1.40,<2"
+"""Versions of the library that are tested."""
 
 _SERVICE = "bedrock-runtime"
 _PORTS = {"https": 443, "http": 80}

@@ -1,9 +1,9 @@
 """Google's ``models.generate_content`` and its stream, sync and async, by the Gemini API and by Vertex AI; chats; embeddings.
 Interactions stand in a file of their own (`_google_interactions`).
 
-Works with google-genai 1.x to 3.x. What is patched is the function that makes one request: automatic function calling and
-chats go through it once for each answer of the model. Messages, tools and schemas are read from what is sent, in which Python
-functions and pydantic models have become JSON.
+What is patched is the function that makes one request: automatic function calling and chats go through it once for each answer
+of the model. Messages, tools and schemas are read from what is sent, in which Python functions and pydantic models have become
+JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic_core import from_json
 
 from llmtrace import semconv
-from llmtrace.instrumentation import _google_interactions
+from llmtrace.instrumentation import _exchanges, _google_interactions
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import traced_generator, watch_generator
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
@@ -27,8 +27,8 @@ from llmtrace.model import Embedding, Usage
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "google.genai", "google-genai"
-SUPPORTED = (1, 2, 3)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=1.30,<4"
+"""Versions of the library that are tested."""
 
 _PORTS = {"https": 443, "http": 80}
 
@@ -140,6 +140,7 @@ _MODELS = "google.genai.models"
 _CLIENT = "google.genai._api_client"
 
 PATCHES = (
+    *_exchanges.PATCHES,
     Patch(_MODELS, "Models._generate_content", traced(_WHOLE)),
     Patch(_MODELS, "Models._generate_content_stream", traced_generator(_STREAM)),
     Patch(_MODELS, "Models.embed_content", traced(_EMBEDDINGS)),

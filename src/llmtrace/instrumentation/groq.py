@@ -25,8 +25,8 @@ from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Generic, JsonValue, Message, Part, ServerToolCall, ServerToolResult, ToolCall, replace
 
 LIBRARY, DISTRIBUTION = "groq", "groq"
-SUPPORTED = (1,)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=1.0,<2"
+"""Versions of the library that are tested."""
 CLIENTS = {"groq.Groq": "", "groq.AsyncGroq": ""}
 
 PROVIDER = "groq"

@@ -19,8 +19,8 @@ from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "langchain_core", "langchain-core"
-SUPPORTED = (1,)
-"""Major versions of langchain-core and langgraph that are tested."""
+SUPPORTED = ">=1.0,<2"
+"""Versions of the library that are tested."""
 
 
 def with_handler(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001

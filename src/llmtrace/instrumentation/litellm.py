@@ -12,6 +12,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._generators import watch_generator
 from llmtrace.instrumentation._litellm_answers import (
     PARAMETERS,
@@ -36,8 +37,8 @@ from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import output_schema
 
 LIBRARY, DISTRIBUTION = "litellm", "litellm"
-SUPPORTED = (1,)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=1.80,<2"
+"""Versions of the library that are tested."""
 
 _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Set where a sync function is to give a coroutine: litellm's own async functions do it."""
@@ -250,11 +251,13 @@ def _posted(client: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
 _CLIENT = "openai._base_client"
 _HTTP = "litellm.llms.custom_httpx.http_handler"
 _STREAM = "litellm.litellm_core_utils.streaming_handler"
-_TEXT_STREAM = "litellm.text_completions.streaming_iterator"
+_TEXT_STREAMS = ("litellm.text_completions.streaming_iterator", "litellm.utils")
+"""The second: before 1.110."""
 _ROUTED_STREAMS = "litellm.router_rust.invoke.streaming"
 _RESPONSES = "litellm.responses.streaming_iterator"
 
 PATCHES = (
+    *_exchanges.PATCHES,
     Patch("litellm", "completion", function(traced, _COMPLETION)),
     Patch("litellm", "acompletion", function(traced_async, _COMPLETION)),
     Patch("litellm", "text_completion", function(traced, _TEXT)),
@@ -275,8 +278,8 @@ PATCHES = (
     Patch(_STREAM, "CustomStreamWrapper.__anext__", astepping),
     Patch(_STREAM, "CustomStreamWrapper.close", closing),
     Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
-    Patch(_TEXT_STREAM, "TextCompletionStreamWrapper.__next__", stepping),
-    Patch(_TEXT_STREAM, "TextCompletionStreamWrapper.__anext__", astepping),
+    *(Patch(module, "TextCompletionStreamWrapper.__next__", stepping) for module in _TEXT_STREAMS),
+    *(Patch(module, "TextCompletionStreamWrapper.__anext__", astepping) for module in _TEXT_STREAMS),
     Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", stepping),
     Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", astepping),

@@ -1,9 +1,8 @@
 """Mistral's ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async, and
 the functions that a run of a conversation runs (``_mistral_tools``).
 
-Works with mistralai 1.x to 3.x. Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's
-(`_openai_chat`); peculiar to Mistral are how headers are given, where requests go out, how events are wrapped, and that the SDK
-can make spans of its own.
+Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's (`_openai_chat`); peculiar to Mistral are
+how headers are given, where requests go out, how events are wrapped, and that the SDK can make spans of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pydantic_core import from_json, to_json
 
 from llmtrace import semconv
 from llmtrace.content import to_json as snapshot
+from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
@@ -41,8 +41,8 @@ from llmtrace.model import Message, Text, ToolCall, Usage, replace
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
-SUPPORTED = (1, 2, 3)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=1.10,<4"
+"""Versions of the library that are tested."""
 CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral": "sdk_configuration"}
 
 PROVIDER = "mistral_ai"
@@ -336,5 +336,5 @@ def _patches(package: str) -> tuple[Patch, ...]:
     )
 
 
-PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"), *TOOLS)
+PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"), *TOOLS, *_exchanges.PATCHES)
 """From 2.x on the client stands in ``mistralai.client``."""

@@ -2,7 +2,7 @@
 ``_openai_completions``, ``_openai_embeddings``), and so do the tools that the client runs (``_openai_tools``); the engine is
 `_provider`, what is shared with the sister SDKs `_stainless`.
 
-Works with openai 2.x and 3.x, with Azure's client classes, and with every server that speaks the protocol.
+Works with openai 1.66 and later, with Azure's client classes, and with every server that speaks the protocol.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from llmtrace.instrumentation._provider import note_answer, traced, traced_async
 from llmtrace.instrumentation._streams import aclosing, closing
 
 LIBRARY, DISTRIBUTION = "openai", "openai"
-SUPPORTED = (2, 3)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=1.66,<4"
+"""Versions of the library that are tested."""
 CLIENTS = {f"openai.{name}OpenAI": "" for name in ("", "Async", "Azure", "AsyncAzure")}
 
 

@@ -27,8 +27,8 @@ from llmtrace.recorder.guard import guard
 from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
 
 LIBRARY, DISTRIBUTION = "agents", "openai-agents"
-SUPPORTED = (0,)
-"""Major versions of the library that are tested (0.24)."""
+SUPPORTED = ">=0.20,<1"
+"""Versions of the library that are tested."""
 
 _SPAN = "llmtrace-agents-span"
 """In the context: the framework's id of the span that it belongs to."""

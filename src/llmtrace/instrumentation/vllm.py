@@ -36,8 +36,8 @@ from llmtrace.recorder import Recorder, active
 from llmtrace.recorder.guard import guard, report
 
 LIBRARY, DISTRIBUTION = "vllm", "vllm"
-SUPPORTED = (0,)
-"""Major versions of the library that are tested."""
+SUPPORTED = ">=0.32,<1"
+"""Versions of the library that are tested."""
 
 
 # -- calls of LLM
@@ -139,6 +139,8 @@ def _scores(model: str | None, result: Any) -> Custom:
 
 class Generate(Endpoint):
     """The endpoint of ``AsyncLLM.generate``, an async generator of outputs of any kind."""
+
+    runs_in_process = True
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         model = model_of(client)

@@ -49,6 +49,7 @@ from llmtrace.model.operations import (
     Usage,
     Workflow,
 )
+from llmtrace.model.recorded import Exchange, Recorded
 from llmtrace.model.sink import Sink
 from llmtrace.model.spans import AttributeValue, Event, Failure, Kind, Link, RawSpan, Scope, Span
 from llmtrace.model.traces import ACCEPTANCE, FEEDBACK, OUTCOME, Health, Trace, has_error, outermost_of
@@ -75,6 +76,7 @@ __all__ = [
     "Embedding",
     "Evaluation",
     "Event",
+    "Exchange",
     "Failure",
     "FetchResponse",
     "File",
@@ -92,6 +94,7 @@ __all__ = [
     "Plan",
     "RawSpan",
     "Reasoning",
+    "Recorded",
     "Retrieval",
     "Scope",
     "ServerToolCall",

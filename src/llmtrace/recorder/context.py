@@ -195,6 +195,7 @@ class _BoundStep:
 
     refused = False
     answer = None
+    body: Callable[[], Any] | None = None
     kept_items = 0
 
     def __init__(self, surroundings: _FixedContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

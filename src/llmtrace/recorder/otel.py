@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.status import Status, StatusCode
 
 from llmtrace import semconv
-from llmtrace.codec import fields, findings, genai
+from llmtrace.codec import fields, findings, genai, recorded
 from llmtrace.content import Content, to_json
 from llmtrace.content.snapshot import well_formed
 from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span
@@ -278,4 +278,4 @@ def _exported(
         return stripped.name, attributes, genai.events(stripped), stripped.failure
     if raw is None:
         return clean.name, genai.attributes(clean), genai.events(clean), clean.failure
-    return clean.name, raw.attributes, raw.events, clean.failure
+    return clean.name, recorded.without(raw.attributes), raw.events, clean.failure

@@ -43,6 +43,7 @@ from llmtrace.recorder import keys, objectives, otel, root
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
+from llmtrace.recorder.player import player
 from llmtrace.recorder.recording import NoRecording, Recording
 from llmtrace.recorder.run import Run
 
@@ -100,6 +101,9 @@ class Recorder:
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
+        self.make_replay_key: Callable[[], bytes] | None = None
+        """Gives the secret that keys the digests of requests. None: spans keep nothing for a replay."""
+        self._replay_key: bytes | None = None
         self._tracers = otel.Tracers(tracer_provider, self._scope)
 
     @property
@@ -108,6 +112,14 @@ class Recorder:
         if self._evaluator is None:
             self._evaluator = guard(self._make_evaluator)
         return self._evaluator
+
+    @property
+    def replay_key(self) -> bytes | None:
+        """The secret that keys the digests of requests; None where spans keep nothing for a replay."""
+        if self._replay_key is None and self.make_replay_key is not None:
+            self._replay_key = guard(self.make_replay_key)
+            self.make_replay_key = None  # ask once, also where it failed
+        return self._replay_key
 
     def use_evaluator(self, make_evaluator: Callable[[], Evaluator] | None = None) -> None:
         """Use another evaluator from the next run on. None: make it again, since the program has registered a signal."""
@@ -123,11 +135,14 @@ class Recorder:
         attributes: Mapping[str, JsonValue] | None = None,
         context: Context | None = None,
         links: Sequence[Link] = (),
+        can_be_answered: bool = False,
     ) -> Recording:
-        """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``).
+        """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``), and in a replay
+        `ReplayDiverged`.
 
         ``name`` and ``kind``: default, as the conventions say for the operation. ``context``: the span goes below what is
         current there, not here (`Recording.context` of a parent that is known by other means). ``links``: spans to point at.
+        ``can_be_answered``: the caller asks the player of a replay for the result of a tool, and does not run it.
         """
         context = otel_context.get_current() if context is None else context
         if root.program is not None:
@@ -136,11 +151,19 @@ class Recorder:
         if watchers:
             _admit(watchers, operation, context.get(keys.RECORDING))
         try:
-            return self._start(context, operation, name, kind, attributes, watchers, tuple(links))
+            recording = self._start(context, operation, name, kind, attributes, watchers, tuple(links))
         except Exception as error:
             report(Recorder.start, error)
             _withdraw(watchers, operation)
             return NoRecording(self, operation)
+        played = player()
+        if played is not None and not can_be_answered and isinstance(operation, ToolExecution) and operation.executed:
+            try:
+                played.must_run(recording, operation)
+            except BaseException as error:
+                recording.end(exception=error)
+                raise
+        return recording
 
     def cost_of(self, operation: Operation) -> float | None:
         """US dollars that an operation with its usage costs; None where its price is not known. Never raises."""
@@ -204,6 +227,9 @@ class Recorder:
                 sink.on_span_start(recording.span_id, operation)
             except Exception as error:
                 report(sink.on_span_start, error)
+        played = player()
+        if played is not None:
+            guard(played.started, recording)
         return recording
 
     def _below_program(self, run: Run, operation: Operation, context: Context) -> Run | None:
@@ -291,6 +317,7 @@ class Recorder:
             links=recording.links,
             resource=self._resource,
             scope=self._scope,
+            recorded=recording.recorded,
         )
 
     @staticmethod

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from opentelemetry.trace import Span as OtelSpan
 
-from llmtrace.model import Evaluation, Event, Failure, Inference, JsonValue, Kind, Link, Operation, Span
+from llmtrace.model import Evaluation, Event, Failure, Inference, JsonValue, Kind, Link, Operation, Recorded, Span
 from llmtrace.recorder import collected, keys
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.run import Run
@@ -44,6 +44,7 @@ class Recording:
         "parent",
         "parent_id",
         "program_events",
+        "recorded",
         "refusals",
         "run",
         "span_id",
@@ -105,6 +106,8 @@ class Recording:
         self.is_collected = False
         """The garbage collector closes what the span is about, so another thread ends it: see `recorder.collected`."""
         self.events = events
+        self.recorded: Recorded | None = None
+        """What a replay needs of this span, as far as it is known."""
         self._open = [True]
 
     @property
@@ -155,6 +158,15 @@ class Recording:
         except Exception as error:
             report(self.headers, error)
             return {}
+
+    @property
+    def replay_key(self) -> bytes | None:
+        """See `Recorder.replay_key`."""
+        return self._recorder.replay_key
+
+    def clean(self, operation: Operation) -> Operation:
+        """An operation as it is stored: redacted, cut to size."""
+        return self._recorder.content.clean(Span(self.trace_id, self.span_id, "", self.start, operation=operation)).operation
 
     def first_chunk(self) -> None:
         """Tell the sinks that the first chunk of a streamed answer came."""

@@ -80,6 +80,9 @@ class Indexer:
         self._forget(db, {file.name for file in files})
         done = dict(db.execute("SELECT name, done FROM files").fetchall())
         for file in files:
+            if file.size < done.get(file.name, 0):  # a power cut took the end of it
+                self.forget_rows(db, file.name)
+                done[file.name] = 0
             more = file.size > done.get(file.name, 0)
             while more:
                 if time.monotonic() > deadline:
@@ -87,22 +90,25 @@ class Indexer:
                 more = self._guarded_batch(db, file.name)
         return True
 
-    def watch(self, db: sqlite3.Connection, *, ended: bool = False, seconds: float = float("inf")) -> bool:
+    def watch(
+        self, db: sqlite3.Connection, *, ended: bool = False, seconds: float = float("inf"), max_spans: int | None = None
+    ) -> bool:
         """Show new spans to the monitors, for at most ``seconds``. ``ended``: only of traces without an unfinished span.
 
-        The traces that are read for this get their summary, too. Returns True if the monitors have seen all.
+        ``max_spans``: longer traces are left for another time, since a trace is shown at one go. The traces that are read for
+        this get their summary, too. Returns True if the monitors have seen all but those.
         """
         deadline = time.monotonic() + seconds
         quiet = deque(sorted(monitoring.quiet_now(db)))
         pins: monitoring.Pins | None = None
-        while quiet or _unseen(db, 1, ended=ended):
+        while quiet or _unseen(db, 1, ended=ended, max_spans=max_spans):
             if time.monotonic() >= deadline:
                 return False
             pins = baselines.read(self._journal.parent) if pins is None else pins
             with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
                 watching = self._monitoring.begin(db, pins)
                 until = min(time.monotonic() + _SECONDS, deadline)
-                waiting = deque(_unseen(db, _TRACES_AT_ONCE, ended=ended)) or quiet
+                waiting = deque(_unseen(db, _TRACES_AT_ONCE, ended=ended, max_spans=max_spans)) or quiet
                 while waiting:
                     self._watch(db, reader, waiting.popleft(), watching)
                     if time.monotonic() >= until:
@@ -121,7 +127,7 @@ class Indexer:
     def _watch(self, db: sqlite3.Connection, reader: Reader, trace_id: str, watching: monitoring.Watching) -> None:
         trace = reader.read(trace_id)
         if trace.spans and watching.see(trace):
-            trace = reader.read(trace_id)
+            trace = Trace(monitoring.with_findings(db, trace.spans, trace_id), alive=trace.alive)
         _store_summary(db, trace_id, trace)
         db.execute("UPDATE traces SET unseen = 0 WHERE trace = ?", (trace_id,))
 
@@ -146,14 +152,25 @@ class Indexer:
             return
         with transaction(db):
             for file in gone:
-                touched = db.execute("SELECT DISTINCT trace FROM spans WHERE file = ?", (file,)).fetchall()
-                for table in ("spans", "contexts"):
-                    db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))  # noqa: S608
+                self._delete(db, file)
                 db.execute("DELETE FROM files WHERE id = ?", (file,))
-                db.executemany("UPDATE traces SET stale = 1 WHERE trace = ?", touched)
-                _drop(db, [row for row in touched if db.execute("SELECT 1 FROM spans WHERE trace = ?", row).fetchone() is None])
             word_index.drop_unneeded(db)
         db.execute("PRAGMA incremental_vacuum").fetchall()
+
+    def forget_rows(self, db: sqlite3.Connection, name: str) -> None:
+        """Delete the rows of a file that has changed, so that `catch_up` indexes it anew."""
+        with transaction(db):
+            for (file,) in db.execute("SELECT id FROM files WHERE name = ?", (name,)).fetchall():
+                self._delete(db, file)
+                db.execute("UPDATE files SET done = 0, words = 0 WHERE id = ?", (file,))
+
+    def _delete(self, db: sqlite3.Connection, file: int) -> None:
+        """Delete the rows of a file, and traces that have no other."""
+        touched = db.execute("SELECT DISTINCT trace FROM spans WHERE file = ?", (file,)).fetchall()
+        for table in ("spans", "contexts"):
+            db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))  # noqa: S608
+        db.executemany("UPDATE traces SET stale = 1 WHERE trace = ?", touched)
+        _drop(db, [row for row in touched if db.execute("SELECT 1 FROM spans WHERE trace = ?", row).fetchone() is None])
 
     def _guarded_batch(self, db: sqlite3.Connection, name: str) -> bool:
         path = self._journal / name
@@ -196,12 +213,15 @@ class Indexer:
         return more
 
 
-def _unseen(db: sqlite3.Connection, limit: int, *, ended: bool) -> list[str]:
+def _unseen(db: sqlite3.Connection, limit: int, *, ended: bool, max_spans: int | None) -> list[str]:
     """Traces that the monitors have not seen completely, in the order in which they are shown to them."""
-    statement = "SELECT trace FROM traces WHERE unseen"
+    statement, values = "SELECT trace FROM traces WHERE unseen", [limit]
     if ended:
         statement += " AND NOT EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND end IS NULL)"
-    return [trace for (trace,) in db.execute(statement + " ORDER BY start, trace LIMIT ?", (limit,))]
+    if max_spans is not None:
+        statement += " AND NOT EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace LIMIT 1 OFFSET ?)"
+        values.insert(0, max_spans)
+    return [trace for (trace,) in db.execute(statement + " ORDER BY start, trace LIMIT ?", values)]
 
 
 def _is_stale(db: sqlite3.Connection, trace_id: str) -> bool:

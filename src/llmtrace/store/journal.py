@@ -9,6 +9,7 @@ does not keep it locked.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import logging
@@ -28,7 +29,7 @@ logger = logging.getLogger("llmtrace")
 ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
-"""How often the file is checked: does it still exist, is it full, is it old?"""
+"""How often the file is checked: is it full, is it old?"""
 RETRY_SECONDS = 5.0
 _DELETED = (
     "the journal in {} was deleted while the program wrote to it. The spans of the last second are lost; those that follow are "
@@ -72,6 +73,9 @@ class Journal:
         try:
             if file is None or time.monotonic() >= self._look_at:
                 file = self._look()
+            elif not file.in_place():
+                self._look_at = 0.0
+                file = self._look()
             if file is None:
                 self._keep(kind, payload, context)
             else:
@@ -110,6 +114,9 @@ class Journal:
         """Close the file. Its unfinished spans count as interrupted from now on. Never raises."""
         self.flush()
         with self._lock:
+            if self._file is not None and self.folder is not None and self._file.is_empty:
+                with contextlib.suppress(OSError):
+                    (self.folder / self._file.name).unlink()
             self._file = self._parked = None
             self._look_at = 0.0
             lost, self._lost = self._lost + len(self._backlog), 0
@@ -217,18 +224,22 @@ class Journal:
                 logger.debug("llmtrace: the journal's on_look failed", exc_info=True)
 
     def _forked(self) -> None:
+        is_used = self._file is not None
         for file in (self._file, self._parked):
             if file is not None:
                 file.close()  # this copy of the descriptor only; the lock stays with the parent
         self._begin()
+        if is_used and hasattr(os, "geteuid") and os.geteuid() == 0:
+            self._look()  # a child that gives up its privileges could not open a file later
 
 
 class _File:
     """One open journal file. It is closed when no thread uses it."""
 
-    __slots__ = ("_born", "_descriptor", "_identity", "_refs", "_seen", "_size")
+    __slots__ = ("_born", "_descriptor", "_identity", "_refs", "_seen", "_size", "name")
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = name
         status = os.fstat(descriptor)
         self._identity = (status.st_dev, status.st_ino)
         self._descriptor = descriptor
@@ -250,6 +261,11 @@ class _File:
         self._seen[context] = ref
         self._size += len(data)
 
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing was written."""
+        return self._size == journal_files.HEAD.size
+
     def ours(self) -> bool:
         """False if the program closed our descriptor, whose number may belong to another file by now."""
         try:
@@ -260,7 +276,11 @@ class _File:
 
     def in_place(self) -> bool:
         """True if the descriptor is ours and the file was not deleted."""
-        return self.ours() and os.fstat(self._descriptor).st_nlink > 0
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity and status.st_nlink > 0
 
     def was_deleted_first(self) -> bool:
         """True if the file was deleted, and records were written to it after that: writing was the last change to it."""
@@ -291,9 +311,9 @@ def _create(folder: Path, name: str) -> _File:
     descriptor = locks.moved_up(os.open(hidden, flags, 0o600), _HIGH)
     try:
         locks.take(descriptor, exclusive=True)
-        os.write(descriptor, journal_files.HEAD.pack(journal_files.MAGIC, journal_files.VERSION))
+        os.write(descriptor, journal_files.head())
         hidden.rename(folder / name)
-        return _File(descriptor)
+        return _File(descriptor, name)
     except OSError:
         os.close(descriptor)
         hidden.unlink(missing_ok=True)

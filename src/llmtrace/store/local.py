@@ -8,12 +8,13 @@ the same result.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -22,7 +23,7 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
-from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, send_positions
+from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, replay_key, send_positions
 from llmtrace.store.journal import Journal
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
@@ -30,6 +31,7 @@ from llmtrace.store.warnings import warn_once
 if TYPE_CHECKING:  # a program that only writes needs none of these
     import sqlite3
 
+    from llmtrace.store.hourly_results import Hour
     from llmtrace.store.indexing import Indexer
     from llmtrace.store.memory import Spans
     from llmtrace.store.sqlite import Index
@@ -50,7 +52,9 @@ WORDS_STEP = 0.5
 SPANS_AT_ONCE = 200
 """`LocalStore.spans` reads about this many spans, in whole traces, before it releases the index for others."""
 
-BESIDE = frozenset({"budgets", "sent", "unsent", baselines.NAME})
+_MOST_MENDED = 50
+"""Changed journal files that one call indexes anew."""
+BESIDE = frozenset({"budgets", "sent", "unsent", "viewer.token", baselines.NAME, replay_key.NAME})
 """Files of a store's folder other than the journal and its index. A folder with nothing else is an empty store."""
 
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"
@@ -133,6 +137,14 @@ class LocalStore(Store):
 
         self._journal.on_look = call_both
 
+    def replay_key(self) -> bytes:
+        if self._replay_key is None and self.folder is not None:
+            try:
+                self._replay_key = replay_key.of(self.folder)
+            except OSError:  # not writable: the spans stay in memory as well
+                pass
+        return super().replay_key()
+
     def append(self, span: Span) -> None:
         """Encode a span and write it to the journal. Never raises for disk errors (see `Journal`)."""
         self.append_encoded(genai.encode(span))
@@ -194,6 +206,40 @@ class LocalStore(Store):
         for trace_ids in _batches(located):
             yield from self._spans_of(trace_ids, prompts)
 
+    def by_hour(self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]) -> Iterator[str]:
+        """Yield what ``compute`` returns for the spans (without prompts) of the traces of each hour, the newest hour first.
+
+        ``query``: only its times count. ``compute`` returns a text, and True if the text may be kept; while no span of the hour
+        changes, the kept one is yielded. ``name``: of what is computed, with its version. Raises UnreadableStore.
+        """
+
+        def find(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[Hour] | None:
+            from llmtrace.store import hourly_results
+
+            indexer.ready(db, query, summaries=False)
+            return hourly_results.hours(db, query, name)
+
+        hours = self._read(find, lambda _: None)
+        if hours is None:
+            yield compute(self.spans(query, prompts=False))[0]
+            return
+        for hour in hours:
+            if hour.result is not None:
+                yield hour.result
+                continue
+            result, is_lasting = compute(self.spans(hour.within(query), prompts=False))
+            if is_lasting and hour.is_whole(query):
+                self._keep(name, hour, result)
+            yield result
+
+    def _keep(self, name: str, hour: Hour, result: str) -> None:
+        def keep(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> None:
+            from llmtrace.store import hourly_results
+
+            hourly_results.keep(db, name, hour, result)
+
+        self._read(keep, lambda _: None)
+
     def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:
         return self._read(lambda index, _, db: index.outline(db, trace_id), lambda _: [])
 
@@ -210,16 +256,17 @@ class LocalStore(Store):
             lambda spans: [span for trace_id in trace_ids for span in spans.spans_of(trace_id, prompts=prompts)],
         )
 
-    def refresh(self, *, seconds: float = float("inf")) -> int:
+    def refresh(self, *, seconds: float = float("inf"), max_spans: int | None = None) -> int:
         """Show new spans to the monitors, for at most ``seconds``, so that their findings appear in the traces.
 
-        `traces` and `spans` do this too, if there are few. Returns the number of traces that the monitors have not seen yet.
+        `traces` and `spans` do this too, if there are few. ``max_spans``: leave out longer traces (default: none), since
+        a trace is shown at one go. Returns the number of traces that the monitors have not seen yet.
         """
 
         def show(_: Index, indexer: Indexer, db: sqlite3.Connection) -> int:
             deadline = time.monotonic() + seconds
             if indexer.catch_up(db, seconds=seconds):
-                indexer.watch(db, seconds=deadline - time.monotonic())
+                indexer.watch(db, seconds=deadline - time.monotonic(), max_spans=max_spans)
             return indexer.unseen(db)
 
         return self._read(show, lambda _: 0)
@@ -294,10 +341,29 @@ class LocalStore(Store):
         if index is not None and indexer is not None and not waiting:
             journal_files.sweep_as_noted(index.journal, send_positions.note_removed)
             try:
-                return index.call(lambda db: indexed(index, indexer, db))
+                return self._call(index, indexer, lambda db: indexed(index, indexer, db))
             except IndexUnusable as error:
                 warn_once(f"the index {index.path} cannot be used ({error}). The journal is read instead, which is slower")
         return direct(_journaled(None if folder is None else folder / "journal", waiting))
+
+    def _call(self, index: Index, indexer: Indexer, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``action`` on the index. A journal file that has changed since it was indexed is indexed anew.
+
+        Raises IndexUnusable.
+        """
+        from llmtrace.store.journal_reader import Misplaced
+        from llmtrace.store.sqlite import IndexUnusable
+
+        def mend(db: sqlite3.Connection, name: str) -> None:
+            indexer.forget_rows(db, name)
+            indexer.catch_up(db)
+
+        for _ in range(_MOST_MENDED):
+            try:
+                return index.call(action)
+            except Misplaced as misplaced:
+                index.call(functools.partial(mend, name=misplaced.name))
+        raise IndexUnusable("many files of the journal have changed")
 
     def _is_there(self) -> bool:
         """True if the store has a journal. Raises UnreadableStore if the folder that the user named does not exist."""
@@ -305,12 +371,14 @@ class LocalStore(Store):
             raise UnreadableStore(NO_PLACE)
         try:
             names = os.listdir(self.folder)
+            if "journal" in names:
+                os.scandir(self.folder / "journal").close()
         except FileNotFoundError:
             if self._may_be_missing:
                 return False
             raise UnreadableStore(f"no store at {self.folder}: the folder does not exist") from None
         except OSError as error:
-            raise UnreadableStore(f"cannot read the store at {self.folder}: {error.strerror}") from error
+            raise UnreadableStore(f"cannot read {error.filename}: {error.strerror}") from error
         if "journal" not in names and not BESIDE.issuperset(names):
             raise UnreadableStore(f"{self.folder} is not an llmtrace store: it has no folder 'journal'")
         return "journal" in names
@@ -335,7 +403,7 @@ class LocalStore(Store):
                     if indexer.words.wanted(db):
                         indexer.words.catch_up(db, seconds=seconds)
 
-            index.call(work)
+            self._call(index, indexer, work)
             journal_files.sweep_as_noted(index.journal, send_positions.note_removed)
 
 

@@ -42,6 +42,8 @@ class GoogleGenai:
         return _Async(client) if asynchronous else client
 
     def close(self, client: Any) -> Any:
+        if not hasattr(genai.Client, "close"):
+            return None  # 1.30
         return client.client.aio.aclose() if isinstance(client, _Async) else client.close()
 
     def ask(self, client: Any, question: Question) -> Any:

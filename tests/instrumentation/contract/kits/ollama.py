@@ -28,7 +28,7 @@ class Ollama:
         return client_class(host=url)
 
     def close(self, client: Any) -> Any:
-        return client.close()
+        return client.close() if hasattr(client, "close") else None  # before 0.6
 
     def ask(self, client: Any, question: Question) -> Any:
         return client.chat(**_request(question))
