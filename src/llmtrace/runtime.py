@@ -305,8 +305,7 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
     """Hand over everything recorded so far, and return True if that was done within ``timeout`` seconds (default 5).
 
     That is: written to the store, judged by the signals that run in the background, and taken by the OTLP endpoint, where there
-    is one. False: some of it waits; it is not lost, and is handed over later. Or the folder of the store was deleted while the
-    program wrote to it, which loses spans of the last second. Not needed in normal use: each finished span is
+    is one. False: some of it waits; it is not lost, and is handed over later. Not needed in normal use: each finished span is
     with the operating system already. A TracerProvider of your own has its own ``force_flush``. Raises only
     `ConfigurationError`, for a timeout that is not a number of 0 or more.
     """

@@ -160,7 +160,7 @@ class LocalStore(Store):
         self._journal.flush()
 
     def has_unwritten(self) -> bool:
-        return self.folder is not None and (bool(self._journal.waiting()) or self._journal.take_lost_file())
+        return self.folder is not None and bool(self._journal.waiting())
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
