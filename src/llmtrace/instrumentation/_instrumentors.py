@@ -165,17 +165,6 @@ def library_of(name: str) -> Library:
     return read_library(source, name)
 
 
-def _is_installed(name: str) -> bool:
-    """True if the library's package is installed, or its module can be found. A module within another is not looked for."""
-    from importlib import metadata  # 18 ms, for libraries that code names
-
-    module, distribution = library_of(name)
-    try:
-        return not distribution or bool(metadata.version(distribution))
-    except metadata.PackageNotFoundError:
-        return "." not in module and (module in sys.modules or importlib.util.find_spec(module) is not None)
-
-
 def _source_of(module: str) -> str | None:
     package = module.rpartition(".")[0]
     spec = PathFinder.find_spec(module, importlib.import_module(package).__path__ if package else None)
@@ -189,15 +178,12 @@ def _source_of(module: str) -> str | None:
 def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
     """Turn on the instrumentors with these names, or all. Returns the names of those that are on now.
 
-    No library is imported by it: one that is not loaded is instrumented when it is. An unknown name is logged and ignored, and
-    a library that is named and not installed is logged.
+    No library is imported by it: one that is not loaded is instrumented when it is. An unknown name is logged and ignored.
     """
     all_names = available()
     for name in all_names if names is None else names:
         if name in all_names:
             guard(_turn_on, name)
-            if names is not None and name in _built_in() and not guard(_is_installed, name):
-                logger.warning("llmtrace: %s is to be instrumented and is not installed; nothing of it is recorded", name)
         else:
             similar = difflib.get_close_matches(name, all_names, n=1)
             hint = f"did you mean {similar[0]!r}?" if similar else f"use one of: {', '.join(all_names)}"
