@@ -69,7 +69,9 @@ class Redactor:
         if self._function is not None and not callable(self._function):
             self._read("redact_with", self._function, _refuse)
         self._in_paths = Scanner([_path_pairs(self._paths)])
-        self._scan = Scanner(self._rules())
+        rules = self._rules()
+        self._scan = Scanner(rules)
+        self._forms = Scanner(rules[-1:])
         self._always = bool(self._paths or self._patterns or self._function or self.broken)
 
     def _read(self, option: str, value: Any, read: Callable[[Any], object]) -> None:
@@ -122,6 +124,16 @@ class Redactor:
             return stats.without_secrets(text) if stats.secrets else text
         except Exception as error:
             return self._failed(error, stats)
+
+    def is_clean_body(self, body: str) -> bool:
+        """Return False if the body of an answer may hold what is to be redacted. What is known of the answer otherwise was
+        judged already, so secrets are looked for by their form only, unless there are rules of the user's."""
+        try:
+            if self._always or self._own_keys:
+                return self.in_text(body, RedactionStats()) is body
+            return self._forms(body, RedactionStats()) is body
+        except Exception:  # as a rule that fails: the body is not kept
+            return False
 
     def _know(self, text: str) -> None:
         if len(self._clean_texts) >= _MAX_KNOWN:

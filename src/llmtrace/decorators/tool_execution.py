@@ -7,21 +7,27 @@ end it with the outcome. Law: without ``configure()`` nothing is recorded, while
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import eq
 from typing import Any
 
 from pydantic_core import to_json as dump
 
+from llmtrace.codec.request_digest import request_digest
 from llmtrace.config import OnInvalid
 from llmtrace.content import to_json
 from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.decorators.wrapper import without_receiver
-from llmtrace.errors import InvalidToolCall
-from llmtrace.model import JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
+from llmtrace.errors import InvalidToolCall, ReplayDiverged
+from llmtrace.model import JsonValue, Recorded, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.current import configured
+from llmtrace.recorder.failures import type_name
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import Player, player
+from llmtrace.recorder.recorded_outcome import recorded_outcome
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation import repair as policies
 from llmtrace.validation.check_values import check_arguments, check_call
@@ -56,6 +62,7 @@ class Execution:
         self.recording: Recording | None = None
         self.refused = False
         self.answer: Any = None
+        self.body: Callable[[], Any] | None = None
         self.operation: ToolExecution | None = None
 
     def refuse(self, answer: str) -> None:
@@ -67,10 +74,12 @@ class Execution:
             if partial:
                 self.recording.set({PARTIAL: True})
             snapshot = guard(to_json, result)
+            self.recording.recorded = guard(_recorded, self.recording, self.operation, result, snapshot)
             self.recording.end(replace(self.operation, result=snapshot, has_result=True))
 
     def raised(self, error: BaseException) -> None:
-        if self.recording is not None:
+        if self.recording is not None and self.operation is not None:
+            self.recording.recorded = guard(_recorded, self.recording, self.operation, None, None)
             self.recording.end(self.operation, exception=error)
 
 
@@ -95,7 +104,7 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
         receiver = args[: len(args) - len(visible[0])]
         positional, execution.kwargs = _bound(spec, _corrected(values, call.arguments, verdict.repaired))
         execution.args = (*receiver, *positional)
-    _start(definition, execution, call, verdict, inferred=call_id is not None)
+    _start(spec.signature, definition, execution, call, verdict, inferred=call_id is not None)
     return execution
 
 
@@ -113,7 +122,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
         # text that is no JSON object cannot be handed to a function, whatever the policy
         verdict = replace(verdict, refusal=_reply(call.name, verdict.violations, (spec.definition,)))
     execution = Execution(*(_bound(spec, arguments) if arguments is not None and verdict.refusal is None else ((), {})))
-    _start(spec.definition, execution, call, verdict)
+    _start(spec.signature, spec.definition, execution, call, verdict)
     return execution
 
 
@@ -165,7 +174,13 @@ def _policy(on_invalid: OnInvalid | None) -> OnInvalid:
 
 
 def _start(
-    definition: ToolDefinition, execution: Execution, call: ToolCall, verdict: _Verdict, *, inferred: bool = False
+    signature: Signature,
+    definition: ToolDefinition,
+    execution: Execution,
+    call: ToolCall,
+    verdict: _Verdict,
+    *,
+    inferred: bool = False,
 ) -> None:
     """Open the span of an execution, or record that it was refused."""
     operation = ToolExecution(
@@ -181,12 +196,40 @@ def _start(
     if verdict.refusal is None:
         recorder = active()
         execution.operation = operation
-        execution.recording = recorder.start(operation) if recorder is not None else None
+        execution.recording = recorder.start(operation, can_be_answered=True) if recorder is not None else None
+        played = player()
+        if played is not None and execution.recording is not None:
+            _answer_from(played, execution, execution.recording, operation, signature)
         return
     execution.refuse(verdict.refusal)
     _record_refusal(operation)
     if verdict.raises:
         raise InvalidToolCall(call.name, verdict.violations, reply=verdict.refusal, call_id=call.id)
+
+
+def _answer_from(
+    played: Player, execution: Execution, recording: Recording, operation: ToolExecution, signature: Signature
+) -> None:
+    """In a replay, have the recorded outcome take the place of the tool's body. Raises `ReplayDiverged`."""
+    try:
+        answering = played.answer(recording, operation)
+    except ReplayDiverged as error:
+        recording.end(operation, exception=error)
+        raise
+    if answering is not None:
+        execution.body = recorded_outcome(answering, signature.return_type)
+
+
+def _recorded(recording: Recording, operation: ToolExecution, result: Any, snapshot: JsonValue) -> Recorded | None:
+    """What a replay needs of an execution."""
+    key = recording.replay_key
+    if key is None:
+        return None
+    is_json = type(result) in _JSON and guard(eq, snapshot, result) is True
+    return Recorded(request_digest(operation, key), result_type="" if is_json else type_name(type(result)))
+
+
+_JSON = frozenset({str, int, float, bool, dict, list, type(None)})
 
 
 def _record_refusal(operation: ToolExecution) -> None:

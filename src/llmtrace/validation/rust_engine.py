@@ -15,7 +15,7 @@ import jsonschema_rs as rs
 from llmtrace.model import JsonValue
 from llmtrace.validation.json_pointers import follow, pointer
 from llmtrace.validation.limits import measure
-from llmtrace.validation.schema_errors import NOT_CHECKED, BrokenSchemaError, Fault, keyword_of
+from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, BrokenSchemaError, Fault, keyword_of
 
 if not hasattr(rs.ValidationErrorKind, "as_dict"):
     raise ImportError("jsonschema-rs is too old: 0.42 or newer is needed")
@@ -61,7 +61,7 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
             raise OtherEngineError("a pattern in it is not a regular expression") from error
         raise BrokenSchemaError(_reason(error)) from error
     except ValueError as error:
-        raise BrokenSchemaError("it is not a valid JSON Schema") from error
+        raise BrokenSchemaError(INVALID) from error
 
 
 class OtherEngineError(BrokenSchemaError):
@@ -120,7 +120,7 @@ def _refuse(_: str) -> JsonValue:
 def _reason(error: Any) -> str:
     if error.kind.name == "$ref":
         return "a reference in it leads nowhere, or to another document, which is not fetched"
-    return f"it is not a valid JSON Schema: {pointer(error.instance_path) or 'the whole'} is not valid"
+    return f"{INVALID}: {pointer(error.instance_path) or 'the whole'} is not valid"
 
 
 class RustEngine:

@@ -13,6 +13,9 @@ from llmtrace.validation.keywords import MAPS_OF_SUBSCHEMAS
 NOT_CHECKED = "not checked"
 """Keyword of a fault that is the validator's own: it gave up on a pattern. Its ``limit`` is the pattern."""
 
+INVALID = "it is not a valid JSON Schema"
+"""How the message of a `BrokenSchemaError` begins for what the meta-schema refuses; other schemas are valid, and unusable."""
+
 
 @value
 class Fault:
