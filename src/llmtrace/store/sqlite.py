@@ -161,12 +161,13 @@ class Index:
         with transaction(db):
             for table in ("files", "contexts", "spans", "traces"):
                 db.execute(f"DELETE FROM {table}")  # noqa: S608
+            db.execute("DROP TABLE IF EXISTS hourly_results")
             word_index.drop_unneeded(db)
 
     def _prepare(self, db: sqlite3.Connection, *, is_ours: bool) -> None:
         """Bring the index to the current version. ``is_ours``: an llmtrace that is not newer used it last."""
         if _is_foreign(db):
-            raise self._foreign()
+            raise sqlite3.DatabaseError("malformed: application id") if is_ours else self._foreign()
         version = pragma(db, "user_version")
         if version > SCHEMA_VERSION and is_ours:
             raise sqlite3.DatabaseError(f"malformed: version {version}")
