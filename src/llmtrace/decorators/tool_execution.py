@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json as dump
 
@@ -17,7 +17,7 @@ from llmtrace.content import to_json
 from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.decorators.wrapper import without_receiver
 from llmtrace.errors import InvalidToolCall
-from llmtrace.model import JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
+from llmtrace.model import Failure, JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.current import configured
@@ -25,8 +25,12 @@ from llmtrace.recorder.guard import guard
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation import repair as policies
 from llmtrace.validation.check_values import check_arguments, check_call
+from llmtrace.validation.json_pointers import pointer
 from llmtrace.validation.parse_arguments import usable_arguments
 from llmtrace.validation.signature import Signature
+
+if TYPE_CHECKING:
+    from llmtrace.validation.parameters import Refusal
 
 _MAX_JUDGED = 1 << 19
 _MAX_JUDGED_DEPTH = 64
@@ -57,6 +61,8 @@ class Execution:
         self.refused = False
         self.answer: Any = None
         self.operation: ToolExecution | None = None
+        self.failure: Failure | None = None
+        """Why the arguments are wrong, where the tool's own validators say so and the policy lets it run all the same."""
 
     def refuse(self, answer: str) -> None:
         """The tool must not run; ``answer`` goes to the model instead."""
@@ -67,7 +73,7 @@ class Execution:
             if partial:
                 self.recording.set({PARTIAL: True})
             snapshot = guard(to_json, result)
-            self.recording.end(replace(self.operation, result=snapshot, has_result=True))
+            self.recording.end(replace(self.operation, result=snapshot, has_result=True), failure=self.failure)
 
     def raised(self, error: BaseException) -> None:
         if self.recording is not None:
@@ -91,7 +97,13 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     call_id = None if recording is None else guard(recording.run.match_call, definition.name, arguments)
     call = ToolCall(definition.name, arguments, call_id)
     verdict = _judge(definition, call, spec.on_invalid)
-    if verdict.repaired is not None:
+    if spec.signature.has_validators and verdict.refusal is None and not spec.signature.takes_all:
+        judged = arguments if verdict.repaired is None else verdict.repaired
+        known = {name: member for name, member in judged.items() if _room_after(values.get(name), _MAX_JUDGED) >= 0}
+        refusals: list[Refusal] = []
+        guard(spec.signature.bind, known, refusals)
+        verdict = _with_refusals(verdict, refusals, definition, call, spec.on_invalid)
+    if verdict.repaired is not None and verdict.refusal is None:
         receiver = args[: len(args) - len(visible[0])]
         positional, execution.kwargs = _bound(spec, _corrected(values, call.arguments, verdict.repaired))
         execution.args = (*receiver, *positional)
@@ -112,7 +124,12 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
     if arguments is None and verdict.refusal is None:
         # text that is no JSON object cannot be handed to a function, whatever the policy
         verdict = replace(verdict, refusal=_reply(call.name, verdict.violations, (spec.definition,)))
-    execution = Execution(*(_bound(spec, arguments) if arguments is not None and verdict.refusal is None else ((), {})))
+    bound: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+    if arguments is not None and verdict.refusal is None:
+        refusals: list[Refusal] = []
+        bound = _bound(spec, arguments, refusals)
+        verdict = _with_refusals(verdict, refusals, spec.definition, call, spec.on_invalid or on_invalid)
+    execution = Execution(*bound)
     _start(spec.definition, execution, call, verdict)
     return execution
 
@@ -136,6 +153,8 @@ class _Verdict:
     repaired: dict[str, JsonValue] | None = None
     refusal: str | None = None
     raises: bool = False
+    failure: Failure | None = None
+    """What the tool's own validators refuse. They are not in the schema, so nobody could tell it from the record later."""
 
 
 _VALID = _Verdict(())
@@ -153,6 +172,33 @@ def _judge(definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | N
     if repaired is not None:
         return _Verdict(violations, repaired=repaired[0])
     return _Verdict(errors, refusal=_reply(definition.name, errors, (definition,)), raises=policy == "raise")
+
+
+def _with_refusals(
+    verdict: _Verdict, refusals: list[Refusal], definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | None
+) -> _Verdict:
+    """The verdict with what the tool's own validators refuse; where the schema has a say already, that stands."""
+    if not refusals:
+        return verdict
+    known = {
+        violation.pointer
+        for violation in verdict.violations
+        if violation.code != "schema" and (violation.severity == "warning" or verdict.repaired is None)
+    }
+    errors: list[Violation] = []
+    for refusal in refusals:
+        if (place := pointer(refusal.path)) not in known:
+            violation = Violation("not_allowed", place, "", refusal.reason, None, refusal.got, tool=call.name, call_id=call.id)
+            errors.append(violation)
+    if not errors:
+        return verdict
+    message = "; ".join(f"{error.pointer or 'arguments'}: {error.message}" for error in errors)
+    failure = Failure(refusals[0].error, message)
+    policy = _policy(on_invalid)
+    if policy == "record":
+        return replace(verdict, failure=failure)
+    reply = _reply(definition.name, tuple(errors), (definition,))
+    return replace(verdict, violations=tuple(errors), refusal=reply, raises=policy == "raise", failure=failure)
 
 
 def _reply(tool: str, violations: tuple[Violation, ...], offered: tuple[ToolDefinition, ...]) -> str:
@@ -181,18 +227,19 @@ def _start(
     if verdict.refusal is None:
         recorder = active()
         execution.operation = operation
+        execution.failure = verdict.failure
         execution.recording = recorder.start(operation) if recorder is not None else None
         return
     execution.refuse(verdict.refusal)
-    _record_refusal(operation)
+    _record_refusal(operation, verdict.failure)
     if verdict.raises:
         raise InvalidToolCall(call.name, verdict.violations, reply=verdict.refusal, call_id=call.id)
 
 
-def _record_refusal(operation: ToolExecution) -> None:
+def _record_refusal(operation: ToolExecution, failure: Failure | None = None) -> None:
     recorder = active()
     if recorder is not None:
-        recorder.start(operation).end(operation)
+        recorder.start(operation).end(operation, failure=failure)
 
 
 def _judgeable(definition: ToolDefinition, values: dict[str, Any]) -> ToolDefinition:
@@ -233,6 +280,8 @@ def _corrected(values: dict[str, Any], arguments: dict[str, JsonValue], repaired
     }
 
 
-def _bound(spec: ToolSpec, arguments: dict[str, JsonValue]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    bound = guard(spec.signature.bind, arguments)
+def _bound(
+    spec: ToolSpec, arguments: dict[str, JsonValue], refusals: list[Refusal] | None = None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = guard(spec.signature.bind, arguments, refusals)
     return ((), dict(arguments)) if bound is None else bound

@@ -66,7 +66,8 @@ def tool(
 
     ``name`` and ``description``: default, the function's name and docstring. ``schema``: a JSON Schema of the parameters, a
     pydantic model, or a provider's tool definition; default, derived from the signature. ``strict`` (default False): unexpected
-    members and wrong formats are errors, not warnings. ``on_invalid`` says what to do with arguments that break the schema:
+    members and wrong formats are errors, not warnings. ``on_invalid`` says what to do with arguments that break the schema, or
+    that a pydantic validator of the tool refuses:
 
     * ``record`` (default, or what ``configure(on_invalid=)`` says): run it, and record the faults;
     * ``raise``: raise `InvalidToolCall`, do not run it;
