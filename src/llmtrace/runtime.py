@@ -17,7 +17,7 @@ from opentelemetry.trace import TracerProvider
 
 from llmtrace import exporters as exporting
 from llmtrace import instrumentation
-from llmtrace.config import Config, ContentLevel, OnInvalid, Profile, unexpected_keyword
+from llmtrace.config import Config, ContentLevel, OnInvalid, PersonalData, Profile, unexpected_keyword
 from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
@@ -93,7 +93,7 @@ def configure(
     store: str | os.PathLike[str] | None = None,
     store_headers: Mapping[str, str] | None = None,
     content: ContentLevel | None = None,
-    redact: bool | None = None,
+    redact: bool | str | Sequence[PersonalData] | None = None,
     redact_keys: Sequence[str] | None = None,
     redact_paths: Sequence[str] | None = None,
     redact_patterns: Sequence[str] | None = None,

@@ -16,11 +16,12 @@ from typing import Any, cast
 from pydantic_core import from_json
 from pydantic_core import to_json as write_json
 
-from llmtrace.config import Config
+from llmtrace.config import Config, PersonalData
 from llmtrace.content.blobs import LEAST_BASE64, blob_mark, blob_rule, is_base64
 from llmtrace.content.key_value_secrets import pair_rules, secret_pairs
 from llmtrace.content.keys import is_pass, is_password, is_schema, is_secret, is_token, words
 from llmtrace.content.paths import Path, names, parse_path, replace_at
+from llmtrace.content.personal_data import is_card, personal_rules
 from llmtrace.content.redaction_stats import ERROR, MARK, RedactionStats, mark
 from llmtrace.content.scan import Rule, Scanner
 from llmtrace.content.secrets import LONGEST_BARE, SHORTEST_BARE, bare_secret, secret_groups
@@ -51,7 +52,8 @@ class Redactor:
         """``blobs``: also replace ``data:`` URLs and long base64 values by digest and size."""
         self._blobs = blobs
         self._has_reported = False
-        self._defaults = config.redact
+        self._defaults = config.redact is not False
+        self._personal: Sequence[PersonalData] = () if isinstance(config.redact, bool) else config.redact
         self._own_keys: set[str] = set()
         self._keys: dict[str, int] = {}
         self._clean_texts: set[str] = set()
@@ -101,6 +103,7 @@ class Redactor:
             [*key_rules[1:], *common[1::2], *short],
             [*blobs, *mixed],
             vendors,
+            personal_rules(self._personal),
         ]
 
     # -- the two ways in
@@ -199,10 +202,15 @@ class Redactor:
         if kind is list or kind is tuple:
             return self._in_list(value, stats)
         if value is None or kind is bool or kind is int or kind is float:
-            return value
+            return self._in_number(value, stats) if self._personal else value
         if isinstance(value, Mapping) and all(type(key) is str for key in value):
             return self._in_dict(dict(value), stats)
         return self.in_value(to_json(value), stats)  # no JSON: shown as it will be written
+
+    def _in_number(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
+        if type(value) is int and value > 0 and "cards" in self._personal and is_card(str(value)):
+            return stats.take("card")
+        return value
 
     def _in_list(self, items: Sequence[JsonValue], stats: RedactionStats) -> JsonValue:
         changed_items: list[JsonValue] | None = None
@@ -229,7 +237,7 @@ class Redactor:
                 new: JsonValue = self.in_text(item, stats)
             elif what == _CLEAN and (kind is int or kind is float):
                 stats.size += 8
-                continue
+                new = self._in_number(item, stats) if self._personal else item
             else:
                 new = self._in_member(key, item, what, members, stats)
             if new is not item:
@@ -239,7 +247,7 @@ class Redactor:
             if what >= _TEXT:
                 renamed = True
         result = members if changed_members is None else changed_members
-        if stats.secrets and not renamed:
+        if not renamed and stats.secrets:
             renamed = any(secret in key for key in result for secret in stats.secrets)
         return {self.in_text(key, stats): item for key, item in result.items()} if renamed else result
 
