@@ -21,6 +21,17 @@ from llmtrace.errors import ConfigurationError
 
 logger = logging.getLogger("llmtrace")
 
+
+def _handle(record: logging.LogRecord) -> None:
+    """Hand a line to the program's handlers and filters, whose failures are not the caller's."""
+    try:
+        type(logger).handle(logger, record)
+    except Exception:
+        return
+
+
+logger.handle = _handle  # type: ignore[method-assign]
+
 ContentLevel: TypeAlias = Literal["none", "local", "all"]
 OnInvalid: TypeAlias = Literal["record", "raise", "reply", "repair"]
 PersonalData: TypeAlias = Literal["cards", "iban", "ssn"]

@@ -37,6 +37,7 @@ from llmtrace.prices import cost_usd
 from llmtrace.recorder import Recorder, activate, background, collected
 from llmtrace.recorder import context as _context  # noqa: F401
 from llmtrace.recorder import feedback as _feedback  # noqa: F401
+from llmtrace.recorder import open_span as _open_span  # noqa: F401
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.resource import describe

@@ -14,6 +14,7 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
 from llmtrace.model import AgentInvocation, Custom, Inference, Operation, Retrieval, Workflow, replace
 from llmtrace.recorder import Recording, active, current, functions
+from llmtrace.recorder import outcome as _outcome  # noqa: F401 - a program may call it first when it has no descriptor left
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
 from llmtrace.semconv import PARTIAL
