@@ -129,6 +129,8 @@ class Traced:
                 return _Step(started, span_name, args, kwargs, judge)
 
             under_budget = functions.under(begin, lambda: track(budgets)) if budgets else begin
+            if kind == "plain":
+                return functions.call_plain(wrapped, under_budget(), awaits=True)
             return functions.call(kind, wrapped, args, kwargs, under_budget)
 
         decorated: Any = Wrapper(function, call)

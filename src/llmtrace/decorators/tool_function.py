@@ -27,6 +27,8 @@ class ToolFunction(Wrapper):
 
         def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             bound = wrapped is not function
+            if kind == "plain":
+                return functions.call_plain(wrapped, called_directly(spec, args, kwargs, bound=bound), awaits=True)
             return functions.call(kind, wrapped, args, kwargs, lambda: called_directly(spec, args, kwargs, bound=bound))
 
         super().__init__(function, call)

@@ -36,7 +36,7 @@ _LARGE = 1_000
 the validator collects all at once."""
 _VERY_LARGE = 10_000
 """Values above which only the first fault is explained."""
-_TOO_LARGE = 50_000
+_TOO_LARGE = 150_000
 """Values above which none is: each fault holds a copy of the value that it is about."""
 _COPIED = 3_000_000
 """Characters, of all texts times the alternatives that one of them may be compared with: above, no fault is sought either."""
