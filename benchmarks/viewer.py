@@ -1,10 +1,11 @@
-"""The viewer on long traces with one planted failure: time to open, elements, keys to the failing step, memory.
+"""The viewer on long traces with one planted failure, and on traces of extreme shapes.
 
-    python benchmarks/viewer.py [--spans 3006 10000 50000] [--traces 1000] [--json]
+    python benchmarks/viewer.py [--spans 3006 10000 50000] [--shapes flat deep …] [--traces 1000] [--json]
 
 Needs chromium, and the packages playwright and psutil. The place of the failure is drawn by a seed; the viewer is not told.
 ``cpu``: seconds that the server worked until the step was on the screen, which other programs on the machine do not change.
 ``all rows``: when the page had those beyond the first screenful.
+``longest block``: for how long the page's main thread answered nothing, at opening and at the slowest key.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ sys.path.insert(0, str(ROOT))
 import psutil
 from playwright.sync_api import sync_playwright
 from tests.viewer.browser.conftest import ARGUMENTS
+from tests.viewer.browser.longest_block import KEYS, LongestBlock
 from tests.viewer.made import Made, trace
+from tests.viewer.shapes import SHAPES
 
 import report
-from llmtrace.model import replace
-from llmtrace.store import Query, open_store
+from llmtrace.model import Span, replace
+from llmtrace.store import Query, Store, open_store
 from llmtrace.viewer import page
 from llmtrace.viewer.trace_view import TraceView
 
@@ -43,25 +46,27 @@ ALL_ROWS = r"performance.getEntriesByType('resource').some((one) => /\/api\/trac
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--spans", type=int, nargs="*", default=[3006, 10_000, 50_000])
+    parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES), help="traces of extreme shapes")
     parser.add_argument("--traces", type=int, default=1000, help="traces of the store that is searched; 0: none")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    rows = []
+    rows, shapes = [], []
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         for count in args.spans:
             made = trace(count, seed=count + 1)
             rows.append(llmtrace(browser, made, Path(folder) / str(count)))
+        shapes = [shape(browser, name, Path(folder) / name) for name in args.shapes]
         searched = search(Path(folder) / "many", args.traces) if args.traces else None
         browser.close()
     if args.json:
-        print(json.dumps({"rows": rows, "search": searched}, indent=2))
+        print(json.dumps({"rows": rows, "shapes": shapes, "search": searched}, indent=2))
     else:
-        show(rows, searched)
+        show(rows, shapes, searched)
 
 
-def show(rows: list[dict[str, Any]], searched: dict[str, Any] | None) -> None:
+def show(rows: list[dict[str, Any]], shapes: list[dict[str, Any]], searched: dict[str, Any] | None) -> None:
     heads = {
         "spans": "spans",
         "ready": "ready, s",
@@ -76,7 +81,19 @@ def show(rows: list[dict[str, Any]], searched: dict[str, Any] | None) -> None:
         "memory": "memory, MB",
         "file": "HTML, MB",
     }
-    print(report.table("The viewer", list(heads.values()), [[_shown(row.get(name)) for name in heads] for row in rows]))
+    if rows:
+        print(report.table("The viewer", list(heads.values()), [[_shown(row.get(name)) for name in heads] for row in rows]))
+    if shapes:
+        heads = {
+            "shape": "shape",
+            "spans": "spans",
+            "open": "rows, s",
+            "suspects": "suspects, s",
+            "opening": "longest block at opening, ms",
+            "keys": "longest block at a key, ms",
+            "key": "that key",
+        }
+        print(report.table("Shapes", list(heads.values()), [[_shown(row[name]) for name in heads] for row in shapes]))
     if searched:
         print(f"\nFull-text search over {searched['spans']:,} spans in {searched['traces']:,} traces: {searched['ms']}")
 
@@ -84,15 +101,52 @@ def show(rows: list[dict[str, Any]], searched: dict[str, Any] | None) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return "–" if value is None else f"{value:,}"
+    return "–" if value is None else value if isinstance(value, str) else f"{value:,}"
+
+
+def shape(browser: Any, name: str, folder: Path) -> dict[str, Any]:
+    """The longest blocks of the main thread while a trace of this shape is opened and each key is pressed."""
+    spans = SHAPES[name]()
+    store = _filled(folder, spans)
+    with started(_view(folder)) as process:
+        address = json.loads(process.stdout.readline())["address"]
+        tab = browser.new_page(viewport={"width": 1440, "height": 900})
+        tab.set_default_timeout(300_000)
+        blocks = LongestBlock(tab)
+        began = time.perf_counter()
+        tab.goto(f"{address}#/trace/{spans[0].trace_id}")
+        tab.wait_for_selector(".rows .row")
+        row: dict[str, Any] = {"shape": name, "spans": len(spans), "open": time.perf_counter() - began}
+        tab.wait_for_selector(".suspects:not(:has(.looking))")
+        row["suspects"] = time.perf_counter() - began
+        row["opening"] = round(blocks.read())
+        longest = {}
+        for key in KEYS:
+            tab.keyboard.press(key)
+            longest[key] = max(longest.get(key, 0), round(blocks.read()))
+        row["key"] = max(longest, key=lambda key: longest[key])
+        row["keys"] = longest[row["key"]]
+        tab.close()
+    store.close()
+    return row
+
+
+def _filled(folder: Path, spans: list[Span]) -> Store:
+    """A store with these spans, indexed, as a program that ran for a while leaves it."""
+    store = open_store(str(folder))
+    for span in spans:
+        store.append(span)
+    store.traces()
+    return store
+
+
+def _view(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "llmtrace", "view", str(folder), "--no-browser", "--port", "0", "--json"]
 
 
 def llmtrace(browser: Any, made: Made, folder: Path) -> dict[str, Any]:
-    store = open_store(str(folder))
-    for span in made.spans:
-        store.append(span)
-    store.traces()  # indexed, as a program that ran for a while leaves it
-    with started([sys.executable, "-m", "llmtrace", "view", str(folder), "--no-browser", "--port", "0", "--json"]) as process:
+    store = _filled(folder, made.spans)
+    with started(_view(folder)) as process:
         address = json.loads(process.stdout.readline())["address"]
         row: dict[str, Any] = {"spans": len(made.spans), "ready": time.perf_counter() - process.began}
         tab = browser.new_page(viewport={"width": 1440, "height": 900})

@@ -23,6 +23,7 @@ from llmtrace.model import (
     Embedding,
     Evaluation,
     Event,
+    Exchange,
     Failure,
     FetchResponse,
     File,
@@ -35,6 +36,7 @@ from llmtrace.model import (
     Plan,
     RawSpan,
     Reasoning,
+    Recorded,
     Retrieval,
     Scope,
     ServerToolCall,
@@ -431,7 +433,22 @@ def spans() -> st.SearchStrategy[Span]:
         links=tuples_of(links(), 2),
         resource=resources(),
         scope=scopes(),
+        recorded=optional(recorded()),
     )
+
+
+def recorded() -> st.SearchStrategy[Recorded]:
+    """What a replay needs of a span; a digest is always there."""
+    exchanges = st.builds(
+        Exchange,
+        status=optional(st.integers(100, 599)),
+        headers=st.dictionaries(texts(), texts(), max_size=2),
+        body=st.binary(max_size=20),
+        sizes=tuples_of(st.integers(0, 9), 3),
+        error=texts(),
+        message=texts(),
+    )
+    return st.builds(Recorded, request=_digits(32), exchanges=tuples_of(exchanges, 2), result_type=texts(), unusable=texts())
 
 
 def raw_spans(text: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[RawSpan]:

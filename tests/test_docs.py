@@ -61,6 +61,7 @@ def test_public_names_are_pinned() -> None:
         "inject",
         "instrument",
         "outcome",
+        "replay",
         "retrieval",
         "shutdown",
         "signal",
@@ -118,8 +119,8 @@ def test_commands_in_the_pages_are_commands(page: str) -> None:
     for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         for line in COMMAND.findall(block):
             name, *arguments = shlex.split(line)
-            parser, _ = cli.parser_of(cli.commands()[name])
-            parser.parse_args(arguments)
+            parser, module = cli.parser_of(cli.commands()[name])
+            parser.parse_args(cli.split(module, arguments)[0])
 
 
 def blocks(page: str, language: str = "python") -> list[str]:

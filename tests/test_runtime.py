@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import llmtrace
+from llmtrace import instrumentation
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Span
 from llmtrace.signals import user_signals
+from llmtrace.testing import capture
 
 
 def test_flush_is_true_where_nothing_waits(tmp_path: Path) -> None:
@@ -63,3 +66,17 @@ def test_flush_is_false_where_a_collector_is_down(tmp_path: Path) -> None:
 def test_a_timeout_that_is_none_is_an_error(timeout: Any) -> None:
     with pytest.raises(ConfigurationError, match="expected seconds, 0 or more"):
         llmtrace.flush(timeout=timeout)
+
+
+def test_a_named_library_that_is_not_installed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Code that names it expects its calls in the trace. Of one that is installed, and where none is named, nothing is said."""
+    libraries = {name: instrumentation.library_of(name) for name in instrumentation.available()}
+    missing = [name for name, (module, package) in libraries.items() if package and not find_spec(module.partition(".")[0])]
+    if not missing:
+        pytest.skip("every library is installed")
+    with capture(), capture(instrument=["openai"]):
+        pass
+    assert caplog.messages == []
+    with capture(instrument=["openai", missing[0]]):
+        pass
+    assert caplog.messages == [f"llmtrace: {missing[0]} is to be instrumented and is not installed; nothing of it is recorded"]

@@ -68,7 +68,11 @@ def _words(length: int) -> str:
     return " ".join(words)[:length]
 
 
-MESSAGES_2K = [_message("system", 700), _message("user", 500), _message("assistant", 400), _message("user", 400)]
+MESSAGES_2K = [
+    _message("system", 700), _message("user", 500), _message("assistant", 400),
+    {"role": "user", "content": "Which orders of customer C12345 are open? " + _message("user", 360)["content"]},
+]  # fmt: skip
+"""A user who names the customer that the model then asks for."""
 MESSAGES_60K = [_message("system", 1000), *_turns(lambda _: _message("", 1000)["content"])]
 """Sixty messages, but only three different texts: it flatters caches. See the distinct ones."""
 MESSAGES_60K_DISTINCT = [

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmtrace.guards.budget import Budget
     from llmtrace.guards.slo import slo
     from llmtrace.instrumentation import instrument
+    from llmtrace.playback import replay
     from llmtrace.recorder.context import context, extract, inject, suppress, wrap
     from llmtrace.recorder.feedback import feedback
     from llmtrace.recorder.open_span import current_span
@@ -39,6 +40,7 @@ _HOME = {
     "inject": "llmtrace.recorder.context",
     "instrument": "llmtrace.instrumentation",
     "outcome": "llmtrace.recorder.outcome",
+    "replay": "llmtrace.playback",
     "retrieval": "llmtrace.decorators.manual",
     "shutdown": "llmtrace.runtime",
     "signal": "llmtrace.decorators.signal",
@@ -65,6 +67,7 @@ __all__ = [
     "inject",
     "instrument",
     "outcome",
+    "replay",
     "retrieval",
     "shutdown",
     "signal",

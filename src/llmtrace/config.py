@@ -8,13 +8,15 @@ the default is used, since no code did.
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import json
 import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 from urllib.parse import unquote
 
 from llmtrace.errors import ConfigurationError
@@ -234,6 +236,12 @@ class Config:
     redact_with: Callable[[str], str] | None = _option(
         None, str, "A function from text to text, applied to every text last. Arguments of `configure()` only.", check=_function
     )
+    replayable: bool = _option(
+        True,
+        _flag,
+        "Keep in the local store what `llmtrace replay` needs of a call: the answer as it came, and a digest of the request.",
+        check=_truth,
+    )
     max_content_bytes: int = _option(
         1 << 20,
         _positive(int),
@@ -317,11 +325,43 @@ class Config:
         return cls(**values)
 
 
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def suggest_keywords(target: C) -> C:
+    """Have an unknown keyword raise a TypeError that names the nearest one, which Python does from 3.13 on.
+
+    ``target``: a function, or a class, whose ``__init__`` is concerned.
+    """
+    if isinstance(target, type):
+        target.__init__ = _check_keywords(target.__init__, target.__name__)  # type: ignore[misc]
+        return target
+    return _check_keywords(target, target.__name__)
+
+
+def _check_keywords(function: C, name: str) -> C:
+    code = inspect.unwrap(function).__code__
+    keywords = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        for option in options:
+            if option not in keywords:
+                raise TypeError(unexpected_keyword(name, option, keywords))
+        return function(*args, **options)
+
+    return cast(C, wrapper)
+
+
 def unexpected_keyword(function: str, name: str, names: Iterable[str]) -> str:
     """Return Python's message for a keyword that ``function`` does not have, with the nearest of ``names``."""
+    return f"{function}() got an unexpected keyword argument {name!r}{nearest(name, names)}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest of ``names``, if one is near."""
     near = difflib.get_close_matches(name, list(names), n=1)
-    hint = f". Did you mean {near[0]!r}?" if near else ""
-    return f"{function}() got an unexpected keyword argument {name!r}{hint}"
+    return f". Did you mean {near[0]!r}?" if near else ""
 
 
 _OTHER_VARIABLES = frozenset({"LLMTRACE_BENCH_DATA"})

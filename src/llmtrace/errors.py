@@ -12,6 +12,8 @@
     └── StoreError                           reading a store
         ├── TraceNotFound (LookupError)
         └── UnreadableStore                  a store or file that cannot be read: missing, newer, not a trace
+
+    ReplayDiverged (BaseException)           a replayed program did something else than the recorded one; it ends the program
 """
 
 from __future__ import annotations
@@ -72,6 +74,22 @@ class BudgetExceeded(LlmtraceError):
         self.spent = spent
         self.budget = budget
         self.spenders = tuple(spenders)
+
+
+class ReplayDiverged(BaseException):
+    """A program that is replayed did something else than the recorded one, or something that the recording cannot answer.
+
+    It ends the program, so it is no `Exception`: a library that retries after one, or an agent that tells its model of it, must
+    not go on with answers that do not fit.
+
+    ``kind``: ``changed`` (another request than the recorded one), ``missing`` (a call that the recording does not hold),
+    ``incomparable`` (the recorded answer was redacted or cut, or cannot be given back), ``network`` (the program reached for
+    the network outside of a recorded call), or ``left over`` (recorded calls that the program did not make).
+    """
+
+    def __init__(self, message: str, *, kind: str = "changed") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class DiagnosisFailed(LlmtraceError):

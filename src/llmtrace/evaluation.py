@@ -101,43 +101,44 @@ class Evaluator:
         signals = self._by_kind.get(kind)
         if signals is None:
             signals = self._by_kind[kind] = _looking_at(kind, self._built_in)
-        return self._add(span, [evaluation for signal in signals for evaluation in self._step(signal, state, span)])
+        return self._add(span, self._step(signals, state, span))
 
     def finish(self, state: RunState, span: Span) -> Span:
         """Return the run's outermost span with what is only known at the end."""
-        return self._add(span, [evaluation for signal in self._finishing for evaluation in self._finish(signal, state)])
+        return self._add(span, self._finish(self._finishing, state))
 
     def evaluate_with_user_signals(self, state: RunState, span: Span, *, outermost: bool) -> Span:
         """Return the evaluated span with what the program's own signals find; they see the findings of the built-in ones."""
-        signals = _looking_at(type(span.operation), self._user_signals)
-        evaluations = [evaluation for signal in signals for evaluation in self._step(signal, state, span)]
+        evaluations = self._step(_looking_at(type(span.operation), self._user_signals), state, span)
         if outermost:
-            evaluations += [evaluation for signal in self._user_signals for evaluation in self._finish(signal, state)]
+            evaluations += self._finish(self._user_signals, state)
         return self._add(span, evaluations)
 
-    def _step(self, signal: AnySignal, state: RunState, span: Span) -> Iterable[Evaluation]:
-        try:
-            signal_state = self._state_of(signal, state)
-            return () if signal_state is _FAILED else tuple(signal.step(signal_state, span))
-        except Exception as error:
-            _report(signal, error)
-            return ()
-
-    def _finish(self, signal: AnySignal, state: RunState) -> Iterable[Evaluation]:
-        try:
-            signal_state = self._state_of(signal, state)
-            return () if signal_state is _FAILED else tuple(signal.finish(signal_state))
-        except Exception as error:
-            _report(signal, error)
-            return ()
+    @staticmethod
+    def _step(signals: Iterable[AnySignal], state: RunState, span: Span) -> list[Evaluation]:
+        evaluations: list[Evaluation] = []
+        states = state.signal_states
+        for signal in signals:
+            try:
+                signal_state = states[signal.name] if signal.name in states else _start(signal, state)
+                if signal_state is not _FAILED:
+                    evaluations += tuple(signal.step(signal_state, span))  # all that it finds, or nothing
+            except Exception as error:
+                _report(signal, error)
+        return evaluations
 
     @staticmethod
-    def _state_of(signal: AnySignal, state: RunState) -> Any:
+    def _finish(signals: Iterable[AnySignal], state: RunState) -> list[Evaluation]:
+        evaluations: list[Evaluation] = []
         states = state.signal_states
-        if signal.name not in states:
-            states[signal.name] = _FAILED  # unless it starts
-            states[signal.name] = signal.start(state.evidence)
-        return states[signal.name]
+        for signal in signals:
+            try:
+                signal_state = states[signal.name] if signal.name in states else _start(signal, state)
+                if signal_state is not _FAILED:
+                    evaluations += tuple(signal.finish(signal_state))
+            except Exception as error:
+                _report(signal, error)
+        return evaluations
 
     @staticmethod
     def _add(span: Span, evaluations: list[Evaluation]) -> Span:
@@ -151,6 +152,12 @@ class Evaluator:
             failure = None
         remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in names)
         return replace(span, violations=(), evaluations=remaining, failure=failure)
+
+
+def _start(signal: AnySignal, state: RunState) -> Any:
+    state.signal_states[signal.name] = _FAILED  # unless it starts
+    signal_state = state.signal_states[signal.name] = signal.start(state.evidence)
+    return signal_state
 
 
 def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[AnySignal, ...]:

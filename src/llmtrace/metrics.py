@@ -127,14 +127,14 @@ class Metrics(Sink):
     def on_first_chunk(self, span_id: str) -> None:
         self._under_way.answer(span_id)
 
-    def skip(self, span: Span) -> bool:
+    def on_span_end(self, span: Span) -> bool:
         if self.is_idle():  # and so nobody has: a provider that is set stays
-            return True
+            return False
         self._under_way.end(span.span_id)
-        return span.end is None
+        return span.end is not None
 
     def append(self, span: Span) -> None:
-        if self.skip(span) or span.duration is None:
+        if not self.on_span_end(span) or span.duration is None:
             return
         put = self._queue.of(span)
         is_outer, counts = self._calls.count(span)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import atexit
 import difflib
-import functools
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import TracerProvider
 
 from llmtrace import exporters as exporting
 from llmtrace import instrumentation
-from llmtrace.config import Config, ContentLevel, OnInvalid, PersonalData, Profile, unexpected_keyword
+from llmtrace.config import Config, ContentLevel, OnInvalid, PersonalData, Profile, suggest_keywords
 from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
@@ -71,24 +70,7 @@ FLUSH_SECONDS = 5.0
 """How long `flush` waits by default."""
 
 
-F = TypeVar("F", bound=Callable[..., None])
-
-
-def _suggests_keywords(function: F) -> F:
-    """Have an unknown keyword raise a TypeError that names the nearest one, which Python does from 3.13 on."""
-    keywords: Mapping[str, object] = function.__kwdefaults__ or {}
-
-    @functools.wraps(function)
-    def wrapper(**options: Any) -> None:
-        for name in options:
-            if name not in keywords:
-                raise TypeError(unexpected_keyword(function.__name__, name, keywords))
-        function(**options)
-
-    return wrapper  # type: ignore[return-value]
-
-
-@_suggests_keywords
+@suggest_keywords
 def configure(
     *,
     store: str | os.PathLike[str] | None = None,
@@ -99,6 +81,7 @@ def configure(
     redact_paths: Sequence[str] | None = None,
     redact_patterns: Sequence[str] | None = None,
     redact_with: Callable[[str], str] | None = None,
+    replayable: bool | None = None,
     max_content_bytes: int | None = None,
     max_store_bytes: int | None = None,
     max_store_days: float | None = None,
@@ -152,7 +135,9 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     if sending is not None:
         sinks += guard(sending.join, store) or ()
     recorder = build(config, sinks=[*sinks, *exporters], tracer_provider=tracer_provider, content=content, resource=resource)
-    recorder.foreign_run = None if external is None else external.run_at
+    if config.replayable and store is not None and not store.is_remote:
+        recorder.make_replay_key = store.replay_key
+    recorder.external_run = None if external is None else external.run_at
     activate(recorder)
     _running = _Running(config, store, external, sending)
     if before is not None:
@@ -312,7 +297,8 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
     """Hand over everything recorded so far, and return True if that was done within ``timeout`` seconds (default 5).
 
     That is: written to the store, judged by the signals that run in the background, and taken by the OTLP endpoint, where there
-    is one. False: some of it waits; it is not lost, and is handed over later. Not needed in normal use: each finished span is
+    is one. False: some of it waits; it is not lost, and is handed over later. Or the folder of the store was deleted while the
+    program wrote to it, which loses spans of the last second. Not needed in normal use: each finished span is
     with the operating system already. A TracerProvider of your own has its own ``force_flush``. Raises only
     `ConfigurationError`, for a timeout that is not a number of 0 or more.
     """

@@ -66,6 +66,8 @@ def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **
     config = Config.read(**options)
     runtime.check_values(config, [name for name, value in options.items() if value is not None], tracer_provider)
     recorder = runtime.build(config, sinks=[store], identity=identity or counting_identity(), tracer_provider=tracer_provider)
+    if config.replayable:
+        recorder.make_replay_key = store.replay_key
     before = activate(recorder)
     instrumentation.enable(config.instrument)
     try:

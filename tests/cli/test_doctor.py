@@ -105,6 +105,19 @@ def test_a_damaged_index_is_told(llmtrace: Callable[..., Any], store: str) -> No
     assert any(finding.about == "traces" and "4bf92f35" in finding.text for finding in found)
 
 
+def test_damaged_records_are_told_each_time(llmtrace: Callable[..., Any], store: str) -> None:
+    """Also when they were indexed, and logged, before; once each."""
+    [journal] = (Path(store) / "journal").glob("*.journal")
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    journal.write_bytes(content)
+    for _ in range(2):
+        told = [line for line in wrong(doctor_checks.everything(store)) if "are damaged and are left out" in line]
+        assert len(told) == 1
+        assert journal.name in told[0]
+    assert "are damaged" in llmtrace("doctor", "--store", store).out.replace("\n                      ", " ")
+
+
 def test_the_other_llmtrace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The distribution called llmtrace is another project's, and shares our folder."""
     distribution(tmp_path, "llmtrace", "0.3.1")

@@ -26,12 +26,12 @@ def spans_in(url: str, trace_id: str) -> Any:
 
 
 def test_round_trip(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
-    """Every trace, exported and imported elsewhere, is equal; importing twice changes nothing."""
+    """Every trace, exported and imported elsewhere, is equal; importing twice changes nothing, and says so."""
     path, other = str(tmp_path / "traces.jsonl"), str(tmp_path / "other")
     Path(other).mkdir()
     assert llmtrace("export", "--all", "-o", path, "--store", store) == (0, "", f"exported 10 spans of 2 traces to {path}\n")
-    for _ in range(2):
-        assert llmtrace("import", path, "--store", other) == (0, "imported 10 spans of 2 traces\n", "")
+    for news in ("", ", none of them new"):
+        assert llmtrace("import", path, "--store", other) == (0, f"imported 10 spans of 2 traces{news}\n", "")
         for trace_id in (RECOVERED, SILENT):
             assert spans_in(other, trace_id) == spans_in(store, trace_id)
 
@@ -83,7 +83,7 @@ def test_counts_as_json(llmtrace: Callable[..., Any], store: str, tmp_path: Path
     assert json.loads(ran.out) == {"traces": 1, "spans": 4, "output": path}
     assert llmtrace("export", "--json", "--store", store).code == 2
     ran = llmtrace("import", path, "--json", "--store", store)
-    assert json.loads(ran.out) == {"traces": 1, "spans": 4, "bad_lines": []}
+    assert json.loads(ran.out) == {"traces": 1, "spans": 4, "new_spans": 0, "bad_lines": []}
 
 
 def test_content_none(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_bad_lines_are_named(llmtrace: Callable[..., Any], store: str, tmp_path:
     llmtrace("export", "--all", "-o", str(path), "--store", store)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes() + b"{oops\n")))
     code, out, err = llmtrace("import", "-", "--store", store)
-    assert (code, out) == (2, "imported 10 spans of 2 traces\n")
+    assert (code, out) == (2, "imported 10 spans of 2 traces, none of them new\n")
     assert err.startswith("llmtrace import: -, line 3: not JSON")
 
 

@@ -40,6 +40,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "ls",
         "metrics",
         "receive",
+        "replay",
         "run",
         "show",
         "stats",

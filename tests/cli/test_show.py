@@ -23,6 +23,7 @@ from llmtrace.model import (
     Retrieval,
     Text,
     ToolExecution,
+    ToolResult,
     Workflow,
     replace,
 )
@@ -155,6 +156,88 @@ def test_full_keeps_every_line(llmtrace: Callable[..., Any], store: str) -> None
     assert "   user    first\n           word word" in out
     assert "\\x1b[31mlast" in out
     assert "\x1b" not in out
+
+
+def test_full_keeps_the_indentation_of_lines(llmtrace: Callable[..., Any], store: str) -> None:
+    """Code, JSON and stack traces can be read."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    stack = "Traceback (most recent call last):\n  File x, line 3, in f\n\traise KeyError\nKeyError: 'KS-1'"
+    spans = maker.span(1, None, "execute_tool f", ToolExecution("f"), failure=Failure("KeyError", "'KS-1'", stack))
+    keep(store, spans)
+    lines = llmtrace("show", "--full", "--store", store).out.splitlines()
+    start = next(place for place, line in enumerate(lines) if "Traceback" in line)
+    left = lines[start].index("Traceback")
+    assert [line[left:] for line in lines[start : start + 4]] == [
+        "Traceback (most recent call last):",
+        "  File x, line 3, in f",
+        "    raise KeyError",
+        "KeyError: 'KS-1'",
+    ]
+
+
+def test_results_of_tools_are_not_the_users_words(llmtrace: Callable[..., Any], store: str) -> None:
+    """Anthropic and Google send them in the user's message: each has its own line, before what the user says."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    results = (ToolResult("in stock", "a"), Text("Be quick."), ToolResult({"price": 4}, "b"))
+    keep(store, maker.span(1, None, "chat m", chat([user("A kettle?"), Message("user", results)], answers("ok"))))
+    lines = [line.strip() for line in llmtrace("show", "--store", store).out.splitlines()[-5:]]
+    assert lines == ["user    A kettle?", "tool    in stock", 'tool    {"price": 4}', "user    Be quick.", "answer  ok"]
+
+
+def test_a_call_that_went_well_after_a_retry_leaves_a_trace(llmtrace: Callable[..., Any], store: str) -> None:
+    """The client hides a 429 from the program, and not from who looks at the run; `why` names the call as `show` does."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    keep(store, maker.span(1, None, "chat m", replace(chat([user("hi")], answers("ok"), model="m-2026"), attempts=3)))
+    assert re.search(r"^chat m-2026 .* 3 requests  ", llmtrace("show", "--store", store).out, re.MULTILINE)
+    for options in ((), ("--markdown",)):
+        out = llmtrace("why", "--store", store, *options).out
+        assert "Retried by the client: chat m-2026 took 3 requests." in out
+        assert "No suspect" in out
+
+
+def test_steps_that_repeat_are_shown_once(llmtrace: Callable[..., Any], store: str) -> None:
+    """Equal steps in a row, alone or several together, with all that is below them; --full shows each."""
+    maker = Maker("d" * 32, time.time_ns() - 60 * SECOND)
+    spans = [maker.span(1, None, "invoke_agent a", AgentInvocation("a"))]
+    for first in range(2, 17, 3):
+        spans += [
+            maker.span(first, 1, "execute_tool poll", ToolExecution("poll", {"n": 1}, "wait", has_result=True)),
+            maker.span(first + 1, 1, "step", Custom()),
+            maker.span(first + 2, first + 1, "execute_tool log", ToolExecution("log", {"n": 2})),
+        ]
+    spans += [maker.span(40 + place, 1, "execute_tool poll", ToolExecution("poll", {"n": place})) for place in range(4)]
+    keep(store, *spans)
+    out = llmtrace("show", "--store", store).out
+    assert [line[:52].rstrip() for line in out.splitlines()[3:]] == [
+        "agent a",
+        "├─ poll(n=1)",
+        "│     → wait",
+        "├─ step",
+        "│  └─ log(n=2)",
+        "├─ … the same 2 steps 4 times more (--full shows the",
+        "├─ poll(n=0)",
+        "├─ poll(n=1)",
+        "├─ poll(n=2)",
+        "└─ poll(n=3)",
+    ]
+    assert llmtrace("show", "--full", "--store", store).out.count("log(n=2)") == 5
+
+
+def test_a_repetition_at_the_end_ends_the_branch(llmtrace: Callable[..., Any], store: str) -> None:
+    """What differs is shown: another result, a failure."""
+    maker = Maker("d" * 32, time.time_ns() - 60 * SECOND)
+    spans = [maker.span(1, None, "invoke_agent a", AgentInvocation("a"))]
+    results = ["a", "b", "b", "b", "b"]
+    for place, result in enumerate(results):
+        spans.append(maker.span(2 + place, 1, "execute_tool poll", ToolExecution("poll", {}, result, has_result=True)))
+    keep(store, *spans)
+    assert [line[:52].rstrip() for line in llmtrace("show", "--store", store).out.splitlines()[4:]] == [
+        "├─ poll()",
+        "│     → a",
+        "├─ poll()",
+        "│     → b",
+        "└─ … the same 3 times more (--full shows them)",
+    ]
 
 
 def test_partial_streams_and_system_parts(llmtrace: Callable[..., Any], store: str) -> None:

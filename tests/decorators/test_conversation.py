@@ -79,10 +79,27 @@ def test_other_forms_of_messages() -> None:
         assert shown(lambda messages: "Yes.", messages) == (task, "Yes.")
 
 
+PAIRS = [("system", "Be brief."), ("human", "Hello."), ("ai", "Hello, Ada."), ("user", "Where is A-1?")]
+
+
+@pytest.mark.parametrize("history", [PAIRS, PAIRS[-1:], [*OLDER, PAIRS[-1]]])
+def test_messages_as_pairs_and_in_a_state(history: list[Any]) -> None:
+    """As LangChain and LangGraph take them; what else the state holds stays visible, and is not the task."""
+    assert shown(lambda messages: "Yes.", history) == ("Where is A-1?", "Yes.")
+    assert shown(lambda state: "Yes.", {"messages": history}) == ("Where is A-1?", "Yes.")
+    state = {"messages": history, "customer": "C-77", "documents": []}
+    answered = {**state, "messages": [*history, ("ai", "It is on its way.")]}
+    assert shown(lambda state: answered, state) == ("Where is A-1?", "It is on its way.")
+    assert ("user", '{"state":{"customer":"C-77"}}') in texts(lambda state: "Yes.", state)
+
+
 def test_what_is_no_history_is_shown_as_before() -> None:
     """One text as it is, data as JSON."""
     assert shown(lambda task: "Yes.", "Where?") == ("Where?", "Yes.")
     assert texts(lambda rows: 1, [{"type": "x"}, {"type": "y"}]) == [("user", '{"rows":[{"type":"x"},{"type":"y"}]}')]
+    assert texts(lambda rows: 1, [["user", 5]]) == [("user", '{"rows":[["user",5]]}')]
+    assert texts(lambda rows: 1, [["user", "ada"], ["group", "x"]]) == [("user", '{"rows":[["user","ada"],["group","x"]]}')]
+    assert texts(lambda state: 1, {"messages": 3}) == [("user", '{"state":{"messages":3}}')]
     assert texts(lambda a, b: 1, "x", 2) == [("user", '{"a":"x","b":2}')]
     assert texts(lambda: 1) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -40,13 +41,46 @@ def test_every_public_decorator_and_block_takes_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "decorator",
-    [llmtrace.agent, llmtrace.tool, llmtrace.workflow, llmtrace.span, llmtrace.signal, llmtrace.Budget, llmtrace.Tools],
+    ("callee", "args", "wrong", "right"),
+    [
+        (llmtrace.agent, (), "nmae", "name"),
+        (llmtrace.agent, ("support",), "budgets", "budget"),
+        (llmtrace.tool, (), "on_invlid", "on_invalid"),
+        (llmtrace.workflow, (), "budgt", "budget"),
+        (llmtrace.span, (), "nmae", "name"),
+        (llmtrace.signal, (), "look_at", "looks_at"),
+        (llmtrace.slo, ("support",), "p_99", "p99"),
+        (llmtrace.inference, ("openai",), "modle", "model"),
+        (llmtrace.retrieval, ("refunds",), "topk", "top_k"),
+        (llmtrace.Budget, (), "call", "calls"),
+        (llmtrace.Tools, (work,), "on_failure", "on_fail"),
+    ],
 )
-def test_an_unknown_option_is_a_type_error(decorator: Any) -> None:
-    """As of any function of Python."""
-    with pytest.raises(TypeError, match="unexpected keyword argument 'nmae'"):
-        decorator(nmae="x")
+def test_an_unknown_option_is_a_type_error(callee: Any, args: tuple[Any, ...], wrong: str, right: str) -> None:
+    """As of any function of Python, and with the nearest option in every version of Python."""
+    with pytest.raises(TypeError) as error:
+        callee(*args, **{wrong: "x"})
+    assert str(error.value) == f"{callee.__name__}() got an unexpected keyword argument {wrong!r}. Did you mean {right!r}?"
+
+
+@pytest.mark.parametrize(
+    ("block", "wrong", "right"),
+    [
+        (lambda: llmtrace.agent("support"), "ouput", "output"),
+        (lambda: llmtrace.inference("openai"), "ouput", "output"),
+        (lambda: llmtrace.inference("openai"), "finish_reasons", "finish_reason"),
+        (lambda: llmtrace.retrieval("refunds"), "document", "documents"),
+    ],
+)
+def test_an_unknown_attribute_of_a_block_is_an_error(block: Callable[[], Any], wrong: str, right: str) -> None:
+    """What is written to a misspelt name would be missing in the record; where nothing is recorded, too."""
+    for recording in (capture(), contextlib.nullcontext()):
+        with (
+            recording,
+            block() as opened,
+            pytest.raises(AttributeError, match=rf"no attribute '{wrong}'. Did you mean '{right}'\?"),
+        ):
+            setattr(opened, wrong, "x")
 
 
 @pytest.mark.parametrize(
@@ -77,3 +111,27 @@ def test_a_wrong_value_is_an_error_where_it_is_written(decorate: Callable[[], An
     with pytest.raises(ConfigurationError) as error:
         decorate()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "where"),
+    [
+        ({"type": "objekt"}, "/type"),
+        ({"properties": {"order": {"type": "strnig"}}}, "/properties/order/type"),
+        ({"type": "object", "required": "order"}, "/required"),
+        ({"name": "work", "input_schema": {"type": "objekt"}}, "/type"),
+    ],
+)
+def test_a_schema_that_is_none_is_refused_at_the_decorator(schema: dict[str, Any], where: str) -> None:
+    """Else each call would go unchecked; the place in it is named."""
+    with pytest.raises(ConfigurationError) as error:
+        llmtrace.tool(schema=schema)(work)
+    assert str(error.value) == (
+        f"tool 'work': the schema given as schema= cannot be used: it is not a valid JSON Schema: {where} is not valid"
+    )
+
+
+@pytest.mark.parametrize("schema", [{}, {"$ref": "https://example.com/order.json"}, {"properties": {"a": {"pattern": "("}}}])
+def test_a_schema_that_is_one_is_taken(schema: dict[str, Any]) -> None:
+    """Also if it can only be used in part, which is logged when it is used."""
+    assert llmtrace.tool(schema=schema)(work)("x") == "x"

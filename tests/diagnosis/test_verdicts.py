@@ -7,6 +7,7 @@ from tests.diagnosis.stories import ROOT, Story, tool
 
 from llmtrace.diagnosis import Diagnosis, Flow, Run, diagnose, findings_of
 from llmtrace.model import (
+    AgentInvocation,
     Evaluation,
     Failure,
     Inference,
@@ -326,7 +327,13 @@ def test_a_response_without_any_answer_is_certain() -> None:
     story = Story().user("Hello?").answer()
     assert not story.diagnosis().marked
     story.spans[-1] = replace(story.spans[-1], scope=Scope(SCOPE_NAME))
-    assert marks(story.diagnosis()) == [("certain", "answer_empty")]
+    assert marks(story.diagnosis()) == [("certain", "answer_missing")]
+    assert not any("not recorded" in sentence for sentence in story.diagnosis().unchecked)
+    call = replace(story.spans[0], parent_id="f" * 16)
+    failure = Failure("AttributeError", "'str' object has no attribute 'choices'")
+    agent = replace(call, span_id="f" * 16, parent_id=None, operation=AgentInvocation("a"), failure=failure)
+    story.spans[:] = [agent, call]
+    assert marks(story.diagnosis())[0] == ("certain", "answer_missing")  # the program's error comes of it
 
 
 def test_an_error_that_ended_the_run_is_certain_and_advice_fits() -> None:

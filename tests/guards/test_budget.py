@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import llmtrace
+from llmtrace.diagnosis import diagnose
 from llmtrace.errors import BudgetExceeded, ConfigurationError
 from llmtrace.guards import budget_tracker
 from llmtrace.model import Embedding, Failure, Inference, Message, Operation, Text, Usage
@@ -68,6 +69,59 @@ def test_raise_stops_the_next_call() -> None:
     assert failure.type == "llmtrace.errors.BudgetExceeded"
 
 
+def test_a_caught_budget_error_still_shows_in_the_trace() -> None:
+    """A program that catches the error leaves a trace in which a budget certainly stopped the run."""
+
+    @llmtrace.agent(budget=llmtrace.Budget(calls=2))
+    def stubborn() -> int:
+        refused = 0
+        for _ in range(5):
+            try:
+                call()
+            except Exception:
+                refused += 1
+        return refused
+
+    with capture(signals=[]) as captured:
+        assert stubborn() == 3
+    assert crossings(captured, "budget_stopped") == [("invoke_agent stubborn", "calls")]
+    assert captured.trace.health == "recovered"
+    suspect = diagnose(captured.trace).suspects[0]
+    assert (suspect.confidence, suspect.check) == ("certain", "budget")
+    assert "2 calls used" in suspect.evidence
+
+
+def test_a_budget_of_a_part_does_not_stop_the_run() -> None:
+    """Where models answered after an inner budget had stopped its agent, the run went on: no certain cause."""
+
+    @llmtrace.agent(budget=llmtrace.Budget(calls=1))
+    def part() -> None:
+        for _ in range(2):
+            with contextlib.suppress(BudgetExceeded):
+                call()
+
+    @llmtrace.agent
+    def whole() -> None:
+        part()
+        call()
+
+    with capture(signals=[]) as captured:
+        whole()
+    assert [(suspect.confidence, suspect.check) for suspect in diagnose(captured.trace).suspects] == [("possible", "budget")]
+
+
+def test_an_uncaught_budget_error_is_recorded_once() -> None:
+    """The span that failed of a budget needs no evaluation beside its failure."""
+
+    @llmtrace.agent(budget=llmtrace.Budget(calls=0))
+    def stopped() -> None:
+        call()
+
+    with capture(signals=[]) as captured, pytest.raises(BudgetExceeded):
+        stopped()
+    assert crossings(captured, "budget_stopped") == []
+
+
 @pytest.mark.parametrize("limit", ["usd", "tokens"])
 def test_raise_by_cost_and_tokens(limit: str) -> None:
     """Spending is known when a call ends; the next does not start."""
@@ -94,11 +148,17 @@ def test_each_invocation_has_its_own_budget() -> None:
 
 
 def test_an_unknown_price_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A budget in dollars that cannot count says so, with what to do."""
-    with capture(), caplog.at_level(logging.WARNING), llmtrace.Budget(usd=1):
+    """A budget in dollars that cannot count says so, with what to do; the trace shows it on the first such call."""
+    with capture() as captured, caplog.at_level(logging.WARNING), llmtrace.Budget(usd=1):
         call("no-such-model-x")
         call("no-such-model-x")
-    assert caplog.text.count("price is not known") == 1
+        start(Inference("openai", usage=Usage(1, 1)))
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(":")[2].partition(":")[0] for line in lines] == [
+        " a budget in usd does not stop calls of 'no-such-model-x'",
+        " a budget in usd does not stop calls without a model's name",
+    ]
+    assert crossings(captured, "budget_unpriced") == [("chat no-such-model-x", "usd")]
 
 
 @pytest.mark.parametrize(
@@ -325,7 +385,7 @@ def test_an_unknown_price_is_on_the_span(caplog: pytest.LogCaptureFixture) -> No
             with llmtrace.agent("a", budget=llmtrace.Budget(usd=1)):
                 call("no-such-model-y")
                 call("no-such-model-y")
-    assert caplog.text.count("its price is not known") == 1
+    assert caplog.text.count("their price is not known") == 1
     assert crossings(captured, "budget_unpriced") == [("chat no-such-model-y", "usd")] * 2
 
 

@@ -24,7 +24,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import MemorySaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, Send, interrupt
 from spans_of import only, tree
 
@@ -33,6 +33,7 @@ from llmtrace.demo.server import ModelServer
 from llmtrace.instrumentation import _langchain_runs
 from llmtrace.model import AgentInvocation, Custom, Inference, Retrieval, ToolExecution, Workflow
 from llmtrace.recorder import collected
+from llmtrace.store.summary import summarise
 from llmtrace.testing import Captured, capture
 
 
@@ -168,6 +169,17 @@ def test_an_error_of_a_node_ends_its_span_and_the_graphs(captured: Captured) -> 
         ("bad", "KeyError"),
         ("invoke_workflow LangGraph", "KeyError"),
     ]
+
+
+@pytest.mark.parametrize("messages", ["Where is A-1?", [("user", "Where is A-1?")], [HumanMessage("Where is A-1?")]])
+def test_the_task_of_a_graph_is_its_newest_user_message(messages: Any, captured: Captured) -> None:
+    """In each form in which LangGraph takes it, and not the state as JSON."""
+    graph = StateGraph(MessagesState)
+    graph.add_node("answer", lambda state: {"messages": [("ai", "It is on its way.")]})
+    graph.add_edge(START, "answer")
+    graph.compile().invoke({"messages": messages})
+    summary = summarise(captured.trace)
+    assert (summary.task, summary.answer) == ("Where is A-1?", "It is on its way.")
 
 
 def fan_out(node: Any) -> Any:

@@ -102,7 +102,18 @@ def test_off_is_off(captured: Captured) -> None:
     assert captured.spans == ()
 
 
-@pytest.mark.parametrize("thing", [None, "openai", openai, openai.OpenAI, object()])
+@pytest.mark.parametrize("thing", [None, openai, openai.OpenAI, object()])
 def test_what_is_no_client_is_refused(thing: object) -> None:
     with pytest.raises(TypeError, match=r"Use a client object of one of these classes: .*openai\.OpenAI"):
         llmtrace.instrument(thing)
+
+
+@pytest.mark.parametrize("name", ["openai", "opena"])
+def test_the_name_of_a_library_is_not_a_client(name: str) -> None:
+    """The message says what is wanted, and where names go."""
+    with pytest.raises(TypeError) as error:
+        llmtrace.instrument(name)
+    assert str(error.value) == (
+        f"llmtrace.instrument({name!r}): expected a client object, as in llmtrace.instrument(OpenAI()). "
+        f"To choose libraries by name, use llmtrace.configure(instrument=[{name!r}])"
+    )

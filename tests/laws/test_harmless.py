@@ -95,7 +95,7 @@ def test_a_log_handler_that_raises() -> None:
     logger.addHandler(handler)
     try:
 
-        @llmtrace.tool(schema={"type": "strin"})
+        @llmtrace.tool(schema={"$ref": "other.json"})
         def work(a: int) -> int:
             return a
 

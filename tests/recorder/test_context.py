@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import copy
 import functools
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 import llmtrace
+from llmtrace.errors import ConfigurationError
 from llmtrace.recorder import functions
 from llmtrace.testing import capture
 
@@ -165,6 +167,24 @@ def test_wrap_is_of_the_same_kind_as_the_function() -> None:
     assert copy.copy(wrapped) is wrapped
     with pytest.raises(TypeError, match="unexpected keyword"):
         wrapped(odd=1)
+
+
+@pytest.mark.parametrize("carrier", [3, "headers", ["traceparent"]])
+def test_a_carrier_that_is_no_mapping_is_a_type_error(carrier: Any) -> None:
+    """The message says what is wanted, also where nothing is recorded."""
+    for recording in (capture(), contextlib.nullcontext()):
+        with recording:
+            with pytest.raises(TypeError, match=r"llmtrace\.inject\(.*\): expected a dict or other mapping"):
+                llmtrace.inject(carrier)
+            with pytest.raises(TypeError, match=r"llmtrace\.extract\(.*\): expected a mapping"), llmtrace.extract(carrier):
+                pass
+
+
+@pytest.mark.parametrize("block", [llmtrace.suppress(), llmtrace.context(user="ada")])
+def test_what_is_no_function_cannot_be_decorated(block: Any) -> None:
+    """It is refused where it is written."""
+    with pytest.raises(ConfigurationError, match="3 cannot be decorated"):
+        block(3)
 
 
 def test_wrap_leaves_nothing_behind_between_steps() -> None:

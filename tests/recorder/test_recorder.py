@@ -15,9 +15,10 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import Status, StatusCode
 
 import llmtrace
+from llmtrace.codec.genai import decode, encode
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import AgentInvocation, Inference, Message, Sink, Text, ToolCall, ToolDefinition, ToolExecution
 from llmtrace.recorder import Recorder, Recording, active, collected
@@ -287,6 +288,38 @@ def test_events_of_the_program_are_on_its_span_once(app_provider: Any) -> None:
         trace.get_current_span().add_event("cache miss")
     [span] = app_provider.exported.get_finished_spans()
     assert [event.name for event in span.events] == ["cache miss"]
+
+
+@pytest.mark.parametrize("provider", [None, TracerProvider(), TracerProvider(sampler=ALWAYS_OFF)])
+def test_a_status_that_the_program_sets_is_recorded(provider: Any) -> None:
+    """By OpenTelemetry's API a program may say that a step failed; the last error counts, and OK is final."""
+    with capture(identity=Identity(), tracer_provider=provider, signals=[]) as captured:
+        with llmtrace.agent("refused"):
+            trace.get_current_span().set_status(StatusCode.ERROR, "first")
+            trace.get_current_span().set_status(StatusCode.UNSET)
+            trace.get_current_span().set_status(Status(StatusCode.ERROR, "the answer was refused"))
+        with llmtrace.agent("typed"):
+            event = {"exception.type": "ValueError", "exception.message": "no order"}
+            trace.get_current_span().add_event("exception", event)
+            trace.get_current_span().set_status(StatusCode.ERROR)
+        with llmtrace.agent("good"):
+            trace.get_current_span().set_status(StatusCode.ERROR)
+            trace.get_current_span().set_status(StatusCode.OK)
+            trace.get_current_span().set_status(StatusCode.ERROR)
+        with pytest.raises(KeyError), llmtrace.agent("raised"):
+            trace.get_current_span().set_status(StatusCode.ERROR, "before")
+            raise KeyError
+    failures = [(failure.type, failure.message) if (failure := span.failure) else None for span in captured.spans]
+    assert failures == [("error", "the answer was refused"), ("ValueError", "no order"), None, ("KeyError", "")]
+    assert [decode(encode(span)) for span in captured.spans] == list(captured.spans)
+
+
+def test_a_status_that_the_program_sets_stays_on_its_own_span(app_provider: Any) -> None:
+    """Its description was the program's decision, so it is not replaced at a level without content."""
+    with capture(identity=Identity()), llmtrace.agent("refused"):
+        trace.get_current_span().set_status(StatusCode.ERROR, "the answer was refused")
+    [span] = app_provider.exported.get_finished_spans()
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "the answer was refused")
 
 
 def test_an_interrupt_in_a_signal_of_the_program_costs_no_span(app_provider: Any) -> None:

@@ -124,15 +124,42 @@ def test_an_index_of_a_newer_llmtrace_is_refused_untouched(folder: Path) -> None
     assert len(journal_files.listing(folder / "journal")) == 2
 
 
-def test_a_database_of_another_program_is_refused_untouched(tmp_path: Path) -> None:
-    """A folder in which somebody else keeps an index.db is not ours."""
+@pytest.mark.parametrize(("application", "version"), [(7, 0), (0, 0), (0, 5), (0, 99)])
+def test_a_database_of_another_program_is_refused_untouched(tmp_path: Path, application: int, version: int) -> None:
+    """A folder in which somebody else keeps an index.db is not ours, whatever numbers that has."""
     (tmp_path / "journal").mkdir()
     with sqlite3.connect(tmp_path / "index.db") as db:
-        db.execute("PRAGMA application_id = 7")
+        db.execute(f"PRAGMA application_id = {application}")
+        db.execute(f"PRAGMA user_version = {version}")
         db.execute("CREATE TABLE theirs (x)")
     db.close()
+    before = (tmp_path / "index.db").read_bytes()
     with pytest.raises(UnreadableStore, match="another program"):
         LocalStore(tmp_path).traces()
+    assert (tmp_path / "index.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("is_database", [True, False])
+def test_a_program_does_not_write_beside_the_database_of_another(tmp_path: Path, is_database: bool) -> None:
+    """The folder of another program does not become a store: it is refused when it is opened, and left as it is."""
+    if is_database:
+        with sqlite3.connect(tmp_path / "index.db") as db:
+            db.execute("CREATE TABLE theirs (x)")
+        db.close()
+    else:
+        (tmp_path / "index.db").write_text("their own format, long enough for a header" * 10)
+    before = (tmp_path / "index.db").read_bytes()
+    with pytest.raises(UnreadableStore, match="belongs to another program"):
+        open_store(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["index.db"]
+    assert (tmp_path / "index.db").read_bytes() == before
+
+
+def test_a_store_without_its_journal_is_still_ours(folder: Path) -> None:
+    """Somebody removed the journal by hand: the index beside it is no reason to refuse the folder."""
+    shutil.rmtree(folder / "journal")
+    open_store(str(folder)).append(span(9))
+    assert [one.trace_id[-1] for one in open_store(str(folder)).traces()] == ["9"]
 
 
 def test_a_locked_index_is_done_without(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -123,6 +123,17 @@ def test_what_was_learned_outlives_the_traces(tmp_path: Path) -> None:
     assert {state["calls"] for state in LocalStore(tmp_path / "store", background=False).monitor_states()} == {20}
 
 
+def test_a_long_trace_waits_for_a_call_without_a_limit(tmp_path: Path) -> None:
+    """It keeps no other trace waiting, and is read again only for its findings; with no limit all are seen."""
+    traces = before_and_after()
+    long = run_of(len(traces), *(tool({"id": 1}) for _ in range(30)))
+    store = fill(tmp_path / "store", [*traces, long])
+    assert store.refresh(max_spans=20) == 1
+    some = store.monitor_states()  # waits for all
+    assert store.refresh(max_spans=20) == 0
+    assert sum(state["calls"] for state in some) == sum(len(trace) - 1 for trace in [*traces, long])
+
+
 def test_foreign_spans_wait_until_their_trace_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They arrive parents last and are judged late: a key made of half a trace would be another one."""
     shift = time.time_ns() - run_of(0).spans[0].start - 60 * 1_000_000_000

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,10 +73,31 @@ def test_a_folder_removed_under_the_program_is_made_again(tmp_path: Path, caplog
     """Whoever removed it wanted it gone: what was in it stays gone, what comes is kept."""
     store = LocalStore(tmp_path / "store")
     store.append(span(1))
+    time.sleep(0.1)  # clocks of file systems are coarse
     shutil.rmtree(tmp_path / "store")
     store.append(span(2))
     assert [one.trace_id[-1] for one in store.traces()] == ["2"]
     assert _lines(caplog) == []
+    assert not store.has_unwritten()
+
+
+def test_spans_that_went_to_a_deleted_file_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written after the folder was removed, and before that was noticed, is lost: one line, and no word of success."""
+    monkeypatch.setattr(journal, "LOOK_SECONDS", 3600.0)
+    store = LocalStore(tmp_path / "store")
+    store.append(span(1))
+    shutil.rmtree(tmp_path / "store")
+    store.append(span(2))
+    store.flush()
+    assert store.has_unwritten()
+    assert not store.has_unwritten()
+    assert [line.count("was deleted while") for line in _lines(caplog)] == [1]
+    store.append(span(3))
+    store.flush()
+    assert not store.has_unwritten()
+    assert [one.trace_id[-1] for one in store.traces()] == ["3"]
 
 
 def test_a_closed_descriptor_is_noticed_and_not_written_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

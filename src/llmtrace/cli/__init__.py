@@ -2,7 +2,8 @@
 
 A command's module has ``NAME = "…"``, ``HELP = "…"`` (one line) and ``EXAMPLE = "…"`` at the left margin, a function
 ``configure(parser)`` that adds its arguments, and ``run(args) -> int``, which does the work and returns the exit code.
-``--json``, ``--store`` and ``--help`` are added by this module.
+``--json``, ``--store`` and ``--help`` are added by this module. Where it says ``TAKES_COMMAND = True``, what follows ``--`` is
+another program's command line: ``args.command``, a list.
 
 Law: ``llmtrace --help`` imports no command; a command is imported when it is called.
 """
@@ -111,12 +112,20 @@ def _unknown(words: list[str], commands_by_name: dict[str, Command]) -> str:
 
 def _call(command: Command, words: Sequence[str]) -> int:
     parser, module = parser_of(command)
+    words, command_line = split(module, words)
     args = parser.parse_args(words)
+    args.command = command_line
     code = module.run(args)
     if "later" in args:  # work that is done after the output
         _flush()
         args.later()
     return code
+
+
+def split(module: CommandModule, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command's own words, and the command line of another program after ``--``, if the command takes one."""
+    at = words.index("--") if getattr(module, "TAKES_COMMAND", False) and "--" in words else len(words)
+    return [*words[:at]], [*words[at + 1 :]]
 
 
 def _flush() -> None:

@@ -26,10 +26,12 @@ from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError
 from llmtrace.exporters.forwarding.delivery_report import reports
 from llmtrace.exporters.forwarding.destination import named
-from llmtrace.store import Query, open_store
+from llmtrace.store import Query, journal_files, open_store
 from llmtrace.store.local import default_folder
 
 _LOW_SPACE = 200 << 20
+_DAMAGE_SECONDS = 5.0
+"""How long the journal is searched for damaged records."""
 _CORE = ("opentelemetry-api", "opentelemetry-sdk", "pydantic", "jsonschema-rs", "wrapt")
 _CONTENT = {
     "none": "none: messages, arguments and results are not recorded",
@@ -162,7 +164,13 @@ def _readable(config: Config) -> Iterator[Finding]:
         except LlmtraceError as error:
             yield Finding("wrong", "store", str(error), "Give another one with --store or LLMTRACE_STORE.")
             return
+    folder = folder_of(config.store)
+    damages = () if folder is None else tuple(journal_files.damages(folder / "journal", seconds=_DAMAGE_SECONDS))
+    for line in damages:
+        yield Finding("wrong", "store", line, "Other spans are not affected. Remove the file if its spans are not needed.")
     for line in lines:
+        if line in damages:
+            continue
         yield Finding(
             "wrong", "store", line, "See docs/store.md, or move the file away: traces can be read without it, only slower."
         )

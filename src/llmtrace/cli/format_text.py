@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,6 +20,7 @@ from llmtrace.model import (
     JsonValue,
     Operation,
     Part,
+    Span,
     ToolCall,
     Trace,
     Violation,
@@ -72,6 +73,22 @@ def cost(usd: float | None) -> str:
     if 0 < usd < 0.0001:
         return "<$0.0001"
     return f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
+
+
+def requests(operation: Operation) -> str:
+    """``2 requests`` of a model call that its client sent more than once; else empty."""
+    attempts = getattr(operation, "attempts", None) or 1
+    return plural(attempts, "request") if attempts > 1 else ""
+
+
+def retried_calls(trace: Trace) -> Iterator[str]:
+    """``chat gpt-4o took 2 requests`` for each call that went well in the end. Equal ones are one."""
+    retried = [span for span in trace.spans if span.failure is None and requests(span.operation)]
+    return iter(dict.fromkeys(f"{_call_name(span)} took {requests(span.operation)}" for span in retried))
+
+
+def _call_name(span: Span) -> str:
+    return span.operation.title if isinstance(span.operation, Inference) else span.name
 
 
 def probability(share: float) -> str:

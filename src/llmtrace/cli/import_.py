@@ -7,6 +7,7 @@ were exported before, are stored unchanged.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from llmtrace.evaluation import Evaluator
 from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span
 from llmtrace.signals import load
-from llmtrace.store import Store
+from llmtrace.store import Query, Store
 
 NAME = "import"
 HELP = "read files of spans (OTLP, Jaeger, console output) into the store"
@@ -40,6 +41,10 @@ _NEVER = 1e9
 class _Imported:
     spans: Counter[str] = field(default_factory=Counter)
     """Number of spans by trace id."""
+    known: dict[str, set[str]] | None = None
+    """Ids of the spans that are in the store, by trace id; None where the store cannot tell."""
+    new: int = 0
+    """Number of spans that were not in the store before. Counted if ``known`` is."""
     bad: list[tuple[str, BadLine]] = field(default_factory=list)
     refused: list[BadInput] = field(default_factory=list)
     """Errors of files without spans. The other files are still read."""
@@ -55,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
     progress = _Progress(Screen(sys.stderr))
     config = Config.read(store=args.store)
     with opened(args) as store:
+        if store.has_index:
+            done.known = {}
+            with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
+                store.traces(Query(limit=1))
         ingestor = Ingestor(
             store, content=Content(config), make_evaluator=lambda: Evaluator(load(config.signals)), quiet=_NEVER
         )
@@ -80,12 +89,25 @@ def _import(path: str, store: Store, ingestor: Ingestor, progress: _Progress, do
         if isinstance(item, BadLine):
             done.bad.append((path, item))
             continue
+        _count_new(store, item, done)
         if item.run_id is None:
             ingestor.ingest_span(item)
         else:
             store.append(item)
         done.spans[item.trace_id] += 1
         done.last = item
+
+
+def _count_new(store: Store, span: Span, done: _Imported) -> None:
+    if done.known is None:
+        return
+    span_ids = done.known.get(span.trace_id)
+    if span_ids is None:
+        span_ids = done.known[span.trace_id] = set()
+        with contextlib.suppress(StoreError):  # there is no store yet
+            span_ids.update(span_id for span_id, *_ in store.outline(span.trace_id))
+    done.new += span.span_id not in span_ids
+    span_ids.add(span.span_id)
 
 
 def _verify(args: argparse.Namespace, last: Span | None) -> None:
@@ -105,10 +127,12 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
     total = sum(done.spans.values())
     if args.json:
         lines = [{"file": path, "where": line.where, "reason": line.reason} for path, line in done.bad]
-        print_json({"traces": len(done.spans), "spans": total, "bad_lines": lines})
+        new = None if done.known is None else done.new
+        print_json({"traces": len(done.spans), "spans": total, "new_spans": new, "bad_lines": lines})
     else:
         counts = f"{format_text.plural(total, 'span')} of {format_text.plural(len(done.spans), 'trace')}"
-        Screen(sys.stdout).line(f"imported {counts}")
+        before = "" if done.known is None or done.new == total else f", {done.new or 'none'} of them new"
+        Screen(sys.stdout).line(f"imported {counts}{before}")
     screen = Screen(sys.stderr)
     for error in done.refused[:_MOST_NAMED]:
         screen.line(clean(f"llmtrace import: {str(error).splitlines()[0]}"))

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, positive, print_json
@@ -34,7 +34,14 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
 }
 
 
-_Verdict: TypeAlias = Suspect | str | DiagnosisFailed | None
+class _NotDiagnosed(NamedTuple):
+    """A trace that is too expensive to diagnose for a list."""
+
+    reason: str
+    is_long: bool = False
+
+
+_Verdict: TypeAlias = Suspect | str | DiagnosisFailed | _NotDiagnosed | None
 """A suspect, or what was reported about a failed run without one."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -96,16 +103,22 @@ def _query(args: argparse.Namespace) -> Query:
 
 
 def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict]:
-    """The first suspect of each trace, or why it could not be diagnosed, computed when its line is printed.
+    """The first suspect of each trace, or why it was not diagnosed, computed when its line is printed.
 
-    None without a suspect, and for traces that are not diagnosed: running or long ones, those far down the list, and those of a
-    remote store.
+    None without a suspect, and for a trace that is still running.
     """
-    limit = 0 if store.is_remote else _MOST_DIAGNOSED
     for number, summary in enumerate(traces):
         try:
-            is_short = number < limit and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"
-            yield _prime(store, summary.trace_id) if is_short else None
+            if summary.health == "running":
+                yield None
+            elif store.is_remote:
+                yield _NotDiagnosed("traces of a remote store are not diagnosed in a list")
+            elif summary.spans > _LONGEST_DIAGNOSED:
+                yield _NotDiagnosed(f"traces of more than {_LONGEST_DIAGNOSED} spans are not diagnosed in a list", is_long=True)
+            elif number >= _MOST_DIAGNOSED:
+                yield _NotDiagnosed(f"only the first {_MOST_DIAGNOSED} traces of a list are diagnosed")
+            else:
+                yield _prime(store, summary.trace_id)
         except TraceNotFound:  # it was removed meanwhile
             yield None
 
@@ -122,6 +135,8 @@ def _prime(store: Store, trace_id: str) -> _Verdict:
 def _as_json(trace: TraceSummary, verdict: _Verdict) -> Any:
     if isinstance(verdict, DiagnosisFailed):
         return {**format_text.as_json(trace), "suspect": None, "undiagnosed": verdict.fault}
+    if isinstance(verdict, _NotDiagnosed):
+        return {**format_text.as_json(trace), "suspect": None, "undiagnosed": verdict.reason}
     names = ("check", "span_id", "title", "confidence", "probability", "count")
     suspect = {name: getattr(verdict, name) for name in names} if isinstance(verdict, Suspect) else None
     return {**format_text.as_json(trace), "suspect": suspect, "undiagnosed": None}
@@ -138,6 +153,7 @@ def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdic
         titles, rows = [*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows]
     lines = iter(screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3)))
     screen.line(next(lines))
+    reasons: dict[str, None] = {}
     for trace, line, verdict in zip(traces, lines, suspects, strict=True):
         screen.line(line)
         room = screen.width - 10
@@ -146,16 +162,28 @@ def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdic
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
-        if isinstance(verdict, DiagnosisFailed):
-            report = f"See llmtrace why {trace.trace_id[:8]} for how to report it"
-            screen.prose(f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {report}", "dim", prefix=" " * 10)
-        elif isinstance(verdict, str):
-            screen.line(" " * 10 + screen.paint(short(f"! {clean(verdict)}", room), "red"))
-        elif verdict is not None:
-            times = "" if verdict.count == 1 else f", {format_text.plural(verdict.count, 'time')}"
-            confidence = f" ({format_text.confidence(verdict)}{times})"
-            title = short(f"? {clean(verdict.title)}", room - len(confidence)) + confidence
-            screen.line(" " * 10 + screen.paint(title, format_text.CONFIDENCE_STYLE[verdict.confidence]))
+        _show_verdict(screen, trace, verdict)
+        if isinstance(verdict, _NotDiagnosed) and not verdict.is_long:
+            reasons[verdict.reason] = None
+    for reason in reasons:
+        screen.prose(f"{reason[:1].upper()}{reason[1:]}. See llmtrace why", "dim")
+
+
+def _show_verdict(screen: Screen, trace: TraceSummary, verdict: _Verdict) -> None:
+    indent, room, trace_id = " " * 10, screen.width - 10, trace.trace_id[:8]
+    if isinstance(verdict, DiagnosisFailed):
+        report = f"See llmtrace why {trace_id} for how to report it"
+        screen.prose(f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {report}", "dim", prefix=indent)
+    elif isinstance(verdict, _NotDiagnosed):
+        if verdict.is_long:
+            screen.prose(f"? too long to diagnose here. See llmtrace why {trace_id}", "dim", prefix=indent)
+    elif isinstance(verdict, str):
+        screen.line(indent + screen.paint(short(f"! {clean(verdict)}", room), "red"))
+    elif verdict is not None:
+        times = "" if verdict.count == 1 else f", {format_text.plural(verdict.count, 'time')}"
+        confidence = f" ({format_text.confidence(verdict)}{times})"
+        title = short(f"? {clean(verdict.title)}", room - len(confidence)) + confidence
+        screen.line(indent + screen.paint(title, format_text.CONFIDENCE_STYLE[verdict.confidence]))
 
 
 def _row(trace: TraceSummary, now: int) -> list[Cell]:

@@ -103,7 +103,7 @@ class Counted:
         """Drop the open calls of programs that died."""
         for written_span in [written_span for written_span in self._open.values() if not running.is_running(written_span.file)]:
             lost: Span = self._open.pop(written_span.span.span_id).span
-            self._metrics.skip(lost)
+            self._metrics.on_span_end(lost)
 
 
 def _follow(tail: Tail, counted: Counted) -> None:

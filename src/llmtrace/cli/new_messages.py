@@ -27,6 +27,7 @@ from llmtrace.model import (
     Trace,
     Uri,
     refusal_as_text,
+    replace,
 )
 
 _ASKING = frozenset({"system", "developer", "user"})
@@ -92,6 +93,19 @@ def _same(response: JsonValue, result: JsonValue) -> bool:
 def message_text(message: Message) -> str:
     """A message as text, without tool calls and reasoning."""
     return "\n".join(text for text in _texts(message) if text)
+
+
+def texts_by_role(message: Message) -> Iterator[tuple[str, str]]:
+    """Roles and texts of a message. The results of tools are the tools', though Anthropic's are sent as the user's."""
+    if message.role != "user" or not any(isinstance(part, ToolResult) for part in message.parts):
+        yield message.role, message_text(message)
+        return
+    for part in message.parts:
+        if isinstance(part, ToolResult):
+            yield "tool", _text(part)
+    text = message_text(replace(message, parts=tuple(part for part in message.parts if not isinstance(part, ToolResult))))
+    if text:
+        yield message.role, text
 
 
 def reasoning_text(message: Message) -> str:

@@ -40,6 +40,7 @@ from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
 from llmtrace.recorder.root import Root, set_root
+from llmtrace.semconv import PROGRAM
 from llmtrace.store import open_store
 from llmtrace.store.summary import summarise
 
@@ -81,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
     llmtrace.configure()
     recorder = active()
     with budget:
-        recording = recorder.start(Workflow(args.name or Path(words[0]).name)) if recorder is not None else None
+        workflow = Workflow(args.name or Path(words[0]).name)
+        recording = None if recorder is None else recorder.start(workflow, attributes={PROGRAM: True})
     if recording is not None:
         os.environ.update(environment(recording.headers(), f"{args.budget};{args.on_exceed}" if args.budget else ""))
         set_root(Root(recording=recording))

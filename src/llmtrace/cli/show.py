@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from datetime import datetime
 
 from llmtrace.cli import format_text
-from llmtrace.cli.new_messages import NewMessages, message_text, reasoning_text
+from llmtrace.cli.new_messages import NewMessages, message_text, reasoning_text, texts_by_role
 from llmtrace.cli.options import FINE, print_json
+from llmtrace.cli.repeated_steps import Repetition, repetitions
 from llmtrace.cli.stores import MOMENT, opened, trace_of
 from llmtrace.cli.terminal import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.model import (
@@ -81,15 +82,48 @@ class _Tree:
         self._screen = screen
         self._trace = trace
         self._full = full
-        self._messages = NewMessages(trace)
+        new_messages = NewMessages(trace)
+        self._messages = {span.span_id: tuple(new_messages.of(span)) for _, span in trace.walk()}
 
     def show(self) -> None:
+        repeated = {} if self._full else repetitions(self._trace, self._look)
         last: list[bool] = []
+        hidden: int | None = None
         for depth, span in self._trace.walk():
+            if hidden is not None and depth > hidden:
+                continue
+            hidden = depth if span.span_id in repeated else None
+            repetition = repeated.get(span.span_id)
+            if hidden is not None and repetition is None:
+                continue
             parent = self._trace.parent(span)
             siblings = self._trace.children(parent) if parent is not None else ()
-            last[max(0, depth - 1) :] = [span is siblings[-1]] if siblings else []
-            self._span(span, branch(last, has_children=bool(self._trace.children(span))))
+            at_end = span if repetition is None else repetition.last
+            last[max(0, depth - 1) :] = [at_end is siblings[-1]] if siblings else []
+            if repetition is not None:
+                self._repetition(repetition, branch(last, has_children=False))
+            else:
+                self._span(span, branch(last, has_children=bool(self._trace.children(span))))
+
+    def _look(self, span: Span) -> Hashable:
+        """What is shown of a span, without ids, times and numbers of tokens."""
+        operation = span.operation
+        shown: list[object] = [title_of(span), span.failure and format_text.failure(span.failure), span.end is None]
+        shown += [message_text(message) for message in self._messages[span.span_id]]
+        if isinstance(operation, (Inference, FetchResponse)):
+            for message in operation.output:
+                shown += [message_text(message), *map(format_text.tool_call, message.tool_calls())]
+        elif isinstance(operation, (AgentInvocation, Workflow)):
+            shown += [message_text(message) for message in (*operation.input, *operation.output)]
+        shown += [_text(getattr(operation, field)) for _, field in _CONTENT if getattr(operation, field, None) is not None]
+        shown += [(violation.code, violation.pointer) for violation in span.violations]
+        shown += [evaluation.name for evaluation in span.evaluations]
+        return tuple(shown)
+
+    def _repetition(self, repetition: Repetition, at: Branch) -> None:
+        steps = "the same" if repetition.steps == 1 else f"the same {repetition.steps} steps"
+        times = "once" if repetition.times == 1 else f"{repetition.times} times"
+        self._screen.spread(Cell(f"… {steps} {times} more (--full shows them)", ("dim",)), Cell(""), prefix=at.title)
 
     def _span(self, span: Span, at: Branch) -> None:
         self._screen.spread(self._title(span), Cell(self._facts(span), ("dim",)), prefix=at.title)
@@ -115,7 +149,7 @@ class _Tree:
         return Cell(title_of(span), styles)
 
     def _facts(self, span: Span) -> str:
-        facts = []
+        facts = [requests] if (requests := format_text.requests(span.operation)) else []
         if isinstance(span.operation, Inference) and span.operation.usage is not None:
             usage = span.operation.usage
             facts.append(f"{format_text.count(usage.input_tokens)} → {format_text.count(usage.output_tokens)} tokens")
@@ -152,9 +186,10 @@ class _Tree:
             waiting += self._trace.children(waiting.pop())
 
     def _inference(self, span: Span, inference: Inference, prefix: str) -> None:
-        for message in self._messages.of(span):
+        for message in self._messages[span.span_id]:
             self._thoughts(message, prefix)
-            self._line(message.role, message_text(message), prefix)
+            for role, text in texts_by_role(message):
+                self._line(role, text, prefix)
         self._answers(span, inference, prefix)
 
     def _answers(self, span: Span, operation: Inference | FetchResponse, prefix: str) -> None:
@@ -253,7 +288,7 @@ def title_of(span: Span) -> str:
     """The title of a span. For a tool execution it is the call."""
     operation = span.operation
     if isinstance(operation, Inference):
-        return f"{operation.operation} {operation.response_model or operation.request_model or ''}"
+        return operation.title
     if isinstance(operation, ToolExecution):
         return format_text.call(operation.name, operation.arguments)
     if isinstance(operation, AgentInvocation):

@@ -24,6 +24,9 @@ MOMENT: Final = 0.25
 _LATER: Final = 2.0
 """… and seconds that the monitors go on after its output."""
 
+_LONGEST: Final = 20_000
+"""Spans of the longest trace that a command shows to the monitors, which takes two seconds; ``llmtrace drift`` has no limit."""
+
 
 @contextmanager
 def opened(args: argparse.Namespace) -> Iterator[Store]:
@@ -48,7 +51,7 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
 def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Trace:
     """Read a trace, with the monitors' findings if they see it within ``seconds``. Raises like `Store.trace`."""
     if isinstance(store, LocalStore):
-        store.refresh(seconds=seconds)
+        store.refresh(seconds=seconds, max_spans=_LONGEST)
     return store.trace(wanted)
 
 
@@ -56,7 +59,7 @@ def _go_on(store: LocalStore, args: argparse.Namespace) -> None:
     """Show the remaining new traces to the monitors, for some seconds. The next command continues."""
     unseen = 0
     with suppress(StoreError, KeyboardInterrupt):
-        unseen = store.refresh(seconds=_LATER)
+        unseen = store.refresh(seconds=_LATER, max_spans=_LONGEST)
     if unseen and not args.json and sys.stderr is not None and sys.stderr.isatty():
         Screen(sys.stderr).prose(
             f"The monitors have not seen {format_text.plural(unseen, 'trace')} yet. llmtrace drift waits for them.", "dim"

@@ -85,12 +85,12 @@ class Screen:
             self.line(self.paint(prefix, "dim") + self.paint(line, *left_cell.styles))
 
     def item(self, label: Cell, text: str, *styles: Style, prefix: str = "", gap: int = 8, whole: bool = False) -> None:
-        """A label and its text, cut to one line or, if ``whole``, with all its lines."""
+        """A label and its text, cut to one line or, if ``whole``, with all its lines and their indentation."""
         first, below = self.paint(prefix, "dim") + self.paint(pad(label.text, gap), *label.styles), prefix + " " * gap
         if not whole:
             self.line(first + self.paint(short(text, self.room(prefix) - gap), *styles))
             return
-        lines = [clean(line) for line in text.splitlines()] or [""]
+        lines = [_indentation(line) + clean(line) for line in text.splitlines()] or [""]
         self.line(first + self.paint(lines[0], *styles))
         for line in lines[1:]:
             self.line(self.paint(below, "dim") + self.paint(line, *styles))
@@ -181,6 +181,11 @@ _SPACE = re.compile(r" *[\t\n\r\v\f\u2028\u2029][\t\n\r\v\f\u2028\u2029 ]*")
 def clean(text: str) -> str:
     """The text on one line, with all characters that control a terminal written as escapes."""
     return _UNSAFE.sub(_escape, _SPACE.sub(" ", text).strip())
+
+
+def _indentation(line: str) -> str:
+    """The spaces that a line begins with, which mean something in code, JSON and stack traces."""
+    return " " * (len(expanded := line.expandtabs(4)) - len(expanded.lstrip(" ")))
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -99,7 +99,7 @@ def show(
     if all(suspect.confidence != "certain" for suspect in diagnosis.marked):  # with a certain suspect the cause is known
         _places(screen, diagnosis.places, notes)
     _possible(screen, trace, diagnosis, notes, unfolded=possible)
-    for label, text in coverage(diagnosis, names=possible):
+    for label, text in coverage(trace, diagnosis, names=possible):
         screen.prose(f"{label}: {text}", "yellow" if label == "Not checked" else "dim")
     headline(screen, trace)
 
@@ -141,8 +141,11 @@ def verdict_of(diagnosis: Diagnosis) -> str:
     return "No suspect." if diagnosis.is_judged else "Nothing could be judged."
 
 
-def coverage(diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
-    """What was checked and what was not, with labels. ``names``: name each check."""
+def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
+    """Calls that went well after a retry, what was checked and what was not, with labels. ``names``: name each check."""
+    retried = list(format_text.retried_calls(trace))
+    if retried:
+        yield "Retried by the client", f"{'; '.join(retried[:_EXAMPLES])}{'; …' if len(retried) > _EXAMPLES else ''}."
     if diagnosis.checked:
         listed = ", ".join(name.replace("_", " ") for name in diagnosis.checked)
         yield (
@@ -251,7 +254,7 @@ def markdown(
             note = notes.get((place.span_id, place.title))
             yield f"1. {title}: {_plain(evidence_of(place))}{f'. {_code(note, 600)}' if note else ''}"
         yield ""
-    lines = [f"* {label}: {_plain(text)}" for label, text in coverage(diagnosis, names=True)]
+    lines = [f"* {label}: {_plain(text)}" for label, text in coverage(trace, diagnosis, names=True)]
     if diagnosis.possible and not possible:
         lines = [f"* {_plain(worth_a_look(diagnosis))}", *lines]
     yield from [*lines, ""] if lines else ()

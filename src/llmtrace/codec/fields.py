@@ -73,13 +73,13 @@ def reader(rows: Rows) -> Read:
 
     def read(rest: Attributes) -> dict[str, Any]:
         fields: dict[str, Any] = {}
-        for row in rows:
-            value = row.read(rest[row.key]) if row.key in rest else None
+        for field, key, _, convert, default, _ in rows:
+            value = convert(rest[key]) if key in rest else None
             if value is not None:
-                fields[row.field] = value
-                del rest[row.key]
-            elif row.default is not None:
-                fields[row.field] = row.default
+                fields[field] = value
+                del rest[key]
+            elif default is not None:
+                fields[field] = default
         return fields
 
     return read
@@ -174,6 +174,8 @@ def as_json(value: JsonValue) -> JsonValue:
 
 def as_object(value: JsonValue) -> dict[str, JsonValue] | None:
     parsed = as_json(value)
+    if type(parsed) is dict:
+        return parsed if isinstance(value, str) else dict(parsed)
     return dict(parsed) if isinstance(parsed, Mapping) else None
 
 

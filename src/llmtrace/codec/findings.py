@@ -196,7 +196,7 @@ def _has_checked_calls(span: Span) -> bool:
 # -- a failure and the exception events that others wrote about it
 
 
-def _failure_from_events(error_type: str | None, message: str, events: Sequence[Event]) -> Failure:
+def failure_from_events(error_type: str | None, message: str, events: Sequence[Event]) -> Failure:
     """Return the failure of a span whose exception events are not marked as its failure."""
     last = next((event.attributes for event in reversed(events) if event.name == sc.EXCEPTION_EVENT), {})
     type_, event_message, stacktrace = (fields.as_text(last.get(key)) or "" for _, key, *_ in _FAILURE)
@@ -227,26 +227,26 @@ def _needs_event(span: Span) -> bool:
     failure = span.failure
     if failure is None or span.run_id is not None:
         return True
-    return _failure_from_events(failure.type or None, failure.message, span.events) != failure
+    return failure_from_events(failure.type or None, failure.message, span.events) != failure
 
 
 def _needs_type(span: Span) -> bool:
     failure = span.failure
     if failure is None or span.run_id is not None:
         return True
-    return _failure_from_events(None, failure.message, span.events) != failure
+    return failure_from_events(None, failure.message, span.events) != failure
 
 
 # -- reading
 
 
-def read(raw: RawSpan, rest: Attributes, *, is_foreign: bool) -> dict[str, Any]:
+def read(raw: RawSpan, rest: Attributes, *, is_external: bool) -> dict[str, Any]:
     """A span's failure, violations, evaluations and events; the error's type is taken out of ``rest``."""
     failure: Failure | None = None
     violations: list[Violation] = []
     evaluations: list[Evaluation] = []
     other_events: list[Event] = []
-    failed = raw.status == "error" or (is_foreign and _failed(raw, rest))
+    failed = raw.status == "error" or (is_external and _failed(raw, rest))
     for event in raw.events:
         finding = _finding(event)
         if isinstance(finding, Violation):
@@ -263,7 +263,7 @@ def read(raw: RawSpan, rest: Attributes, *, is_foreign: bool) -> dict[str, Any]:
         error_type = rest.pop(sc.ERROR_TYPE) if isinstance(rest.get(sc.ERROR_TYPE), str) else None
         if failure is None:
             error_type = error_type or fields.as_text(rest.get(_OUTCOME_TYPE))
-            failure = _failure_from_events(error_type, raw.status_message, other_events)
+            failure = failure_from_events(error_type, raw.status_message, other_events)
     return {
         "failure": failure,
         "violations": tuple(violations),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, findings, operations
+from llmtrace.codec import fields, findings, operations, recorded
 from llmtrace.codec.findings import events, search_attributes
 from llmtrace.model import Custom, JsonValue, Kind, Operation, RawSpan, Span
 
@@ -28,7 +28,7 @@ __all__ = [
 
 _RUN: Final = (fields.text("run_id", sc.RUN_ID), fields.count("sequence", sc.SEQUENCE))
 _READ_RUN: Final = fields.reader(_RUN)
-_RESERVED: Final = frozenset(row.key for row in _RUN) | frozenset(findings.DERIVED)
+_RESERVED: Final = frozenset(row.key for row in _RUN) | frozenset(findings.DERIVED) | frozenset(recorded.KEYS)
 """Attributes that are ours on every span."""
 _RESERVED_BY: Final = {
     operation_class: keys | _RESERVED | {sc.OPERATION_NAME} for operation_class, keys in operations.RESERVED.items()
@@ -39,6 +39,9 @@ _OK: Final = "OK"
 def encode(span: Span) -> RawSpan:
     """The span as it goes to OpenTelemetry. Shares attributes' values, resource and links with it."""
     status, message = _status(span)
+    span_attributes = attributes(span)
+    if span.recorded is not None:
+        recorded.write(span.recorded, span_attributes)
     return RawSpan(
         trace_id=span.trace_id,
         span_id=span.span_id,
@@ -49,7 +52,7 @@ def encode(span: Span) -> RawSpan:
         kind=span.kind,
         status=status,
         status_message=message,
-        attributes=attributes(span),
+        attributes=span_attributes,
         events=events(span),
         links=span.links,
         resource=span.resource,
@@ -120,7 +123,8 @@ def decode(raw: RawSpan) -> Span:
         rest.pop(key, None)
     run_fields = _READ_RUN(rest)
     operation = operations.read(rest)
-    verdicts = findings.read(raw, rest, is_foreign=run_fields.get("run_id") is None)
+    replayable = recorded.read(rest)
+    verdicts = findings.read(raw, rest, is_external=run_fields.get("run_id") is None)
     if raw.status != "error":
         _keep_status(raw, rest)
     return Span(
@@ -138,6 +142,7 @@ def decode(raw: RawSpan) -> Span:
         links=raw.links,
         resource=raw.resource,
         scope=raw.scope,
+        recorded=replayable,
     )
 
 
@@ -150,6 +155,8 @@ def _keep_status(raw: RawSpan, rest: dict[str, JsonValue]) -> None:
 
 def _user_attributes(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Users' attributes under their own names. One whose name is in use stays where it is."""
+    if not rest:
+        return {}  # the emptied one still takes the memory that it needed when it was full
     escaped = sorted([key for key in rest if key.startswith(sc.ATTRIBUTE_PREFIX)], key=len)  # the inner ones make room first
     for key in escaped:
         name = key[len(sc.ATTRIBUTE_PREFIX) :]

@@ -53,6 +53,12 @@ def read(text: str) -> JsonValue:
 def read_object(text: str) -> dict[str, JsonValue] | None:
     """Parse text that is exactly one JSON object without duplicate keys; None for any other text."""
     try:
+        value = from_json(text)
+        if isinstance(value, dict) and write_plain(value) == text:  # as we wrote it: a key that came twice would be gone
+            return value
+    except (TypeError, ValueError):
+        pass
+    try:
         value = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         return None

@@ -39,12 +39,12 @@ def reconcile(trace: Trace) -> Trace:
     """Return the trace with each model call counted once, and with executions joined to calls by name and arguments."""
     changes: dict[str, Span] = {}
     trace = _without_copies(trace)
-    foreign = [span for span in trace.spans if span.run_id is None]
-    if any(isinstance(span.operation, Inference) for span in foreign):
+    external = [span for span in trace.spans if span.run_id is None]
+    if any(isinstance(span.operation, Inference) for span in external):
         _count_once(trace, changes)
-    if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in foreign):
+    if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in external):
         _add_agent_tools(trace, changes)
-    if any(isinstance(span.operation, ToolExecution) and span.operation.call_id is None for span in foreign):
+    if any(isinstance(span.operation, ToolExecution) and span.operation.call_id is None for span in external):
         _join_executions(trace, changes)
     if not changes:
         return trace

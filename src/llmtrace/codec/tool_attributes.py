@@ -76,7 +76,9 @@ def _write_definition(operation: ToolExecution, out: Attributes) -> None:
 
 def _read_definition(rest: Attributes) -> dict[str, Any]:
     """The one definition; the description beside it is a copy."""
-    definitions = messages.read_definitions(rest.get(sc.TOOL_DEFINITIONS))
+    if sc.TOOL_DEFINITIONS not in rest:
+        return {}
+    definitions = messages.read_definitions(rest[sc.TOOL_DEFINITIONS])
     if definitions is None or len(definitions) != 1:
         return {}
     del rest[sc.TOOL_DEFINITIONS]

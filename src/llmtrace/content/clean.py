@@ -30,6 +30,7 @@ from llmtrace.model import (
     Memory,
     Operation,
     Plan,
+    Recorded,
     Retrieval,
     Span,
     ToolExecution,
@@ -104,6 +105,10 @@ class Content:
         if stats.redacted or stats.cut:
             attributes = _counted(attributes, stats)
         resource = self._of_resource(span.resource)
+        if span.recorded is not None:
+            recorded = self._recorded(span.recorded, span.operation, operation)
+            if recorded is not span.recorded:
+                changes = {**changes, "recorded": recorded}
         same = operation is span.operation and name is span.name and attributes is span.attributes and resource is span.resource
         if same and not changes:
             return span
@@ -119,6 +124,21 @@ class Content:
             "links": map_items(span.links, lambda link: self._with_attributes(link, stats)),
         }
         return {name: new for name, new in changes.items() if new is not getattr(span, name)}
+
+    def _recorded(self, recorded: Recorded, raw: Operation, clean: Operation) -> Recorded:
+        """What a replay needs, without the answer where that cannot be kept as it came: then it says why."""
+        values, stats = self._values, RedactionStats()
+        answered = [getattr(operation, name, None) for operation in (raw, clean) for name in ("output", "result")]
+        reason = "" if answered[0] is answered[2] and answered[1] is answered[3] else "redacted"
+        exchanges = recorded.exchanges
+        texts = [text for exchange in exchanges for text in (exchange.body.decode(errors="replace"), exchange.message)]
+        if sum(map(len, texts)) > values.limit:
+            reason = "cut"
+        elif any(not values.redactor.is_clean_body(text) for text in texts) or any(
+            values.redactor.in_value(exchange.headers, stats) is not exchange.headers for exchange in exchanges
+        ):
+            reason = "redacted"
+        return replace(recorded, exchanges=(), unusable=reason) if reason else recorded
 
     def _closed(self, span: Span, error: Exception) -> Span:
         if not self._has_reported:

@@ -74,6 +74,7 @@ class Redactor:
         self.groups = tuple(group for group in self._rules() if group)
         """The rules, in groups whose anchors are tested together."""
         self._scan = Scanner(self.groups)
+        self._forms = Scanner(self._form_rules())
         self._always = bool(self._paths or self._patterns or self._function or self.broken)
 
     def _read(self, option: str, value: Any, read: Callable[[Any], object]) -> None:
@@ -90,6 +91,10 @@ class Redactor:
                     rule,
                     error,
                 )
+
+    def _form_rules(self) -> list[Sequence[Rule]]:
+        """Secrets known by their form, and inline bytes."""
+        return [[blob_rule()] if self._blobs else [], *(secret_groups() if self._defaults else ())]
 
     def _rules(self) -> list[Sequence[Rule]]:
         key_rules = pair_rules("key", sorted(self._own_keys), lambda name: words(name) in self._own_keys, any_value=True)
@@ -137,6 +142,16 @@ class Redactor:
             return stats.without_secrets(text) if stats.secrets else text
         except Exception as error:
             return self._failed(error, stats)
+
+    def is_clean_body(self, body: str) -> bool:
+        """Return False if the body of an answer may hold what is to be redacted. What is known of the answer otherwise was
+        judged already, so secrets are looked for by their form only, unless there are rules of the user's."""
+        try:
+            if self._always or self._own_keys or self._personal:
+                return self.in_text(body, RedactionStats()) is body
+            return self._forms(body, RedactionStats()) is body
+        except Exception:  # as a rule that fails: the body is not kept
+            return False
 
     def _know(self, text: str) -> None:
         if len(self._clean_texts) >= _MAX_KNOWN:

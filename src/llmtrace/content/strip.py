@@ -49,6 +49,8 @@ def without_content(span: Span) -> Span:
     )
     if operation is not span.operation:
         changes |= {"operation": operation, "name": _span_name(span, operation)}
+    if span.recorded is not None:
+        changes["recorded"] = None
     if not changes and attributes is span.attributes:
         return span
     return replace(span, **changes, attributes={**attributes, semconv.CONTENT_LEVEL: "none"})

@@ -22,18 +22,20 @@ _KNOWN_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "f
 def read_task(values: Mapping[str, Any], arguments: Mapping[str, JsonValue]) -> tuple[Message, ...]:
     """The input of an agent. ``values``: the arguments as the program passed them; ``arguments``: the same as JSON.
 
-    A text argument is the task. In a history (a list of messages), the newest user message is; where that was answered already,
-    the first text argument beside it. Clients and other objects that are not JSON are left out, and so is what is empty.
+    A text argument is the task. In a history (a list of messages, or a state that has one as its ``messages``), the newest user
+    message is; where that was answered already, the first text argument beside it. Clients and other objects that are not JSON
+    are left out, and so is what is empty.
     """
     shown = {name: argument for name, argument in arguments.items() if not _is_tool_of_trade(values.get(name), argument)}
     shown = shown or dict(arguments)
     shown = {name: argument for name, argument in shown.items() if argument not in (None, [], {})} or shown
     history: list[Message] = []
     for name, argument in list(shown.items()):
-        messages = _read_history(argument)
+        messages, rest = _read_state(argument)
         if messages:
             history += messages
             del shown[name]
+            shown |= {name: rest} if rest else {}
     if not history:
         return (Message("user", (Text(_one_text(shown)),)),) if shown else ()
     task: tuple[Message, ...] = ()
@@ -54,10 +56,11 @@ def read_answer(result: JsonValue) -> tuple[Message, ...]:
         texts = [item for item in result if isinstance(item, str)]
         if len(texts) == 1 and any(_read_history(item) or item == [] for item in result if item is not texts[0]):
             return (Message("assistant", (Text(texts[0]),)),)
-    messages = _read_history(result)
+    messages, rest = _read_state(result)
     if messages:
         users = [place for place, message in enumerate(messages) if message.role == "user"]
-        return messages[users[-1] + 1 :] if users else messages
+        beside = (Message("assistant", (Text(as_text(rest)),)),) if rest else ()
+        return (*beside, *(messages[users[-1] + 1 :] if users else messages))
     return (Message("assistant", (Text(as_text(result)),)),)
 
 
@@ -79,9 +82,21 @@ def _is_tool_of_trade(value: Any, argument: JsonValue) -> bool:
     return type(argument) is str and not isinstance(value, str) and argument.startswith(UNSERIALISABLE)
 
 
+def _read_state(value: JsonValue) -> tuple[tuple[Message, ...], JsonValue]:
+    """The messages of a history, or of a state such as LangGraph's that has one as its ``messages``; and what else it has."""
+    if not isinstance(value, dict):
+        return _read_history(value), None
+    messages = _read_history(value.get("messages"))
+    rest = {name: member for name, member in value.items() if name != "messages" and member not in (None, [], {})}
+    return messages, rest
+
+
 def _read_history(argument: JsonValue) -> tuple[Message, ...]:
     """The messages of a list of messages, of OpenAI's, Anthropic's or LangChain's form; empty for anything else."""
-    if not isinstance(argument, list) or not argument or not all(isinstance(item, dict) for item in argument):
+    if not isinstance(argument, list) or not argument:
+        return ()
+    argument = [{"role": item[0], "content": item[1]} if _is_pair(item) else item for item in argument]
+    if not all(isinstance(item, dict) for item in argument):
         return ()
     roles = [item.get("role", item.get("type")) for item in argument]
     if not any(isinstance(role, str) and role in _KNOWN_ROLES for role in roles):
@@ -93,3 +108,8 @@ def _read_history(argument: JsonValue) -> tuple[Message, ...]:
         for item, role in zip(argument, roles, strict=True)
     ]
     return read_messages(items, "assistant") or ()
+
+
+def _is_pair(item: JsonValue) -> bool:
+    """True for ``(role, text)``, as LangChain takes messages."""
+    return isinstance(item, list) and len(item) == 2 and item[0] in _KNOWN_ROLES and isinstance(item[1], str)

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from llmtrace.codec.fields import as_count
 from llmtrace.codec.messages import read_definitions, read_messages, read_output
+from llmtrace.config import suggest_keywords
 from llmtrace.content import to_json
 from llmtrace.decorators.operations import Block
 from llmtrace.decorators.wrapper import check_text
@@ -103,6 +104,7 @@ class ManualInference(_ManualBlock):
         )
 
 
+@suggest_keywords
 def inference(
     provider: str,
     *,
@@ -165,6 +167,7 @@ class ManualRetrieval(_ManualBlock):
         return replace(self._operation, documents=documents)
 
 
+@suggest_keywords
 def retrieval(
     query: str,
     *,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar, overload
 
+from llmtrace.config import suggest_keywords
 from llmtrace.content import to_json
 from llmtrace.decorators.acceptance import Check, Judge, accept, judge_of
 from llmtrace.decorators.conversation import read_answer, read_task
@@ -28,6 +29,7 @@ class _Step:
     """One traced run of a function or block; a `functions.Step`."""
 
     kept_items = functions.KEPT_ITEMS
+    body: Callable[[], Any] | None = None
 
     def __init__(
         self,
@@ -171,6 +173,7 @@ def agent(
 ) -> Traced: ...
 
 
+@suggest_keywords
 def agent(
     target: Any = None,
     /,
@@ -208,6 +211,7 @@ def workflow(function: Callable[P, R], /) -> Callable[P, R]: ...
 def workflow(name: str | None = None, *, budget: Budgets | None = None) -> Traced: ...
 
 
+@suggest_keywords
 def workflow(target: Any = None, /, *, name: str | None = None, budget: Budgets | None = None) -> Any:
     """Trace several agents or steps that belong together as one ``invoke_workflow`` span.
 
@@ -224,6 +228,7 @@ def span(function: Callable[P, R], /) -> Callable[P, R]: ...
 def span(name: str | None = None) -> Traced: ...
 
 
+@suggest_keywords
 def span(target: Any = None, /, *, name: str | None = None) -> Any:
     """Trace any function or block as a plain internal span, with its arguments and result.
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args, overload
 
+from llmtrace.config import suggest_keywords
 from llmtrace.decorators.wrapper import check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Operation, Severity
@@ -35,6 +36,7 @@ def signal(
 ) -> Callable[[W], W]: ...
 
 
+@suggest_keywords
 def signal(
     code: Any = None,
     /,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast, get_args, overload
 
-from llmtrace.config import OnInvalid
+from llmtrace.config import OnInvalid, suggest_keywords
 from llmtrace.decorators.tool_execution import ToolSpec, called_directly
 from llmtrace.decorators.wrapper import BoundWrapper, Wrapper, check_text
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import JsonValue
+from llmtrace.model import JsonValue, ToolDefinition
 from llmtrace.recorder import functions
 from llmtrace.validation import parameters as _parameters  # noqa: F401 - a tool's first call may find no descriptor left …
 from llmtrace.validation import result_schema as _results  # noqa: F401 - … to import them with
+from llmtrace.validation.compiled_schema import compile_schema
 from llmtrace.validation.signature import signature_of
 
 P = ParamSpec("P")
@@ -52,6 +53,7 @@ def tool(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
+@suggest_keywords
 def tool(
     function: Any = None,
     /,
@@ -102,9 +104,17 @@ def tool(
         signature = signature_of(
             inner, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls
         )
+        if isinstance(schema, Mapping):
+            _refuse_invalid(signature.definition)
         return ToolFunction(function, ToolSpec(signature, on_invalid))
 
     return decorate if function is None else decorate(function)
+
+
+def _refuse_invalid(definition: ToolDefinition) -> None:
+    compiled = compile_schema(definition.parameters)
+    if definition.parameters is not None and not compiled.is_schema:
+        raise ConfigurationError(f"tool {definition.name!r}: the schema given as schema= cannot be used: {compiled.problem}")
 
 
 def tool_spec(function: Any) -> ToolSpec | None:

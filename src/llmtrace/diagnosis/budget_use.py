@@ -6,27 +6,18 @@ from collections import Counter
 
 from llmtrace.diagnosis.finding import plural
 from llmtrace.diagnosis.flow import Flow
-from llmtrace.model import BUDGET_EXCEEDED, Inference, Span, Text, ToolExecution, ToolResult
-
-BUDGET_EVALUATION = BUDGET_EXCEEDED
-"""What a budget of `llmtrace.guards` records on the span that crossed it. It is not a quality signal."""
+from llmtrace.model import Inference, Span, Text, ToolExecution, ToolResult
 
 _MOST = 0.5
 """Share of the whole from which on one thing took most of it."""
 
 
-def is_stopped_by_budget(span: Span) -> bool:
-    """True for a span that ended with a budget's error."""
-    return span.failure is not None and span.failure.type.endswith("BudgetExceeded")
-
-
-def who_spent(flow: Flow, stop: Span) -> str:
+def who_spent(flow: Flow, stop: Span, message: str) -> str:
     """What took most of the budget until then: a long result that was sent again and again, a slow step, a tool that was called
-    often, or prompts that grew. Empty if nothing did."""
+    often, or prompts that grew. Empty if nothing did. ``message``: what the budget says."""
     until = stop.end or stop.start
     spans = [span for span in flow.trace.spans if span.start <= until and span.end is not None]
     inferences = [span.operation for span in spans if isinstance(span.operation, Inference)]
-    message = stop.failure.message if stop.failure is not None else ""
     if "second" in message:
         return _slowest_step(spans)
     return _longest_result(flow, inferences) or _most_called(flow) or _growing_prompts(inferences)

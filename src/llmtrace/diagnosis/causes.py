@@ -19,7 +19,7 @@ MOST_SUSPECTS = 50
 
 _RANK: Mapping[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
 _FIRST = (
-    *("interrupted", "error", "invalid_call", "unknown_tool", "lost_context", "cycle"),
+    *("interrupted", "answer_missing", "error", "invalid_call", "unknown_tool", "lost_context", "cycle"),
     *("ungrounded_argument", "change_made_twice", "never_succeeded"),
 )
 """Checks whose title says most, where several findings of equal confidence are about the same calls."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence, Step
 from llmtrace.lineage import ValueUse
-from llmtrace.model import Failure, JsonValue, Span
+from llmtrace.model import Failure, Inference, JsonValue, Span
 
 _LONGEST_VALUE = 60
 _LONGEST_MESSAGE = 160
@@ -56,7 +56,9 @@ def message_of(failure: Failure) -> str:
 
 
 def name_of(span: Span) -> str:
-    """A span as people call it: a tool, an agent or a workflow by its own name."""
+    """A span as people call it: a tool, an agent or a workflow by its own name, a model call by its model."""
+    if isinstance(span.operation, Inference):
+        return span.operation.title
     return getattr(span.operation, "name", None) or span.name
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from llmtrace.codec.unread_writers import unread_writers
 from llmtrace.diagnosis.checks import Check, Need, Run
 from llmtrace.diagnosis.flow import Node
+from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.lineage import ValueUse
 from llmtrace.model import Inference, Message, Span, ToolExecution, ToolResult
 from llmtrace.semconv import CONTENT_LEVEL
@@ -47,7 +48,7 @@ def _sentences(run: Run) -> Iterator[str]:
         yield f"Spans of {writer} are not read: their format is not known to llmtrace."
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
-    elif not any(getattr(span.operation, "output", ()) or span.failure is not None for span in run.inferences):
+    elif not any(_has_known_answer(span) for span in run.inferences):
         yield "The models' answers were not recorded, so neither calls nor answers were checked."
     for reason, span_id in run.flow.lineage.hidden.items():
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
@@ -68,6 +69,11 @@ def _sentences(run: Run) -> Iterator[str]:
     silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
+
+
+def _has_known_answer(span: Span) -> bool:
+    """True if the model's answer was recorded, also if that was an error or a response without an answer."""
+    return bool(getattr(span.operation, "output", ())) or span.failure is not None or ending_of(span) == "missing"
 
 
 def _first_request(run: Run) -> tuple[Message, ...]:

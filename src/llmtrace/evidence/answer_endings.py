@@ -13,7 +13,7 @@ FILTERED: Final = frozenset(
     {"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii", "error_toxic"}
 )
 
-Ending: TypeAlias = Literal["empty", "cut", "filtered", "refused", "stream_cut", "left"]
+Ending: TypeAlias = Literal["empty", "missing", "cut", "filtered", "refused", "stream_cut", "left"]
 
 _TO_COME = ("queued", "in_progress")
 
@@ -55,8 +55,8 @@ def ending_of(span: Span, choice: int = 0) -> Ending | None:
     if reason in FILTERED:
         return "filtered"
     if choice >= len(inference.output):  # what another writer left out is no empty answer
-        is_empty = isinstance(inference, Inference) and span.scope.name == SCOPE_NAME and not inference.finish_reasons
-        return "cut" if reason in CUT else "empty" if is_empty else None
+        is_missing = isinstance(inference, Inference) and span.scope.name == SCOPE_NAME and not inference.finish_reasons
+        return "cut" if reason in CUT else "missing" if is_missing else None
     message = inference.output[choice]
     if reason == "refusal" or is_refusal(message):
         return "refused"

@@ -71,8 +71,8 @@ class ExternalSpans(SpanProcessor, Sink):
         """Open spans that began inside `llmtrace.suppress`."""
         self._lock = fork_safe_lock()
 
-    def skip(self, span: Span) -> bool:
-        """Remember our ended inferences. Return True, since this sink does not need the ended span."""
+    def on_span_end(self, span: Span) -> bool:
+        """Remember our ended inferences. Return False, since this sink does not need the ended span."""
         listen()  # the program may have set a provider without `set_tracer_provider`
         if isinstance(span.operation, Inference):
             if self._under_way:
@@ -88,10 +88,10 @@ class ExternalSpans(SpanProcessor, Sink):
                     ended.append((span.end or span.start, hash(tuple(answer))))
                     if len(self._beside) > MOST_OPEN:
                         self._beside.popitem(last=False)
-        return True
+        return False
 
     def append(self, span: Span) -> None:
-        self.skip(span)
+        self.on_span_end(span)
 
     def on_span_start(self, span_id: str, operation: Operation) -> None:
         """Remember an inference of ours that starts."""

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, get_args
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from llmtrace.config import suggest_keywords
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget_tracker import BudgetTracker
 from llmtrace.model.budgets import LIMITS, BudgetLimits, BudgetScope, OnExceed, Period
@@ -23,6 +24,7 @@ from llmtrace.recorder.attached import attached
 from llmtrace.recorder.context import enter_block, leave_block
 
 
+@suggest_keywords
 @dataclass(frozen=True, kw_only=True)
 class Budget(BudgetLimits):
     """A limit for all that happens below an agent or a workflow, or in a ``with`` or ``async with`` block.

@@ -14,13 +14,14 @@ from typing import Any
 from opentelemetry import context as otel_context
 
 from llmtrace import semconv
-from llmtrace.errors import BudgetExceeded
+from llmtrace.errors import BudgetExceeded, LlmtraceError
 from llmtrace.guards import messages
 from llmtrace.guards.spend_file import period, spend_file
 from llmtrace.guards.spend_window import Amounts, SpendWindow
 from llmtrace.guards.token_estimate import usage_of
 from llmtrace.model import (
     BUDGET_EXCEEDED,
+    BUDGET_STOPPED,
     AgentInvocation,
     Embedding,
     Evaluation,
@@ -144,6 +145,15 @@ class BudgetTracker:
         if isinstance(operation, (Inference, Embedding)):
             self._ended(self._window())
 
+    def report_refusal(self, error: LlmtraceError) -> Evaluation | None:
+        """The program may catch the error: its trace says all the same, once, that the budget stopped it."""
+        limit = getattr(error, "limit", "")
+        with self._lock:
+            if (BUDGET_STOPPED, limit) in self._reported:
+                return None
+            self._reported.add((BUDGET_STOPPED, limit))
+        return Evaluation(BUDGET_STOPPED, "error", f"the next call did not start: {error}", label=limit)
+
     def _ended(self, window: SpendWindow) -> None:
         with window.lock:
             if self._counts:
@@ -245,14 +255,15 @@ class BudgetTracker:
         if "usd" not in self._limits:
             return
         model = operation.response_model or operation.request_model
-        prices = f"configure(prices={{{model!r}: {{'input': ..., 'output': ...}}}})"
+        calls = "calls without a model's name" if model is None else f"calls of {model!r}"
+        price_table = f"configure(prices={{{model or 'model'!r}: {{'input': ..., 'output': ...}}}})"
         _warn_once(
-            f"a budget in usd cannot count calls of model {model}: its price is not known. Give {prices}, "
-            "install llmtrace-otel[prices], or give the budget a limit of tokens or calls too"
+            f"a budget in usd does not stop {calls}: their price is not known, so they count as $0. "
+            f"Use {price_table}, install llmtrace-otel[prices], or limit calls or tokens too"
         )
         if (BUDGET_UNPRICED, "usd") not in self._reported:
             self._reported.add((BUDGET_UNPRICED, "usd"))
-            text = f"the price of {model} is not known: the budget in usd does not count its calls"
+            text = f"the price is not known: the budget in usd does not stop {calls}"
             yield Evaluation(BUDGET_UNPRICED, "warning", text, label="usd")
 
     # -- streams

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.config import suggest_keywords
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.recorder import objectives
 
 
+@suggest_keywords
 def slo(
     name: str,
     *,

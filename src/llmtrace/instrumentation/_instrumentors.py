@@ -152,6 +152,17 @@ def library_of(name: str) -> tuple[str, str]:
     return (statement[1], statement[2]) if statement else (name, name)
 
 
+def _is_installed(name: str) -> bool:
+    """True if the library's package is installed, or its module can be found. A module within another is not looked for."""
+    from importlib import metadata  # 18 ms, for libraries that code names
+
+    module, distribution = library_of(name)
+    try:
+        return not distribution or bool(metadata.version(distribution))
+    except metadata.PackageNotFoundError:
+        return "." not in module and (module in sys.modules or importlib.util.find_spec(module) is not None)
+
+
 def _source_of(module: str) -> str | None:
     package = module.rpartition(".")[0]
     spec = PathFinder.find_spec(module, importlib.import_module(package).__path__ if package else None)
@@ -165,12 +176,15 @@ def _source_of(module: str) -> str | None:
 def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
     """Turn on the instrumentors with these names, or all. Returns the names of those that are on now.
 
-    No library is imported by it: one that is not loaded is instrumented when it is. An unknown name is logged and ignored.
+    No library is imported by it: one that is not loaded is instrumented when it is. An unknown name is logged and ignored, and
+    a library that is named and not installed is logged.
     """
     all_names = available()
     for name in all_names if names is None else names:
         if name in all_names:
             guard(_turn_on, name)
+            if names is not None and name in _built_in() and not guard(_is_installed, name):
+                logger.warning("llmtrace: %s is to be instrumented and is not installed; nothing of it is recorded", name)
         else:
             similar = difflib.get_close_matches(name, all_names, n=1)
             hint = f"did you mean {similar[0]!r}?" if similar else f"use one of: {', '.join(all_names)}"
@@ -231,6 +245,11 @@ def instrument(client: T) -> T:
                 if _is_instance(client, path):
                     _switch(name).turn_on_for(attrgetter(attribute)(client) if attribute else client)
                     return client
+    if isinstance(client, str):
+        raise TypeError(
+            f"llmtrace.instrument({client!r}): expected a client object, as in llmtrace.instrument(OpenAI()). To choose "
+            f"libraries by name, use llmtrace.configure(instrument=[{client!r}])"
+        )
     raise TypeError(
         f"llmtrace.instrument: cannot instrument {type(client).__module__}.{type(client).__qualname__}. "
         f"Use a client object of one of these classes: {', '.join(_client_classes())}"

@@ -150,6 +150,8 @@ def _messages(state: Any) -> tuple[Message, ...] | None:
         if is_message(state)
         else getattr(state, "messages", None)
     )
+    if isinstance(messages, str):
+        messages = [messages]
     if not isinstance(messages, (list, tuple)):
         return None
     return tuple(message for message in map(_any_message, messages) if message is not None)

@@ -23,17 +23,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from opentelemetry import context as otel_context
 
+from llmtrace.codec.request_digest import request_digest
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._selection import is_left_out, selected
-from llmtrace.model import Inference
+from llmtrace.model import Inference, Recorded, Span
 from llmtrace.prices import preload
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.keys import GENAI_INFERENCE
+from llmtrace.recorder.player import Player, player
 
 if TYPE_CHECKING:
     from llmtrace.instrumentation._streams import Reader
@@ -53,6 +55,8 @@ class Endpoint:
 
     operation_type: ClassVar[type[Any]] = Inference
     """Class of the operation that a call is recorded as: `Inference`, `Embedding`, `Retrieval` … of ``llmtrace.model``."""
+    runs_in_process: ClassVar[bool] = False
+    """True: the model runs in this process, so that a replay cannot answer in its place and refuses the call."""
     suppress_nested: ClassVar[bool] = False
     """True: the library makes its request by another library that may be instrumented too. The inner call gets no span, and
     its HTTP requests count as attempts of the outer one."""
@@ -112,12 +116,16 @@ class Call:
     """One call of a model: its open span (``recording``), and what is known of it so far (``fields``)."""
 
     __slots__ = (
+        "answered_by",
         "attempts",
         "client",
         "endpoint",
+        "exchanges",
         "fields",
+        "is_live",
         "kwargs",
         "last_request",
+        "last_sent",
         "needs_body",
         "open",
         "recording",
@@ -141,6 +149,14 @@ class Call:
         self.refused_answer: Any = None
         """The answer that a hook saw before the library refused it (``.parse()``)."""
         self.open = True
+        self.last_sent: object = None
+        """The HTTP request that was kept last, since the hooks of two providers may see the same."""
+        self.exchanges: list[Any] = []
+        """The HTTP answers of this call, as `_exchanges` keeps them for a replay."""
+        self.answered_by: Span | None = None
+        """In a replay: the recorded span whose answer the program gets in place of a new one."""
+        self.is_live = False
+        """In a replay: this call is made for real."""
 
     @property
     def choice_count(self) -> int:
@@ -162,6 +178,14 @@ class Call:
             self.needs_body = False
             fields, _ = self.endpoint.request({**self.kwargs, **body})
             self.fields.update(fields)
+
+    def find_answer(self, played: Player) -> Span | None:
+        """In a replay, the recorded span that answers this call; None: it is to be made. Raises `ReplayDiverged`."""
+        if self.answered_by is None and not self.is_live:
+            fields = {name: value for name, value in self.fields.items() if name != "attributes"}
+            self.answered_by = played.answer(self.recording, build_operation(self.endpoint.operation_type, fields))
+            self.is_live = self.answered_by is None
+        return self.answered_by
 
     def enter(self) -> tuple[Any, Token[Call | None]]:
         """Make the span and this call the current ones, for one step."""
@@ -202,7 +226,16 @@ class Call:
             except Exception as fault:
                 report(self._operation, fault)
                 operation = None
+            if self.recording.replay_key is not None and operation is not None:
+                self.recording.recorded = guard(self._recorded, operation, error)
             self.recording.end(operation, failure=failure, exception=error)
+
+    def _recorded(self, operation: Any, error: BaseException | None) -> Recorded:
+        """What a replay needs of this call."""
+        if self.exchanges and error is not None:
+            self.exchanges[-1].broke(error)
+        key = self.recording.replay_key or b""
+        return Recorded(request_digest(operation, key), tuple([exchange.value() for exchange in self.exchanges]))
 
     def _operation(self, fields: Fields) -> Any:
         values = {"attempts": self.attempts or None, **self.fields, **fields}
@@ -249,6 +282,9 @@ def _begin(
         call.read()
     except Exception as error:
         report(call.read, error)
+    played = player()
+    if played is not None and endpoint.runs_in_process:
+        call.find_answer(played)
     official = sys.modules.get("opentelemetry.util.genai.invocation")
     if official is not None:
         guard(_suppress_official, official, recording)

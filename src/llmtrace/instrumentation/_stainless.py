@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
+from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, count_attempt
@@ -31,6 +32,7 @@ def patches(package: str, clients: Mapping[str, str]) -> tuple[Patch, ...]:
     names = [path.rpartition(".")[2] for path in clients]
     return (
         *(Patch(package, f"{name}.{method}", copying) for name in names for method in ("copy", "with_options")),
+        *_exchanges.PATCHES,
         Patch(f"{package}._base_client", "BaseClient._build_request", count_attempt),
         Patch(f"{package}._streaming", "Stream.close", closing),
         Patch(f"{package}._streaming", "AsyncStream.close", aclosing),

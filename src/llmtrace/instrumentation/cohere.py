@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._cohere_chat import (
     EventReader,
@@ -225,6 +226,7 @@ _WHOLE, _STREAM, _EMBEDDINGS, _RERANK = Chat(stream=False), Chat(stream=True), E
 _V2, _V1, _HTTP = "cohere.v2.raw_client", "cohere.raw_base_client", "cohere.core.http_client"
 
 PATCHES = (
+    *_exchanges.PATCHES,
     Patch(_V2, "RawV2Client.chat", traced(_WHOLE)),
     Patch(_V2, "RawV2Client.chat_stream", stream),
     Patch(_V2, "RawV2Client.embed", traced(_EMBEDDINGS)),

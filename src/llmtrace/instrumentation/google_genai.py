@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic_core import from_json
 
 from llmtrace import semconv
-from llmtrace.instrumentation import _google_interactions
+from llmtrace.instrumentation import _exchanges, _google_interactions
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import traced_generator, watch_generator
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
@@ -140,6 +140,7 @@ _MODELS = "google.genai.models"
 _CLIENT = "google.genai._api_client"
 
 PATCHES = (
+    *_exchanges.PATCHES,
     Patch(_MODELS, "Models._generate_content", traced(_WHOLE)),
     Patch(_MODELS, "Models._generate_content_stream", traced_generator(_STREAM)),
     Patch(_MODELS, "Models.embed_content", traced(_EMBEDDINGS)),

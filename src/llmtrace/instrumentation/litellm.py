@@ -12,6 +12,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._generators import watch_generator
 from llmtrace.instrumentation._litellm_answers import (
     PARAMETERS,
@@ -255,6 +256,7 @@ _ROUTED_STREAMS = "litellm.router_rust.invoke.streaming"
 _RESPONSES = "litellm.responses.streaming_iterator"
 
 PATCHES = (
+    *_exchanges.PATCHES,
     Patch("litellm", "completion", function(traced, _COMPLETION)),
     Patch("litellm", "acompletion", function(traced_async, _COMPLETION)),
     Patch("litellm", "text_completion", function(traced, _TEXT)),

@@ -17,6 +17,7 @@ from pydantic_core import from_json, to_json
 
 from llmtrace import semconv
 from llmtrace.content import to_json as snapshot
+from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
@@ -336,5 +337,5 @@ def _patches(package: str) -> tuple[Patch, ...]:
     )
 
 
-PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"), *TOOLS)
+PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"), *TOOLS, *_exchanges.PATCHES)
 """From 2.x on the client stands in ``mistralai.client``."""

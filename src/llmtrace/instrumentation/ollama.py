@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._ollama_messages import AnswerReader, read_chat, read_prompt, read_usage
 from llmtrace.instrumentation._patches import Patch, Wrapper
@@ -108,6 +109,7 @@ def request(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
 
 
 PATCHES = (
+    *_exchanges.PATCHES,
     Patch("ollama._client", "Client._request", request(traced)),
     Patch("ollama._client", "AsyncClient._request", request(traced_async)),
 )

@@ -140,6 +140,8 @@ def _scores(model: str | None, result: Any) -> Custom:
 class Generate(Endpoint):
     """The endpoint of ``AsyncLLM.generate``, an async generator of outputs of any kind."""
 
+    runs_in_process = True
+
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         model = model_of(client)
         lora = getattr(kwargs.get("lora_request"), "lora_name", None)

@@ -13,6 +13,9 @@ from pathlib import Path
 BUDGET = "_LLMTRACE_RUN_BUDGET"
 """Variable with the limits of each process, for `llmtrace.guards.budget.read_budget`, and the action when they are exceeded."""
 
+VARIABLE = "_LLMTRACE_REPLAY"
+"""Variable with what each process is to replay, see `llmtrace.launch.replayed`."""
+
 PATH = str(Path(__file__).resolve().parent / "path")
 
 

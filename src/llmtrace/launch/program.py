@@ -14,18 +14,23 @@ from types import TracebackType
 from typing import Any
 
 from llmtrace.guards.budget import read_budget, track
-from llmtrace.launch import BUDGET
+from llmtrace.launch import BUDGET, VARIABLE
 from llmtrace.model import Workflow
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.context import extract
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.root import Root, set_root
 from llmtrace.runtime import configure
+from llmtrace.semconv import PROGRAM
 
 
 def start() -> None:
-    """Turn recording on. The first recorded call opens the program's span."""
+    """Turn recording on, or a replay. The first recorded call opens the program's span."""
     configure()
+    if VARIABLE in os.environ:
+        from llmtrace.launch import replayed
+
+        replayed.start()
     guard(set_root, Root(_open))
 
 
@@ -34,7 +39,7 @@ def _open() -> Recording | None:
     if recorder is None:
         return None
     with extract(os.environ), _budget():
-        recording = recorder.start(Workflow(_name()))
+        recording = recorder.start(Workflow(_name()), attributes={PROGRAM: True})
     hook = sys.excepthook
 
     def died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -3,6 +3,7 @@
 from llmtrace.model.double_counted import double_counted_spans
 from llmtrace.model.failure_kind import (
     BUDGET_EXCEEDED,
+    BUDGET_STOPPED,
     CANCELLED,
     CANCELLING,
     DEADLINE,
@@ -10,6 +11,7 @@ from llmtrace.model.failure_kind import (
     TIMEOUT,
     TOOL_ERROR,
     failure_kind,
+    is_stopped_by_budget,
 )
 from llmtrace.model.findings import Code, Evaluation, Severity, Violation, Where
 from llmtrace.model.messages import (
@@ -47,6 +49,7 @@ from llmtrace.model.operations import (
     Usage,
     Workflow,
 )
+from llmtrace.model.recorded import Exchange, Recorded
 from llmtrace.model.sink import Sink
 from llmtrace.model.spans import AttributeValue, Event, Failure, Kind, Link, RawSpan, Scope, Span
 from llmtrace.model.traces import ACCEPTANCE, FEEDBACK, OUTCOME, Health, Trace, has_error, outermost_of
@@ -55,6 +58,7 @@ from llmtrace.model.value import replace
 __all__ = [
     "ACCEPTANCE",
     "BUDGET_EXCEEDED",
+    "BUDGET_STOPPED",
     "CANCELLED",
     "CANCELLING",
     "DEADLINE",
@@ -72,6 +76,7 @@ __all__ = [
     "Embedding",
     "Evaluation",
     "Event",
+    "Exchange",
     "Failure",
     "FetchResponse",
     "File",
@@ -89,6 +94,7 @@ __all__ = [
     "Plan",
     "RawSpan",
     "Reasoning",
+    "Recorded",
     "Retrieval",
     "Scope",
     "ServerToolCall",
@@ -111,6 +117,7 @@ __all__ = [
     "double_counted_spans",
     "failure_kind",
     "has_error",
+    "is_stopped_by_budget",
     "outermost_of",
     "reads_as_data",
     "refusal_as_text",

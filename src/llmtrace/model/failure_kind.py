@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from llmtrace.model.spans import Failure
+from llmtrace.model.spans import Failure, Span
 
 TIMEOUT: Final = "timeout"
 """The caller gave up: no answer came within its time limit."""
@@ -19,6 +19,8 @@ CANCELLED: Final = "cancelled"
 """The program cancelled the work: a task was cancelled, or a stream left early."""
 BUDGET_EXCEEDED: Final = "budget_exceeded"
 """A budget of llmtrace stopped it."""
+BUDGET_STOPPED: Final = "budget_stopped"
+"""Name of the evaluation on the span below which a budget refused a call, where the span itself did not fail of that."""
 INVALID_TOOL_CALL: Final = "invalid_tool_call"
 """The arguments of a tool execution broke the schema, where the tool itself did not fail."""
 TOOL_ERROR: Final = "tool_error"
@@ -31,6 +33,11 @@ CANCELLING: Final = frozenset({"cancelled", "CancelledError", "Cancelled", "Gene
 def failure_kind(failure: Failure) -> str:
     """Return `TIMEOUT`, `DEADLINE`, `CANCELLED` or `BUDGET_EXCEEDED`; for any other failure its own type."""
     return _kind_of_type(failure.type)
+
+
+def is_stopped_by_budget(span: Span) -> bool:
+    """Return True for a span that ended with a budget's error."""
+    return span.failure is not None and failure_kind(span.failure) == BUDGET_EXCEEDED
 
 
 @functools.lru_cache(maxsize=1024)

@@ -87,6 +87,11 @@ class Inference:
     One that runs in the background is queued or in_progress, and fetched later (`FetchResponse`)."""
 
     @property
+    def title(self) -> str:
+        """The call as lists, trees and causes name it: ``chat gpt-4o``, with the model that answered, if that is known."""
+        return f"{self.operation} {self.response_model or self.request_model or ''}".rstrip()
+
+    @property
     def calls_tools(self) -> bool:
         """True where the model asks for a tool, as its messages say or, where they were not kept, why it ended."""
         return not CALLED.isdisjoint(self.finish_reasons) or any(message.tool_calls() for message in self.output)

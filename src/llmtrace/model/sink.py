@@ -10,7 +10,7 @@ class Sink:
     """Receives spans from the recorder. Derive from it and define `append`.
 
     Every method is called on the thread of the program, so none may wait for a disk, a network or another process. Spans arrive
-    cleaned (redacted, at the content level of the local store), except in `skip` and `on_span_start`.
+    cleaned (redacted, at the content level of the local store), except in `on_span_end` and `on_span_start`.
     """
 
     wants_start_marks = True
@@ -26,9 +26,12 @@ class Sink:
         """Take the encoded form of a span that ended, or of a start mark."""
         raise NotImplementedError
 
-    def skip(self, span: Span) -> bool:  # noqa: ARG002  default
-        """Return True if this sink does not need the ended span. ``span`` is not cleaned: keep nothing of it."""
-        return False
+    def on_span_end(self, span: Span) -> bool:  # noqa: ARG002  default
+        """Take note that a span ended. Return False if this sink does not need it in `append`.
+
+        ``span`` is not cleaned: keep nothing of it but names and numbers.
+        """
+        return True
 
     def on_span_start(self, span_id: str, operation: Operation) -> None:
         """Take note that a span started. Keep nothing of the operation but names and numbers."""

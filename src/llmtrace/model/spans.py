@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, Union
 from llmtrace.model.findings import Evaluation, Violation
 from llmtrace.model.messages import JsonValue
 from llmtrace.model.operations import Custom, Operation
+from llmtrace.model.recorded import Recorded
 from llmtrace.model.value import value
 
 Kind: TypeAlias = Literal["internal", "client", "server", "producer", "consumer"]
@@ -79,6 +80,8 @@ class Span:
     links: tuple[Link, ...] = ()
     resource: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     scope: Scope = field(default_factory=Scope)
+    recorded: Recorded | None = None
+    """What a replay needs of it. Only the local store keeps that."""
 
     @property
     def duration(self) -> float | None:

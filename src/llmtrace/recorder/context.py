@@ -98,6 +98,8 @@ class ContextBlock:
         leave_block(self._key, error)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
+            raise ConfigurationError(f"{function!r} cannot be decorated: expected a function")
         return _within(_Decorated, function, lambda: _FixedContext(self._context()))
 
     def _context(self) -> Context:
@@ -193,6 +195,7 @@ class _BoundStep:
 
     refused = False
     answer = None
+    body: Callable[[], Any] | None = None
     kept_items = 0
 
     def __init__(self, surroundings: _FixedContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -207,8 +210,11 @@ class _BoundStep:
 def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[str, str]:
     """Write the current span and `context` into ``carrier`` (default: a new dict) as W3C ``traceparent`` and ``baggage``.
 
-    For your own processes and services. Do not hand it to a model vendor: it names your user and conversation.
+    For your own processes and services. Do not hand it to a model vendor: it names your user and conversation. Raises TypeError
+    for a carrier that is not a mapping that can be written to.
     """
+    if carrier is not None and not (hasattr(carrier, "get") and hasattr(carrier, "__setitem__")):
+        raise TypeError(f"llmtrace.inject({carrier!r}): expected a dict or other mapping to write to, such as request headers")
     carrier = {} if carrier is None else carrier
     _W3C.inject(carrier)
     members = [_member(name, attribute) for name, attribute in _attributes().items()]
@@ -222,8 +228,11 @@ def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[st
 def extract(carrier: Mapping[str, str]) -> Iterator[None]:
     """Continue in the ``with`` block what `inject` wrote in another process. What cannot be read is left out.
 
-    Names are matched without regard to case, so headers and environment variables (``TRACEPARENT``) both serve.
+    Names are matched without regard to case, so headers and environment variables (``TRACEPARENT``) both serve. Raises
+    TypeError for a carrier that is not a mapping.
     """
+    if not hasattr(carrier, "items"):
+        raise TypeError(f"llmtrace.extract({carrier!r}): expected a mapping, such as the headers of a request or os.environ")
     lower = {str(name).lower(): text for name, text in carrier.items() if isinstance(text, str)}
     parent = _W3C.extract(lower, context=otel_context.get_current())
     attributes = {**_attributes(), **_members(lower.get(_BAGGAGE, ""))}

@@ -50,6 +50,8 @@ class Step(Protocol):
     refused: bool
     """True: the function must not run; ``answer`` stands for its result."""
     answer: Any
+    body: Callable[[], Any] | None
+    """What runs in place of the function, in a replay: it returns the recorded result, or raises the recorded exception."""
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
         """``partial``: a generator was left before its end; ``result`` is what it had yielded."""
@@ -165,7 +167,7 @@ def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
     recording = step.recording
     token = recording.attach() if recording is not None else None
     try:
-        result = function(*step.args, **step.kwargs)
+        result = function(*step.args, **step.kwargs) if step.body is None else step.body()
     except BaseException as error:
         if token is not None:
             Recording.detach(token)
@@ -191,7 +193,7 @@ async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutin
         return step.answer
     place = _SuspendedContext.of(step)
     try:
-        result = await _stepwise(place, _inner(function, step, pending))
+        result = await _stepwise(place, _inner(function, step, pending)) if step.body is None else step.body()
     except BaseException as error:
         _tell(place, step.raised, error)
         raise
@@ -207,7 +209,7 @@ def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | No
     items: list[Any] = []
     is_closed, place = False, _SuspendedContext.of(step)
     try:
-        generator = _inner(function, step, pending)
+        generator = _inner(function, step, pending) if step.body is None else _items(step.body)
         advance: Callable[[Any], Any] = generator.send
         inbox: list[Any] = [None]
         while True:
@@ -245,7 +247,7 @@ async def _async_generator(function: Function, begin: Begin, pending: _PendingCo
     items: list[Any] = []
     is_closed, place = False, _SuspendedContext.of(step)
     try:
-        generator = _inner(function, step, pending)
+        generator = _inner(function, step, pending) if step.body is None else _aitems(step.body)
         following = _first(generator)
         while True:
             try:
@@ -270,6 +272,17 @@ async def _async_generator(function: Function, begin: Begin, pending: _PendingCo
     except BaseException as error:
         _tell(place, step.raised, error)
         raise
+
+
+def _items(body: Callable[[], Any]) -> Generator[Any, None, None]:
+    """The recorded items of a generator."""
+    result = body()
+    yield from result if isinstance(result, list) else [result]
+
+
+async def _aitems(body: Callable[[], Any]) -> Any:
+    for item in _items(body):
+        yield item
 
 
 _RUN: dict[KindOfFunction, Callable[[Function, Begin, _PendingCoroutine | None], Any]] = {

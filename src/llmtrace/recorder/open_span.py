@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from llmtrace.config import nearest
 from llmtrace.content import to_json
 from llmtrace.recorder.current import active, current
 from llmtrace.recorder.guard import guard
@@ -18,6 +19,13 @@ class OpenSpan:
 
     def __init__(self, recording: Recording | None) -> None:
         self._recording = recording
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Raises AttributeError for a name that the class does not have: a misspelt one would be lost."""
+        if not name.startswith("_") and not hasattr(type(self), name):
+            settable = [own for own in dir(type(self)) if not own.startswith("_")]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{nearest(name, settable)}")
+        super().__setattr__(name, value)
 
     @property
     def trace_id(self) -> str | None:
@@ -47,10 +55,8 @@ class OpenSpan:
 class OpenBlock(OpenSpan):
     """What ``with agent(...) as span:`` gives, and so `workflow` and `span`."""
 
-    def __init__(self, recording: Recording | None) -> None:
-        super().__init__(recording)
-        self.output: object = None
-        """Set this to the result of the block; it is recorded as its output."""
+    output: object = None
+    """Set this to the result of the block; it is recorded as its output."""
 
 
 def current_span() -> OpenSpan:

@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.status import Status, StatusCode
 
 from llmtrace import semconv
-from llmtrace.codec import genai
+from llmtrace.codec import fields, findings, genai, recorded
 from llmtrace.content import Content, to_json
 from llmtrace.content.snapshot import well_formed
 from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span
@@ -62,6 +62,7 @@ class LocalSpan(NonRecordingSpan):
         self._record = attributes
         self._events = events
         self._clock = clock
+        self.status = Status()
 
     def is_recording(self) -> bool:
         return self._is_open
@@ -76,6 +77,12 @@ class LocalSpan(NonRecordingSpan):
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         for key, value in attributes.items():
             self.set_attribute(key, value)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """As the SDK's span: a status of OK is final, and one that is unset changes nothing."""
+        status = status if isinstance(status, Status) else Status(status, description)
+        if self._is_open and not status.is_unset and self.status.status_code is not StatusCode.OK:
+            self.status = status
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
         if self._is_open:
@@ -213,14 +220,23 @@ def program_additions(span: trace.Span, start_attributes: Mapping[str, Any]) -> 
 
     ``start_attributes``: those that we started it with. Spans of other implementations cannot be read: nothing is returned.
     """
-    attributes: Any = getattr(span, "attributes", None)
-    events: Any = getattr(span, "events", None)
-    added = {
-        name: to_json(value)
-        for name, value in (attributes or {}).items()
-        if name not in start_attributes and not name.startswith(_OUR_NAMESPACES)
-    }
-    return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events or ()]
+    attributes: Any = getattr(span, "attributes", None) or {}
+    events: Any = getattr(span, "events", None) or ()
+    names = [name for name in attributes if name not in start_attributes and not name.startswith(_OUR_NAMESPACES)]
+    added = {name: to_json(attributes[name]) for name in names}
+    return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events]
+
+
+def program_failure(span: trace.Span, attributes: dict[str, JsonValue], events: Sequence[Event]) -> Failure | None:
+    """Return the failure that the program reported by OpenTelemetry's ``set_status``.
+
+    ``attributes`` and ``events`` of the span say more about it; its ``error.type`` is taken out of ``attributes``.
+    """
+    status = getattr(span, "status", None)
+    if not isinstance(status, Status) or status.status_code is not StatusCode.ERROR:
+        return None
+    error_type = attributes.pop(semconv.ERROR_TYPE, None)
+    return findings.failure_from_events(fields.as_text(error_type), status.description or "", events)
 
 
 def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content) -> None:
@@ -239,7 +255,7 @@ def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan |
             for event in events:
                 if (event.name, event.time) not in recording.program_events:
                     span.add_event(event.name, event.attributes, event.time)
-            if failure is not None:
+            if failure is not None and not recording.has_program_failure:
                 span.set_status(Status(StatusCode.ERROR, failure.message or failure.type))
     except Exception as error:
         report(finish, error)
@@ -262,4 +278,4 @@ def _exported(
         return stripped.name, attributes, genai.events(stripped), stripped.failure
     if raw is None:
         return clean.name, genai.attributes(clean), genai.events(clean), clean.failure
-    return clean.name, raw.attributes, raw.events, clean.failure
+    return clean.name, recorded.without(raw.attributes), raw.events, clean.failure

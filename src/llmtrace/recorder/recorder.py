@@ -36,12 +36,14 @@ from llmtrace.model import (
     Span,
     ToolExecution,
     Workflow,
+    is_stopped_by_budget,
     replace,
 )
 from llmtrace.recorder import keys, objectives, otel, root
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
+from llmtrace.recorder.player import player
 from llmtrace.recorder.recording import NoRecording, Recording
 from llmtrace.recorder.run import Run
 
@@ -57,6 +59,10 @@ class Watcher(Protocol):
 
     def withdraw(self, operation: Operation) -> None:
         """Undo `before`: the span does not start."""
+
+    def report_refusal(self, error: LlmtraceError) -> Evaluation | None:
+        """Return what to record on the span around a call that `before` refused with ``error``."""
+        ...
 
     def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
         """Called when a span has ended. ``recording``: the span's recording; None for an external span."""
@@ -86,7 +92,7 @@ class Recorder:
         self.sinks = tuple(sinks)
         self.identity = identity or Identity()
         self.on_invalid: OnInvalid = on_invalid
-        self.foreign_run: Callable[[Context], Run | None] | None = None
+        self.external_run: Callable[[Context], Run | None] | None = None
         """Gives the run of another instrumentation's agent for a span of ours below it; see `external.open_spans`."""
         self.signal_names: tuple[str, ...] | None = None
         """Which quality signals are on, see `llmtrace.signals.load`."""
@@ -95,6 +101,9 @@ class Recorder:
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
+        self.make_replay_key: Callable[[], bytes] | None = None
+        """Gives the secret that keys the digests of requests. None: spans keep nothing for a replay."""
+        self._replay_key: bytes | None = None
         self._tracers = otel.Tracers(tracer_provider, self._scope)
 
     @property
@@ -103,6 +112,14 @@ class Recorder:
         if self._evaluator is None:
             self._evaluator = guard(self._make_evaluator)
         return self._evaluator
+
+    @property
+    def replay_key(self) -> bytes | None:
+        """The secret that keys the digests of requests; None where spans keep nothing for a replay."""
+        if self._replay_key is None and self.make_replay_key is not None:
+            self._replay_key = guard(self.make_replay_key)
+            self.make_replay_key = None  # ask once, also where it failed
+        return self._replay_key
 
     def use_evaluator(self, make_evaluator: Callable[[], Evaluator] | None = None) -> None:
         """Use another evaluator from the next run on. None: make it again, since the program has registered a signal."""
@@ -118,24 +135,35 @@ class Recorder:
         attributes: Mapping[str, JsonValue] | None = None,
         context: Context | None = None,
         links: Sequence[Link] = (),
+        can_be_answered: bool = False,
     ) -> Recording:
-        """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``).
+        """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``), and in a replay
+        `ReplayDiverged`.
 
         ``name`` and ``kind``: default, as the conventions say for the operation. ``context``: the span goes below what is
         current there, not here (`Recording.context` of a parent that is known by other means). ``links``: spans to point at.
+        ``can_be_answered``: the caller asks the player of a replay for the result of a tool, and does not run it.
         """
         context = otel_context.get_current() if context is None else context
         if root.program is not None:
             context = guard(root.program.around, context) or context
         watchers: tuple[Watcher, ...] = context.get(keys.WATCHERS, ())  # type: ignore[assignment]
         if watchers:
-            _admit(watchers, operation)
+            _admit(watchers, operation, context.get(keys.RECORDING))
         try:
-            return self._start(context, operation, name, kind, attributes, watchers, tuple(links))
+            recording = self._start(context, operation, name, kind, attributes, watchers, tuple(links))
         except Exception as error:
             report(Recorder.start, error)
             _withdraw(watchers, operation)
             return NoRecording(self, operation)
+        played = player()
+        if played is not None and not can_be_answered and isinstance(operation, ToolExecution) and operation.executed:
+            try:
+                played.must_run(recording, operation)
+            except BaseException as error:
+                recording.end(exception=error)
+                raise
+        return recording
 
     def cost_of(self, operation: Operation) -> float | None:
         """US dollars that an operation with its usage costs; None where its price is not known. Never raises."""
@@ -155,7 +183,7 @@ class Recorder:
         owner: Any = context.get(keys.RECORDING)
         run = owner.run if owner is not None and owner.run.is_here else None
         if run is None:
-            run = None if self.foreign_run is None else guard(self.foreign_run, context)
+            run = None if self.external_run is None else guard(self.external_run, context)
         elif root.is_program(owner):
             run = self._below_program(run, operation, context)
         elif run.evaluator is not self.evaluator:
@@ -199,13 +227,16 @@ class Recorder:
                 sink.on_span_start(recording.span_id, operation)
             except Exception as error:
                 report(sink.on_span_start, error)
+        played = player()
+        if played is not None:
+            guard(played.started, recording)
         return recording
 
     def _below_program(self, run: Run, operation: Operation, context: Context) -> Run | None:
         """The run of a span that has nothing around it but the program, whose run is ``run``; None: it begins one."""
-        foreign_run = None if self.foreign_run is None else guard(self.foreign_run, context)
-        if foreign_run is not None or isinstance(operation, (AgentInvocation, Custom, Workflow)):
-            return foreign_run
+        external_run = None if self.external_run is None else guard(self.external_run, context)
+        if external_run is not None or isinstance(operation, (AgentInvocation, Custom, Workflow)):
+            return external_run
         if run.evaluator is not self.evaluator:
             run.renew(self.evaluator)
         return run
@@ -254,6 +285,9 @@ class Recorder:
             failure = guard(failure_of, exception)
         if recording.otel.is_recording():
             guard(_read_additions, recording)
+            if failure is None and exception is None:
+                failure = guard(otel.program_failure, recording.otel, recording.attributes, recording.events)
+                recording.has_program_failure = failure is not None
         run = recording.run
         outermost = recording.outermost
         span = run.end_span(lambda sequence: self._span(sequence, recording, operation, failure, end), outermost=outermost)
@@ -283,12 +317,15 @@ class Recorder:
             links=recording.links,
             resource=self._resource,
             scope=self._scope,
+            recorded=recording.recorded,
         )
 
     @staticmethod
     def _with_reports(span: Span, outcome: Evaluation | None, watchers: Sequence[Watcher], recording: Recording | None) -> Span:
         """Add what the program and its watchers say of a span."""
         reports: tuple[Evaluation, ...] = () if outcome is None else (outcome,)
+        if recording is not None and recording.refusals and not is_stopped_by_budget(span):
+            reports += tuple(recording.refusals)
         for watcher in watchers:
             reports += tuple(guard(watcher.after, span, recording) or ())
         return replace(span, evaluations=(*span.evaluations, *reports)) if reports else span
@@ -310,9 +347,9 @@ class Recorder:
         clean: Span | None = None
         raw: RawSpan | None = None
         for sink in self.sinks:
-            step: Any = sink.skip
+            step: Any = sink.on_span_end
             try:
-                if step(span):
+                if not step(span):
                     continue
                 if clean is None:
                     step = self.content.clean
@@ -352,14 +389,20 @@ def _joined(run: Run, operation: Operation) -> Operation:
     return operation if call_id is None else replace(operation, call_id=call_id, inferred=True)
 
 
-def _admit(watchers: tuple[Watcher, ...], operation: Operation) -> None:
-    """Ask the watchers, the innermost first. What one of them refuses does not count with the others."""
+def _admit(watchers: tuple[Watcher, ...], operation: Operation, around: Any) -> None:
+    """Ask the watchers, the innermost first. What one of them refuses does not count with the others.
+
+    ``around``: the recording that a refusal is recorded on, since the program may catch the error; None: there is none.
+    """
     admitted: list[Watcher] = []
     for watcher in reversed(watchers):
         try:
             watcher.before(operation)
-        except LlmtraceError:
+        except LlmtraceError as error:
             _withdraw(admitted, operation)
+            evaluation = None if around is None else guard(watcher.report_refusal, error)
+            if evaluation is not None:
+                around.refusals.append(evaluation)
             raise
         except Exception as error:
             report(watcher.before, error)

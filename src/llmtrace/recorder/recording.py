@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from opentelemetry.trace import Span as OtelSpan
 
-from llmtrace.model import Event, Failure, Inference, JsonValue, Kind, Link, Operation, Span
+from llmtrace.model import Evaluation, Event, Failure, Inference, JsonValue, Kind, Link, Operation, Recorded, Span
 from llmtrace.recorder import collected, keys
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.run import Run
@@ -31,6 +31,7 @@ class Recording:
         "_recorder",
         "attributes",
         "events",
+        "has_program_failure",
         "is_collected",
         "kind",
         "links",
@@ -43,6 +44,8 @@ class Recording:
         "parent",
         "parent_id",
         "program_events",
+        "recorded",
+        "refusals",
         "run",
         "span_id",
         "start",
@@ -95,10 +98,16 @@ class Recording:
         """The name and the attributes that the OpenTelemetry span was started with."""
         self.program_events: frozenset[tuple[str, int]] = frozenset()
         """Name and time of each event that the program put on the OpenTelemetry span itself."""
+        self.has_program_failure = False
+        """The program set the status of the OpenTelemetry span itself, to an error."""
+        self.refusals: list[Evaluation] = []
+        """What watchers refused to start below it."""
         self.links = links
         self.is_collected = False
         """The garbage collector closes what the span is about, so another thread ends it: see `recorder.collected`."""
         self.events = events
+        self.recorded: Recorded | None = None
+        """What a replay needs of this span, as far as it is known."""
         self._open = [True]
 
     @property
@@ -149,6 +158,15 @@ class Recording:
         except Exception as error:
             report(self.headers, error)
             return {}
+
+    @property
+    def replay_key(self) -> bytes | None:
+        """See `Recorder.replay_key`."""
+        return self._recorder.replay_key
+
+    def clean(self, operation: Operation) -> Operation:
+        """An operation as it is stored: redacted, cut to size."""
+        return self._recorder.content.clean(Span(self.trace_id, self.span_id, "", self.start, operation=operation)).operation
 
     def first_chunk(self) -> None:
         """Tell the sinks that the first chunk of a streamed answer came."""

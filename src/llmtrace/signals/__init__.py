@@ -109,8 +109,14 @@ def _select_known(names: tuple[str, ...] | None, available: Mapping[str, object]
         if name.removeprefix("-") not in available:
             near = difflib.get_close_matches(name.removeprefix("-"), available, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            logger.warning("llmtrace: unknown quality signal %r%s; it is ignored", name, hint)
+            _warn_unknown(name, hint)
     return _select(names, available)
+
+
+@lru_cache(maxsize=256)
+def _warn_unknown(name: str, hint: str) -> None:
+    """Log the line once: signals are loaded again whenever the program registers one."""
+    logger.warning("llmtrace: unknown quality signal %r%s; it is ignored", name, hint)
 
 
 def _select(names: tuple[str, ...] | None, available: Iterable[str]) -> list[str]:

@@ -83,6 +83,11 @@ class Distribution:
         self._buckets.update(map(_bucket, summed.numbers))
         self._buckets.update(summed.buckets)
 
+    def summed(self) -> Summed:
+        """All of it, for `merge`."""
+        smallest, largest = self.smallest or 0, self.largest or 0
+        return Summed(self.count, self.total, smallest, largest, self._numbers, self._buckets)
+
     @property
     def mean(self) -> float | None:
         return self.total / self.count if self.count else None

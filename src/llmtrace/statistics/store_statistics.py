@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from llmtrace.codec import json_text
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Span
+from llmtrace.statistics import saved_statistics
 from llmtrace.statistics.clickhouse_sql import WATCHED, counting
 from llmtrace.statistics.distribution import Distribution, Summed
 from llmtrace.statistics.error_budget import SHARES, Objectives
@@ -51,12 +53,21 @@ class OverEngine(Protocol):
     def spans_of(self, trace_ids: Iterable[str], query: Query, *, prompts: bool = True) -> Iterator[Span]: ...
 
 
+@runtime_checkable
+class ByHour(Protocol):
+    """A store that keeps what was computed of the traces of each hour, as `store.local` does."""
+
+    def by_hour(self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]) -> Iterator[str]: ...
+
+
 def gather(store: Store, query: Query, into: Statistics) -> Statistics:
     """Add the spans that ``query`` matches. Raises UnreadableStore.
 
     In an engine it is counted there, but for the traces that the engine cannot judge; where it refuses (one that is too old, a
-    limit of its memory), a line says so, and all are counted here.
+    limit of its memory), a line says so, and all are counted here. A store with an index keeps the figures of each hour.
     """
+    if isinstance(store, ByHour) and into.agent is None and query == Query(query.limit, query.since, query.until):
+        return _gather_by_hour(store, query, into)
     if isinstance(store, OverEngine) and isinstance(store.source, Engine) and query.health is None and not query.text:
         try:
             rows = _counted(store, query, into)
@@ -66,6 +77,16 @@ def gather(store: Store, query: Query, into: Statistics) -> Statistics:
             if rows is not None:
                 return collect(store.spans_of(_add(rows, into), query, prompts=False), into)
     return collect(store.spans(query, prompts=False), into)
+
+
+def _gather_by_hour(store: ByHour, query: Query, into: Statistics) -> Statistics:
+    def compute(spans: Iterable[Span]) -> tuple[str, bool]:
+        statistics = collect(spans, Statistics(into.by, now=into.now))
+        return json_text.write(saved_statistics.save(statistics)), saved_statistics.is_lasting(statistics)
+
+    for saved in store.by_hour(query, f"statistics {saved_statistics.FORM} {into.by}", compute):
+        saved_statistics.add(json_text.read(saved), into)
+    return into
 
 
 _SIZE = """

@@ -10,6 +10,7 @@ import difflib
 import importlib
 import pkgutil
 import re
+import secrets
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
@@ -51,6 +52,8 @@ class Store(Sink, ABC):
     A new kind of store implements `append`, `traces`, `trace` and `spans`; the other methods have defaults.
     """
 
+    _replay_key: bytes | None = None
+
     folder: Path | None = None
     """The folder of a local store, which holds ``journal/``; None for other kinds."""
     path: Path | None = None
@@ -82,6 +85,13 @@ class Store(Sink, ABC):
         ``query.limit`` counts traces; only a few of them are in memory at once. ``prompts`` False leaves out the models' input
         (messages, instructions, tool definitions), which is most of what a store holds. Raises UnreadableStore.
         """
+
+    def replay_key(self) -> bytes:
+        """The secret of this store that keys the digests of requests (`codec.request_digest`). Default: a new one for each
+        store object."""
+        if self._replay_key is None:
+            self._replay_key = secrets.token_bytes(32)
+        return self._replay_key
 
     def summary(self, trace_id: str) -> TraceSummary:
         """The summary of the trace that `trace` would return. Raises TraceNotFound, UnreadableStore."""

@@ -87,22 +87,25 @@ class Indexer:
                 more = self._guarded_batch(db, file.name)
         return True
 
-    def watch(self, db: sqlite3.Connection, *, ended: bool = False, seconds: float = float("inf")) -> bool:
+    def watch(
+        self, db: sqlite3.Connection, *, ended: bool = False, seconds: float = float("inf"), max_spans: int | None = None
+    ) -> bool:
         """Show new spans to the monitors, for at most ``seconds``. ``ended``: only of traces without an unfinished span.
 
-        The traces that are read for this get their summary, too. Returns True if the monitors have seen all.
+        ``max_spans``: longer traces are left for another time, since a trace is shown at one go. The traces that are read for
+        this get their summary, too. Returns True if the monitors have seen all but those.
         """
         deadline = time.monotonic() + seconds
         quiet = deque(sorted(monitoring.quiet_now(db)))
         pins: monitoring.Pins | None = None
-        while quiet or _unseen(db, 1, ended=ended):
+        while quiet or _unseen(db, 1, ended=ended, max_spans=max_spans):
             if time.monotonic() >= deadline:
                 return False
             pins = baselines.read(self._journal.parent) if pins is None else pins
             with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
                 watching = self._monitoring.begin(db, pins)
                 until = min(time.monotonic() + _SECONDS, deadline)
-                waiting = deque(_unseen(db, _TRACES_AT_ONCE, ended=ended)) or quiet
+                waiting = deque(_unseen(db, _TRACES_AT_ONCE, ended=ended, max_spans=max_spans)) or quiet
                 while waiting:
                     self._watch(db, reader, waiting.popleft(), watching)
                     if time.monotonic() >= until:
@@ -121,7 +124,7 @@ class Indexer:
     def _watch(self, db: sqlite3.Connection, reader: Reader, trace_id: str, watching: monitoring.Watching) -> None:
         trace = reader.read(trace_id)
         if trace.spans and watching.see(trace):
-            trace = reader.read(trace_id)
+            trace = Trace(monitoring.with_findings(db, trace.spans, trace_id), alive=trace.alive)
         _store_summary(db, trace_id, trace)
         db.execute("UPDATE traces SET unseen = 0 WHERE trace = ?", (trace_id,))
 
@@ -184,7 +187,7 @@ class Indexer:
                 if isinstance(record, journal_files.Gap):
                     if record.tail and not settled:
                         break
-                    warn_once(_damage(path, record))
+                    warn_once(record.describe(path))
                 else:
                     rows.add(record)
                 done = record.offset + record.length
@@ -196,12 +199,15 @@ class Indexer:
         return more
 
 
-def _unseen(db: sqlite3.Connection, limit: int, *, ended: bool) -> list[str]:
+def _unseen(db: sqlite3.Connection, limit: int, *, ended: bool, max_spans: int | None) -> list[str]:
     """Traces that the monitors have not seen completely, in the order in which they are shown to them."""
-    statement = "SELECT trace FROM traces WHERE unseen"
+    statement, values = "SELECT trace FROM traces WHERE unseen", [limit]
     if ended:
         statement += " AND NOT EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND end IS NULL)"
-    return [trace for (trace,) in db.execute(statement + " ORDER BY start, trace LIMIT ?", (limit,))]
+    if max_spans is not None:
+        statement += " AND NOT EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace LIMIT 1 OFFSET ?)"
+        values.insert(0, max_spans)
+    return [trace for (trace,) in db.execute(statement + " ORDER BY start, trace LIMIT ?", values)]
 
 
 def _is_stale(db: sqlite3.Connection, trace_id: str) -> bool:
@@ -306,12 +312,6 @@ def _row(raw: RawSpan, record: journal_files.Record, file: int) -> _Row:
 
 def _places(columns: int, rows: int) -> str:
     return ", ".join([f"({', '.join('?' * columns)})"] * rows)
-
-
-def _damage(path: Path, gap: journal_files.Gap) -> str:
-    if gap.tail:
-        return f"{path}: the last {gap.length} bytes are incomplete (the program was killed while writing) and are left out"
-    return f"{path}: {gap.length} bytes at offset {gap.offset} are damaged and are left out"
 
 
 def _int64(number: int) -> int:

@@ -30,6 +30,10 @@ BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
 """How often the file is checked: does it still exist, is it full, is it old?"""
 RETRY_SECONDS = 5.0
+_DELETED = (
+    "the journal in {} was deleted while the program wrote to it. The spans of the last second are lost; those that follow are "
+    "written to a new file"
+)
 _HIGH = 512
 """The journal's descriptor is moved up to this number. A program that closes all low descriptors and opens its own files must
 not get our records in them."""
@@ -60,6 +64,7 @@ class Journal:
         self._backlog: deque[tuple[int, bytes, bytes]] = deque()
         self._backlog_bytes = 0
         self._lost = 0
+        self._lost_file = False
 
     def append(self, kind: int, payload: bytes, context: bytes = b"") -> None:
         """Write one record. ``context`` (see `journal_records.encode_context`) is written once per file, then referred to."""
@@ -87,10 +92,19 @@ class Journal:
         return list(self._backlog)
 
     def flush(self) -> None:
-        """Try again to write the records that wait in memory. Never raises."""
+        """Try again to write the records that wait in memory, and check that the file still exists. Never raises."""
+        file = self._file
         if self._backlog:
             self._look_at = 0.0
             self._look()
+        elif file is not None and file.was_deleted_first():
+            self._file, self._lost_file, self._look_at = None, True, 0.0
+            warn_once(_DELETED.format(_place(self.folder)))
+
+    def take_lost_file(self) -> bool:
+        """True if records went to a file that somebody had deleted, since the last call."""
+        lost_file, self._lost_file = self._lost_file, False
+        return lost_file
 
     def close(self) -> None:
         """Close the file. Its unfinished spans count as interrupted from now on. Never raises."""
@@ -107,20 +121,25 @@ class Journal:
     def _look(self) -> _File | None:
         """Check the file and return the one to write to; None while the disk does not take records. Never raises OSError."""
         trouble = None
-        recovered = False
+        recovered = deleted = False
         with self._lock:
             now = time.monotonic()
             file = self._file
             if now < self._look_at:
                 return file
             try:
-                file = self._usable(file or self._parked)
+                file = file or self._parked
+                deleted = file is not None and file.was_deleted_first()
+                self._lost_file |= deleted
+                file = self._usable(file)
                 self._drain(file)
                 self._file, self._parked, self._look_at = file, None, now + LOOK_SECONDS
                 recovered, self._troubled = self._troubled, False
             except OSError as error:
                 trouble, file = error, None
                 self._trouble(error)
+        if deleted:
+            warn_once(_DELETED.format(_place(self.folder)))
         if trouble is not None:
             warn_once(_line(trouble, self.folder))
         elif recovered:
@@ -242,6 +261,11 @@ class _File:
     def in_place(self) -> bool:
         """True if the descriptor is ours and the file was not deleted."""
         return self.ours() and os.fstat(self._descriptor).st_nlink > 0
+
+    def was_deleted_first(self) -> bool:
+        """True if the file was deleted, and records were written to it after that: writing was the last change to it."""
+        status = os.fstat(self._descriptor) if self.ours() else None
+        return status is not None and status.st_nlink == 0 and status.st_mtime_ns >= status.st_ctime_ns
 
     def full(self, max_days: float) -> bool:
         """True if a new file is due: this one is large, old (only whole files can be removed), or out of context numbers."""

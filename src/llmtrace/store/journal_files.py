@@ -7,6 +7,7 @@ running process is never removed either: its writer holds an exclusive ``flock``
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -52,6 +53,13 @@ class Gap(NamedTuple):
     offset: int
     length: int
     tail: bool
+
+    def describe(self, path: Path) -> str:
+        if self.tail:
+            return (
+                f"{path}: the last {self.length} bytes are incomplete (the program was killed while writing) and are left out"
+            )
+        return f"{path}: {self.length} bytes at offset {self.offset} are damaged and are left out"
 
 
 class JournalFile(NamedTuple):
@@ -175,6 +183,20 @@ def listing(folder: Path) -> list[JournalFile]:
 def process_of(name: str) -> str:
     """The part of a file name that identifies its process. A process holds the lock of its newest file only."""
     return name.partition("-")[2].partition(".")[0] or name
+
+
+def damages(folder: Path, *, seconds: float) -> Iterator[str]:
+    """A line for each damaged part of the journal files, the newest file first. Begins no other file after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    for file in reversed(listing(folder)):
+        if time.monotonic() > deadline:
+            return
+        path = folder / file.name
+        written = is_being_written(path)  # checked before reading: an incomplete record may be complete soon
+        with contextlib.suppress(OSError, Unusable):
+            for record in iterate(path):
+                if isinstance(record, Gap) and not (record.tail and written):
+                    yield record.describe(path)
 
 
 class RunningWriters:

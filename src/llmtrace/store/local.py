@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -22,7 +22,7 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
-from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, send_positions
+from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, replay_key, send_positions
 from llmtrace.store.journal import Journal
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
@@ -30,6 +30,7 @@ from llmtrace.store.warnings import warn_once
 if TYPE_CHECKING:  # a program that only writes needs none of these
     import sqlite3
 
+    from llmtrace.store.hourly_results import Hour
     from llmtrace.store.indexing import Indexer
     from llmtrace.store.memory import Spans
     from llmtrace.store.sqlite import Index
@@ -50,7 +51,7 @@ WORDS_STEP = 0.5
 SPANS_AT_ONCE = 200
 """`LocalStore.spans` reads about this many spans, in whole traces, before it releases the index for others."""
 
-BESIDE = frozenset({"budgets", "sent", "unsent", baselines.NAME})
+BESIDE = frozenset({"budgets", "sent", "unsent", baselines.NAME, replay_key.NAME})
 """Files of a store's folder other than the journal and its index. A folder with nothing else is an empty store."""
 
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"
@@ -117,6 +118,11 @@ class LocalStore(Store):
 
         return None if self._index is None else Indexer(self._index)
 
+    def check_owner(self) -> None:
+        """Raise UnreadableStore if the folder's index belongs to another program."""
+        if self._index is not None:
+            self._index.check_owner()
+
     def on_look(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called about once a second, by a thread that appends, so it must return at once."""
         wake = None if self._background is None else self._background.wake
@@ -127,6 +133,14 @@ class LocalStore(Store):
                 wake()
 
         self._journal.on_look = call_both
+
+    def replay_key(self) -> bytes:
+        if self._replay_key is None and self.folder is not None:
+            try:
+                self._replay_key = replay_key.of(self.folder)
+            except OSError:  # not writable: the spans stay in memory as well
+                pass
+        return super().replay_key()
 
     def append(self, span: Span) -> None:
         """Encode a span and write it to the journal. Never raises for disk errors (see `Journal`)."""
@@ -143,7 +157,7 @@ class LocalStore(Store):
         self._journal.flush()
 
     def has_unwritten(self) -> bool:
-        return self.folder is not None and bool(self._journal.waiting())
+        return self.folder is not None and (bool(self._journal.waiting()) or self._journal.take_lost_file())
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
@@ -189,6 +203,40 @@ class LocalStore(Store):
         for trace_ids in _batches(located):
             yield from self._spans_of(trace_ids, prompts)
 
+    def by_hour(self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]) -> Iterator[str]:
+        """Yield what ``compute`` returns for the spans (without prompts) of the traces of each hour, the newest hour first.
+
+        ``query``: only its times count. ``compute`` returns a text, and True if the text may be kept; while no span of the hour
+        changes, the kept one is yielded. ``name``: of what is computed, with its version. Raises UnreadableStore.
+        """
+
+        def find(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[Hour] | None:
+            from llmtrace.store import hourly_results
+
+            indexer.ready(db, query, summaries=False)
+            return hourly_results.hours(db, query, name)
+
+        hours = self._read(find, lambda _: None)
+        if hours is None:
+            yield compute(self.spans(query, prompts=False))[0]
+            return
+        for hour in hours:
+            if hour.result is not None:
+                yield hour.result
+                continue
+            result, is_lasting = compute(self.spans(hour.within(query), prompts=False))
+            if is_lasting and hour.is_whole(query):
+                self._keep(name, hour, result)
+            yield result
+
+    def _keep(self, name: str, hour: Hour, result: str) -> None:
+        def keep(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> None:
+            from llmtrace.store import hourly_results
+
+            hourly_results.keep(db, name, hour, result)
+
+        self._read(keep, lambda _: None)
+
     def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:
         return self._read(lambda index, _, db: index.outline(db, trace_id), lambda _: [])
 
@@ -205,16 +253,17 @@ class LocalStore(Store):
             lambda spans: [span for trace_id in trace_ids for span in spans.spans_of(trace_id, prompts=prompts)],
         )
 
-    def refresh(self, *, seconds: float = float("inf")) -> int:
+    def refresh(self, *, seconds: float = float("inf"), max_spans: int | None = None) -> int:
         """Show new spans to the monitors, for at most ``seconds``, so that their findings appear in the traces.
 
-        `traces` and `spans` do this too, if there are few. Returns the number of traces that the monitors have not seen yet.
+        `traces` and `spans` do this too, if there are few. ``max_spans``: leave out longer traces (default: none), since
+        a trace is shown at one go. Returns the number of traces that the monitors have not seen yet.
         """
 
         def show(_: Index, indexer: Indexer, db: sqlite3.Connection) -> int:
             deadline = time.monotonic() + seconds
             if indexer.catch_up(db, seconds=seconds):
-                indexer.watch(db, seconds=deadline - time.monotonic())
+                indexer.watch(db, seconds=deadline - time.monotonic(), max_spans=max_spans)
             return indexer.unseen(db)
 
         return self._read(show, lambda _: 0)
@@ -430,11 +479,17 @@ def default_folder() -> Path | None:
 
 
 def open(url: str, config: Config) -> LocalStore:  # noqa: A001
-    """Open the default folder (``auto`` or empty) or a folder's path, which may be relative to the working folder."""
+    """Open the default folder (``auto`` or empty) or a folder's path, which may be relative to the working folder.
+
+    Raises UnreadableStore for a folder in which another program keeps its own ``index.db``.
+    """
     text = url.removeprefix("local:")
     if text.strip().lower() in ("", "auto"):
         return LocalStore(default_folder(), config=config, may_be_missing=True)
     folder = Path(text).expanduser()
     with contextlib.suppress(OSError):  # the working folder was deleted: keep the relative path
         folder = folder.absolute()
-    return LocalStore(folder, config=config)
+    store = LocalStore(folder, config=config)
+    if (folder / "index.db").is_file() and not (folder / "journal").exists():
+        store.check_owner()
+    return store

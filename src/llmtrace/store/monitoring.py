@@ -1,8 +1,9 @@
 """The monitors' states and findings, kept in the index. Indexing shows each ended span to the monitors.
 
 Law: monitors see a span once, however many processes index at the same time: the mark that it was seen, the states and the
-findings change in one transaction. Traces come in order of their start, spans of a trace in order of their end. Spans of other
-instrumentations arrive in any order and are evaluated late, so they wait until their trace is quiet.
+findings change in one transaction. Traces come in order of their start, but for long ones that a command leaves to
+`llmtrace drift`, and spans of a trace in order of their end. Spans of other instrumentations arrive in any order and are
+evaluated late, so they wait until their trace is quiet.
 """
 
 from __future__ import annotations

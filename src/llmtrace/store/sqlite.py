@@ -131,6 +131,8 @@ class Index:
                 return action(db)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
+        if _is_foreign(db):
+            raise self._foreign()
         version = pragma(db, "user_version")
         if version > SCHEMA_VERSION:
             raise UnreadableStore(
@@ -139,8 +141,6 @@ class Index:
             )
         if version == SCHEMA_VERSION:
             return
-        if pragma(db, "page_count") > 0 and pragma(db, "application_id") not in (0, APPLICATION_ID):
-            raise UnreadableStore(f"{self.path} is a database of another program. Choose another folder for the store")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         retry_locked(lambda: db.execute("PRAGMA journal_mode = WAL"), self._busy_seconds)
         if version:
@@ -149,6 +149,21 @@ class Index:
             version = pragma(db, "user_version")
             for statement in _STEPS.get(version, ()):  # empty if another process was faster
                 db.execute(statement)
+
+    def check_owner(self) -> None:
+        """Raise UnreadableStore if ``index.db`` belongs to another program. Nothing is written, beside it neither."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+                foreign = _is_foreign(db)
+        except sqlite3.Error as error:
+            foreign = _is_broken(error)
+        if foreign:
+            raise self._foreign()
+
+    def _foreign(self) -> UnreadableStore:
+        return UnreadableStore(
+            f"{self.path} belongs to another program and is left as it is. Choose another folder for the store"
+        )
 
     def _back_up(self, db: sqlite3.Connection, version: int) -> None:
         """Copy the index before it is changed to this version: the monitors' states cannot be rebuilt from the journal."""
@@ -329,6 +344,15 @@ def _open_files(db: sqlite3.Connection, trace_id: str) -> list[str]:
 def _starting(db: sqlite3.Connection, beginning: str) -> list[str]:
     statement = "SELECT trace FROM traces WHERE trace >= ? AND trace < ? ORDER BY trace LIMIT 5"
     return [row[0] for row in db.execute(statement, (beginning, beginning + "\uffff"))]
+
+
+def _is_foreign(db: sqlite3.Connection) -> bool:
+    """True if the database has tables and is not an index of ours, which another process may be making at this moment."""
+    return (
+        pragma(db, "application_id") != APPLICATION_ID
+        and db.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        and pragma(db, "application_id") != APPLICATION_ID
+    )
 
 
 def _is_broken(error: sqlite3.Error) -> bool:

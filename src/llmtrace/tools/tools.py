@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic_core import to_json as dump
 
-from llmtrace.config import OnInvalid
+from llmtrace.config import OnInvalid, suggest_keywords
 from llmtrace.content import to_json
 from llmtrace.decorators.tool_execution import Execution, ToolSpec, asked_for, unknown_tool
 from llmtrace.decorators.tool_function import tool, tool_spec
@@ -25,6 +25,7 @@ _ANSWER_LIMIT = 1 << 30
 """An answer goes to the model whole: it is the program that bounds it."""
 
 
+@suggest_keywords
 class Tools:
     """Tools by name, to offer to a model and to run when it asks.
 

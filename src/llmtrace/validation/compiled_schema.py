@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 from llmtrace.model import JsonValue
 from llmtrace.validation import validators
 from llmtrace.validation.limits import MAX_VISITS, Limits, TooCostlyError, limits_of
-from llmtrace.validation.schema_errors import NOT_CHECKED, BrokenSchemaError, Engine, Fault
+from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, BrokenSchemaError, Engine, Fault
 from llmtrace.validation.strict_schema import close
 
 logger = logging.getLogger("llmtrace")
@@ -63,6 +63,11 @@ class Compiled:
         if closed is not self.schema or b'"format"' in text:
             self._closed, _ = validators.compile_schema(closed, formats=True)
             self._passes_closed = self._closed.is_valid
+
+    @property
+    def is_schema(self) -> bool:
+        """False for what is not a JSON Schema at all. One that is, but cannot be used, has a `problem` too."""
+        return not self.problem.startswith(INVALID)
 
     def passes(self, value: JsonValue) -> bool:
         """True if a value holds to the closed form, and all is well. False says nothing yet: ask `faults`."""

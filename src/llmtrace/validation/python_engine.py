@@ -18,7 +18,7 @@ from referencing.exceptions import Unresolvable
 
 from llmtrace.model import JsonValue
 from llmtrace.validation.keywords import every_object
-from llmtrace.validation.schema_errors import NOT_CHECKED, BrokenSchemaError, Fault, keyword_of
+from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, BrokenSchemaError, Fault, keyword_of
 
 _DRAFTS = (jsonschema.Draft202012Validator, jsonschema.Draft7Validator, jsonschema.Draft4Validator)
 
@@ -26,7 +26,7 @@ _DRAFTS = (jsonschema.Draft202012Validator, jsonschema.Draft7Validator, jsonsche
 def compile_schema(schema: JsonValue, *, formats: bool) -> PythonEngine:
     """Compile. Raises `BrokenSchemaError`."""
     if not isinstance(schema, (dict, bool)):
-        raise BrokenSchemaError("it is not a valid JSON Schema")
+        raise BrokenSchemaError(INVALID)
     draft = _draft(schema)
     keywords = {keyword for node in every_object(schema) for keyword in node}
     if "unevaluatedProperties" in keywords and "patternProperties" in keywords:
@@ -58,7 +58,7 @@ def _draft(schema: JsonValue) -> Any:
         # Without the format checker: it would compile patterns for the backtracking engine, which is not used.
         if draft(draft.META_SCHEMA, registry=REGISTRY).is_valid(schema):
             return draft
-    raise BrokenSchemaError("it is not a valid JSON Schema")
+    raise BrokenSchemaError(INVALID)
 
 
 @cache

@@ -24,7 +24,7 @@ from llmtrace.validation.backtracking_patterns import (
 from llmtrace.validation.json_pointers import follow, pointer
 from llmtrace.validation.keywords import SAME_VALUE_LISTS, every_object
 from llmtrace.validation.limits import measure
-from llmtrace.validation.schema_errors import NOT_CHECKED, TOO_LARGE, BrokenSchemaError, Fault, keyword_of
+from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, TOO_LARGE, BrokenSchemaError, Fault, keyword_of
 
 if not hasattr(rs.ValidationErrorKind, "as_dict"):
     raise ImportError("jsonschema-rs is too old: 0.42 or newer is needed")
@@ -80,7 +80,7 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
             raise OtherEngineError("a pattern in it is not a regular expression") from error
         raise BrokenSchemaError(_reason(error)) from error
     except ValueError as error:
-        raise BrokenSchemaError("it is not a valid JSON Schema") from error
+        raise BrokenSchemaError(INVALID) from error
 
 
 class OtherEngineError(BrokenSchemaError):
@@ -155,7 +155,7 @@ def _refuse(_: str) -> JsonValue:
 def _reason(error: Any) -> str:
     if error.kind.name == "$ref":
         return "a reference in it leads nowhere, or to another document, which is not fetched"
-    return f"it is not a valid JSON Schema: {pointer(error.instance_path) or 'the whole'} is not valid"
+    return f"{INVALID}: {pointer(error.instance_path) or 'the whole'} is not valid"
 
 
 class RustEngine:

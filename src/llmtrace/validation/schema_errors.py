@@ -15,6 +15,8 @@ NOT_CHECKED = "not checked"
 
 TOO_LARGE = "too large"
 """Keyword of a fault that says only that the whole value does not fit: to find out where would take too long."""
+INVALID = "it is not a valid JSON Schema"
+"""How the message of a `BrokenSchemaError` begins for what the meta-schema refuses; other schemas are valid, and unusable."""
 
 
 @value

@@ -24,8 +24,8 @@ class FileStore(Store):
             by_trace.setdefault(span.trace_id, []).append(span)
         self._spans = Spans()
         for trace_spans in by_trace.values():
-            foreign = any(span.run_id is None for span in trace_spans)
-            evaluated = evaluate_trace(Trace(trace_spans))[0].spans if foreign else trace_spans
+            external = any(span.run_id is None for span in trace_spans)
+            evaluated = evaluate_trace(Trace(trace_spans))[0].spans if external else trace_spans
             for span in evaluated:
                 self._spans.add(genai.encode(content.clean(span) if span.run_id is None else span))
 

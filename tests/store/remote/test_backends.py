@@ -195,6 +195,7 @@ def test_why_says_the_same_everywhere(backend: Backend, tmp_path: Path, monkeypa
             "stats", "--by", by, "--lengths", "--store", str(tmp_path / "store")
         )
     there, here = (said("ls", "--store", url).splitlines() for url in (backend.url, str(tmp_path / "store")))
+    assert there.pop() == "Traces of a remote store are not diagnosed in a list. See llmtrace why"
     assert len(there) == len([line for line in here if not line.strip().startswith("? ")])  # a suspect would be fetched anew
 
 

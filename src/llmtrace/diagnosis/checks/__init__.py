@@ -69,7 +69,7 @@ class Run:
         final, outcome = self.final_inference, self.flow.outcome
         if outcome is None or outcome.kind != "answer" or not self._is_last(outcome) or self.trace.health == "running":
             return False
-        return final is None or (final.failure is None and ending_of(final) not in ("empty", "filtered", "left"))
+        return final is None or (final.failure is None and ending_of(final) not in ("empty", "missing", "filtered", "left"))
 
     @property
     def has_one_task(self) -> bool:

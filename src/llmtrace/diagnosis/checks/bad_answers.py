@@ -17,6 +17,11 @@ _TEXTS: dict[Ending, tuple[str, str, str]] = {
         "The model's answer has no text and no tool call.",
         "Check the answer before it is used, and ask again or end the run with an error.",
     ),
+    "missing": (
+        "the response holds no answer",
+        "It has no message at all: no text, no tool call and no finish reason.",
+        "Check the address that the client calls: a proxy may have answered. Check each response before it is used.",
+    ),
     "cut": (
         "the answer was cut by its limit",
         "The finish reason says that the limit on output tokens was reached in mid-answer.",
@@ -46,17 +51,17 @@ _TEXTS: dict[Ending, tuple[str, str, str]] = {
 
 
 def endings(run: Run) -> Iterator[Finding]:
-    """The run's last answer is empty, was cut, filtered or refused, or its stream broke off. Earlier answers that ended so are
-    possible causes."""
+    """The run's last answer is empty or missing, was cut, filtered or refused, or its stream broke off. Earlier answers that
+    ended so are possible causes."""
     final = run.final_inference
     for span in run.inferences:
         ending = ending_of(span)
-        if ending is None or (ending == "empty" and not _is_visible(span)):
+        if ending is None or (ending in ("empty", "missing") and not _is_visible(span)):
             continue
         title, evidence, advice = _TEXTS[ending]
         is_last = span is final and ending != "left" and run.trace.health != "running"
         if (
-            ending == "empty"
+            ending in ("empty", "missing")
             and run.calls
             and (call := run.calls[-1].call) is not None
             and call.is_change

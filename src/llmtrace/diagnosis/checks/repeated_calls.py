@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -28,15 +28,23 @@ def same_calls(run: Run) -> Iterator[Finding]:
     something in between. A change that was made twice with the same arguments is certain where the tool is declared to change
     something with each call. Twice, and other changes, are worth a look.
     """
+    counts = Counter(map(_key, run.calls))
     groups: dict[tuple[int, str], list[Node]] = defaultdict(list)
-    for node in run.calls:
-        if node.call is not None and node.call.has_arguments and node.call.is_complete:
-            groups[node.turn, node.call.key].append(node)
+    for node in run.calls:  # most calls of a long run come once, and need no list
+        key = _key(node)
+        if key is not None and counts[key] > 1:
+            groups[key].append(node)
     changes = [node for node in run.calls if node.call is not None and node.call.is_change and node.call.failed is False]
     for nodes in groups.values():
         is_change = nodes[0].call is not None and nodes[0].call.is_change
         if len({node.span_id for node in nodes}) > 1 or (is_change and len(nodes) > 1):
             yield _repeated(run, nodes, changes)
+
+
+def _key(node: Node) -> tuple[int, str] | None:
+    """The turn and what is called with which arguments; None if these are not known."""
+    call = node.call
+    return (node.turn, call.key) if call is not None and call.has_arguments and call.is_complete else None
 
 
 def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmtrace.diagnosis.budget_use import BUDGET_EVALUATION, is_stopped_by_budget, who_spent
+from llmtrace.diagnosis.budget_use import who_spent
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended
 from llmtrace.diagnosis.finding import Finding, message_of, name_of
 from llmtrace.diagnosis.result import Confidence, Step
-from llmtrace.model import CANCELLED, Inference, Span, ToolExecution, failure_kind
+from llmtrace.model import (
+    BUDGET_EXCEEDED,
+    BUDGET_STOPPED,
+    CANCELLED,
+    Inference,
+    Span,
+    ToolExecution,
+    failure_kind,
+    is_stopped_by_budget,
+)
 
 
 def errors(run: Run) -> Iterator[Finding]:
@@ -69,27 +78,46 @@ def interruptions(run: Run) -> Iterator[Finding]:
 
 
 def budgets(run: Run) -> Iterator[Finding]:
-    """A budget stopped the run, or was crossed. The evidence says what spent it."""
+    """A budget stopped the run, or was crossed. The evidence says what spent it.
+
+    It stopped the run if no model call went well afterwards, also where the program caught the budget's error.
+    """
     trace = run.trace
-    for span in trace.root_causes:
-        if is_stopped_by_budget(span) and span.failure is not None:
-            stopped = trace.health == "failed"
-            message = message_of(span.failure) or "its budget is spent"
-            spent = who_spent(run.flow, span)
-            yield Finding(
-                "budget", "certain" if stopped else "possible", span.span_id, f"{name_of(span)} was stopped by its budget",
-                f"{message[:1].upper()}{message[1:]}{f'; {spent}' if spent else ''}.",
-                "Look at what was spent first: a loop, a prompt that grows, a long result. Or raise the budget.",
-                cause_key="budget", ends_run=stopped, ended_as=_ended_as(run, span) if stopped else None,
-            )  # fmt: skip
-    for span in trace.spans:
+    stops = [(span, stop) for span in trace.root_causes if (stop := _budget_stop(span)) is not None]
+    for span, (message, limit, was_caught) in stops:
+        stopped = trace.health == "failed" or (limit != "repeats" and not _answered_after(run, span))
+        spent = who_spent(run.flow, span, message)
+        evidence = f"{message[:1].upper()}{message[1:]}{f'; {spent}' if spent else ''}."
+        if was_caught:
+            evidence += " The program caught the error that says so."
+        yield Finding(
+            "budget", "certain" if stopped else "possible", span.span_id, f"{name_of(span)} was stopped by its budget",
+            evidence, "Look at what was spent first: a loop, a prompt that grows, a long result. Or raise the budget.",
+            cause_key="budget", ends_run=stopped, ended_as=_ended_as(run, span) if stopped else None,
+        )  # fmt: skip
+    for span in trace.spans if not stops else ():
         for evaluation in span.evaluations:
-            if evaluation.name == BUDGET_EVALUATION and not any(map(is_stopped_by_budget, trace.root_causes)):
-                spent = who_spent(run.flow, span)
+            if evaluation.name == BUDGET_EXCEEDED:
+                spent = who_spent(run.flow, span, "")
                 evidence = f"{evaluation.explanation.rstrip('.')}{f'; {spent}' if spent else ''}."
                 title = f"the run crossed its budget{f' of {evaluation.label}' if evaluation.label else ''}"
                 advice = 'Have the budget stop the run (on_exceed="raise"), or raise it.'
                 yield Finding("budget", "possible", span.span_id, title, evidence, advice, cause_key="budget")
+
+
+def _budget_stop(span: Span) -> tuple[str, str | None, bool] | None:
+    """What the budget says that stopped a span, its limit if known, and whether the program caught the error; else None."""
+    if span.failure is not None and is_stopped_by_budget(span):
+        return message_of(span.failure) or "its budget is spent", None, False
+    for evaluation in span.evaluations:
+        if evaluation.name == BUDGET_STOPPED:
+            return evaluation.explanation, evaluation.label, True
+    return None
+
+
+def _answered_after(run: Run, span: Span) -> bool:
+    """True if a model call that began after the end of the span went well."""
+    return span.end is not None and any(later.start >= span.end and later.failure is None for later in run.inferences)
 
 
 CHECKS = (

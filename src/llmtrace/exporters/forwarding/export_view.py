@@ -6,7 +6,7 @@ Law: without content, a span is the same as the one that the program's own Trace
 from __future__ import annotations
 
 from llmtrace import semconv
-from llmtrace.codec import genai
+from llmtrace.codec import genai, recorded
 from llmtrace.codec.findings import DERIVED
 from llmtrace.content import Content
 from llmtrace.model import RawSpan, Span, replace
@@ -27,8 +27,11 @@ def strip(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
     return replace(stripped, attributes={**stripped.attributes, **validity}) if validity else stripped
 
 
-def with_reason(raw: RawSpan) -> RawSpan:
-    """Set an empty status message to the error's type, since viewers show the message first."""
+def outgoing(raw: RawSpan) -> RawSpan:
+    """The span without what only a replay needs. An empty status message becomes the error's type: viewers show it first."""
+    attributes = recorded.without(raw.attributes)
+    if attributes is not raw.attributes:
+        raw = replace(raw, attributes=attributes)
     if raw.status != "error" or raw.status_message:
         return raw
     return replace(raw, status_message=str(raw.attributes.get(semconv.ERROR_TYPE, "")))

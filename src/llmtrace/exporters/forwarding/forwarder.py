@@ -321,7 +321,7 @@ class Forwarder:
             raw = export_view.strip(genai.decode(raw), raw, self._content)
         if item.rate is not None:
             raw = replace(raw, attributes={**raw.attributes, SAMPLING_RATE: item.rate})
-        return export_view.with_reason(raw)
+        return export_view.outgoing(raw)
 
     def _save(self) -> None:
         try:

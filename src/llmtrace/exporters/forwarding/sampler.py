@@ -32,7 +32,7 @@ _LEAST_RUNS, _LAST_RUNS = 20, 200
 class _Trace:
     items: dict[str, QueuedSpan] = field(default_factory=dict)
     due: float = 0.0
-    foreign: bool = True
+    external: bool = True
 
 
 class Sampler:
@@ -93,8 +93,8 @@ class Sampler:
         trace = self._waiting.get(item.trace_id)
         if trace is None:
             trace = self._waiting[item.trace_id] = _Trace(due=now + WAIT_SECONDS)
-        trace.foreign = trace.foreign and not is_own
-        if trace.foreign:
+        trace.external = trace.external and not is_own
+        if trace.external:
             trace.due = now + FOREIGN_SECONDS
         before = trace.items.pop(item.span_id, None)
         if before is not None:

@@ -37,32 +37,32 @@ const server = {
   },
 };
 
-const embedded = (held) => ({
+const embedded = (file) => ({
   live: false,
-  id: held.trace.id,
-  info: async () => held.info,
-  rows: async () => ({ version: 1, trace: held.trace, rows: held.rows }),
-  payloads: async (_, spans) => Object.fromEntries(spans.filter((id) => held.payloads[id]).map((id) => [id, held.payloads[id]])),
-  origins: async (_, spans) => Object.fromEntries(spans.map((id) => [id, held.origins?.[id] ?? []])),
-  diagnosis: async () => held.diagnosis ?? { suspects: [], places: [], checked: [], unchecked: ["This trace is too long to be diagnosed in a file."], reports: [], failed: false, is_judged: false },
-  reached: async (_, span) => held.reached?.[span] ?? null,
+  id: file.trace.id,
+  info: async () => file.info,
+  rows: async () => ({ version: 1, trace: file.trace, rows: file.rows }),
+  payloads: async (_, spans) => Object.fromEntries(spans.filter((id) => file.payloads[id]).map((id) => [id, file.payloads[id]])),
+  origins: async (_, spans) => Object.fromEntries(spans.map((id) => [id, file.origins?.[id] ?? []])),
+  diagnosis: async () => file.diagnosis ?? { suspects: [], places: [], checked: [], unchecked: ["This trace is too long to be diagnosed in a file."], reports: [], failed: false, is_judged: false },
+  reached: async (_, span) => file.reached?.[span] ?? null,
 
   async history(_, span) {
     const chain = [];
-    for (let id = span; id && held.payloads[id]; id = held.payloads[id].before) chain.push(held.payloads[id]);
+    for (let id = span; id && file.payloads[id]; id = file.payloads[id].before) chain.push(file.payloads[id]);
     let earlier = [];
-    let told = [];
+    let messages = [];
     for (const payload of chain.reverse()) {
-      told = payload.input.flatMap((piece) => (Array.isArray(piece) ? earlier.slice(piece[0], piece[0] + piece[1]) : [piece]));
-      earlier = [...told, ...payload.output];
+      messages = payload.input.flatMap((piece) => (Array.isArray(piece) ? earlier.slice(piece[0], piece[0] + piece[1]) : [piece]));
+      earlier = [...messages, ...payload.output];
     }
-    return told;
+    return messages;
   },
 
   async search(_, q) {
     const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-    return held.rows.filter((row) => {
-      const text = JSON.stringify([row, held.payloads[row.id]]).toLowerCase();
+    return file.rows.filter((row) => {
+      const text = JSON.stringify([row, file.payloads[row.id]]).toLowerCase();
       return words.every((word) => text.includes(word));
     }).map((row) => row.id);
   },

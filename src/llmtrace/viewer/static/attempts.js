@@ -7,7 +7,7 @@ import { block, callPieces, segment } from "./json.js";
 
 /** The calls that belong together with `row`, in order. @param {Row} row @returns {Row[]} */
 export function attemptsOf(view, row) {
-  const calls = (view.tree.children.get(view.tree.rows.has(row.parent) ? row.parent : null) ?? []).filter((one) => one.kind === "tool" && one.name === row.name);
+  const calls = (view.tree.children.get(view.tree.parentOf(row)) ?? []).filter((one) => one.kind === "tool" && one.name === row.name);
   const at = calls.indexOf(row);
   let first = at;
   while (first > 0 && isFailed(calls[first - 1])) first -= 1;
@@ -38,7 +38,7 @@ export function attemptsNode(view, row) {
 
 /** Pointers at which two values differ, as deep as both have the same members. @returns {string[]} */
 export function differences(a, b, pointer = "") {
-  const both = a !== null && b !== null && typeof a === "object" && typeof b === "object" && Array.isArray(a) === Array.isArray(b) && exactNumber(a) === undefined;
+  const both = a && b && typeof a === "object" && typeof b === "object" && Array.isArray(a) === Array.isArray(b) && exactNumber(a) === undefined;
   if (!both) return compact(a) === compact(b) ? [] : [pointer];
   return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((name) => {
     const at = `${pointer}${segment(name)}`;

@@ -3,8 +3,8 @@
 import { differences } from "./attempts.js";
 import { dim, el, home, keysButton, say, stepsOf } from "./dom.js";
 import { clock, cost, count, duration, plural, tokensOf } from "./format.js";
-import { block, callPieces, jsonPieces, parsed } from "./json.js";
-import { failureNode, said } from "./lines.js";
+import { block, callPieces, parsed, textBlock } from "./json.js";
+import { failureNode, letterOf, preview } from "./lines.js";
 import { messageNode } from "./messages.js";
 import { go, placeText, toList } from "./place.js";
 import { VirtualList } from "./virtual.js";
@@ -13,20 +13,21 @@ const MARKS = { same: "=", changed: "≠", left: "←", right: "→" };
 const WORDS = { same: "the same in both", changed: "different", left: "only in the first", right: "only in the second" };
 
 export class CompareView {
+  cursor = 0;
+  pairs = /** @type {any[]} */ ([]);
+
   /** @param {HTMLElement} app @param {string[]} ids */
   constructor(app, data, ids) {
     this.app = app;
     this.data = data;
     this.ids = ids;
-    this.cursor = 0;
-    this.pairs = [];
   }
 
   async open() {
     this.app.className = "comparing";
     this.app.replaceChildren(el("p", { class: "quiet loading", role: "status", text: "comparing …" }));
-    this.told = await this.data.compare(this.ids[0], this.ids[1]);
-    this.pairs = this.told.pairs;
+    this.diff = await this.data.compare(this.ids[0], this.ids[1]);
+    this.pairs = this.diff.pairs;
     document.title = "compare · llmtrace";
     this.rowsBox = el("div", { class: "rows", role: "listbox", tabindex: "0", "aria-label": "Steps of both" });
     this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step of both" });
@@ -35,20 +36,20 @@ export class CompareView {
     const apart = this.pairs.filter((pair) => pair.what !== "same").length;
     this.app.replaceChildren(
       el("header", { class: "top" }, home(),
-        el("div", { class: "what" }, el("h1", { text: this.told.first === null ? "Same steps in both" : `First difference: step ${this.told.first + 1} of ${this.pairs.length}` }),
-          dim(`${plural(apart, "step")} different${this.told.left_out ? `; ${count(this.told.left_out)} steps not compared, there are too many` : ""}`)),
+        el("div", { class: "what" }, el("h1", { text: this.diff.first === null ? "Same steps in both" : `First difference: step ${this.diff.first + 1} of ${this.pairs.length}` }),
+          dim(`${plural(apart, "step")} different${this.diff.left_out ? `; ${count(this.diff.left_out)} steps not compared, there are too many` : ""}`)),
         el("span", { class: "dim", text: "n next difference" }), keysButton()),
-      el("nav", { class: "sides", "aria-label": "Both traces" }, side(this.told.left), side(this.told.right)),
+      el("nav", { class: "sides", "aria-label": "Both traces" }, side(this.diff.left), side(this.diff.right)),
       el("main", { class: "panes", "aria-label": "Comparison" }, el("section", { class: "steps", "aria-label": "Steps" }, this.rowsBox), this.pane));
     this.list = new VirtualList(this.rowsBox, { render: (at) => this.row(at), estimate: () => 26, key: (at) => String(at) });
     this.list.reset(this.pairs.length);
     this.rowsBox.focus({ preventScroll: true });
-    this.select(this.told.first ?? 0);
+    this.select(this.diff.first ?? 0);
   }
 
   row(at) {
     const pair = this.pairs[at];
-    const cell = (row) => el("span", { class: `label${row ? ` k-${row.kind}` : ""}`, "data-letter": row ? row.kind[0].toUpperCase() : "", style: { "--depth": 0 } }, row ? [el("b", { text: row.name }), said(row)] : null);
+    const cell = (row) => el("span", { class: `label${row ? ` k-${row.kind}` : ""}`, "data-letter": row && letterOf(row), style: { "--depth": 0 } }, row ? [el("b", { text: row.name }), preview(row)] : null);
     return el("div", { class: `row pair ${pair.what}`, role: "option", id: `pair-${at}`, "aria-selected": String(at === this.cursor), "aria-label": `${(pair.left ?? pair.right).name}: ${WORDS[pair.what]}`, onclick: () => this.select(at) },
       cell(pair.left), el("span", { class: "what-mark", text: MARKS[pair.what] }), cell(pair.right));
   }
@@ -71,18 +72,16 @@ export class CompareView {
   column(row, payload, other, side) {
     if (!row || !payload) return el("div", { class: "attempt" }, el("h3", { text: side ? "second" : "first" }), dim("has no such step"));
     const marks = (a, b) => ({ marks: new Map(other ? differences(a, b).map((pointer) => [pointer, { cls: "changed" }]) : []) });
-    const result = payload.has_result ? parsed(payload.result) : undefined;
-    const otherResult = other?.has_result ? parsed(other.result) : undefined;
     return el("div", { class: "attempt" },
       el("h3", {}, el("a", { href: placeText(`trace/${this.ids[side]}`, { span: row.id }), text: `${side ? "second" : "first"} · ${row.name}` }), el("span", { class: `state ${row.state}`, text: row.state === "ok" ? "" : row.state }), duration(row.end === undefined ? null : row.end - row.start)),
       payload.arguments !== undefined ? block(callPieces(row.name, payload.arguments, marks(payload.arguments, other?.arguments)), { cls: "code call" }) : null,
-      result !== undefined ? block(typeof result === "string" ? [{ text: result }] : jsonPieces(result, marks(result, otherResult)), { cls: "code result" }) : null,
+      payload.has_result ? textBlock(payload.result, "code result", undefined, [], marks(parsed(payload.result), parsed(other?.result))) : null,
       payload.failure ? failureNode(payload) : null,
       row.kind === "agent" || row.kind === "workflow" ? (payload.input ?? []).filter((piece) => !Array.isArray(piece)).map((message) => messageNode(message)) : null,
       (payload.output ?? []).map((message) => messageNode(message)));
   }
 
-  /** @param {KeyboardEvent} event @returns {boolean} */
+  /** @param {KeyboardEvent} event */
   key(event) {
     const steps = stepsOf(event.key, 20);
     if (document.activeElement === this.pane && event.key !== "Escape") return false;

@@ -60,8 +60,7 @@ export async function forModel(view) {
 function stepLines(row, payload) {
   const lines = [`### ${row.kind} ${row.name} [${row.state}] span ${row.id}`];
   if (!payload) return lines;
-  for (const message of payload.input ?? []) if (!Array.isArray(message)) lines.push(...messageLines(message));
-  for (const message of payload.output ?? []) lines.push(...messageLines(message));
+  for (const message of [...(payload.input ?? []), ...(payload.output ?? [])]) if (!Array.isArray(message)) lines.push(...messageLines(message));
   if (payload.arguments !== undefined) lines.push(cut(callText(row.name, payload.arguments), LONGEST));
   if (payload.has_result) lines.push(`result: ${cut(worded(payload.result), LONGEST)}`);
   for (const one of payload.violations) lines.push(`! ${one.code} at ${one.pointer || "the whole"}: ${one.message}; expected ${compact(one.expected)}, got ${compact(one.got)}`);
@@ -74,7 +73,6 @@ function stepLines(row, payload) {
 function messageLines(message) {
   return message.parts.map((part) => {
     if (part.type === "tool_call") return `${message.role} calls ${cut(callText(part.name, part.arguments), LONGEST)}`;
-    const told = part.content ?? part.response ?? part;
-    return `${message.role}: ${cut(worded(told), LONGEST)}`;
+    return `${message.role}: ${cut(worded(part.content ?? part.response ?? part), LONGEST)}`;
   });
 }

@@ -1,7 +1,7 @@
 // The pane of one span: what was found, what went in and came out, schema beside arguments, attempts side by side, raw facts.
 
 import { dim, el, lazySection } from "./dom.js";
-import { cost, cut, duration, worded } from "./format.js";
+import { cost, cut, duration, nameText, worded } from "./format.js";
 import { attemptsNode } from "./attempts.js";
 import { block, brokenPieces, callPieces, jsonPieces, names, segment } from "./json.js";
 import { answerNodes, factsOf, failureNode, resultNode } from "./lines.js";
@@ -56,7 +56,7 @@ function findingsNode(view, payload) {
   if (!found.length && !failure) return null;
   return el("section", { class: "findings", "aria-label": "Findings" }, el("ul", {},
     found.map((one) => el("li", { class: one.severity },
-      el("b", { text: one.name.replaceAll("_", " ") }), one.where ? el("code", { text: one.where }) : null, ` ${one.text}`,
+      el("b", { text: nameText(one.name) }), one.where ? el("code", { text: one.where }) : null, ` ${one.text}`,
       one.more && one.more !== one.text ? el("span", { class: "more-of", text: one.more }) : null,
       one.sources.map((span) => view.tree.rows.has(span) ? el("a", { class: "to", href: view.linkTo(span), text: `← ${view.row(span).name}` }) : null))),
     failure ? el("li", { class: "error" }, failureNode(payload), failure.stacktrace ? el("details", {}, el("summary", { text: `stack trace${payload.raised && `: ${payload.raised}`}` }), el("pre", { class: "code", text: failure.stacktrace })) : null) : null));
@@ -70,9 +70,9 @@ function evidenceText(evidence) {
 function bodyNodes(view, row, payload, uses) {
   if (row.kind === "tool" || payload.operation === "ToolExecution") return callBody(view, row, payload, uses);
   if (payload.operation === "Inference" || payload.operation === "FetchResponse") {
-    const told = messageNodes(view, payload);
+    const nodes = messageNodes(view, payload);
     return [
-      told.length ? titled("New in this call", ...told) : null,
+      nodes.length ? titled("New in this call", ...nodes) : null,
       payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses)) : null,
       payload.facts.partial ? el("p", { class: "gone", text: "the stream ended before its end" }) : null,
     ];
@@ -109,8 +109,8 @@ function callBody(view, row, payload, uses) {
 }
 
 /** The same as the JSON text that was sent, marks and all. @param {Marking} marks */
-function rawToggle(given, marks) {
-  return (given ?? null) === null ? null : el("details", { class: "raw" }, el("summary", { text: "JSON" }), block(jsonPieces(given, marks)));
+function rawToggle(args, marks) {
+  return args == null ? null : el("details", { class: "raw" }, el("summary", { text: "JSON" }), block(jsonPieces(args, marks)));
 }
 
 /** @param {Payload} payload */
@@ -145,7 +145,7 @@ export function titled(title, ...content) {
 function factsNode(row, payload) {
   const facts = Object.entries(payload.facts).filter(([name]) => !["name", "executed", "repaired", "partial"].includes(name));
   return el("dl", { class: "facts" }, facts.slice(0, 40).flatMap(([name, value]) => [
-    el("dt", { text: name.replaceAll("_", " ") }), el("dd", { text: cut(worded(value), 400) })]));
+    el("dt", { text: nameText(name) }), el("dd", { text: cut(worded(value), 400) })]));
 }
 
 /** @param {Payload} payload */

@@ -9,13 +9,13 @@
  * @returns {any}
  */
 export function el(tag, options = {}, ...children) {
-  const node = document.createElement(tag);
-  if (tag === "button") node.setAttribute("type", "button");
+  const node = /** @type {any} */ (document.createElement(tag));
+  if (tag === "button") node.type = "button";
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || value === null || value === false) continue;
+    if (value == null || value === false) continue;
     if (name === "class") node.className = value;
     else if (name === "text") node.textContent = value;
-    else if (name === "value") /** @type {HTMLInputElement} */ (node).value = value;
+    else if (name === "value") node.value = value;
     else if (name === "style") for (const [property, text] of Object.entries(value)) node.style.setProperty(property, String(text));
     else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : String(value));
@@ -25,6 +25,7 @@ export function el(tag, options = {}, ...children) {
 }
 
 export const dim = (text) => el("p", { class: "dim", text });
+export const quiet = (text, cls = "") => el("p", { class: `quiet ${cls}`, text });
 
 /** The way back to all traces. */
 export function home(live = true) {
@@ -42,7 +43,7 @@ export function keysButton() {
 
 /** @param {Child[]} children */
 function present(children) {
-  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  return children.flat(Infinity).filter((child) => child != null && child !== false);
 }
 
 /** These children and no other. @param {any} node @param {...Child} children */

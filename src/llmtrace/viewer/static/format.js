@@ -3,7 +3,7 @@
 export const UNKNOWN = "–";
 
 export function duration(ms) {
-  if ((ms ?? null) === null) return UNKNOWN;
+  if (ms == null) return UNKNOWN;
   if (ms < 1) return `${Math.round(ms * 1000)} µs`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
@@ -18,12 +18,19 @@ export function tokensOf(trace) {
   return count(sum(trace.input, trace.output));
 }
 
-export function took(trace) {
+export function lasted(trace) {
   return trace.duration === null && trace.health === "running" ? "running" : duration(trace.duration);
 }
 
 export function count(number) {
-  return (number ?? null) === null ? UNKNOWN : number.toLocaleString("en-US");
+  return number == null ? UNKNOWN : number.toLocaleString("en-US");
+}
+
+export const nameText = (name) => name.replaceAll("_", " ");
+
+/** The first two names and how many more. */
+export function someNames(names) {
+  return nameText(names.slice(0, 2).join(", ")) + (names.length > 2 ? ` +${names.length - 2}` : "");
 }
 
 export function plural(number, noun) {
@@ -31,16 +38,14 @@ export function plural(number, noun) {
 }
 
 export function cost(usd) {
-  if ((usd ?? null) === null) return UNKNOWN;
+  if (usd == null) return UNKNOWN;
   if (usd > 0 && usd < 0.0001) return "<$0.0001";
   return usd < 1 ? `$${usd.toFixed(4)}` : `$${usd.toFixed(2)}`;
 }
 
+/** The local time. */
 export function clock(ms) {
-  const when = new Date(ms);
-  const two = (number) => String(number).padStart(2, "0");
-  const day = `${when.getFullYear()}-${two(when.getMonth() + 1)}-${two(when.getDate())}`;
-  return `${day} ${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}`;
+  return new Date(ms - new Date(ms).getTimezoneOffset() * 6e4).toISOString().slice(0, 19).replace("T", " ");
 }
 
 /** To the minute, of nanoseconds as text. */
@@ -57,7 +62,7 @@ export function ago(ms) {
 }
 
 export function sum(a, b) {
-  return (a ?? null) === null ? (b ?? null) : a + (b ?? 0);
+  return a == null ? (b ?? null) : a + (b ?? 0);
 }
 
 export function likelihood(probability) {
@@ -89,7 +94,7 @@ export function compact(value) {
   const exact = exactNumber(value);
   if (exact !== undefined) return exact;
   if (Array.isArray(value)) return `[${value.map(compact).join(", ")}]`;
-  if (value !== null && typeof value === "object") {
+  if (value && typeof value === "object") {
     return `{${Object.entries(value).map(([name, member]) => `${JSON.stringify(name)}: ${compact(member)}`).join(", ")}}`;
   }
   return JSON.stringify(value);
@@ -101,10 +106,10 @@ export function argumentName(name) {
 }
 
 /** A tool call as a function call. Arguments that were no JSON object stand as the text that the model wrote. */
-export function callText(name, given) {
-  if ((given ?? null) === null) return `${name}(…)`;
-  if (typeof given !== "object" || Array.isArray(given)) return `${name}(${worded(given)})`;
-  return `${name}(${Object.entries(given).map(([key, value]) => `${argumentName(key)}=${compact(value)}`).join(", ")})`;
+export function callText(name, args) {
+  if (args == null) return `${name}(…)`;
+  if (typeof args !== "object" || Array.isArray(args)) return `${name}(${worded(args)})`;
+  return `${name}(${Object.entries(args).map(([key, value]) => `${argumentName(key)}=${compact(value)}`).join(", ")})`;
 }
 
 export function cut(text, most) {

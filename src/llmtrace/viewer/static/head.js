@@ -1,15 +1,15 @@
-// The line over a trace: what it is, how it went, what it took.
+// The line over a trace: what it is, how it went, what it lasted.
 
 import { el, home, keysButton } from "./dom.js";
-import { UNKNOWN, clock, cost, plural, tokensOf, took } from "./format.js";
+import { UNKNOWN, clock, cost, plural, tokensOf, lasted } from "./format.js";
 import { show } from "./moves.js";
 import { copyMenu } from "./copy.js";
 
 export function traceHead(view) {
   const trace = view.trace;
   const errors = view.tree.problems.filter((row) => row.state !== "warning").length;
-  const facts = [plural(trace.spans, "step"), took(trace), `${tokensOf(trace)} tokens`, cost(trace.cost), errors ? plural(errors, "error") : UNKNOWN, clock(trace.start)].filter((fact) => !fact.startsWith(UNKNOWN)).join(" · ");
-  const search = el("input", { type: "search", class: "search", placeholder: "Search this trace", "aria-label": "Search this trace", value: view.asked.words, onchange: () => view.search(search.value.trim()) });
+  const facts = [plural(trace.spans, "step"), lasted(trace), `${tokensOf(trace)} tokens`, cost(trace.cost), errors ? plural(errors, "error") : UNKNOWN, clock(trace.start)].filter((fact) => !fact.startsWith(UNKNOWN)).join(" · ");
+  const search = el("input", { type: "search", class: "search", placeholder: "Search this trace", "aria-label": "Search this trace", value: view.query.words, onchange: () => view.search(search.value.trim()) });
   const toggle = (mode, text) => el("button", { "aria-pressed": String(view.mode === mode), onclick: () => show(view, mode) }, text, el("kbd", { text: mode }));
   return [
     home(view.data.live),

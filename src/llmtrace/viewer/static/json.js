@@ -1,10 +1,12 @@
 // JSON and tool calls as text with marks: a field that broke its schema, a value and where it came from. Pieces of text, never HTML.
 
 import { el, tip } from "./dom.js";
-import { argumentName, exactNumber } from "./format.js";
+import { argumentName, count, exactNumber } from "./format.js";
 
 const WIDTH = 72;
 const MOST_CHARACTERS = 12000;
+const MOST_WRITTEN = 24e4; // characters of one value, after which only what is marked is written
+const MOST_PARSED = 1e6;
 
 /** @param {string|number} name */
 export function segment(name) {
@@ -27,13 +29,16 @@ class Writer {
     this.pieces = [];
     /** @type {string[]} */
     this.notes = [];
+    this.left = MOST_WRITTEN;
   }
 
   /** @param {Mark=} mark */
-  put(text, mark) {
+  put(whole, mark) {
+    const text = mark ? whole : whole.slice(0, Math.max(0, this.left));
+    this.left -= whole.length;
     const last = this.pieces[this.pieces.length - 1];
     if (last && !last.mark && !mark) last.text += text;
-    else this.pieces.push({ text, mark });
+    else if (text) this.pieces.push({ text, mark });
   }
 
   endLine() {
@@ -41,6 +46,7 @@ class Writer {
   }
 
   value(value, pointer, depth) {
+    if (this.left < 0 && !this.quotes.length && ![...this.marks.keys()].some((at) => at.startsWith(pointer))) return;
     const exact = exactNumber(value);
     const mark = this.marks.get(pointer) ?? this.quotes.find(([words]) => (typeof value === "string" ? value.includes(words) : (exact ?? String(value)) === words))?.[1];
     if (mark?.note) this.notes.push(mark.note);
@@ -67,21 +73,22 @@ class Writer {
   }
 
   /** @param {string[]} brackets */
-  inside(held, pointer, depth, brackets, named) {
-    const members = Array.isArray(held) ? held.map((value, at) => [at, value]) : Object.entries(held);
+  inside(parent, pointer, depth, brackets, named) {
+    const members = Array.isArray(parent) ? parent.map((value, at) => [at, value]) : Object.entries(parent);
     const ghosts = this.ghosts.get(pointer) ?? [];
     this.put(brackets[0]);
     if (!members.length && !ghosts.length) return this.put(brackets[1]);
-    const short = !ghosts.length && depth * 2 + plainLength(held) <= WIDTH && !this.marked(pointer);
+    const short = !ghosts.length && depth * 2 + plainLength(parent) <= WIDTH && !this.marked(pointer);
     const pad = short ? "" : `\n${"  ".repeat(depth + 1)}`;
-    members.forEach(([name, value], at) => {
+    for (const [at, [name, value]] of members.entries()) {
+      if (this.left < 0 && !this.quotes.length && !this.marks.size) break;
       if (pad) this.put(pad);
-      if (!Array.isArray(held)) this.put(named ? `${argumentName(String(name))}=` : `${JSON.stringify(name)}: `);
+      if (!Array.isArray(parent)) this.put(named ? `${argumentName(String(name))}=` : `${JSON.stringify(name)}: `);
       this.value(value, pointer + segment(name), depth + 1);
       const last = at === members.length - 1;
       if (!last || (ghosts.length && !named)) this.put(short ? ", " : ",");
       if (!short) this.endLine();
-    });
+    }
     for (const ghost of ghosts) {
       this.put(pad);
       this.put(named ? `${argumentName(ghost.name)}=` : `${JSON.stringify(ghost.name)}:`, { cls: "ghost" });
@@ -92,8 +99,13 @@ class Writer {
 
   /** Whether a note stands somewhere inside: then each member has its own line. */
   marked(pointer) {
-    for (const [at, mark] of this.marks) if (mark.note && at.startsWith(pointer)) return true;
-    return false;
+    return [...this.marks].some(([at, mark]) => mark.note && at.startsWith(pointer));
+  }
+
+  end() {
+    this.endLine();
+    if (this.left < 0) this.put(" … too long to show here; y copies all of it", { cls: "note" });
+    return this.pieces;
   }
 }
 
@@ -115,27 +127,25 @@ function plainLength(value) {
 export function jsonPieces(value, marking = {}) {
   const writer = new Writer(marking, false);
   writer.value(value, "", 0);
-  writer.endLine();
-  return writer.pieces;
+  return writer.end();
 }
 
 /** A call as one writes it: `name(member=value)`. @param {Marking} marking @returns {Piece[]} */
-export function callPieces(name, given, marking = {}) {
+export function callPieces(name, args, marking = {}) {
   const writer = new Writer(marking, true);
-  if ((given ?? null) === null) writer.put(`${name}(…)`);
-  else if (typeof given === "object" && !Array.isArray(given) && exactNumber(given) === undefined) {
+  if (args == null) writer.put(`${name}(…)`);
+  else if (typeof args === "object" && !Array.isArray(args) && exactNumber(args) === undefined) {
     const whole = writer.marks.get("");
     writer.put(name);
-    writer.inside(given, "", 0, ["(", ")"], true);
+    writer.inside(args, "", 0, ["(", ")"], true);
     if (whole?.note) writer.put(`  ${whole.note}`, { cls: "note" });
   } else {
     writer.put(`${name}(`);
-    if (typeof given === "string") writer.put(given, writer.marks.get(""));
-    else writer.value(given, "", 1);
+    if (typeof args === "string") writer.put(args, writer.marks.get(""));
+    else writer.value(args, "", 1);
     writer.put(")");
-    writer.endLine();
   }
-  return writer.pieces;
+  return writer.end();
 }
 
 /** A text with the characters from a line and column on marked. @param {Mark} mark */
@@ -153,15 +163,15 @@ export function textPieces(text, values) {
   /** @type {[number, number, Mark][]} */
   const found = [];
   for (const [value, mark] of values) {
-    const told = mark.start === undefined ? -1 : unit(text, mark.start);
+    const start = mark.start === undefined ? -1 : unit(text, mark.start);
     const first = mark.cls !== "origin" && (value.length > 1 || /^\d$/.test(value)) ? text.indexOf(value) : -1;
-    const at = text.startsWith(value, told) && told >= 0 ? told : first;
+    const at = text.startsWith(value, start) && start >= 0 ? start : first;
     if (at >= 0) found.push([at, at + value.length, mark]);
   }
   return rangePieces(text, found);
 }
 
-/** A text in pieces; of ranges that overlap the first one told counts. @param {[number, number, Mark][]} ranges @returns {Piece[]} */
+/** A text in pieces; of ranges that overlap the first counts. @param {[number, number, Mark][]} ranges @returns {Piece[]} */
 function rangePieces(text, ranges) {
   /** @type {Piece[]} */
   const pieces = [];
@@ -194,17 +204,17 @@ function exactly(_, value) {
 }
 
 /** The value that a text is the JSON of, else the text; any other value is itself. */
-export function parsed(held) {
+export function parsed(text) {
   try {
-    return typeof held === "string" && /^\s*[[{]/.test(held) ? JSON.parse(held, exactly) : held;
+    return typeof text === "string" && text.length < MOST_PARSED && /^\s*[[{]/.test(text) ? JSON.parse(text, exactly) : text;
   } catch {
-    return held;
+    return text;
   }
 }
 
 /** A text, or the JSON that it is, with its marks. @param {number=} most @param {[string, Mark][]} quotes @param {Marking=} marks */
-export function textBlock(held, cls, most, quotes = [], marks = {}) {
-  const value = parsed(held);
+export function textBlock(content, cls, most, quotes = [], marks = {}) {
+  const value = parsed(content);
   const text = typeof value === "string";
   return block(text ? textPieces(value, quotes) : jsonPieces(value, { ...marks, quotes: quotes.map(([words, mark]) => [words, { ...mark, start: undefined }]) }), { cls: text ? cls : cls.replace("text", "code"), colours: !text, most });
 }
@@ -216,20 +226,11 @@ export function block(pieces, { cls = "code", colours = true, most = MOST_CHARAC
     box.replaceChildren();
     let left = limit;
     for (const piece of pieces) {
-      if (left <= 0 && !piece.mark) continue;
-      const text = left > 0 ? piece.text.slice(0, Math.max(left, piece.mark ? piece.text.length : 0)) : piece.text;
-      box.append(pieceNode({ ...piece, text }));
-      left -= text.length;
-      if (text.length < piece.text.length) left = 0;
+      const text = piece.mark ? piece.text : piece.text.slice(0, Math.max(0, left));
+      left -= piece.text.length;
+      if (text) box.append(pieceNode({ ...piece, text }));
     }
-    const total = pieces.reduce((sum, piece) => sum + piece.text.length, 0);
-    if (total > limit) {
-      const rest = total - limit;
-      box.append(el("button", {
-        class: "more", text: `… ${rest.toLocaleString("en-US")} more characters`,
-        onclick: () => draw(limit * 20),
-      }));
-    }
+    if (left < 0) box.append(el("button", { class: "more", text: `… ${count(-left)} more characters`, onclick: () => draw(limit * 20) }));
     if (colours) colour(box);
   };
   draw(most);

@@ -1,15 +1,15 @@
 // One line of the tree: a bar in the waterfall, or a card in the conversation. Few elements each, for there are many.
 
 import { dim, el } from "./dom.js";
-import { count, cut, duration, plural } from "./format.js";
+import { count, cut, duration, plural, someNames } from "./format.js";
 import { callPieces, block, textBlock, textPieces } from "./json.js";
 import { marking, answerMarks, quotes, suspecting } from "./marks.js";
 import { messageNodes, partNode } from "./messages.js";
 import { isProblem } from "./tree.js";
 import { barPlace } from "./zoom.js";
 
-const LETTERS = { model: "M", tool: "T", agent: "A", workflow: "W", plan: "P", retrieval: "R", embedding: "E", memory: "B" };
-const letterOf = (row) => LETTERS[row.kind] ?? "S";
+/** Of a kind, its first letter; M is a model. @param {Row} row */
+export const letterOf = ({ kind }) => (kind === "memory" ? "B" : kind[0].toUpperCase());
 const SHORT_TEXT = 1200;
 
 /** Classes of a line by what is known of its span. @param {Row} row */
@@ -55,14 +55,14 @@ export function waterfallRow(view, line) {
   const marks = row.marks ?? [];
   return el("div", common(view, line, "row"),
     el("span", { class: `label k-${row.kind}`, "data-letter": letterOf(row), "data-twist": twist(view, line) },
-      el("b", { text: row.name }), said(row)),
+      el("b", { text: row.name }), preview(row)),
     number || marks.length || row.error || hidden
       ? el("span", { class: `mark ${severity(row)}`, "data-number": number, text: hidden > 0 ? `${hidden} ✗` : markText(row, marks) }) : null,
     bar(view, row.kind, row.start, row.end ?? (row.state === "running" ? view.now() : view.span), timeText(view, row)));
 }
 
 /** The first words of a call or an answer, read in their own direction. @param {Row} row */
-export const said = (row) => el("bdi", { text: row.kind === "tool" ? `(${row.said ?? "…"})` : row.said });
+export const preview = (row) => el("bdi", { text: row.kind === "tool" ? `(${row.said ?? "…"})` : row.said });
 
 /** @param {Line} line */
 function twist(view, line) {
@@ -89,7 +89,7 @@ function timeText(view, row) {
 function markText(row, marks) {
   const names = marks.map(([, name]) => name);
   if (!names.length && row.error) names.push(row.error.split(".").pop() ?? row.error);
-  return names.slice(0, 2).join(", ").replaceAll("_", " ") + (names.length > 2 ? ` +${names.length - 2}` : "");
+  return someNames(names);
 }
 
 function severity(row) {
@@ -98,7 +98,7 @@ function severity(row) {
 
 export function foldText(fold) {
   const names = fold.names.join(", ");
-  return `${names} × ${fold.repeats.toLocaleString("en-US")}, ${plural(fold.distinct, "distinct argument")}`;
+  return `${names} × ${count(fold.repeats)}, ${plural(fold.distinct, "distinct argument")}`;
 }
 
 /** @param {Line} line */
@@ -156,8 +156,8 @@ function cardBody(view, row, payload) {
 }
 
 /** A call with its marks. @param {string} id of its span @param {Violation[]} violations @param {Use[]} uses @param {number=} most */
-function callBlock(view, id, name, given, violations, uses, most) {
-  return block(callPieces(name, given, suspecting(view, id, given, marking(view, violations, uses, "arguments"))), { cls: "code call", most });
+function callBlock(view, id, name, args, violations, uses, most) {
+  return block(callPieces(name, args, suspecting(view, id, args, marking(view, violations, uses, "arguments"))), { cls: "code call", most });
 }
 
 /** What a tool answered, or how it failed. @param {Payload} payload @param {number=} most @param {Marking=} marks */

@@ -1,7 +1,7 @@
 // The list of traces: what each was asked and answered, how it went, what it cost; filters and search, kept in the address.
 
 import { el, fill, keysButton, stepsOf } from "./dom.js";
-import { ago, cost, count, minute, tokensOf, took } from "./format.js";
+import { ago, cost, count, minute, someNames, tokensOf, lasted } from "./format.js";
 import { go, note, placeText } from "./place.js";
 import { VirtualList } from "./virtual.js";
 
@@ -13,6 +13,14 @@ const HEALTHS = ["", "failed", "recovered", "ok", "running"];
 const signOf = (row) => `${row.id} ${row.spans} ${row.health}`;
 
 export class ListView {
+  rows = /** @type {TraceRow[]} */ ([]);
+  picked = /** @type {Set<string>} */ (new Set());
+  suspicions = /** @type {Map<string, {title: string, confidence: string}|null>} */ (new Map());
+  cursor = 0;
+  more = false;
+  asked = 0;
+  paused = false;
+
   /** @param {HTMLElement} app @param {URLSearchParams} query */
   constructor(app, data, info, query) {
     this.app = app;
@@ -20,16 +28,6 @@ export class ListView {
     this.info = info;
     this.query = { ...ALL };
     for (const name of Object.keys(ALL)) this.query[name] = query.get(name) ?? "";
-    /** @type {TraceRow[]} */
-    this.rows = [];
-    /** @type {Set<string>} */
-    this.picked = new Set();
-    /** @type {Map<string, {title: string, confidence: string}|null>} */
-    this.suspicions = new Map();
-    this.cursor = 0;
-    this.more = false;
-    this.asked = 0;
-    this.paused = false;
     document.title = "llmtrace";
   }
 
@@ -120,9 +118,9 @@ export class ListView {
       const wanted = this.rows.slice(first, last).filter((row) => row.health !== "running" && !this.suspicions.has(signOf(row)));
       for (let at = 0; at < wanted.length; at += 8) {
         const some = wanted.slice(at, at + 8);
-        const told = await this.data.suspicions(some.map((row) => row.id)).catch(() => ({}));
-        for (const row of some) this.suspicions.set(signOf(row), told[row.id] ?? null);
-        for (const [id, one] of Object.entries(told)) if (one) this.list?.redraw(id);
+        const reply = await this.data.suspicions(some.map((row) => row.id)).catch(() => ({}));
+        for (const row of some) this.suspicions.set(signOf(row), reply[row.id] ?? null);
+        for (const [id, one] of Object.entries(reply)) if (one) this.list?.redraw(id);
       }
     }, 60);
   }
@@ -137,7 +135,7 @@ export class ListView {
     const row = this.rows[at];
     const cell = (cls, text) => el("span", { class: cls, role: "gridcell", text });
     const suspicion = this.suspicions.get(signOf(row));
-    const found = suspicion ? suspicion.title : row.findings.slice(0, 2).join(", ").replaceAll("_", " ") + (row.findings.length > 2 ? ` +${row.findings.length - 2}` : "");
+    const found = suspicion ? suspicion.title : someNames(row.findings);
     return el("div", { class: `trace-row ${row.health}${this.picked.has(row.id) ? " picked" : ""}`, role: "row", id: `trace-${row.id}`, "aria-selected": String(at === this.cursor), onclick: (event) => this.clicked(at, event) },
       cell(`health ${row.health}`, row.health),
       el("span", { class: "said", role: "gridcell", dir: "auto" }, el("a", { href: this.placeOf(row), tabindex: -1, text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : "")),
@@ -145,7 +143,7 @@ export class ListView {
       cell(`found ${suspicion?.confidence ?? (row.errors || row.health === "failed" ? "error" : "")}`, found),
       cell("num", tokensOf(row)),
       cell("num", cost(row.cost)),
-      cell("num", took(row)),
+      cell("num", lasted(row)),
       cell("num", ago(row.start)));
   }
 
@@ -193,7 +191,7 @@ export class ListView {
     }
   }
 
-  /** @param {KeyboardEvent} event @returns {boolean} */
+  /** @param {KeyboardEvent} event */
   key(event) {
     const page = Math.max(1, Math.floor(this.box.clientHeight / 46) - 1);
     const steps = stepsOf(event.key, page);

@@ -1,14 +1,14 @@
 // What is marked inside a call or an answer: fields that broke the schema, and values with the place they came from.
 
 import { el } from "./dom.js";
-import { compact, cut, worded } from "./format.js";
+import { compact, cut, nameText, worded } from "./format.js";
 import { names } from "./json.js";
 
 /** What was expected and what came. @param {Violation} found */
 export function expectedText(found) {
-  const got = (found.got ?? null) === null ? "" : `, got ${cut(compact(found.got), 40)}`;
+  const got = found.got == null ? "" : `, got ${cut(compact(found.got), 40)}`;
   if (found.code === "missing") return "missing";
-  if (found.code === "unexpected" || (found.expected ?? null) === null) return found.message;
+  if (found.code === "unexpected" || found.expected == null) return found.message;
   return `expected ${cut(worded(found.expected), 60)}${got}`;
 }
 
@@ -41,19 +41,19 @@ export function marking(view, violations, uses, where) {
       start: undefined,
       cls: `bad ${found.severity}`,
       note: [before?.note, `✗ ${expectedText(found)}`].filter(Boolean).join(" · "),
-      words: () => [el("b", { text: found.code.replaceAll("_", " ") }), ` ${found.message}`, el("br"), expectedText(found), ...(before?.words?.() ?? [])],
+      words: () => [el("b", { text: nameText(found.code) }), ` ${found.message}`, el("br"), expectedText(found), ...(before?.words?.() ?? [])],
     });
   }
   return { marks, ghosts };
 }
 
 /** Marks, with one on the suspect's argument. @param {{marks: Map<string, Mark>}} marking */
-export function suspecting(view, id, given, marking) {
+export function suspecting(view, id, args, marking) {
   const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
   const at = suspect?.pointer;
   const before = marking.marks.get(at);
-  const held = at ? names(at).reduce((here, name) => here?.[name], given) : undefined;
-  if (held !== undefined && !/bad|ungrounded/.test(before?.cls ?? "") && [compact(held), "null"].includes(compact(suspect.value))) {
+  const value = at ? names(at).reduce((here, name) => here?.[name], args) : undefined;
+  if (value !== undefined && !/bad|ungrounded/.test(before?.cls ?? "") && [compact(value), "null"].includes(compact(suspect.value))) {
     marking.marks.set(at, { ...before, start: undefined, cls: "suspected", note: "⚠ suspect", words: () => [el("b", { text: suspect.evidence }), el("br"), ...(before?.words?.() ?? [])] });
   }
   return marking;

@@ -41,9 +41,9 @@ function toolResult(part, view) {
  */
 export function messageNodes(view, payload, { brief = false } = {}) {
   const news = /** @type {Message[]} */ ((payload.input ?? []).filter((piece) => !Array.isArray(piece)));
-  const told = brief ? news.filter((message) => !isShownElsewhere(view, message)) : news;
+  const fresh = brief ? news.filter((message) => !isShownElsewhere(view, message)) : news;
   const system = payload.system?.length ? [{ role: "system", parts: payload.system }] : [];
-  const shown = [...(payload.before ? [] : system), ...told];
+  const shown = [...(payload.before ? [] : system), ...fresh];
   const nodes = [];
   const kept = payload.kept ?? 0;
   if (kept && !brief) nodes.push(el("button", { class: "more", text: `${plural(kept, "message")} as before · show all`, onclick: (event) => showAll(view, payload, event) }));
@@ -68,7 +68,7 @@ function goneNode(view, payload) {
       const [earlier, payloads] = await Promise.all([view.data.history(view.id, before), view.need([before])]);
       const all = [...earlier, ...(payloads.get(before)?.output ?? [])];
       const still = new Set();
-      for (const piece of payload.input ?? []) if (Array.isArray(piece)) for (let at = piece[0]; at < piece[0] + piece[1]; at += 1) still.add(at);
+      for (const piece of payload.input ?? []) if (Array.isArray(piece)) for (let at = piece[0]; at < piece[0] + piece[1]; at++) still.add(at);
       box.replaceChildren(...all.map((message, at) => still.has(at) ? null : messageNode(message, "vanished", view)).filter((node) => node !== null).slice(0, MOST_MESSAGES));
     } }));
   return box;

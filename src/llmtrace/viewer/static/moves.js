@@ -146,7 +146,7 @@ function pause(view) {
   view.drawHead();
 }
 
-/** @param {KeyboardEvent} event @returns {boolean} */
+/** @param {KeyboardEvent} event */
 export function traceKey(view, event) {
   const line = view.lines[at(view)];
   if (event.key === "Enter" && line?.fold) {

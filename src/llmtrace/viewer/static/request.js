@@ -25,9 +25,9 @@ function openaiMessages(message) {
   const results = message.parts.filter((part) => part.type === "tool_call_response");
   if (results.length) return results.map((part) => ({ role: "tool", tool_call_id: part.id, content: asText(part.response) }));
   const calls = message.parts.filter((part) => part.type === "tool_call");
-  const told = message.parts.filter((part) => !/^(tool_call|reasoning)$/.test(part.type)).map((part) => (part.type === "uri" ? { type: "image_url", image_url: { url: part.uri } } : { type: "text", text: part.content ?? jsonText(part) }));
-  const text = told.map((one) => one.text).join("\n");
-  return [{ role: message.role, content: told.some((one) => one.image_url) ? told : text || (calls.length ? null : ""), ...(calls.length ? { tool_calls: calls.map((part) => ({ id: part.id, type: "function", function: { name: part.name, arguments: asText(part.arguments) } })) } : {}) }];
+  const items = message.parts.filter((part) => !/^(tool_call|reasoning)$/.test(part.type)).map((part) => (part.type === "uri" ? { type: "image_url", image_url: { url: part.uri } } : { type: "text", text: part.content ?? jsonText(part) }));
+  const text = items.map((one) => one.text).join("\n");
+  return [{ role: message.role, content: items.some((one) => one.image_url) ? items : text || (calls.length ? null : ""), ...(calls.length ? { tool_calls: calls.map((part) => ({ id: part.id, type: "function", function: { name: part.name, arguments: asText(part.arguments) } })) } : {}) }];
 }
 
 function anthropicMessage(message) {

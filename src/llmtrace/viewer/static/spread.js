@@ -1,6 +1,6 @@
 // What fed the chosen step, and what it fed: listed in the pane, and lit in the tree.
 
-import { dim, el } from "./dom.js";
+import { dim, el, quiet } from "./dom.js";
 import { cut, plural } from "./format.js";
 
 const titleOf = (row) => `${row?.name} ${cut(row?.said ?? "", 60)}`;
@@ -13,7 +13,7 @@ export function spreadClasses(view) {
 
 export function spreadNode(view) {
   if (!view.spreading) return null;
-  if (!view.spread) return el("p", { class: "quiet", text: "Inputs of this step unknown." });
+  if (!view.spread) return quiet("Inputs of this step unknown.");
   const { up, down, more } = view.spread;
   const list = (title, cls, reached) => el("section", { class: cls, "aria-label": title },
     el("h3", { text: reached.length ? title : `${title}: nothing that can be seen` }),

@@ -1,7 +1,7 @@
 // The strip over a trace: suspects with their evidence, where to look first, what was checked.
 
-import { el } from "./dom.js";
-import { callText, compact, cut, likelihood, plural, worded } from "./format.js";
+import { el, quiet } from "./dom.js";
+import { callText, compact, cut, likelihood, nameText, plural, worded } from "./format.js";
 
 const SHOWN = 3;
 const SPAN = / ?\(span (\w{16})\)/;
@@ -9,8 +9,6 @@ const SPAN = / ?\(span (\w{16})\)/;
 /** True of a suspect that marks the run. @param {Suspect} suspect */
 export const isMarked = (suspect) => suspect.confidence !== "possible";
 
-const quiet = (text, cls = "") => el("p", { class: `quiet ${cls}`, text });
-const nameText = (name) => name.replaceAll("_", " ");
 const listOf = (lines) => el("ol", {}, lines);
 
 export function suspectStrip(view) {
@@ -88,7 +86,7 @@ export function suspectCard(view, at) {
 
 /** @param {Step} step */
 function stepText({ title, value }) {
-  if ((value ?? null) === null) return title;
+  if (value == null) return title;
   if (title.startsWith("argument ")) return `${title} = ${compact(value)}`;
   if (typeof value === "object" && !Array.isArray(value)) return cut(callText(title, value), 300);
   return cut(`${title}: ${worded(value)}`, 300);

@@ -48,32 +48,32 @@ export class TimeView {
       choice(Object.keys(WINDOWS), this.window, "Time", (name) => { this.window = name; again(); }), choice(BYS, this.by, "By", (name) => { this.by = name; again(); }), keysButton()), this.box);
     const [length, size] = WINDOWS[this.window];
     const asked = `${this.window} ${this.by}`;
-    const told = await this.data.time({ since: BigInt(Math.round(Date.now() - length)) * 1000000n, by: this.by, size: size * 1e6, offset: -new Date().getTimezoneOffset() * 60e9 });
+    const trends = await this.data.time({ since: BigInt(Math.round(Date.now() - length)) * 1000000n, by: this.by, size: size * 1e6, offset: -new Date().getTimezoneOffset() * 60e9 });
     if (asked !== `${this.window} ${this.by}`) return;
-    this.draw(told);
+    this.draw(trends);
   }
 
-  draw(told) {
-    this.words.textContent = `${plural(told.traces, "trace")}${told.traces >= told.limit ? ` (the newest ${count(told.limit)}; older ones are not counted)` : ""}, by ${told.by}${told.left_out ? `; ${told.left_out} with fewer calls not drawn` : ""}`;
-    if (!told.buckets.length) {
+  draw(trends) {
+    this.words.textContent = `${plural(trends.traces, "trace")}${trends.traces >= trends.limit ? ` (the newest ${count(trends.limit)}; older ones are not counted)` : ""}, by ${trends.by}${trends.left_out ? `; ${trends.left_out} with fewer calls not drawn` : ""}`;
+    if (!trends.buckets.length) {
       this.box.replaceChildren(el("div", { class: "empty" }, el("p", { text: "No traces in this time." })));
       return;
     }
     fill(this.box,
-      el("ul", { class: "legend" }, told.groups.map((name, at) => el("li", { class: `s${at}`, text: name }))),
-      CHARTS.map((chart) => this.chart(told, chart)), this.table(told));
+      el("ul", { class: "legend" }, trends.groups.map((name, at) => el("li", { class: `s${at}`, text: name }))),
+      CHARTS.map((chart) => this.chart(trends, chart)), this.table(trends));
   }
 
-  /** @param {any} told @param {typeof CHARTS[number]} chart @returns {HTMLElement|null} */
-  chart(told, [title, figures, words, parts]) {
-    const values = told.buckets.map((bucket) => told.groups.map((name) => (bucket.groups[name] ? figures(bucket.groups[name]) : parts.map(() => null))));
+  /** @param {any} trends @param {typeof CHARTS[number]} chart @returns {HTMLElement|null} */
+  chart(trends, [title, figures, words, parts]) {
+    const values = trends.buckets.map((bucket) => trends.groups.map((name) => (bucket.groups[name] ? figures(bucket.groups[name]) : parts.map(() => null))));
     const most = Math.max(...values.flat(2).filter((value) => value !== null));
     if (!Number.isFinite(most)) return null;
-    const since = told.buckets.map((bucket) => Number(bucket.since));
+    const since = trends.buckets.map((bucket) => Number(bucket.since));
     const [first, last] = [since[0], since[since.length - 1]];
     const x = (at) => (first === last ? WIDE / 2 : 8 + ((since[at] - first) / (last - first)) * (WIDE - 16));
     const y = (value) => HIGH - 4 - (value / (most || 1)) * (HIGH - 10);
-    const paths = told.groups.flatMap((_, group) => parts.map((__, part) => {
+    const paths = trends.groups.flatMap((_, group) => parts.map((__, part) => {
       let path = "";
       let pen = "M";
       values.forEach((of, at) => {
@@ -86,7 +86,7 @@ export class TimeView {
     }));
     const cursor = svg("line", { y1: 0, y2: HIGH, x1: -9, x2: -9, class: "cursor" });
     const plot = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}: at most ${words(most)}` }, ...paths, cursor);
-    let near = told.buckets.length - 1;
+    let near = trends.buckets.length - 1;
     const box = el("figure", { class: "chart" }, el("figcaption", {}, el("b", { text: title }), el("span", { class: "dim", text: `${parts.filter(Boolean).join(" ")} ≤ ${words(most)}` })), el("div", { class: "plot-box" }, plot),
       el("p", { class: "dim ends" }, [...new Set([first, last])].map((ns) => el("span", { text: clock(ns / 1e6).slice(...(this.window === "24 h" ? [5, 16] : [0, 10])) }))));
     const area = box.children[1];
@@ -95,19 +95,19 @@ export class TimeView {
       near = since.reduce((best, _, at) => (Math.abs(x(at) - here) < Math.abs(x(best) - here) ? at : best), 0);
       for (const name of ["x1", "x2"]) cursor.setAttribute(name, String(x(near)));
     });
-    area.addEventListener("click", () => this.enter(told.buckets[near]));
-    tip(area, () => [el("b", { text: minute(told.buckets[near].since) }),
-      ...told.groups.map((name, group) => (told.buckets[near].groups[name] ? el("div", { text: `${name}: ${parts.map((part, at) => `${part} ${words(values[near][group][at])}`.trim()).join(" · ")} (${plural(told.buckets[near].groups[name].calls, "call")})` }) : null)),
+    area.addEventListener("click", () => this.enter(trends.buckets[near]));
+    tip(area, () => [el("b", { text: minute(trends.buckets[near].since) }),
+      ...trends.groups.map((name, group) => (trends.buckets[near].groups[name] ? el("div", { text: `${name}: ${parts.map((part, at) => `${part} ${words(values[near][group][at])}`.trim()).join(" · ")} (${plural(trends.buckets[near].groups[name].calls, "call")})` }) : null)),
       el("div", { class: "dim", text: "click: its traces" })]);
     area.addEventListener("pointermove", () => area.dispatchEvent(new PointerEvent("pointerenter")));
     return box;
   }
 
   /** The same as a table: for the keyboard and for screen readers. */
-  table(told) {
+  table(trends) {
     return el("table", { class: "figures" }, el("caption", { class: "dim", text: "All calls together; each time leads to its traces" }),
       el("thead", {}, el("tr", {}, ["began", "traces", "calls", "tokens p50", "per token p50", "malformed", "failing", "cost"].map((head) => el("th", { scope: "col", text: head })))),
-      el("tbody", {}, told.buckets.slice(-20).reverse().map((bucket) => el("tr", {},
+      el("tbody", {}, trends.buckets.slice(-20).reverse().map((bucket) => el("tr", {},
         el("th", { scope: "row" }, el("a", { href: `#/?since=${bucket.since}&until=${bucket.until}`, text: minute(bucket.since) })),
         [count(bucket.traces), count(bucket.all.calls), tokens(bucket.all.length[0]), duration(bucket.all.token[0]), percent(bucket.all.malformed), percent(bucket.all.flawed), cost(bucket.all.cost)].map((text) => el("td", { text }))))));
   }
@@ -116,7 +116,7 @@ export class TimeView {
     go("", { since: bucket.since, until: bucket.until });
   }
 
-  /** @param {KeyboardEvent} event @returns {boolean} */
+  /** @param {KeyboardEvent} event */
   key(event) {
     if (event.key !== "u" && event.key !== "Escape") return false;
     toList();

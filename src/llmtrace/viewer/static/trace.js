@@ -1,6 +1,6 @@
 // One trace: suspects on top, its steps as waterfall or conversation, the chosen step beside. All views share one selection.
 
-import { el, fill, hideTip, say } from "./dom.js";
+import { el, fill, hideTip, quiet, say } from "./dom.js";
 import { conversationCard, waterfallRow } from "./lines.js";
 import { curveNode } from "./curve.js";
 import { detail } from "./detail.js";
@@ -16,61 +16,58 @@ import { axisNodes, follow, listenToWheel } from "./zoom.js";
 const BATCH = 48;
 
 export class TraceView {
+  tree = new Tree();
+  version = 0;
+  trace = /** @type {TraceRow|null} */ (null);
+  diagnosis = /** @type {Diagnosis|null} */ (null);
+  payloads = new Map();
+  uses = new Map();
+  executions = new Map();
+  suspectAt = new Map();
+  lit = new Set();
+  spreading = false;
+  spread = /** @type {Spread|null} */ (null);
+  reached = new Map();
+  above = new Set();
+  found = new Set();
+  focus = { span: "", pointer: "" };
+  trail = /** @type {string[]} */ ([]);
+  cursor = "";
+  suspect = -1;
+  unfolded = /** @type {Map<string, boolean>} */ (new Map());
+  chosen = false;
+  paused = false;
+  follows = false;
+  waiting = false;
+  hits = /** @type {Row[]} */ ([]);
+  span = 1;
+  lines = /** @type {any[]} */ ([]);
+  zoomed = /** @type {{from: number, to: number}|null} */ (null);
+
   /** @param {HTMLElement} app @param {URLSearchParams} query */
   constructor(app, data, id, query) {
     this.app = app;
     this.data = data;
     this.id = id;
     this.mode = query.get("view") === "c" ? "c" : "w";
-    this.asked = { span: query.get("span"), pointer: query.get("at") ?? "", words: query.get("q") ?? "" };
-    this.tree = new Tree();
-    this.version = 0;
-    /** @type {TraceRow|null} */
-    this.trace = null;
-    /** @type {Diagnosis|null} */
-    this.diagnosis = null;
-    this.payloads = new Map();
-    this.uses = new Map();
-    this.executions = new Map();
-    this.suspectAt = new Map();
-    this.lit = new Set();
-    this.spreading = false;
-    /** @type {Spread|null} */
-    this.spread = null;
-    this.reached = new Map();
-    this.above = new Set();
-    this.found = new Set();
-    this.focus = { span: "", pointer: "" };
-    this.trail = /** @type {string[]} */ ([]);
-    this.cursor = "";
-    this.suspect = -1;
-    this.unfolded = /** @type {Map<string, boolean>} */ (new Map());
-    this.chosen = false;
-    this.paused = false;
-    this.follows = false;
-    this.waiting = false;
-    this.hits = /** @type {Row[]} */ ([]);
-    this.span = 1;
-    this.lines = [];
-    /** @type {{from: number, to: number}|null} */
-    this.zoomed = null;
+    this.query = { span: query.get("span"), pointer: query.get("at") ?? "", words: query.get("q") ?? "" };
   }
 
   async open() {
     this.app.className = "trace";
     this.app.replaceChildren(el("p", { class: "quiet loading", role: "status", text: "reading the trace …" }));
-    const first = await this.data.rows(this.id, { around: this.asked.span ?? "-" });
-    this.took(first);
+    const first = await this.data.rows(this.id, { around: this.query.span ?? "-" });
+    this.merge(first);
     this.id = this.trace?.id ?? this.id;
     this.build();
     await this.begin();
     if (first.more) {
-      this.took(await this.data.rows(this.id));
+      this.merge(await this.data.rows(this.id));
       this.drawHead();
       this.drawLines();
       await (this.chosen ? this.go(this.cursor, this.focus.pointer) : this.begin());
     }
-    if (this.asked.words) this.search(this.asked.words, !this.chosen);
+    if (this.query.words) this.search(this.query.words, !this.chosen);
     await new Promise((then) => setTimeout(then, 30)); // what is on the screen comes first
     await this.diagnose();
   }
@@ -82,16 +79,16 @@ export class TraceView {
     this.diagnosed(diagnosis);
   }
 
-  /** @param {Rows} told */
-  took(told) {
-    this.version = told.version;
-    this.trace = told.trace;
-    for (const row of told.rows) {
+  /** @param {Rows} reply */
+  merge(reply) {
+    this.version = reply.version;
+    this.trace = reply.trace;
+    for (const row of reply.rows) {
       this.payloads.delete(row.id);
       this.uses.delete(row.id);
       if (row.kind === "tool" && row.call) this.executions.set(row.call, row.id);
     }
-    this.tree.merge(told.rows);
+    this.tree.merge(reply.rows);
     const open = this.tree.problems.some((row) => row.state === "interrupted");
     this.span = Math.max(this.tree.end * (open ? 1.08 : 1), this.tree.running ? this.now() : 0, 0.001);
   }
@@ -168,16 +165,16 @@ export class TraceView {
   /** The cursor at first: where the address says, on the problem, else on the root. */
   async begin() {
     const problem = this.tree.problems[0];
-    const first = this.asked.span && this.tree.rows.has(this.asked.span) ? this.asked.span : problem?.id ?? this.tree.walked[0]?.id;
-    this.chosen = first === this.asked.span;
+    const first = this.query.span && this.tree.rows.has(this.query.span) ? this.query.span : problem?.id ?? this.tree.walked[0]?.id;
+    this.chosen = first === this.query.span;
     this.rowsBox.focus({ preventScroll: true });
-    if (first) await this.go(first, this.asked.pointer, false);
+    if (first) await this.go(first, this.query.pointer, false);
   }
 
   /** @param {Diagnosis|null} diagnosis */
   diagnosed(diagnosis) {
     if (!diagnosis) {
-      this.suspectBox.replaceChildren(el("p", { class: "quiet", text: "This trace could not be diagnosed." }));
+      this.suspectBox.replaceChildren(quiet("This trace could not be diagnosed."));
       return;
     }
     this.diagnosis = diagnosis;
@@ -238,7 +235,7 @@ export class TraceView {
   }
 
   place() {
-    return { span: this.tree.rows.has(this.cursor) ? this.cursor : null, view: this.mode === "c" ? "c" : null, at: this.focus.pointer, q: this.asked.words };
+    return { span: this.tree.rows.has(this.cursor) ? this.cursor : null, view: this.mode === "c" ? "c" : null, at: this.focus.pointer, q: this.query.words };
   }
 
   linkTo(span, pointer = "") {
@@ -249,7 +246,7 @@ export class TraceView {
     const row = this.row(this.cursor);
     if (!row) {
       const line = this.lines.find((one) => one.key === this.cursor);
-      this.pane.replaceChildren(el("p", { class: "quiet", text: line ? "Repeated steps, folded. → or Enter opens them." : "" }));
+      this.pane.replaceChildren(quiet(line ? "Repeated steps, folded. → or Enter opens them." : ""));
       return;
     }
     const wanted = this.cursor;
@@ -276,7 +273,7 @@ export class TraceView {
     this.pane.scrollTop = samePlace ? top : 0;
     this.drawn = wanted;
     forgetColours();
-    const word = markWords(this.pane, this.asked.words);
+    const word = markWords(this.pane, this.query.words);
     if (!samePlace) word?.scrollIntoView({ block: "nearest" });
     const where = this.pane.querySelector(".suspicion .where");
     if (where) where.hidden = !this.pane.querySelector(".suspected");
@@ -290,16 +287,16 @@ export class TraceView {
   async need(ids) {
     const missing = [...new Set(ids)].filter((id) => !this.payloads.has(id));
     for (let at = 0; at < missing.length; at += BATCH) {
-      const told = await this.data.payloads(this.id, missing.slice(at, at + BATCH));
-      for (const [id, payload] of Object.entries(told)) this.payloads.set(id, payload);
+      const reply = await this.data.payloads(this.id, missing.slice(at, at + BATCH));
+      for (const [id, payload] of Object.entries(reply)) this.payloads.set(id, payload);
     }
     return this.payloads;
   }
 
   /** @param {string[]} ids */
   async origins(ids) {
-    const told = await this.data.origins(this.id, ids).catch(() => ({}));
-    for (const id of ids) this.uses.set(id, told[id] ?? []);
+    const reply = await this.data.origins(this.id, ids).catch(() => ({}));
+    for (const id of ids) this.uses.set(id, reply[id] ?? []);
   }
 
   /** @returns {Use[]} */
@@ -328,10 +325,10 @@ export class TraceView {
   // -- search inside
 
   async search(words, jump = true) {
-    this.asked.words = words;
-    const asked = words;
+    this.query.words = words;
+    const query = words;
     const ids = words ? await this.data.search(this.id, words) : [];
-    if (asked !== this.asked.words) return;
+    if (query !== this.query.words) return;
     this.found = new Set(ids);
     this.hits = this.tree.walked.filter((row) => this.found.has(row.id));
     this.list?.reset(this.lines.length);
@@ -360,15 +357,15 @@ export class TraceView {
     this.refreshing = true;
     this.again = false;
     try {
-      const told = await this.data.rows(this.id, { after: this.version });
-      if (told.rows.length || told.trace.health !== this.trace?.health) {
+      const reply = await this.data.rows(this.id, { after: this.version });
+      if (reply.rows.length || reply.trace.health !== this.trace?.health) {
         const wasLast = this.follows && this.lines.length;
-        this.took(told);
+        this.merge(reply);
         this.drawHead();
         this.drawLines();
         if (wasLast) this.go(this.tree.order[this.tree.order.length - 1].id, "", false);
-        else if (told.rows.some((row) => row.id === this.cursor)) this.drawPane();
-        if (told.trace.health !== "running") await this.diagnose();
+        else if (reply.rows.some((row) => row.id === this.cursor)) this.drawPane();
+        if (reply.trace.health !== "running") await this.diagnose();
       }
     } finally {
       this.refreshing = false;

@@ -3,32 +3,35 @@
 const LONGEST_PERIOD = 4;
 const FEWEST_REPEATS = 4;
 const LONG_FOLD = 24;
+const LOOK_AHEAD = 24; // calls, of which half may differ before a repetition is given up
 const DEEPEST = 1000;
 
 /** @param {Row} row */
 export const isProblem = (row) => row.state === "error" || row.state === "interrupted";
 
 export class Tree {
-  constructor() {
-    /** @type {Map<string, Row>} */
-    this.rows = new Map();
-    /** @type {Map<string, boolean>} What a person opened or closed, by the key of a line. */
-    this.open = new Map();
-    /** @type {Set<string>} Chosen steps of long folds, which stand alone below them. */
-    this.peeked = new Set();
-    /** @type {Row[]} By start. */
-    this.order = [];
-    /** @type {Row[]} Parents before children. */
-    this.walked = [];
-    /** @type {Row[]} */
-    this.problems = [];
-    /** @type {Map<string|null, Row[]>} */
-    this.children = new Map();
-    /** @type {Map<string, number>} Errors at and below a span. */
-    this.below = new Map();
-    this.running = false;
-    this.end = 0;
-  }
+  /** @type {Map<string, Row>} */
+  rows = new Map();
+  /** @type {Map<string, boolean>} What a person opened or closed, by the key of a line. */
+  open = new Map();
+  /** @type {Set<string>} Chosen steps of long folds, which stand alone below them. */
+  peeked = new Set();
+  /** @type {Row[]} By start. */
+  order = [];
+  /** @type {Row[]} Parents before children. */
+  walked = [];
+  /** @type {Row[]} Parents in a circle, which no root leads to. */
+  circular = [];
+  /** @type {Row[]} */
+  problems = [];
+  /** @type {Map<string|null, Row[]>} */
+  children = new Map();
+  /** @type {Map<string|null, Fold[]>} By parent. */
+  folds = new Map();
+  /** @type {Map<string, number>} Errors at and below a span. */
+  below = new Map();
+  running = false;
+  end = 0;
 
   /** @param {Row[]} rows */
   merge(rows) {
@@ -40,25 +43,20 @@ export class Tree {
     this.order = [...this.rows.values()].sort((a, b) => a.start - b.start || (a.id < b.id ? -1 : 1));
     this.children = new Map();
     for (const row of this.order) {
-      const parent = row.parent && this.rows.has(row.parent) && row.parent !== row.id ? row.parent : null;
+      const parent = this.parentOf(row);
       const kids = this.children.get(parent);
       if (kids) kids.push(row);
       else this.children.set(parent, [row]);
     }
     this.end = this.order.reduce((last, row) => Math.max(last, row.end ?? row.start), 0);
     this.running = this.order.some((row) => row.state === "running");
-    this.walked = [];
-    const stack = [...(this.children.get(null) ?? [])].reverse();
-    const seen = new Set();
-    while (stack.length) {
-      const row = /** @type {Row} */ (stack.pop());
-      seen.add(row.id);
-      this.walked.push(row);
-      stack.push(...[...(this.children.get(row.id) ?? [])].reverse());
-    }
-    for (const row of this.order) if (!seen.has(row.id)) this.walked.push(row); // parents in a circle
+    const reached = new Set(this.subtree(null, Infinity));
+    this.circular = this.order.filter((row) => !reached.has(row));
+    this.walked = [...reached, ...this.circular];
+    this.folds = new Map([...this.children].map(([parent, rows]) => [parent, foldRepeats(rows)]));
     this.below = new Map();
-    for (const row of [...this.walked].reverse()) {
+    for (let at = this.walked.length - 1; at >= 0; at -= 1) {
+      const row = this.walked[at];
       const kids = this.children.get(row.id) ?? [];
       this.below.set(row.id, kids.reduce((total, kid) => total + (this.below.get(kid.id) ?? 0), Number(isProblem(row))));
     }
@@ -67,12 +65,17 @@ export class Tree {
     if (!this.problems.length) this.problems = this.walked.filter((row) => row.state === "warning");
   }
 
+  /** @param {Row} row @returns {string|null} */
+  parentOf({ id, parent }) {
+    return parent && parent !== id && this.rows.has(parent) ? parent : null;
+  }
+
   /** Lines in order: {key, row, depth} or {key, fold, depth}; what is closed is left out. */
   lines() {
     const lines = [];
     const shown = new Set();
-    const add = (/** @type {Row[]} */ rows, depth) => {
-      for (const piece of this.folded(rows)) {
+    const add = (parent, depth) => {
+      for (const piece of this.folds.get(parent) ?? []) {
         if (piece.fold) {
           const key = `fold ${piece.fold[0].id}`;
           lines.push({ key, fold: piece, depth });
@@ -83,31 +86,13 @@ export class Tree {
     const one = (row, depth, within) => {
       if (shown.has(row.id)) return;
       shown.add(row.id);
-      const kids = this.children.get(row.id) ?? [];
-      lines.push({ key: row.id, row, depth, within, kids: kids.length });
-      if (kids.length && this.open.get(row.id) !== false) add(kids, depth + 1);
+      const kids = this.children.get(row.id)?.length ?? 0;
+      lines.push({ key: row.id, row, depth, within, kids });
+      if (kids && this.open.get(row.id) !== false) add(row.id, depth + 1);
     };
-    add(this.children.get(null) ?? [], 0);
-    if (shown.size < this.rows.size) for (const row of this.walked) if (this.path(row).length >= DEEPEST) one(row, 0, null);
+    add(null, 0);
+    for (const row of this.circular) one(row, 0, null);
     return lines;
-  }
-
-  /** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. @param {Row[]} rows @returns {Fold[]} */
-  folded(rows) {
-    const signs = rows.map((row) => `${row.kind} ${row.name} ${row.asks ?? ""}`);
-    const pieces = /** @type {Fold[]} */ ([]);
-    let at = 0;
-    while (at < rows.length) {
-      const best = longestRun(rows, signs, at);
-      if (best) {
-        pieces.push(best);
-        at += best.fold.length;
-      } else {
-        pieces.push({ row: rows[at] });
-        at += 1;
-      }
-    }
-    return pieces;
   }
 
   /** The spans that a span stands in, the innermost first; parents in a circle have no end. @param {Row|undefined} row @returns {Row[]} */
@@ -124,51 +109,72 @@ export class Tree {
     const above = this.path(chosen);
     for (const row of above) if (this.open.get(row.id) === false) this.open.set(row.id, true);
     for (const row of chosen ? [chosen, ...above] : []) {
-      const parent = row.parent && this.rows.has(row.parent) ? row.parent : null;
-      for (const piece of this.folded(this.children.get(parent) ?? [])) {
-        if (!piece.fold?.includes(row)) continue;
-        if (piece.fold.length > LONG_FOLD) this.peeked.add(row.id);
-        else this.open.set(`fold ${piece.fold[0].id}`, true);
-      }
+      const fold = this.folds.get(this.parentOf(row))?.find((piece) => piece.fold?.includes(row))?.fold;
+      if (!fold) continue;
+      if (fold.length > LONG_FOLD) this.peeked.add(row.id);
+      else this.open.set(`fold ${fold[0].id}`, true);
     }
   }
 
-  /** A span and all below it, 500 at most. @returns {Row[]} */
-  subtree(id) {
-    const found = /** @type {Row[]} */ ([]);
-    const stack = [this.rows.get(id)];
-    while (stack.length) {
-      const row = stack.pop();
-      if (!row || found.includes(row)) continue;
-      found.push(row);
-      if (found.length >= 500) break;
-      stack.push(...[...(this.children.get(row.id) ?? [])].reverse());
+  /** A span and all below it, parents first; of null, all that is below no span. @param {string|null} id @returns {Row[]} */
+  subtree(id, most = 500) {
+    const found = /** @type {Set<Row>} */ (new Set());
+    const top = this.rows.get(id ?? "");
+    const stack = top ? [top] : [...(this.children.get(null) ?? [])].reverse();
+    for (let row = stack.pop(); row && found.size < most; row = stack.pop()) {
+      if (found.has(row)) continue;
+      found.add(row);
+      const kids = this.children.get(row.id) ?? [];
+      for (let at = kids.length - 1; at >= 0; at -= 1) stack.push(kids[at]);
     }
-    return found;
+    return [...found];
   }
 }
 
-/** @param {Row[]} rows @param {string[]} signs */
-function longestRun(rows, signs, at) {
-  let best = /** @type {any} */ (null);
-  for (let period = 1; period <= LONGEST_PERIOD; period += 1) {
-    let repeats = 1;
-    while (at + (repeats + 1) * period <= rows.length && same(signs, at, at + repeats * period, period)) repeats += 1;
-    if (repeats < FEWEST_REPEATS) continue;
-    const fold = rows.slice(at, at + repeats * period);
-    const ran = fold.filter((row) => row.kind === "tool");
-    const calls = ran.length ? ran : fold.filter((row) => row.asks); // tools without spans of their own: what the model asked for
-    const distinct = new Set(calls.map((row) => `${row.name} ${row.same}`)).size;
-    if (!calls.length || distinct * 2 > calls.length) continue;
-    if (!best || fold.length > best.fold.length) {
-      best = { fold, repeats, distinct, names: [...new Set(calls.flatMap((row) => row.asks ?? [row.name]))] };
-    }
+/** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. @param {Row[]} rows @returns {Fold[]} */
+function foldRepeats(rows) {
+  const signs = rows.map((row) => `${row.kind} ${row.name} ${row.asks ?? ""}`);
+  const last = new Map();
+  const before = rows.map((row, at) => { // the step before it with the same arguments
+    const key = `${signs[at]} ${row.same}`;
+    const earlier = last.get(key) ?? -1;
+    last.set(key, at);
+    return earlier;
+  });
+  const pieces = /** @type {Fold[]} */ ([]);
+  for (let at = 0; at < rows.length;) {
+    const piece = repetition(rows, signs, before, at) ?? { row: rows[at] };
+    pieces.push(piece);
+    at += piece.fold?.length ?? 1;
   }
-  return best;
+  return pieces;
+}
+
+/** The longest repetition that begins at a step. It is given up early where most calls differ: time stays linear. @param {Row[]} rows @returns {Fold|null} */
+function repetition(rows, signs, before, at) {
+  for (let period = 1; period <= LONGEST_PERIOD && at + period <= rows.length; period++) {
+    const first = rows.slice(at, at + period);
+    const traced = first.some((row) => row.kind === "tool"); // else what the model asked for
+    const isCall = (row) => (traced ? row.kind === "tool" : row.asks);
+    const calls = first.filter(isCall);
+    if (!calls.length) continue;
+    let [repeats, different] = [0, 0];
+    let best = { repeats, distinct: 0 };
+    for (let from = at; same(signs, at, from, period); from += period) {
+      for (let step = from; step < from + period; step++) if (before[step] < at && isCall(rows[step])) different += 1;
+      repeats += 1;
+      if (different * 2 <= repeats * calls.length) best = { repeats, distinct: different };
+      else if (repeats * calls.length >= LOOK_AHEAD) break;
+    }
+    if (repeats < FEWEST_REPEATS) continue;
+    if (best.repeats < FEWEST_REPEATS) return null;
+    return { ...best, fold: rows.slice(at, at + best.repeats * period), names: [...new Set(calls.flatMap((row) => row.asks ?? [row.name]))] };
+  }
+  return null;
 }
 
 /** @param {string[]} signs */
 function same(signs, a, b, length) {
-  for (let step = 0; step < length; step += 1) if (signs[a + step] !== signs[b + step]) return false;
+  for (let step = 0; step < length; step++) if (signs[a + step] !== signs[b + step]) return false;
   return true;
 }

@@ -1,14 +1,23 @@
 // A list of any length with as many nodes as fit on the screen. Heights may differ; they are measured once seen.
 
+import { el } from "./dom.js";
+
 const MOST_ROWS = 90;
 const AROUND = 3;
 
 export class VirtualList {
+  heights = new Map();
+  count = 0;
+  offsets = new Float64Array(1);
+  shown = new Map();
+  wait = 0;
+  wanted = ""; // stays on the screen while heights above it become known, until a person scrolls
+
   /**
    * `render(index)` gives a row's element, `estimate(index)` its height in px, `key(index)` what tells it apart.
    * @param {HTMLElement} box
    * @param {{render: (at: number) => HTMLElement, estimate: (at: number) => number, key: (at: number) => string,
-   *   measured?: boolean, onScroll?: (first: number, last: number) => void}} told
+   *   measured?: boolean, onScroll?: (first: number, last: number) => void}} options
    */
   constructor(box, { render, estimate, key, measured = false, onScroll = () => {} }) {
     this.box = box;
@@ -17,16 +26,8 @@ export class VirtualList {
     this.key = key;
     this.measured = measured;
     this.onScroll = onScroll;
-    this.heights = new Map();
-    this.count = 0;
-    this.offsets = new Float64Array(1);
-    this.shown = new Map();
-    this.space = document.createElement("div");
-    this.space.className = "space";
-    this.space.setAttribute("role", "presentation");
+    this.space = el("div", { class: "space", role: "presentation" });
     box.replaceChildren(this.space);
-    this.wait = 0;
-    this.wanted = ""; // stays on the screen while heights above it become known, until a person scrolls
     for (const name of ["wheel", "pointerdown", "touchmove"]) box.addEventListener(name, () => { this.wanted = ""; }, { passive: true });
     box.addEventListener("scroll", () => this.soon(), { passive: true });
     this.observer = new ResizeObserver(() => this.soon());
@@ -52,7 +53,7 @@ export class VirtualList {
 
   lay() {
     this.offsets = new Float64Array(this.count + 1);
-    for (let at = 0; at < this.count; at += 1) this.offsets[at + 1] = this.offsets[at] + this.height(at);
+    for (let at = 0; at < this.count; at++) this.offsets[at + 1] = this.offsets[at] + this.height(at);
     this.space.style.height = `${this.offsets[this.count]}px`;
   }
 
@@ -78,7 +79,7 @@ export class VirtualList {
     last = Math.min(last, first + MOST_ROWS);
     if (all) [first, last] = [0, Math.min(this.count, 1000)];
     const wanted = new Map();
-    for (let at = first; at < last; at += 1) wanted.set(this.key(at), at);
+    for (let at = first; at < last; at++) wanted.set(this.key(at), at);
     for (const [key, node] of this.shown) {
       if (!wanted.has(key)) { node.remove(); this.shown.delete(key); }
     }
@@ -136,7 +137,7 @@ export class VirtualList {
   }
 
   bring() {
-    for (let at = 0; at < this.count; at += 1) if (this.key(at) === this.wanted) return this.reach(at);
+    for (let at = 0; at < this.count; at++) if (this.key(at) === this.wanted) return this.reach(at);
   }
 
   reach(at) {

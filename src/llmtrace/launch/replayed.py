@@ -1,0 +1,91 @@
+"""Replays a recorded run in a Python process that ``llmtrace replay`` started.
+
+The command hands over what to replay by a variable, and reads the report from a file when the program has ended.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from llmtrace.config import Config
+from llmtrace.errors import ReplayDiverged
+from llmtrace.launch import VARIABLE
+from llmtrace.playback import RecordedRun, Replay
+from llmtrace.playback.network_guard import no_network
+from llmtrace.playback.player import as_item, outcome_of
+from llmtrace.playback.replay_block import key_of
+from llmtrace.recorder.player import use_player
+from llmtrace.store import open_store
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a process is to replay."""
+
+    store: str
+    """URL of the store that holds the recording."""
+    traces: list[str]
+    """Ids: the trace to replay, then those that the same process made beside it."""
+    report: str
+    """The file to which the process adds a line of JSON when it ends."""
+    live_tools: list[str] = field(default_factory=list)
+    loose: bool = False
+    live_after: str | None = None
+
+    def as_text(self) -> str:
+        """The value of `VARIABLE`."""
+        return json.dumps(asdict(self))
+
+
+def start() -> None:
+    """Take up the assignment of this process, if it has one. Raises where the recording cannot be read: a program that runs
+    for real in place of a replay would be worse."""
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return
+    assignment = Assignment(**json.loads(text))
+    store = open_store(assignment.store, config=Config.read(store=assignment.store))
+    try:
+        run = RecordedRun([store.trace(trace_id) for trace_id in assignment.traces])
+        key = key_of(store)
+    finally:
+        store.close()
+    player = Replay(
+        run,
+        key=key,
+        loose=assignment.loose,
+        live_tools=assignment.live_tools,
+        live_after=assignment.live_after,
+    )
+    use_player(player)
+    no_network(player.refuse_network).__enter__()  # until the process ends
+    hook = sys.excepthook
+
+    def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if kind is not ReplayDiverged:  # of which the command tells
+            hook(kind, error, trace)
+
+    sys.excepthook = end_quietly
+    atexit.register(_report, player, Path(assignment.report))
+
+
+def _report(player: Replay, path: Path) -> None:
+    """Tell the command what the replay came to. A process that made no call and recorded no span has nothing to tell."""
+    if not player.has_begun:
+        return
+    player.finish()
+    line = {
+        "outcome": outcome_of(player.divergences),
+        "served": player.served,
+        "live": player.live,
+        "trace_id": player.trace_id,
+        "divergences": [as_item(divergence) for divergence in player.divergences],
+    }
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")

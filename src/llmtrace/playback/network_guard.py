@@ -1,0 +1,44 @@
+"""Refuses connections while a replay runs: what is not answered from the recording must not leave the process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def no_network(refuse: Callable[[str], BaseException | None]) -> Iterator[None]:
+    """Inside the block, a socket that would connect raises what ``refuse`` gives for its address; None lets it.
+
+    Unix sockets connect as always. A library that opens sockets without Python's ``socket`` is not seen.
+    """
+    patched: Any = socket.socket
+    connect, connect_ex = patched.connect, patched.connect_ex
+
+    def check(this: socket.socket, address: Any) -> None:
+        if this.family in (socket.AF_INET, socket.AF_INET6):
+            error = refuse(f"{address[0]}:{address[1]}")
+            if error is not None:
+                raise error
+
+    def guarded(this: socket.socket, address: Any, /) -> None:
+        check(this, address)
+        connect(this, address)
+
+    def guarded_ex(this: socket.socket, address: Any, /) -> int:
+        check(this, address)
+        result: int = connect_ex(this, address)
+        return result
+
+    with _LOCK:
+        patched.connect, patched.connect_ex = guarded, guarded_ex
+    try:
+        yield
+    finally:
+        with _LOCK:
+            patched.connect, patched.connect_ex = connect, connect_ex

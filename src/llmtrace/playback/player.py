@@ -1,0 +1,273 @@
+"""`Replay`: answers the calls of a program from a recorded run, and notes where the two differ."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import threading
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from llmtrace import semconv
+from llmtrace.codec.request_digest import request_digest, request_text
+from llmtrace.errors import ReplayDiverged
+from llmtrace.model import Operation, Span, ToolExecution
+from llmtrace.model.value import value
+from llmtrace.playback.difference import difference
+from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
+from llmtrace.recorder import current
+from llmtrace.recorder.player import Player
+from llmtrace.recorder.recording import Recording
+
+Kind: TypeAlias = Literal["changed", "missing", "incomparable", "network", "left over"]
+
+
+@value
+class Divergence:
+    """One place where the new run is not the recorded one."""
+
+    kind: Kind
+    what: str
+    """One sentence."""
+    span_id: str | None = None
+    """The recorded span."""
+    where: str = ""
+    """The line of the program that made the call, as ``file:line``; empty where none did."""
+    is_served: bool = False
+    """The program got the recorded answer all the same (`Replay` with ``loose``)."""
+
+
+class Replay(Player):
+    """A replay under way. All methods may be called from several threads.
+
+    After the first divergence that is not served, every later call is refused with the same words: a program that swallows the
+    first refusal gets no answers that do not fit.
+    """
+
+    def __init__(
+        self,
+        run: RecordedRun,
+        *,
+        key: bytes | None = None,
+        loose: bool = False,
+        live_tools: Collection[str] = (),
+        live_after: str | None = None,
+    ) -> None:
+        """``key``: the secret of the store that recorded the run; without it, contents are compared after redaction.
+
+        ``loose``: serve the recorded answer to a request that changed, and note it. ``live_tools``: names of tools whose bodies
+        run. ``live_after``: id of the recorded span with which the recording ends; what comes later is done for real.
+        """
+        self.run = run
+        self.divergences: list[Divergence] = []
+        self.served = 0
+        """Calls that were answered from the recording."""
+        self.live = 0
+        """Calls that were made for real."""
+        self.trace_id: str | None = None
+        """The trace of the new run; None before its first span."""
+        self._key = key
+        self._loose = loose
+        self._live_tools = frozenset(live_tools)
+        self._live_after = live_after
+        self._is_live = False
+        self._stopped_by: ReplayDiverged | None = None
+        self._places: dict[str, Step | None] = {}
+        """By id of the new run's span."""
+        self._lock = threading.RLock()
+
+    @property
+    def has_begun(self) -> bool:
+        """True if the program opened a span, or reached for the network."""
+        return self.trace_id is not None or bool(self.divergences)
+
+    # -- what the recorder tells
+
+    def started(self, recording: Recording) -> None:
+        with self._lock:
+            self.trace_id = self.trace_id or recording.trace_id
+            is_program = recording.attributes.get(semconv.PROGRAM) is True
+            if is_program or (recording.outermost and recording.parent is None):
+                recording.set({semconv.REPLAY_OF: self.run.trace.trace_id})
+            if is_program:
+                self._places[recording.span_id] = self.run.top
+                return
+            above = self._above(recording)
+            step = None if self._is_live else self.run.place(above, recording.operation, recording.name)
+            if step is None and not is_call(recording.operation):
+                step = above  # a new step of the program's own: what is below it is looked for above it
+            self._places[recording.span_id] = step
+
+    def _above(self, recording: Recording) -> Step | None:
+        parent = recording.parent
+        return self.run.top if parent is None else self._places.get(parent.span_id, self.run.top)
+
+    def answer(self, recording: Recording, operation: Operation) -> Span | None:
+        with self._lock:
+            if self._stopped_by is not None:
+                raise self._stopped_by
+            if self._is_live:
+                self.live += 1
+                return None
+            step = self._step_for(recording, operation)
+            step.is_answered = True
+            assert step.span is not None
+            self._is_live = step.span.span_id == self._live_after
+            if isinstance(operation, ToolExecution) and operation.name in self._live_tools:
+                self.live += 1
+                return None
+            if not isinstance(operation, ToolExecution):
+                self._check_answer(recording, step.span)
+            self.served += 1
+            return step.span
+
+    def must_run(self, recording: Recording, operation: Operation) -> None:
+        if self.answer(recording, operation) is not None:
+            name = getattr(operation, "name", "")
+            what = f"a library runs the tool {name} by itself, so its recorded result cannot be given (--tool {name}=live)"
+            with self._lock:
+                self._diverge(recording, "incomparable", what, None)
+
+    def refuse_network(self, address: str) -> ReplayDiverged | None:
+        """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""
+        with self._lock:
+            if self._is_live or self._live_tools:
+                return None
+            recording = current()
+            if recording is not None and isinstance(recording.operation, ANSWERED):
+                kind: Kind = "incomparable"
+                what = f"{recording.name} is not sent by httpx, so that its answer is not recorded"
+            else:
+                kind, what = "network", f"the program connects to {address}, and no recorded call answers that"
+            try:
+                self._diverge(None, kind, what, None)
+            except ReplayDiverged as error:
+                return error
+        return None
+
+    def finish(self) -> None:
+        """The program has ended: note what it did not ask for."""
+        with self._lock:
+            if self._stopped_by is None and not self._is_live:
+                for span in self.run.unused():
+                    self.divergences.append(
+                        Divergence("left over", f"{_step_name(span)} was recorded, and did not happen", span.span_id)
+                    )
+
+    # -- where a call belongs
+
+    def _step_for(self, recording: Recording, operation: Operation) -> Step:
+        step = self._places.get(recording.span_id)
+        if step is None or step.span is None:
+            self._diverge(recording, "missing", self._missing(recording), None)
+            raise AssertionError
+        if step.span.end is None:
+            what = f"the recording ends in {_step_name(step.span)}, so that its outcome is not known"
+            self._diverge(recording, "incomparable", what, step.span.span_id, may_serve=False)
+        if self._is_same(step.span, recording, operation):
+            return step
+        sibling = self._sibling(recording, operation)
+        if sibling is not None:  # of parallel calls, it is the one that asks for the same
+            sibling.is_taken, step.is_taken = True, sibling.is_taken
+            for other, place in list(self._places.items()):
+                if place is sibling:
+                    self._places[other] = step
+            self._places[recording.span_id] = sibling
+            return sibling
+        self._diverge(recording, "changed", self._changed(step.span, recording, operation), step.span.span_id)
+        return step
+
+    def _sibling(self, recording: Recording, operation: Operation) -> Step | None:
+        above = self._above(recording)
+        for step in () if above is None else above.below:
+            is_free = not step.is_answered and step.span is not None and is_alike(step.span, operation, recording.name)
+            if is_free and step.span is not None and self._is_same(step.span, recording, operation):
+                return step
+        return None
+
+    def _is_same(self, span: Span, recording: Recording, operation: Operation) -> bool:
+        recorded = "" if span.recorded is None else span.recorded.request
+        if recorded and self._key is not None:
+            return request_digest(operation, self._key) == recorded
+        return request_text(span.operation) == request_text(recording.clean(operation))
+
+    def _check_answer(self, recording: Recording, span: Span) -> None:
+        """Raise where the recorded answer cannot be given again."""
+        recorded = span.recorded
+        if recorded is not None and recorded.exchanges:
+            return
+        name = _step_name(span)
+        if recorded is not None and recorded.unusable:
+            why = f"the recorded answer of {name} was {recorded.unusable}, so the program cannot be given what it read then"
+        elif recorded is None:
+            why = f"{name} was recorded without what a replay needs (configure(replayable=False), or an older llmtrace)"
+        else:
+            why = f"{name} was not answered over a transport that is recorded (httpx), so its answer cannot be given again"
+        self._diverge(recording, "incomparable", why, span.span_id, may_serve=False)
+
+    # -- what is said
+
+    def _diverge(
+        self, recording: Recording | None, kind: Kind, what: str, span_id: str | None, *, may_serve: bool = True
+    ) -> None:
+        is_served = self._loose and kind == "changed" and may_serve
+        self.divergences.append(Divergence(kind, what, span_id, program_line(), is_served))
+        if recording is not None:
+            recording.set({semconv.REPLAY_DIVERGED: kind})
+        if not is_served:
+            self._stopped_by = ReplayDiverged(f"replay of {self.run.trace.trace_id[:8]}: {what}", kind=kind)
+            raise self._stopped_by
+
+    def _changed(self, span: Span, recording: Recording, operation: Operation) -> str:
+        how = difference(span.operation, recording.clean(operation))
+        name = _step_name(span)
+        return (
+            f"{name} asks for something else: {how}" if how else f"{name} asks for something else, in what was redacted or cut"
+        )
+
+    def _missing(self, recording: Recording) -> str:
+        expected = next((step.span for step in self.run.calls() if not step.is_taken), None)
+        next_one = "the recording has no further call" if expected is None else f"next was {_step_name(expected)}"
+        return f"the program makes a call that was not recorded there: {recording.name} ({next_one})"
+
+
+def _step_name(span: Span) -> str:
+    return f"{span.name} [{span.span_id[:8]}]"
+
+
+def program_line() -> str:
+    """The innermost line of the program's own code on this thread's stack: neither ours nor a library's."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((_OURS, *_LIBRARIES, "<")):
+            return f"{os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+_OURS = str(Path(__file__).resolve().parent.parent) + os.sep
+_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+
+
+def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "diverged", "incomparable"]:
+    """What a replay came to."""
+    if any(divergence.kind == "incomparable" for divergence in divergences):
+        return "incomparable"
+    return "diverged" if divergences else "same"
+
+
+def as_item(divergence: Divergence) -> Mapping[str, object]:
+    """A divergence as JSON."""
+    return {
+        "kind": divergence.kind,
+        "what": divergence.what,
+        "span_id": divergence.span_id,
+        "where": divergence.where,
+        "is_served": divergence.is_served,
+    }
+
+
+__all__ = ["Divergence", "Replay", "as_item", "is_call", "outcome_of"]

@@ -1,0 +1,116 @@
+"""A recorded run as a tree of steps, in which the spans of a new run find their places.
+
+A place is the step above, the kind of step, its name, and how many such steps came before it: never the content. So a request
+that changed is found, and said to have changed. Spans of other instrumentations, and the span of a whole program under
+``llmtrace run``, are no steps: what is below them belongs to the step above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from llmtrace.model import (
+    Embedding,
+    FetchResponse,
+    Inference,
+    Operation,
+    Retrieval,
+    Span,
+    ToolExecution,
+    Trace,
+    Workflow,
+)
+from llmtrace.semconv import PROGRAM
+
+ANSWERED = (Inference, Embedding, Retrieval, FetchResponse)
+"""Operations that a service answers."""
+
+
+class Step:
+    """A recorded span and the steps below it."""
+
+    def __init__(self, span: Span | None) -> None:
+        self.span = span
+        """None: above all, the outermost."""
+        self.below: list[Step] = []
+        self.is_taken = False
+        """A span of the new run is in this place."""
+        self.is_answered = False
+        """Its answer was given to the program."""
+
+    def __iter__(self) -> Iterator[Step]:
+        for step in self.below:
+            yield step
+            yield from step
+
+
+class RecordedRun:
+    """The steps of one or more traces, which one process made."""
+
+    def __init__(self, traces: Sequence[Trace]) -> None:
+        """``traces``: the first is the one that is replayed; the others are what the same process did beside it."""
+        self.trace = traces[0]
+        self.top = Step(None)
+        for trace in sorted(traces, key=lambda trace: trace.spans[0].start):
+            self._add(trace)
+
+    def _add(self, trace: Trace) -> None:
+        steps = {span.span_id: Step(span) for span in trace.spans if _is_step(span)}
+        parents = {span.span_id: span.parent_id for span in trace.spans}
+        for span in sorted(trace.spans, key=lambda span: (span.start, span.sequence or 0)):
+            step = steps.get(span.span_id)
+            if step is None:
+                continue
+            above = span.parent_id
+            while above is not None and above not in steps:
+                above = parents.get(above)
+            (self.top if above is None else steps[above]).below.append(step)
+
+    def place(self, above: Step | None, operation: Operation, name: str) -> Step | None:
+        """Take the next free place for a step of this kind and name. ``above`` None: the step above has no place itself."""
+        for step in () if above is None else above.below:
+            if not step.is_taken and step.span is not None and is_alike(step.span, operation, name):
+                step.is_taken = True
+                return step
+        return None
+
+    def calls(self) -> Iterator[Step]:
+        """The steps that an answer of the world belongs to, in order."""
+        return (step for step in self.top if step.span is not None and is_call(step.span.operation))
+
+    def unused(self) -> list[Span]:
+        """The calls of the replayed trace that the new run did not make."""
+        own = {span.span_id for span in self.trace.spans}
+        return [step.span for step in self.calls() if not step.is_taken and step.span is not None and step.span.span_id in own]
+
+
+def is_call(operation: Operation) -> bool:
+    """True for what the world answers: a service, or a tool that ran."""
+    return isinstance(operation, ANSWERED) or (isinstance(operation, ToolExecution) and operation.executed)
+
+
+def is_alike(span: Span, operation: Operation, name: str) -> bool:
+    """True if a step has the kind and the name of a recorded span. The model of a call is no part of its name."""
+    recorded = span.operation
+    if type(recorded) is not type(operation):
+        return False
+    if isinstance(recorded, ToolExecution) and isinstance(operation, ToolExecution):
+        return recorded.name == operation.name and recorded.executed == operation.executed
+    return isinstance(recorded, ANSWERED) or span.name == name
+
+
+def _is_step(span: Span) -> bool:
+    return span.run_id is not None and not (isinstance(span.operation, Workflow) and span.attributes.get(PROGRAM) is True)
+
+
+def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
+    """Those of ``traces`` that the process of ``trace`` made, that one first."""
+    own = _process(trace)
+    others = [other for other in traces if other.trace_id != trace.trace_id and own and _process(other) == own]
+    return [trace, *others]
+
+
+def _process(trace: Trace) -> tuple[object, ...]:
+    resource = trace.spans[0].resource
+    found = tuple(resource.get(name) for name in ("service.instance.id", "service.name", "process.pid"))
+    return found if found[2] is not None else ()

@@ -1,0 +1,78 @@
+"""Runs a replay in this process: `replay`, a ``with`` block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from llmtrace.config import Config
+from llmtrace.errors import ConfigurationError, ReplayDiverged
+from llmtrace.model import Trace
+from llmtrace.playback.network_guard import no_network
+from llmtrace.playback.player import Replay
+from llmtrace.playback.recorded_run import RecordedRun
+from llmtrace.recorder import active
+from llmtrace.recorder.player import use_player
+from llmtrace.store import Store, open_store
+
+ToolPolicy: TypeAlias = Literal["recorded", "live"]
+
+
+@contextmanager
+def replay(
+    trace: Trace | str | os.PathLike[str] = "last",
+    *,
+    tools: Mapping[str, ToolPolicy] | None = None,
+    loose: bool = False,
+    live_after: str | None = None,
+) -> Iterator[Replay]:
+    """Answer every call that the block makes from a recorded run: of models, and of tools. Nothing is sent anywhere.
+
+    ``trace``: a trace, its id (or the first digits of it) in the configured store, ``"last"`` (default), or the path of a file
+    that `llmtrace export` or `llmtrace to-test` wrote. ``tools``: ``{"refund": "live"}`` runs that tool's body; default, all
+    are answered from the recording. ``loose``: answer a request that is not the recorded one, too, and note the difference.
+    ``live_after``: id of the recorded span after which calls are made for real.
+
+    The program has called `configure` before. At the end of the block, `ReplayDiverged` is raised if the program did something
+    else than the recorded one, or did not do all of it. Raises `ConfigurationError` for a wrong option, `TraceNotFound`,
+    `UnreadableStore`.
+    """
+    for name, policy in (tools or {}).items():
+        if policy not in ("recorded", "live"):
+            raise ConfigurationError(f"replay(tools={{{name!r}: {policy!r}}}): expected 'recorded' or 'live'")
+    if active() is None:
+        raise ConfigurationError("llmtrace.replay(): call llmtrace.configure() before, so that the calls are seen")
+    recorded, key = _load(trace)
+    live_tools = [name for name, policy in (tools or {}).items() if policy == "live"]
+    player = Replay(RecordedRun([recorded]), key=key, loose=loose, live_tools=live_tools, live_after=live_after)
+    before = use_player(player)
+    try:
+        with no_network(player.refuse_network):
+            yield player
+    finally:
+        use_player(before)
+    player.finish()
+    failed = [divergence for divergence in player.divergences if not divergence.is_served]
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise ReplayDiverged(f"replay of {recorded.trace_id[:8]}: {failed[0].what}{more}", kind=failed[0].kind)
+
+
+def _load(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | None]:
+    if isinstance(trace, Trace):
+        return trace, None
+    path = Path(trace)
+    is_file = path.is_file()
+    store = open_store(str(path) if is_file else Config.read().store)
+    try:
+        return store.trace("last" if is_file else str(trace)), key_of(store)
+    finally:
+        store.close()
+
+
+def key_of(store: Store) -> bytes | None:
+    """The secret with which the digests in a store were made; None for a file, which has none."""
+    return store.replay_key() if store.folder is not None else None

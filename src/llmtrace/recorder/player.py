@@ -1,0 +1,47 @@
+"""Where a replay answers the program's calls in place of the world: see `llmtrace.playback`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmtrace.model import Operation, Span
+
+if TYPE_CHECKING:
+    from llmtrace.recorder.recording import Recording
+
+
+class Player:
+    """Answers the calls of a program from a recorded run. At most one is at work in a process."""
+
+    def started(self, recording: Recording) -> None:
+        """Take note of a span that the program opened."""
+        raise NotImplementedError
+
+    def answer(self, recording: Recording, operation: Operation) -> Span | None:
+        """Return the recorded span that answers a call; None: it is to be made.
+
+        ``operation`` is what the call asks for. Raises `ReplayDiverged` if the recording has no answer to that.
+        """
+        raise NotImplementedError
+
+    def must_run(self, recording: Recording, operation: Operation) -> None:
+        """Take note of a tool that a library runs by itself, so that no recorded result can take its place.
+
+        Raises `ReplayDiverged` unless the tool is meant to run.
+        """
+        raise NotImplementedError
+
+
+_player: Player | None = None
+
+
+def player() -> Player | None:
+    """The player that is at work; None where the program does not run as a replay."""
+    return _player
+
+
+def use_player(new: Player | None) -> Player | None:
+    """Make ``new`` the player of this process. Returns the one before."""
+    global _player
+    before, _player = _player, new
+    return before

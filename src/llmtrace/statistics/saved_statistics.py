@@ -1,0 +1,95 @@
+"""Statistics as JSON, to be added to others later: what a store keeps of traces that were counted before.
+
+Law: ``add(save(a), into=b)`` counts in ``b`` what was counted in ``a``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from llmtrace.statistics.distribution import Distribution, Summed
+from llmtrace.statistics.error_budget import WINDOWS
+from llmtrace.statistics.groups import Amount, Group, Statistics, Turns, count
+
+FORM: Final = 1
+"""Version of what is saved. Raise it when a span is counted in another way than before, or saved in another form."""
+
+
+def save(statistics: Statistics) -> dict[str, Any]:
+    """Return the statistics as JSON."""
+    burns = statistics.objectives.burns
+    return {
+        "traces": statistics.traces,
+        "unfinished": statistics.unfinished,
+        "reach": None if statistics.first is None else [statistics.first, statistics.last],
+        "total": _save(vars(statistics.total)),
+        "groups": [[list(key), _save(vars(group))] for key, group in statistics.groups.items()],
+        "objectives": [[list(key), burn.calls, burn.breaches] for key, burn in burns.items()],
+    }
+
+
+def is_lasting(statistics: Statistics) -> bool:
+    """True if the statistics will be the same later: objectives also count what happened lately, as seen from now."""
+    recent = (statistics.now or 0) - max(WINDOWS.values()) * 1_000_000_000
+    return not statistics.objectives.burns or (statistics.last or 0) < recent
+
+
+def add(saved: dict[str, Any], into: Statistics) -> None:
+    """Add statistics that `save` returned."""
+    into.traces += saved["traces"]
+    into.unfinished += saved["unfinished"]
+    if saved["reach"] is not None:
+        into.reach(*saved["reach"])
+    _add_group(saved["total"], into.total)
+    for key, group in saved["groups"]:
+        _add_group(group, into.group(tuple(key)))
+    for (name, measure, seconds), calls, breaches in saved["objectives"]:
+        for window in calls:
+            into.objectives.merge((name, measure, seconds), window, calls[window], breaches[window])
+
+
+def _save(content: Any) -> Any:
+    if isinstance(content, Distribution):
+        summed = content.summed()
+        numbers, buckets = list(summed.numbers), list(summed.buckets.items())
+        return [summed.count, summed.total, summed.smallest, summed.largest, numbers, buckets]
+    if isinstance(content, Amount):
+        return [content.sum, content.unknown]
+    if isinstance(content, Turns):
+        return [_save(content.tokens), _save(content.per_token)]
+    if isinstance(content, dict):
+        return {str(name): _save(member) for name, member in content.items() if name != "key"}
+    return content
+
+
+def _add_group(saved: dict[str, Any], group: Group) -> None:
+    for name, content in saved.items():
+        current = getattr(group, name)
+        if isinstance(current, int):
+            setattr(group, name, current + content)
+        elif name == "lengths":
+            for bucket, numbers in content.items():
+                _add(numbers, group.lengths.setdefault(int(bucket), Distribution()))
+        else:
+            _add(content, current)
+
+
+def _add(saved: Any, into: Any) -> None:
+    if isinstance(into, Distribution):
+        number, total, smallest, largest, numbers, buckets = saved
+        into.merge(Summed(number, total, smallest, largest, numbers, dict(buckets)))
+    elif isinstance(into, Amount):
+        total, unknown = saved
+        into.unknown += unknown
+        if total is not None:
+            into.add(total)
+    elif isinstance(into, Turns):
+        _add(saved[0], into.tokens)
+        _add(saved[1], into.per_token)
+    elif isinstance(into, Counter):
+        for word, times in saved.items():
+            count(into, word, times)
+    else:
+        for name, content in saved.items():
+            _add(content, into[name])

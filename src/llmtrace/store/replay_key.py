@@ -1,0 +1,39 @@
+"""The secret of a store's folder: a file of 32 random bytes that only its owner may read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+NAME = "replay.key"
+_BYTES = 32
+
+
+def of(folder: Path) -> bytes:
+    """Return the secret of a store, and make it with the first call. Raises OSError where the folder cannot be written."""
+    path = folder / NAME
+    for _ in range(2):
+        try:
+            key = path.read_bytes()
+            if len(key) == _BYTES:
+                return key
+        except FileNotFoundError:
+            pass
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = folder / f"{NAME}.{os.getpid()}.{secrets.token_hex(4)}"
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        try:
+            os.write(file, secrets.token_bytes(_BYTES))
+        finally:
+            os.close(file)
+        try:
+            os.link(temporary, path)  # fails where another process was first: then its key counts
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.replace(temporary, path)
+            continue
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path.read_bytes()

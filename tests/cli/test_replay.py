@@ -1,0 +1,113 @@
+"""``llmtrace replay``: a program in a process of its own, a recording in a real store, and no server to ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmtrace.demo.server import ModelServer
+from llmtrace.demo.shop import BAD_TASK
+from llmtrace.store import open_store
+from tests.cli.conftest import Ran
+
+AGENT = """
+import os, signal, sys
+import llmtrace
+from openai import OpenAI
+from llmtrace.demo.agent import support_agent
+
+llmtrace.configure()
+support = support_agent(OpenAI(base_url=os.environ.get("URL", "http://127.0.0.1:1/v1"), api_key="k"), "scripted")
+
+@llmtrace.tool
+def die() -> None:
+    if "kill" in sys.argv:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@llmtrace.agent
+def desk(task):
+    answer = support(task)
+    die()
+    return answer
+
+if "twice" in sys.argv:
+    desk(sys.argv[1])
+print(desk(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "agent.py").write_text(AGENT, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMTRACE_STORE", str(tmp_path / "store"))
+    return str(tmp_path / "store")
+
+
+def record(*words: str) -> int:
+    with ModelServer(pace=0) as server:
+        return subprocess.run(
+            [sys.executable, "agent.py", *words], env={**os.environ, "URL": server.url}, check=False, capture_output=True
+        ).returncode
+
+
+def test_the_same_program_is_the_same(store: str, llmtrace: Callable[..., Ran]) -> None:
+    assert record(BAD_TASK) == 0
+    ran = llmtrace("replay", "--times", "2", "--", "agent.py", BAD_TASK)
+    assert ran.code == 0, ran.err
+    assert "same: 6 calls answered" in " ".join(ran.err.split())
+    assert "nothing was sent" in " ".join(ran.err.split())
+    assert "2 of 2 runs were the same" in ran.err
+    opened = open_store(store)
+    newest = opened.trace("last")
+    assert newest.root.attributes["llmtrace.replay.of"] == opened.traces()[-1].trace_id
+    opened.close()
+
+
+@pytest.mark.all
+def test_a_changed_program_differs(store: str, llmtrace: Callable[..., Ran]) -> None:
+    record(BAD_TASK)
+    words = ("--", sys.executable, "agent.py", BAD_TASK.replace("kettle", "teapot"))
+    ran = llmtrace("replay", *words)
+    said = " ".join(ran.err.split())
+    assert ran.code == 3
+    assert "[-kettle-] {+teapot+}" in said
+    assert "Traceback" not in said
+    assert llmtrace("replay", "--bisect", *words).code == 1
+    report = json.loads(llmtrace("replay", "--json", "--loose", *words).out)
+    assert [divergence["is_served"] for divergence in report["runs"][0]["divergences"]] == [True] * 3
+
+
+@pytest.mark.all
+def test_a_killed_recording_and_another_run_of_the_process(store: str, llmtrace: Callable[..., Ran]) -> None:
+    """The journal survives ``kill -9``; a program that works on two tasks is replayed as a whole."""
+    assert record(BAD_TASK, "kill") == -signal.SIGKILL
+    ran = llmtrace("replay", "--", "agent.py", BAD_TASK)
+    assert ran.code == 4, ran.err
+    assert "the recording ends in execute_tool die" in " ".join(ran.err.split())
+    record(BAD_TASK, "twice")
+    ran = llmtrace("replay", "last", "--", "agent.py", BAD_TASK, "twice")
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.all
+def test_bad_input_is_one_clear_line(store: str, llmtrace: Callable[..., Ran]) -> None:
+    record(BAD_TASK)
+    for words, said in (
+        ((), "no program to run"),
+        (("--", "no-such-program"), "no command 'no-such-program'"),
+        (("--tool", "refund", "--", "agent.py"), "expected NAME=live"),
+        (("--tool", "fly=live", "--", "agent.py"), "no tool of this name ran"),
+        (("--live-after", "ffff", "--", "agent.py"), "0 spans of trace"),
+        (("--", sys.executable, "-c", "pass"), "told nothing of a replay"),
+    ):
+        ran = llmtrace("replay", *words)
+        assert ran.code == 2, ran.err
+        assert said in " ".join(ran.err.split())

@@ -1,0 +1,139 @@
+"""A recorded call is answered again, of every library: the program sees what it saw, and nothing is sent."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+from kit import CALLS, Answer, Question, Reply
+from server import Server
+from way import Program, Way
+
+from llmtrace.errors import ReplayDiverged
+from llmtrace.model import Span, replace
+from llmtrace.playback import replay
+from llmtrace.recorder import collected
+from llmtrace.testing import Captured, capture
+
+
+async def ask(way: Way, client: Any) -> Any:
+    return way.kit.seen(await way.ask(client))
+
+
+async def ask_with_tools(way: Way, client: Any) -> Any:
+    return way.kit.seen(await way.ask(client, Question(tools=True)))
+
+
+async def read(way: Way, client: Any) -> Any:
+    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client))]
+
+
+async def read_two(way: Way, client: Any) -> Any:
+    stream = await way.open(client)
+    return [way.kit.seen(chunk) for chunk in await way.read(stream, 2)]
+
+
+def record(way: Way, program: Program, url: str) -> tuple[Any, Captured]:
+    with capture(instrument=(way.kit.name,), redact=False) as captured:
+        seen = way._run(program, url)
+        gc.collect()
+        collected.settle()
+    return seen, captured
+
+
+def content_of(spans: tuple[Span, ...]) -> list[Span]:
+    """Spans without ids, times and what only a replay has."""
+    blank: dict[str, Any] = {"trace_id": "", "span_id": "", "parent_id": None, "start": 0, "end": 0, "run_id": None}
+    return [
+        replace(
+            span,
+            **blank,
+            recorded=None,
+            attributes={name: value for name, value in span.attributes.items() if "replay" not in name},
+            operation=replace(span.operation, time_to_first_chunk=None),
+            events=(),
+            failure=None if span.failure is None else replace(span.failure, stacktrace=""),
+        )
+        for span in spans
+    ]
+
+
+def without_cause(seen: Any) -> Any:
+    """An exception by type and text; what the transport's own exception was caused by is not recorded."""
+    return (seen[0], seen[1]) if isinstance(seen, tuple) and len(seen) == 3 and isinstance(seen[0], str) else seen
+
+
+def is_not_recorded(way: Way) -> bool:
+    """True for what sends with something else than httpx: botocore, aiohttp."""
+    return (type(way.kit).__module__, way.asynchronous) in {("kits.bedrock", False), ("kits.google_genai", True)}
+
+
+def check(way: Way, program: Program, reply: Reply) -> None:
+    with Server(reply) as server:
+        seen, captured = record(way, program, server.url)
+        sent = len(server.requests)
+        trace = captured.traces[0]
+        if is_not_recorded(way):
+            with (
+                pytest.raises(ReplayDiverged, match="is not sent by httpx"),
+                capture(instrument=(way.kit.name,)),
+                replay(trace),
+            ):
+                way._run(program, server.url)
+            assert len(server.requests) == sent
+            return
+        with capture(instrument=(way.kit.name,), redact=False) as again, replay(trace) as replayed:
+            assert without_cause(way._run(program, server.url)) == without_cause(seen)
+            gc.collect()
+            collected.settle()
+        assert len(server.requests) == sent
+    assert replayed.served == 1
+    for made, recorded in zip(content_of(again.spans), content_of(captured.spans), strict=True):
+        for name in made.__dataclass_fields__.keys() - ({"failure"} if program is read_two else set()):
+            assert getattr(made, name) == getattr(recorded, name), name
+
+
+def test_a_whole_answer(way: Way) -> None:
+    check(way, ask, way.kit.whole(Answer()))
+
+
+def test_tool_calls(way: Way) -> None:
+    check(way, ask_with_tools, way.kit.whole(CALLS))
+
+
+def test_a_stream(way: Way) -> None:
+    check(way, read, way.kit.streamed(Answer()))
+
+
+def test_a_stream_that_is_left(way: Way) -> None:
+    """How its span ends is up to the event loop, which closes the connection, or has none to close."""
+    check(way, read_two, way.kit.streamed(Answer()))
+
+
+def test_a_stream_that_breaks(way: Way) -> None:
+    check(way, read, way.kit.streamed(Answer()).broken(2))
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_an_error(way: Way, status: int) -> None:
+    check(way, ask, way.kit.error(status))
+
+
+def test_another_question_is_refused(way: Way) -> None:
+    async def ask_other(way: Way, client: Any) -> Any:
+        return way.kit.seen(await way.ask(client, Question(text="Where is order 8?")))
+
+    if is_not_recorded(way):
+        return
+    with Server(way.kit.whole(Answer())) as server:
+        _, captured = record(way, ask, server.url)
+        sent = len(server.requests)
+        with (
+            pytest.raises(ReplayDiverged, match=r"\[-7\?-\] \{\+8\?\+\}") as raised,
+            capture(instrument=(way.kit.name,)),
+            replay(captured.traces[0]),
+        ):
+            way._run(ask_other, server.url)
+        assert raised.value.kind == "changed"
+        assert len(server.requests) == sent
