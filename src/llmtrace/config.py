@@ -23,8 +23,20 @@ from llmtrace.errors import ConfigurationError
 
 logger = logging.getLogger("llmtrace")
 
+
+def _handle(record: logging.LogRecord) -> None:
+    """Hand a line to the program's handlers and filters, whose failures are not the caller's."""
+    try:
+        type(logger).handle(logger, record)
+    except Exception:
+        return
+
+
+logger.handle = _handle  # type: ignore[method-assign]
+
 ContentLevel: TypeAlias = Literal["none", "local", "all"]
 OnInvalid: TypeAlias = Literal["record", "raise", "reply", "repair"]
+PersonalData: TypeAlias = Literal["cards", "iban", "ssn"]
 Profile: TypeAlias = Literal["full", "tempo"]
 
 
@@ -146,6 +158,23 @@ def _truth(value: Any) -> bool:
     return bool(value)
 
 
+def _redaction(value: Any) -> bool | tuple[str, ...]:
+    """True, False, or the kinds of personal data that are replaced besides secrets."""
+    if isinstance(value, str):
+        kinds = tuple(name.lower() for name in _names(value))
+        if not kinds or not set(kinds) <= set(get_args(PersonalData)):
+            try:
+                return _flag(value)
+            except ValueError:
+                raise ValueError(f"on, off, or some of {', '.join(get_args(PersonalData))}") from None
+        return kinds
+    if value in (True, False):
+        return bool(value)
+    if isinstance(value, (list, tuple, set, frozenset)) and value and set(value) <= set(get_args(PersonalData)):
+        return tuple(value)
+    raise ValueError(f"True or False, or some of {', '.join(get_args(PersonalData))}")
+
+
 def _option(
     default: Any,
     read: Callable[[str], Any],
@@ -188,8 +217,12 @@ class Config:
         "Where prompts, answers, arguments and results may go: `none` (nowhere), `local` (the local store only), "
         "`all` (also to OpenTelemetry spans and exporters).",
     )
-    redact: bool = _option(
-        True, _flag, "Replace common secrets (keys, tokens, passwords) before content leaves memory.", check=_truth
+    redact: bool | tuple[PersonalData, ...] = _option(
+        True,
+        _redaction,
+        "Replace common secrets (keys, tokens, passwords) before content leaves memory; some of `cards`, `iban`, `ssn`, "
+        "comma-separated: these numbers, too.",
+        check=_redaction,
     )
     redact_keys: tuple[str, ...] = _option(
         (), _names, "More key names whose values are replaced, as comma-separated list.", check=_texts

@@ -16,7 +16,7 @@ from opentelemetry.trace import TracerProvider
 
 from llmtrace import exporters as exporting
 from llmtrace import installed, instrumentation
-from llmtrace.config import Config, ContentLevel, OnInvalid, Profile, suggest_keywords
+from llmtrace.config import Config, ContentLevel, OnInvalid, PersonalData, Profile, suggest_keywords
 from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
@@ -36,6 +36,7 @@ from llmtrace.prices import cost_usd
 from llmtrace.recorder import Recorder, activate, background, collected
 from llmtrace.recorder import context as _context  # noqa: F401
 from llmtrace.recorder import feedback as _feedback  # noqa: F401
+from llmtrace.recorder import open_span as _open_span  # noqa: F401
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.resource import describe
@@ -75,7 +76,7 @@ def configure(
     store: str | os.PathLike[str] | None = None,
     store_headers: Mapping[str, str] | None = None,
     content: ContentLevel | None = None,
-    redact: bool | None = None,
+    redact: bool | str | Sequence[PersonalData] | None = None,
     redact_keys: Sequence[str] | None = None,
     redact_paths: Sequence[str] | None = None,
     redact_patterns: Sequence[str] | None = None,

@@ -311,3 +311,39 @@ def test_the_resource_is_cleaned_once_and_not_counted() -> None:
     assert first.resource is second.resource
     assert SECRET not in repr(first)
     assert semconv.CONTENT_REDACTED not in first.attributes
+
+
+def test_what_a_message_hides_is_hidden_in_what_was_found_about_it() -> None:
+    """A secret that is known by its name in the answer is repeated by no explanation, evidence or failure; also later on."""
+    content = Content(Config())
+    answer = Message("assistant", (Text("Your password: Zq8fK2mN4pR6 was set"),), cache={})
+    found = Evaluation("unsupported_claim", "warning", "it says Zq8fK2mN4pR6", evidence={"claim": "Zq8fK2mN4pR6 was set"})
+    for _ in range(2):  # the second time, the message is known
+        operation = Inference("openai", "gpt-4o", output=(answer,))
+        span = Span("0" * 32, "1" * 16, "chat", 1, 2, operation=operation, evaluations=(found,))
+        span = replace(span, failure=Failure("ValueError", "cannot use Zq8fK2mN4pR6"))
+        assert "Zq8fK2mN4pR6" not in repr(replace(content.clean(span)))
+
+
+def test_names_of_members_are_redacted_too() -> None:
+    """A name that is or holds a secret, beside a value that is one, or that repeats one."""
+    content = Content(Config())
+    arguments = {SECRET: 1, f"{SECRET}_token": "x1y2", "password": "Zq8fK2mN4pR6", "Zq8fK2mN4pR6": {"Zq8fK2mN4pR6": 2}}
+    span = Span("0" * 32, "1" * 16, "tool", 1, 2, operation=ToolExecution("look_up", arguments))
+    cleaned = repr(content.clean(span))
+    assert SECRET not in cleaned
+    assert "Zq8fK2mN4pR6': 1" not in cleaned
+
+
+def test_a_secret_that_is_split_over_chunks_is_hidden() -> None:
+    """The texts that a generator gave are looked at as one; those without a secret between them stay as they are."""
+    content = Content(Config())
+
+    def recorded(*chunks: Any) -> Any:
+        operation = Custom("stream", result=list(chunks), has_result=True)
+        return content.clean(Span("0" * 32, "1" * 16, "s", 1, 2, operation=operation)).operation.result  # type: ignore[union-attr]
+
+    assert recorded("the key is ", SECRET[:12], SECRET[12:], ".") == ["the key is [REDACTED:openai_key]."]
+    assert recorded("pass", "word: hun", "ter2") == ["password: [REDACTED:key]"]
+    assert recorded("one", "two", f"{SECRET} three") == ["one", "two", "[REDACTED:openai_key] three"]
+    assert recorded(1, "two") == [1, "two"]

@@ -16,7 +16,7 @@ INNOCENT = """
 max_tokens maxTokens input_tokens output_tokens total_tokens token_count tokenCount tokens prompt_tokens token_type tokenizer
 next_token nextPageToken page_token continuationToken eos_token bos_token pad_token stop_token first_token per_token
 cached_tokens password_policy password_reset_url secret_name secretary passport author authorization_url key keyboard
-primary_key sort_key public_key monkey turkey compass pass auth user gen_ai.usage.input_tokens gen_ai.token.type
+primary_key sort_key public_key monkey turkey compass auth user gen_ai.usage.input_tokens gen_ai.token.type
 """
 
 

@@ -49,6 +49,92 @@ def test_secrets_known_by_their_form(secret: str, rule: str, around: str) -> Non
     assert f"[REDACTED:{rule}]" in redacted
 
 
+MIXED = "a1B2c3D4e5F6g7H8i9J0"
+HEX = "0123456789abcdef"
+DISCORD = f"MTA1{MIXED}.Gx1_aB.{MIXED}{MIXED[:10]}"
+AWS_SECRET = "wJalrXUtnFEMI/K7MDENG+" + "bPxRfiCYEXAMPLEK7Y"
+
+
+@pytest.mark.parametrize(
+    ("secret", "rule"),
+    [
+        (f"shpat_{HEX * 2}", "shopify_token"),
+        (f"shpss_{HEX * 2}", "shopify_token"),
+        (f"sntrys_{MIXED * 4}", "sentry_token"),
+        (f"sntryu_{HEX * 4}", "sentry_token"),
+        (f"dapi{HEX * 2}", "databricks_token"),
+        (f"hvs.{MIXED * 4}", "vault_token"),
+        (f"dckr_pat_{MIXED}a1B2c3D", "docker_token"),
+        (f"pcsk_{MIXED[:6]}_{MIXED * 3}", "pinecone_key"),
+        (f"ATATT3{MIXED * 8}", "atlassian_token"),
+        (f"glsa_{MIXED}{MIXED[:12]}_{HEX[:8]}", "grafana_token"),
+        (f"glc_{MIXED * 3}==", "grafana_token"),
+        (f"NRAK-{MIXED.upper()}ABCDEF1", "newrelic_key"),
+        (f"ntn_12345678901{MIXED}{MIXED[:15]}", "notion_token"),
+        (f"dop_v1_{HEX * 4}", "digitalocean_token"),
+        (f"sbp_{HEX * 2}01234567", "supabase_token"),
+        (f"lin_api_{MIXED * 2}", "linear_key"),
+        (f"SK{HEX * 2}", "twilio_key"),
+        (f"abc8Q~{MIXED}{MIXED[:13]}", "azure_secret"),
+        (f"123456789:AA{MIXED}{MIXED[:13]}", "telegram_token"),
+        (f"Bot {DISCORD}", "discord_token"),
+        (f"https://discord.com/api/webhooks/123456789012345678/{MIXED * 3}", "discord_webhook"),
+        (f"?sv=2024&sig={MIXED * 2}%2Fa%3D&se=1", "azure_sas"),
+    ],
+)
+@pytest.mark.parametrize("around", ["%s", "use %s\nnow", '{"a": "%s"}', "x " * 2000 + "%s" + " y" * 2000])
+def test_tokens_of_vendors(secret: str, rule: str, around: str) -> None:
+    redacted = redactor.text(around % secret)
+    assert f"[REDACTED:{rule}]" in redacted
+    assert secret not in redacted
+    assert MIXED not in redacted
+    assert HEX not in redacted
+    assert redactor.text(redacted) == redacted
+
+
+def test_bare_secrets() -> None:
+    """A text that is nothing else; beside the id of its key; digests and paths of the same length are none."""
+    assert redactor.value({"k": AWS_SECRET, "d": DISCORD}) == {"k": "[REDACTED:aws_secret]", "d": "[REDACTED:discord_token]"}
+    text = f"id AKIAIOSFODNN7EXAMPLE, secret {AWS_SECRET}."
+    assert redactor.text(text) == "id [REDACTED:aws_key], secret [REDACTED:aws_secret]."
+    digest = "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12"
+    for innocent in (
+        digest,
+        digest.upper(),
+        f"commit {digest}",
+        "/usr/local/lib/python3/site/Packages/abc",
+        f"x {AWS_SECRET} y",
+    ):
+        assert redactor.text(innocent) is innocent
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        *((f"{name}: Zq8fK2mN4pR6", f"{name}: {KEY}") for name in ("X-Api-Key", "X-Goog-Api-Key", "Ocp-Apim-Subscription-Key")),
+        *((f"{name}: Zq8fK2mN4pR6", f"{name}: {KEY}") for name in ("Secret-Key", "Private_Key", "Api-Key", "Xi-Api-Key")),
+        ("curl -H 'X-Api-Key: Zq8fK2' https://x.org", f"curl -H 'X-Api-Key: {KEY}' https://x.org"),
+        ("curl -u ann:swordfish https://x.org", "curl -u ann:[REDACTED:curl_password] https://x.org"),
+        ("curl -s --user 'ann:sword' https://x.org", "curl -s --user 'ann:[REDACTED:curl_password]' https://x.org"),
+        ('{"cmd": "curl -u \\"ann:sword\\" x"}', '{"cmd": "curl -u \\"ann:[REDACTED:curl_password]\\" x"}'),
+        ("the password is hunter2", f"the password is {KEY}"),
+        ("Password is: 'correct horse'", f"Password is: '{KEY}'"),
+        ("My API key is Zq8fK2mN4pR6, thanks", f"My API key is {KEY}, thanks"),
+        ("la contraseña y el token es Zq8fK2mN4pR6", f"la contraseña y el token es {KEY}"),
+        ("DB_PASS=swordfish", f"DB_PASS={KEY}"),
+        ("pass: hunter2", f"pass: {KEY}"),
+        ("smtp_pass='sword fish'", f"smtp_pass='{KEY}'"),
+        ("postgres://app:p@ss@w0rd@db/x", "postgres://app:[REDACTED:url_password]@db/x"),
+        ("see https://a:b@c.org, or mail x@y.org", "see https://a:[REDACTED:url_password]@c.org, or mail x@y.org"),
+    ],
+)
+def test_headers_commands_and_sentences(text: str, redacted: str) -> None:
+    """Names in title case, ``curl -u``, ``DB_PASS``, a password in a sentence, an ``@`` in a password."""
+    for padding in ("", " " * 500):
+        assert redactor.text(text + padding) == redacted + padding
+    assert redactor.text(redacted) == redacted
+
+
 @pytest.mark.parametrize(
     ("text", "redacted"),
     [
@@ -98,6 +184,10 @@ def test_secrets_known_by_the_name_before_them(text: str, redacted: str) -> None
         'curl -H "X-Api-Key: $KEY"',
         '{"properties": {"password": {"type": "string", "minLength": 8}}}',
         "The password must have at least 8 characters; a token is a word.",
+        "the password is required, the token is invalid, the secret was rotated in 2024, the API key is in the header",
+        "pass: 12, fail: 3; tests pass: yes; by-pass: on; compass: north",
+        "curl -u $USER:$PASSWORD https://x.org; curl -u ann https://x.org:8080",
+        '{"pass": "yes", "bypass": "no1"}',
         "a bearer of good news; Basic understanding of tokens",
         "task-list-for-the-project-management-team-2024",
         "sk-this-is-only-a-long-name-with-hyphens",
@@ -307,6 +397,12 @@ def test_texts_never_raise(text: str) -> None:
         "-----BEGIN PRIVATE KEY-----" * 20_000,
         "bearer " * 50_000 + "Bearer abc123456",
         "data:a;base64," * 40_000,
+        "curl -u " * 40_000 + "a:b",
+        "curl -u" * 40_000 + " curl -u a:b",
+        "://a:b@c" * 40_000 + "@",
+        "password is " * 40_000 + "hunter2",
+        "sig=" * 60_000 + "a" * 50,
+        "shpat_" * 60_000 + "0" * 32,
         "İ" * 100_000 + " password=x1",
     ],
     ids=lambda text: text[:12],

@@ -376,3 +376,43 @@ def test_a_known_class_is_read_past_what_a_subclass_makes_of_it() -> None:
     assert to_json(Loud("https://shop.example/")) == "https://shop.example/"
     fake = type("ZoneInfo", (), {"__module__": "zoneinfo", "key": "Mars/Base"})()
     assert to_json(fake) == "<unserialisable zoneinfo.ZoneInfo>"
+
+
+class Slow(Mapping[int, int]):
+    """As a shelf on a slow disk."""
+
+    reads = 0
+
+    def __len__(self) -> int:
+        return 1000
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(1000))
+
+    def __getitem__(self, key: int) -> int:
+        self.reads += 1
+        time.sleep(0.005)
+        return key
+
+
+def test_a_slow_container_is_not_read_to_its_end() -> None:
+    """Iteration that is somebody's code has 20 ms; what was not read is counted."""
+    slow = Slow()
+    shown: Any = to_json({"a": slow, "b": slow})
+    assert 0 < slow.reads < 50
+    assert len(shown["a"]) - 1 + int(shown["a"]["<more>"][1:].split()[0]) == 1000
+    assert len(shown["b"]) == 2
+
+
+@pytest.mark.parametrize(
+    "make", [lambda inner: [inner, inner], lambda inner: {"a": inner, "b": inner}, lambda inner: (inner, inner)]
+)
+def test_shared_references_are_bounded(make: Any) -> None:
+    """2 to the 60 paths to one value: so many containers are entered, whatever they hold."""
+    value: Any = make([])
+    for _ in range(60):
+        value = make(value)
+    began = time.process_time()
+    shown = to_json(value)
+    assert time.process_time() - began < 3
+    assert json.dumps(shown).count("[") + json.dumps(shown).count("{") <= (1 << 16) + 1

@@ -642,3 +642,22 @@ def test_a_budget_in_a_generator_that_is_closed_elsewhere_leaves_what_is_current
         contextvars.copy_context().run(both)
     below, above = captured.spans
     assert below.parent_id == above.span_id
+
+
+@pytest.mark.parametrize("decorate", [llmtrace.tool, llmtrace.agent, llmtrace.span])
+def test_a_recursive_function_may_go_deep(decorate: Any) -> None:
+    """Few frames stand between two calls, so that of a limit of a thousand, a quarter is left for them."""
+    reached = 0
+
+    def call_itself(depth: int) -> None:
+        nonlocal reached
+        reached = depth
+        if depth < sys.getrecursionlimit() * 0.22:
+            decorated(depth + 1)
+
+    decorated = decorate(call_itself)
+    with capture():
+        thread = threading.Thread(target=decorated, args=(0,))  # its stack begins with it
+        thread.start()
+        thread.join()
+    assert reached >= sys.getrecursionlimit() * 0.22

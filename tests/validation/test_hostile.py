@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+import time
 from typing import Any
 
 import pytest
@@ -127,7 +128,7 @@ CASES = {
     """,
     "values that are huge": """
         texts = {"properties": {"a": {"items": {"type": "string"}}}}
-        check(texts, {"a": list(range(300_000))}, "wrong_type" if validators.load_rust_engine() else "schema")
+        check(texts, {"a": list(range(300_000))}, "no_match" if validators.load_rust_engine() else "schema")
         check({"properties": {"a": {"type": "integer"}}}, {"a": 10**5000}, None)
     """,
 }
@@ -198,6 +199,61 @@ def test_a_broken_pattern_is_logged_once(schema: Any, caplog: pytest.LogCaptureF
     assert [record.getMessage() for record in caplog.records] == [
         f"llmtrace: tool '{name}' goes unvalidated in part: a pattern in its schema cannot be used"
     ]
+
+
+LOOK_AROUND = r"(?=.*\d)(?=.*[a-z]).{8,}"
+BRIEF: dict[str, tuple[Any, Any, str]] = {
+    "look-around over a long text": ({"pattern": LOOK_AROUND}, "A" * 1_000_000, "schema"),
+    "look-around over a text of 50,000": ({"pattern": LOOK_AROUND}, "A" * 50_000, "schema"),
+    "look-around over many texts": ({"items": {"pattern": LOOK_AROUND}}, ["A" * 900] * 1000, "bad_format or schema"),
+    "look-behind": ({"pattern": "(?<=x)y"}, "x" * 1_000_000, "schema"),
+    "a back-reference": ({"pattern": r"(a+)+\1b"}, "a" * 1_000_000, "schema"),
+    "a possessive repetition": ({"pattern": "(?:.*+x)y"}, "a" * 200_000, "schema"),
+    "look-around in names": ({"patternProperties": {LOOK_AROUND: {"type": "integer"}}}, {"A" * 60_000: 1}, "schema"),
+    "look-around of names": ({"propertyNames": {"pattern": LOOK_AROUND}}, {"A" * 60_000: 1}, "schema"),
+    "1,000 constants": ({"anyOf": [{"const": f"c{i}"} for i in range(1000)]}, "A" * 1_000_000, "no_match"),
+    "exactly one of 1,000 constants": ({"oneOf": [{"const": f"c{i}"} for i in range(1000)]}, "A" * 1_000_000, "no_match"),
+    "1,000 options": ({"enum": [f"c{i}" for i in range(1000)]}, "A" * 1_000_000, "not_allowed"),
+    "200 limits": ({"allOf": [{"maxLength": i} for i in range(200)]}, "A" * 1_000_000, "no_match"),
+    "190 patterns": ({"anyOf": [{"pattern": f"[a-z]+z{i}"} for i in range(190)]}, "a" * 1_000_000, "no_match"),
+    "90,000 wrong elements": ({"items": {"type": "string"}}, list(range(90_000)), "wrong_type"),
+    "9,000 wrong elements": ({"items": {"type": "string"}}, list(range(9_000)), "wrong_type"),
+    "a host name of a megabyte": ({"format": "idn-hostname"}, "é" * 1_000_000, "bad_format"),
+}
+
+
+@pytest.mark.parametrize("case", BRIEF)
+def test_a_check_is_brief(case: str) -> None:
+    """It takes some 50 ms of the calling thread at most; the limit here is for a busy machine."""
+    schema, argument, code = BRIEF[case]
+    definition = ToolDefinition("t", {"type": "object", "properties": {"a": schema}}, cache={})
+    check_arguments({}, definition)
+    began = time.process_time()
+    found = check_arguments({"a": argument}, definition)
+    spent = time.process_time() - began
+    assert found[0].code in code
+    assert spent < 0.4
+
+
+def test_look_around_is_judged_where_it_is_affordable() -> None:
+    """Short texts, and long ones that need few steps, are judged in full."""
+    schema = {"properties": {"a": {"pattern": LOOK_AROUND}, "b": {"pattern": "^(?!.*secret)[a-z ]*$"}}}
+    definition = ToolDefinition("t", schema, cache={})
+    assert check_arguments({"a": "abcdefg1", "b": "x y " * 50_000}, definition) == ()
+    [found] = check_arguments({"b": "x y " * 50_000 + "secret"}, definition)
+    assert (found.code, found.pointer) == ("bad_format", "/b")
+    [found] = check_arguments({"a": "A" * 500}, definition)
+    assert (found.code, found.pointer, found.keyword, found.expected) == ("bad_format", "/a", "pattern", LOOK_AROUND)
+    schema = {"patternProperties": {LOOK_AROUND: {"type": "integer"}}, "propertyNames": {"pattern": "^(?!x)"}}
+    both = check_arguments({"abcdefg1": "", "xy": 1}, ToolDefinition("t", schema))
+    assert {(each.code, each.pointer) for each in both} == {("wrong_type", "/abcdefg1"), ("unexpected", "/xy")}
+
+
+def test_what_only_looks_like_a_pattern_stays() -> None:
+    """Constants, options, and members that are called ``pattern`` are no patterns."""
+    look = {"pattern": "(?=a)b"}
+    schema = {"properties": {"pattern": {"const": look}, "b": {"enum": [look]}}, "default": look}
+    assert check_arguments({"pattern": look, "b": look}, ToolDefinition("t", schema)) == ()
 
 
 class _Text(str):

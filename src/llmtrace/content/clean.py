@@ -238,6 +238,8 @@ class Content:
             return self._messages.messages(value, stats)
         if name == "definition":
             return self._messages.definition(value, stats)
+        if name == "result" and type(value) is list and len(value) > 1:
+            value = self._values.redactor.in_chunks(value, stats)
         return self._values.said_name(value, stats) if name in _NAMES else self._values.document(value, stats)
 
     def _inference(self, call: Inference, stats: RedactionStats) -> Inference:

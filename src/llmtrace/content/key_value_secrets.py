@@ -12,22 +12,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from llmtrace.content.keys import is_secret, is_token, words
+from llmtrace.content.keys import is_pass, is_password, is_secret, is_token, words
 from llmtrace.content.redaction_stats import MARK, RedactionStats
 from llmtrace.content.scan import Rule
+from llmtrace.text.linking_words import LINKING_WORDS
 
-_WORDS = ("password", "passwd", "passphrase", "pwd", "secret", "token", "authorization", "cookie", "credential")
+_WORDS = ("password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "authorization", "cookie", "credential")
 _WORD_ENDS = (
-    "(?:assw(?:or)?d|ASSW(?:OR)?D|assphrase|ASSPHRASE|pwd|Pwd|PWD|ecret|ECRET|oken|OKEN|thorization|THORIZATION|ookie|OOKIE"
-    "|redential|REDENTIAL)[sS]?"
+    "(?:[Pp]ass(?:w(?:or)?d|phrase)?|PASS(?:W(?:OR)?D|PHRASE)?|pwd|Pwd|PWD|ecret|ECRET|oken|OKEN|thorization|THORIZATION"
+    "|ookie|OOKIE|redential|REDENTIAL)[sS]?"
 )
 _KEY_ENDS = (
-    "_key|-key|_KEY|-KEY|[iestgnrhd]Key|IKey|pi key|PI [Kk]ey|apikey|APIKEY|esskey|etkey|atekey"
+    "[_-]key|[_-]Key|[_-]KEY|[iestgnrhd]Key|IKey|pi [kK]ey|PI [Kk]ey|apikey|APIKEY|esskey|etkey|atekey"
     "|nection_?[sS]tring|NECTION_STRING"
 )
 """How the names end that `keys` knows: with few letters, and few of them at a time, the fast engine is fastest."""
 _TAIL = r"(?:_?(?:[0-9]{1,3}|(?i:hash|value|plain|plaintext|confirm|confirmation)))?"
 _AFTER = r"(?:(?:\\{0,15}[\"']|`|\*\*)?[ \t]{0,8}(?:=>|:=|[:=])(?:\*\*)?[ \t]{0,8}|>)"
+_LINK = rf"[ \t]{{1,4}}(?:{'|'.join(LINKING_WORDS)})(?:[ \t]{{0,2}}:)?[ \t]{{1,4}}"
+_LINKED = rf"[ \t]{{1,4}}(?i:{'|'.join(LINKING_WORDS)})(?:[ \t]{{0,2}}:)?[ \t]{{1,4}}(?:[\"'`]|[^ \t\r\n]*[0-9])"
+"""In a sentence, a bare value counts only if it has letters and digits."""
 _BLANK = r"[ \t]{1,8}"
 _VALUE = r"(?:\\{0,15}[\"'][^\"']|`[^`]|[{\[]|[^ \t\r\n\"'\\,;&(){}\[\]<>|`])"
 _BARE = re.compile(r"[^ \t\r\n\"'\\,;&(){}\[\]<>|`]+")
@@ -42,6 +46,8 @@ _TYPES = re.compile(
 )
 _NOTHING = frozenset({"null", "none", "nil", "undefined"})
 _LONGEST = 8192
+_SHORTEST = 6
+"""Letters of a secret in a sentence."""
 
 
 def pair_rules(
@@ -58,7 +64,7 @@ def pair_rules(
     ends = ends or "|".join("[ _-]?".join(_cases(word) for word in parts) for parts in spelt)
     apply = _Pairs(name, {parts[-1] for parts in spelt}, counts, any_value).apply
     return (
-        Rule(name, f"(?:{ends}){_TAIL}{_AFTER}{_VALUE}", apply),
+        Rule(name, f"(?:{ends}){_TAIL}(?:{_AFTER}{_VALUE}|{_LINKED})", apply),
         Rule(name, f"--[A-Za-z0-9-]{{0,24}}(?:{ends}){_TAIL}{_BLANK}{_VALUE}", apply),
     )
 
@@ -126,7 +132,7 @@ class _Pairs:
     def _pattern(self, word: str) -> re.Pattern[str]:
         compiled = self._patterns.get(word)
         if compiled is None:  # compiled when needed: together they would take some milliseconds of the program's start
-            compiled = re.compile(f"{word}s?{_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_BLANK})(?={_VALUE})")
+            compiled = re.compile(f"{word}s?{_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_LINK}|{_BLANK})(?={_VALUE})")
             self._patterns[word] = compiled
         return compiled
 
@@ -135,7 +141,8 @@ class _Pairs:
         quoted = "'" in after or '"' in after
         opening = _OPENING.match(text, start)
         if opening is not None:
-            return opening.end(), _closing(text, opening.end(), len(opening[1]), opening[2]), ""
+            end = _closing(text, opening.end(), len(opening[1]), opening[2])
+            return (opening.end(), end, "") if self._secret_in_quotes(text[opening.end() : end], key, after) else None
         if text[start] in "{[":
             return self._container(text, start, key) if quoted else None
         if after.strip() == ":" and key.lower().endswith(("authorization", "cookie")):  # a header: to the end of its line
@@ -145,6 +152,13 @@ class _Pairs:
         if bare is None or not self._secret(text, bare, key, after, quoted=quoted):
             return None
         return start, bare.end(), _quote_of(text, start) if quoted else ""
+
+    def _secret_in_quotes(self, secret: str, key: str, after: str) -> bool:
+        if self._any_value:
+            return True
+        if after.strip(" \t:").isalpha():  # a sentence
+            return not (secret.isalpha() and secret.islower())
+        return not is_pass(key) or is_password(secret, key)
 
     def _secret(self, text: str, bare: re.Match[str], key: str, after: str, *, quoted: bool) -> bool:
         word, follows = bare[0], text[bare.end() : bare.end() + 1]
@@ -156,6 +170,8 @@ class _Pairs:
             return False
         if key.startswith("--") and ":" not in after:
             return True
+        if after.strip(" \t:").isalpha() or (is_pass(key) and not (after == "=" and is_password("", key))):
+            return len(word) >= _SHORTEST and any(map(str.isalpha, word)) and any(map(str.isdigit, word))
         if quoted:
             return word[0].isdigit() and not is_token(key)
         if _number(word):

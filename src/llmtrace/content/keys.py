@@ -11,7 +11,9 @@ _WORDS = (
     r"passw(?:or)?d|passphrase|pwd|secrets?|token|jwt|authorization|cookies?|credentials?|connection_?string"
     r"|(?:api|private|access|secret|account|signing|encryption|master|subscription|auth|session|shared)_?key"
 )
-_SECRET = re.compile(rf"(?:.*_)?[a-z0-9]*(?:{_WORDS})(?:_?(?:\d{{1,3}}|hash|value|plain|plaintext|confirm|confirmation))?")
+_SECRET = re.compile(
+    rf"(?:.*_)?(?:[a-z0-9]*(?:{_WORDS})|(?:db|pg|user|root)?pass)(?:_?(?:\d{{1,3}}|hash|value|plain|plaintext|confirm|confirmation))?"
+)
 _NO_SECRET = re.compile(
     # cursors, marks of a model's vocabulary, counts and prices
     r"(?:.*_)?(?:next|prev|previous|page|continuation|sync|cursor|cancel|cancellation|bos|eos|pad|unk|cls|sep|mask|stop|start|end"
@@ -38,6 +40,18 @@ def is_secret(name: str) -> bool:
 def is_token(name: str) -> bool:
     """True where a number is more likely a count or an id than a secret."""
     return words(name).endswith("token")
+
+
+def is_pass(name: str) -> bool:
+    """True for ``DB_PASS`` and ``pass``: a password, or what was passed."""
+    return words(name).rpartition("_")[2].endswith("pass")
+
+
+def is_password(text: str, name: str) -> bool:
+    """True for a text under a name that `is_pass` that looks like a password. Under ``db_pass``, any word does."""
+    if words(name) != "pass":
+        return True
+    return any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 
 def is_schema(value: object) -> bool:

@@ -37,13 +37,15 @@ _PART = 32
 class _Seen:
     """What became of a message or definition."""
 
-    __slots__ = ("bytes", "clean", "redacted", "size")
+    __slots__ = ("bytes", "clean", "redacted", "secrets", "size")
 
-    def __init__(self, clean: Any, redacted: int, size: int) -> None:
+    def __init__(self, clean: Any, redacted: int, size: int, secrets: Sequence[str] = ()) -> None:
         self.clean = clean
         """None: it was clean as it is. (Itself would be a cycle, since its cache holds this.)"""
         self.redacted = redacted
         self.size = size
+        self.secrets = secrets
+        """Values that were taken out, which the rest of the span must not repeat."""
         self.bytes: int | None = None
         """Measured only when the conversation comes near the limit."""
 
@@ -69,6 +71,7 @@ class Messages:
             size += seen.size
             if seen.clean is not None:
                 stats.redacted += seen.redacted
+                stats.remember(seen.secrets)
                 if cleaned is None:
                     cleaned = list(messages)
                 cleaned[index] = seen.clean
@@ -96,7 +99,8 @@ class Messages:
             seen = _Seen(None, 0, size)
         else:
             cache = {self: _Seen(None, 0, size)}
-            seen = _Seen(replace(message, parts=parts, role=role, name=name, cache=cache), stats.redacted, size)
+            clean = replace(message, parts=parts, role=role, name=name, cache=cache)
+            seen = _Seen(clean, stats.redacted, size, stats.secrets)
         if message.cache is not None:
             message.cache[self] = seen
         return seen
@@ -157,6 +161,7 @@ class Messages:
             if seen.clean is not None:
                 same = False
                 stats.redacted += seen.redacted
+                stats.remember(seen.secrets)
             cleaned.append(tool if seen.clean is None else seen.clean)
         if size * WIDEST <= self._limit:
             return tools if same else tuple(cleaned)
@@ -179,7 +184,8 @@ class Messages:
         if cleaned is tool:
             seen = _Seen(None, 0, size)
         else:
-            seen = _Seen(replace(cleaned, cache={self: _Seen(None, 0, size)}), stats.redacted, size)
+            clean = replace(cleaned, cache={self: _Seen(None, 0, size)})
+            seen = _Seen(clean, stats.redacted, size, stats.secrets)
         if tool.cache is not None:
             tool.cache[self] = seen
         return seen

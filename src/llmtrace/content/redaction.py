@@ -11,27 +11,28 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import from_json
 from pydantic_core import to_json as write_json
 
-from llmtrace.config import Config
+from llmtrace.config import Config, PersonalData
 from llmtrace.content.blobs import LEAST_BASE64, blob_mark, blob_rule, is_base64
 from llmtrace.content.key_value_secrets import pair_rules, secret_pairs
-from llmtrace.content.keys import is_schema, is_secret, is_token, words
+from llmtrace.content.keys import is_pass, is_password, is_schema, is_secret, is_token, words
 from llmtrace.content.paths import Path, names, parse_path, replace_at
+from llmtrace.content.personal_data import is_card, personal_rules
 from llmtrace.content.redaction_stats import ERROR, MARK, RedactionStats, mark
 from llmtrace.content.scan import Rule, Scanner
-from llmtrace.content.secrets import secret_rules
+from llmtrace.content.secrets import LONGEST_BARE, SHORTEST_BARE, bare_secret, secret_groups
 from llmtrace.content.snapshot import to_json
 from llmtrace.model import JsonValue
 
 logger = logging.getLogger("llmtrace")
 
-_CLEAN, _SECRET, _USERS, _TEXT = range(4)
-"""What is known of a key name: nothing, secret by common usage, by the user's rule, or it holds a secret itself."""
-_BY_KEY = frozenset({_SECRET, _USERS})
+_CLEAN, _SECRET, _USERS, _TEXT, _SECRET_TEXT = range(5)
+"""What is known of a key name: nothing, secret by common usage, by the user's rule, it holds a secret itself, or both."""
+_BY_KEY = frozenset({_SECRET, _USERS, _SECRET_TEXT})
 _MAX_KEYS = 4096
 _SHORTEST = 6
 """No shorter text can hold a name and a secret."""
@@ -51,7 +52,8 @@ class Redactor:
         """``blobs``: also replace ``data:`` URLs and long base64 values by digest and size."""
         self._blobs = blobs
         self._has_reported = False
-        self._defaults = config.redact
+        self._defaults = config.redact is not False
+        self._personal: Sequence[PersonalData] = () if isinstance(config.redact, bool) else config.redact
         self._own_keys: set[str] = set()
         self._keys: dict[str, int] = {}
         self._clean_texts: set[str] = set()
@@ -69,9 +71,10 @@ class Redactor:
         if self._function is not None and not callable(self._function):
             self._read("redact_with", self._function, _refuse)
         self._in_paths = Scanner([_path_pairs(self._paths)])
-        rules = self._rules()
-        self._scan = Scanner(rules)
-        self._forms = Scanner(rules[-1:])
+        self.groups = tuple(group for group in self._rules() if group)
+        """The rules, in groups whose anchors are tested together."""
+        self._scan = Scanner(self.groups)
+        self._forms = Scanner(self._form_rules())
         self._always = bool(self._paths or self._patterns or self._function or self.broken)
 
     def _read(self, option: str, value: Any, read: Callable[[Any], object]) -> None:
@@ -89,11 +92,24 @@ class Redactor:
                     error,
                 )
 
+    def _form_rules(self) -> list[Sequence[Rule]]:
+        """Secrets known by their form, and inline bytes."""
+        return [[blob_rule()] if self._blobs else [], *(secret_groups() if self._defaults else ())]
+
     def _rules(self) -> list[Sequence[Rule]]:
         key_rules = pair_rules("key", sorted(self._own_keys), lambda name: words(name) in self._own_keys, any_value=True)
         common = secret_pairs() if self._defaults else ()
-        forms = [*([blob_rule()] if self._blobs else []), *(secret_rules() if self._defaults else [])]
-        return [key_rules[:1], common[0:1], common[2:3], [*key_rules[1:], *common[1::2]], forms]
+        mixed, prefixed, vendors, short = secret_groups() if self._defaults else ((), (), (), ())
+        blobs = [blob_rule()] if self._blobs else []
+        return [
+            key_rules[:1],
+            [*common[0:1], *prefixed],
+            common[2:3],
+            [*key_rules[1:], *common[1::2], *short],
+            [*blobs, *mixed],
+            vendors,
+            personal_rules(self._personal),
+        ]
 
     # -- the two ways in
 
@@ -119,6 +135,8 @@ class Redactor:
                     text = self._by_user(text, stats)
                 elif size <= _KNOWN_LENGTH and text is original:
                     self._know(text)
+            if SHORTEST_BARE <= size <= LONGEST_BARE and self._defaults and (rule := bare_secret(text)) is not None:
+                return stats.take(rule)
             if size >= LEAST_BASE64 and self._blobs and is_base64(text):
                 return blob_mark(text)
             return stats.without_secrets(text) if stats.secrets else text
@@ -129,7 +147,7 @@ class Redactor:
         """Return False if the body of an answer may hold what is to be redacted. What is known of the answer otherwise was
         judged already, so secrets are looked for by their form only, unless there are rules of the user's."""
         try:
-            if self._always or self._own_keys:
+            if self._always or self._own_keys or self._personal:
                 return self.in_text(body, RedactionStats()) is body
             return self._forms(body, RedactionStats()) is body
         except Exception:  # as a rule that fails: the body is not kept
@@ -157,6 +175,23 @@ class Redactor:
         except Exception as error:  # nested too deep
             return self._failed(error, stats)
 
+    def in_chunks(self, items: list[JsonValue], stats: RedactionStats) -> list[JsonValue]:
+        """The items that a generator gave: one redacted text, if a secret is split over several texts; else the same object."""
+        if not all(type(item) is str for item in items):
+            return items
+        texts = cast("list[str]", items)
+        trial = RedactionStats()
+        try:
+            joined = "".join([self._scan(text, trial) for text in texts])
+            redacted = self._scan(joined, trial)
+        except Exception as error:
+            return [self._failed(error, stats)]
+        if redacted == joined:
+            return items
+        stats.redacted += trial.redacted
+        stats.remember(trial.secrets)
+        return [redacted]
+
     def in_place(self, value: JsonValue, where: Sequence[str], stats: RedactionStats) -> JsonValue:
         """A value that was taken out of a document, judged as it stood there, below the members ``where``."""
         if not self._paths and type(value) is not dict and all(self._judge(name) == _CLEAN for name in where):
@@ -182,10 +217,15 @@ class Redactor:
         if kind is list or kind is tuple:
             return self._in_list(value, stats)
         if value is None or kind is bool or kind is int or kind is float:
-            return value
+            return self._in_number(value, stats) if self._personal else value
         if isinstance(value, Mapping) and all(type(key) is str for key in value):
             return self._in_dict(dict(value), stats)
         return self.in_value(to_json(value), stats)  # no JSON: shown as it will be written
+
+    def _in_number(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
+        if type(value) is int and value > 0 and "cards" in self._personal and is_card(str(value)):
+            return stats.take("card")
+        return value
 
     def _in_list(self, items: Sequence[JsonValue], stats: RedactionStats) -> JsonValue:
         changed_items: list[JsonValue] | None = None
@@ -212,16 +252,18 @@ class Redactor:
                 new: JsonValue = self.in_text(item, stats)
             elif what == _CLEAN and (kind is int or kind is float):
                 stats.size += 8
-                continue
+                new = self._in_number(item, stats) if self._personal else item
             else:
                 new = self._in_member(key, item, what, members, stats)
             if new is not item:
                 if changed_members is None:
                     changed_members = dict(members)
                 changed_members[key] = new
-            if what == _TEXT:
+            if what >= _TEXT:
                 renamed = True
         result = members if changed_members is None else changed_members
+        if not renamed and stats.secrets:
+            renamed = any(secret in key for key in result for secret in stats.secrets)
         return {self.in_text(key, stats): item for key, item in result.items()} if renamed else result
 
     def _in_member(
@@ -255,9 +297,11 @@ class Redactor:
     ) -> JsonValue:
         if item is None or item == "" or (isinstance(item, str) and item.startswith(MARK)):
             return item
-        if what == _SECRET:
+        if what != _USERS:
             if isinstance(item, bool) or (isinstance(item, (int, float)) and is_token(key)):
                 return item
+            if is_pass(key) and not (isinstance(item, str) and is_password(item, key)):
+                return self.in_value(item, stats)
             if is_token(key) and ("logprob" in members or isinstance(item, (dict, list))):
                 return self.in_value(item, stats)
         return stats.take("key", *_texts(item))
@@ -270,12 +314,15 @@ class Redactor:
         if spelt in self._own_keys:
             what = _USERS
         elif self._defaults and is_secret(key):
-            what = _SECRET
+            what = _SECRET if self._is_clean(key) else _SECRET_TEXT
         else:
-            what = _CLEAN if self.in_text(key, RedactionStats()) == key else _TEXT
+            what = _CLEAN if self._is_clean(key) else _TEXT
         if len(self._keys) < _MAX_KEYS and len(key) <= _KNOWN_LENGTH:
             self._keys[key] = what
         return what
+
+    def _is_clean(self, key: str) -> bool:
+        return self.in_text(key, RedactionStats()) == key
 
     # -- the user's rules
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from llmtrace.content.keys import is_secret
 
 
@@ -40,9 +42,13 @@ class RedactionStats:
     def take(self, rule: str, *secrets: str) -> str:
         """Count one replacement, of a value that holds these texts; gives its mark."""
         self.redacted += 1
-        if len(self.secrets) < _MAX_SECRETS:
-            self.secrets += [secret for secret in secrets if _is_telling(secret) and secret not in self.secrets]
+        self.remember([secret for secret in secrets if _is_telling(secret)])
         return mark(rule)
+
+    def remember(self, secrets: Iterable[str]) -> None:
+        """Take these texts out of what is cleaned from now on."""
+        if len(self.secrets) < _MAX_SECRETS:
+            self.secrets += [secret for secret in secrets if secret not in self.secrets]
 
     def without_secrets(self, text: str) -> str:
         """``text`` without what was taken out before, such as the password that an error message repeats."""

@@ -63,17 +63,16 @@ class Scanner:
     """Several rules as one. They come in groups, whose anchors are tested together."""
 
     def __init__(self, groups: Sequence[Sequence[Rule]]) -> None:
-        self._groups = groups
-        self._rules = tuple(rule for group in groups for rule in group)
+        self._groups = tuple(group for group in groups if group)
         self._tests: dict[str, Callable[[str], bool]] = {}
 
     @lazy_property
     def _short(self) -> tuple[Callable[[str], bool], ...]:
-        return (_any_of(self._rules),)
+        return (_any_of([rule for group in self._groups for rule in group]),)
 
     @lazy_property
     def _long(self) -> tuple[Callable[[str], bool], ...]:
-        return tuple(_any_of(group) for group in self._groups if group)
+        return tuple(_any_of(group) for group in self._groups)
 
     def may_change(self, text: str) -> bool:
         """False where no rule would do anything to a well-formed text."""
@@ -96,12 +95,14 @@ class Scanner:
         if not text.isascii():
             text = well_formed(text)
         redacted = text
-        for rule in self._rules:
-            test = self._tests.get(rule.anchor)
-            if test is None:
-                test = self._tests[rule.anchor] = matcher(rule.anchor)
-            if test(redacted):
-                redacted = rule.apply(redacted, stats)
+        for group, group_test in zip(self._groups, self._long, strict=True):
+            if group_test(redacted):
+                for rule in group:
+                    test = self._tests.get(rule.anchor)
+                    if test is None:
+                        test = self._tests[rule.anchor] = matcher(rule.anchor)
+                    if test(redacted):
+                        redacted = rule.apply(redacted, stats)
         return text if redacted == text else redacted
 
 

@@ -16,12 +16,13 @@ import re
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
 from pathlib import PurePath
+from time import perf_counter
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -43,6 +44,8 @@ _MAX_INT_BITS = 4096
 _MAX_ARRAY = 1000
 _MAX_FOREIGN = 10_000
 """Items read of a container whose iteration is somebody's code, and may be slow."""
+_FOREIGN_SECONDS = 0.02
+"""Time for all such containers of one snapshot; each gives one item at least."""
 
 
 def to_json(value: object, *, limit: int = 1 << 20) -> JsonValue:
@@ -120,10 +123,14 @@ def _plain_scalar(value: Any, kind: type) -> Any:
 
 
 class _Snapshot:
-    __slots__ = ("path", "room")
+    __slots__ = ("containers", "deadline", "path", "room")
 
     def __init__(self, limit: int) -> None:
         self.room = limit
+        self.containers = limit >> 4
+        """Containers that may still be entered: one that is shared is entered each time, and may hold no character."""
+        self.deadline: float | None = None
+        """When to stop reading containers whose iteration is somebody's code."""
         self.path: set[int] = set()
 
     def of(self, value: Any, depth: int) -> JsonValue:
@@ -155,6 +162,9 @@ class _Snapshot:
         if depth >= MAX_DEPTH:
             return f"<nested deeper than {MAX_DEPTH}>"
         self.room -= 2
+        self.containers -= 1
+        if self.containers < 0:
+            self.room = min(self.room, 0)
         self.path.add(identity)
         try:
             return read(content, depth + 1, _length(content))
@@ -167,7 +177,6 @@ class _Snapshot:
         copy: dict[str, JsonValue] = {}
         for key, item in members:
             if self.room <= 0:
-                copy[MORE] = f"<{count - len(copy)} more members>"
                 break
             if type(key) is not str or len(key) > _PLAIN_TEXT or not key.isascii():
                 key = self._key(key, copy)
@@ -178,15 +187,18 @@ class _Snapshot:
             else:
                 self.room -= len(key) + 4
                 copy[key] = self.of(item, depth)
+        if len(copy) < count and (self.room <= 0 or self.deadline is not None):  # else several keys have one name
+            copy[MORE] = f"<{count - len(copy)} more members>"
         return copy
 
     def _items(self, items: Iterable[Any], depth: int, count: int) -> JsonValue:
         copy: list[JsonValue] = []
         for item in items:
             if self.room <= 0:
-                copy.append(f"<{count - len(copy)} more items>")
                 break
             copy.append(self.of(item, depth))
+        if len(copy) < count:
+            copy.append(f"<{count - len(copy)} more items>")
         return copy
 
     def _text(self, text: str) -> str:
@@ -229,14 +241,27 @@ class _Snapshot:
         return self._container(self._members, value, [(name, item) for name, item in attributes if item is not missing], depth)
 
     def mapping(self, value: Any, depth: int) -> JsonValue:
-        content = dict.items(value) if issubclass(type(value), dict) else islice(value.items(), _MAX_FOREIGN)
-        return self._container(self._members, value, content, depth)
+        if issubclass(type(value), dict):
+            return self._container(self._members, value, dict.items(value), depth)
+        count = _length(value)
+        members = self._foreign(value.items())
+        return self._container(lambda items, level, _: self._members(items, level, count), value, members, depth)
 
     def sequence(self, value: Any, depth: int) -> JsonValue:
         # A subclass may override __iter__; the plain one of its base has no surprises.
         plain = next((base for base in (list, tuple, set, frozenset, deque) if issubclass(type(value), base)), None)
-        content = plain.__iter__(value) if plain else islice(value, _MAX_FOREIGN)
-        return self._container(lambda items, level, _: self._items(items, level, _length(value)), value, content, depth)
+        count = plain.__len__(value) if plain else _length(value)
+        content = plain.__iter__(value) if plain else self._foreign(value)
+        return self._container(lambda items, level, _: self._items(items, level, count), value, content, depth)
+
+    def _foreign(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The items of a container whose iteration is somebody's code: so many, and as long as there is time."""
+        if self.deadline is None:
+            self.deadline = perf_counter() + _FOREIGN_SECONDS
+        for item in islice(items, _MAX_FOREIGN):
+            yield item
+            if perf_counter() > self.deadline:
+                return
 
 
 def well_formed(text: str) -> str:

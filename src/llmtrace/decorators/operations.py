@@ -15,6 +15,7 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
 from llmtrace.model import AgentInvocation, Custom, Inference, Operation, Retrieval, Workflow, replace
 from llmtrace.recorder import Recording, active, current, functions
+from llmtrace.recorder import outcome as _outcome  # noqa: F401 - a program may call it first when it has no descriptor left
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
 from llmtrace.semconv import PARTIAL
@@ -130,6 +131,8 @@ class Traced:
                 return _Step(started, span_name, args, kwargs, judge)
 
             under_budget = functions.under(begin, lambda: track(budgets)) if budgets else begin
+            if kind == "plain":
+                return functions.call_plain(wrapped, under_budget(), awaits=True)
             return functions.call(kind, wrapped, args, kwargs, under_budget)
 
         decorated: Any = Wrapper(function, call)

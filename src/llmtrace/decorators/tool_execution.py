@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import eq
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json as dump
 
@@ -20,7 +20,7 @@ from llmtrace.content import to_json
 from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.decorators.wrapper import without_receiver
 from llmtrace.errors import InvalidToolCall, ReplayDiverged
-from llmtrace.model import JsonValue, Recorded, ToolCall, ToolDefinition, ToolExecution, Violation, replace
+from llmtrace.model import Failure, JsonValue, Recorded, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.current import configured
@@ -31,8 +31,12 @@ from llmtrace.recorder.recorded_outcome import recorded_outcome
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation import repair as policies
 from llmtrace.validation.check_values import check_arguments, check_call
+from llmtrace.validation.json_pointers import pointer
 from llmtrace.validation.parse_arguments import usable_arguments
 from llmtrace.validation.signature import Signature
+
+if TYPE_CHECKING:
+    from llmtrace.validation.parameters import Refusal
 
 _MAX_JUDGED = 1 << 19
 _MAX_JUDGED_DEPTH = 64
@@ -64,6 +68,8 @@ class Execution:
         self.answer: Any = None
         self.body: Callable[[], Any] | None = None
         self.operation: ToolExecution | None = None
+        self.failure: Failure | None = None
+        """Why the arguments are wrong, where the tool's own validators say so and the policy lets it run all the same."""
 
     def refuse(self, answer: str) -> None:
         """The tool must not run; ``answer`` goes to the model instead."""
@@ -75,7 +81,7 @@ class Execution:
                 self.recording.set({PARTIAL: True})
             snapshot = guard(to_json, result)
             self.recording.recorded = guard(_recorded, self.recording, self.operation, result, snapshot)
-            self.recording.end(replace(self.operation, result=snapshot, has_result=True))
+            self.recording.end(replace(self.operation, result=snapshot, has_result=True), failure=self.failure)
 
     def raised(self, error: BaseException) -> None:
         if self.recording is not None and self.operation is not None:
@@ -100,7 +106,13 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     call_id = None if recording is None else guard(recording.run.match_call, definition.name, arguments)
     call = ToolCall(definition.name, arguments, call_id)
     verdict = _judge(definition, call, spec.on_invalid)
-    if verdict.repaired is not None:
+    if spec.signature.has_validators and verdict.refusal is None and not spec.signature.takes_all:
+        judged = arguments if verdict.repaired is None else verdict.repaired
+        known = {name: member for name, member in judged.items() if _room_after(values.get(name), _MAX_JUDGED) >= 0}
+        refusals: list[Refusal] = []
+        guard(spec.signature.bind, known, refusals)
+        verdict = _with_refusals(verdict, refusals, definition, call, spec.on_invalid)
+    if verdict.repaired is not None and verdict.refusal is None:
         receiver = args[: len(args) - len(visible[0])]
         positional, execution.kwargs = _bound(spec, _corrected(values, call.arguments, verdict.repaired))
         execution.args = (*receiver, *positional)
@@ -121,7 +133,12 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
     if arguments is None and verdict.refusal is None:
         # text that is no JSON object cannot be handed to a function, whatever the policy
         verdict = replace(verdict, refusal=_reply(call.name, verdict.violations, (spec.definition,)))
-    execution = Execution(*(_bound(spec, arguments) if arguments is not None and verdict.refusal is None else ((), {})))
+    bound: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+    if arguments is not None and verdict.refusal is None:
+        refusals: list[Refusal] = []
+        bound = _bound(spec, arguments, refusals)
+        verdict = _with_refusals(verdict, refusals, spec.definition, call, spec.on_invalid or on_invalid)
+    execution = Execution(*bound)
     _start(spec.signature, spec.definition, execution, call, verdict)
     return execution
 
@@ -145,6 +162,8 @@ class _Verdict:
     repaired: dict[str, JsonValue] | None = None
     refusal: str | None = None
     raises: bool = False
+    failure: Failure | None = None
+    """What the tool's own validators refuse. They are not in the schema, so nobody could tell it from the record later."""
 
 
 _VALID = _Verdict(())
@@ -162,6 +181,33 @@ def _judge(definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | N
     if repaired is not None:
         return _Verdict(violations, repaired=repaired[0])
     return _Verdict(errors, refusal=_reply(definition.name, errors, (definition,)), raises=policy == "raise")
+
+
+def _with_refusals(
+    verdict: _Verdict, refusals: list[Refusal], definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | None
+) -> _Verdict:
+    """The verdict with what the tool's own validators refuse; where the schema has a say already, that stands."""
+    if not refusals:
+        return verdict
+    known = {
+        violation.pointer
+        for violation in verdict.violations
+        if violation.code != "schema" and (violation.severity == "warning" or verdict.repaired is None)
+    }
+    errors: list[Violation] = []
+    for refusal in refusals:
+        if (place := pointer(refusal.path)) not in known:
+            violation = Violation("not_allowed", place, "", refusal.reason, None, refusal.got, tool=call.name, call_id=call.id)
+            errors.append(violation)
+    if not errors:
+        return verdict
+    message = "; ".join(f"{error.pointer or 'arguments'}: {error.message}" for error in errors)
+    failure = Failure(refusals[0].error, message)
+    policy = _policy(on_invalid)
+    if policy == "record":
+        return replace(verdict, failure=failure)
+    reply = _reply(definition.name, tuple(errors), (definition,))
+    return replace(verdict, violations=tuple(errors), refusal=reply, raises=policy == "raise", failure=failure)
 
 
 def _reply(tool: str, violations: tuple[Violation, ...], offered: tuple[ToolDefinition, ...]) -> str:
@@ -196,13 +242,14 @@ def _start(
     if verdict.refusal is None:
         recorder = active()
         execution.operation = operation
+        execution.failure = verdict.failure
         execution.recording = recorder.start(operation, can_be_answered=True) if recorder is not None else None
         played = player()
         if played is not None and execution.recording is not None:
             _answer_from(played, execution, execution.recording, operation, signature)
         return
     execution.refuse(verdict.refusal)
-    _record_refusal(operation)
+    _record_refusal(operation, verdict.failure)
     if verdict.raises:
         raise InvalidToolCall(call.name, verdict.violations, reply=verdict.refusal, call_id=call.id)
 
@@ -232,10 +279,10 @@ def _recorded(recording: Recording, operation: ToolExecution, result: Any, snaps
 _JSON = frozenset({str, int, float, bool, dict, list, type(None)})
 
 
-def _record_refusal(operation: ToolExecution) -> None:
+def _record_refusal(operation: ToolExecution, failure: Failure | None = None) -> None:
     recorder = active()
     if recorder is not None:
-        recorder.start(operation).end(operation)
+        recorder.start(operation).end(operation, failure=failure)
 
 
 def _judgeable(definition: ToolDefinition, values: dict[str, Any]) -> ToolDefinition:
@@ -276,6 +323,8 @@ def _corrected(values: dict[str, Any], arguments: dict[str, JsonValue], repaired
     }
 
 
-def _bound(spec: ToolSpec, arguments: dict[str, JsonValue]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    bound = guard(spec.signature.bind, arguments)
+def _bound(
+    spec: ToolSpec, arguments: dict[str, JsonValue], refusals: list[Refusal] | None = None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = guard(spec.signature.bind, arguments, refusals)
     return ((), dict(arguments)) if bound is None else bound

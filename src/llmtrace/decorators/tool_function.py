@@ -28,6 +28,8 @@ class ToolFunction(Wrapper):
 
         def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             bound = wrapped is not function
+            if kind == "plain":
+                return functions.call_plain(wrapped, called_directly(spec, args, kwargs, bound=bound), awaits=True)
             return functions.call(kind, wrapped, args, kwargs, lambda: called_directly(spec, args, kwargs, bound=bound))
 
         super().__init__(function, call)
@@ -68,7 +70,8 @@ def tool(
 
     ``name`` and ``description``: default, the function's name and docstring. ``schema``: a JSON Schema of the parameters, a
     pydantic model, or a provider's tool definition; default, derived from the signature. ``strict`` (default False): unexpected
-    members and wrong formats are errors, not warnings. ``on_invalid`` says what to do with arguments that break the schema:
+    members and wrong formats are errors, not warnings. ``on_invalid`` says what to do with arguments that break the schema, or
+    that a pydantic validator of the tool refuses:
 
     * ``record`` (default, or what ``configure(on_invalid=)`` says): run it, and record the faults;
     * ``raise``: raise `InvalidToolCall`, do not run it;

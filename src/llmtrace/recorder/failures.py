@@ -25,7 +25,7 @@ def message_of(error: BaseException) -> str:
     """Its text, or a placeholder where that raises."""
     try:
         return str(error)
-    except Exception:
+    except (Exception, SystemExit):  # whatever the class of the exception does when it is asked for its text
         return "<the exception's text cannot be read>"
 
 

@@ -47,6 +47,10 @@ def feedback(
 def _feedback(
     trace: Any, score: float | None, label: str | None, comment: str | None, user: str | None, source: Source
 ) -> bool:
+    if not isinstance(label, (str, type(None))):
+        logger.warning("llmtrace: feedback(label=...): expected a text, got %s; it is left out", type(label).__name__)
+        label = None
+    comment, user = to_json(comment), to_json(user)  # whatever they are
     evaluation = evaluation_of(score=number(score, "feedback"), label=label, comment=comment, user=user, source=source)
     trace_id, span_id = _ids(trace)
     if evaluation is None or not trace_id:

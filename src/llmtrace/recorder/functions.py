@@ -82,7 +82,7 @@ def kind_of(function: Any) -> KindOfFunction:
 def run(kind: KindOfFunction, function: Function, begin: Begin) -> Any:
     """Call ``function`` as its kind demands; ``begin`` is called when its body would start."""
     if kind == "plain":
-        return _plain(function, begin())
+        return call_plain(function, begin())
     return _RUN[kind](function, begin, None)
 
 
@@ -93,7 +93,7 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
     iterated: so it is made at once, and its body begun when the program begins ours.
     """
     if kind == "plain":
-        return _plain(function, begin(), awaits=True)
+        return call_plain(function, begin(), awaits=True)
     try:
         inner = function(*args, **kwargs)
     except BaseException as error:
@@ -156,8 +156,10 @@ def _inner(function: Function, step: Step, pending: _PendingCoroutine | None) ->
     return pending.coroutine if pending is not None and pending.kwargs is step.kwargs else function(*step.args, **step.kwargs)
 
 
-def _plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
-    """``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async.
+def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
+    """Call a plain function; decorators do so at once, since each frame between two calls costs a recursive function depth.
+
+    ``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async.
 
     But for one that the program holds elsewhere, or has begun: it is given back as it is, for only one of us can await it."""
     if step.refused:

@@ -9,6 +9,7 @@ from llmtrace.content import to_json
 from llmtrace.model import OUTCOME, Evaluation, Severity
 from llmtrace.recorder import root
 from llmtrace.recorder.current import active, current
+from llmtrace.recorder.guard import guard
 
 logger = logging.getLogger("llmtrace")
 
@@ -27,13 +28,18 @@ def outcome(
     is content: it stays in the local store unless content may leave. Never raises; outside a run, or with another word for
     ``status``, one line is logged and nothing is recorded.
     """
-    recording = current() if active() is not None else None
+    if active() is not None:
+        guard(_outcome, status, score, reason)
+
+
+def _outcome(status: object, score: object, reason: object) -> None:
+    shown = repr(status) if type(status) is str else type(status).__name__  # no other class is asked to describe itself
+    recording = current()
     if recording is None:
-        if active() is not None:
-            logger.warning("llmtrace: outcome(%r) was called outside a run and is not recorded", status)
+        logger.warning("llmtrace: outcome(%s) was called outside a run and is not recorded", shown)
         return
-    if status not in tuple(_SEVERITY):
-        logger.warning("llmtrace: outcome(%r): expected success, failure or unknown; it is not recorded", status)
+    if type(status) is not str or status not in _SEVERITY:
+        logger.warning("llmtrace: outcome(%s): expected success, failure or unknown; it is not recorded", shown)
         return
     evaluation = Evaluation(
         OUTCOME,

@@ -57,6 +57,8 @@ def measure(root: JsonValue, *, limit: int = MAX_VISITS) -> Size:
             elif isinstance(node, (list, tuple)):
                 inner.extend(node)
         count += len(inner)
+        if count > limit:
+            return Size(depth + 1, count)
         nested = any(isinstance(node, (dict, list, tuple)) for node in level)
         depth += nested
         level = inner if nested else []

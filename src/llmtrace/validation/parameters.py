@@ -1,6 +1,7 @@
 """The parameters of a function as members of a JSON object: their schemas, and how JSON becomes what they take.
 
-Law: never raises. What pydantic cannot describe is open (``{}``), what it cannot convert is passed on as it came.
+Law: never raises. What pydantic cannot describe is open (``{}``), what it cannot convert is passed on as it came, and a
+`Refusal` says why.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any, TypeAlias, get_args, get_origin
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined, from_json, to_json
+from pydantic_core import PydanticUndefined, ValidationError, from_json, to_json
 from typing_extensions import Unpack, is_typeddict
 
 from llmtrace.model import JsonValue
+from llmtrace.model.value import value as value_class
 from llmtrace.validation.annotations import adapt_annotation, or_none, typed_dict_fields
 
 Kind: TypeAlias = inspect._ParameterKind
@@ -23,11 +25,37 @@ MISSING: Any = inspect.Parameter.empty
 OMITTED: Any = object()
 """Default of a member that may be absent, but has no default."""
 
+_DESCRIBED = frozenset(
+    (
+        *("any", "none", "bool", "int", "float", "str", "literal", "enum", "list", "tuple", "set", "frozenset", "dict"),
+        *("nullable", "default", "union", "tagged-union", "definitions", "definition-ref", "model", "model-field"),
+        *("model-fields", "dataclass", "dataclass-args", "dataclass-field", "typed-dict", "typed-dict-field"),
+    )
+)
+"""Kinds of pydantic's core schemas of which JSON Schema says all: what fits the schema is not refused by them."""
+_INNER = (
+    *("schema", "items_schema", "keys_schema", "values_schema", "extras_schema", "fields", "choices", "definitions"),
+    *("steps", "lax_schema", "strict_schema", "json_schema", "python_schema"),
+)
+
+
+@value_class
+class Refusal:
+    """One place at which the type of a parameter refuses a value."""
+
+    path: tuple[str | int, ...]
+    """From the arguments to the value."""
+    reason: str
+    """What the validator says; it may quote the value."""
+    got: JsonValue
+    error: str
+    """Class of the exception, as ``module.Class``."""
+
 
 class Parameter:
     """One parameter. ``adapter`` is None where pydantic does not know its type."""
 
-    __slots__ = ("adapter", "annotation", "default", "description", "field", "kind", "name")
+    __slots__ = ("adapter", "annotation", "default", "description", "field", "has_validators", "kind", "name")
 
     def __init__(self, name: str, kind: Kind, annotation: Any, default: Any) -> None:
         self.field = default if isinstance(default, FieldInfo) and not default.is_required() else None
@@ -43,6 +71,8 @@ class Parameter:
         self.default = default
         self.description = _description_in(annotation)
         self.adapter = None if annotation is MISSING else adapter_of(annotation)
+        self.has_validators = self.adapter is not None and has_validators(self.adapter.core_schema)
+        """True for a type that may refuse what its JSON Schema accepts."""
 
     @property
     def required(self) -> bool:
@@ -56,8 +86,13 @@ class Parameter:
         """The default, as a call without this argument would have it."""
         return self.default if self.field is None else self.field.get_default(call_default_factory=True)
 
-    def convert(self, value: JsonValue) -> Any:
-        """A JSON value as what the parameter is annotated with; the value itself where that fails."""
+    def convert(
+        self, value: JsonValue, refusals: list[Refusal] | None = None, path: tuple[str | int, ...] | None = None
+    ) -> Any:
+        """A JSON value as what the parameter is annotated with; the value itself where that fails.
+
+        ``refusals`` takes up why it failed. ``path``: from the arguments to the value; default, the parameter's name.
+        """
         if self.adapter is None or type(value) is self.annotation:
             return value
         try:
@@ -66,8 +101,50 @@ class Parameter:
             pass
         try:  # strict types take more from JSON: text for a date …
             return self.adapter.validate_json(to_json(value))
-        except Exception:
+        except Exception as error:
+            if refusals is not None and self.has_validators:
+                refusals += refusals_of(error, value, (self.name,) if path is None else path)
             return value
+
+
+def refusals_of(error: Exception, value: JsonValue, path: tuple[str | int, ...]) -> list[Refusal]:
+    """What an exception of a validator says of ``value``. A missing member is the schema's to report."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    if not isinstance(error, ValidationError):
+        return [Refusal(path, f"its validator failed with {type(error).__qualname__}", value, name)]
+    refusals: list[Refusal] = []
+    for problem in error.errors(include_url=False, include_context=False):
+        if problem["type"] != "missing":
+            steps, got = _find(value, problem["loc"])
+            reason = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            refusals.append(Refusal((*path, *steps), reason, got, name))
+    return refusals
+
+
+def _find(value: JsonValue, location: tuple[str | int, ...]) -> tuple[list[str | int], JsonValue]:
+    """The path to a value by pydantic's location, which also names alternatives and validators; and the value."""
+    path: list[str | int] = []
+    for step in location:
+        is_member = isinstance(value, dict) and step in value
+        if is_member or (isinstance(value, list) and isinstance(step, int) and step < len(value)):
+            path.append(step)
+            value = value[step]
+    return path, value
+
+
+def has_validators(core_schema: Any) -> bool:
+    """True if pydantic may refuse a value that fits the JSON Schema, as a function of the program does."""
+    waiting = [core_schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (list, tuple)):
+            waiting += node
+        elif isinstance(node, dict):
+            kind = node.get("type")
+            if isinstance(kind, str) and (kind not in _DESCRIBED or node.get("post_init") or node.get("custom_init")):
+                return True
+            waiting += node.values() if not isinstance(kind, str) else [node[name] for name in _INNER if name in node]
+    return False
 
 
 def parameters_of(signature: inspect.Signature, hints: dict[str, Any]) -> tuple[Parameter, ...]:

@@ -13,17 +13,33 @@ from typing import Any
 import jsonschema_rs as rs
 
 from llmtrace.model import JsonValue
+from llmtrace.validation.backtracking_patterns import (
+    GIVEN_UP,
+    KEYWORD,
+    PatternKeyword,
+    begin_check,
+    guard_patterns,
+    names_are_affordable,
+)
 from llmtrace.validation.json_pointers import follow, pointer
+from llmtrace.validation.keywords import SAME_VALUE_LISTS, every_object
 from llmtrace.validation.limits import measure
-from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, BrokenSchemaError, Fault, keyword_of
+from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, TOO_LARGE, BrokenSchemaError, Fault, keyword_of
 
 if not hasattr(rs.ValidationErrorKind, "as_dict"):
     raise ImportError("jsonschema-rs is too old: 0.42 or newer is needed")
 
 _BACKTRACK_LIMIT = 20_000
-"""Steps for a pattern that needs backtracking (look-around, back-references): about 0.1 ms. Others run in linear time."""
-_LARGE = 100_000
-"""Values, members and elements included, above which only the first fault is sought: the validator collects all at once."""
+"""Steps for a name that is matched against a pattern with look-around or back-references. Others run in linear time."""
+_LARGE = 1_000
+"""Values, members and elements included, above which faults are counted first; of more than that, only the first is explained:
+the validator collects all at once."""
+_VERY_LARGE = 10_000
+"""Values above which only the first fault is explained."""
+_TOO_LARGE = 150_000
+"""Values above which none is: each fault holds a copy of the value that it is about."""
+_COPIED = 3_000_000
+"""Characters, of all texts times the alternatives that one of them may be compared with: above, no fault is sought either."""
 
 _KNOWN_DIALECT = re.compile(r"https?://json-schema\.org/(draft-0[467]|draft/2019-09|draft/2020-12)/schema#?$")
 _DRAFT_3 = re.compile(r"https?://json-schema\.org/draft-03/")
@@ -53,9 +69,12 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
         "formats": _FORMATS,
         "retriever": _refuse,
         "pattern_options": rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
+        "keywords": {KEYWORD: PatternKeyword},
+        "mask": "-",  # messages of its own are not used, and quoting a long value is costly
     }
+    guarded, names = guard_patterns(schema)
     try:
-        return RustEngine(_validator(schema, options), schema)
+        return RustEngine(_validator(guarded, options), schema, guarded=guarded is not schema, name_patterns=names)
     except rs.ValidationError as error:
         if error.kind.name == "format":
             raise OtherEngineError("a pattern in it is not a regular expression") from error
@@ -71,13 +90,27 @@ class OtherEngineError(BrokenSchemaError):
 _DURATION = re.compile(r"[+-]?P(?=\d|T\d)(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?")
 
 
+_LONGEST_NAME = 2_000
+"""Characters above which a text is not a time or an international host name: reading those takes quadratic time."""
+
+
+def _format_check(kind: str) -> Callable[[str], bool]:
+    return rs.Draft202012Validator({"format": kind}, validate_formats=True).is_valid
+
+
+def _is_short(kind: str) -> Callable[[str], bool]:
+    """Return the engine's own check, for texts that are not too long for it."""
+    exactly = _format_check(kind)
+    return lambda text: len(text) < _LONGEST_NAME and exactly(text)
+
+
 def _is_moment(kind: str) -> Callable[[str], bool]:
     """Return a check for times of RFC 3339 or without a zone: ``2026-01-02T10:00``. Python's own tools accept both."""
-    exactly = rs.Draft202012Validator({"format": kind}, validate_formats=True).is_valid
+    exactly = _format_check(kind)
 
     def holds(text: str) -> bool:
         local = text.replace(" ", "T", 1)
-        return exactly(text) or exactly(f"{local}Z") or exactly(f"{local}:00Z")
+        return len(text) < _LONGEST_NAME and (exactly(text) or exactly(f"{local}Z") or exactly(f"{local}:00Z"))
 
     return holds
 
@@ -85,6 +118,8 @@ def _is_moment(kind: str) -> Callable[[str], bool]:
 _FORMATS: dict[str, Callable[[str], bool]] = {
     "date-time": _is_moment("date-time"),
     "time": _is_moment("time"),
+    "idn-hostname": _is_short("idn-hostname"),
+    "idn-email": _is_short("idn-email"),
     "duration": lambda text: _DURATION.fullmatch(text) is not None,  # of seconds with a fraction, of years and days, too
 }
 
@@ -124,13 +159,33 @@ def _reason(error: Any) -> str:
 
 
 class RustEngine:
-    def __init__(self, validator: Any, schema: JsonValue) -> None:
-        self.is_valid = validator.is_valid
+    def __init__(self, validator: Any, schema: JsonValue, *, guarded: bool, name_patterns: int) -> None:
+        """``guarded``: patterns need backtracking. ``name_patterns``: so many patterns for names do."""
+        self.is_valid = self._is_valid_guarded if guarded or name_patterns else validator.is_valid
         self._validator = validator
         self._schema = schema
+        self._name_patterns = name_patterns
+        self._alternatives = 1 + sum(
+            len(node[keyword])
+            for node in every_object(schema)
+            for keyword in SAME_VALUE_LISTS
+            if isinstance(node.get(keyword), list)
+        )
+
+    def _is_valid_guarded(self, value: JsonValue) -> bool:
+        if self._name_patterns and not names_are_affordable(value, self._name_patterns):
+            return False
+        begin_check()
+        return bool(self._validator.is_valid(value))
 
     def faults(self, value: JsonValue) -> list[Fault]:
-        if measure(value).values > _LARGE:
+        if self._name_patterns and not names_are_affordable(value, self._name_patterns):
+            return [Fault(NOT_CHECKED, (), None, value)]
+        begin_check()
+        values = measure(value, limit=_TOO_LARGE).values
+        if values > _TOO_LARGE or (self._alternatives > 1 and _text_size(value) * self._alternatives > _COPIED):
+            return [] if self._validator.is_valid(value) else [Fault(TOO_LARGE, (), None, None)]
+        if values > _VERY_LARGE or (values > _LARGE and len(self._validator.evaluate(value).errors()) > _LARGE):
             try:
                 self._validator.validate(value)
             except rs.ValidationError as error:
@@ -142,11 +197,15 @@ class RustEngine:
         kind, details, schema_path = error.kind, error.kind.as_dict(), error.schema_path
         path = tuple(error.instance_path)
         instance = error.instance
-        if "error" in details and isinstance(details["error"], str):
+        if ("error" in details and isinstance(details["error"], str)) or details.get("message") == GIVEN_UP:
             return Fault(NOT_CHECKED, path, None, instance)
         if kind.name == "propertyNames":
+            if details["error"].message == GIVEN_UP:
+                return Fault(NOT_CHECKED, path, None, instance)
             return Fault("propertyNames", path, None, instance, (details["error"].instance,))
         keyword = keyword_of(schema_path)
+        if keyword == KEYWORD:
+            keyword = "pattern"
         if kind.name == "falseSchema":
             if keyword not in ("additionalProperties", "propertyNames"):
                 return Fault(keyword, path, None, instance)
@@ -170,6 +229,20 @@ class RustEngine:
         except (LookupError, TypeError, ValueError):
             return {}  # a keyword of another resource: its place counts from there
         return parent if isinstance(parent, dict) else {}
+
+
+def _text_size(value: JsonValue) -> int:
+    """Characters of all texts in a value that is nested as deep as allowed."""
+    size, waiting = 0, [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, str):
+            size += len(node)
+        elif isinstance(node, dict):
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    return size
 
 
 def _types(details: dict[str, Any]) -> JsonValue:

@@ -13,6 +13,8 @@ from llmtrace.validation.keywords import MAPS_OF_SUBSCHEMAS
 NOT_CHECKED = "not checked"
 """Keyword of a fault that is the validator's own: it gave up on a pattern. Its ``limit`` is the pattern."""
 
+TOO_LARGE = "too large"
+"""Keyword of a fault that says only that the whole value does not fit: to find out where would take too long."""
 INVALID = "it is not a valid JSON Schema"
 """How the message of a `BrokenSchemaError` begins for what the meta-schema refuses; other schemas are valid, and unusable."""
 

@@ -22,7 +22,7 @@ from llmtrace.validation.docstrings import Docstring, parse_docstring
 from llmtrace.validation.tool_definitions import is_definition, may_have_schema, read_definition, type_schema, unusable_member
 
 if TYPE_CHECKING:  # they import pydantic, which takes 70 ms, and functions that are no tools need not pay
-    from llmtrace.validation.parameters import Parameter
+    from llmtrace.validation.parameters import Parameter, Refusal
 
 _POSITIONAL = (Kind.POSITIONAL_ONLY, Kind.POSITIONAL_OR_KEYWORD)
 
@@ -105,32 +105,35 @@ class Signature:
         """What the function is annotated to return; None without an annotation."""
         return self._annotations.get("return")
 
-    def bind(self, arguments: Mapping[str, JsonValue]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def bind(
+        self, arguments: Mapping[str, JsonValue], refusals: list[Refusal] | None = None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """JSON arguments as the positional and named arguments of a call, converted to what the parameters are annotated with.
 
-        The receiver of a method is not among them. Nothing is refused: a missing or unexpected argument is Python's to refuse.
+        The receiver of a method is not among them. A missing or unexpected argument is Python's to refuse. ``refusals`` takes
+        up what the program's own validators refuse; such a value is passed on as it came.
         """
         if self._signature is None:
             return (), dict(arguments)
         if self._takes_all is not None:
-            return (self._takes_all.convert(dict(arguments)),), {}
-        remaining: dict[str, Any] = self._by_model(arguments)
+            return (self._takes_all.convert(dict(arguments), refusals, ()),), {}
+        remaining: dict[str, Any] = self._by_model(arguments, refusals)
         by_position: list[Any] = []
         named: dict[str, Any] = {}
         spread = any(parameter.kind is Kind.VAR_POSITIONAL and remaining.get(parameter.name) for parameter in self._parameters)
         reached = True
         for parameter in self._parameters:
             if parameter.kind is Kind.VAR_POSITIONAL:
-                by_position += _spread(parameter, remaining.pop(parameter.name, []))
+                by_position += _spread(parameter, remaining.pop(parameter.name, []), refusals)
             elif parameter.kind is Kind.VAR_KEYWORD:
-                named |= {name: parameter.convert(remaining.pop(name)) for name in list(remaining)}
+                named |= {name: parameter.convert(remaining.pop(name), refusals, (name,)) for name in list(remaining)}
             elif parameter.kind is Kind.POSITIONAL_ONLY or (spread and parameter.kind is Kind.POSITIONAL_OR_KEYWORD):
                 # Python takes these by position: after one that is missing and has no default, none can follow.
                 reached = reached and (parameter.name in remaining or parameter.has_default)
                 if reached:
-                    by_position.append(_take_argument(parameter, remaining))
+                    by_position.append(_take_argument(parameter, remaining, refusals))
             elif parameter.name in remaining or parameter.field is not None:
-                named[parameter.name] = _take_argument(parameter, remaining)
+                named[parameter.name] = _take_argument(parameter, remaining, refusals)
         return tuple(by_position), {**named, **remaining}
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,19 +193,44 @@ class Signature:
             return None
         return only
 
-    def _by_model(self, arguments: Mapping[str, JsonValue]) -> dict[str, Any]:
+    def _by_model(self, arguments: Mapping[str, JsonValue], refusals: list[Refusal] | None) -> dict[str, Any]:
         """The arguments as the fields of a given model, converted by it; as they came where it refuses them."""
+        model = self._model
+        if model is None:
+            return dict(arguments)
+        try:
+            instance = model.model_validate(dict(arguments))
+        except Exception as error:
+            if refusals is not None:
+                with importing:
+                    from llmtrace.validation.parameters import refusals_of
+
+                refusals += refusals_of(error, dict(arguments), ())
+            return dict(arguments)
+        return {name: getattr(instance, name) for name in type(instance).model_fields if name in instance.model_fields_set}
+
+    @lazy_property
+    def _model(self) -> Any:
+        """The pydantic model that was given as ``schema=``, or None."""
         with importing:
             from pydantic import BaseModel
 
-        model = self._schema
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            try:
-                instance = model.model_validate(dict(arguments))
-            except Exception:
-                return dict(arguments)
-            return {name: getattr(instance, name) for name in type(instance).model_fields if name in instance.model_fields_set}
-        return dict(arguments)
+        return self._schema if isinstance(self._schema, type) and issubclass(self._schema, BaseModel) else None
+
+    @lazy_property
+    def has_validators(self) -> bool:
+        """True if the types of the parameters may refuse what fits the schema."""
+        if self._model is not None:
+            with importing:
+                from llmtrace.validation.parameters import has_validators
+
+            return has_validators(self._model.__pydantic_core_schema__)
+        return any(parameter.has_validators for parameter in self._parameters)
+
+    @property
+    def takes_all(self) -> bool:
+        """True if the only parameter takes the arguments as one object."""
+        return self._signature is not None and self._takes_all is not None
 
     def _parameter_schema(self, docstring: Docstring) -> JsonValue:
         if self._signature is None:
@@ -240,12 +268,15 @@ def _inspect(function: Callable[..., Any]) -> tuple[inspect.Signature | None, bo
     return signature, False
 
 
-def _take_argument(parameter: Parameter, remaining: dict[str, Any]) -> Any:
-    return parameter.convert(remaining.pop(parameter.name)) if parameter.name in remaining else parameter.filled()
+def _take_argument(parameter: Parameter, remaining: dict[str, Any], refusals: list[Refusal] | None) -> Any:
+    if parameter.name in remaining:
+        return parameter.convert(remaining.pop(parameter.name), refusals)
+    return parameter.filled()
 
 
-def _spread(parameter: Parameter, items: Any) -> list[Any]:
-    return [parameter.convert(item) for item in (items if isinstance(items, (list, tuple)) else [items])]
+def _spread(parameter: Parameter, items: Any, refusals: list[Refusal] | None) -> list[Any]:
+    items = items if isinstance(items, (list, tuple)) else [items]
+    return [parameter.convert(item, refusals, (parameter.name, index)) for index, item in enumerate(items)]
 
 
 def _name_of(function: Callable[..., Any]) -> str:

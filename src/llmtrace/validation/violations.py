@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from llmtrace.model import Code, JsonValue, Severity, Violation, Where
 from llmtrace.validation.any_of import nearest
 from llmtrace.validation.json_pointers import pointer
-from llmtrace.validation.schema_errors import NOT_CHECKED, Fault
+from llmtrace.validation.schema_errors import NOT_CHECKED, TOO_LARGE, Fault
 
 MOST = 100
 """Violations that are reported for one value."""
@@ -58,7 +58,10 @@ _CODES: dict[str, Code] = {
     "minContains": "no_match",
     "maxContains": "no_match",
     NOT_CHECKED: "schema",
+    TOO_LARGE: "no_match",
 }
+
+_KEYWORDS = {NOT_CHECKED: "pattern", TOO_LARGE: ""}
 
 _ORDER: dict[str, int] = {code: position for position, code in enumerate(get_args(Code))}
 
@@ -84,6 +87,7 @@ _MESSAGES = {
     "minContains": "holds too few elements that fit the schema under `contains`",
     "maxContains": "holds too many elements that fit the schema under `contains`",
     NOT_CHECKED: "a pattern was not checked: it takes too long, or is not known",
+    TOO_LARGE: "does not fit its schema; the value is too large to say where",
 }
 
 
@@ -104,7 +108,7 @@ def violations(
                 violation = Violation(
                     code=code,
                     pointer=pointer(path),
-                    keyword="pattern" if plain.keyword == NOT_CHECKED else plain.keyword,
+                    keyword=_KEYWORDS.get(plain.keyword, plain.keyword),
                     message=message,
                     expected=expected,
                     got=got,

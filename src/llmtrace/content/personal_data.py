@@ -1,0 +1,70 @@
+"""Numbers of persons that have check digits or a fixed form: payment cards, IBANs, US social security numbers.
+
+Only for those who ask for them with ``configure(redact=…)``. JSON text stays JSON: a number gives way to a text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from llmtrace.config import PersonalData
+from llmtrace.content.redaction_stats import RedactionStats
+from llmtrace.content.scan import Rule
+
+_CARD = re.compile(r"(?<![\w.-])[2-6](?:[ -]?[0-9]){12,18}(?![\w-])", re.ASCII)
+_IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}", re.ASCII)
+_SSN = re.compile(r"(?<![\w-])(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w-])", re.ASCII)
+_SHORTEST_IBAN = 15
+_BEFORE_NUMBER, _AFTER_NUMBER = re.compile(r"[:,\[]\s*$"), re.compile(r"\s*[,}\]]")
+
+
+def personal_rules(kinds: Collection[PersonalData]) -> list[Rule]:
+    return [rule for kind, rule in _RULES.items() if kind in kinds]
+
+
+def is_card(digits: str) -> bool:
+    """True for digits of a payment card: its length and beginning, and the check digit of Luhn's method."""
+    if not 13 <= len(digits) <= 19 or digits[0] not in "23456" or len(set(digits)) == 1:
+        return False
+    doubled = [int(digit) * 2 for digit in digits[-2::-2]]
+    return (sum(map(int, digits[-1::-2])) + sum(number - 9 if number > 9 else number for number in doubled)) % 10 == 0
+
+
+def _cards(text: str, stats: RedactionStats) -> str:
+    def replace(match: re.Match[str]) -> str:
+        if not is_card(re.sub("[ -]", "", match[0])):
+            return match[0]
+        is_number = match[0].isdigit() and _AFTER_NUMBER.match(text, match.end())
+        quote = '"' if is_number and _BEFORE_NUMBER.search(text[max(match.start() - 16, 0) : match.start()]) else ""
+        return f"{quote}{stats.take('card')}{quote}"
+
+    return _CARD.sub(replace, text)
+
+
+def _ibans(text: str, stats: RedactionStats) -> str:
+    def replace(match: re.Match[str]) -> str:
+        found = match[0]
+        while len(found) >= _SHORTEST_IBAN:  # words in capitals that follow may look like a part of it
+            if _is_iban(found.replace(" ", "")):
+                return stats.take("iban") + match[0][len(found) :]
+            found = found[:-1].rstrip()
+        return match[0]
+
+    return _IBAN.sub(replace, text)
+
+
+def _is_iban(code: str) -> bool:
+    """The remainder by 97 of the code, its first four letters last and each letter as a number, is 1 (ISO 13616)."""
+    return len(code) >= _SHORTEST_IBAN and int("".join(str(int(letter, 36)) for letter in code[4:] + code[:4])) % 97 == 1
+
+
+def _ssns(text: str, stats: RedactionStats) -> str:
+    return _SSN.sub(lambda _: stats.take("ssn"), text)
+
+
+_RULES: dict[PersonalData, Rule] = {
+    "iban": Rule("iban", r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11}", _ibans),  # before cards: its digits may look like one
+    "cards": Rule("card", r"[2-6](?:[ -]?[0-9]){12}", _cards),
+    "ssn": Rule("ssn", r"[0-9]{3}-[0-9]{2}-[0-9]{4}", _ssns),
+}

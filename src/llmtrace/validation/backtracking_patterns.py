@@ -1,0 +1,136 @@
+"""Patterns that need backtracking (look-around, back-references), with limits on what they may cost.
+
+The engine counts backtracking steps, but between two of them it may read the whole text. So the steps that a match may take are
+fewer the longer the text is, and all matches of one check together have a deadline. A match that is given up is "not checked".
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from time import thread_time
+from typing import Any
+
+import jsonschema_rs as rs
+
+from llmtrace.model import JsonValue
+from llmtrace.validation.keywords import MAPS_OF_SUBSCHEMAS
+
+KEYWORD = "llmtrace:pattern"
+"""Stands for ``pattern`` in a schema whose patterns need backtracking."""
+GIVEN_UP = "given up"
+"""The message of an error that says nothing about the value, since the match was given up."""
+
+_NEEDS_BACKTRACKING = re.compile(r"\(\?(?:<?[=!]|[>(])|\\[1-9kGK]|[+*?}]\+")
+_DATA = frozenset({"const", "enum", "default", "examples", "example"})
+"""Keywords whose value is data, which may look like a schema."""
+_STEPS = 3_000_000
+"""Characters that one match may read: about 8 ms."""
+_MOST_STEPS = 20_000
+_LONGEST = 1 << 18
+"""Characters of a text above which not even a few steps are affordable."""
+_SECONDS = 0.01
+"""Processor time for all matches of one check; the last one may take longer, by its own limit."""
+
+_check = threading.local()
+
+
+class GivenUpError(Exception):
+    """A match takes too long."""
+
+
+def begin_check() -> None:
+    """Start the clock for the matches of one check on this thread."""
+    _check.deadline = thread_time() + _SECONDS
+
+
+class PatternKeyword:
+    """A keyword of jsonschema-rs: ``validate`` raises ValueError for a mismatch, and `GivenUpError`."""
+
+    def __init__(self, _parent: dict[str, Any], pattern: str, _path: list[str | int]) -> None:
+        self._pattern = pattern
+        self._groups = 1 + pattern.count("(?")
+        self._matchers: dict[int, Any] = {}
+
+    def validate(self, text: JsonValue) -> None:
+        if not isinstance(text, str):
+            return
+        if len(text) > _LONGEST or thread_time() > getattr(_check, "deadline", float("inf")):
+            raise GivenUpError(GIVEN_UP)
+        for error in self._matcher(len(text)).iter_errors(text):
+            if "error" in error.kind.as_dict():
+                raise GivenUpError(GIVEN_UP)
+            raise ValueError("does not match")
+
+    def _matcher(self, length: int) -> Any:
+        reach = 1 << length.bit_length()
+        matcher = self._matchers.get(reach)
+        if matcher is None:
+            matcher = self._matchers[reach] = _compile(self._pattern, max(2, _STEPS // (reach * self._groups)))
+        return matcher
+
+
+def guard_patterns(schema: JsonValue) -> tuple[JsonValue, int]:
+    """The schema with `KEYWORD` in the place of each ``pattern`` that needs backtracking; the same object if none does.
+
+    Also the number of such patterns among the names of ``patternProperties``, which stay: see `names_are_affordable`.
+    """
+    guarding = _Guarding()
+    return guarding.guard(schema), guarding.names
+
+
+def names_are_affordable(value: JsonValue, patterns: int) -> bool:
+    """True if all names of members in ``value`` can be matched against that many patterns that need backtracking."""
+    room = 2 * _STEPS // patterns
+    waiting = [value]
+    while waiting and room >= 0:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            room -= sum(len(name) ** 2 for name in node)
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    return room >= 0
+
+
+class _Guarding:
+    def __init__(self) -> None:
+        self.names = 0
+
+    def guard(self, node: JsonValue) -> JsonValue:
+        if isinstance(node, list):
+            items = [self.guard(item) for item in node]
+            return items if any(new is not old for new, old in zip(items, node, strict=True)) else node
+        if not isinstance(node, dict):
+            return node
+        members: dict[str, JsonValue] = {}
+        for keyword, member in node.items():
+            if keyword in _DATA:
+                members[keyword] = member
+            elif keyword == "pattern" and isinstance(member, str):
+                members[KEYWORD if _is_guarded(member) else keyword] = member
+            elif keyword in MAPS_OF_SUBSCHEMAS and isinstance(member, dict):
+                if keyword == "patternProperties":
+                    self.names += sum(map(_is_guarded, member))
+                named = {name: self.guard(subschema) for name, subschema in member.items()}
+                members[keyword] = named if any(named[name] is not member[name] for name in member) else member
+            else:
+                members[keyword] = self.guard(member)
+        same = members.keys() == node.keys() and all(members[keyword] is node[keyword] for keyword in node)
+        return node if same else members
+
+
+def _is_guarded(pattern: str) -> bool:
+    """True for a pattern that needs backtracking and that the engine knows."""
+    if not _NEEDS_BACKTRACKING.search(pattern):
+        return False
+    try:
+        _compile(pattern, _MOST_STEPS)
+    except ValueError:
+        return False
+    return True
+
+
+def _compile(pattern: str, steps: int) -> Any:
+    options = rs.FancyRegexOptions(backtrack_limit=min(steps, _MOST_STEPS))
+    return rs.Draft202012Validator({"pattern": pattern}, mask="-", pattern_options=options)
