@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from llmtrace import installed, monitors
 from llmtrace.codec import dialects
@@ -116,3 +119,19 @@ def test_a_failing_dialect_of_another_package_costs_only_its_own_reading(
     monkeypatch.setattr(dialects, "dialects", lambda: order)
     assert dialects.decode(raw) == dialects.decode(raw) == expected
     assert len([line for line in caplog.records if "dialect broken failed" in line.getMessage()]) == 1
+
+
+def test_the_core_needs_few_packages() -> None:
+    """At most 30 with all that they need; neither gRPC nor the packages that only check rare formats."""
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    waiting, names = [Requirement(text) for text in project["dependencies"]], {"llmtrace-otel"}
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            if name not in names:
+                waiting += [Requirement(text) for text in metadata.requires(name) or ()]
+            names.add(name)
+    assert len(names) <= 30
+    assert not names & {"grpcio", "arrow", "lark"}

@@ -128,3 +128,13 @@ def _modified(folder: str) -> float:
         return os.stat(folder or ".").st_mtime
     except (OSError, ValueError):
         return 0.0
+
+
+NO_GRPC = 'OTLP over gRPC needs one more package. Install it: pip install "llmtrace-otel[grpc]"'
+
+
+def has_grpc() -> bool:
+    """True if the package of the extra ``grpc`` is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("grpc") is not None

@@ -1,7 +1,7 @@
-"""Locks in a program that forks: a child inherits a lock that another thread held, and nobody there releases it.
+"""Locks in a program that forks or ends while a thread holds them, which nobody releases then.
 
-`fork_safe_lock` is free again in the child. `importing` is for imports at first use: a fork waits until such an import is done,
-since the child would inherit Python's own lock on the half-imported module.
+`fork_safe_lock` is free again in a child. `importing` and `background_importing` are for imports at first use: a fork, and the
+program's end, wait until such an import is done. Else Python's own lock on the half-imported module would stay taken for ever.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from typing import Any, Final, Generic, TypeVar, overload
 
 T = TypeVar("T")
 
-FORK_SECONDS: Final = 2.0
-"""How long a fork waits."""
+WAIT_SECONDS: Final = 2.0
+"""How long a fork, and the program's end, wait for one of the locks."""
 
 importing = threading.RLock()
-"""Hold it around an ``import`` statement that runs when a function is first called, on whatever thread."""
+"""Hold it around an ``import`` statement that runs when a function is first called, perhaps on a thread of the program."""
+background_importing = threading.RLock()
+"""The same for imports on our own threads, which no thread of the program may have to wait for."""
 
-_is_held_for_fork = False
+_held_for_fork: list[Any] = []
 _fork_safe: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -54,21 +56,29 @@ def fork_safe_lock() -> AbstractContextManager[Any]:
     return lock
 
 
+def finish_imports() -> None:
+    """Wait for imports on other threads, and let none begin. Call it last when the program ends: the interpreter stops daemon
+    threads wherever they are, and an import by a destructor would then wait for a module that is never complete."""
+    for lock in (importing, background_importing):
+        lock.acquire(timeout=WAIT_SECONDS)
+
+
 def _before_fork() -> None:
-    global _is_held_for_fork
-    _is_held_for_fork = importing.acquire(timeout=FORK_SECONDS)
+    _held_for_fork.extend(lock for lock in (importing, background_importing) if lock.acquire(timeout=WAIT_SECONDS))
 
 
 def _after_fork_in_parent() -> None:
-    if _is_held_for_fork:
-        importing.release()
+    while _held_for_fork:
+        _held_for_fork.pop().release()
 
 
 def _after_fork_in_child() -> None:
-    if _is_held_for_fork:
-        importing.release()
-    else:
-        importing._at_fork_reinit()  # type: ignore[attr-defined]
+    for lock in (importing, background_importing):
+        if lock in _held_for_fork:
+            lock.release()
+        else:
+            lock._at_fork_reinit()  # type: ignore[attr-defined]
+    _held_for_fork.clear()
     for lock in list(_fork_safe):
         lock._at_fork_reinit()
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import datetime
 import importlib
 import logging
-import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from llmtrace.locks import background_importing
 from llmtrace.model import Usage
 
 logger = logging.getLogger("llmtrace")
@@ -86,16 +86,16 @@ def cost_usd(
 
 
 def preload() -> None:
-    """Read the price list in the background: the first `cost_usd` would otherwise wait 0.2 s for it. Never raises.
-
-    A fork in the meantime waits for it: a child would inherit the import locks that the thread holds, and never get them.
-    """
+    """Read the price list in the background: the first `cost_usd` would otherwise wait 0.2 s for it. Never raises."""
     global _preloading
     if _preloading is None:
-        _preloading = threading.Thread(target=_price_list, name="llmtrace-prices", daemon=True)
+        _preloading = threading.Thread(target=_preload, name="llmtrace-prices", daemon=True)
         _preloading.start()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=_preloading.join)
+
+
+def _preload() -> None:
+    with background_importing:
+        _price_list()
 
 
 _preloading: threading.Thread | None = None

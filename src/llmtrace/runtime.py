@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import TracerProvider
 
 from llmtrace import exporters as exporting
-from llmtrace import instrumentation
+from llmtrace import installed, instrumentation
 from llmtrace.config import Config, ContentLevel, OnInvalid, Profile, suggest_keywords
 from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
@@ -29,7 +29,7 @@ from llmtrace.fingerprints import fingerprint
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation import Patch, Patches
-from llmtrace.locks import fork_safe_lock, importing
+from llmtrace.locks import finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, replace
 from llmtrace.prices import cost_usd
@@ -146,7 +146,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     guard(instrumentation.warn_of_absent, config.instrument or ())
     if not _at_exit:
         _at_exit = True
-        atexit.register(shutdown)
+        atexit.register(_end)
 
 
 def check_values(config: Config, arguments: Collection[str], tracer_provider: object = None) -> None:
@@ -161,16 +161,24 @@ def check_values(config: Config, arguments: Collection[str], tracer_provider: ob
         _check_names("instrument", config.instrument or (), instrumentation.available())
     if "exporters" in arguments:
         for exporter in config.exporters or ():
-            if exporter.startswith("otlp:") and is_enabled() and named([exporter])[0] is None:
-                raise ConfigurationError(
-                    f"configure(exporters=[{exporter!r}]): expected the address of a collector, as in 'otlp:http://localhost:4318'"
-                )
+            if exporter.startswith("otlp:") and is_enabled():
+                _check_destination(exporter)
     for option in _RULES.keys() & arguments:
         for rule in getattr(config, option):
             try:
                 _RULES[option](rule)
             except (ValueError, re.error) as error:
                 raise ConfigurationError(f"configure({option}=[{rule!r}]): this rule cannot be used: {error}") from None
+
+
+def _check_destination(exporter: str) -> None:
+    destination, _ = named([exporter])
+    if destination is None:
+        raise ConfigurationError(
+            f"configure(exporters=[{exporter!r}]): expected the address of a collector, as in 'otlp:http://localhost:4318'"
+        )
+    if destination.protocol == "grpc" and not installed.has_grpc():
+        raise ConfigurationError(f"configure(exporters=[{exporter!r}]): {installed.NO_GRPC}")
 
 
 def _check_names(option: str, names: Sequence[str], available: Sequence[str], hint: str = "") -> None:
@@ -297,8 +305,7 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
     """Hand over everything recorded so far, and return True if that was done within ``timeout`` seconds (default 5).
 
     That is: written to the store, judged by the signals that run in the background, and taken by the OTLP endpoint, where there
-    is one. False: some of it waits; it is not lost, and is handed over later. Or the folder of the store was deleted while the
-    program wrote to it, which loses spans of the last second. Not needed in normal use: each finished span is
+    is one. False: some of it waits; it is not lost, and is handed over later. Not needed in normal use: each finished span is
     with the operating system already. A TracerProvider of your own has its own ``force_flush``. Raises only
     `ConfigurationError`, for a timeout that is not a number of 0 or more.
     """
@@ -324,7 +331,7 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
 
 
 def shutdown() -> None:
-    """Turn recording off: flush, close the store, take the instrumentation off. Called when the program ends. Never raises."""
+    """Turn recording off: flush, close the store, take the instrumentation off. Never raises."""
     global _running
     guard(collected.settle)
     guard(background.drain_at_exit)
@@ -337,6 +344,19 @@ def shutdown() -> None:
         guard(external_provider.restore_proxies)
     if running is not None:
         guard(_close, running)
+
+
+def _end() -> None:
+    """Flush and close when the program ends, and go on recording: other exit handlers, and destructors, run after this one.
+
+    Their spans open the journal again. They are sent by the next program with the same destination.
+    """
+    guard(collected.settle)
+    guard(background.drain_at_exit)
+    running = _running
+    if running is not None:
+        guard(_close, running)
+    guard(finish_imports)
 
 
 def _same_store(before: Config, now: Config) -> bool:

@@ -14,6 +14,7 @@ import pytest
 
 from llmtrace.demo.server import ModelServer
 from llmtrace.demo.shop import BAD_TASK
+from llmtrace.model import Inference
 from llmtrace.store import open_store
 from tests.cli.conftest import Ran
 
@@ -83,6 +84,28 @@ def test_a_changed_program_differs(store: str, llmtrace: Callable[..., Ran]) -> 
     assert llmtrace("replay", "--bisect", *words).code == 1
     report = json.loads(llmtrace("replay", "--json", "--loose", *words).out)
     assert [divergence["is_served"] for divergence in report["runs"][0]["divergences"]] == [True] * 3
+
+
+@pytest.mark.all
+def test_a_correction_is_tried(store: str, llmtrace: Callable[..., Ran]) -> None:
+    """The demo's made-up order number, corrected where the model says it: the right customer gets the refund."""
+    record(BAD_TASK)
+    trace = open_store(store).trace("last")
+    first = next(span.span_id for span in trace.spans if isinstance(span.operation, Inference))
+    words = ("--edit", first[:8], "--set", "look_up/order_id=KS-20457")
+    ran = llmtrace("replay", *words, "--", "agent.py", BAD_TASK)
+    assert ran.code == 3
+    assert 'order_id was "KS-20431", is "KS-20457"' in " ".join(ran.err.split())
+    with ModelServer(pace=0) as server:
+        os.environ["URL"] = server.url
+        try:
+            ran = llmtrace("replay", "--json", *words, "--live-after", first, "--", "agent.py", BAD_TASK)
+        finally:
+            del os.environ["URL"]
+    unchanged, corrected = json.loads(ran.out)["runs"]
+    assert (unchanged["served"], unchanged["live"], corrected["served"]) == (6, 0, 1)
+    answer = open_store(store).trace(corrected["trace_id"])
+    assert "for order KS-20457" in repr(answer.root.operation) + repr([span.operation for span in answer.spans])
 
 
 @pytest.mark.all

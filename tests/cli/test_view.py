@@ -36,8 +36,9 @@ def viewing(*words: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]
 
 
 def traces(address: str) -> list[dict[str, Any]]:
-    root = address.partition("#")[0]
-    told: list[dict[str, Any]] = json.load(urllib.request.urlopen(f"{root}api/traces", timeout=30))["traces"]
+    root, _, token = address.partition("#")[0].partition("?token=")
+    request = urllib.request.Request(f"{root}api/traces", headers={"authorization": f"Bearer {token}"})
+    told: list[dict[str, Any]] = json.load(urllib.request.urlopen(request, timeout=30))["traces"]
     return told
 
 

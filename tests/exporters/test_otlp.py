@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import socket
+import sys
+import threading
+import time
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -14,8 +19,10 @@ from google.rpc.error_details_pb2 import RetryInfo
 from hypothesis import HealthCheck, given, settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+import llmtrace
 from llmtrace import semconv
 from llmtrace.codec import genai, messages
+from llmtrace.errors import ConfigurationError
 from llmtrace.exporters.forwarding import truncate
 from llmtrace.exporters.forwarding.breaker import Breaker
 from llmtrace.exporters.forwarding.counts import Counts
@@ -100,6 +107,19 @@ def test_grpc(tls: bool) -> None:
     assert collector.metadata[0]["api-key"] == "key"
 
 
+def test_grpc_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """One line says which extra to install, and the spans wait."""
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    to = destination("http://localhost:4317", "grpc")
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert 'pip install "llmtrace-otel[grpc]", or send by http/protobuf' in line
+    sent = Sent(to, [raw()])
+    assert (sent.answer.kind, sent.settled) == ("closed", 0)
+    assert 'pip install "llmtrace-otel[grpc]"' in sent.answer.why
+    with pytest.raises(ConfigurationError, match=r"llmtrace-otel\[grpc\]"):
+        llmtrace.configure(exporters=["otlp:grpc://localhost:4317"])
+
+
 def test_a_certificate_that_is_not_trusted_takes_nothing() -> None:
     """TLS is never switched off by trouble: the spans wait."""
     with Collector(tls=True) as collector:
@@ -160,35 +180,35 @@ def test_a_limit_of_rate_is_no_limit_of_size() -> None:
     assert (sent.answer.kind, sent.answer.wait, sent.settled, sent.counts.split) == ("later", 7.0, 0, 0)
 
 
-def test_a_span_that_is_refused_costs_itself() -> None:
-    """400 for one span: the others arrive, it is counted as refused."""
+@pytest.mark.parametrize(("status", "kind"), [(400, "bad"), (500, "failing"), (413, "large")])
+def test_a_request_that_fails_is_halved_until_one_span_is_alone(status: int, kind: str) -> None:
+    """The spans before it arrive, nothing is given up, and requests grow again afterwards."""
 
     def script(spans: list[RawSpan], size: int) -> tuple[int, dict[str, str], bytes]:
-        return (400 if any("poison" in span.attributes for span in spans) else 200), {}, b""
+        return (status if any("poison" in span.attributes for span in spans) else 200), {}, b""
 
+    rest = [raw(n, **({"poison": True} if n == 13 else {})) for n in range(1, 33)]
+    counts, answers = Counts(), []
     with Collector(script) as collector:
-        sent = Sent(destination(collector.url), [raw(n, **({"poison": True} if n == 13 else {})) for n in range(1, 33)])
-    assert (sent.answer.kind, sent.settled, sent.counts.sent, sent.counts.refused) == ("taken", 32, 31, 1)
-    assert len(collector.spans) == 31
-
-
-def test_a_server_that_breaks_at_a_span_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """500 is tried again; at the same spans over and over it is they who are left out, and the rest goes on."""
-
-    def script(spans: list[RawSpan], size: int) -> tuple[int, dict[str, str], bytes]:
-        return (500 if any("poison" in span.attributes for span in spans) else 200), {}, b""
-
-    with Collector(script) as collector:
-        counts = Counts()
         exporter = Exporter(transport(destination(collector.url)), counts=counts)
-        left = [raw(1), raw(2, poison=True), raw(3)]
-        answers = []
-        while left:
-            answer = exporter.send(list(left), lambda: 10.0, lambda number: left.__delitem__(slice(0, number)))
-            answers.append(answer.kind)
-            assert len(answers) < 20
-    assert answers[0] == "later"
-    assert (counts.sent, counts.refused) == (2, 1)
+        while not answers or answers[-1] == "later":
+            answers.append(exporter.send(list(rest), lambda: 10.0, lambda number: rest.__delitem__(slice(0, number))).kind)
+        assert len(answers) < 10
+        assert (answers[-1], rest[0].span_id, counts.sent, counts.refused) == (kind, raw(13).span_id, 12, 0)
+        assert exporter.send(rest[1:], lambda: 10.0, lambda _: None).kind == "taken"
+    assert counts.sent == 31
+    assert exporter.most_spans > 8
+
+
+def test_grpc_refuses_small_messages_only_for_their_rate() -> None:
+    """RESOURCE_EXHAUSTED without a delay, which is also what some servers answer to too many requests: nothing is cut."""
+
+    def script(spans: list[RawSpan], context: Any) -> None:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "slowly")
+
+    with GrpcCollector(script) as collector:
+        sent = Sent(destination(collector.url, "grpc"), [raw(1, note="x" * 5000)])
+    assert (sent.answer.kind, sent.settled, sent.counts.shrunk) == ("later", 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +230,43 @@ def test_a_partial_success_is_counted() -> None:
     with Collector(lambda spans, size: (200, {"content-type": "application/x-protobuf"}, body)) as collector:
         sent = Sent(destination(collector.url), [raw(n) for n in range(1, 6)])
     assert (sent.answer.kind, sent.settled, sent.counts.sent, sent.counts.refused) == ("taken", 5, 3, 2)
+
+
+def test_an_answer_without_end_is_not_read_whole() -> None:
+    """Neither a long one nor one that drips: the status counts. Small answers leave the connection open."""
+    for headers in ({"content-length": str(800 << 20)}, {"content-length": "50", "content-type": "application/x-protobuf"}):
+        ended = threading.Event()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def answer(server: socket.socket = server, headers: dict[str, str] = headers, ended: Any = ended) -> None:
+                connection, _ = server.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(1 << 20)
+                    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                    connection.sendall(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode())
+                    while not ended.wait(0.05):
+                        connection.sendall(b"x" * (1 << 20 if len(headers) == 1 else 1))
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            to = destination(f"http://127.0.0.1:{server.getsockname()[1]}", timeout="1")
+            began = time.monotonic()
+            sent = Sent(to, [raw()])
+            ended.set()
+            thread.join()
+        assert (sent.answer.kind, sent.settled) == ("taken", 1)
+        assert time.monotonic() - began < 10
+
+
+def test_a_connection_is_used_again() -> None:
+    with Collector(lambda spans, size: (200, {"content-type": "application/json"}, b"{}")) as collector:
+        to = destination(collector.url)
+        exporter = Exporter(transport(to), counts=Counts())
+        for number in range(1, 4):
+            assert exporter.send([raw(number)], lambda: 10.0, lambda _: None).kind == "taken"
+        (pool,) = exporter._transport._session.get_adapter(collector.url).poolmanager.pools._container.values()  # type: ignore[attr-defined]
+        assert pool.num_connections == 1
+        exporter.close()
 
 
 def test_retry_after_is_honoured() -> None:

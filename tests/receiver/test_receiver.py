@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,7 +25,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from llmtrace.codec import otlp
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.errors import PortBusy
+from llmtrace.errors import ConfigurationError, PortBusy
 from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Inference, RawSpan, Trace
 from llmtrace.receiver import Receiver, request
@@ -283,3 +284,13 @@ def test_a_busy_port_is_said_clearly(running: Running, protocol: str) -> None:
     ports = {"http_port": 0, "grpc_port": 0, f"{protocol}_port": taken}
     with pytest.raises(PortBusy, match=rf"(?s)port {taken} .*--{protocol}-port"):
         Receiver(running.ingestor, **ports)
+
+
+def test_grpc_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says which extra to install; HTTP needs none."""
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    ingestor = Ingestor(MemoryStore(), content=Content(Config()))
+    with pytest.raises(ConfigurationError, match=r'pip install "llmtrace-otel\[grpc\]"'):
+        Receiver(ingestor, http_port=0, grpc_port=0)
+    with Receiver(ingestor, http_port=0, grpc_port=None) as receiver:
+        assert receiver.http_port

@@ -57,9 +57,9 @@ def test_an_unknown_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     """A wrong name stops nothing; one line says what was probably meant."""
     with caplog.at_level(logging.WARNING, "llmtrace"):
         for _ in range(2):  # as where the program registers a signal of its own
-            assert [signal.name for signal in load(("repeated_cal", "defective_output"))] == ["defective_output"]
+            assert [signal.name for signal in load(("repeated_kall", "defective_output"))] == ["defective_output"]
     assert [record.getMessage() for record in caplog.records] == [
-        "llmtrace: unknown quality signal 'repeated_cal' (did you mean 'repeated_call'?); it is ignored"
+        "llmtrace: unknown quality signal 'repeated_kall' (did you mean 'repeated_call'?); it is ignored"
     ]
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from llmtrace.store import journal_files
 from llmtrace.store.journal import Journal
-from llmtrace.store.journal_files import CONTEXT, HEAD, MAGIC, MARK, SPAN, START, Gap, Record, frame, iterate
+from llmtrace.store.journal_files import CONTEXT, HEAD, MARK, SPAN, START, Gap, Record, frame, head, iterate
 
-HEADER = HEAD.pack(MAGIC, journal_files.VERSION)
+HEADER = head()
 
 
 def _write(path: Path, *parts: bytes) -> Path:
@@ -88,9 +88,7 @@ def test_a_mark_inside_a_payload_is_no_record(tmp_path: Path) -> None:
     assert _read(path)[0] == [inner + MARK, b"last"]
 
 
-@pytest.mark.parametrize(
-    ("content", "newer"), [(b"", False), (b"llm", False), (b"x" * 100, False), (HEAD.pack(MAGIC, 99), True)]
-)
+@pytest.mark.parametrize(("content", "newer"), [(b"", False), (b"llm", False), (b"x" * 100, False), (head(99), True)])
 def test_a_file_that_is_no_journal_is_told_from_a_newer_one(tmp_path: Path, content: bytes, newer: bool) -> None:
     """Garbage may be set aside, what a newer llmtrace wrote must stay."""
     path = tmp_path / "a.journal"
@@ -131,7 +129,7 @@ def test_sweep_leaves_running_unreadable_and_foreign_files(tmp_path: Path) -> No
     journal.append(SPAN, b"x" * 1000)
     (live,) = folder.glob("*.journal")
     newer = folder / "newer.journal"
-    newer.write_bytes(HEAD.pack(MAGIC, 99) + b"x" * 1000)
+    newer.write_bytes(head(99) + b"x" * 1000)
     other = folder / "notes.txt"
     other.write_text("mine")
     aside = folder / "a.journal.corrupt"

@@ -206,3 +206,29 @@ def test_a_daemon_that_closes_everything_goes_on(tmp_path: Path) -> None:
         time.sleep(0.05)
     assert len(store.trace("last")) == 4
     assert all(path.stat().st_size == 0 for path in tmp_path.glob("store-other-*"))
+
+
+def test_a_child_that_gives_up_its_privileges_writes_on(tmp_path: Path) -> None:
+    """It could not open a file in the folder any more, so it gets one when it is forked; one that stays empty is removed."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to give it up")
+    program = """
+    store.append(span(1, 1))
+    for number in (2, 3):
+        pid = os.fork()
+        if pid == 0:
+            os.setgid(54321)
+            os.setuid(54321)
+            if number == 2:
+                store.append(span(1, number))
+            os._exit(0)
+        os.waitpid(pid, 0)
+    """
+    assert run(program, tmp_path / "store") == ("", "")
+    assert [int(one.span_id, 16) for one in open_store(str(tmp_path / "store")).trace("last").spans] == [1, 2]
+    journal = tmp_path / "store" / "journal"
+    assert len(journal_files.listing(journal)) == 3
+    for file in journal_files.listing(journal):
+        os.utime(journal / file.name, (time.time() - 7200,) * 2)
+    journal_files.sweep(journal, 1 << 30, 7.0)
+    assert len(journal_files.listing(journal)) == 2

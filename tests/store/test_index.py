@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Message, Text
-from llmtrace.store import Query, indexing, journal, journal_files, local, open_store, search, warnings, word_index
-from llmtrace.store.journal_files import HEAD, MAGIC
+from llmtrace.store import Query, index_lock, indexing, journal, journal_files, local, open_store, search, warnings, word_index
+from llmtrace.store.journal_files import head
 from llmtrace.store.local import LocalStore
 from tests.store.older import make_older
 from tests.store.programs import run, start
@@ -114,6 +114,7 @@ def test_an_index_of_a_newer_llmtrace_is_refused_untouched(folder: Path) -> None
     with sqlite3.connect(folder / "index.db") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
+    index_lock.seal(folder / "index.db", 99)
     before = (folder / "index.db").read_bytes()
     store = LocalStore(folder)
     store.append(span(3))
@@ -276,7 +277,7 @@ def test_garbage_among_the_journals_is_set_aside(folder: Path, caplog: pytest.Lo
     """A file that is no journal is renamed, with one line; a newer one stays; neither hides the rest."""
     garbage, newer = folder / "journal" / "1.journal", folder / "journal" / "2.journal"
     garbage.write_bytes(b"garbage" * 100)
-    newer.write_bytes(HEAD.pack(MAGIC, 99) + b"?" * 100)
+    newer.write_bytes(head(99) + b"?" * 100)
     for _ in range(2):
         assert _ids(LocalStore(folder)) == [2, 1]
     assert not garbage.exists()

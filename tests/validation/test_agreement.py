@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import jsonschema_specifications
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,3 +124,18 @@ def test_the_fallback_finds_the_same(schema: dict[str, Any], arguments: dict[str
 
 def _found(faults: Any) -> set[tuple[str, str]]:
     return {(each.code, each.pointer) for each in violations(faults)}
+
+
+def test_formats_are_checked_without_the_packages_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """python-jsonschema is installed without its extra for formats: jsonschema-rs checks them in its place."""
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    few = {name: check for name, check in checker.checkers.items() if name in ("date", "ipv4", "email", "regex", "uuid")}
+    monkeypatch.setattr(checker, "checkers", few)
+    python_engine._format_checker.cache_clear()
+    try:
+        for name, good in (("date-time", "2026-11-28T20:00:00Z"), ("uri", "https://a.example/b"), ("date", "2026-11-28")):
+            engine = python_engine.compile_schema({"format": name}, formats=True)
+            assert engine.is_valid(good)
+            assert not engine.is_valid("n o t h i n g")
+    finally:
+        python_engine._format_checker.cache_clear()

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -33,8 +34,14 @@ class Served(NamedTuple):
     port: int
     store: Store
 
+    @property
+    def token(self) -> str:
+        return parse_qs(urlsplit(self.address).query)["token"][0]
+
     def ask(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
-        """One request. ``headers`` with ``_`` for ``-``; without, those of the browser's own page."""
+        """One request. ``headers`` with ``_`` for ``-``. Has the token, unless they say otherwise."""
+        if not headers.keys() & {"authorization", "cookie"}:
+            headers["authorization"] = f"Bearer {self.token}"
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.putrequest(method, path, skip_host="host" in headers)
         for name, value in headers.items():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from urllib.parse import parse_qs, urlsplit
+from pathlib import Path
 
 import pytest
 
 from llmtrace.store import open_store
+from llmtrace.viewer import token
 from llmtrace.viewer.app import Viewer, make
 from llmtrace.viewer.source import Source
 from tests.viewer.conftest import Served
@@ -47,23 +49,65 @@ def test_writing_needs_the_own_page(viewer: Served) -> None:
     assert viewer.ask("/api/traces", method="POST", **own).status == 405
 
 
-def test_elsewhere_than_on_loopback_a_token_is_asked_for(serve: Callable[..., AbstractContextManager[Served]]) -> None:
-    """The printed address holds it; it is given once, then the cookie does; what is wrong is refused."""
-    store = open_store("memory:")
-    with serve(store, host="0.0.0.0") as served:
-        token = parse_qs(urlsplit(served.address).query)["token"][0]
-        assert served.ask("/api/traces").status == 401
-        assert served.ask("/?token=wrong").status == 401
-        entered = served.ask(f"/?token={token}")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_token_is_asked_for(host: str, serve: Callable[..., AbstractContextManager[Served]]) -> None:
+    """The printed address holds it; it is given once, then the cookie does; without it nothing is answered."""
+    with serve(open_store("memory:"), host=host) as served:
+        for path in ("/", "/api/traces", "/api/info", "/static/main.js"):
+            assert served.ask(path, cookie="").status == 401
+        assert served.ask("/?token=wrong", cookie="").status == 401
+        assert served.ask("/api/traces", cookie="llmtrace_token=wrong").status == 401
+        entered = served.ask(f"/?token={served.token}", cookie="")
         assert (entered.status, entered.headers["location"]) == (303, "/")
         cookie = entered.headers["set-cookie"]
         assert "HttpOnly" in cookie
-        assert "SameSite=strict" in cookie
+        assert "SameSite=lax" in cookie
         assert served.ask("/api/traces", cookie=cookie.partition(";")[0]).status == 200
-        assert served.ask("/api/traces", authorization=f"Bearer {token}").status == 200
+        assert served.ask("/api/traces", authorization=f"Bearer {served.token}").status == 200
+
+
+def test_the_token_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays the same, in a file of mode 0600; one that others can read, or a link, is replaced."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    path = tmp_path / "llmtrace" / "viewer.token"
+    first = token.kept()
+    assert (token.kept(), path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (first, first, 0o600)
+    path.chmod(0o644)
+    second = token.kept()
+    assert second != first
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    planted = tmp_path / "planted"
+    planted.write_text("A" * 32)
+    planted.chmod(0o600)
+    path.unlink()
+    path.symlink_to(planted)
+    assert token.kept() not in (first, second, "A" * 32)
+    assert planted.read_text() == "A" * 32
+    assert not path.is_symlink()
+    assert open_store("auto").traces() == []  # the file beside it does not make a folder something else than a store
+
+
+def test_without_a_home_the_token_is_new_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    assert token.kept() != token.kept()
+    with token.landing_page("http://127.0.0.1/?token=x") as url:
+        assert url == "http://127.0.0.1/?token=x"
+
+
+def test_the_browser_gets_the_token_through_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since every user sees the arguments of a command; the file is the user's alone, and is removed."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(token, "_is_confined", lambda: False)
+    with token.landing_page("http://127.0.0.1:1/?token=x#/trace/1&2") as url:
+        path = Path(url.removeprefix("file://"))
+        assert "token" not in url
+        assert 'url=http://127.0.0.1:1/?token=x#/trace/1&amp;2"' in path.read_text()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not path.exists()
 
 
 def test_the_guard_is_around_everything() -> None:
     """The application that is served is the guard, with nothing beside it."""
-    app = make(Viewer(Source(open_store("memory:"))))
+    app = make(Viewer(Source(open_store("memory:"))), token="x")
     assert type(app).__name__ == "AccessGuard"

@@ -14,7 +14,7 @@ from llmtrace.cli.doctor_checks import Finding
 from llmtrace.cli.vllm_http import Metrics, Reply, ask, root_of
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.errors import LlmtraceError, PortBusy
+from llmtrace.errors import ConfigurationError, LlmtraceError, PortBusy
 from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span, ToolDefinition
 from llmtrace.receiver import Receiver
@@ -143,7 +143,7 @@ class _Listening:
         for ports in ({"http_port": HTTP_PORT, "grpc_port": None}, {"http_port": None, "grpc_port": GRPC_PORT}):
             try:
                 self._receivers.append(Receiver(ingestor, **ports))
-            except PortBusy:  # another receiver is running: the span will be in its store
+            except (PortBusy, ConfigurationError):  # another receiver, whose store gets the span; or no gRPC
                 continue
         try:
             self._stores.append(open_store(Config.read(store=self._url).store))

@@ -6,6 +6,7 @@ Content is written as it is stored: it was redacted before.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from llmtrace.codec import genai, otlp
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.model import Span, Trace
-from llmtrace.store import Query, Store
+from llmtrace.store import Query, Store, locks
 
 NAME = "export"
 HELP = "write traces as OTLP JSON lines, or one trace as an HTML page"
@@ -118,7 +119,8 @@ def _writing(output: str) -> Iterator[BinaryIO]:
     except OSError as error:
         raise BadInput(f"cannot write {output}: {error.strerror}.") from None
     try:
-        with draft.open("wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS
+        with open(os.open(draft, flags, 0o600), "wb") as file:  # content of conversations, for the user only
             yield file
         draft.replace(path)
     except OSError as error:

@@ -16,6 +16,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.evaluation import Evaluator
 from llmtrace.external.ingest import Ingestor
+from llmtrace.installed import has_grpc
 from llmtrace.model import Trace
 from llmtrace.receiver import Receiver
 from llmtrace.receiver.receiver import GRPC_PORT, HTTP_PORT
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--http-port", metavar="PORT", type=port, default=HTTP_PORT, help=f"OTLP over HTTP (default: {HTTP_PORT}; 0: any free)"
     )
     parser.add_argument(
-        "--grpc-port", metavar="PORT", type=port, default=GRPC_PORT, help=f"OTLP over gRPC (default: {GRPC_PORT}; 0: any free)"
+        "--grpc-port", metavar="PORT", type=port, help=f"OTLP over gRPC (default: {GRPC_PORT} if installed; 0: any free)"
     )
     parser.add_argument("--no-grpc", action="store_true", help="HTTP only")
 
@@ -54,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
         store, content=Content(config), make_evaluator=lambda: Evaluator(load(config.signals)), on_evaluated=judged
     )
     try:
-        with Receiver(ingestor, http_port=args.http_port, grpc_port=None if args.no_grpc else args.grpc_port) as receiver:
+        default = GRPC_PORT if has_grpc() else None
+        grpc_port = None if args.no_grpc else default if args.grpc_port is None else args.grpc_port
+        with Receiver(ingestor, http_port=args.http_port, grpc_port=grpc_port) as receiver:
             with output_lock:
                 _open(screen, receiver, config.store, as_json=args.json)
             _wait()
@@ -66,11 +69,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _wait() -> None:
-    """Wait for Ctrl-C or SIGTERM."""
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
+    """Wait for Ctrl-C or SIGTERM. A second one ends the program at once."""
+    done, numbers = threading.Event(), (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: done.set()) for number in numbers]
     done.wait()
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 def _open(screen: Screen, receiver: Receiver, store: str, *, as_json: bool) -> None:
@@ -81,6 +85,8 @@ def _open(screen: Screen, receiver: Receiver, store: str, *, as_json: bool) -> N
         screen.line(f"OTLP over HTTP   http://127.0.0.1:{receiver.http_port}")
         if receiver.grpc_port is not None:
             screen.line(f"OTLP over gRPC   127.0.0.1:{receiver.grpc_port}")
+        elif not has_grpc():
+            screen.line('OTLP over gRPC   off. To turn it on: pip install "llmtrace-otel[grpc]"')
         screen.line(f"store            {'your data folder' if store == 'auto' else store}")
         screen.line()
         screen.line(screen.paint(f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{receiver.http_port}", "cyan"))

@@ -21,10 +21,11 @@ from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Screen, Style
 from llmtrace.config import Config
-from llmtrace.errors import StoreError
+from llmtrace.errors import ConfigurationError, StoreError
 from llmtrace.launch import VARIABLE, environment
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
+from llmtrace.playback.edit import Edit, edited
 from llmtrace.playback.recorded_run import RecordedRun, is_call, same_process
 from llmtrace.semconv import REPLAY_OF
 from llmtrace.store import Query, Store
@@ -58,8 +59,8 @@ class Ran(NamedTuple):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [--tool NAME=live] [--loose] [--live-after SPAN] [--times N] [--bisect] [--store URL] [--json]"
-        " -- COMMAND [ARGUMENTS …]"
+        "%(prog)s [TRACE] [--tool NAME=live] [--loose] [--live-after SPAN] [--edit SPAN --set PLACE=VALUE] [--times N]"
+        " [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
         "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is no replay"
@@ -75,6 +76,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live-after", metavar="SPAN", help="answer from the recording up to this span; what comes later is done for real"
     )
+    parser.add_argument(
+        "--edit", metavar="SPAN", help="change this recorded answer, after a run that shows that the program replays unchanged"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="PLACE=VALUE",
+        help="with --edit, what to change: /pointer of a tool's result, TOOL/pointer of a call's argument, or text",
+    )
     parser.add_argument("--times", metavar="N", type=positive, default=1, help="run it N times, to find what is not repeatable")
     parser.add_argument("--bisect", action="store_true", help="exit with 0, 1 and 125, as git bisect run expects")
 
@@ -89,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         others = [other.trace_id for other in same_process(_neighbours(store), trace)][1:]
         live_after = _span_id(trace, args.live_after)
         _check(trace, live_tools)
+        edit = _edit(trace, args.edit, args.set)
     url = Config.read(store=args.store).store
     url = str(Path(url).absolute()) if Path(url).exists() else url
     assignment = {
@@ -98,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         "traces": [trace.trace_id, *others],
         "live_tools": live_tools,
         "loose": args.loose,
-        "live_after": live_after,
+        "live_after": None if edit is not None else live_after,
     }
     screen = Screen(sys.stderr)
     runs: list[Ran] = []
@@ -108,6 +118,14 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             _tell(screen, trace, ran, number + 1 if args.times > 1 else None)
     code = max(ran.code for ran in runs)
+    if edit is not None and code == FINE:
+        ran = _replay(command, {**assignment, "live_after": live_after, "edit": edit})
+        runs.append(ran)
+        code = ran.code
+        if not args.json:
+            _tell_edited(screen, trace, ran, runs[0])
+    elif edit is not None and not args.json:
+        screen.line("The unchanged program does not replay, so an edit would show nothing.")
     if args.json:
         print_json({"of": trace.trace_id, "runs": [ran._asdict() for ran in runs]})
     elif args.times > 1:
@@ -140,13 +158,38 @@ def _live_tool(text: str) -> str:
     return name if policy == "live" else ""
 
 
-def _span_id(trace: Trace, wanted: str | None) -> str | None:
+def _span_id(trace: Trace, wanted: str | None, option: str = "--live-after") -> str | None:
     if wanted is None:
         return None
     found = [span.span_id for span in trace.spans if span.span_id.startswith(wanted)]
     if len(found) != 1:
-        raise BadInput(f"--live-after {wanted}: {len(found)} spans of trace {trace.trace_id[:8]} begin so.")
+        raise BadInput(f"{option} {wanted}: {len(found)} spans of trace {trace.trace_id[:8]} begin so.")
     return found[0]
+
+
+def _edit(trace: Trace, wanted: str | None, setting: str | None) -> tuple[Any, ...] | None:
+    """The edit that is asked for, tried on the recording."""
+    if wanted is None and setting is None:
+        return None
+    place, equals, text = (setting or "").partition("=")
+    if wanted is None or not equals:
+        raise BadInput("--edit and --set belong together, as in: --edit 4360aab6 --set look_up/order_id=KS-20457")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    edit = Edit(_span_id(trace, wanted, "--edit") or "", place, value)
+    try:
+        edited(trace.span(edit.span_id), edit)
+    except ConfigurationError as error:
+        raise BadInput(f"--set {setting}: {error}.") from None
+    return tuple(edit)
+
+
+def _tell_edited(screen: Screen, trace: Trace, ran: Ran, unchanged: Ran) -> None:
+    _tell(screen, trace, ran, None, name="edited")
+    if unchanged.trace_id and ran.trace_id:
+        screen.labelled("        ", f"llmtrace diff {unchanged.trace_id[:8]} {ran.trace_id[:8]}", "cyan")
 
 
 def _check(trace: Trace, live_tools: Sequence[str]) -> None:
@@ -202,12 +245,15 @@ _WORDS: dict[int, tuple[str, Style]] = {
 }
 
 
-def _tell(screen: Screen, trace: Trace, ran: Ran, number: int | None) -> None:
-    word, style = _WORDS[ran.code]
+_REAL: tuple[str, Style] = ("went on for real", "cyan")
+
+
+def _tell(screen: Screen, trace: Trace, ran: Ran, number: int | None, *, name: str = "replay") -> None:
+    word, style = _REAL if ran.live and ran.code == FINE else _WORDS[ran.code]
     answered = f"{format_text.plural(ran.served, 'call')} answered from {trace.trace_id[:8]}"
     live = f", {ran.live} made for real" if ran.live else ", nothing was sent"
     as_trace = f"; recorded as {ran.trace_id[:8]}" if ran.trace_id else ""
-    screen.labelled(f"replay{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)
+    screen.labelled(f"{name}{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)
     for divergence in ran.divergences:
         where = f" ({divergence['where']})" if divergence["where"] else ""
         screen.labelled("        ", f"{divergence['kind']}: {divergence['what']}{where}")

@@ -37,9 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", metavar="PORT", type=port, help="where to listen (default: a free one from 4319 on; 0: any free)"
     )
-    parser.add_argument(
-        "--host", metavar="HOST", default="127.0.0.1", help="address to bind (default: 127.0.0.1; others need a token)"
-    )
+    parser.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("--receive", action="store_true", help="also receive spans by OTLP, from programs in any language")
     parser.add_argument(
@@ -53,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput('two more packages are needed.\nInstall them: pip install "llmtrace-otel[viewer]"')
     from llmtrace.viewer.serving import Serving
     from llmtrace.viewer.source import Source
+    from llmtrace.viewer.token import landing_page
 
     config = Config.read(store=args.store)
     screen = Screen(sys.stdout)
@@ -60,11 +59,12 @@ def run(args: argparse.Namespace) -> int:
         facts: dict[str, Any] = {"store": name, "receive": received}
         serving = Serving(Source(store), host=args.host, port=args.port, facts=facts)
         address = serving.address + (f"#/trace/{trace_id}" if trace_id else "")
-        serving.run(lambda: _ready(args, screen, address, name, received))
+        with landing_page(address) as page:
+            serving.run(lambda: _ready(args, screen, address, page, name, received))
     return FINE
 
 
-def _ready(args: argparse.Namespace, screen: Screen, address: str, name: str, received: str | None) -> None:
+def _ready(args: argparse.Namespace, screen: Screen, address: str, page: str, name: str, received: str | None) -> None:
     if args.json:
         screen.line(json.dumps({"address": address, "store": name, "receive": received}))
     else:
@@ -75,13 +75,13 @@ def _ready(args: argparse.Namespace, screen: Screen, address: str, name: str, re
         screen.line(screen.paint("Press Ctrl-C to stop", "dim"))
     screen.stream.flush()
     if not args.no_browser:
-        threading.Thread(target=_browse, args=(address,), daemon=True).start()
+        threading.Thread(target=_browse, args=(page,), daemon=True).start()
 
 
-def _browse(address: str) -> None:
+def _browse(page: str) -> None:
     import webbrowser  # not before the viewer answers, which would delay it
 
-    webbrowser.open(address)
+    webbrowser.open(page)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ def answer(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     order = next((result for result in results if "total" in result), None)
     if order is None:
         return _say("I am sorry, I could not find that order.")
+    order_id = str(order.get("order_id", order_id))
     done = next((result for result in results if result.get("status") == "refunded"), None)
     if done is not None:
         return _say(f"Done: I refunded {done.get('amount')} EUR for order {done.get('order_id')}.")

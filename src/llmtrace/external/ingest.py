@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
 
 QUIET_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
+"""How long closing, and so the end of a program, evaluates what waits."""
 MOST_WAITING = 10_000
 """Traces that wait at most; if there are more, the oldest is evaluated at once."""
 MOST_HELD = 20_000
@@ -53,6 +55,7 @@ class Ingestor:
         self._quiet = quiet
         self._on_evaluated = on_evaluated
         self._closed = False
+        self._deadline = float("inf")
         self._begin()
 
     def _begin(self) -> None:
@@ -107,10 +110,11 @@ class Ingestor:
                 while not self._closed and not self._is_due():
                     self._lock.wait(self._seconds_until_due())
                 if self._closed:
-                    return
+                    break
                 trace_id = next(iter(self._due))
                 del self._due[trace_id]
             guard(self._evaluate, trace_id)
+        self.evaluate_all(self._deadline - time.monotonic())
 
     def _is_due(self) -> bool:
         return bool(self._due) and next(iter(self._due.values())) <= time.monotonic()
@@ -141,22 +145,27 @@ class Ingestor:
         if self._on_evaluated is not None:
             self._on_evaluated(Trace(evaluated, alive=stored.alive))
 
-    def evaluate_all(self) -> None:
-        """Evaluate every waiting trace now."""
+    def evaluate_all(self, seconds: float = float("inf")) -> None:
+        """Evaluate the waiting traces now, for at most about ``seconds``."""
+        deadline = time.monotonic() + seconds
         with self._lock:
             waiting, self._due = list(self._due), {}
         for trace_id in waiting:
-            guard(self._evaluate, trace_id)
+            if time.monotonic() < deadline:
+                guard(self._evaluate, trace_id)
 
-    def close(self) -> None:
-        """Evaluate the waiting traces and flush the store. Spans that arrive later are stored but not evaluated."""
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Evaluate the waiting traces, for at most ``seconds``, and flush the store.
+
+        Spans that arrive later are stored but not evaluated. `llmtrace check` evaluates what was not.
+        """
         if self._process != os.getpid():
             return
         with self._lock:
             self._closed = True
+            self._deadline = time.monotonic() + seconds
             self._lock.notify_all()
             thread, self._thread = self._thread, None
         if thread is not None:
-            thread.join()
-        self.evaluate_all()
+            thread.join(seconds)
         guard(self._store.flush)

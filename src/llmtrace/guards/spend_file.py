@@ -171,7 +171,11 @@ def sweep(folder: Path) -> None:
     try:
         if stamp.exists() and now - stamp.stat().st_mtime < 3600:
             return
-        stamp.touch(mode=0o600)
+        descriptor = os.open(stamp, os.O_WRONLY | os.O_CREAT | locks.FLAGS, 0o600)
+        try:
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)
         files = sorted((file.stat().st_mtime, file.name) for file in os.scandir(folder) if file.name.endswith(SUFFIX))
         for place, (modified, name) in enumerate(files):
             old = now - modified > MAX_DAYS * 86400 and not name.startswith("ever")

@@ -12,11 +12,13 @@ import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from llmtrace.config import Config
 from llmtrace.errors import ReplayDiverged
 from llmtrace.launch import VARIABLE
 from llmtrace.playback import RecordedRun, Replay
+from llmtrace.playback.edit import Edit, apply
 from llmtrace.playback.network_guard import no_network
 from llmtrace.playback.player import as_item, outcome_of
 from llmtrace.playback.replay_block import key_of
@@ -37,6 +39,8 @@ class Assignment:
     live_tools: list[str] = field(default_factory=list)
     loose: bool = False
     live_after: str | None = None
+    edit: list[Any] | None = None
+    """The fields of an `Edit`."""
 
     def as_text(self) -> str:
         """The value of `VARIABLE`."""
@@ -56,6 +60,8 @@ def start() -> None:
         key = key_of(store)
     finally:
         store.close()
+    if assignment.edit is not None:
+        apply(run, Edit(*assignment.edit))
     player = Replay(
         run,
         key=key,

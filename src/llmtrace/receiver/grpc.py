@@ -9,7 +9,11 @@ from typing import Any
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, parse, partial
+from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, store
+
+MOST_THREADS = 32
+CONNECTION_SECONDS, GRACE_SECONDS = 60, 10
+"""Seconds after which a connection is closed, and that its unfinished requests have then: a stalled one holds a thread."""
 
 _TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
 _IGNORED = ("opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry.proto.collector.logs.v1.LogsService")
@@ -22,8 +26,13 @@ class Server:
         """Start to listen. Raises OSError if the port is busy."""
         self._take = take
         self._server = grpc.server(
-            ThreadPoolExecutor(8, thread_name_prefix="llmtrace-grpc"),
-            options=(("grpc.max_receive_message_length", MAX_BYTES), ("grpc.so_reuseport", 0)),
+            ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="llmtrace-grpc"),
+            options=(
+                ("grpc.max_receive_message_length", MAX_BYTES),
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_connection_age_ms", CONNECTION_SECONDS * 1000),  # clients connect again by themselves
+                ("grpc.max_connection_age_grace_ms", GRACE_SECONDS * 1000),
+            ),
         )
         handlers = [self._service(_TRACES, self._export), *(self._service(name, lambda *_: b"") for name in _IGNORED)]
         self._server.add_generic_rpc_handlers(tuple(handlers))
@@ -40,11 +49,10 @@ class Server:
 
     def _export(self, data: bytes, context: Any) -> bytes:
         try:
-            request = parse(data, PROTOBUF)
+            rejected, why = store(data, "", PROTOBUF, self._take)
         except Refused as refusal:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
         response = ExportTraceServiceResponse()
-        rejected, why = partial(request, self._take(request))
         if rejected:
             response.partial_success.rejected_spans = rejected
             response.partial_success.error_message = why

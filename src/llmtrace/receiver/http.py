@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,12 +15,14 @@ from typing import Any
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, parse, partial, unpack
+from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, store
 from llmtrace.recorder.guard import report
 
-IDLE_SECONDS = 30.0
-"""Seconds after which a silent connection is closed."""
+REQUEST_SECONDS = 30.0
+"""Seconds until a request has arrived, its headers and then its body, however slowly it comes."""
 MOST_CONNECTIONS = 128
+"""When there are more, the one is closed that has waited longest for its request."""
+DRAIN_SECONDS = 2.0
 MOST_DRAINED = 4 * MAX_BYTES
 """Bytes that are read and dropped of a body that is too large, so that its sender gets to read the answer."""
 
@@ -34,54 +39,116 @@ class Server(ThreadingHTTPServer):
         """Start to listen. Raises OSError if the port is busy."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.take = take
-        self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._connections: dict[Any, None] = {}
+        self._waiting: dict[Any, None] = {}
+        """Connections without a complete request, the longest first."""
+        self._changing = threading.Lock()
 
     @property
     def port(self) -> int:
         return int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._room.acquire(blocking=False):
+        with self._changing:
+            longest = next(iter(self._waiting), None) if len(self._connections) >= MOST_CONNECTIONS else None
+            if longest is not None:
+                del self._waiting[longest], self._connections[longest]
+                with contextlib.suppress(OSError):
+                    longest.shutdown(socket.SHUT_RDWR)  # which ends its thread
+            has_room = len(self._connections) < MOST_CONNECTIONS
+            if has_room:
+                self._connections[request] = self._waiting[request] = None
+        if has_room:
+            super().process_request(request, client_address)
+        else:
             self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
+
+    def wait_for(self, connection: Any) -> None:
+        """Note that a connection waits for its next request."""
+        with self._changing:
+            if connection in self._connections:
+                self._waiting.pop(connection, None)
+                self._waiting[connection] = None
+
+    def complete(self, connection: Any) -> None:
+        """Note that the request of a connection has arrived."""
+        with self._changing:
+            self._waiting.pop(connection, None)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            with self._changing:
+                self._connections.pop(request, None)
+                self._waiting.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a broken connection: the sender will notice."""
+
+
+class _Incoming(io.RawIOBase):
+    """The bytes that a connection receives, until a deadline: a timeout for each of them would let it drip for ever."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._deadline = 0.0
+
+    def within(self, seconds: float) -> None:
+        """Set the deadline to so many seconds from now."""
+        self._deadline = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the request came too slowly")
+        self._connection.settimeout(remaining)
+        received = self._connection.recv_into(buffer)
+        self._connection.settimeout(REQUEST_SECONDS)  # for the answer
+        return received
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "llmtrace"
     sys_version = ""
-    timeout = IDLE_SECONDS
     server: Server
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._incoming = _Incoming(self.connection)
+        self.rfile = io.BufferedReader(self._incoming, 1 << 16)
+
+    def handle_one_request(self) -> None:
+        self.server.wait_for(self.request)
+        self._incoming.within(REQUEST_SECONDS)
+        super().handle_one_request()
+
     def do_POST(self) -> None:
+        self._incoming.within(REQUEST_SECONDS)
         kind = JSON if self.headers.get("content-type", "").startswith(JSON) else PROTOBUF
         try:
             self._check_host()
             body = self._body()
+            self.server.complete(self.request)
             if self.path in _IGNORED:
                 self._answer(200, kind, b"{}" if kind == JSON else b"")
                 return
             if self.path != "/v1/traces":
                 raise Refused(404, f"unknown path {self.path}. Send spans to /v1/traces")
-            request = parse(unpack(body, self.headers.get("content-encoding", "")), self.headers.get("content-type", ""))
-            self._answer(200, kind, _success(kind, *partial(request, self.server.take(request))))
+            encoding, content_type = self.headers.get("content-encoding", ""), self.headers.get("content-type", "")
+            self._answer(200, kind, _success(kind, *store(body, encoding, content_type, self.server.take)))
         except Refused as refusal:
             self.close_connection = True
             self._answer(refusal.status, kind, _refusal(kind, str(refusal)))
         except OSError:  # the sender went away
             self.close_connection = True
         except Exception as error:
-            report(parse, error)
+            report(store, error)
             self.close_connection = True
             self._answer(500, kind, _refusal(kind, "the spans could not be stored. See the receiver's log"))
 
@@ -137,9 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Read the rest of the body; else the sender may see a connection reset instead of our answer, and send it again."""
         try:
             self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(0.5)
+            self._incoming.within(DRAIN_SECONDS)
             remaining = MOST_DRAINED
-            while remaining > 0 and (piece := self.connection.recv(1 << 16)):
+            while remaining > 0 and (piece := self._incoming.read(1 << 16)):
                 remaining -= len(piece)
         except OSError:
             return

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from llmtrace.errors import PortBusy
+from llmtrace.errors import ConfigurationError, PortBusy
 from llmtrace.external.ingest import Ingestor
+from llmtrace.installed import NO_GRPC, has_grpc
 from llmtrace.receiver import http
 from llmtrace.receiver.request import Request
 
@@ -17,7 +18,7 @@ HTTP_PORT, GRPC_PORT = 4318, 4317
 class Receiver:
     """``with Receiver(ingestor) as receiver:`` listens on 127.0.0.1 until the block ends.
 
-    Port 0: any free port; None: do not listen. Raises PortBusy.
+    Port 0: any free port; None: do not listen. Raises PortBusy, ConfigurationError (gRPC is not installed).
     """
 
     def __init__(self, ingestor: Ingestor, *, http_port: int | None = HTTP_PORT, grpc_port: int | None = GRPC_PORT) -> None:
@@ -35,6 +36,9 @@ class Receiver:
             raise _busy("HTTP", http_port, error) from None
         try:
             if grpc_port is not None:
+                if not has_grpc():
+                    self.close()
+                    raise ConfigurationError(NO_GRPC)
                 from llmtrace.receiver import grpc  # the grpc package takes a tenth of a second to load
 
                 self._grpc = grpc.Server(grpc_port, self._take)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from llmtrace.codec import json_text, otlp
 from llmtrace.model import RawSpan
+from llmtrace.receiver import limits
 
 MAX_BYTES = 64 << 20
 """Maximum size of a request in bytes, both compressed and unpacked."""
+
+_at_a_time = threading.BoundedSemaphore(2)
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
@@ -50,26 +54,37 @@ def unpack(body: bytes, encoding: str) -> bytes:
     return data
 
 
+def store(body: bytes, encoding: str, content_type: str, take: Callable[[Request], int]) -> tuple[int, str]:
+    """Store the spans of a request by ``take``. Returns how many were rejected, and why. Raises Refused.
+
+    Two requests at a time, since parsed requests take many times the memory of their bytes.
+    """
+    with _at_a_time:
+        request = parse(unpack(body, encoding), content_type)
+        return partial(request, take(request))
+
+
 def parse(data: bytes, content_type: str) -> Request:
     """Read the spans of a request. Raises Refused."""
     kind = content_type.partition(";")[0].strip().lower()
     try:
         if kind == PROTOBUF:
-            return Request(otlp.from_protobuf(data), _count_protobuf(data))
+            total = limits.count_protobuf(data)
+            return Request(otlp.from_protobuf(data), total)
         if kind == JSON:
+            limits.check_json(data)
             document = json_text.read(data.decode())
             if not isinstance(document, Mapping):
                 raise Refused(400, "not an OTLP request: the body is not a JSON object")
-            return Request(otlp.from_json(document), _count_json(document))
+            total = _count_json(document)
+            if total > limits.MAX_SPANS:
+                raise limits.TooMany(f"more than {limits.MAX_SPANS:,} spans")
+            return Request(otlp.from_json(document), total)
+    except limits.TooMany as excess:
+        raise Refused(413, f"the request has {excess}. Send smaller batches") from None
     except (ValueError, RecursionError) as error:
         raise Refused(400, str(error) or "not an OTLP request") from None
     raise Refused(415, f"content-type {kind or 'none'!r} is not OTLP. Send {PROTOBUF} or {JSON}")
-
-
-def _count_protobuf(data: bytes) -> int:
-    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
-
-    return sum(len(scoped.spans) for group in TracesData.FromString(data).resource_spans for scoped in group.scope_spans)
 
 
 def _count_json(document: Mapping[str, Any]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import pkgutil
 import re
 import secrets
@@ -164,7 +165,8 @@ def _scheme(url: str) -> str:
     if prefix:
         return prefix[1].lower()
     path = Path(url).expanduser()
-    return "otlp-json" if path.suffix == ".jsonl" or path.is_file() else "local"
+    is_file = os.path.isfile(path)  # unlike `Path.is_file`, it raises nothing
+    return "otlp-json" if path.suffix == ".jsonl" or is_file else "local"
 
 
 def _modules() -> Iterator[StoreModule]:

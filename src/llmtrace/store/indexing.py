@@ -80,6 +80,9 @@ class Indexer:
         self._forget(db, {file.name for file in files})
         done = dict(db.execute("SELECT name, done FROM files").fetchall())
         for file in files:
+            if file.size < done.get(file.name, 0):  # a power cut took the end of it
+                self.forget_rows(db, file.name)
+                done[file.name] = 0
             more = file.size > done.get(file.name, 0)
             while more:
                 if time.monotonic() > deadline:
@@ -149,14 +152,25 @@ class Indexer:
             return
         with transaction(db):
             for file in gone:
-                touched = db.execute("SELECT DISTINCT trace FROM spans WHERE file = ?", (file,)).fetchall()
-                for table in ("spans", "contexts"):
-                    db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))  # noqa: S608
+                self._delete(db, file)
                 db.execute("DELETE FROM files WHERE id = ?", (file,))
-                db.executemany("UPDATE traces SET stale = 1 WHERE trace = ?", touched)
-                _drop(db, [row for row in touched if db.execute("SELECT 1 FROM spans WHERE trace = ?", row).fetchone() is None])
             word_index.drop_unneeded(db)
         db.execute("PRAGMA incremental_vacuum").fetchall()
+
+    def forget_rows(self, db: sqlite3.Connection, name: str) -> None:
+        """Delete the rows of a file that has changed, so that `catch_up` indexes it anew."""
+        with transaction(db):
+            for (file,) in db.execute("SELECT id FROM files WHERE name = ?", (name,)).fetchall():
+                self._delete(db, file)
+                db.execute("UPDATE files SET done = 0, words = 0 WHERE id = ?", (file,))
+
+    def _delete(self, db: sqlite3.Connection, file: int) -> None:
+        """Delete the rows of a file, and traces that have no other."""
+        touched = db.execute("SELECT DISTINCT trace FROM spans WHERE file = ?", (file,)).fetchall()
+        for table in ("spans", "contexts"):
+            db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))  # noqa: S608
+        db.executemany("UPDATE traces SET stale = 1 WHERE trace = ?", touched)
+        _drop(db, [row for row in touched if db.execute("SELECT 1 FROM spans WHERE trace = ?", row).fetchone() is None])
 
     def _guarded_batch(self, db: sqlite3.Connection, name: str) -> bool:
         path = self._journal / name

@@ -9,6 +9,7 @@ does not keep it locked.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import logging
@@ -28,12 +29,8 @@ logger = logging.getLogger("llmtrace")
 ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
-"""How often the file is checked: does it still exist, is it full, is it old?"""
+"""How often the file is checked: is it full, is it old?"""
 RETRY_SECONDS = 5.0
-_DELETED = (
-    "the journal in {} was deleted while the program wrote to it. The spans of the last second are lost; those that follow are "
-    "written to a new file"
-)
 _HIGH = 512
 """The journal's descriptor is moved up to this number. A program that closes all low descriptors and opens its own files must
 not get our records in them."""
@@ -64,13 +61,15 @@ class Journal:
         self._backlog: deque[tuple[int, bytes, bytes]] = deque()
         self._backlog_bytes = 0
         self._lost = 0
-        self._lost_file = False
 
     def append(self, kind: int, payload: bytes, context: bytes = b"") -> None:
         """Write one record. ``context`` (see `journal_records.encode_context`) is written once per file, then referred to."""
         file = self._file
         try:
             if file is None or time.monotonic() >= self._look_at:
+                file = self._look()
+            elif not file.in_place():
+                self._look_at = 0.0
                 file = self._look()
             if file is None:
                 self._keep(kind, payload, context)
@@ -92,24 +91,18 @@ class Journal:
         return list(self._backlog)
 
     def flush(self) -> None:
-        """Try again to write the records that wait in memory, and check that the file still exists. Never raises."""
-        file = self._file
+        """Try again to write the records that wait in memory. Never raises."""
         if self._backlog:
             self._look_at = 0.0
             self._look()
-        elif file is not None and file.was_deleted_first():
-            self._file, self._lost_file, self._look_at = None, True, 0.0
-            warn_once(_DELETED.format(_place(self.folder)))
-
-    def take_lost_file(self) -> bool:
-        """True if records went to a file that somebody had deleted, since the last call."""
-        lost_file, self._lost_file = self._lost_file, False
-        return lost_file
 
     def close(self) -> None:
         """Close the file. Its unfinished spans count as interrupted from now on. Never raises."""
         self.flush()
         with self._lock:
+            if self._file is not None and self.folder is not None and self._file.is_empty:
+                with contextlib.suppress(OSError):
+                    (self.folder / self._file.name).unlink()
             self._file = self._parked = None
             self._look_at = 0.0
             lost, self._lost = self._lost + len(self._backlog), 0
@@ -121,25 +114,20 @@ class Journal:
     def _look(self) -> _File | None:
         """Check the file and return the one to write to; None while the disk does not take records. Never raises OSError."""
         trouble = None
-        recovered = deleted = False
+        recovered = False
         with self._lock:
             now = time.monotonic()
             file = self._file
             if now < self._look_at:
                 return file
             try:
-                file = file or self._parked
-                deleted = file is not None and file.was_deleted_first()
-                self._lost_file |= deleted
-                file = self._usable(file)
+                file = self._usable(file or self._parked)
                 self._drain(file)
                 self._file, self._parked, self._look_at = file, None, now + LOOK_SECONDS
                 recovered, self._troubled = self._troubled, False
             except OSError as error:
                 trouble, file = error, None
                 self._trouble(error)
-        if deleted:
-            warn_once(_DELETED.format(_place(self.folder)))
         if trouble is not None:
             warn_once(_line(trouble, self.folder))
         elif recovered:
@@ -217,18 +205,22 @@ class Journal:
                 logger.debug("llmtrace: the journal's on_look failed", exc_info=True)
 
     def _forked(self) -> None:
+        is_used = self._file is not None
         for file in (self._file, self._parked):
             if file is not None:
                 file.close()  # this copy of the descriptor only; the lock stays with the parent
         self._begin()
+        if is_used and hasattr(os, "geteuid") and os.geteuid() == 0:
+            self._look()  # a child that gives up its privileges could not open a file later
 
 
 class _File:
     """One open journal file. It is closed when no thread uses it."""
 
-    __slots__ = ("_born", "_descriptor", "_identity", "_refs", "_seen", "_size")
+    __slots__ = ("_born", "_descriptor", "_identity", "_refs", "_seen", "_size", "name")
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = name
         status = os.fstat(descriptor)
         self._identity = (status.st_dev, status.st_ino)
         self._descriptor = descriptor
@@ -250,6 +242,11 @@ class _File:
         self._seen[context] = ref
         self._size += len(data)
 
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing was written."""
+        return self._size == journal_files.HEAD.size
+
     def ours(self) -> bool:
         """False if the program closed our descriptor, whose number may belong to another file by now."""
         try:
@@ -260,12 +257,11 @@ class _File:
 
     def in_place(self) -> bool:
         """True if the descriptor is ours and the file was not deleted."""
-        return self.ours() and os.fstat(self._descriptor).st_nlink > 0
-
-    def was_deleted_first(self) -> bool:
-        """True if the file was deleted, and records were written to it after that: writing was the last change to it."""
-        status = os.fstat(self._descriptor) if self.ours() else None
-        return status is not None and status.st_nlink == 0 and status.st_mtime_ns >= status.st_ctime_ns
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity and status.st_nlink > 0
 
     def full(self, max_days: float) -> bool:
         """True if a new file is due: this one is large, old (only whole files can be removed), or out of context numbers."""
@@ -291,9 +287,9 @@ def _create(folder: Path, name: str) -> _File:
     descriptor = locks.moved_up(os.open(hidden, flags, 0o600), _HIGH)
     try:
         locks.take(descriptor, exclusive=True)
-        os.write(descriptor, journal_files.HEAD.pack(journal_files.MAGIC, journal_files.VERSION))
+        os.write(descriptor, journal_files.head())
         hidden.rename(folder / name)
-        return _File(descriptor)
+        return _File(descriptor, name)
     except OSError:
         os.close(descriptor)
         hidden.unlink(missing_ok=True)

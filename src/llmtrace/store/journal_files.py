@@ -25,7 +25,8 @@ BOUNDS = ".bounds"
 """A file beside the journal files: the limits (bytes, days) of the program that wrote last."""
 VERSION = 1
 MAGIC = b"llmtrace"
-HEAD = struct.Struct("<8sHxxxxxx")
+HEAD = struct.Struct("<8sHxxI")
+"""Magic bytes, version, and a CRC-32 of both, so that a damaged version is not mistaken for a newer one."""
 
 MARK = b"\xffLT\xff"
 """Starts each record. UTF-8 text never contains 0xff, so content cannot be mistaken for the start of a record."""
@@ -77,6 +78,15 @@ class Unusable(Exception):
         self.newer = newer
 
 
+def head(version: int = VERSION) -> bytes:
+    """The first bytes of a file."""
+    return HEAD.pack(MAGIC, version, _head_check(version))
+
+
+def _head_check(version: int) -> int:
+    return zlib.crc32(struct.pack("<8sH", MAGIC, version))
+
+
 def frame(kind: int, ref: int, payload: bytes) -> bytes:
     """The bytes of one record. Raises struct.error for more than 4 GiB or a context number above 65535."""
     return RECORD.pack(MARK, kind, ref, len(payload), zlib.crc32(payload, kind | ref << 8)) + payload
@@ -98,7 +108,7 @@ def iterate(path: Path, offset: int = 0) -> Iterator[Record | Gap]:
 
 
 def outline(path: Path) -> Iterator[Record]:
-    """Read the records of a file without payloads, except for contexts. Stops at the first damaged byte.
+    """Read the records of a file without payloads, except for contexts. Damaged bytes are skipped.
 
     Raises `Unusable`, OSError.
     """
@@ -106,14 +116,29 @@ def outline(path: Path) -> Iterator[Record]:
         size = os.fstat(file.fileno()).st_size
         _check_head(file, path)
         offset = HEAD.size
-        while offset + RECORD.size <= size:
-            file.seek(offset)
-            mark, kind, ref, length, _ = RECORD.unpack(file.read(RECORD.size))
-            if mark != MARK:
-                return
-            payload = file.read(length) if kind == CONTEXT else b""
-            yield Record(kind, ref, payload, offset, RECORD.size + length)
-            offset += RECORD.size + length
+        while offset < size:
+            record = _outlined(file, offset, size) or _gap(file, offset, size)
+            if isinstance(record, Record):
+                yield record
+            offset += record.length
+
+
+def _outlined(file: BinaryIO, offset: int, size: int) -> Record | None:
+    """The record at ``offset``. Its payload is only checked if no other record follows, since its length may be wrong."""
+    file.seek(offset)
+    header = file.read(RECORD.size)
+    if len(header) < RECORD.size:
+        return None
+    mark, kind, ref, length, _ = RECORD.unpack(header)
+    end = offset + RECORD.size + length
+    if mark != MARK or end > size:
+        return None
+    payload = file.read(length) if kind == CONTEXT else b""
+    if end < size:
+        file.seek(end)
+        if file.read(len(MARK)) != MARK:
+            return _record_at(file, offset, size)
+    return Record(kind, ref, payload, offset, RECORD.size + length)
 
 
 def read(file: BinaryIO, offset: int, length: int) -> Record | None:
@@ -122,18 +147,25 @@ def read(file: BinaryIO, offset: int, length: int) -> Record | None:
 
 
 def _check_head(file: BinaryIO, path: Path) -> None:
-    head = file.read(HEAD.size)
-    if len(head) < HEAD.size or not head.startswith(MAGIC):
-        raise Unusable(path, newer=False)
-    if HEAD.unpack(head)[1] > VERSION:
-        raise Unusable(path, newer=True)
+    """Raises `Unusable`. A damaged head does no harm as long as a record follows it."""
+    start = file.read(HEAD.size)
+    if len(start) == HEAD.size:
+        magic, version, check = HEAD.unpack(start)
+        if magic == MAGIC and version == VERSION:
+            return
+        if magic == MAGIC and version > VERSION and check == _head_check(version):
+            raise Unusable(path, newer=True)
+        if _resync(file, HEAD.size, os.fstat(file.fileno()).st_size) is not None:
+            return
+    raise Unusable(path, newer=False)
 
 
 def _record_at(file: BinaryIO, offset: int, size: int) -> Record | None:
-    if offset + RECORD.size > size:
-        return None
     file.seek(offset)
-    mark, kind, ref, length, crc = RECORD.unpack(file.read(RECORD.size))
+    header = file.read(RECORD.size)
+    if offset + RECORD.size > size or len(header) < RECORD.size:
+        return None
+    mark, kind, ref, length, crc = RECORD.unpack(header)
     if mark != MARK or offset + RECORD.size + length > size:
         return None
     payload = file.read(length)
@@ -253,6 +285,8 @@ def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool, rem
     """
     stamp, bounds = folder / BOUNDS, f"{max_bytes} {max_days:g}"
     if now or _age(stamp) > 3600 or stamp.read_text() != bounds:
+        if stamp.is_symlink():
+            stamp.unlink()
         descriptor = os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
         os.write(descriptor, bounds.encode())
         os.close(descriptor)
@@ -265,7 +299,7 @@ def sweep_as_noted(folder: Path, removing: Removing | None = None) -> None:
     try:
         if _age(stamp) > 60:
             max_bytes, max_days = stamp.read_text().split()
-            stamp.touch()
+            os.utime(stamp, follow_symlinks=False)
             sweep(folder, int(max_bytes), float(max_days), removing)
     except (OSError, ValueError):
         pass
@@ -331,9 +365,10 @@ def _size_beside(folder: Path) -> int:
 
 
 def _remove_strays(folder: Path) -> None:
-    """Remove files without records, whose process died before it gave them their name."""
+    """Remove files without records: their process died before it gave them their name, or never wrote to them."""
     try:
-        for path in folder.glob(".*.tmp"):
+        empty = [folder / file.name for file in listing(folder) if file.size == HEAD.size]
+        for path in (*folder.glob(".*.tmp"), *empty):
             if time.time() - path.stat().st_mtime > 3600 and not is_being_written(path):
                 path.unlink(missing_ok=True)
     except OSError:

@@ -1,6 +1,7 @@
 """Reads spans from the journal, at the places that the index names.
 
-Law: a record that was removed or cannot be read is left out. A reader keeps the last few journal files open, and must not be
+Law: the record of a file that was removed is left out, and one that is not where the index says it is raises `Misplaced`: the
+file, or the index, has changed. A reader keeps the last few journal files open, and must not be
 used longer than the connection that it was made with.
 """
 
@@ -20,6 +21,14 @@ _OPEN: Final = 16
 """Open files at most: a store may have thousands, one for each program."""
 
 
+class Misplaced(Exception):
+    """A journal file does not have a record that the index names. ``name``: the file."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 class Reader:
     """Reads the spans of traces. Close it after use."""
 
@@ -36,7 +45,7 @@ class Reader:
         self._files.clear()
 
     def read(self, trace_id: str, *, prompts: bool = True, only: Collection[str] | None = None) -> Trace:
-        """Read a trace's spans, without those whose file was removed meanwhile.
+        """Read a trace's spans, without those whose file was removed meanwhile. Raises Misplaced.
 
         ``prompts``: see `Store.spans`. ``only``: ids of the spans to read (default: all).
         """
@@ -52,17 +61,22 @@ class Reader:
     def _raw(self, trace_id: str, *, prompts: bool, only: Collection[str] | None) -> Iterator[tuple[str, RawSpan]]:
         wanted = "" if only is None else f" AND s.span IN ({', '.join('?' * len(only))})"
         rows = self._db.execute(
-            "SELECT f.name, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"  # noqa: S608
+            "SELECT f.name, s.span, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"  # noqa: S608
             f" WHERE s.trace = ?{wanted} ORDER BY s.file, s.offset",
             (trace_id, *(only or ())),
         )
-        for name, *place in rows.fetchall():
+        for name, span_id, *place in rows.fetchall():
             raw = self._span(name, *place, prompts=prompts)
             if raw is not None:
+                if (raw.trace_id, raw.span_id) != (trace_id, span_id):
+                    raise Misplaced(name)
                 yield name, raw
 
     def placed(self, file: int, start: int, limit: int) -> list[tuple[int, int, RawSpan | None]]:
-        """Up to ``limit`` spans of a file from offset ``start``: row id, offset, and the span (None if it cannot be read)."""
+        """Up to ``limit`` spans of a file from offset ``start``: row id, offset, and the span (None if the file is gone).
+
+        Raises Misplaced.
+        """
         statement = "SELECT id, ref, offset, length FROM spans WHERE file = ? AND offset >= ? ORDER BY offset LIMIT ?"
         rows = self._db.execute(statement, (file, start, limit)).fetchall()
         name = self._db.execute("SELECT name FROM files WHERE id = ?", (file,)).fetchone()[0]
@@ -70,13 +84,15 @@ class Reader:
 
     def _span(self, name: str, file: int, ref: int, offset: int, length: int, *, prompts: bool = True) -> RawSpan | None:
         journal = self._opened(name)
-        record = journal_files.read(journal, offset, length) if journal is not None else None
-        if record is None:
+        if journal is None:
             return None
+        record = journal_files.read(journal, offset, length)
+        if record is None or record.ref != ref:
+            raise Misplaced(name)
         try:
             return journal_records.decode(record.payload, *self._contexts.get(file, ref), prompts=prompts)
         except journal_records.NoRecord:
-            return None
+            raise Misplaced(name) from None
 
     def _opened(self, name: str) -> BinaryIO | None:
         if name not in self._files:

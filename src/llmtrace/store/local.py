@@ -8,6 +8,7 @@ the same result.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -51,7 +52,9 @@ WORDS_STEP = 0.5
 SPANS_AT_ONCE = 200
 """`LocalStore.spans` reads about this many spans, in whole traces, before it releases the index for others."""
 
-BESIDE = frozenset({"budgets", "sent", "unsent", baselines.NAME, replay_key.NAME})
+_MOST_MENDED = 50
+"""Changed journal files that one call indexes anew."""
+BESIDE = frozenset({"budgets", "sent", "unsent", "viewer.token", baselines.NAME, replay_key.NAME})
 """Files of a store's folder other than the journal and its index. A folder with nothing else is an empty store."""
 
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"
@@ -157,7 +160,7 @@ class LocalStore(Store):
         self._journal.flush()
 
     def has_unwritten(self) -> bool:
-        return self.folder is not None and (bool(self._journal.waiting()) or self._journal.take_lost_file())
+        return self.folder is not None and bool(self._journal.waiting())
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
@@ -338,10 +341,29 @@ class LocalStore(Store):
         if index is not None and indexer is not None and not waiting:
             journal_files.sweep_as_noted(index.journal, send_positions.note_removed)
             try:
-                return index.call(lambda db: indexed(index, indexer, db))
+                return self._call(index, indexer, lambda db: indexed(index, indexer, db))
             except IndexUnusable as error:
                 warn_once(f"the index {index.path} cannot be used ({error}). The journal is read instead, which is slower")
         return direct(_journaled(None if folder is None else folder / "journal", waiting))
+
+    def _call(self, index: Index, indexer: Indexer, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``action`` on the index. A journal file that has changed since it was indexed is indexed anew.
+
+        Raises IndexUnusable.
+        """
+        from llmtrace.store.journal_reader import Misplaced
+        from llmtrace.store.sqlite import IndexUnusable
+
+        def mend(db: sqlite3.Connection, name: str) -> None:
+            indexer.forget_rows(db, name)
+            indexer.catch_up(db)
+
+        for _ in range(_MOST_MENDED):
+            try:
+                return index.call(action)
+            except Misplaced as misplaced:
+                index.call(functools.partial(mend, name=misplaced.name))
+        raise IndexUnusable("many files of the journal have changed")
 
     def _is_there(self) -> bool:
         """True if the store has a journal. Raises UnreadableStore if the folder that the user named does not exist."""
@@ -349,12 +371,14 @@ class LocalStore(Store):
             raise UnreadableStore(NO_PLACE)
         try:
             names = os.listdir(self.folder)
+            if "journal" in names:
+                os.scandir(self.folder / "journal").close()
         except FileNotFoundError:
             if self._may_be_missing:
                 return False
             raise UnreadableStore(f"no store at {self.folder}: the folder does not exist") from None
         except OSError as error:
-            raise UnreadableStore(f"cannot read the store at {self.folder}: {error.strerror}") from error
+            raise UnreadableStore(f"cannot read {error.filename}: {error.strerror}") from error
         if "journal" not in names and not BESIDE.issuperset(names):
             raise UnreadableStore(f"{self.folder} is not an llmtrace store: it has no folder 'journal'")
         return "journal" in names
@@ -379,7 +403,7 @@ class LocalStore(Store):
                     if indexer.words.wanted(db):
                         indexer.words.catch_up(db, seconds=seconds)
 
-            index.call(work)
+            self._call(index, indexer, work)
             journal_files.sweep_as_noted(index.journal, send_positions.note_removed)
 
 

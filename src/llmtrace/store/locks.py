@@ -13,8 +13,11 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-"""Flags to open every file with: a child process must not inherit a lock."""
+SUPPORTED = fcntl is not None
+"""False on a platform without file locks."""
+FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+"""Flags to open every file of a store with. A child process must not inherit a lock. A symbolic link is an error, since in a
+folder that several users share, one of them may have laid it to have another's file overwritten."""
 
 
 def take(descriptor: int, *, exclusive: bool) -> bool | None:

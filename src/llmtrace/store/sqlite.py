@@ -1,14 +1,14 @@
 """The index of a local store: the place of each span in the journal, and what is searched. It contains no spans.
 
-Law: the index can be rebuilt from the journal. So a broken index is set aside and rebuilt, reading goes on without one that is
-locked or cannot be written (`IndexUnusable`), and only an index of a newer llmtrace is refused and left untouched. Each call
-opens and closes its connection, and a fork waits for the call to end, because SQLite does not survive a fork.
+Law: the index can be rebuilt from the journal. So an index that is broken, or that another program changed, is rebuilt; reading
+goes on without one that is locked or cannot be written (`IndexUnusable`); and only an index of a newer llmtrace is refused and
+left untouched. Each call opens and closes its connection, and a fork waits for the call to end, because SQLite does not survive
+a fork.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import sqlite3
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmtrace.codec import json_text
-from llmtrace.errors import TraceNotFound, UnreadableStore
+from llmtrace.errors import LlmtraceError, TraceNotFound, UnreadableStore
 from llmtrace.model import Trace, replace
-from llmtrace.store import Query, journal_files, locks, monitoring, search, word_index
-from llmtrace.store.journal_reader import Reader
+from llmtrace.store import Query, index_lock, journal_files, locks, monitoring, search, word_index
+from llmtrace.store.journal_reader import Misplaced, Reader
 from llmtrace.store.summary import FORM, UNFINISHED, TraceSummary
 from llmtrace.store.transactions import pragma, retry_locked, transaction
 from llmtrace.store.warnings import warn_once
@@ -105,35 +105,71 @@ class Index:
         return self._words and db.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone() is not None
 
     def call(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``action`` on a connection. If the index is broken, set it aside and run ``action`` on a new index.
+        """Run ``action`` on a connection. If the index is broken, mend it and run ``action`` again.
 
-        Raises IndexUnusable, UnreadableStore (the index was written by a newer llmtrace).
+        Raises IndexUnusable, Misplaced, UnreadableStore (the index was written by a newer llmtrace).
         """
         try:
-            try:
-                return self._attempt(action)
-            except sqlite3.Error as error:
-                if not _is_broken(error):
-                    raise
-                self._set_aside(error)
-            return self._attempt(action)
+            result = self._mended(action)
+            index_lock.seal(self.path, SCHEMA_VERSION)
+            return result
+        except (TraceNotFound, Misplaced):
+            index_lock.seal(self.path, SCHEMA_VERSION)
+            raise
         except sqlite3.Error as error:
             raise IndexUnusable(str(error)) from error
         except OSError as error:
             raise IndexUnusable(error.strerror) from error
 
-    def _attempt(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        with _active(), _locked(self.path, exclusive=False, seconds=self._busy_seconds):
+    def _mended(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Try as it is, then with all rows made anew, then with a new index."""
+        is_changed = index_lock.is_changed(self.path, SCHEMA_VERSION)
+        for rebuild in (is_changed, True):
+            try:
+                return self._attempt(action, rebuild=rebuild)
+            except sqlite3.Error as error:
+                is_locked_up = is_changed and "readonly" in str(error)  # by its own head
+                if not _is_broken(error) and not is_locked_up:
+                    raise
+                self._set_aside(error)
+                return self._attempt(action)
+            except (LlmtraceError, Misplaced, OSError):
+                raise
+            except Exception as error:  # a row that is not what we wrote
+                failure = error
+        self._set_aside(failure)
+        return self._attempt(action)
+
+    def _attempt(self, action: Callable[[sqlite3.Connection], T], *, rebuild: bool = False) -> T:
+        with _active(), index_lock.locked(self.path, exclusive=False, seconds=self._busy_seconds):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
+            for suffix in ("-wal", "-shm", "-journal"):  # SQLite follows symbolic links
+                if os.path.islink(beside := self.path.with_name(self.path.name + suffix)):
+                    beside.unlink()
             with contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)) as db:
-                self._prepare(db)
+                self._prepare(db, is_ours=rebuild)
                 db.execute("PRAGMA synchronous = NORMAL")  # what a power cut loses is indexed again from the journal
+                if rebuild:
+                    self._rebuild(db)
                 return action(db)
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
+    def _rebuild(self, db: sqlite3.Connection) -> None:
+        """Drop all rows that come from the journal; what monitors learned stays. Raises sqlite3.Error if that is broken."""
+        (state,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+        if state != "ok":
+            raise sqlite3.DatabaseError(f"malformed: {state}")
+        with transaction(db):
+            for table in ("files", "contexts", "spans", "traces"):
+                db.execute(f"DELETE FROM {table}")  # noqa: S608
+            word_index.drop_unneeded(db)
+
+    def _prepare(self, db: sqlite3.Connection, *, is_ours: bool) -> None:
+        """Bring the index to the current version. ``is_ours``: an llmtrace that is not newer used it last."""
         if _is_foreign(db):
             raise self._foreign()
         version = pragma(db, "user_version")
+        if version > SCHEMA_VERSION and is_ours:
+            raise sqlite3.DatabaseError(f"malformed: version {version}")
         if version > SCHEMA_VERSION:
             raise UnreadableStore(
                 f"{self.path} was written by a newer llmtrace (index version {version}; this one reads {SCHEMA_VERSION}). "
@@ -178,7 +214,7 @@ class Index:
     def _set_aside(self, error: Exception) -> None:
         """Rename the broken index as soon as no process uses it."""
         broken = self.path.with_name(self.path.name + journal_files.CORRUPT)
-        with _active(), _locked(self.path, exclusive=True, seconds=self._busy_seconds):
+        with _active(), index_lock.locked(self.path, exclusive=True, seconds=self._busy_seconds):
             self.path.replace(broken)
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -358,23 +394,9 @@ def _is_foreign(db: sqlite3.Connection) -> bool:
 def _is_broken(error: sqlite3.Error) -> bool:
     """True if the file itself is broken, not just unusable now (locked, read-only, disk full …)."""
     text = str(error)
-    broken = ("malformed", "not a database", "no such table", "no such column", "no column named", "corrupt")
+    missing = ("no such table", "no such column", "no column named", "already exists", "duplicate column")
+    broken = ("malformed", "not a database", "corrupt", *missing)
     return any(sign in text for sign in broken)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[None]:
-    """Hold the index's lock: shared to use the index, exclusive to rename it. Raises OSError if that takes too long."""
-    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600)
-    try:
-        deadline = time.monotonic() + seconds
-        while locks.take(descriptor, exclusive=exclusive) is False:
-            if time.monotonic() > deadline:
-                raise OSError(errno.EAGAIN, "the index is in use by another process")
-            time.sleep(0.02)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 _entrance = threading.RLock()

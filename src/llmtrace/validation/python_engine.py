@@ -20,6 +20,10 @@ from llmtrace.model import JsonValue
 from llmtrace.validation.keywords import every_object
 from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, BrokenSchemaError, Fault, keyword_of
 
+_MORE_FORMATS = {
+    *("date-time", "time", "duration", "hostname", "idn-hostname", "json-pointer", "relative-json-pointer"),
+    *("uri", "uri-reference", "iri", "iri-reference", "uri-template"),
+}
 _DRAFTS = (jsonschema.Draft202012Validator, jsonschema.Draft7Validator, jsonschema.Draft4Validator)
 
 
@@ -31,8 +35,22 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> PythonEngine:
     keywords = {keyword for node in every_object(schema) for keyword in node}
     if "unevaluatedProperties" in keywords and "patternProperties" in keywords:
         raise BrokenSchemaError("unevaluatedProperties beside patternProperties needs jsonschema-rs")
-    checker = draft.FORMAT_CHECKER if formats else None
+    checker = _format_checker(draft) if formats else None
     return PythonEngine(_extended(draft)(schema, registry=REGISTRY, format_checker=checker))
+
+
+@cache
+def _format_checker(draft: Any) -> Any:
+    """Formats that python-jsonschema only checks with more packages are checked by jsonschema-rs, if that is there."""
+    try:
+        from jsonschema_rs import validator_for
+    except ImportError:
+        return draft.FORMAT_CHECKER
+    checker = jsonschema.FormatChecker(formats=())
+    checker.checkers = dict(draft.FORMAT_CHECKER.checkers)
+    for name in _MORE_FORMATS - checker.checkers.keys():
+        checker.checks(name)(validator_for({"format": name}, validate_formats=True).is_valid)
+    return checker
 
 
 class PythonEngine:

@@ -1,8 +1,8 @@
 """Access checks: only the viewer's own page in the user's browser may read traces.
 
 Law: a request is answered only if its Host is one of the viewer's names (so DNS rebinding does not work), its Origin, if it
-has one, is the viewer, and, unless the viewer is bound to loopback, it has the token. Every response forbids the browser to
-run or load anything but the viewer's own files.
+has one, is the viewer, and it has the token: other users of the machine can reach loopback. Every response forbids the browser
+to run or load anything but the viewer's own files.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HEADERS = {
 class AccessGuard:
     """Wraps an ASGI application. ``token``: every request must have it, the first as ``?token=…``, later ones in a cookie."""
 
-    def __init__(self, app: Any, *, hosts: Iterable[str] = (), token: str | None = None) -> None:
+    def __init__(self, app: Any, *, token: str, hosts: Iterable[str] = ()) -> None:
         self._app = app
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._token = token
@@ -75,17 +75,15 @@ class AccessGuard:
         return self._without_token(scope, headers)
 
     def _without_token(self, scope: Any, headers: Headers) -> Response | None:
-        if self._token is None:
-            return None
         query_token = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
         if _same(query_token, self._token):
             response = RedirectResponse(scope["path"] or "/", 303)
-            response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            response.set_cookie(COOKIE, self._token, httponly=True, samesite="lax")  # strict: not sent after a page on disk
             return response
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         if _same(_cookie(headers), self._token) or _same(bearer, self._token):
             return None
-        return PlainTextResponse("The token is missing. Open the address that the viewer printed; it ends in ?token=…", 401)
+        return PlainTextResponse("The token is missing. Open the address that llmtrace view printed: it has ?token=…", 401)
 
 
 def _same(candidate: str, token: str) -> bool:

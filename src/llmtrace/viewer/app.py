@@ -182,7 +182,7 @@ class Viewer:
             self._listeners.discard(mine)
 
 
-def make(viewer: Viewer, *, hosts: Iterable[str] = (), token: str | None = None) -> AccessGuard:
+def make(viewer: Viewer, *, token: str, hosts: Iterable[str] = ()) -> AccessGuard:
     """The ASGI application, behind its access checks."""
     return AccessGuard(Starlette(routes=viewer.routes(), lifespan=viewer.lifespan), hosts=hosts, token=token)
 

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import importlib
 import logging
-import secrets
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from llmtrace.errors import PortBusy
+from llmtrace.viewer import token
 from llmtrace.viewer.access import LOOPBACK
 from llmtrace.viewer.app import Viewer, make
 from llmtrace.viewer.source import Source
@@ -44,17 +44,17 @@ class _Server(uvicorn.Server):
 
 
 class Serving:
-    """The running viewer. ``address`` is the page's URL; it ends in a token if other machines can reach it."""
+    """The running viewer. ``address`` is the page's URL, with the token."""
 
     def __init__(self, source: Source, *, host: str = "127.0.0.1", port: int | None = None, facts: dict[str, Any]) -> None:
         """Open the port; `run` answers. ``port`` None: the first free one from 4319. Raises PortBusy."""
         self._socket = _listening(host, port)
         self.port = int(self._socket.getsockname()[1])
-        self._token = None if host in LOOPBACK else secrets.token_urlsafe(24)
+        self._token = token.kept() if host in LOOPBACK else token.new()  # a network may see a token, so it serves once
         shown = f"[{host}]" if ":" in host else host
         if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
             shown = socket.gethostname()
-        self.address = f"http://{shown}:{self.port}/" + (f"?token={self._token}" if self._token else "")
+        self.address = f"http://{shown}:{self.port}/?token={self._token}"
         self._viewer = Viewer(source, facts=facts)
         app = make(self._viewer, hosts={host, shown.strip("[]")}, token=self._token)
         # responses that are cut off at the end are not errors

@@ -11,8 +11,9 @@ from server import Server
 from way import Program, Way
 
 from llmtrace.errors import ReplayDiverged
-from llmtrace.model import Span, replace
+from llmtrace.model import Inference, Span, Trace, replace
 from llmtrace.playback import replay
+from llmtrace.playback.edit import Edit, edited
 from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
@@ -118,6 +119,31 @@ def test_a_stream_that_breaks(way: Way) -> None:
 @pytest.mark.parametrize("status", [400, 429, 500])
 def test_an_error(way: Way, status: int) -> None:
     check(way, ask, way.kit.error(status))
+
+
+async def read_with_tools(way: Way, client: Any) -> Any:
+    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, Question(tools=True)))]
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_an_edited_answer(way: Way, is_streamed: bool) -> None:
+    """An argument of a call gets another value, whatever form the answer has, and in whatever pieces it came."""
+    if is_not_recorded(way):
+        return
+    reply, program = (way.kit.streamed(CALLS), read_with_tools) if is_streamed else (way.kit.whole(CALLS), ask_with_tools)
+    with Server(reply) as server:
+        _, captured = record(way, program, server.url)
+        trace = captured.traces[0]
+        (span,) = trace.spans
+        edit = Edit(span.span_id, "look_up/order_id", "99 “ü”")
+        with capture(instrument=(way.kit.name,), redact=False) as again, replay(Trace([edited(span, edit)])):
+            way._run(program, server.url)
+            gc.collect()
+            collected.settle()
+    operation = again.spans[0].operation
+    assert isinstance(operation, Inference)
+    calls = [call.arguments for message in operation.output for call in message.tool_calls()]
+    assert calls == [{"order_id": "99 “ü”"}, {"order_id": "8"}]
 
 
 def test_another_question_is_refused(way: Way) -> None:

@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from opentelemetry import trace
 from opentelemetry.trace import ProxyTracerProvider
 
+from llmtrace import installed
+
 logger = logging.getLogger("llmtrace")
 
 Protocol = Literal["http/protobuf", "http/json", "grpc"]
@@ -120,6 +122,8 @@ def _read(environment: Mapping[str, str], url: str) -> Destination | None:
             "llmtrace: OTLP: the endpoint is not an http:// or https:// URL, so nothing is sent. Use one like http://localhost:4318"
         )
         return None
+    if protocol == "grpc" and not installed.has_grpc():
+        logger.warning("llmtrace: %s, or send by http/protobuf. Until then spans wait", installed.NO_GRPC)
     return Destination(
         endpoint,
         protocol,

@@ -31,7 +31,9 @@ from llmtrace.exporters.forwarding.memory_queue import MemoryQueue
 from llmtrace.exporters.forwarding.otlp_exporter import MOST_SPANS, Exporter
 from llmtrace.exporters.forwarding.recover_unsent import UnsentRecovery, only_unsent, remove_sent
 from llmtrace.exporters.forwarding.sampler import Sampler
+from llmtrace.exporters.forwarding.set_aside import SetAside
 from llmtrace.exporters.forwarding.transport import LEAST_SECONDS, Answer, transport
+from llmtrace.installed import NO_GRPC
 from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
 from llmtrace.semconv import SAMPLING_RATE
@@ -99,6 +101,8 @@ class Forwarder:
         self._tails: dict[str, JournalCursor] = {}
         self._recovery: UnsentRecovery | None = None
         self._pending: list[QueuedSpan] = []
+        self._set_aside = SetAside()
+        self._accepted = 0
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -196,10 +200,11 @@ class Forwarder:
         while not self._breaker.seconds and self._seconds() > LEAST_SECONDS:
             if not self._pending:
                 self._pending = self._collected(all_of_it=all_of_it)
-            if not self._pending:
-                self._is_drained = True
+            if self._pending:
+                self._send()
+            elif not self._send_again(at_once=all_of_it):
+                self._is_drained = not self._set_aside
                 break
-            self._send()
         if all_of_it or time.monotonic() - self._saved > SAVE_EVERY:
             self._note()
 
@@ -275,7 +280,48 @@ class Forwarder:
         return True
 
     def _send(self) -> None:
-        batch, self._pending = self._pending, []
+        """Send the pending spans. What was not accepted is pending again, except a span that is set aside."""
+        items, spans, done = *self._loaded(self._pending), 0
+
+        def settled(number: int) -> None:
+            nonlocal done
+            for item in items[done : done + number]:
+                self._settle(item)
+            done += number
+
+        self._pending = []
+        before = self._counts.batches
+        answer = self._exporter.send(spans, self._seconds, settled)
+        accepted = self._counts.batches
+        self._pending = items[done:]
+        if accepted > before:
+            self._breaker.worked()
+        if answer.kind in ("failing", "bad", "large"):
+            self._set_aside.add(self._pending.pop(0), accepted)
+            if answer.kind == "failing" or accepted == self._accepted:
+                self._failed(answer)
+            self._accepted = accepted
+        else:
+            self._note_answer(answer)
+        self._save()
+
+    def _send_again(self, *, at_once: bool) -> bool:
+        """Send a span again that was set aside. Returns False if none is left to be sent now."""
+        item = self._set_aside.next(at_once=at_once)
+        if item is None:
+            return False
+        _, spans = self._loaded([item])
+        answer = self._exporter.send(spans, self._seconds, lambda _: None)
+        if is_settled := self._set_aside.answered(answer, self._counts.batches):
+            self._settle(item)
+            if answer.kind != "taken":
+                self._counts.refuse(1, answer.why)
+        self._note_answer(answer)
+        self._save()
+        return is_settled
+
+    def _loaded(self, batch: list[QueuedSpan]) -> tuple[list[QueuedSpan], list[RawSpan]]:
+        """Read the spans of a batch, for those of its items that still exist."""
         items, spans = [], []
         for item in batch:
             raw = item.load()
@@ -286,34 +332,32 @@ class Forwarder:
             else:
                 items.append(item)
                 spans.append(self._wire(item, raw))
-        done = 0
+        return items, spans
 
-        def settled(number: int) -> None:
-            nonlocal done
-            for item in items[done : done + number]:
-                item.settle()
-                self._counts.interrupted += item.offset < 0
-            done += number
+    def _settle(self, item: QueuedSpan) -> None:
+        item.settle()
+        self._counts.interrupted += item.offset < 0
 
-        answer = self._exporter.send(spans, self._seconds, settled) if spans else Answer("taken")
-        self._pending = items[done:]
-        self._save()
+    def _note_answer(self, answer: Answer) -> None:
         if answer.kind == "taken":
             self._breaker.worked()
             self._counts.why = ""
             if self._closing:
                 self._note()
-        elif answer.kind != "late" and (self._seconds() > 0 or self._deadline == float("inf")):
+        elif answer.kind in ("later", "closed"):
             self._failed(answer)
 
     def _failed(self, answer: Answer) -> None:
-        self._breaker.failed(answer.wait, closed=answer.kind == "closed")
+        if self._seconds() <= 0 and self._deadline != float("inf"):
+            return  # the program's end cut the request off
+        is_closed = answer.kind not in ("later", "failing")
+        self._breaker.failed(answer.wait, closed=is_closed)
         self._counts.failures += 1
         self._counts.why = answer.why
         where = "wait in the journal" if self._memory is None else "wait in memory"
         self._counts.warn(
             f"{self.destination.shown} does not accept spans ({answer.why}): they {where} and are sent later"
-            + (". Check the address and OTEL_EXPORTER_OTLP_HEADERS" if answer.kind == "closed" else "")
+            + (". Check the address and OTEL_EXPORTER_OTLP_HEADERS" if is_closed and answer.why != NO_GRPC else "")
         )
 
     def _wire(self, item: QueuedSpan, raw: RawSpan) -> RawSpan:

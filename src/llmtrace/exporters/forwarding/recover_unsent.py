@@ -30,13 +30,13 @@ class UnsentRecovery:
     @property
     def busy(self) -> bool:
         """True if files of an ended process are being read."""
-        return bool(self._tails)
+        return any(not tail.finished for tail in self._tails.values())
 
     def tails(self, journals: list[Path], *, own_process: str) -> Iterator[JournalCursor]:
         """A cursor for each ended process with unsent spans. Raises OSError."""
         if not self._take():
             return
-        if not self._tails:
+        if not self.busy:
             for journal in journals:
                 self._find(journal, own_process)
         for key, tail in list(self._tails.items()):
@@ -68,7 +68,8 @@ class UnsentRecovery:
             else:  # never read it again
                 positions.write(file.name, Position(file.size, 0))
         for process in sorted(wanted):
-            self._tails[journal, process] = JournalCursor(journal, process, self._destination, positions, alive=False)
+            if (journal, process) not in self._tails:  # it is, if one of its spans is set aside
+                self._tails[journal, process] = JournalCursor(journal, process, self._destination, positions, alive=False)
         present = {file.name for file in journal_files_present}
         positions.forget([name for name in positions.names() if name not in present])
         if only_unsent(journal):

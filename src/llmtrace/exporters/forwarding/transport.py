@@ -1,7 +1,7 @@
 """One request to an OTLP endpoint, and what the response means. Law: `send` never raises, and no text contains a header.
 
 `requests` and `grpc` are the packages that OpenTelemetry's own exporters use. The first request imports them, on the
-forwarder's thread. A fork waits for that import, since a child with a half-imported module could never import it.
+forwarder's thread.
 """
 
 from __future__ import annotations
@@ -10,31 +10,32 @@ import email.utils
 import importlib
 import json
 import math
-import os
-import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from llmtrace import installed
 from llmtrace.codec import otlp
 from llmtrace.exporters.forwarding.destination import Destination
+from llmtrace.locks import background_importing
 from llmtrace.model import RawSpan
 
-_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LATER = frozenset({408, 425, 429, 502, 503, 504})
 _BAD = frozenset({400, 406, 415, 422})
 _LONGEST_WAIT = 3600.0
 LEAST_SECONDS = 0.2
 """With less time left no request is started: spans that are on their way when the program ends are sent again by the next."""
-_FORK_SECONDS = 5.0
-"""Seconds that a fork waits for an import to finish."""
+MOST_ANSWERED = 64 << 10
+"""Bytes of an HTTP answer that are read. An OTLP answer has some hundred; gRPC's own limit is 4 MiB."""
+LEAST_LIMIT = 64 << 10
+"""No gRPC server accepts only smaller messages than this, in bytes: one that refuses them limits the rate."""
 _ANSWERS = "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
 _HTTP = ("requests", "encodings.idna", _ANSWERS)
 _GRPC = ("grpc", "google.rpc.error_details_pb2", "google.rpc.status_pb2", _ANSWERS)
 
-_GRPC_LATER = frozenset(
-    {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS", "UNKNOWN", "INTERNAL"}
-)
+_GRPC_LATER = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"})
+_GRPC_FAILING = frozenset({"UNKNOWN", "INTERNAL"})
 _GRPC_BAD = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
 
 
@@ -42,17 +43,15 @@ class Answer(NamedTuple):
     """What a response means.
 
     ``taken``: accepted, except ``rejected`` spans. ``large``: too many bytes. ``bad``: these spans are rejected, others may be
-    accepted. ``later``: try again. ``closed``: nothing is accepted until somebody fixes the cause. ``late``: no time was left
-    for a request.
+    accepted. ``failing``: the endpoint failed, perhaps because of these spans. ``later``: try again. ``closed``: nothing is
+    accepted until somebody fixes the cause. ``late``: no time was left for a request.
     """
 
-    kind: Literal["taken", "large", "bad", "later", "closed", "late"]
+    kind: Literal["taken", "large", "bad", "failing", "later", "closed", "late"]
     why: str = ""
     wait: float | None = None
     """Seconds that the endpoint asks us to wait."""
     rejected: int = 0
-    broken: bool = False
-    """The endpoint failed while it handled this request, and may fail each time."""
 
 
 _LATE = Answer("late")
@@ -89,15 +88,18 @@ class Http:
             wait = min(seconds(), self._to.timeout)
             if wait < LEAST_SECONDS:
                 return _LATE
+            until = time.monotonic() + wait
             # a redirect is not followed: the headers are for this address alone
-            response = session.post(
+            with session.post(
                 self._to.endpoint,
                 data=body,
                 timeout=(wait, wait),
                 allow_redirects=False,
+                stream=True,
                 verify=self._to.certificate,  # passed here, since requests' own variable wins over the session's setting
-            )
-            return _http_answer(response.status_code, response.headers, response.content)
+            ) as response:
+                content = _content(response, until) if response.ok else b""
+                return _http_answer(response.status_code, response.headers, content)
         except Exception as error:  # no connection, no name, no file of that certificate
             return Answer("later", _reason(error))
 
@@ -123,6 +125,19 @@ def _unchanged(request: Any) -> Any:
     return request
 
 
+def _content(response: Any, until: float) -> bytes:
+    """The body of a response; empty if it is longer than `MOST_ANSWERED`, or has not come by then."""
+    content = bytearray()
+    try:
+        for byte in response.iter_content(1):
+            content += byte
+            if len(content) > MOST_ANSWERED or time.monotonic() > until:
+                return b""
+    except Exception:  # cut off after the status, which says enough
+        return b""
+    return bytes(content)
+
+
 def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
     why = f"HTTP {status}"
     if 200 <= status < 300:
@@ -131,8 +146,8 @@ def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
         return Answer("large", why)
     if status in _BAD:
         return Answer("bad", why)
-    if status in _LATER or status > 504:
-        return Answer("later", why, retry_after(headers.get("retry-after")), broken=status == 500)
+    if status == 500 or status in _LATER or status > 504:
+        return Answer("failing" if status == 500 else "later", why, retry_after(headers.get("retry-after")))
     return Answer("closed", why)
 
 
@@ -193,8 +208,10 @@ class Grpc:
             try:
                 answered = self._export(body, timeout=wait, metadata=self._to.headers)
             except grpc.RpcError as error:
-                return self._refused(error)
+                return self._refused(error, len(body))
             return Answer("taken", *_partial(answered, "protobuf"))
+        except ModuleNotFoundError:
+            return Answer("closed", installed.NO_GRPC)
         except Exception as error:
             return Answer("later", _reason(error))
 
@@ -211,15 +228,15 @@ class Grpc:
             self._channel = grpc.insecure_channel(address, compression=packing, options=options)
         self._export = self._channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
 
-    def _refused(self, error: Any) -> Answer:
+    def _refused(self, error: Any, size: int) -> Answer:
         code = error.code().name
         why, wait = f"gRPC {code}", _retry_info(error.trailing_metadata())
         if code == "UNAVAILABLE":
             self.close()  # the next request resolves the host name again
         if code == "RESOURCE_EXHAUSTED":  # by the specification, it is a rate limit only with a retry delay
-            return Answer("large", why) if wait is None else Answer("later", why, wait)
-        if code in _GRPC_LATER:
-            return Answer("later", why, wait, broken=code in ("UNKNOWN", "INTERNAL"))
+            return Answer("large" if wait is None and size > LEAST_LIMIT else "later", why, wait)
+        if code in _GRPC_LATER or code in _GRPC_FAILING:
+            return Answer("failing" if code in _GRPC_FAILING else "later", why, wait)
         return Answer("bad" if code in _GRPC_BAD else "closed", why)
 
     def close(self) -> None:
@@ -256,34 +273,11 @@ def _file(path: str | None) -> bytes | None:
         return file.read()
 
 
-_importing = threading.RLock()
-_locked_before_fork: list[bool] = []
-
-
 def _imported(name: str, *more: str) -> Any:
     """Import these modules; returns the first."""
-    with _importing:
+    with background_importing:
         first, *_ = [importlib.import_module(module_name) for module_name in (name, *more)]
     return first
-
-
-def _before_fork() -> None:
-    _locked_before_fork.append(_importing.acquire(timeout=_FORK_SECONDS))
-
-
-def _after_fork_in_parent() -> None:
-    if _locked_before_fork.pop():
-        _importing.release()
-
-
-def _after_fork_in_child() -> None:
-    global _importing
-    _importing = threading.RLock()
-    _locked_before_fork.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _reason(error: Exception) -> str:

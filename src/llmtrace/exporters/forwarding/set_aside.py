@@ -1,0 +1,55 @@
+"""Spans that a request failed at when they were sent alone. They are tried again, one by one, while all others are sent.
+
+Law: such a span is dropped only if the endpoint rejects it for its content twice, and accepts other spans in between. An
+endpoint that rejects everything has another fault, and one that fails may work later: then the span waits in the journal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import NamedTuple
+
+from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan
+from llmtrace.exporters.forwarding.transport import Answer
+
+AGAIN_SECONDS = 60.0
+
+
+class _Entry(NamedTuple):
+    item: QueuedSpan
+    accepted: int
+    """Number of accepted requests when the span was set aside."""
+
+
+class SetAside:
+    """A queue of such spans."""
+
+    def __init__(self) -> None:
+        self._entries: deque[_Entry] = deque()
+        self._due = 0.0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, item: QueuedSpan, accepted: int) -> None:
+        """Set a span aside. ``accepted``: how many requests the endpoint has accepted so far."""
+        item.release()
+        self._entries.append(_Entry(item, accepted))
+        self._due = time.monotonic() + AGAIN_SECONDS
+
+    def next(self, *, at_once: bool) -> QueuedSpan | None:
+        """The span to try now; None if there is none. ``at_once``: do not wait for its time."""
+        if not self._entries or not (at_once or time.monotonic() >= self._due):
+            return None
+        return self._entries[0].item
+
+    def answered(self, answer: Answer, accepted: int) -> bool:
+        """Note the answer for the span of `next`. Returns True if the span is settled: accepted, or finally rejected."""
+        if answer.kind in ("late", "later", "closed"):
+            return False
+        entry = self._entries.popleft()
+        if answer.kind == "taken" or (answer.kind != "failing" and accepted > entry.accepted):
+            return True
+        self.add(*entry)
+        return False

@@ -1,0 +1,196 @@
+"""An edit of a recorded answer: what would the program have done, had this been another value?
+
+A tool's result is edited by a JSON Pointer. The answer of a model is edited in the HTTP body in which it came, so that the
+library reads it as it reads any other: an argument of a tool call by the tool's name and a pointer, or the text. A stream may
+have cut the value into pieces; the first piece takes the new value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from llmtrace.errors import ConfigurationError
+from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Span, ToolCall, ToolExecution, replace
+from llmtrace.playback.recorded_run import RecordedRun
+from llmtrace.validation.json_pointers import follow, steps
+
+TEXT = "text"
+"""In place of a tool's name and pointer: the whole text of an answer."""
+
+
+class Edit(NamedTuple):
+    """One value of a recorded answer, and what takes its place."""
+
+    span_id: str
+    place: str
+    """``/pointer`` into a tool's result (empty: all of it); ``TOOL/pointer`` into a model's call of that tool; or ``text``."""
+    value: JsonValue
+
+
+def apply(run: RecordedRun, edit: Edit) -> None:
+    """Change the recording. Raises `ConfigurationError`: no such span or value, or an answer that cannot be edited."""
+    for step in run.top:
+        if step.span is not None and step.span.span_id == edit.span_id:
+            step.span = edited(step.span, edit)
+            return
+    raise ConfigurationError(f"the recording has no step {edit.span_id}")
+
+
+def edited(span: Span, edit: Edit) -> Span:
+    """The span with the edit in its answer. Raises `ConfigurationError` as `apply` does."""
+    operation = span.operation
+    if isinstance(operation, ToolExecution):
+        return replace(span, operation=replace(operation, result=_set(operation.result, edit)), failure=None)
+    if not isinstance(operation, (Inference, FetchResponse)) or span.recorded is None or not span.recorded.exchanges:
+        raise ConfigurationError(f"{span.name} has no recorded answer that can be edited")
+    *before, last = span.recorded.exchanges
+    changed = _edited_exchange(last, _replacement(span, operation, edit))
+    return replace(span, recorded=replace(span.recorded, exchanges=(*before, changed)))
+
+
+def _set(result: JsonValue, edit: Edit) -> JsonValue:
+    """The result with one member replaced; the recorded one stays as it is."""
+    if not edit.place.strip("/"):
+        return edit.value
+    result = json.loads(json.dumps(result))
+    *above, name = steps(edit.place)
+    try:
+        owner: Any = follow(result, above)
+        follow(owner, [name])
+        owner[int(name) if isinstance(owner, list) else name] = edit.value
+    except (LookupError, TypeError, ValueError):
+        raise ConfigurationError(f"the result has nothing at {edit.place}") from None
+    return result
+
+
+class _Replacement(NamedTuple):
+    """A value that stands in an answer, and the new one. ``name``: the member that holds it; None for the text."""
+
+    name: str | None
+    old: JsonValue
+    new: JsonValue
+
+
+def _replacement(span: Span, operation: Inference | FetchResponse, edit: Edit) -> _Replacement:
+    if edit.place == TEXT:
+        if not isinstance(edit.value, str):
+            raise ConfigurationError("the text of an answer is a text")
+        return _Replacement(None, "".join(message.text() for message in operation.output), edit.value)
+    tool, slash, pointer = edit.place.partition("/")
+    calls: list[ToolCall] = [call for message in operation.output for call in message.tool_calls() if call.name == tool]
+    if not slash or not calls:
+        asked = sorted({call.name for message in operation.output for call in message.tool_calls()})
+        raise ConfigurationError(f"{span.name} does not call {tool!r}; edit its {', '.join([*asked, TEXT])}")
+    try:
+        return _Replacement(steps(f"/{pointer}")[-1], follow(calls[0].arguments, steps(f"/{pointer}")), edit.value)
+    except (LookupError, TypeError, ValueError):
+        raise ConfigurationError(f"the call of {tool} has no argument /{pointer}") from None
+
+
+# -- in the body of an answer
+
+
+def _edited_exchange(exchange: Exchange, replacement: _Replacement) -> Exchange:
+    lines = exchange.body.decode(errors="replace").splitlines(keepends=True)
+    events = [_event(line) for line in lines]
+    if not any(event is not None for event in events):  # one JSON document, perhaps over several lines
+        lines, events = ["".join(lines)], [_event("".join(lines))]
+    documents = [event for event in events if event is not None]
+    if not documents:
+        raise ConfigurationError("the recorded answer is no JSON, so it cannot be edited")
+    found = [*_edit_members(documents, replacement), *_edit_texts(documents, replacement)]
+    if not found or len({*found}) < len(found):
+        shown, times = json.dumps(replacement.old, ensure_ascii=False), len(found)
+        where = f"stands {times} times" if found else "is not found"
+        raise ConfigurationError(f"{shown} {where} in the recorded answer, so it is not clear what to edit")
+    for place, event in enumerate(events):
+        if event is not None:
+            head, _, end = _parts(lines[place])
+            lines[place] = f"{head}{json.dumps(event.value, ensure_ascii=False)}{end}"
+    sizes = [len(line.encode()) for line in lines]
+    return replace(exchange, body="".join(lines).encode(), sizes=tuple(sizes) if len(sizes) > 1 else ())
+
+
+class _Document:
+    """One JSON document of a body: all of it, or an event of a stream."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _parts(line: str) -> tuple[str, str, str]:
+    """What stands before the JSON of a line (``data: ``), the JSON, and the end of the line."""
+    match = re.fullmatch(r"(\s*(?:data:\s*)?)(.*?)(\s*)", line, re.DOTALL)
+    return (match[1], match[2], match[3]) if match else ("", line, "")
+
+
+def _event(line: str) -> _Document | None:
+    text = _parts(line)[1]
+    try:
+        return _Document(json.loads(text)) if text[:1] in ("{", "[") else None
+    except ValueError:
+        return None
+
+
+_Kind = tuple[str, ...]
+"""A path without positions: where a stream repeats an answer, it does so in places of another kind."""
+
+
+def _edit_members(documents: list[_Document], replacement: _Replacement) -> Iterator[_Kind]:
+    """Replace members of that name and value (arguments that are JSON, not text). Gives the kind of each place."""
+    for document in documents if replacement.name is not None else ():
+        for path, owner, key in _members(document.value, ()):
+            if key == replacement.name and owner[key] == replacement.old:
+                owner[key] = replacement.new
+                yield _kind(path)
+
+
+def _edit_texts(documents: list[_Document], replacement: _Replacement) -> Iterator[_Kind]:
+    """Replace the value in texts, whatever pieces a stream has cut them into. Gives the kind of each place."""
+    pieces: dict[tuple[Any, ...], list[tuple[Any, Any]]] = {}
+    for document in documents:
+        for path, owner, key in _members(document.value, ()):
+            if isinstance(owner[key], str):
+                pieces.setdefault(path, []).append((owner, key))
+    for path, places in pieces.items():
+        whole = "".join(owner[key] for owner, key in places)
+        for match in reversed([*re.finditer(_pattern(replacement), whole)]):
+            _write(places, match.start("value"), match.end("value"), _written(replacement))
+            yield _kind(path)
+
+
+def _kind(path: tuple[Any, ...]) -> _Kind:
+    return tuple([step for step in path if isinstance(step, str)])
+
+
+def _pattern(replacement: _Replacement) -> str:
+    if replacement.name is None:
+        return f"(?P<value>{re.escape(str(replacement.old))})" if replacement.old else r"(?!)"
+    value = "|".join({re.escape(json.dumps(replacement.old, ensure_ascii=plain)) for plain in (True, False)})
+    return rf"{re.escape(json.dumps(replacement.name))}\s*:\s*(?P<value>{value})"
+
+
+def _written(replacement: _Replacement) -> str:
+    return str(replacement.new) if replacement.name is None else json.dumps(replacement.new, ensure_ascii=False)
+
+
+def _write(places: list[tuple[Any, Any]], start: int, end: int, text: str) -> None:
+    """Put ``text`` in the place of the characters ``start`` to ``end`` of the pieces; the first of them takes it."""
+    at = 0
+    for owner, key in places:
+        piece = owner[key]
+        first, last = max(start - at, 0), min(end - at, len(piece))
+        at += len(piece)
+        if first < last:
+            owner[key] = piece[:first] + text + piece[last:]
+            text = ""
+
+
+def _members(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
+    """Every member of every object and list: its path, its owner and its key."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*path, key), value, key
+        yield from _members(value[key], (*path, key))

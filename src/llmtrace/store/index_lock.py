@@ -1,0 +1,79 @@
+"""The lock file beside the index. Its content tells whether another program changed the index since llmtrace used it last.
+
+It holds the size and the time of the last change of ``index.db``, and the version of the index, written whenever its last user
+is done. A store that was
+copied, repaired or damaged on disk has others; a program of ours that was killed leaves SQLite's ``-wal`` file, which SQLite
+itself recovers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmtrace.store import locks
+
+_SEAL_SECONDS = 0.01
+_AGAIN_SECONDS = 0.05
+"""Another process may be about to write the seal, so a wrong one is looked at twice."""
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[int]:
+    """Hold the index's lock: shared to use the index, exclusive to rename it. Raises OSError if that takes too long."""
+    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600)
+    try:
+        deadline = time.monotonic() + seconds
+        while locks.take(descriptor, exclusive=exclusive) is False:
+            if time.monotonic() > deadline:
+                raise OSError(errno.EAGAIN, "the index is in use by another process")
+            time.sleep(min(0.02, max(seconds, 0.001)))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_changed(path: Path, version: int) -> bool:
+    """True if another program changed the index. Not known, so False, while it is in use. Raises OSError.
+
+    ``version``: the index version of this llmtrace. An index that a newer one used last counts as unchanged.
+    """
+    if not locks.SUPPORTED:
+        return False
+    for pause in (_AGAIN_SECONDS, 0.0):
+        try:
+            with locked(path, exclusive=True, seconds=0.0) as descriptor:
+                used_as, _, used_version = os.pread(descriptor, 100, 0).rpartition(b" ")
+                stamp = _stamp(path)
+        except BlockingIOError:
+            return False
+        if not used_as or not stamp or used_as == stamp or used_version > b"%06d" % version:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def seal(path: Path, version: int) -> None:
+    """Write the seal, unless another process uses the index: then that one will. Never raises."""
+    if not locks.SUPPORTED:
+        return
+    with contextlib.suppress(OSError), locked(path, exclusive=True, seconds=_SEAL_SECONDS) as descriptor:
+        stamp = _stamp(path)
+        content = b"%s %06d" % (stamp, version)
+        if stamp and os.pread(descriptor, 100, 0) != content:
+            os.pwrite(descriptor, content, 0)
+
+
+def _stamp(path: Path) -> bytes:
+    """Size and time of the last change, always of the same length; empty without an index, or if SQLite must recover it."""
+    try:
+        if path.with_name(path.name + "-wal").exists():
+            return b""
+        status = path.stat()
+    except OSError:
+        return b""
+    return b"%020d %020d" % (status.st_size, status.st_mtime_ns)

@@ -1,0 +1,93 @@
+"""The viewer's token: a secret that the viewer asks for, so that other users of the machine cannot read traces.
+
+It is kept in the user's data folder, so that open pages work again when the viewer is started again. The browser gets it from a
+page on disk, since every user of the machine sees the arguments of a command. Law: only the user can read either file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import os
+import platform
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmtrace.store import locks
+from llmtrace.store.local import default_folder
+
+FILE = "viewer.token"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
+_CONFINED = ("/snap/bin/firefox", "/snap/bin/chromium")
+"""Browsers that may not read a page in the user's data folder."""
+
+
+def new() -> str:
+    """A random token."""
+    return secrets.token_urlsafe(24)
+
+
+def kept() -> str:
+    """The user's token, which is made the first time. Never raises: where no file can be written, it is a new one."""
+    folder = default_folder()
+    token = None if folder is None else _read(folder / FILE)
+    if token is None:
+        token = new()
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                _write(folder / FILE, token)
+    return token
+
+
+def _read(path: Path) -> str | None:
+    """The token in the file; None if it is not the user's alone."""
+    try:
+        with open(os.open(path, os.O_RDONLY | locks.FLAGS), encoding="ascii") as file:
+            status = os.fstat(file.fileno())
+            if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o077):
+                return None
+            text = file.read(100).strip()
+    except (OSError, ValueError):
+        return None
+    return text if _TOKEN.fullmatch(text) else None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only the user can read, in place of what is there. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(draft).replace(path)
+
+
+def _is_confined() -> bool:
+    """True if the browser may not be able to open a file of ours: it is confined, or runs on Windows beside this Linux."""
+    return any(map(shutil.which, _CONFINED)) or "microsoft" in platform.release().lower()
+
+
+@contextlib.contextmanager
+def landing_page(address: str) -> Iterator[str]:
+    """While the block runs, a page on disk that leads to ``address``. Yields the URL to open: ``address`` if there is none."""
+    folder = default_folder()
+    path = None if folder is None or _is_confined() else folder / f"viewer-{os.getpid()}.html"
+    link = html.escape(address)
+    try:
+        if path is not None:
+            _write(
+                path,
+                '<!doctype html><meta charset="utf-8"><title>llmtrace</title><meta name="referrer" content="no-referrer">'
+                f'<meta http-equiv="refresh" content="0; url={link}"><a href="{link}">Open the viewer</a>\n',
+            )
+    except OSError:
+        path = None
+    try:
+        yield address if path is None else path.as_uri()
+    finally:
+        if path is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -1,0 +1,88 @@
+"""Edits of recorded answers; each provider's forms are edited in its contract suite."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from llmtrace.errors import ConfigurationError
+from llmtrace.model import (
+    Exchange,
+    Failure,
+    Inference,
+    JsonValue,
+    Message,
+    Recorded,
+    Span,
+    Text,
+    ToolCall,
+    ToolExecution,
+    Trace,
+)
+from llmtrace.playback.edit import Edit, apply, edited
+from llmtrace.playback.recorded_run import RecordedRun
+
+ID = "1" * 16
+
+
+def executed(result: JsonValue) -> Span:
+    operation = ToolExecution("look_up", {}, result=result, has_result=True)
+    return Span("a" * 32, ID, "execute_tool look_up", 1, 2, operation=operation, run_id="b" * 32, failure=Failure("x"))
+
+
+def answered(body: Any, *output: Text | ToolCall) -> Span:
+    operation = Inference("openai", output=(Message("assistant", output),))
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    recorded = Recorded("d" * 32, (Exchange(500, {}, b"try again"), Exchange(200, {}, text)))
+    return Span("a" * 32, ID, "chat m", 1, 2, operation=operation, run_id="b" * 32, recorded=recorded)
+
+
+def body_of(span: Span) -> str:
+    assert span.recorded is not None
+    return span.recorded.exchanges[-1].body.decode()
+
+
+def test_a_result_is_edited_and_the_recorded_one_stays() -> None:
+    span = executed({"orders": [{"id": "A"}, {"id": "B"}]})
+    for place, value, expected in (
+        ("/orders/1/id", "C", {"orders": [{"id": "A"}, {"id": "C"}]}),
+        ("/orders", [], {"orders": []}),
+        ("", "gone", "gone"),
+    ):
+        new = edited(span, Edit(ID, place, value))
+        assert isinstance(new.operation, ToolExecution)
+        assert (new.operation.result, new.failure) == (expected, None)
+    assert isinstance(span.operation, ToolExecution)
+    assert span.operation.result == {"orders": [{"id": "A"}, {"id": "B"}]}
+
+
+def test_a_value_in_pieces_is_put_in_the_first() -> None:
+    pieces = ['{"order', '_id": "K', 'S-1", "n": 1}']
+    events = [{"choices": [{"delta": {"arguments": piece}}]} for piece in pieces]
+    body = b"".join(b"data: %s\r\n\r\n" % json.dumps(event).encode() for event in events) + b"data: [DONE]\n\n"
+    new = body_of(
+        edited(answered(body, ToolCall("look_up", {"order_id": "KS-1", "n": 1})), Edit(ID, "look_up/order_id", "KS-22"))
+    )
+    got = [json.loads(line[6:])["choices"][0]["delta"]["arguments"] for line in new.splitlines() if line.startswith("data: {")]
+    assert json.loads("".join(got)) == {"order_id": "KS-22", "n": 1}
+    assert new.endswith("data: [DONE]\n\n")
+    assert new.count("\r\n\r\n") == 3
+
+
+def test_what_cannot_be_edited_is_said() -> None:
+    twice = {"a": [{"arguments": '{"id": 1}'}, {"arguments": '{"id": 1}'}]}
+    for span, place, said in (
+        (executed({"a": 1}), "/b", "nothing at /b"),
+        (executed([1]), "/7", "nothing at /7"),
+        (answered({}, Text("x")), "look_up/id", r"does not call 'look_up'; edit its text"),
+        (answered({}, ToolCall("look_up", {"id": 1})), "look_up/name", "no argument /name"),
+        (answered({"x": "y"}, ToolCall("look_up", {"id": 1})), "look_up/id", "is not found"),
+        (answered(twice, ToolCall("look_up", {"id": 1})), "look_up/id", "stands 2 times"),
+        (answered(b"not JSON", Text("x")), "text", "no JSON"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            edited(span, Edit(ID, place, 2 if place != "text" else "z"))
+    with pytest.raises(ConfigurationError, match="no step 2"):
+        apply(RecordedRun([Trace([executed(1)])]), Edit("2", "", 1))
