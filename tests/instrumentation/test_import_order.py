@@ -25,9 +25,9 @@ pytestmark = pytest.mark.all
 CONFIGURE = "import llmtrace; llmtrace.configure()"
 ORDERS = ("configured first", "imported first", "llmtrace run", "opentelemetry-instrument")
 
-_FIRST = {example.library: example for example in reversed(EXAMPLES)}
-CASES = [(example, order) for example in EXAMPLES for order in (ORDERS if example is _FIRST[example.library] else ORDERS[:1])]
-"""Every example with `configure` first; the first one of each library in every order."""
+_FIRST = {(example.library, example.since): example for example in reversed(EXAMPLES)}
+CASES = [(example, order) for example in EXAMPLES for order in (ORDERS if example in _FIRST.values() else ORDERS[:1])]
+"""Every example with `configure` first; the first one of each library, and of each way to import it, in every order."""
 
 
 @pytest.fixture(scope="module")
