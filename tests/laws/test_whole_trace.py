@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from inline_snapshot import snapshot
@@ -17,7 +18,9 @@ def attributes(trace: Trace) -> list[tuple[str, str, dict[str, Any]]]:
     shown = []
     for _, span in trace.walk():
         raw = genai.encode(span)
-        kept = {name: _short(given) for name, given in sorted(raw.attributes.items()) if "fingerprint" not in name}
+        kept = {
+            name: _short(given) for name, given in sorted(raw.attributes.items()) if not re.search("fingerprint|replay", name)
+        }
         shown.append((raw.name, raw.status, kept))
     return shown
 

@@ -64,7 +64,8 @@ class OpenExchange:
     def broke(self, error: BaseException | None) -> None:
         """The call ended with an error: keep that of the transport, if reading the body raised it."""
         while error is not None and not self.error:
-            if type(error).__module__.partition(".")[0] in _MODULES:
+            module = sys.modules.get(type(error).__module__.partition(".")[0])
+            if module is not None and module.__name__ in _MODULES and isinstance(error, module.RequestError):
                 self.failed(error)
             error = error.__cause__ or error.__context__
 
@@ -125,7 +126,7 @@ def _decoder(response: Any) -> Callable[[bytes], bytes] | None:
 
 def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``httpx.Client.send``."""
-    call = current_call()
+    call = guard(current_call)
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
     played = player()
@@ -134,12 +135,12 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
         if not kwargs.get("stream"):
             response.read()
         return response
-    exchange = _opened(call, _request_of(args, kwargs))
+    exchange = guard(_opened, call, args, kwargs)
     try:
         response = wrapped(*args, **kwargs)
     except BaseException as error:
         if exchange is not None:
-            exchange.failed(error)
+            guard(exchange.failed, error)
         raise
     if exchange is not None:
         guard(exchange.answered, response)
@@ -148,22 +149,21 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
 
 def _asend(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``httpx.AsyncClient.send``."""
-    call = current_call()
+    call = guard(current_call)
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
     played = player()
     if played is not None and call.find_answer(played) is not None:
         return _arecorded(call, instance, _request_of(args, kwargs), is_stream=bool(kwargs.get("stream")))
-    exchange = _opened(call, _request_of(args, kwargs))
-    sent = wrapped(*args, **kwargs)
-    return sent if exchange is None else _akept(sent, exchange)
+    exchange = guard(_opened, call, args, kwargs)
+    return wrapped(*args, **kwargs) if exchange is None else _akept(wrapped, args, kwargs, exchange)
 
 
-async def _akept(sent: Any, exchange: OpenExchange) -> Any:
+async def _akept(wrapped: Any, args: Any, kwargs: dict[str, Any], exchange: OpenExchange) -> Any:
     try:
-        response = await sent
+        response = await wrapped(*args, **kwargs)
     except BaseException as error:
-        exchange.failed(error)
+        guard(exchange.failed, error)
         raise
     guard(exchange.answered, response)
     return response
@@ -176,8 +176,9 @@ async def _arecorded(call: Call, client: Any, request: Any, *, is_stream: bool) 
     return response
 
 
-def _opened(call: Call, request: object) -> OpenExchange | None:
+def _opened(call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> OpenExchange | None:
     """A new exchange of a call; None if nothing is to be kept, or another hook keeps this request."""
+    request = _request_of(args, kwargs)
     if call.recording.replay_key is None or call.last_sent is request:
         return None
     call.last_sent = request

@@ -29,7 +29,7 @@ logger = logging.getLogger("llmtrace")
 ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
-"""How often the file is checked: does it still exist, is it full, is it old?"""
+"""How often the file is checked: is it full, is it old?"""
 RETRY_SECONDS = 5.0
 _HIGH = 512
 """The journal's descriptor is moved up to this number. A program that closes all low descriptors and opens its own files must
@@ -67,6 +67,9 @@ class Journal:
         file = self._file
         try:
             if file is None or time.monotonic() >= self._look_at:
+                file = self._look()
+            elif not file.in_place():
+                self._look_at = 0.0
                 file = self._look()
             if file is None:
                 self._keep(kind, payload, context)
