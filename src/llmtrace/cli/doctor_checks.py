@@ -268,8 +268,8 @@ def _patched(_: Config) -> Iterator[Finding]:
     libraries = {name: instrumentation.library_of(name).module for name in instrumentation.available()}
     for name, library in libraries.items():
         if library in sys.modules and library != "threading":
-            below = {*libraries.values()} - {library}  # LiteLLM's instrumentor wraps a function of OpenAI's client too
-            patches = [patch for patch in patches_of(name) if patch.module.partition(".")[0] not in below]
+            package = library.partition(".")[0]  # an instrumentor wraps functions of the library's transport, too
+            patches = [patch for patch in patches_of(name) if patch.module.partition(".")[0] == package]
             owners = sorted({owner for patch in patches for owner in wrappers(patch.module, patch.path)})
             if owners:
                 yield Finding("ok", name, f"its functions are wrapped in this process by {', '.join(owners)}")

@@ -27,7 +27,7 @@ from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
 from llmtrace.playback.edit import Edit, edited
 from llmtrace.playback.recorded_run import RecordedRun, is_call, same_process
-from llmtrace.semconv import REPLAY_OF
+from llmtrace.semconv import REPLAY_OF, SERVICE_NAME
 from llmtrace.store import Query, Store
 
 NAME = "replay"
@@ -41,7 +41,9 @@ _AS_IN = "Give it after --, as in: llmtrace replay last -- python agent.py"
 _BISECT = {FINE: 0, DIVERGED: 1, INCOMPARABLE: 125}
 """Exit codes for ``git bisect run``: good, bad, cannot be judged."""
 _NEIGHBOURS = 50
-"""Newest traces among which others of the same process are looked for."""
+"""Newest traces among which others of the same process are looked for …"""
+_LONGEST_PROCESS = 3_600_000_000_000
+"""… if they began within so many nanoseconds, one hour."""
 
 
 class Ran(NamedTuple):
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     live_tools = [_live_tool(text) for text in args.tool]
     with opened(args) as store:
         trace = _newest(store) if args.trace == "last" else trace_of(store, args.trace)
-        others = [other.trace_id for other in same_process(_neighbours(store), trace)][1:]
+        others = [other.trace_id for other in same_process(_neighbours(store, trace), trace)][1:]
         live_after = _span_id(trace, args.live_after)
         _check(trace, live_tools)
         edit = _edit(trace, args.edit, args.set)
@@ -204,8 +206,14 @@ def _check(trace: Trace, live_tools: Sequence[str]) -> None:
     RecordedRun([trace])
 
 
-def _neighbours(store: Store) -> Iterator[Trace]:
+def _neighbours(store: Store, trace: Trace | None = None) -> Iterator[Trace]:
+    """The newest traces; with ``trace``, only those that its process may have made too."""
     for summary in store.traces(Query(limit=_NEIGHBOURS)):
+        if trace is not None:
+            first = trace.spans[0]
+            is_far = abs(summary.start - first.start) > _LONGEST_PROCESS
+            if is_far or summary.service != first.resource.get(SERVICE_NAME):
+                continue
         try:
             yield store.trace(summary.trace_id)
         except StoreError:  # gone meanwhile
