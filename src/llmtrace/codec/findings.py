@@ -98,11 +98,11 @@ OUTCOMES: Final = frozenset(
 """Attributes in which other writers record the outcome of a step, independent of its status."""
 FAILURE_ATTRIBUTES: Final = OUTCOMES | {sc.ERROR_TYPE}
 """Attributes that may show that a span of another writer failed."""
-_FAILED: Final = frozenset({"error", "failed", "failure"})
-_NO_ERROR: Final = frozenset({"", "none", "null"})
+FAILED: Final = frozenset({"error", "failed", "failure"})
+NO_ERROR: Final = frozenset({"", "none", "null"})
 """Values that some writers set as the error type when there was no error."""
-_OUTCOME_TYPE: Final = "gen_ai.tool.error.type"
-_ESCAPED: Final = "exception.escaped"
+OUTCOME_TYPE: Final = "gen_ai.tool.error.type"
+ESCAPED: Final = "exception.escaped"
 
 DERIVED: Final = (sc.TOOL_CALL_VALID, sc.EVALUATION_FAILED, sc.OUTCOME)
 """Attributes that say again what events say, for searching; written anew each time, dropped on reading."""
@@ -208,13 +208,13 @@ def says_failure(key: str, value: JsonValue) -> bool:
     if not isinstance(value, str):
         return False
     if key == sc.ERROR_TYPE:
-        return value.lower() not in _NO_ERROR
-    return key in OUTCOMES and value.lower() in _FAILED
+        return value.lower() not in NO_ERROR
+    return key in OUTCOMES and value.lower() in FAILED
 
 
 def _is_exception(event: Event) -> bool:
     """False for an exception that the writer handled inside the span."""
-    return event.name == sc.EXCEPTION_EVENT and fields.as_flag(event.attributes.get(_ESCAPED)) is not False
+    return event.name == sc.EXCEPTION_EVENT and fields.as_flag(event.attributes.get(ESCAPED)) is not False
 
 
 def _could_read_as_failed(span: Span) -> bool:
@@ -262,7 +262,7 @@ def read(raw: RawSpan, rest: Attributes, *, is_external: bool) -> dict[str, Any]
     if failed:
         error_type = rest.pop(sc.ERROR_TYPE) if isinstance(rest.get(sc.ERROR_TYPE), str) else None
         if failure is None:
-            error_type = error_type or fields.as_text(rest.get(_OUTCOME_TYPE))
+            error_type = error_type or fields.as_text(rest.get(OUTCOME_TYPE))
             failure = failure_from_events(error_type, raw.status_message, other_events)
     return {
         "failure": failure,

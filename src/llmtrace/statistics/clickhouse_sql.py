@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import dialects, operations
+from llmtrace.codec import dialects, findings, operations
 from llmtrace.model import (
     BUDGET_EXCEEDED,
     CANCELLED,
@@ -151,6 +151,7 @@ def _kind() -> str:
     return f"multiIf({', '.join(cases)}, 'custom')"
 
 
+_OUTCOMES = ", ".join([f"lower({_at(key)})" for key in sorted(findings.OUTCOMES)])
 _COLUMNS: Final[dict[str, str]] = {
     "id": "sipHash64(SpanId)",
     "parent": "if(ParentSpanId = '', 0, sipHash64(ParentSpanId))",
@@ -180,15 +181,25 @@ _COLUMNS: Final[dict[str, str]] = {
         AND hasAny(JSONExtract({reasons}, 'Array(String)'), ['length', 'max_tokens'])""",
         reasons=_at(sc.RESPONSE_FINISH_REASONS),
     ),
-    "failed": "lower(StatusCode) IN ('error', 'status_code_error')",
+    "failed": _with_names(
+        """(lower(StatusCode) IN ('error', 'status_code_error') OR (NOT {ours} AND (
+        lower({type}) NOT IN {no_error} OR {outcome}
+        OR (lower(StatusCode) NOT IN ('ok', 'status_code_ok') AND {exception}))))""",
+        ours=_has(sc.RUN_ID),
+        type=_at(sc.ERROR_TYPE),
+        no_error=f"({_list(sorted(findings.NO_ERROR))[1:-1]})",
+        outcome=f"hasAny([{_OUTCOMES}], {_list(sorted(findings.FAILED))})",
+        exception=_event(f"n = {_quoted(sc.EXCEPTION_EVENT)} AND lower(a[{_quoted(findings.ESCAPED)}]) != 'false'"),
+    ),
     "failure": _with_names(
         """multiIf({told}, arrayFirst((a, n) -> {by}, Events.Attributes, Events.Name)[{EXCEPTION_TYPE}],
-        {typed}, {type},
-        arrayLast((a, n) -> n = {EXCEPTION_EVENT}, Events.Attributes, Events.Name)[{EXCEPTION_TYPE}])""",
+        arrayFirst(x -> x != '', [{type}, {outcome},
+        arrayLast((a, n) -> n = {EXCEPTION_EVENT}, Events.Attributes, Events.Name)[{EXCEPTION_TYPE}], '{untyped}']))""",
         told=_event(_FAILED_BY),
         by=_FAILED_BY,
-        typed=_has(sc.ERROR_TYPE),
         type=_at(sc.ERROR_TYPE),
+        outcome=_at(findings.OUTCOME_TYPE),
+        untyped=findings.UNTYPED,
     ),
     "ending": f"""multiIf(position(lower(splitByChar('.', failure)[-1]), 'deadline') > 0, '{DEADLINE}',
         match(lower(splitByChar('.', failure)[-1]), 'timeout|timedout|^timed_out$'), '{TIMEOUT}',
