@@ -26,7 +26,7 @@ from llmtrace.launch import VARIABLE, environment
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
 from llmtrace.playback.edit import Edit, edited
-from llmtrace.playback.recorded_run import RecordedRun, is_call, same_process
+from llmtrace.playback.recorded_run import is_call, same_process
 from llmtrace.semconv import REPLAY_OF, SERVICE_NAME
 from llmtrace.store import Query, Store
 
@@ -65,7 +65,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
-        "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is no replay"
+        "trace",
+        nargs="?",
+        default="last",
+        help="id, its first digits, or last (default): the newest that is not itself a replay",
     )
     parser.add_argument(
         "--tool",
@@ -104,9 +107,7 @@ def run(args: argparse.Namespace) -> int:
     url = Config.read(store=args.store).store
     url = str(Path(url).absolute()) if Path(url).exists() else url
     assignment = {
-        "store": str(Path(args.store).absolute())
-        if args.store and Path(args.store).exists()
-        else Config.read(store=args.store).store,
+        "store": url,
         "traces": [trace.trace_id, *others],
         "live_tools": live_tools,
         "loose": args.loose,
@@ -154,10 +155,10 @@ def _command(words: Sequence[str]) -> list[str]:
 
 
 def _live_tool(text: str) -> str:
-    name, equals, policy = text.partition("=")
-    if not name or not equals or policy not in ("live", "recorded"):
+    name, _, policy = text.partition("=")
+    if not name or policy != "live":
         raise BadInput(f"--tool {text}: expected NAME=live, as in --tool search=live")
-    return name if policy == "live" else ""
+    return name
 
 
 def _span_id(trace: Trace, wanted: str | None, option: str = "--live-after") -> str | None:
@@ -201,9 +202,8 @@ def _check(trace: Trace, live_tools: Sequence[str]) -> None:
         raise BadInput(f"trace {trace.trace_id[:8]} holds no call that llmtrace recorded, so there is nothing to answer.")
     names = {getattr(span.operation, "name", None) for span in calls}
     for name in live_tools:
-        if name and name not in names:
+        if name not in names:
             raise BadInput(f"--tool {name}=live: no tool of this name ran in trace {trace.trace_id[:8]}.")
-    RecordedRun([trace])
 
 
 def _neighbours(store: Store, trace: Trace | None = None) -> Iterator[Trace]:

@@ -95,9 +95,7 @@ def _tee(module: Any) -> type[Any]:
             self._stream, self._keep = stream, exchange.body.append
 
         def __iter__(self) -> Iterator[bytes]:
-            return filterfalse(
-                self._keep, self._stream
-            )  # `append` returns None, so every chunk passes; no frame of ours a chunk
+            return filterfalse(self._keep, self._stream)  # `append` returns None, so every chunk passes
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for chunk in self._stream:

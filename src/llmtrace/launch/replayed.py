@@ -20,7 +20,7 @@ from llmtrace.launch import VARIABLE
 from llmtrace.playback import RecordedRun, Replay
 from llmtrace.playback.edit import Edit, apply
 from llmtrace.playback.network_guard import no_network
-from llmtrace.playback.player import as_item, outcome_of
+from llmtrace.playback.player import outcome_of
 from llmtrace.playback.replay_block import key_of
 from llmtrace.recorder.player import use_player
 from llmtrace.store import open_store
@@ -91,7 +91,7 @@ def _report(player: Replay, path: Path) -> None:
         "served": player.served,
         "live": player.live,
         "trace_id": player.trace_id,
-        "divergences": [as_item(divergence) for divergence in player.divergences],
+        "divergences": [asdict(divergence) for divergence in player.divergences],
     }
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -6,7 +6,7 @@ import os
 import sys
 import sysconfig
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -133,9 +133,9 @@ class Replay(Player):
     def refuse_network(self, address: str) -> ReplayDiverged | None:
         """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""
         with self._lock:
-            if self._is_live or self._live_tools:
-                return None
             recording = current()
+            if self._is_live or self._is_in_live_tool(recording):
+                return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
                 kind: Kind = "incomparable"
                 what = f"{recording.name} is not sent by httpx, so that its answer is not recorded"
@@ -146,6 +146,13 @@ class Replay(Player):
             except ReplayDiverged as error:
                 return error
         return None
+
+    def _is_in_live_tool(self, recording: Recording | None) -> bool:
+        while recording is not None:
+            if isinstance(recording.operation, ToolExecution) and recording.operation.name in self._live_tools:
+                return True
+            recording = recording.parent
+        return False
 
     def finish(self) -> None:
         """The program has ended: note what it did not ask for."""
@@ -257,17 +264,3 @@ def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "diverged
     if any(divergence.kind == "incomparable" for divergence in divergences):
         return "incomparable"
     return "diverged" if divergences else "same"
-
-
-def as_item(divergence: Divergence) -> Mapping[str, object]:
-    """A divergence as JSON."""
-    return {
-        "kind": divergence.kind,
-        "what": divergence.what,
-        "span_id": divergence.span_id,
-        "where": divergence.where,
-        "is_served": divergence.is_served,
-    }
-
-
-__all__ = ["Divergence", "Replay", "as_item", "is_call", "outcome_of"]

@@ -32,7 +32,7 @@ def replay(
     """Answer every call that the block makes from a recorded run: of models, and of tools. Nothing is sent anywhere.
 
     ``trace``: a trace, its id (or the first digits of it) in the configured store, ``"last"`` (default), or the path of a file
-    that `llmtrace export` or `llmtrace to-test` wrote. ``tools``: ``{"refund": "live"}`` runs that tool's body; default, all
+    that `llmtrace export` wrote. ``tools``: ``{"refund": "live"}`` runs that tool's body; default, all
     are answered from the recording. ``loose``: answer a request that is not the recorded one, too, and note the difference.
     ``live_after``: id of the recorded span after which calls are made for real.
 
