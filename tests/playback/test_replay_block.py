@@ -7,14 +7,17 @@ import concurrent.futures
 import dataclasses
 import datetime
 import json
+import socket
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
 import llmtrace
+from llmtrace import cli
 from llmtrace.demo.server import ModelServer
 from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.model import Inference, ToolExecution, Trace, replace
@@ -190,6 +193,41 @@ def test_loose_answers_all_the_same(server: ModelServer) -> None:
     assert [(divergence.kind, divergence.is_served) for divergence in replay.divergences] == [("changed", True)]
     assert replay.divergences[0].where.endswith(f"{__file__.rpartition('/')[2]}:{ask.__code__.co_firstlineno + 2}")
     assert made.spans[0].attributes["llmtrace.replay.of"] == trace.trace_id
+
+
+def test_only_a_live_tool_may_connect(server: ModelServer) -> None:
+    host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
+
+    @llmtrace.tool
+    def fetch() -> str:
+        socket.create_connection((host, int(port))).close()
+        return "fetched"
+
+    @llmtrace.agent
+    def work(is_curious: bool) -> str:
+        result = fetch()
+        if is_curious:
+            socket.create_connection((host, int(port))).close()
+        return result
+
+    _, trace = record(lambda: work(False))
+    assert again(lambda: work(False), trace, tools={"fetch": "live"}) == "fetched"
+    with pytest.raises(ReplayDiverged) as raised:
+        again(lambda: work(True), trace, tools={"fetch": "live"})
+    assert raised.value.kind == "network"
+
+
+def test_an_exported_file_is_a_recording(
+    server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = OpenAI(base_url=server.url, api_key="k")
+    monkeypatch.setenv("LLMTRACE_STORE", str(tmp_path / "store"))
+    llmtrace.configure(instrument=["openai"])
+    ask(client, "a")
+    llmtrace.shutdown()
+    assert cli.main(["export", "last", "-o", str(tmp_path / "run.jsonl")]) == 0
+    with capture(instrument=("openai",)), llmtrace.replay(tmp_path / "run.jsonl"):
+        assert ask(client, "a") == "you said: a"
 
 
 def test_live_after(server: ModelServer) -> None:

@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "trace",
         nargs="?",
         default="last",
-        help="id, its first digits, or last (default): the newest that is not itself a replay",
+        help="id, its first digits, or last (default): the newest that is no replay itself",
     )
     parser.add_argument(
         "--tool",
