@@ -7,7 +7,7 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,29 +116,11 @@ class Evaluator:
 
     @staticmethod
     def _step(signals: Iterable[AnySignal], state: RunState, span: Span) -> list[Evaluation]:
-        evaluations: list[Evaluation] = []
-        states = state.signal_states
-        for signal in signals:
-            try:
-                signal_state = states[signal.name] if signal.name in states else _start(signal, state)
-                if signal_state is not _FAILED:
-                    evaluations += tuple(signal.step(signal_state, span))  # all that it finds, or nothing
-            except Exception as error:
-                _report(signal, error)
-        return evaluations
+        return _collect(signals, state, lambda signal, signal_state: signal.step(signal_state, span))
 
     @staticmethod
     def _finish(signals: Iterable[AnySignal], state: RunState) -> list[Evaluation]:
-        evaluations: list[Evaluation] = []
-        states = state.signal_states
-        for signal in signals:
-            try:
-                signal_state = states[signal.name] if signal.name in states else _start(signal, state)
-                if signal_state is not _FAILED:
-                    evaluations += tuple(signal.finish(signal_state))
-            except Exception as error:
-                _report(signal, error)
-        return evaluations
+        return _collect(signals, state, lambda signal, signal_state: signal.finish(signal_state))
 
     @staticmethod
     def _add(span: Span, evaluations: list[Evaluation]) -> Span:
@@ -152,6 +134,22 @@ class Evaluator:
             failure = None
         remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in names)
         return replace(span, violations=(), evaluations=remaining, failure=failure)
+
+
+def _collect(
+    signals: Iterable[AnySignal], state: RunState, judge: Callable[[AnySignal, Any], Iterable[Evaluation]]
+) -> list[Evaluation]:
+    """What each signal finds. One that fails costs its own verdicts only."""
+    evaluations: list[Evaluation] = []
+    states = state.signal_states
+    for signal in signals:
+        try:
+            signal_state = states[signal.name] if signal.name in states else _start(signal, state)
+            if signal_state is not _FAILED:
+                evaluations += tuple(judge(signal, signal_state))  # all that it finds, or nothing
+        except Exception as error:
+            _report(signal, error)
+    return evaluations
 
 
 def _start(signal: AnySignal, state: RunState) -> Any:
