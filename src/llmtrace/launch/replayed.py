@@ -9,6 +9,7 @@ import atexit
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -34,12 +35,14 @@ class Assignment:
     """URL of the store that holds the recording."""
     traces: list[str]
     """Ids: the trace to replay, then those that the same process made beside it."""
-    report: str
+    into: str
+    """URL of the store in which the new run is recorded."""
+    report: str = ""
     """The file to which the process adds a line of JSON when it ends."""
     live_tools: list[str] = field(default_factory=list)
     loose: bool = False
     live_after: str | None = None
-    edit: list[Any] | None = None
+    edit: Sequence[Any] | None = None
     """The fields of an `Edit`."""
 
     def as_text(self) -> str:
@@ -92,6 +95,7 @@ def _report(player: Replay, path: Path) -> None:
         "live": player.live,
         "trace_id": player.trace_id,
         "divergences": [asdict(divergence) for divergence in player.divergences],
+        "went_live": None if player.went_live is None else asdict(player.went_live),
     }
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
