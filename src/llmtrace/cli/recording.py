@@ -17,6 +17,8 @@ from llmtrace.model import Trace
 from llmtrace.playback.recorded_run import is_call, same_process
 from llmtrace.semconv import SERVICE_NAME
 from llmtrace.store import Store, TraceSummary
+from llmtrace.store.local import default_folder
+from llmtrace.store.replay_key import REPLAYS
 
 LONGEST_PROCESS = 3_600_000_000_000
 """Other traces of a process are looked for among those that began within so many nanoseconds, one hour."""
@@ -30,10 +32,12 @@ class Recording(NamedTuple):
     """What the same process did beside it."""
     store: str
     """URL of the store."""
+    into: str
+    """The folder in which new runs are recorded, see `LocalStore.replays`."""
 
-    def assignment(self, *, into: str = "") -> Assignment:
-        """A replay of this recording. ``into``: the store of the new run; default, the same one."""
-        return Assignment(self.store, [trace.trace_id for trace in (self.trace, *self.others)], into or self.store)
+    def assignment(self) -> Assignment:
+        """A replay of this recording."""
+        return Assignment(self.store, [trace.trace_id for trace in (self.trace, *self.others)], self.into)
 
     def span_id(self, option: str, wanted: str) -> str:
         """The full id of a span. Raises BadInput unless exactly one begins so."""
@@ -48,10 +52,11 @@ def load(args: argparse.Namespace) -> Recording:
     with opened(args) as store:
         trace = trace_of(store, args.trace)
         others = same_process(_near(store, trace), trace)[1:]
+        folder = store.folder or default_folder() or Path()
     if not any(span.run_id is not None and is_call(span.operation) for span in trace.spans):
         raise BadInput(f"trace {trace.trace_id[:8]} holds no call that llmtrace recorded, so there is nothing to answer.")
     url = Config.read(store=args.store).store
-    return Recording(trace, others, str(Path(url).absolute()) if Path(url).exists() else url)
+    return Recording(trace, others, str(Path(url).absolute()) if Path(url).exists() else url, str(folder / REPLAYS))
 
 
 def _near(store: Store, trace: Trace) -> list[Trace]:

@@ -40,6 +40,8 @@ class ReplayedProgram(NamedTuple):
     """The fields of `llmtrace.playback.Divergence`."""
     went_live: Mapping[str, Any] | None
     """With ``live_after="change"``: the difference from which on calls were made for real."""
+    printed: str = ""
+    """What the program wrote to stderr, if that was not shown."""
 
 
 def find_program(words: Sequence[str]) -> list[str]:
@@ -52,10 +54,13 @@ def find_program(words: Sequence[str]) -> list[str]:
     return [program, *words[1:]]
 
 
-def run_replay(command: Sequence[str], assignment: Assignment, *, quiet: bool = False) -> ReplayedProgram:
-    """Start the program and wait for its end. ``quiet``: what it prints is not shown.
+def run_replay(
+    command: Sequence[str], assignment: Assignment, *, quiet: bool = False, timeout: float | None = None
+) -> ReplayedProgram:
+    """Start the program and wait for its end. The new run is recorded in ``assignment.into``.
 
-    The new run is recorded in ``assignment.into``. Raises `ConfigurationError` if the program told nothing of a replay.
+    ``quiet``: do not show what it prints. ``timeout``: seconds until it is killed. Raises `ConfigurationError` if the program
+    told nothing of a replay, or did not end in time.
     """
     with tempfile.TemporaryDirectory(prefix="llmtrace-replay-") as folder:
         report = Path(folder) / "report"
@@ -66,10 +71,15 @@ def run_replay(command: Sequence[str], assignment: Assignment, *, quiet: bool = 
             "LLMTRACE_STORE": assignment.into,
             "LLMTRACE_EXPORTERS": "",
         }
-        process = subprocess.run(list(command), env=variables, check=False, capture_output=quiet)  # noqa: S603
+        try:
+            process = subprocess.run(  # noqa: S603 - the user asked to run it
+                list(command), env=variables, check=False, capture_output=quiet, timeout=timeout
+            )
+        except subprocess.TimeoutExpired:
+            raise ConfigurationError(f"the program did not end within {timeout:g} seconds and was killed") from None
+        printed = process.stderr.decode(errors="replace").strip() if quiet else ""
         lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
     if not lines:
-        printed = process.stderr.decode(errors="replace").strip() if quiet else ""
         raise ConfigurationError(
             f"the program ended (exit code {process.returncode}) and told nothing of a replay: it recorded nothing, was "
             "killed, or runs with a Python that has no llmtrace.\nSee that it records: llmtrace run, with the same command"
@@ -84,4 +94,5 @@ def run_replay(command: Sequence[str], assignment: Assignment, *, quiet: bool = 
         next((report["trace_id"] for report in reports if report["trace_id"]), None),
         [divergence for report in reports for divergence in report["divergences"]],
         next((report["went_live"] for report in reports if report["went_live"]), None),
+        printed,
     )

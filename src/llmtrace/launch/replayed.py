@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,11 @@ from llmtrace.playback.network_guard import no_network
 from llmtrace.playback.player import outcome_of
 from llmtrace.playback.replay_block import key_of
 from llmtrace.recorder.player import use_player
+from llmtrace.runtime import record_only_into
 from llmtrace.store import open_store
+
+_until_the_end = ExitStack()
+"""Blocks that are left when the process ends."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Assignment:
     live_tools: list[str] = field(default_factory=list)
     loose: bool = False
     live_after: str | None = None
+    may_run: list[str] | None = None
     edit: Sequence[Any] | None = None
     """The fields of an `Edit`."""
 
@@ -71,9 +77,11 @@ def start() -> None:
         loose=assignment.loose,
         live_tools=assignment.live_tools,
         live_after=assignment.live_after,
+        may_run=assignment.may_run,
     )
+    record_only_into(assignment.into)
     use_player(player)
-    no_network(player.refuse_network).__enter__()  # until the process ends
+    _until_the_end.enter_context(no_network(player.refuse_network))
     hook = sys.excepthook
 
     def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -62,12 +62,13 @@ class Replay(Player):
         loose: bool = False,
         live_tools: Collection[str] = (),
         live_after: str | None = None,
+        may_run: Collection[str] | None = None,
     ) -> None:
         """``key``: the secret of the store that recorded the run; without it, contents are compared after redaction.
 
         ``loose``: serve the recorded answer to a request that changed, and note it. ``live_tools``: names of tools whose bodies
         run. ``live_after``: id of the recorded span with which the recording ends, or `CHANGE`; what comes later is done for
-        real.
+        real. ``may_run``: names of the tools whose bodies may run after that; default, all.
         """
         self.run = run
         self.divergences: list[Divergence] = []
@@ -83,6 +84,7 @@ class Replay(Player):
         self._loose = loose
         self._live_tools = frozenset(live_tools)
         self._live_after = live_after
+        self._may_run = may_run
         self._is_live = False
         self._stopped_by: ReplayDiverged | None = None
         self._places: dict[str, Step | None] = {}
@@ -122,6 +124,7 @@ class Replay(Player):
             if self._stopped_by is not None:
                 raise self._stopped_by
             if self._is_live:
+                self._check_may_run(operation)
                 self._make_for_real(recording)
                 return None
             try:
@@ -139,6 +142,13 @@ class Replay(Player):
                 return None
             self.served += 1
             return step.span
+
+    def _check_may_run(self, operation: Operation) -> None:
+        is_tool = isinstance(operation, ToolExecution)
+        name = getattr(operation, "name", "")
+        if is_tool and self._may_run is not None and name not in self._may_run:
+            what = f"the tool {name} would run for real, which was not allowed (--tool {name}=live)"
+            self._diverge(None, "missing", what, None)
 
     def _make_for_real(self, recording: Recording | None) -> None:
         self.live += 1
