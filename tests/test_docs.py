@@ -61,6 +61,7 @@ def test_public_names_are_pinned() -> None:
         "inject",
         "instrument",
         "outcome",
+        "prompt",
         "replay",
         "retrieval",
         "shutdown",

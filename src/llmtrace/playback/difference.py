@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Sequence
 
 from llmtrace.codec import json_text, messages
 from llmtrace.model import Inference, Message, Operation, ToolExecution
-
-AROUND = 6
-"""Words that are shown before and after a difference."""
-LONGEST = 300
-"""Characters of one difference."""
+from llmtrace.text.word_difference import LONGEST, word_difference
 
 
 def difference(recorded: Operation, made: Operation) -> str:
@@ -35,9 +29,9 @@ def _of_inferences(recorded: Inference, made: Inference) -> str:
         if before.get(name) != now.get(name):
             if name not in now or name not in before:
                 return f"the tool {name} is {'not offered any more' if name in before else 'new'}"
-            return f"the definition of {name}: {_words(before[name], now[name])}"
+            return f"the definition of {name}: {word_difference(before[name], now[name])}"
     if recorded.system != made.system:
-        return f"the system prompt: {_words(*(messages.write_parts(call.system) for call in (recorded, made)))}"
+        return f"the system prompt: {word_difference(*(messages.write_parts(call.system) for call in (recorded, made)))}"
     return _of_messages(recorded.input, made.input)
 
 
@@ -48,7 +42,7 @@ def _of_messages(recorded: Sequence[Message], made: Sequence[Message]) -> str:
         texts = [messages.write_messages((message,)) for message in (before, now)]
         if texts[0] != texts[1]:
             shown = [message.text() or text for message, text in zip((before, now), texts, strict=True)]
-            return f"message {number} ({now.role}): {_words(*(texts if shown[0] == shown[1] else shown))}"
+            return f"message {number} ({now.role}): {word_difference(*(texts if shown[0] == shown[1] else shown))}"
     if len(recorded) != len(made):
         return f"{len(made)} messages in place of {len(recorded)}"
     return ""
@@ -65,24 +59,8 @@ def _of_values(name: str, recorded: object, made: object) -> str:
                 return f"{name}: {key} is {_shown(made[key])}, was absent"
             if recorded[key] != made[key]:
                 return f"{name}: {key} was {_shown(recorded[key])}, is {_shown(made[key])}"
-    return f"{name}: {_words(_shown(recorded), _shown(made))}"
+    return f"{name}: {word_difference(_shown(recorded), _shown(made))}"
 
 
 def _shown(value: object) -> str:
     return json_text.write(value)[:LONGEST]
-
-
-def _words(before: str, now: str) -> str:
-    """The first difference of two texts, word by word: ``… words [-before-]{+now+} words …``."""
-    old, new = (re.findall(r"\s*\S+", text) for text in (before, now))
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False) if len(old) + len(new) < 4000 else None
-    if matcher is None:  # a long text: up to the first word that differs, which takes no time
-        start = next((place for place, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-        removed, added, after = old[start : start + 1], new[start : start + 1], new[start + 1 :]
-    else:
-        _, i, j, k, m = next(code for code in matcher.get_opcodes() if code[0] != "equal")
-        start, removed, added, after = i, old[i:j], new[k:m], new[m:]
-    shown = "".join(old[max(0, start - AROUND) : start]).lstrip()
-    shown += f" [-{''.join(removed).strip()[:LONGEST]}-]" if removed else ""
-    shown += f" {{+{''.join(added).strip()[:LONGEST]}+}}" if added else ""
-    return f"{'… ' if start > AROUND else ''}{shown.strip()}{''.join(after[:AROUND])}{' …' if len(after) > AROUND else ''}"

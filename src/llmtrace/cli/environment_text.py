@@ -1,0 +1,96 @@
+"""What shaped a run, and what of it changed, as text and as JSON: for ``show --env``, ``diff`` and ``verify``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llmtrace.cli.terminal import Screen, clean, pad, short
+from llmtrace.diagnosis.environment import ABSENT, Change, Environment, Fact
+from llmtrace.text.word_difference import word_difference
+
+_DIGESTS = frozenset(
+    {"prompt template", "system prompt", "filled prompt", "tool", "tools", "output schema", "parameters", "task"}
+)
+"""Kinds of facts whose values are digests of content."""
+_NOUNS = {
+    "code": "commit",
+    "filled prompt": "system prompt (same template)",
+    "provider fingerprint": "provider's fingerprint",
+    "python": "Python",
+    "task": "task (the first user message)",
+}
+_LABEL = 24
+"""Width of the column of kinds."""
+
+
+def noun(fact: Fact) -> str:
+    """``system prompt of support``, ``parameter temperature``."""
+    words = f"{_NOUNS.get(fact.kind, fact.kind)} {fact.name}".rstrip()
+    return clean(f"{words} of {fact.where}" if fact.where else words)
+
+
+def sentence(change: Change, before: Environment, now: Environment) -> str:
+    """What changed: both values, or the first words that differ where the content was kept."""
+    fact = change.fact
+    if change.before == (ABSENT,):
+        return f"{noun(fact)}: new{_shown(change.now, fact)}"
+    if change.now == (ABSENT,):
+        return f"{noun(fact)}: gone{_shown(change.before, fact)}"
+    old_text, new_text = before.texts.get((fact, change.before[0])), now.texts.get((fact, change.now[0]))
+    if old_text is not None and new_text is not None:
+        if old_text == new_text:
+            return f"{noun(fact)}: differs where it was redacted"
+        return f"{noun(fact)}: {word_difference(old_text, new_text)}"
+    old, new = (", ".join(contents) for contents in (change.before, change.now))
+    if fact.kind == "code":
+        old, new = old[:12], new[:12]
+    return f"{noun(fact)}: {old} -> {new}{' (digests)' if fact.kind in _DIGESTS else ''}"
+
+
+def _shown(contents: Sequence[str], fact: Fact) -> str:
+    return "" if fact.kind in _DIGESTS else f" ({', '.join(contents)})"
+
+
+def write_changes(screen: Screen, changes: Sequence[Change], before: Environment, now: Environment) -> None:
+    """The first cause, then what else changed."""
+    if not changes:
+        return
+    screen.prose(f"First cause: {clean(sentence(changes[0], before, now))}", "bold", "yellow")
+    for number, change in enumerate(changes[1:]):
+        screen.labelled("Also changed: " if not number else " " * 14, clean(sentence(change, before, now)))
+
+
+def changes_as_json(changes: Sequence[Change], before: Environment, now: Environment) -> list[dict[str, Any]]:
+    return [
+        {
+            **change.fact._asdict(),
+            "before": list(change.before),
+            "now": list(change.now),
+            "text": sentence(change, before, now),
+        }
+        for change in changes
+    ]
+
+
+def write_facts(screen: Screen, environment: Environment) -> None:
+    """Every fact in a line, those of each agent together."""
+    agents = dict.fromkeys(fact.where for fact in environment.facts)
+    for agent in sorted(agents):
+        if agent:
+            screen.line(screen.paint(clean(agent), "bold"))
+        for fact, contents in environment.facts.items():
+            if fact.where == agent:
+                _write_fact(screen, environment, fact, contents, "  " if agent else "")
+
+
+def _write_fact(screen: Screen, environment: Environment, fact: Fact, contents: Sequence[str], prefix: str) -> None:
+    label = clean(f"{_NOUNS.get(fact.kind, fact.kind) if fact.kind in ('code', 'python') else fact.kind} {fact.name}".rstrip())
+    words = []
+    for content in contents:
+        text = environment.texts.get((fact, content))
+        words.append(content if text is None else f"{content}  {text}")
+    prefix += screen.paint(pad(short(label, _LABEL), _LABEL), "dim") + "  "
+    room = screen.width - _LABEL - 4
+    for number, word in enumerate(words):
+        screen.line((prefix if not number else " " * (_LABEL + 2)) + short(word, max(24, room)))

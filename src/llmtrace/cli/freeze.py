@@ -1,0 +1,45 @@
+"""``llmtrace freeze``: write what shaped a run as a lock file, which ``llmtrace verify`` compares with later."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime, timezone
+
+from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.stores import opened
+from llmtrace.diagnosis.environment import Fact, environment_of, facts_as_json
+from llmtrace.installed import all_versions
+from llmtrace.recorder.resource import packages_digest
+from llmtrace.version import __version__
+
+NAME = "freeze"
+HELP = "write what shaped a run (models, prompts, tools, libraries …) as a lock file"
+EXAMPLE = "llmtrace freeze last > run.lock.json"
+
+FORM = 1
+"""Version of the file's form."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
+
+
+def run(args: argparse.Namespace) -> int:
+    with opened(args) as store:
+        trace = store.trace(args.trace)
+    environment = environment_of(trace)
+    if not environment.facts:
+        raise BadInput(f"trace {trace.trace_id} records nothing that can change: no model call and no program.")
+    packages = all_versions()
+    is_same = environment.facts.get(Fact("installed packages")) == (packages_digest(packages),)
+    print_json(
+        {
+            "llmtrace_lock": FORM,
+            "written_by": f"llmtrace-otel {__version__}",
+            "trace_id": trace.trace_id,
+            "recorded": datetime.fromtimestamp(trace.spans[0].start / 1e9, timezone.utc).isoformat(timespec="seconds"),
+            "facts": facts_as_json(environment),
+            "packages": packages if is_same else None,
+        }
+    )
+    return FINE
