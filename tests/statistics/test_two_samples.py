@@ -19,6 +19,7 @@ from llmtrace.statistics.two_samples import (
     detectable_drop,
     detectable_shift,
     midranks,
+    novelty_test,
     quantile,
     shares_test,
     shift_test,
@@ -52,12 +53,13 @@ def test_p_values_of_numbers_are_uniform_where_nothing_changed(draw: Callable[[R
     assert_at_most_uniform(p_values)
 
 
-def test_p_values_of_words_are_uniform_where_nothing_changed() -> None:
+@pytest.mark.parametrize("test", [words_test, novelty_test])
+def test_p_values_of_words_are_uniform_where_nothing_changed(test: Callable[..., Any]) -> None:
     chance = Random(8)
     p_values = []
     for _ in range(SIMULATED):
         strata = [tuple([chance.choice(words) for _ in range(5)] for _ in "ab") for words in ("ab", "abc", "aaaab")]
-        p_values.append(words_test(strata, chance).p)  # type: ignore[arg-type]
+        p_values.append(test(strata, chance).p)
     assert_at_most_uniform(p_values)
 
 
@@ -101,6 +103,9 @@ def test_a_change_is_seen() -> None:
     words = words_test([("aaaaa", "bbbba")] * 5, chance)
     assert words.p < 0.01
     assert 0.4 < words.effect <= 0.8
+    rare = novelty_test([("aaaaa", "aaab" + str(number)) for number in range(9)], chance)
+    assert rare.p < 0.01
+    assert rare.effect == pytest.approx(0.4)
     shares = shares_test([([True] * 9 + [False], [True] * 4 + [False] * 6)] * 4)
     assert shares.p < 0.001
     assert shares.effect == pytest.approx(-0.5)
@@ -114,7 +119,7 @@ def test_a_change_is_seen() -> None:
 def test_where_nothing_can_be_told(strata: Any) -> None:
     chance = Random(1)
     assert shift_test([Stratum(*pair) for pair in strata], chance) == (1.0, 0.0)
-    assert words_test(strata, chance) == (1.0, 0.0)
+    assert words_test(strata, chance) == novelty_test(strata, chance) == (1.0, 0.0)
     assert shares_test([tuple([bool(number) for number in side] for side in pair) for pair in strata]) == (1.0, 0.0)  # type: ignore[misc]
 
 

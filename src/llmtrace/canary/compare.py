@@ -23,6 +23,7 @@ from llmtrace.statistics.two_samples import (
     adjust,
     detectable_drop,
     detectable_shift,
+    novelty_test,
     shares_test,
     shift_test,
     words_test,
@@ -106,6 +107,7 @@ def _metrics(pairs: Sequence[_Pair]) -> tuple[Metric, ...]:
     border = [pair for pair in pairs if pair.kind == "border"]
     drafts = [
         _words("first word", asked, 0.1, chance),
+        _novelty(asked, chance),
         _words("border token", border, 0.1, chance),
         _lengths(asked, chance),
         _shares("answer has its form", asked, 0.05, lambda sample: sample.valid),
@@ -140,6 +142,25 @@ def _words(name: str, pairs: Sequence[_Pair], floor: float, chance: Random) -> _
         seen = detectable_drop(usual, sizes[0], sizes[1], level)
         detectable = None if seen is None else max(seen, floor)
         return Metric(name, "distance", len(strata), sizes[1], None, None, tested.effect, floor, p, detectable)
+
+    return _Draft(tested, metric)
+
+
+def _novelty(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
+    strata = [([sample.first for sample in pair.before], [sample.first for sample in pair.now]) for pair in pairs]
+    strata = [stratum for stratum in strata if stratum[0] and stratum[1]]
+    if not strata:
+        return None
+    tested = novelty_test(strata, chance)
+    total, calls = (sum(map(len, sides)) for sides in zip(*strata, strict=True))
+    novel = sum(word not in new for old, new in strata for word in old)
+    novel_now = sum(word not in old for old, new in strata for word in new)
+
+    def metric(p: float, level: float) -> Metric:
+        seen = detectable_drop(total - novel, total, calls, level)
+        detectable = None if seen is None else max(seen, 0.05)
+        shares = novel / total, novel_now / calls
+        return Metric("new first words", "share", len(strata), calls, *shares, tested.effect, 0.05, p, detectable)
 
     return _Draft(tested, metric)
 

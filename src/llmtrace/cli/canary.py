@@ -172,7 +172,7 @@ def _power(metrics: tuple[Metric, ...]) -> str:
         ("arguments valid", "drop of valid calls"),
         ("answer has its form", "drop of valid answers"),
         ("tool called", "drop of tool calls"),
-        ("first word", "share of answers that begin otherwise"),
+        ("new first words", "share of answers that begin with a word of their own"),
         ("border token", "share of border tokens that differ"),
     ):
         for metric in seen:

@@ -31,6 +31,7 @@ from llmtrace.statistics.two_samples import (
 LEVEL: Final = 0.05
 """Share of differences among the marked ones that may be due to chance."""
 _SEED: Final = 20240229
+_RESAMPLES: Final = 999
 _MOST_VALUES: Final = 3
 """Values of a fact in one set from which on it varies from run to run, and is no cause."""
 RATES: Final = {
@@ -222,7 +223,7 @@ def _numbers(before: RunSet, now: RunSet, chance: Random) -> list[Compared]:
     for name, (title, unit) in NUMBERS.items():
         old, new = before.numbers[name], now.numbers[name]
         if any(old) or any(new):
-            p = shift_test([midranks(old, new)], chance).p
+            p = shift_test([midranks(old, new)], chance, resamples=_RESAMPLES).p
             figures.append(_quantiles(title, unit, 0.5, [[n] for n in old], [[n] for n in new], p, chance))
     return figures
 
@@ -235,7 +236,7 @@ def _calls(before: RunSet, now: RunSet, chance: Random) -> list[Compared]:
             continue
         for share, noun in ((0.5, "p50"), (0.95, "p95")):
             by_run = ([quantile(numbers, share) for numbers in runs if numbers] for runs in (old, new))
-            p = shift_test([midranks(*by_run)], chance).p
+            p = shift_test([midranks(*by_run)], chance, resamples=_RESAMPLES).p
             figures.append(_quantiles(f"{title}, {noun}", unit, share, old, new, p, chance))
     return figures
 
