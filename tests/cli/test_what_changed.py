@@ -98,13 +98,12 @@ CHANGED = {
     ),
     "template": (
         {"TEMPLATE": "You are a sales agent of {shop}. Answer {tone}."},
-        "prompt template support of support:",
+        "prompt template support of support: You are a [-support-] {+sales+} agent of a kitchen",
     ),
     "tool": ({"DESCRIPTION": "Find an order by number."}, "tool look_up of support: Find an"),
     "temperature": ({"TEMPERATURE": "0.9"}, "parameter temperature of support: 0.2 -> 0.9"),
     "output schema": ({"FORMAT": "1"}, "output schema of support: new"),
     "environment variable": ({"AGENT_REGION": "eu"}, "environment variable AGENT_REGION: (unset) -> eu"),
-    "task": ({"TASK": "Where is my toaster?"}, "task (the first user message): Where is my [-kettle?-] {+toaster?+}"),
 }
 
 
@@ -133,6 +132,16 @@ def names_first(expected: str, before: str, now: str, runs: Runs, llmtrace: Call
     assert f"First cause: {expected}" in " ".join(told.out.split())
     same = llmtrace("verify", str(lock), "--trace", before, "--store", runs.store)
     assert (same.code, "Nothing has changed" in same.out) == (0, True)
+
+
+def test_another_task_is_no_change_of_the_environment(runs: Runs, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """But it is why two runs differ."""
+    other = runs.run(TASK="Where is my toaster?")
+    shown = " ".join(llmtrace("diff", runs.first, other, "--store", runs.store).out.split())
+    assert "First cause: task (the first user message): Where is my [-kettle?-] {+toaster?+}" in shown
+    lock = tmp_path / "run.lock.json"
+    lock.write_text(llmtrace("freeze", runs.first, "--store", runs.store).out, encoding="utf-8")
+    assert llmtrace("verify", str(lock), "--trace", other, "--store", runs.store).code == 0
 
 
 def test_a_library_is_the_first_cause(runs: Runs, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
@@ -218,5 +227,7 @@ def test_a_file_that_is_no_lock_file(llmtrace: Callable[..., Any], tmp_path: Pat
 
 def test_nothing_in_common_cannot_be_told(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """Another writer's trace without any call."""
-    (tmp_path / "x.json").write_text('{"llmtrace_lock": 1, "facts": [{"kind": "task", "values": ["a"]}]}', encoding="utf-8")
+    (tmp_path / "x.json").write_text(
+        '{"llmtrace_lock": 1, "facts": [{"kind": "service version", "values": ["a"]}]}', encoding="utf-8"
+    )
     assert llmtrace("verify", str(tmp_path / "x.json")).code == 4

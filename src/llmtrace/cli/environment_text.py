@@ -6,22 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmtrace.cli.terminal import Screen, clean, pad, short
-from llmtrace.diagnosis.environment import ABSENT, Change, Environment, Fact
+from llmtrace.diagnosis.environment import ABSENT, Change, Environment, Fact, is_same_template
 from llmtrace.text.word_difference import word_difference
 
-_DIGESTS = frozenset(
-    {"prompt template", "system prompt", "filled prompt", "tool", "tools", "output schema", "parameters", "task"}
-)
+_DIGESTS = frozenset({"prompt template", "system prompt", "tool", "tools", "output schema", "parameters", "task"})
 """Kinds of facts whose values are digests of content."""
 _NOUNS = {
     "code": "commit",
-    "filled prompt": "system prompt (same template)",
     "provider fingerprint": "provider's fingerprint",
     "python": "Python",
     "task": "task (the first user message)",
 }
-_LABEL = 24
-"""Width of the column of kinds."""
+_WIDEST = 40
+"""Width of the column of kinds and names."""
 
 
 def noun(fact: Fact) -> str:
@@ -37,7 +34,9 @@ def sentence(change: Change, before: Environment, now: Environment) -> str:
         return f"{noun(fact)}: new{_shown(change.now, fact)}"
     if change.now == (ABSENT,):
         return f"{noun(fact)}: gone{_shown(change.before, fact)}"
-    old_text, new_text = before.texts.get((fact, change.before[0])), now.texts.get((fact, change.now[0]))
+    old_text, new_text = _text(change, 0, before), _text(change, 1, now)
+    if fact.kind == "system prompt" and is_same_template(fact.where, before, now):
+        fact = fact._replace(name="(same template)")
     if old_text is not None and new_text is not None:
         if old_text == new_text:
             return f"{noun(fact)}: differs where it was redacted"
@@ -46,6 +45,15 @@ def sentence(change: Change, before: Environment, now: Environment) -> str:
     if fact.kind == "code":
         old, new = old[:12], new[:12]
     return f"{noun(fact)}: {old} -> {new}{' (digests)' if fact.kind in _DIGESTS else ''}"
+
+
+def _text(change: Change, side: int, environment: Environment) -> str | None:
+    """The content of the first value; of a template, which is not recorded itself, the system prompt that it was filled to."""
+    fact, contents = change.fact, (change.before, change.now)[side]
+    if fact.kind == "prompt template":
+        fact = Fact("system prompt", fact.where)
+        contents = environment.facts.get(fact, ())
+    return environment.texts.get((fact, contents[0])) if len(contents) == 1 else None
 
 
 def _shown(contents: Sequence[str], fact: Fact) -> str:
@@ -76,21 +84,22 @@ def changes_as_json(changes: Sequence[Change], before: Environment, now: Environ
 def write_facts(screen: Screen, environment: Environment) -> None:
     """Every fact in a line, those of each agent together."""
     agents = dict.fromkeys(fact.where for fact in environment.facts)
+    width = min(_WIDEST, max((len(_label(fact)) for fact in environment.facts), default=0))
     for agent in sorted(agents):
         if agent:
             screen.line(screen.paint(clean(agent), "bold"))
         for fact, contents in environment.facts.items():
             if fact.where == agent:
-                _write_fact(screen, environment, fact, contents, "  " if agent else "")
+                _write_fact(screen, environment, fact, contents, "  " if agent else "", width)
 
 
-def _write_fact(screen: Screen, environment: Environment, fact: Fact, contents: Sequence[str], prefix: str) -> None:
-    label = clean(f"{_NOUNS.get(fact.kind, fact.kind) if fact.kind in ('code', 'python') else fact.kind} {fact.name}".rstrip())
-    words = []
+def _label(fact: Fact) -> str:
+    return clean(f"{_NOUNS.get(fact.kind, fact.kind) if fact.kind in ('code', 'python') else fact.kind} {fact.name}".rstrip())
+
+
+def _write_fact(screen: Screen, environment: Environment, fact: Fact, contents: Sequence[str], prefix: str, width: int) -> None:
+    label = prefix + screen.paint(pad(short(_label(fact), width), width), "dim") + "  "
     for content in contents:
         text = environment.texts.get((fact, content))
-        words.append(content if text is None else f"{content}  {text}")
-    prefix += screen.paint(pad(short(label, _LABEL), _LABEL), "dim") + "  "
-    room = screen.width - _LABEL - 4
-    for number, word in enumerate(words):
-        screen.line((prefix if not number else " " * (_LABEL + 2)) + short(word, max(24, room)))
+        screen.line(label + short(content if text is None else f"{content}  {text}", max(24, screen.width - width - 4)))
+        label = " " * (len(prefix) + width + 2)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from datetime import datetime, timezone
 
-from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.options import FINE, BadInput
 from llmtrace.cli.stores import opened
-from llmtrace.diagnosis.environment import Fact, environment_of, facts_as_json
+from llmtrace.diagnosis.environment import Fact, environment_of, facts_as_json, without_task
 from llmtrace.installed import all_versions
 from llmtrace.recorder.resource import packages_digest
 from llmtrace.version import __version__
@@ -27,19 +28,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         trace = store.trace(args.trace)
-    environment = environment_of(trace)
+    environment = without_task(environment_of(trace))
     if not environment.facts:
         raise BadInput(f"trace {trace.trace_id} records nothing that can change: no model call and no program.")
     packages = all_versions()
     is_same = environment.facts.get(Fact("installed packages")) == (packages_digest(packages),)
-    print_json(
-        {
-            "llmtrace_lock": FORM,
-            "written_by": f"llmtrace-otel {__version__}",
-            "trace_id": trace.trace_id,
-            "recorded": datetime.fromtimestamp(trace.spans[0].start / 1e9, timezone.utc).isoformat(timespec="seconds"),
-            "facts": facts_as_json(environment),
-            "packages": packages if is_same else None,
-        }
-    )
+    members = {
+        "llmtrace_lock": FORM,
+        "written_by": f"llmtrace-otel {__version__}",
+        "trace_id": trace.trace_id,
+        "recorded": datetime.fromtimestamp(trace.spans[0].start / 1e9, timezone.utc).isoformat(timespec="seconds"),
+    }
+    facts = ",\n  ".join(json.dumps(fact) for fact in facts_as_json(environment))
+    print(f'{json.dumps(members, indent=1)[:-2]},\n "facts": [\n  {facts}\n ],')
+    print(f' "packages": {json.dumps(packages if is_same else None)}\n}}')
     return FINE

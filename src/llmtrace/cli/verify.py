@@ -26,6 +26,7 @@ from llmtrace.diagnosis.environment import (
     environment_of_program,
     facts_from_json,
     unknown_kinds,
+    without_task,
 )
 from llmtrace.errors import StoreError
 from llmtrace.installed import all_versions
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         now = _present(before)
     else:
         with opened(args) as store:
-            now = environment_of(store.trace(args.trace))
+            now = without_task(environment_of(store.trace(args.trace)))
             try:  # the words of a prompt are in the store only
                 frozen = environment_of(store.trace(str(lock.get("trace_id", ""))))
                 before = Environment(before.facts, frozen.texts)

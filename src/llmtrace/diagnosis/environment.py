@@ -38,7 +38,6 @@ KINDS: Final = (
     "output schema",
     "parameter",
     "parameters",
-    "filled prompt",
     "python",
     "library",
     "environment variable",
@@ -140,6 +139,13 @@ def environment_of(trace: Trace) -> Environment:
     return facts.environment()
 
 
+def without_task(environment: Environment) -> Environment:
+    """The environment without what the run was asked to do, which is no part of it."""
+    return Environment(
+        {fact: contents for fact, contents in environment.facts.items() if fact.kind != "task"}, environment.texts
+    )
+
+
 def environment_of_program(resource: Mapping[str, JsonValue], changes: str | None) -> Environment:
     """The facts of a program that runs now, as its resource says, and of its uncommitted changes."""
     facts = _Facts()
@@ -168,7 +174,35 @@ def compare(before: Environment, now: Environment) -> list[Change]:
         if gone and came:
             changes.append(Change(fact, gone, came))
     has_library = any(change.fact.kind == "library" for change in changes)
-    return [change for change in changes if not (has_library and change.fact.kind == "installed packages")]
+    replaced = {change.fact.where for change in changes if change.fact.kind == "prompt template" and _is_other(change)}
+    changes = [
+        change
+        for change in changes
+        if not (has_library and change.fact.kind == "installed packages")
+        and not (change.fact.kind == "system prompt" and change.fact.where in replaced)
+    ]
+    return sorted(changes, key=lambda change: _rank(change, before, now))
+
+
+def is_same_template(where: str, before: Environment, now: Environment) -> bool:
+    """True if the calls of an agent fill the same templates in both runs, so that only the values can differ."""
+    old, new = (
+        {fact: contents for fact, contents in run.facts.items() if fact.kind == "prompt template" and fact.where == where}
+        for run in (before, now)
+    )
+    return bool(old) and old == new
+
+
+def _rank(change: Change, before: Environment, now: Environment) -> int:
+    """The place in `KINDS`; a prompt that has other values in the same template comes after the parameters."""
+    kind = change.fact.kind
+    if kind == "system prompt" and is_same_template(change.fact.where, before, now):
+        kind = "parameters"
+    return KINDS.index(kind)
+
+
+def _is_other(change: Change) -> bool:
+    return (ABSENT,) not in (change.before, change.now)
 
 
 def unknown_kinds(before: Environment, now: Environment) -> list[str]:
@@ -216,8 +250,7 @@ def _add_call(facts: _Facts, where: str, inference: Inference, *, has_content: b
     for prompt in digests.prompts:
         name, _, digest = prompt.rpartition(" ")
         facts.add(Fact("prompt template", where, name), digest)
-    kind = "filled prompt" if digests.prompts else "system prompt"
-    facts.add(Fact(kind, where), digests.system or ABSENT, _system_text(inference) if digests.system else None)
+    facts.add(Fact("system prompt", where), digests.system or ABSENT, _system_text(inference) if digests.system else None)
     facts.add(Fact("output schema", where), digests.output or ABSENT, _output_text(inference))
     if not has_content:
         facts.add(Fact("tools", where), digests.tools or ABSENT)

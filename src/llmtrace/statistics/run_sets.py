@@ -13,7 +13,7 @@ from random import Random
 from typing import Final
 
 from llmtrace.diagnosis import diagnose
-from llmtrace.diagnosis.environment import Change, Environment, Fact, compare, environment_of
+from llmtrace.diagnosis.environment import Change, Environment, Fact, compare, environment_of, without_task
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import INVALID_TOOL_CALL, Inference, Span, ToolExecution, Trace
 from llmtrace.model.value import value
@@ -129,7 +129,7 @@ class RunSet:
     def environment(self) -> Environment:
         """The facts that do not vary from run to run within this set."""
         steady = {fact: tuple(values) for fact, values in self._facts.items() if len(values) <= _MOST_VALUES}
-        return Environment({fact: values for fact, values in steady.items() if fact.kind != "task"}, self._texts)
+        return without_task(Environment(steady, self._texts))
 
 
 @value
