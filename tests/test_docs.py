@@ -110,7 +110,7 @@ def test_every_page_is_in_the_index() -> None:
 
 
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
-COMMAND = re.compile(r"^(?:\w+=\S+ )*llmtrace ([^#&|\n]*)", re.MULTILINE)
+COMMAND = re.compile(r"^(?:\w+=\S+ )*llmtrace ([^#&|>\n]*)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES)
