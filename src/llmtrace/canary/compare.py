@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from random import Random
 from statistics import median
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -56,8 +56,8 @@ class Metric:
     p: float
     """Adjusted for the number of metrics."""
     detectable: float | None
-    """The smallest drop (or lengthening) that would have been seen 8 times in 10; None: none at all. It is the floor at
-    least."""
+    """The smallest change that would have been seen 8 times in 10: a drop of a share of more than half, else a rise; a
+    lengthening. It is the floor at least; None: no change at all would have been seen."""
 
     @property
     def has_changed(self) -> bool:
@@ -113,20 +113,27 @@ def _metrics(pairs: Sequence[_Pair]) -> tuple[Metric, ...]:
         _shares("answer has its form", asked, 0.05, lambda sample: sample.valid),
         _shares("tool called", asked, 0.05, lambda sample: sample.called),
         _shares("arguments valid", asked, 0.05, lambda sample: sample.arguments),
-        _shares("refused", asked, 0.05, lambda sample: sample.refused, is_drop_bad=False),
+        _shares("refused", asked, 0.05, lambda sample: sample.refused),
     ]
     computed = [draft for draft in drafts if draft is not None]
-    adjusted = adjust([draft.tested.p for draft in computed])
+    # what is the same in all answers is no test; leaving it out depends on nothing that a permutation changes
+    adjusted = iter(adjust([draft.tested.p for draft in computed if draft.is_varied]))
     level = LEVEL / max(1, len(computed))  # what the smallest p-value has to reach
-    return tuple(draft.metric(p, level) for draft, p in zip(computed, adjusted, strict=True))
+    return tuple(draft.metric(next(adjusted) if draft.is_varied else 1.0, level) for draft in computed)
 
 
 class _Draft(NamedTuple):
     """A metric before the correction over all metrics."""
 
     tested: Tested
+    is_varied: bool
+    """Not all answers to all questions are the same."""
     metric: Callable[[float, float], Metric]
     """Makes the metric out of its adjusted p-value and the level that its power is stated for."""
+
+
+def _is_varied(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]]) -> bool:
+    return any(len({*before, *now}) > 1 for before, now in strata)
 
 
 def _words(name: str, pairs: Sequence[_Pair], floor: float, chance: Random) -> _Draft | None:
@@ -143,7 +150,7 @@ def _words(name: str, pairs: Sequence[_Pair], floor: float, chance: Random) -> _
         detectable = None if seen is None else max(seen, floor)
         return Metric(name, "distance", len(strata), sizes[1], None, None, tested.effect, floor, p, detectable)
 
-    return _Draft(tested, metric)
+    return _Draft(tested, _is_varied(strata), metric)
 
 
 def _novelty(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
@@ -162,7 +169,7 @@ def _novelty(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
         shares = novel / total, novel_now / calls
         return Metric("new first words", "share", len(strata), calls, *shares, tested.effect, 0.05, p, detectable)
 
-    return _Draft(tested, metric)
+    return _Draft(tested, _is_varied(strata), metric)
 
 
 def _lengths(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
@@ -184,12 +191,10 @@ def _lengths(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
         factor = math.expm1(tested.effect)
         return Metric("length", "ratio", len(strata), calls, medians[0], medians[1], factor, floor, p, detectable)
 
-    return _Draft(tested, metric)
+    return _Draft(tested, _is_varied(strata), metric)
 
 
-def _shares(
-    name: str, pairs: Sequence[_Pair], floor: float, read: Callable[[Sample], bool | None], *, is_drop_bad: bool = True
-) -> _Draft | None:
+def _shares(name: str, pairs: Sequence[_Pair], floor: float, read: Callable[[Sample], bool | None]) -> _Draft | None:
     strata = []
     for pair in pairs:
         old, new = ([flag for sample in side if (flag := read(sample)) is not None] for side in (pair.before, pair.now))
@@ -202,11 +207,11 @@ def _shares(
     (hits, total), (hits_now, calls) = counts
 
     def metric(p: float, level: float) -> Metric:
-        seen = detectable_drop(hits if is_drop_bad else total - hits, total, calls, level)
+        seen = detectable_drop(max(hits, total - hits), total, calls, level)
         detectable = None if seen is None else max(seen, floor)
         return Metric(name, "share", len(strata), calls, hits / total, hits_now / calls, tested.effect, floor, p, detectable)
 
-    return _Draft(tested, metric)
+    return _Draft(tested, _is_varied(strata), metric)
 
 
 def _speeds(pairs: Sequence[_Pair]) -> tuple[float | None, float | None]:

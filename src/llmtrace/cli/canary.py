@@ -166,19 +166,18 @@ def _points(metric: Metric, number: float, sign: str) -> str:
 
 
 def _power(metrics: tuple[Metric, ...]) -> str:
-    """What would have been seen, in a sentence, of the metric that matters most to tools; else of the first."""
+    """What would have been seen, in a sentence, of the metric that says most about the answers' use; else of the words."""
     seen = [metric for metric in metrics if metric.detectable is not None]
     for name, what in (
-        ("arguments valid", "drop of valid calls"),
-        ("answer has its form", "drop of valid answers"),
-        ("tool called", "drop of tool calls"),
-        ("new first words", "share of answers that begin with a word of their own"),
-        ("border token", "share of border tokens that differ"),
+        ("arguments valid", "a {}-point drop of valid calls"),
+        ("answer has its form", "a {}-point drop of valid answers"),
+        ("new first words", "{} points more answers that begin with a new word"),
+        ("border token", "border tokens that differ by {} points"),
     ):
         for metric in seen:
             if metric.name == name:
-                points = f"{100 * (metric.detectable or 0):.0f}"
-                return f"With {metric.calls} calls a {points}-point {what} would have been seen 8 in 10 times."
+                points = what.format(f"{100 * (metric.detectable or 0):.0f}")
+                return f"With {metric.calls} calls, {points} would have been seen 8 in 10 times."
     return ""
 
 
