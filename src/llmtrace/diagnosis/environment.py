@@ -63,6 +63,8 @@ PROGRAM_KINDS: Final = (
 """Facts of the whole run, which the present environment has, too."""
 _SUMS: Final = {"tool": "tools", "parameter": "parameters"}
 """The digest of all tools or parameters, which stands for the single ones where a run was recorded without content."""
+_OF_SOME_CALLS: Final = frozenset({"tool", "parameter", "prompt template"})
+"""Kinds that a call may lack."""
 _OF_ONE_CALL: Final = frozenset(
     {"user", "metadata", "conversation", "prompt_cache_key", "safety_identifier", "previous_response_id", "extra_headers"}
 )
@@ -108,6 +110,8 @@ class _Facts:
     def __init__(self) -> None:
         self.facts: dict[Fact, dict[str, None]] = {}
         self.texts: dict[tuple[Fact, str], str] = {}
+        self.calls: dict[str, list[frozenset[Fact]]] = {}
+        """For each agent, the facts that each of its calls has."""
 
     def add(self, fact: Fact, content: str, text: str | None = None) -> None:
         self.facts.setdefault(fact, {})[content] = None
@@ -115,6 +119,11 @@ class _Facts:
             self.texts[fact, content] = text
 
     def environment(self) -> Environment:
+        """A tool, parameter or template that some calls of an agent lack has the value `ABSENT`, too."""
+        for calls in self.calls.values():
+            for fact in frozenset().union(*calls):
+                if any(fact not in call for call in calls):
+                    self.add(fact, ABSENT)
         ordered = sorted(self.facts, key=lambda fact: KINDS.index(fact.kind))
         return Environment({fact: tuple(self.facts[fact]) for fact in ordered}, self.texts)
 
@@ -158,7 +167,7 @@ def environment_of_program(resource: Mapping[str, JsonValue], changes: str | Non
 def compare(before: Environment, now: Environment) -> list[Change]:
     """What changed, the first cause first."""
     callers = before.callers() & now.callers()
-    known = before.kinds() & now.kinds() | {"parameter", "tool", "prompt template", "output schema"}
+    known = before.kinds() & now.kinds() | _OF_SOME_CALLS
     changes = []
     for fact in sorted({**before.facts, **now.facts}, key=lambda fact: KINDS.index(fact.kind)):
         is_of_a_call = fact.kind not in PROGRAM_KINDS and fact.kind != "task"
@@ -169,8 +178,9 @@ def compare(before: Environment, now: Environment) -> list[Change]:
             continue  # only what both were told to record can be compared
         if (not old and _is_unknown(fact, before)) or (not new and _is_unknown(fact, now)):
             continue
-        gone = tuple(content for content in old if content not in new) or (() if old else (ABSENT,))
-        came = tuple(content for content in new if content not in old) or (() if new else (ABSENT,))
+        old, new = old or (ABSENT,), new or (ABSENT,)
+        gone = tuple(content for content in old if content not in new)
+        came = tuple(content for content in new if content not in old)
         if gone and came:
             changes.append(Change(fact, gone, came))
     has_library = any(change.fact.kind == "library" for change in changes)
@@ -211,8 +221,12 @@ def unknown_kinds(before: Environment, now: Environment) -> list[str]:
 
 
 def _is_unknown(fact: Fact, environment: Environment) -> bool:
-    """True for a tool or parameter of a run that was recorded without content."""
-    return fact.kind in _SUMS and Fact(_SUMS[fact.kind], fact.where) in environment.facts
+    """True for a tool, parameter or template, if a run does not say whether its calls had it: it was recorded without content,
+    or by another writer."""
+    if fact.kind not in _OF_SOME_CALLS:
+        return False
+    is_without_content = fact.kind in _SUMS and Fact(_SUMS[fact.kind], fact.where) in environment.facts
+    return is_without_content or Fact("output schema", fact.where) not in environment.facts
 
 
 def _caller(trace: Trace, span: Span) -> str:
@@ -247,9 +261,10 @@ def _add_call(facts: _Facts, where: str, inference: Inference, *, has_content: b
         if not inference.input:
             return  # another writer's span without content
         digests = fingerprint(inference)
+    optional: list[tuple[Fact, str, str | None]] = []
     for prompt in digests.prompts:
         name, _, digest = prompt.rpartition(" ")
-        facts.add(Fact("prompt template", where, name), digest)
+        optional.append((Fact("prompt template", where, name), digest, None))
     facts.add(Fact("system prompt", where), digests.system or ABSENT, _system_text(inference) if digests.system else None)
     facts.add(Fact("output schema", where), digests.output or ABSENT, _output_text(inference))
     if not has_content:
@@ -257,9 +272,11 @@ def _add_call(facts: _Facts, where: str, inference: Inference, *, has_content: b
         facts.add(Fact("parameters", where), digests.parameters or ABSENT)
     for tool in inference.tools:
         text = _tool_text(tool)
-        facts.add(Fact("tool", where, tool.name), _digest(text), text)
-    for name, content in _parameters(inference):
-        facts.add(Fact("parameter", where, name), content)
+        optional.append((Fact("tool", where, tool.name), _digest(text), text))
+    optional += [(Fact("parameter", where, name), content, None) for name, content in _parameters(inference)]
+    for fact, content, content_text in optional:
+        facts.add(fact, content, content_text)
+    facts.calls.setdefault(where, []).append(frozenset(fact for fact, _, _ in optional))
 
 
 def _system_text(inference: Inference) -> str | None:
