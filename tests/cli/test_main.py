@@ -47,6 +47,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "show",
         "stats",
         "tail",
+        "to-test",
         "verify",
         "view",
         "why",
@@ -271,7 +272,7 @@ def documented() -> dict[str, str]:
     page = "\n".join(
         (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("cli.md", "cli_compare.md", "cli_operate.md")
     )
-    parts = re.split(r"^## `llmtrace ([a-z]+)`.*$", page, flags=re.MULTILINE)
+    parts = re.split(r"^## `llmtrace ([a-z-]+)`.*$", page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
