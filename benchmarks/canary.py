@@ -21,8 +21,10 @@ from llmtrace.canary.sample import Sample
 
 PAIRS = (("gpt-3.5-turbo-0301", "gpt-3.5-turbo-0613"), ("gpt-4-0314", "gpt-4-0613"))
 TASKS = ("PRIME_FULL", "OPINIONQA")
-SIZES = ((10, 5), (20, 5), (40, 5), (20, 10))
+SIZES = ((10, 5), (20, 5), (40, 5))
 """Questions, and answers to each, before and now."""
+UNCHANGED = 10
+"""Comparisons of an endpoint with itself, for each one with a change: false alarms are rare."""
 
 
 def file_of(groups: Sequence[Sequence[Sample]]) -> Baseline:
@@ -78,13 +80,13 @@ def simulated(repeats: int) -> Iterator[dict[str, Any]]:
     for count, times in SIZES:
         for name, change in CHANGES.items():
             report.progress(f"{count} questions, {times} answers: {name}")
-            seen = 0
-            for seed in range(repeats if change else 4 * repeats):
+            seen, tried = 0, repeats if change else UNCHANGED * repeats
+            for seed in range(tried):
                 chance = random.Random(f"{seed} {count} {times}")
                 questions = questions_of(chance, count)
                 before, now = draw(chance, questions, times, {}), draw(chance, questions, times, change)
                 seen += compare(before, now).verdict == "changed"
-            yield {"questions": count, "times": times, "change": name, "seen": seen, "of": repeats if change else 4 * repeats}
+            yield {"questions": count, "times": times, "change": name, "seen": seen, "of": tried}
 
 
 def stated(repeats: int) -> dict[str, Any]:

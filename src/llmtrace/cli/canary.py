@@ -23,7 +23,7 @@ from llmtrace.errors import EndpointFailed
 from llmtrace.model import JsonValue
 
 NAME = "canary"
-HELP = "test whether an endpoint's answers have changed: SENDS your prompts to it"
+HELP = "test whether an endpoint's answers have changed (SENDS your prompts)"
 EXAMPLE = "llmtrace canary record prompts.jsonl --model my-model > baseline.json"
 
 MOST_CALLS = 1000

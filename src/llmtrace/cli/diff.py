@@ -19,7 +19,7 @@ from llmtrace.diagnosis.environment import environment_of
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, ToolExecution, Trace, Workflow
 
 NAME = "diff"
-HELP = "compare two runs, or two sets of runs: the first cause, and where they differ"
+HELP = "compare two runs or sets of runs: the first cause, where they differ"
 EXAMPLE = "llmtrace diff 3f2a91bc last"
 
 _SETS = "llmtrace diff --set since=7d until=2d --against since=2d"

@@ -14,7 +14,7 @@ from llmtrace.recorder.resource import packages_digest
 from llmtrace.version import __version__
 
 NAME = "freeze"
-HELP = "write what shaped a run (models, prompts, tools, libraries …) as a lock file"
+HELP = "write a lock file of what shaped a run: models, prompts, libraries …"
 EXAMPLE = "llmtrace freeze last > run.lock.json"
 
 FORM = 1

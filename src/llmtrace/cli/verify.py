@@ -35,7 +35,7 @@ from llmtrace.recorder.repository import uncommitted_changes
 from llmtrace.recorder.resource import describe
 
 NAME = "verify"
-HELP = "say what has changed since a lock file was written by llmtrace freeze"
+HELP = "say what has changed since llmtrace freeze wrote a lock file"
 EXAMPLE = "llmtrace verify run.lock.json --trace last"
 
 _NEEDED = ("python", "library")
@@ -43,7 +43,7 @@ _NEEDED = ("python", "library")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("lock", metavar="FILE", help="the lock file; - is stdin")
+    parser.add_argument("lock", help="the lock file; - is stdin")
     parser.add_argument("--trace", metavar="TRACE", help="compare with this later run instead of the present environment")
 
 
