@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler
 from random import Random
 from threading import Lock
 from typing import Any
@@ -20,7 +22,7 @@ from llmtrace.demo.server import ModelServer
 from llmtrace.errors import EndpointFailed
 from llmtrace.validation.check_values import check_arguments
 from llmtrace.validation.tool_definitions import read_definition
-from tests.canary.servers import refusing
+from tests.canary.servers import refusing, serving
 
 REFUND = {
     "name": "refund",
@@ -156,6 +158,33 @@ def test_a_refused_option_is_left_out_and_named(server: ModelServer) -> None:
             endpoint.ask(probe)
         assert list(endpoint.without) == ["temperature"]
         assert endpoint.calls == 2
+
+
+def test_options_are_left_out_in_parallel_calls_too() -> None:
+    """Several calls may be refused for the same option before it is left out. None of them ends the canary."""
+
+    class Choosy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            refused = next((name for name in ("max_tokens", "temperature") if name in request), None)
+            if refused is None:
+                body = {"choices": [{"message": {"content": "Yes, sir"}, "finish_reason": "stop"}], "model": "m"}
+            else:
+                time.sleep(0.1)
+                body = {"error": {"message": f"Unsupported parameter: '{refused}'"}}
+            text = json.dumps(body).encode()
+            self.send_response(400 if refused else 200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with serving(Choosy) as url:
+        probes = read_prompts("\n".join(json.dumps(f"Q{number}") for number in range(8)), {"temperature": 0, "max_tokens": 5})
+        baseline = observe(Endpoint("m", url), probes, 1, parallel=8)
+    assert (baseline.answered, baseline.without) == (8, ("temperature",))
 
 
 def test_no_more_calls_than_allowed(server: ModelServer) -> None:

@@ -51,6 +51,8 @@ class Endpoint:
         """Requests that were made so far."""
         self.without: dict[str, None] = {}
         """Options that the endpoint refused."""
+        self.problem = ""
+        """Why the last question that was not answered was not."""
         self._key = key
         self._seconds = seconds
         self._most_calls = most_calls
@@ -62,15 +64,16 @@ class Endpoint:
         options: dict[str, JsonValue] = {"logprobs": True, "top_logprobs": 2} if logprobs else {}
         problem = ""
         for attempt in range(_ATTEMPTS):
+            request = self._request(probe, options)
             try:
-                status, body, seconds, wait = self._post(self._request(probe, options))
+                status, body, seconds, wait = self._post(request)
             except _NoAnswerError as error:
                 problem, wait = str(error), None
             else:
                 if 200 <= status < 300:
                     return _reply(body, seconds)
                 problem = f"HTTP {status}{_error_message(body)}"
-                if status in (400, 422) and self._adapts(_error_message(body), probe, logprobs=logprobs):
+                if status in (400, 422) and self._adapts(_error_message(body), request):
                     continue
                 if status not in (408, 409, 425, 429) and status < 500:
                     raise EndpointFailed(self._bare(f"{self.url} answered {problem}{_hint(status)}"))
@@ -79,9 +82,6 @@ class Endpoint:
         with self._lock:
             self.problem = self._bare(problem)
         return None
-
-    problem = ""
-    """Why the last question that was not answered was not."""
 
     def _request(self, probe: Probe, options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         request: dict[str, JsonValue] = {"model": self.model, "messages": list(probe.messages), **probe.options, **options}
@@ -95,18 +95,14 @@ class Endpoint:
             request[self._token_option] = request.pop(_RENAMED)
         return request
 
-    def _adapts(self, message: str, probe: Probe, *, logprobs: bool) -> bool:
+    def _adapts(self, message: str, request: Mapping[str, JsonValue]) -> bool:
         """Leave out, or rename, the option that the endpoint's message names. Returns True if asking again may help."""
         with self._lock:
-            if _RENAMED in message and _RENAMED in probe.options and self._token_option == _RENAMED:
+            if _RENAMED in message and _RENAMED in request:
                 self._token_option = _NEWER_NAME
                 return True
             for name in _OPTIONAL:
-                if (
-                    name in message
-                    and name not in self.without
-                    and (name in probe.options or (name == "logprobs" and logprobs))
-                ):
+                if name in message and name in request:
                     self.without[name] = None
                     return True
         return False
