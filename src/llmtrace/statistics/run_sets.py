@@ -13,7 +13,7 @@ from random import Random
 from typing import Final
 
 from llmtrace.diagnosis import diagnose
-from llmtrace.diagnosis.environment import Change, Environment, Fact, compare, environment_of, without_task
+from llmtrace.diagnosis.environment import ABSENT, Change, Environment, Fact, compare, environment_of, without_task
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import INVALID_TOOL_CALL, Inference, Span, ToolExecution, Trace
 from llmtrace.model.value import value
@@ -34,6 +34,8 @@ _SEED: Final = 20240229
 _RESAMPLES: Final = 999
 _MOST_VALUES: Final = 3
 """Values of a fact in one set from which on it varies from run to run, and is no cause."""
+_OF_SOME_RUNS: Final = frozenset({"tool", "parameter", "prompt template", "library"})
+"""Kinds of facts that a run may lack; then the set has the value `ABSENT`, too."""
 RATES: Final = {
     "failed": "runs that failed",
     "suspect": "runs with a certain or likely suspect",
@@ -71,6 +73,10 @@ class RunSet:
         self.examples: dict[tuple[str, str], str] = {}
         """A trace of each kind."""
         self.undiagnosed = 0
+        self._callers: Counter[str] = Counter()
+        """Runs in which an agent called a model …"""
+        self._known: Counter[Fact] = Counter()
+        """… and runs that have a fact."""
         self._facts: dict[Fact, dict[str, None]] = {}
         self._texts: dict[tuple[Fact, str], str] = {}
 
@@ -118,6 +124,8 @@ class RunSet:
         return None if prime is None else (prime.check, prime.title)
 
     def _add_environment(self, environment: Environment) -> None:
+        self._callers.update(environment.callers())
+        self._known.update(environment.facts.keys())
         for fact, contents in environment.facts.items():
             values = self._facts.setdefault(fact, {})
             if len(values) <= _MOST_VALUES:
@@ -128,7 +136,12 @@ class RunSet:
 
     def environment(self) -> Environment:
         """The facts that do not vary from run to run within this set."""
-        steady = {fact: tuple(values) for fact, values in self._facts.items() if len(values) <= _MOST_VALUES}
+        facts = {fact: tuple(values) for fact, values in self._facts.items()}
+        for fact, values in facts.items():
+            runs = self._callers[fact.where] if fact.where else len(self.trace_ids)
+            if fact.kind in _OF_SOME_RUNS and self._known[fact] < runs and ABSENT not in values:
+                facts[fact] = (*values, ABSENT)
+        steady = {fact: values for fact, values in facts.items() if len(values) <= _MOST_VALUES}
         return without_task(Environment(steady, self._texts))
 
 
