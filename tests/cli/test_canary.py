@@ -66,6 +66,7 @@ def test_an_endpoint_that_is_gone_cannot_be_compared(llmtrace: Callable[..., Any
         (("compare",), "needs the baseline"),
         (("compare", "x", "--tools", "y"), "is for canary record"),
         (("record", "PROMPTS", "--model", "m", "-k", "2000"), "--max-calls"),
+        (("record", "PROMPTS", "--model", "m", "--border", "--max-calls", "300"), "--max-calls 415"),
         (("record", "PROMPTS", "--model", "m", "--base-url", "ftp://x"), "http://"),
     ],
 )

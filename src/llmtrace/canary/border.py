@@ -18,6 +18,8 @@ ENOUGH: Final = 10
 MOST_CANDIDATES: Final = 60
 _ASKED: Final = 6
 """Times that a candidate is asked where the endpoint gives no log-probabilities."""
+MOST_CALLS: Final = MOST_CANDIDATES * _ASKED
+"""Calls that the search may make."""
 _LEAST: Final = 2
 """Of these, answers that the second token must have."""
 _NEAR: Final = 1.0

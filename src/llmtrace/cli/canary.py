@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from llmtrace.canary import LEVEL, Baseline, Comparison, Endpoint, Metric, Probe, compare
 from llmtrace.canary.baseline import observe
 from llmtrace.canary.border import ENOUGH, find_border_probes
+from llmtrace.canary.border import MOST_CALLS as MOST_SEARCHED
 from llmtrace.canary.endpoint import OPENAI
 from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, tool_probes
 from llmtrace.cli import format_text
@@ -66,7 +67,7 @@ def _record(args: argparse.Namespace) -> int:
     probes += tool_probes(tools, options)
     times = args.times or _TIMES
     endpoint = _endpoint(args, args.model, args.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI)
-    _check_calls(len(probes) + (ENOUGH if args.border else 0), times, args.max_calls)
+    _check_calls(len(probes) + (ENOUGH if args.border else 0), times, args.max_calls, MOST_SEARCHED if args.border else 0)
     if args.border:
         probes += _border(endpoint)
     if not probes:
@@ -212,11 +213,14 @@ def _endpoint(args: argparse.Namespace, model: str, url: str) -> Endpoint:
     return Endpoint(model, url, key=key, seconds=args.timeout, most_calls=args.max_calls)
 
 
-def _check_calls(questions: int, times: int, most: int) -> None:
-    if questions * times > most:
+def _check_calls(questions: int, times: int, most: int, searched: int = 0) -> None:
+    """``searched``: calls that the search for border probes may make."""
+    calls = questions * times + searched
+    if calls > most:
+        search = f", with the search for near ties ({searched:,})" if searched else ""
         raise BadInput(
-            f"{format_text.plural(questions, 'question')} asked {times} times are {questions * times:,} calls,"
-            f" more than {most:,}.\nAllow them with --max-calls {questions * times}, or ask less often with -k N."
+            f"{format_text.plural(questions, 'question')} asked {times} times{search} are {calls:,} calls, more than {most:,}.\n"
+            f"Allow them with --max-calls {calls}, or ask less often with -k N."
         )
 
 
