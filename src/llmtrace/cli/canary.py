@@ -219,8 +219,8 @@ def _check_calls(questions: int, times: int, most: int, searched: int = 0) -> No
     if calls > most:
         search = f", with the search for near ties ({searched:,})" if searched else ""
         raise BadInput(
-            f"{format_text.plural(questions, 'question')} asked {times} times{search} are {calls:,} calls, more than {most:,}.\n"
-            f"Allow them with --max-calls {calls}, or ask less often with -k N."
+            f"{format_text.plural(questions, 'question')} asked {times} times{search} are {calls:,} calls,"
+            f" more than {most:,}.\nAllow them with --max-calls {calls}, or ask less often with -k N."
         )
 
 
