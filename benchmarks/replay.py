@@ -46,12 +46,8 @@ PROGRAMS = (
 )
 ROUNDS = 30
 CALLS = 20
-_OF_ITS_OWN = (
-    *("time", "duration", "replay", "run.", "sequence", "program", "thread.id", "first_chunk", "trace", "server.port"),
-    "vcs.changes",
-)
-"""Parts of the names of attributes that differ from run to run: times, ids, ports, the marks of a replay, and what was read in
-the background while the program ran."""
+_OF_ITS_OWN = ("time", "duration", "replay", "run.", "sequence", "program", "thread.id", "first_chunk", "trace", "server.port")
+"""Parts of the names of attributes that differ from run to run: times, ids, ports, and the marks of a replay."""
 
 
 def form(trace: Trace) -> list[str]:
