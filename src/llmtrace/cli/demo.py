@@ -183,8 +183,9 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
         screen.line(f"  {screen.paint(called, 'cyan')}{purpose if room + 34 <= screen.width else ''}")
     if scripted:
         screen.line(screen.paint("Correct the order number, and run the agent again from there:", "bold"))
-        right = f"--set look_up/order_id={RIGHT} --check 'grep -q {RIGHT}' --tool all=live"
-        screen.line(f"  {screen.paint(f'{program} why --prove {right}{suffix} -- {program} demo', 'cyan')}")
+        right = f"--set look_up/order_id={RIGHT} --check 'grep -q {RIGHT}'"
+        for line in (f"{program} why --prove{suffix} \\", f"  {right} \\", f"  --tool all=live -- {program} demo"):
+            screen.line(f"  {screen.paint(line, 'cyan')}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")
 
