@@ -11,7 +11,7 @@ from llmtrace.instrumentation._vector_stores import MOST_DOCUMENTS, Search, text
 from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "lancedb", "lancedb"
-SUPPORTED = ">=0.25,<1"
+SUPPORTED = ">=0.36,<1"
 """Versions of the library that are tested."""
 
 
