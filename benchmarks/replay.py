@@ -46,7 +46,7 @@ PROGRAMS = (
 )
 ROUNDS = 30
 CALLS = 20
-_OF_ITS_OWN = ("time", "duration", "replay", "run.", "sequence", "program", "thread.id", "first_chunk", "trace", "server.port")
+_OF_ITS_OWN = ("time", "duration", "replay", "run.", "sequence", "program", "thread.id", "first_chunk", "server.port", "vcs")
 """Parts of the names of attributes that differ from run to run: times, ids, ports, and the marks of a replay."""
 
 
