@@ -70,11 +70,16 @@ class Run:
 
     @property
     def answer(self) -> str | None:
-        """The text with which the outermost agent, else the last model call, ended; None if there is none."""
-        answers = [span.operation for span in self._spans() if isinstance(span.operation, (AgentInvocation, Inference))]
-        agents = [operation for operation in answers if isinstance(operation, AgentInvocation) and operation.output]
-        outputs = agents[:1] or [operation for operation in answers if operation.output][-1:]
-        return "".join(message.text() for message in outputs[0].output) if outputs else None
+        """The text with which the last of the outermost agents, else the last model call, ended; None if there is none."""
+        outputs = [
+            span.operation.output
+            for trace in self.traces
+            for span in trace.spans
+            if isinstance(span.operation, AgentInvocation) and span.operation.output and not _is_below_agent(trace, span)
+        ]
+        outputs = outputs or [span.operation.output for span in self._spans() if isinstance(span.operation, Inference)]
+        texts = ["".join(message.text() for message in output) for output in outputs]
+        return texts[-1] if texts else None
 
     @property
     def cost_usd(self) -> float | None:
@@ -97,3 +102,10 @@ class Run:
 
     def _spans(self) -> Iterator[Span]:
         return (span for trace in self.traces for span in trace.spans)
+
+
+def _is_below_agent(trace: Trace, span: Span) -> bool:
+    above = trace.parent(span)
+    while above is not None and not isinstance(above.operation, AgentInvocation):
+        above = trace.parent(above)
+    return above is not None
