@@ -12,10 +12,11 @@ from typing import NamedTuple, TypeAlias
 from llmtrace.cli import format_text
 from llmtrace.cli.import_modules import add_import, import_all
 from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, print_json
-from llmtrace.cli.read_spans import BadLine, read
+from llmtrace.cli.read_spans import BadLine, join_logs, read
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, cells, short
+from llmtrace.codec.log_records import LogRecord
 from llmtrace.diagnosis import diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
@@ -24,6 +25,7 @@ from llmtrace.model import (
     INVALID_TOOL_CALL,
     OUTCOME,
     Evaluation,
+    Event,
     Failure,
     Inference,
     Span,
@@ -90,12 +92,20 @@ def _traces(args: argparse.Namespace) -> Iterator[Trace]:
 def traces_of(path: str) -> list[Trace]:
     """The traces in a file. Raises BadInput for a line that cannot be read: a check must not skip a part of a file."""
     spans: dict[str, dict[str, Span]] = {}
-    for item in read(path):
+    records: list[LogRecord] = []
+    for item in read(path, on_log=records.append):
         if isinstance(item, BadLine):
             raise BadInput(f"{path}, {item.where}: {item.reason}.")
         previous = spans.setdefault(item.trace_id, {}).get(item.span_id)
         if previous is None or previous.end is None:  # an ended span replaces its start mark
             spans[item.trace_id][item.span_id] = item
+    events: dict[tuple[str, str], list[Event]] = {}
+    for record in records:
+        events.setdefault((record.trace_id, record.span_id), []).append(record.event)
+    for (trace_id, span_id), span_events in events.items():
+        span = spans.get(trace_id, {}).get(span_id)
+        if span is not None and span.run_id is None:
+            spans[trace_id][span_id] = join_logs(span, span_events)
     return [Trace(list(of_trace.values())) for of_trace in spans.values()]
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, messages
-from llmtrace.codec.dialects import fill_in
+from llmtrace.codec.best_fields import fill_in
 from llmtrace.model import (
     AgentInvocation,
     Custom,

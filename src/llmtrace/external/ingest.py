@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
+from llmtrace.external.log_joiner import LogJoiner
 from llmtrace.locks import importing
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.recorder.guard import guard
@@ -68,6 +70,7 @@ class Ingestor:
         self._count = 0
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._logs = LogJoiner()
 
     def ingest(self, spans: Sequence[RawSpan]) -> int:
         """Decode and store spans. Returns how many were stored. Never raises."""
@@ -77,7 +80,27 @@ class Ingestor:
         with importing:
             from llmtrace.codec.dialects import decode
 
-        return self.ingest_span(decode(raw))
+        return self.ingest_span(decode(raw if self._logs.is_empty else self._logs.join(raw)))
+
+    def ingest_logs(self, records: Sequence[LogRecord]) -> None:
+        """Add log records to their spans, those that arrived and those that will. Never raises."""
+        for trace_id, span_id in self._logs.add(records):
+            guard(self._join_logs, trace_id, span_id)
+
+    def _join_logs(self, trace_id: str, span_id: str) -> None:
+        with self._lock:
+            span = self._spans.get(trace_id, {}).get(span_id)
+        if span is None:
+            try:
+                span = self._store.trace(trace_id).span(span_id)
+            except (LlmtraceError, KeyError):  # the span has not arrived yet
+                return
+        if span.run_id is None:
+            with importing:
+                from llmtrace.codec import genai
+                from llmtrace.codec.dialects import decode
+
+            self.ingest_span(decode(self._logs.join(genai.encode(span), is_bare=False)))
 
     def ingest_span(self, span: Span) -> Span:
         """Store a decoded span. Returns it as it was stored."""
@@ -126,6 +149,7 @@ class Ingestor:
         with self._lock:
             waiting_spans = self._spans.pop(trace_id, {})
             self._count -= len(waiting_spans)
+        self._logs.forget(trace_id)
         try:
             stored = self._store.trace(trace_id)
         except LlmtraceError:  # it was removed, or the store cannot be read here; `llmtrace check` can evaluate it later
