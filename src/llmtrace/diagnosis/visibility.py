@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from llmtrace.codec.unread_writers import unread_writers
+from llmtrace.codec.writers import writers_of
 from llmtrace.diagnosis.checks import Check, Need, Run
 from llmtrace.diagnosis.flow import Node
 from llmtrace.evidence.answer_endings import ending_of
@@ -45,17 +46,20 @@ def unchecked(run: Run) -> tuple[str, ...]:
 def _sentences(run: Run) -> Iterator[str]:
     calls = [node.call for node in run.calls if node.call is not None]
     for writer in unread_writers(run.trace):
-        yield f"Spans of {writer} are not read: their format is not known to llmtrace."
+        names = f" Attributes that look like content: {', '.join(writer.attributes)}." if writer.attributes else ""
+        yield f"Spans of {writer.name} are not read: their format is not known to llmtrace.{names}"
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
     elif not any(_has_known_answer(span) for span in run.inferences):
         yield "The models' answers were not recorded, so neither calls nor answers were checked."
+        yield from _content_settings(run.inferences)
     for reason, span_id in run.flow.lineage.hidden.items():
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
     if without_schema:
         names = ", ".join(without_schema[:5]) + (" …" if len(without_schema) > 5 else "")
         yield f"Arguments were not checked against a schema, since none was recorded: {names}."
+        yield from _schema_settings([*run.inferences, *_tool_spans(run)])
     if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
         yield "Earlier steps of this conversation are not in this trace: put them under one @agent, or use llmtrace run."
     numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
@@ -66,9 +70,28 @@ def _sentences(run: Run) -> Iterator[str]:
     if unknown:
         names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
         yield f"No result was recorded, so failures do not show: {names}."
+        yield from _content_settings(_tool_spans(run))
     silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
+
+
+def _tool_spans(run: Run) -> list[Span]:
+    return [span for span in run.trace.spans if isinstance(span.operation, ToolExecution)]
+
+
+def _content_settings(spans: Iterable[Span]) -> Iterator[str]:
+    """How to record content in each writer."""
+    for writer in writers_of(spans):
+        yield f"To record content with {writer.name}: {writer.content}."
+
+
+def _schema_settings(spans: Iterable[Span]) -> Iterator[str]:
+    for writer in writers_of(spans):
+        if writer.schemas:
+            yield f"Schemas with {writer.name}: {writer.schemas}."
+        else:
+            yield f"{writer.name} does not record the schemas of tools."
 
 
 def _has_known_answer(span: Span) -> bool:
