@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from llmtrace import semconv as sc
@@ -41,6 +41,7 @@ def reconcile(trace: Trace) -> Trace:
     trace = _without_copies(trace)
     external = [span for span in trace.spans if span.run_id is None]
     if any(isinstance(span.operation, Inference) for span in external):
+        _join_stream_records(external, changes)
         _count_once(trace, changes)
     if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in external):
         _add_agent_tools(trace, changes)
@@ -67,7 +68,8 @@ def _without_copies(trace: Trace) -> Trace:
 def _count_once(trace: Trace, changes: dict[str, Span]) -> None:
     below: dict[str, list[Span]] = {}
     """For each span, the inferences below it with only plain spans between; for an inference, itself."""
-    for _, span in reversed(list(trace.walk())):  # children before their parents
+    for _, stored in reversed(list(trace.walk())):  # children before their parents
+        span = changes.get(stored.span_id, stored)
         inner = [inference for child in trace.children(span) for inference in below.pop(child.span_id, ())][:MOST_BELOW]
         if not isinstance(span.operation, Inference):
             below[span.span_id] = inner if isinstance(span.operation, Custom) else []
@@ -146,6 +148,32 @@ def answer_texts(messages: tuple[Message, ...]) -> list[str]:
     return [text for text in texts if text] + [
         f"{call.name}({call.arguments})" for message in messages for call in message.tool_calls()
     ]
+
+
+# -- streamed calls of which the request and the answer are recorded separately
+
+
+def _join_stream_records(external: Sequence[Span], changes: dict[str, Span]) -> None:
+    """Give the answer in a record of a stream to the call that it belongs to: the latest one before it with this request."""
+    records = [span for span in external if span.attributes.get(sc.LOGFIRE_SPAN_TYPE) == "log"]
+    for record in sorted(records, key=_began):
+        answer = record.operation
+        if not isinstance(answer, Inference):
+            continue
+        calls = [span for span in external if _may_await(changes.get(span.span_id, span), record, answer)]
+        if calls:
+            call = max(calls, key=_began)
+            joined = fill_in(call.operation, answer)
+            changes[call.span_id] = replace(call, end=max(call.end or 0, record.end or 0), operation=joined)
+            changes[record.span_id] = _as_plain_step(record, call)
+
+
+def _may_await(span: Span, record: Span, answer: Inference) -> bool:
+    call = span.operation
+    if not isinstance(call, Inference) or call.output or span.span_id == record.span_id or span.start > record.start:
+        return False
+    same_place = span.parent_id == record.parent_id or span.span_id == record.parent_id
+    return same_place and span.scope.name == record.scope.name and call.input == answer.input
 
 
 # -- tools that are recorded on the agent's span

@@ -46,6 +46,8 @@ FORMER: Final = {
     "tool_response": sc.TOOL_CALL_RESULT,
 }
 _COUNTS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS, sc.USAGE_CACHE_READ, sc.USAGE_CACHE_WRITE, sc.USAGE_REASONING)
+TEXTS: Final = {"gen_ai.prompt": (sc.INPUT_MESSAGES, "user"), "gen_ai.completion": (sc.OUTPUT_MESSAGES, "assistant")}
+"""Attributes that hold what was said as one text or as a list of messages."""
 _SCHEMAS: Final = ("gen_ai.tool.json_schema", "gen_ai.tool.parameters", "spring.ai.tool.definition.schema")
 _ROLES: Final = {
     "gen_ai.system.message": "system",
@@ -77,6 +79,9 @@ def use_current_names(reader: SpanReader) -> None:
     if total is not None and total == sum(count for count in counts if isinstance(count, int)):
         reader.drop("gen_ai.usage.total_tokens")
     _read_tool_definition(reader)
+    for key, (name, role) in TEXTS.items():
+        if key in rest and name not in rest:
+            rest[name] = messages.write_messages(_read_content_event(rest.pop(key), role))
     if any(event.name in EVENTS for event in reader.events):
         _read_event_messages(reader)
 

@@ -137,12 +137,13 @@ def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
             ):
                 return of_values(value[name], role)
         return (of_item(value, role),) if {"role", "lc"} & set(value) else of_text(role, value)
-    if isinstance(value, list) and value and all(_is_message(item) for item in value):
+    if isinstance(value, list) and value and all(is_message(item) for item in value):
         return of_items(value, role)
     return of_text(role, value)
 
 
-def _is_message(item: JsonValue) -> bool:
+def is_message(item: JsonValue) -> bool:
+    """True for a message in a shape that `of_item` knows."""
     return isinstance(item, Mapping) and ("role" in item or "lc" in item or item.get("type") in _ITEMS)
 
 

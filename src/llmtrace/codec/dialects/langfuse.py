@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
 from llmtrace.model import (
@@ -166,7 +166,7 @@ def _usage(reader: SpanReader) -> Usage | None:
     if not details:
         return None
     if "prompt_tokens" in details or "input_tokens" in details:
-        return _of_provider(details)
+        return _usage_shapes.of_provider(details)
     counts = {name: count for name, value in details.items() if (count := fields.as_count(value)) is not None}
     total = counts.pop("total", None)
     inputs = {name: count for name, count in counts.items() if name.startswith(("input", "cache"))}
@@ -187,31 +187,6 @@ def _part(counts: Mapping[str, int], names: tuple[str, ...]) -> int | None:
         if name.removesuffix("_tokens").removeprefix("input_").removeprefix("output_") in names:
             return count
     return None
-
-
-def _of_provider(details: Mapping[str, Any]) -> Usage:
-    """Read counts that include their parts, as OpenAI writes them."""
-
-    def detail(names: tuple[str, ...], part: str) -> int | None:
-        found = [details.get(f"{name}_tokens_details") for name in names]
-        values = [fields.as_count(value.get(part)) for value in found if isinstance(value, Mapping)]
-        flat = [fields.as_count(details.get(f"{name}_tokens_details.{part}")) for name in names]
-        return next((count for count in (*values, *flat) if count is not None), None)
-
-    def total(*names: str) -> int | None:
-        return next((count for name in names if (count := fields.as_count(details.get(name))) is not None), None)
-
-    read, write = total("cache_read_input_tokens"), total("cache_creation_input_tokens")  # Anthropic's, beside its input
-    input_tokens = total("prompt_tokens", "input_tokens")
-    if input_tokens is not None:
-        input_tokens += (read or 0) + (write or 0)
-    return Usage(
-        input_tokens,
-        total("completion_tokens", "output_tokens"),
-        detail(("prompt", "input"), "cached_tokens") if read is None else read,
-        write,
-        detail(("completion", "output"), "reasoning_tokens"),
-    )
 
 
 DIALECT = Langfuse()
