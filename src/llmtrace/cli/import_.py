@@ -68,7 +68,11 @@ def run(args: argparse.Namespace) -> int:
             with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
                 store.traces(Query(limit=1))
         ingestor = Ingestor(
-            store, content=Content(config), make_evaluator=lambda: Evaluator(load(config.signals)), quiet=_NEVER
+            store,
+            content=Content(config),
+            prices=config.prices or None,
+            make_evaluator=lambda: Evaluator(load(config.signals)),
+            quiet=_NEVER,
         )
         for path in args.file:
             progress.of(path)

@@ -31,6 +31,8 @@ from llmtrace.model import (
     replace,
 )
 
+_RECORD_TYPE = "logfire.span_type"
+"""``log`` for what Logfire sends as a log record in the form of a span."""
 MOST_BELOW = 100
 """Inferences below a wrapper that are looked at."""
 
@@ -45,7 +47,7 @@ def reconcile(trace: Trace) -> Trace:
         _count_once(trace, changes)
     if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in external):
         _add_agent_tools(trace, changes)
-    if any(isinstance(span.operation, ToolExecution) and span.operation.call_id is None for span in external):
+    if any(_awaits_call(span) for span in external):
         _join_executions(trace, changes)
     if not changes:
         return trace
@@ -155,7 +157,7 @@ def answer_texts(messages: tuple[Message, ...]) -> list[str]:
 
 def _join_stream_records(external: Sequence[Span], changes: dict[str, Span]) -> None:
     """Give the answer in a record of a stream to the call that it belongs to: the latest one before it with this request."""
-    records = [span for span in external if span.attributes.get(sc.LOGFIRE_SPAN_TYPE) == "log"]
+    records = [span for span in external if span.attributes.get(_RECORD_TYPE) == "log"]
     for record in sorted(records, key=_began):
         answer = record.operation
         if not isinstance(answer, Inference):
@@ -205,6 +207,14 @@ def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
 # -- executions and the calls that asked for them
 
 
+def _awaits_call(span: Span) -> bool:
+    """True for an execution without a call id of its own. One that was joined before is joined anew, as more may be known."""
+    operation = span.operation
+    if span.run_id is not None or not isinstance(operation, ToolExecution):
+        return False
+    return operation.call_id is None or operation.inferred
+
+
 class _OpenCall(NamedTuple):
     start: int
     call: ToolCall
@@ -216,11 +226,12 @@ def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
     Several calls alike are joined in order. The executions are looked at from the last to the first; each takes the latest
     call that was asked for before it began, so that one whose execution nobody recorded is passed over.
     """
-    known_ids = {span.operation.call_id for span in trace.spans if isinstance(span.operation, ToolExecution)}
+    executions = [span for span in trace.spans if isinstance(span.operation, ToolExecution)]
+    known_ids = {getattr(span.operation, "call_id", None) for span in executions if not _awaits_call(span)}
     open_calls = _open_calls(trace, changes, known_ids)
-    for span in sorted(trace.spans, key=_began, reverse=True):
+    for span in sorted(executions, key=_began, reverse=True):
         operation = span.operation
-        if span.run_id is not None or not isinstance(operation, ToolExecution) or operation.call_id is not None:
+        if not isinstance(operation, ToolExecution) or not _awaits_call(span):
             continue
         alike = open_calls.get(_key(operation.name, operation.arguments), [])
         while alike:

@@ -10,7 +10,7 @@ from llmtrace.diagnosis.checks import Check, Need, Run
 from llmtrace.diagnosis.flow import Node
 from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.lineage import ValueUse
-from llmtrace.model import Inference, Message, Span, ToolExecution, ToolResult
+from llmtrace.model import FetchResponse, Inference, Message, Operation, Span, ToolExecution, ToolResult, Trace
 from llmtrace.semconv import CONTENT_LEVEL
 
 
@@ -32,6 +32,16 @@ def visible_needs(run: Run) -> frozenset[Need]:
     if "content" in needs and not run.flow.lineage.hidden:
         needs.add("lineage")
     return frozenset(needs & {"inferences"} if not needs & {"content", "calls"} else needs)
+
+
+def can_be_judged(trace: Trace) -> bool:
+    """True if an answer or a call is visible, so that a run without findings was looked at. Cheaper than a diagnosis."""
+    operations = [span.operation for span in trace.spans]
+    return any(isinstance(operation, ToolExecution) or _has_output(operation) for operation in operations)
+
+
+def _has_output(operation: Operation) -> bool:
+    return isinstance(operation, (Inference, FetchResponse)) and bool(operation.output)
 
 
 def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[Check, ...]:

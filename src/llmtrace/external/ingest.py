@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
 from llmtrace.external.log_joiner import LogJoiner
 from llmtrace.locks import importing
-from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.model import RawSpan, Span, Trace, replace
+from llmtrace.prices import with_cost
 from llmtrace.recorder.guard import guard
 from llmtrace.store import Store
 
@@ -35,7 +36,7 @@ MOST_HELD = 20_000
 
 
 class Ingestor:
-    """Puts external spans into a store.
+    """Puts external spans into a store. ``prices``: the program's own price table (`prices.cost_usd`).
 
     ``make_evaluator``: called when the first trace is evaluated (default: an evaluator with all quality signals).
     ``quiet``: seconds without a new span after which a trace is evaluated. ``on_evaluated``: called with each trace after that.
@@ -46,12 +47,14 @@ class Ingestor:
         store: Store,
         *,
         content: Content,
+        prices: Mapping[str, Any] | None = None,
         make_evaluator: Callable[[], Evaluator] | None = None,
         quiet: float = QUIET_SECONDS,
         on_evaluated: Callable[[Trace], None] | None = None,
     ) -> None:
         self._store = store
         self._content = content
+        self._prices = prices
         self._make_evaluator = make_evaluator
         self._evaluator: Evaluator | None = None
         self._quiet = quiet
@@ -104,6 +107,9 @@ class Ingestor:
 
     def ingest_span(self, span: Span) -> Span:
         """Store a decoded span. Returns it as it was stored."""
+        operation = with_cost(span.operation, self._prices)
+        if operation is not span.operation:
+            span = replace(span, operation=operation)
         cleaned = self._content.clean(span)
         self._store.append(cleaned)
         self._wait_for(span)
@@ -149,7 +155,6 @@ class Ingestor:
         with self._lock:
             waiting_spans = self._spans.pop(trace_id, {})
             self._count -= len(waiting_spans)
-        self._logs.forget(trace_id)
         try:
             stored = self._store.trace(trace_id)
         except LlmtraceError:  # it was removed, or the store cannot be read here; `llmtrace check` can evaluate it later

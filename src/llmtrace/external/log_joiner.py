@@ -1,27 +1,24 @@
 """Joins log records to their spans, whichever arrives first.
 
-Records wait for their span, and are kept until their trace was quiet for long enough, since the records of one call may come
-in several requests. Each time, the span is read again with all of them. Memory is bounded: over the limit, the records of the
-trace that waited longest are dropped.
+Records wait for their span, and are kept after that, since the records of one call may come in several requests. Each time, the
+span is read again with all of them. Memory is bounded: over the limit, the records of the trace that changed least recently are
+forgotten.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 
 from llmtrace.codec.log_records import LogRecord, add_events
 from llmtrace.model import Event, RawSpan
 
-logger = logging.getLogger("llmtrace")
-
-MOST_BYTES = 64 << 20
-"""Approximate size of the records that wait, in characters of their texts."""
+MOST_BYTES = 32 << 20
+"""Approximate size of the records that are kept, in characters of their texts."""
 
 
 class LogJoiner:
-    """The log records of traces that are not quiet yet. Can be used from any thread."""
+    """The log records of the latest traces. Can be used from any thread."""
 
     def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -31,7 +28,6 @@ class LogJoiner:
         self._bare: dict[tuple[str, str], RawSpan] = {}
         """Spans as they were before records were added."""
         self._sizes: dict[str, int] = {}
-        self._has_dropped = False
 
     @property
     def is_empty(self) -> bool:
@@ -50,7 +46,6 @@ class LogJoiner:
                     self._sizes[record.trace_id] = self._sizes.get(record.trace_id, 0) + size
             while sum(self._sizes.values()) > self._most_bytes and len(self._events) > 1:
                 self._forget(next(iter(self._events)))
-                self._report()
         return list(dict.fromkeys((record.trace_id, record.span_id) for record in records))
 
     def join(self, span: RawSpan, *, is_bare: bool = True) -> RawSpan:
@@ -64,22 +59,7 @@ class LogJoiner:
                 self._bare[key] = span
             return add_events(self._bare[key], events)
 
-    def forget(self, trace_id: str) -> None:
-        """Drop the records of a trace that is quiet."""
-        if self._events:
-            with self._lock:
-                self._forget(trace_id)
-
     def _forget(self, trace_id: str) -> None:
         for span_id in self._events.pop(trace_id, {}):
             self._bare.pop((trace_id, span_id), None)
         self._sizes.pop(trace_id, None)
-
-    def _report(self) -> None:
-        if not self._has_dropped:
-            self._has_dropped = True
-            logger.warning(
-                "llmtrace: more than %d MiB of log records wait for their spans, so the oldest are dropped. "
-                "This is reported once.",
-                self._most_bytes >> 20,
-            )

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from llmtrace import semconv as sc
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
 from llmtrace.semconv import CONTENT, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
 
@@ -131,11 +132,28 @@ def decode_context(data: bytes) -> tuple[Mapping[str, JsonValue], Scope]:
 
 
 def richness(raw: RawSpan) -> tuple[bool, int]:
-    """How much a version of a span says: whether it has ended, then its approximate size in characters."""
-    size = sum(_weight(value) for value in raw.attributes.values()) + 2 * len(raw.events) + len(raw.links)
-    for event in raw.events:
+    """How much a version of a span says: whether it has ended, then its approximate size in characters.
+
+    Verdicts on another writer's span do not count: it is judged again when more of its trace arrives, and the last verdicts
+    hold, also if they are fewer.
+    """
+    attributes, events = raw.attributes, raw.events
+    if events and sc.RUN_ID not in attributes:
+        events = tuple([event for event in events if not _is_verdict(event)])
+    size = sum([_weight(value) for key, value in attributes.items() if key not in _VERDICTS]) + 2 * len(events) + len(raw.links)
+    for event in events:
         size += sum(_weight(value) for value in event.attributes.values())
     return raw.end is not None, size
+
+
+_VERDICTS = frozenset({sc.TOOL_CALL_VALID, sc.EVALUATION_FAILED, sc.OUTCOME})
+"""Attributes that repeat verdicts."""
+
+
+def _is_verdict(event: Event) -> bool:
+    if event.name == sc.EVALUATION_EVENT:
+        return event.attributes.get(sc.EVALUATION_PREFIX + "derived") is True
+    return event.name == sc.VIOLATION_EVENT or event.attributes.get(sc.FAILURE_MARK) is True
 
 
 def _weight(value: JsonValue) -> int:
