@@ -294,3 +294,68 @@ def test_grpc_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         Receiver(ingestor, http_port=0, grpc_port=0)
     with Receiver(ingestor, http_port=0, grpc_port=None) as receiver:
         assert receiver.http_port
+
+
+# -- log records
+
+
+def log_document(event: str, body: str) -> bytes:
+    record = {
+        "timeUnixNano": "5",
+        "traceId": f"{1:032x}",
+        "spanId": f"{1:016x}",
+        "attributes": [{"key": "event.name", "value": {"stringValue": event}}],
+        "body": {"kvlistValue": {"values": [{"key": "content", "value": {"stringValue": body}}]}},
+    }
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
+
+
+@pytest.mark.parametrize("logs_first", [True, False])
+def test_content_in_log_records_is_joined_to_its_span(running: Running, logs_first: bool) -> None:
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
+    sent = [
+        lambda: running.send(log_document("gen_ai.user.message", "Hi"), "/v1/logs", content_type="application/json"),
+        lambda: running.send(otlp.to_json_line([raw(attributes=attributes)]), content_type="application/json"),
+    ]
+    assert [send() for send in (sent if logs_first else sent[::-1])] == [(200, b"{}")] * 2
+    operation = running.store.trace("last").root.operation
+    assert isinstance(operation, Inference)
+    assert operation.input[0].text() == "Hi"
+
+
+def test_log_records_come_by_grpc_too(running: Running) -> None:
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+
+    request = ExportLogsServiceRequest()
+    record = request.resource_logs.add().scope_logs.add().log_records.add()
+    record.trace_id, record.span_id, record.event_name = bytes(15) + b"\1", bytes(7) + b"\1", "gen_ai.choice"
+    content = record.body.kvlist_value.values.add(key="message").value.kvlist_value.values.add(key="content")
+    content.value.string_value = "Hello"
+    with grpc.insecure_channel(f"127.0.0.1:{running.receiver.grpc_port}") as channel:
+        export = channel.unary_unary(
+            "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            request_serializer=ExportLogsServiceRequest.SerializeToString,
+            response_deserializer=ExportLogsServiceResponse.FromString,
+        )
+        assert not export(request, timeout=10).HasField("partial_success")
+    running.ingestor.ingest([raw(attributes={"gen_ai.operation.name": "chat"})])
+    operation = running.store.trace("last").root.operation
+    assert isinstance(operation, Inference)
+    assert operation.output[0].text() == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"{", {"content_type": "application/json"}, 400),
+        (b"[]", {"content_type": "application/json"}, 400),
+        (b"\xff\xff", {"content_type": "application/x-protobuf"}, 400),
+        (b"{}", {"content_type": "text/plain"}, 415),
+        (b"\x1f\x8b\x08", {"content_type": "application/json", "content_encoding": "gzip"}, 400),
+    ],
+)
+def test_a_request_of_log_records_that_cannot_be_read_is_refused(
+    module_running: Running, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    assert module_running.send(body, "/v1/logs", **headers)[0] == status
+    assert module_running.send(b"{}", "/v1/logs", content_type="application/json") == (200, b"{}")

@@ -48,6 +48,10 @@ class Checked(NamedTuple):
     findings: list[tuple[Span, Finding]]
     unknown: tuple[str, ...]
     """Runs with incomplete content, which keep their stored evaluations."""
+    judged: bool
+    """False if the trace shows neither calls nor answers."""
+    unchecked: tuple[str, ...]
+    """What was not visible and therefore not judged, a sentence each."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     checked = [_check(trace, evaluator) for trace in _traces(args)]
     tally: Counter[str] = Counter(_severity(finding) for checked_trace in checked for _, finding in checked_trace.findings)
     has_findings = bool(tally["error"] or (args.strict and tally["warning"]))
-    judged = has_findings or any(_can_be_judged(checked_trace.trace) for checked_trace in checked)
+    judged = has_findings or any(checked_trace.judged for checked_trace in checked)
     if args.json:
         print_json(
             {
@@ -110,16 +114,12 @@ def traces_of(path: str) -> list[Trace]:
 
 
 def _check(trace: Trace, evaluator: Evaluator) -> Checked:
-    judged, unknown = evaluate_trace(trace, evaluator)
-    return Checked(judged, list(_findings(judged)), unknown)
-
-
-def _can_be_judged(trace: Trace) -> bool:
-    """True if the trace shows calls or answers."""
+    evaluated, unknown = evaluate_trace(trace, evaluator)
     try:
-        return diagnose(trace).is_judged
+        diagnosis = diagnose(evaluated)
     except DiagnosisFailed:  # `why` reports it
-        return True
+        return Checked(evaluated, list(_findings(evaluated)), unknown, judged=True, unchecked=())
+    return Checked(evaluated, list(_findings(evaluated)), unknown, diagnosis.is_judged, diagnosis.unchecked)
 
 
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
@@ -164,13 +164,15 @@ def _as_json(checked: Checked) -> dict[str, object]:
         "trace_id": checked.trace.trace_id,
         "health": checked.trace.health,
         "findings": findings,
+        "judged": checked.judged,
+        "not_checked": list(checked.unchecked),
         "not_judged_again": list(checked.unknown),
     }
 
 
 def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged: bool) -> None:
-    for trace, findings, unknown in checked:
-        if not findings and not unknown:
+    for trace, findings, unknown, is_judged, unchecked in checked:
+        if not findings and not unknown and is_judged:
             continue
         health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health])
         name = short(trace.root.name, screen.width - len("  recovered"))
@@ -182,15 +184,19 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged
             screen.prose(
                 "Content was cut, redacted or left out, so the findings are those of the run itself.", "dim", prefix="  "
             )
+        for sentence in () if is_judged else unchecked:
+            screen.prose(f"Not checked: {sentence}", "yellow", prefix="  ")
         screen.line()
     traces = format_text.plural(len(checked), "trace")
     if not judged:
-        screen.prose(f"Nothing could be judged in {traces}. See llmtrace why for what was not visible.", "yellow")
+        screen.prose(f"Nothing could be judged in {traces}.", "yellow")
         return
     errors, warnings = format_text.plural(tally["error"], "error"), format_text.plural(tally["warning"], "warning")
+    silent = sum(not checked_trace.judged for checked_trace in checked)
+    more = f" ({silent:,} of them could not be judged)" if silent else ""
     counted = f"{errors}, {warnings}, {tally['info']:,} info"
     style = format_text.SEVERITY_STYLE["error"] if tally["error"] else "green"
-    screen.line(screen.paint(f"{counted} in {traces}", style))
+    screen.line(screen.paint(f"{counted} in {traces}{more}", style))
 
 
 def _finding(screen: Screen, span: Span, finding: Finding) -> None:

@@ -36,10 +36,11 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
 
 
 class _NotDiagnosed(NamedTuple):
-    """A trace that is too expensive to diagnose for a list."""
+    """A trace that is too expensive to diagnose for a list, or that shows neither calls nor answers."""
 
     reason: str
-    is_long: bool = False
+    hint: str = ""
+    """What the list says below the trace; empty: the reason is told once, below the list."""
 
 
 _Verdict: TypeAlias = Suspect | str | DiagnosisFailed | _NotDiagnosed | None
@@ -51,6 +52,7 @@ _MOST_SORTED = 10_000
 _MOST_DIAGNOSED, _LONGEST_DIAGNOSED = 100, 300
 """Number of traces that are diagnosed, and spans of the longest one: a screenful, each in milliseconds."""
 
+_NOT_JUDGED = "nothing could be judged"
 _WIDE = 68
 """Width of the full table; on a narrower screen, spans, tokens and cost are left out."""
 
@@ -126,7 +128,8 @@ def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict
             elif store.is_remote:
                 yield _NotDiagnosed("traces of a remote store are not diagnosed in a list")
             elif summary.spans > _LONGEST_DIAGNOSED:
-                yield _NotDiagnosed(f"traces of more than {_LONGEST_DIAGNOSED} spans are not diagnosed in a list", is_long=True)
+                reason = f"traces of more than {_LONGEST_DIAGNOSED} spans are not diagnosed in a list"
+                yield _NotDiagnosed(reason, "too long to diagnose here")
             elif number >= _MOST_DIAGNOSED:
                 yield _NotDiagnosed(f"only the first {_MOST_DIAGNOSED} traces of a list are diagnosed")
             else:
@@ -139,6 +142,8 @@ def _prime(store: Store, trace_id: str) -> _Verdict:
     try:
         with wrap_errors(trace_id):
             diagnosis = diagnose(store.trace(trace_id))
+            if not diagnosis.is_judged and not diagnosis.is_wrong:
+                return _NotDiagnosed(_NOT_JUDGED, _NOT_JUDGED)
             return diagnosis.prime or (next(iter(diagnosis.reports), None) if diagnosis.failed else None)
     except DiagnosisFailed as failed:
         return failed
@@ -175,7 +180,7 @@ def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdic
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
         _show_verdict(screen, trace, verdict)
-        if isinstance(verdict, _NotDiagnosed) and not verdict.is_long:
+        if isinstance(verdict, _NotDiagnosed) and not verdict.hint:
             reasons[verdict.reason] = None
     for reason in reasons:
         screen.prose(f"{reason[:1].upper()}{reason[1:]}. See llmtrace why", "dim")
@@ -187,8 +192,8 @@ def _show_verdict(screen: Screen, trace: TraceSummary, verdict: _Verdict) -> Non
         report = f"See llmtrace why {trace_id} for how to report it"
         screen.prose(f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {report}", "dim", prefix=indent)
     elif isinstance(verdict, _NotDiagnosed):
-        if verdict.is_long:
-            screen.prose(f"? too long to diagnose here. See llmtrace why {trace_id}", "dim", prefix=indent)
+        if verdict.hint:
+            screen.prose(f"? {verdict.hint}. See llmtrace why {trace_id}", "dim", prefix=indent)
     elif isinstance(verdict, str):
         screen.line(indent + screen.paint(short(f"! {clean(verdict)}", room), "red"))
     elif verdict is not None:

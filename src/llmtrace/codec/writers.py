@@ -29,14 +29,14 @@ class Writer(NamedTuple):
 
 
 _PYTHON: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-_WITH_CONTENT: Final = "they are recorded together with the messages"
+_WITH_CONTENT: Final = "record content, which includes them"
 
 WRITERS: Final = (
     Writer(
         "Vercel AI SDK with OpenInference's exporter",
         (),
         (),
-        "set recordInputs and recordOutputs of the call's telemetry option to true",
+        "set isEnabled, recordInputs and recordOutputs of the telemetry option to true",
         _WITH_CONTENT,
         "it marks model calls and the whole run as failed if a tool failed",
     ),
@@ -44,7 +44,7 @@ WRITERS: Final = (
         "Vercel AI SDK",
         ("ai", "gen_ai"),
         ("ai.operationId", "ai.telemetry.", "ai.prompt", "ai.response.", "ai.settings."),
-        "set recordInputs and recordOutputs of the call's telemetry option to true",
+        "set isEnabled, recordInputs and recordOutputs of the telemetry option to true",
         _WITH_CONTENT,
     ),
     Writer(
@@ -89,7 +89,7 @@ WRITERS: Final = (
         ("spring.ai.",),
         "set spring.ai.tools.observations.include-content=true for arguments and results. The models' messages only go to the "
         "program's log (spring.ai.chat.observations.log-prompt and log-completion), not to its spans",
-        "they are recorded on tool spans with spring.ai.tools.observations.include-content=true",
+        "set spring.ai.tools.observations.include-content=true",
     ),
     Writer(
         "Quarkus LangChain4j",
@@ -116,7 +116,7 @@ WRITERS: Final = (
         "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true",
         _WITH_CONTENT,
     ),
-    Writer("Genkit", ("genkit-tracer",), ("genkit:",), "it is always recorded", _WITH_CONTENT),
+    Writer("Genkit", ("genkit-tracer",), ("genkit:",), "nothing, it is always recorded", _WITH_CONTENT),
     Writer(
         "Mastra",
         ("@mastra/",),
@@ -141,7 +141,7 @@ WRITERS: Final = (
         "set ADK_CAPTURE_MESSAGE_CONTENT_IN_SPANS=true",
         _WITH_CONTENT,
     ),
-    Writer("Strands", ("strands.",), (), "it is always recorded"),
+    Writer("Strands", ("strands.",), (), "nothing, it is always recorded"),
     Writer(
         "OpenTelemetry's GenAI instrumentations for Python",
         ("opentelemetry.instrumentation.", "opentelemetry.util.genai"),

@@ -61,15 +61,17 @@ def _sentences(run: Run) -> Iterator[str]:
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
     elif not any(_has_known_answer(span) for span in run.inferences):
-        yield "The models' answers were not recorded, so neither calls nor answers were checked."
-        yield from _content_settings(run.inferences)
+        yield (
+            "The models' answers were not recorded, so neither calls nor answers were checked."
+            + _content_settings(run.inferences)
+        )
     for reason, span_id in run.flow.lineage.hidden.items():
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
     if without_schema:
         names = ", ".join(without_schema[:5]) + (" …" if len(without_schema) > 5 else "")
-        yield f"Arguments were not checked against a schema, since none was recorded: {names}."
-        yield from _schema_settings([*run.inferences, *_tool_spans(run)])
+        settings = _schema_settings([*run.inferences, *_tool_spans(run)])
+        yield f"Arguments were not checked against a schema, since none was recorded: {names}.{settings}"
     if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
         yield "Earlier steps of this conversation are not in this trace: put them under one @agent, or use llmtrace run."
     numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
@@ -79,8 +81,7 @@ def _sentences(run: Run) -> Iterator[str]:
     unknown = sorted({call.tool for call in calls if call.failed is None and run.trace.health != "running"})
     if unknown:
         names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
-        yield f"No result was recorded, so failures do not show: {names}."
-        yield from _content_settings(_tool_spans(run))
+        yield f"No result was recorded, so failures do not show: {names}.{_content_settings(_tool_spans(run))}"
     silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
@@ -90,18 +91,20 @@ def _tool_spans(run: Run) -> list[Span]:
     return [span for span in run.trace.spans if isinstance(span.operation, ToolExecution)]
 
 
-def _content_settings(spans: Iterable[Span]) -> Iterator[str]:
-    """How to record content in each writer."""
-    for writer in writers_of(spans):
-        yield f"To record content with {writer.name}: {writer.content}."
+def _content_settings(spans: Iterable[Span]) -> str:
+    """How to record content in each writer; a sentence for each, with a space before it."""
+    return "".join([f" To record content with {writer.name}: {writer.content}." for writer in writers_of(spans)])
 
 
-def _schema_settings(spans: Iterable[Span]) -> Iterator[str]:
-    for writer in writers_of(spans):
-        if writer.schemas:
-            yield f"Schemas with {writer.name}: {writer.schemas}."
-        else:
-            yield f"{writer.name} does not record the schemas of tools."
+def _schema_settings(spans: Iterable[Span]) -> str:
+    return "".join(
+        [
+            f" To record schemas with {writer.name}: {writer.schemas}."
+            if writer.schemas
+            else f" {writer.name} does not record the schemas of tools."
+            for writer in writers_of(spans)
+        ]
+    )
 
 
 def _has_known_answer(span: Span) -> bool:

@@ -21,8 +21,6 @@ _TYPE: Final = "mastra.span.type"
 _MODEL: Final = "mastra.metadata.modelMetadata"
 _THREADS: Final = ("mastra.metadata.threadId", "mastra.metadata.sessionId")
 _STEPS: Final = ("model_step", "llm_step")
-_CALLS: Final = ("model_inference", "model_generation", "llm_generation")
-_TOOLS: Final = ("tool_call", "mcp_tool_call", "provider_tool_call", "client_tool_call")
 
 
 class Mastra(Dialect):
@@ -45,10 +43,10 @@ class Mastra(Dialect):
         if kind == "workflow_run":
             name = reader.raw.name.removeprefix("invoke_workflow ")
             return Workflow(name, input=_pop(reader, kind, "input", "user"), output=_pop(reader, kind, "output", "assistant"))
+        if reader.rest.get(sc.OPERATION_NAME) in (sc.CHAT, sc.EXECUTE_TOOL):
+            return None
         if kind in _STEPS:
             return _step(reader, kind)
-        if kind in (*_CALLS, *_TOOLS) and reader.rest.get(sc.OPERATION_NAME) in (sc.CHAT, sc.EXECUTE_TOOL):
-            return None
         return Custom(reader.json(f"mastra.{kind}.input"), parse_text(reader.rest.pop(f"mastra.{kind}.output", None)))
 
 
