@@ -57,7 +57,6 @@ def verdicts(*batches: Sequence[Item]) -> dict[str, Any]:
         ingestor.evaluate_all()
     summary = store.traces()[0]
     trace = store.trace(summary.trace_id)
-    violations = [violation for span in trace.spans for violation in span.violations]
     found = [(span.span_id, evaluation) for span in trace.spans for evaluation in span.evaluations]
     return {
         "evaluations": {(span_id, one.name, one.label, one.severity) for span_id, one in found},
