@@ -153,3 +153,9 @@ def test_what_waits_is_bounded() -> None:
         joiner.add([LogRecord(f"{number:032x}", SPAN, Event("gen_ai.user.message", 1, {"content": "x" * 400}))])
     events = [joiner.join(RawSpan(f"{number:032x}", SPAN, "s", 1)).events for number in range(10)]
     assert [len(one) for one in events] == [0] * 8 + [1, 1]
+
+
+def test_a_received_call_is_priced() -> None:
+    received = Received()
+    received.take([span(**{"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 20})])
+    assert received.operation().cost_usd is not None

@@ -349,6 +349,7 @@ def test_log_records_come_by_grpc_too(running: Running) -> None:
     [
         (b"{", {"content_type": "application/json"}, 400),
         (b"[]", {"content_type": "application/json"}, 400),
+        (b'{"resourceSpans": []}', {"content_type": "application/json"}, 400),
         (b"\xff\xff", {"content_type": "application/x-protobuf"}, 400),
         (b"{}", {"content_type": "text/plain"}, 415),
         (b"\x1f\x8b\x08", {"content_type": "application/json", "content_encoding": "gzip"}, 400),
@@ -359,3 +360,33 @@ def test_a_request_of_log_records_that_cannot_be_read_is_refused(
 ) -> None:
     assert module_running.send(body, "/v1/logs", **headers)[0] == status
     assert module_running.send(b"{}", "/v1/logs", content_type="application/json") == (200, b"{}")
+
+
+# -- bad input
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"), [("resourceLogs", "/v1/logs"), ("resourceMetrics", "not stored"), ("resourceProfiles", "not stored")]
+)
+def test_a_body_of_another_signal_is_refused_in_one_line(module_running: Running, name: str, advice: str) -> None:
+    status, said = module_running.send(json.dumps({name: []}).encode(), content_type="application/json")
+    assert (status, advice in said.decode()) == (400, True)
+
+
+def test_a_damaged_span_costs_itself_only(running: Running) -> None:
+    """Unknown fields, ids of the wrong length, an end before the start, ten megabytes, many spans of one id."""
+    document = json.loads(otlp.to_json_line([raw(span=number) for number in range(1, 6)]))
+    spans = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    document["unknown"] = spans[0]["unknown"] = {"a": [1]}
+    spans[1]["traceId"] = "abc"
+    spans[2]["spanId"] = "zz" * 8
+    spans[3]["endTimeUnixNano"] = "5"
+    spans[4]["attributes"].append({"key": "x", "value": {"stringValue": "y" * 10_000_000}})
+    status, said = running.send(json.dumps(document).encode(), content_type="application/json")
+    assert (status, json.loads(said)["partialSuccess"]["rejectedSpans"]) == (200, "2")
+    trace = running.store.trace(f"{1:032x}")
+    assert len(trace) == 3
+    assert trace.span(f"{4:016x}").duration == 0
+    same = [raw(span=9, trace=2) for _ in range(1000)]
+    assert running.send(otlp.to_protobuf(same), content_type=PROTOBUF)[0] == 200
+    assert len(running.store.trace(f"{2:032x}")) == 1

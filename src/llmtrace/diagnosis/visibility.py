@@ -55,9 +55,7 @@ def unchecked(run: Run) -> tuple[str, ...]:
 
 def _sentences(run: Run) -> Iterator[str]:
     calls = [node.call for node in run.calls if node.call is not None]
-    for writer in unread_writers(run.trace):
-        names = f" Attributes that look like content: {', '.join(writer.attributes)}." if writer.attributes else ""
-        yield f"Spans of {writer.name} are not read: their format is not known to llmtrace.{names}"
+    yield from _about_writers(run.trace)
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
     elif not any(_has_known_answer(span) for span in run.inferences):
@@ -85,6 +83,15 @@ def _sentences(run: Run) -> Iterator[str]:
     silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
+
+
+def _about_writers(trace: Trace) -> Iterator[str]:
+    for unread in unread_writers(trace):
+        names = f" Attributes that look like content: {', '.join(unread.attributes)}." if unread.attributes else ""
+        yield f"Spans of {unread.name} are not read: their format is not known to llmtrace.{names}"
+    for writer in writers_of(trace.spans):
+        if writer.damage:
+            yield f"{writer.name} is known to change what it records: {writer.damage}."
 
 
 def _tool_spans(run: Run) -> list[Span]:

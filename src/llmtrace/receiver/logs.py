@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from llmtrace.codec import json_text, log_records
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.receiver import limits
-from llmtrace.receiver.request import JSON, PROTOBUF, Refused, unpack
+from llmtrace.receiver.request import JSON, PROTOBUF, Refused, refuse_other_signals, unpack
 
 TakeLogs = Callable[[list[LogRecord]], None]
 
@@ -33,6 +33,7 @@ def _parse(data: bytes, content_type: str) -> list[LogRecord]:
             document = json_text.read(data.decode())
             if not isinstance(document, Mapping):
                 raise Refused(400, "not an OTLP request: the body is not a JSON object")
+            refuse_other_signals(document, "resourceLogs", "resource_logs")
             return log_records.from_json(document)
     except limits.TooMany as excess:
         raise Refused(413, f"the request has {str(excess).replace('spans', 'records')}. Send smaller batches") from None

@@ -225,6 +225,15 @@ def test_mastra_agents_keep_their_input_and_output() -> None:
     )
 
 
+def test_mastra_through_a_translator_is_read_by_its_names() -> None:
+    """Its exporter for OpenInference keeps the type of the span, with or without the conventions' names."""
+    told = {"mastra.span.type": "model_generation", "openinference.span.kind": "LLM", "llm.model_name": "gpt-4o"}
+    told |= {"llm.output_messages.0.message.role": "assistant", "llm.output_messages.0.message.content": "Hello"}
+    for more in ({}, {sc.OPERATION_NAME: "chat", sc.REQUEST_MODEL: "gpt-4o"}):
+        call = inference({**told, **more})
+        assert (call.request_model, call.output) == ("gpt-4o", (Message("assistant", (Text("Hello"),)),))
+
+
 # -- Koog
 
 
@@ -316,6 +325,62 @@ def test_a_tool_that_failed_and_answered_both_stay() -> None:
     span = read({**told, "output.value": "An error occurred"}, status="error", status_message="boom")
     assert span.failure is not None
     assert span.operation == ToolExecution("look_up", {"order_id": "A1"}, result="An error occurred", has_result=True)
+
+
+# -- what a writer damages is not the model's fault
+
+
+def merged(name: str, arguments: str, call_id: str, scope: str = "@arizeai/openinference-instrumentation-openai") -> Span:
+    prefix = "llm.output_messages.0.message.tool_calls.0.tool_call."
+    told = {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "llm.output_messages.0.message.role": "assistant"}
+    told |= {prefix + "function.name": name, prefix + "function.arguments": arguments, prefix + "id": call_id}
+    for number, tool in enumerate(("look_up", "look_up_all")):
+        definition = {"type": "function", "function": {"name": tool, "parameters": SCHEMA}}
+        told[f"llm.tools.{number}.tool.json_schema"] = json.dumps(definition)
+    return read(told, scope=Scope(scope))
+
+
+def calls_of(span: Span) -> list[ToolCall]:
+    assert isinstance(span.operation, Inference)
+    return [call for message in span.operation.output for call in message.tool_calls()]
+
+
+def test_parallel_calls_that_the_writer_merged_are_separated() -> None:
+    span = merged("look_uplook_up_all", '{"order_id":"A1"}{"order_id":"A2"}', "call_1call_2")
+    assert calls_of(span) == [
+        ToolCall("look_up", {"order_id": "A1"}, "call_1"),
+        ToolCall("look_up_all", {"order_id": "A2"}, "call_2"),
+    ]
+    judged, _ = evaluate_trace(Trace([span]))
+    assert (judged.root.violations, judged.root.evaluations) == ((), ())
+
+
+def test_merged_calls_that_cannot_be_told_apart_are_not_judged() -> None:
+    assert calls_of(merged("somethingelse", '{"order_id":"A1"}{"order_id":"A2"}', "call_1call_2")) == []
+    other = merged("look_up", '{"order_id":"A1"}{"order_id":"A2"}', "call_1", scope="openinference.instrumentation.openai")
+    judged, _ = evaluate_trace(Trace([other]))
+    assert judged.root.violations, "another writer does not merge calls: the model wrote this"
+
+
+def test_a_text_that_is_written_twice_is_one() -> None:
+    told = {"openinference.span.kind": "LLM", "llm.output_messages.0.message.role": "assistant"}
+    prefix = "llm.output_messages.0.message."
+    told |= {prefix + "content": "Hello", prefix + "contents.0.message_content.text": "Hello"}
+    call = inference({**told, prefix + "contents.0.message_content.type": "text"})
+    assert call.output == (Message("assistant", (Text("Hello"),)),)
+
+
+def test_a_status_that_a_translator_copied_is_no_failure() -> None:
+    """OpenInference's exporter marks all around a failed tool. The SDK itself adds an exception event to each error."""
+    told = {
+        "ai.operationId": "ai.generateText.doGenerate",
+        "openinference.span.kind": "LLM",
+        "ai.response.finishReason": "stop",
+    }
+    copied = read({**told, "ai.response.text": "Hello"}, status="error", status_message="boom")
+    assert copied.failure is None
+    raised = Event("exception", 2, {"exception.type": "Error", "exception.message": "boom"})
+    assert read(told, status="error", status_message="boom", events=(raised,)).failure is not None
 
 
 # -- Quarkus LangChain4j

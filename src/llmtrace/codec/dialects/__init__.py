@@ -107,9 +107,8 @@ def _log_failure(dialect: Dialect, error: Exception) -> None:
 def _decode_with(dialect: Dialect, raw: RawSpan) -> Span:
     reader = SpanReader(raw)
     operation = dialect.read(reader)
-    if operation is not None:
-        order = dialects()
-        operation = _read_by_others(operation, reader, order[order.index(dialect) + 1 : -1])
+    order = dialects()
+    operation = _read_by_others(operation, reader, order[order.index(dialect) + 1 : -1])
     displaced: dict[str, Any] = {}
     if operation is not None and operations.name_of(operation) != reader.rest.get(sc.OPERATION_NAME):
         displaced = _set_operation_name(reader, operation)
@@ -126,7 +125,7 @@ def _merge(by_conventions: Operation, by_dialect: Operation) -> Operation:
     return fill_in(by_conventions, by_dialect) if type(by_conventions) is type(by_dialect) else by_dialect
 
 
-def _read_by_others(operation: Operation, reader: SpanReader, later: tuple[Dialect, ...]) -> Operation:
+def _read_by_others(operation: Operation | None, reader: SpanReader, later: tuple[Dialect, ...]) -> Operation | None:
     """Fill in what only another dialect on the same span says of the operation."""
     for dialect in later:
         if not _knows(dialect, reader.raw):
@@ -136,9 +135,19 @@ def _read_by_others(operation: Operation, reader: SpanReader, later: tuple[Diale
             addition = dialect.read(second)
         except Exception:  # what was read so far stands
             continue
-        if type(addition) is type(operation):
-            operation, reader.rest, reader.events = fill_in(operation, addition), second.rest, second.events
+        if addition is not None and _is_same_kind(addition, operation, reader):
+            operation = addition if operation is None else fill_in(operation, addition)
+            reader.rest, reader.events = second.rest, second.events
     return operation
+
+
+def _is_same_kind(addition: Operation, operation: Operation | None, reader: SpanReader) -> bool:
+    """True if a later dialect reads the operation that was read before, or that the conventions name."""
+    if operation is not None:
+        return type(addition) is type(operation)
+    name = reader.rest.get(sc.OPERATION_NAME)
+    shape = operations.BY_NAME.get(name) if isinstance(name, str) else None
+    return shape is not None and shape.operation_class is type(addition)
 
 
 def _set_operation_name(reader: SpanReader, operation: Operation) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Mastra(Dialect):
     marks = frozenset({_TYPE})
 
     def knows(self, raw: RawSpan) -> bool:
-        return _TYPE in raw.attributes
+        return _TYPE in raw.attributes and sc.OPERATION_NAME in raw.attributes  # else by a translator's names only
 
     def read(self, reader: SpanReader) -> Operation | None:
         kind = str(reader.rest.get(_TYPE)).lower()

@@ -12,7 +12,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, parts
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
 from llmtrace.model import (
@@ -34,6 +34,7 @@ from llmtrace.model import (
     ToolResult,
     Usage,
     Workflow,
+    replace,
 )
 
 KIND: Final = "openinference.span.kind"
@@ -87,6 +88,8 @@ def _llm(reader: SpanReader) -> Operation:
     input_messages = _completed(input_messages, _serialised_messages(parsed(raw_input), "messages"))
     output_messages = _completed(output_messages, _serialised_messages(answer, "generations"))
     output_messages = _one_answer(output_messages, answer)
+    if _merged_calls.merges_calls(reader.raw.scope.name):
+        output_messages = tuple([_separated(message, tools) for message in output_messages])
     finish = reader.text("llm.finish_reason") or _finish_reason(answer)
     return Inference(
         provider=reader.text("llm.provider", "llm.system") or "",
@@ -143,7 +146,7 @@ def _message(item: Node) -> Message:
             text if text is not None else _message_shapes.unwrap_result([{"text": part.content} for part in _texts(content)])
         )
         return Message(role, (ToolResult(result, call_id),), node.text("name"))
-    if text is not None and text != "":
+    if text is not None and text != "" and text != "".join([part.content for part in _texts(content)]):
         content.append(_message_shapes.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
     content += [_call(call) for call in node.items("tool_calls")]
     old = node.text("function_call_name")
@@ -217,6 +220,15 @@ def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Messa
         return messages
     last = messages[-1]
     return (Message(last.role, tuple([part for message in messages for part in message.parts]), last.name, last.finish_reason),)
+
+
+def _separated(message: Message, tools: tuple[ToolDefinition, ...]) -> Message:
+    parts = [
+        one
+        for part in message.parts
+        for one in (_merged_calls.separate(part, tools) if isinstance(part, ToolCall) else (part,))
+    ]
+    return message if len(parts) == len(message.parts) else replace(message, parts=tuple(parts))
 
 
 def _finish_reason(answer: JsonValue) -> str | None:
