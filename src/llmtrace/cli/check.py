@@ -119,7 +119,9 @@ def _check(trace: Trace, evaluator: Evaluator) -> Checked:
         diagnosis = diagnose(evaluated)
     except DiagnosisFailed:  # `why` reports it
         return Checked(evaluated, list(_findings(evaluated)), unknown, judged=True, unchecked=())
-    return Checked(evaluated, list(_findings(evaluated)), unknown, diagnosis.is_judged, diagnosis.unchecked)
+    findings = list(_findings(evaluated))
+    judged = diagnosis.is_judged or any(_severity(finding) != "info" for _, finding in findings)
+    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked)
 
 
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
