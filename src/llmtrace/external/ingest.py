@@ -21,6 +21,7 @@ from llmtrace.locks import importing
 from llmtrace.model import RawSpan, Span, Trace, replace
 from llmtrace.prices import with_cost
 from llmtrace.recorder.guard import guard
+from llmtrace.semconv import EVALUATION_ROUND
 from llmtrace.store import Store
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class Ingestor:
         evaluated = [self._content.clean(span) if span.span_id in waiting_spans else span for span in after.spans]
         for span in evaluated:
             if span.run_id is None and span != before[span.span_id]:
-                self._store.append(span)
+                self._store.append(_count_round(span, before[span.span_id]))
         if self._on_evaluated is not None:
             self._on_evaluated(Trace(evaluated, alive=stored.alive))
 
@@ -198,3 +199,12 @@ class Ingestor:
         if thread is not None:
             thread.join(seconds)
         guard(self._store.flush)
+
+
+def _count_round(span: Span, stored: Span) -> Span:
+    """Number an evaluation that replaces an earlier one, so that the store keeps it even if it says less."""
+    earlier = stored.attributes.get(EVALUATION_ROUND)
+    if earlier is None and not stored.violations and not any(evaluation.derived for evaluation in stored.evaluations):
+        return span
+    number = earlier + 1 if isinstance(earlier, int) else 2
+    return replace(span, attributes={**span.attributes, EVALUATION_ROUND: number})

@@ -14,9 +14,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from llmtrace import semconv as sc
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
-from llmtrace.semconv import CONTENT, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
+from llmtrace.semconv import CONTENT, EVALUATION_ROUND, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
 
 PROMPTS = frozenset({INPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQUEST_OTHER})
 """The models' input: most of a journal, since each call repeats the messages before it."""
@@ -134,26 +133,24 @@ def decode_context(data: bytes) -> tuple[Mapping[str, JsonValue], Scope]:
 def richness(raw: RawSpan) -> tuple[bool, int]:
     """How much a version of a span says: whether it has ended, then its approximate size in characters.
 
-    Verdicts on another writer's span do not count: it is judged again when more of its trace arrives, and the last verdicts
-    hold, also if they are fewer.
+    Another writer's span is judged again when more of its trace arrives. Each later round counts more than any size, so that
+    the last verdicts hold, also if they are fewer.
     """
-    attributes, events = raw.attributes, raw.events
-    if events and sc.RUN_ID not in attributes:
-        events = tuple([event for event in events if not _is_verdict(event)])
-    size = sum([_weight(value) for key, value in attributes.items() if key not in _VERDICTS]) + 2 * len(events) + len(raw.links)
-    for event in events:
+    size = sum(_weight(value) for value in raw.attributes.values()) + 2 * len(raw.events) + len(raw.links)
+    for event in raw.events:
         size += sum(_weight(value) for value in event.attributes.values())
+    evaluated = raw.attributes.get(EVALUATION_ROUND)
+    if isinstance(evaluated, int) and 0 < evaluated < _MOST_ROUNDS:
+        size += evaluated * _ROUND
     return raw.end is not None, size
 
 
-_VERDICTS = frozenset({sc.TOOL_CALL_VALID, sc.EVALUATION_FAILED, sc.OUTCOME})
-"""Attributes that repeat verdicts."""
+_ROUND, _MOST_ROUNDS = 1 << 40, 1 << 20
 
 
-def _is_verdict(event: Event) -> bool:
-    if event.name == sc.EVALUATION_EVENT:
-        return event.attributes.get(sc.EVALUATION_PREFIX + "derived") is True
-    return event.name == sc.VIOLATION_EVENT or event.attributes.get(sc.FAILURE_MARK) is True
+def size_of(richness: tuple[bool, int]) -> int:
+    """The approximate size in characters."""
+    return richness[1] % _ROUND
 
 
 def _weight(value: JsonValue) -> int:
