@@ -20,10 +20,17 @@ _RUNS = pytest.StashKey[list["Run"]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("llmtrace").addoption(
+    """Add ``--llmtrace-record`` and ``--llmtrace-baseline``."""
+    group = parser.getgroup("llmtrace")
+    group.addoption(
         "--llmtrace-record",
         action="store_true",
         help="where a program differs from its recording, run it for real from there on, and keep the new run",
+    )
+    group.addoption(
+        "--llmtrace-baseline",
+        action="store_true",
+        help="keep how often each case of llmtrace.cases passes, for later runs to be compared with",
     )
 
 

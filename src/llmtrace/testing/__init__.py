@@ -6,7 +6,8 @@ The pytest fixtures are in `llmtrace.pytest_plugin`.
 """
 
 from llmtrace.testing.captured import Captured, capture, counting_identity
+from llmtrace.testing.cases import cases
 from llmtrace.testing.replayed import ReplayedRun
 from llmtrace.testing.run import Run
 
-__all__ = ["Captured", "ReplayedRun", "Run", "capture", "counting_identity"]
+__all__ = ["Captured", "ReplayedRun", "Run", "capture", "cases", "counting_identity"]
