@@ -17,6 +17,7 @@ from typing import NamedTuple
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, messages
 from llmtrace.codec.best_fields import fill_in
+from llmtrace.codec.growing_prompts import split_growing_prompts
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -43,6 +44,7 @@ def reconcile(trace: Trace) -> Trace:
     trace = _without_copies(trace)
     external = [span for span in trace.spans if span.run_id is None]
     if any(isinstance(span.operation, Inference) for span in external):
+        changes |= split_growing_prompts(sorted(external, key=_began))
         _join_stream_records(external, changes)
         _count_once(trace, changes)
     if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in external):
@@ -165,6 +167,7 @@ def _join_stream_records(external: Sequence[Span], changes: dict[str, Span]) -> 
         calls = [span for span in external if _may_await(changes.get(span.span_id, span), record, answer)]
         if calls:
             call = max(calls, key=_began)
+            call = changes.get(call.span_id, call)
             joined = fill_in(call.operation, answer)
             changes[call.span_id] = replace(call, end=max(call.end or 0, record.end or 0), operation=joined)
             changes[record.span_id] = _as_plain_step(record, call)

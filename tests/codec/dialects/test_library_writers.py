@@ -409,6 +409,37 @@ def test_quarkus_reads_texts_and_failures_without_a_status() -> None:
     assert failed.type == "java.lang.IllegalStateException"
 
 
+def test_a_prompt_that_grows_in_one_text_is_one_conversation() -> None:
+    """Quarkus joins the texts of all messages. The results of tools are not the user's words."""
+
+    def call(number: int, prompt: str, reason: str, answer: str = "") -> Span:
+        told = {sc.OPERATION_NAME: "chat", sc.RESPONSE_FINISH_REASONS: reason, "gen_ai.prompt": prompt}
+        return read({**told, "gen_ai.completion": answer} if answer else told, number)
+
+    spans = [
+        call(1, "Help.\nFind it", "TOOL_EXECUTION"),
+        call(2, "Help.\nFind it\n{}", "TOOL_EXECUTION"),
+        call(3, "Help.\nFind it\n{}\n[]", "STOP", "It is gone."),
+        call(4, "Help.\nFind it\n{}\n[]\nIt is gone.\nRefund it", "STOP", "Done."),
+        call(5, "Help.\nFind it\nagain", "STOP", "No."),
+    ]
+    joined = reconcile(Trace(spans[::-1]))
+    inputs = [getattr(joined.span(span.span_id).operation, "input", ()) for span in spans]
+    found = [[(message.role, message.text()) for message in messages] for messages in inputs]
+    first = ("user", "Help.\nFind it")
+    assert found[0] == [first]
+    assert found[1] == [first, ("tool", "{}")]
+    assert found[2] == [first, ("tool", "{}"), ("tool", "[]")]
+    assert found[3] == [*found[2], ("assistant", "It is gone."), ("user", "Refund it")]
+    assert found[4] == [first, ("tool", "again")]
+
+
+def test_a_text_that_happens_to_begin_like_another_is_left_alone() -> None:
+    told = {sc.OPERATION_NAME: "chat", sc.RESPONSE_FINISH_REASONS: "STOP", "gen_ai.completion": "Hello"}
+    one, two = read({**told, "gen_ai.prompt": "Hi"}, 1), read({**told, "gen_ai.prompt": "Hi\nyou"}, 2)
+    assert reconcile(Trace([one, two])).span(two.span_id) == two
+
+
 def test_a_turn_that_only_calls_tools_is_not_an_empty_answer() -> None:
     """Some writers record no calls, and an empty text at most: of such an answer nothing is known."""
     told = {sc.OPERATION_NAME: "chat", sc.REQUEST_MODEL: "gpt-4o", sc.RESPONSE_FINISH_REASONS: "TOOL_EXECUTION"}
