@@ -159,3 +159,11 @@ def test_a_received_call_is_priced() -> None:
     received = Received()
     received.take([span(**{"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 20})])
     assert received.operation().cost_usd is not None
+
+
+def test_many_records_of_one_span_are_bounded_and_cheap() -> None:
+    joiner = LogJoiner()
+    records = [LogRecord(TRACE, SPAN, Event("gen_ai.user.message", number, {"content": "x"})) for number in range(12_000)]
+    assert joiner.add([*records, *records]) == {(TRACE, SPAN): True}
+    assert joiner.add(records[:5]) == {}
+    assert len(joiner.join(RawSpan(TRACE, SPAN, "s", 1)).events) == 10_000

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from llmtrace.model import Inference, Message, Span, Text, replace
 
+MOST_EARLIER = 64
+"""Calls before one that are looked at, so that a long run does not cost the square of its length."""
+
 
 def split_growing_prompts(spans: Iterable[Span]) -> dict[str, Span]:
     """Return changed spans by id. ``spans``: those of other writers, in the order in which they began."""
@@ -21,7 +24,7 @@ def split_growing_prompts(spans: Iterable[Span]) -> dict[str, Span]:
         if not isinstance(inference, Inference) or (text := _only_text(inference)) is None:
             continue
         messages = inference.input
-        grown = [one for one in earlier if text.startswith(one[0] + "\n") and one[1].scope == span.scope]
+        grown = [one for one in earlier[-MOST_EARLIER:] if text.startswith(one[0] + "\n") and one[1].scope == span.scope]
         if grown:
             before, call, known = max(grown, key=lambda one: len(one[0]))
             added = _added(text[len(before) + 1 :], call)

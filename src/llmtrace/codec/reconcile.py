@@ -159,26 +159,25 @@ def answer_texts(messages: tuple[Message, ...]) -> list[str]:
 
 def _join_stream_records(external: Sequence[Span], changes: dict[str, Span]) -> None:
     """Give the answer in a record of a stream to the call that it belongs to: the latest one before it with this request."""
-    records = [span for span in external if span.attributes.get(_RECORD_TYPE) == "log"]
-    for record in sorted(records, key=_began):
+    ordered = sorted(external, key=_began)
+    calls = [span for span in ordered if isinstance(span.operation, Inference) and not span.operation.output]
+    for record in ordered:
         answer = record.operation
-        if not isinstance(answer, Inference):
+        if record.attributes.get(_RECORD_TYPE) != "log" or not isinstance(answer, Inference):
             continue
-        calls = [span for span in external if _may_await(changes.get(span.span_id, span), record, answer)]
-        if calls:
-            call = max(calls, key=_began)
-            call = changes.get(call.span_id, call)
-            joined = fill_in(call.operation, answer)
+        call = next((call for call in reversed(calls) if _awaits_record(call, record, answer)), None)
+        if call is not None:
+            calls.remove(call)
+            joined = fill_in(changes.get(call.span_id, call).operation, answer)
             changes[call.span_id] = replace(call, end=max(call.end or 0, record.end or 0), operation=joined)
             changes[record.span_id] = _as_plain_step(record, call)
 
 
-def _may_await(span: Span, record: Span, answer: Inference) -> bool:
-    call = span.operation
-    if not isinstance(call, Inference) or call.output or span.span_id == record.span_id or span.start > record.start:
+def _awaits_record(call: Span, record: Span, answer: Inference) -> bool:
+    if call.span_id == record.span_id or call.start > record.start or call.scope.name != record.scope.name:
         return False
-    same_place = span.parent_id == record.parent_id or span.span_id == record.parent_id
-    return same_place and span.scope.name == record.scope.name and call.input == answer.input
+    same_place = call.parent_id == record.parent_id or call.span_id == record.parent_id
+    return same_place and isinstance(call.operation, Inference) and call.operation.input == answer.input
 
 
 # -- tools that are recorded on the agent's span

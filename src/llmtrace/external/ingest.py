@@ -88,18 +88,18 @@ class Ingestor:
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
         """Add log records to their spans, those that arrived and those that will. Never raises."""
-        for trace_id, span_id in self._logs.add(records):
-            guard(self._join_logs, trace_id, span_id)
+        for (trace_id, span_id), may_be_here in self._logs.add(records).items():
+            guard(self._join_logs, trace_id, span_id, may_be_here)
 
-    def _join_logs(self, trace_id: str, span_id: str) -> None:
+    def _join_logs(self, trace_id: str, span_id: str, may_be_here: bool) -> None:
         with self._lock:
             span = self._spans.get(trace_id, {}).get(span_id)
-        if span is None:
+        if span is None and may_be_here:
             try:
                 span = self._store.trace(trace_id).span(span_id)
             except (LlmtraceError, KeyError):  # the span has not arrived yet
                 return
-        if span.run_id is None:
+        if span is not None and span.run_id is None:
             with importing:
                 from llmtrace.codec import genai
                 from llmtrace.codec.dialects import decode

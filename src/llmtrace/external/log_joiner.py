@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from llmtrace.codec.log_records import LogRecord, add_events
 from llmtrace.model import Event, RawSpan
 
+MOST_RECORDS = 10_000
+"""Records of one span that are kept; a conversation has one for each message."""
 MOST_BYTES = 32 << 20
 """Approximate size of the records that are kept, in characters of their texts."""
 
@@ -23,43 +26,65 @@ class LogJoiner:
     def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._events: dict[str, dict[str, list[Event]]] = {}
-        """By trace id and span id; the trace that changed last comes last."""
-        self._bare: dict[tuple[str, str], RawSpan] = {}
-        """Spans as they were before records were added."""
-        self._sizes: dict[str, int] = {}
+        self._traces: dict[str, _TraceRecords] = {}
+        """By trace id; the trace that changed last comes last."""
+        self._size = 0
 
     @property
     def is_empty(self) -> bool:
-        return not self._events
+        return not self._traces
 
-    def add(self, records: Sequence[LogRecord]) -> list[tuple[str, str]]:
-        """Keep records. Returns the trace and span ids that they belong to, each once."""
+    def add(self, records: Sequence[LogRecord]) -> dict[tuple[str, str], bool]:
+        """Keep records. Returns the trace and span ids that they belong to, and whether that span may have arrived already."""
+        changed: dict[tuple[str, str], bool] = {}
         with self._lock:
             for record in records:
-                trace_events = self._events.pop(record.trace_id, {})
-                self._events[record.trace_id] = trace_events
-                span_events = trace_events.setdefault(record.span_id, [])
-                if record.event not in span_events:  # a sender may send a request again
-                    span_events.append(record.event)
-                    size = sum(len(str(value)) for value in record.event.attributes.values())
-                    self._sizes[record.trace_id] = self._sizes.get(record.trace_id, 0) + size
-            while sum(self._sizes.values()) > self._most_bytes and len(self._events) > 1:
-                self._forget(next(iter(self._events)))
-        return list(dict.fromkeys((record.trace_id, record.span_id) for record in records))
+                trace = self._traces.pop(record.trace_id, None) or _TraceRecords()
+                self._traces[record.trace_id] = trace
+                may_be_here = record.span_id not in trace.events or record.span_id in trace.bare
+                if trace.add(record):
+                    self._size += record_size(record)
+                    changed.setdefault((record.trace_id, record.span_id), may_be_here)
+            while self._size > self._most_bytes and len(self._traces) > 1:
+                self._size -= self._traces.pop(next(iter(self._traces))).size
+        return changed
 
     def join(self, span: RawSpan, *, is_bare: bool = True) -> RawSpan:
         """Return the span with the records that wait for it. ``is_bare``: the span comes from its writer, without records."""
         with self._lock:
-            events = self._events.get(span.trace_id, {}).get(span.span_id)
-            if not events:
+            trace = self._traces.get(span.trace_id)
+            events = None if trace is None else trace.events.get(span.span_id)
+            if trace is None or not events:
                 return span
-            key = (span.trace_id, span.span_id)
-            if is_bare or key not in self._bare:
-                self._bare[key] = span
-            return add_events(self._bare[key], events)
+            if is_bare or span.span_id not in trace.bare:
+                trace.bare[span.span_id] = span
+            return add_events(trace.bare[span.span_id], events)
 
-    def _forget(self, trace_id: str) -> None:
-        for span_id in self._events.pop(trace_id, {}):
-            self._bare.pop((trace_id, span_id), None)
-        self._sizes.pop(trace_id, None)
+
+@dataclass(slots=True)
+class _TraceRecords:
+    """The records of one trace."""
+
+    events: dict[str, list[Event]] = field(default_factory=dict)
+    """By span id."""
+    bare: dict[str, RawSpan] = field(default_factory=dict)
+    """Spans as they were before records were added."""
+    seen: set[int] = field(default_factory=set)
+    """Digests of the records: a sender may send a request again."""
+    size: int = 0
+
+    def add(self, record: LogRecord) -> bool:
+        """Keep a record. Returns False if it is known, or if its span has too many."""
+        events = self.events.setdefault(record.span_id, [])
+        digest = hash((record.span_id, record.event.name, record.event.time, str(record.event.attributes)))
+        if digest in self.seen or len(events) >= MOST_RECORDS:
+            return False
+        self.seen.add(digest)
+        events.append(record.event)
+        self.size += record_size(record)
+        return True
+
+
+def record_size(record: LogRecord) -> int:
+    """The approximate size of a record in characters."""
+    return 100 + sum([len(str(value)) for value in record.event.attributes.values()])
