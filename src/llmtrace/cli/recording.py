@@ -53,7 +53,8 @@ def load(args: argparse.Namespace) -> Recording:
         trace = trace_of(store, args.trace)
         others = same_process(_near(store, trace), trace)[1:]
         folder = store.folder or default_folder() or Path()
-    if not any(span.run_id is not None and is_call(span.operation) for span in trace.spans):
+    spans = [span for each in (trace, *others) for span in each.spans]
+    if not any(span.run_id is not None and is_call(span.operation) for span in spans):
         raise BadInput(f"trace {trace.trace_id[:8]} holds no call that llmtrace recorded, so there is nothing to answer.")
     url = Config.read(store=args.store).store
     return Recording(trace, others, str(Path(url).absolute()) if Path(url).exists() else url, str(folder / REPLAYS))

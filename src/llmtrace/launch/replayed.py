@@ -85,11 +85,16 @@ def start() -> None:
     hook = sys.excepthook
 
     def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if kind is not ReplayDiverged:  # of which the command tells
+        if not _is_divergence(error):  # of which the command tells
             hook(kind, error, trace)
 
     sys.excepthook = end_quietly
     atexit.register(_report, player, Path(assignment.report))
+
+
+def _is_divergence(error: BaseException) -> bool:
+    inner = getattr(error, "exceptions", None)  # of an exception group
+    return isinstance(error, ReplayDiverged) if inner is None else all(map(_is_divergence, inner))
 
 
 def _report(player: Replay, path: Path) -> None:

@@ -116,8 +116,8 @@ class Replay(Player):
             self._places[recording.span_id] = step
 
     def _above(self, recording: Recording) -> Step | None:
-        parent = recording.parent
-        return self.run.top if parent is None else self._places.get(parent.span_id, self.run.top)
+        above = recording.parent_id if recording.parent is None else recording.parent.span_id  # perhaps over a protocol
+        return self.run.top if above is None else self._places.get(above, self.run.top)
 
     def answer(self, recording: Recording, operation: Operation) -> Span | None:
         with self._lock:
@@ -156,11 +156,20 @@ class Replay(Player):
             recording.set({semconv.REPLAY_LIVE: True})
 
     def must_run(self, recording: Recording, operation: Operation) -> None:
-        if self.answer(recording, operation) is not None:
-            name = getattr(operation, "name", "")
-            what = f"a library runs the tool {name} by itself, so its recorded result cannot be given (--tool {name}=live)"
-            with self._lock, suppress(_LiveFromHere):
-                self._diverge(recording, "incomparable", what, None)
+        name = getattr(operation, "name", "")
+        with self._lock:
+            if self._stopped_by is not None:
+                raise self._stopped_by
+            if self._is_live:
+                self._check_may_run(operation)
+            elif name not in self._live_tools:
+                what = f"a library runs the tool {name} by itself, so its recorded result cannot be given (--tool {name}=live)"
+                with suppress(_LiveFromHere):
+                    self._diverge(recording, "incomparable", what, None)
+            step = self._places.get(recording.span_id)
+            if step is not None:  # its arguments are often not known before it has run, so they are not compared
+                step.is_answered = True
+            self._make_for_real(recording)
 
     def refuse_network(self, address: str) -> ReplayDiverged | None:
         """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""
