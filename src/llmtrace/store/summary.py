@@ -29,14 +29,14 @@ from llmtrace.model import (
     reads_as_data,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import SERVICE_NAME
+from llmtrace.semconv import REPLAY_OF, SERVICE_NAME
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 5
+FORM: Final = 6
 """Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
 when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
-4: a run that was cut off has the finding `end_state`. 5: `is_run`."""
+4: a run that was cut off has the finding `end_state`. 5: a replay names its recording. 6: `is_run`."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
@@ -79,6 +79,8 @@ class TraceSummary:
     service: str | None
     is_run: bool = True
     """False for a trace in which no span has to do with models, agents or tools, such as the requests of a web server."""
+    replay_of: str | None = None
+    """The id of the trace that this one is a replay of."""
 
 
 def summarise(trace: Trace) -> TraceSummary:
@@ -105,6 +107,7 @@ def summarise(trace: Trace) -> TraceSummary:
         cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
         service=_service(root),
         is_run=any(map(_is_of_run, trace.spans)),
+        replay_of=next((str(span.attributes[REPLAY_OF]) for span in trace.roots if REPLAY_OF in span.attributes), None),
     )
 
 
