@@ -19,6 +19,7 @@ SOURCES = {
     "llmdrift": "github.com/lchen001/LLMDrift, generation (arXiv:2307.09009)",
     "terminal_bench": "github.com/NJU-LINK/CodeTracer, data/traj (runs of Claude Code with Terminal-Bench's verdicts)",
     "trail": "github.com/patronus-ai/trail-benchmark (traces and annotations, MIT)",
+    "foreign": "spans recorded from programs in TypeScript, Java, Kotlin, Go and Rust that talked to a scripted model server",
     "cassettes": "the VCR cassettes of pydantic-ai, logfire, openllmetry, openinference and opentelemetry-python-contrib",
 }
 

@@ -213,3 +213,11 @@ def test_the_list_is_only_read_when_needed() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_a_version_that_the_list_does_not_have_costs_what_its_model_costs() -> None:
+    """The answer names a later version than the price list; the request names the model."""
+    usage = Usage(1000, 20)
+    assert cost_usd("openai", "unheard-of-2099-01-01", usage, None, "gpt-4o-mini") == cost_usd("openai", "gpt-4o-mini", usage)
+    assert cost_usd("", "gpt-4o-mini", usage) is not None
+    assert cost_usd("vllm", "gpt-4o-mini", usage) is None

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from llmtrace.locks import background_importing
-from llmtrace.model import Usage
+from llmtrace.model import Inference, Operation, Usage, replace
 
 logger = logging.getLogger("llmtrace")
 
@@ -79,10 +79,22 @@ def cost_usd(
             rates = rates or (_user_rates(provider, name, table or {}) if name else None)
         if provider == _BEDROCK and request_model and model in request_model:
             model = request_model  # global.anthropic.claude-… costs less than the claude-… that the answer names
-        return _cost(rates or _listed_rates(provider, model, usage.input_tokens or 0), usage)
+        rates = rates or _listed_rates(provider, model, usage.input_tokens or 0)
+        if rates is None and request_model and request_model != model:  # a version that the list does not have yet
+            rates = _listed_rates(provider, request_model, usage.input_tokens or 0)
+        return _cost(rates, usage)
     except Exception as error:
         _warn_once(f"the cost of {model} could not be computed: {type(error).__name__}: {error}")
         return None
+
+
+def with_cost(operation: Operation, table: Mapping[str, Any] | None = None) -> Operation:
+    """Return an inference with its cost, if it has none and the price is known; any other operation as it is. Never raises."""
+    if not isinstance(operation, Inference) or operation.cost_usd is not None or operation.usage is None:
+        return operation
+    model = operation.response_model or operation.request_model
+    cost = cost_usd(operation.provider, model, operation.usage, table, operation.request_model)
+    return operation if cost is None else replace(operation, cost_usd=cost)
 
 
 def preload() -> None:
@@ -221,7 +233,7 @@ def _find(provider: str, model: str) -> tuple[Any, _Rates | None]:
 
 def _find_in(prices: Any, provider: str, model: str) -> Any:
     try:
-        return prices.find_provider_model(model, None, _PROVIDERS.get(provider, provider), None)[1]
+        return prices.find_provider_model(model, None, _PROVIDERS.get(provider, provider) or None, None)[1]
     except LookupError:
         return None
 

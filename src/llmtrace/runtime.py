@@ -32,7 +32,7 @@ from llmtrace.instrumentation import Patch, Patches
 from llmtrace.locks import finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, replace
-from llmtrace.prices import cost_usd
+from llmtrace.prices import with_cost
 from llmtrace.recorder import Recorder, activate, background, collected
 from llmtrace.recorder import context as _context  # noqa: F401
 from llmtrace.recorder import feedback as _feedback  # noqa: F401
@@ -235,7 +235,9 @@ def _external(
     tracer_provider: TracerProvider | None,
 ) -> ExternalSpans:
     """Take the spans that other instrumentations make in this process into the store, too."""
-    spans = ExternalSpans(Ingestor(store, content=content, make_evaluator=lambda: _make_evaluator(config)))
+    spans = ExternalSpans(
+        Ingestor(store, content=content, prices=config.prices or None, make_evaluator=lambda: _make_evaluator(config))
+    )
     external_provider.forward_to(spans)
     external_provider.record_proxies(resource)
     external_provider.listen(tracer_provider)
@@ -294,11 +296,8 @@ def build(
     def enrich(operation: Operation) -> Operation:
         if not isinstance(operation, Inference):
             return operation
-        model = operation.response_model or operation.request_model
-        cost = operation.cost_usd
-        if cost is None and operation.usage is not None and model is not None:
-            cost = cost_usd(operation.provider, model, operation.usage, config.prices or None, operation.request_model)
-        return replace(operation, cost_usd=cost, fingerprint=operation.fingerprint or fingerprint(operation))
+        operation = replace(operation, fingerprint=operation.fingerprint or fingerprint(operation))
+        return with_cost(operation, config.prices or None)
 
     recorder = Recorder(
         content=content or Content(config),

@@ -14,7 +14,8 @@ from inline_snapshot import snapshot
 from llmtrace import semconv
 from llmtrace.cli.check import traces_of
 from llmtrace.cli.options import BadInput
-from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, replace
+from llmtrace.codec import otlp
+from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, RawSpan, Scope, replace
 from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, user
 
@@ -120,3 +121,32 @@ def test_nothing_to_judge_has_an_exit_code_of_its_own(llmtrace: Callable[..., An
     assert "Nothing could be judged in 1 trace." in ran.out
     assert json.loads(llmtrace("check", "--json", "--store", store).out)["judged"] is False
     assert llmtrace("check", "last", SILENT, "--store", store).code == 0
+
+
+def test_what_could_not_be_judged_is_said_for_each_trace(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """One trace with content beside one without: the exit code is that of the findings, and the line counts the silent one."""
+    base = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.system": "openai"}
+    answer = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "Hello"}]}])
+    scope = Scope("io.opentelemetry.openai-java-1.1")
+    silent = RawSpan("a" * 32, "1" * 16, "chat m", 1, 2, attributes=base, scope=scope)
+    told = RawSpan("b" * 32, "2" * 16, "chat m", 1, 2, attributes={**base, "gen_ai.output.messages": answer}, scope=scope)
+    path = tmp_path / "spans.jsonl"
+    path.write_bytes(otlp.to_json_line([silent, told]))
+    ran = llmtrace("check", str(path))
+    assert ran.code == 0
+    assert "(1 of them could not be judged)" in ran.out
+    assert "otel.instrumentation.genai.capture-message-content=true" in " ".join(ran.out.split())
+    traces = json.loads(llmtrace("check", "--json", str(path)).out)["traces"]
+    assert [trace["judged"] for trace in traces] == [False, True]
+    path.write_bytes(otlp.to_json_line([silent]))
+    assert llmtrace("check", str(path)).code == 4
+
+
+def test_log_records_in_a_file_are_content_of_its_spans(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    span = RawSpan("a" * 32, "1" * 16, "chat m", 1, 2, attributes={"gen_ai.operation.name": "chat"})
+    body = {"kvlistValue": {"values": [{"key": "content", "value": {"stringValue": "Hello"}}]}}
+    record = {"traceId": "a" * 32, "spanId": "1" * 16, "eventName": "gen_ai.choice", "body": body}
+    logs = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}
+    path = tmp_path / "spans.jsonl"
+    path.write_bytes(otlp.to_json_line([span]) + b"\n" + json.dumps(logs).encode())
+    assert llmtrace("check", str(path)).code == 0

@@ -13,7 +13,18 @@ from inline_snapshot import snapshot
 
 from llmtrace.cli import ls, stores
 from llmtrace.cli.ls import since
-from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, Generic, Message, Workflow, replace
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Evaluation,
+    Failure,
+    Generic,
+    Inference,
+    Message,
+    Span,
+    Workflow,
+    replace,
+)
 from llmtrace.store import indexing, open_store
 from llmtrace.store.local import LocalStore
 from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, answers, chat, recovered, user
@@ -208,6 +219,7 @@ def test_hostile_names_stay_on_their_line(llmtrace: Callable[..., Any], store: s
     assert out == snapshot("""\
 TRACE     AGE  HEALTH    TIME  SPANS  TOKENS  COST  NAME
 cccccccc   5s  ok      200 ms      1       -     -  evil\\x1b[2J name xxxxxxxxxx…
+          ? nothing could be judged. See llmtrace why cccccccc
 more with --limit 2
 """)
 
@@ -237,3 +249,25 @@ def test_monitors_see_the_rest_when_everything_is_shown(
     assert opened.refresh(seconds=0.0) == 2
     assert llmtrace(command, "--store", store).code == 0
     assert opened.refresh(seconds=0.0) == 0
+
+
+def test_plain_spans_are_not_runs(llmtrace: Callable[..., Any], store: str) -> None:
+    """A web server's requests stay in the store and are not listed, however many there are before a run."""
+    opened = open_store(store)
+    for number in range(1, 30):
+        opened.append(Span(f"{number:032x}", "1" * 16, "GET /health", time.time_ns(), time.time_ns() + 5))
+    opened.close()
+    listed = json.loads(llmtrace("ls", "--json", "--limit", "2", "--store", store).out)
+    assert [trace["name"] for trace in listed] == ["invoke_agent support"] * 2
+    assert "GET /health" in llmtrace("show", f"{7:032x}", "--store", store).out
+
+
+def test_a_run_that_could_not_be_judged_is_marked(llmtrace: Callable[..., Any], store: str) -> None:
+    opened = open_store(store)
+    now = time.time_ns()
+    opened.append(Span("e" * 32, "1" * 16, "chat m", now, now + 5, operation=Inference("p", request_model="m")))
+    opened.close()
+    assert "? nothing could be judged. See llmtrace why eeeeeeee" in llmtrace("ls", "--limit", "1", "--store", store).out
+    listed = json.loads(llmtrace("ls", "--json", "--limit", "1", "--store", store).out)
+    assert listed[0]["undiagnosed"] == "nothing could be judged"
+    assert "Nothing could be judged" in llmtrace("show", "last", "--store", store).out

@@ -294,3 +294,99 @@ def test_grpc_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         Receiver(ingestor, http_port=0, grpc_port=0)
     with Receiver(ingestor, http_port=0, grpc_port=None) as receiver:
         assert receiver.http_port
+
+
+# -- log records
+
+
+def log_document(event: str, body: str) -> bytes:
+    record = {
+        "timeUnixNano": "5",
+        "traceId": f"{1:032x}",
+        "spanId": f"{1:016x}",
+        "attributes": [{"key": "event.name", "value": {"stringValue": event}}],
+        "body": {"kvlistValue": {"values": [{"key": "content", "value": {"stringValue": body}}]}},
+    }
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
+
+
+@pytest.mark.parametrize("logs_first", [True, False])
+def test_content_in_log_records_is_joined_to_its_span(running: Running, logs_first: bool) -> None:
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
+    sent = [
+        lambda: running.send(log_document("gen_ai.user.message", "Hi"), "/v1/logs", content_type="application/json"),
+        lambda: running.send(otlp.to_json_line([raw(attributes=attributes)]), content_type="application/json"),
+    ]
+    assert [send() for send in (sent if logs_first else sent[::-1])] == [(200, b"{}")] * 2
+    operation = running.store.trace("last").root.operation
+    assert isinstance(operation, Inference)
+    assert operation.input[0].text() == "Hi"
+
+
+def test_log_records_come_by_grpc_too(running: Running) -> None:
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+
+    request = ExportLogsServiceRequest()
+    record = request.resource_logs.add().scope_logs.add().log_records.add()
+    record.trace_id, record.span_id, record.event_name = bytes(15) + b"\1", bytes(7) + b"\1", "gen_ai.choice"
+    content = record.body.kvlist_value.values.add(key="message").value.kvlist_value.values.add(key="content")
+    content.value.string_value = "Hello"
+    with grpc.insecure_channel(f"127.0.0.1:{running.receiver.grpc_port}") as channel:
+        export = channel.unary_unary(
+            "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            request_serializer=ExportLogsServiceRequest.SerializeToString,
+            response_deserializer=ExportLogsServiceResponse.FromString,
+        )
+        assert not export(request, timeout=10).HasField("partial_success")
+    running.ingestor.ingest([raw(attributes={"gen_ai.operation.name": "chat"})])
+    operation = running.store.trace("last").root.operation
+    assert isinstance(operation, Inference)
+    assert operation.output[0].text() == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"{", {"content_type": "application/json"}, 400),
+        (b"[]", {"content_type": "application/json"}, 400),
+        (b'{"resourceSpans": []}', {"content_type": "application/json"}, 400),
+        (b"\xff\xff", {"content_type": "application/x-protobuf"}, 400),
+        (b"{}", {"content_type": "text/plain"}, 415),
+        (b"\x1f\x8b\x08", {"content_type": "application/json", "content_encoding": "gzip"}, 400),
+    ],
+)
+def test_a_request_of_log_records_that_cannot_be_read_is_refused(
+    module_running: Running, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    assert module_running.send(body, "/v1/logs", **headers)[0] == status
+    assert module_running.send(b"{}", "/v1/logs", content_type="application/json") == (200, b"{}")
+
+
+# -- bad input
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"), [("resourceLogs", "/v1/logs"), ("resourceMetrics", "not stored"), ("resourceProfiles", "not stored")]
+)
+def test_a_body_of_another_signal_is_refused_in_one_line(module_running: Running, name: str, advice: str) -> None:
+    status, said = module_running.send(json.dumps({name: []}).encode(), content_type="application/json")
+    assert (status, advice in said.decode()) == (400, True)
+
+
+def test_a_damaged_span_costs_itself_only(running: Running) -> None:
+    """Unknown fields, ids of the wrong length, an end before the start, ten megabytes, many spans of one id."""
+    document = json.loads(otlp.to_json_line([raw(span=number) for number in range(1, 6)]))
+    spans = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    document["unknown"] = spans[0]["unknown"] = {"a": [1]}
+    spans[1]["traceId"] = "abc"
+    spans[2]["spanId"] = "zz" * 8
+    spans[3]["endTimeUnixNano"] = "5"
+    spans[4]["attributes"].append({"key": "x", "value": {"stringValue": "y" * 10_000_000}})
+    status, said = running.send(json.dumps(document).encode(), content_type="application/json")
+    assert (status, json.loads(said)["partialSuccess"]["rejectedSpans"]) == (200, "2")
+    trace = running.store.trace(f"{1:032x}")
+    assert len(trace) == 3
+    assert trace.span(f"{4:016x}").duration == 0
+    same = [raw(span=9, trace=2) for _ in range(1000)]
+    assert running.send(otlp.to_protobuf(same), content_type=PROTOBUF)[0] == 200
+    assert len(running.store.trace(f"{2:032x}")) == 1

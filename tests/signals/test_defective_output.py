@@ -10,6 +10,8 @@ import pytest
 from tests.instrumentation.openai_server import MODEL, Server, chunk, streamed, text_chunks
 
 import llmtrace
+from llmtrace.evaluation import evaluate_trace
+from llmtrace.model import Inference, Span, Trace
 from llmtrace.testing import capture
 
 QUESTION: Any = [{"role": "user", "content": "Where is it?"}]
@@ -47,3 +49,12 @@ def test_a_stream_that_the_program_left_is_not(read: int) -> None:
 def test_a_stream_that_raised_is_a_failure_of_its_own() -> None:
     found = labels(chunk({"content": "It is on"}), breaks=httpx.ReadError("reset"))
     assert ("defective_output", "stream_cut") not in found
+
+
+@pytest.mark.parametrize(("reason", "label"), [("length", "cut"), ("content_filter", "filtered"), ("stop", None)])
+def test_an_answer_that_was_not_recorded_is_judged_by_its_finish_reason(reason: str, label: str | None) -> None:
+    """Other writers leave content out; that the answer was cut is known all the same."""
+    span = Span("1" * 32, "2" * 16, "chat", 1, 2, operation=Inference("p", request_model="m", finish_reasons=(reason,)))
+    judged, _ = evaluate_trace(Trace([span]))
+    found = [(one.name, one.label) for one in judged.root.evaluations if one.name == "defective_output"]
+    assert found == ([] if label is None else [("defective_output", label)])

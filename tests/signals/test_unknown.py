@@ -26,8 +26,8 @@ LESS: dict[str, Callable[[Any], Any]] = {
     "any content": strip_operation,
 }
 """What another writer may keep to itself, saying nothing of it."""
-TRUE_OF_LESS = {("end_state", "asked_back"), ("end_state", "after_errors")}
-"""Labels by which a finding on the end of the run gives way to another; each is true of what is left."""
+TRUE_OF_LESS = {("end_state", "asked_back"), ("end_state", "after_errors"), ("defective_output", "cut")}
+"""Labels by which a finding on the end of the run, or on a cut answer, gives way to another; each is true of what is left."""
 
 
 def verdicts(spans: Iterable[Span]) -> set[tuple[str, str | None]]:

@@ -174,3 +174,9 @@ def test_unfinished_spans_are_said() -> None:
     """They are no calls, and their number is known."""
     found = collect([span(1, call(), took=None), span(2, call())], Statistics("model"))
     assert (found.unfinished, found.groups["m",].calls) == (1, 1)
+
+
+def test_tools_of_other_writers_are_counted_by_their_names() -> None:
+    """The span's name is one for all tools: ``ai.toolCall``."""
+    runs = [span(number, ToolExecution(name), name="ai.toolCall") for number, name in ((1, "look_up"), (2, "refund"))]
+    assert set(counted("operation", *runs)) == {(None, "execute_tool look_up", None), (None, "execute_tool refund", None)}

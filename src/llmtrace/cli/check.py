@@ -12,10 +12,11 @@ from typing import NamedTuple, TypeAlias
 from llmtrace.cli import format_text
 from llmtrace.cli.import_modules import add_import, import_all
 from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, print_json
-from llmtrace.cli.read_spans import BadLine, read
+from llmtrace.cli.read_spans import BadLine, join_logs, read
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, cells, short
+from llmtrace.codec.log_records import LogRecord
 from llmtrace.diagnosis import diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
@@ -24,6 +25,7 @@ from llmtrace.model import (
     INVALID_TOOL_CALL,
     OUTCOME,
     Evaluation,
+    Event,
     Failure,
     Inference,
     Span,
@@ -46,6 +48,10 @@ class Checked(NamedTuple):
     findings: list[tuple[Span, Finding]]
     unknown: tuple[str, ...]
     """Runs with incomplete content, which keep their stored evaluations."""
+    judged: bool
+    """False if the trace shows neither calls nor answers."""
+    unchecked: tuple[str, ...]
+    """What was not visible and therefore not judged, a sentence each."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     checked = [_check(trace, evaluator) for trace in _traces(args)]
     tally: Counter[str] = Counter(_severity(finding) for checked_trace in checked for _, finding in checked_trace.findings)
     has_findings = bool(tally["error"] or (args.strict and tally["warning"]))
-    judged = has_findings or any(_can_be_judged(checked_trace.trace) for checked_trace in checked)
+    judged = has_findings or any(checked_trace.judged for checked_trace in checked)
     if args.json:
         print_json(
             {
@@ -90,26 +96,32 @@ def _traces(args: argparse.Namespace) -> Iterator[Trace]:
 def traces_of(path: str) -> list[Trace]:
     """The traces in a file. Raises BadInput for a line that cannot be read: a check must not skip a part of a file."""
     spans: dict[str, dict[str, Span]] = {}
-    for item in read(path):
+    records: list[LogRecord] = []
+    for item in read(path, on_log=records.append):
         if isinstance(item, BadLine):
             raise BadInput(f"{path}, {item.where}: {item.reason}.")
         previous = spans.setdefault(item.trace_id, {}).get(item.span_id)
         if previous is None or previous.end is None:  # an ended span replaces its start mark
             spans[item.trace_id][item.span_id] = item
+    events: dict[tuple[str, str], list[Event]] = {}
+    for record in records:
+        events.setdefault((record.trace_id, record.span_id), []).append(record.event)
+    for (trace_id, span_id), span_events in events.items():
+        span = spans.get(trace_id, {}).get(span_id)
+        if span is not None and span.run_id is None:
+            spans[trace_id][span_id] = join_logs(span, span_events)
     return [Trace(list(of_trace.values())) for of_trace in spans.values()]
 
 
 def _check(trace: Trace, evaluator: Evaluator) -> Checked:
-    judged, unknown = evaluate_trace(trace, evaluator)
-    return Checked(judged, list(_findings(judged)), unknown)
-
-
-def _can_be_judged(trace: Trace) -> bool:
-    """True if the trace shows calls or answers."""
+    evaluated, unknown = evaluate_trace(trace, evaluator)
     try:
-        return diagnose(trace).is_judged
+        diagnosis = diagnose(evaluated)
     except DiagnosisFailed:  # `why` reports it
-        return True
+        return Checked(evaluated, list(_findings(evaluated)), unknown, judged=True, unchecked=())
+    findings = list(_findings(evaluated))
+    judged = diagnosis.is_judged or any(_severity(finding) != "info" for _, finding in findings)
+    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked)
 
 
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
@@ -154,13 +166,15 @@ def _as_json(checked: Checked) -> dict[str, object]:
         "trace_id": checked.trace.trace_id,
         "health": checked.trace.health,
         "findings": findings,
+        "judged": checked.judged,
+        "not_checked": list(checked.unchecked),
         "not_judged_again": list(checked.unknown),
     }
 
 
 def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged: bool) -> None:
-    for trace, findings, unknown in checked:
-        if not findings and not unknown:
+    for trace, findings, unknown, is_judged, unchecked in checked:
+        if not findings and not unknown and is_judged:
             continue
         health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health])
         name = short(trace.root.name, screen.width - len("  recovered"))
@@ -172,15 +186,19 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged
             screen.prose(
                 "Content was cut, redacted or left out, so the findings are those of the run itself.", "dim", prefix="  "
             )
+        for sentence in () if is_judged else unchecked:
+            screen.prose(f"Not checked: {sentence}", "yellow", prefix="  ")
         screen.line()
     traces = format_text.plural(len(checked), "trace")
     if not judged:
-        screen.prose(f"Nothing could be judged in {traces}. See llmtrace why for what was not visible.", "yellow")
+        screen.prose(f"Nothing could be judged in {traces}.", "yellow")
         return
     errors, warnings = format_text.plural(tally["error"], "error"), format_text.plural(tally["warning"], "warning")
+    silent = sum(not checked_trace.judged for checked_trace in checked)
+    more = f" ({silent:,} of them could not be judged)" if silent else ""
     counted = f"{errors}, {warnings}, {tally['info']:,} info"
     style = format_text.SEVERITY_STYLE["error"] if tally["error"] else "green"
-    screen.line(screen.paint(f"{counted} in {traces}", style))
+    screen.line(screen.paint(f"{counted} in {traces}{more}", style))
 
 
 def _finding(screen: Screen, span: Span, finding: Finding) -> None:

@@ -18,6 +18,7 @@ from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.read_spans import BadLine, read
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen, clean
+from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import StoreError
@@ -45,6 +46,8 @@ class _Imported:
     """Ids of the spans that are in the store, by trace id; None where the store cannot tell."""
     new: int = 0
     """Number of spans that were not in the store before. Counted if ``known`` is."""
+    logs: int = 0
+    """Number of log records that belong to spans."""
     bad: list[tuple[str, BadLine]] = field(default_factory=list)
     refused: list[BadInput] = field(default_factory=list)
     """Errors of files without spans. The other files are still read."""
@@ -65,7 +68,11 @@ def run(args: argparse.Namespace) -> int:
             with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
                 store.traces(Query(limit=1))
         ingestor = Ingestor(
-            store, content=Content(config), make_evaluator=lambda: Evaluator(load(config.signals)), quiet=_NEVER
+            store,
+            content=Content(config),
+            prices=config.prices or None,
+            make_evaluator=lambda: Evaluator(load(config.signals)),
+            quiet=_NEVER,
         )
         for path in args.file:
             progress.of(path)
@@ -77,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         ingestor.close()
         store.flush()
     progress.end()
-    if not done.spans and done.refused:
+    if not done.spans and not done.logs and done.refused:
         raise done.refused[0]
     _verify(args, done.last)
     _tell(args, done)
@@ -85,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _import(path: str, store: Store, ingestor: Ingestor, progress: _Progress, done: _Imported) -> None:
-    for item in read(path, progress):
+    records: list[LogRecord] = []
+    for item in read(path, progress, on_log=records.append):
         if isinstance(item, BadLine):
             done.bad.append((path, item))
             continue
@@ -96,6 +104,9 @@ def _import(path: str, store: Store, ingestor: Ingestor, progress: _Progress, do
             store.append(item)
         done.spans[item.trace_id] += 1
         done.last = item
+    if records:
+        ingestor.ingest_logs(records)
+        done.logs += len(records)
 
 
 def _count_new(store: Store, span: Span, done: _Imported) -> None:
@@ -132,7 +143,8 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
     else:
         counts = f"{format_text.plural(total, 'span')} of {format_text.plural(len(done.spans), 'trace')}"
         before = "" if done.known is None or done.new == total else f", {done.new or 'none'} of them new"
-        Screen(sys.stdout).line(f"imported {counts}{before}")
+        logs = f", {format_text.plural(done.logs, 'log record')}" if done.logs else ""
+        Screen(sys.stdout).line(f"imported {counts}{before}{logs}")
     screen = Screen(sys.stderr)
     for error in done.refused[:_MOST_NAMED]:
         screen.line(clean(f"llmtrace import: {str(error).splitlines()[0]}"))

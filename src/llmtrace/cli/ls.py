@@ -15,6 +15,7 @@ from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, clean, short
 from llmtrace.diagnosis import Suspect, diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
+from llmtrace.model import replace
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.store.local import LocalStore
 
@@ -36,10 +37,11 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
 
 
 class _NotDiagnosed(NamedTuple):
-    """A trace that is too expensive to diagnose for a list."""
+    """A trace that is too expensive to diagnose for a list, or that shows neither calls nor answers."""
 
     reason: str
-    is_long: bool = False
+    hint: str = ""
+    """What the list says below the trace; empty: the reason is told once, below the list."""
 
 
 _Verdict: TypeAlias = Suspect | str | DiagnosisFailed | _NotDiagnosed | None
@@ -51,6 +53,7 @@ _MOST_SORTED = 10_000
 _MOST_DIAGNOSED, _LONGEST_DIAGNOSED = 100, 300
 """Number of traces that are diagnosed, and spans of the longest one: a screenful, each in milliseconds."""
 
+_NOT_JUDGED = "nothing could be judged"
 _WIDE = 68
 """Width of the full table; on a narrower screen, spans, tokens and cost are left out."""
 
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         if args.replays:
             store = _replays(store)
-        traces = store.traces(_query(args))
+        traces = _runs(store, _query(args))
         if args.sort != "age":
             traces = sorted(traces, key=_SORTS[args.sort], reverse=True)
         traces, more = traces[: args.limit], len(traces) > args.limit
@@ -90,6 +93,17 @@ def run(args: argparse.Namespace) -> int:
             if more:
                 screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE
+
+
+def _runs(store: Store, query: Query) -> list[TraceSummary]:
+    """The traces that have to do with models, agents or tools. Others, such as a web server's requests, are not runs."""
+    limit = query.limit
+    while True:
+        traces = store.traces(query)
+        runs = [trace for trace in traces if trace.is_run]
+        if len(runs) >= limit or len(traces) < query.limit or query.limit >= _MOST_SORTED:
+            return runs[:limit]
+        query = replace(query, limit=min(4 * query.limit, _MOST_SORTED))
 
 
 def _replays(store: Store) -> Store:
@@ -127,7 +141,8 @@ def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict
             elif store.is_remote:
                 yield _NotDiagnosed("traces of a remote store are not diagnosed in a list")
             elif summary.spans > _LONGEST_DIAGNOSED:
-                yield _NotDiagnosed(f"traces of more than {_LONGEST_DIAGNOSED} spans are not diagnosed in a list", is_long=True)
+                reason = f"traces of more than {_LONGEST_DIAGNOSED} spans are not diagnosed in a list"
+                yield _NotDiagnosed(reason, "too long to diagnose here")
             elif number >= _MOST_DIAGNOSED:
                 yield _NotDiagnosed(f"only the first {_MOST_DIAGNOSED} traces of a list are diagnosed")
             else:
@@ -140,6 +155,8 @@ def _prime(store: Store, trace_id: str) -> _Verdict:
     try:
         with wrap_errors(trace_id):
             diagnosis = diagnose(store.trace(trace_id))
+            if not diagnosis.is_judged and not diagnosis.is_wrong:
+                return _NotDiagnosed(_NOT_JUDGED, _NOT_JUDGED)
             return diagnosis.prime or (next(iter(diagnosis.reports), None) if diagnosis.failed else None)
     except DiagnosisFailed as failed:
         return failed
@@ -178,7 +195,7 @@ def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdic
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
         _show_verdict(screen, trace, verdict)
-        if isinstance(verdict, _NotDiagnosed) and not verdict.is_long:
+        if isinstance(verdict, _NotDiagnosed) and not verdict.hint:
             reasons[verdict.reason] = None
     for reason in reasons:
         screen.prose(f"{reason[:1].upper()}{reason[1:]}. See llmtrace why", "dim")
@@ -190,8 +207,8 @@ def _show_verdict(screen: Screen, trace: TraceSummary, verdict: _Verdict) -> Non
         report = f"See llmtrace why {trace_id} for how to report it"
         screen.prose(f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {report}", "dim", prefix=indent)
     elif isinstance(verdict, _NotDiagnosed):
-        if verdict.is_long:
-            screen.prose(f"? too long to diagnose here. See llmtrace why {trace_id}", "dim", prefix=indent)
+        if verdict.hint:
+            screen.prose(f"? {verdict.hint}. See llmtrace why {trace_id}", "dim", prefix=indent)
     elif isinstance(verdict, str):
         screen.line(indent + screen.paint(short(f"! {clean(verdict)}", room), "red"))
     elif verdict is not None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from llmtrace.cli.options import BadInput
-from llmtrace.codec import formats
+from llmtrace.codec import formats, genai
 from llmtrace.codec.dialects import decode
-from llmtrace.model import Span
+from llmtrace.codec.log_records import LogRecord, add_events
+from llmtrace.model import Event, Span
 
 
 class BadLine(NamedTuple):
@@ -24,10 +25,13 @@ class BadLine(NamedTuple):
     reason: str
 
 
-def read(path: str, progress: Callable[[float], None] | None = None) -> Iterator[Span | BadLine]:
+def read(
+    path: str, progress: Callable[[float], None] | None = None, on_log: Callable[[LogRecord], None] | None = None
+) -> Iterator[Span | BadLine]:
     """Read every span of a file, and what could not be read. Raises BadInput if the file does not exist or has no span.
 
-    ``progress`` is called with the part of the file that was read (0 to 1); for stdin it is unknown.
+    ``progress`` is called with the part of the file that was read (0 to 1); for stdin it is unknown. ``on_log`` is called with
+    each log record that belongs to a span; then a file without spans is no error if it has such records.
     """
     spans_read, bad = 0, ""
     with _opened(path) as file:
@@ -35,11 +39,20 @@ def read(path: str, progress: Callable[[float], None] | None = None) -> Iterator
             if isinstance(item, formats.Unreadable):
                 bad = bad or f"; {item.where}: {item.reason}"
                 yield BadLine(*item)
+            elif isinstance(item, LogRecord):
+                if on_log is not None:
+                    spans_read += 1
+                    on_log(item)
             else:
                 spans_read += 1
                 yield decode(item)
     if not spans_read:
         raise BadInput(f"{path} contains no spans{bad}.\nExpected {formats.EXPECTED}.")
+
+
+def join_logs(span: Span, events: Sequence[Event]) -> Span:
+    """Read a span of another writer again, with its log records."""
+    return decode(add_events(genai.encode(span), events))
 
 
 class _Watched:

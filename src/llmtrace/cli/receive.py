@@ -14,6 +14,7 @@ from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.terminal import Screen, clean
 from llmtrace.config import Config
 from llmtrace.content import Content
+from llmtrace.diagnosis.visibility import can_be_judged
 from llmtrace.evaluation import Evaluator
 from llmtrace.external.ingest import Ingestor
 from llmtrace.installed import has_grpc
@@ -47,12 +48,18 @@ def run(args: argparse.Namespace) -> int:
     screen, output_lock = Screen(sys.stdout), threading.Lock()
 
     def judged(trace: Trace) -> None:
-        with output_lock:
-            _tell(screen, summarise(trace), as_json=args.json)
+        summary = summarise(trace)
+        if summary.is_run:
+            with output_lock:
+                _tell(screen, summary, judged=can_be_judged(trace), as_json=args.json)
 
     store = open_store(config.store, config=config)
     ingestor = Ingestor(
-        store, content=Content(config), make_evaluator=lambda: Evaluator(load(config.signals)), on_evaluated=judged
+        store,
+        content=Content(config),
+        prices=config.prices or None,
+        make_evaluator=lambda: Evaluator(load(config.signals)),
+        on_evaluated=judged,
     )
     try:
         default = GRPC_PORT if has_grpc() else None
@@ -96,13 +103,15 @@ def _open(screen: Screen, receiver: Receiver, store: str, *, as_json: bool) -> N
     screen.stream.flush()
 
 
-def _tell(screen: Screen, summary: TraceSummary, *, as_json: bool) -> None:
+def _tell(screen: Screen, summary: TraceSummary, *, judged: bool, as_json: bool) -> None:
     """Print one line for a trace that was evaluated."""
     if as_json:
-        screen.line(json.dumps(format_text.as_json(summary)))
+        screen.line(json.dumps({**format_text.as_json(summary), "judged": judged}))
     else:
         facts = [format_text.plural(summary.spans, "span"), format_text.duration(summary.duration)]
-        findings = format_text.findings(summary.findings) or "nothing found"
+        findings = format_text.findings(summary.findings) or (
+            "nothing found" if judged else f"nothing could be judged. See llmtrace why {summary.trace_id[:8]}"
+        )
         health = screen.paint(summary.health.ljust(9), format_text.HEALTH_STYLE[summary.health])
         screen.line(f"{summary.trace_id[:8]}  {health} {' '.join(facts)}  {clean(summary.name)}: {findings}")
     screen.stream.flush()

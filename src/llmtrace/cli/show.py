@@ -15,6 +15,7 @@ from llmtrace.cli.repeated_steps import Repetition, repetitions
 from llmtrace.cli.stores import MOMENT, opened, trace_of
 from llmtrace.cli.terminal import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.diagnosis.environment import environment_of, facts_as_json
+from llmtrace.diagnosis.visibility import can_be_judged
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     AgentInvocation,
@@ -72,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
         if any(span.attributes.get(CONTENT_LEVEL) == "none" for span in trace.spans):
             screen.line()
             screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
+        elif not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
+            screen.line()
+            screen.prose(f"Nothing could be judged. llmtrace why {trace.trace_id[:8]} says what was not visible.", "yellow")
     return FINE
 
 

@@ -143,6 +143,8 @@ def _receiving(args: argparse.Namespace, store: Store, config: Config) -> Iterat
     from llmtrace.receiver import Receiver
     from llmtrace.signals import load
 
-    ingestor = Ingestor(store, content=Content(config), make_evaluator=lambda: Evaluator(load(config.signals)))
+    ingestor = Ingestor(
+        store, content=Content(config), prices=config.prices or None, make_evaluator=lambda: Evaluator(load(config.signals))
+    )
     with Receiver(ingestor, http_port=args.http_port, grpc_port=args.grpc_port) as receiver:
         yield f"http://127.0.0.1:{receiver.http_port}"

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, messages
-from llmtrace.codec.dialects import fill_in
+from llmtrace.codec.best_fields import fill_in
+from llmtrace.codec.growing_prompts import split_growing_prompts
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -31,6 +32,8 @@ from llmtrace.model import (
     replace,
 )
 
+_RECORD_TYPE = "logfire.span_type"
+"""``log`` for what Logfire sends as a log record in the form of a span."""
 MOST_BELOW = 100
 """Inferences below a wrapper that are looked at."""
 
@@ -41,10 +44,12 @@ def reconcile(trace: Trace) -> Trace:
     trace = _without_copies(trace)
     external = [span for span in trace.spans if span.run_id is None]
     if any(isinstance(span.operation, Inference) for span in external):
+        changes |= split_growing_prompts(sorted(external, key=_began))
+        _join_stream_records(external, changes)
         _count_once(trace, changes)
     if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in external):
         _add_agent_tools(trace, changes)
-    if any(isinstance(span.operation, ToolExecution) and span.operation.call_id is None for span in external):
+    if any(_awaits_call(span) for span in external):
         _join_executions(trace, changes)
     if not changes:
         return trace
@@ -67,7 +72,8 @@ def _without_copies(trace: Trace) -> Trace:
 def _count_once(trace: Trace, changes: dict[str, Span]) -> None:
     below: dict[str, list[Span]] = {}
     """For each span, the inferences below it with only plain spans between; for an inference, itself."""
-    for _, span in reversed(list(trace.walk())):  # children before their parents
+    for _, stored in reversed(list(trace.walk())):  # children before their parents
+        span = changes.get(stored.span_id, stored)
         inner = [inference for child in trace.children(span) for inference in below.pop(child.span_id, ())][:MOST_BELOW]
         if not isinstance(span.operation, Inference):
             below[span.span_id] = inner if isinstance(span.operation, Custom) else []
@@ -148,6 +154,32 @@ def answer_texts(messages: tuple[Message, ...]) -> list[str]:
     ]
 
 
+# -- streamed calls of which the request and the answer are recorded separately
+
+
+def _join_stream_records(external: Sequence[Span], changes: dict[str, Span]) -> None:
+    """Give the answer in a record of a stream to the call that it belongs to: the latest one before it with this request."""
+    ordered = sorted(external, key=_began)
+    calls = [span for span in ordered if isinstance(span.operation, Inference) and not span.operation.output]
+    for record in ordered:
+        answer = record.operation
+        if record.attributes.get(_RECORD_TYPE) != "log" or not isinstance(answer, Inference):
+            continue
+        call = next((call for call in reversed(calls) if _awaits_record(call, record, answer)), None)
+        if call is not None:
+            calls.remove(call)
+            joined = fill_in(changes.get(call.span_id, call).operation, answer)
+            changes[call.span_id] = replace(call, end=max(call.end or 0, record.end or 0), operation=joined)
+            changes[record.span_id] = _as_plain_step(record, call)
+
+
+def _awaits_record(call: Span, record: Span, answer: Inference) -> bool:
+    if call.span_id == record.span_id or call.start > record.start or call.scope.name != record.scope.name:
+        return False
+    same_place = call.parent_id == record.parent_id or call.span_id == record.parent_id
+    return same_place and isinstance(call.operation, Inference) and call.operation.input == answer.input
+
+
 # -- tools that are recorded on the agent's span
 
 
@@ -177,6 +209,14 @@ def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
 # -- executions and the calls that asked for them
 
 
+def _awaits_call(span: Span) -> bool:
+    """True for an execution without a call id of its own. One that was joined before is joined anew, as more may be known."""
+    operation = span.operation
+    if span.run_id is not None or not isinstance(operation, ToolExecution):
+        return False
+    return operation.call_id is None or operation.inferred
+
+
 class _OpenCall(NamedTuple):
     start: int
     call: ToolCall
@@ -188,11 +228,12 @@ def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
     Several calls alike are joined in order. The executions are looked at from the last to the first; each takes the latest
     call that was asked for before it began, so that one whose execution nobody recorded is passed over.
     """
-    known_ids = {span.operation.call_id for span in trace.spans if isinstance(span.operation, ToolExecution)}
+    executions = [span for span in trace.spans if isinstance(span.operation, ToolExecution)]
+    known_ids = {getattr(span.operation, "call_id", None) for span in executions if not _awaits_call(span)}
     open_calls = _open_calls(trace, changes, known_ids)
-    for span in sorted(trace.spans, key=_began, reverse=True):
+    for span in sorted(executions, key=_began, reverse=True):
         operation = span.operation
-        if span.run_id is not None or not isinstance(operation, ToolExecution) or operation.call_id is not None:
+        if not isinstance(operation, ToolExecution) or not _awaits_call(span):
             continue
         alike = open_calls.get(_key(operation.name, operation.arguments), [])
         while alike:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.model import Custom, Span, Trace
+from llmtrace.model import Custom, JsonValue, Span, Trace
 
 PREFIXES: Final = (
     "gen_ai.",
@@ -22,23 +24,56 @@ PREFIXES: Final = (
     "smolagents.",
     "crewai.",
 )
-"""Prefixes of attributes in which libraries record models, agents and tools. Other libraries are not recognised."""
+"""Prefixes of attributes in which libraries record models, agents and tools."""
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_WORDS: Final = frozenset({"llm", "prompt", "prompts", "completion", "completions", "genai", "toolcall", "toolcalls"})
+_PAIRS: Final = (
+    (frozenset({"tool", "function"}), frozenset({"call", "calls", "arguments", "args", "result", "schema"})),
+    (frozenset({"input", "output", "total"}), frozenset({"tokens"})),
+    (frozenset({"chat", "agent", "assistant"}), frozenset({"messages", "message", "model", "response"})),
+)
+"""Words in the name of an attribute that tell of a model or a tool: one of each set."""
+_MESSAGE: Final = re.compile(r'"role"\s*:\s*"(?:user|assistant|system|tool|model|human|ai)"', re.IGNORECASE)
+_MOST_NAMED: Final = 3
+_MOST_READ: Final = 4096
+"""Characters of a text in which a message is looked for."""
 
 
-def unread_writers(trace: Trace) -> tuple[str, ...]:
+class UnreadWriter(NamedTuple):
+    name: str
+    """Name of its scope, else of its first span."""
+    attributes: tuple[str, ...]
+    """Names of attributes that look like content, a few of them."""
+
+
+def unread_writers(trace: Trace) -> tuple[UnreadWriter, ...]:
     """Return the scopes whose spans record models, agents or tools, but of which no span could be read as such.
 
     Nothing of what they record can be judged. Their spans stay plain steps with all attributes.
     """
     read = {span.scope.name for span in trace.spans if span.run_id is not None or not isinstance(span.operation, Custom)}
-    return tuple(
-        dict.fromkeys(
-            span.scope.name or span.name for span in trace.spans if span.scope.name not in read and _tells_of_agents(span)
-        )
-    )
+    names: dict[str, dict[str, None]] = {}
+    for span in trace.spans:
+        if span.scope.name not in read and looks_like_agent(span):
+            names.setdefault(span.scope.name or span.name, {}).update(dict.fromkeys(_content_attributes(span.attributes)))
+    return tuple(UnreadWriter(name, tuple(keys)[:_MOST_NAMED]) for name, keys in names.items())
 
 
-def _tells_of_agents(span: Span) -> bool:
+def looks_like_agent(span: Span) -> bool:
+    """Return True if another writer's plain span has to do with models, agents or tools."""
     if span.run_id is not None or sc.SAME_CALL in span.attributes:
         return False
-    return any(key.startswith(PREFIXES) for key in span.attributes)
+    return any(key.startswith(PREFIXES) for key in span.attributes) or bool(_content_attributes(span.attributes))
+
+
+def _content_attributes(attributes: Mapping[str, JsonValue]) -> list[str]:
+    return [key for key, value in attributes.items() if _is_content(key, value)]
+
+
+def _is_content(key: str, value: JsonValue) -> bool:
+    words = frozenset(word.lower() for word in _WORD.findall(key))
+    if not words.isdisjoint(_WORDS):
+        return True
+    if any(not words.isdisjoint(first) and not words.isdisjoint(second) for first, second in _PAIRS):
+        return True
+    return isinstance(value, str) and _MESSAGE.search(value, 0, _MOST_READ) is not None

@@ -90,7 +90,7 @@ class Diagnosis:
     reports: tuple[str, ...] = ()
     """What the program, a person or a quality signal reported about the run as a whole, and not about a step."""
     is_judged: bool = False
-    """A check ran that looks at calls or answers, and not only at how the run ended."""
+    """A check ran that looks at calls or at what was answered, and not only at how a run or an answer ended."""
     failed: bool = False
     """The run is known to have failed: by its health, by feedback, or by a check that refused its answer."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from llmtrace.codec.unread_writers import unread_writers
+from llmtrace.codec.writers import writers_of
 from llmtrace.diagnosis.checks import Check, Need, Run
 from llmtrace.diagnosis.flow import Node
 from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.lineage import ValueUse
-from llmtrace.model import Inference, Message, Span, ToolExecution, ToolResult
+from llmtrace.model import FetchResponse, Inference, Message, Operation, Span, ToolExecution, ToolResult, Trace
 from llmtrace.semconv import CONTENT_LEVEL
 
 
@@ -33,6 +34,16 @@ def visible_needs(run: Run) -> frozenset[Need]:
     return frozenset(needs & {"inferences"} if not needs & {"content", "calls"} else needs)
 
 
+def can_be_judged(trace: Trace) -> bool:
+    """True if an answer or a call is visible, so that a run without findings was looked at. Cheaper than a diagnosis."""
+    operations = [span.operation for span in trace.spans]
+    return any(isinstance(operation, ToolExecution) or _has_output(operation) for operation in operations)
+
+
+def _has_output(operation: Operation) -> bool:
+    return isinstance(operation, (Inference, FetchResponse)) and bool(operation.output)
+
+
 def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[Check, ...]:
     return tuple(check for check in checks if needs.issuperset(check.needs))
 
@@ -44,18 +55,21 @@ def unchecked(run: Run) -> tuple[str, ...]:
 
 def _sentences(run: Run) -> Iterator[str]:
     calls = [node.call for node in run.calls if node.call is not None]
-    for writer in unread_writers(run.trace):
-        yield f"Spans of {writer} are not read: their format is not known to llmtrace."
+    yield from _about_writers(run.trace)
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
     elif not any(_has_known_answer(span) for span in run.inferences):
-        yield "The models' answers were not recorded, so neither calls nor answers were checked."
+        yield (
+            "The models' answers were not recorded, so neither calls nor answers were checked."
+            + _content_settings(run.inferences)
+        )
     for reason, span_id in run.flow.lineage.hidden.items():
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
     if without_schema:
         names = ", ".join(without_schema[:5]) + (" …" if len(without_schema) > 5 else "")
-        yield f"Arguments were not checked against a schema, since none was recorded: {names}."
+        settings = _schema_settings([*run.inferences, *_tool_spans(run)])
+        yield f"Arguments were not checked against a schema, since none was recorded: {names}.{settings}"
     if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
         yield "Earlier steps of this conversation are not in this trace: put them under one @agent, or use llmtrace run."
     numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
@@ -65,10 +79,39 @@ def _sentences(run: Run) -> Iterator[str]:
     unknown = sorted({call.tool for call in calls if call.failed is None and run.trace.health != "running"})
     if unknown:
         names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
-        yield f"No result was recorded, so failures do not show: {names}."
+        yield f"No result was recorded, so failures do not show: {names}.{_content_settings(_tool_spans(run))}"
     silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
+
+
+def _about_writers(trace: Trace) -> Iterator[str]:
+    for unread in unread_writers(trace):
+        names = f" Attributes that look like content: {', '.join(unread.attributes)}." if unread.attributes else ""
+        yield f"Spans of {unread.name} are not read: their format is not known to llmtrace.{names}"
+    for writer in writers_of(trace.spans):
+        if writer.damage:
+            yield f"{writer.name} is known to change what it records: {writer.damage}."
+
+
+def _tool_spans(run: Run) -> list[Span]:
+    return [span for span in run.trace.spans if isinstance(span.operation, ToolExecution)]
+
+
+def _content_settings(spans: Iterable[Span]) -> str:
+    """How to record content in each writer; a sentence for each, with a space before it."""
+    return "".join([f" To record content with {writer.name}: {writer.content}." for writer in writers_of(spans)])
+
+
+def _schema_settings(spans: Iterable[Span]) -> str:
+    return "".join(
+        [
+            f" To record schemas with {writer.name}: {writer.schemas}."
+            if writer.schemas
+            else f" {writer.name} does not record the schemas of tools."
+            for writer in writers_of(spans)
+        ]
+    )
 
 
 def _has_known_answer(span: Span) -> bool:

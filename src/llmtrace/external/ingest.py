@@ -10,14 +10,18 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
+from llmtrace.external.log_joiner import LogJoiner
 from llmtrace.locks import importing
-from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.model import RawSpan, Span, Trace, replace
+from llmtrace.prices import with_cost
 from llmtrace.recorder.guard import guard
+from llmtrace.semconv import EVALUATION_ROUND
 from llmtrace.store import Store
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ MOST_HELD = 20_000
 
 
 class Ingestor:
-    """Puts external spans into a store.
+    """Puts external spans into a store. ``prices``: the program's own price table (`prices.cost_usd`).
 
     ``make_evaluator``: called when the first trace is evaluated (default: an evaluator with all quality signals).
     ``quiet``: seconds without a new span after which a trace is evaluated. ``on_evaluated``: called with each trace after that.
@@ -44,12 +48,14 @@ class Ingestor:
         store: Store,
         *,
         content: Content,
+        prices: Mapping[str, Any] | None = None,
         make_evaluator: Callable[[], Evaluator] | None = None,
         quiet: float = QUIET_SECONDS,
         on_evaluated: Callable[[Trace], None] | None = None,
     ) -> None:
         self._store = store
         self._content = content
+        self._prices = prices
         self._make_evaluator = make_evaluator
         self._evaluator: Evaluator | None = None
         self._quiet = quiet
@@ -68,6 +74,7 @@ class Ingestor:
         self._count = 0
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._logs = LogJoiner()
 
     def ingest(self, spans: Sequence[RawSpan]) -> int:
         """Decode and store spans. Returns how many were stored. Never raises."""
@@ -77,10 +84,33 @@ class Ingestor:
         with importing:
             from llmtrace.codec.dialects import decode
 
-        return self.ingest_span(decode(raw))
+        return self.ingest_span(decode(raw if self._logs.is_empty else self._logs.join(raw)))
+
+    def ingest_logs(self, records: Sequence[LogRecord]) -> None:
+        """Add log records to their spans, those that arrived and those that will. Never raises."""
+        for (trace_id, span_id), may_be_here in self._logs.add(records).items():
+            guard(self._join_logs, trace_id, span_id, may_be_here)
+
+    def _join_logs(self, trace_id: str, span_id: str, may_be_here: bool) -> None:
+        with self._lock:
+            span = self._spans.get(trace_id, {}).get(span_id)
+        if span is None and may_be_here:
+            try:
+                span = self._store.trace(trace_id).span(span_id)
+            except (LlmtraceError, KeyError):  # the span has not arrived yet
+                return
+        if span is not None and span.run_id is None:
+            with importing:
+                from llmtrace.codec import genai
+                from llmtrace.codec.dialects import decode
+
+            self.ingest_span(decode(self._logs.join(genai.encode(span), is_bare=False)))
 
     def ingest_span(self, span: Span) -> Span:
         """Store a decoded span. Returns it as it was stored."""
+        operation = with_cost(span.operation, self._prices)
+        if operation is not span.operation:
+            span = replace(span, operation=operation)
         cleaned = self._content.clean(span)
         self._store.append(cleaned)
         self._wait_for(span)
@@ -141,7 +171,7 @@ class Ingestor:
         evaluated = [self._content.clean(span) if span.span_id in waiting_spans else span for span in after.spans]
         for span in evaluated:
             if span.run_id is None and span != before[span.span_id]:
-                self._store.append(span)
+                self._store.append(_count_round(span, before[span.span_id]))
         if self._on_evaluated is not None:
             self._on_evaluated(Trace(evaluated, alive=stored.alive))
 
@@ -169,3 +199,12 @@ class Ingestor:
         if thread is not None:
             thread.join(seconds)
         guard(self._store.flush)
+
+
+def _count_round(span: Span, stored: Span) -> Span:
+    """Number an evaluation that replaces an earlier one, so that the store keeps it even if it says less."""
+    earlier = stored.attributes.get(EVALUATION_ROUND)
+    if earlier is None and not stored.violations and not any(evaluation.derived for evaluation in stored.evaluations):
+        return span
+    number = earlier + 1 if isinstance(earlier, int) else 2
+    return replace(span, attributes={**span.attributes, EVALUATION_ROUND: number})

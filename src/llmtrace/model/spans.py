@@ -85,8 +85,8 @@ class Span:
 
     @property
     def duration(self) -> float | None:
-        """Seconds, or None while the span is open."""
-        return None if self.end is None else (self.end - self.start) / 1e9
+        """Seconds, or None while the span is open. 0 if it ends before it starts, by the clocks of another writer."""
+        return None if self.end is None else max(0, self.end - self.start) / 1e9
 
     @property
     def step(self) -> str:

@@ -1,4 +1,5 @@
-"""OTLP over gRPC: ``TraceService/Export``. Metrics and logs are accepted and dropped. Imported only if it is used."""
+"""OTLP over gRPC: ``TraceService/Export`` and ``LogsService/Export``. Metrics are accepted and dropped. Imported only if it is
+used."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from llmtrace.receiver import logs
 from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, store
 
 MOST_THREADS = 32
@@ -16,15 +18,18 @@ CONNECTION_SECONDS, GRACE_SECONDS = 60, 10
 """Seconds after which a connection is closed, and that its unfinished requests have then: a stalled one holds a thread."""
 
 _TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
-_IGNORED = ("opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry.proto.collector.logs.v1.LogsService")
+_LOGS = "opentelemetry.proto.collector.logs.v1.LogsService"
+_IGNORED = ("opentelemetry.proto.collector.metrics.v1.MetricsService",)
 
 
 class Server:
-    """A gRPC server on 127.0.0.1. ``take`` stores a request's spans and returns how many it stored."""
+    """A gRPC server on 127.0.0.1. ``take`` stores a request's spans and returns how many it stored; ``take_logs`` joins its
+    log records to their spans."""
 
-    def __init__(self, port: int, take: Callable[[Request], int]) -> None:
+    def __init__(self, port: int, take: Callable[[Request], int], take_logs: logs.TakeLogs) -> None:
         """Start to listen. Raises OSError if the port is busy."""
         self._take = take
+        self._take_logs = take_logs
         self._server = grpc.server(
             ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="llmtrace-grpc"),
             options=(
@@ -34,7 +39,8 @@ class Server:
                 ("grpc.max_connection_age_grace_ms", GRACE_SECONDS * 1000),
             ),
         )
-        handlers = [self._service(_TRACES, self._export), *(self._service(name, lambda *_: b"") for name in _IGNORED)]
+        services = (self._service(_TRACES, self._export), self._service(_LOGS, self._export_logs))
+        handlers = [*services, *(self._service(name, lambda *_: b"") for name in _IGNORED)]
         self._server.add_generic_rpc_handlers(tuple(handlers))
         try:
             self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
@@ -58,6 +64,13 @@ class Server:
             response.partial_success.error_message = why
         answer: bytes = response.SerializeToString()
         return answer
+
+    def _export_logs(self, data: bytes, context: Any) -> bytes:
+        try:
+            logs.store(data, "", PROTOBUF, self._take_logs)
+        except Refused as refusal:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
+        return b""
 
     def shutdown(self) -> None:
         """Stop, after at most a second for requests that are being answered."""

@@ -1,4 +1,4 @@
-"""OTLP over HTTP: ``POST /v1/traces``. Metrics and logs are accepted and dropped, so that their senders get no error."""
+"""OTLP over HTTP: ``POST /v1/traces`` and ``/v1/logs``. Metrics are accepted and dropped."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from llmtrace.receiver import logs
 from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, store
 from llmtrace.recorder.guard import report
 
@@ -26,19 +27,21 @@ DRAIN_SECONDS = 2.0
 MOST_DRAINED = 4 * MAX_BYTES
 """Bytes that are read and dropped of a body that is too large, so that its sender gets to read the answer."""
 
-_IGNORED = ("/v1/metrics", "/v1/logs", "/v1development/profiles")
+_IGNORED = ("/v1/metrics", "/v1development/profiles")
 
 
 class Server(ThreadingHTTPServer):
-    """An HTTP server on 127.0.0.1. ``take`` stores a request's spans and returns how many it stored."""
+    """An HTTP server on 127.0.0.1. ``take`` stores a request's spans and returns how many it stored; ``take_logs`` joins its
+    log records to their spans."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, take: Callable[[Request], int]) -> None:
+    def __init__(self, port: int, take: Callable[[Request], int], take_logs: logs.TakeLogs) -> None:
         """Start to listen. Raises OSError if the port is busy."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.take = take
+        self.take_logs = take_logs
         self._connections: dict[Any, None] = {}
         self._waiting: dict[Any, None] = {}
         """Connections without a complete request, the longest first."""
@@ -138,9 +141,13 @@ class _Handler(BaseHTTPRequestHandler):
             if self.path in _IGNORED:
                 self._answer(200, kind, b"{}" if kind == JSON else b"")
                 return
+            encoding, content_type = self.headers.get("content-encoding", ""), self.headers.get("content-type", "")
+            if self.path == "/v1/logs":
+                logs.store(body, encoding, content_type, self.server.take_logs)
+                self._answer(200, kind, b"{}" if kind == JSON else b"")
+                return
             if self.path != "/v1/traces":
                 raise Refused(404, f"unknown path {self.path}. Send spans to /v1/traces")
-            encoding, content_type = self.headers.get("content-encoding", ""), self.headers.get("content-type", "")
             self._answer(200, kind, _success(kind, *store(body, encoding, content_type, self.server.take)))
         except Refused as refusal:
             self.close_connection = True

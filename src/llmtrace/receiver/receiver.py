@@ -30,7 +30,7 @@ class Receiver:
         self._grpc: Any = None
         try:
             if http_port is not None:
-                self._http = http.Server(http_port, self._take)
+                self._http = http.Server(http_port, self._take, ingestor.ingest_logs)
                 threading.Thread(target=self._http.serve_forever, args=(0.1,), name="llmtrace-otlp-http", daemon=True).start()
         except OSError as error:
             raise _busy("HTTP", http_port, error) from None
@@ -41,7 +41,7 @@ class Receiver:
                     raise ConfigurationError(NO_GRPC)
                 from llmtrace.receiver import grpc  # the grpc package takes a tenth of a second to load
 
-                self._grpc = grpc.Server(grpc_port, self._take)
+                self._grpc = grpc.Server(grpc_port, self._take, ingestor.ingest_logs)
         except OSError as error:
             self.close()
             raise _busy("gRPC", grpc_port, error) from None

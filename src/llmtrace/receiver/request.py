@@ -76,6 +76,7 @@ def parse(data: bytes, content_type: str) -> Request:
             document = json_text.read(data.decode())
             if not isinstance(document, Mapping):
                 raise Refused(400, "not an OTLP request: the body is not a JSON object")
+            refuse_other_signals(document, "resourceSpans", "resource_spans")
             total = _count_json(document)
             if total > limits.MAX_SPANS:
                 raise limits.TooMany(f"more than {limits.MAX_SPANS:,} spans")
@@ -85,6 +86,21 @@ def parse(data: bytes, content_type: str) -> Request:
     except (ValueError, RecursionError) as error:
         raise Refused(400, str(error) or "not an OTLP request") from None
     raise Refused(415, f"content-type {kind or 'none'!r} is not OTLP. Send {PROTOBUF} or {JSON}")
+
+
+_SIGNALS = {
+    "resourceSpans": "spans, which go to /v1/traces",
+    "resourceLogs": "log records, which go to /v1/logs",
+    "resourceMetrics": "metrics, which go to /v1/metrics and are not stored",
+    "resourceProfiles": "profiles, which are not stored",
+}
+
+
+def refuse_other_signals(document: Mapping[str, Any], *names: str) -> None:
+    """Raises Refused if a JSON request holds another signal and not the one that it was sent as."""
+    other = next((text for name, text in _SIGNALS.items() if name in document and name not in names), None)
+    if other is not None and not any(name in document for name in names):
+        raise Refused(400, f"the body holds {other}")
 
 
 def _count_json(document: Mapping[str, Any]) -> int:

@@ -47,12 +47,22 @@ def check(span: Span) -> Iterable[Evaluation]:
     if inference.partial or inference.status in _PENDING:
         return ()
     if not inference.output:
-        return (_evaluation("no_choice"),) if _has_no_choice(span, inference) else ()
+        return [_evaluation(label)] if (label := _label_without_output(span, inference)) else ()
     return [_evaluation(label) for choice in range(len(inference.output)) if (label := _label(span, inference, choice))]
 
 
 def _evaluation(label: str) -> Evaluation:
     return Evaluation(SIGNAL.name, *_FINDINGS[label], label)
+
+
+def _label_without_output(span: Span, inference: Inference) -> str | None:
+    """Judge an answer that was not recorded by its finish reason alone."""
+    reason = finish_reason(inference)
+    if reason in CUT:
+        return "cut"
+    if reason in FILTERED:
+        return "filtered"
+    return "no_choice" if _has_no_choice(span, inference) else None
 
 
 def _has_no_choice(span: Span, inference: Inference) -> bool:

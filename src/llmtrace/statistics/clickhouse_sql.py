@@ -387,7 +387,7 @@ placed AS (
 steps AS (
     SELECT spans.*, here, agent, leads,
         multiIf(kind = 'inference', if(around != '', around, named), kind = 'embedding', if(around != '', around, 'embeddings'),
-            name) AS step,
+            kind = 'tool' AND named != '', concat('execute_tool ', named), name) AS step,
         if(kind = 'inference', ifNull(first_chunk, engine_first), heard_first) AS first,
         kind = 'inference' AND NOT failed AND NOT partial AS answered,
         answered AND isNotNull(output) AS whole,

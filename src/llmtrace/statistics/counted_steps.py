@@ -21,7 +21,7 @@ from llmtrace.model import (
     double_counted_spans,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN
+from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, EXECUTE_TOOL
 
 
 @value
@@ -129,6 +129,8 @@ def _step(span: Span, place: Place, first_token: float | None) -> Step:
     if isinstance(operation, (Inference, Embedding)):
         model = operation.response_model or operation.request_model
         name = place.step or (operation.operation if isinstance(operation, Inference) else "embeddings")
+    elif isinstance(operation, ToolExecution) and operation.name:
+        name = f"{EXECUTE_TOOL} {operation.name}"  # other writers' spans have one name for all tools
     if isinstance(operation, Inference):
         cost = operation.cost_usd
         prompt = operation.fingerprint.system if operation.fingerprint is not None else None

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
-from llmtrace.semconv import CONTENT, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
+from llmtrace.semconv import CONTENT, EVALUATION_ROUND, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
 
 PROMPTS = frozenset({INPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQUEST_OTHER})
 """The models' input: most of a journal, since each call repeats the messages before it."""
@@ -131,11 +131,26 @@ def decode_context(data: bytes) -> tuple[Mapping[str, JsonValue], Scope]:
 
 
 def richness(raw: RawSpan) -> tuple[bool, int]:
-    """How much a version of a span says: whether it has ended, then its approximate size in characters."""
+    """How much a version of a span says: whether it has ended, then its approximate size in characters.
+
+    Another writer's span is judged again when more of its trace arrives. Each later round counts more than any size, so that
+    the last verdicts hold, also if they are fewer.
+    """
     size = sum(_weight(value) for value in raw.attributes.values()) + 2 * len(raw.events) + len(raw.links)
     for event in raw.events:
         size += sum(_weight(value) for value in event.attributes.values())
+    evaluated = raw.attributes.get(EVALUATION_ROUND)
+    if isinstance(evaluated, int) and 0 < evaluated < _MOST_ROUNDS:
+        size += evaluated * _ROUND
     return raw.end is not None, size
+
+
+_ROUND, _MOST_ROUNDS = 1 << 40, 1 << 20
+
+
+def size_of(richness: tuple[bool, int]) -> int:
+    """The approximate size in characters."""
+    return richness[1] % _ROUND
 
 
 def _weight(value: JsonValue) -> int:

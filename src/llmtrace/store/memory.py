@@ -33,16 +33,16 @@ class Spans:
         if before is not None:
             if before.richness > entry.richness:
                 return
-            self._size -= before.richness[1]
+            self._size -= journal_records.size_of(before.richness)
         spans[raw.span_id] = entry
-        self._size += entry.richness[1]
+        self._size += journal_records.size_of(entry.richness)
         self._read.pop(raw.trace_id, None)
 
     def bound(self, size: int) -> None:
         """Drop the oldest traces until the rest has at most ``size`` characters; then ended spans of the last trace."""
         while self._size > size and len(self._traces) > 1:
             trace_id = next(iter(self._traces))
-            self._size -= sum(entry.richness[1] for entry in self._traces.pop(trace_id).values())
+            self._size -= sum(journal_records.size_of(entry.richness) for entry in self._traces.pop(trace_id).values())
             self._read.pop(trace_id, None)
         if self._size > size:
             self._thin(size)
@@ -55,7 +55,7 @@ class Spans:
             for span_id in ended:
                 if self._size <= size:
                     return
-                self._size -= spans.pop(span_id).richness[1]
+                self._size -= journal_records.size_of(spans.pop(span_id).richness)
 
     def traces(self, query: Query) -> list[TraceSummary]:
         return list(self._find(query))

@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
+from llmtrace.codec.unread_writers import looks_like_agent
 from llmtrace.model import (
     OUTCOME,
     AgentInvocation,
+    Custom,
     Embedding,
     FetchResponse,
     Health,
@@ -31,10 +33,10 @@ from llmtrace.semconv import REPLAY_OF, SERVICE_NAME
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 5
+FORM: Final = 6
 """Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
 when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
-4: a run that was cut off has the finding `end_state`. 5: a replay names its recording."""
+4: a run that was cut off has the finding `end_state`. 5: a replay names its recording. 6: `is_run`."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
@@ -75,6 +77,8 @@ class TraceSummary:
     cost_usd: float | None
     """US dollars of the calls whose price is known; None if no price is known."""
     service: str | None
+    is_run: bool = True
+    """False for a trace in which no span has to do with models, agents or tools, such as the requests of a web server."""
     replay_of: str | None = None
     """The id of the trace that this one is a replay of."""
 
@@ -102,8 +106,13 @@ def summarise(trace: Trace) -> TraceSummary:
         output_tokens=_sum(call.usage.output_tokens for call in calls if call.usage),
         cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
         service=_service(root),
+        is_run=any(map(_is_of_run, trace.spans)),
         replay_of=next((str(span.attributes[REPLAY_OF]) for span in trace.roots if REPLAY_OF in span.attributes), None),
     )
+
+
+def _is_of_run(span: Span) -> bool:
+    return span.run_id is not None or not isinstance(span.operation, Custom) or looks_like_agent(span)
 
 
 def _task(trace: Trace) -> str | None:

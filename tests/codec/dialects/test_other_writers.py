@@ -30,6 +30,7 @@ from llmtrace.model import (
     Trace,
     Usage,
 )
+from llmtrace.store.summary import summarise
 
 SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
 
@@ -289,11 +290,39 @@ def test_spring_ai_tool() -> None:
 
 def test_a_writer_that_is_not_read_is_said_to_be_that() -> None:
     """Its spans stay plain steps with all that they say; nothing of them is made a model call."""
-    told = {"langfuse.observation.type": "generation", "langfuse.observation.output": '{"role":"assistant","content":"Hi"}'}
-    span = read(told, scope=Scope("langfuse-sdk"))
+    told = {"langsmith.span.kind": "llm", "inputs": '{"messages":[{"role":"user","content":"Hi"}]}', "seconds": "1"}
+    span = read(told, scope=Scope("langsmith"))
     assert isinstance(span.operation, Custom)
     assert span.attributes == told
-    assert unread_writers(Trace([span])) == ("langfuse-sdk",)
+    assert unread_writers(Trace([span])) == (("langsmith", ("inputs",)),)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "names"),
+    [
+        ({"acme.prompt": "Hi", "acme.color": "red"}, ("acme.prompt",)),
+        ({"x": '[{"role": "assistant", "content": "Hello"}]'}, ("x",)),
+        ({"toolCall.args": "{}", "inputTokens": 3}, ("toolCall.args", "inputTokens")),
+    ],
+)
+def test_a_writer_that_nobody_knows_is_found_by_what_looks_like_content(
+    attributes: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    assert unread_writers(Trace([read(attributes, scope=Scope("acme"))])) == (("acme", names),)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"http.request.method": "GET", "user_agent.original": "curl", "url.full": "http://h/chat?prompt=1"},
+        {"db.system": "postgresql", "db.query.text": "select message from tools"},
+        {"rpc.method": "Export", "thread.name": "agent", "messaging.message.id": "7"},
+    ],
+)
+def test_plain_spans_are_not_taken_for_a_writer_of_agents(attributes: dict[str, Any]) -> None:
+    trace = Trace([read(attributes, scope=Scope("web"))])
+    assert unread_writers(trace) == ()
+    assert not summarise(trace).is_run
 
 
 def test_a_writer_of_which_something_is_read_is_known() -> None:

@@ -3,6 +3,9 @@
 This folder is the registry: every module in it without a leading underscore defines ``DIALECT``, an instance of `Dialect`.
 Installed packages add theirs by entry points of the group ``llmtrace.dialects``. Laws: `decode` never raises; what no dialect
 understands stays in attributes and events; what `genai.encode` makes of a decoded span decodes to the same.
+
+A span may be written in several dialects at once. All are asked, and each field comes from the most trusted reading that has
+it: the conventions of today, then the library's own names, then a translator's, which copies what the library wrote.
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ from typing import Any, Final
 from llmtrace import installed
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, operations
+from llmtrace.codec.best_fields import fill_in
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader
 from llmtrace.codec.dialects._vocabulary import use_standard_words
 from llmtrace.model import Operation, RawSpan, Span, replace
 
-__all__ = ["GROUP", "Dialect", "SpanReader", "decode", "dialects", "fill_in", "knows", "marks"]
+__all__ = ["GROUP", "Dialect", "SpanReader", "decode", "dialects", "knows", "marks"]
 
 logger = logging.getLogger("llmtrace")
 
@@ -62,6 +66,8 @@ def decode(raw: RawSpan) -> Span:
     """Read the span of any writer. Never raises; what no dialect understands stays in attributes and events."""
     if sc.RUN_ID in raw.attributes:
         return genai.decode(raw)
+    if sc.SAME_CALL in raw.attributes:  # another span counts this call
+        return use_standard_words(genai.decode(raw))
     dialect = next((dialect for dialect in dialects() if _knows(dialect, raw)), None)
     if dialect is not None:
         try:
@@ -101,9 +107,8 @@ def _log_failure(dialect: Dialect, error: Exception) -> None:
 def _decode_with(dialect: Dialect, raw: RawSpan) -> Span:
     reader = SpanReader(raw)
     operation = dialect.read(reader)
-    if operation is not None:
-        order = dialects()
-        operation = _read_by_others(operation, reader, order[order.index(dialect) + 1 : -1])
+    order = dialects()
+    operation = _read_by_others(operation, reader, order[order.index(dialect) + 1 : -1])
     displaced: dict[str, Any] = {}
     if operation is not None and operations.name_of(operation) != reader.rest.get(sc.OPERATION_NAME):
         displaced = _set_operation_name(reader, operation)
@@ -112,10 +117,15 @@ def _decode_with(dialect: Dialect, raw: RawSpan) -> Span:
         return span
     if displaced:
         span = replace(span, attributes={**span.attributes, **displaced})
-    return replace(span, operation=fill_in(operation, span.operation))
+    return replace(span, operation=_merge(span.operation, operation))
 
 
-def _read_by_others(operation: Operation, reader: SpanReader, later: tuple[Dialect, ...]) -> Operation:
+def _merge(by_conventions: Operation, by_dialect: Operation) -> Operation:
+    """Merge the two readings of a span. The conventions of today are trusted more than a library's own names."""
+    return fill_in(by_conventions, by_dialect) if type(by_conventions) is type(by_dialect) else by_dialect
+
+
+def _read_by_others(operation: Operation | None, reader: SpanReader, later: tuple[Dialect, ...]) -> Operation | None:
     """Fill in what only another dialect on the same span says of the operation."""
     for dialect in later:
         if not _knows(dialect, reader.raw):
@@ -125,9 +135,19 @@ def _read_by_others(operation: Operation, reader: SpanReader, later: tuple[Diale
             addition = dialect.read(second)
         except Exception:  # what was read so far stands
             continue
-        if type(addition) is type(operation):
-            operation, reader.rest, reader.events = fill_in(operation, addition), second.rest, second.events
+        if addition is not None and _is_same_kind(addition, operation, reader):
+            operation = addition if operation is None else fill_in(operation, addition)
+            reader.rest, reader.events = second.rest, second.events
     return operation
+
+
+def _is_same_kind(addition: Operation, operation: Operation | None, reader: SpanReader) -> bool:
+    """True if a later dialect reads the operation that was read before, or that the conventions name."""
+    if operation is not None:
+        return type(addition) is type(operation)
+    name = reader.rest.get(sc.OPERATION_NAME)
+    shape = operations.BY_NAME.get(name) if isinstance(name, str) else None
+    return shape is not None and shape.operation_class is type(addition)
 
 
 def _set_operation_name(reader: SpanReader, operation: Operation) -> dict[str, Any]:
@@ -141,17 +161,3 @@ def _set_operation_name(reader: SpanReader, operation: Operation) -> dict[str, A
     if former is None or (shape is not None and shape.operation_class is type(operation)):
         return {}
     return {sc.OPERATION_NAME: former}
-
-
-def fill_in(operation: Operation, source: Operation) -> Operation:
-    """Return the operation with its empty fields taken from another operation of the same class."""
-    if type(operation) is not type(source):
-        return operation
-    changes: dict[str, Any] = {}
-    operation_class: Any = type(operation)
-    for name in operation_class.__slots__:
-        current, new = getattr(operation, name), getattr(source, name)
-        is_empty = current is None or current == () or current == {} or current == "" or current is False
-        if is_empty and new != current and new is not None:
-            changes[name] = new
-    return replace(operation, **changes) if changes else operation

@@ -26,5 +26,8 @@ class Dialect:
         raise NotImplementedError
 
     def place(self, raw: RawSpan) -> RawSpan:
-        """Return the span where it belongs in a trace. Override it for spans that lose their trace id on the way."""
+        """Return the span where it belongs in a trace, and with the status that it had.
+
+        Override it for spans that lose their trace id on the way, or get a status from another span.
+        """
         return raw

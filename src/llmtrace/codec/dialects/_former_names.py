@@ -34,6 +34,7 @@ FORMER: Final = {
     "gen_ai.openai.request.seed": "gen_ai.request.seed",
     "gen_ai.openai.response.system_fingerprint": sc.OPENAI_SYSTEM_FINGERPRINT,
     "gen_ai.response.finish_reason": sc.RESPONSE_FINISH_REASONS,
+    "gen_ai.client.operation.time_to_first_chunk": sc.RESPONSE_TIME_TO_FIRST_CHUNK,
     "gen_ai.agent_name": sc.AGENT_NAME,
     "spring.ai.tool.definition.name": sc.TOOL_NAME,
     "spring.ai.tool.definition.description": sc.TOOL_DESCRIPTION,
@@ -45,6 +46,8 @@ FORMER: Final = {
     "tool_response": sc.TOOL_CALL_RESULT,
 }
 _COUNTS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS, sc.USAGE_CACHE_READ, sc.USAGE_CACHE_WRITE, sc.USAGE_REASONING)
+TEXTS: Final = {"gen_ai.prompt": (sc.INPUT_MESSAGES, "user"), "gen_ai.completion": (sc.OUTPUT_MESSAGES, "assistant")}
+"""Attributes that hold what was said as one text or as a list of messages."""
 _SCHEMAS: Final = ("gen_ai.tool.json_schema", "gen_ai.tool.parameters", "spring.ai.tool.definition.schema")
 _ROLES: Final = {
     "gen_ai.system.message": "system",
@@ -76,6 +79,9 @@ def use_current_names(reader: SpanReader) -> None:
     if total is not None and total == sum(count for count in counts if isinstance(count, int)):
         reader.drop("gen_ai.usage.total_tokens")
     _read_tool_definition(reader)
+    for key, (name, role) in TEXTS.items():
+        if key in rest and name not in rest:
+            rest[name] = messages.write_messages(_read_content_event(rest.pop(key), role))
     if any(event.name in EVENTS for event in reader.events):
         _read_event_messages(reader)
 

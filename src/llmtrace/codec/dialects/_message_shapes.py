@@ -42,6 +42,12 @@ def of_item(item: JsonValue, role: str) -> Message:
     """A message; ``role`` where it does not say."""
     if not isinstance(item, Mapping) or isinstance(item.get("parts"), list):
         return (messages.read_messages([item], role) or (Message(role, ()),))[0]
+    serialised = of_langchain(item)
+    if serialised is not None:
+        return serialised
+    if "role" not in item and item.get("type") in _ITEMS:
+        return _ITEMS[item["type"]](item)
+    item = _with_arguments(item)
     item_role = item.get("role")
     role = ROLES.get(item_role, item_role) if isinstance(item_role, str) else role
     content = item.get("content")
@@ -52,6 +58,93 @@ def of_item(item: JsonValue, role: str) -> Message:
     if role == "tool" and isinstance(content, (list, tuple)) and not isinstance(item.get("tool_call_id"), str):
         return Message(role, tuple(as_part(part) for part in content))
     return (messages.read_messages([{**item, "role": role}], role) or (Message(role, ()),))[0]
+
+
+def _with_arguments(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The message with its tool calls as the conventions write them, where LangChain or the AI SDK wrote ``args``."""
+    calls = item.get("tool_calls") or item.get("toolCalls")
+    if not isinstance(calls, list) or not any(isinstance(call, Mapping) and _ARGUMENTS & set(call) for call in calls):
+        return item
+    return {**item, "tool_calls": [_plain_call(call) for call in calls]}
+
+
+_ARGUMENTS = {"args", "toolName"}
+
+
+def _plain_call(call: JsonValue) -> JsonValue:
+    if not isinstance(call, Mapping) or not _ARGUMENTS & set(call):
+        return call
+    arguments = next((call[name] for name in ("input", "args", "arguments") if name in call), None)
+    name, call_id = _text(call, "toolName", "name"), _text(call, "toolCallId", "id")
+    return {"type": "tool_call", "id": call_id, "name": name or "", "arguments": arguments}
+
+
+# -- items of OpenAI's Responses API, which stand beside messages
+
+
+def _called_item(item: Mapping[str, Any]) -> Message:
+    arguments = item.get("arguments", item.get("input"))
+    return Message(
+        "assistant", (ToolCall(_text(item, "name") or "", parts.arguments(arguments), _text(item, "call_id", "id")),)
+    )
+
+
+def _result_item(item: Mapping[str, Any]) -> Message:
+    return Message("tool", (ToolResult(unwrap_result(item.get("output")), _text(item, "call_id", "id")),))
+
+
+def _reasoning_item(item: Mapping[str, Any]) -> Message:
+    summary = item.get("summary") or item.get("content")
+    texts = [part.get("text") for part in summary if isinstance(part, Mapping)] if isinstance(summary, list) else []
+    return Message("assistant", tuple([Reasoning(text) for text in texts if isinstance(text, str) and text]))
+
+
+_ITEMS = {
+    "function_call": _called_item,
+    "custom_tool_call": _called_item,
+    "function_call_output": _result_item,
+    "function_call_result": _result_item,
+    "custom_tool_call_output": _result_item,
+    "reasoning": _reasoning_item,
+}
+
+
+def of_answer(answer: JsonValue) -> tuple[Message, ...]:
+    """One answer: a text, a message, or the items of a response, which make up one message; else a list of messages."""
+    if not isinstance(answer, list):
+        return (of_item(answer, "assistant"),) if isinstance(answer, Mapping) else of_text("assistant", answer)
+    output = of_items(answer, "assistant")
+    if all(isinstance(item, Mapping) and isinstance(item.get("type"), str) for item in answer) and output:
+        return (Message("assistant", tuple([part for message in output for part in message.parts])),)
+    return output
+
+
+def of_conversation(items: Sequence[JsonValue], role: str) -> tuple[Message, ...]:
+    """Messages; a text alone is one of ``role``."""
+    return tuple(
+        [message for item in items for message in (of_text(role, item) if isinstance(item, str) else (of_item(item, role),))]
+    )
+
+
+def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
+    """What an agent was given or returned: a text, a list of messages, or an object that holds one of these."""
+    if isinstance(value, Mapping):
+        for name in ("messages", "output", "text", "content", "input", "prompt"):
+            if (
+                isinstance(value.get(name), (str, list))
+                and (name == "messages" or value[name])
+                and not {"role", "lc"} & set(value)
+            ):
+                return of_values(value[name], role)
+        return (of_item(value, role),) if {"role", "lc"} & set(value) else of_text(role, value)
+    if isinstance(value, list) and value and all(is_message(item) for item in value):
+        return of_items(value, role)
+    return of_text(role, value)
+
+
+def is_message(item: JsonValue) -> bool:
+    """True for a message in a shape that `of_item` knows."""
+    return isinstance(item, Mapping) and ("role" in item or "lc" in item or item.get("type") in _ITEMS)
 
 
 def as_part(item: JsonValue) -> Part:

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
+from llmtrace.codec.best_fields import says_nothing
 from llmtrace.codec.dialects._message_shapes import ROLES
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, Text, Workflow, replace
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, Workflow, replace
+from llmtrace.model.operations import CALLED
 
 _ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
 _REASONS: Final = {
@@ -29,6 +31,8 @@ _REASONS: Final = {
 """Finish reasons of providers and frameworks that have a word of the conventions' own. All others stay, in lower case."""
 
 
+_AGENT_ID: Final = "gen_ai.agent.id"
+_NO_MODEL: Final = frozenset({"", "none", "null", "unknown"})
 _MOST_TOKENS_OF_NOTHING: Final = 8
 """Output tokens that an empty answer may have: the marks at its beginning and end."""
 
@@ -42,22 +46,22 @@ def finish_reason(written: str) -> str:
 def use_standard_words(span: Span) -> Span:
     """The span of another writer with its roles and finish reasons in the words that everything reads."""
     operation = span.operation
-    if not isinstance(operation, (Inference, FetchResponse, AgentInvocation, Workflow)):
-        return span
     changes: dict[str, Any] = {}
-    for name in ("input", "output"):
-        messages: tuple[Message, ...] = getattr(operation, name, ())
-        if any(_is_odd(message) for message in messages):
-            changes[name] = tuple([_renamed(message) for message in messages])
     written: list[str] = []
     if isinstance(operation, (Inference, FetchResponse)):
         written = [word for reason in operation.finish_reasons for word in fields.as_texts(reason) or ()]
-        reasons = tuple(map(finish_reason, written))
-        if reasons != operation.finish_reasons:
-            changes["finish_reasons"] = reasons
+        changes["finish_reasons"] = tuple(map(finish_reason, written))
         written = written or [message.finish_reason for message in operation.output if message.finish_reason]
-    if isinstance(operation, Inference) and _is_unwritten(operation):
-        changes["output"] = ()
+    if isinstance(operation, Inference):
+        changes |= _of_inference(operation, changes["finish_reasons"])
+    elif isinstance(operation, FetchResponse):
+        changes["output"] = _with_standard_words(operation.output)
+    elif isinstance(operation, (AgentInvocation, Workflow)):
+        changes["input"] = _with_standard_words(operation.input)
+        changes["output"] = _answers(operation)
+        if isinstance(operation, AgentInvocation) and not operation.name:
+            changes["name"] = fields.as_text(span.attributes.get(_AGENT_ID)) or span.name.removeprefix("invoke_agent").strip()
+    changes = {name: value for name, value in changes.items() if value != getattr(operation, name)}
     if not changes:
         return span
     attributes = span.attributes
@@ -66,12 +70,37 @@ def use_standard_words(span: Span) -> Span:
     return replace(span, operation=replace(operation, **changes), attributes=attributes)
 
 
-def _is_unwritten(inference: Inference) -> bool:
-    usage = inference.usage
-    if usage is None or (usage.output_tokens or 0) - (usage.reasoning_output_tokens or 0) <= _MOST_TOKENS_OF_NOTHING:
+def _of_inference(inference: Inference, reasons: tuple[str, ...]) -> dict[str, Any]:
+    changes: dict[str, Any] = {"input": _with_standard_words(inference.input), "output": _answers(inference)}
+    if _is_unwritten(inference, reasons):
+        changes["output"] = ()
+    if (inference.response_model or "").lower() in _NO_MODEL:
+        changes["response_model"] = None
+    first = next((message for message in inference.input if message.role.lower() in ("system", "developer")), None)
+    if inference.system and first is not None and first.parts == inference.system:
+        changes["system"] = ()  # some writers repeat the system instructions as a message
+    return changes
+
+
+def _answers(operation: Inference | AgentInvocation | Workflow) -> tuple[Message, ...]:
+    """The output without messages that only repeat the input, as some writers' does."""
+    return _with_standard_words(tuple([message for message in operation.output if message not in operation.input]))
+
+
+def _is_unwritten(inference: Inference, reasons: tuple[str, ...]) -> bool:
+    """True for an empty text in place of an answer of many tokens, or of an answer that asked for tools."""
+    if not inference.output or not says_nothing(inference.output):
         return False
-    parts = [part for message in inference.output for part in message.parts]
-    return bool(parts) and all(isinstance(part, Text) and not part.content for part in parts)
+    if not CALLED.isdisjoint(reasons):
+        return True
+    usage = inference.usage
+    return usage is not None and (usage.output_tokens or 0) - (usage.reasoning_output_tokens or 0) > _MOST_TOKENS_OF_NOTHING
+
+
+def _with_standard_words(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    if any(_is_odd(message) for message in messages):
+        return tuple([_renamed(message) for message in messages])
+    return messages
 
 
 def _is_odd(message: Message) -> bool:

@@ -25,6 +25,7 @@ _ADK_MERGED = "(merged tools)"
 _MARKS: Final = frozenset(
     {
         *_former_names.FORMER,
+        *_former_names.TEXTS,
         *_PYDANTIC,
         _ADK_REQUEST,
         _ADK_RESPONSE,

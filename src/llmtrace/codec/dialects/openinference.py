@@ -12,7 +12,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, parts
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
 from llmtrace.model import (
@@ -34,6 +34,7 @@ from llmtrace.model import (
     ToolResult,
     Usage,
     Workflow,
+    replace,
 )
 
 KIND: Final = "openinference.span.kind"
@@ -83,9 +84,12 @@ def _llm(reader: SpanReader) -> Operation:
     prompts, completions = _completion(reader)
     raw_input, raw_output = reader.rest.pop(_INPUT, None), reader.rest.pop(_OUTPUT, None)
     reader.drop("input.mime_type", "output.mime_type")
-    answer = parsed(raw_output)
+    answer = _response(parsed(raw_output))
     input_messages = _completed(input_messages, _serialised_messages(parsed(raw_input), "messages"))
     output_messages = _completed(output_messages, _serialised_messages(answer, "generations"))
+    output_messages = _one_answer(output_messages, answer)
+    if _merged_calls.merges_calls(reader.raw.scope.name):
+        output_messages = tuple([_separated(message, tools) for message in output_messages])
     finish = reader.text("llm.finish_reason") or _finish_reason(answer)
     return Inference(
         provider=reader.text("llm.provider", "llm.system") or "",
@@ -142,7 +146,7 @@ def _message(item: Node) -> Message:
             text if text is not None else _message_shapes.unwrap_result([{"text": part.content} for part in _texts(content)])
         )
         return Message(role, (ToolResult(result, call_id),), node.text("name"))
-    if text is not None and text != "":
+    if text is not None and text != "" and text != "".join([part.content for part in _texts(content)]):
         content.append(_message_shapes.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
     content += [_call(call) for call in node.items("tool_calls")]
     old = node.text("function_call_name")
@@ -202,7 +206,35 @@ def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message,
     )
 
 
+def _response(answer: JsonValue) -> JsonValue:
+    """The response in a model call's output; some write it as a list of one."""
+    return answer[0] if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], Mapping) else answer
+
+
+def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Message, ...]:
+    """Join the parts of one answer, which some write as a message each. Several choices stay several."""
+    choices = answer.get("choices", answer.get("generations")) if isinstance(answer, Mapping) else None
+    choices = choices[0] if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], list) else choices
+    is_one = len(messages) > 1 and (not isinstance(choices, list) or len(choices) < 2)
+    if not is_one or not any(message.tool_calls() for message in messages):
+        return messages
+    last = messages[-1]
+    return (Message(last.role, tuple([part for message in messages for part in message.parts]), last.name, last.finish_reason),)
+
+
+def _separated(message: Message, tools: tuple[ToolDefinition, ...]) -> Message:
+    parts = [
+        one
+        for part in message.parts
+        for one in (_merged_calls.separate(part, tools) if isinstance(part, ToolCall) else (part,))
+    ]
+    return message if len(parts) == len(message.parts) else replace(message, parts=tuple(parts))
+
+
 def _finish_reason(answer: JsonValue) -> str | None:
+    incomplete = answer.get("incomplete_details") if isinstance(answer, Mapping) else None
+    if isinstance(incomplete, Mapping) and isinstance(incomplete.get("reason"), str):  # of the Responses API
+        return str(incomplete["reason"])
     choices = answer.get("choices") if isinstance(answer, Mapping) else None
     first = choices[0] if isinstance(choices, list) and choices else answer
     if not isinstance(first, Mapping):
@@ -283,9 +315,19 @@ def _agent(reader: SpanReader) -> Operation:
     reader.rename(_OF_AN_AGENT)
     return AgentInvocation(
         reader.text("agent.name", "graph.node.id") or stem(reader.raw.name),
-        input=_message_shapes.of_text("user", _pop_value(reader, _INPUT, "input.mime_type")),
-        output=_message_shapes.of_text("assistant", _pop_value(reader, _OUTPUT, "output.mime_type")),
+        input=_said(reader, _INPUT, "input.mime_type", "user"),
+        output=_said(reader, _OUTPUT, "output.mime_type", "assistant"),
     )
+
+
+def _said(reader: SpanReader, key: str, mime_type: str, role: str) -> tuple[Message, ...]:
+    """Messages that a run was given or returned; any other value is one message."""
+    value = _pop_value(reader, key, mime_type)
+    items = parsed(value)
+    held = items.get("messages") if isinstance(items, Mapping) else items
+    if isinstance(held, list) and held and all(_message_shapes.is_message(item) for item in held):
+        return _message_shapes.of_items(held, role)
+    return _message_shapes.of_text(role, value)
 
 
 def _chain(reader: SpanReader) -> Operation:
@@ -294,8 +336,8 @@ def _chain(reader: SpanReader) -> Operation:
         return _step(reader)
     return Workflow(
         reader.raw.name,
-        input=_message_shapes.of_text("user", _pop_value(reader, _INPUT, "input.mime_type")),
-        output=_message_shapes.of_text("assistant", _pop_value(reader, _OUTPUT, "output.mime_type")),
+        input=_said(reader, _INPUT, "input.mime_type", "user"),
+        output=_said(reader, _OUTPUT, "output.mime_type", "assistant"),
     )
 
 

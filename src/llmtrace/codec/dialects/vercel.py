@@ -27,6 +27,7 @@ from llmtrace.model import (
     ToolCall,
     ToolExecution,
     Usage,
+    replace,
 )
 
 OPERATION: Final = "ai.operationId"
@@ -40,6 +41,8 @@ _SETTINGS: Final = {
     "frequencyPenalty": "frequency_penalty",
     "presencePenalty": "presence_penalty",
 }
+_TRANSLATOR: Final = "openinference.span.kind"
+_FINISHED: Final = "ai.response.finishReason"
 _SAID_TWICE: Final = ("operation.name", "ai.model.id", "ai.model.provider")
 
 
@@ -50,6 +53,14 @@ class Vercel(Dialect):
     def knows(self, raw: RawSpan) -> bool:
         operation = raw.attributes.get(OPERATION)
         return isinstance(operation, str) and operation.startswith("ai.")
+
+    def place(self, raw: RawSpan) -> RawSpan:
+        """The span without the status that OpenInference's exporter copies from a failed tool to all that surrounds it.
+
+        The SDK itself sets an error together with an exception event.
+        """
+        copied = raw.status == "error" and _TRANSLATOR in raw.attributes and not raw.events
+        return replace(raw, status="unset", status_message="") if copied and _FINISHED in raw.attributes else raw
 
     def read(self, reader: SpanReader) -> Operation | None:
         name = reader.rest.pop(OPERATION)
@@ -104,7 +115,7 @@ def _inference(reader: SpanReader, name: str) -> Operation:
     offered = parsed(offered) if isinstance(offered, str) else offered
     tools = [_tool_shapes.definition(item) for item in offered] if isinstance(offered, (list, tuple)) else []
     model = reader.text("ai.model.id")
-    reason = reader.text("ai.response.finishReason")
+    reason = reader.text(_FINISHED)
     first = reader.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
     return Inference(
         (reader.text(sc.PROVIDER_NAME) or reader.text("ai.model.provider") or "").partition(".")[0],
@@ -144,7 +155,7 @@ def _answer(reader: SpanReader, *, finish: bool) -> tuple[Message, ...]:
                 )
             )
     if not finish:
-        reader.drop("ai.response.finishReason")
+        reader.drop(_FINISHED)
     return (Message("assistant", tuple(content)),) if content else ()
 
 

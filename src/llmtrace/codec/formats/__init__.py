@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol, cast
 
 from llmtrace.codec.formats import _json_documents, _protobuf_file
+from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import JsonValue, RawSpan
 
 EXPECTED: Final = "OTLP (JSON, JSON lines or protobuf), the console exporter's output, Jaeger's JSON, or a record for each span"
@@ -29,8 +30,9 @@ class Unreadable(NamedTuple):
 
 
 class Form(Protocol):
-    def read(self, document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
-        """The spans of a JSON object, with a text in place of one that cannot be read. None: it is of another form."""
+    def read(self, document: Mapping[str, JsonValue]) -> list[RawSpan | LogRecord | str] | None:
+        """The spans and the log records of a JSON object, with a text in place of one that cannot be read. None: it is of
+        another form."""
         ...
 
 
@@ -42,8 +44,11 @@ FORMS: Final[tuple[Form, ...]] = tuple(
 """In the order in which they are asked; `span_records`, which accepts the most, comes last."""
 
 
-def read(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:
-    """Every span of a file, in order, and what could not be read. The file is read as it goes, not whole where it has lines."""
+def read(file: BinaryIO) -> Iterator[RawSpan | LogRecord | Unreadable]:
+    """Every span of a file and every log record that belongs to a span, in order, and what could not be read.
+
+    The file is read as it goes, not whole where it has lines.
+    """
     try:
         file, head = _unpacked(file)
         if _protobuf_file.is_protobuf(head):
@@ -69,7 +74,7 @@ def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:
         yield Unreadable("the file", str(error))
 
 
-def _documents_of(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:
+def _documents_of(file: BinaryIO) -> Iterator[RawSpan | LogRecord | Unreadable]:
     for number, document in _json_documents.read(file):
         where = f"line {number}"
         if isinstance(document, ValueError):
@@ -86,7 +91,7 @@ def _documents_of(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:
             yield Unreadable(where, item) if isinstance(item, str) else item
 
 
-def spans_of(document: JsonValue) -> list[RawSpan | str] | None:
+def spans_of(document: JsonValue) -> list[RawSpan | LogRecord | str] | None:
     """The spans of a JSON value, and what is wrong with those that cannot be read. None: it is of no form that is known.
 
     The value is an object, or a list of such. Raises ValueError where it is nested too deeply.

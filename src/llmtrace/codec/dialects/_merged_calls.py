@@ -1,0 +1,76 @@
+"""Separates parallel tool calls that a writer merged into one.
+
+OpenInference's JavaScript instrumentation of openai joins the pieces of a stream without looking at which call they are of:
+ids, names and arguments of parallel calls become one text each. Where these texts can be taken apart in one way only, the calls
+are what the model asked for; otherwise nothing is known of them. Either way it is not the model's fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from llmtrace.model import JsonValue, ToolCall, ToolDefinition
+
+_SCOPE: Final = "@arizeai/openinference-instrumentation-openai"
+_SHARED: Final = 3
+"""Characters that ids of one provider have in common at their beginning, at least."""
+
+
+def merges_calls(scope: str) -> bool:
+    return scope == _SCOPE
+
+
+def separate(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[ToolCall, ...]:
+    """Return the calls that a call consists of; itself, if it is one; none, if they cannot be told apart."""
+    arguments = _objects(call.arguments)
+    if len(arguments) < 2:
+        return (call,)
+    names = _names(call.name, len(arguments), [tool.name for tool in tools])
+    if names is None:
+        return ()
+    ids = _equal_parts(call.id or "", len(arguments))
+    has_ids = len({text[:_SHARED] for text in ids}) == 1 and len(set(ids)) == len(ids) and len(ids[0]) > _SHARED
+    return tuple(
+        [
+            ToolCall(name, one, call_id if has_ids else None)
+            for name, one, call_id in zip(names, arguments, ids if has_ids else names, strict=True)
+        ]
+    )
+
+
+def _objects(text: JsonValue) -> list[dict[str, Any]]:
+    """The JSON objects that a text consists of, one after the other; empty if it is anything else."""
+    objects: list[dict[str, Any]] = []
+    decoder, at = json.JSONDecoder(), 0
+    while isinstance(text, str) and at < len(text):
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(value, dict):
+            return []
+        objects.append(value)
+    return objects
+
+
+def _names(text: str, count: int, known: Sequence[str]) -> list[str] | None:
+    """Split a text into so many names; None unless there is exactly one way."""
+    parts = _equal_parts(text, count)
+    if not known:
+        return parts if len(set(parts)) == 1 and text else None
+    ways: dict[tuple[int, int], list[list[str]]] = {(0, 0): [[]]}
+    for number in range(count):
+        for (used, at), beginnings in list(ways.items()):
+            for name in known if used == number else ():
+                if name and text.startswith(name, at):
+                    more = ways.setdefault((used + 1, at + len(name)), [])
+                    more += [[*beginning, name] for beginning in beginnings[: 2 - len(more)]]
+    found = ways.get((count, len(text)), [])
+    return found[0] if len(found) == 1 else None
+
+
+def _equal_parts(text: str, count: int) -> list[str]:
+    size = len(text) // count
+    return [text[number * size : (number + 1) * size] for number in range(count)] if size * count == len(text) else [""]

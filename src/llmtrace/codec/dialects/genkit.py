@@ -1,0 +1,156 @@
+"""Google's Genkit (Go, JavaScript, Python): actions of the kinds flow, model, tool and others.
+
+Known by ``genkit:type``. Input and output are JSON text in Genkit's own message format. The ``generate`` spans around a model
+and its tools stay plain steps: each repeats what the model span says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import fields
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Embedding,
+    Generic,
+    Inference,
+    JsonValue,
+    Message,
+    Operation,
+    Part,
+    RawSpan,
+    Reasoning,
+    Retrieval,
+    Text,
+    ToolCall,
+    ToolExecution,
+    ToolResult,
+    Usage,
+    Workflow,
+)
+
+_TYPE, _NAME, _SUBTYPE = "genkit:type", "genkit:name", "genkit:metadata:subtype"
+_INPUT, _OUTPUT = "genkit:input", "genkit:output"
+_GENERAL: Final = {"genkit:sessionId": sc.CONVERSATION_ID}
+_ROLES: Final = {"model": "assistant"}
+
+
+class Genkit(Dialect):
+    name = "genkit"
+    marks = frozenset({_TYPE})
+
+    def knows(self, raw: RawSpan) -> bool:
+        return _TYPE in raw.attributes
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        kind = reader.text(_SUBTYPE) or str(reader.rest.get(_TYPE))
+        kind = kind.partition(".")[0]  # "tool.v2"
+        name = reader.text(_NAME) or reader.raw.name
+        reader.drop(_TYPE)
+        reader.rename(_GENERAL)
+        if kind in ("model", "background-model"):
+            return _model(reader, name)
+        if kind == "tool":
+            return _tool(reader, name)
+        has_result = _OUTPUT in reader.rest
+        given, result = parse_text(reader.rest.pop(_INPUT, None)), parse_text(reader.rest.pop(_OUTPUT, None))
+        if kind == "flow":
+            return Workflow(name, input=_said(given, "user"), output=_said(result, "assistant"))
+        if kind == "agent":
+            return AgentInvocation(name, input=_said(given, "user"), output=_said(result, "assistant"))
+        if kind == "retriever":
+            return Retrieval(query=_text_of(given), documents=result)
+        if kind == "embedder":
+            return Embedding(name.rpartition("/")[0], request_model=name.rpartition("/")[2])
+        return Custom(given, result, has_result)
+
+
+def _model(reader: SpanReader, name: str) -> Operation:
+    request = reader.object(_INPUT) or {}
+    answer = reader.object(_OUTPUT) or {}
+    custom = answer.get("custom") or answer.get("raw")
+    custom = custom if isinstance(custom, Mapping) else {}
+    config = request.get("config")
+    provider, _, model = name.rpartition("/")
+    finish = answer.get("finishReason")
+    message = answer.get("message")
+    tools = [_tool_shapes.definition(item) for item in _list(request.get("tools"))]
+    return Inference(
+        provider,
+        request_model=model,
+        response_model=_of(custom, "model", "modelVersion"),
+        response_id=_of(custom, "id", "responseId"),
+        input=tuple([_message(item) for item in _list(request.get("messages")) if isinstance(item, Mapping)]),
+        output=(_message(message),) if isinstance(message, Mapping) else (),
+        tools=tuple([tool for tool in tools if tool is not None]),
+        parameters=_tool_shapes.parameters(dict(config)) if isinstance(config, Mapping) else {},
+        finish_reasons=(finish,) if isinstance(finish, str) and finish != "unknown" else (),
+        usage=_usage(answer.get("usage")),
+    )
+
+
+def _message(item: Mapping[str, Any]) -> Message:
+    role = item.get("role")
+    role = _ROLES.get(role, role) if isinstance(role, str) else "user"
+    return Message(role, tuple([_part(part) for part in _list(item.get("content")) if isinstance(part, Mapping)]))
+
+
+def _part(item: Mapping[str, Any]) -> Part:
+    text, reasoning = item.get("text"), item.get("reasoning")
+    call, response = item.get("toolRequest"), item.get("toolResponse")
+    if isinstance(text, str):
+        return Text(text)
+    if isinstance(reasoning, str):
+        return Reasoning(reasoning)
+    if isinstance(call, Mapping):
+        return ToolCall(_of(call, "name") or "", call.get("input"), _of(call, "ref"))
+    if isinstance(response, Mapping):
+        return ToolResult(response.get("output"), _of(response, "ref"))
+    return Generic("", dict(item))
+
+
+def _tool(reader: SpanReader, name: str) -> Operation:
+    has_result = _OUTPUT in reader.rest
+    result = parse_text(reader.rest.pop(_OUTPUT, None))
+    if isinstance(result, Mapping) and "output" in result and set(result) <= {"output", "content", "metadata"}:
+        result = result["output"]  # what a tool of the second kind returns, beside parts for the model
+    return ToolExecution(name, parsed(reader.rest.pop(_INPUT, None)), result=result, has_result=has_result)
+
+
+def _usage(usage: JsonValue) -> Usage | None:
+    if not isinstance(usage, Mapping):
+        return None
+    names = ("inputTokens", "outputTokens", "cachedContentTokens", "cacheCreationTokens", "thoughtsTokens")
+    counts = [fields.as_count(usage.get(name)) for name in names]
+    return None if counts == [None] * len(names) else Usage(*counts)
+
+
+def _said(value: JsonValue, role: str) -> tuple[Message, ...]:
+    if isinstance(value, Mapping) and isinstance(value.get("message"), Mapping):
+        return (_message(value["message"]),)
+    return _message_shapes.of_values(value, role)
+
+
+def _text_of(value: JsonValue) -> str | None:
+    if isinstance(value, Mapping):
+        value = value.get("query", value.get("content"))
+    if isinstance(value, list):
+        value = next((part.get("text") for part in value if isinstance(part, Mapping)), None)
+    return value if isinstance(value, str) else None
+
+
+def _of(item: Mapping[str, Any], *names: str) -> str | None:
+    return next((item[name] for name in names if isinstance(item.get(name), str) and item[name]), None)
+
+
+def _list(value: JsonValue) -> Sequence[JsonValue]:
+    return value if isinstance(value, list) else ()
+
+
+DIALECT = Genkit()

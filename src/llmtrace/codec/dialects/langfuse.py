@@ -1,0 +1,192 @@
+"""Langfuse's SDKs (JavaScript and Python): observations of type generation, tool, agent, chain, span and others.
+
+Known by ``langfuse.observation.*``. Input and output are JSON text of what the wrapped library was given and returned: an
+OpenAI request, a list of messages, or plain values. Token counts come in parts that exclude each other (``input`` next to
+``input_cached_tokens``), or as the provider wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import fields
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Embedding,
+    Inference,
+    JsonValue,
+    Message,
+    Operation,
+    RawSpan,
+    Retrieval,
+    ToolDefinition,
+    ToolExecution,
+    Usage,
+    Workflow,
+)
+
+_PREFIX: Final = "langfuse.observation."
+_TYPE, _INPUT, _OUTPUT = _PREFIX + "type", _PREFIX + "input", _PREFIX + "output"
+_MODEL, _PARAMETERS, _USAGE = _PREFIX + "model.name", _PREFIX + "model.parameters", _PREFIX + "usage_details"
+_COST, _FIRST = _PREFIX + "cost_details", _PREFIX + "completion_start_time"
+_GENERAL: Final = {
+    "session.id": sc.CONVERSATION_ID,
+    "langfuse.session.id": sc.CONVERSATION_ID,
+    "user.id": sc.USER_ID,
+    "langfuse.user.id": sc.USER_ID,
+    "langfuse.trace.tags": sc.TAGS,
+    _PREFIX + "prompt.name": "gen_ai.prompt.name",
+}
+_READS: Final = ("cached", "cache_read", "cache_read_input")
+_WRITES: Final = ("cache_creation", "cache_write", "cache_creation_input")
+
+
+class Langfuse(Dialect):
+    name = "langfuse"
+    marks = frozenset({_TYPE, _INPUT, _OUTPUT, _MODEL, _USAGE})
+
+    def knows(self, raw: RawSpan) -> bool:
+        return not self.marks.isdisjoint(raw.attributes)
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        kind = reader.text(_TYPE) or ("generation" if _MODEL in reader.rest else "span")
+        reader.rename(_GENERAL)
+        if kind == "generation":
+            return _generation(reader)
+        if kind == "embedding":
+            return Embedding("", request_model=reader.text(_MODEL), usage=_usage(reader))
+        if kind == "tool":
+            return _tool(reader)
+        if kind == "retriever":
+            query, documents = parse_text(reader.rest.pop(_INPUT, None)), parsed(reader.rest.pop(_OUTPUT, None))
+            return Retrieval(query=query if isinstance(query, str) else None, documents=documents)
+        if kind == "agent":
+            return AgentInvocation(
+                reader.raw.name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant")
+            )
+        if kind == "chain" and reader.raw.parent_id is None:
+            return Workflow(reader.raw.name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant"))
+        has_result = _OUTPUT in reader.rest
+        return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
+
+
+def _generation(reader: SpanReader) -> Operation:
+    request, answer = parsed(reader.rest.pop(_INPUT, None)), parsed(reader.rest.pop(_OUTPUT, None))
+    parameters = reader.object(_PARAMETERS) or {}
+    model, stream = reader.text(_MODEL), parameters.pop("stream", None)
+    tools: list[ToolDefinition | None] = []
+    if isinstance(request, Mapping):
+        tools = [_tool_shapes.definition(item) for item in _list(request.get("tools") or request.get("functions"))]
+        system = request.get("instructions") or request.get("system")
+        request = next((request[name] for name in ("messages", "input", "contents", "prompt") if name in request), [request])
+        if isinstance(system, str):
+            request = [{"role": "system", "content": system}, *(request if isinstance(request, list) else [request])]
+    items = [item for item in _list(request) if not _is_tool(item, tools)]
+    first = _first_chunk(reader)
+    return Inference(
+        "",
+        request_model=model,
+        response_model=model,
+        input=_message_shapes.of_conversation(items, "user"),
+        output=_answer(answer),
+        tools=tuple([tool for tool in tools if tool is not None]),
+        parameters=_tool_shapes.parameters({name: value for name, value in parameters.items() if value != ""}),
+        usage=_usage(reader),
+        cost_usd=fields.as_number((reader.object(_COST) or {}).get("total")),
+        stream=stream is True or first is not None,
+        time_to_first_chunk=first,
+    )
+
+
+def _is_tool(item: JsonValue, tools: list[ToolDefinition | None]) -> bool:
+    """Take a tool's definition out of the messages, where Langfuse's LangChain callback puts it with the role ``tool``."""
+    content = item.get("content") if isinstance(item, Mapping) and item.get("role") == "tool" else None
+    if not isinstance(content, Mapping) or content.get("type") != "function" or "function" not in content:
+        return False
+    tools.append(_tool_shapes.definition(content))
+    return True
+
+
+def _answer(answer: JsonValue) -> tuple[Message, ...]:
+    if isinstance(answer, Mapping) and isinstance(answer.get("choices"), list):
+        choices = [choice.get("message") for choice in answer["choices"] if isinstance(choice, Mapping)]
+        return _message_shapes.of_items(choices, "assistant")
+    if isinstance(answer, Mapping) and isinstance(answer.get("output"), list):
+        answer = answer["output"]
+    if isinstance(answer, Mapping) and not {"role", "content", "tool_calls", "type", "parts"} & set(answer):
+        return _message_shapes.of_text("assistant", answer)
+    return _message_shapes.of_answer(answer)
+
+
+def _first_chunk(reader: SpanReader) -> float | None:
+    """Seconds until the first chunk, from the time of day that the SDK records."""
+    moment = parse_text(reader.rest.get(_FIRST))
+    if not isinstance(moment, str):
+        return None
+    try:
+        seconds = datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() - reader.raw.start / 1e9
+    except ValueError:
+        return None
+    reader.drop(_FIRST)
+    return max(0.0, seconds)
+
+
+def _tool(reader: SpanReader) -> Operation:
+    has_result = _OUTPUT in reader.rest
+    result = parse_text(reader.rest.pop(_OUTPUT, None))
+    call_id = None
+    message = _message_shapes.langchain_fields(result) or result
+    if isinstance(message, Mapping) and isinstance(message.get("tool_call_id"), str) and "content" in message:
+        call_id, result = message["tool_call_id"], message["content"]
+    arguments = _tool_shapes.arguments(reader.rest.pop(_INPUT, None), None)
+    return ToolExecution(reader.raw.name, arguments, result=result, has_result=has_result, call_id=call_id)
+
+
+def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:
+    value = parse_text(reader.rest.pop(key, None))
+    return _message_shapes.of_values(value, role)
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+# -- token counts
+
+
+def _usage(reader: SpanReader) -> Usage | None:
+    details = reader.object(_USAGE)
+    if not details:
+        return None
+    if "prompt_tokens" in details or "input_tokens" in details:
+        return _usage_shapes.of_provider(details)
+    counts = {name: count for name, value in details.items() if (count := fields.as_count(value)) is not None}
+    total = counts.pop("total", None)
+    inputs = {name: count for name, count in counts.items() if name.startswith(("input", "cache"))}
+    outputs = {name: count for name, count in counts.items() if name.startswith("output")}
+    whole = total is not None and total == counts.get("input", 0) + counts.get("output", 0)
+    return Usage(
+        (counts.get("input") if whole else sum(inputs.values())) if inputs else None,
+        (counts.get("output") if whole else sum(outputs.values())) if outputs else None,
+        _part(inputs, _READS),
+        _part(inputs, _WRITES),
+        _part(outputs, ("reasoning", "reasoning_output")),
+    )
+
+
+def _part(counts: Mapping[str, int], names: tuple[str, ...]) -> int | None:
+    """Return the count of a part: ``input_cached_tokens``, ``input_cache_read``, ``cache_read_input_tokens``."""
+    for name, count in counts.items():
+        if name.removesuffix("_tokens").removeprefix("input_").removeprefix("output_") in names:
+            return count
+    return None
+
+
+DIALECT = Langfuse()

@@ -1,0 +1,67 @@
+"""Logfire's instrumentations of model clients: ``request_data`` and ``response_data`` beside the conventions' names.
+
+A streamed call is a span for the request, which ends when the stream begins, and a log record in the form of a span for the
+answer. Both are read as the call; `codec.reconcile` joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader, parsed
+from llmtrace.model import Inference, JsonValue, Message, Operation, RawSpan
+
+_REQUEST, _RESPONSE = "request_data", "response_data"
+_LOGFIRE: Final = ("logfire.msg", "logfire.span_type", "logfire.msg_template")
+_OPERATIONS: Final = (sc.CHAT, sc.TEXT_COMPLETION)
+
+
+class LogfireDialect(Dialect):
+    name = "logfire"
+    marks = frozenset({_REQUEST})
+
+    def knows(self, raw: RawSpan) -> bool:
+        return _REQUEST in raw.attributes and any(name in raw.attributes for name in _LOGFIRE)
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        _former_names.use_current_names(reader)
+        request = reader.object(_REQUEST) or {}
+        name = reader.rest.get(sc.OPERATION_NAME, sc.CHAT)
+        if name not in _OPERATIONS or "model" not in request:
+            return None
+        response = reader.object(_RESPONSE) or {}
+        reader.drop("logfire.json_schema")
+        items = request.get("messages", request.get("input"))
+        offered = request.get("tools")
+        tools = [_tool_shapes.definition(item) for item in offered] if isinstance(offered, list) else []
+        usage = response.get("usage")
+        model = request["model"]
+        return Inference(
+            "",
+            operation=str(name),
+            request_model=model if isinstance(model, str) else None,
+            input=_input(items, request.get("system")),
+            output=_output(response),
+            tools=tuple([tool for tool in tools if tool is not None]),
+            usage=_usage_shapes.of_provider(usage) if isinstance(usage, Mapping) else None,
+            stream=request.get("stream") is True,
+        )
+
+
+def _input(items: JsonValue, system: JsonValue) -> tuple[Message, ...]:
+    messages = _message_shapes.of_conversation(items if isinstance(items, list) else [items], "user") if items else ()
+    return (*_message_shapes.of_text("system", system), *messages)
+
+
+def _output(response: Mapping[str, Any]) -> tuple[Message, ...]:
+    message = parsed(response.get("message"))
+    if isinstance(message, Mapping):
+        return (_message_shapes.of_item(message, "assistant"),)
+    return _message_shapes.of_text("assistant", response.get("combined_chunk_content", response.get("text")))
+
+
+DIALECT = LogfireDialect()

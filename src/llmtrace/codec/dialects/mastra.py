@@ -1,0 +1,110 @@
+"""Mastra: agents, workflows and model calls in TypeScript.
+
+Known by ``mastra.span.type``. Model calls and tools carry the conventions' names; agents, workflows and steps keep their
+input and output in ``mastra.<type>.input`` and ``.output``. A step surrounds one model call and its tools and has the call's
+messages, so it is read as the same call and joined to it (`codec.reconcile`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import fields, json_text
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
+from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, RawSpan, Workflow
+
+_TYPE: Final = "mastra.span.type"
+_MODEL: Final = "mastra.metadata.modelMetadata"
+_THREADS: Final = ("mastra.metadata.threadId", "mastra.metadata.sessionId")
+_STEPS: Final = ("model_step", "llm_step")
+
+
+class Mastra(Dialect):
+    name = "mastra"
+    marks = frozenset({_TYPE})
+
+    def knows(self, raw: RawSpan) -> bool:
+        return _TYPE in raw.attributes and sc.OPERATION_NAME in raw.attributes  # else by a translator's names only
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        kind = str(reader.rest.get(_TYPE)).lower()
+        _former_names.use_current_names(reader)
+        reader.rename(dict.fromkeys(_THREADS, sc.CONVERSATION_ID))
+        _read_instructions(reader)
+        if kind == "agent_run":
+            name = reader.text(sc.AGENT_NAME) or reader.raw.name
+            return AgentInvocation(
+                name, input=_pop(reader, kind, "input", "user"), output=_pop(reader, kind, "output", "assistant")
+            )
+        if kind == "workflow_run":
+            name = reader.raw.name.removeprefix("invoke_workflow ")
+            return Workflow(name, input=_pop(reader, kind, "input", "user"), output=_pop(reader, kind, "output", "assistant"))
+        if reader.rest.get(sc.OPERATION_NAME) in (sc.CHAT, sc.EXECUTE_TOOL):
+            return None
+        if kind in _STEPS:
+            return _step(reader, kind)
+        return Custom(reader.json(f"mastra.{kind}.input"), parse_text(reader.rest.pop(f"mastra.{kind}.output", None)))
+
+
+def _read_instructions(reader: SpanReader) -> None:
+    text = reader.rest.get(sc.SYSTEM_INSTRUCTIONS)
+    if isinstance(text, str) and fields.as_json(text) is None:
+        reader.rest[sc.SYSTEM_INSTRUCTIONS] = json_text.write([{"type": "text", "content": text}])
+
+
+def _pop(reader: SpanReader, kind: str, what: str, role: str) -> tuple[Message, ...]:
+    return _message_shapes.of_values(parse_text(reader.rest.pop(f"mastra.{kind}.{what}", None)), role)
+
+
+def _step(reader: SpanReader, kind: str) -> Operation:
+    """Read the messages of one model call. Usage and model stand on the call inside; old versions have no such span."""
+    request, answer = (
+        parsed(reader.rest.pop(f"mastra.{kind}.input", None)),
+        parsed(reader.rest.pop(f"mastra.{kind}.output", None)),
+    )
+    model = reader.object(_MODEL) or {}
+    tools: list[Any] = []
+    if isinstance(request, Mapping):
+        offered = request.get("tools")
+        tools = [_tool_shapes.definition(item) for item in offered] if isinstance(offered, list) else []
+        request = request.get("messages", request.get("input"))
+    if request is None and answer is None:
+        return Custom()
+    provider = str(model.get("modelProvider") or "").partition(".")[0]
+    return Inference(
+        provider,
+        request_model=reader.text(sc.REQUEST_MODEL) or _text(model.get("modelId")),
+        input=_message_shapes.of_items(request, "user")
+        if isinstance(request, list)
+        else _message_shapes.of_values(request, "user"),
+        output=_output(answer),
+        tools=tuple([tool for tool in tools if tool is not None]),
+    )
+
+
+def _output(answer: JsonValue) -> tuple[Message, ...]:
+    if not isinstance(answer, Mapping):
+        return _message_shapes.of_text("assistant", answer)
+    text, reasoning = answer.get("text"), answer.get("reasoningText")
+    item = {"role": "assistant", "content": text or None, "toolCalls": answer.get("toolCalls")}
+    message = _message_shapes.of_item(item, "assistant")
+    if isinstance(reasoning, str) and reasoning:
+        message = Message(
+            "assistant",
+            (
+                *_message_shapes.of_item({"content": [{"type": "reasoning", "text": reasoning}]}, "assistant").parts,
+                *message.parts,
+            ),
+        )
+    return (message,) if message.parts else ()
+
+
+def _text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+DIALECT = Mastra()
