@@ -89,6 +89,7 @@ def configure(
     instrument: Sequence[str] | None = None,
     signals: Sequence[str] | None = None,
     vllm_tool_parser: str | None = None,
+    request_id_hosts: Sequence[str] | None = None,
     prices: Mapping[str, Any] | None = None,
     service_name: str | None = None,
     older_metrics: bool | None = None,
@@ -298,6 +299,7 @@ def build(
     )
     recorder.signal_names = config.signals
     recorder.vllm_tool_parser = config.vllm_tool_parser
+    recorder.request_id_hosts = frozenset(host.lower() for host in config.request_id_hosts)
     background.join(recorder)
     return recorder
 

@@ -98,6 +98,8 @@ class Recorder:
         """Which quality signals are on, see `llmtrace.signals.load`."""
         self.vllm_tool_parser = ""
         """See `Config`; the instrumentor of vLLM asks for it."""
+        self.request_id_hosts: frozenset[str] = frozenset()
+        """See `Config`; the instrumentor of OpenAI asks for it."""
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
