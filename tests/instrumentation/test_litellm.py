@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "contract"))
 import litellm
-from kit import CALLS, MODEL, Answer, json_reply
+from kit import CALLS, MODEL, Answer, Reply, json_reply
 from kits.litellm import KIT
 from litellm import completion as bound_before
 from server import Server
@@ -220,6 +222,37 @@ def test_answers_that_are_made_up_need_no_network(recorded: Captured) -> None:
     assert isinstance(streamed, Inference)
     assert [message.text() for message in whole.output] == ["Here.", "Here."]
     assert (streamed.output[0].text(), streamed.usage, streamed.attempts) == ("Here.", None, None)
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("how", ["whole", "stream", "astream"])
+@pytest.mark.parametrize("reported", [True, False])
+def test_an_estimated_usage_is_not_recorded(recorded: Captured, how: str, routed: bool, reported: bool) -> None:
+    """Where the server reports none, litellm counts words itself, and the program gets that as if it were reported."""
+    reply = KIT.streamed(Answer()) if "stream" in how else KIT.whole(Answer())
+    if not reported:
+        reply = without_usage(reply)
+    options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if "stream" in how else {}
+    with Server(reply) as server:
+        asked = {**(({"model": "main", "messages": ASK}) if routed else at(server)), **options}
+        library = router(server) if routed else litellm
+        if how == "astream":
+            given = asyncio.run(read(library.acompletion(**asked)))
+        else:
+            given = library.completion(**asked)
+            given = list(given) if how == "stream" else given
+    if "stream" in how:
+        assert given[-1].usage.completion_tokens > 0
+    usage = only(recorded)[1].usage
+    assert (None if usage is None else usage.output_tokens) == (9 if reported else None)
+
+
+def without_usage(reply: Reply) -> Reply:
+    """The answer of a server that does not count."""
+    pieces = [piece for piece in reply.pieces if b'"choices": []' not in piece]
+    return replace(
+        reply, pieces=tuple(re.sub(rb', "usage": (null|\{.*\})(?=\}$)', b"", piece.strip()) + b"\n\n" for piece in pieces)
+    )
 
 
 def test_embeddings_are_no_inference(recorded: Captured) -> None:
