@@ -16,13 +16,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "contract"))
 import litellm
+import openai
 from kit import CALLS, MODEL, Answer, Reply, json_reply
 from kits.litellm import KIT
 from litellm import completion as bound_before
 from server import Server
 
-from llmtrace.model import Embedding, Inference, Span, Usage
+from llmtrace.model import Embedding, Inference, Span, Trace, Usage
 from llmtrace.recorder import collected
+from llmtrace.store.summary import summarise
 from llmtrace.testing import Captured, capture
 
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
@@ -253,6 +255,23 @@ def without_usage(reply: Reply) -> Reply:
     return replace(
         reply, pieces=tuple(re.sub(rb', "usage": (null|\{.*\})(?=\}$)', b"", piece.strip()) + b"\n\n" for piece in pieces)
     )
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_the_proxy_continues_the_trace_of_its_client(recorded: Captured, routed: bool) -> None:
+    """It hands the headers of its request on to the call. What the client recorded of the call is counted once."""
+    with Server(KIT.whole(Answer()), KIT.whole(Answer())) as server:
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="sk-test").chat.completions.create(model=MODEL, messages=ASK)
+        headers = {"Traceparent": server.requests[0].headers["traceparent"], "authorization": "Bearer sk-secret"}
+        proxied = {"proxy_server_request": {"url": "http://proxy", "method": "POST", "headers": headers, "body": {}}}
+        library = router(server) if routed else litellm
+        asked = {"model": "main", "messages": ASK} if routed else at(server)
+        asyncio.run(library.acompletion(**asked, **proxied))
+    client, far = recorded.spans
+    assert (far.trace_id, far.parent_id) == (client.trace_id, client.span_id)
+    assert "sk-secret" not in repr(far)
+    summary = summarise(Trace(recorded.spans))
+    assert (summary.input_tokens, summary.output_tokens) == (20, 9)
 
 
 def test_embeddings_are_no_inference(recorded: Captured) -> None:

@@ -22,6 +22,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
 from llmtrace.codec.request_digest import request_digest
 from llmtrace.content import to_json
@@ -81,6 +82,10 @@ class Endpoint:
     def extra_headers(self, call: Call, headers: Headers) -> Headers:  # noqa: ARG002
         """Return HTTP headers to send beside ``traceparent``. Default: none."""
         return {}
+
+    def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:  # noqa: ARG002
+        """Return the context with the span of another process that asked for this call; None: what is current here."""
+        return None
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
         """Return the content of the request (input, system, tools, parameters), and True if some of it can only be read from
@@ -273,7 +278,7 @@ def _begin(
     if model is not None and type(model) is not str:  # a member of the program's own enum, which the library sends as its text
         fields["request_model"] = to_json(model)
     try:
-        recording = recorder.start(endpoint.operation_type(**fields))
+        recording = recorder.start(endpoint.operation_type(**fields), context=endpoint.remote_parent(kwargs))
     except LlmtraceError as refusal:
         return refusal
     guard(preload)  # it takes as long as the request that is about to be made
