@@ -132,6 +132,8 @@ JSONRPC_REQUEST_ID: Final = "jsonrpc.request.id"
 RPC_STATUS_CODE: Final = "rpc.response.status_code"
 PROMPT_NAME: Final = "gen_ai.prompt.name"
 NETWORK_TRANSPORT: Final = "network.transport"
+MCP_ROUNDS: Final = "llmtrace.mcp.rounds"
+"""How often an MCP server asked for more input before it answered the call of a tool."""
 MCP_TOOL_ERROR: Final = "llmtrace.mcp.tool_error"
 """True on the span of a tool's execution in which an MCP server answered that the tool failed, whatever came of it."""
 
