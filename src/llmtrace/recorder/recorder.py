@@ -298,7 +298,7 @@ class Recorder:
             span = self._with_reports(span, run.outcome_of(span.span_id, outermost=outermost), recording.watchers, recording)
         finally:  # Ctrl-C in a signal of the program's own costs its verdict, not the span
             clean, raw = self._export(span)
-            otel.finish(recording, span, clean, raw, self.content)
+            otel.finish(recording, span, clean, raw, self.content, self._scope)
         return span
 
     def _span(self, sequence: int, recording: Recording, operation: Operation, failure: Failure | None, end: int) -> Span:
@@ -342,7 +342,9 @@ class Recorder:
         span = run.end_span(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         span = run.judge(span, outermost=outermost)
         outcome = run.outcome_of(span.span_id, outermost=outermost)
-        self._export(self._with_reports(span, outcome, watchers, None))
+        span = self._with_reports(span, outcome, watchers, None)
+        clean, raw = self._export(span)
+        guard(otel.report_evaluations, span, clean, raw, self.content, self._scope)
 
     def _export(self, span: Span) -> tuple[Span | None, RawSpan | None]:
         """Clean a span and give it to the sinks. Returns it cleaned, and encoded, where a sink needed that."""
