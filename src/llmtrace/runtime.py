@@ -139,6 +139,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     if config.replayable and store is not None and not store.is_remote:
         recorder.make_replay_key = store.replay_key
     recorder.external_run = None if external is None else external.run_at
+    recorder.external_conversation = None if external is None else external.conversation_at
     activate(recorder)
     _running = _Running(config, store, external, sending)
     if before is not None:

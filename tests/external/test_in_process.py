@@ -438,6 +438,27 @@ def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
     assert spans["another"].run_id not in (None, spans["agent"].run_id)
 
 
+def test_the_conversation_of_a_frameworks_agent_is_that_of_our_calls_below(tmp_path: Path) -> None:
+    """Also where a plain span is between, and the agent names it after it began. What the program says comes first."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        with their("agent", **{"gen_ai.operation.name": "invoke_agent"}) as agent:
+            our_inference("before").end()
+            agent.set_attribute("gen_ai.conversation.id", "theirs")
+            with their("step"):
+                our_inference("below").end()
+            with llmtrace.context(conversation="ours"):
+                our_inference("own").end()
+        """,
+    )
+    conversations = {
+        name: spans[f"chat {name}"].attributes.get("gen_ai.conversation.id") for name in ("before", "below", "own")
+    }
+    assert conversations == {"before": None, "below": "theirs", "own": "ours"}
+
+
 def test_a_request_is_one_run_and_its_tree_is_whole(tmp_path: Path) -> None:
     """Plain spans of others around agents, and between them and their calls, are kept, the outermost too; those that have
     nothing of an agent below them are not."""

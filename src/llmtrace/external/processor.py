@@ -16,6 +16,7 @@ from collections import OrderedDict
 from typing import Any
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Span as SdkSpan
@@ -101,6 +102,12 @@ class ExternalSpans(SpanProcessor, Sink):
     def run_at(self, context: Context) -> Run | None:
         """See `OpenSpans.run_at`."""
         return self._open.run_at(context)
+
+    def conversation_at(self, context: Context) -> str | None:
+        """Return the conversation that an open external span around ``context`` names."""
+        around = otel_trace.get_current_span(context).get_span_context().span_id
+        name = self._open.inherited_attribute(around, semconv.CONVERSATION_ID)
+        return name if isinstance(name, str) and name else None
 
     def _start(self, span: SdkSpan, context: Context) -> None:
         if is_suppressed(context):

@@ -94,6 +94,8 @@ class Recorder:
         self.on_invalid: OnInvalid = on_invalid
         self.external_run: Callable[[Context], Run | None] | None = None
         """Gives the run of another instrumentation's agent for a span of ours below it; see `external.open_spans`."""
+        self.external_conversation: Callable[[Context], str | None] | None = None
+        """Gives the conversation that the agent around such a span names."""
         self.signal_names: tuple[str, ...] | None = None
         """Which quality signals are on, see `llmtrace.signals.load`."""
         self.vllm_tool_parser = ""
@@ -194,6 +196,10 @@ class Recorder:
         name, kind = name or usual_name, kind or usual_kind
         inherited: Any = context.get(keys.ATTRIBUTES)
         span_attributes: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
+        if run is not None and (owner is None or owner.run is not run) and self.external_conversation is not None:
+            conversation = guard(self.external_conversation, context)
+            if conversation is not None:
+                span_attributes.setdefault(semconv.CONVERSATION_ID, conversation)
         events: list[Event] = []
         if objectives.declared:
             span_attributes.update(objectives.attributes_of(operation, name, start_attributes.get(semconv.OPERATION_NAME)))
