@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
+from llmtrace.external.names import correct_names
 from llmtrace.locks import importing
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.recorder.guard import guard
@@ -77,7 +78,7 @@ class Ingestor:
         with importing:
             from llmtrace.codec.dialects import decode
 
-        return self.ingest_span(decode(raw))
+        return self.ingest_span(correct_names(decode(raw)))
 
     def ingest_span(self, span: Span) -> Span:
         """Store a decoded span. Returns it as it was stored."""
