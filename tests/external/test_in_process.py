@@ -210,6 +210,26 @@ def test_a_report_on_a_stream_of_ours_that_is_over_is_left_out(tmp_path: Path) -
     assert sorted(spans) == ["chat ours", "request"]
 
 
+def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_run(tmp_path: Path) -> None:
+    """A report on a stream of theirs, below our agent (logfire)."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        outside = trace.set_span_in_context(trace.get_tracer("theirs").start_span("other request"))
+        with llmtrace.agent("support"):
+            around = trace.set_span_in_context(trace.get_current_span(), trace.context_api.Context())
+            with their("chat", **CHAT):
+                pass
+            tracer = trace.get_tracer("theirs")
+            tracer.start_span("report", context=around, attributes={"gen_ai.request.model": "m"}).end()
+            tracer.start_span("other", context=outside, attributes=CHAT).end()
+        """,
+    )
+    assert {spans[name].run_id for name in ("chat", "report")} == {spans["invoke_agent support"].run_id}
+    assert spans["other"].run_id not in (None, spans["chat"].run_id)
+
+
 def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(tmp_path: Path) -> None:
     """The tool ran once, and what it did stands below it. Another tool that it runs is an execution of its own."""
     spans = spans_of(

@@ -25,8 +25,8 @@ from llmtrace.recorder.run import Run
 MOST_OPEN = 4096
 """Open spans that are remembered at most. Older ones are forgotten and then belong to no run."""
 
-MOST_ENDED = 1024
-"""Ended spans whose run is remembered at most."""
+MOST_KNOWN = 1024
+"""Spans whose run is remembered at most."""
 
 _SCOPES = ("openinference.", "opentelemetry.instrumentation.genai", "opentelemetry.instrumentation.openai", "traceloop.")
 """Scopes of writers that record only at a span's end that it is about a model or an agent."""
@@ -61,8 +61,9 @@ class OpenSpans:
         """Runs by the id of their outermost span."""
         self._parents: set[int] = set()
         """Open spans below which something was recorded."""
-        self._ended: OrderedDict[int, Run] = OrderedDict()
-        """Runs of recorded spans that ended lately: another one may begin below them (logfire's report on a stream)."""
+        self._known_runs: OrderedDict[int, Run] = OrderedDict()
+        """Runs of the last recorded spans and of ours around them. Another span may begin below one of these later, where it is
+        current no more (logfire's report on a stream)."""
         self._lock = fork_safe_lock()
 
     def any_open(self) -> bool:
@@ -107,14 +108,17 @@ class OpenSpans:
             if entry.owner is not None and outermost == span_id and outermost not in self._runs:
                 outermost = None  # nothing was below it: it is a part of what the program does
             run = None if outermost is None else self._run(outermost)
-            self._remember_ended(span_id, run if run is not None or entry.owner is None else entry.owner.run)
+            self._remember(span_id, run)
+            if entry.owner is not None:
+                for known in (span_id, int(entry.owner.span_id, 16)):
+                    self._remember(known, run or entry.owner.run)
             if run is not None:
                 self._mark_parents(entry.parent_id)
             del self._open[span_id]
             self._parents.discard(span_id)
             if outermost == span_id:
                 self._runs.pop(span_id, None)
-            is_outermost = run is not None and outermost == span_id and entry.parent_id not in self._ended
+            is_outermost = run is not None and outermost == span_id and entry.parent_id not in self._known_runs
             return Place(entry.owner, run, is_outermost, entry.watchers, entry.worker)
 
     def inherited_attribute(self, span_id: int | None, name: str) -> Any:
@@ -137,17 +141,17 @@ class OpenSpans:
             self._mark_parents(current)
             return self._run(outermost)
 
-    def _remember_ended(self, span_id: int, run: Run | None) -> None:
+    def _remember(self, span_id: int, run: Run | None) -> None:
         if run is not None:
-            self._ended[span_id] = run
-            if len(self._ended) > MOST_ENDED:
-                self._ended.popitem(last=False)
+            self._known_runs[span_id] = run
+            if len(self._known_runs) > MOST_KNOWN:
+                self._known_runs.popitem(last=False)
 
     def _run(self, outermost: int) -> Run | None:
         run = self._runs.get(outermost)
         if run is None or not run.is_here:
             parent_id = self._open[outermost].parent_id
-            run = None if parent_id is None else self._ended.get(parent_id)
+            run = None if parent_id is None else self._known_runs.get(parent_id)
         if run is None or not run.is_here:
             run = self._new_run()
             if run is not None:

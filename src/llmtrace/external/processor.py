@@ -27,7 +27,7 @@ from llmtrace.codec.messages import read_definitions
 from llmtrace.external.ingest import Ingestor
 from llmtrace.external.names import correct_names
 from llmtrace.external.open_spans import MOST_OPEN, OpenSpans, Place
-from llmtrace.external.same_call import OurCalls
+from llmtrace.external.same_call import OurCalls, is_only_request
 from llmtrace.external.tracer_provider import listen
 from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import (
@@ -158,6 +158,8 @@ class ExternalSpans(SpanProcessor, Sink):
                 return None
             if self._is_around_ours(span) or self._calls.take(span, place.worker):
                 self._note(span.parent_id)  # another external span of the same call may be around this one
+                return replace(span, operation=Custom())
+            if is_only_request(span):
                 return replace(span, operation=Custom())
             if span.parent_id is not None:
                 return replace(span, operation=self._offered(operation, int(span.parent_id, 16)))

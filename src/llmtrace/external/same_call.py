@@ -103,6 +103,15 @@ class OurCalls:
         return found is not None
 
 
+def is_only_request(span: Span) -> bool:
+    """True for logfire's span of a streamed call, which ends when the stream begins: a second span reports the answer."""
+    operation = span.operation
+    if not isinstance(operation, Inference) or span.attributes.get("logfire.span_type") != "span" or span.failure is not None:
+        return False
+    says_nothing = operation.usage is None and not operation.finish_reasons and operation.response_id is None
+    return says_nothing and not any(message.parts for message in operation.output)
+
+
 def _has_same_id(call: _Call, theirs: Span) -> bool:
     return call.response_id is not None and call.response_id == getattr(theirs.operation, "response_id", None)
 
