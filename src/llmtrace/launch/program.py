@@ -26,11 +26,11 @@ from llmtrace.semconv import PROGRAM
 
 def start() -> None:
     """Turn recording on, or a replay. The first recorded call opens the program's span."""
-    configure()
     if VARIABLE in os.environ:
         from llmtrace.launch import replayed
 
         replayed.start()
+    configure()
     guard(set_root, Root(_open))
 
 
