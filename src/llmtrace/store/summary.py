@@ -27,14 +27,14 @@ from llmtrace.model import (
     reads_as_data,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import SERVICE_NAME
+from llmtrace.semconv import REPLAY_OF, SERVICE_NAME
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 4
+FORM: Final = 5
 """Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
 when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
-4: a run that was cut off has the finding `end_state`."""
+4: a run that was cut off has the finding `end_state`. 5: a replay names its recording."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
@@ -75,6 +75,8 @@ class TraceSummary:
     cost_usd: float | None
     """US dollars of the calls whose price is known; None if no price is known."""
     service: str | None
+    replay_of: str | None = None
+    """The id of the trace that this one is a replay of."""
 
 
 def summarise(trace: Trace) -> TraceSummary:
@@ -100,6 +102,7 @@ def summarise(trace: Trace) -> TraceSummary:
         output_tokens=_sum(call.usage.output_tokens for call in calls if call.usage),
         cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
         service=_service(root),
+        replay_of=next((str(span.attributes[REPLAY_OF]) for span in trace.roots if REPLAY_OF in span.attributes), None),
     )
 
 
