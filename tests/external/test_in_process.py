@@ -215,10 +215,11 @@ def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_r
     spans = spans_of(
         tmp_path,
         """
+        from opentelemetry.context import Context
         llmtrace.configure(store=STORE)
         outside = trace.set_span_in_context(trace.get_tracer("theirs").start_span("other request"))
         with llmtrace.agent("support"):
-            around = trace.set_span_in_context(trace.get_current_span(), trace.context_api.Context())
+            around = trace.set_span_in_context(trace.get_current_span(), Context())
             with their("chat", **CHAT):
                 pass
             tracer = trace.get_tracer("theirs")
