@@ -33,7 +33,7 @@ MEASURES = ("files", "traces", "spans", "calls", "with_schema", "errors", "warni
 
 
 def document(path: Path) -> list[dict[str, Any]]:
-    """The spans of a file, its long texts put back in their places."""
+    """The spans of a file, its long texts put back in their places; one that the file holds twice, once."""
     held = json.loads(path.read_bytes())
     blobs = held.get("blobs") or {}
 
@@ -44,8 +44,7 @@ def document(path: Path) -> list[dict[str, Any]]:
             return blobs[value["$blob"]] if value.keys() == {"$blob"} else {name: whole(one) for name, one in value.items()}
         return value
 
-    spans: list[dict[str, Any]] = whole(held["spans"] or [])
-    return spans
+    return list({span["span_id"]: whole(span) for span in held["spans"] or []}.values())
 
 
 def expected(folder: Path) -> Counter[str]:

@@ -3,7 +3,8 @@
     python benchmarks/cassettes/bench.py --data DIR [--driver anthropic] [--verbose]
 
 A server on loopback replays the answers. Compared are the messages, tool calls, tools, usage, finish reasons and more (`Told`
-in `driver`), read independently from the bytes. Exit code 1 if a difference has no explanation.
+in `driver`), read independently from the bytes. DIR has a folder ``cassettes``, or is one: files ``provider.jsonl``, a cassette
+a line. Exit code 1 if a difference has no explanation, or an exchange could not be read by its driver.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from replaying import Replaying, replaying
 
 ONE_SPAN = "spans"
 """The name of a difference: not exactly one inference was recorded."""
+RAISED = "driver"
+"""The name of a difference: the driver raised, so that nothing could be compared."""
 
 
 def drivers() -> dict[str, Driver]:
@@ -52,6 +55,8 @@ class Difference:
 
     def __str__(self) -> str:
         place = f"{self.exchange.provider} {self.exchange.cassette} [{self.exchange.number}]"
+        if self.field == RAISED:
+            return f"{place}: the driver raised {self.found}"
         return f"{place}: {self.field}: the bytes say {self.told!r:.300}, the span says {self.found!r:.300}"
 
 
@@ -150,22 +155,39 @@ def run(data: Path, only: str | None = None) -> tuple[dict[tuple[str, str], Row]
     """The rows by (provider, driver), and by provider all exchanges."""
     chosen = {name: driver for name, driver in drivers().items() if only in (None, name)}
     rows: dict[tuple[str, str], Row] = {}
-    exchanges = {path.stem: read(path) for path in sorted(data.glob("*.jsonl"))}
+    exchanges: dict[str, list[Exchange]] = {}
+    for path in sorted(data.glob("*.jsonl")):
+        exchanges[path.stem], unread = read(path)
+        for why in unread:
+            print(f"{path.name}, {why}; left out", file=sys.stderr)
     with replaying() as server:
         for provider, recorded in exchanges.items():
             for exchange in recorded:
                 for name, driver in chosen.items():
-                    if driver.takes(exchange):
+                    if takes(driver, exchange):
                         report.progress(f"{provider} by {name}: {exchange.cassette[:60]}")
                         _count(rows.setdefault((provider, name), Row()), driver, exchange, server)
     return rows, exchanges
 
 
+def takes(driver: Driver, exchange: Exchange) -> bool:
+    """Whether the driver takes the exchange; one that raises over it does, so that it is a row of the table."""
+    try:
+        return driver.takes(exchange)
+    except Exception:
+        return True
+
+
 def _count(row: Row, driver: Driver, exchange: Exchange, server: Replaying) -> None:
-    differences = compare(driver, exchange, drive(driver, exchange, server))
+    server.sent = b""
+    try:
+        driver.takes(exchange)
+        differences = compare(driver, exchange, drive(driver, exchange, server))
+    except Exception as error:
+        differences = [Difference(exchange, RAISED, None, f"{type(error).__name__}: {error}"[:200], None)]
     row.driven += 1
     row.cassettes.add(exchange.cassette)
-    row.sent_alike += _json(server.sent) == exchange.asked
+    row.sent_alike += bool(server.sent) and _json(server.sent) == _json(exchange.request)
     row.exact += not differences
     row.explained += bool(differences) and all(one.reason for one in differences)
     row.differences += differences
@@ -192,6 +214,12 @@ def tables(rows: dict[tuple[str, str], Row], exchanges: dict[str, list[Exchange]
     ]
     if explained:
         made.append(report.table("Differences explained", ["recorded from", "SDK", "what", "why", "exchanges"], explained))
+    raised = Counter(
+        (provider, name, one.found) for (provider, name), row in rows.items() for one in row.differences if one.field == RAISED
+    )
+    if raised:
+        body = [[*key, count] for key, count in raised.items()]
+        made.append(report.table("Drivers that raised", ["recorded from", "SDK", "what", "exchanges"], body))
     left = left_out(exchanges)
     made.append(report.table("Left out, no driver takes them", ["recorded from", "endpoint", "status", "exchanges"], left))
     return made
@@ -216,7 +244,7 @@ def left_out(exchanges: dict[str, list[Exchange]]) -> list[list[Any]]:
     counts: Counter[tuple[str, str, int]] = Counter()
     for provider, recorded in exchanges.items():
         for exchange in recorded:
-            if not any(driver.takes(exchange) for driver in takers):
+            if not any(takes(driver, exchange) for driver in takers):
                 counts[provider, f"{exchange.method} {_endpoint(exchange.path)}", exchange.status] += 1
     return [[*key, count] for key, count in counts.items()]
 
@@ -231,7 +259,8 @@ def main() -> int:
     options.add_argument("--driver", help="only this one")
     options.add_argument("--verbose", action="store_true", help="list every difference without an explanation")
     given = options.parse_args()
-    rows, exchanges = run(report.folder(given.data, "cassettes"), given.driver)
+    is_folder = given.data is not None and any(Path(given.data).glob("*.jsonl"))
+    rows, exchanges = run(Path(given.data) if is_folder else report.folder(given.data, "cassettes"), given.driver)
     results = {
         f"{provider} by {name}": {
             "cassettes": len(row.cassettes),

@@ -5,7 +5,7 @@ A file defines ``DRIVER``. To add one:
 1. ``takes`` says which exchanges are its own: by provider, path, status. What no driver takes is listed as left out.
 2. ``drive`` makes the call of the real SDK that sends the recorded request, to the server at ``url``, which answers with the
    recorded bytes, and reads the answer to its end. Clients may be kept (``functools.cache`` by url). What the SDK raises goes
-   through; `bench` takes it as the SDK's verdict on the answer.
+   through; `bench` takes it as the SDK's verdict on the answer. What the other methods raise is a row of its table.
 3. ``told`` reads **independently of llmtrace** what the recorded bytes say: plain JSON, added up; no class and no function of
    llmtrace. A field that is left None is not compared. Usage is as the conventions count it: input includes what was read
    from and written to a cache; finish reasons are in the conventions' words (``tool_calls`` is ``tool_call``).
@@ -153,15 +153,19 @@ class Driver(Protocol):
         """Why ``field`` (of `Told`) may differ here: the bytes say ``told``, the span says ``found``."""
 
 
-def read(path: Path) -> list[Exchange]:
-    """The exchanges of a file of cassettes, in order."""
+def read(path: Path) -> tuple[list[Exchange], list[str]]:
+    """The exchanges of a file of cassettes, in order, and the lines that are none, by number and why."""
     found: list[Exchange] = []
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            cassette = json.loads(line)
-            name = f"{cassette['repo']} {cassette['path']}"
-            found += [_exchange(path.stem, name, *one) for one in enumerate(cassette["interactions"])]
-    return found
+    unread: list[str] = []
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                cassette = json.loads(line)
+                name = f"{cassette['repo']} {cassette['path']}"
+                found += [_exchange(path.stem, name, *one) for one in enumerate(cassette["interactions"])]
+            except Exception as error:
+                unread.append(f"line {number}: {type(error).__name__}: {error}")
+    return found, unread
 
 
 def _exchange(provider: str, cassette: str, number: int, told: dict[str, Any]) -> Exchange:

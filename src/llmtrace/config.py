@@ -274,6 +274,12 @@ class Config:
         "vLLM's own tool parser by which calls are read from the text of `LLM.chat`; unset: the Hermes form.",
         check=_text,
     )
+    request_id_hosts: tuple[str, ...] = _option(
+        (),
+        _names,
+        "Hosts of your own vLLM servers at public addresses, which get `X-Request-Id` as private ones do.",
+        check=_texts,
+    )
     prices: Mapping[str, Any] = _option(
         {},
         _price_table,

@@ -93,6 +93,7 @@ def configure(
     instrument: Sequence[str] | None = None,
     signals: Sequence[str] | None = None,
     vllm_tool_parser: str | None = None,
+    request_id_hosts: Sequence[str] | None = None,
     prices: Mapping[str, Any] | None = None,
     service_name: str | None = None,
     older_metrics: bool | None = None,
@@ -153,6 +154,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
         recorder.working_tree = WorkingTree(program_folder())
         guard(recorder.working_tree.read_in_background)
     recorder.external_run = None if external is None else external.run_at
+    recorder.external_conversation = None if external is None else external.conversation_at
     activate(recorder)
     _running = _Running(config, store, external, sending)
     if before is not None:
@@ -312,6 +314,7 @@ def build(
     )
     recorder.signal_names = config.signals
     recorder.vllm_tool_parser = config.vllm_tool_parser
+    recorder.request_id_hosts = frozenset(host.lower() for host in config.request_id_hosts)
     background.join(recorder)
     return recorder
 

@@ -21,10 +21,10 @@ CHAT = {{"gen_ai.operation.name": "chat", "gen_ai.provider.name": "theirs", "gen
 def their(name, **attributes):
     return trace.get_tracer("theirs").start_as_current_span(name, attributes=attributes)
 
-def our_inference():
+def our_inference(model=None):
     from llmtrace.recorder import active
     from llmtrace.model import Inference
-    return active().start(Inference("ours"))
+    return active().start(Inference("ours", request_model=model))
 """
 
 
@@ -106,6 +106,40 @@ def test_where_the_program_has_set_its_provider_before(tmp_path: Path) -> None:
     assert list(spans) == ["chat"]
 
 
+def test_where_the_programs_provider_is_a_proxy_of_one(tmp_path: Path) -> None:
+    """Like logfire's: no class of the SDK's, cannot be hashed, and gets another provider when it is configured again."""
+    spans = spans_of(
+        tmp_path,
+        """
+        from dataclasses import dataclass
+        from opentelemetry.trace import NoOpTracerProvider, TracerProvider as Interface
+
+        @dataclass
+        class Proxy(Interface):
+            provider: Interface
+            def get_tracer(self, *args, **kwargs):
+                return self.provider.get_tracer(*args, **kwargs)
+
+        proxy = Proxy(NoOpTracerProvider())
+        trace.set_tracer_provider(proxy)
+        llmtrace.configure(store=STORE)
+        for number in (1, 2):
+            proxy.provider = TracerProvider()
+            with llmtrace.agent(f"support {number}"):
+                pass
+            with their(f"agent {number}", **{"gen_ai.operation.name": "invoke_agent"}):
+                with their(f"step {number}"):
+                    our_inference(f"model {number}").end()
+        """,
+    )
+    parents = {span.span_id: name for name, span in spans.items()}
+    for number in "12":
+        call = spans[f"chat model {number}"]
+        assert parents[call.parent_id or ""] == f"step {number}"
+        assert parents[spans[f"step {number}"].parent_id or ""] == f"agent {number}"
+        assert call.run_id == spans[f"agent {number}"].run_id
+
+
 def test_inside_suppress_theirs_is_left_out_too(tmp_path: Path) -> None:
     """Also where another instrumentation does not ask whether recording is off."""
     spans = spans_of(
@@ -158,6 +192,43 @@ def test_inside_ours_theirs_is_left_out(tmp_path: Path) -> None:
     )
     assert list(spans) == ["chat"]
     assert spans["chat"].operation == Inference("ours", fingerprint=spans["chat"].operation.fingerprint)  # type: ignore[union-attr]
+
+
+def test_a_report_on_a_stream_of_ours_that_is_over_is_left_out(tmp_path: Path) -> None:
+    """Below our span, but begun where it is current no more, and after its end: it says once more what our span says."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        with their("request"):
+            ours = our_inference("ours")
+            around = trace.set_span_in_context(ours.otel)
+            ours.end()
+            trace.get_tracer("theirs").start_span("streamed", context=around, attributes=CHAT).end()
+        """,
+    )
+    assert sorted(spans) == ["chat ours", "request"]
+
+
+def test_a_span_that_begins_below_ours_where_ours_is_current_no_more_is_in_its_run(tmp_path: Path) -> None:
+    """A report on a stream of theirs, below our agent (logfire)."""
+    spans = spans_of(
+        tmp_path,
+        """
+        from opentelemetry.context import Context
+        llmtrace.configure(store=STORE)
+        outside = trace.set_span_in_context(trace.get_tracer("theirs").start_span("other request"))
+        with llmtrace.agent("support"):
+            around = trace.set_span_in_context(trace.get_current_span(), Context())
+            with their("chat", **CHAT):
+                pass
+            tracer = trace.get_tracer("theirs")
+            tracer.start_span("report", context=around, attributes={"gen_ai.request.model": "m"}).end()
+            tracer.start_span("other", context=outside, attributes=CHAT).end()
+        """,
+    )
+    assert {spans[name].run_id for name in ("chat", "report")} == {spans["invoke_agent support"].run_id}
+    assert spans["other"].run_id not in (None, spans["chat"].run_id)
 
 
 def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(tmp_path: Path) -> None:
@@ -244,7 +315,7 @@ def test_roots_that_tell_of_one_call_are_one_inference(tmp_path: Path) -> None:
         def theirs(name, model):
             return tracer.start_span(name, attributes={**CHAT, **TOLD, "gen_ai.request.model": model})
         llmtrace.configure(store=STORE)
-        around = theirs("ended after ours", "x")
+        around = theirs("ended after ours", "router/m")
         ours = active().start(ASKED, name="ours 1")
         ours.end(ANSWERED)
         around.end()
@@ -301,11 +372,65 @@ def test_beside_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
     )
     kinds = {name: type(span.operation).__name__ for name, span in spans.items()}
     assert kinds == {
+        "step": "Custom",
         "outer": "Custom",
         "inner": "Custom",
         "other": "Inference",
         "chat yes": "Inference",
         "chat no": "Inference",
+    }
+
+
+def test_parallel_calls_with_the_same_answer_stay_apart(tmp_path: Path) -> None:
+    """A call of a library that is traced by others only, beside one of ours: the same model and the same answer at the same
+    time do not make them one. Ids of the answers do, and so does the thread or the task that made the call."""
+    spans = spans_of(
+        tmp_path,
+        """
+        import asyncio, json, threading
+        from llmtrace.model import Inference, Message, Text, replace
+        from llmtrace.recorder import active
+        TOLD = {"gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "yes"}]}])}
+        tracer = trace.get_tracer("theirs")
+        def theirs(name, **more):
+            return tracer.start_span(name, attributes={**CHAT, **TOLD, "gen_ai.request.model": "m", **more})
+        def ours(name, response_id=None):
+            asked = Inference("ours", request_model="m")
+            answer = (Message("assistant", (Text("yes"),)),)
+            active().start(asked, name="ours " + name).end(replace(asked, output=answer, response_id=response_id))
+        llmtrace.configure(store=STORE)
+
+        first, second = theirs("by id"), theirs("other id")
+        ours("1", "ours-1")
+        second.set_attribute("gen_ai.response.id", "theirs-1")
+        first.set_attribute("gen_ai.response.id", "ours-1")
+        first.end(), second.end()
+
+        async def call(name, is_ours):
+            span = theirs(name)
+            await asyncio.sleep(0.01)
+            if is_ours:
+                ours(name)
+            await asyncio.sleep(0.01)
+            span.end()
+        async def calls():
+            await asyncio.gather(call("task of another", False), call("task of ours", True), call("task of a third", False))
+        asyncio.run(calls())
+
+        other = threading.Thread(target=lambda: globals().update(on_thread=theirs("thread of another")))
+        other.start(), other.join()
+        ours("thread")
+        on_thread.end()
+        """,
+    )
+    kinds = {name: type(span.operation).__name__ for name, span in spans.items() if not name.startswith("ours")}
+    assert kinds == {
+        "by id": "Custom",
+        "other id": "Inference",
+        "task of another": "Inference",
+        "task of ours": "Custom",
+        "task of a third": "Inference",
+        "thread of another": "Inference",
     }
 
 
@@ -347,15 +472,14 @@ def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
         tmp_path,
         """
         llmtrace.configure(store=STORE)
-        with their("request to the web server"):
-            with their("agent", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}):
-                with their("step"):
-                    with their("chat", **CHAT):
-                        pass
-                with llmtrace.span("ours"):
+        with their("agent", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}):
+            with their("step"):
+                with their("chat", **CHAT):
                     pass
-            with their("another", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "b"}):
+            with llmtrace.span("ours"):
                 pass
+        with their("another", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "b"}):
+            pass
         """,
     )
     assert sorted(spans) == ["agent", "another", "chat", "ours", "step"]
@@ -363,6 +487,69 @@ def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
     assert [spans[name].sequence for name in ("chat", "step", "ours", "agent")] == [0, 1, 2, 3]
     assert {spans[name].run_id for name in ("chat", "step", "ours")} == {spans["agent"].run_id}
     assert spans["another"].run_id not in (None, spans["agent"].run_id)
+
+
+def test_the_conversation_of_a_frameworks_agent_is_that_of_our_calls_below(tmp_path: Path) -> None:
+    """Also where a plain span is between, and the agent names it after it began. What the program says comes first."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        with their("agent", **{"gen_ai.operation.name": "invoke_agent"}) as agent:
+            our_inference("before").end()
+            agent.set_attribute("gen_ai.conversation.id", "theirs")
+            with their("step"):
+                our_inference("below").end()
+            with llmtrace.context(conversation="ours"):
+                our_inference("own").end()
+        """,
+    )
+    conversations = {
+        name: spans[f"chat {name}"].attributes.get("gen_ai.conversation.id") for name in ("before", "below", "own")
+    }
+    assert conversations == {"before": None, "below": "theirs", "own": "ours"}
+
+
+def test_a_request_is_one_run_and_its_tree_is_whole(tmp_path: Path) -> None:
+    """Plain spans of others around agents, and between them and their calls, are kept, the outermost too; those that have
+    nothing of an agent below them are not."""
+    spans = spans_of(
+        tmp_path,
+        """
+        AGENT = {"gen_ai.operation.name": "invoke_agent"}
+        llmtrace.configure(store=STORE)
+        with their("request"):
+            with their("select from users"):
+                pass
+            with their("workflow"):
+                with their("agent 1", **AGENT):
+                    with their("chat", **CHAT):
+                        pass
+                with their("agent 2", **AGENT):
+                    our_inference("ours").end()
+            with their("step of our own"):
+                with llmtrace.span("ours"):
+                    pass
+            with their("insert into audit"):
+                pass
+        with their("request for an image"):
+            with their("select from images"):
+                pass
+        """,
+    )
+    parents = {span.span_id: name for name, span in spans.items()}
+    assert {name: parents.get(span.parent_id or "") for name, span in spans.items()} == {
+        "request": None,
+        "workflow": "request",
+        "agent 1": "workflow",
+        "chat": "agent 1",
+        "agent 2": "workflow",
+        "chat ours": "agent 2",
+        "step of our own": "request",
+        "ours": "step of our own",
+    }
+    assert len({span.run_id for span in spans.values()}) == 1
+    assert sorted(spans, key=lambda name: spans[name].sequence or 0)[-1] == "request"
 
 
 def test_an_execution_is_joined_to_its_call(tmp_path: Path) -> None:

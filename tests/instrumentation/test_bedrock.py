@@ -255,6 +255,8 @@ def test_each_familys_body_is_read(recorded: Captured, family: str) -> None:
         assert recorded.spans == ()  # until it is read
         assert json.load(result["body"]) == answer_body
     operation = only(recorded)
+    assert recorded.spans[0].name == f"{operation.operation} m"
+    assert operation.operation == ("chat" if "messages" in request else "text_completion")
     assert [(message.role, message.text()) for message in operation.input] == [("user", "Where?")]
     assert [(message.text(), message.finish_reason) for message in operation.output] == [("Yes.", "stop")]
     assert operation.finish_reasons == ("stop",)

@@ -111,7 +111,9 @@ def test_what_is_billed_counts(captured: Captured) -> None:
     """Tokens of Cohere's own prompt are not the program's."""
     with Server(json_reply(PLANNED)) as server:
         chat(server)
-    assert only(captured).usage == Usage(5, 2)
+    usage = only(captured).usage
+    assert usage == Usage(5, 2)
+    assert [type(count) for count in (usage.input_tokens, usage.output_tokens)] == [int, int]  # the SDK's are floats
 
 
 def test_a_history_with_tools_is_read(captured: Captured) -> None:

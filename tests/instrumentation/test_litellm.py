@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "contract"))
 import litellm
-from kit import CALLS, MODEL, Answer, json_reply
+import openai
+from kit import CALLS, MODEL, Answer, Reply, json_reply
 from kits.litellm import KIT
 from litellm import completion as bound_before
 from server import Server
 
-from llmtrace.model import Embedding, Inference, Span, Usage
+from llmtrace.model import Embedding, Inference, Span, Trace, Usage
 from llmtrace.recorder import collected
+from llmtrace.store.summary import summarise
 from llmtrace.testing import Captured, capture
 
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
@@ -220,6 +224,54 @@ def test_answers_that_are_made_up_need_no_network(recorded: Captured) -> None:
     assert isinstance(streamed, Inference)
     assert [message.text() for message in whole.output] == ["Here.", "Here."]
     assert (streamed.output[0].text(), streamed.usage, streamed.attempts) == ("Here.", None, None)
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("how", ["whole", "stream", "astream"])
+@pytest.mark.parametrize("reported", [True, False])
+def test_an_estimated_usage_is_not_recorded(recorded: Captured, how: str, routed: bool, reported: bool) -> None:
+    """Where the server reports none, litellm counts words itself, and the program gets that as if it were reported."""
+    reply = KIT.streamed(Answer()) if "stream" in how else KIT.whole(Answer())
+    if not reported:
+        reply = without_usage(reply)
+    options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if "stream" in how else {}
+    with Server(reply) as server:
+        asked = {**(({"model": "main", "messages": ASK}) if routed else at(server)), **options}
+        library = router(server) if routed else litellm
+        if how == "astream":
+            given = asyncio.run(read(library.acompletion(**asked)))
+        else:
+            given = library.completion(**asked)
+            given = list(given) if how == "stream" else given
+    if "stream" in how:
+        assert given[-1].usage.completion_tokens > 0
+    usage = only(recorded)[1].usage
+    assert (None if usage is None else usage.output_tokens) == (9 if reported else None)
+
+
+def without_usage(reply: Reply) -> Reply:
+    """The answer of a server that does not count."""
+    pieces = [piece for piece in reply.pieces if b'"choices": []' not in piece]
+    return replace(
+        reply, pieces=tuple(re.sub(rb', "usage": (null|\{.*\})(?=\}$)', b"", piece.strip()) + b"\n\n" for piece in pieces)
+    )
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_the_proxy_continues_the_trace_of_its_client(recorded: Captured, routed: bool) -> None:
+    """It hands the headers of its request on to the call. What the client recorded of the call is counted once."""
+    with Server(KIT.whole(Answer()), KIT.whole(Answer())) as server:
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="sk-test").chat.completions.create(model=MODEL, messages=ASK)
+        headers = {"Traceparent": server.requests[0].headers["traceparent"], "authorization": "Bearer sk-secret"}
+        proxied = {"proxy_server_request": {"url": "http://proxy", "method": "POST", "headers": headers, "body": {}}}
+        library = router(server) if routed else litellm
+        asked = {"model": "main", "messages": ASK} if routed else at(server)
+        asyncio.run(library.acompletion(**asked, **proxied))
+    client, far = recorded.spans
+    assert (far.trace_id, far.parent_id) == (client.trace_id, client.span_id)
+    assert "sk-secret" not in repr(far)
+    summary = summarise(Trace(recorded.spans))
+    assert (summary.input_tokens, summary.output_tokens) == (20, 9)
 
 
 def test_embeddings_are_no_inference(recorded: Captured) -> None:

@@ -97,6 +97,50 @@ def test_a_call_is_one_span_on_each_side_and_they_are_joined(captured: Captured)
     assert "jsonrpc.request.id" in server.attributes
 
 
+@pytest.mark.skipif(OLD, reason="of the revision of July 2026")
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("framework", [False, True])
+def test_a_call_that_needs_more_input_is_one_execution(captured: Captured, by_hand: bool, framework: bool) -> None:
+    """The server asks three times before it answers: one execution that waited, whether the client asks again or the program.
+    What answers the server is within the execution."""
+    from mcp_rounds import ROUNDS, careful_server, refund_by_hand
+
+    async def agree(*_: Any) -> Any:
+        with llmtrace.span("ask a person"):
+            return mcp.types.ElicitResult(action="accept", content={})
+
+    async def call(client: Any) -> Any:
+        return await (refund_by_hand(client, agree) if by_hand else client.call_tool("refund", {"order_id": "7"}))
+
+    @llmtrace.tool
+    async def shop_refund(order_id: str) -> Any:
+        return (await call(client_now[0])).structured_content
+
+    client_now: list[Any] = []
+
+    async def main() -> Any:
+        async with mcp.Client(careful_server(), elicitation_callback=agree) as client:
+            await client.list_tools()
+            client_now.append(client)
+            with llmtrace.agent("support"):
+                return await (shop_refund("7") if framework else call(client))
+
+    asyncio.run(main())
+    (served,) = calls(captured, "server")
+    (execution,) = calls(captured, "internal" if framework else "client")
+    assert calls(captured, "client" if framework else "internal") == []
+    for span in (served, execution):
+        assert isinstance(span.operation, ToolExecution)
+        assert (span.operation.arguments, span.operation.result) == ({"order_id": "7"}, {"order_id": "7", "cents": 100})
+        assert (span.violations, span.failure) == ((), None)
+    assert [found.name for span in captured.spans for found in span.evaluations if found.severity != "info"] == []
+    assert (execution.attributes.get("llmtrace.mcp.rounds") == ROUNDS) is (framework or not by_hand)
+    asked = [span for span in captured.spans if span.name == "ask a person"]
+    assert len(asked) == ROUNDS
+    if not by_hand or framework:
+        assert {span.parent_id for span in asked} == {execution.span_id}
+
+
 def test_the_servers_schema_judges_the_arguments(captured: Captured) -> None:
     """Both sides say which field of the call is wrong, by the server's own inputSchema."""
 

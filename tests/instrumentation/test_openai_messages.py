@@ -47,6 +47,17 @@ def test_parts(raw: Any, part: Part) -> None:
     assert read_part(raw) == part
 
 
+def test_an_empty_custom_call_beside_a_function_is_nothing() -> None:
+    """Some servers send both. Arguments that are missing are None."""
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    for custom in ({}, {"name": "", "input": ""}, {"name": None, "input": None}, None):
+        assert read_message({"role": "assistant", "tool_calls": [{**call, "custom": custom}]}).parts == (
+            ToolCall("f", {"a": 1}, "1"),
+        )
+    missing = {"role": "assistant", "tool_calls": [{"id": "2", "function": {"name": "g"}}]}
+    assert read_message(missing).parts == (ToolCall("g", None, "2"),)
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [

@@ -226,6 +226,20 @@ def test_every_form_of_delta_is_put_together(captured: Captured, deltas: list[di
     assert message.parts == parts
 
 
+def test_an_empty_custom_call_beside_a_function_is_nothing(captured: Captured) -> None:
+    """Some servers send both in each piece. Arguments that never come are None, an empty text stays one."""
+    nothing = {"name": "", "input": ""}
+    deltas = [
+        {"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": ""}, "custom": nothing},
+        {"index": 0, "function": {"arguments": '{"a": 1}'}, "custom": nothing},
+        {"index": 0, "custom": {}},
+        {"index": 1, "id": "2", "type": "function", "function": {"name": "g"}, "custom": None},
+        {"index": 2, "id": "3", "type": "function", "function": {"name": "h", "arguments": ""}, "custom": {}},
+    ]
+    (message,) = output(captured, *(chunk({"tool_calls": [delta]}) for delta in deltas), chunk({}, finish_reason="tool_calls"))
+    assert message.parts == (ToolCall("f", {"a": 1}, "1"), ToolCall("g", None, "2"), ToolCall("h", "", "3"))
+
+
 def test_usage_on_every_chunk_counts_once(captured: Captured) -> None:
     """vLLM can send the usage so far with every chunk: the last one counts."""
     chunks = [chunk({"content": "a"}, usage={**USAGE, "completion_tokens": count}) for count in range(1, 9)]

@@ -123,6 +123,13 @@ def test_only_servers_of_the_programs_own_are_told_our_id() -> None:
     assert sent("gpu.internal", {}) == ours
     assert sent("api.openai.com", {}) == sent(None, {}) == sent("api.groq.com", {}, "groq") == {}
     assert sent("gpu.internal", {"X-Request-ID": "mine"}) == {}
+    for host in ("localhost", "127.0.0.1", "::1", "10.0.0.7", "192.168.1.2", "100.64.0.1", "gpu", "llm.ml.svc", "box.local"):
+        assert sent(host, {}) == ours, host
+    for host in ("api.z.ai", "managed-inference-api-proxy.crusoecloud.com", "acct.snowflakecomputing.com", "8.8.8.8", ""):
+        assert sent(host, {}) == {}, host
+    with capture(request_id_hosts=("LLM.example.com",)):
+        assert sent("llm.example.com", {}) == ours
+        assert sent("other.example.com", {}) == {}
 
 
 class FakeEngine:

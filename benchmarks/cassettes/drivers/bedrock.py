@@ -51,7 +51,7 @@ class Bedrock:
             input=[(message["role"], _text(said)) for message, said in zip(asked["messages"], blocks, strict=True)],
             input_calls=[call for said in blocks for call in _calls(said)],
             results=sum("toolResult" in block or block.get("type") == "tool_result" for said in blocks for block in said),
-            tools=[_tool(tool) for tool in (asked.get("toolConfig") or asked).get("tools") or ()],
+            tools=[_tool(tool) for tool in (asked.get("toolConfig") or asked).get("tools") or () if "cachePoint" not in tool],
         )
         if exchange.status != 200:
             told.failed, told.output, told.calls = True, [], []

@@ -17,6 +17,7 @@ from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
 from llmtrace.external.log_joiner import LogJoiner
+from llmtrace.external.names import correct_names
 from llmtrace.locks import importing
 from llmtrace.model import RawSpan, Span, Trace, replace
 from llmtrace.prices import with_cost
@@ -84,7 +85,7 @@ class Ingestor:
         with importing:
             from llmtrace.codec.dialects import decode
 
-        return self.ingest_span(decode(raw if self._logs.is_empty else self._logs.join(raw)))
+        return self.ingest_span(correct_names(decode(raw if self._logs.is_empty else self._logs.join(raw))))
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
         """Add log records to their spans, those that arrived and those that will. Never raises."""
@@ -104,7 +105,7 @@ class Ingestor:
                 from llmtrace.codec import genai
                 from llmtrace.codec.dialects import decode
 
-            self.ingest_span(decode(self._logs.join(genai.encode(span), is_bare=False)))
+            self.ingest_span(correct_names(decode(self._logs.join(genai.encode(span), is_bare=False))))
 
     def ingest_span(self, span: Span) -> Span:
         """Store a decoded span. Returns it as it was stored."""

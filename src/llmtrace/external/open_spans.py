@@ -1,13 +1,14 @@
 """Open external spans and their runs: a framework's agent may be traced by another instrumentation.
 
-Its spans, and ours below it, are one run. They are evaluated live and in order, as below an agent of ours. This also holds if
-only the span of a whole program is around it (`recorder.root`).
+A run is the outermost external span (a framework's agent, or a web server's request around several) and all below it, ours too.
+They are evaluated live and in order, as below an agent of ours. This also holds if only the span of a whole program is around
+it (`recorder.root`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from opentelemetry import trace
@@ -15,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 
 from llmtrace.codec.unread_writers import PREFIXES
+from llmtrace.external.same_call import Worker, current_worker
 from llmtrace.locks import fork_safe_lock
 from llmtrace.recorder import Recording, keys
 from llmtrace.recorder.root import is_program
@@ -23,17 +25,22 @@ from llmtrace.recorder.run import Run
 MOST_OPEN = 4096
 """Open spans that are remembered at most. Older ones are forgotten and then belong to no run."""
 
+MOST_KNOWN = 1024
+"""Spans whose run is remembered at most."""
+
 _SCOPES = ("openinference.", "opentelemetry.instrumentation.genai", "opentelemetry.instrumentation.openai", "traceloop.")
 """Scopes of writers that record only at a span's end that it is about a model or an agent."""
 
 
 class Place(NamedTuple):
-    """The place of an external span: our recording around it, if any, and its run if that is not the recording's."""
+    """The place of an external span: our recording around it, if any, its run if that is not the recording's, and where the
+    program started it."""
 
     owner: Recording | None
     run: Run | None
     is_outermost: bool
     watchers: tuple[Any, ...]
+    worker: Worker
 
 
 class _Open(NamedTuple):
@@ -41,6 +48,7 @@ class _Open(NamedTuple):
     parent_id: int | None
     owner: Recording | None
     watchers: tuple[Any, ...]
+    worker: Worker
 
 
 class OpenSpans:
@@ -51,6 +59,11 @@ class OpenSpans:
         self._open: OrderedDict[int, _Open] = OrderedDict()
         self._runs: dict[int, Run] = {}
         """Runs by the id of their outermost span."""
+        self._parents: set[int] = set()
+        """Open spans below which something was recorded."""
+        self._known_runs: OrderedDict[int, Run] = OrderedDict()
+        """Runs of the last recorded spans and of ours around them. Another span may begin below one of these later, where it is
+        current no more (logfire's report on a stream)."""
         self._lock = fork_safe_lock()
 
     def any_open(self) -> bool:
@@ -68,39 +81,51 @@ class OpenSpans:
             span.parent.span_id if span.parent is not None else None,
             owner if isinstance(owner, Recording) and owner.run.is_here else None,
             watchers,
+            current_worker(),
         )
         with self._lock:
             self._open[span_context.span_id] = entry
             if len(self._open) > MOST_OPEN:
-                self._runs.pop(self._open.popitem(last=False)[0], None)
+                forgotten, _ = self._open.popitem(last=False)
+                self._runs.pop(forgotten, None)
+                self._parents.discard(forgotten)
 
-    def remove(self, span_id: int) -> Place:
-        """Forget a span that has ended. Returns its place."""
+    def remove(self, span_id: int, *, is_plain: bool) -> Place:
+        """Forget a span that has ended. Returns its place.
+
+        ``is_plain``: the span is not about a model, an agent or a tool. Outside all recordings of ours, such a span has a run
+        only inside an agent's span, or if something below it was recorded: then it is the parent of what is in the store.
+        """
         with self._lock:
             entry = self._open.get(span_id)
             if entry is None:
-                return Place(None, None, False, ())
-            outermost = self._outermost(span_id) if entry.owner is None or is_program(entry.owner) else None
+                return Place(None, None, False, (), current_worker())
+            outermost = None
+            if entry.owner is None or is_program(entry.owner):
+                outermost = self._outermost(span_id)
+                if is_plain and span_id not in self._parents and not self._is_in_agent(span_id):
+                    outermost = None
             if entry.owner is not None and outermost == span_id and outermost not in self._runs:
                 outermost = None  # nothing was below it: it is a part of what the program does
             run = None if outermost is None else self._run(outermost)
+            self._remember(span_id, run)
+            if entry.owner is not None:
+                for known in (span_id, int(entry.owner.span_id, 16)):
+                    self._remember(known, run or entry.owner.run)
+            if run is not None:
+                self._mark_parents(entry.parent_id)
             del self._open[span_id]
+            self._parents.discard(span_id)
             if outermost == span_id:
                 self._runs.pop(span_id, None)
-            return Place(entry.owner, run, run is not None and outermost == span_id, entry.watchers)
+            is_outermost = run is not None and outermost == span_id and entry.parent_id not in self._known_runs
+            return Place(entry.owner, run, is_outermost, entry.watchers, entry.worker)
 
     def inherited_attribute(self, span_id: int | None, name: str) -> Any:
         """The attribute ``name`` of this span, or of the nearest open span around it that has one."""
         with self._lock:
-            for _ in range(MOST_OPEN):
-                entry = None if span_id is None else self._open.get(span_id)
-                if entry is None:
-                    return None
-                value = (entry.span.attributes or {}).get(name)
-                if value is not None:
-                    return value
-                span_id = entry.parent_id
-        return None
+            values = ((self._open[around].span.attributes or {}).get(name) for around in self._chain(span_id))
+            return next((value for value in values if value is not None), None)
 
     def run_at(self, context: Context) -> Run | None:
         """The run for a span of ours that starts in ``context``, outside all our recordings except a whole program's."""
@@ -111,27 +136,51 @@ class OpenSpans:
             return None
         with self._lock:
             outermost = self._outermost(current)
-            return None if outermost is None else self._run(outermost)
+            if outermost is None:
+                return None
+            self._mark_parents(current)
+            return self._run(outermost)
+
+    def _remember(self, span_id: int, run: Run | None) -> None:
+        if run is not None:
+            self._known_runs[span_id] = run
+            if len(self._known_runs) > MOST_KNOWN:
+                self._known_runs.popitem(last=False)
 
     def _run(self, outermost: int) -> Run | None:
         run = self._runs.get(outermost)
+        if run is None or not run.is_here:
+            parent_id = self._open[outermost].parent_id
+            run = None if parent_id is None else self._known_runs.get(parent_id)
         if run is None or not run.is_here:
             run = self._new_run()
             if run is not None:
                 self._runs[outermost] = run
         return run
 
-    def _outermost(self, span_id: int | None) -> int | None:
-        """The outermost open span, this one or one around it, that is about a model or an agent."""
-        outermost = None
+    def _outermost(self, span_id: int) -> int | None:
+        """The outermost open span: this one, or one around it."""
+        return next(iter(reversed(list(self._chain(span_id)))), None)
+
+    def _is_in_agent(self, span_id: int) -> bool:
+        """True if this span, or one around it, is known to be about a model or an agent."""
+        return any(_is_agent_span(self._open[around].span) for around in self._chain(span_id))
+
+    def _mark_parents(self, span_id: int | None) -> None:
+        """Remember that something was recorded below this span and those around it."""
+        for around in self._chain(span_id):
+            if around in self._parents:
+                return
+            self._parents.add(around)
+
+    def _chain(self, span_id: int | None) -> Iterator[int]:
+        """This span and the open ones around it, the innermost first."""
         for _ in range(MOST_OPEN):
             entry = None if span_id is None else self._open.get(span_id)
-            if entry is None:
-                break
-            if _is_agent_span(entry.span):
-                outermost = span_id
+            if entry is None or span_id is None:
+                return
+            yield span_id
             span_id = entry.parent_id
-        return outermost
 
 
 def _is_agent_span(span: ReadableSpan) -> bool:

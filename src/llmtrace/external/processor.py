@@ -1,22 +1,23 @@
 """Records spans that other instrumentations make in this process: same signals, same store as ours.
 
 One span processor, on the program's own TracerProvider and on our recording proxies (`tracer_provider`). It records every span
-that a dialect knows, and every span below one of these or one of ours. All spans below a span of an agent or a model belong to
-one run (`open_spans`). Other spans of the program (its database, its web server) are ignored.
+that a dialect knows, every span below one of these or one of ours, and every span around one, so that the tree is whole. The
+outermost of them and all below it are one run (`open_spans`). Other spans of the program (its database, its web server) are
+ignored.
 
 Law: one inference per call. If another instrumentation has wrapped the same call, our span is the inference. Their span is
-left out if it is inside ours; around ours, or beside ours with the same answer, it stays as a plain span. Their span of a tool
+left out if it is inside ours; around ours, or beside ours (`same_call`), it stays as a plain span. Their span of a tool
 execution, an agent or a workflow right inside or right around ours of the same one also stays as a plain span.
 """
 
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Any
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Span as SdkSpan
@@ -25,7 +26,9 @@ from opentelemetry.trace.status import StatusCode
 from llmtrace import semconv
 from llmtrace.codec.messages import read_definitions
 from llmtrace.external.ingest import Ingestor
-from llmtrace.external.open_spans import MOST_OPEN, OpenSpans
+from llmtrace.external.names import correct_names
+from llmtrace.external.open_spans import MOST_OPEN, OpenSpans, Place
+from llmtrace.external.same_call import OurCalls, is_only_request
 from llmtrace.external.tracer_provider import listen
 from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import (
@@ -53,9 +56,6 @@ _KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consume
 
 _STEPS = (AgentInvocation, ToolExecution, Workflow)
 
-_MOST_BESIDE = 64
-"""Ended inferences of ours that are remembered per trace. Another instrumentation's span of the same call ends right after."""
-
 
 class ExternalSpans(SpanProcessor, Sink):
     """Records external spans. It is also a sink of the recorder, to see our own inferences."""
@@ -67,14 +67,11 @@ class ExternalSpans(SpanProcessor, Sink):
         self._open = OpenSpans(_new_run)
         self._around: OrderedDict[str, None] = OrderedDict()
         """Spans with an inference of ours as a direct child."""
+        self._calls = OurCalls()
         self._steps_within: OrderedDict[str, list[Operation]] = OrderedDict()
         """Executions, agents and workflows of ours, without content, by the external span right around them."""
         self._open_tools: OrderedDict[str, ToolExecution] = OrderedDict()
         """Our open executions that started while an external span was open, by span id."""
-        self._beside: OrderedDict[str, deque[tuple[int, int]]] = OrderedDict()
-        """End time and hash of the answer of our inferences that ended while an external span was open, by `_place`."""
-        self._under_way: OrderedDict[str, tuple[str | None, int]] = OrderedDict()
-        """Model and thread of our open inferences that started while an external span was open, by span id."""
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
         self._suppressed: OrderedDict[int, None] = OrderedDict()
         """Open spans that began inside `llmtrace.suppress`."""
@@ -89,19 +86,10 @@ class ExternalSpans(SpanProcessor, Sink):
             with self._lock:
                 self._open_tools.pop(span.span_id, None)
         if isinstance(span.operation, Inference):
-            if self._under_way:
-                with self._lock:
-                    self._under_way.pop(span.span_id, None)
             if span.parent_id is not None:
                 self._note(span.parent_id)
-            is_ours = span.scope.name == semconv.SCOPE_NAME
-            answer = _answer_texts(span.operation) if is_ours and self._open.any_open() else []
-            if answer:
-                with self._lock:
-                    ended = self._beside.setdefault(_place(span), deque(maxlen=_MOST_BESIDE))
-                    ended.append((span.end or span.start, hash(tuple(answer))))
-                    if len(self._beside) > MOST_OPEN:
-                        self._beside.popitem(last=False)
+            if span.scope.name == semconv.SCOPE_NAME and self._open.any_open():
+                self._calls.ended(span)
         return False
 
     def append(self, span: Span) -> None:
@@ -114,11 +102,8 @@ class ExternalSpans(SpanProcessor, Sink):
                 self._open_tools[span_id] = operation
                 if len(self._open_tools) > MOST_OPEN:
                     self._open_tools.popitem(last=False)
-        if isinstance(operation, Inference) and self._open.any_open():
-            with self._lock:
-                self._under_way[span_id] = operation.request_model, threading.get_ident()
-                if len(self._under_way) > MOST_OPEN:
-                    self._under_way.popitem(last=False)
+        if isinstance(operation, Inference):
+            self._calls.started(span_id, operation)
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         guard(self._start, span, otel_context.get_current() if parent_context is None else parent_context)
@@ -137,6 +122,12 @@ class ExternalSpans(SpanProcessor, Sink):
     def run_at(self, context: Context) -> Run | None:
         """See `OpenSpans.run_at`."""
         return self._open.run_at(context)
+
+    def conversation_at(self, context: Context) -> str | None:
+        """Return the conversation that an open external span around ``context`` names."""
+        around = otel_trace.get_current_span(context).get_span_context().span_id
+        name = self._open.inherited_attribute(around, semconv.CONVERSATION_ID)
+        return name if isinstance(name, str) and name else None
 
     def _start(self, span: SdkSpan, context: Context) -> None:
         if is_suppressed(context):
@@ -158,30 +149,42 @@ class ExternalSpans(SpanProcessor, Sink):
         span_context = span.get_span_context()
         if span_context is None or _is_ours(span) or self._was_suppressed(span_context.span_id):
             return
-        place = self._open.remove(span_context.span_id)
         with importing:
             from llmtrace.codec.dialects import decode  # all dialects: a program without external spans need not load them
 
-        external = decode(self._raw(span))
-        if place.owner is None and place.run is None and isinstance(external.operation, Custom):
-            return  # within an agent's run every span stays, since others may have it as their parent
-        inference = external.operation
-        if isinstance(inference, Inference):
-            if place.owner is not None and _is_same_call(place.owner, external):
-                return
-            if self._is_around_ours(external) or self._is_beside_ours(external):
-                self._note(external.parent_id)  # another external span of the same call may be around this one
-                external = replace(external, operation=Custom())
-            elif span.parent is not None:
-                external = replace(external, operation=self._offered(inference, span.parent.span_id))
-        elif isinstance(external.operation, _STEPS) and self._is_step_of_ours(external, external.operation, place.owner):
-            external = replace(external, operation=Custom())  # it stays, since other spans are below it
+        external = correct_names(decode(self._raw(span)))
+        place = self._open.remove(span_context.span_id, is_plain=isinstance(external.operation, Custom))
+        counted = self._count_once(external, place)
+        if counted is None:
+            return
         recorder, run = active(), place.owner.run if place.run is None and place.owner is not None else place.run
         if recorder is not None and run is not None:
             watchers = place.watchers if place.owner is None else place.owner.watchers
-            recorder.adopt(external, run, watchers, outermost=place.is_outermost)
+            recorder.adopt(counted, run, watchers, outermost=place.is_outermost)
         else:
-            self._ingestor.ingest_span(external)
+            self._ingestor.ingest_span(counted)
+
+    def _count_once(self, span: Span, place: Place) -> Span | None:
+        """Return the span as it is recorded, as a plain one if we record the same call; None: it is left out."""
+        operation, owner = span.operation, place.owner
+        if owner is None and isinstance(operation, (Custom, Inference)):
+            if span.parent_id in self._calls:
+                return None  # it began below a call of ours that had ended: a report on its stream (logfire)
+            if place.run is None and isinstance(operation, Custom):
+                return None
+        if isinstance(operation, Inference):
+            if owner is not None and _is_same_call(owner, span):
+                return None
+            if self._is_around_ours(span) or self._calls.take(span, place.worker):
+                self._note(span.parent_id)  # another external span of the same call may be around this one
+                return replace(span, operation=Custom())
+            if is_only_request(span):
+                return replace(span, operation=Custom())
+            if span.parent_id is not None:
+                return replace(span, operation=self._offered(operation, int(span.parent_id, 16)))
+        elif isinstance(operation, _STEPS) and self._is_step_of_ours(span, operation, owner):
+            return replace(span, operation=Custom())  # it stays, since other spans are below it
+        return span
 
     def _offered(self, inference: Inference, parent_id: int) -> Inference:
         """Add the tool definitions that a framework records only once, on the agent's span."""
@@ -224,27 +227,6 @@ class ExternalSpans(SpanProcessor, Sink):
     def _is_around_ours(self, span: Span) -> bool:
         with self._lock:
             return self._around.pop(span.span_id, self) is None
-
-    def _is_beside_ours(self, span: Span) -> bool:
-        """True if the span is about a call of ours that it is neither around nor inside.
-
-        Such a call ended while the span was open, with the same answer, or is still open on this thread, with the same model.
-        This happens if an instrumentation keeps no span current during the request: with callbacks and streams.
-        """
-        assert isinstance(span.operation, Inference)
-        answer = _answer_texts(span.operation)
-        with self._lock:
-            ours = self._beside.get(_place(span), deque())
-            for ended in ours if answer else ():
-                if ended[0] >= span.start and ended[1] == hash(tuple(answer)):
-                    ours.remove(ended)
-                    return True
-            models = {span.operation.request_model, span.operation.response_model} - {None}
-            for span_id, (model, thread) in self._under_way.items():
-                if model in models and thread == threading.get_ident():
-                    del self._under_way[span_id]
-                    return True
-        return False
 
     def _raw(self, span: ReadableSpan) -> RawSpan:
         span_context, parent = span.get_span_context(), span.parent
@@ -295,11 +277,6 @@ def _name_of(operation: Operation) -> str:
     return re.sub(r"\W+", "_", getattr(operation, "name", "").strip().lower())
 
 
-def _place(span: Span) -> str:
-    """The key under which spans of the same call are compared: the trace id; "" for roots, which each have their own trace."""
-    return "" if span.parent_id is None else span.trace_id
-
-
 def _is_ours(span: ReadableSpan) -> bool:
     scope = span.instrumentation_scope
     return scope is not None and scope.name == semconv.SCOPE_NAME
@@ -307,10 +284,3 @@ def _is_ours(span: ReadableSpan) -> bool:
 
 def _link(link: Any) -> Link:
     return Link(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}", dict(link.attributes or {}))
-
-
-def _answer_texts(inference: Inference) -> list[str]:
-    with importing:
-        from llmtrace.codec.reconcile import answer_texts
-
-    return answer_texts(inference.output)

@@ -56,20 +56,34 @@ _relay = Relay()
 _relayed: weakref.WeakSet[Any] = weakref.WeakSet()
 """Providers that have the relay."""
 _last_provider: Callable[[], Any] = weakref.ref(_relay)
-"""The global provider that was seen last. `listen` is called for every span of ours, so it must be fast."""
+"""The global provider of the SDK that was seen last. `listen` is called for every span of ours, so it must be fast."""
+MOST_WRAPPERS = 8
+"""Wrappers around a provider that are opened at most."""
 
 
 def listen(provider: object = None) -> None:
-    """Put the relay on ``provider`` (default: the global one), if it is one of the SDK's."""
+    """Put the relay on ``provider`` (default: the global one), if it is one of the SDK's or a proxy of one."""
     global _last_provider
     if provider is None:
         provider = getattr(trace, "_TRACER_PROVIDER", None) or trace.get_tracer_provider()
         if _last_provider() is provider:
             return
-        _last_provider = weakref.ref(provider)
-    if provider not in _relayed and isinstance(provider, TracerProvider):
-        _relayed.add(provider)
-        provider.add_span_processor(_relay)
+        if isinstance(provider, TracerProvider):  # a proxy may get another provider to wrap, so look at it each time
+            _last_provider = weakref.ref(provider)
+    wrapped = _sdk_provider(provider)
+    if wrapped is not None and wrapped not in _relayed:
+        _relayed.add(wrapped)
+        wrapped.add_span_processor(_relay)
+
+
+def _sdk_provider(provider: object) -> TracerProvider | None:
+    """Return the SDK's provider: this one, or the one that it wraps (logfire's proxy); None if it has none (yet)."""
+    for _ in range(MOST_WRAPPERS):
+        if isinstance(provider, TracerProvider):
+            return provider
+        members = getattr(provider, "__dict__", {}).values()
+        provider = next((member for member in members if isinstance(member, trace.TracerProvider)), None)
+    return None
 
 
 def forward_to(target: SpanProcessor | None) -> None:

@@ -6,6 +6,7 @@ Law: nothing of litellm's own arguments (keys, addresses, callbacks, metadata) i
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Usage, replace
+from llmtrace.recorder.guard import guard
 
 PARAMETERS = frozenset(
     {
@@ -124,9 +126,10 @@ def answered_by(answer: Any) -> Fields:
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Read token counts like OpenAI's. Cache writes have other names, and 0 reasoning tokens mean unknown."""
+    """Read token counts like OpenAI's. Cache writes have other names. Zeros mean that nobody has counted, as do 0 reasoning
+    tokens."""
     usage = read_openai_usage(raw)
-    if usage is None:
+    if usage is None or not (usage.input_tokens or usage.output_tokens):
         return None
     counts = members(raw)
     details = members(counts.get("prompt_tokens_details"))
@@ -144,12 +147,27 @@ def read_usage(raw: Any) -> Usage | None:
     )
 
 
+_chunks_of: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""The chunks below a stream of a synchronous Router, which keeps none itself."""
+
+
+def keep_chunks(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for the constructor of a synchronous Router's stream: (generator, model_response)."""
+    result = wrapped(*args, **kwargs)
+    guard(lambda: _chunks_of.__setitem__(instance, (args[1] if len(args) > 1 else kwargs["model_response"]).chunks))
+    return result
+
+
 class StreamReader(Reader):
-    """`Reader` of litellm's chunks. The program does not get the usage unless it asked for it; litellm keeps it elsewhere."""
+    """`Reader` of litellm's chunks. The program does not get the usage unless it asked for it; litellm keeps it elsewhere.
+
+    Where the server reports no usage litellm makes one up, which only differs in that no chunk of the server had one.
+    """
 
     def __init__(self, stream: Any, choice_count: int) -> None:
         self._chunks = ChunkReader(choice_count)
-        self._stream_chunks = getattr(stream, "chunks", None)  # not the stream, which is to die when the program forgets it
+        # not the stream, which is to die when the program forgets it
+        self._server_chunks = guard(_chunks_of.get, stream) or getattr(stream, "chunks", None)
         self._beside: Mapping[str, Any] = {}
         """What stands beside the last chunk."""
         self._by = answered_by(stream)
@@ -172,9 +190,9 @@ class StreamReader(Reader):
         return fields
 
     def _counted(self) -> Usage | None:
-        """Return the usage; zeros mean that nobody has counted."""
-        chunks = self._stream_chunks if isinstance(self._stream_chunks, list) else []
-        usages = [self._usage, *(getattr(chunk, "usage", None) for chunk in reversed(chunks))]
-        usage = next((usage for usage in usages if usage is not None), None)
-        read = read_usage(usage)
-        return read if read is not None and (read.input_tokens or read.output_tokens) else None
+        """Return the usage that the server reported."""
+        chunks = self._server_chunks if isinstance(self._server_chunks, list) else []
+        reported = next((chunk.usage for chunk in reversed(chunks) if getattr(chunk, "usage", None) is not None), None)
+        if chunks and reported is None:
+            return None
+        return read_usage(self._usage if self._usage is not None else reported)

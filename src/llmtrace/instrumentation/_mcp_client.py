@@ -3,6 +3,10 @@
 A tool call is an execution of the tool, of kind client, in which the server's own schemas judge the arguments and the result;
 inside an execution of that very tool (a framework that hands the call on) it adds to that span. The trace context goes
 unprefixed into ``params._meta``.
+
+A server may ask for more input before it answers (``InputRequiredResult``). ``Client.call_tool`` then calls again, and all of
+it is one execution, which waited. Where the program calls again itself, each earlier call is a plain step, and the last one is
+the execution.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from llmtrace.instrumentation._mcp_tools import (
     LIST,
     SPANS,
     answered,
+    asks_for_input,
     code_of,
     context_in,
     describe,
@@ -36,41 +41,90 @@ from llmtrace.instrumentation._patches import Patch
 from llmtrace.model import Custom, JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
-from llmtrace.semconv import JSONRPC_REQUEST_ID, MCP_METHOD, MCP_PROTOCOL_VERSION, MCP_TOOL_ERROR, RPC_STATUS_CODE
+from llmtrace.semconv import (
+    JSONRPC_REQUEST_ID,
+    MCP_METHOD,
+    MCP_PROTOCOL_VERSION,
+    MCP_ROUNDS,
+    MCP_TOOL_ERROR,
+    RPC_STATUS_CODE,
+)
 
 
-class _ToolCall:
-    """A call of a tool with a span of its own; a `Step`."""
+class _Execution:
+    """A call of a tool; a `Step`."""
+
+    def __init__(self, session: Any, name: str, recording: Recording) -> None:
+        self.context = recording.context
+        self.session = session
+        self.name = name
+        self.recording = recording
+
+    def repeats(self) -> None:
+        """Take the calls of this tool within this one as its rounds."""
+        self.context = otel_context.set_value(_CALL_IN_ROUNDS, self, self.context)
+
+    def asked(self) -> None:
+        """Count that the server asked for more input."""
+        self.recording.set({MCP_ROUNDS: self.recording.attributes.get(MCP_ROUNDS, 0) + 1})
+
+    def returned(self, result: Any) -> None:
+        raise NotImplementedError
+
+    def raised(self, error: BaseException) -> None:
+        raise NotImplementedError
+
+
+_CALL_IN_ROUNDS = otel_context.create_key("llmtrace-mcp-call")
+
+
+class _ToolCall(_Execution):
+    """A call of a tool with a span of its own."""
 
     def __init__(self, session: Any, recording: Recording, execution: ToolExecution) -> None:
-        self.context = recording.context
-        self._session = session
-        self._recording = recording
+        super().__init__(session, execution.name, recording)
         self._execution = execution
 
     def returned(self, result: Any) -> None:
-        definition = listed(self._session, self._execution.name)
-        execution, failure = guard(answered, self._execution, wire(result), definition) or (self._execution, None)
-        self._recording.end(execution, failure=failure)
+        answer = wire(result)
+        if asks_for_input(answer):
+            self.recording.end(Custom(self._execution.arguments, said_by(CALL, answer), has_result=True))
+            return
+        definition = listed(self.session, self.name)
+        execution, failure = guard(answered, self._execution, answer, definition) or (self._execution, None)
+        self.recording.end(execution, failure=failure)
 
     def raised(self, error: BaseException) -> None:
-        execution = replace(self._execution, definition=listed(self._session, self._execution.name))
-        _fail(self._recording, execution, error)
+        _fail(self.recording, replace(self._execution, definition=listed(self.session, self.name)), error)
 
 
-class _Covered:
+class _Covered(_Execution):
     """A call of a tool inside the span of the tool's execution, which that span's owner ends."""
 
-    def __init__(self, recording: Recording) -> None:
-        self.context = recording.context
-        self._recording = recording
-
     def returned(self, result: Any) -> None:
-        if wire(result).get("isError") is True:
-            self._recording.set({MCP_TOOL_ERROR: True})
+        answer = wire(result)
+        if asks_for_input(answer):
+            self.asked()
+        if answer.get("isError") is True:
+            self.recording.set({MCP_TOOL_ERROR: True})
 
     def raised(self, error: BaseException) -> None:
         """Do nothing: the owner of the span reports the error."""
+
+
+class _Round:
+    """One of the calls that the library makes until the server answers; a `Step` without a span."""
+
+    def __init__(self, call: _Execution) -> None:
+        self.context = otel_context.get_current()
+        self._call = call
+
+    def returned(self, result: Any) -> None:
+        if asks_for_input(wire(result)):
+            self._call.asked()
+
+    def raised(self, error: BaseException) -> None:
+        """Do nothing: the whole call reports the error."""
 
 
 class _Request:
@@ -122,29 +176,46 @@ def _fail(recording: Recording, operation: Any, error: BaseException) -> None:
 
 
 def _call_tool(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+    name: str = args[0] if args else kwargs["name"]
+    call: Any = otel_context.get_value(_CALL_IN_ROUNDS)
+    if call is not None and call.session is session and call.name == name and call.recording.is_open:
+        return _Round(call)
+    is_again = any(kwargs.get(key) is not None for key in ("input_responses", "request_state"))
+    return _execution(session, name, args, kwargs, is_again=is_again)
+
+
+def _call_until_answered(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+    """Open a `Step` for ``Client.call_tool`` of mcp 2.x."""
+    name: str = args[0] if args else kwargs["name"]
+    step = _execution(client.session, name, args, kwargs, is_again=False)
+    if step is not None:
+        step.repeats()
+    return step
+
+
+def _execution(session: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_again: bool) -> _Execution | None:
     recorder = active()
     if recorder is None:
         return None
-    name: str = args[0] if args else kwargs["name"]
     raw_arguments = args[1] if len(args) > 1 else kwargs.get("arguments")
     arguments = {} if raw_arguments is None else to_json(raw_arguments)
     attributes = _attributes(session, CALL)
-    outer = _execution_around(name, arguments)
+    outer = _execution_around(name, arguments, is_again=is_again)
     if outer is not None:
         outer.set(attributes)
-        return _Covered(outer)
+        return _Covered(session, name, outer)
     execution = ToolExecution(name, arguments)
     return _ToolCall(session, recorder.start(execution, name=f"{CALL} {name}", kind="client", attributes=attributes), execution)
 
 
-def _execution_around(name: str, arguments: JsonValue) -> Recording | None:
-    """Return the open execution of the same tool around this call, unless it has made a call already.
+def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Recording | None:
+    """Return the open execution of the same tool around this call, unless it has made a call already (not ``is_again``).
 
     Frameworks put the server's name before the tool's (``files_read``); a wrapper may call it otherwise, but hands on what
     it was given.
     """
     recording = current()
-    if recording is None or recording.kind == "server" or MCP_METHOD in recording.attributes:
+    if recording is None or recording.kind == "server" or (MCP_METHOD in recording.attributes and not is_again):
         return None
     operation = recording.operation
     if not isinstance(operation, ToolExecution):
@@ -286,6 +357,7 @@ _SESSION = "mcp.client.session"
 
 PATCHES = (
     Patch("mcp.shared.session", "BaseSession.send_request", _carrying_old),  # 1.x; before the class that inherits it
+    Patch("mcp.client.client", "Client.call_tool", spanned(_call_until_answered)),  # 2.x
     Patch(_SESSION, "ClientSession.call_tool", spanned(_call_tool)),
     Patch(_SESSION, "ClientSession.send_request", spanned(_send_request)),
     Patch(_SESSION, "ClientSession._on_request", spanned(_server_request)),  # 2.x

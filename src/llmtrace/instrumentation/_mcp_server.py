@@ -1,7 +1,8 @@
 """The server's side of MCP: each request that says something is a span of kind server.
 
 Its parent is the trace context in the request's ``_meta``, wherever the message came from; what is current where it is
-handled (the span of an HTTP server, say) is linked. It is a run of its own, as it would be in a process of its own.
+handled (the span of an HTTP server, say) is linked. It is a run of its own, as it would be in a process of its own. A request
+that is answered by asking for more input is a plain step: the execution is the one that comes again and gets an answer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from llmtrace.instrumentation._mcp_tools import (
     LIST,
     SPANS,
     answered,
+    asks_for_input,
     code_of,
     context_in,
     describe,
@@ -76,6 +78,9 @@ class _Serving:
         code = answer.get("code") if isinstance(answer.get("code"), int) and "message" in answer else None
         if code is not None:
             return self._refused(code, Failure(str(code), str(answer["message"])))
+        if isinstance(self._operation, ToolExecution) and asks_for_input(answer):
+            self._recording.end(Custom(self._operation.arguments, said_by(CALL, answer), has_result=True))
+            return None
         if isinstance(self._operation, ToolExecution):
             definition = guard(_definition, self._server, self._operation.name)
             execution, failure = answered(self._operation, answer, definition)

@@ -78,6 +78,11 @@ def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition |
     return replace(execution, result=result, has_result=True, definition=definition), failure
 
 
+def asks_for_input(answer: Mapping[str, Any]) -> bool:
+    """True if a server answers a request by asking for more input first (an ``InputRequiredResult`` of July 2026)."""
+    return answer.get("resultType") == "input_required"
+
+
 def said_by(method: str, answer: Mapping[str, Any]) -> JsonValue:
     """Return the answer to a request other than a tool call; for a list of tools only their names."""
     if method == LIST:

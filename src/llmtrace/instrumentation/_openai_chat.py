@@ -13,11 +13,12 @@ from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_beside, read_message, read_usage
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
-from llmtrace.instrumentation._openai_vendors import OPENAI, OPENAI_HOST
+from llmtrace.instrumentation._openai_vendors import OPENAI
 from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, members
-from llmtrace.instrumentation._vllm_server import engine_times, request_id
+from llmtrace.instrumentation._vllm_server import engine_times, is_own_server, request_id
 from llmtrace.model import ToolDefinition
+from llmtrace.recorder import active
 from llmtrace.validation.tool_definitions import read_definition
 
 _NAMES = {
@@ -34,8 +35,10 @@ class Chat(Generation):
 
     def extra_headers(self, call: Call, headers: Headers) -> Headers:
         """Return a request id by which a self-hosted server's span can be joined to ours."""
-        is_own_server = call.fields["provider"] == OPENAI and call.fields["server_address"] not in (None, OPENAI_HOST)
-        return request_id(call.client, headers, call.recording) if is_own_server else {}
+        recorder = active()
+        named = recorder.request_id_hosts if recorder is not None else frozenset[str]()
+        is_own = call.fields["provider"] == OPENAI and is_own_server(call.fields["server_address"], named)
+        return request_id(call.client, headers, call.recording) if is_own else {}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         messages, tools, functions = kwargs.get("messages"), kwargs.get("tools"), kwargs.get("functions")

@@ -13,6 +13,7 @@ from llmtrace.instrumentation._openai_messages import (
     arguments,
     audio,
     cited,
+    custom_call,
     read_beside,
     read_part,
     read_usage,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class _Call:
     """One tool call of a choice; its arguments come in pieces."""
 
-    __slots__ = ("id", "index", "is_custom", "name", "named_again", "text")
+    __slots__ = ("has_arguments", "id", "index", "is_custom", "name", "named_again", "text")
 
     def __init__(self, index: int | None) -> None:
         self.index = index
@@ -39,6 +40,8 @@ class _Call:
         self.name = ""
         self.text = StringIO()
         self.is_custom = False
+        self.has_arguments = False
+        """A piece of its arguments came, if only an empty one."""
         self.named_again = False
         """Its name came once more after its arguments were whole: if others follow, they are the next call's."""
 
@@ -76,7 +79,7 @@ class _Choice:
         if self.annotations:
             yield cited(self.annotations)
         for call in self.calls:
-            raw = call.text.getvalue()
+            raw = call.text.getvalue() if call.has_arguments or call.is_custom or call.text.tell() else None
             yield ToolCall(call.name, raw if call.is_custom else arguments(raw), call.id)
 
 
@@ -287,13 +290,14 @@ def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
         call = before
     if new_id:
         call.id = new_id
-    if delta.get("custom") is not None:
-        custom = members(delta["custom"])
+    function = members(delta.get("function"))
+    custom = custom_call(delta, function)
+    if custom is not None:
         call.is_custom = True
         call.name = call.name or custom.get("name") or ""
         call.text.write(custom.get("input") or "")
     else:
-        _extend(call, members(delta.get("function")))
+        _extend(call, function)
 
 
 def _is_next(call: _Call, function: Mapping[str, Any]) -> bool:
@@ -318,5 +322,6 @@ def _extend(call: _Call, function: Mapping[str, Any]) -> None:
     name = function.get("name")
     if name and name != call.name:  # repeated by some servers, in pieces from others
         call.name += name
-    if function.get("arguments"):
+    if function.get("arguments") is not None:
+        call.has_arguments = True
         call.text.write(function["arguments"])

@@ -131,14 +131,27 @@ def audio(clip: Mapping[str, Any]) -> Iterator[Part]:
 
 def read_tool_call(raw: Any) -> ToolCall:
     call = members(raw)
-    if call.get("custom") is not None:
-        custom = members(call["custom"])
-        return ToolCall(str(custom.get("name")), custom.get("input"), call.get("id"))
     function = members(call.get("function"))
+    custom = custom_call(call, function)
+    if custom is not None:
+        return ToolCall(str(custom.get("name")), custom.get("input"), call.get("id"))
     raw, name = function.get("arguments"), function.get("name")
     if type(name) is not str:
         name = str(name or "")
     return ToolCall(name, parse_arguments(raw) if type(raw) is str else arguments(raw), call.get("id"))
+
+
+def custom_call(call: Mapping[str, Any], function: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the ``custom`` member of a call, or of a piece of one; None if it is the call of a ``function``.
+
+    Some servers (Snowflake) send both, the unused one empty.
+    """
+    custom = call.get("custom")
+    if custom is None:
+        return None
+    custom = members(custom)
+    is_custom = any(custom.values()) or (call.get("type") == "custom" and not any(function.values()))
+    return custom if is_custom else None
 
 
 def _function_call(raw: Any) -> ToolCall:

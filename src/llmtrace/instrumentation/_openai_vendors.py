@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-OPENAI, OPENAI_HOST = "openai", "api.openai.com"
+OPENAI = "openai"
 AZURE = "azure.ai.openai"
 
 BY_CLASS = {"Azure": AZURE, "Bedrock": "aws.bedrock"}

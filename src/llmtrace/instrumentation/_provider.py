@@ -22,7 +22,9 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
+from llmtrace.codec import genai
 from llmtrace.codec.request_digest import request_digest
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
@@ -30,7 +32,7 @@ from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwi
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._selection import is_left_out, selected
-from llmtrace.model import Inference, Recorded, Span
+from llmtrace.model import Inference, Recorded, Span, Usage, replace
 from llmtrace.prices import preload
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
@@ -81,6 +83,10 @@ class Endpoint:
     def extra_headers(self, call: Call, headers: Headers) -> Headers:  # noqa: ARG002
         """Return HTTP headers to send beside ``traceparent``. Default: none."""
         return {}
+
+    def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:  # noqa: ARG002
+        """Return the context with the span of another process that asked for this call; None: what is current here."""
+        return None
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
         """Return the content of the request (input, system, tools, parameters), and True if some of it can only be read from
@@ -167,6 +173,10 @@ class Call:
     def read(self) -> None:
         """Read the content of the request from its arguments."""
         fields, self.needs_body = self.endpoint.request(self.kwargs)
+        operation = fields.get("operation")
+        if operation is not None and operation != self.fields.get("operation"):  # the content says what the call is
+            self.fields["operation"] = operation
+            self.recording.name = genai.opening(build_operation(self.endpoint.operation_type, self.fields)).name
         self.fields.update(fields)
         if not self.needs_body:
             self.kwargs = {}
@@ -239,11 +249,22 @@ class Call:
 
     def _operation(self, fields: Fields) -> Any:
         values = {"attempts": self.attempts or None, **self.fields, **fields}
+        if type(values.get("usage")) is Usage:
+            values["usage"] = whole_counts(values["usage"])
         attributes = values.pop("attributes", None)
         if attributes:
             of_request = self.fields.get("attributes") or {}
             self.recording.set({**of_request, **attributes, **self.recording.attributes})  # the program's own win
         return build_operation(self.endpoint.operation_type, values)
+
+
+def whole_counts(usage: Usage) -> Usage:
+    """Return the usage with whole numbers, also where a server wrote ``12.0``."""
+    if type(usage.input_tokens) is not float and type(usage.output_tokens) is not float:
+        return usage
+    counts = {name: getattr(usage, name) for name in Usage.__dataclass_fields__}
+    wholes = {name: int(count) for name, count in counts.items() if isinstance(count, float) and count.is_integer()}
+    return replace(usage, **wholes)
 
 
 def build_operation(operation_type: type[Any], fields: Mapping[str, Any]) -> Any:
@@ -273,7 +294,7 @@ def _begin(
     if model is not None and type(model) is not str:  # a member of the program's own enum, which the library sends as its text
         fields["request_model"] = to_json(model)
     try:
-        recording = recorder.start(endpoint.operation_type(**fields))
+        recording = recorder.start(endpoint.operation_type(**fields), context=endpoint.remote_parent(kwargs))
     except LlmtraceError as refusal:
         return refusal
     guard(preload)  # it takes as long as the request that is about to be made

@@ -3,12 +3,14 @@ ids that it takes over from us.
 
 ``X-Request-Id`` is how a call is known to a server where ``traceparent`` is lost on the way (a gateway that drops it, or begins
 a trace of its own): vLLM makes the id of its answer and of its own span of it, by which `codec.dialects.vllm` finds our span.
-Law: it is sent to servers of the program's own only, and never in place of one that the program sends.
+Law: it is sent to servers of the program's own only (a private address, or a host that the program names), and never in place
+of one that the program sends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from llmtrace import semconv
@@ -24,6 +26,24 @@ _TIMES = {
     "generation_time_ms": semconv.ENGINE_DECODE,
     "mean_itl_ms": semconv.ENGINE_PER_TOKEN,
 }
+
+
+_CARRIER_NETWORK = ip_network("100.64.0.0/10")
+"""Addresses that carriers and overlay networks (Tailscale) use inside."""
+_PRIVATE_NAMES = (".localhost", ".local", ".internal", ".lan", ".intranet", ".home.arpa", ".svc")
+"""Ends of names that no server of the public internet has."""
+
+
+def is_own_server(host: str | None, named: frozenset[str]) -> bool:
+    """True if a host is in a private network, by its address or its name, or is one that the program ``named``."""
+    host = (host or "").lower().rstrip(".")
+    if not host or host in named:
+        return bool(host)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(_PRIVATE_NAMES)
+    return address.is_private or address in _CARRIER_NETWORK
 
 
 def request_id(client: Any, headers: Mapping[str, str], recording: Recording) -> dict[str, str]:

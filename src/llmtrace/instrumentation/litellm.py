@@ -11,6 +11,10 @@ from collections.abc import Callable, Mapping
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
 from llmtrace import semconv
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._generators import watch_generator
@@ -18,6 +22,7 @@ from llmtrace.instrumentation._litellm_answers import (
     PARAMETERS,
     StreamReader,
     answered_by,
+    keep_chunks,
     provider_and_model,
     provider_name,
     read_usage,
@@ -40,6 +45,7 @@ LIBRARY, DISTRIBUTION = "litellm", "litellm"
 SUPPORTED = ">=1.80,<2"
 """Versions of the library that are tested."""
 
+_W3C = TraceContextTextMapPropagator()
 _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Set where a sync function is to give a coroutine: litellm's own async functions do it."""
 
@@ -54,6 +60,15 @@ class _Covering(Endpoint):
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
         return dict(kwargs), None  # they are put in by `send` and `post`
+
+    def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:
+        """Continue the trace of a client of LiteLLM's proxy, unless an instrumentation of its web server does."""
+        request = kwargs.get("proxy_server_request")
+        headers = request.get("headers") if isinstance(request, Mapping) else None
+        if not isinstance(headers, Mapping) or get_current_span().get_span_context().is_valid:
+            return None
+        lower = {name.lower(): text for name, text in headers.items() if isinstance(name, str) and isinstance(text, str)}
+        return _W3C.extract(lower, context=get_current())
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
         """Add the provider, which litellm's exceptions name."""
@@ -280,6 +295,7 @@ PATCHES = (
     Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
     *(Patch(module, "TextCompletionStreamWrapper.__next__", stepping) for module in _TEXT_STREAMS),
     *(Patch(module, "TextCompletionStreamWrapper.__anext__", astepping) for module in _TEXT_STREAMS),
+    Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", keep_chunks),
     Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", stepping),
     Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", astepping),

@@ -30,6 +30,7 @@ from llmtrace.codec import fields, findings, genai, recorded
 from llmtrace.content import Content, to_json
 from llmtrace.content.snapshot import well_formed
 from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span
+from llmtrace.recorder import log_events
 from llmtrace.recorder.failures import failure_of
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
@@ -239,30 +240,52 @@ def program_failure(span: trace.Span, attributes: dict[str, JsonValue], events: 
     return findings.failure_from_events(fields.as_text(error_type), status.description or "", events)
 
 
-def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content) -> None:
-    """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens.
+def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:
+    """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens. The same goes to the
+    program's LoggerProvider, if it has one (`log_events`).
 
     ``clean``, ``raw``: ``ended`` as `Content` cleans it, and the encoded form of that, if they were made already.
     """
     span = recording.otel
     try:
-        if span.is_recording() and not isinstance(span, LocalSpan):
+        logger = guard(log_events.find_logger, scope)
+        is_recording = span.is_recording() and not isinstance(span, LocalSpan)
+        if is_recording or logger is not None:
             name, attributes, events, failure = _exported(ended, clean, raw, content)
-            if name != recording.otel_name:
-                span.update_name(well_formed(name))
-            known = recording.otel_attributes
-            span.set_attributes({key: value for key, value in attributes.items() if known.get(key) != value})
-            for event in events:
-                if (event.name, event.time) not in recording.program_events:
-                    span.add_event(event.name, event.attributes, event.time)
-            if failure is not None and not recording.has_program_failure:
-                span.set_status(Status(StatusCode.ERROR, failure.message or failure.type))
+            events = [event for event in events if (event.name, event.time) not in recording.program_events]
+            if is_recording:
+                _fill(recording, name, attributes, events, failure)
+            if logger is not None:
+                guard(log_events.emit_events, logger, ended, span, events)
+                guard(log_events.emit_details, logger, ended, span, attributes)
     except Exception as error:
         report(finish, error)
     try:
         span.end(ended.end)
     except Exception as error:
         report(span.end, error)
+
+
+def _fill(
+    recording: Recording, name: str, attributes: Mapping[str, JsonValue], events: Sequence[Event], failure: Failure | None
+) -> None:
+    span = recording.otel
+    if name != recording.otel_name:
+        span.update_name(well_formed(name))
+    known = recording.otel_attributes
+    span.set_attributes({key: value for key, value in attributes.items() if known.get(key) != value})
+    for event in events:
+        span.add_event(event.name, event.attributes, event.time)
+    if failure is not None and not recording.has_program_failure:
+        span.set_status(Status(StatusCode.ERROR, failure.message or failure.type))
+
+
+def report_evaluations(span: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:
+    """Give the evaluations of another instrumentation's span to the program's LoggerProvider, if it has one."""
+    logger = log_events.find_logger(scope) if span.evaluations else None
+    if logger is not None:
+        _, _, events, _ = _exported(span, clean, raw, content)
+        log_events.emit_evaluations(logger, span, events)
 
 
 def _exported(

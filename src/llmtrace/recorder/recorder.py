@@ -95,10 +95,14 @@ class Recorder:
         self.on_invalid: OnInvalid = on_invalid
         self.external_run: Callable[[Context], Run | None] | None = None
         """Gives the run of another instrumentation's agent for a span of ours below it; see `external.open_spans`."""
+        self.external_conversation: Callable[[Context], str | None] | None = None
+        """Gives the conversation that the agent around such a span names."""
         self.signal_names: tuple[str, ...] | None = None
         """Which quality signals are on, see `llmtrace.signals.load`."""
         self.vllm_tool_parser = ""
         """See `Config`; the instrumentor of vLLM asks for it."""
+        self.request_id_hosts: frozenset[str] = frozenset()
+        """See `Config`; the instrumentor of OpenAI asks for it."""
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
@@ -195,6 +199,10 @@ class Recorder:
         name, kind = name or usual_name, kind or usual_kind
         inherited: Any = context.get(keys.ATTRIBUTES)
         span_attributes: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
+        if run is not None and (owner is None or owner.run is not run) and self.external_conversation is not None:
+            conversation = guard(self.external_conversation, context)
+            if conversation is not None:
+                span_attributes.setdefault(semconv.CONVERSATION_ID, conversation)
         events: list[Event] = []
         if objectives.declared:
             span_attributes.update(objectives.attributes_of(operation, name, start_attributes.get(semconv.OPERATION_NAME)))
@@ -301,7 +309,7 @@ class Recorder:
             span = self._with_reports(span, run.outcome_of(span.span_id, outermost=outermost), recording.watchers, recording)
         finally:  # Ctrl-C in a signal of the program's own costs its verdict, not the span
             clean, raw = self._export(span)
-            otel.finish(recording, span, clean, raw, self.content)
+            otel.finish(recording, span, clean, raw, self.content, self._scope)
         return span
 
     def _span(self, sequence: int, recording: Recording, operation: Operation, failure: Failure | None, end: int) -> Span:
@@ -345,7 +353,9 @@ class Recorder:
         span = run.end_span(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         span = run.judge(span, outermost=outermost)
         outcome = run.outcome_of(span.span_id, outermost=outermost)
-        self._export(self._with_reports(span, outcome, watchers, None))
+        span = self._with_reports(span, outcome, watchers, None)
+        clean, raw = self._export(span)
+        guard(otel.report_evaluations, span, clean, raw, self.content, self._scope)
 
     def _export(self, span: Span) -> tuple[Span | None, RawSpan | None]:
         """Clean a span and give it to the sinks. Returns it cleaned, and encoded, where a sink needed that."""

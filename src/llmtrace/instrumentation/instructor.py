@@ -1,0 +1,52 @@
+"""instructor: one structured answer is one step, and the calls that it takes until the answer has its form are below it.
+
+The calls themselves are recorded by the instrumentor of the client. A call whose answer was refused is asked again with the
+refusal, which without this would be a call of its own, unrelated to the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import spanned, spanned_call
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.model import Custom
+from llmtrace.recorder import Recording, active
+
+LIBRARY, DISTRIBUTION = "instructor", "instructor"
+SUPPORTED = ">=1.17,<2"
+"""Versions of the library that are tested."""
+
+
+class _Answer:
+    """One structured answer; a `Step`."""
+
+    def __init__(self, recording: Recording, asked: dict[str, Any]) -> None:
+        self.context = recording.context
+        self._recording = recording
+        self._asked = asked
+
+    def returned(self, result: Any) -> None:
+        self._recording.end(Custom(self._asked, to_json(result), has_result=True))
+
+    def raised(self, error: BaseException) -> None:
+        self._recording.end(exception=error)
+
+
+def _begin(_module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Answer | None:
+    """Open the step of a function that asks until the answer has its form: (response_model=…, …)."""
+    recorder, model = active(), kwargs.get("response_model")
+    if recorder is None or model is None:
+        return None
+    name = getattr(model, "__name__", type(model).__name__)
+    asked = {"response_model": name}
+    return _Answer(recorder.start(Custom(asked), name=f"instructor {name}"), asked)
+
+
+_RETRYING = "instructor.v2.core.patch"
+
+PATCHES = (
+    Patch(_RETRYING, "retry_sync_v2", spanned_call(_begin)),
+    Patch(_RETRYING, "retry_async_v2", spanned(_begin)),
+)

@@ -1,0 +1,202 @@
+"""The same scripted agent, its model calls traced by each of the other writers in Python: what they record of it means the same
+as our own record, and beside ours each call is one inference. The program is ``writers/agent.py``."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace.config import Config
+from llmtrace.content import Content
+from llmtrace.demo.server import ModelServer
+from llmtrace.external.ingest import Ingestor
+from llmtrace.model import AgentInvocation, Inference, Span, ToolExecution, Trace
+from llmtrace.model.operations import CALLED
+from llmtrace.receiver import Receiver
+from llmtrace.store import Query, open_store
+
+pytestmark = pytest.mark.all
+
+PROGRAM = Path(__file__).parent / "writers" / "agent.py"
+MODULES = {
+    "openinference": "openinference.instrumentation.openai",
+    "genai_openai": "opentelemetry.instrumentation.genai.openai",
+    "openllmetry": "opentelemetry.instrumentation.openai",
+    "logfire": "logfire",
+    "langfuse": "langfuse",
+    "openlit": "openlit",
+}
+CANNOT_BE_READ = {
+    "openlit": "it writes messages as log records only, and no tokens of a whole answer",
+}
+"""Writers whose spans alone do not say what was asked and answered."""
+
+
+NAMES_NO_FINISH_REASON = {"langfuse"}
+
+
+def script(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Ask for two tools at once, one of them wrongly, then answer."""
+    if any(message.get("role") == "tool" for message in messages):
+        return {"role": "assistant", "content": "KS-1 is on its way."}
+    arguments = ('{"order_id": "KS-1"}', '{"order_id": 2}')
+    calls = [
+        {"id": f"call_{number}", "type": "function", "function": {"name": "look_up", "arguments": text}}
+        for number, text in enumerate(arguments, 1)
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def is_here(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor what it is a part of
+        return False
+
+
+def trace_of(writer: str, how: str, store: Path, *, ours: bool) -> Trace:
+    """Run the agent. ``ours``: llmtrace records its model calls, too."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "LLMTRACE_", "OTEL_"))}
+    more = {"LLMTRACE_STORE": str(store), "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY"}
+    with ModelServer(script, pace=0) as server:
+        ran = subprocess.run(
+            [sys.executable, "-W", "ignore", str(PROGRAM), writer, server.url, how],
+            env={**kept, **more, **({} if ours else {"LLMTRACE_INSTRUMENT": ""})},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stderr
+    opened = open_store(str(store))
+    (found,) = [opened.trace(one.trace_id) for one in opened.traces(Query(limit=10))]
+    opened.close()
+    return found
+
+
+def meaning(trace: Trace, *, finish: bool = True) -> list[Any]:
+    """What the trace says of agent, calls and tools, in order: who wrote it and what stands between left out.
+
+    ``finish``: finish reasons, too."""
+    return [said for _, span in trace.walk() if (said := _meaning(trace, span, finish=finish)) is not None]
+
+
+def _meaning(trace: Trace, span: Span, *, finish: bool) -> tuple[Any, ...] | None:
+    operation = span.operation
+    verdicts = [violation.code for violation in span.violations] + [
+        one.name for one in span.evaluations if one.severity != "info"
+    ]
+    around = trace.parent(span)
+    while around is not None and not isinstance(around.operation, AgentInvocation):
+        around = trace.parent(around)
+    place = None if around is None else around.name
+    if isinstance(operation, Inference):
+        usage = operation.usage
+        return (
+            place,
+            operation.request_model,
+            [message.text() for message in operation.input],
+            [message.text() for message in operation.output],
+            [(call.id, call.name, call.arguments) for message in operation.output for call in message.tool_calls()],
+            [tool.name for tool in operation.tools],
+            None if usage is None else (usage.input_tokens, usage.output_tokens),
+            ["tool_call" if reason in CALLED else reason for reason in operation.finish_reasons if finish],
+            verdicts,
+        )
+    if isinstance(operation, ToolExecution):
+        return place, operation.name, operation.call_id, operation.arguments, operation.result, verdicts
+    if isinstance(operation, AgentInvocation):
+        return place, operation.name, verdicts
+    return None
+
+
+@pytest.mark.parametrize("how", ["whole", "stream"])
+@pytest.mark.parametrize("ours", [False, True], ids=["alone", "beside ours"])
+@pytest.mark.parametrize("writer", MODULES)
+def test_another_writers_record_means_the_same(writer: str, ours: bool, how: str, tmp_path: Path) -> None:
+    """Tree, calls, usage and verdicts are those of our own record; one trace, one run."""
+    if not is_here(MODULES[writer]):
+        pytest.skip(f"{writer} is not installed here; scripts/test --all has an environment for it")
+    native = trace_of("native", how, tmp_path / "native", ours=True)
+    assert len(meaning(native)) == 5
+    theirs = trace_of(writer, how, tmp_path / "theirs", ours=ours)
+    assert len(theirs.roots) == 1
+    assert len({span.run_id for span in theirs.spans}) == 1
+    if not ours and writer in CANNOT_BE_READ:
+        pytest.skip(CANNOT_BE_READ[writer])
+    finish = ours or writer not in NAMES_NO_FINISH_REASON
+    assert meaning(theirs, finish=finish) == meaning(native, finish=finish)
+    assert theirs.health == native.health
+
+
+NODE_PACKAGES = (
+    "ai@7",
+    "@ai-sdk/openai-compatible",
+    "@ai-sdk/otel",
+    "@opentelemetry/exporter-trace-otlp-http",
+    "@opentelemetry/sdk-trace-node",
+)
+
+
+@pytest.fixture(scope="module")
+def vercel_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same agent for Vercel's AI SDK, in a folder with its packages."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("Node is not installed here")
+    folder = tmp_path_factory.mktemp("vercel")
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", *NODE_PACKAGES]
+    if subprocess.run(install, cwd=folder, capture_output=True, timeout=300, check=False).returncode:
+        pytest.skip("Vercel's AI SDK could not be installed")
+    return Path(shutil.copy(PROGRAM.with_name("vercel.mjs"), folder))
+
+
+@pytest.mark.parametrize("how", ["whole", "stream"])
+def test_vercels_record_means_the_same(how: str, vercel_program: Path, tmp_path: Path) -> None:
+    """On Node, by OTLP: the calls with their arguments, the tools on offer, the tokens of the answer and the verdict on the
+    wrong call. What was sent is the SDK's own form, so its tokens are others."""
+    store = open_store(str(tmp_path / "store"))
+    ingestor = Ingestor(store, content=Content(Config()), quiet=60)
+    receiver = Receiver(ingestor, http_port=0, grpc_port=None)
+    try:
+        with ModelServer(script, pace=0) as server:
+            ran = subprocess.run(
+                ["node", str(vercel_program), server.url, f"http://127.0.0.1:{receiver.http_port}/v1/traces", how],
+                capture_output=True,
+                text=True,
+                timeout=100,
+                check=False,
+            )
+        assert ran.returncode == 0, ran.stderr
+        ingestor.evaluate_all()
+    finally:
+        receiver.close()
+    (found,) = [store.trace(one.trace_id) for one in store.traces(Query(limit=10))]
+    store.close()
+    native = trace_of("native", how, tmp_path / "native", ours=True)
+    assert len(found.roots) == 1
+    assert calls_of(found) == calls_of(native)
+
+
+def calls_of(trace: Trace) -> list[Any]:
+    """What model calls answered, with tokens and the verdicts on them."""
+    calls = [(span, span.operation) for _, span in trace.walk() if isinstance(span.operation, Inference)]
+    return [
+        (
+            operation.request_model,
+            [message.text() for message in operation.output],
+            [(call.id, call.name, call.arguments) for message in operation.output for call in message.tool_calls()],
+            [tool.name for tool in operation.tools],
+            operation.usage and operation.usage.output_tokens,
+            [(violation.code, violation.pointer) for violation in span.violations],
+        )
+        for span, operation in calls
+    ]
