@@ -19,12 +19,17 @@ from llmtrace.statistics import By
 from llmtrace.store import Query, Store, _http, open_store
 from llmtrace.store._remote import RemoteStore
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
-from tests.store.remote.backends import Backend, ClickHouseEngine, FakeJaeger, FakeTempo
+from tests.store.remote.backends import Backend, ClickHouseEngine, FakeJaeger, FakeJaegerToday, FakeTempo
 from tests.store.spans import agent, inference, span, trace_id
 
 RECOVERED_SPANS, SILENT_SPANS = tuple(recovered()), tuple(silent())
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"jaeger": FakeJaeger, "tempo": FakeTempo, "clickhouse": ClickHouseEngine}
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    "jaeger": FakeJaegerToday,
+    "jaeger before August 2026": FakeJaeger,
+    "tempo": FakeTempo,
+    "clickhouse": ClickHouseEngine,
+}
 
 
 @pytest.fixture(params=sorted(BACKENDS))
