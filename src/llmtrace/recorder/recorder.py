@@ -294,6 +294,7 @@ class Recorder:
         try:
             span = run.judge(span, outermost=outermost)
             span = self._with_reports(span, run.outcome_of(span.span_id, outermost=outermost), recording.watchers, recording)
+            span = run.conclude(span, outermost=outermost)
         finally:  # Ctrl-C in a signal of the program's own costs its verdict, not the span
             clean, raw = self._export(span)
             otel.finish(recording, span, clean, raw, self.content)
@@ -340,7 +341,7 @@ class Recorder:
         span = run.end_span(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         span = run.judge(span, outermost=outermost)
         outcome = run.outcome_of(span.span_id, outermost=outermost)
-        self._export(self._with_reports(span, outcome, watchers, None))
+        self._export(run.conclude(self._with_reports(span, outcome, watchers, None), outermost=outermost))
 
     def _export(self, span: Span) -> tuple[Span | None, RawSpan | None]:
         """Clean a span and give it to the sinks. Returns it cleaned, and encoded, where a sink needed that."""
