@@ -34,7 +34,7 @@ from llmtrace.model import (
     outermost_of,
     replace,
 )
-from llmtrace.run_verdict import RunVerdict
+from llmtrace.run_verdict import ATTRIBUTES, RunVerdict
 from llmtrace.signals import AnySignal, Signal, UserSignal, load
 from llmtrace.validation.check_values import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
@@ -332,6 +332,18 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
     positions = {span.span_id: position for position, span in enumerate(trace.spans)}
     judged.sort(key=lambda span: positions[span.span_id])
     return on_reading(Trace(judged, alive=trace.alive), evaluator), tuple(unknown)
+
+
+def with_verdict(trace: Trace) -> Trace:
+    """Return an evaluated trace of another writer with the verdict on the run on its root, for searching."""
+    if not trace.spans or trace.root.run_id is not None:
+        return trace
+    verdict, root = RunVerdict(), trace.root
+    for span in trace.spans:
+        verdict.add(span)
+    others = {name: held for name, held in root.attributes.items() if name not in ATTRIBUTES}
+    root = replace(root, attributes={**others, **verdict.attributes(root, trace.health)})
+    return Trace([root if span.span_id == root.span_id else span for span in trace.spans], alive=trace.alive)
 
 
 def on_reading(trace: Trace, evaluator: Evaluator | None = None) -> Trace:

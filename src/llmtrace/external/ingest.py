@@ -1,8 +1,9 @@
 """Stores external spans: decoded by a dialect, cleaned, appended, and evaluated when their trace is quiet.
 
-External spans arrive in any order, parents last, so the evaluation waits until no span has arrived for a while; if more arrive
-later, the trace is evaluated again. The evaluations are marked as derived. They are based on the spans as they arrived, since
-what is stored may be redacted. Law: a span that cannot be read is dropped, and no other span with it.
+External spans arrive in any order, parents last, so the evaluation waits until no span has arrived for a while: a shorter one
+if all spans hang below one that has no parent. If more arrive later, the trace is evaluated again. The evaluations are marked
+as derived, and the outermost span gets the verdict on the run. They are based on the spans as they arrived, since what is stored
+may be redacted. Law: a span that cannot be read is dropped, and no other span with it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmtrace.content import Content
@@ -24,12 +27,41 @@ if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
 
 QUIET_SECONDS = 5.0
+COMPLETE_SECONDS = 1.0
+"""How long a trace must be quiet whose spans all hang below one without a parent."""
 CLOSE_SECONDS = 5.0
 """How long closing, and so the end of a program, evaluates what waits."""
 MOST_WAITING = 10_000
 """Traces that wait at most; if there are more, the oldest is evaluated at once."""
 MOST_HELD = 20_000
 """Spans that are kept as they arrived at most; if there are more, the oldest trace is evaluated at once."""
+_MOST_KNOWN = 50_000
+"""Evaluated traces that are remembered, to read what is stored of them when more of their spans arrive."""
+
+
+@dataclass(slots=True, eq=False)
+class _WaitingTrace:
+    due: float = 0.0
+    """When it will have been quiet for long enough (monotonic seconds)."""
+    spans: dict[str, tuple[Span, Span]] = field(default_factory=dict)
+    """Each span as it arrived and as it was stored, by id."""
+    missing: set[str] = field(default_factory=set)
+    """Ids of parents that have not arrived."""
+    has_root: bool = False
+    is_cut: bool = False
+    """Some of its spans are not kept here, since there were too many."""
+
+    def add(self, span: Span, stored: Span) -> None:
+        self.spans[span.span_id] = span, stored
+        self.missing.discard(span.span_id)
+        if span.parent_id is None:
+            self.has_root = True
+        elif span.parent_id not in self.spans:
+            self.missing.add(span.parent_id)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.has_root and not self.missing and not self.is_cut
 
 
 class Ingestor:
@@ -37,6 +69,8 @@ class Ingestor:
 
     ``make_evaluator``: called when the first trace is evaluated (default: an evaluator with all quality signals).
     ``quiet``: seconds without a new span after which a trace is evaluated. ``on_evaluated``: called with each trace after that.
+    ``is_only_writer``: a trace that is complete as it arrived is not looked up in the store. ``patience``: seconds that `ingest`
+    waits at most while too many spans wait.
     """
 
     def __init__(
@@ -47,6 +81,8 @@ class Ingestor:
         make_evaluator: Callable[[], Evaluator] | None = None,
         quiet: float = QUIET_SECONDS,
         on_evaluated: Callable[[Trace], None] | None = None,
+        is_only_writer: bool = False,
+        patience: float = 0.0,
     ) -> None:
         self._store = store
         self._content = content
@@ -54,6 +90,8 @@ class Ingestor:
         self._evaluator: Evaluator | None = None
         self._quiet = quiet
         self._on_evaluated = on_evaluated
+        self._is_only_writer = is_only_writer
+        self._patience = patience
         self._closed = False
         self._deadline = float("inf")
         self._begin()
@@ -61,98 +99,151 @@ class Ingestor:
     def _begin(self) -> None:
         """Set the state of a process without waiting spans. A fork has neither our thread nor a lock that can be trusted."""
         self._process = os.getpid()
-        self._due: dict[str, float] = {}
-        """When each trace will have been quiet for long enough (monotonic seconds), the soonest first."""
-        self._spans: dict[str, dict[str, Span]] = {}
-        """The spans of waiting traces, as they arrived, by trace id and span id."""
+        self._partial: dict[str, _WaitingTrace] = {}
+        self._complete: dict[str, _WaitingTrace] = {}
+        """The waiting traces by id, each in order of ``due``."""
         self._count = 0
+        self._evaluating = ""
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def ingest(self, spans: Sequence[RawSpan]) -> int:
         """Decode and store spans. Returns how many were stored. Never raises."""
-        return sum([guard(self._ingest, raw) is not None for raw in spans])
+        if self._patience and self._count >= MOST_HELD:
+            with self._lock:
+                self._lock.wait_for(lambda: self._count < MOST_HELD or self._closed, self._patience)
+        stored = [pair for raw in spans if (pair := guard(self._read, raw)) is not None]
+        self._wait_for(stored)
+        return len(stored)
 
-    def _ingest(self, raw: RawSpan) -> Span:
+    def _read(self, raw: RawSpan) -> tuple[Span, Span]:
         with importing:
             from llmtrace.codec.dialects import decode
 
-        return self.ingest_span(decode(raw))
+        return self._append(decode(raw))
+
+    def _append(self, span: Span) -> tuple[Span, Span]:
+        stored = self._content.clean(span)
+        self._store.append(stored)
+        return span, stored
 
     def ingest_span(self, span: Span) -> Span:
         """Store a decoded span. Returns it as it was stored."""
-        cleaned = self._content.clean(span)
-        self._store.append(cleaned)
-        self._wait_for(span)
-        return cleaned
+        pair = self._append(span)
+        self._wait_for([pair])
+        return pair[1]
 
-    def _wait_for(self, span: Span) -> None:
+    def _wait_for(self, stored: list[tuple[Span, Span]]) -> None:
         if self._process != os.getpid():
             self._begin()
-        trace_id = span.trace_id
+        now = time.monotonic()
         with self._lock:
-            self._due.pop(trace_id, None)
-            if self._due and (len(self._due) >= MOST_WAITING or self._count >= MOST_HELD):
-                self._due[next(iter(self._due))] = 0.0
-            if self._count < 2 * MOST_HELD:  # else this one trace is too long to be kept
-                waiting_spans = self._spans.setdefault(trace_id, {})
-                self._count += span.span_id not in waiting_spans
-                waiting_spans[span.span_id] = span
-            self._due[trace_id] = time.monotonic() + self._quiet
-            if self._thread is None and not self._closed:
+            for span, cleaned in stored:
+                self._note(span, cleaned, now)
+            if self._thread is None and not self._closed and stored:
                 self._thread = threading.Thread(target=self._run, name="llmtrace-ingest", daemon=True)
                 self._thread.start()
-            self._lock.notify()
+            self._lock.notify_all()
+
+    def _note(self, span: Span, stored: Span, now: float) -> None:
+        trace_id = span.trace_id
+        trace = self._partial.pop(trace_id, None) or self._complete.pop(trace_id, None) or _WaitingTrace()
+        before = len(trace.spans)
+        if self._count < 2 * MOST_HELD:
+            trace.add(span, stored)
+        else:
+            trace.is_cut = True
+        self._count += len(trace.spans) - before
+        is_complete = trace.is_complete
+        trace.due = now + (min(self._quiet, COMPLETE_SECONDS) if is_complete else self._quiet)
+        (self._complete if is_complete else self._partial)[trace_id] = trace
 
     def _run(self) -> None:
         while True:
             with self._lock:
-                while not self._closed and not self._is_due():
-                    self._lock.wait(self._seconds_until_due())
+                while not self._closed and (seconds := self._seconds_until_due()) > 0:
+                    self._lock.wait(None if seconds == float("inf") else seconds)
                 if self._closed:
                     break
-                trace_id = next(iter(self._due))
-                del self._due[trace_id]
-            guard(self._evaluate, trace_id)
+                trace_id, trace = self._take()
+            guard(self._evaluate, trace_id, trace)
+            self._evaluated(trace)
         self.evaluate_all(self._deadline - time.monotonic())
 
-    def _is_due(self) -> bool:
-        return bool(self._due) and next(iter(self._due.values())) <= time.monotonic()
+    def _seconds_until_due(self) -> float:
+        """0 if a trace is due; infinite if none waits."""
+        if self._count >= MOST_HELD or len(self._partial) + len(self._complete) > MOST_WAITING:
+            return 0.0
+        first = [next(iter(traces.values())).due for traces in (self._complete, self._partial) if traces]
+        return max(0.0, min(first) - time.monotonic()) if first else float("inf")
 
-    def _seconds_until_due(self) -> float | None:
-        return max(0.0, next(iter(self._due.values())) - time.monotonic()) if self._due else None
+    def _take(self) -> tuple[str, _WaitingTrace]:
+        """The trace to evaluate next: one that is due, else the oldest complete one."""
+        now, traces = time.monotonic(), self._complete
+        if not traces or (self._partial and next(iter(self._partial.values())).due <= now):
+            traces = self._partial
+        self._evaluating = trace_id = next(iter(traces))
+        return trace_id, traces.pop(trace_id)
 
-    def _evaluate(self, trace_id: str) -> None:
+    def _evaluated(self, trace: _WaitingTrace) -> None:
         with self._lock:
-            waiting_spans = self._spans.pop(trace_id, {})
-            self._count -= len(waiting_spans)
-        try:
-            stored = self._store.trace(trace_id)
-        except LlmtraceError:  # it was removed, or the store cannot be read here; `llmtrace check` can evaluate it later
-            return
-        arrived = Trace([waiting_spans.get(span.span_id, span) for span in stored.spans], alive=stored.alive)
+            self._count -= len(trace.spans)
+            self._evaluating = ""
+            self._lock.notify_all()
+
+    def _evaluate(self, trace_id: str, trace: _WaitingTrace) -> None:
+        was_known = trace_id in self._known
+        self._known[trace_id] = None
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        alive: frozenset[str] = frozenset()
+        if self._is_only_writer and trace.is_complete and not was_known:
+            stored = {span_id: cleaned for span_id, (_, cleaned) in trace.spans.items()}
+        else:
+            try:
+                read = self._store.trace(trace_id)
+            except LlmtraceError:  # it was removed, or the store cannot be read here; `llmtrace check` can evaluate it later
+                return
+            stored, alive = {span.span_id: span for span in read.spans}, read.alive
+        before = {span_id: trace.spans[span_id][0] if span_id in trace.spans else span for span_id, span in stored.items()}
         with importing:
-            from llmtrace.evaluation import evaluate_trace
+            from llmtrace.evaluation import evaluate_trace, with_verdict
 
         if self._evaluator is None and self._make_evaluator is not None:
             self._evaluator = self._make_evaluator()
-        after, _ = evaluate_trace(arrived, self._evaluator)
-        before = {span.span_id: span for span in stored.spans}
-        evaluated = [self._content.clean(span) if span.span_id in waiting_spans else span for span in after.spans]
-        for span in evaluated:
+        after, _ = evaluate_trace(Trace(list(before.values()), alive=alive), self._evaluator)
+        evaluated: list[Span] = []
+        for span in with_verdict(after).spans:
             if span.run_id is None and span != before[span.span_id]:
+                span = self._content.clean(span) if span.span_id in trace.spans else span
                 self._store.append(span)
+                evaluated.append(span)
+            else:
+                evaluated.append(stored[span.span_id])
         if self._on_evaluated is not None:
-            self._on_evaluated(Trace(evaluated, alive=stored.alive))
+            self._on_evaluated(Trace(evaluated, alive=alive))
+
+    def is_waiting(self, trace_id: str) -> bool:
+        """True if a trace waits to be evaluated, or is being evaluated now."""
+        with self._lock:
+            return trace_id in self._partial or trace_id in self._complete or trace_id == self._evaluating
+
+    @property
+    def waiting(self) -> int:
+        """Number of traces that wait to be evaluated."""
+        return len(self._partial) + len(self._complete)
 
     def evaluate_all(self, seconds: float = float("inf")) -> None:
         """Evaluate the waiting traces now, for at most about ``seconds``."""
         deadline = time.monotonic() + seconds
-        with self._lock:
-            waiting, self._due = list(self._due), {}
-        for trace_id in waiting:
-            if time.monotonic() < deadline:
-                guard(self._evaluate, trace_id)
+        while time.monotonic() < deadline:
+            with self._lock:
+                if not self.waiting:
+                    return
+                trace_id, trace = self._take()
+            guard(self._evaluate, trace_id, trace)
+            self._evaluated(trace)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Evaluate the waiting traces, for at most ``seconds``, and flush the store.
