@@ -3,8 +3,8 @@
 python benchmarks/receive.py [--spans 200000] [--senders 8] [--batch 512] [--protocol http|grpc] [--forward] [--no-store]
 
 Small GenAI spans (an agent, two model calls and a tool call in each trace), encoded before the clock starts, sent by as many
-threads as ``--senders``. CPU and memory are those of the receiver's process. ``--forward``: it sends them on to a collector in this
-process, which notes how long after its last span a trace arrived.
+threads as ``--senders``. CPU and memory are those of the receiver's process. ``--forward``: it sends them on to a collector in
+this process.
 """
 
 from __future__ import annotations
@@ -173,11 +173,14 @@ def main() -> None:
     print(f"spans received       {args.spans:,} over {args.protocol}, {args.senders} senders, {args.batch} a batch")
     print(f"spans a second       {args.spans / (sent - began):,.0f}")
     print(f"CPU a span           {(cpu - before) / args.spans * 1e6:,.0f} µs, with the judging")
-    print(f"traces judged        {len(judged):,} of {traces:,}, the last {judged[-1] - sent if judged else 0:.1f} s after the last request")
+    late = judged[-1] - sent if judged else 0
+    print(f"traces judged        {len(judged):,} of {traces:,}, the last {late:.1f} s after all requests")
     print(f"resident memory      {now:,.0f} MB, at its peak {peak:,.0f} MB")
     if collector is not None:
         last = max(collector.seen.values(), default=sent) - sent
-        print(f"forwarded            {len(collector.seen):,} spans, {collector.health:,} verdicts, the last {last:.1f} s after the last request")
+        print(
+            f"forwarded            {len(collector.seen):,} spans, {collector.health:,} verdicts, all {last:.1f} s after the end"
+        )
 
 
 if __name__ == "__main__":

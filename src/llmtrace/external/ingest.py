@@ -2,8 +2,8 @@
 
 External spans arrive in any order, parents last, so the evaluation waits until no span has arrived for a while: a shorter one
 if all spans hang below one that has no parent. If more arrive later, the trace is evaluated again. The evaluations are marked
-as derived, and the outermost span gets the verdict on the run. They are based on the spans as they arrived, since what is stored
-may be redacted. Law: a span that cannot be read is dropped, and no other span with it.
+as derived, and the outermost span gets the verdict on the run. They are based on the spans as they arrived, since what is
+stored may be redacted. Law: a span that cannot be read is dropped, and no other span with it.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Ingestor:
 
     ``make_evaluator``: called when the first trace is evaluated (default: an evaluator with all quality signals).
     ``quiet``: seconds without a new span after which a trace is evaluated. ``on_evaluated``: called with each trace after that.
-    ``is_only_writer``: a trace that is complete as it arrived is not looked up in the store. ``patience``: seconds that `ingest`
-    waits at most while too many spans wait.
+    ``is_only_writer``: a trace that is complete as it arrived is not looked up in the store. ``patience``: seconds that
+    `ingest` waits at most while too many spans wait.
     """
 
     def __init__(
@@ -207,14 +207,8 @@ class Ingestor:
                 return
             stored, alive = {span.span_id: span for span in read.spans}, read.alive
         before = {span_id: trace.spans[span_id][0] if span_id in trace.spans else span for span_id, span in stored.items()}
-        with importing:
-            from llmtrace.evaluation import evaluate_trace, with_verdict
-
-        if self._evaluator is None and self._make_evaluator is not None:
-            self._evaluator = self._make_evaluator()
-        after, _ = evaluate_trace(Trace(list(before.values()), alive=alive), self._evaluator)
         evaluated: list[Span] = []
-        for span in with_verdict(after).spans:
+        for span in self._judged(Trace(list(before.values()), alive=alive)).spans:
             if span.run_id is None and span != before[span.span_id]:
                 span = self._content.clean(span) if span.span_id in trace.spans else span
                 self._store.append(span)
@@ -223,6 +217,20 @@ class Ingestor:
                 evaluated.append(stored[span.span_id])
         if self._on_evaluated is not None:
             self._on_evaluated(Trace(evaluated, alive=alive))
+
+    def _judged(self, trace: Trace) -> Trace:
+        with importing:
+            from llmtrace.evaluation import evaluate_trace, with_verdict
+
+        if self._evaluator is None and self._make_evaluator is not None:
+            self._evaluator = self._make_evaluator()
+        after, _ = evaluate_trace(trace, self._evaluator)
+        return with_verdict(after)
+
+    def judge(self, spans: list[Span]) -> list[Span]:
+        """Evaluate stored spans of one trace that an earlier process did not, and clean what that adds. Never raises."""
+        judged = guard(self._judged, Trace(spans)) if spans else None
+        return spans if judged is None else [self._content.clean(span) for span in judged.spans]
 
     def is_waiting(self, trace_id: str) -> bool:
         """True if a trace waits to be evaluated, or is being evaluated now."""
