@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
 from llmtrace.locks import importing
-from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.model import RawSpan, Span, Trace, replace
 from llmtrace.recorder.guard import guard
 from llmtrace.store import Store
 
@@ -121,6 +121,8 @@ class Ingestor:
         with importing:
             from llmtrace.codec.dialects import decode
 
+        if raw.end is not None and raw.end < raw.start:  # by two clocks, say: it took no time that is known
+            raw = replace(raw, end=raw.start)
         return self._append(decode(raw))
 
     def _append(self, span: Span) -> tuple[Span, Span]:

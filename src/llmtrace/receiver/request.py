@@ -19,6 +19,14 @@ _at_a_time = threading.BoundedSemaphore(2)
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
 
+_OTHER_SIGNALS = {
+    "resourceMetrics": "metrics",
+    "resource_metrics": "metrics",
+    "resourceLogs": "logs",
+    "resource_logs": "logs",
+}
+
+
 class Refused(Exception):
     """The request is not accepted. ``status`` is the HTTP status; the message says what is wrong and what to do."""
 
@@ -76,6 +84,9 @@ def parse(data: bytes, content_type: str) -> Request:
             document = json_text.read(data.decode())
             if not isinstance(document, Mapping):
                 raise Refused(400, "not an OTLP request: the body is not a JSON object")
+            other = next((signal for key, signal in _OTHER_SIGNALS.items() if key in document), None)
+            if other is not None and not _lists(document, "resourceSpans", "resource_spans"):
+                raise Refused(400, f"the body has {other} and no spans. Send it to /v1/{other}")
             total = _count_json(document)
             if total > limits.MAX_SPANS:
                 raise limits.TooMany(f"more than {limits.MAX_SPANS:,} spans")

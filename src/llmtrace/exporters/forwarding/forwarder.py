@@ -221,7 +221,7 @@ class Forwarder:
             self._recovery.close()
 
     def _collected(self, *, all_of_it: bool) -> list[QueuedSpan]:
-        ready = self._sampler.due()
+        due, ready, is_drained = self._sampler.due(), list[QueuedSpan](), True
         limit = room = min(self._exporter.batch_bytes, HASTY_BYTES if self._seconds() <= EXIT_SECONDS else sys.maxsize)
         for source in self._sources(all_of_it=all_of_it):
             while room > 0 and len(ready) < MOST_SPANS:
@@ -231,6 +231,10 @@ class Forwarder:
                 for item in batch:
                     ready += self._sampler.offer(item)
                 room = limit - sum(item.size for item in ready)
+            else:
+                is_drained = False
+        if is_drained:
+            ready += self._sampler.decide(due)
         if all_of_it and not ready:
             ready = self._sampler.rest()
         if not ready:

@@ -94,20 +94,20 @@ class Sampler:
         item.release()
         return self._decide(next(iter(self._waiting)), None) if self._number > MOST_WAITING and trace.items else []
 
-    def due(self) -> list[QueuedSpan]:
-        """The spans of traces that have waited long enough."""
-        now, ready = time.monotonic(), list[QueuedSpan]()
-        for trace_id in [trace_id for trace_id, trace in self._waiting.items() if trace.due <= now]:
-            if self._judge is not None and self._judge.is_waiting(trace_id):
-                continue
-            ready += self._decide(trace_id, None)
-        return ready
+    def due(self) -> list[str]:
+        """The traces that have waited long enough. What was journaled of them until now has to be read before `decide`."""
+        now, judge = time.monotonic(), self._judge
+        due = [trace_id for trace_id, trace in self._waiting.items() if trace.due <= now]
+        return [trace_id for trace_id in due if judge is None or not judge.is_waiting(trace_id)]
+
+    def decide(self, trace_ids: Iterable[str]) -> list[QueuedSpan]:
+        """Decide these traces, if they still wait. Returns the spans that are to be sent now."""
+        return [item for trace_id in trace_ids if trace_id in self._waiting for item in self._decide(trace_id, None)]
 
     def rest(self) -> list[QueuedSpan]:
         """Decide all waiting traces now, but those that a judge has not evaluated."""
         judge = self._judge
-        decided = [trace_id for trace_id in self._waiting if judge is None or not judge.is_waiting(trace_id)]
-        return [item for trace_id in decided for item in self._decide(trace_id, None)]
+        return self.decide([trace_id for trace_id in self._waiting if judge is None or not judge.is_waiting(trace_id)])
 
     def _wait(self, item: QueuedSpan, *, is_own: bool) -> _Trace:
         now = time.monotonic()
