@@ -83,8 +83,10 @@ def run(args: argparse.Namespace) -> int:
     screen, output_lock = Screen(sys.stdout), threading.Lock()
 
     def judged(trace: Trace) -> None:
-        with output_lock:
-            _tell(screen, summarise(trace), as_json=args.json)
+        summary = summarise(trace)
+        if summary.is_run:
+            with output_lock:
+                _tell(screen, summary, as_json=args.json)
 
     store = _store(config, no_store=args.no_store, forwards=sending is not None)
     ingestor = Ingestor(

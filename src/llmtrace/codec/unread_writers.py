@@ -33,12 +33,13 @@ def unread_writers(trace: Trace) -> tuple[str, ...]:
     read = {span.scope.name for span in trace.spans if span.run_id is not None or not isinstance(span.operation, Custom)}
     return tuple(
         dict.fromkeys(
-            span.scope.name or span.name for span in trace.spans if span.scope.name not in read and _tells_of_agents(span)
+            span.scope.name or span.name for span in trace.spans if span.scope.name not in read and tells_of_agents(span)
         )
     )
 
 
-def _tells_of_agents(span: Span) -> bool:
+def tells_of_agents(span: Span) -> bool:
+    """Return True if a span of another writer has attributes in which libraries record models, agents and tools."""
     if span.run_id is not None or sc.SAME_CALL in span.attributes:
         return False
     return any(key.startswith(PREFIXES) for key in span.attributes)

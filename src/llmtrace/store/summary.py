@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
+from llmtrace.codec.unread_writers import tells_of_agents
 from llmtrace.model import (
     OUTCOME,
     AgentInvocation,
+    Custom,
     Embedding,
     FetchResponse,
     Health,
@@ -31,10 +33,10 @@ from llmtrace.semconv import SERVICE_NAME
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 4
+FORM: Final = 5
 """Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
 when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
-4: a run that was cut off has the finding `end_state`."""
+4: a run that was cut off has the finding `end_state`. 5: a trace without a model, a tool or an agent is not a run."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
@@ -75,6 +77,8 @@ class TraceSummary:
     cost_usd: float | None
     """US dollars of the calls whose price is known; None if no price is known."""
     service: str | None
+    is_run: bool = True
+    """False if no span is about a model, a tool or an agent, such as a request for ``/health``. Lists leave such traces out."""
 
 
 def summarise(trace: Trace) -> TraceSummary:
@@ -100,7 +104,13 @@ def summarise(trace: Trace) -> TraceSummary:
         output_tokens=_sum(call.usage.output_tokens for call in calls if call.usage),
         cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
         service=_service(root),
+        is_run=any(map(_is_about_agents, trace.spans)),
     )
+
+
+def _is_about_agents(span: Span) -> bool:
+    """True for a span of ours, of a model, a tool or an agent, and of a writer that is not read but records such."""
+    return span.run_id is not None or not isinstance(span.operation, Custom) or tells_of_agents(span)
 
 
 def _task(trace: Trace) -> str | None:

@@ -143,7 +143,7 @@ def test_many_traces_are_one_question(backend: Backend, monkeypatch: pytest.Monk
 
 def test_other_services_stay_out(backend: Backend) -> None:
     """A backend holds more than agents: a trace that tells of no model, tool or agent is not listed, and is not the last."""
-    shop = replace(span(9), resource={"service.name": "shop front"}, scope=replace(span(9).scope, name="http"))
+    shop = replace(span(9), run_id=None, resource={"service.name": "shop front"}, scope=replace(span(9).scope, name="http"))
     now = SILENT_SPANS[0].start
     backend.keep([replace(shop, start=now + 10**9, end=now + 2 * 10**9), *SILENT_SPANS])
     store = open_store(backend.url)
