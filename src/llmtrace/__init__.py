@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from llmtrace.recorder.open_span import current_span
     from llmtrace.recorder.outcome import outcome
     from llmtrace.runtime import configure, flush, shutdown
+    from llmtrace.testing.cases import cases
     from llmtrace.tools import Tools
 
 _HOME = {
     "Budget": "llmtrace.guards.budget",
     "Tools": "llmtrace.tools",
     "agent": "llmtrace.decorators.operations",
+    "cases": "llmtrace.testing.cases",
     "configure": "llmtrace.runtime",
     "context": "llmtrace.recorder.context",
     "current_span": "llmtrace.recorder.open_span",
@@ -57,6 +59,7 @@ __all__ = [
     "Tools",
     "__version__",
     "agent",
+    "cases",
     "configure",
     "context",
     "current_span",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import difflib
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import TracerProvider
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("llmtrace")
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class _Running:
     config: Config
     store: Store | None
@@ -66,6 +66,8 @@ class _Running:
 _running: _Running | None = None
 _lock = fork_safe_lock()
 _at_exit = False
+_only_store: str | None = None
+"""See `record_only_into`."""
 FLUSH_SECONDS = 5.0
 """How long `flush` waits by default."""
 
@@ -119,14 +121,22 @@ def configure(
             report(configure, error)
 
 
+def record_only_into(url: str | None) -> None:
+    """From the next `configure` on, record into this store only, whatever the program says, and send nothing anywhere."""
+    global _only_store
+    _only_store = url
+
+
 def _configure(config: Config, tracer_provider: TracerProvider | None, arguments: frozenset[str]) -> None:
     """``arguments``: the options that code set, not variables. A wrong one raises before anything changes."""
     global _running, _at_exit
     check_values(config, arguments, tracer_provider)
+    if _only_store is not None:
+        config = dataclasses.replace(config, store=_only_store, exporters=())
     strict = "exporters" in arguments
     exporters = list(exporting.sinks(standard_sinks(config.exporters, tracer_provider), Content(config), strict=strict))
     before = _running
-    sending = guard(_sending, config, tracer_provider)
+    sending = guard(_sending, config, tracer_provider) if _only_store is None else None
     is_same = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
     store = before.store if before is not None and is_same else _open(config, sending, strict="store" in arguments)
     content, resource = Content(config), describe(config.service_name)

@@ -16,6 +16,7 @@ from llmtrace.demo.server import ModelServer
 from llmtrace.demo.shop import BAD_TASK
 from llmtrace.model import Inference
 from llmtrace.store import open_store
+from llmtrace.store.local import LocalStore
 from tests.cli.conftest import Ran
 
 AGENT = """
@@ -66,9 +67,14 @@ def test_the_same_program_is_the_same(store: str, llmtrace: Callable[..., Ran]) 
     assert "same: 6 calls answered" in " ".join(ran.err.split())
     assert "nothing was sent" in " ".join(ran.err.split())
     assert "2 of 2 runs were the same" in ran.err
-    opened = open_store(store)
-    newest = opened.trace("last")
-    assert newest.root.attributes["llmtrace.replay.of"] == opened.traces()[-1].trace_id
+    opened = LocalStore(Path(store))
+    (recorded,) = opened.traces()  # replays are kept apart
+    assert opened.replays is not None
+    newest = opened.replays.trace("last")
+    assert newest.root.attributes["llmtrace.replay.of"] == recorded.trace_id
+    assert opened.trace(newest.trace_id[:8]) == newest
+    assert opened.summary(newest.trace_id).trace_id == newest.trace_id
+    assert [span.span_id for span in opened.pick(newest.trace_id, [newest.root.span_id])] == [newest.root.span_id]
     opened.close()
 
 

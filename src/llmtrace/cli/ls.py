@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from llmtrace.cli import format_text
-from llmtrace.cli.options import FINE, positive, print_json
+from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, clean, short
 from llmtrace.diagnosis import Suspect, diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.store import Query, Store, TraceSummary
+from llmtrace.store.local import LocalStore
 
 NAME = "ls"
 HELP = "list traces, newest first, with health, findings and first suspect"
@@ -61,6 +62,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", metavar="WORDS", help="only traces that contain these words")
     parser.add_argument("--limit", metavar="N", type=positive, default=20, help="at most N traces (default: 20)")
     parser.add_argument(
+        "--replays", action="store_true", help="what llmtrace replay and why --prove recorded, which is kept apart"
+    )
+    parser.add_argument(
         "--sort",
         choices=list(_SORTS),
         default="age",
@@ -70,6 +74,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
+        if args.replays:
+            store = _replays(store)
         traces = store.traces(_query(args))
         if args.sort != "age":
             traces = sorted(traces, key=_SORTS[args.sort], reverse=True)
@@ -84,6 +90,13 @@ def run(args: argparse.Namespace) -> int:
             if more:
                 screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE
+
+
+def _replays(store: Store) -> Store:
+    replays = store.replays if isinstance(store, LocalStore) else None
+    if replays is None:
+        raise BadInput("this store holds no replays.\nllmtrace replay and llmtrace why --prove make them.")
+    return replays
 
 
 def since(text: str) -> int:

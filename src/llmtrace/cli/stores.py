@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,8 @@ from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.errors import StoreError
 from llmtrace.model import Trace
-from llmtrace.store import Store, open_store
+from llmtrace.semconv import REPLAY_OF
+from llmtrace.store import Query, Store, TraceSummary, open_store
 from llmtrace.store.local import LocalStore
 
 MOMENT: Final = 0.25
@@ -24,6 +25,8 @@ MOMENT: Final = 0.25
 _LATER: Final = 2.0
 """… and seconds that the monitors go on after its output."""
 
+_NEWEST: Final = 50
+"""How many traces back one is looked for."""
 _LONGEST: Final = 20_000
 """Spans of the longest trace that a command shows to the monitors, which takes two seconds; ``llmtrace drift`` has no limit."""
 
@@ -52,7 +55,25 @@ def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Tra
     """Read a trace, with the monitors' findings if they see it within ``seconds``. Raises like `Store.trace`."""
     if isinstance(store, LocalStore):
         store.refresh(seconds=seconds, max_spans=_LONGEST)
+        if wanted == "last":
+            return _newest(store)
     return store.trace(wanted)
+
+
+def _newest(store: Store) -> Trace:
+    """The newest trace that is no replay of another; if all of the newest are, the newest."""
+    for trace in newest_traces(store):
+        if not any(REPLAY_OF in span.attributes for span in trace.spans):
+            return trace
+    return store.trace("last")
+
+
+def newest_traces(store: Store, chosen: Callable[[TraceSummary], bool] = lambda _: True) -> Iterator[Trace]:
+    """The newest traces, those that are ``chosen``."""
+    for summary in store.traces(Query(limit=_NEWEST)):
+        if chosen(summary):
+            with suppress(StoreError):  # it is gone meanwhile
+                yield store.trace(summary.trace_id)
 
 
 def _go_on(store: LocalStore, args: argparse.Namespace) -> None:

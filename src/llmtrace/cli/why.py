@@ -1,7 +1,7 @@
 """``llmtrace why``: show if something is wrong with a run, and where it began: the suspect first, then the chain to it.
 
 ``--all`` diagnoses many runs and groups them by cause; ``--markdown`` prints Markdown for a ticket or a coding agent;
-``--judge`` asks a model for a second opinion.
+``--judge`` asks a model for a second opinion; ``--prove`` corrects suspects and runs the program again (`llmtrace.cli.prove`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import groupby
 
 from llmtrace import semconv
-from llmtrace.cli import format_text, judge_option
+from llmtrace.cli import format_text, judge_option, prove
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.show import headline
@@ -29,6 +29,7 @@ from llmtrace.store import Query, Store
 NAME = "why"
 HELP = "show where a run went wrong: suspects, evidence, the chain back"
 EXAMPLE = "llmtrace why last"
+TAKES_COMMAND = True
 
 MOST_RUNS = 1000
 _EXAMPLES = 3
@@ -52,9 +53,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tag", metavar="TAG", help="with --all, only runs that have this tag")
     parser.add_argument("--limit", metavar="N", type=positive, help=f"with --all, at most N runs (default: {MOST_RUNS})")
     judge_option.configure(parser)
+    prove.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    prove.check_options(args)
+    if args.prove:
+        return prove.run(args)
     endpoint = judge_option.endpoint(args)
     filters = [f"--{name}" for name in _RUN_FILTERS if getattr(args, name) is not None]
     if filters and not args.all:

@@ -9,6 +9,7 @@ import atexit
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from llmtrace.guards.budget import read_budget, track
 from llmtrace.launch import BUDGET, VARIABLE
 from llmtrace.model import Workflow
-from llmtrace.recorder import Recording, active
+from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.context import extract
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.root import Root, set_root
@@ -26,11 +27,11 @@ from llmtrace.semconv import PROGRAM
 
 def start() -> None:
     """Turn recording on, or a replay. The first recorded call opens the program's span."""
-    configure()
     if VARIABLE in os.environ:
         from llmtrace.launch import replayed
 
         replayed.start()
+    configure()
     guard(set_root, Root(_open))
 
 
@@ -38,8 +39,7 @@ def _open() -> Recording | None:
     recorder = active()
     if recorder is None:
         return None
-    with extract(os.environ), _budget():
-        recording = recorder.start(Workflow(_name()), attributes={PROGRAM: True})
+    recording = Context().run(_start, recorder)  # not in the user's context around the first call, which is of that call only
     hook = sys.excepthook
 
     def died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -49,6 +49,11 @@ def _open() -> Recording | None:
     sys.excepthook = died
     atexit.register(recording.end)
     return recording
+
+
+def _start(recorder: Recorder) -> Recording:
+    with extract(os.environ), _budget():
+        return recorder.start(Workflow(_name()), attributes={PROGRAM: True})
 
 
 def _budget() -> AbstractContextManager[Any]:

@@ -9,6 +9,8 @@ import atexit
 import json
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +25,11 @@ from llmtrace.playback.network_guard import no_network
 from llmtrace.playback.player import outcome_of
 from llmtrace.playback.replay_block import key_of
 from llmtrace.recorder.player import use_player
+from llmtrace.runtime import record_only_into
 from llmtrace.store import open_store
+
+_until_the_end = ExitStack()
+"""Blocks that are left when the process ends."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,15 @@ class Assignment:
     """URL of the store that holds the recording."""
     traces: list[str]
     """Ids: the trace to replay, then those that the same process made beside it."""
-    report: str
+    into: str
+    """URL of the store in which the new run is recorded."""
+    report: str = ""
     """The file to which the process adds a line of JSON when it ends."""
     live_tools: list[str] = field(default_factory=list)
     loose: bool = False
     live_after: str | None = None
-    edit: list[Any] | None = None
+    may_run: list[str] | None = None
+    edit: Sequence[Any] | None = None
     """The fields of an `Edit`."""
 
     def as_text(self) -> str:
@@ -68,17 +77,24 @@ def start() -> None:
         loose=assignment.loose,
         live_tools=assignment.live_tools,
         live_after=assignment.live_after,
+        may_run=assignment.may_run,
     )
+    record_only_into(assignment.into)
     use_player(player)
-    no_network(player.refuse_network).__enter__()  # until the process ends
+    _until_the_end.enter_context(no_network(player.refuse_network))
     hook = sys.excepthook
 
     def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if kind is not ReplayDiverged:  # of which the command tells
+        if not _is_divergence(error):  # of which the command tells
             hook(kind, error, trace)
 
     sys.excepthook = end_quietly
     atexit.register(_report, player, Path(assignment.report))
+
+
+def _is_divergence(error: BaseException) -> bool:
+    inner = getattr(error, "exceptions", None)  # of an exception group
+    return isinstance(error, ReplayDiverged) if inner is None else all(map(_is_divergence, inner))
 
 
 def _report(player: Replay, path: Path) -> None:
@@ -92,6 +108,7 @@ def _report(player: Replay, path: Path) -> None:
         "live": player.live,
         "trace_id": player.trace_id,
         "divergences": [asdict(divergence) for divergence in player.divergences],
+        "went_live": None if player.went_live is None else asdict(player.went_live),
     }
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from llmtrace.codec import json_text, messages
 from llmtrace.model import Inference, Message, Operation, ToolExecution
@@ -15,18 +16,28 @@ LONGEST = 300
 """Characters of one difference."""
 
 
-def difference(recorded: Operation, made: Operation) -> str:
-    """What is different, the first thing first; empty if nothing that is recorded is."""
+class Difference(NamedTuple):
+    """The first thing in which two requests differ."""
+
+    text: str
+    """One sentence."""
+    was: str = ""
+    """The whole text that changed, as it was recorded; empty where something is new or absent."""
+    now: str = ""
+
+
+def difference(recorded: Operation, made: Operation) -> Difference | None:
+    """What is different, the first thing first; None if nothing that is recorded is."""
     if isinstance(recorded, Inference) and isinstance(made, Inference):
         return _of_inferences(recorded, made)
     if isinstance(recorded, ToolExecution) and isinstance(made, ToolExecution):
         return _of_values("arguments", recorded.arguments, made.arguments)
-    return "" if recorded == made else f"{type(recorded).__name__} asks for something else"
+    return None if recorded == made else Difference(f"{type(recorded).__name__} asks for something else")
 
 
-def _of_inferences(recorded: Inference, made: Inference) -> str:
+def _of_inferences(recorded: Inference, made: Inference) -> Difference | None:
     if recorded.request_model != made.request_model:
-        return f"the model was {recorded.request_model}, is {made.request_model}"
+        return Difference(f"the model was {recorded.request_model}, is {made.request_model}")
     changed = _of_values("parameters", dict(recorded.parameters), dict(made.parameters))
     if changed:
         return changed
@@ -34,42 +45,45 @@ def _of_inferences(recorded: Inference, made: Inference) -> str:
     for name in (*before, *now):
         if before.get(name) != now.get(name):
             if name not in now or name not in before:
-                return f"the tool {name} is {'not offered any more' if name in before else 'new'}"
-            return f"the definition of {name}: {_words(before[name], now[name])}"
+                return Difference(f"the tool {name} is {'not offered any more' if name in before else 'new'}")
+            return _of_texts(f"the definition of {name}", before[name], now[name])
     if recorded.system != made.system:
-        return f"the system prompt: {_words(*(messages.write_parts(call.system) for call in (recorded, made)))}"
+        return _of_texts("the system prompt", *(messages.write_parts(call.system) for call in (recorded, made)))
     return _of_messages(recorded.input, made.input)
 
 
-def _of_messages(recorded: Sequence[Message], made: Sequence[Message]) -> str:
+def _of_messages(recorded: Sequence[Message], made: Sequence[Message]) -> Difference | None:
     for number, (before, now) in enumerate(zip(recorded, made, strict=False), 1):
         if before.role != now.role:
-            return f"message {number} was of {before.role}, is of {now.role}"
+            return Difference(f"message {number} was of {before.role}, is of {now.role}")
         texts = [messages.write_messages((message,)) for message in (before, now)]
         if texts[0] != texts[1]:
             shown = [message.text() or text for message, text in zip((before, now), texts, strict=True)]
-            return f"message {number} ({now.role}): {_words(*(texts if shown[0] == shown[1] else shown))}"
-    if len(recorded) != len(made):
-        return f"{len(made)} messages in place of {len(recorded)}"
-    return ""
+            return _of_texts(f"message {number} ({now.role})", *(texts if shown[0] == shown[1] else shown))
+    return None if len(recorded) == len(made) else Difference(f"{len(made)} messages in place of {len(recorded)}")
 
 
-def _of_values(name: str, recorded: object, made: object) -> str:
+def _of_values(name: str, recorded: object, made: object) -> Difference | None:
     if recorded == made:
-        return ""
+        return None
     if isinstance(recorded, dict) and isinstance(made, dict):
         for key in (*recorded, *made):
             if key not in made:
-                return f"{name}: {key} was {_shown(recorded[key])}, is absent"
+                return Difference(f"{name}: {key} was {_shown(recorded[key])}, is absent")
             if key not in recorded:
-                return f"{name}: {key} is {_shown(made[key])}, was absent"
+                return Difference(f"{name}: {key} is {_shown(made[key])}, was absent")
             if recorded[key] != made[key]:
-                return f"{name}: {key} was {_shown(recorded[key])}, is {_shown(made[key])}"
-    return f"{name}: {_words(_shown(recorded), _shown(made))}"
+                was, now = _shown(recorded[key]), _shown(made[key])
+                return Difference(f"{name}: {key} was {was}, is {now}", was, now)
+    return _of_texts(name, _shown(recorded), _shown(made))
 
 
 def _shown(value: object) -> str:
     return json_text.write(value)[:LONGEST]
+
+
+def _of_texts(name: str, was: str, now: str) -> Difference:
+    return Difference(f"{name}: {_words(was, now)}", was, now)
 
 
 def _words(before: str, now: str) -> str:

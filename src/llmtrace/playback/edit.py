@@ -30,11 +30,23 @@ class Edit(NamedTuple):
     value: JsonValue
 
 
+def read_edit(span_id: str, setting: str) -> Edit:
+    """The edit that ``PLACE=VALUE`` says. The value is JSON, or else a text. Raises `ConfigurationError`."""
+    place, equals, text = setting.partition("=")
+    if not equals:
+        raise ConfigurationError(f"{setting!r}: expected PLACE=VALUE, as in look_up/order_id=KS-20457")
+    try:
+        return Edit(span_id, place, json.loads(text))
+    except ValueError:
+        return Edit(span_id, place, text)
+
+
 def apply(run: RecordedRun, edit: Edit) -> None:
     """Change the recording. Raises `ConfigurationError`: no such span or value, or an answer that cannot be edited."""
     for step in run.top:
         if step.span is not None and step.span.span_id == edit.span_id:
             step.span = edited(step.span, edit)
+            run.edited = edit.span_id
             return
     raise ConfigurationError(f"the recording has no step {edit.span_id}")
 

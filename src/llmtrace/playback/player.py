@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,11 +16,14 @@ from llmtrace.codec.request_digest import request_digest, request_text
 from llmtrace.errors import ReplayDiverged
 from llmtrace.model import Operation, Span, ToolExecution
 from llmtrace.model.value import value
-from llmtrace.playback.difference import difference
+from llmtrace.playback.difference import Difference, difference
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
 from llmtrace.recorder import current
 from llmtrace.recorder.player import Player
 from llmtrace.recorder.recording import Recording
+
+CHANGE = "change"
+"""In place of a span's id for ``live_after``: go on for real from the first call that the recording does not answer."""
 
 Kind: TypeAlias = Literal["changed", "missing", "incomparable", "network", "left over"]
 
@@ -37,6 +41,10 @@ class Divergence:
     """The line of the program that made the call, as ``file:line``; empty where none did."""
     is_served: bool = False
     """The program got the recorded answer all the same (`Replay` with ``loose``)."""
+    was: str = ""
+    """Of ``changed``: the whole text that was recorded in the place of the first difference …"""
+    now: str = ""
+    """… and what the program gave there."""
 
 
 class Replay(Player):
@@ -54,11 +62,13 @@ class Replay(Player):
         loose: bool = False,
         live_tools: Collection[str] = (),
         live_after: str | None = None,
+        may_run: Collection[str] | None = None,
     ) -> None:
         """``key``: the secret of the store that recorded the run; without it, contents are compared after redaction.
 
         ``loose``: serve the recorded answer to a request that changed, and note it. ``live_tools``: names of tools whose bodies
-        run. ``live_after``: id of the recorded span with which the recording ends; what comes later is done for real.
+        run. ``live_after``: id of the recorded span with which the recording ends, or `CHANGE`; what comes later is done for
+        real. ``may_run``: names of the tools whose bodies may run after that; default, all.
         """
         self.run = run
         self.divergences: list[Divergence] = []
@@ -66,12 +76,15 @@ class Replay(Player):
         """Calls that were answered from the recording."""
         self.live = 0
         """Calls that were made for real."""
+        self.went_live: Divergence | None = None
+        """With `CHANGE`: the first difference, from which on calls were made for real."""
         self.trace_id: str | None = None
         """The trace of the new run; None before its first span."""
         self._key = key
         self._loose = loose
         self._live_tools = frozenset(live_tools)
         self._live_after = live_after
+        self._may_run = may_run
         self._is_live = False
         self._stopped_by: ReplayDiverged | None = None
         self._places: dict[str, Step | None] = {}
@@ -91,6 +104,8 @@ class Replay(Player):
             is_program = recording.attributes.get(semconv.PROGRAM) is True
             if is_program or (recording.outermost and recording.parent is None):
                 recording.set({semconv.REPLAY_OF: self.run.trace.trace_id})
+                if self.run.edited is not None:
+                    recording.set({semconv.REPLAY_EDITED: self.run.edited})
             if is_program:
                 self._places[recording.span_id] = self.run.top
                 return
@@ -101,34 +116,60 @@ class Replay(Player):
             self._places[recording.span_id] = step
 
     def _above(self, recording: Recording) -> Step | None:
-        parent = recording.parent
-        return self.run.top if parent is None else self._places.get(parent.span_id, self.run.top)
+        above = recording.parent_id if recording.parent is None else recording.parent.span_id  # perhaps over a protocol
+        return self.run.top if above is None else self._places.get(above, self.run.top)
 
     def answer(self, recording: Recording, operation: Operation) -> Span | None:
         with self._lock:
             if self._stopped_by is not None:
                 raise self._stopped_by
             if self._is_live:
-                self.live += 1
+                self._check_may_run(operation)
+                self._make_for_real(recording)
                 return None
-            step = self._step_for(recording, operation)
+            try:
+                step = self._step_for(recording, operation)
+                assert step.span is not None
+                if not isinstance(operation, ToolExecution):
+                    self._check_answer(recording, step.span)
+            except _LiveFromHere:
+                self._make_for_real(recording)
+                return None
             step.is_answered = True
-            assert step.span is not None
             self._is_live = step.span.span_id == self._live_after
             if isinstance(operation, ToolExecution) and operation.name in self._live_tools:
-                self.live += 1
+                self._make_for_real(recording)
                 return None
-            if not isinstance(operation, ToolExecution):
-                self._check_answer(recording, step.span)
             self.served += 1
             return step.span
 
+    def _check_may_run(self, operation: Operation) -> None:
+        is_tool = isinstance(operation, ToolExecution)
+        name = getattr(operation, "name", "")
+        if is_tool and self._may_run is not None and name not in self._may_run:
+            what = f"the tool {name} would run for real, which was not allowed (--tool {name}=live)"
+            self._diverge(None, "missing", what, None)
+
+    def _make_for_real(self, recording: Recording | None) -> None:
+        self.live += 1
+        if recording is not None:
+            recording.set({semconv.REPLAY_LIVE: True})
+
     def must_run(self, recording: Recording, operation: Operation) -> None:
-        if self.answer(recording, operation) is not None:
-            name = getattr(operation, "name", "")
-            what = f"a library runs the tool {name} by itself, so its recorded result cannot be given (--tool {name}=live)"
-            with self._lock:
-                self._diverge(recording, "incomparable", what, None)
+        name = getattr(operation, "name", "")
+        with self._lock:
+            if self._stopped_by is not None:
+                raise self._stopped_by
+            if self._is_live:
+                self._check_may_run(operation)
+            elif name not in self._live_tools:
+                what = f"a library runs the tool {name} by itself, so its recorded result cannot be given (--tool {name}=live)"
+                with suppress(_LiveFromHere):
+                    self._diverge(recording, "incomparable", what, None)
+            step = self._places.get(recording.span_id)
+            if step is not None:  # its arguments are often not known before it has run, so they are not compared
+                step.is_answered = True
+            self._make_for_real(recording)
 
     def refuse_network(self, address: str) -> ReplayDiverged | None:
         """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""
@@ -137,14 +178,16 @@ class Replay(Player):
             if self._is_live or self._is_in_live_tool(recording):
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
-                kind: Kind = "incomparable"
-                what = f"{recording.name} is not sent by httpx, so that its answer is not recorded"
+                unanswered = f"{recording.name} is not sent by httpx, so that its answer is not recorded"
+                how: tuple[Recording | None, Kind, str] = recording, "incomparable", unanswered
             else:
-                kind, what = "network", f"the program connects to {address}, and no recorded call answers that"
+                how = None, "network", f"the program connects to {address}, and no recorded call answers that"
             try:
-                self._diverge(None, kind, what, None)
+                self._diverge(*how, None)
             except ReplayDiverged as error:
                 return error
+            except _LiveFromHere:
+                self._make_for_real(how[0])
         return None
 
     def _is_in_live_tool(self, recording: Recording | None) -> bool:
@@ -183,7 +226,7 @@ class Replay(Player):
                     self._places[other] = step
             self._places[recording.span_id] = sibling
             return sibling
-        self._diverge(recording, "changed", self._changed(step.span, recording, operation), step.span.span_id)
+        self._diverge(recording, "changed", *self._changed(step.span, recording, operation))
         return step
 
     def _sibling(self, recording: Recording, operation: Operation) -> Step | None:
@@ -217,27 +260,41 @@ class Replay(Player):
     # -- what is said
 
     def _diverge(
-        self, recording: Recording | None, kind: Kind, what: str, span_id: str | None, *, may_serve: bool = True
+        self,
+        recording: Recording | None,
+        kind: Kind,
+        what: str,
+        span_id: str | None,
+        change: Difference | None = None,
+        *,
+        may_serve: bool = True,
     ) -> None:
         is_served = self._loose and kind == "changed" and may_serve
-        self.divergences.append(Divergence(kind, what, span_id, program_line(), is_served))
+        was, now = ("", "") if change is None else (change.was, change.now)
+        divergence = Divergence(kind, what, span_id, program_line(), is_served, was, now)
         if recording is not None:
             recording.set({semconv.REPLAY_DIVERGED: kind})
+            if self._live_after == CHANGE:
+                self.went_live, self._is_live = divergence, True
+                raise _LiveFromHere
+        self.divergences.append(divergence)
         if not is_served:
             self._stopped_by = ReplayDiverged(f"replay of {self.run.trace.trace_id[:8]}: {what}", kind=kind)
             raise self._stopped_by
 
-    def _changed(self, span: Span, recording: Recording, operation: Operation) -> str:
-        how = difference(span.operation, recording.clean(operation))
-        name = _step_name(span)
-        return (
-            f"{name} asks for something else: {how}" if how else f"{name} asks for something else, in what was redacted or cut"
-        )
+    def _changed(self, span: Span, recording: Recording, operation: Operation) -> tuple[str, str, Difference | None]:
+        change = difference(span.operation, recording.clean(operation))
+        how = ", in what was redacted or cut" if change is None else f": {change.text}"
+        return f"{_step_name(span)} asks for something else{how}", span.span_id, change
 
     def _missing(self, recording: Recording) -> str:
         expected = next((step.span for step in self.run.calls() if not step.is_taken), None)
         next_one = "the recording has no further call" if expected is None else f"next was {_step_name(expected)}"
         return f"the program makes a call that was not recorded there: {recording.name} ({next_one})"
+
+
+class _LiveFromHere(Exception):
+    """The recording has no answer to this call, and the replay was told to go on for real."""
 
 
 def _step_name(span: Span) -> str:

@@ -50,6 +50,8 @@ class RecordedRun:
     def __init__(self, traces: Sequence[Trace]) -> None:
         """``traces``: the first is the one that is replayed; the others are what the same process did beside it."""
         self.trace = traces[0]
+        self.edited: str | None = None
+        """Id of the span whose recorded answer was changed."""
         self.top = Step(None)
         for trace in sorted(traces, key=lambda trace: trace.spans[0].start):
             self._add(trace)

@@ -34,7 +34,8 @@ def replay(
     ``trace``: a trace, its id (or the first digits of it) in the configured store, ``"last"`` (default), or the path of a file
     that `llmtrace export` wrote. ``tools``: ``{"refund": "live"}`` runs that tool's body; default, all
     are answered from the recording. ``loose``: answer a request that is not the recorded one, too, and note the difference.
-    ``live_after``: id of the recorded span after which calls are made for real.
+    ``live_after``: id of the recorded span after which calls are made for real; or ``"change"``: from the first call on that
+    has no recorded answer.
 
     The program has called `configure` before. At the end of the block, `ReplayDiverged` is raised if the program did something
     else than the recorded one, or did not do all of it. Raises `ConfigurationError` for a wrong option, `TraceNotFound`,

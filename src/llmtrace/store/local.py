@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from llmtrace.codec import genai
 from llmtrace.config import Config
-from llmtrace.errors import UnreadableStore
+from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
 from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, replay_key, send_positions
@@ -97,6 +97,7 @@ class LocalStore(Store):
         """Returns where spans appended now will be sent; stored with them (see `journal_records.encode_context`)."""
         self._busy_seconds = busy_seconds
         self._words = words
+        self._replays: LocalStore | None = None
         self._background = None
         if background and folder is not None:
             self._background = _Background(self._index_some)
@@ -105,6 +106,15 @@ class LocalStore(Store):
     @property
     def journal(self) -> Journal:
         return self._journal
+
+    @property
+    def replays(self) -> LocalStore | None:
+        """What ``llmtrace replay`` and ``why --prove`` recorded of this store's traces: a store of its own, so that lists,
+        statistics and exporters do not see it, while every method that takes an id does. None if there is nothing yet."""
+        folder = None if self.folder is None else self.folder / replay_key.REPLAYS
+        if self._replays is None and folder is not None and folder.is_dir():
+            self._replays = LocalStore(folder, background=False, busy_seconds=self._busy_seconds)
+        return self._replays
 
     @lazy_property
     def _index(self) -> Index | None:
@@ -176,7 +186,7 @@ class LocalStore(Store):
             indexer.catch_up(db)
             return index.trace(db, trace_id)
 
-        return self._read(read, lambda spans: spans.trace(trace_id))
+        return self._or_replay(trace_id, lambda: self._read(read, lambda spans: spans.trace(trace_id)), LocalStore.trace)
 
     def summary(self, trace_id: str) -> TraceSummary:
 
@@ -188,7 +198,19 @@ class LocalStore(Store):
             indexer.summarise(db, [full_id])
             return index.summary(db, full_id)
 
-        return self._read(read, lambda spans: summarise(spans.trace(trace_id)))
+        return self._or_replay(
+            trace_id, lambda: self._read(read, lambda spans: summarise(spans.trace(trace_id))), LocalStore.summary
+        )
+
+    def _or_replay(self, trace_id: str, find: Callable[[], T], find_in: Callable[[LocalStore, str], T]) -> T:
+        try:
+            return find()
+        except TraceNotFound:
+            if trace_id == "last" or self.replays is None:
+                raise
+            with contextlib.suppress(TraceNotFound):
+                return find_in(self.replays, trace_id)
+            raise
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         def find(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[tuple[str, int]] | Spans:
@@ -241,13 +263,15 @@ class LocalStore(Store):
         self._read(keep, lambda _: None)
 
     def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:
-        return self._read(lambda index, _, db: index.outline(db, trace_id), lambda _: [])
+        outline: list[tuple[str, str | None, bool]] = self._read(lambda index, _, db: index.outline(db, trace_id), lambda _: [])
+        return outline or ([] if self.replays is None else self.replays.outline(trace_id))
 
     def pick(self, trace_id: str, span_ids: Collection[str], *, prompts: bool = True) -> list[Span]:
-        return self._read(
+        picked: list[Span] = self._read(
             lambda index, _, db: _spans(index, db, [trace_id], only=span_ids, prompts=prompts) if span_ids else [],
             lambda spans: [span for span in spans.spans_of(trace_id, prompts=prompts) if span.span_id in span_ids],
         )
+        return picked or ([] if self.replays is None else self.replays.pick(trace_id, span_ids, prompts=prompts))
 
     def _spans_of(self, trace_ids: list[str], prompts: bool) -> list[Span]:
         """Read these traces as a list, so that no connection is open, and no fork waits, while the caller uses the spans."""
@@ -316,6 +340,8 @@ class LocalStore(Store):
         self._read(change, lambda _: None)
 
     def close(self) -> None:
+        if self._replays is not None:
+            self._replays.close()
         self._journal.close()
 
     def _context(self, resource: Mapping[str, JsonValue], scope: Scope) -> bytes:

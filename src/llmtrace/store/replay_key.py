@@ -7,11 +7,14 @@ import secrets
 from pathlib import Path
 
 NAME = "replay.key"
+REPLAYS = "replays"
+"""The folder within a store's folder that keeps replays of its traces; it has the same secret."""
 _BYTES = 32
 
 
 def of(folder: Path) -> bytes:
     """Return the secret of a store, and make it with the first call. Raises OSError where the folder cannot be written."""
+    folder = folder.parent if folder.name == REPLAYS else folder
     path = folder / NAME
     for _ in range(2):
         try:

@@ -1,4 +1,4 @@
-"""Tools for tests of agents: `capture` records spans with repeatable ids and times. The fixture is in `pytest_plugin`."""
+"""`capture`: records what a block does into memory, with repeatable ids and times."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from llmtrace.recorder import activate, background, collected
 from llmtrace.recorder.identity import Identity
 from llmtrace.store import Query
 from llmtrace.store.memory import MemoryStore
+from llmtrace.testing.run import Run
 
 
-class Captured:
+class Captured(Run):
     """The spans of a `capture` block, redacted like stored spans."""
 
     def __init__(self, store: MemoryStore) -> None:
@@ -34,14 +35,6 @@ class Captured:
         collected.settle()
         traces = [self._store.trace(summary.trace_id) for summary in self._store.traces(Query(limit=1_000_000))]
         return tuple(sorted(traces, key=lambda trace: trace.root.start))
-
-    @property
-    def trace(self) -> Trace:
-        """The only trace. Raises ValueError if there is not exactly one."""
-        traces = self.traces
-        if len(traces) != 1:
-            raise ValueError(f"expected one trace, but {len(traces)} were recorded")
-        return traces[0]
 
 
 def counting_identity(*, tick_ns: int = 1_000_000, start_ns: int = 1_700_000_000_000_000_000) -> Identity:

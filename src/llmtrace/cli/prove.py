@@ -1,0 +1,281 @@
+"""``why --prove``: correct each of the first suspects, run the program again from there, and count how many runs end well.
+
+Up to the suspect everything comes from the recording; after it models are asked for real, and those tools run that may. As many
+runs without the correction show how often it ends well by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from llmtrace.cli import format_text
+from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.recording import Recording, load, program
+from llmtrace.cli.terminal import Cell, Screen, Style
+from llmtrace.config import Config
+from llmtrace.diagnosis import diagnose
+from llmtrace.errors import ConfigurationError, StoreError
+from llmtrace.launch.replay_process import INCOMPARABLE, SAME, run_replay
+from llmtrace.launch.replayed import Assignment
+from llmtrace.model import Inference, ToolExecution, Trace
+from llmtrace.playback.corrections import Correction, chosen, correction
+from llmtrace.playback.proof import Verdict, verdict
+from llmtrace.store import open_store
+from llmtrace.store.summary import summarise
+
+EXAMPLE = 'llmtrace why last --prove --check "grep -q KS-20457" -- python agent.py'
+TIMES = 5
+USD = 1.0
+_ONLY_HERE = ("set", "check", "times", "budget", "tool")
+_WORDS: dict[Verdict, tuple[str, Style]] = {
+    "cause": ("This is a cause: with the correction the run ends well.", "green"),
+    "not settled": ("Not settled: better, but it may be chance. Try more runs with --times.", "yellow"),
+    "no cause": ("Not the cause, or not the only one: with the correction the run ends no better.", "red"),
+}
+
+
+class _Runs(NamedTuple):
+    """The runs with one correction, or without it."""
+
+    ended_well: int
+    trace_ids: list[str]
+
+
+class _Proof(NamedTuple):
+    correction: Correction
+    corrected: _Runs
+    as_recorded: _Runs
+    verdict: Verdict
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prove",
+        action="store_true",
+        help="correct the first suspects, run the program after -- again, and see if it ends well",
+    )
+    parser.add_argument(
+        "--set", metavar="PLACE=VALUE", help="with --prove, the correction of the first suspect; default: what the record gives"
+    )
+    parser.add_argument(
+        "--check",
+        metavar="COMMAND",
+        help="with --prove, a shell command that ends with 0 if the answer, which it reads from stdin, is right "
+        "(default: what the program says by outcome())",
+    )
+    parser.add_argument("--times", metavar="N", type=positive, help=f"with --prove, runs with and without (default: {TIMES})")
+    parser.add_argument(
+        "--tool",
+        metavar="NAME=live",
+        action="append",
+        help="with --prove, a tool whose body may run after the correction; all=live: every tool (can be repeated)",
+    )
+    parser.add_argument(
+        "--budget", metavar="USD", type=float, help=f"with --prove, the most that the runs may cost (default: {USD:g})"
+    )
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raise BadInput for options that only make sense with --prove, and for a program without it."""
+    given = [f"--{name}" for name in _ONLY_HERE if getattr(args, name) is not None]
+    if not args.prove and (given or args.command):
+        raise BadInput(f"{given[0] if given else 'a program after --'} needs --prove.\nAs in: {EXAMPLE}")
+    if args.prove and args.all:
+        raise BadInput("--prove works on one run and cannot be combined with --all.\nName the trace.")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prove the first suspects of ``args.trace``, and print what came of it."""
+    command = program(args.command, EXAMPLE)
+    recording = load(args)
+    trace = recording.trace
+    corrections = _corrections(trace, args)
+    _check_outcome(trace, args.check)
+    prover = _Prover(command, recording, args)
+    screen = Screen(sys.stderr if args.json else sys.stdout)
+    prover.announce(screen, corrections)
+    prover.replay_unchanged()
+    proofs = []
+    for number, each in enumerate(corrections, 1):
+        if not args.json:
+            screen.headed(Cell(f"{number}. {each.suspect.title}", ("bold",)), Cell(format_text.confidence(each.suspect)))
+        proof = prover.prove(each)
+        proofs.append(proof)
+        if not args.json:
+            _show(screen, proof, prover.times)
+    if args.json:
+        print_json({"trace_id": trace.trace_id, "cost_usd": prover.spent, "proofs": [_as_json(each) for each in proofs]})
+    return FINE
+
+
+def _corrections(trace: Trace, args: argparse.Namespace) -> list[Correction]:
+    diagnosis = diagnose(trace)
+    suspects = (diagnosis.marked or diagnosis.suspects)[: args.top]
+    if not suspects:
+        raise BadInput(f"llmtrace why {trace.trace_id[:8]} names no suspect, so there is nothing to prove.")
+    if args.set is not None:
+        try:
+            return [chosen(trace, suspects[0], args.set)]
+        except ConfigurationError as error:
+            raise BadInput(f"--set {args.set}: {error}.") from None
+    found = [each for each in (correction(trace, suspect) for suspect in suspects) if each is not None]
+    if not found:
+        raise BadInput(
+            f"the record gives no correction of: {suspects[0].title}.\nSay what would have been right: --set PLACE=VALUE, "
+            "as in --set look_up/order_id=KS-20457, --set /total=18.5 or --set text=…"
+        )
+    return found
+
+
+def _check_outcome(trace: Trace, check: str | None) -> None:
+    if check is None and (trace.outcome is None or trace.outcome.label not in ("success", "failure")):
+        raise BadInput(
+            f"trace {trace.trace_id[:8]} does not say whether it ended well, so a correction could prove nothing.\n"
+            "Give --check COMMAND, which reads the answer from stdin, or call llmtrace.outcome() in the program."
+        )
+
+
+class _Prover:
+    """Runs the program again and again, within a budget."""
+
+    def __init__(self, command: Sequence[str], recording: Recording, args: argparse.Namespace) -> None:
+        self.times: int = args.times or TIMES
+        self.spent = 0.0
+        """US dollars of the runs so far."""
+        self._command = command
+        self._recording = recording
+        self._check: str | None = args.check
+        self._limit: float = USD if args.budget is None else args.budget
+        names = [self._tool_name(text) for text in args.tool or ()]
+        self._may_run = None if "all" in names else names
+        self._config = Config.read(store=recording.store)
+        self._known: dict[str, _Runs] = {}
+
+    @staticmethod
+    def _tool_name(text: str) -> str:
+        name, _, policy = text.partition("=")
+        if not name or policy != "live":
+            raise BadInput(f"--tool {text}: expected NAME=live, as in --tool search=live, or all=live")
+        return name
+
+    def announce(self, screen: Screen, corrections: Sequence[Correction]) -> None:
+        """Say what will be done for real, before it is. Raises BadInput if tools or money for it are not allowed."""
+        points = {each.edit.span_id for each in corrections}
+        rest = [span for point in points for span in self._after(point)]
+        tools = sorted({span.operation.name for span in rest if isinstance(span.operation, ToolExecution)})
+        missing = [name for name in tools if self._may_run is not None and name not in self._may_run]
+        if missing:
+            options = " ".join(f"--tool {name}=live" for name in missing)
+            raise BadInput(
+                f"after the correction, {' and '.join(missing)} would run for real, {2 * self.times} times.\n"
+                f"If that does no harm, allow it: {options}, or --tool all=live"
+            )
+        calls = [span.operation for span in rest if isinstance(span.operation, Inference)]
+        about = self.times * (len(corrections) + len(points)) / len(points) * sum(call.cost_usd or 0.0 for call in calls)
+        runs = self.times * (len(corrections) + len(points))
+        if about > self._limit:
+            raise BadInput(
+                f"{runs} runs would cost about ${about:.2f}, more than ${self._limit:.2f}.\nRaise --budget, or lower --times."
+            )
+        cost = f"about ${about:.4f} at the recorded prices" if about else "at a price that is not known"
+        screen.prose(f"{runs} runs, each with {len(calls) // len(points)} model calls for real, {cost}.", "dim")
+        screen.line()
+
+    def _after(self, span_id: str) -> list[Any]:
+        point = self._recording.trace.span(span_id)
+        return [span for span in self._recording.trace.spans if span.start > point.start and span.span_id != span_id]
+
+    def replay_unchanged(self) -> None:
+        """Raise BadInput unless the unchanged program replays: a correction would show nothing then."""
+        ran = run_replay(self._command, self._recording.assignment(), quiet=True)
+        if ran.code != SAME:
+            why = f"{ran.divergences[0]['kind']}: {ran.divergences[0]['what']}"
+            word = "cannot be replayed" if ran.code == INCOMPARABLE else "does not replay"
+            raise BadInput(f"the unchanged program {word}, so a correction would prove nothing.\n{why}")
+
+    def prove(self, correction: Correction) -> _Proof:
+        point = correction.edit.span_id
+        assignment = replace(self._recording.assignment(), live_after=point, may_run=self._may_run)
+        corrected = self._run(replace(assignment, edit=tuple(correction.edit)))
+        if point not in self._known:
+            self._known[point] = self._run(assignment)
+        as_recorded = self._known[point]
+        return _Proof(correction, corrected, as_recorded, verdict(corrected.ended_well, as_recorded.ended_well, self.times))
+
+    def _run(self, assignment: Assignment) -> _Runs:
+        well, ids = 0, []
+        for number in range(self.times):
+            if self.spent > self._limit:
+                raise BadInput(
+                    f"stopped after ${self.spent:.4f}, more than ${self._limit:.2f}.\nRaise --budget, or lower --times."
+                )
+            self._progress(number)
+            ran = run_replay(self._command, assignment, quiet=True)
+            if ran.divergences:
+                raise BadInput(f"a run stopped: {ran.divergences[0]['what']}.")
+            store = open_store(assignment.into, config=self._config)
+            try:
+                trace = store.trace(ran.trace_id or "")
+            except StoreError as error:
+                raise BadInput(f"a run was not recorded: {error}") from None
+            finally:
+                store.close()
+            self.spent += summarise(trace).cost_usd or 0.0
+            ids.append(trace.trace_id)
+            well += self._ended_well(trace, ran.exit_code)
+        self._progress(None)
+        return _Runs(well, ids)
+
+    def _progress(self, number: int | None) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K" if number is None else f"\rrun {number + 1} of {self.times}\x1b[K")
+            sys.stderr.flush()
+
+    def _ended_well(self, trace: Trace, exit_code: int) -> bool:
+        if self._check is None:
+            return trace.outcome is not None and trace.outcome.label == "success"
+        if exit_code:
+            return False
+        variables = {**os.environ, "LLMTRACE_TRACE": trace.trace_id, "LLMTRACE_STORE": self._recording.store}
+        answer = (_answer(trace) + "\n").encode()
+        checked = subprocess.run(self._check, shell=True, input=answer, env=variables, capture_output=True, check=False)  # noqa: S602
+        if checked.returncode > 125:  # the shell found no such command, or it was killed
+            raise BadInput(f"--check {self._check}: {checked.stderr.decode(errors='replace').strip() or 'it was killed'}")
+        return checked.returncode == 0
+
+
+def _answer(trace: Trace) -> str:
+    """The whole text of the last answer."""
+    outputs = [getattr(span.operation, "output", ()) for span in trace.spans]
+    texts = ["".join(message.text() for message in output) for output in outputs]
+    return next((text for text in reversed(texts) if text), "")
+
+
+def _show(screen: Screen, proof: _Proof, times: int) -> None:
+    well = format_text.plural(times, "run")
+    screen.prose(f"corrected ({proof.correction.what}): {proof.corrected.ended_well} of {well} ended well", prefix="   ")
+    screen.prose(f"as recorded: {proof.as_recorded.ended_well} of {well} ended well", prefix="   ")
+    text, style = _WORDS[proof.verdict]
+    screen.prose(text, style, prefix="   ")
+    before, after = (runs.trace_ids[-1][:8] for runs in (proof.as_recorded, proof.corrected))
+    screen.prose(f"llmtrace diff {before} {after}", "cyan", prefix="   ")
+    screen.line()
+
+
+def _as_json(proof: _Proof) -> dict[str, object]:
+    suspect = proof.correction.suspect
+    return {
+        "check": suspect.check,
+        "title": suspect.title,
+        "span_id": suspect.span_id,
+        "correction": proof.correction.what,
+        "corrected": proof.corrected._asdict(),
+        "as_recorded": proof.as_recorded._asdict(),
+        "verdict": proof.verdict,
+    }

@@ -1,0 +1,94 @@
+"""What `replay`, `why --prove` and `to-test` share: a recorded run of the store, and the program that is to run again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from llmtrace.cli.options import BadInput
+from llmtrace.cli.stores import newest_traces, opened, trace_of
+from llmtrace.config import Config
+from llmtrace.errors import ConfigurationError
+from llmtrace.launch.replay_process import find_program
+from llmtrace.launch.replayed import Assignment
+from llmtrace.model import Trace
+from llmtrace.playback.recorded_run import is_call, same_process
+from llmtrace.semconv import SERVICE_NAME
+from llmtrace.store import Store, TraceSummary
+from llmtrace.store.local import default_folder
+from llmtrace.store.replay_key import REPLAYS
+
+LONGEST_PROCESS = 3_600_000_000_000
+"""Other traces of a process are looked for among those that began within so many nanoseconds, one hour."""
+
+
+class Recording(NamedTuple):
+    """A trace that a program can be replayed from."""
+
+    trace: Trace
+    others: list[Trace]
+    """What the same process did beside it."""
+    store: str
+    """URL of the store."""
+    into: str
+    """The folder in which new runs are recorded, see `LocalStore.replays`."""
+
+    def assignment(self) -> Assignment:
+        """A replay of this recording."""
+        return Assignment(self.store, [trace.trace_id for trace in (self.trace, *self.others)], self.into)
+
+    def span_id(self, option: str, wanted: str) -> str:
+        """The full id of a span. Raises BadInput unless exactly one begins so."""
+        found = [span.span_id for span in self.trace.spans if span.span_id.startswith(wanted)]
+        if len(found) != 1:
+            raise BadInput(f"{option} {wanted}: {len(found)} spans of trace {self.trace.trace_id[:8]} begin so.")
+        return found[0]
+
+
+def load(args: argparse.Namespace) -> Recording:
+    """The recording that ``args.trace`` names. Raises BadInput if it holds no call that a replay could answer."""
+    with opened(args) as store:
+        trace = trace_of(store, args.trace)
+        others = same_process(_near(store, trace), trace)[1:]
+        folder = store.folder or default_folder() or Path()
+    spans = [span for each in (trace, *others) for span in each.spans]
+    if not any(span.run_id is not None and is_call(span.operation) for span in spans):
+        raise BadInput(f"trace {trace.trace_id[:8]} holds no call that llmtrace recorded, so there is nothing to answer.")
+    url = Config.read(store=args.store).store
+    return Recording(trace, others, str(Path(url).absolute()) if Path(url).exists() else url, str(folder / REPLAYS))
+
+
+def _near(store: Store, trace: Trace) -> list[Trace]:
+    first = trace.spans[0]
+
+    def is_near(summary: TraceSummary) -> bool:
+        return abs(summary.start - first.start) <= LONGEST_PROCESS and summary.service == first.resource.get(SERVICE_NAME)
+
+    return list(newest_traces(store, is_near))
+
+
+def program(words: Sequence[str], example: str) -> list[str]:
+    """The command line after ``--``. Raises BadInput if there is none, or no such program."""
+    as_in = f"Give it after --, as in: {example}"
+    if not words:
+        raise BadInput(f"no program to run.\n{as_in}")
+    try:
+        return find_program(words)
+    except ConfigurationError as error:
+        raise BadInput(f"{error}.\n{as_in}") from None
+
+
+def live_tools(recording: Recording, options: Sequence[str]) -> list[str]:
+    """The names in ``--tool NAME=live``. Raises BadInput for another policy, or a tool that did not run."""
+    ran = {getattr(span.operation, "name", None) for span in recording.trace.spans if is_call(span.operation)}
+    names = []
+    for text in options:
+        name, _, policy = text.partition("=")
+        if not name or policy != "live":
+            raise BadInput(f"--tool {text}: expected NAME=live, as in --tool search=live")
+        if name not in ran:
+            raise BadInput(f"--tool {name}=live: no tool of this name ran in trace {recording.trace.trace_id[:8]}.")
+        names.append(name)
+    return names

@@ -1,0 +1,210 @@
+"""``llmtrace to-test``: write a recorded run as a pytest, with the recording beside it.
+
+The test runs the program again, answered from the recording, and asserts what went wrong or right then. A test of a failure
+fails until the program is mended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.recording import Recording, live_tools, load
+from llmtrace.cli.terminal import Screen
+from llmtrace.diagnosis import Suspect, diagnose
+from llmtrace.model import AgentInvocation, Trace, Workflow
+from llmtrace.playback.recording_file import obstacles, write_recording
+from llmtrace.testing.run import Run
+
+NAME = "to-test"
+HELP = "write a recorded run as a pytest, with the recording beside it"
+EXAMPLE = "llmtrace to-test last -o test_refund.py -- python agent.py"
+TAKES_COMMAND = True
+
+PINS = ("tools", "answers", "outcome")
+
+
+class _Recorded(Run):
+    """The recorded run, by the same properties that the test asserts."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        return (self._trace,)
+
+
+class _Call(NamedTuple):
+    """How the test runs the agent."""
+
+    imports: str
+    block: list[str]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = (
+        "%(prog)s [TRACE] [-o FILE] [--call MODULE:FUNCTION] [--tool NAME=live] [--pin tools|answers|outcome] [--store URL]"
+        " [--json] [-- COMMAND [ARGUMENTS …]]"
+    )
+    parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest run")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="the test; its recording is FILE.jsonl beside it (default: stdout, and ID.jsonl here)",
+    )
+    parser.add_argument(
+        "--call", metavar="MODULE:FUNCTION", help="the agent's function, which the test calls with the recorded task"
+    )
+    parser.add_argument(
+        "--tool", metavar="NAME=live", action="append", default=[], help="the test runs the body of this tool (can be repeated)"
+    )
+    parser.add_argument(
+        "--pin",
+        choices=PINS,
+        action="append",
+        default=[],
+        help="assert more: every tool in order, the words of the answer, the outcome (can be repeated)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if bool(args.call) == bool(args.command):
+        raise BadInput(
+            "say how the test runs the agent, in one of two ways.\n"
+            f"A program: {EXAMPLE}\nA function: llmtrace to-test last -o test_refund.py --call agent:support"
+        )
+    recording = load(args)
+    trace, tools = recording.trace, live_tools(recording, args.tool)
+    for why in obstacles(trace):
+        raise BadInput(f"trace {trace.trace_id[:8]} cannot become a test: {why}.")
+    test = None if args.output in (None, "-") else Path(args.output)
+    file = Path(f"{trace.trace_id[:8]}.jsonl") if test is None else test.with_suffix(".jsonl")
+    if test is not None and test.exists():
+        raise BadInput(f"{test} is there already.\nRemove it, or write to another file with -o.")
+    call = _function(trace, args.call, file, tools) if args.call else _program(args.command, file, tools)
+    text = "\n".join(_lines(recording, call, args.pin)) + "\n"
+    write_recording(file, [*recording.others, trace] if args.command else [trace])
+    if test is not None:
+        test.write_text(text, encoding="utf-8")
+    elif not args.json:
+        print(text, end="")
+    if args.json:
+        print_json({"trace_id": trace.trace_id, "test": text if test is None else str(test), "recording": str(file)})
+    else:
+        written = f"{test} and {file}" if test is not None else str(file)
+        Screen(sys.stderr).line(f"wrote {written}; run it: pytest {test if test is not None else 'FILE'}")
+    return FINE
+
+
+def _function(trace: Trace, target: str, file: Path, tools: list[str]) -> _Call:
+    module, colon, function = target.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
+        raise BadInput(f"--call {target}: expected MODULE:FUNCTION, as in --call agent:support")
+    called = function.split(".")[-1]
+    operations = [span.operation for span in trace.spans if isinstance(span.operation, (AgentInvocation, Workflow))]
+    agent = next((operation for operation in operations if operation.name == called), operations[0] if operations else None)
+    if agent is None or not agent.input:
+        raise BadInput(
+            f"--call {target}: trace {trace.trace_id[:8]} holds no agent and no task to call it with.\nUse -- COMMAND."
+        )
+    block = [f"with llmtrace_replay({_text(file.name)}{_tools(tools)}) as run:", f"    {function}({_arguments(agent)})"]
+    return _Call(f"from {module} import {function.split('.')[0]}", block)
+
+
+def _arguments(agent: AgentInvocation | Workflow) -> str:
+    """The arguments of the recorded call: its task, or, of several, all by name."""
+    task = agent.input[-1].text()
+    try:
+        several = json.loads(task)
+    except ValueError:
+        several = None
+    if isinstance(several, dict) and all(name.isidentifier() for name in several):
+        return ", ".join(f"{name}={value!r}" for name, value in several.items())
+    return _text(task)
+
+
+def _program(command: list[str], file: Path, tools: list[str]) -> _Call:
+    words = ", ".join(map(_text, command))
+    return _Call("", [f"run = llmtrace_replay({_text(file.name)}{_tools(tools)}).run({words})"])
+
+
+def _tools(live: list[str]) -> str:
+    listed = ", ".join(f"{_text(name)}: {_text('live')}" for name in live)
+    return f", tools={{{listed}}}" if live else ""
+
+
+def _lines(recording: Recording, call: _Call, pins: list[str]) -> Iterator[str]:
+    trace = recording.trace
+    day = datetime.fromtimestamp(trace.spans[0].start / 1e9).astimezone().strftime("%Y-%m-%d")
+    diagnosis = diagnose(trace)
+    prime = diagnosis.prime
+    yield f'"""A run of {day}, trace {trace.trace_id[:8]}: {_title(prime, trace)}.'
+    yield ""
+    yield "Models and tools are answered from the recording beside this file; nothing is sent."
+    yield "When the program has changed: pytest --llmtrace-record"
+    yield '"""'
+    yield ""
+    yield from [call.imports, ""] if call.imports else ()
+    yield ""
+    yield f"def test_{_name(trace)}(llmtrace_replay):"
+    yield from [f"    {line}" for line in call.block]
+    yield from [f"    {line}" for line in _assertions(trace, diagnosis.marked, pins)]
+
+
+def _assertions(trace: Trace, marked: tuple[Suspect, ...], pins: list[str]) -> Iterator[str]:
+    recorded = _Recorded(trace)
+    for suspect in {suspect.check: suspect for suspect in marked}.values():
+        yield f"assert {_text(suspect.check)} not in run.findings  # {suspect.title}"
+    if not marked and trace.health == "failed":
+        yield 'assert run.health != "failed"'
+    if not marked and trace.health != "failed":
+        yield "assert run.findings == []"
+    if not recorded.invalid_calls:
+        yield "assert run.invalid_calls == []"
+    before = _tools_before(trace, marked)
+    if "tools" in pins or not (marked or trace.health == "failed"):
+        yield f"assert run.tools == {_texts(recorded.tools)}"
+    elif before:  # what came after the failure need not come again
+        yield f"assert run.tools[:{len(before)}] == {_texts(before)}"
+    if "answers" in pins:
+        yield f"assert run.answer == {_text(recorded.answer)}"
+    if "outcome" in pins:
+        name, value = ("outcome", recorded.outcome) if recorded.outcome else ("health", recorded.health)
+        yield f"assert run.{name} == {_text(value)}"
+
+
+def _text(text: str | None) -> str:
+    """The text as Python source, in double quotes."""
+    return "None" if text is None else json.dumps(text, ensure_ascii=False)
+
+
+def _texts(texts: list[str]) -> str:
+    return f"[{', '.join(map(_text, texts))}]"
+
+
+def _tools_before(trace: Trace, marked: tuple[Suspect, ...]) -> list[str]:
+    """The tools that ran before the first thing that went wrong."""
+    starts = [trace.span(span_id).start for suspect in marked for span_id in (suspect.span_id, *suspect.spans)]
+    first = min(starts, default=None)
+    earlier = Trace([span for span in trace.spans if first is None or span.start < first])
+    return _Recorded(earlier).tools if earlier.spans and marked else []
+
+
+def _title(prime: Suspect | None, trace: Trace) -> str:
+    if prime is not None:
+        return prime.title.replace('"""', "'''").replace("\\", "/")
+    return "it failed" if trace.health == "failed" else "it went well"
+
+
+def _name(trace: Trace) -> str:
+    name = next((span.operation.name for span in trace.spans if isinstance(span.operation, (AgentInvocation, Workflow))), "run")
+    return re.sub(r"\W+", "_", name).strip("_").lower() or "run"

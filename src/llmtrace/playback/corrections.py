@@ -1,0 +1,139 @@
+"""What a suspect is corrected to, so that a new run can show whether it was a cause.
+
+A correction comes from the record only: the schema's (an argument in its right type), the run's own (the one identifier of the
+same form that stands in the messages before the call), or none: then the step is taken out, and its tool answers with an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from llmtrace.diagnosis import Suspect
+from llmtrace.errors import ConfigurationError
+from llmtrace.model import Inference, JsonValue, Span, ToolCall, ToolExecution, ToolResult, Trace
+from llmtrace.model.value import value
+from llmtrace.playback.edit import TEXT, Edit, edited, read_edit
+from llmtrace.validation.json_pointers import follow, steps
+from llmtrace.validation.repair import repair
+
+TAKEN_OUT: JsonValue = {"error": "not found"}
+"""What a tool answers whose call is taken out."""
+
+
+@value
+class Correction:
+    """A suspect, and the edit that corrects it."""
+
+    suspect: Suspect
+    edit: Edit
+    what: str
+    """What is changed, in words."""
+
+
+def chosen(trace: Trace, suspect: Suspect, setting: str) -> Correction:
+    """The correction that a person gives as ``PLACE=VALUE``. Raises `ConfigurationError` if there is no such place."""
+    span = trace.span(suspect.span_id)
+    place = read_edit(span.span_id, setting).place
+    is_of_model = place == TEXT or not (place == "" or place.startswith("/"))
+    if is_of_model and isinstance(span.operation, ToolExecution):
+        span = asked_by(trace, span) or span
+    edit = read_edit(span.span_id, setting)
+    edited(span, edit)
+    return Correction(suspect, edit, setting)
+
+
+def correction(trace: Trace, suspect: Suspect) -> Correction | None:
+    """The correction of a suspect that the record gives; None if it gives none."""
+    return next(_possible(trace, suspect), None)
+
+
+def _possible(trace: Trace, suspect: Suspect) -> Iterator[Correction]:
+    span = trace.span(suspect.span_id)
+    execution = span if isinstance(span.operation, ToolExecution) else _execution_of(trace, span, suspect)
+    asking = span if isinstance(span.operation, Inference) else asked_by(trace, span)
+    if suspect.pointer and asking is not None and isinstance(asking.operation, Inference):
+        call = _call(asking.operation, suspect)
+        for fitting in (_repaired, _of_the_run) if call is not None else ():
+            right = fitting(asking.operation, call, suspect.pointer)  # type: ignore[arg-type]
+            if right is None or right == _at(call.arguments, suspect.pointer):  # type: ignore[union-attr]
+                continue
+            edit = Edit(asking.span_id, f"{suspect.tool}{suspect.pointer}", right)
+            if _works(asking, edit):
+                yield Correction(suspect, edit, f"{edit.place}={right}")
+    if execution is not None and isinstance(execution.operation, ToolExecution) and execution.operation.has_result:
+        edit = Edit(execution.span_id, "", TAKEN_OUT)
+        yield Correction(suspect, edit, f"taken out: {execution.operation.name} answers that there is nothing")
+
+
+def _works(span: Span, edit: Edit) -> bool:
+    try:
+        edited(span, edit)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def asked_by(trace: Trace, execution: Span) -> Span | None:
+    """The model call that asked for this execution: by the call's id, else the last that asked for a tool of the name."""
+    operation = execution.operation
+    if not isinstance(operation, ToolExecution):
+        return None
+    before = [span for span in trace.spans if isinstance(span.operation, Inference) and span.start <= execution.start]
+    named = [span for span in before if any(call.name == operation.name for call in _calls(span))]
+    by_id = [span for span in named if operation.call_id in {call.id for call in _calls(span)} - {None}]
+    return next(iter((by_id or named)[-1:]), None)
+
+
+def _execution_of(trace: Trace, asking: Span, suspect: Suspect) -> Span | None:
+    ids = {call.id for call in _calls(asking) if call.name == suspect.tool} - {None}
+    later = [span for span in trace.spans if isinstance(span.operation, ToolExecution) and span.start >= asking.start]
+    named = [span for span in later if span.operation.name == suspect.tool]  # type: ignore[union-attr]
+    return next((span for span in named if not ids or span.operation.call_id in ids), None)  # type: ignore[union-attr]
+
+
+def _calls(span: Span) -> list[ToolCall]:
+    operation = span.operation
+    return [call for message in operation.output for call in message.tool_calls()] if isinstance(operation, Inference) else []
+
+
+def _call(operation: Inference, suspect: Suspect) -> ToolCall | None:
+    calls = [call for message in operation.output for call in message.tool_calls() if call.name == suspect.tool]
+    return calls[0] if len(calls) == 1 else None  # of several, an edit could not tell which
+
+
+def _repaired(asking: Inference, call: ToolCall, pointer: str) -> JsonValue:
+    """The argument in the type that the schema asks for."""
+    definition = next((tool for tool in asking.tools if tool.name == call.name), None)
+    repaired = None if definition is None else repair(call.arguments, definition)
+    return None if repaired is None else _at(repaired[0], pointer)
+
+
+def _of_the_run(asking: Inference, call: ToolCall, pointer: str) -> JsonValue:
+    """The one other identifier of the same form in what the model had been told."""
+    made_up = _at(call.arguments, pointer)
+    if not isinstance(made_up, str) or not re.search(r"\d", made_up):
+        return None
+    words = {word for text in _told(asking) for word in re.findall(r"\w(?:[\w./-]*\w)?", text)}
+    alike = {word for word in words if _form(word) == _form(made_up) and word != made_up}
+    return alike.pop() if len(alike) == 1 else None
+
+
+def _told(asking: Inference) -> Iterator[str]:
+    for message in asking.input:
+        yield message.text()
+        for part in message.parts:
+            if isinstance(part, ToolResult):
+                yield str(part.response)
+
+
+def _form(word: str) -> str:
+    return re.sub(r"[a-z]", "a", re.sub(r"[A-Z]", "A", re.sub(r"\d", "0", word)))
+
+
+def _at(arguments: JsonValue, pointer: str) -> JsonValue:
+    try:
+        found: JsonValue = follow(arguments, steps(pointer))
+    except (LookupError, TypeError, ValueError):
+        return None
+    return found

@@ -1,0 +1,258 @@
+"""Are two samples different, how sure is that, and what would have been seen? Pure functions; chance comes from a `Random`.
+
+The tests are by permutation within strata: of two samples of the same prompt, nothing but the label "before" or "now" is
+exchanged. Law: where nothing changed, P(p ≤ x) ≤ x, whatever the numbers look like; nothing is assumed of their distribution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from random import Random
+from statistics import NormalDist, pvariance
+from typing import Final, NamedTuple
+
+RESAMPLES: Final = 4999
+ENOUGH: Final = 25
+"""Permutations at least as extreme as the observed one after which a test stops: the p-value is not small."""
+BOOTSTRAPS: Final = 400
+_MOST_WORK: Final = 2_000_000
+"""Numbers that one bootstrap may draw."""
+POWER: Final = 0.8
+_STEP: Final = 0.01
+
+
+class Stratum(NamedTuple):
+    """Two samples that are exchangeable if nothing changed: of one prompt, or of the runs of two sets."""
+
+    before: Sequence[float]
+    now: Sequence[float]
+
+
+class Tested(NamedTuple):
+    p: float
+    effect: float
+    """See the test that gives it; 0 where the samples are alike."""
+
+
+Interval = tuple[float, float]
+
+
+# -- intervals
+
+
+def wilson(count: int, total: int, confidence: float = 0.95) -> Interval:
+    """Wilson's interval for a share. (0, 1) without observations."""
+    if not total:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, scale = count / total, 1 + z * z / total
+    middle = (share + z * z / (2 * total)) / scale
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def quantile(numbers: Sequence[float], share: float) -> float:
+    """The number that ``share`` (0 to 1) of all numbers do not exceed. Raises ValueError without numbers."""
+    if not numbers:
+        raise ValueError("no numbers")
+    return sorted(numbers)[max(0, math.ceil(share * len(numbers) - 1e-9) - 1)]
+
+
+def bootstrap_interval(
+    groups: Sequence[Sequence[float]], share: float, chance: Random, confidence: float = 0.95
+) -> Interval | None:
+    """Interval for a quantile of all numbers in ``groups``, of which whole ones are drawn: numbers of one run are alike.
+
+    None with fewer than five groups, of which too few different samples can be drawn.
+    """
+    groups = [group for group in groups if group]
+    if len(groups) < 5:
+        return None
+    times = max(50, min(BOOTSTRAPS, _MOST_WORK // max(1, sum(map(len, groups)))))
+    drawn = []
+    for _ in range(times):
+        numbers = [number for group in chance.choices(groups, k=len(groups)) for number in group]
+        drawn.append(quantile(numbers, share))
+    drawn.sort()
+    tail = (1 - confidence) / 2
+    return drawn[int(tail * times)], drawn[min(times - 1, int((1 - tail) * times))]
+
+
+# -- tests
+
+
+def shift_test(strata: Sequence[Stratum], chance: Random) -> Tested:
+    """Are the numbers higher or lower now? ``effect``: the mean difference within strata, weighted by what each tells."""
+    pools = [([*before, *now], len(now)) for before, now in strata if before and now]
+    weight = sum((len(pool) - size) * size / len(pool) for pool, size in pools)
+    if not weight:
+        return Tested(1.0, 0.0)
+    expected = sum(size * math.fsum(pool) / len(pool) for pool, size in pools)
+    observed = sum(math.fsum(pool[-size:]) for pool, size in pools) - expected
+    varied = [(pool, size) for pool, size in pools if min(pool) != max(pool)]
+    constant = sum(size * math.fsum(pool) / len(pool) for pool, size in pools if min(pool) == max(pool))
+
+    def draw() -> float:
+        return abs(constant + sum(math.fsum(chance.sample(pool, size)) for pool, size in varied) - expected)
+
+    return Tested(_p_value(abs(observed), draw) if varied else 1.0, observed / weight)
+
+
+def words_test(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random) -> Tested:
+    """Are the words (first tokens …) distributed in another way? ``effect``: the total variation distance (0 to 1) between
+    before and now, averaged over the strata, above what chance alone gives; at least 0."""
+    pools = [([*before, *now], len(now)) for before, now in strata if before and now]
+    if not pools:
+        return Tested(1.0, 0.0)
+    varied = [(pool, size) for pool, size in pools if len(set(pool)) > 1]
+    totals = [Counter(pool) for pool, _ in varied]
+
+    def distance(chosen: Sequence[Sequence[Hashable]]) -> float:
+        total = 0.0
+        for words, (pool, size), counts in zip(chosen, varied, totals, strict=True):
+            mine, rest = Counter(words), len(pool) - size
+            total += sum(abs(mine[word] / size - (count - mine[word]) / rest) for word, count in counts.items()) / 2
+        return total
+
+    if not varied:
+        return Tested(1.0, 0.0)
+    observed = distance([pool[-size:] for pool, size in varied])
+    drawn: list[float] = []
+
+    def draw() -> float:
+        drawn.append(distance([chance.sample(pool, size) for pool, size in varied]))
+        return drawn[-1]
+
+    p = _p_value(observed, draw)
+    return Tested(p, max(0.0, (observed - math.fsum(drawn) / len(drawn)) / len(pools)))
+
+
+def shares_test(strata: Sequence[tuple[Sequence[bool], Sequence[bool]]]) -> Tested:
+    """Did the share of True change? Exact, over all permutations. ``effect``: the change of the share, within strata."""
+    counts = [(len(before), len(now), sum(before) + sum(now), sum(now)) for before, now in strata if before and now]
+    weight = sum(before * now / (before + now) for before, now, _, _ in counts)
+    if not weight:
+        return Tested(1.0, 0.0)
+    expected = sum(now * hits / (before + now) for before, now, hits, _ in counts)
+    observed = sum(hits_now for *_, hits_now in counts)
+    return Tested(_exact_p(counts, observed), (observed - expected) / weight)
+
+
+def _exact_p(counts: Sequence[tuple[int, int, int, int]], observed: int) -> float:
+    """Probability of all sums of the strata's counts that are no likelier than the observed one."""
+    masses, lowest = [1.0], 0
+    for before, now, hits, _ in counts:
+        low, high = max(0, hits - before), min(now, hits)
+        if low == high:
+            lowest += low
+            continue
+        stratum = [math.exp(_log_hypergeometric(count, before, now, hits)) for count in range(low, high + 1)]
+        joined = [0.0] * (len(masses) + len(stratum) - 1)
+        for place, mass in enumerate(masses):
+            for more, probability in enumerate(stratum):
+                joined[place + more] += mass * probability
+        masses, lowest = joined, lowest + low
+    limit = masses[observed - lowest] * (1 + 1e-9)
+    return min(1.0, math.fsum(mass for mass in masses if mass <= limit))
+
+
+def _log_hypergeometric(count: int, before: int, now: int, hits: int) -> float:
+    return _log_choose(now, count) + _log_choose(before, hits - count) - _log_choose(before + now, hits)
+
+
+def _log_choose(total: int, count: int) -> float:
+    return math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
+
+
+def _p_value(observed: float, draw: Callable[[], float]) -> float:
+    """Sequential Monte Carlo p-value (Besag and Clifford, 1991): exact in the sense of the module's law, and soon done."""
+    limit = observed - 1e-9 * max(1.0, abs(observed))
+    extreme = 0
+    for number in range(1, RESAMPLES + 1):
+        extreme += draw() >= limit
+        if extreme >= ENOUGH:
+            return extreme / number
+    return (extreme + 1) / (RESAMPLES + 1)
+
+
+def adjust(p_values: Sequence[float]) -> list[float]:
+    """Benjamini and Hochberg's adjusted p-values, in the order of the given ones."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place], reverse=True)
+    adjusted, smallest = [1.0] * len(p_values), 1.0
+    for rank, place in enumerate(order):
+        smallest = min(smallest, p_values[place] * len(p_values) / (len(p_values) - rank))
+        adjusted[place] = smallest
+    return adjusted
+
+
+def midranks(before: Sequence[float], now: Sequence[float]) -> Stratum:
+    """The ranks of all numbers in place of the numbers; equal ones share their mean rank."""
+    pool = [*before, *now]
+    order = sorted(range(len(pool)), key=pool.__getitem__)
+    ranks = [0.0] * len(pool)
+    at = 0
+    while at < len(order):
+        end = at
+        while end + 1 < len(order) and pool[order[end + 1]] == pool[order[at]]:
+            end += 1
+        for place in order[at : end + 1]:
+            ranks[place] = (at + end) / 2 + 1
+        at = end + 1
+    return Stratum(ranks[: len(before)], ranks[len(before) :])
+
+
+# -- power
+
+
+def detectable_drop(hits: int, before: int, now: int, alpha: float, power: float = POWER) -> float | None:
+    """The smallest drop of a share of ``hits`` in ``before`` that ``now`` more observations show with this power.
+
+    In steps of one point, at the level ``alpha``. None if not even a drop to 0 would be seen.
+    """
+    if not before or not now:
+        return None
+    share = hits / before
+    low, high = -1, now  # the largest count that counts as a drop
+    while high - low > 1:
+        middle = (low + high) // 2
+        is_drop = middle * before < hits * now
+        low, high = (
+            (middle, high) if is_drop and _exact_p([(before, now, hits + middle, middle)], middle) <= alpha else (low, middle)
+        )
+    for drop in range(1, round(share / _STEP) + 1):
+        if _at_most(low, now, max(0.0, share - drop * _STEP)) >= power:
+            return drop * _STEP
+    return None
+
+
+def detectable_shift(before: Sequence[Sequence[float]], now: Sequence[int], alpha: float, power: float = POWER) -> float | None:
+    """The smallest shift of all numbers that would be seen with this power: by the spread within each group of ``before``.
+
+    ``now``: how many numbers each group gets now. None without a group that shows a spread.
+    """
+    weight = variance = 0.0
+    for numbers, size in zip(before, now, strict=True):
+        if len(numbers) > 1 and size:
+            pull = len(numbers) * size / (len(numbers) + size)
+            weight += pull
+            variance += pull * pvariance(numbers) * len(numbers) / (len(numbers) - 1)
+    if not weight:
+        return None
+    normal = NormalDist()
+    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * math.sqrt(variance) / weight
+
+
+def _at_most(count: int, total: int, share: float) -> float:
+    """Probability of at most ``count`` in ``total`` binomial trials."""
+    if count < 0:
+        return 0.0
+    if share <= 0:
+        return 1.0
+    if share >= 1:
+        return float(count >= total)
+    return math.fsum(
+        math.exp(_log_choose(total, hits) + hits * math.log(share) + (total - hits) * math.log1p(-share))
+        for hits in range(count + 1)
+    )

@@ -1,0 +1,116 @@
+"""`ReplayedRun`: a test runs an agent, or a whole program, with every call answered from a recording beside the test."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from llmtrace.errors import ReplayDiverged
+from llmtrace.launch.replay_process import SAME, find_program, run_replay
+from llmtrace.launch.replayed import Assignment
+from llmtrace.model import Trace
+from llmtrace.playback import Replay, replay
+from llmtrace.playback.player import CHANGE
+from llmtrace.playback.recording_file import read_recording, write_recording
+from llmtrace.playback.replay_block import ToolPolicy
+from llmtrace.store import Query, open_store
+from llmtrace.testing.captured import Captured, capture
+from llmtrace.testing.run import Run
+
+RECORD = "--llmtrace-record"
+"""pytest's option with which a changed program is recorded anew."""
+
+
+class ReplayedRun(Run):
+    """The new run of a recorded one: ``with ReplayedRun(file): …`` for code of this process, `run` for another program.
+
+    Raises AssertionError where the program does something else than the recorded one. With ``record``, it goes on for real from
+    there, and the new run takes the place of the recording when it has ended.
+    """
+
+    def __init__(self, recording: Path, *, tools: Mapping[str, ToolPolicy] | None = None, record: bool = False) -> None:
+        """``recording``: a file that ``llmtrace to-test`` or ``llmtrace export`` wrote. ``tools``: as in `llmtrace.replay`."""
+        self._recording = recording
+        self._tools = tools or {}
+        self._record = record
+        self._open = ExitStack()
+        self._captured: Captured | None = None
+        self._replay: Replay | None = None
+        self._loaded: tuple[Trace, ...] = ()
+        self.is_same = True
+        """False: the program did something else than the recorded one, so that its traces say nothing of the agent."""
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """The traces of the new run, oldest first."""
+        return self._loaded if self._captured is None else self._captured.traces
+
+    def __enter__(self) -> ReplayedRun:
+        *_, trace = read_recording(self._recording)
+        self._captured = self._open.enter_context(capture())
+        block = replay(trace, tools=self._tools, live_after=CHANGE if self._record else None)
+        self._replay = self._open.enter_context(block)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        __tracebackhide__ = True
+        assert self._captured is not None
+        assert self._replay is not None
+        try:
+            self._open.__exit__(kind, error, trace)
+        except ReplayDiverged as diverged:
+            if not (self._record and diverged.kind == "left over"):
+                what = [f"{divergence.kind}: {divergence.what}" for divergence in self._replay.divergences]
+                raise self._differs(what) from None
+        finally:
+            self._loaded, self._captured = self._captured.traces, None
+        if kind is None and self._record:
+            write_recording(self._recording, self._loaded)
+
+    def run(self, *command: str, timeout: float | None = None) -> ReplayedRun:
+        """Run a program to its end, such as ``run("python", "agent.py")``, with the Python of the test.
+
+        ``timeout``: seconds until it is killed; default, none.
+
+        Raises AssertionError also if the program ends with another exit code than 0, with what it printed to stderr.
+        """
+        __tracebackhide__ = True
+        traces = read_recording(self._recording)
+        with tempfile.TemporaryDirectory(prefix="llmtrace-test-") as folder:
+            assignment = Assignment(
+                str(self._recording),
+                [trace.trace_id for trace in reversed(traces)],
+                folder,
+                live_tools=[name for name, policy in self._tools.items() if policy == "live"],
+                live_after=CHANGE if self._record else None,
+            )
+            words = [sys.executable if command[0] in ("python", "python3") else command[0], *command[1:]]
+            ran = run_replay(find_program(words), assignment, quiet=True, timeout=timeout)
+            store = open_store(folder)
+            try:
+                found = [store.trace(summary.trace_id) for summary in store.traces(Query(limit=1_000_000))]
+            finally:
+                store.close()
+        self._loaded = tuple(sorted(found, key=lambda trace: trace.spans[0].start))
+        divergences = [each for each in ran.divergences if not (self._record and each["kind"] == "left over")]
+        if divergences and ran.code != SAME:
+            raise self._differs([f"{each['kind']}: {each['what']} {each['where']}".rstrip() for each in divergences])
+        if ran.exit_code:
+            raise AssertionError(f"{' '.join(command)} ended with exit code {ran.exit_code}\n{ran.printed[-4000:]}")
+        if self._record:
+            write_recording(self._recording, self._loaded)
+        return self
+
+    def _differs(self, what: list[str]) -> AssertionError:
+        self.is_same = False
+        listed = "\n".join(f"  {line}" for line in what)
+        more = (
+            ""
+            if self._record
+            else f"\nIf that is meant: pytest {RECORD} runs it for real from there on, and keeps the new run."
+        )
+        return AssertionError(f"the run differs from {self._recording.name}:\n{listed}{more}")

@@ -1,0 +1,99 @@
+"""What an agent did in a test, in words that an ``assert`` can use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmtrace.diagnosis import Suspect, diagnose
+from llmtrace.model import AgentInvocation, Health, Inference, Span, ToolExecution, Trace
+from llmtrace.store.summary import summarise
+
+
+class Run:
+    """The traces of a test. All properties are read anew when they are used, so they also serve in the middle of a run."""
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """The traces, oldest first."""
+        raise NotImplementedError
+
+    @property
+    def trace(self) -> Trace:
+        """The only trace. Raises ValueError if there is not exactly one."""
+        traces = self.traces
+        if len(traces) != 1:
+            raise ValueError(f"expected one trace, but {len(traces)} were recorded")
+        return traces[0]
+
+    @property
+    def tools(self) -> list[str]:
+        """Names of the tools that ran, in the order in which they started. A call that was refused is not among them."""
+        return [execution.name for execution in self.executions]
+
+    @property
+    def executions(self) -> list[ToolExecution]:
+        """The tools that ran, with arguments and results, in the order in which they started."""
+        operations = (span.operation for span in self._spans())
+        return [operation for operation in operations if isinstance(operation, ToolExecution) and operation.executed]
+
+    @property
+    def invalid_calls(self) -> list[str]:
+        """What was wrong with the arguments of tool calls, such as ``refund /amount: must be a number, not a string``."""
+        return [
+            f"{violation.tool or 'tool'} {violation.pointer}: {violation.message}"
+            for span in self._spans()
+            if isinstance(span.operation, Inference)
+            for violation in span.violations
+            if violation.severity == "error" and violation.where == "arguments"
+        ]
+
+    @property
+    def findings(self) -> list[str]:
+        """Names of the checks that found something certain or likely, as ``llmtrace why`` marks it; each once."""
+        return list(dict.fromkeys(suspect.check for suspect in self.suspects))
+
+    @property
+    def suspects(self) -> list[Suspect]:
+        """What `llmtrace why` names: places where the run went wrong, certain or likely ones."""
+        return [suspect for trace in self.traces for suspect in diagnose(trace).marked]
+
+    @property
+    def ungrounded(self) -> list[str]:
+        """Identifiers in tool calls that no message and no result contains, such as ``look_up /order_id``."""
+        return [
+            f"{span.operation.name} {evaluation.pointer}"
+            for span in self._spans()
+            if isinstance(span.operation, ToolExecution)
+            for evaluation in span.evaluations
+            if evaluation.name == "ungrounded_argument"
+        ]
+
+    @property
+    def answer(self) -> str | None:
+        """The text with which the outermost agent, else the last model call, ended; None if there is none."""
+        answers = [span.operation for span in self._spans() if isinstance(span.operation, (AgentInvocation, Inference))]
+        agents = [operation for operation in answers if isinstance(operation, AgentInvocation) and operation.output]
+        outputs = agents[:1] or [operation for operation in answers if operation.output][-1:]
+        return "".join(message.text() for message in outputs[0].output) if outputs else None
+
+    @property
+    def cost_usd(self) -> float | None:
+        """US dollars of all model calls whose price is known; None if no price is known."""
+        known = [cost for cost in (summarise(trace).cost_usd for trace in self.traces) if cost is not None]
+        return sum(known) if known else None
+
+    @property
+    def health(self) -> Health:
+        """``ok``, ``recovered``, ``failed`` or ``running``; of several traces the worst."""
+        healths = [trace.health for trace in self.traces]
+        worst: tuple[Health, ...] = ("failed", "running", "recovered")
+        return next((health for health in worst if health in healths), "ok")
+
+    @property
+    def outcome(self) -> str | None:
+        """What the program said by `llmtrace.outcome`: ``success``, ``failure`` or ``unknown``; None if it said nothing."""
+        outcomes = [trace.outcome for trace in self.traces if trace.outcome is not None]
+        return outcomes[-1].label if outcomes else None
+
+    def _spans(self) -> Iterator[Span]:
+        return (span for trace in self.traces for span in trace.spans)

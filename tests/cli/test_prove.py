@@ -1,0 +1,85 @@
+"""``llmtrace why --prove`` on the tutorial's agent: the made-up order number is a cause, and anything else is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmtrace.store import open_store
+from tests.cli.conftest import Ran
+
+TASK = "Ada Reyes here. My kettle leaks. Please give me my money back."
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+PROGRAM = ("--", "python", "agent.py", TASK)
+RIGHT = ("--set", "look_up/order_id=KS-20418", "--check", "grep -q KS-20418")
+
+
+@pytest.fixture(autouse=True)
+def _recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, *_ = re.findall(r"```python\n(.*?)```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "agent.py").write_text(agent, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMTRACE_STORE", str(tmp_path / "traces"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    subprocess.run([sys.executable, "agent.py", TASK], check=True, capture_output=True)
+
+
+def test_the_right_order_number_makes_the_refund_right(llmtrace: Callable[..., Ran]) -> None:
+    ran = llmtrace("why", "last", "--prove", *RIGHT, "--times", "4", "--tool", "all=live", *PROGRAM)
+    said = " ".join(ran.out.split())
+    assert ran.code == 0, ran.err
+    assert "8 runs, each with 2 model calls for real" in said
+    assert "corrected (look_up/order_id=KS-20418): 4 of 4 runs ended well" in said
+    assert "as recorded: 0 of 4 runs ended well" in said
+    assert "This is a cause" in said
+    assert llmtrace("ls", "--json").out.count('"trace_id"') == 1  # the new runs are kept apart
+    shown = json.loads(llmtrace("ls", "--replays", "--json").out)
+    assert len(shown) == 9
+    assert llmtrace("show", shown[0]["trace_id"]).code == 0
+
+
+@pytest.mark.all
+def test_what_does_not_help_is_no_cause(llmtrace: Callable[..., Ran]) -> None:
+    """Without --set the step is taken out: the refund is not made then, and the customer has no money either."""
+    words = ("--check", "grep -q KS-20418", "--times", "2", "--tool", "all=live", "--json")
+    proof = json.loads(llmtrace("why", "last", "--prove", *words, *PROGRAM).out)["proofs"][0]
+    assert proof["correction"] == "taken out: look_up answers that there is nothing"
+    assert (proof["corrected"]["ended_well"], proof["as_recorded"]["ended_well"]) == (0, 0)
+    assert proof["verdict"] == "no cause"
+
+
+@pytest.mark.all
+def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_path: Path) -> None:
+    for words, said in (
+        (RIGHT, "after the correction, look_up and refund would run for real, 10 times"),
+        ((*RIGHT, "--tool", "look_up=live"), "allow it: --tool refund=live"),
+        (RIGHT[:2], "does not say whether it ended well"),
+        ((*RIGHT[2:], "--set", "look_up/nothing=1"), "has no argument /nothing"),
+        ((*RIGHT, "--tool", "look_up"), "expected NAME=live"),
+    ):
+        ran = llmtrace("why", "last", "--prove", *words, *PROGRAM)
+        assert ran.code == 2
+        assert said in " ".join(ran.err.split()), ran.err
+    assert not (tmp_path / "traces" / "replays").exists()
+    assert llmtrace("why", "last", "--times", "3").code == 2
+    ran = llmtrace("why", "last", "--prove", *RIGHT, "--tool", "all=live", "--", "python", "agent.py", "another task")
+    assert "the unchanged program does not replay" in ran.err
+
+
+@pytest.mark.all
+def test_the_program_reaches_nothing_but_recorded_answers(llmtrace: Callable[..., Ran], tmp_path: Path) -> None:
+    """In the process that a replay starts, too: a connection beside the recorded calls is refused."""
+    trace = open_store(str(tmp_path / "traces")).trace("last").trace_id
+    text = (tmp_path / "agent.py").read_text(encoding="utf-8")
+    call = "import urllib.request\nif __name__ == '__main__':\n    urllib.request.urlopen('http://127.0.0.1:9/')\n"
+    (tmp_path / "agent.py").write_text(text.replace('if __name__ == "__main__":\n', f"{call}", 1), encoding="utf-8")
+    ran = llmtrace("replay", trace, *PROGRAM)
+    assert ran.code == 3
+    assert "network: the program connects to 127.0.0.1:9" in " ".join(ran.err.split())
