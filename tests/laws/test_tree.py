@@ -87,6 +87,7 @@ def test_a_circle_costs_the_store_nothing(tmp_path: Path) -> None:
                     span.end,
                     span.parent_id,
                     operation=Custom(),
+                    run_id="1" * 32,
                     failure=failure,
                 )
             )
