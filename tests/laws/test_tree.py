@@ -87,8 +87,8 @@ def test_a_circle_costs_the_store_nothing(tmp_path: Path) -> None:
                     span.end,
                     span.parent_id,
                     operation=Custom(),
-                    run_id="1" * 32,
                     failure=failure,
+                    attributes={"llm.step": number},  # else it would not be a run
                 )
             )
     assert [(one.trace_id[-1], one.name, one.health, one.spans) for one in store.traces()] == [
