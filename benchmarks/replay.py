@@ -46,13 +46,13 @@ PROGRAMS = (
 )
 ROUNDS = 30
 CALLS = 20
-_OF_ITS_OWN = ("time", "duration", "replay", "run.", "sequence", "program", "thread.id", "first_chunk", "trace", "server.port")
+_OF_ITS_OWN = ("time", "duration", "replay", "run.", "sequence", "program", "thread.id", "first_chunk", "server.port", "vcs")
 """Parts of the names of attributes that differ from run to run: times, ids, ports, and the marks of a replay."""
 
 
 def form(trace: Trace) -> list[str]:
     """The trace without ids and times: what each span says, and the name of the one above it, in any order, since parallel
-    calls have none. Left out: the program's own span, spans of other tracers, and what a tool did, since its body does not run."""
+    calls have none. Left out: the program's own span, spans of other tracers, and what a tool did, which does not run."""
     lines = []
     for span in trace.spans:
         parent = trace.parent(span)

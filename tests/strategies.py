@@ -213,7 +213,8 @@ def usages() -> st.SearchStrategy[Usage | None]:
 
 def fingerprints() -> st.SearchStrategy[Fingerprint | None]:
     digest = optional(st.just("0123456789abcdef"))
-    made = st.builds(Fingerprint, digest, digest, digest)
+    prompts = st.sampled_from([(), ("support 0123456789abcdef",)])
+    made = st.builds(Fingerprint, digest, digest, digest, digest, prompts)
     return optional(made.filter(lambda fingerprint: fingerprint != Fingerprint()))
 
 

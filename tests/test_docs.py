@@ -62,6 +62,7 @@ def test_public_names_are_pinned() -> None:
         "inject",
         "instrument",
         "outcome",
+        "prompt",
         "replay",
         "retrieval",
         "shutdown",
@@ -110,7 +111,7 @@ def test_every_page_is_in_the_index() -> None:
 
 
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
-COMMAND = re.compile(r"^(?:\w+=\S+ )*llmtrace ([^#&|\n]*)", re.MULTILINE)
+COMMAND = re.compile(r"^(?:\w+=\S+ )*llmtrace ([^#&|>\n]*)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES)

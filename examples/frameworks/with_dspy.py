@@ -1,5 +1,5 @@
-"""DSPy is told of by OpenInference's instrumentor: one line turns that on, one llmtrace. Needs `dspy`, `litellm` and
-`openinference-instrumentation-dspy`. Its models say in a text of DSPy's own form which tool they want, one at a time."""
+"""DSPy needs no line but llmtrace's. Needs `dspy` and `litellm`. Its models say in a text of DSPy's own form which tool they
+want, one at a time."""
 
 import json
 import re
@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dspy
-from openinference.instrumentation.dspy import DSPyInstrumentor
 
 import llmtrace
 from llmtrace.demo.server import ModelServer
 from stand_in import ANSWER
 
 llmtrace.configure()
-DSPyInstrumentor().instrument()
 
 STEPS = (
     ("I look at the first.", "look_up", {"order_id": "KS-1"}),

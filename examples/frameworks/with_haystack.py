@@ -1,18 +1,15 @@
-"""Haystack is told of by OpenInference's instrumentor: one line turns that on, one llmtrace. Needs `haystack-ai` and
-`openinference-instrumentation-haystack`."""
+"""Haystack needs no line but llmtrace's. Needs `haystack-ai`."""
 
 from haystack.components.agents import Agent
 from haystack.components.generators.chat import OpenAIChatGenerator
 from haystack.dataclasses import ChatMessage
 from haystack.tools import tool
 from haystack.utils import Secret
-from openinference.instrumentation.haystack import HaystackInstrumentor
 
 import llmtrace
 from stand_in import model
 
 llmtrace.configure()
-HaystackInstrumentor().instrument()
 
 
 @tool

@@ -1,17 +1,14 @@
-"""LlamaIndex is told of by OpenInference's instrumentor: one line turns that on, one llmtrace. Needs `llama-index-core`,
-`llama-index-llms-openai-like` and `openinference-instrumentation-llama-index`."""
+"""LlamaIndex needs no line but llmtrace's. Needs `llama-index-core` and `llama-index-llms-openai-like`."""
 
 import asyncio
 
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.llms.openai_like import OpenAILike
-from openinference.instrumentation.llama_index import LlamaIndexInstrumentor
 
 import llmtrace
 from stand_in import model
 
 llmtrace.configure()
-LlamaIndexInstrumentor().instrument()
 
 
 def look_up(order_id: str) -> dict:

@@ -1,14 +1,11 @@
-"""smolagents is told of by OpenInference's instrumentor: one line turns that on, one llmtrace. Needs `smolagents[openai]` and
-`openinference-instrumentation-smolagents`."""
+"""smolagents needs no line but llmtrace's. Needs `smolagents[openai]`."""
 
-from openinference.instrumentation.smolagents import SmolagentsInstrumentor
 from smolagents import OpenAIServerModel, ToolCallingAgent, tool
 
 import llmtrace
 from stand_in import model
 
 llmtrace.configure()
-SmolagentsInstrumentor().instrument()
 
 
 @tool

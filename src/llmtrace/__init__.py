@@ -13,6 +13,7 @@ from llmtrace.version import __version__
 if TYPE_CHECKING:
     from llmtrace.decorators.manual import inference, retrieval
     from llmtrace.decorators.operations import agent, span, workflow
+    from llmtrace.decorators.prompt import prompt
     from llmtrace.decorators.signal import signal
     from llmtrace.decorators.tool_function import tool
     from llmtrace.guards.budget import Budget
@@ -42,6 +43,7 @@ _HOME = {
     "inject": "llmtrace.recorder.context",
     "instrument": "llmtrace.instrumentation",
     "outcome": "llmtrace.recorder.outcome",
+    "prompt": "llmtrace.decorators.prompt",
     "replay": "llmtrace.playback",
     "retrieval": "llmtrace.decorators.manual",
     "shutdown": "llmtrace.runtime",
@@ -70,6 +72,7 @@ __all__ = [
     "inject",
     "instrument",
     "outcome",
+    "prompt",
     "replay",
     "retrieval",
     "shutdown",

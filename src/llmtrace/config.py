@@ -242,6 +242,13 @@ class Config:
         "Keep in the local store what `llmtrace replay` needs of a call: the answer as it came, and a digest of the request.",
         check=_truth,
     )
+    fingerprint_env: tuple[str, ...] = _option(
+        (),
+        _names,
+        "Environment variables whose values are kept with each run, comma-separated; redaction applies. `llmtrace diff` and "
+        "`verify` compare them.",
+        check=_texts,
+    )
     max_content_bytes: int = _option(
         1 << 20,
         _positive(int),

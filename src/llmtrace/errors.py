@@ -112,6 +112,10 @@ class JudgeFailed(LlmtraceError):
     """A second opinion was asked for and there is none; the message says why and holds no key."""
 
 
+class EndpointFailed(LlmtraceError):
+    """An endpoint cannot be asked; the message says why and holds no key."""
+
+
 class PortBusy(LlmtraceError):
     """A port cannot be listened on; the message says which, and what to do."""
 

@@ -3,6 +3,9 @@
 Each is the first 16 hex digits of a SHA-256 over canonical JSON (sorted names, no spaces): of each system or developer message
 and each tool definition on its own, then of these digests in order; of the parameters at once. Law: equal requests have equal
 fingerprints, in every process and release; a message or definition that was digested before is not looked at again.
+
+`fill_prompt` remembers the texts that were filled from a template. A call whose messages hold such a text is marked with the
+template's name and digest.
 """
 
 from __future__ import annotations
@@ -17,14 +20,23 @@ import pydantic_core
 from llmtrace.model import Fingerprint, Inference, JsonValue, Message, Part, Text, ToolDefinition
 
 _SYSTEM_ROLES = frozenset({"system", "developer"})
+_ASKING = frozenset({"system", "developer", "user"})
 _KEY = "llmtrace.fingerprint"
 """Key of the digest in the ``cache`` of a message or definition."""
+_PROMPTS_KEY = "llmtrace.prompts"
+"""Key of the templates that a message was filled from, in its ``cache``."""
 _DECLARED = frozenset({"changes", "polls"})
 _MAX_REMEMBERED = 256
 _LONGEST = 64 * 1024
 """Longer texts are not kept in memory just to be recognised."""
 _texts: dict[str, bytes] = {}
 _joints: dict[bytes, str] = {}
+_MOST_FILLED = 64
+_LONGEST_FILLED = 1 << 20
+_SHORTEST_PART = 32
+"""Characters of the shortest filled text that is looked for inside a longer one."""
+_filled: dict[str, str] = {}
+"""The texts that were filled last, each with the name and digest of its template."""
 _parameters: dict[bytes, str] = {}
 
 
@@ -41,7 +53,56 @@ def fingerprint(inference: Inference) -> Fingerprint:
         _joined(system) if system else None,
         _joined(tools) if tools else None,
         _parameters_digest(inference.parameters) if inference.parameters else None,
+        _output_digest(inference.parameters) if inference.parameters else None,
+        _prompts(inference) if _filled else (),
     )
+
+
+def fill_prompt(name: str, template: str, values: Mapping[str, object]) -> str:
+    """Return ``template.format(**values)``, or the template itself without values, and remember what it was filled from.
+
+    Raises what `str.format` raises.
+    """
+    text = template.format(**values) if values else template
+    if text.strip() and len(text) <= _LONGEST_FILLED:
+        _filled.pop(text, None)  # the text that is filled again is the latest
+        _filled[text] = f"{name} {_digest(template).hex()[:16]}"
+        while len(_filled) > _MOST_FILLED:
+            _filled.pop(next(iter(_filled)), None)
+    return text
+
+
+def _prompts(inference: Inference) -> tuple[str, ...]:
+    """The templates that a request was filled from, in order. A message that was looked at before is not looked at again."""
+    templates: dict[str, None] = {}
+    for part in inference.system:
+        templates.update(dict.fromkeys(_templates_in(part)))
+    for message in inference.input:
+        cache = message.cache
+        names = None if cache is None else cache.get(_PROMPTS_KEY)
+        if names is None:
+            names = tuple([name for part in message.parts for name in _templates_in(part)]) if message.role in _ASKING else ()
+            if cache is not None:
+                cache[_PROMPTS_KEY] = names
+        templates.update(dict.fromkeys(names))
+    return tuple(templates)
+
+
+def _templates_in(part: Part) -> list[str]:
+    if type(part) is not Text:
+        return []
+    whole = _filled.get(part.content)
+    if whole is not None:
+        return [whole]
+    return [name for text, name in [*_filled.items()] if len(text) >= _SHORTEST_PART and text in part.content]
+
+
+def _output_digest(parameters: Mapping[str, JsonValue]) -> str | None:
+    form = parameters.get("response_format")
+    if form is None:
+        settings = parameters.get("text")
+        form = settings.get("format") if isinstance(settings, Mapping) else None
+    return None if form is None else _parameters_digest({"response_format": form})
 
 
 def _cached_digest(owner: Any, digest: Callable[[Any], bytes]) -> bytes:

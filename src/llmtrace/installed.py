@@ -29,6 +29,11 @@ def versions(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return _versions(names, _search_path())
 
 
+def all_versions() -> dict[str, str]:
+    """Every distribution that is installed in a folder, by its normalized name, with its version. Never raises."""
+    return dict(_all_versions(_search_path()))
+
+
 def entry_points(group: str) -> tuple[EntryPoint, ...]:
     """All entry points of a group. Never raises: a package whose metadata cannot be read is logged and left out."""
     return _entry_points(group, _search_path())
@@ -64,11 +69,17 @@ def log_broken(entry: EntryPoint, reason: str) -> None:
 
 @lru_cache(maxsize=8)
 def _versions(names: tuple[str, ...], path: _SearchPath) -> tuple[tuple[str, str], ...]:
+    installed = _all_versions(path)
+    return tuple((name, installed[_normalize(name)]) for name in names if installed.get(_normalize(name)))
+
+
+@lru_cache(maxsize=2)
+def _all_versions(path: _SearchPath) -> dict[str, str]:
     installed: dict[str, str] = {}
     for folder in _metadata_folders(path):
         name, _, version = os.path.splitext(os.path.basename(folder))[0].partition("-")
         installed.setdefault(_normalize(name), version.partition("-py")[0])  # an egg's name goes on with Python's version
-    return tuple((name, installed[_normalize(name)]) for name in names if installed.get(_normalize(name)))
+    return installed
 
 
 @lru_cache(maxsize=16)

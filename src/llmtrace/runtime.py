@@ -39,7 +39,8 @@ from llmtrace.recorder import feedback as _feedback  # noqa: F401
 from llmtrace.recorder import open_span as _open_span  # noqa: F401
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
-from llmtrace.recorder.resource import describe
+from llmtrace.recorder.repository import WorkingTree
+from llmtrace.recorder.resource import describe, program_folder
 from llmtrace.semconv import SCOPE_NAME
 from llmtrace.signals import names as signal_names
 from llmtrace.signals import user_signals
@@ -84,6 +85,7 @@ def configure(
     redact_patterns: Sequence[str] | None = None,
     redact_with: Callable[[str], str] | None = None,
     replayable: bool | None = None,
+    fingerprint_env: Sequence[str] | None = None,
     max_content_bytes: int | None = None,
     max_store_bytes: int | None = None,
     max_store_days: float | None = None,
@@ -139,7 +141,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     sending = guard(_sending, config, tracer_provider) if _only_store is None else None
     is_same = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
     store = before.store if before is not None and is_same else _open(config, sending, strict="store" in arguments)
-    content, resource = Content(config), describe(config.service_name)
+    content, resource = Content(config), describe(config.service_name, env=config.fingerprint_env)
     external = None if store is None else guard(_external, config, store, content, resource, tracer_provider)
     sinks: list[Sink] = [sink for sink in (store, external, Metrics(older=config.older_metrics)) if sink is not None]
     if sending is not None:
@@ -147,6 +149,9 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     recorder = build(config, sinks=[*sinks, *exporters], tracer_provider=tracer_provider, content=content, resource=resource)
     if config.replayable and store is not None and not store.is_remote:
         recorder.make_replay_key = store.replay_key
+    if store is not None:
+        recorder.working_tree = WorkingTree(program_folder())
+        guard(recorder.working_tree.read_in_background)
     recorder.external_run = None if external is None else external.run_at
     activate(recorder)
     _running = _Running(config, store, external, sending)
@@ -300,7 +305,7 @@ def build(
         make_evaluator=lambda: _make_evaluator(config),
         sinks=sinks,
         enrich=enrich,
-        resource=describe(config.service_name) if resource is None else resource,
+        resource=describe(config.service_name, env=config.fingerprint_env) if resource is None else resource,
         scope=Scope(SCOPE_NAME, __version__),
         identity=identity,
         tracer_provider=tracer_provider,

@@ -28,6 +28,7 @@ def test_registry_reads_what_the_modules_state() -> None:
     """Name and help, which are read from the text of a module without loading it, are those that it has."""
     known = cli.commands()
     assert sorted(known) == [
+        "canary",
         "check",
         "demo",
         "diff",
@@ -35,6 +36,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "drift",
         "export",
         "feedback",
+        "freeze",
         "import",
         "lineage",
         "ls",
@@ -46,6 +48,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "stats",
         "tail",
         "to-test",
+        "verify",
         "view",
         "why",
     ]
@@ -265,8 +268,10 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
 
 
 def documented() -> dict[str, str]:
-    """The sections of docs/cli.md and docs/cli_operate.md by command."""
-    page = "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("cli.md", "cli_operate.md"))
+    """The sections of docs/cli*.md by command."""
+    page = "\n".join(
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("cli.md", "cli_compare.md", "cli_operate.md")
+    )
     parts = re.split(r"^## `llmtrace ([a-z-]+)`.*$", page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 

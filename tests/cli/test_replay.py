@@ -17,6 +17,7 @@ from llmtrace.demo.shop import BAD_TASK
 from llmtrace.model import Inference
 from llmtrace.store import open_store
 from llmtrace.store.local import LocalStore
+from llmtrace.viewer.source import Source
 from tests.cli.conftest import Ran
 
 AGENT = """
@@ -75,7 +76,11 @@ def test_the_same_program_is_the_same(store: str, llmtrace: Callable[..., Ran]) 
     assert opened.trace(newest.trace_id[:8]) == newest
     assert opened.summary(newest.trace_id).trace_id == newest.trace_id
     assert [span.span_id for span in opened.pick(newest.trace_id, [newest.root.span_id])] == [newest.root.span_id]
+    viewed = Source(opened)  # the viewer opens it, and beside its recording
+    assert viewed.rows(newest.trace_id)["trace"]["replayOf"] == recorded.trace_id
+    assert viewed.compared(recorded.trace_id, newest.trace_id)["pairs"]
     opened.close()
+    assert f"a replay of {recorded.trace_id[:8]}" in llmtrace("ls", "--replays").out
 
 
 @pytest.mark.all

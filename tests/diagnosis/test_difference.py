@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +34,26 @@ def test_every_step_is_in_one_pair(ours: list[tuple[str, int]], theirs: list[tup
             assert one[0] == other[0]
             assert one != other
     assert (found.first is None) == (ours == theirs)
+
+
+@given(NAMES, st.data())
+def test_an_inserted_step_is_one_difference(steps: list[tuple[str, int]], data: st.DataObject) -> None:
+    """Also in a loop, whose steps repeat: what comes after it is aligned again."""
+    at = data.draw(st.integers(0, len(steps)))
+    longer = [*steps[:at], ("new", 9), *steps[at:]]
+    for ours, theirs, what in ((steps, longer, "right"), (longer, steps, "left")):
+        found = compare(trace(ours), trace(theirs, "cd"))
+        assert [pair.what for pair in found.pairs if pair.what != "same"] == [what]
+        assert found.first == at
+
+
+def test_two_thousand_steps_are_soon_aligned() -> None:
+    """Of which none, or every second, is the same."""
+    begin = time.perf_counter()
+    loop = [("a", number % 2) for number in range(1900)]
+    compare(trace(loop), trace([("b", number) for number in range(1900)]))
+    compare(trace(loop), trace([("a", number % 3) for number in range(1900)]))
+    assert time.perf_counter() - begin < 20
 
 
 def test_ids_and_times_do_not_count() -> None:

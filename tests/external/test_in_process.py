@@ -183,6 +183,36 @@ def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(tmp_path: 
     assert (spans["same"].parent_id, spans["other"].parent_id) == (spans["ours"].span_id, spans["same"].span_id)
 
 
+def test_their_steps_around_inside_and_beside_ours_are_plain_spans(tmp_path: Path) -> None:
+    """An agent, a workflow and an execution are recorded once, whichever is outside, and however a name is written. Where their
+    instrumentation keeps parents of its own, theirs is beside ours. Another agent inside is one of its own."""
+    spans = spans_of(
+        tmp_path,
+        """
+        from llmtrace.model import AgentInvocation, ToolExecution, Workflow
+        from llmtrace.recorder import active
+        def step(operation, name):
+            key = "gen_ai.tool.name" if operation == "execute_tool" else "gen_ai.agent.name"
+            return {"gen_ai.operation.name": operation, key: name, "gen_ai.tool.call.arguments": '{"order": "7"}'}
+        llmtrace.configure(store=STORE)
+        with their("around", **step("invoke_agent", "Support Desk")):
+            agent = active().start(AgentInvocation("support_desk"), name="ours")
+            with agent.use():
+                with their("inside", **step("invoke_agent", "support desk")):
+                    with their("another", **step("invoke_agent", "billing")):
+                        pass
+                    parent = trace.get_current_span()
+                tool = active().start(ToolExecution("look_up", {"order": "7"}), name="our tool")
+                with tool.use(), trace.use_span(parent):
+                    with their("beside", **step("execute_tool", "look_up")):
+                        pass
+                tool.end()
+            agent.end()
+        """,
+    )
+    assert {name for name, span in spans.items() if isinstance(span.operation, Custom)} == {"around", "inside", "beside"}
+
+
 def test_around_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
     """Theirs keeps its place in the tree; the inference is ours."""
     spans = spans_of(

@@ -159,6 +159,22 @@ EXAMPLES = (
         f'asyncio.run(groq.AsyncGroq(base_url=URL, api_key="none").chat.completions.create({_ASK}))',
     ),
     Example(
+        "huggingface",
+        "from huggingface_hub import InferenceClient",
+        f'InferenceClient(base_url=URL + "/v1", api_key="none").chat.completions.create({_ASK})',
+    ),
+    Example(
+        "huggingface",
+        "import huggingface_hub",
+        f'huggingface_hub.InferenceClient(URL + "/v1", token="none").chat_completion({MESSAGES}, model="m-1")',
+    ),
+    Example(
+        "huggingface",
+        "import asyncio\nfrom huggingface_hub import AsyncInferenceClient",
+        f'asyncio.run(AsyncInferenceClient(base_url=URL + "/v1", api_key="none").chat_completion({_ASK}))',
+        name="from huggingface_hub import AsyncInferenceClient",
+    ),
+    Example(
         "langchain",
         "from langchain_core.language_models import FakeListChatModel",
         'FakeListChatModel(responses=["Hello"]).invoke("Hello")',

@@ -12,6 +12,8 @@ import pytest
 from llmtrace.errors import ConfigurationError
 from llmtrace.testing import cases
 
+pytestmark = pytest.mark.timeout(300)  # programs of their own, one after the other
+
 TEST = """
 import itertools, llmtrace
 from llmtrace.testing import Run

@@ -14,6 +14,8 @@ import pytest
 from llmtrace.cli import main
 from llmtrace.store import open_store
 
+pytestmark = pytest.mark.timeout(300)  # programs of their own, one after the other
+
 TASK = "Ada Reyes here. My kettle leaks. Please give me my money back."
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 

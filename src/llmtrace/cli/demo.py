@@ -22,7 +22,7 @@ from llmtrace.cli import format_text, why
 from llmtrace.cli.options import FINE, BadInput, print_json
 from llmtrace.cli.terminal import Screen
 from llmtrace.demo.server import MODEL, ModelServer
-from llmtrace.demo.shop import BAD_TASK, GOOD_TASK, MADE_UP, ORDERS
+from llmtrace.demo.shop import BAD_TASK, GOOD_TASK, MADE_UP, ORDERS, RIGHT
 from llmtrace.diagnosis import diagnose
 from llmtrace.model import Trace
 from llmtrace.store import Query, open_store
@@ -181,6 +181,11 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
     for command, purpose in (*_NEXT, *_view()):
         called = f"{program} {command}{suffix}".ljust(room)
         screen.line(f"  {screen.paint(called, 'cyan')}{purpose if room + 34 <= screen.width else ''}")
+    if scripted:
+        screen.line(screen.paint("Correct the order number, and run the agent again from there:", "bold"))
+        right = f"--set look_up/order_id={RIGHT} --check 'grep -q {RIGHT}'"
+        for line in (f"{program} why --prove{suffix} \\", f"  {right} \\", f"  --tool all=live -- {program} demo"):
+            screen.line(f"  {screen.paint(line, 'cyan')}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")
 

@@ -1,4 +1,4 @@
-"""``llmtrace diff``: compare two traces step by step, and show the first step that differs."""
+"""``llmtrace diff``: what changed between two runs: the first cause in their environment, then the first step that differs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import argparse
 import sys
 
 from llmtrace.cli import format_text
+from llmtrace.cli.diff_sets import compare_chosen
+from llmtrace.cli.environment_text import changes_as_json, write_changes
 from llmtrace.cli.new_messages import message_text, reasoning_text
-from llmtrace.cli.options import FINE, print_json
+from llmtrace.cli.options import FINE, BadInput, print_json
 from llmtrace.cli.show import headline, title_of
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen, Style, short
+from llmtrace.diagnosis import environment
 from llmtrace.diagnosis.difference import Difference, Pair, compare
+from llmtrace.diagnosis.environment import environment_of
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, ToolExecution, Trace, Workflow
 
 NAME = "diff"
-HELP = "compare two traces step by step: where they first differ"
+HELP = "compare two runs or sets of runs: the first cause, where they differ"
 EXAMPLE = "llmtrace diff 3f2a91bc last"
 
+_SETS = "llmtrace diff --set since=7d until=2d --against since=2d"
 _MARKS: dict[str, tuple[str, tuple[Style, ...]]] = {
     "same": (" ", ("dim",)),
     "changed": ("~", ("yellow",)),
@@ -27,22 +32,44 @@ _MARKS: dict[str, tuple[str, tuple[Style, ...]]] = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trace", help="id of the first trace, its first digits, or last")
-    parser.add_argument("other", help="id of the second trace")
+    parser.add_argument("trace", nargs="?", help="id of the first trace, its first digits, or last")
+    parser.add_argument("other", nargs="?", help="id of the second trace")
     parser.add_argument("--all", action="store_true", help="also show steps that are the same")
+    which = "trace ids, files of spans, or filters: since=7d until=2d agent=NAME health= text= tag= model= limit="
+    parser.add_argument("--set", nargs="+", metavar="RUNS", help=f"compare these runs: {which}")
+    parser.add_argument("--against", nargs="+", metavar="RUNS", help="with these")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.set is not None or args.against is not None:
+        if args.set is None or args.against is None or args.trace is not None:
+            raise BadInput("two sets need both --set RUNS and --against RUNS, and no other trace.\nFor example: " + _SETS)
+        with opened(args) as store:
+            return compare_chosen(store, args)
+    if args.other is None:
+        raise BadInput("expected two traces.\nllmtrace ls lists their ids. Two sets of runs: " + _SETS)
+    return _of_traces(args)
+
+
+def _of_traces(args: argparse.Namespace) -> int:
     with opened(args) as store:
         left_trace, right = store.trace(args.trace), store.trace(args.other)
     difference = compare(left_trace, right)
+    before, now = environment_of(left_trace), environment_of(right)
+    changes = environment.compare(before, now)
     if args.json:
-        print_json({"left": left_trace.trace_id, "right": right.trace_id} | _json(difference))
+        causes = {"causes": changes_as_json(changes, before, now)}
+        print_json({"left": left_trace.trace_id, "right": right.trace_id} | causes | _json(difference))
         return FINE
     screen = Screen(sys.stdout)
     for trace in (left_trace, right):
         headline(screen, trace)
     screen.line()
+    write_changes(screen, changes, before, now)
+    if changes:
+        screen.line()
+    elif difference.first is not None:
+        screen.prose("No change of models, prompts, tools, parameters or libraries is recorded.", "dim")
     _first(screen, difference, left_trace, right)
     hidden = 0
     for pair in difference.pairs:
@@ -69,7 +96,7 @@ def _json(difference: Difference) -> dict[str, object]:
 
 def _first(screen: Screen, difference: Difference, left_trace: Trace, right: Trace) -> None:
     if difference.first is None:
-        screen.prose("Both traces have the same steps, with the same requests, answers and tool calls.", "green")
+        screen.prose("Both traces have the same steps, with the same answers and tool calls.", "green")
         return
     pair = difference.pairs[difference.first]
     span = left_trace.span(pair.left) if pair.left is not None else right.span(pair.right or "")

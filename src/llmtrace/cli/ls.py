@@ -173,6 +173,8 @@ def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdic
         conversation = _conversation(trace, room)
         if conversation:
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
+        if trace.replay_of is not None:
+            screen.line(" " * 10 + screen.paint(f"a replay of {trace.replay_of[:8]}", "dim"))
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
         _show_verdict(screen, trace, verdict)

@@ -18,8 +18,10 @@ FINE = 0
 FOUND = 1
 """The command worked and found a problem (check, doctor)."""
 BAD_INPUT = 2
+CHANGED = 3
+"""The command worked and found a difference (verify, canary)."""
 NOT_JUDGED = 4
-"""Nothing in the traces could be judged (check)."""
+"""Nothing could be judged or compared (check, verify, canary)."""
 STOPPED = 130
 """Ctrl-C."""
 PIPE_CLOSED = 141

@@ -8,11 +8,13 @@ from collections.abc import Hashable, Iterator
 from datetime import datetime
 
 from llmtrace.cli import format_text
+from llmtrace.cli.environment_text import write_facts
 from llmtrace.cli.new_messages import NewMessages, message_text, reasoning_text, texts_by_role
 from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.repeated_steps import Repetition, repetitions
 from llmtrace.cli.stores import MOMENT, opened, trace_of
 from llmtrace.cli.terminal import Branch, Cell, Screen, Style, branch, cells, short
+from llmtrace.diagnosis.environment import environment_of, facts_as_json
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     AgentInvocation,
@@ -41,13 +43,25 @@ _CONTENT = (("with", "arguments"), ("query", "query"), ("found", "documents"), (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
+    parser.add_argument(
+        "--env", action="store_true", help="show what shaped the run: models, prompts, tools, parameters, libraries"
+    )
     parser.add_argument("--full", action="store_true", help="full content instead of the first words")
 
 
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         trace = trace_of(store, args.trace, seconds=MOMENT)
-    if args.json:
+    if args.env:
+        environment = environment_of(trace)
+        if args.json:
+            print_json({"trace_id": trace.trace_id, "facts": facts_as_json(environment)})
+        else:
+            screen = Screen(sys.stdout)
+            headline(screen, trace)
+            screen.line()
+            write_facts(screen, environment)
+    elif args.json:
         spans = [format_text.as_json(span) | {"duration": span.duration} for span in trace.spans]
         print_json({"trace_id": trace.trace_id, "health": trace.health, "spans": spans})
     else:

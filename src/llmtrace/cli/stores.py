@@ -16,7 +16,6 @@ from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.errors import StoreError
 from llmtrace.model import Trace
-from llmtrace.semconv import REPLAY_OF
 from llmtrace.store import Query, Store, TraceSummary, open_store
 from llmtrace.store.local import LocalStore
 
@@ -62,10 +61,7 @@ def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Tra
 
 def _newest(store: Store) -> Trace:
     """The newest trace that is no replay of another; if all of the newest are, the newest."""
-    for trace in newest_traces(store):
-        if not any(REPLAY_OF in span.attributes for span in trace.spans):
-            return trace
-    return store.trace("last")
+    return next(newest_traces(store, lambda summary: summary.replay_of is None), None) or store.trace("last")
 
 
 def newest_traces(store: Store, chosen: Callable[[TraceSummary], bool] = lambda _: True) -> Iterator[Trace]:

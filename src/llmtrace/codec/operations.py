@@ -95,6 +95,8 @@ _FINGERPRINT: Final = fields.nested(
         fields.text("system", sc.FINGERPRINT_SYSTEM),
         fields.text("tools", sc.FINGERPRINT_TOOLS),
         fields.text("parameters", sc.FINGERPRINT_PARAMETERS),
+        fields.text("output", sc.FINGERPRINT_OUTPUT),
+        fields.texts("prompts", sc.FINGERPRINT_PROMPTS),
     ),
 )
 

@@ -24,12 +24,15 @@ _TEXT_KEYS: Final = frozenset(row.key for row in _ROWS) - _TYPED_KEYS | {
     sc.FINGERPRINT_SYSTEM,
     sc.FINGERPRINT_TOOLS,
     sc.FINGERPRINT_PARAMETERS,
+    sc.FINGERPRINT_OUTPUT,
+    sc.VCS_CHANGES,
+    sc.PACKAGES,
     sc.REQUEST_OTHER,
     sc.RUN_ID,
     sc.OPERATION_RESULT,
 }
 _TYPED_NAMES: Final = re.compile(
-    r"llmtrace\.(?!context\.|attribute\.)|gen_ai\.(?:request|usage)\.|llm\..*(?:token|usage)|ai\.usage\."
+    r"llmtrace\.(?!context\.|attribute\.|env\.)|gen_ai\.(?:request|usage)\.|llm\..*(?:token|usage)|ai\.usage\."
 )
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})(\.\d+)?([eE][+-]?\d+)?")
 _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}

@@ -27,6 +27,8 @@ ORDERS: dict[str, Order] = {
 }
 
 MADE_UP = "KS-20431"
+RIGHT = "KS-20457"
+"""The order that the second customer means."""
 
 INSTRUCTIONS = (
     "You are the support agent of a kitchen shop. Look an order up before you refund it, refund what was paid, "

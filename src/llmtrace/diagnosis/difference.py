@@ -6,7 +6,6 @@ Law: every step of both is in exactly one pair, those of each trace in their ord
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from difflib import SequenceMatcher
 from typing import Literal, TypeAlias
 
 from llmtrace.model import (
@@ -56,8 +55,8 @@ def compare(left: Trace, right: Trace) -> Difference:
     ours, theirs = ours[:MOST_STEPS], theirs[:MOST_STEPS]
     whole = [_whole(span) for span in ours], [_whole(span) for span in theirs]
     pairs: list[Pair] = []
-    for tag, a, b, c, d in _matched(*whole):
-        if tag == "equal":
+    for is_common, a, b, c, d in _matched(*whole):
+        if is_common:
             pairs += [
                 Pair("same", mine.span_id, counterpart.span_id)
                 for mine, counterpart in zip(ours[a:b], theirs[c:d], strict=True)
@@ -70,8 +69,8 @@ def compare(left: Trace, right: Trace) -> Difference:
 
 def _between(ours: Sequence[Span], theirs: Sequence[Span]) -> Iterator[Pair]:
     """Steps of which none is the same: those of one kind and name are changed, the others stand alone."""
-    for tag, a, b, c, d in _matched([_sign(span) for span in ours], [_sign(span) for span in theirs]):
-        if tag == "equal":
+    for is_common, a, b, c, d in _matched([_sign(span) for span in ours], [_sign(span) for span in theirs]):
+        if is_common:
             yield from (
                 Pair("changed", mine.span_id, counterpart.span_id)
                 for mine, counterpart in zip(ours[a:b], theirs[c:d], strict=True)
@@ -81,8 +80,50 @@ def _between(ours: Sequence[Span], theirs: Sequence[Span]) -> Iterator[Pair]:
             yield from (Pair("right", right=span.span_id) for span in theirs[c:d])
 
 
-def _matched(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> list[tuple[str, int, int, int, int]]:
-    return list(SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes())
+def _matched(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> Iterator[tuple[bool, int, int, int, int]]:
+    """The blocks of both, in order: True and the ends of a block that both have, or False and those of one that differs.
+
+    As many as can be are in common, so that one inserted step is one difference, also among steps that repeat.
+    """
+    i = j = 0
+    for a, b in [*_longest_common(ours, theirs), (len(ours), len(theirs))]:
+        if a > i or b > j:
+            yield False, i, a, j, b
+        if a < len(ours):
+            yield True, a, a + 1, b, b + 1
+        i, j = a + 1, b + 1
+
+
+def _longest_common(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> list[tuple[int, int]]:
+    """The places of a longest common subsequence: the beginning in common first, then by bit vectors (Hyyrö, 2004)."""
+    begin = next((place for place, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
+    common = [(place, place) for place in range(begin)]
+    ours, theirs = ours[begin:], theirs[begin:]
+    places: dict[Hashable, int] = {}
+    for place, step in enumerate(ours):
+        places[step] = places.get(step, 0) | 1 << place
+    everything = (1 << len(ours)) - 1
+    rows = [everything]
+    for step in theirs:
+        row = rows[-1]
+        shared = row & places.get(step, 0)
+        rows.append(((row + shared) | (row - shared)) & everything)
+    pairs: list[tuple[int, int]] = []
+    i, j = len(ours), len(theirs)
+    while i and j:
+        if ours[i - 1] == theirs[j - 1]:
+            i, j = i - 1, j - 1
+            pairs.append((begin + i, begin + j))
+        elif _length(rows[j], i - 1) >= _length(rows[j - 1], i):
+            i -= 1
+        else:
+            j -= 1
+    return common + pairs[::-1]
+
+
+def _length(row: int, count: int) -> int:
+    """The length of the common subsequence of ``count`` steps and those up to this row: the zeros in its lowest bits."""
+    return count - (row & ((1 << count) - 1)).bit_count()
 
 
 def _steps(trace: Trace) -> Iterator[Span]:

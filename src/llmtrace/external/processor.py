@@ -6,11 +6,12 @@ one run (`open_spans`). Other spans of the program (its database, its web server
 
 Law: one inference per call. If another instrumentation has wrapped the same call, our span is the inference. Their span is
 left out if it is inside ours; around ours, or beside ours with the same answer, it stays as a plain span. Their span of a tool
-execution right inside ours of the same tool also stays as a plain span.
+execution, an agent or a workflow right inside or right around ours of the same one also stays as a plain span.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict, deque
 from typing import Any
@@ -28,6 +29,7 @@ from llmtrace.external.open_spans import MOST_OPEN, OpenSpans
 from llmtrace.external.tracer_provider import listen
 from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import (
+    AgentInvocation,
     Custom,
     Event,
     Inference,
@@ -39,6 +41,7 @@ from llmtrace.model import (
     Sink,
     Span,
     ToolExecution,
+    Workflow,
     replace,
 )
 from llmtrace.recorder import Recording, active
@@ -47,6 +50,8 @@ from llmtrace.recorder.guard import guard
 from llmtrace.recorder.run import Run
 
 _KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consumer")
+
+_STEPS = (AgentInvocation, ToolExecution, Workflow)
 
 _MOST_BESIDE = 64
 """Ended inferences of ours that are remembered per trace. Another instrumentation's span of the same call ends right after."""
@@ -62,6 +67,10 @@ class ExternalSpans(SpanProcessor, Sink):
         self._open = OpenSpans(_new_run)
         self._around: OrderedDict[str, None] = OrderedDict()
         """Spans with an inference of ours as a direct child."""
+        self._steps_within: OrderedDict[str, list[Operation]] = OrderedDict()
+        """Executions, agents and workflows of ours, without content, by the external span right around them."""
+        self._open_tools: OrderedDict[str, ToolExecution] = OrderedDict()
+        """Our open executions that started while an external span was open, by span id."""
         self._beside: OrderedDict[str, deque[tuple[int, int]]] = OrderedDict()
         """End time and hash of the answer of our inferences that ended while an external span was open, by `_place`."""
         self._under_way: OrderedDict[str, tuple[str | None, int]] = OrderedDict()
@@ -74,6 +83,11 @@ class ExternalSpans(SpanProcessor, Sink):
     def on_span_end(self, span: Span) -> bool:
         """Remember our ended inferences. Return False, since this sink does not need the ended span."""
         listen()  # the program may have set a provider without `set_tracer_provider`
+        if isinstance(span.operation, _STEPS) and span.parent_id is not None and self._open.any_open():
+            self._note_step(span.parent_id, span.operation)
+        if self._open_tools:
+            with self._lock:
+                self._open_tools.pop(span.span_id, None)
         if isinstance(span.operation, Inference):
             if self._under_way:
                 with self._lock:
@@ -94,7 +108,12 @@ class ExternalSpans(SpanProcessor, Sink):
         self.on_span_end(span)
 
     def on_span_start(self, span_id: str, operation: Operation) -> None:
-        """Remember an inference of ours that starts."""
+        """Remember an inference or an execution of ours that starts."""
+        if isinstance(operation, ToolExecution) and self._open.any_open():
+            with self._lock:
+                self._open_tools[span_id] = operation
+                if len(self._open_tools) > MOST_OPEN:
+                    self._open_tools.popitem(last=False)
         if isinstance(operation, Inference) and self._open.any_open():
             with self._lock:
                 self._under_way[span_id] = operation.request_model, threading.get_ident()
@@ -155,8 +174,8 @@ class ExternalSpans(SpanProcessor, Sink):
                 external = replace(external, operation=Custom())
             elif span.parent is not None:
                 external = replace(external, operation=self._offered(inference, span.parent.span_id))
-        elif place.owner is not None and _is_same_execution(place.owner, external):
-            external = replace(external, operation=Custom())  # it stays, since the tool's own spans are below it
+        elif isinstance(external.operation, _STEPS) and self._is_step_of_ours(external, external.operation, place.owner):
+            external = replace(external, operation=Custom())  # it stays, since other spans are below it
         recorder, run = active(), place.owner.run if place.run is None and place.owner is not None else place.run
         if recorder is not None and run is not None:
             watchers = place.watchers if place.owner is None else place.owner.watchers
@@ -178,6 +197,29 @@ class ExternalSpans(SpanProcessor, Sink):
                 self._around[parent_id] = None
             if len(self._around) > MOST_OPEN:
                 self._around.popitem(last=False)
+
+    def _note_step(self, parent_id: str, operation: Operation) -> None:
+        """Remember that this span has a step of ours as a direct child."""
+        with self._lock:
+            self._steps_within.setdefault(parent_id, []).append(type(operation)(_name_of(operation)))
+            if len(self._steps_within) > MOST_OPEN:
+                self._steps_within.popitem(last=False)
+
+    def _is_step_of_ours(self, span: Span, operation: Operation, owner: Recording | None) -> bool:
+        """True if an execution, an agent's run or a workflow is the same as ours right around it, or right inside it; or if an
+        execution is the same as one of ours that is open, where their instrumentation keeps parents of its own."""
+        with self._lock:
+            within = self._steps_within.pop(span.span_id, [])
+            is_open = isinstance(operation, ToolExecution) and any(
+                _is_same_step(tool, operation) and tool.arguments == operation.arguments for tool in self._open_tools.values()
+            )
+        if is_open:
+            return True
+        ours = [owner.operation] if owner is not None and owner.span_id == span.parent_id else []
+        is_same = any(_is_same_step(step, operation) for step in (*ours, *within))
+        if is_same and within and span.parent_id is not None:
+            self._note_step(span.parent_id, operation)  # another external span of the same step may be around this one
+        return is_same
 
     def _is_around_ours(self, span: Span) -> bool:
         with self._lock:
@@ -243,11 +285,14 @@ def _is_same_call(owner: Recording, span: Span) -> bool:
     return owner.span_id == span.parent_id and isinstance(owner.operation, Inference)
 
 
-def _is_same_execution(owner: Recording, span: Span) -> bool:
-    """True if a tool execution is the same as our tool execution right around it."""
-    ours, theirs = owner.operation, span.operation
-    of_tools = isinstance(ours, ToolExecution) and isinstance(theirs, ToolExecution) and ours.name == theirs.name
-    return of_tools and owner.span_id == span.parent_id
+def _is_same_step(ours: Operation, theirs: Operation) -> bool:
+    """True if two steps, one right inside the other, are one. Instrumentations write a name in their own ways, and call a
+    workflow by the method that runs it."""
+    return type(ours) is type(theirs) and (isinstance(ours, Workflow) or _name_of(ours) == _name_of(theirs))
+
+
+def _name_of(operation: Operation) -> str:
+    return re.sub(r"\W+", "_", getattr(operation, "name", "").strip().lower())
 
 
 def _place(span: Span) -> str:

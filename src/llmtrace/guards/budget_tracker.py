@@ -36,6 +36,7 @@ from llmtrace.model import (
 from llmtrace.model.budgets import BudgetLimits, Spender
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.current import configured
+from llmtrace.recorder.player import player
 
 logger = logging.getLogger("llmtrace")
 
@@ -303,7 +304,9 @@ def _who(scope: str) -> str:
 
 
 def _folder() -> Path | None:
-    """The folder of the store that is written to."""
+    """The folder of the store that is written to. None in a replay, which must not depend on what was spent before it."""
+    if player() is not None:
+        return None
     recorder = configured()
     for sink in recorder.sinks if recorder is not None else ():
         folder: Path | None = getattr(sink, "folder", None)

@@ -56,7 +56,8 @@ class OpenExchange:
             self.body.append(response.content)
         else:
             self.decode = guard(_decoder, response)
-            response.stream = _tee(_module_of(response))(response.stream, self)
+            is_async = not hasattr(response.stream, "__iter__")
+            response.stream = _tee(_module_of(response), is_async=is_async)(response.stream, self)
 
     def failed(self, error: BaseException) -> None:
         self.error, self.message = type(error).__name__, guard(message_of, error) or ""
@@ -87,28 +88,39 @@ def _module_of(instance: Any) -> Any:
 
 
 @cache
-def _tee(module: Any) -> type[Any]:
-    class Tee(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc]
-        """The body of a response; what the program reads of it is kept, decoded."""
+def _tee(module: Any, *, is_async: bool) -> type[Any]:
+    """A class of bodies that keep what the program reads of them, decoded. As the body itself, it is read in one way only."""
+    return _async_tee(module) if is_async else _sync_tee(module)
 
+
+def _sync_tee(module: Any) -> type[Any]:
+    class Tee(module.SyncByteStream):  # type: ignore[misc]
         def __init__(self, stream: Any, exchange: OpenExchange) -> None:
             self._stream, self._keep = stream, exchange.body.append
 
         def __iter__(self) -> Iterator[bytes]:
             return filterfalse(self._keep, self._stream)  # `append` returns None, so every chunk passes
 
+        def close(self) -> None:
+            self._stream.close()
+
+    return Tee
+
+
+def _async_tee(module: Any) -> type[Any]:
+    class AsyncTee(module.AsyncByteStream):  # type: ignore[misc]
+        def __init__(self, stream: Any, exchange: OpenExchange) -> None:
+            self._stream, self._keep = stream, exchange.body.append
+
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for chunk in self._stream:
                 self._keep(chunk)
                 yield chunk
 
-        def close(self) -> None:
-            self._stream.close()
-
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    return Tee
+    return AsyncTee
 
 
 def _decoder(response: Any) -> Callable[[bytes], bytes] | None:

@@ -187,7 +187,8 @@ def _of_aws(error: BaseException, *path: str) -> object:
 
 
 def _by_status(error: BaseException) -> str | None:
-    statuses = (getattr(error, "status_code", None), getattr(error, "code", None))
+    response = getattr(error, "response", None)  # of httpx, which its own exceptions and Hugging Face's hold
+    statuses = (getattr(error, "status_code", None), getattr(error, "code", None), getattr(response, "status_code", None))
     aws_status = _of_aws(error, "ResponseMetadata", "HTTPStatusCode")
     status = next((candidate for candidate in (*statuses, aws_status) if type(candidate) is int), 0)
     word = "bad_request" if 400 <= status < 500 else "server_error" if 500 <= status < 600 else None

@@ -124,6 +124,7 @@ def available() -> tuple[str, ...]:
     return tuple(sorted((*_built_in(), *_installed())))
 
 
+@cache
 def _built_in() -> tuple[str, ...]:
     folder = importlib.import_module(_PACKAGE).__path__
     return tuple([module.name for module in pkgutil.iter_modules(folder) if not module.name.startswith("_")])

@@ -20,7 +20,7 @@ from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_b
 
 Address: TypeAlias = tuple["str | None", "int | None"]
 
-_PORTS = {"https": 443, "http": 80}
+PORTS = {"https": 443, "http": 80}
 _NOT_GIVEN = ("NotGiven", "Omit")
 
 _addresses: dict[int, tuple[object, Address]] = {}
@@ -68,7 +68,7 @@ def server_of(client: Any) -> Address:
     if entry is None:
         if len(_addresses) > 256:
             _addresses.clear()
-        entry = _addresses[id(url)] = url, (url.host or None, url.port or _PORTS.get(url.scheme))
+        entry = _addresses[id(url)] = url, (url.host or None, url.port or PORTS.get(url.scheme))
     return entry[1]
 
 

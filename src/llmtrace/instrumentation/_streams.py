@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import wrapt
 
@@ -26,6 +26,9 @@ class Reader:
     """Puts an answer together from the chunks of its stream: derive from it one for each kind of stream."""
 
     __slots__ = ()
+
+    tells_finish_reason: ClassVar[bool] = True
+    """False: the chunks do not say why the answer ended, so that a stream that came to its end counts as whole."""
 
     def feed(self, chunk: Any) -> None:
         """Read one chunk, which the program gets next."""
@@ -123,12 +126,17 @@ class Watch:
         fields.update(seen)
         if error is not None:
             fields["partial"] = True
-        elif not partial and seen.get("output") and not seen.get("finish_reasons") and seen.get("partial") is not False:
+        elif self._was_cut(seen, partial):
             # the connection was closed before the answer said why it ended
             fields.update(partial=True, attributes={**seen.get("attributes", {}), semconv.STREAM_CUT: True})
         if self.response is not None:
             guard(_restore, self.response())
         call.end(fields, error)
+
+    def _was_cut(self, seen: Fields, partial: bool) -> bool:
+        """Return True if the stream came to its end before the answer said why it ended."""
+        is_open_ended = not seen.get("finish_reasons") and self.reader.tells_finish_reason and seen.get("partial") is not False
+        return not partial and bool(seen.get("output")) and is_open_ended
 
     def __del__(self) -> None:
         try:

@@ -38,6 +38,10 @@ class Fingerprint:
     system: str | None = None
     tools: str | None = None
     parameters: str | None = None
+    output: str | None = None
+    """Of the form that the answer must have (its JSON Schema), which is one of the parameters, too."""
+    prompts: tuple[str, ...] = ()
+    """Name and digest of each template that `llmtrace.prompt` filled for this call: ``support 0123456789abcdef``."""
 
 
 CALLED = frozenset({"tool_call", "tool_calls", "tool_use", "function_call"})

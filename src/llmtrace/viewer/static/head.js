@@ -17,6 +17,7 @@ export function traceHead(view) {
       el("p", { class: "dim" }, el("span", { class: `health ${trace.health}`, text: trace.health }), `${trace.agents.join(", ") || trace.name} · ${facts}`)),
     el("div", { class: "toggle", role: "group", "aria-label": "View" }, toggle("w", "Waterfall "), toggle("c", "Conversation ")),
     search,
+    view.data.live && trace.replayOf ? el("a", { class: "chip", href: `#compare/${trace.replayOf}/${view.id}`, text: "beside its recording", title: "This run is a replay" }) : null,
     view.paused ? el("span", { class: "chip on", text: "paused" }) : null,
     el("button", { class: "chip", text: "copy", onclick: () => copyMenu(view) }),
     view.data.live ? el("a", { class: "chip", href: `/api/traces/${view.id}/page`, download: "", text: "export" }) : null,

@@ -1,0 +1,150 @@
+"""The file of a canary: the questions, and what was measured of the answers to them, with the endpoint that gave them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, Final
+
+from llmtrace.canary.endpoint import Endpoint
+from llmtrace.canary.probes import Probe
+from llmtrace.canary.sample import Sample, measure
+from llmtrace.errors import EndpointFailed
+from llmtrace.model import JsonValue
+from llmtrace.model.value import value
+from llmtrace.version import __version__
+
+FORM: Final = 1
+_HOPELESS: Final = 3
+"""Questions, each asked several times, after which an endpoint that never answered is not asked any more."""
+
+
+@value
+class Observed:
+    """A question and its answers."""
+
+    probe: Probe
+    samples: tuple[Sample, ...]
+
+
+@value
+class Baseline:
+    url: str
+    model: str
+    """As asked for."""
+    times: int
+    """How often each question was asked."""
+    observed: tuple[Observed, ...]
+    answered_by: tuple[str, ...] = ()
+    """Models that the endpoint named in its answers."""
+    fingerprints: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    """Options that the endpoint refused."""
+    recorded: str = ""
+    """When, in ISO 8601."""
+    problem: str = ""
+    """Why some questions were not answered."""
+
+    @property
+    def planned(self) -> int:
+        return self.times * len(self.observed)
+
+    @property
+    def answered(self) -> int:
+        return sum(len(one.samples) for one in self.observed)
+
+    def write(self) -> str:
+        members: dict[str, JsonValue] = {
+            "llmtrace_canary": FORM,
+            "written_by": f"llmtrace-otel {__version__}",
+            "recorded": self.recorded,
+            "url": self.url,
+            "model": self.model,
+            "answered_by": list(self.answered_by),
+            "fingerprints": list(self.fingerprints),
+            "without": list(self.without),
+            "times": self.times,
+        }
+        lines = [
+            json.dumps({**one.probe.as_json(), "samples": [sample.as_json() for sample in one.samples]}, ensure_ascii=False)
+            for one in self.observed
+        ]
+        head = json.dumps(members, indent=1, ensure_ascii=False)[:-2]
+        return head + ',\n "probes": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
+
+    @classmethod
+    def read(cls, text: str) -> Baseline:
+        """Raises ValueError for what `write` did not write."""
+        try:
+            members: Mapping[str, Any] = json.loads(text)
+            if members["llmtrace_canary"] != FORM:
+                raise ValueError(f"form {members['llmtrace_canary']!r}, which this version cannot read (it reads {FORM})")
+            observed = [
+                Observed(Probe.from_json(one), tuple(Sample.from_json(sample) for sample in one["samples"]))
+                for one in members["probes"]
+            ]
+            return cls(
+                str(members["url"]),
+                str(members["model"]),
+                int(members["times"]),
+                tuple(observed),
+                tuple(members.get("answered_by", ())),
+                tuple(members.get("fingerprints", ())),
+                tuple(members.get("without", ())),
+                str(members.get("recorded", "")),
+            )
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not a baseline of llmtrace canary record ({type(error).__name__})") from None
+
+
+def observe(
+    endpoint: Endpoint,
+    probes: Sequence[Probe],
+    times: int,
+    *,
+    parallel: int = 4,
+    recorded: str = "",
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Baseline:
+    """Ask every question ``times`` times, all questions once before any a second time. Raises EndpointFailed.
+
+    ``progress`` is called on this thread with the number of answered and of failed questions.
+    """
+    replies: dict[int, list[Sample]] = {place: [] for place in range(len(probes))}
+    models: dict[str, None] = {}
+    fingerprints: dict[str, None] = {}
+    answered = failed = 0
+    with ThreadPoolExecutor(parallel, thread_name_prefix="llmtrace canary") as pool:
+        waiting = {pool.submit(endpoint.ask, probe): place for _ in range(times) for place, probe in enumerate(probes)}
+        try:
+            for future in as_completed(waiting):
+                reply = future.result()
+                if reply is None:
+                    failed += 1
+                    if not answered and failed >= _HOPELESS:
+                        raise EndpointFailed(endpoint.problem)
+                else:
+                    answered += 1
+                    place = waiting[future]
+                    replies[place].append(measure(probes[place], reply))
+                    models[reply.model] = fingerprints[reply.fingerprint] = None
+                progress(answered, failed)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return Baseline(
+        endpoint.url,
+        endpoint.model,
+        times,
+        tuple(Observed(probe, tuple(replies[place])) for place, probe in enumerate(probes)),
+        _named(models),
+        _named(fingerprints),
+        tuple(endpoint.without),
+        recorded,
+        endpoint.problem,
+    )
+
+
+def _named(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in names if name))

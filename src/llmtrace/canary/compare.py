@@ -1,0 +1,223 @@
+"""Have the answers changed? Pure: two samples of the answers to the same questions in, a verdict out.
+
+Law: a metric counts as changed only if a permutation test within each question says so, after Benjamini and Hochberg's
+correction over all metrics (`LEVEL`), and only if the change reaches the metric's floor. So where nothing changed, at most one
+comparison in a hundred says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from random import Random
+from statistics import median
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from llmtrace.canary.baseline import Baseline
+from llmtrace.canary.sample import Sample
+from llmtrace.model.value import value
+from llmtrace.statistics.two_samples import (
+    Stratum,
+    Tested,
+    adjust,
+    detectable_drop,
+    detectable_shift,
+    novelty_test,
+    shares_test,
+    shift_test,
+    words_test,
+)
+
+LEVEL: Final = 0.01
+"""Share of comparisons without any change that may say "changed"."""
+_SEED: Final = 20240229
+_ANSWERED: Final = 0.8
+"""Share of the questions that must have been answered for "no change" to be said."""
+
+Verdict: TypeAlias = Literal["changed", "no change", "unknown"]
+
+
+@value
+class Metric:
+    name: str
+    unit: str
+    """``share``, ``ratio`` (of lengths) or ``distance`` (0 to 1, of the distributions of words)."""
+    questions: int
+    calls: int
+    """Answers now that have the metric."""
+    before: float | None
+    """The share, the median length, or None."""
+    now: float | None
+    effect: float
+    """The change within questions: of the share, of the length as a factor less 1, or the distance beyond chance."""
+    floor: float
+    """A smaller effect is not called a change."""
+    p: float
+    """Adjusted for the number of metrics."""
+    detectable: float | None
+    """The smallest change that would have been seen 8 times in 10: a drop of a share of more than half, else a rise; a
+    lengthening. It is the floor at least; None: no change at all would have been seen."""
+
+    @property
+    def has_changed(self) -> bool:
+        return self.p <= LEVEL and abs(self.effect) >= self.floor
+
+
+@value
+class Comparison:
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    """Why the verdict is ``unknown``, or which change the endpoint itself names."""
+    metrics: tuple[Metric, ...]
+    speed: tuple[float | None, float | None]
+    """Median tokens a second before and now. Shown, not tested: it says more about the hour than about the model."""
+
+
+class _Pair(NamedTuple):
+    kind: str
+    before: Sequence[Sample]
+    now: Sequence[Sample]
+
+
+def compare(before: Baseline, now: Baseline) -> Comparison:
+    """The baseline, and the same questions asked again."""
+    pairs = [_Pair(old.probe.kind, old.samples, new.samples) for old, new in zip(before.observed, now.observed, strict=True)]
+    metrics = _metrics(pairs)
+    reasons = []
+    if before.answered_by and now.answered_by and not set(before.answered_by) & set(now.answered_by):
+        reasons.append(
+            f"the endpoint names another model: {', '.join(now.answered_by)}, before {', '.join(before.answered_by)}"
+        )
+    if reasons or any(metric.has_changed for metric in metrics):
+        return Comparison("changed", tuple(reasons), metrics, _speeds(pairs))
+    if before.without != now.without:
+        reasons.append("the endpoint accepts other options than before, so it was not asked alike")
+    if now.answered < _ANSWERED * now.planned:
+        why = f": {now.problem}" if now.problem else ""
+        reasons.append(f"only {now.answered} of {now.planned} questions were answered{why}")
+    if all(metric.detectable is None for metric in metrics):
+        reasons.append("there are too few answers to see any change")
+    return Comparison("unknown" if reasons else "no change", tuple(reasons), metrics, _speeds(pairs))
+
+
+def _metrics(pairs: Sequence[_Pair]) -> tuple[Metric, ...]:
+    chance = Random(_SEED)  # noqa: S311
+    asked = [pair for pair in pairs if pair.kind != "border"]
+    border = [pair for pair in pairs if pair.kind == "border"]
+    drafts = [
+        _words("first word", asked, 0.1, chance),
+        _novelty(asked, chance),
+        _words("border token", border, 0.1, chance),
+        _lengths(asked, chance),
+        _shares("answer has its form", asked, 0.05, lambda sample: sample.valid),
+        _shares("tool called", asked, 0.05, lambda sample: sample.called),
+        _shares("arguments valid", asked, 0.05, lambda sample: sample.arguments),
+        _shares("refused", asked, 0.05, lambda sample: sample.refused),
+    ]
+    computed = [draft for draft in drafts if draft is not None]
+    # what is the same in all answers is no test; leaving it out depends on nothing that a permutation changes
+    adjusted = iter(adjust([draft.tested.p for draft in computed if draft.is_varied]))
+    level = LEVEL / max(1, len(computed))  # what the smallest p-value has to reach
+    return tuple(draft.metric(next(adjusted) if draft.is_varied else 1.0, level) for draft in computed)
+
+
+class _Draft(NamedTuple):
+    """A metric before the correction over all metrics."""
+
+    tested: Tested
+    is_varied: bool
+    """Not all answers to all questions are the same."""
+    metric: Callable[[float, float], Metric]
+    """Makes the metric out of its adjusted p-value and the level that its power is stated for."""
+
+
+def _is_varied(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]]) -> bool:
+    return any(len({*before, *now}) > 1 for before, now in strata)
+
+
+def _words(name: str, pairs: Sequence[_Pair], floor: float, chance: Random) -> _Draft | None:
+    strata = [([sample.first for sample in pair.before], [sample.first for sample in pair.now]) for pair in pairs]
+    strata = [stratum for stratum in strata if stratum[0] and stratum[1]]
+    if not strata:
+        return None
+    tested = words_test(strata, chance)
+    usual = sum(Counter(old).most_common(1)[0][1] for old, _ in strata)
+    sizes = [sum(len(side) for side in sides) for sides in zip(*strata, strict=True)]
+
+    def metric(p: float, level: float) -> Metric:
+        seen = detectable_drop(usual, sizes[0], sizes[1], level)
+        detectable = None if seen is None else max(seen, floor)
+        return Metric(name, "distance", len(strata), sizes[1], None, None, tested.effect, floor, p, detectable)
+
+    return _Draft(tested, _is_varied(strata), metric)
+
+
+def _novelty(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
+    strata = [([sample.first for sample in pair.before], [sample.first for sample in pair.now]) for pair in pairs]
+    strata = [stratum for stratum in strata if stratum[0] and stratum[1]]
+    if not strata:
+        return None
+    tested = novelty_test(strata, chance)
+    total, calls = (sum(map(len, sides)) for sides in zip(*strata, strict=True))
+    novel = sum(word not in new for old, new in strata for word in old)
+    novel_now = sum(word not in old for old, new in strata for word in new)
+
+    def metric(p: float, level: float) -> Metric:
+        seen = detectable_drop(total - novel, total, calls, level)
+        detectable = None if seen is None else max(seen, 0.05)
+        shares = novel / total, novel_now / calls
+        return Metric("new first words", "share", len(strata), calls, *shares, tested.effect, 0.05, p, detectable)
+
+    return _Draft(tested, _is_varied(strata), metric)
+
+
+def _lengths(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
+    floor = 0.1
+    strata = [
+        Stratum(*([math.log1p(sample.length) for sample in side] for side in (pair.before, pair.now)))
+        for pair in pairs
+        if pair.before and pair.now
+    ]
+    if not strata:
+        return None
+    tested = shift_test(strata, chance)
+    medians = [median(math.expm1(number) for stratum in strata for number in stratum[side]) for side in (0, 1)]
+
+    def metric(p: float, level: float) -> Metric:
+        shift = detectable_shift([stratum.before for stratum in strata], [len(stratum.now) for stratum in strata], level)
+        detectable = None if shift is None else max(math.expm1(shift), floor)
+        calls = sum(len(stratum.now) for stratum in strata)
+        factor = math.expm1(tested.effect)
+        return Metric("length", "ratio", len(strata), calls, medians[0], medians[1], factor, floor, p, detectable)
+
+    return _Draft(tested, _is_varied(strata), metric)
+
+
+def _shares(name: str, pairs: Sequence[_Pair], floor: float, read: Callable[[Sample], bool | None]) -> _Draft | None:
+    strata = []
+    for pair in pairs:
+        old, new = ([flag for sample in side if (flag := read(sample)) is not None] for side in (pair.before, pair.now))
+        if old and new:
+            strata.append((old, new))
+    if not strata:
+        return None
+    tested = shares_test(strata)
+    counts = [(sum(map(sum, flags)), sum(map(len, flags))) for flags in zip(*strata, strict=True)]
+    (hits, total), (hits_now, calls) = counts
+
+    def metric(p: float, level: float) -> Metric:
+        seen = detectable_drop(max(hits, total - hits), total, calls, level)
+        detectable = None if seen is None else max(seen, floor)
+        return Metric(name, "share", len(strata), calls, hits / total, hits_now / calls, tested.effect, floor, p, detectable)
+
+    return _Draft(tested, _is_varied(strata), metric)
+
+
+def _speeds(pairs: Sequence[_Pair]) -> tuple[float | None, float | None]:
+    return _speed([pair.before for pair in pairs]), _speed([pair.now for pair in pairs])
+
+
+def _speed(samples: Sequence[Sequence[Sample]]) -> float | None:
+    known = [sample.per_second for together in samples for sample in together if sample.per_second is not None]
+    return median(known) if known else None

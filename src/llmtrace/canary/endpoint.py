@@ -1,0 +1,200 @@
+"""Asks an endpoint with OpenAI's chat API one question at a time, and measures the answer's time.
+
+Law: at most ``most_calls`` requests, retries included; a redirect is not followed; no message of ours holds the key. An option
+that the endpoint refuses is left out from then on and named (`Endpoint.without`), so that both sides of a comparison ask alike.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from llmtrace.canary.probes import Probe
+from llmtrace.errors import EndpointFailed
+from llmtrace.model import JsonValue
+
+OPENAI: Final = "https://api.openai.com/v1"
+_ATTEMPTS: Final = 4
+_LONGEST_WAIT: Final = 30.0
+_MOST_BYTES: Final = 4 << 20
+_MOST_SHOWN: Final = 200
+_RENAMED: Final = "max_tokens"
+_NEWER_NAME: Final = "max_completion_tokens"
+_OPTIONAL: Final = ("logprobs", "temperature", "top_p", "seed", "tool_choice", "reasoning_effort")
+
+
+class Reply(NamedTuple):
+    """What the endpoint answered."""
+
+    message: Mapping[str, Any]
+    finish_reason: str
+    tokens: int | None
+    seconds: float
+    model: str
+    fingerprint: str
+    top_logprobs: tuple[tuple[str, float], ...] = ()
+    """The likeliest first tokens with the logarithms of their probabilities, where asked for and given."""
+
+
+class Endpoint:
+    def __init__(
+        self, model: str, url: str = OPENAI, *, key: str | None = None, seconds: float = 60.0, most_calls: int = 1000
+    ) -> None:
+        """``url``: up to ``/v1``. ``seconds``: for one answer."""
+        self.model = model
+        self.url = url.rstrip("/")
+        self.calls = 0
+        """Requests that were made so far."""
+        self.without: dict[str, None] = {}
+        """Options that the endpoint refused."""
+        self.problem = ""
+        """Why the last question that was not answered was not."""
+        self._key = key
+        self._seconds = seconds
+        self._most_calls = most_calls
+        self._token_option = _RENAMED
+        self._lock = threading.Lock()
+
+    def ask(self, probe: Probe, *, logprobs: bool = False) -> Reply | None:
+        """The answer; None if there was none after some attempts. Raises EndpointFailed where asking again is of no use."""
+        options: dict[str, JsonValue] = {"logprobs": True, "top_logprobs": 2} if logprobs else {}
+        problem = ""
+        for attempt in range(_ATTEMPTS):
+            request = self._request(probe, options)
+            try:
+                status, body, seconds, wait = self._post(request)
+            except _NoAnswerError as error:
+                problem, wait = str(error), None
+            else:
+                if 200 <= status < 300:
+                    return _reply(body, seconds)
+                problem = f"HTTP {status}{_error_message(body)}"
+                if status in (400, 422) and self._adapts(_error_message(body), request):
+                    continue
+                if status not in (408, 409, 425, 429) and status < 500:
+                    raise EndpointFailed(self._bare(f"{self.url} answered {problem}{_hint(status)}"))
+            if attempt + 1 < _ATTEMPTS:
+                time.sleep(min(_LONGEST_WAIT, wait if wait is not None else random.uniform(0.5, 1.0) * 2**attempt))  # noqa: S311
+        with self._lock:
+            self.problem = self._bare(problem)
+        return None
+
+    def _request(self, probe: Probe, options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        request: dict[str, JsonValue] = {"model": self.model, "messages": list(probe.messages), **probe.options, **options}
+        if probe.tools:
+            request["tools"] = list(probe.tools)
+        for name in self.without:
+            request.pop(name, None)
+        if "logprobs" not in request:
+            request.pop("top_logprobs", None)
+        if _RENAMED in request and self._token_option != _RENAMED:
+            request[self._token_option] = request.pop(_RENAMED)
+        return request
+
+    def _adapts(self, message: str, request: Mapping[str, JsonValue]) -> bool:
+        """Leave out, or rename, the option that the endpoint's message names. Returns True if asking again may help."""
+        with self._lock:
+            if _RENAMED in message and _RENAMED in request:
+                self._token_option = _NEWER_NAME
+                return True
+            for name in _OPTIONAL:
+                if name in message and name in request:
+                    self.without[name] = None
+                    return True
+        return False
+
+    def _post(self, request: Mapping[str, JsonValue]) -> tuple[int, bytes, float, float | None]:
+        """Status, body, seconds, and how many seconds the endpoint asks to wait."""
+        import requests
+
+        with self._lock:
+            if self.calls >= self._most_calls:
+                raise EndpointFailed(f"stopped after {self.calls:,} calls. Allow more with --max-calls N.")
+            self.calls += 1
+        headers = {"user-agent": "llmtrace", "content-type": "application/json"}
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
+        begin = time.monotonic()
+        try:
+            with requests.Session() as session:
+                session.auth = _unchanged  # else what ~/.netrc says would go out in place of our key
+                response = session.post(
+                    f"{self.url}/chat/completions",
+                    data=json.dumps(request).encode(),
+                    headers=headers,
+                    timeout=self._seconds,
+                    allow_redirects=False,
+                    stream=True,
+                )
+                body = b""
+                for piece in response.iter_content(1 << 14):
+                    body += piece
+                    if len(body) > _MOST_BYTES or time.monotonic() - begin > self._seconds:
+                        raise _NoAnswerError(f"no whole answer within {self._seconds:g} s")
+        except requests.RequestException as error:
+            raise _NoAnswerError(f"{self.url} cannot be reached: {type(error).__name__}") from None
+        return response.status_code, body, time.monotonic() - begin, _retry_after(response.headers.get("retry-after"))
+
+    def _bare(self, message: str) -> str:
+        return message.replace(self._key, "***") if self._key else message
+
+
+class _NoAnswerError(Exception):
+    """There was no answer, which another attempt may change."""
+
+
+def _unchanged(request: Any) -> Any:
+    return request
+
+
+def _reply(body: bytes, seconds: float) -> Reply:
+    try:
+        completion = json.loads(body)
+        choice = completion["choices"][0]
+        message = choice["message"]
+        tokens = (completion.get("usage") or {}).get("completion_tokens")
+        if not isinstance(message, Mapping):
+            raise TypeError
+        return Reply(
+            message,
+            str(choice.get("finish_reason") or ""),
+            tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None,
+            seconds,
+            str(completion.get("model") or ""),
+            str(completion.get("system_fingerprint") or ""),
+            _top_logprobs(choice),
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        raise EndpointFailed("its answer is not a chat completion in OpenAI's form") from None
+
+
+def _top_logprobs(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    try:
+        return tuple((str(one["token"]), float(one["logprob"])) for one in choice["logprobs"]["content"][0]["top_logprobs"])
+    except (KeyError, IndexError, TypeError, ValueError):
+        return ()
+
+
+def _retry_after(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _error_message(body: bytes) -> str:
+    """The message of an error in OpenAI's form, after a colon; empty if there is none."""
+    try:
+        return f": {str(json.loads(body)['error']['message'])[:_MOST_SHOWN]}"
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+
+
+def _hint(status: int) -> str:
+    if status in (401, 403):
+        return ".\nSet OPENAI_API_KEY"
+    return ".\nIs there a /v1 at the end of --base-url?" if status in (404, 405) or 300 <= status < 400 else ""

@@ -1,0 +1,147 @@
+"""The questions of a canary: prompts from a file, one for each of the user's tools, and candidates for border probes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
+from typing import Any, Final
+
+from llmtrace.canary.example_values import example_of
+from llmtrace.model import JsonValue, ToolDefinition
+from llmtrace.model.value import value
+from llmtrace.validation.check_values import check_arguments
+from llmtrace.validation.tool_definitions import read_definition
+
+_OPTIONS: Final = ("temperature", "top_p", "max_tokens", "seed", "response_format", "tool_choice", "stop", "reasoning_effort")
+"""Members of a line of a prompts file that are sent as they are."""
+_BORDER_WORDS: Final = (
+    *("apple", "river", "seven", "green", "chair", "window", "Tuesday", "salt", "north", "paper"),
+    *("garden", "silver", "music", "winter", "bridge", "lemon", "forest", "clock", "ocean", "brick"),
+)
+BORDER_OPTIONS: Final[Mapping[str, JsonValue]] = {"max_tokens": 1, "temperature": 1}
+
+
+@value
+class Probe:
+    """One question."""
+
+    id: str
+    kind: str
+    """``prompt``, ``tool`` or ``border``."""
+    messages: tuple[Mapping[str, JsonValue], ...]
+    tools: tuple[Mapping[str, JsonValue], ...] = ()
+    """In OpenAI's form."""
+    options: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    tool: str | None = None
+    """The tool that should be called."""
+
+    def definitions(self) -> tuple[ToolDefinition, ...]:
+        return tuple(read_definition(tool) for tool in self.tools)
+
+    def as_json(self) -> dict[str, JsonValue]:
+        members = {
+            "id": self.id,
+            "kind": self.kind,
+            "messages": list(self.messages),
+            "tools": list(self.tools),
+            "options": dict(self.options),
+            "tool": self.tool,
+        }
+        return {name: member for name, member in members.items() if member}
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> Probe:
+        """Raises KeyError and TypeError for what `as_json` did not write."""
+        return cls(
+            str(members["id"]),
+            str(members["kind"]),
+            tuple(members["messages"]),
+            tuple(members.get("tools", ())),
+            dict(members.get("options", {})),
+            members.get("tool"),
+        )
+
+
+def read_prompts(text: str, options: Mapping[str, JsonValue], tools: Sequence[ToolDefinition] = ()) -> list[Probe]:
+    """The probes of a prompts file: one JSON value a line, a text or an object with ``prompt`` or ``messages``.
+
+    ``options`` and ``tools`` hold for lines that do not have their own. Raises ValueError, which says in which line.
+    """
+    probes = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            probes.append(_prompt(json.loads(line), f"line {number}", options, tools))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"line {number}: {error}") from None
+    repeated = next((probe.id for at, probe in enumerate(probes) if any(probe.id == other.id for other in probes[:at])), None)
+    if repeated is not None:
+        raise ValueError(f"two prompts have the id {repeated!r}")
+    return probes
+
+
+def _prompt(item: Any, place: str, options: Mapping[str, JsonValue], tools: Sequence[ToolDefinition]) -> Probe:
+    if isinstance(item, str):
+        item = {"prompt": item}
+    if not isinstance(item, dict):
+        raise ValueError("expected a text or an object")
+    messages = item.get("messages")
+    if messages is None:
+        if not isinstance(item.get("prompt"), str):
+            raise ValueError("expected a member prompt (a text) or messages (a list)")
+        messages = [{"role": "user", "content": item["prompt"]}]
+    if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
+        raise ValueError("messages: expected a list of objects in OpenAI's form")
+    offered = [read_definition(tool) for tool in item["tools"]] if "tools" in item else tools
+    chosen = {**options, **{name: item[name] for name in _OPTIONS if name in item}}
+    identity = str(item.get("id", place))
+    return Probe(identity, "prompt", tuple(messages), tuple(map(_as_openai, offered)), chosen)
+
+
+def tool_probes(tools: Sequence[ToolDefinition], options: Mapping[str, JsonValue]) -> list[Probe]:
+    """One probe for each tool, with all of them on offer. It names the tool and, if an example can be made, its arguments."""
+    probes = []
+    for tool in tools:
+        example = example_of(tool.parameters)
+        text = f"Call the tool {tool.name}."
+        if isinstance(example, dict) and not check_arguments(example, tool):
+            text = f"Call the tool {tool.name} with exactly these arguments: {json.dumps(example, ensure_ascii=False)}"
+        messages = ({"role": "user", "content": text},)
+        probes.append(Probe(f"tool {tool.name}", "tool", messages, tuple(map(_as_openai, tools)), options, tool.name))
+    return probes
+
+
+def read_tools(text: str) -> list[ToolDefinition]:
+    """Tool definitions from a JSON list, in OpenAI's, Anthropic's or MCP's form. Raises ValueError."""
+    try:
+        items = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if isinstance(items, dict):
+        items = items.get("tools")
+    if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+        raise ValueError("expected a JSON list of tool definitions")
+    tools = [read_definition(item) for item in items]
+    if not all(tool.name for tool in tools):
+        raise ValueError("a tool has no name")
+    return tools
+
+
+def border_candidates() -> Iterator[Probe]:
+    """Questions that a model may well answer with either of two words, in one token."""
+    for first, second in itertools.combinations(_BORDER_WORDS, 2):
+        text = f"Say one of these two words and nothing else: {first}, {second}."
+        yield Probe(f"border {first} {second}", "border", ({"role": "user", "content": text},), options=BORDER_OPTIONS)
+
+
+def _as_openai(tool: ToolDefinition) -> dict[str, JsonValue]:
+    function: dict[str, JsonValue] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    if tool.strict:
+        function["strict"] = True
+    return {"type": "function", "function": function}

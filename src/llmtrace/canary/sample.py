@@ -1,0 +1,100 @@
+"""What is measured of one answer. No content is kept but the first word."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmtrace.canary.endpoint import Reply
+from llmtrace.canary.probes import Probe
+from llmtrace.model import JsonValue, ToolCall, Violation
+from llmtrace.model.value import value
+from llmtrace.validation.check_values import check_call, check_output
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import output_schema
+
+_FIRST: Final = re.compile(r"\s*\S+")
+_LONGEST: Final = 24
+
+
+@value
+class Sample:
+    """None: the question does not ask for it, or the endpoint does not say it."""
+
+    first: str = ""
+    """The first word, or token where one was asked for; for an answer that only calls a tool, ``call`` and its name."""
+    length: int = 0
+    """Tokens, as the endpoint counts them; else characters."""
+    valid: bool | None = None
+    """The answer has the form that the question asks for."""
+    called: bool | None = None
+    """A tool was called: the expected one, if there is one."""
+    arguments: bool | None = None
+    """Every call names a tool on offer and has valid arguments."""
+    refused: bool = False
+    """The endpoint says that the model refused, or that a filter stopped the answer."""
+    per_second: float | None = None
+    """Tokens a second."""
+
+    def as_json(self) -> dict[str, JsonValue]:
+        members = {name: getattr(self, name) for name in type(self).__slots__}  # type: ignore[attr-defined]
+        return {name: member for name, member in members.items() if member is not None}
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> Sample:
+        """Members that a later version adds are left out."""
+        return cls(**{name: members[name] for name in cls.__slots__ if name in members})  # type: ignore[attr-defined]
+
+
+def measure(probe: Probe, reply: Reply) -> Sample:
+    text = reply.message.get("content")
+    text = text if isinstance(text, str) else ""
+    calls = _calls(reply.message.get("tool_calls"))
+    word = text if probe.kind == "border" else _first_word(text)
+    if not word and calls:
+        word = f"call {calls[0].name}"
+    called = None
+    if probe.tools:
+        called = any(call.name == probe.tool or probe.tool is None for call in calls)
+    definitions = probe.definitions()
+    return Sample(
+        word[:_LONGEST],
+        reply.tokens if reply.tokens is not None else len(text),
+        _has_form(text, probe.options.get("response_format")),
+        called,
+        all(not _errors(check_call(call, definitions)) for call in calls) if calls and probe.tools else None,
+        bool(reply.message.get("refusal")) or reply.finish_reason == "content_filter",
+        round(reply.tokens / reply.seconds, 2) if reply.tokens and reply.seconds > 0 else None,
+    )
+
+
+def _first_word(text: str) -> str:
+    match = _FIRST.match(text)
+    return match.group().strip() if match else ""
+
+
+def _calls(items: Any) -> list[ToolCall]:
+    calls = []
+    for item in items if isinstance(items, list) else ():
+        function = item.get("function") if isinstance(item, dict) else None
+        if isinstance(function, dict):
+            calls.append(ToolCall(str(function.get("name") or ""), parse_arguments(function.get("arguments")), item.get("id")))
+    return calls
+
+
+def _has_form(text: str, form: JsonValue) -> bool | None:
+    if form is None:
+        return None
+    schema = output_schema(form)
+    if schema is not None:
+        return not _errors(check_output(text, schema))
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _errors(violations: tuple[Violation, ...]) -> bool:
+    return any(violation.severity == "error" for violation in violations)

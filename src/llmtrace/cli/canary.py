@@ -1,0 +1,258 @@
+"""``llmtrace canary``: ask an endpoint the same questions again, and test whether its answers have changed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmtrace.canary import LEVEL, Baseline, Comparison, Endpoint, Metric, Probe, compare
+from llmtrace.canary.baseline import observe
+from llmtrace.canary.border import ENOUGH, find_border_probes
+from llmtrace.canary.border import MOST_CALLS as MOST_SEARCHED
+from llmtrace.canary.endpoint import OPENAI
+from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, tool_probes
+from llmtrace.cli import format_text
+from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, positive, print_json
+from llmtrace.cli.terminal import Cell, Screen, clean
+from llmtrace.errors import EndpointFailed
+from llmtrace.model import JsonValue
+
+NAME = "canary"
+HELP = "test whether an endpoint's answers have changed (SENDS your prompts)"
+EXAMPLE = "llmtrace canary record prompts.jsonl --model my-model > baseline.json"
+
+MOST_CALLS = 1000
+_TIMES = 5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["record", "compare"], help="record a baseline, or ask again and compare with it")
+    parser.add_argument("file", nargs="?", help="record: prompts, one JSON text or object a line; compare: the baseline")
+    parser.add_argument("--model", metavar="NAME", help="the model to ask (compare: default as recorded)")
+    parser.add_argument("--base-url", metavar="URL", help=f"endpoint up to /v1 (default: OPENAI_BASE_URL, or {OPENAI})")
+    parser.add_argument("-k", dest="times", metavar="N", type=positive, help=f"ask each question N times (default: {_TIMES})")
+    parser.add_argument("--tools", metavar="FILE", help="record: offer these tools (a JSON list), and ask for each of them")
+    parser.add_argument("--border", action="store_true", help="record: also find questions whose first token is a near tie")
+    parser.add_argument("--temperature", metavar="T", type=float, help="record: for all prompts that have none")
+    parser.add_argument("--max-tokens", metavar="N", type=positive, help="record: for all prompts that have none")
+    parser.add_argument(
+        "--max-calls", metavar="N", type=positive, default=MOST_CALLS, help=f"make at most N calls (default: {MOST_CALLS:,})"
+    )
+    parser.add_argument("--parallel", metavar="N", type=positive, default=4, help="calls at the same time (default: 4)")
+    parser.add_argument("--timeout", metavar="S", type=positive, default=60, help="seconds to wait for an answer (default: 60)")
+
+
+def run(args: argparse.Namespace) -> int:
+    return _record(args) if args.action == "record" else _compare(args)
+
+
+# -- record
+
+
+def _record(args: argparse.Namespace) -> int:
+    if not args.model:
+        raise BadInput("canary record needs --model NAME.\nGive the name that the endpoint lists.")
+    if args.file is None and args.tools is None and not args.border:
+        raise BadInput("canary record needs prompts: a FILE, --tools FILE, or --border.")
+    options: dict[str, JsonValue] = {"temperature": args.temperature, "max_tokens": args.max_tokens}
+    options = {name: option for name, option in options.items() if option is not None}
+    tools = [] if args.tools is None else _parsed(args.tools, read_tools)
+    probes = [] if args.file is None else _parsed(args.file, lambda text: read_prompts(text, options, tools))
+    probes += tool_probes(tools, options)
+    times = args.times or _TIMES
+    endpoint = _endpoint(args, args.model, args.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI)
+    _check_calls(len(probes) + (ENOUGH if args.border else 0), times, args.max_calls, MOST_SEARCHED if args.border else 0)
+    if args.border:
+        probes += _border(endpoint)
+    if not probes:
+        raise BadInput("there is no question to ask." + (" No near tie was found." if args.border else ""))
+    baseline = _observe(endpoint, probes, times, args.parallel)
+    sys.stdout.write(baseline.write())
+    screen = Screen(sys.stderr)
+    screen.prose(f"{format_text.plural(len(probes), 'question')}, {baseline.answered} of {baseline.planned} answers recorded.")
+    if baseline.answered < baseline.planned:
+        screen.prose(f"Not all were answered: {clean(baseline.problem)}", "yellow")
+    return FINE if baseline.answered else NOT_JUDGED
+
+
+def _border(endpoint: Endpoint) -> list[Probe]:
+    progress = _Progress("near ties found, of {1} candidates")
+    try:
+        return find_border_probes(endpoint, border_candidates(), progress)
+    finally:
+        progress.end()
+
+
+# -- compare
+
+
+def _compare(args: argparse.Namespace) -> int:
+    for name in ("tools", "temperature", "max_tokens"):
+        if getattr(args, name) is not None:
+            raise BadInput(f"--{name.replace('_', '-')} is for canary record: a comparison asks what the baseline asked.")
+    if args.file is None:
+        raise BadInput("canary compare needs the baseline.\nWrite one with llmtrace canary record … > baseline.json.")
+    before = _parsed(args.file, Baseline.read)
+    times = args.times or before.times
+    _check_calls(len(before.observed), times, args.max_calls)
+    endpoint = _endpoint(args, args.model or before.model, args.base_url or before.url)
+    endpoint.without.update(dict.fromkeys(before.without))
+    try:
+        now = _observe(endpoint, [one.probe for one in before.observed], times, args.parallel)
+    except EndpointFailed as failed:
+        if args.json:
+            print_json({"verdict": "unknown", "reasons": [str(failed)], "metrics": []})
+        else:
+            Screen(sys.stdout).prose(f"Could not tell: {clean(str(failed))}", "yellow")
+        return NOT_JUDGED
+    comparison = compare(before, now)
+    if args.json:
+        print_json(_as_json(comparison, before, now))
+    else:
+        _write(Screen(sys.stdout), comparison, before, now)
+    return {"changed": CHANGED, "no change": FINE, "unknown": NOT_JUDGED}[comparison.verdict]
+
+
+def _write(screen: Screen, comparison: Comparison, before: Baseline, now: Baseline) -> None:
+    changed = [metric.name for metric in comparison.metrics if metric.has_changed]
+    heading, style = {
+        "changed": (f"Changed: {', '.join([*changed, *comparison.reasons])}.", "red"),
+        "no change": ("No change seen.", "green"),
+        "unknown": (f"Could not tell: {'; '.join(comparison.reasons)}.", "yellow"),
+    }[comparison.verdict]
+    screen.prose(clean(heading), "bold", style)  # type: ignore[arg-type]
+    asked = f"{format_text.plural(len(now.observed), 'question')}, {now.answered} answers now, {before.answered} before"
+    screen.prose(f"{now.model} at {urlsplit(now.url).netloc}: {asked} ({before.recorded or 'no date'}).", "dim")
+    screen.line()
+    rows = [_row(metric) for metric in comparison.metrics]
+    for line in screen.table(["", "BEFORE", "NOW", "CHANGE", "P", "WOULD SEE", "OF"], rows, right=(1, 2, 3, 4, 5)):
+        screen.line(line)
+    screen.line()
+    power = _power(comparison.metrics)
+    if power:
+        screen.prose(power, "dim")
+    if None not in comparison.speed:
+        screen.prose(f"Tokens a second: {comparison.speed[0]:,.0f} before, {comparison.speed[1]:,.0f} now (not tested).", "dim")
+    if before.fingerprints and now.fingerprints and not set(before.fingerprints) & set(now.fingerprints):
+        screen.prose("The endpoint's system fingerprint is another one than before (not counted as a change).", "dim")
+
+
+def _row(metric: Metric) -> list[Cell]:
+    mark = Cell("!", ("red",)) if metric.has_changed else Cell("")
+    return [
+        mark,
+        Cell(_level(metric, metric.before)),
+        Cell(_level(metric, metric.now)),
+        Cell(_points(metric, metric.effect, "+"), ("red",) if metric.has_changed else ()),
+        Cell(f"{metric.p:.2g}" if metric.p < 0.995 else "1", ("dim",)),
+        Cell("nothing" if metric.detectable is None else _points(metric, metric.detectable, ""), ("dim",)),
+        Cell(metric.name),
+    ]
+
+
+def _level(metric: Metric, number: float | None) -> str:
+    if number is None:
+        return ""
+    return f"{100 * number:.0f} %" if metric.unit == "share" else f"{number:,.0f}"
+
+
+def _points(metric: Metric, number: float, sign: str) -> str:
+    return f"{100 * number:{sign}.0f} {'%' if metric.unit == 'ratio' else 'pts'}"
+
+
+def _power(metrics: tuple[Metric, ...]) -> str:
+    """What would have been seen, in a sentence, of the metric that says most about the answers' use; else of the words."""
+    seen = [metric for metric in metrics if metric.detectable is not None]
+    for name, what in (
+        ("arguments valid", "a {}-point drop of valid calls"),
+        ("answer has its form", "a {}-point drop of valid answers"),
+        ("new first words", "{} points more answers that begin with a new word"),
+        ("border token", "border tokens that differ by {} points"),
+    ):
+        for metric in seen:
+            if metric.name == name:
+                points = what.format(f"{100 * (metric.detectable or 0):.0f}")
+                return f"With {metric.calls} calls, {points} would have been seen 8 in 10 times."
+    return ""
+
+
+def _as_json(comparison: Comparison, before: Baseline, now: Baseline) -> dict[str, Any]:
+    return {
+        "verdict": comparison.verdict,
+        "reasons": list(comparison.reasons),
+        "level": LEVEL,
+        "metrics": [{**format_text.as_json(metric), "changed": metric.has_changed} for metric in comparison.metrics],
+        "tokens_per_second": {"before": comparison.speed[0], "now": comparison.speed[1]},
+        "answers": {"before": before.answered, "now": now.answered, "planned": now.planned},
+        "answered_by": {"before": list(before.answered_by), "now": list(now.answered_by)},
+        "fingerprints": {"before": list(before.fingerprints), "now": list(now.fingerprints)},
+    }
+
+
+# -- both
+
+
+def _endpoint(args: argparse.Namespace, model: str, url: str) -> Endpoint:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.password
+    except ValueError:
+        good = False
+    if not good:
+        raise BadInput(
+            "the endpoint's URL is not an http:// or https:// URL without a password.\n"
+            "Set --base-url or OPENAI_BASE_URL to a URL such as http://HOST:PORT/v1. The key is in OPENAI_API_KEY."
+        )
+    key = os.environ.get("OPENAI_API_KEY") or None
+    return Endpoint(model, url, key=key, seconds=args.timeout, most_calls=args.max_calls)
+
+
+def _check_calls(questions: int, times: int, most: int, searched: int = 0) -> None:
+    """``searched``: calls that the search for border probes may make."""
+    calls = questions * times + searched
+    if calls > most:
+        search = f", with the search for near ties ({searched:,})" if searched else ""
+        raise BadInput(
+            f"{format_text.plural(questions, 'question')} asked {times} times{search} are {calls:,} calls,"
+            f" more than {most:,}.\nAllow them with --max-calls {calls}, or ask less often with -k N."
+        )
+
+
+def _observe(endpoint: Endpoint, probes: list[Probe], times: int, parallel: int) -> Baseline:
+    progress = _Progress("answers of " + f"{len(probes) * times:,}, {{1}} failed")
+    recorded = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    try:
+        return observe(endpoint, probes, times, parallel=parallel, recorded=recorded, progress=progress)
+    finally:
+        progress.end()
+
+
+class _Progress:
+    """One line on stderr that is rewritten, where that is a terminal."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._is_shown = sys.stderr is not None and sys.stderr.isatty()
+
+    def __call__(self, done: int, second: int) -> None:
+        if self._is_shown:
+            print(f"\r\x1b[K{done:,} {self._text.format(done, second)}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._is_shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _parsed(path: str, read: Callable[[str], Any]) -> Any:
+    try:
+        return read(sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise BadInput(f"{path} cannot be used: {error}.") from None

@@ -1,0 +1,190 @@
+"""``diff --set … --against …``: which runs the two sets are, and how their comparison is shown."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.cli import format_text
+from llmtrace.cli.environment_text import changes_as_json, write_changes
+from llmtrace.cli.ls import since
+from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
+from llmtrace.cli.terminal import Cell, Screen, clean
+from llmtrace.config import Config
+from llmtrace.model import Inference, Trace
+from llmtrace.statistics.run_sets import Compared, Kind, RunSet, SetDifference, compare_sets
+from llmtrace.statistics.two_samples import Interval
+from llmtrace.store import Query, Store, open_store
+
+MOST_RUNS = 1000
+"""Runs of one set, the newest ones, unless ``limit=N`` says otherwise."""
+FILTERS = ("since", "until", "agent", "health", "text", "tag", "model", "limit")
+_FEW = 10
+"""Runs of a set below which little can be seen."""
+
+
+def compare_chosen(store: Store, args: argparse.Namespace) -> int:
+    before, now = RunSet(), RunSet()
+    for runs, words in ((before, args.set), (now, args.against)):
+        for trace in _chosen(store, words):
+            runs.add(trace)
+        if not runs.trace_ids:
+            raise BadInput(f"no run matches {' '.join(words)}.\nllmtrace ls lists the runs of a store.")
+    common = set(before.trace_ids) & set(now.trace_ids)
+    if common:
+        raise BadInput(
+            f"{format_text.plural(len(common), 'run')} in both sets, such as {min(common)[:8]}.\n"
+            "Give the first set an end: until=WHEN."
+        )
+    difference = compare_sets(before, now)
+    if args.json:
+        print_json(_as_json(difference, before, now))
+    else:
+        _write(Screen(sys.stdout), difference, before, now)
+    return FINE
+
+
+def _chosen(store: Store, words: Sequence[str]) -> Iterator[Trace]:
+    """The runs of one set: those of files and trace ids, and those of the store that pass all filters."""
+    filters: dict[str, str] = {}
+    trace_ids: dict[str, None] = {}
+    for word in words:
+        name, equals, content = word.partition("=")
+        if equals and not os.path.exists(word):
+            if name not in FILTERS:
+                raise BadInput(f"unknown filter {name!r}.{did_you_mean(name, FILTERS)} Use some of: {', '.join(FILTERS)}.")
+            filters[name] = content
+        elif os.path.exists(word):
+            other = open_store(word, config=Config.read())
+            try:
+                yield from _traces(other, Query(limit=MOST_RUNS))
+            finally:
+                other.close()
+        else:
+            trace_ids[store.trace(word).trace_id] = None
+    for trace_id in trace_ids:
+        yield store.trace(trace_id)
+    if filters:
+        yield from _filtered(store, filters)
+
+
+def _filtered(store: Store, filters: dict[str, str]) -> Iterator[Trace]:
+    try:
+        limit = int(filters.get("limit", MOST_RUNS))
+        moments = {name: since(filters[name]) for name in ("since", "until") if name in filters}
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise BadInput(f"{error}.") from None
+    query = Query(
+        limit=limit,
+        since=moments.get("since"),
+        until=moments.get("until"),
+        agent=filters.get("agent"),
+        health=filters.get("health"),
+        text=filters.get("text"),
+    )
+    for trace in _traces(store, query):
+        if "tag" in filters and not any(filters["tag"] in _tags(span.attributes) for span in trace.spans):
+            continue
+        if "model" in filters and not any(_is_of(span.operation, filters["model"]) for span in trace.spans):
+            continue
+        yield trace
+
+
+def _traces(store: Store, query: Query) -> Iterator[Trace]:
+    for number, (_, spans) in enumerate(groupby(store.spans(query), key=lambda span: span.trace_id)):
+        if number >= query.limit:
+            return
+        yield Trace(list(spans))
+
+
+def _tags(attributes: Any) -> Sequence[str]:
+    tags = attributes.get(semconv.TAGS)
+    return tags if isinstance(tags, (list, tuple)) else ()
+
+
+def _is_of(operation: object, model: str) -> bool:
+    return isinstance(operation, Inference) and model in (operation.request_model, operation.response_model)
+
+
+# -- output
+
+
+def _write(screen: Screen, difference: SetDifference, before: RunSet, now: RunSet) -> None:
+    counts = [format_text.plural(len(runs.trace_ids), "run") for runs in (before, now)]
+    screen.line(screen.paint(f"{counts[0]} against {counts[1]}", "bold"))
+    environments = before.environment(), now.environment()
+    write_changes(screen, difference.causes, *environments)
+    if not difference.causes:
+        screen.prose("No change of models, prompts, tools, parameters or libraries is recorded between the sets.", "dim")
+    screen.line()
+    rows = [_row(figure) for figure in difference.figures]
+    for line in screen.table(["", "FIRST", "95 %", "SECOND", "95 %", "OF"], rows, right=(1, 3), spare=(4, 2)):
+        screen.line(line)
+    screen.line(screen.paint("! differs by more than chance, all comparisons together (5 %)", "dim"))
+    for title, kinds, style in (
+        ("New kinds of failure", difference.new, "red"),
+        ("Fixed", difference.fixed, "green"),
+        ("In both", difference.lasting, "dim"),
+    ):
+        _write_kinds(screen, title, kinds, style, before, now)
+    fewest = min(len(before.trace_ids), len(now.trace_ids))
+    if fewest < _FEW:
+        screen.prose(f"A set has only {format_text.plural(fewest, 'run')}: only a large difference can show.", "yellow")
+    undiagnosed = before.undiagnosed + now.undiagnosed
+    if undiagnosed:
+        screen.prose(f"{format_text.plural(undiagnosed, 'run')} could not be diagnosed. See llmtrace why --all.", "yellow")
+
+
+def _write_kinds(screen: Screen, title: str, kinds: Sequence[Kind], style: Any, before: RunSet, now: RunSet) -> None:
+    if kinds:
+        screen.line()
+        screen.line(screen.paint(title, "bold"))
+    for kind in kinds:
+        counts = f"{kind.before} of {len(before.trace_ids)} -> {kind.now} of {len(now.trace_ids)}"
+        screen.spread(Cell(clean(kind.title), (style,)), Cell(f"{counts}  {kind.example[:8]}", ("dim",)), prefix="  ")
+
+
+def _row(figure: Compared) -> list[Cell]:
+    mark = Cell("!" if figure.has_changed else "", ("yellow",))
+    return [
+        mark,
+        Cell(_figure(figure.before, figure.unit)),
+        Cell(_interval(figure.before_interval, figure.unit), ("dim",)),
+        Cell(_figure(figure.now, figure.unit), ("yellow",) if figure.has_changed else ()),
+        Cell(_interval(figure.now_interval, figure.unit), ("dim",)),
+        Cell(figure.name),
+    ]
+
+
+def _figure(number: float | None, unit: str) -> str:
+    if number is None:
+        return format_text.UNKNOWN
+    if unit == "%":
+        return f"{100 * number:.0f} %"
+    if unit == "s":
+        return format_text.duration(number)
+    if unit == "$":
+        return format_text.cost(number)
+    return f"{number:,.0f}"
+
+
+def _interval(interval: Interval | None, unit: str) -> str:
+    return "" if interval is None else f"{_figure(interval[0], unit)} to {_figure(interval[1], unit)}"
+
+
+def _as_json(difference: SetDifference, before: RunSet, now: RunSet) -> dict[str, Any]:
+    environments = before.environment(), now.environment()
+    return {
+        "runs": {"set": len(before.trace_ids), "against": len(now.trace_ids)},
+        "causes": changes_as_json(difference.causes, *environments),
+        "figures": [{**format_text.as_json(figure), "changed": figure.has_changed} for figure in difference.figures],
+        "new": format_text.as_json(list(difference.new)),
+        "fixed": format_text.as_json(list(difference.fixed)),
+        "in_both": format_text.as_json(list(difference.lasting)),
+        "undiagnosed": before.undiagnosed + now.undiagnosed,
+    }

@@ -1,0 +1,45 @@
+"""``llmtrace freeze``: write what shaped a run as a lock file, which ``llmtrace verify`` compares with later."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import datetime, timezone
+
+from llmtrace.cli.options import FINE, BadInput
+from llmtrace.cli.stores import opened
+from llmtrace.diagnosis.environment import Fact, environment_of, facts_as_json, without_task
+from llmtrace.installed import all_versions
+from llmtrace.recorder.resource import packages_digest
+from llmtrace.version import __version__
+
+NAME = "freeze"
+HELP = "write a lock file of what shaped a run: models, prompts, libraries …"
+EXAMPLE = "llmtrace freeze last > run.lock.json"
+
+FORM = 1
+"""Version of the file's form."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
+
+
+def run(args: argparse.Namespace) -> int:
+    with opened(args) as store:
+        trace = store.trace(args.trace)
+    environment = without_task(environment_of(trace))
+    if not environment.facts:
+        raise BadInput(f"trace {trace.trace_id} records nothing that can change: no model call and no program.")
+    packages = all_versions()
+    is_same = environment.facts.get(Fact("installed packages")) == (packages_digest(packages),)
+    members = {
+        "llmtrace_lock": FORM,
+        "written_by": f"llmtrace-otel {__version__}",
+        "trace_id": trace.trace_id,
+        "recorded": datetime.fromtimestamp(trace.spans[0].start / 1e9, timezone.utc).isoformat(timespec="seconds"),
+    }
+    facts = ",\n  ".join(json.dumps(fact) for fact in facts_as_json(environment))
+    print(f'{json.dumps(members, indent=1)[:-2]},\n "facts": [\n  {facts}\n ],')
+    print(f' "packages": {json.dumps(packages if is_same else None)}\n}}')
+    return FINE

@@ -1,0 +1,360 @@
+"""What shaped the answers of a run, as facts that two runs can be compared by: "it behaves differently" has a first cause.
+
+A fact of a call (model, prompt, a tool, a parameter) belongs to the agent that made the call; a fact of the program (Python, a
+library, the commit) to the whole run. Pure.
+
+Law: a fact changed if each run has a value of it that the other run has not. So a run that ended earlier, and showed fewer
+prompts, did not change. What one run does not say (content that was not kept, another writer) is unknown, not changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from llmtrace.fingerprints import fingerprint
+from llmtrace.model import AgentInvocation, Inference, JsonValue, Part, Span, Text, ToolDefinition, Trace, Workflow
+from llmtrace.model.value import value
+from llmtrace.semconv import (
+    CONTENT_LEVEL,
+    ENV_PREFIX,
+    LIBRARIES,
+    PACKAGES,
+    PYTHON_NAME,
+    PYTHON_VERSION,
+    SERVICE_VERSION,
+    VCS_CHANGES,
+    VCS_REVISION,
+)
+
+KINDS: Final = (
+    "model",
+    "prompt template",
+    "system prompt",
+    "tool",
+    "tools",
+    "output schema",
+    "parameter",
+    "parameters",
+    "python",
+    "library",
+    "environment variable",
+    "answering model",
+    "provider fingerprint",
+    "service version",
+    "code",
+    "uncommitted changes",
+    "installed packages",
+    "server",
+    "task",
+)
+"""In the order in which a change is named as the cause: the most specific first, what only follows from others last."""
+PROGRAM_KINDS: Final = (
+    "python",
+    "library",
+    "environment variable",
+    "service version",
+    "code",
+    "uncommitted changes",
+    "installed packages",
+)
+"""Facts of the whole run, which the present environment has, too."""
+_SUMS: Final = {"tool": "tools", "parameter": "parameters"}
+"""The digest of all tools or parameters, which stands for the single ones where a run was recorded without content."""
+_OF_SOME_CALLS: Final = frozenset({"tool", "parameter", "prompt template"})
+"""Kinds that a call may lack."""
+_OF_ONE_CALL: Final = frozenset(
+    {"user", "metadata", "conversation", "prompt_cache_key", "safety_identifier", "previous_response_id", "extra_headers"}
+)
+"""Parameters that name a user or a conversation. They differ from run to run and shape no answer."""
+_LONGEST: Final = 80
+"""Characters of a parameter that is shown as it is; a longer one is a digest."""
+ABSENT: Final = "(none)"
+
+
+class Fact(NamedTuple):
+    kind: str
+    """One of `KINDS`."""
+    where: str = ""
+    """Name of the agent whose calls have it; empty for the whole run, and for calls outside any agent."""
+    name: str = ""
+    """Of the tool, parameter, library …"""
+
+
+@value
+class Environment:
+    facts: Mapping[Fact, tuple[str, ...]]
+    """The values of each fact in the order in which they came up: digests of prompts and tools, else the value itself."""
+    texts: Mapping[tuple[Fact, str], str]
+    """The content behind a digest, where it was kept."""
+
+    def callers(self) -> frozenset[str]:
+        """Names of the agents that called a model."""
+        return frozenset(fact.where for fact in self.facts if fact.kind == "model")
+
+    def kinds(self) -> frozenset[str]:
+        return frozenset(fact.kind for fact in self.facts)
+
+
+@value
+class Change:
+    fact: Fact
+    before: tuple[str, ...]
+    """The values that only the first run has."""
+    now: tuple[str, ...]
+
+
+class _Facts:
+    def __init__(self) -> None:
+        self.facts: dict[Fact, dict[str, None]] = {}
+        self.texts: dict[tuple[Fact, str], str] = {}
+        self.calls: dict[str, list[frozenset[Fact]]] = {}
+        """For each agent, the facts that each of its calls has."""
+
+    def add(self, fact: Fact, content: str, text: str | None = None) -> None:
+        self.facts.setdefault(fact, {})[content] = None
+        if text is not None:
+            self.texts[fact, content] = text
+
+    def environment(self) -> Environment:
+        """A tool, parameter or template that some calls of an agent lack has the value `ABSENT`, too."""
+        for calls in self.calls.values():
+            for fact in frozenset().union(*calls):
+                if any(fact not in call for call in calls):
+                    self.add(fact, ABSENT)
+        ordered = sorted(self.facts, key=lambda fact: KINDS.index(fact.kind))
+        return Environment({fact: tuple(self.facts[fact]) for fact in ordered}, self.texts)
+
+
+def environment_of(trace: Trace) -> Environment:
+    """The facts of a run, in the order of `KINDS`."""
+    facts = _Facts()
+    resources: dict[int, Mapping[str, JsonValue]] = {}
+    is_task_known = False
+    for _, span in trace.walk():
+        resources[id(span.resource)] = span.resource
+        changes = span.attributes.get(VCS_CHANGES)
+        if isinstance(changes, str):
+            facts.add(Fact("uncommitted changes"), changes)
+        if not is_task_known and isinstance(span.operation, (AgentInvocation, Workflow, Inference)):
+            is_task_known = _add_task(facts, span.operation)
+        if isinstance(span.operation, Inference):
+            has_content = span.attributes.get(CONTENT_LEVEL) != "none"
+            _add_call(facts, _caller(trace, span), span.operation, has_content=has_content)
+    for resource in resources.values():
+        _add_program(facts, resource)
+    return facts.environment()
+
+
+def without_task(environment: Environment) -> Environment:
+    """The environment without what the run was asked to do, which is no part of it."""
+    return Environment(
+        {fact: contents for fact, contents in environment.facts.items() if fact.kind != "task"}, environment.texts
+    )
+
+
+def environment_of_program(resource: Mapping[str, JsonValue], changes: str | None) -> Environment:
+    """The facts of a program that runs now, as its resource says, and of its uncommitted changes."""
+    facts = _Facts()
+    _add_program(facts, resource)
+    if changes is not None:
+        facts.add(Fact("uncommitted changes"), changes)
+    return facts.environment()
+
+
+def compare(before: Environment, now: Environment) -> list[Change]:
+    """What changed, the first cause first."""
+    callers = before.callers() & now.callers()
+    known = before.kinds() & now.kinds() | _OF_SOME_CALLS
+    changes = []
+    for fact in sorted({**before.facts, **now.facts}, key=lambda fact: KINDS.index(fact.kind)):
+        is_of_a_call = fact.kind not in PROGRAM_KINDS and fact.kind != "task"
+        if fact.kind not in known or (is_of_a_call and fact.where not in callers):
+            continue
+        old, new = before.facts.get(fact, ()), now.facts.get(fact, ())
+        if fact.kind == "environment variable" and not (old and new):
+            continue  # only what both were told to record can be compared
+        if (not old and _is_unknown(fact, before)) or (not new and _is_unknown(fact, now)):
+            continue
+        old, new = old or (ABSENT,), new or (ABSENT,)
+        gone = tuple(content for content in old if content not in new)
+        came = tuple(content for content in new if content not in old)
+        if gone and came:
+            changes.append(Change(fact, gone, came))
+    has_library = any(change.fact.kind == "library" for change in changes)
+    replaced = {change.fact.where for change in changes if change.fact.kind == "prompt template" and _is_other(change)}
+    changes = [
+        change
+        for change in changes
+        if not (has_library and change.fact.kind == "installed packages")
+        and not (change.fact.kind == "system prompt" and change.fact.where in replaced)
+    ]
+    return sorted(changes, key=lambda change: _rank(change, before, now))
+
+
+def is_same_template(where: str, before: Environment, now: Environment) -> bool:
+    """True if the calls of an agent fill the same templates in both runs, so that only the values can differ."""
+    old, new = (
+        {fact: contents for fact, contents in run.facts.items() if fact.kind == "prompt template" and fact.where == where}
+        for run in (before, now)
+    )
+    return bool(old) and old == new
+
+
+def _rank(change: Change, before: Environment, now: Environment) -> int:
+    """The place in `KINDS`; a prompt that has other values in the same template comes after the parameters."""
+    kind = change.fact.kind
+    if kind == "system prompt" and is_same_template(change.fact.where, before, now):
+        kind = "parameters"
+    return KINDS.index(kind)
+
+
+def _is_other(change: Change) -> bool:
+    return (ABSENT,) not in (change.before, change.now)
+
+
+def unknown_kinds(before: Environment, now: Environment) -> list[str]:
+    """The kinds of facts of the program that only one of the two says, so that they were not compared."""
+    return [kind for kind in PROGRAM_KINDS if kind in before.kinds() ^ now.kinds()]
+
+
+def _is_unknown(fact: Fact, environment: Environment) -> bool:
+    """True for a tool, parameter or template, if a run does not say whether its calls had it: it was recorded without content,
+    or by another writer."""
+    if fact.kind not in _OF_SOME_CALLS:
+        return False
+    is_without_content = fact.kind in _SUMS and Fact(_SUMS[fact.kind], fact.where) in environment.facts
+    return is_without_content or Fact("output schema", fact.where) not in environment.facts
+
+
+def _caller(trace: Trace, span: Span) -> str:
+    above = trace.parent(span)
+    while above is not None:
+        if isinstance(above.operation, (AgentInvocation, Workflow)):
+            return above.operation.name
+        above = trace.parent(above)
+    return ""
+
+
+def _add_task(facts: _Facts, operation: AgentInvocation | Workflow | Inference) -> bool:
+    message = next((message for message in reversed(operation.input) if message.role == "user"), None)
+    if message is None:
+        return False
+    text = message.text()
+    facts.add(Fact("task"), _digest(text), text)
+    return True
+
+
+def _add_call(facts: _Facts, where: str, inference: Inference, *, has_content: bool) -> None:
+    facts.add(Fact("model", where), inference.request_model or ABSENT)
+    for kind, content in (
+        ("answering model", inference.response_model),
+        ("provider fingerprint", inference.system_fingerprint),
+        ("server", inference.server_address),
+    ):
+        if content:
+            facts.add(Fact(kind, where), content)
+    digests = inference.fingerprint
+    if digests is None:
+        if not inference.input:
+            return  # another writer's span without content
+        digests = fingerprint(inference)
+    optional: list[tuple[Fact, str, str | None]] = []
+    for prompt in digests.prompts:
+        name, _, digest = prompt.rpartition(" ")
+        optional.append((Fact("prompt template", where, name), digest, None))
+    facts.add(Fact("system prompt", where), digests.system or ABSENT, _system_text(inference) if digests.system else None)
+    facts.add(Fact("output schema", where), digests.output or ABSENT, _output_text(inference))
+    if not has_content:
+        facts.add(Fact("tools", where), digests.tools or ABSENT)
+        facts.add(Fact("parameters", where), digests.parameters or ABSENT)
+    for tool in inference.tools:
+        text = _tool_text(tool)
+        optional.append((Fact("tool", where, tool.name), _digest(text), text))
+    optional += [(Fact("parameter", where, name), content, None) for name, content in _parameters(inference)]
+    for fact, content, content_text in optional:
+        facts.add(fact, content, content_text)
+    facts.calls.setdefault(where, []).append(frozenset(fact for fact, _, _ in optional))
+
+
+def _system_text(inference: Inference) -> str | None:
+    parts: list[Part] = [*inference.system]
+    for message in inference.input:
+        if message.role in ("system", "developer"):
+            parts += message.parts
+    return "\n".join(part.content for part in parts if isinstance(part, Text)) or None
+
+
+def _output_text(inference: Inference) -> str | None:
+    form = inference.parameters.get("response_format") or inference.parameters.get("text")
+    return None if form is None else _json(form)
+
+
+def _tool_text(tool: ToolDefinition) -> str:
+    """What is sent to the model of a tool, as text."""
+    parts = [tool.description or "", _json(tool.parameters)]
+    parts += ["strict"] if tool.strict else []
+    return "\n".join(parts)
+
+
+def _parameters(inference: Inference) -> Iterator[tuple[str, str]]:
+    for name, content in inference.parameters.items():
+        if name in _OF_ONE_CALL or name == "response_format":
+            continue
+        if name == "text" and isinstance(content, Mapping):
+            content = {member: setting for member, setting in content.items() if member != "format"}
+            if not content:
+                continue
+        text = _json(content)
+        yield name, text if len(text) <= _LONGEST else _digest(text)
+
+
+def _add_program(facts: _Facts, resource: Mapping[str, JsonValue]) -> None:
+    version = resource.get(PYTHON_VERSION)
+    if isinstance(version, str):
+        facts.add(Fact("python"), f"{resource.get(PYTHON_NAME) or 'python'} {version}")
+    for name, attribute in (("service version", SERVICE_VERSION), ("code", VCS_REVISION), ("installed packages", PACKAGES)):
+        content = resource.get(attribute)
+        if isinstance(content, str):
+            facts.add(Fact(name), content)
+    libraries = resource.get(LIBRARIES)
+    for library in libraries if isinstance(libraries, (list, tuple)) else ():
+        name, _, version = str(library).rpartition(" ")
+        facts.add(Fact("library", "", name), version)
+    for attribute, content in resource.items():
+        if attribute.startswith(ENV_PREFIX):
+            facts.add(Fact("environment variable", "", attribute.removeprefix(ENV_PREFIX)), str(content))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _json(content: JsonValue) -> str:
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+
+
+# -- as JSON
+
+
+def facts_as_json(environment: Environment) -> list[dict[str, Any]]:
+    return [
+        {**{key: part for key, part in fact._asdict().items() if part}, "values": list(contents)}
+        for fact, contents in environment.facts.items()
+    ]
+
+
+def facts_from_json(items: Iterable[Mapping[str, Any]]) -> Environment:
+    """Raises ValueError for what `facts_as_json` did not write. A kind that a later version adds is left out."""
+    facts: dict[Fact, tuple[str, ...]] = {}
+    for item in items:
+        try:
+            fact = Fact(str(item["kind"]), str(item.get("where", "")), str(item.get("name", "")))
+            contents = tuple(str(content) for content in item["values"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"a fact without {error}") from None
+        if fact.kind in KINDS:
+            facts[fact] = contents
+    return Environment(facts, {})

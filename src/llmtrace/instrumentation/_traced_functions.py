@@ -1,0 +1,317 @@
+"""Functions of agent frameworks as spans: where an agent, a workflow, a tool or a search runs.
+
+An instrumentor derives from `TracedFunction` and wraps the framework's function with `traced_function`. The function may be
+plain, a coroutine function, a generator function or an async one, or a plain function that returns any of these.
+
+Laws: the span is current in each step of the function and in nothing that runs between the steps (`recorder.functions`); what
+the function gives and raises goes through untouched; only a policy that the program asked for (a budget) raises; a method that
+calls another one of the same object is one run, if the `TracedFunction` of the first is that of the second or derives from it.
+"""
+
+from __future__ import annotations
+
+import types
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opentelemetry import context as otel_context
+from pydantic_core import to_json as dump
+
+from llmtrace.content import to_json
+from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._failures import failure_in_call
+from llmtrace.instrumentation._patches import Wrapper
+from llmtrace.instrumentation._provider import positional_names
+from llmtrace.model import AgentInvocation, Failure, Message, Operation, Text, ToolExecution, Workflow, replace
+from llmtrace.recorder import Recorder, Recording, active, collected, current, functions, keys
+from llmtrace.recorder.guard import guard
+from llmtrace.semconv import CONVERSATION_ID, PARTIAL
+
+_RUN = "llmtrace-framework-run"
+"""In the context: the innermost `FunctionRun` that is recorded."""
+POSITIONAL = "*args"
+"""Name of the arguments that a function takes by position only (``*args``)."""
+
+
+class TracedFunction:
+    """One kind of function of a framework: derive from it and override what is peculiar to the framework.
+
+    ``arguments`` holds the arguments of the call by their names, and under `POSITIONAL` those that have none. A method that
+    raises is logged once, and the program goes on.
+    """
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        """Return what runs, as far as it is known before. None: there is nothing to record."""
+        raise NotImplementedError
+
+    def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        """Return the id of the conversation that the run belongs to, as all spans below it. Default: None."""
+        return None
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        """Return the operation with its result: what the function returned, or what `fold` makes of its stream.
+
+        Default: the result of a tool, and the answer of an agent or workflow as text.
+        """
+        if isinstance(operation, ToolExecution):
+            return replace(operation, result=to_json(result), has_result=True)
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            return replace(operation, output=read_output(result))
+        return operation
+
+    def fold(self, folded: Any, item: Any) -> Any:  # noqa: ARG002
+        """Return what stands for a stream after one more item; ``folded``: what stood for it before. Default: the last item."""
+        return item
+
+    def failure(self, result: Any) -> Failure | None:  # noqa: ARG002
+        """Return the failure that a result reports where the framework raises nothing. Default: None."""
+        return None
+
+    def end_later(self, result: Any, end: Callable[[Any, BaseException | None], None]) -> bool:  # noqa: ARG002
+        """Have ``end`` called with the result or the exception if ``result`` is a run that goes on. Default: return False."""
+        return False
+
+
+def read_input(value: Any) -> tuple[Message, ...]:
+    """Read what an agent was given: a text, messages, or another value as JSON."""
+    return _messages("user", value)
+
+
+def read_output(value: Any) -> tuple[Message, ...]:
+    """Read what an agent answered: a text, messages, or another value as JSON."""
+    return _messages("assistant", value)
+
+
+def _messages(role: str, value: Any) -> tuple[Message, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (Message(role, (Text(value),)),)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) or _is_message(item) for item in value):
+        return tuple([message for item in value for message in _messages(role, item)])
+    if _is_message(value):
+        from llmtrace.instrumentation._openai_messages import read_message
+
+        return (read_message(value),)
+    snapshot = to_json(value)
+    return (Message(role, (Text(snapshot if isinstance(snapshot, str) else dump(snapshot).decode()),)),)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("role"), str) and "content" in value
+
+
+def traced_function(function: TracedFunction) -> Wrapper:
+    """Return a wrapper for a function of any kind."""
+
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if active() is None:
+            return wrapped(*args, **kwargs)
+        kind = functions.kind_of(wrapped)
+        if kind == "plain":
+            run = _begin(function, wrapped, instance, args, kwargs)
+            result = functions.call_plain(wrapped, run, awaits=True)
+            stream, run.stream = run.stream, None
+            return result if stream is None else stream
+        folded: list[Any] = []
+        return functions.call(
+            kind,
+            _noting(function, wrapped, folded),
+            args,
+            kwargs,
+            lambda: _begin(function, wrapped, instance, args, kwargs, folded),
+        )
+
+    return wrapper
+
+
+class FunctionRun:
+    """One run of a function; a `functions.Step`. Without a recording nothing is recorded."""
+
+    kept_items = 0
+    refused = False
+    answer: Any = None
+    body: Callable[[], Any] | None = None
+
+    def __init__(self, function: TracedFunction, args: tuple[Any, ...], kwargs: dict[str, Any], folded: list[Any]) -> None:
+        self.function = function
+        self.args, self.kwargs = args, kwargs
+        self.recording: Recording | None = None
+        self.operation: Operation | None = None
+        self.folded = folded
+        """What `TracedFunction.fold` made of a stream, once it has an item."""
+        self.instance: Any = None
+        self.outer: FunctionRun | None = None
+        """The run that records this one, too."""
+        self.error_within: BaseException | None = None
+        self.failure_within: Failure | None = None
+        """How the part of it that runs the tool failed, which the framework may turn into an answer for the model."""
+        self.stream: Any = None
+        """What the program gets in place of a stream that a plain function returned."""
+        self.is_followed = False
+
+    def returned(self, result: Any, *, partial: bool = False) -> None:
+        if self.outer is not None:
+            self.outer.error_within, self.outer.failure_within = None, guard(self.function.failure, result)
+        if self.recording is None:
+            return
+        if not self.is_followed and isinstance(result, (types.GeneratorType, types.AsyncGeneratorType)):
+            self.is_followed = True
+            self.stream = guard(_follow, self, result)
+            if self.stream is not None:
+                return
+        if partial:
+            self.leave()
+        elif not guard(self.function.end_later, result, self.end):
+            self.end(self.folded[0] if self.folded else result, None)
+
+    def raised(self, error: BaseException) -> None:
+        if self.outer is not None:
+            self.outer.error_within = error
+        if self.recording is not None:
+            self.end(None, error)
+
+    def leave(self) -> None:
+        """End the span of a stream that was left before its end."""
+        if self.recording is not None:
+            self.recording.set({PARTIAL: True})
+            self.recording.end(self.operation)
+
+    def end(self, result: Any, error: BaseException | None) -> None:
+        """End the span with what the function gave or raised."""
+        recording, operation = self.recording, self.operation
+        if recording is None or operation is None:
+            return
+        if error is not None:
+            recording.end(operation, failure=guard(failure_in_call, error), exception=error)
+            return
+        operation = guard(self.function.complete, operation, result) or operation
+        failure = self.failure_within or guard(self.function.failure, result)
+        if self.error_within is not None:
+            failure = guard(failure_in_call, self.error_within)
+        recording.end(operation, failure=failure, exception=self.error_within)
+
+
+def _begin(
+    function: TracedFunction, wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any], folded: list[Any] | None = None
+) -> FunctionRun:
+    """Open the span. Raises what a budget raises."""
+    run = FunctionRun(function, args, kwargs, [] if folded is None else folded)
+    recorder = active()
+    refusal = None if recorder is None else guard(_open, recorder, run, wrapped, instance)
+    if refusal is not None:
+        raise refusal
+    return run
+
+
+def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> LlmtraceError | None:
+    names = positional_names(wrapped)[: len(run.args)]
+    arguments = {**dict(zip(names, run.args, strict=False)), **run.kwargs}
+    if len(names) < len(run.args):
+        arguments[POSITIONAL] = run.args[len(names) :]
+    operation = run.function.operation(instance, arguments)
+    context, around = otel_context.get_current(), current()
+    outer: Any = context.get(_RUN)
+    outer = outer if isinstance(outer, FunctionRun) and outer.recording is around else None
+    if operation is None:
+        return None
+    if outer is not None and _is_same_run(run.function, operation, instance, outer):
+        run.outer = outer
+        return None
+    if isinstance(operation, ToolExecution):
+        operation = _of_pending_call(operation, around)
+    conversation = guard(run.function.conversation, instance, arguments)
+    if conversation is not None:
+        attributes: Any = context.get(keys.ATTRIBUTES) or {}
+        context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(conversation), **attributes}, context)
+    try:
+        run.recording = recorder.start(operation, context=context)
+    except LlmtraceError as refusal:
+        return refusal
+    run.operation, run.instance = operation, instance
+    run.recording.context = otel_context.set_value(_RUN, run, run.recording.context)
+    return None
+
+
+def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, outer: FunctionRun) -> bool:
+    """Return True if the run right around records this one: of one tool, or of one object and its method."""
+    ours = outer.operation
+    if isinstance(operation, ToolExecution) or isinstance(ours, ToolExecution):
+        return isinstance(operation, ToolExecution) and isinstance(ours, ToolExecution) and operation.name == ours.name
+    return instance is not None and outer.instance is instance and isinstance(outer.function, type(function))
+
+
+def _of_pending_call(operation: ToolExecution, around: Recording | None) -> ToolExecution:
+    """Join an execution to the call of the model that it answers, by its id or, without one, by name and arguments."""
+    if around is None:
+        return operation
+    if operation.call_id is not None:
+        around.run.take_call(operation.call_id)
+        return operation
+    call_id = around.run.match_call(operation.name, operation.arguments)
+    return operation if call_id is None else replace(operation, call_id=call_id, inferred=True)
+
+
+# -- streams
+
+
+def _follow(run: FunctionRun, stream: Any) -> Any:
+    """Return a generator in place of ``stream`` that ends the run when it ends, is left, or is forgotten."""
+    kind: functions.KindOfFunction = "generator" if isinstance(stream, types.GeneratorType) else "async generator"
+    ours = functions.call(kind, _noting(run.function, lambda *_, **__: stream, run.folded), run.args, run.kwargs, lambda: run)
+    weakref.finalize(ours, _forget, run).atexit = False
+    collected.watch()
+    return ours
+
+
+def _forget(run: FunctionRun) -> None:
+    """End the span of a stream that was never begun. One that was has ended it by now, and ending it again does nothing."""
+    if not run.folded:
+        collected.end_later(run.leave)
+
+
+def _noting(function: TracedFunction, wrapped: Any, folded: list[Any]) -> Any:
+    """Return the function such that the generator that it returns is folded into ``folded``."""
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        result = wrapped(*args, **kwargs)
+        if isinstance(result, types.GeneratorType):
+            return _Items(function, result, folded)
+        return _AsyncItems(function, result, folded) if isinstance(result, types.AsyncGeneratorType) else result
+
+    return noting
+
+
+class _Items:
+    """What `recorder.functions` needs of a generator; folds its items."""
+
+    def __init__(self, function: TracedFunction, generator: Any, folded: list[Any]) -> None:
+        self._function, self._generator, self._kept = function, generator, folded
+        self.__name__, self.__qualname__ = generator.__name__, generator.__qualname__
+
+    def send(self, value: Any) -> Any:
+        return self._fold(self._generator.send(value))
+
+    def throw(self, error: BaseException) -> Any:
+        return self._fold(self._generator.throw(error))
+
+    def _fold(self, item: Any) -> Any:
+        self._kept[:] = [guard(self._function.fold, self._kept[0] if self._kept else None, item)]
+        return item
+
+
+class _AsyncItems(_Items):
+    """`_Items` for an async generator."""
+
+    def __anext__(self) -> Any:
+        return self._note(self._generator.__anext__())
+
+    def asend(self, value: Any) -> Any:
+        return self._note(self._generator.asend(value))
+
+    def athrow(self, error: BaseException) -> Any:
+        return self._note(self._generator.athrow(error))
+
+    async def _note(self, awaitable: Any) -> Any:
+        return self._fold(await awaitable)

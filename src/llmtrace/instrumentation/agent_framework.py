@@ -1,0 +1,78 @@
+"""Microsoft Agent Framework: tools, with arguments, results and refusals.
+
+Agents and workflows are the framework's own spans, which have inputs and answers if the program turns that on. Its span of a
+tool stays as a plain span below ours. Model calls are recorded by the instrumentor of the client that the model uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._traced_functions import TracedFunction, traced_function
+from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolDefinition, ToolExecution, replace
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
+
+LIBRARY, DISTRIBUTION = "agent_framework", "agent-framework-core"
+SUPPORTED = ">=1.23,<2"
+"""Versions of the library that are tested."""
+
+
+class ToolRun(TracedFunction):
+    """``tool.invoke(arguments=…)``."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        values = arguments.get("arguments")
+        if values is None:
+            values = {name: value for name, value in arguments.items() if name in _properties(instance)}
+        call_id = arguments.get("tool_call_id")
+        return ToolExecution(instance.name, to_json(values), call_id=call_id, definition=definition_of(instance))
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        """``result``: pieces of content, or the value itself."""
+        texts = [str(piece.text) for piece in result if piece.type == "text"] if _is_content(result) else []
+        value = "\n".join(texts) if texts and len(texts) == len(result) else result
+        return replace(operation, result=to_json(value), has_result=True) if isinstance(operation, ToolExecution) else operation
+
+
+class CallRun(ToolRun):
+    """A call of the model, which the framework may refuse."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
+        call = arguments["function_call_content"]
+        if call.type != "function_call":
+            return None
+        tool = arguments["tool_map"].get(call.name)
+        values = parse_arguments(call.arguments) if isinstance(call.arguments, str) else to_json(call.arguments or {})
+        return ToolExecution(call.name, values, call_id=call.call_id, definition=definition_of(tool) if tool else None)
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        return super().complete(operation, result.result)
+
+    def failure(self, result: Any) -> Failure | None:
+        return Failure(TOOL_ERROR, str(result.exception)) if getattr(result, "exception", None) else None
+
+
+def definition_of(tool: Any) -> ToolDefinition | None:
+    """Read the definition that the framework sends to a model."""
+    return read_definition(tool.to_json_schema_spec())
+
+
+def _is_content(result: Any) -> bool:
+    return isinstance(result, list) and all(hasattr(piece, "type") and hasattr(piece, "text") for piece in result)
+
+
+def _properties(tool: Any) -> Mapping[str, Any]:
+    properties: Mapping[str, Any] = tool.parameters().get("properties") or {}
+    return properties
+
+
+_TOOLS = "agent_framework._tools"
+
+PATCHES = (
+    Patch(_TOOLS, "_auto_invoke_function", traced_function(CallRun())),
+    Patch(_TOOLS, "FunctionTool.invoke", traced_function(ToolRun())),
+)

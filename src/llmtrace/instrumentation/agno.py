@@ -1,0 +1,110 @@
+"""Agno: agents, teams and workflows, whole and streamed, and their tools.
+
+Model calls are recorded by the instrumentor of the client that the model uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._traced_functions import TracedFunction, read_input, read_output, traced_function
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolExecution, Workflow, replace
+from llmtrace.validation.tool_definitions import read_definition
+
+LIBRARY, DISTRIBUTION = "agno", "agno"
+SUPPORTED = ">=3.0,<4"
+"""Versions of the library that are tested."""
+
+
+class AgentRun(TracedFunction):
+    """``agent.run(input)`` and ``agent.arun(input)``."""
+
+    events = "Run"
+    """How the names of its own events begin; a team's stream also has those of its members."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        name = instance.name or type(instance).__name__
+        return AgentInvocation(name, getattr(instance, "description", None), read_input(_plain(arguments.get("input"))))
+
+    def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:
+        return arguments.get("session_id") or instance.session_id
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        """``result``: a run's output, or the last event of its stream with the content so far."""
+        answer = () if self.failure(result) else read_output(_plain(getattr(result, "content", None)))
+        return replace(operation, output=answer) if isinstance(operation, (AgentInvocation, Workflow)) else operation
+
+    def fold(self, folded: Any, item: Any) -> Any:
+        """Join the pieces of the content, until an event, or the run's output, holds all of it."""
+        event = getattr(item, "event", None)
+        if event == f"{self.events}Content":
+            piece, before = getattr(item, "content", None), getattr(folded, "content", None)
+            return SimpleNamespace(content=(before or "") + piece) if isinstance(piece, str) else item
+        return item if event in (None, f"{self.events}Completed", f"{self.events}Error") else folded
+
+    def failure(self, result: Any) -> Failure | None:
+        """Return the failure of a run that ended with an error that the framework does not raise."""
+        status = str(getattr(getattr(result, "status", None), "value", "")).lower()
+        is_error = status == "error" or str(getattr(result, "event", "")).endswith("Error")
+        return Failure("agent_error", str(getattr(result, "content", None) or "")) if is_error else None
+
+
+class WorkflowRun(AgentRun):
+    """``workflow.run(input)`` and ``workflow.arun(input)``."""
+
+    events = "Workflow"
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        return Workflow(instance.name or type(instance).__name__, input=read_input(_plain(arguments.get("input"))))
+
+
+class TeamRun(WorkflowRun):
+    """``team.run(input)`` and ``team.arun(input)``."""
+
+    events = "TeamRun"
+
+
+class ToolRun(TracedFunction):
+    """``function_call.execute()`` and ``function_call.aexecute()``."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
+        function = instance.function
+        return ToolExecution(
+            function.name,
+            to_json(instance.arguments or {}),
+            call_id=instance.call_id,
+            definition=read_definition({"type": "function", "function": function.to_dict()}),
+        )
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        return super().complete(operation, result.result)
+
+    def failure(self, result: Any) -> Failure | None:
+        return Failure(TOOL_ERROR, str(result.error or "")) if result.status == "failure" else None
+
+
+def _plain(value: Any) -> Any:
+    """Return the messages of a run's input as plain dicts."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return {"role": value.role, "content": value.content} if hasattr(value, "role") and hasattr(value, "content") else value
+
+
+_KINDS = {
+    "agno.agent.agent:Agent": AgentRun(),
+    "agno.team.team:Team": TeamRun(),
+    "agno.workflow.workflow:Workflow": WorkflowRun(),
+}
+
+PATCHES = (
+    *(
+        Patch(place.partition(":")[0], f"{place.partition(':')[2]}.{method}", traced_function(function))
+        for place, function in _KINDS.items()
+        for method in ("run", "arun")
+    ),
+    *(Patch("agno.tools.function", f"FunctionCall.{method}", traced_function(ToolRun())) for method in ("execute", "aexecute")),
+)

@@ -1,0 +1,73 @@
+"""AutoGen: agents, teams and tools of ``autogen-agentchat``.
+
+AutoGen writes spans of its own, without inputs and results: they stay as plain spans below ours. Of an agent that a team runs,
+AutoGen's span is the record. Model calls are recorded by the instrumentor of the client that the model uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._traced_functions import TracedFunction, read_input, read_output, traced_function
+from llmtrace.model import AgentInvocation, Message, Operation, ToolExecution, Workflow, replace
+from llmtrace.validation.tool_definitions import read_definition
+
+LIBRARY, DISTRIBUTION = "autogen_agentchat", "autogen-agentchat"
+SUPPORTED = ">=0.7,<1"
+"""Versions of the library that are tested."""
+
+
+class AgentRun(TracedFunction):
+    """``agent.run(task=…)`` and ``agent.run_stream(task=…)``."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        return AgentInvocation(instance.name, instance.description, _messages(arguments.get("task")))
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        """``result``: a ``TaskResult``, which is also the last item of a stream."""
+        answer = read_output(_content(result.messages[-1])) if result.messages else ()
+        return replace(operation, output=answer) if isinstance(operation, (AgentInvocation, Workflow)) else operation
+
+
+class TeamRun(AgentRun):
+    """``team.run(task=…)`` and ``team.run_stream(task=…)``."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        return Workflow(instance.name or type(instance).__name__, input=_messages(arguments.get("task")))
+
+
+class ToolRun(TracedFunction):
+    """``tool.run_json(arguments, …, call_id)``."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        return ToolExecution(
+            instance.name,
+            to_json(arguments["args"]),
+            call_id=arguments.get("call_id"),
+            definition=read_definition({"type": "function", "function": dict(instance.schema)}),
+        )
+
+
+def _messages(task: Any) -> tuple[Message, ...]:
+    tasks = task if isinstance(task, (list, tuple)) else () if task is None else (task,)
+    return tuple([message for item in tasks for message in read_input(_content(item))])
+
+
+def _content(message: Any) -> Any:
+    return getattr(message, "content", message)
+
+
+_TEAM, _TOOL = "autogen_agentchat.teams._group_chat._base_group_chat", "autogen_core.tools._base"
+
+PATCHES = (
+    *(
+        Patch("autogen_agentchat.agents._base_chat_agent", f"BaseChatAgent.{name}", traced_function(AgentRun()))
+        for name in ("run", "run_stream")
+    ),
+    *(Patch(_TEAM, f"BaseGroupChat.{name}", traced_function(TeamRun())) for name in ("run", "run_stream")),
+    Patch(_TOOL, "BaseTool.run_json", traced_function(ToolRun())),
+    Patch(_TOOL, "BaseStreamTool.run_json_stream", traced_function(ToolRun())),
+)

@@ -1,0 +1,144 @@
+"""CrewAI: crews and flows, agents and their tools.
+
+A tool is run by its name where the model asks for it by a call, by a parsed text where it asks in prose, or by the program.
+Model calls are recorded by the instrumentor of the client that the model uses.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._traced_functions import (
+    POSITIONAL,
+    TracedFunction,
+    read_input,
+    read_output,
+    traced_function,
+)
+from llmtrace.model import (
+    TOOL_ERROR,
+    AgentInvocation,
+    Failure,
+    JsonValue,
+    Operation,
+    ToolDefinition,
+    ToolExecution,
+    Workflow,
+    replace,
+)
+from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
+
+LIBRARY, DISTRIBUTION = "crewai", "crewai"
+SUPPORTED = ">=1.15,<2"
+"""Versions of the library that are tested."""
+
+_UTILITIES = "crewai.utilities.agent_utils"
+_EXECUTOR, _STEPS = "crewai.agents.agent_executor", "crewai.agents.step_executor"
+
+
+class CrewRun(TracedFunction):
+    """``crew.kickoff(inputs)`` and its async forms, of a crew or a flow."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        if getattr(instance, "stream", False):
+            return None  # it runs itself once more without, in a thread
+        if type(instance).__module__ == _EXECUTOR:
+            return None  # an agent's own loop, which is a flow
+        name = getattr(instance, "name", None) or type(instance).__name__
+        return Workflow(name, input=read_input(arguments.get("inputs")))
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        answer = read_output(getattr(result, "raw", result))
+        return replace(operation, output=answer) if isinstance(operation, (AgentInvocation, Workflow)) else operation
+
+
+class AgentRun(CrewRun):
+    """``agent.execute_task(task)`` in a crew, and ``agent.kickoff(messages)`` without one."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        task = arguments.get("task")
+        task_text = arguments.get("messages") if task is None else task.description
+        return AgentInvocation(instance.role.strip(), instance.goal, read_input(task_text))
+
+
+class CallRun(TracedFunction):
+    """A tool that the model asked for by a call."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        read = sys.modules[_UTILITIES].extract_tool_call_info(arguments["tool_call"])
+        if read is None:
+            return None
+        call_id, name, values = read
+        tools = arguments.get("original_tools") or getattr(instance, "original_tools", None) or ()
+        definition = next(
+            (declared for declared in map(definition_of, tools) if declared is not None and declared.name == name), None
+        )
+        parsed = parse_arguments(values) if isinstance(values, str) else to_json(values)
+        return ToolExecution(name, parsed, call_id=call_id, definition=definition)
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        return super().complete(operation, _part(result, "result"))
+
+    def failure(self, result: Any) -> Failure | None:
+        """Return the failure of a call that did not reach a tool: its arguments are no JSON, or there is no such tool."""
+        text = _part(result, "result")
+        refused = _part(result, "tool_failure") is not None or text == "Tool not found"
+        return Failure(TOOL_ERROR, str(text)) if refused else None
+
+
+class ToolRun(TracedFunction):
+    """``tool.run(…)``, and ``invoke(input)`` of the form that the framework makes of it."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        definition = definition_of(instance)
+        name = definition.name if definition is not None else instance.name
+        if isinstance(arguments.get("input"), dict):
+            return ToolExecution(name, to_json(arguments["input"]), definition=definition)
+        values = {key: value for key, value in arguments.items() if key != POSITIONAL}
+        if POSITIONAL in arguments:
+            values = {**dict(zip(instance.args_schema.model_fields, arguments[POSITIONAL], strict=False)), **values}
+        return ToolExecution(name, to_json(values), definition=definition)
+
+    def failure(self, result: Any) -> Failure | None:
+        """Return the failure that the tool declares by its result."""
+        module = sys.modules.get("crewai.tools.tool_failure")
+        return Failure(TOOL_ERROR, result.message) if module is not None and isinstance(result, module.ToolFailure) else None
+
+
+def definition_of(tool: Any) -> ToolDefinition | None:
+    """Read the definition that the framework sends to a model."""
+    schemas = sys.modules[_UTILITIES].convert_tools_to_openai_schema([tool])[0]
+    return read_definition(schemas[0]) if schemas else None
+
+
+def _part(result: Any, name: str) -> JsonValue:
+    """Return a part of the outcome of a call, which is a dict or an object."""
+    return result.get(name) if isinstance(result, dict) else getattr(result, name, None)
+
+
+_KICKOFFS = ("kickoff", "kickoff_async", "akickoff")
+
+PATCHES = (
+    *(Patch("crewai.crew", f"Crew.{name}", traced_function(CrewRun())) for name in _KICKOFFS),
+    *(Patch("crewai.flow.runtime", f"Flow.{name}", traced_function(CrewRun())) for name in _KICKOFFS),
+    *(
+        Patch("crewai.agent.core", f"Agent.{name}", traced_function(AgentRun()))
+        for name in ("execute_task", "aexecute_task", *_KICKOFFS)
+    ),
+    Patch(_EXECUTOR, "AgentExecutor._execute_single_native_tool_call", traced_function(CallRun())),
+    Patch(_STEPS, "execute_single_native_tool_call", traced_function(CallRun())),
+    *(
+        Patch("crewai.tools.base_tool", f"{kind}.{name}", traced_function(ToolRun()))
+        for kind in ("BaseTool", "Tool")
+        for name in ("run", "arun")
+    ),
+    *(
+        Patch("crewai.tools.structured_tool", f"CrewStructuredTool.{name}", traced_function(ToolRun()))
+        for name in ("invoke", "ainvoke")
+    ),
+)

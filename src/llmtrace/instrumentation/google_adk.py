@@ -1,0 +1,84 @@
+"""Google ADK: agents, also those that an agent hands over to, and their tools; the session is the conversation.
+
+ADK writes spans of its own, which hold no arguments and results unless told to: they stay as plain spans around ours. Model
+calls are recorded by the instrumentor of the client that the model uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._google_parts import read_content, read_tools
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._traced_functions import TracedFunction, traced_function
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, ToolExecution, Workflow, replace
+
+LIBRARY, DISTRIBUTION = "google.adk", "google-adk"
+SUPPORTED = ">=2.13,<3"
+"""Versions of the library that are tested."""
+
+
+class RunnerRun(TracedFunction):
+    """``runner.run_async(user_id, session_id, new_message)``, a stream of events."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        question = arguments.get("new_message")
+        return Workflow(instance.app_name, input=() if question is None else (read_content(question),))
+
+    def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return arguments.get("session_id")
+
+    def fold(self, folded: Any, item: Any) -> Any:
+        """Keep the last answer that is whole, or the last error."""
+        return item if item.error_code or (item.content and item.is_final_response()) else folded
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        if not isinstance(operation, (AgentInvocation, Workflow)) or getattr(result, "content", None) is None:
+            return operation
+        return replace(operation, output=(replace(read_content(result.content), role="assistant"),))
+
+    def failure(self, result: Any) -> Failure | None:
+        """Return the failure of a model that ADK reports as an event."""
+        code = getattr(result, "error_code", None)
+        return Failure("agent_error", str(result.error_message or code)) if code else None
+
+
+class AgentRun(RunnerRun):
+    """``agent.run_async(context)``, a stream of events."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        question = getattr(arguments["parent_context"], "user_content", None)
+        return AgentInvocation(
+            instance.name, instance.description or None, () if question is None else (read_content(question),)
+        )
+
+    def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return arguments["parent_context"].session.id
+
+
+class ToolRun(TracedFunction):
+    """The function that runs one tool for the model."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
+        tool, call_id = arguments["tool"], arguments["tool_context"].function_call_id
+        return ToolExecution(tool.name, to_json(arguments["args"]), call_id=call_id, definition=definition_of(tool))
+
+    def failure(self, result: Any) -> Failure | None:
+        """Return the failure that ADK answers the model with: the only field of the answer is ``error``."""
+        is_error = isinstance(result, dict) and list(result) == ["error"]
+        return Failure(TOOL_ERROR, str(result["error"])) if is_error else None
+
+
+def definition_of(tool: Any) -> ToolDefinition | None:
+    """Read the definition that the framework sends to a model."""
+    declared = tool._get_declaration()
+    return next(iter(read_tools([{"function_declarations": [declared]}])), None) if declared is not None else None
+
+
+PATCHES = (
+    Patch("google.adk.runners", "Runner.run_async", traced_function(RunnerRun())),
+    Patch("google.adk.agents.base_agent", "BaseAgent.run_async", traced_function(AgentRun())),
+    Patch("google.adk.flows.llm_flows.tools._caller", "_call_tool_async", traced_function(ToolRun())),
+)

@@ -1,0 +1,197 @@
+"""Hugging Face's ``InferenceClient`` and ``AsyncInferenceClient``: chat, text generation and feature extraction.
+
+A chat speaks OpenAI's protocol, so it is read as OpenAI's is (`_openai_chat`). Peculiar to this library:
+which server gets the request is known only when the request is posted, so the address and ``traceparent`` are added there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmtrace import semconv
+from llmtrace.content import to_json
+from llmtrace.instrumentation import _exchanges
+from llmtrace.instrumentation._generators import watch_generator
+from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_messages import read_prompt
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, traced, traced_async
+from llmtrace.instrumentation._stainless import PORTS
+from llmtrace.instrumentation._streams import Reader
+from llmtrace.model import Embedding, Message, Text, Usage
+from llmtrace.recorder.guard import guard
+
+LIBRARY, DISTRIBUTION = "huggingface_hub.inference", "huggingface_hub"
+SUPPORTED = ">=1.0,<3"
+"""Versions of the library that are tested."""
+CLIENTS = {"huggingface_hub.InferenceClient": "", "huggingface_hub.AsyncInferenceClient": ""}
+
+_FINISH_REASONS = {"eos_token": "stop", "stop_sequence": "stop"}
+_PARAMETERS = {"max_new_tokens": "max_tokens", "stop": "stop_sequences", "n": "choice.count"}
+_RECORDED_ELSEWHERE = frozenset({"model", "prompt", "stream", "details"})
+
+
+def _plain(answer: Any) -> Any:
+    """Return the fields of an answer as plain dicts. As a dict, an answer lacks the fields that its class lacks."""
+    if isinstance(answer, dict):
+        return {name: _plain(value) for name, value in (getattr(answer, "__dict__", None) or answer).items()}
+    return list(map(_plain, answer)) if isinstance(answer, list) else answer
+
+
+def _start_attributes(client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    """Provider and model. A model that is an address has no name."""
+    name = kwargs.get("model") or client.model
+    is_address = isinstance(name, str) and name.startswith(("http://", "https://"))
+    return {"provider": "huggingface", "request_model": None if is_address else name}
+
+
+class HuggingFaceChat(Chat):
+    """The endpoint of chats."""
+
+    def client(self, instance: Any) -> Any:
+        return instance
+
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        fields = _start_attributes(client, kwargs)
+        return {**fields, "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        return dict(kwargs), None
+
+    def answer(self, result: Any) -> Fields:
+        return super().answer(_plain(result))
+
+    def on_response(self, call: Call, result: Any) -> Any:
+        if call.fields["stream"]:
+            return watch_generator(call, HuggingFaceReader(call.choice_count), result)
+        call.end(self.answer(result))
+        return result
+
+
+class HuggingFaceReader(ChunkReader):
+    """`Reader` of a chat's chunks."""
+
+    __slots__ = ()
+
+    def feed(self, chunk: Any) -> None:
+        self.add(_plain(chunk))
+
+
+class TextGeneration(Endpoint):
+    """The endpoint that continues a text."""
+
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        fields = _start_attributes(client, kwargs)
+        return {**fields, "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        parameters = {
+            _PARAMETERS.get(name, name): to_json(value)
+            for name, value in kwargs.items()
+            if name not in _RECORDED_ELSEWHERE and value is not None
+        }
+        return {"input": read_prompt(kwargs.get("prompt")), "parameters": parameters}, False
+
+    def answer(self, result: Any) -> Fields:
+        if isinstance(result, str):
+            return {"output": (Message("assistant", (Text(result),)),)}
+        fields = _plain(result)
+        details = fields.get("details") or {}
+        return {**_text_output(fields.get("generated_text") or "", details), "usage": _usage(details)}
+
+    def on_response(self, call: Call, result: Any) -> Any:
+        if call.fields["stream"]:
+            return watch_generator(call, TextReader(), result)
+        call.end(self.answer(result))
+        return result
+
+
+class TextReader(Reader):
+    """`Reader` of a text's pieces: strings, or tokens with their details."""
+
+    __slots__ = ("_details", "_pieces")
+
+    tells_finish_reason = False
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._details: Mapping[str, Any] = {}
+
+    def feed(self, chunk: Any) -> None:
+        if isinstance(chunk, str):
+            self._pieces.append(chunk)
+            return
+        fields = _plain(chunk)
+        token = fields.get("token") or {}
+        if not token.get("special"):
+            self._pieces.append(token.get("text") or "")
+        self._details = fields.get("details") or self._details
+
+    def fields(self) -> Fields:
+        if not self._pieces:
+            return {}
+        return {**_text_output("".join(self._pieces), self._details), "usage": _usage(self._details)}
+
+
+class FeatureExtraction(Endpoint):
+    """The endpoint that turns texts into vectors; neither is recorded."""
+
+    operation_type = Embedding
+
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return _start_attributes(client, kwargs)
+
+    def answer(self, result: Any) -> Fields:
+        shape = getattr(result, "shape", ())
+        return {"dimensions": int(shape[-1])} if shape else {}
+
+
+def _text_output(text: str, details: Mapping[str, Any]) -> Fields:
+    reason = details.get("finish_reason")
+    reason = _FINISH_REASONS.get(reason, reason) if reason else None
+    message = Message("assistant", (Text(text),), finish_reason=reason)
+    return {"output": (message,), **({"finish_reasons": (reason,)} if reason else {})}
+
+
+def _usage(details: Mapping[str, Any]) -> Usage | None:
+    """Read token counts. Input tokens are told only where the request asked for them (``decoder_input_details``)."""
+    prompt, generated = details.get("prefill"), details.get("generated_tokens")
+    if generated is None:
+        return None
+    return Usage(input_tokens=details.get("input_length") or (len(prompt) if prompt else None), output_tokens=generated)
+
+
+def _posting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Wrapper for the method that posts one HTTP request."""
+    guard(_note_request, instance, args[0] if args else kwargs.get("request_parameters"))
+    return wrapped(*args, **kwargs)
+
+
+def _note_request(client: Any, request: Any) -> None:
+    call = call_of(client)
+    if call is None:
+        return
+    url = urlsplit(request.url)
+    call.fields.update(server_address=url.hostname, server_port=url.port or PORTS.get(url.scheme))
+    call.attempt(request.json)
+    if not any(name.lower() == "traceparent" for name in request.headers):
+        request.headers.update(call.recording.headers())
+
+
+_METHODS = {
+    "chat_completion": HuggingFaceChat(),
+    "text_generation": TextGeneration(),
+    "feature_extraction": FeatureExtraction(),
+}
+_SYNC, _ASYNC = "huggingface_hub.inference._client", "huggingface_hub.inference._generated._async_client"
+
+PATCHES = (
+    *_exchanges.PATCHES,
+    *(Patch(_SYNC, f"InferenceClient.{name}", traced(endpoint)) for name, endpoint in _METHODS.items()),
+    *(Patch(_ASYNC, f"AsyncInferenceClient.{name}", traced_async(endpoint)) for name, endpoint in _METHODS.items()),
+    Patch(_SYNC, "InferenceClient._inner_post", _posting),
+    Patch(_ASYNC, "AsyncInferenceClient._inner_post", _posting),
+)

@@ -1,0 +1,79 @@
+"""smolagents: ``agent.run``, whole and streamed, managed agents, and tools of both kinds of agents.
+
+A `ToolCallingAgent` runs tools by name, and refuses some calls itself; a `CodeAgent` calls them as functions in its code. Model
+calls are recorded by the instrumentor of the client that the model uses.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._traced_functions import (
+    POSITIONAL,
+    TracedFunction,
+    read_input,
+    read_output,
+    traced_function,
+)
+from llmtrace.model import AgentInvocation, Operation, ToolDefinition, ToolExecution, replace
+from llmtrace.validation.tool_definitions import read_definition
+
+LIBRARY, DISTRIBUTION = "smolagents", "smolagents"
+SUPPORTED = ">=1.20,<2"
+"""Versions of the library that are tested."""
+
+
+class AgentRun(TracedFunction):
+    """``agent.run(task)``."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        name = getattr(instance, "name", None) or type(instance).__name__
+        return AgentInvocation(name, getattr(instance, "description", None), read_input(arguments.get("task")))
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        """A stream ends with the final answer; a full result holds it."""
+        kinds = (module := sys.modules.get("smolagents.agents")) and (module.FinalAnswerStep, module.RunResult)
+        answer = result.output if kinds and isinstance(result, kinds) else result
+        return replace(operation, output=read_output(answer)) if isinstance(operation, AgentInvocation) else operation
+
+
+class ToolCallRun(TracedFunction):
+    """``agent.execute_tool_call(name, arguments)``, which also refuses calls."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        name = arguments["tool_name"]
+        tool = getattr(instance, "tools", {}).get(name)
+        return ToolExecution(name, to_json(arguments.get("arguments")), definition=definition_of(tool))
+
+
+class ToolRun(TracedFunction):
+    """``tool(…)``, with its inputs by name, by position, or as one dict."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        by_name = {name: value for name, value in arguments.items() if name not in ("sanitize_inputs_outputs", POSITIONAL)}
+        by_position = arguments.get(POSITIONAL, ())
+        only = by_position[0] if len(by_position) == 1 and not by_name else None
+        if isinstance(only, dict) and only.keys() <= instance.inputs.keys():
+            by_name = only
+        else:
+            by_name = {**dict(zip(instance.inputs, by_position, strict=False)), **by_name}
+        return ToolExecution(instance.name, to_json(by_name), definition=definition_of(instance))
+
+
+def definition_of(tool: Any) -> ToolDefinition | None:
+    """Read the definition that the framework sends to a model."""
+    models = sys.modules.get("smolagents.models")
+    return None if models is None or tool is None else read_definition(models.get_tool_json_schema(tool))
+
+
+_AGENTS = "smolagents.agents"
+
+PATCHES = (
+    Patch(_AGENTS, "MultiStepAgent.run", traced_function(AgentRun())),
+    Patch(_AGENTS, "ToolCallingAgent.execute_tool_call", traced_function(ToolCallRun())),
+    Patch("smolagents.tools", "Tool.__call__", traced_function(ToolRun())),
+)

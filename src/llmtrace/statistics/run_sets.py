@@ -1,0 +1,280 @@
+"""Two sets of runs beside each other: rates, lengths and latencies with their intervals, new and fixed kinds of failure.
+
+Law: a difference is marked only where a permutation test of whole runs shows it, after a correction for the number of tests
+(`LEVEL`). A set is read run by run and not kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from random import Random
+from typing import Final
+
+from llmtrace.diagnosis import diagnose
+from llmtrace.diagnosis.environment import ABSENT, Change, Environment, Fact, compare, environment_of, without_task
+from llmtrace.errors import DiagnosisFailed
+from llmtrace.model import INVALID_TOOL_CALL, Inference, Span, ToolExecution, Trace
+from llmtrace.model.value import value
+from llmtrace.statistics.two_samples import (
+    Interval,
+    adjust,
+    bootstrap_interval,
+    midranks,
+    quantile,
+    shares_test,
+    shift_test,
+    wilson,
+)
+
+LEVEL: Final = 0.05
+"""Share of differences among the marked ones that may be due to chance."""
+_SEED: Final = 20240229
+_RESAMPLES: Final = 999
+_MOST_VALUES: Final = 3
+"""Values of a fact in one set from which on it varies from run to run, and is no cause."""
+_OF_SOME_RUNS: Final = frozenset({"tool", "parameter", "prompt template", "library"})
+"""Kinds of facts that a run may lack; then the set has the value `ABSENT`, too."""
+RATES: Final = {
+    "failed": "runs that failed",
+    "suspect": "runs with a certain or likely suspect",
+    "tool failed": "runs in which a tool failed",
+    "invalid call": "runs with an invalid tool call",
+    "cut": "runs with an answer cut at its limit",
+}
+NUMBERS: Final = {
+    "seconds": ("duration of a run", "s"),
+    "model calls": ("model calls in a run", ""),
+    "tool calls": ("tool executions in a run", ""),
+    "input": ("input tokens of a run", "tokens"),
+    "output": ("output tokens of a run", "tokens"),
+    "cost": ("cost of a run", "$"),
+}
+CALLS: Final = {
+    "call seconds": ("duration of a model call", "s"),
+    "first token": ("time to the first token", "s"),
+    "answer": ("output tokens of a model call", "tokens"),
+}
+_CUT: Final = frozenset({"length", "max_tokens"})
+
+
+class RunSet:
+    """What is counted of one set of runs."""
+
+    def __init__(self) -> None:
+        self.trace_ids: list[str] = []
+        self.flags: dict[str, list[bool]] = {name: [] for name in RATES}
+        self.numbers: dict[str, list[float]] = {name: [] for name in NUMBERS}
+        self.calls: dict[str, list[list[float]]] = {name: [] for name in CALLS}
+        """The numbers of each run's calls."""
+        self.kinds: Counter[tuple[str, str]] = Counter()
+        """Runs by the check and title of their first suspect."""
+        self.examples: dict[tuple[str, str], str] = {}
+        """A trace of each kind."""
+        self.undiagnosed = 0
+        self._callers: Counter[str] = Counter()
+        """Runs in which an agent called a model …"""
+        self._known: Counter[Fact] = Counter()
+        """… and runs that have a fact."""
+        self._facts: dict[Fact, dict[str, None]] = {}
+        self._texts: dict[tuple[Fact, str], str] = {}
+
+    def add(self, trace: Trace) -> None:
+        self.trace_ids.append(trace.trace_id)
+        inferences = [(span, span.operation) for span in trace.spans if isinstance(span.operation, Inference)]
+        tools = [span for span in trace.spans if isinstance(span.operation, ToolExecution)]
+        kind = self._kind(trace)
+        if kind is not None:
+            self.kinds[kind] += 1
+            self.examples.setdefault(kind, trace.trace_id)
+        flags = {
+            "failed": trace.health == "failed",
+            "suspect": kind is not None,
+            "tool failed": any(span.failure is not None for span in tools),
+            "invalid call": any(_has_invalid_call(span) for span in trace.spans),
+            "cut": any(not _CUT.isdisjoint(call.finish_reasons) for _, call in inferences),
+        }
+        for name, flag in flags.items():
+            self.flags[name].append(flag)
+        usages = [call.usage for _, call in inferences if call.usage is not None]
+        numbers = {
+            "seconds": _duration(trace),
+            "model calls": len(inferences),
+            "tool calls": len(tools),
+            "input": _total(usage.input_tokens for usage in usages),
+            "output": _total(usage.output_tokens for usage in usages),
+            "cost": _total(call.cost_usd for _, call in inferences),
+        }
+        for name, number in numbers.items():
+            if number is not None:
+                self.numbers[name].append(number)
+        self.calls["call seconds"].append([span.duration for span, _ in inferences if span.duration and span.failure is None])
+        first = [call.time_to_first_chunk for _, call in inferences]
+        self.calls["first token"].append([seconds for seconds in first if seconds is not None])
+        self.calls["answer"].append([usage.output_tokens for usage in usages if usage.output_tokens is not None])
+        self._add_environment(environment_of(trace))
+
+    def _kind(self, trace: Trace) -> tuple[str, str] | None:
+        try:
+            prime = diagnose(trace).prime
+        except DiagnosisFailed:
+            self.undiagnosed += 1
+            return None
+        return None if prime is None else (prime.check, prime.title)
+
+    def _add_environment(self, environment: Environment) -> None:
+        self._callers.update(environment.callers())
+        self._known.update(environment.facts.keys())
+        for fact, contents in environment.facts.items():
+            values = self._facts.setdefault(fact, {})
+            if len(values) <= _MOST_VALUES:
+                values.update(dict.fromkeys(contents))
+        for key, text in environment.texts.items():
+            if len(self._facts[key[0]]) <= _MOST_VALUES:
+                self._texts.setdefault(key, text)
+
+    def environment(self) -> Environment:
+        """The facts that do not vary from run to run within this set."""
+        facts = {fact: tuple(values) for fact, values in self._facts.items()}
+        for fact, values in facts.items():
+            runs = self._callers[fact.where] if fact.where else len(self.trace_ids)
+            if fact.kind in _OF_SOME_RUNS and self._known[fact] < runs and ABSENT not in values:
+                facts[fact] = (*values, ABSENT)
+        steady = {fact: values for fact, values in facts.items() if len(values) <= _MOST_VALUES}
+        return without_task(Environment(steady, self._texts))
+
+
+@value
+class Compared:
+    """One line of the comparison: the same figure of both sets."""
+
+    name: str
+    unit: str
+    """``%``, ``s``, ``tokens``, ``$`` or nothing."""
+    before: float | None
+    before_interval: Interval | None
+    """95 %: Wilson's for rates, by bootstrap for quantiles."""
+    now: float | None
+    now_interval: Interval | None
+    p: float
+    """Adjusted for the number of comparisons (Benjamini and Hochberg)."""
+
+    @property
+    def has_changed(self) -> bool:
+        return self.p <= LEVEL
+
+
+@value
+class Kind:
+    """A kind of failure: the runs of each set that have it first."""
+
+    check: str
+    title: str
+    before: int
+    now: int
+    example: str
+    """Id of a trace."""
+
+
+@value
+class SetDifference:
+    figures: tuple[Compared, ...]
+    new: tuple[Kind, ...]
+    """Kinds of failure that only the second set has …"""
+    fixed: tuple[Kind, ...]
+    """… and those that only the first has …"""
+    lasting: tuple[Kind, ...]
+    """… and those of both. The most frequent first."""
+    causes: tuple[Change, ...]
+    """What of the environment differs between the sets and not within them, the first cause first."""
+
+
+def compare_sets(before: RunSet, now: RunSet) -> SetDifference:
+    chance = Random(_SEED)  # noqa: S311
+    figures = [*_rates(before, now), *_numbers(before, now, chance), *_calls(before, now, chance)]
+    adjusted = adjust([figure.p for figure in figures])
+    kinds = [
+        Kind(*kind, before.kinds[kind], now.kinds[kind], (now if kind in now.examples else before).examples[kind])
+        for kind in {**before.kinds, **now.kinds}
+    ]
+    kinds.sort(key=lambda kind: -(kind.before + kind.now))
+    return SetDifference(
+        tuple(
+            Compared(
+                figure.name,
+                figure.unit,
+                figure.before,
+                figure.before_interval,
+                figure.now,
+                figure.now_interval,
+                p,
+            )
+            for figure, p in zip(figures, adjusted, strict=True)
+        ),
+        tuple(kind for kind in kinds if not kind.before),
+        tuple(kind for kind in kinds if not kind.now),
+        tuple(kind for kind in kinds if kind.before and kind.now),
+        tuple(compare(before.environment(), now.environment())),
+    )
+
+
+def _rates(before: RunSet, now: RunSet) -> list[Compared]:
+    figures = []
+    for name, title in RATES.items():
+        old, new = before.flags[name], now.flags[name]
+        if any(old) or any(new):
+            shares = [sum(flags) / len(flags) if flags else None for flags in (old, new)]
+            intervals = [wilson(sum(flags), len(flags)) for flags in (old, new)]
+            p = shares_test([(old, new)]).p
+            figures.append(Compared(title, "%", shares[0], intervals[0], shares[1], intervals[1], p))
+    return figures
+
+
+def _numbers(before: RunSet, now: RunSet, chance: Random) -> list[Compared]:
+    figures = []
+    for name, (title, unit) in NUMBERS.items():
+        old, new = before.numbers[name], now.numbers[name]
+        if any(old) or any(new):
+            p = shift_test([midranks(old, new)], chance, resamples=_RESAMPLES).p
+            figures.append(_quantiles(title, unit, 0.5, [[n] for n in old], [[n] for n in new], p, chance))
+    return figures
+
+
+def _calls(before: RunSet, now: RunSet, chance: Random) -> list[Compared]:
+    figures = []
+    for name, (title, unit) in CALLS.items():
+        old, new = before.calls[name], now.calls[name]
+        if not any(old) and not any(new):
+            continue
+        for share, noun in ((0.5, "p50"), (0.95, "p95")):
+            by_run = ([quantile(numbers, share) for numbers in runs if numbers] for runs in (old, new))
+            p = shift_test([midranks(*by_run)], chance, resamples=_RESAMPLES).p
+            figures.append(_quantiles(f"{title}, {noun}", unit, share, old, new, p, chance))
+    return figures
+
+
+def _quantiles(
+    title: str, unit: str, share: float, old: list[list[float]], new: list[list[float]], p: float, chance: Random
+) -> Compared:
+    sides = []
+    for runs in (old, new):
+        numbers = [number for run in runs for number in run]
+        sides.append((quantile(numbers, share) if numbers else None, bootstrap_interval(runs, share, chance)))
+    return Compared(title, unit, *sides[0], *sides[1], p)
+
+
+def _has_invalid_call(span: Span) -> bool:
+    return any(found.severity == "error" and found.where == "arguments" for found in span.violations) or any(
+        evaluation.name == INVALID_TOOL_CALL for evaluation in span.evaluations
+    )
+
+
+def _duration(trace: Trace) -> float | None:
+    ends = [span.end for span in trace.spans if span.end is not None]
+    return (max(ends) - trace.spans[0].start) / 1e9 if ends else None
+
+
+def _total(numbers: Iterable[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
+    return math.fsum(known) if known else None

@@ -1,0 +1,211 @@
+"""What frameworks offer beside an agent with tools: managed agents, teams, workflows, pipelines, query engines."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace.model import AgentInvocation, Inference, Retrieval, Span, ToolExecution, Workflow
+from llmtrace.testing import Captured, capture
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "frameworks"))
+from stand_in import model
+
+pytestmark = pytest.mark.all
+
+ASKED, ANSWER = "Where are my orders?", "KS-1 is on its way."
+
+
+def look_up(order_id: str) -> str:
+    """Look up an order.
+
+    Args:
+        order_id: The number of the order.
+    """
+    if order_id == "lost":
+        raise ValueError("no such order")
+    return f"{order_id} is on its way to Bonn"
+
+
+def tree(captured: Captured) -> list[tuple[int, str]]:
+    """Depth and name of each span that is no model call, in the order of their start."""
+    spans = sorted(captured.spans, key=lambda span: span.start)
+    by_id = {span.span_id: span for span in spans}
+
+    def depth(span: Span) -> int:
+        parent = by_id.get(span.parent_id or "")
+        return 0 if parent is None else 1 + depth(parent)
+
+    kinds = (AgentInvocation, Retrieval, ToolExecution, Workflow)
+    return [(depth(span), span.name) for span in spans if isinstance(span.operation, kinds)]
+
+
+def operations(captured: Captured, kind: type) -> list[Any]:
+    return [span.operation for span in captured.spans if isinstance(span.operation, kind)]
+
+
+def test_smolagents_with_code_and_a_managed_agent() -> None:
+    smolagents: Any = pytest.importorskip("smolagents")
+    tool = smolagents.tool(look_up)
+
+    def says(code: str) -> Any:
+        class Scripted(smolagents.Model):  # type: ignore[misc, name-defined]
+            def generate(self, messages: Any, **_: Any) -> Any:
+                text = f"I look.\n<code>\n{code}\n</code>"
+                return smolagents.ChatMessage(role=smolagents.MessageRole.ASSISTANT, content=text)
+
+        return Scripted()
+
+    with capture(instrument=["smolagents", "threads"]) as captured:
+        inner = smolagents.CodeAgent(
+            [tool], says("final_answer(look_up('7'))"), name="clerk", description="Looks.", verbosity_level=0
+        )
+        outer = smolagents.CodeAgent([], says("final_answer(clerk(task='Look.'))"), managed_agents=[inner], verbosity_level=0)
+        assert "7 is on its way to Bonn" in outer.run(ASKED)
+    assert tree(captured) == [
+        (0, "invoke_agent CodeAgent"),
+        (1, "invoke_agent clerk"),
+        (2, "execute_tool look_up"),
+        (2, "execute_tool final_answer"),
+        (1, "execute_tool final_answer"),
+    ]
+    assert operations(captured, ToolExecution)[0].arguments == {"order_id": "7"}
+
+
+def test_llama_index() -> None:
+    pytest.importorskip("llama_index.core")
+    from llama_index.core import Document, MockEmbedding, VectorStoreIndex
+    from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
+    from llama_index.core.llms import MockLLM
+    from llama_index.core.tools import FunctionTool
+    from llama_index.core.workflow import StartEvent, StopEvent, step
+    from llama_index.core.workflow import Workflow as Flow
+    from llama_index.llms.openai_like import OpenAILike
+
+    class Shop(Flow):
+        @step
+        async def serve(self, ev: StartEvent) -> StopEvent:
+            return StopEvent(result=FunctionTool.from_defaults(look_up).call(order_id=ev.order).content)
+
+    async def serve() -> Any:
+        return await Shop().run(order="7")
+
+    async def ask(url: str) -> str:
+        llm = OpenAILike("gpt-4o", api_base=url, api_key="none", is_chat_model=True, is_function_calling_model=True)
+        agent = FunctionAgent(name="support", description="Helps.", tools=[look_up], llm=llm)
+        return str(await AgentWorkflow(agents=[agent], root_agent="support").run(ASKED))
+
+    index = VectorStoreIndex.from_documents([Document(text="KS-1 went to Bonn")], embed_model=MockEmbedding(8))
+    with capture(instrument=["llama_index"]) as captured:
+        assert asyncio.run(serve()) == "7 is on its way to Bonn"
+    assert tree(captured) == [(0, "invoke_workflow Shop"), (1, "execute_tool look_up")]
+    with capture(instrument=["llama_index"]) as captured:
+        index.as_query_engine(llm=MockLLM()).query("Where is KS-1?")
+    assert tree(captured) == [(0, "invoke_workflow RetrieverQueryEngine"), (1, "retrieval VectorIndexRetriever")]
+    (retrieval,) = operations(captured, Retrieval)
+    assert (retrieval.query, retrieval.documents[0]["content"]) == ("Where is KS-1?", "KS-1 went to Bonn")
+    with model() as server, capture(instrument=["llama_index", "openai"]) as captured:
+        assert asyncio.run(ask(server.url)) == ANSWER
+    assert tree(captured)[:3] == [
+        (0, "invoke_workflow AgentWorkflow"),
+        (1, "invoke_agent support"),
+        (1, "execute_tool look_up"),
+    ]
+    with capture(instrument=["llama_index"]) as captured, pytest.raises(ValueError, match="no such order"):
+        FunctionTool.from_defaults(look_up)("lost")
+    (span,) = captured.spans
+    assert span.failure is not None
+    assert span.failure.message == "no such order"
+
+
+def test_haystack() -> None:
+    haystack: Any = pytest.importorskip("haystack")
+    from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
+    from haystack.document_stores.in_memory import InMemoryDocumentStore
+
+    store = InMemoryDocumentStore()
+    store.write_documents([haystack.Document(content="KS-1 is in Bonn"), haystack.Document(content="Nothing")])
+    pipeline = haystack.Pipeline()
+    pipeline.add_component("search", InMemoryBM25Retriever(store, top_k=1))
+    data = {"search": {"query": "KS-1"}}
+    without = pipeline.run(data)
+    with capture(instrument=["haystack"]) as captured:
+        assert pipeline.run(data) == without
+        assert asyncio.run(pipeline.run_async(data)) == without
+    assert tree(captured) == [(0, "invoke_workflow Pipeline"), (1, "retrieval InMemoryBM25Retriever")] * 2
+    for retrieval in operations(captured, Retrieval):
+        assert (retrieval.query, retrieval.documents[0]["content"]) == ("KS-1", "KS-1 is in Bonn")
+
+
+def test_agno() -> None:
+    pytest.importorskip("agno")
+    from agno.agent import Agent
+    from agno.models.openai import OpenAIChat
+    from agno.team import Team
+    from agno.workflow import Step
+    from agno.workflow import Workflow as Flow
+
+    with model() as server, capture(instrument=["agno", "openai"]) as captured:
+        llm = OpenAIChat(id="gpt-4o", base_url=server.url, api_key="none")
+        agent = Agent(name="support", model=llm, tools=[look_up], telemetry=False)
+        team = Team(name="desk", members=[agent], model=llm, tools=[look_up], telemetry=False)
+        assert team.run(ASKED).content == ANSWER
+        flow = Flow(name="flow", steps=[Step(name="ask", agent=agent)], telemetry=False)
+        assert flow.run(input=ASKED).content == ANSWER
+    tools = (1, "execute_tool look_up")
+    assert tree(captured)[:3] == [(0, "invoke_workflow desk"), tools, tools]
+    assert tree(captured)[3:5] == [(0, "invoke_workflow flow"), (1, "invoke_agent support")]
+    assert [workflow.output[0].text() for workflow in operations(captured, Workflow)] == [ANSWER, ANSWER]
+
+
+@pytest.mark.filterwarnings("ignore:Resolved model mismatch")
+def test_autogen() -> None:
+    pytest.importorskip("autogen_agentchat")
+    from autogen_agentchat.agents import AssistantAgent
+    from autogen_agentchat.conditions import TextMentionTermination
+    from autogen_agentchat.teams import RoundRobinGroupChat
+    from autogen_ext.models.openai import OpenAIChatCompletionClient
+
+    async def ask(url: str) -> Sequence[Any]:
+        client = OpenAIChatCompletionClient(model="gpt-4o", base_url=url, api_key="none")
+        agent = AssistantAgent("support", client, tools=[look_up], reflect_on_tool_use=True)
+        team = RoundRobinGroupChat([agent], termination_condition=TextMentionTermination("on its way."))
+        return (await team.run(task=ASKED)).messages
+
+    with model() as server, capture(instrument=["autogen", "openai"]) as captured:
+        assert asyncio.run(ask(server.url))[-1].content == ANSWER
+    (workflow,) = operations(captured, Workflow)
+    assert [message.text() for message in (*workflow.input, *workflow.output)] == [ASKED, ANSWER]
+    assert {tool.call_id for tool in operations(captured, ToolExecution)} == {"call_look_up_0", "call_look_up_1"}
+    assert len(operations(captured, Inference)) == 2
+
+
+def test_crewai() -> None:
+    crewai: Any = pytest.importorskip("crewai")
+    from crewai.flow.flow import Flow, listen, start
+    from crewai.tools import tool
+
+    run = tool("Look up")(look_up)
+
+    class Shop(Flow):  # type: ignore[misc, type-arg]
+        @start()
+        def begin(self) -> str:
+            return str(run.run(order_id="7"))
+
+        @listen(begin)
+        def finish(self, text: str) -> str:
+            return text.upper()
+
+    with capture(instrument=["crewai"]) as captured:
+        assert Shop().kickoff() == "7 IS ON ITS WAY TO BONN"
+    assert tree(captured) == [(0, "invoke_workflow Shop"), (1, "execute_tool look_up")]
+    with model() as server, capture(instrument=["crewai", "openai"]) as captured:
+        llm = crewai.LLM(model="openai/gpt-4o", base_url=server.url, api_key="none")
+        agent = crewai.Agent(role="support", goal="Help", backstory="You help.", llm=llm, tools=[tool("look_up")(look_up)])
+        assert agent.kickoff(ASKED).raw == ANSWER
+    assert tree(captured)[0] == (0, "invoke_agent support")
