@@ -1,8 +1,9 @@
 """Are spans what the GenAI conventions say? Checked on every span that any test makes a recorder emit (see `tests.conftest`).
 
 Against the registry and the JSON Schemas in ``../shared/semconv``: each attribute is known there and has the type that is said
-there; messages, tools, instructions, arguments and results fit their schema, and each part of a type that the schema knows fits
-that part's own schema, although the schema itself would let it pass as a generic one. ``llmtrace.*`` is ours, and has to be in
+there; messages, tools and instructions fit their schema, and each part of a type that the schema knows fits
+that part's own schema, although the schema itself would let it pass as a generic one. Arguments and results of tools may be
+anything, as their type *any* in the registry says. ``llmtrace.*`` is ours, and has to be in
 `semconv`. What a program adds itself (``span.attributes``) is its own, unless its name is in a namespace of the conventions.
 """
 
@@ -26,8 +27,6 @@ _SCHEMAS: Final = {
     sc.OUTPUT_MESSAGES: "gen-ai-output-messages.json",
     sc.SYSTEM_INSTRUCTIONS: "gen-ai-system-instructions.json",
     sc.TOOL_DEFINITIONS: "gen-ai-tool-definitions.json",
-    sc.TOOL_CALL_ARGUMENTS: "gen-ai-tool-call-arguments.json",
-    sc.TOOL_CALL_RESULT: "gen-ai-tool-call-result.json",
     sc.RETRIEVAL_DOCUMENTS: "gen-ai-retrieval-documents.json",
     sc.MEMORY_RECORDS: "gen-ai-memory-records.json",
 }
@@ -137,7 +136,14 @@ def _may_lack_content(part: Mapping[str, Any]) -> bool:
 
 
 def _is_own(key: str) -> bool:
-    prefixes = (sc.CONTEXT_PREFIX, sc.VIOLATION_PREFIX, sc.EVALUATION_PREFIX, sc.ATTRIBUTE_PREFIX, sc.EVENT_PREFIX)
+    prefixes = (
+        sc.CONTEXT_PREFIX,
+        sc.FINDING_PREFIX,
+        sc.VIOLATION_PREFIX,
+        sc.EVALUATION_PREFIX,
+        sc.ATTRIBUTE_PREFIX,
+        sc.EVENT_PREFIX,
+    )
     return key in _OWN or key.startswith(prefixes)
 
 

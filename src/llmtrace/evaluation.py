@@ -34,6 +34,7 @@ from llmtrace.model import (
     outermost_of,
     replace,
 )
+from llmtrace.run_verdict import ATTRIBUTES, RunVerdict
 from llmtrace.signals import AnySignal, Signal, UserSignal, load
 from llmtrace.validation.check_values import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
@@ -57,6 +58,8 @@ class RunState:
     evidence: RunEvidence = field(default_factory=RunEvidence)
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that were last on offer, for validation."""
+    verdict: RunVerdict = field(default_factory=RunVerdict)
+    """What the spans that have ended say of the run as a whole."""
 
 
 class Evaluator:
@@ -113,6 +116,12 @@ class Evaluator:
         if outermost:
             evaluations += self._finish(self._user_signals, state)
         return self._add(span, evaluations)
+
+    @staticmethod
+    def conclude(state: RunState, span: Span, *, outermost: bool) -> Span:
+        """Note the span with all its verdicts, and return it; the outermost one with what is known of the run."""
+        state.verdict.add(span)
+        return replace(span, attributes={**span.attributes, **state.verdict.attributes(span)}) if outermost else span
 
     @staticmethod
     def _step(signals: Iterable[AnySignal], state: RunState, span: Span) -> list[Evaluation]:
@@ -323,6 +332,18 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
     positions = {span.span_id: position for position, span in enumerate(trace.spans)}
     judged.sort(key=lambda span: positions[span.span_id])
     return on_reading(Trace(judged, alive=trace.alive), evaluator), tuple(unknown)
+
+
+def with_verdict(trace: Trace) -> Trace:
+    """Return an evaluated trace of another writer with the verdict on the run on its root, for searching."""
+    if not trace.spans or trace.root.run_id is not None:
+        return trace
+    verdict, root = RunVerdict(), trace.root
+    for span in trace.spans:
+        verdict.add(span)
+    others = {name: held for name, held in root.attributes.items() if name not in ATTRIBUTES}
+    root = replace(root, attributes={**others, **verdict.attributes(root, trace.health)})
+    return Trace([root if span.span_id == root.span_id else span for span in trace.spans], alive=trace.alive)
 
 
 def on_reading(trace: Trace, evaluator: Evaluator | None = None) -> Trace:

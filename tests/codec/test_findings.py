@@ -120,4 +120,9 @@ def test_failed_evaluations_and_the_outcome_can_be_searched_for() -> None:
     outcome = Evaluation("outcome", "info", "", label="success")
     found = (MADE_UP, MADE_UP, Evaluation("defective_output", "error", ""), Evaluation("fine", "info", ""), outcome)
     attributes = genai.search_attributes(replace(SPAN, evaluations=found))
-    assert attributes == {sc.EVALUATION_FAILED: ["ungrounded_argument", "defective_output"], sc.OUTCOME: "success"}
+    assert attributes == {
+        sc.EVALUATION_FAILED: ["ungrounded_argument", "defective_output"],
+        sc.FINDING_PREFIX + "ungrounded_argument": True,
+        sc.FINDING_PREFIX + "defective_output": True,
+        sc.OUTCOME: "success",
+    }

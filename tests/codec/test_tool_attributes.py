@@ -26,26 +26,35 @@ def read(**held: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("value", "text", "wrapped"),
+    ("value", "text", "arguments_form", "result_form"),
     [
-        ({"a": 1}, '{"a":1}', False),
-        ({"value": 1}, '{"value":1}', False),
-        ({}, "{}", False),
-        ([1], '{"value":[1]}', True),
-        ('{"a": 1', '{"value":"{\\"a\\": 1"}', True),
-        (0, '{"value":0}', True),
+        ({"a": 1}, '{"a":1}', None, None),
+        ({"value": 1}, '{"value":1}', None, None),
+        ({}, "{}", None, None),
+        ([1], "[1]", "json", None),
+        ("plain words", "plain words", None, None),
+        ("42", "42", None, None),
+        ('{"a": 1', '{"a": 1', "text", "text"),
+        ('{"a": 1}', '{"a": 1}', "text", "text"),
+        (" [1]", " [1]", "text", "text"),
+        (0, "0", "json", "json"),
+        (True, "true", "json", "json"),
     ],
 )
-def test_what_is_no_object_is_wrapped(value: Any, text: str, wrapped: bool) -> None:
-    """An object goes out as it is; anything else as {"value": x} with a mark, and comes back unwrapped."""
-    held = attributes(ToolExecution("f", value, value, has_result=True))
+def test_anything_goes_out_as_it_is(value: Any, text: str, arguments_form: str | None, result_form: str | None) -> None:
+    """A text as that text, anything else as its JSON; a mark where the text alone would be read as something else."""
+    operation = ToolExecution("f", value, value, has_result=True)
+    held = attributes(operation)
     assert held[sc.TOOL_CALL_ARGUMENTS] == held[sc.TOOL_CALL_RESULT] == text
-    assert held.get(sc.TOOL_ARGUMENTS_WRAPPED, False) is held.get(sc.TOOL_RESULT_WRAPPED, False) is wrapped
+    assert (held.get(sc.TOOL_ARGUMENTS_FORM), held.get(sc.TOOL_RESULT_FORM)) == (arguments_form, result_form)
+    assert genai.decode(genai.encode(replace(SPAN, operation=operation))).operation == operation
 
 
 def test_null_and_nothing_differ() -> None:
-    """A result that is null is wrapped; no result is no attribute."""
-    assert attributes(ToolExecution("f", has_result=True))[sc.TOOL_CALL_RESULT] == '{"value":null}'
+    """A result that is null is the text null; no result is no attribute."""
+    operation = ToolExecution("f", has_result=True)
+    assert attributes(operation)[sc.TOOL_CALL_RESULT] == "null"
+    assert genai.decode(genai.encode(replace(SPAN, operation=operation))).operation == operation
     assert sc.TOOL_CALL_RESULT not in attributes(ToolExecution("f"))
     assert attributes(Custom(has_result=True))[sc.OPERATION_RESULT] == "null"
     assert sc.OPERATION_RESULT not in attributes(Custom())
@@ -68,8 +77,9 @@ def test_only_what_is_marked_is_unwrapped(held: Any, result: Any) -> None:
 
 
 def test_what_is_marked_is_unwrapped_structured_too() -> None:
-    """{"value": x} as kvlist."""
+    """{"value": x} as kvlist, and as an older version wrote it."""
     assert read(result={"value": 5}, mark=True) == ToolExecution("", result=5, has_result=True)
+    assert read(result='{"value":null}', mark=True) == ToolExecution("", result=None, has_result=True)
 
 
 @pytest.mark.parametrize("text", ["[1]", "words", '{"a": 1, "a": 2}', "5"])

@@ -11,7 +11,9 @@ import pytest
 
 from llmtrace import semconv
 
-CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "collector" / "config.yaml"
+FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "collector"
+CONFIG = FOLDER / "config.yaml"
+DOCS = FOLDER.parents[1] / "docs" / "fleet_verdicts.md"
 
 # What the processors and connectors used take at their top, and what a policy of tail sampling may be, by the documentation of
 # opentelemetry-collector-contrib.
@@ -32,16 +34,22 @@ POLICIES = {
 }
 
 
+def read(name: str) -> Any:
+    return importlib.import_module("yaml").safe_load((FOLDER / name).read_text())
+
+
 @pytest.fixture
 def config() -> Any:
-    return importlib.import_module("yaml").safe_load(CONFIG.read_text())
+    return read("config.yaml")
 
 
-def test_every_pipeline_is_made_of_what_is_defined_and_nothing_is_left_over(config: Any) -> None:
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir()))
+def test_every_pipeline_is_made_of_what_is_defined_and_nothing_is_left_over(name: str) -> None:
     """A Collector refuses to start with a component that is not defined, and a connector needs both ends."""
+    config = {"connectors": {}, "processors": {}, **read(name)}
     used: dict[str, set[str]] = {"receivers": set(), "processors": set(), "exporters": set()}
-    for name, pipeline in config["service"]["pipelines"].items():
-        assert name.partition("/")[0] in ("traces", "metrics")
+    for pipeline_name, pipeline in config["service"]["pipelines"].items():
+        assert pipeline_name.partition("/")[0] in ("traces", "metrics")
         assert pipeline["receivers"]
         assert pipeline["exporters"]
         for kind, names in pipeline.items():
@@ -51,8 +59,33 @@ def test_every_pipeline_is_made_of_what_is_defined_and_nothing_is_left_over(conf
     assert used["exporters"] == set(config["exporters"]) | connectors
     assert used["processors"] == set(config["processors"])
     for kind in ("processors", "connectors"):
-        for name, members in config[kind].items():
-            assert set(members) <= MEMBERS[name]
+        for component, members in config[kind].items():
+            assert set(members) <= MEMBERS[component]
+
+
+def test_a_trace_goes_to_one_worker_and_from_it_to_the_receiver_beside_it() -> None:
+    """Routed by trace id; the worker's exporter and the command in the docs name the same port."""
+    balancer = read("gateway.yaml")["exporters"]["loadbalancing"]
+    assert balancer["routing_key"] == "traceID"
+    assert set(balancer) == {"routing_key", "protocol", "resolver"}
+    (port,) = {host.rpartition(":")[2] for host in balancer["resolver"]["static"]["hostnames"]}
+    worker = read("worker.yaml")
+    assert worker["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] == f"0.0.0.0:{port}"
+    endpoint = worker["exporters"]["otlphttp/llmtrace"]["endpoint"]
+    commands = re.findall(
+        r"llmtrace receive --http-port (\d+) .*--forward", DOCS.read_text() + (FOLDER / "worker.yaml").read_text()
+    )
+    assert len(commands) >= 2
+    assert {f"http://127.0.0.1:{port}" for port in commands} == {endpoint}
+
+
+def test_every_run_in_bad_health_is_kept(config: Any) -> None:
+    """By the attributes that the outermost span of a run has."""
+    policies = {policy["name"]: policy for policy in config["processors"]["tail_sampling"]["policies"]}
+    assert policies["bad-health"]["string_attribute"] == {"key": semconv.HEALTH, "values": ["failed", "recovered"]}
+    assert policies["suspects"]["boolean_attribute"] == {"key": semconv.SUSPECT, "value": True}
+    assert set(config["service"]["pipelines"]["traces/kept"]["exporters"]) == {"otlp/jaeger", "otlp/tempo"}
+    assert config["service"]["pipelines"]["metrics"]["exporters"] == ["prometheus"]
 
 
 def test_sampling_comes_after_the_spans_were_counted_and_before_they_are_batched(config: Any) -> None:

@@ -76,7 +76,7 @@ def test_the_wait_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler, "WAIT_SECONDS", 0.0)
     made = Sampler(1e-9, Counts())
     made.offer(item(LUCKY, left=1))
-    assert len(made.due()) == 1
+    assert len(made.decide(made.due())) == 1
     monkeypatch.setattr(sampler, "MOST_WAITING", 10)
     counts = Counts()
     made = Sampler(0.0, counts)
@@ -93,7 +93,7 @@ def test_spans_of_others_wait_for_their_verdicts(monkeypatch: pytest.MonkeyPatch
     assert first.raw is not None
     again = QueuedSpan(first.raw, 100, True, first.trace_id, first.span_id)
     assert made.offer(again) == []
-    assert made.due() == []
+    assert made.decide(made.due()) == []
     assert made.rest() == [again]
     assert made.offer(QueuedSpan(first.raw, 100, True, first.trace_id, first.span_id)) == []
 

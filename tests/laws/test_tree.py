@@ -88,6 +88,7 @@ def test_a_circle_costs_the_store_nothing(tmp_path: Path) -> None:
                     span.parent_id,
                     operation=Custom(),
                     failure=failure,
+                    attributes={"llm.step": number},  # else it would not be a run
                 )
             )
     assert [(one.trace_id[-1], one.name, one.health, one.spans) for one in store.traces()] == [

@@ -52,12 +52,12 @@ def raw(span: int = 1, trace: int = 1, **fields: Any) -> RawSpan:
 class Running:
     """A receiver, its store, and what it said of each trace."""
 
-    def __init__(self) -> None:
+    def __init__(self, origins: tuple[str, ...] = ()) -> None:
         self.store = MemoryStore()
         self.judged: list[Trace] = []
         self.told = threading.Event()
         self.ingestor = Ingestor(self.store, content=Content(Config()), quiet=0.05, on_evaluated=self._judged)
-        self.receiver = Receiver(self.ingestor, http_port=0, grpc_port=0)
+        self.receiver = Receiver(self.ingestor, http_port=0, grpc_port=0, origins=origins)
 
     def _judged(self, trace: Trace) -> None:
         self.judged.append(trace)
@@ -75,6 +75,16 @@ class Running:
         said = answer.status, answer.read()
         connection.close()
         return said
+
+    def ask(self, method: str, origin: str) -> tuple[int, dict[str, str]]:
+        """Status and headers of the answer to a page of this origin."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.receiver.http_port or 0, timeout=10)
+        headers = {"origin": origin, "content-type": JSON, "access-control-request-headers": "content-type,x-key"}
+        connection.request(method, "/v1/traces", b"{}" if method == "POST" else b"", headers)
+        answer = connection.getresponse()
+        found = answer.status, {name.lower(): held for name, held in answer.getheaders()}
+        connection.close()
+        return found
 
     def spans(self) -> int:
         return sum(len(self.store.trace(one.trace_id)) for one in self.store.traces(Query(limit=1000)))

@@ -17,9 +17,16 @@ from typing import Any
 import pytest
 
 import llmtrace
+from llmtrace import run_verdict
 from llmtrace.errors import ConfigurationError
+from llmtrace.model import Span
 from llmtrace.recorder import functions
 from llmtrace.testing import capture
+
+
+def added(span: Span) -> dict[str, Any]:
+    """The attributes of a span without the verdict on its run."""
+    return {name: held for name, held in span.attributes.items() if name not in run_verdict.ATTRIBUTES}
 
 
 @llmtrace.span
@@ -34,7 +41,7 @@ def test_context_reaches_every_span_below_and_nests() -> None:
                 leaf()
             leaf()
         leaf()
-    inner, outer, after = (dict(span.attributes) for span in captured.spans)
+    inner, outer, after = (added(span) for span in captured.spans)
     assert inner == {
         "user.id": "u2",
         "gen_ai.conversation.id": "c1",
@@ -56,7 +63,7 @@ def test_wrap_keeps_the_parent_in_threads() -> None:
     below = [span for span in captured.spans if span.parent_id == workflow.span_id]
     assert len(below) == 4
     assert {span.attributes["user.id"] for span in below} == {"u"}
-    assert [span.attributes for span in captured.spans if span.name == "leaf" and span.parent_id is None] == [{}]
+    assert [added(span) for span in captured.spans if span.name == "leaf" and span.parent_id is None] == [{}]
 
 
 def test_wrap_gives_back_what_the_function_returns() -> None:
@@ -205,7 +212,7 @@ def test_wrap_leaves_nothing_behind_between_steps() -> None:
             leaf()
         asyncio.run(both())
     assert seen == [1, 2]
-    assert [dict(span.attributes) for span in captured.spans if span.name == "leaf"] == [{}, {}, {}]
+    assert [added(span) for span in captured.spans if span.name == "leaf"] == [{}, {}, {}]
 
 
 def test_inject_and_extract_join_processes() -> None:
@@ -243,14 +250,14 @@ def test_extract_of_garbage_is_harmless(carrier: dict[Any, Any]) -> None:
     """Headers that mean nothing start a trace of their own."""
     with capture() as captured, llmtrace.extract(carrier):
         leaf()
-    assert (captured.spans[0].parent_id, captured.spans[0].attributes) == (None, {})
+    assert (captured.spans[0].parent_id, added(captured.spans[0])) == (None, {})
 
 
 def test_extract_takes_only_what_inject_writes() -> None:
     """A header may come from anybody: it sets no attribute that says what a span did."""
     with capture() as captured, llmtrace.extract({"baggage": "llmtrace.gen_ai.input.messages=x,llmtrace.user.id=u"}):
         leaf()
-    assert captured.spans[0].attributes == {"user.id": "u"}
+    assert added(captured.spans[0]) == {"user.id": "u"}
 
 
 def test_context_of_odd_values() -> None:
@@ -260,7 +267,7 @@ def test_context_of_odd_values() -> None:
             leaf()
         with llmtrace.context(tags=[1, 1, "1"], conversation=7):  # type: ignore[arg-type, list-item]
             leaf()
-    first, second = (span.attributes for span in captured.spans)
+    first, second = (added(span) for span in captured.spans)
     assert (first["llmtrace.tags"], "object" in str(first["llmtrace.context.plan"])) == (["abc"], True)
     assert second == {"llmtrace.tags": ["1"], "gen_ai.conversation.id": "7"}
 

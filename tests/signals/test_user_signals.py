@@ -15,6 +15,7 @@ import pytest
 from signal_cases import infer, run
 
 import llmtrace
+from llmtrace import run_verdict
 from llmtrace.errors import ConfigurationError
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.model import AgentInvocation, Evaluation, Inference, Span
@@ -268,7 +269,10 @@ def test_what_a_judge_calls_is_a_trace_of_its_own_and_is_not_judged() -> None:
             pass
         llmtrace.flush()
     assert seen == ["invoke_agent a"]
-    assert [dict(trace.root.attributes) for trace in captured.traces] == [{"user.id": "ada"}, {"llmtrace.signal": "judge"}]
+    assert [
+        {name: held for name, held in trace.root.attributes.items() if name not in run_verdict.ATTRIBUTES}
+        for trace in captured.traces
+    ] == [{"user.id": "ada"}, {"llmtrace.signal": "judge"}]
 
 
 def test_a_judge_sees_what_is_stored() -> None:

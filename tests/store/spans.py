@@ -31,6 +31,7 @@ def span(trace: int, number: int = 1, *, parent: int | None = None, ended: bool 
         "parent_id": None if parent is None else span_id(parent),
         "resource": RESOURCE,
         "scope": SCOPE,
+        "run_id": f"{trace:032x}",
     }
     return Span(**(made | more))
 

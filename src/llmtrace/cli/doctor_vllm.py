@@ -140,9 +140,9 @@ class _Listening:
 
     def __enter__(self) -> _Listening:
         ingestor = Ingestor(self._memory, content=Content(Config()), quiet=3600.0)
-        for ports in ({"http_port": HTTP_PORT, "grpc_port": None}, {"http_port": None, "grpc_port": GRPC_PORT}):
+        for http_port, grpc_port in ((HTTP_PORT, None), (None, GRPC_PORT)):
             try:
-                self._receivers.append(Receiver(ingestor, **ports))
+                self._receivers.append(Receiver(ingestor, http_port=http_port, grpc_port=grpc_port))
             except (PortBusy, ConfigurationError):  # another receiver, whose store gets the span; or no gRPC
                 continue
         try:

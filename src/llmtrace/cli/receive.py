@@ -1,4 +1,7 @@
-"""``llmtrace receive``: a local OTLP endpoint through which programs in any language send spans to the store."""
+"""``llmtrace receive``: a local OTLP endpoint through which programs in any language send spans to the store.
+
+With ``--forward`` it stands between collectors: spans go on by OTLP when their trace was evaluated, with their verdicts.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, port
@@ -16,18 +23,27 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.diagnosis.visibility import can_be_judged
 from llmtrace.evaluation import Evaluator
+from llmtrace.exporters.forwarding.destination import named
+from llmtrace.exporters.forwarding.forwarder import EXIT_SECONDS
+from llmtrace.exporters.forwarding.send_queue import SendQueue
+from llmtrace.exporters.forwarding.sending import Sending
 from llmtrace.external.ingest import Ingestor
 from llmtrace.installed import has_grpc
 from llmtrace.model import Trace
 from llmtrace.receiver import Receiver
 from llmtrace.receiver.receiver import GRPC_PORT, HTTP_PORT
 from llmtrace.signals import load
-from llmtrace.store import open_store
+from llmtrace.store import Store, open_store
+from llmtrace.store.local import LocalStore
 from llmtrace.store.summary import TraceSummary, summarise
 
 NAME = "receive"
 HELP = "receive spans from programs in any language (OTLP), until Ctrl-C"
 EXAMPLE = "llmtrace receive --http-port 4318 --grpc-port 4317"
+CLOSE_SECONDS = 0.9
+"""How long it evaluates what waits after Ctrl-C. A later reader evaluates the rest."""
+PATIENCE = 20.0
+"""Seconds that a sender waits at most while too many spans wait to be evaluated."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +54,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--grpc-port", metavar="PORT", type=port, help=f"OTLP over gRPC (default: {GRPC_PORT} if installed; 0: any free)"
     )
     parser.add_argument("--no-grpc", action="store_true", help="HTTP only")
+    parser.add_argument(
+        "--forward", metavar="URL", help="send spans on by OTLP, with their verdicts (http://HOST:4318, grpc://HOST:4317)"
+    )
+    parser.add_argument("--no-store", action="store_true", help="with --forward: keep spans until they are sent, no longer")
+    parser.add_argument(
+        "--allow-origin",
+        metavar="ORIGIN",
+        type=_origin,
+        action="append",
+        default=[],
+        help="let pages of this origin send over HTTP (CORS), such as http://localhost:3000; may be repeated",
+    )
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
+        raise argparse.ArgumentTypeError(f"expected an origin such as http://localhost:3000, got {text!r}")
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     config = Config.read(store=args.store)
     if config.store == "off":
         raise BadInput("the store is off (LLMTRACE_STORE=off), so spans cannot be stored.\nName a store with --store FOLDER.")
+    sending = _sending(args, config)
     screen, output_lock = Screen(sys.stdout), threading.Lock()
 
     def judged(trace: Trace) -> None:
@@ -53,26 +89,84 @@ def run(args: argparse.Namespace) -> int:
             with output_lock:
                 _tell(screen, summary, judged=can_be_judged(trace), as_json=args.json)
 
-    store = open_store(config.store, config=config)
+    store = _store(config, no_store=args.no_store, forwards=sending is not None)
     ingestor = Ingestor(
         store,
         content=Content(config),
         prices=config.prices or None,
         make_evaluator=lambda: Evaluator(load(config.signals)),
         on_evaluated=judged,
+        is_only_writer=True,
+        patience=PATIENCE,
     )
+    if sending is not None:
+        sending.join(store, ingestor)
     try:
         default = GRPC_PORT if has_grpc() else None
         grpc_port = None if args.no_grpc else default if args.grpc_port is None else args.grpc_port
-        with Receiver(ingestor, http_port=args.http_port, grpc_port=grpc_port) as receiver:
-            with output_lock:
-                _open(screen, receiver, config.store, as_json=args.json)
-            _wait()
+        receiver = Receiver(ingestor, http_port=args.http_port, grpc_port=grpc_port, origins=args.allow_origin)
+        with output_lock:
+            _open(screen, receiver, "nowhere (--no-store)" if args.no_store else config.store, args.forward, as_json=args.json)
+        _wait()
+        with _announced(screen, "evaluating and sending what waits" if sending else "evaluating what waits", args.json):
+            receiver.close(CLOSE_SECONDS)
+            if sending is not None:
+                sending.close(EXIT_SECONDS)
         if not args.json:
-            screen.line(f"{format_text.plural(receiver.received, 'span')} received")
+            _close(screen, receiver.received, ingestor.waiting, forwards=sending is not None)
     finally:
         store.close()
+        if sending is not None:
+            sending.tidy()
     return FINE
+
+
+def _sending(args: argparse.Namespace, config: Config) -> Sending | None:
+    if args.forward is None:
+        if args.no_store:
+            raise BadInput("--no-store keeps nothing, so it needs --forward URL")
+        return None
+    destination, _ = named([f"otlp:{args.forward}"])
+    if destination is None:
+        raise BadInput(f"--forward {args.forward}: expected the address of a collector, such as http://localhost:4318")
+    return Sending(destination, config, always=True, own_provider=False)
+
+
+def _store(config: Config, *, no_store: bool, forwards: bool) -> Store:
+    store = open_store(config.store, config=config)
+    folder: Path | None = store.folder if isinstance(store, LocalStore) else None
+    if forwards and folder is None:
+        raise BadInput("--forward needs a folder for spans that cannot be sent yet.\nName one with --store FOLDER.")
+    if no_store and folder is not None:
+        store.close()
+        return SendQueue(folder, config, strips=False)
+    return store
+
+
+@contextmanager
+def _announced(screen: Screen, action: str, as_json: bool) -> Iterator[None]:
+    """Say what is being done if it takes longer than a second."""
+
+    def announce() -> None:
+        screen.line(f"{action}. Press Ctrl-C again to stop at once")
+        screen.stream.flush()
+
+    timer = threading.Timer(1.0, announce)
+    timer.daemon = True
+    if not as_json:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _close(screen: Screen, received: int, waiting: int, *, forwards: bool) -> None:
+    line = f"{format_text.plural(received, 'span')} received"
+    if waiting:
+        next_reader = "the next llmtrace receive --forward does it" if forwards else "llmtrace check does it"
+        line += f". {format_text.plural(waiting, 'trace')} could not be evaluated any more: {next_reader}"
+    screen.line(line)
 
 
 def _wait() -> None:
@@ -84,7 +178,7 @@ def _wait() -> None:
         signal.signal(number, handler)
 
 
-def _open(screen: Screen, receiver: Receiver, store: str, *, as_json: bool) -> None:
+def _open(screen: Screen, receiver: Receiver, store: str, forward: str | None, *, as_json: bool) -> None:
     ports = {"http_port": receiver.http_port, "grpc_port": receiver.grpc_port}
     if as_json:
         screen.line(json.dumps(ports))
@@ -95,6 +189,8 @@ def _open(screen: Screen, receiver: Receiver, store: str, *, as_json: bool) -> N
         elif not has_grpc():
             screen.line('OTLP over gRPC   off. To turn it on: pip install "llmtrace-otel[grpc]"')
         screen.line(f"store            {'your data folder' if store == 'auto' else store}")
+        if forward is not None:
+            screen.line(f"forward to       {forward.rpartition('@')[2]}")
         screen.line()
         screen.line(screen.paint(f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{receiver.http_port}", "cyan"))
         screen.line(screen.paint("export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "cyan"))

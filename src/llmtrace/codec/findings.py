@@ -105,7 +105,13 @@ OUTCOME_TYPE: Final = "gen_ai.tool.error.type"
 ESCAPED: Final = "exception.escaped"
 
 DERIVED: Final = (sc.TOOL_CALL_VALID, sc.EVALUATION_FAILED, sc.OUTCOME)
-"""Attributes that say again what events say, for searching; written anew each time, dropped on reading."""
+"""Attributes that say again what events say, for searching; written anew each time, dropped on reading. So are those whose
+names begin with `sc.FINDING_PREFIX`."""
+
+
+def is_derived(key: str) -> bool:
+    """True for the name of an attribute that says again what events say."""
+    return key in DERIVED or key.startswith(sc.FINDING_PREFIX)
 
 
 # -- writing
@@ -166,10 +172,14 @@ def _search(span: Span, out: Attributes) -> None:
         out[sc.TOOL_CALL_VALID] = False
     elif _has_checked_calls(span):
         out[sc.TOOL_CALL_VALID] = True
+    for violation in violations:
+        if violation.severity != "info":
+            out[sc.FINDING_PREFIX + violation.code] = True
     if evaluations:
         failed = [finding.name for finding in evaluations if finding.severity != "info"]
         if failed:
             out[sc.EVALUATION_FAILED] = list(dict.fromkeys(failed))
+            out.update((sc.FINDING_PREFIX + name, True) for name in failed)
         outcome = next((finding.label for finding in evaluations if finding.name == OUTCOME), None)
         if outcome is not None:
             out[sc.OUTCOME] = outcome

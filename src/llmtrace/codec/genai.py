@@ -33,6 +33,7 @@ _RESERVED: Final = frozenset(row.key for row in _RUN) | frozenset(findings.DERIV
 _RESERVED_BY: Final = {
     operation_class: keys | _RESERVED | {sc.OPERATION_NAME} for operation_class, keys in operations.RESERVED.items()
 }
+_PREFIXES: Final = (sc.ATTRIBUTE_PREFIX, sc.FINDING_PREFIX)
 _OK: Final = "OK"
 
 
@@ -78,7 +79,7 @@ def _add_user_attributes(span: Span, out: dict[str, JsonValue]) -> None:
     reserved = _RESERVED_BY[type(span.operation)]
     status = span.failure is None and (sc.OTEL_STATUS_CODE in span.attributes or sc.OTEL_STATUS_DESCRIPTION in span.attributes)
     for key, value in span.attributes.items():
-        if key in reserved or key in out or key.startswith(sc.ATTRIBUTE_PREFIX) or key in findings.FAILURE_ATTRIBUTES:
+        if key in reserved or key in out or key.startswith(_PREFIXES) or key in findings.FAILURE_ATTRIBUTES:
             key = _escaped_key(key, value, span, out)
         elif status and _is_status(key, value):
             continue
@@ -119,8 +120,8 @@ def _status(span: Span) -> tuple[Literal["unset", "ok", "error"], str]:
 def decode(raw: RawSpan) -> Span:
     """The span that another writer, or `encode`, wrote. Never raises."""
     rest = dict(raw.attributes)
-    for key in findings.DERIVED:
-        rest.pop(key, None)
+    for key in [key for key in rest if findings.is_derived(key)]:
+        del rest[key]
     run_fields = _READ_RUN(rest)
     operation = operations.read(rest)
     replayable = recorded.read(rest)

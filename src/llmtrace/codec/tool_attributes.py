@@ -1,13 +1,13 @@
 """Arguments, result and definition of a tool execution as attributes, and the result of a plain span.
 
-Law: the conventions want an object for arguments and result. An object goes out as it is; anything else (a raw text, a list,
-a number, null) as ``{"value": x}`` with a mark beside it, and only what is so marked is unwrapped. The definition travels as a
-list of one, whole, so that a check can be repeated on reading.
+Law: arguments and result go out as they are: a text as that text, anything else as its JSON text. Where the text alone would
+be read as something else (the text of a JSON object, a number, null) a mark beside it says how to read it. The definition
+travels as a list of one, whole, so that a check can be repeated on reading.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_text, messages
@@ -15,46 +15,76 @@ from llmtrace.codec.fields import Attributes, Extra
 from llmtrace.model import Custom, JsonValue, ToolExecution
 
 
+class _Names(NamedTuple):
+    """A field, its attributes, and the types whose JSON text is read back as such without a mark."""
+
+    field: str
+    content: str
+    form: str
+    wrapped: str
+    types: tuple[type, ...]
+
+
+_ARGUMENTS: Final = _Names("arguments", sc.TOOL_CALL_ARGUMENTS, sc.TOOL_ARGUMENTS_FORM, sc.TOOL_ARGUMENTS_WRAPPED, (dict,))
+_RESULT: Final = _Names("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_FORM, sc.TOOL_RESULT_WRAPPED, (dict, list, tuple))
+_TEXT, _JSON = "text", "json"
+_OPENING = ("{", "[")
+
+
 def _write_arguments(operation: ToolExecution, out: Attributes) -> None:
     if operation.arguments is not None:
-        _write_object(operation.arguments, sc.TOOL_CALL_ARGUMENTS, sc.TOOL_ARGUMENTS_WRAPPED, out)
+        _write_any(operation.arguments, _ARGUMENTS, out)
 
 
 def _read_arguments(rest: Attributes) -> dict[str, Any]:
-    return _read_object("arguments", sc.TOOL_CALL_ARGUMENTS, sc.TOOL_ARGUMENTS_WRAPPED, rest)
+    return _read_any(_ARGUMENTS, rest)
 
 
 def _write_tool_result(operation: ToolExecution, out: Attributes) -> None:
     if operation.has_result:
-        _write_object(operation.result, sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_WRAPPED, out)
+        _write_any(operation.result, _RESULT, out)
 
 
 def _read_tool_result(rest: Attributes) -> dict[str, Any]:
-    result_fields = _read_object("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_WRAPPED, rest)
+    result_fields = _read_any(_RESULT, rest)
     return {**result_fields, "has_result": True} if result_fields else result_fields
 
 
-def _write_object(value: JsonValue, key: str, mark: str, out: Attributes) -> None:
-    """The conventions want an object here; what is none is wrapped, and marked as such."""
-    if isinstance(value, dict):
-        out[key] = json_text.write(value)
+def _write_any(value: JsonValue, names: _Names, out: Attributes) -> None:
+    if isinstance(value, str):
+        out[names.content] = value
+        if value.lstrip()[:1] in _OPENING:  # it may be JSON, too
+            out[names.form] = _TEXT
     else:
-        out[key] = json_text.write({"value": value})
-        out[mark] = True
+        out[names.content] = json_text.write(value)
+        if not isinstance(value, names.types):
+            out[names.form] = _JSON
 
 
-def _read_object(field: str, key: str, mark: str, rest: Attributes) -> dict[str, Any]:
-    value = rest.get(key)
+def _read_any(names: _Names, rest: Attributes) -> dict[str, Any]:
+    value = rest.get(names.content)
     if value is None:
         return {}
-    if rest.get(mark) is True:
-        wrapper = fields.as_object(value)
-        if wrapper is None or wrapper.keys() != {"value"}:
-            return {}
-        del rest[key], rest[mark]
-        return {field: wrapper["value"]}
-    del rest[key]
-    return {field: _of_text(value, field) if isinstance(value, str) else value}
+    form = rest.get(names.form)
+    if form == _TEXT and isinstance(value, str):
+        del rest[names.content], rest[names.form]
+        return {names.field: value}
+    if form == _JSON and ((parsed := fields.as_json(value)) is not None or value == "null"):
+        del rest[names.content], rest[names.form]
+        return {names.field: parsed}
+    if rest.get(names.wrapped) is True:
+        return _read_wrapped(names, value, rest)
+    del rest[names.content]
+    return {names.field: _of_text(value, names.field) if isinstance(value, str) else value}
+
+
+def _read_wrapped(names: _Names, value: JsonValue, rest: Attributes) -> dict[str, Any]:
+    """What an older version wrote as an object with one member."""
+    wrapper = fields.as_object(value)
+    if wrapper is None or wrapper.keys() != {"value"}:
+        return {}
+    del rest[names.content], rest[names.wrapped]
+    return {names.field: wrapper["value"]}
 
 
 def _of_text(text: str, field: str) -> JsonValue:
@@ -105,8 +135,8 @@ def _read_result(rest: Attributes) -> dict[str, Any]:
 
 
 EXTRAS: Final = (
-    Extra(_write_arguments, _read_arguments, (sc.TOOL_CALL_ARGUMENTS, sc.TOOL_ARGUMENTS_WRAPPED)),
-    Extra(_write_tool_result, _read_tool_result, (sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_WRAPPED)),
+    Extra(_write_arguments, _read_arguments, _ARGUMENTS[1:4]),
+    Extra(_write_tool_result, _read_tool_result, _RESULT[1:4]),
     Extra(_write_definition, _read_definition, (sc.TOOL_DEFINITIONS,)),
 )
 CUSTOM_RESULT: Final = Extra(_write_result, _read_result, (sc.OPERATION_RESULT,))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from llmtrace.model import Health, JsonValue
 from llmtrace.model.value import value
+from llmtrace.signals import Confidence
 
-Confidence: TypeAlias = Literal["certain", "likely", "possible"]
-"""``certain``: the record proves it. ``likely``: a law with few exceptions. ``possible``: worth a look. Only certain and likely
-suspects mark a run."""
+__all__ = ["Confidence", "Diagnosis", "Place", "Step", "Suspect"]
 
 
 @value

@@ -1,8 +1,9 @@
 """Stores external spans: decoded by a dialect, cleaned, appended, and evaluated when their trace is quiet.
 
-External spans arrive in any order, parents last, so the evaluation waits until no span has arrived for a while; if more arrive
-later, the trace is evaluated again. The evaluations are marked as derived. They are based on the spans as they arrived, since
-what is stored may be redacted. Law: a span that cannot be read is dropped, and no other span with it.
+External spans arrive in any order, parents last, so the evaluation waits until no span has arrived for a while: a shorter one
+if all spans hang below one that has no parent. If more arrive later, the trace is evaluated again. The evaluations are marked
+as derived, and the outermost span gets the verdict on the run. They are based on the spans as they arrived, since what is
+stored may be redacted. Law: a span that cannot be read is dropped, and no other span with it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.codec.log_records import LogRecord
@@ -22,19 +25,48 @@ from llmtrace.locks import importing
 from llmtrace.model import RawSpan, Span, Trace, replace
 from llmtrace.prices import with_cost
 from llmtrace.recorder.guard import guard
-from llmtrace.semconv import EVALUATION_ROUND
+from llmtrace.semconv import EVALUATION_ROUND, HEALTH
 from llmtrace.store import Store
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
 
 QUIET_SECONDS = 5.0
+COMPLETE_SECONDS = 1.0
+"""How long a trace must be quiet whose spans all hang below one without a parent."""
 CLOSE_SECONDS = 5.0
 """How long closing, and so the end of a program, evaluates what waits."""
 MOST_WAITING = 10_000
 """Traces that wait at most; if there are more, the oldest is evaluated at once."""
 MOST_HELD = 20_000
 """Spans that are kept as they arrived at most; if there are more, the oldest trace is evaluated at once."""
+_MOST_KNOWN = 50_000
+"""Evaluated traces that are remembered, to read what is stored of them when more of their spans arrive."""
+
+
+@dataclass(slots=True, eq=False)
+class _WaitingTrace:
+    due: float = 0.0
+    """When it will have been quiet for long enough (monotonic seconds)."""
+    spans: dict[str, tuple[Span, Span]] = field(default_factory=dict)
+    """Each span as it arrived and as it was stored, by id."""
+    missing: set[str] = field(default_factory=set)
+    """Ids of parents that have not arrived."""
+    has_root: bool = False
+    is_cut: bool = False
+    """Some of its spans are not kept here, since there were too many."""
+
+    def add(self, span: Span, stored: Span) -> None:
+        self.spans[span.span_id] = span, stored
+        self.missing.discard(span.span_id)
+        if span.parent_id is None:
+            self.has_root = True
+        elif span.parent_id not in self.spans:
+            self.missing.add(span.parent_id)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.has_root and not self.missing and not self.is_cut
 
 
 class Ingestor:
@@ -42,6 +74,8 @@ class Ingestor:
 
     ``make_evaluator``: called when the first trace is evaluated (default: an evaluator with all quality signals).
     ``quiet``: seconds without a new span after which a trace is evaluated. ``on_evaluated``: called with each trace after that.
+    ``is_only_writer``: a trace that is complete as it arrived is not looked up in the store. ``patience``: seconds that
+    `ingest` waits at most while too many spans wait.
     """
 
     def __init__(
@@ -53,6 +87,8 @@ class Ingestor:
         make_evaluator: Callable[[], Evaluator] | None = None,
         quiet: float = QUIET_SECONDS,
         on_evaluated: Callable[[Trace], None] | None = None,
+        is_only_writer: bool = False,
+        patience: float = 0.0,
     ) -> None:
         self._store = store
         self._content = content
@@ -61,6 +97,8 @@ class Ingestor:
         self._evaluator: Evaluator | None = None
         self._quiet = quiet
         self._on_evaluated = on_evaluated
+        self._is_only_writer = is_only_writer
+        self._patience = patience
         self._closed = False
         self._deadline = float("inf")
         self._begin()
@@ -68,24 +106,32 @@ class Ingestor:
     def _begin(self) -> None:
         """Set the state of a process without waiting spans. A fork has neither our thread nor a lock that can be trusted."""
         self._process = os.getpid()
-        self._due: dict[str, float] = {}
-        """When each trace will have been quiet for long enough (monotonic seconds), the soonest first."""
-        self._spans: dict[str, dict[str, Span]] = {}
-        """The spans of waiting traces, as they arrived, by trace id and span id."""
+        self._partial: dict[str, _WaitingTrace] = {}
+        self._complete: dict[str, _WaitingTrace] = {}
+        """The waiting traces by id, each in order of ``due``."""
         self._count = 0
+        self._evaluating = ""
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
         self._logs = LogJoiner()
 
     def ingest(self, spans: Sequence[RawSpan]) -> int:
         """Decode and store spans. Returns how many were stored. Never raises."""
-        return sum([guard(self._ingest, raw) is not None for raw in spans])
+        if self._patience and self._count >= MOST_HELD:
+            with self._lock:
+                self._lock.wait_for(lambda: self._count < MOST_HELD or self._closed, self._patience)
+        stored = [pair for raw in spans if (pair := guard(self._read, raw)) is not None]
+        self._wait_for(stored)
+        return len(stored)
 
-    def _ingest(self, raw: RawSpan) -> Span:
+    def _read(self, raw: RawSpan) -> tuple[Span, Span]:
         with importing:
             from llmtrace.codec.dialects import decode
 
-        return self.ingest_span(correct_names(decode(raw if self._logs.is_empty else self._logs.join(raw))))
+        if raw.end is not None and raw.end < raw.start:  # by two clocks, say: it took no time that is known
+            raw = replace(raw, end=raw.start)
+        return self._append(correct_names(decode(raw if self._logs.is_empty else self._logs.join(raw))))
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
         """Add log records to their spans, those that arrived and those that will. Never raises."""
@@ -94,7 +140,8 @@ class Ingestor:
 
     def _join_logs(self, trace_id: str, span_id: str, may_be_here: bool) -> None:
         with self._lock:
-            span = self._spans.get(trace_id, {}).get(span_id)
+            trace = self._partial.get(trace_id) or self._complete.get(trace_id)
+            span = trace.spans[span_id][0] if trace is not None and span_id in trace.spans else None
         if span is None and may_be_here:
             try:
                 span = self._store.trace(trace_id).span(span_id)
@@ -107,83 +154,140 @@ class Ingestor:
 
             self.ingest_span(correct_names(decode(self._logs.join(genai.encode(span), is_bare=False))))
 
-    def ingest_span(self, span: Span) -> Span:
-        """Store a decoded span. Returns it as it was stored."""
+    def _append(self, span: Span) -> tuple[Span, Span]:
         operation = with_cost(span.operation, self._prices)
         if operation is not span.operation:
             span = replace(span, operation=operation)
-        cleaned = self._content.clean(span)
-        self._store.append(cleaned)
-        self._wait_for(span)
-        return cleaned
+        stored = self._content.clean(span)
+        self._store.append(stored)
+        return span, stored
 
-    def _wait_for(self, span: Span) -> None:
+    def ingest_span(self, span: Span) -> Span:
+        """Store a decoded span. Returns it as it was stored."""
+        pair = self._append(span)
+        self._wait_for([pair])
+        return pair[1]
+
+    def _wait_for(self, stored: list[tuple[Span, Span]]) -> None:
         if self._process != os.getpid():
             self._begin()
-        trace_id = span.trace_id
+        now = time.monotonic()
         with self._lock:
-            self._due.pop(trace_id, None)
-            if self._due and (len(self._due) >= MOST_WAITING or self._count >= MOST_HELD):
-                self._due[next(iter(self._due))] = 0.0
-            if self._count < 2 * MOST_HELD:  # else this one trace is too long to be kept
-                waiting_spans = self._spans.setdefault(trace_id, {})
-                self._count += span.span_id not in waiting_spans
-                waiting_spans[span.span_id] = span
-            self._due[trace_id] = time.monotonic() + self._quiet
-            if self._thread is None and not self._closed:
+            for span, cleaned in stored:
+                self._note(span, cleaned, now)
+            if self._thread is None and not self._closed and stored:
                 self._thread = threading.Thread(target=self._run, name="llmtrace-ingest", daemon=True)
                 self._thread.start()
-            self._lock.notify()
+            self._lock.notify_all()
+
+    def _note(self, span: Span, stored: Span, now: float) -> None:
+        trace_id = span.trace_id
+        trace = self._partial.pop(trace_id, None) or self._complete.pop(trace_id, None) or _WaitingTrace()
+        before = len(trace.spans)
+        if self._count < 2 * MOST_HELD:
+            trace.add(span, stored)
+        else:
+            trace.is_cut = True
+        self._count += len(trace.spans) - before
+        is_complete = trace.is_complete
+        trace.due = now + (min(self._quiet, COMPLETE_SECONDS) if is_complete else self._quiet)
+        (self._complete if is_complete else self._partial)[trace_id] = trace
 
     def _run(self) -> None:
         while True:
             with self._lock:
-                while not self._closed and not self._is_due():
-                    self._lock.wait(self._seconds_until_due())
+                while not self._closed and (seconds := self._seconds_until_due()) > 0:
+                    self._lock.wait(None if seconds == float("inf") else seconds)
                 if self._closed:
                     break
-                trace_id = next(iter(self._due))
-                del self._due[trace_id]
-            guard(self._evaluate, trace_id)
+                trace_id, trace = self._take()
+            guard(self._evaluate, trace_id, trace)
+            self._evaluated(trace)
         self.evaluate_all(self._deadline - time.monotonic())
 
-    def _is_due(self) -> bool:
-        return bool(self._due) and next(iter(self._due.values())) <= time.monotonic()
+    def _seconds_until_due(self) -> float:
+        """0 if a trace is due; infinite if none waits."""
+        if self._count >= MOST_HELD or len(self._partial) + len(self._complete) > MOST_WAITING:
+            return 0.0
+        first = [next(iter(traces.values())).due for traces in (self._complete, self._partial) if traces]
+        return max(0.0, min(first) - time.monotonic()) if first else float("inf")
 
-    def _seconds_until_due(self) -> float | None:
-        return max(0.0, next(iter(self._due.values())) - time.monotonic()) if self._due else None
+    def _take(self) -> tuple[str, _WaitingTrace]:
+        """The trace to evaluate next: one that is due, else the oldest complete one."""
+        now, traces = time.monotonic(), self._complete
+        if not traces or (self._partial and next(iter(self._partial.values())).due <= now):
+            traces = self._partial
+        self._evaluating = trace_id = next(iter(traces))
+        return trace_id, traces.pop(trace_id)
 
-    def _evaluate(self, trace_id: str) -> None:
+    def _evaluated(self, trace: _WaitingTrace) -> None:
         with self._lock:
-            waiting_spans = self._spans.pop(trace_id, {})
-            self._count -= len(waiting_spans)
-        try:
-            stored = self._store.trace(trace_id)
-        except LlmtraceError:  # it was removed, or the store cannot be read here; `llmtrace check` can evaluate it later
-            return
-        arrived = Trace([waiting_spans.get(span.span_id, span) for span in stored.spans], alive=stored.alive)
+            self._count -= len(trace.spans)
+            self._evaluating = ""
+            self._lock.notify_all()
+
+    def _evaluate(self, trace_id: str, trace: _WaitingTrace) -> None:
+        was_known = trace_id in self._known
+        self._known[trace_id] = None
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        alive: frozenset[str] = frozenset()
+        if self._is_only_writer and trace.is_complete and not was_known:
+            stored = {span_id: cleaned for span_id, (_, cleaned) in trace.spans.items()}
+        else:
+            try:
+                read = self._store.trace(trace_id)
+            except LlmtraceError:  # it was removed, or the store cannot be read here; `llmtrace check` can evaluate it later
+                return
+            stored, alive = {span.span_id: span for span in read.spans}, read.alive
+        before = {span_id: trace.spans[span_id][0] if span_id in trace.spans else span for span_id, span in stored.items()}
+        evaluated: list[Span] = []
+        for span in self._judged(Trace(list(before.values()), alive=alive)).spans:
+            kept, has_arrived = stored[span.span_id], span.span_id in trace.spans
+            if span.run_id is None and (span != before[span.span_id] or (has_arrived and _is_judged(kept))):
+                span = self._content.clean(span) if has_arrived else span
+                if span != kept:
+                    self._store.append(_count_round(span, kept))
+                evaluated.append(span)
+            else:
+                evaluated.append(kept)
+        if self._on_evaluated is not None:
+            self._on_evaluated(Trace(evaluated, alive=alive))
+
+    def _judged(self, trace: Trace) -> Trace:
         with importing:
-            from llmtrace.evaluation import evaluate_trace
+            from llmtrace.evaluation import evaluate_trace, with_verdict
 
         if self._evaluator is None and self._make_evaluator is not None:
             self._evaluator = self._make_evaluator()
-        after, _ = evaluate_trace(arrived, self._evaluator)
-        before = {span.span_id: span for span in stored.spans}
-        evaluated = [self._content.clean(span) if span.span_id in waiting_spans else span for span in after.spans]
-        for span in evaluated:
-            if span.run_id is None and span != before[span.span_id]:
-                self._store.append(_count_round(span, before[span.span_id]))
-        if self._on_evaluated is not None:
-            self._on_evaluated(Trace(evaluated, alive=stored.alive))
+        after, _ = evaluate_trace(trace, self._evaluator)
+        return with_verdict(after)
+
+    def judge(self, spans: list[Span]) -> list[Span]:
+        """Evaluate stored spans of one trace that an earlier process did not, and clean what that adds. Never raises."""
+        judged = guard(self._judged, Trace(spans)) if spans else None
+        return spans if judged is None else [self._content.clean(span) for span in judged.spans]
+
+    def is_waiting(self, trace_id: str) -> bool:
+        """True if a trace waits to be evaluated, or is being evaluated now."""
+        with self._lock:
+            return trace_id in self._partial or trace_id in self._complete or trace_id == self._evaluating
+
+    @property
+    def waiting(self) -> int:
+        """Number of traces that wait to be evaluated."""
+        return len(self._partial) + len(self._complete)
 
     def evaluate_all(self, seconds: float = float("inf")) -> None:
         """Evaluate the waiting traces now, for at most about ``seconds``."""
         deadline = time.monotonic() + seconds
-        with self._lock:
-            waiting, self._due = list(self._due), {}
-        for trace_id in waiting:
-            if time.monotonic() < deadline:
-                guard(self._evaluate, trace_id)
+        while time.monotonic() < deadline:
+            with self._lock:
+                if not self.waiting:
+                    return
+                trace_id, trace = self._take()
+            guard(self._evaluate, trace_id, trace)
+            self._evaluated(trace)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Evaluate the waiting traces, for at most ``seconds``, and flush the store.
@@ -202,10 +306,15 @@ class Ingestor:
         guard(self._store.flush)
 
 
+def _is_judged(span: Span) -> bool:
+    """True if a stored span holds what an evaluation found."""
+    return bool(span.violations) or HEALTH in span.attributes or any(evaluation.derived for evaluation in span.evaluations)
+
+
 def _count_round(span: Span, stored: Span) -> Span:
     """Number an evaluation that replaces an earlier one, so that the store keeps it even if it says less."""
     earlier = stored.attributes.get(EVALUATION_ROUND)
-    if earlier is None and not stored.violations and not any(evaluation.derived for evaluation in stored.evaluations):
+    if earlier is None and not _is_judged(stored):
         return span
     number = earlier + 1 if isinstance(earlier, int) else 2
     return replace(span, attributes={**span.attributes, EVALUATION_ROUND: number})

@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -37,11 +37,14 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, take: Callable[[Request], int], take_logs: logs.TakeLogs) -> None:
-        """Start to listen. Raises OSError if the port is busy."""
+    def __init__(
+        self, port: int, take: Callable[[Request], int], take_logs: logs.TakeLogs, origins: Collection[str] = ()
+    ) -> None:
+        """Start to listen. ``origins``: those whose pages may send (CORS). Raises OSError if the port is busy."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.take = take
         self.take_logs = take_logs
+        self.origins = frozenset(origins)
         self._connections: dict[Any, None] = {}
         self._waiting: dict[Any, None] = {}
         """Connections without a complete request, the longest first."""
@@ -159,6 +162,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._answer(500, kind, _refusal(kind, "the spans could not be stored. See the receiver's log"))
 
+    def do_OPTIONS(self) -> None:
+        """Answer a browser that asks whether a page may send: yes to the named origins."""
+        if not self._cross_origin():
+            self._answer(403, JSON, b'{"message": "this origin is not allowed. Start llmtrace receive with --allow-origin"}')
+            return
+        asked = self.headers.get("access-control-request-headers", "content-type")
+        headers = ("access-control-allow-methods", "POST"), ("access-control-allow-headers", asked)
+        self._answer(204, JSON, b"", *headers, ("access-control-max-age", "3600"))
+
+    def _cross_origin(self) -> tuple[tuple[str, str], ...]:
+        """The headers that let a page of a named origin read the answer; none for others."""
+        origin = self.headers.get("origin", "")
+        return (("access-control-allow-origin", origin), ("vary", "origin")) if origin in self.server.origins else ()
+
     def do_GET(self) -> None:
         self._answer(405, JSON, b'{"message": "send spans with POST /v1/traces (OTLP)"}', ("allow", "POST"))
 
@@ -198,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, kind: str, body: bytes, *headers: tuple[str, str]) -> None:
         self.send_response(status)
-        for name, value in (("content-type", kind), ("content-length", str(len(body))), *headers):
+        for name, value in (("content-type", kind), ("content-length", str(len(body))), *self._cross_origin(), *headers):
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("connection", "close")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from typing import Any
 
 from llmtrace.errors import ConfigurationError, PortBusy
-from llmtrace.external.ingest import Ingestor
+from llmtrace.external.ingest import CLOSE_SECONDS, Ingestor
 from llmtrace.installed import NO_GRPC, has_grpc
 from llmtrace.receiver import http
 from llmtrace.receiver.request import Request
@@ -18,10 +19,18 @@ HTTP_PORT, GRPC_PORT = 4318, 4317
 class Receiver:
     """``with Receiver(ingestor) as receiver:`` listens on 127.0.0.1 until the block ends.
 
-    Port 0: any free port; None: do not listen. Raises PortBusy, ConfigurationError (gRPC is not installed).
+    Port 0: any free port; None: do not listen. ``origins``: origins whose pages may send over HTTP. Raises PortBusy,
+    ConfigurationError (gRPC is not installed).
     """
 
-    def __init__(self, ingestor: Ingestor, *, http_port: int | None = HTTP_PORT, grpc_port: int | None = GRPC_PORT) -> None:
+    def __init__(
+        self,
+        ingestor: Ingestor,
+        *,
+        http_port: int | None = HTTP_PORT,
+        grpc_port: int | None = GRPC_PORT,
+        origins: Collection[str] = (),
+    ) -> None:
         self._ingestor = ingestor
         self.received = 0
         """Spans stored so far."""
@@ -30,7 +39,7 @@ class Receiver:
         self._grpc: Any = None
         try:
             if http_port is not None:
-                self._http = http.Server(http_port, self._take, ingestor.ingest_logs)
+                self._http = http.Server(http_port, self._take, ingestor.ingest_logs, origins)
                 threading.Thread(target=self._http.serve_forever, args=(0.1,), name="llmtrace-otlp-http", daemon=True).start()
         except OSError as error:
             raise _busy("HTTP", http_port, error) from None
@@ -60,8 +69,8 @@ class Receiver:
             self.received += stored
         return stored
 
-    def close(self) -> None:
-        """Stop listening, then evaluate and flush the spans that arrived. Closing twice does nothing."""
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Stop listening, then evaluate, for at most ``seconds``, and flush what arrived. Closing twice does nothing."""
         http_server, self._http = self._http, None
         grpc_server, self._grpc = self._grpc, None
         if http_server is not None:
@@ -69,7 +78,7 @@ class Receiver:
             http_server.server_close()
         if grpc_server is not None:
             grpc_server.shutdown()
-        self._ingestor.close()
+        self._ingestor.close(seconds)
 
     def __enter__(self) -> Receiver:
         return self

@@ -307,6 +307,7 @@ class Recorder:
         try:
             span = run.judge(span, outermost=outermost)
             span = self._with_reports(span, run.outcome_of(span.span_id, outermost=outermost), recording.watchers, recording)
+            span = run.conclude(span, outermost=outermost)
         finally:  # Ctrl-C in a signal of the program's own costs its verdict, not the span
             clean, raw = self._export(span)
             otel.finish(recording, span, clean, raw, self.content, self._scope)
@@ -353,7 +354,7 @@ class Recorder:
         span = run.end_span(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         span = run.judge(span, outermost=outermost)
         outcome = run.outcome_of(span.span_id, outermost=outermost)
-        span = self._with_reports(span, outcome, watchers, None)
+        span = run.conclude(self._with_reports(span, outcome, watchers, None), outermost=outermost)
         clean, raw = self._export(span)
         guard(otel.report_evaluations, span, clean, raw, self.content, self._scope)
 

@@ -130,6 +130,18 @@ class Run:
             self._is_stuck = not is_due
             return is_due
 
+    def conclude(self, span: Span, *, outermost: bool) -> Span:
+        """Return a span that has all its verdicts; the outermost one with what is known of the run, for searching."""
+        evaluator = self.evaluator
+        if evaluator is None or not (outermost or span.failure or span.evaluations or span.violations):
+            return span
+        with self._lock:
+            try:
+                return evaluator.conclude(self._state, span, outermost=outermost)
+            except Exception as error:
+                report(Run.conclude, error)
+        return span
+
     def outcome_of(self, span_id: str, *, outermost: bool) -> Evaluation | None:
         """Return what the program said of a span's success, once."""
         return self.outcome if outermost else self.outcomes.pop(span_id, None)

@@ -13,9 +13,10 @@ import logging
 import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llmtrace import installed
+from llmtrace.model import BUDGET_STOPPED, Evaluation
 from llmtrace.signals import user_signals
 from llmtrace.signals.base import AnySignal, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 __all__ = [
     "GROUP",
     "AnySignal",
+    "Confidence",
     "Signal",
     "Stateless",
     "UserSignal",
     "advice",
+    "confidence_of",
     "is_built_in",
     "load",
     "load_background",
@@ -41,6 +44,26 @@ logger = logging.getLogger("llmtrace")
 
 GROUP = "llmtrace.signals"
 _NOT_SIGNALS = frozenset({"base", "user_signals"})
+
+Confidence: TypeAlias = Literal["certain", "likely", "possible"]
+"""``certain``: the record proves it. ``likely``: a law with few exceptions. ``possible``: worth a look. Only certain and likely
+findings mark a run."""
+_CERTAIN = frozenset(
+    {
+        "failed_tool never_succeeded",
+        "repeated_call same_result",
+        "repeated_call cycle",
+        "duplicated_effect declared",
+        "defective_output cut_arguments",
+        "defective_output cut_json",
+        "defective_output stream_cut",
+        "leaked_tool_call syntax",
+        "end_state",
+        BUDGET_STOPPED,
+    }
+)
+_LIKELY = frozenset({"placeholder_after_retry", "ungrounded_argument"})
+"""Findings of a signal, or of a signal with this label. All others of built-in signals are possible."""
 
 
 @lru_cache(maxsize=1)
@@ -82,6 +105,17 @@ def names() -> tuple[str, ...]:
 def is_built_in(name: str) -> bool:
     """Return True for a signal of llmtrace itself, False for one of a program or another package."""
     return name in _built_in()
+
+
+def confidence_of(evaluation: Evaluation) -> Confidence:
+    """How sure a finding of severity warning or error is, by the signal that made it and its label.
+
+    An error of the program's own signal is certain: the program says so.
+    """
+    names = {evaluation.name, f"{evaluation.name} {evaluation.label}"}
+    if names & _CERTAIN or (evaluation.severity == "error" and not is_built_in(evaluation.name)):
+        return "certain"
+    return "likely" if names & _LIKELY else "possible"
 
 
 def origins() -> dict[str, str]:

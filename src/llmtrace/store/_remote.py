@@ -58,6 +58,8 @@ class Backend(ABC):
     """Its address without secrets."""
     fetches_many: ClassVar[bool] = False
     """True if `fetch_many` gets many traces with one request."""
+    selects: ClassVar[bool] = True
+    """True if `find` returns traces about models, tools and agents only, where it returns no spans."""
 
     @abstractmethod
     def find(self, query: Query, since: int, until: int) -> Iterable[TraceHit]:
@@ -117,7 +119,7 @@ class RemoteStore(Store):
             raws = self.source.fetch(wanted)
             if raws:
                 return _decoded(raws)
-        newest = self._newest(1 if wanted == "last" else _NEAR)
+        newest = self._last() if wanted == "last" else self._newest(_NEAR)
         full = search.resolve(wanted, newest, lambda start: self._starting(start, newest))
         raws = self.source.fetch(full)
         if not raws:
@@ -129,6 +131,17 @@ class RemoteStore(Store):
         hits = (hit for hit in self.source.find(query, *self.bounds(query)) if not hit.note)
         trace_ids = (hit.trace_id for hit in hits if hit.spans is None or any(map(_is_known, hit.spans)))
         return list(islice(trace_ids, limit))
+
+    def _last(self) -> list[str]:
+        """The newest trace; none if the store is empty."""
+        query = Query(limit=1)
+        for hit in self.source.find(query, *self.bounds(query)):
+            spans = hit.spans
+            if spans is None and not self.source.selects and not hit.note:
+                spans = self.source.fetch(hit.trace_id)
+            if not hit.note and (spans is None or any(map(_is_known, spans))):
+                return [hit.trace_id]
+        return []
 
     def _starting(self, beginning: str, newest: Sequence[str]) -> list[str]:
         matching_ids = self.source.ids_starting_with(beginning)

@@ -1,19 +1,25 @@
-"""Traces in Jaeger 1 or 2, over the HTTP interface of its query service (the one that its UI uses).
+"""Traces in Jaeger, over the HTTP interface of its query service (the one that its UI uses).
 
 ``jaeger+http://HOST:16686``, ``jaeger+https://…``. Options: ``service=NAME`` (default: every service), ``days=N`` (how far
-back, default 7), ``limit=N`` (traces per service, default 200). Jaeger can search by service, time and equal tags only. So it
-filters by agent; llmtrace filters by words and health among the traces that Jaeger returned, and logs a line if there may be
-more.
+back, default 7), ``limit=N`` (traces per service, default 200; a query for more gets more). Jaeger can search by service, time
+and equal attributes only. So it filters by agent; llmtrace filters by words and health among the traces that Jaeger returned,
+and logs a line if there may be more.
+
+Jaeger has two interfaces: ``/api/v3``, whose search returns summaries, so that whole traces are read only where they are
+wanted; and the older ``/api/traces``, whose search returns whole traces and which releases since August 2026 do not have. The
+first is used if it has summaries.
 """
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from llmtrace import semconv as sc
-from llmtrace.codec import formats
+from llmtrace.codec import formats, otlp
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import RawSpan
@@ -25,10 +31,15 @@ LIMIT = 200
 _AT_MOST = 10_000
 _JAEGER_SERVICES = frozenset({"jaeger", "jaeger-query", "jaeger-all-in-one", "jaeger-collector"})
 """Names under which Jaeger traces itself."""
+_SUMMARIES = "/api/v3/trace-summaries"
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999, in seconds since the Unix epoch."""
 
 
 class Jaeger(Backend):
     """A `Backend` on Jaeger's query service."""
+
+    selects = False
 
     def __init__(self, address: _http.Address) -> None:
         self.name = f"Jaeger at {address.base}"
@@ -37,43 +48,36 @@ class Jaeger(Backend):
         if not limit_option.isdecimal() or not int(limit_option):
             raise UnreadableStore(f"limit={limit_option!r} in the store's URL ({self.name}) must be a whole number above 0")
         self._limit = int(limit_option)
+        self._chosen: _Api | None = None
 
     def find(self, query: Query, since: int, until: int) -> Iterator[TraceHit]:
-        search_options: dict[str, Any] = {"start": since // 1000, "end": until // 1000}
-        if query.agent is not None:
-            search_options["tags"] = json.dumps({sc.AGENT_NAME: query.agent})
+        wanted = query.limit if query.limit <= _AT_MOST else 0  # more: all that there is
+        most = max(self._limit, wanted)
+        few = -(-max(wanted or most, 20) // AT_ONCE) * AT_ONCE  # a multiple of what is read at once, so none is fetched in vain
         sifted = query.health is not None or bool(query.text)
-        few = -(-max(query.limit, 20) // AT_ONCE) * AT_ONCE  # a multiple of what is read at once, so none is fetched in vain
-        limit = min(max(self._limit, query.limit), _AT_MOST) if sifted else min(self._limit, few)
+        limit = most if sifted else min(most, few)
         services, seen = self._services(), set[str]()
-        while services:
-            spans_by_trace: dict[str, list[RawSpan]] = {}
-            full = [
-                service
-                for service in services
-                if self._search(search_options | {"service": service, "limit": limit}, spans_by_trace) >= limit
-            ]
-            newest = sorted(spans_by_trace.items(), key=lambda pair: min(raw.start for raw in pair[1]), reverse=True)
-            yield from [TraceHit(trace_id, spans) for trace_id, spans in newest if trace_id not in seen]
-            if full and limit >= self._limit:
+        while services and since < until:
+            hits: dict[str, tuple[int, TraceHit]] = {}
+            full = []
+            for service in services:
+                found = list(self._api().search(service, query.agent, since, until, limit))
+                hits.update({hit.trace_id: (start, hit) for start, hit in found})
+                if len(found) >= limit:
+                    full.append(service)
+            newest = sorted(hits.values(), key=lambda pair: pair[0], reverse=True)
+            yield from [hit for _, hit in newest if hit.trace_id not in seen]
+            if full and limit >= most:
                 which = ", ".join(full[:3]) + (" …" if full[3:] else "")
                 note = f"{self.name} returned {limit:,} traces of {which} and may have more. Add ?limit=N to the store's URL"
                 yield TraceHit("", note=note)
                 return
-            seen |= spans_by_trace.keys()
-            services, limit = full, self._limit
-
-    def _search(self, options: dict[str, Any], spans_by_trace: dict[str, list[RawSpan]]) -> int:
-        """Add the spans that a search returns to ``spans_by_trace``. Returns the number of traces."""
-        ids = set()
-        for raw in self._spans("/api/traces", options):
-            ids.add(raw.trace_id)
-            spans_by_trace.setdefault(raw.trace_id, []).append(raw)
-        return len(ids)
+            seen |= hits.keys()
+            services, limit = full, most
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:  # noqa: ARG002 - Jaeger gives whole spans
         try:
-            return list(self._spans(f"/api/traces/{trace_id}", {}))
+            return self._api().trace(trace_id)
         except _http.Refused as refused:
             if refused.status == 404:
                 return []
@@ -83,24 +87,144 @@ class Jaeger(Backend):
         only = self._address.options.get("service")
         if only:
             return [only]
-        services = self._get_json("/api/services", {}).get("data")
-        return sorted(name for name in services or [] if isinstance(name, str) and name not in _JAEGER_SERVICES)
+        return sorted(name for name in self._api().services() if isinstance(name, str) and name not in _JAEGER_SERVICES)
+
+    def _api(self) -> _Api:
+        """The interface that this Jaeger has."""
+        if self._chosen is None:
+            kind = _Api3 if self._has_summaries() else _Api1
+            self._chosen = kind(self.name, self._address)
+        return self._chosen
+
+    def _has_summaries(self) -> bool:
+        """True if a request for summaries that names no time is answered with what it lacks."""
+        try:
+            self._address.request(_SUMMARIES)
+        except _http.Refused as refused:
+            if refused.status not in (400, 404, 405):
+                raise
+            return refused.status == 400
+        return False  # the page of an older UI, which answers for every path
+
+
+class _Api(ABC):
+    """One of Jaeger's HTTP interfaces."""
+
+    def __init__(self, name: str, address: _http.Address) -> None:
+        self._name = name
+        self._address = address
+
+    @abstractmethod
+    def services(self) -> list[Any]: ...
+
+    @abstractmethod
+    def search(self, service: str, agent: str | None, since: int, until: int, limit: int) -> Iterator[tuple[int, TraceHit]]:
+        """The newest traces of a service, each with its start. Times are in nanoseconds since the Unix epoch."""
+
+    @abstractmethod
+    def trace(self, trace_id: str) -> list[RawSpan]:
+        """All spans of a trace. Raises `_http.Refused` with status 404 if it does not exist."""
+
+    def _documents(self, path: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+        """The JSON objects of an answer: one, or several in a row, as streams are answered."""
+        text = self._address.request(path, options).decode("utf-8", "replace").strip()
+        decoder, documents, at = json.JSONDecoder(), list[dict[str, Any]](), 0
+        try:
+            while at < len(text):
+                document, at = decoder.raw_decode(text, at)
+                if not isinstance(document, dict):
+                    raise ValueError("not an object")
+                documents.append(document)
+                while at < len(text) and text[at].isspace():
+                    at += 1
+        except (ValueError, RecursionError):
+            documents = []
+        if not documents:
+            raise UnreadableStore(
+                f"{self._name} did not answer {path} with JSON. Use the address of Jaeger's UI, by default port 16686"
+            )
+        return documents
+
+
+class _Api3(_Api):
+    """``/api/v3``: searches return summaries, traces are OTLP."""
+
+    def services(self) -> list[Any]:
+        return _list(self._answer("/api/v3/services", {}), "services")
+
+    def search(self, service: str, agent: str | None, since: int, until: int, limit: int) -> Iterator[tuple[int, TraceHit]]:
+        options = {
+            "query.serviceName": service,
+            "query.startTimeMin": _rfc3339(since),
+            "query.startTimeMax": _rfc3339(until),
+            "query.searchDepth": limit,
+        }
+        if agent is not None:
+            options["query.attributes"] = json.dumps({sc.AGENT_NAME: agent})
+        try:
+            summaries = _list(self._answer(_SUMMARIES, options), "summaries")
+        except _http.Refused as refused:
+            if refused.status == 404:  # how it says that there are none
+                return
+            raise
+        for summary in summaries:
+            trace_id = str(summary.get("traceId", "")).rjust(32, "0").lower() if isinstance(summary, dict) else ""
+            if trace_id:
+                start = str(summary.get("minStartTimeUnixNano", ""))
+                yield int(start) if start.isdecimal() else 0, TraceHit(trace_id)
+
+    def trace(self, trace_id: str) -> list[RawSpan]:
+        results = [document.get("result") for document in self._answer(f"/api/v3/traces/{trace_id}", {})]
+        return [span for result in results if isinstance(result, dict) for span in otlp.from_json(result)]
+
+    def _answer(self, path: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+        """The documents of an answer. Raises UnreadableStore for an error among them."""
+        documents = self._documents(path, options)
+        for document in documents:
+            error = document.get("error")
+            if isinstance(error, dict):
+                message, status = str(error.get("message", "")), error.get("httpCode")
+                raise _http.Refused(f"{self._name} answered {path} with an error: {message}", _whole(status), message)
+        return documents
+
+
+class _Api1(_Api):
+    """``/api/traces``: searches return whole traces, times are in microseconds."""
+
+    def services(self) -> list[Any]:
+        return _list(self._documents("/api/services", {}), "data")
+
+    def search(self, service: str, agent: str | None, since: int, until: int, limit: int) -> Iterator[tuple[int, TraceHit]]:
+        options: dict[str, Any] = {"start": since // 1000, "end": until // 1000, "service": service, "limit": limit}
+        if agent is not None:
+            options["tags"] = json.dumps({sc.AGENT_NAME: agent})
+        traces: dict[str, list[RawSpan]] = {}
+        for raw in self._spans("/api/traces", options):
+            traces.setdefault(raw.trace_id, []).append(raw)
+        for trace_id, spans in traces.items():
+            yield min(raw.start for raw in spans), TraceHit(trace_id, spans)
+
+    def trace(self, trace_id: str) -> list[RawSpan]:
+        return list(self._spans(f"/api/traces/{trace_id}", {}))
 
     def _spans(self, path: str, options: dict[str, Any]) -> Iterator[RawSpan]:
-        document = self._get_json(path, options)
-        if document.get("data"):
-            yield from (span for span in formats.spans_of(document) or [] if isinstance(span, RawSpan))
+        for document in self._documents(path, options):
+            if document.get("data"):
+                yield from (span for span in formats.spans_of(document) or [] if isinstance(span, RawSpan))
 
-    def _get_json(self, path: str, options: dict[str, Any]) -> dict[str, Any]:
-        try:
-            document = json.loads(self._address.request(path, options))
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            raise UnreadableStore(
-                f"{self.name} did not answer {path} with JSON. Use the address of Jaeger's UI, by default port 16686"
-            )
-        return document
+
+def _list(documents: Sequence[dict[str, Any]], member: str) -> list[Any]:
+    lists = (document.get(member) for document in documents)
+    return [item for items in lists if isinstance(items, list) for item in items]
+
+
+def _rfc3339(nanoseconds: int) -> str:
+    seconds, rest = divmod(max(0, nanoseconds), 10**9)
+    return f"{datetime.fromtimestamp(min(seconds, _LAST_SECOND), timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+
+
+def _whole(number: object) -> int:
+    return number if isinstance(number, int) else 0
 
 
 def open(url: str, config: Config) -> RemoteStore:  # noqa: A001

@@ -153,6 +153,8 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 def keeps(query: Query, summary: TraceSummary) -> bool:
     """True if a summary matches the query, apart from the query's text."""
+    if not summary.is_run:
+        return False
     if query.since is not None and summary.start < query.since:
         return False
     if query.until is not None and summary.start >= query.until:

@@ -319,14 +319,25 @@ class Index:
 
 
 def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -> None:
-    """Write a trace's summary, computed as if no program of it were still running."""
+    """Write a trace's summary, computed as if no program of it were still running.
+
+    A trace that is not a run has the health ``none`` there, so that lists pass it over.
+    """
     is_open = [span.span_id for span in trace.spans if span.end is None]
     running = Trace(trace.spans, alive=frozenset(is_open)).health if is_open else summary.health
     fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
     agents = "\n".join(("", *summary.agents, "")).encode("utf-8", "replace").decode()  # SQLite takes no lone surrogates
     db.execute(
         "UPDATE traces SET stale = 0, open = ?, health = ?, running = ?, agents = ?, summary = ?, form = ? WHERE trace = ?",
-        (len(is_open), summary.health, running, agents, json_text.write(fields).encode(), FORM, summary.trace_id),
+        (
+            len(is_open),
+            summary.health if summary.is_run else "none",
+            running,
+            agents,
+            json_text.write(fields).encode(),
+            FORM,
+            summary.trace_id,
+        ),
     )
 
 
@@ -351,7 +362,7 @@ def _conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]
 
 def _summary_conditions(query: Query) -> tuple[str, list[Any]]:
     """The SQL condition of a query on the columns of a summary. Open traces are checked later, when they are read."""
-    where, values = ["true"], list[Any]()
+    where, values = ["health IS NOT 'none'"], list[Any]()  # see `write_summary`
     for condition, value in (
         ("(open OR health = ?)", query.health),
         ("instr(agents, ?)", query.agent and f"\n{query.agent}\n"),

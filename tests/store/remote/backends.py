@@ -10,6 +10,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -82,7 +83,8 @@ class Backend:
 
 
 class FakeJaeger(Backend):
-    """Times in microseconds; tags with a type; a parent is a reference; ids without their zeros; services first."""
+    """Before August 2026. Times in microseconds; tags with a type; a parent is a reference; ids without their zeros; services
+    first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,6 +112,57 @@ class FakeJaeger(Backend):
             if in_time and any(all(raw.attributes.get(key) == held for key, held in tags.items()) for raw in ours):
                 found.append(raws)
         return [_jaeger_trace(raws) for raws in found[: int(options["limit"])]]
+
+
+class FakeJaegerToday(Backend):
+    """Since August 2026: summaries, OTLP, nothing of the older search. Attributes, also of events, are compared as text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.url = f"jaeger+http://{self.served.host}"
+
+    def answer(self, path: str, options: dict[str, str], body: bytes) -> Answer:
+        if path == "/api/v3/services":
+            return 200, _json({"services": sorted({_service(raw) for raw in self.raws} | {"jaeger"})})
+        if path == "/api/v3/trace-summaries":
+            if "query.startTimeMin" not in options or "query.startTimeMax" not in options:
+                return self._refused(400, "query.startTimeMin and query.startTimeMax are required")
+            found = self.search(options)
+            return (200, _json({"summaries": found})) if found else self._refused(404, "No traces found")
+        found_raws = self.traces().get(path.removeprefix("/api/v3/traces/"))
+        if not path.startswith("/api/v3/traces/"):
+            return 404, b"404 page not found"
+        if found_raws is None:
+            return self._refused(404, "No traces found")
+        return 200, b'{"result":' + otlp.to_json_line(found_raws) + b"}"
+
+    def search(self, options: dict[str, str]) -> list[Any]:
+        """Summaries of the traces that have a span of this service, this time and these attributes."""
+        since, until = (_nanoseconds(options[f"query.startTime{end}"]) for end in ("Min", "Max"))
+        wanted = json.loads(options.get("query.attributes", "{}"))
+        assert all(isinstance(held, str) for held in wanted.values())
+        found = []
+        for trace_id, raws in self.traces().items():
+            ours = [raw for raw in raws if _service(raw) == options["query.serviceName"] and since <= raw.start <= until]
+            if any(all(_has(raw, key, held) for key, held in wanted.items()) for raw in ours):
+                start = str(min(raw.start for raw in raws))
+                found.append({"traceId": trace_id, "minStartTimeUnixNano": start, "spanCount": len(raws)})
+        return found[: int(options["query.searchDepth"])]
+
+    @staticmethod
+    def _refused(status: int, message: str) -> Answer:
+        return status, _json({"error": {"httpCode": status, "message": message}})
+
+
+def _has(raw: RawSpan, key: str, held: str) -> bool:
+    owners = (raw.attributes, raw.resource, *(event.attributes for event in raw.events))
+    return any(key in owner and _as_text(owner[key]) == held for owner in owners)
+
+
+def _nanoseconds(time: str) -> int:
+    """Of RFC 3339 with nine decimals."""
+    seconds, _, rest = time.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(seconds + "+00:00").timestamp()) * 10**9 + int(rest)
 
 
 class FakeTempo(Backend):

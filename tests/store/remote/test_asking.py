@@ -16,7 +16,7 @@ from llmtrace.errors import UnreadableStore
 from llmtrace.model import AgentInvocation, Custom, Span, replace
 from llmtrace.store import Query, open_store, tempo, warnings
 from tests.cli.traces import SILENT, silent
-from tests.store.remote.backends import FakeJaeger, FakeTempo, Served
+from tests.store.remote.backends import FakeJaeger, FakeJaegerToday, FakeTempo, Served
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,8 @@ def test_one_service_and_a_prefix() -> None:
     try:
         store = open_store(f"{jaeger.url}?service=other&days=2&limit=7")
         assert store.traces() == []
-        ((path, options),) = jaeger.served.asked
+        (path, options) = jaeger.served.asked[-1]
+        assert len(jaeger.served.asked) == 2  # and which interface it has
         assert (path, options["service"]) == ("/api/traces", "other")
         assert int(options["end"]) - int(options["start"]) == pytest.approx(2 * 86_400e6, rel=0.01)
         with pytest.raises(UnreadableStore):
@@ -119,14 +120,45 @@ def test_a_jaeger_is_asked_for_as_many_as_are_read(monkeypatch: pytest.MonkeyPat
         assert [options["limit"] for path, options in jaeger.served.asked if path == "/api/traces"] == ["24"]
         assert store.trace("last").trace_id == f"{60:032x}"
         assert caplog.text == ""
-        assert len(store.traces(Query(limit=55))) == 50
+        assert len(store.traces(Query(limit=55))) == 55  # more than the URL's limit, since that many were asked for
+        assert caplog.text == ""
+        assert store.traces(Query(limit=5, health="failed")) == []
         assert "returned 50 traces of shop and may have more. Add ?limit=N" in caplog.text
+        assert sum(1 for _ in store.spans(Query(limit=sys.maxsize))) == 50
         jaeger.raws[:0] = map(genai.encode, web)
         jaeger.served.asked.clear()
         assert len(open_store(f"{jaeger.url}?limit=60&service=shop").traces(Query(limit=20))) == 20
         assert [options["limit"] for path, options in jaeger.served.asked if path == "/api/traces"] == ["24", "60"]
     finally:
         jaeger.close()
+
+
+def test_a_jaeger_of_today_is_asked_for_summaries_and_for_the_traces_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for whole traces in order to list a few of them."""
+    monkeypatch.setattr(warnings, "_logged", {})
+    jaeger = FakeJaegerToday()
+    jaeger.keep(_runs(60))
+    try:
+        store = open_store(f"{jaeger.url}?service=shop")
+        assert len(store.traces(Query(limit=3))) == 3
+        paths = [path for path, _ in jaeger.served.asked]
+        assert paths[:2] == ["/api/v3/trace-summaries"] * 2
+        assert len(paths) == 2 + 3
+        assert len(store.traces(Query(limit=1000))) == 60
+        assert store.trace("last").trace_id == f"{60:032x}"
+    finally:
+        jaeger.close()
+
+
+@pytest.mark.parametrize("answer", [b"{} []", b"nothing", b"", b'{"error": {"httpCode": 500, "message": "down"}}'])
+def test_odd_answers_of_a_jaeger(answer: bytes) -> None:
+    """One clear line."""
+    odd = Served(lambda path, options, _: (200, answer) if options or "services" in path else (400, b"{}"))
+    try:
+        with pytest.raises(UnreadableStore):
+            open_store(f"jaeger+http://{odd.host}?service=x").traces()
+    finally:
+        odd.close()
 
 
 def test_what_a_tempo_may_have_more_of_is_said(

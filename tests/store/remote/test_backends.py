@@ -19,12 +19,17 @@ from llmtrace.statistics import By
 from llmtrace.store import Query, Store, _http, open_store
 from llmtrace.store._remote import RemoteStore
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
-from tests.store.remote.backends import Backend, ClickHouseEngine, FakeJaeger, FakeTempo
+from tests.store.remote.backends import Backend, ClickHouseEngine, FakeJaeger, FakeJaegerToday, FakeTempo
 from tests.store.spans import agent, inference, span, trace_id
 
 RECOVERED_SPANS, SILENT_SPANS = tuple(recovered()), tuple(silent())
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"jaeger": FakeJaeger, "tempo": FakeTempo, "clickhouse": ClickHouseEngine}
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    "jaeger": FakeJaegerToday,
+    "jaeger before August 2026": FakeJaeger,
+    "tempo": FakeTempo,
+    "clickhouse": ClickHouseEngine,
+}
 
 
 @pytest.fixture(params=sorted(BACKENDS))
@@ -138,7 +143,7 @@ def test_many_traces_are_one_question(backend: Backend, monkeypatch: pytest.Monk
 
 def test_other_services_stay_out(backend: Backend) -> None:
     """A backend holds more than agents: a trace that tells of no model, tool or agent is not listed, and is not the last."""
-    shop = replace(span(9), resource={"service.name": "shop front"}, scope=replace(span(9).scope, name="http"))
+    shop = replace(span(9), run_id=None, resource={"service.name": "shop front"}, scope=replace(span(9).scope, name="http"))
     now = SILENT_SPANS[0].start
     backend.keep([replace(shop, start=now + 10**9, end=now + 2 * 10**9), *SILENT_SPANS])
     store = open_store(backend.url)

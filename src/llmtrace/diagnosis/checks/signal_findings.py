@@ -10,22 +10,21 @@ from collections.abc import Iterator
 from llmtrace import signals
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.finding import Finding, name_of
-from llmtrace.diagnosis.result import Confidence
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Inference, Span, ToolExecution
 
-_SAYS: dict[str, tuple[str, Confidence]] = {
-    "failed_tool never_succeeded": ("never_succeeded", "certain"),
-    "repeated_call same_result": ("same_call", "certain"),
-    "repeated_call cycle": ("cycle", "certain"),
-    "duplicated_effect declared": ("change_made_twice", "certain"),
-    "defective_output cut_arguments": ("answer_cut", "certain"),
-    "defective_output cut_json": ("answer_cut", "certain"),
-    "defective_output stream_cut": ("answer_stream_cut", "certain"),
-    "leaked_tool_call syntax": ("leaked_tool_call", "certain"),
-    "placeholder_after_retry": ("placeholder_after_retry", "likely"),
-    "ungrounded_argument": ("ungrounded_argument", "likely"),
+_SAYS: dict[str, str] = {
+    "failed_tool never_succeeded": "never_succeeded",
+    "repeated_call same_result": "same_call",
+    "repeated_call cycle": "cycle",
+    "duplicated_effect declared": "change_made_twice",
+    "defective_output cut_arguments": "answer_cut",
+    "defective_output cut_json": "answer_cut",
+    "defective_output stream_cut": "answer_stream_cut",
+    "leaked_tool_call syntax": "leaked_tool_call",
+    "placeholder_after_retry": "placeholder_after_retry",
+    "ungrounded_argument": "ungrounded_argument",
 }
-"""By signal and label: the check that says the same, and what it makes of it. Other built-in findings are possible ones."""
+"""By signal and label: the check that says the same."""
 _READ_ANEW = frozenset({"failed_tool", "repeated_call", "duplicated_effect", "ungrounded_argument", "lost_context"})
 """Signals of which checks read the same from the trace itself, where its content was kept."""
 _ENDINGS = frozenset({"empty", "reasoning_only", "no_choice", "cut", "filtered", "stream_cut"})
@@ -46,7 +45,7 @@ def signal_findings(run: Run) -> Iterator[Finding]:
                 continue
             if has_content and _is_read_anew(evaluation):
                 continue
-            check, confidence = equivalent or (evaluation.name, _confidence(evaluation))
+            check, confidence = equivalent or evaluation.name, signals.confidence_of(evaluation)
             if confidence == "likely" and evaluation.severity == "info":
                 confidence = "possible"
             node = run.flow.node_at(span, evaluation.call_id)
@@ -69,11 +68,6 @@ def _is_left_out(evaluation: Evaluation) -> bool:
     if name in _READ_BY_OTHER_CHECKS or name.startswith(("budget_", "drift.")):
         return True  # drift is about many runs, and never a suspect of one
     return evaluation.severity == "info" and (evaluation.label in (None, "pass", "success", "unknown") or name in _NEVER)
-
-
-def _confidence(evaluation: Evaluation) -> Confidence:
-    is_own = evaluation.severity == "error" and not signals.is_built_in(evaluation.name)
-    return "certain" if is_own else "possible"
 
 
 def _title(span: Span, evaluation: Evaluation) -> str:

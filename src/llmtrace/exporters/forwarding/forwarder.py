@@ -30,7 +30,7 @@ from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, QueuedSp
 from llmtrace.exporters.forwarding.memory_queue import MemoryQueue
 from llmtrace.exporters.forwarding.otlp_exporter import MOST_SPANS, Exporter
 from llmtrace.exporters.forwarding.recover_unsent import UnsentRecovery, only_unsent, remove_sent
-from llmtrace.exporters.forwarding.sampler import Sampler
+from llmtrace.exporters.forwarding.sampler import Judge, Sampler
 from llmtrace.exporters.forwarding.set_aside import SetAside
 from llmtrace.exporters.forwarding.transport import LEAST_SECONDS, Answer, transport
 from llmtrace.installed import NO_GRPC
@@ -64,7 +64,7 @@ class Forwarder:
 
     ``home``: the store's folder, where positions and counts are kept; None without one. ``journal``: the folder of journal
     files. ``process``: returns this process's part of their names (empty: it has none yet). ``stuck``: returns the records
-    that the journal could not write.
+    that the journal could not write. ``judge``: evaluates external spans before they are sent.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Forwarder:
         process: Callable[[], str] = str,
         stuck: Callable[[], list[tuple[int, bytes, bytes]]] = list,
         memory: MemoryQueue | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.destination = destination
         self._config = config
@@ -86,6 +87,7 @@ class Forwarder:
         self._process_name = process
         self._stuck = stuck
         self._memory = memory
+        self._judge = judge
         self._begin()
         _forwarders.append(self)
 
@@ -95,7 +97,7 @@ class Forwarder:
         self._counts = Counts() if self._memory is None else self._memory.counts
         self._folder = None if self._home is None else self._home / FOLDER / self.destination.id
         self._file = None if self._folder is None else CountsFile(self._folder)
-        self._sampler = Sampler(self._config.otlp_sample, self._counts)
+        self._sampler = Sampler(self._config.otlp_sample, self._counts, self._judge)
         self._breaker = Breaker()
         self._exporter = Exporter(transport(self.destination), counts=self._counts, profile=self._config.otlp_profile)
         self._tails: dict[str, JournalCursor] = {}
@@ -219,7 +221,7 @@ class Forwarder:
             self._recovery.close()
 
     def _collected(self, *, all_of_it: bool) -> list[QueuedSpan]:
-        ready = self._sampler.due()
+        due, ready, is_drained = self._sampler.due(), list[QueuedSpan](), True
         limit = room = min(self._exporter.batch_bytes, HASTY_BYTES if self._seconds() <= EXIT_SECONDS else sys.maxsize)
         for source in self._sources(all_of_it=all_of_it):
             while room > 0 and len(ready) < MOST_SPANS:
@@ -229,6 +231,10 @@ class Forwarder:
                 for item in batch:
                     ready += self._sampler.offer(item)
                 room = limit - sum(item.size for item in ready)
+            else:
+                is_drained = False
+        if is_drained:
+            ready += self._sampler.decide(due)
         if all_of_it and not ready:
             ready = self._sampler.rest()
         if not ready:

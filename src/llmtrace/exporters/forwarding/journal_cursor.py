@@ -44,6 +44,10 @@ class QueuedSpan:
             self.raw = self.tail.read_again(self)
         return self.raw
 
+    def load_whole(self) -> RawSpan | None:
+        """The span with its prompts, also where they are not sent."""
+        return self.tail.read_again(self, prompts=True) if self.tail is not None and self.length else self.load()
+
     def release(self) -> None:
         if self.tail is not None and self.length:
             self.raw = None
@@ -199,13 +203,13 @@ class JournalCursor:
             self._files.setdefault(names[-1], _File()).outstanding.update(dict.fromkeys([item.offset for item in interrupted]))
         return interrupted
 
-    def read_again(self, item: QueuedSpan) -> RawSpan | None:
-        """Read a span once more."""
+    def read_again(self, item: QueuedSpan, *, prompts: bool = False) -> RawSpan | None:
+        """Read a span once more. ``prompts``: also what is not sent."""
         with contextlib.suppress(OSError, journal_records.NoRecord, KeyError), (self.journal / item.file).open("rb") as file:
             record = journal_files.read(file, item.offset, item.length)
             if record is not None:
                 resource, scope, _ = self._files[item.file].contexts[item.ref]
-                return journal_records.decode(record.payload, resource, scope, prompts=item.whole)
+                return journal_records.decode(record.payload, resource, scope, prompts=item.whole or prompts)
         return None
 
     def settle(self, item: QueuedSpan) -> None:

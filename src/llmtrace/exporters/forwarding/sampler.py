@@ -11,15 +11,19 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from llmtrace import semconv
+from llmtrace.codec import genai
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan
-from llmtrace.model import RawSpan
+from llmtrace.model import RawSpan, Span
 
 WAIT_SECONDS = 60.0
 FOREIGN_SECONDS = 6.0
 """Seconds that an external span waits to be evaluated (see `external.ingest`) and to come again with its evaluations."""
+JUDGED_SECONDS = 2.0
+"""The same where a `Judge` says when the trace was evaluated: longer than it takes to store a request and to tell the judge."""
 MOST_WAITING = 50_000
 MOST_KNOWN = 20_000
 """Decided traces and spans that are remembered."""
@@ -28,18 +32,31 @@ SLOW = 0.95
 _LEAST_RUNS, _LAST_RUNS = 20, 200
 
 
+class Judge(Protocol):
+    """Evaluates external traces before they are sent."""
+
+    def is_waiting(self, trace_id: str) -> bool:
+        """True if a trace waits to be evaluated; then its spans are journaled again with their verdicts."""
+
+    def judge(self, spans: list[Span]) -> list[Span]:
+        """Evaluate the spans of a trace that nobody has evaluated, since its receiver ended."""
+
+
 @dataclass(slots=True)
 class _Trace:
     items: dict[str, QueuedSpan] = field(default_factory=dict)
     due: float = 0.0
     external: bool = True
+    has_verdict: bool = False
 
 
 class Sampler:
     """Takes spans as they are read, and returns them when they are to be sent."""
 
-    def __init__(self, share: float, counts: Counts) -> None:
+    def __init__(self, share: float, counts: Counts, judge: Judge | None = None) -> None:
+        """``judge``: external spans wait for it, and one that is journaled again with other verdicts is sent again."""
         self._share = share
+        self._judge = judge
         self._counts = counts
         self._waiting: OrderedDict[str, _Trace] = OrderedDict()
         self._number = 0
@@ -54,10 +71,10 @@ class Sampler:
         raw = item.raw
         if raw is None:
             return []
-        if item.span_id in self._passed:  # journaled again with later findings; the local store has those
-            item.settle()
-            return []
         is_own = semconv.RUN_ID in raw.attributes
+        if item.span_id in self._passed and (is_own or self._judge is None):
+            item.settle()  # journaled again with later findings; the local store has those
+            return []
         if self._share >= 1 and is_own:
             return self._pass([item])
         decided = self._decided.get(item.trace_id)
@@ -77,16 +94,20 @@ class Sampler:
         item.release()
         return self._decide(next(iter(self._waiting)), None) if self._number > MOST_WAITING and trace.items else []
 
-    def due(self) -> list[QueuedSpan]:
-        """The spans of traces that have waited long enough."""
-        now, ready = time.monotonic(), list[QueuedSpan]()
-        for trace_id in [trace_id for trace_id, trace in self._waiting.items() if trace.due <= now]:
-            ready += self._decide(trace_id, None)
-        return ready
+    def due(self) -> list[str]:
+        """The traces that have waited long enough. What was journaled of them until now has to be read before `decide`."""
+        now, judge = time.monotonic(), self._judge
+        due = [trace_id for trace_id, trace in self._waiting.items() if trace.due <= now]
+        return [trace_id for trace_id in due if judge is None or not judge.is_waiting(trace_id)]
+
+    def decide(self, trace_ids: Iterable[str]) -> list[QueuedSpan]:
+        """Decide these traces, if they still wait. Returns the spans that are to be sent now."""
+        return [item for trace_id in trace_ids if trace_id in self._waiting for item in self._decide(trace_id, None)]
 
     def rest(self) -> list[QueuedSpan]:
-        """Decide all waiting traces now."""
-        return [item for trace_id in list(self._waiting) for item in self._decide(trace_id, None)]
+        """Decide all waiting traces now, but those that a judge has not evaluated."""
+        judge = self._judge
+        return self.decide([trace_id for trace_id in self._waiting if judge is None or not judge.is_waiting(trace_id)])
 
     def _wait(self, item: QueuedSpan, *, is_own: bool) -> _Trace:
         now = time.monotonic()
@@ -95,7 +116,9 @@ class Sampler:
             trace = self._waiting[item.trace_id] = _Trace(due=now + WAIT_SECONDS)
         trace.external = trace.external and not is_own
         if trace.external:
-            trace.due = now + FOREIGN_SECONDS
+            trace.due = now + (FOREIGN_SECONDS if self._judge is None else JUDGED_SECONDS)
+        if item.raw is not None and semconv.HEALTH in item.raw.attributes:
+            trace.has_verdict = True
         before = trace.items.pop(item.span_id, None)
         if before is not None:
             before.settle()
@@ -106,8 +129,12 @@ class Sampler:
 
     def _decide(self, trace_id: str, rate: float | None) -> list[QueuedSpan]:
         """Decide a trace. ``rate`` None: it is healthy, as far as is known."""
-        items = list(self._waiting.pop(trace_id).items.values())
+        trace = self._waiting.pop(trace_id)
+        items = list(trace.items.values())
         self._number -= len(items)
+        if self._judge is not None and trace.external and not trace.has_verdict:
+            self._evaluate(self._judge, items)
+            rate = 1.0 if any(item.raw is not None and _is_bad(item.raw) for item in items) else rate
         if rate is None:
             rate = 1.0 if self._share >= 1 else self._share if int(trace_id[-14:], 16) < self._share * (1 << 56) else 0.0
         if rate:
@@ -117,6 +144,15 @@ class Sampler:
         for item in items:
             self._leave(item)
         return []
+
+    @staticmethod
+    def _evaluate(judge: Judge, items: list[QueuedSpan]) -> None:
+        """Give the spans of a trace their verdicts. They stay in memory from now on, since the journal has them without."""
+        spans = {item.span_id: genai.decode(raw) for item in items if (raw := item.load_whole()) is not None}
+        judged = {span.span_id: span for span in judge.judge(list(spans.values()))}
+        for item in items:
+            if item.span_id in judged:
+                item.raw, item.length = genai.encode(judged[item.span_id]), 0
 
     def _change(self, item: QueuedSpan) -> list[QueuedSpan]:
         """Send a dropped trace after all, because it failed: its spans are still in the journal."""

@@ -1,5 +1,7 @@
 """The store of a program that only sends: it keeps unsent spans only, and no content that must not leave.
 
+A receiver that only forwards needs the content until the spans are evaluated: ``strips`` False keeps it until they are sent.
+
 It is used for ``LLMTRACE_STORE=auto`` if OTLP is configured and the program does not run in a terminal. Its journal is in
 ``unsent/`` in the store's folder; a file is removed as soon as all its spans were sent.
 """
@@ -26,8 +28,9 @@ class SendQueue(Store):
 
     takes_encoded = True
 
-    def __init__(self, home: Path, config: Config) -> None:
+    def __init__(self, home: Path, config: Config, *, strips: bool = True) -> None:
         self.folder: Path = home
+        self.strips = strips
         self.local = LocalStore(home / UNSENT, config=config, may_be_missing=True, background=False)
         self._content = Content(config)
         self._begun = False
@@ -44,11 +47,12 @@ class SendQueue(Store):
         self._begin()
         if self.local.mark():
             raw = genai.encode(span)
-            self.local.append_encoded(raw if self._content.exports_content else export_view.strip(span, raw, self._content))
+            is_whole = not self.strips or self._content.exports_content
+            self.local.append_encoded(raw if is_whole else export_view.strip(span, raw, self._content))
 
     def append_encoded(self, raw: RawSpan) -> None:
         """Keep an encoded span. A start mark has no content, so it is kept unchanged."""
-        if raw.end is not None and not self._content.exports_content:
+        if raw.end is not None and self.strips and not self._content.exports_content:
             self.append(genai.decode(raw))
         elif self.local.mark():
             self._begin()

@@ -19,6 +19,7 @@ from llmtrace.exporters.forwarding import export_view
 from llmtrace.exporters.forwarding.destination import Destination, named
 from llmtrace.exporters.forwarding.forwarder import Forwarder
 from llmtrace.exporters.forwarding.memory_queue import MemoryQueue
+from llmtrace.exporters.forwarding.sampler import Judge
 from llmtrace.exporters.forwarding.send_queue import SendQueue
 from llmtrace.model import Sink
 from llmtrace.store import Store
@@ -49,11 +50,14 @@ class Sending:
         home = default_folder()
         return None if home is None else SendQueue(home, config)
 
-    def join(self, store: Store | None) -> tuple[Sink, ...]:
-        """Send the spans of ``store``. Returns the sinks that must get spans too if the store has no journal."""
+    def join(self, store: Store | None, judge: Judge | None = None) -> tuple[Sink, ...]:
+        """Send the spans of ``store``. Returns the sinks that must get spans too if the store has no journal.
+
+        ``judge``: evaluates external spans before they are sent.
+        """
         home, config = default_folder(), self._config
         if isinstance(store, (LocalStore, SendQueue)) and store.folder is not None:
-            level = export_view.WHOLE if isinstance(store, SendQueue) else self._level
+            level = export_view.WHOLE if isinstance(store, SendQueue) and store.strips else self._level
             local = store.local if isinstance(store, SendQueue) else store
             journal = local.journal
             store.mark = self._marking(export_view.mark(self.destination.id, level))
@@ -64,6 +68,7 @@ class Sending:
                 journal=journal.folder,
                 process=lambda: journal.process,
                 stuck=journal.waiting,
+                judge=judge,
             )
             self.journals = True
             local.on_look(self._forwarder.wake)

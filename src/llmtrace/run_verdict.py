@@ -1,0 +1,63 @@
+"""The verdict on a run, as attributes of its outermost span that every backend can search by.
+
+Law: only names and counts, never content. What is known when the span ends counts; a reader judges the stored trace anew.
+"""
+
+from __future__ import annotations
+
+from llmtrace import semconv as sc
+from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Health, JsonValue, Span, failure_kind, has_error
+from llmtrace.signals import Confidence, confidence_of
+
+_ORDER: dict[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
+_REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
+"""Evaluations that say how the run ended, and not what went wrong on the way."""
+
+
+class RunVerdict:
+    """What the spans of one run that have ended show so far."""
+
+    __slots__ = ("_count", "_has_error", "_outcome", "_worst")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._has_error = False
+        self._outcome: Evaluation | None = None
+        self._worst: tuple[int, bool, str, Confidence] | None = None
+        """Rank of its confidence, True for a warning, name and confidence of the worst finding; the first of equal ones."""
+
+    def add(self, span: Span) -> None:
+        """Add a span that has ended, with its verdicts."""
+        if not (span.failure or span.violations or span.evaluations):
+            return
+        self._has_error = self._has_error or has_error(span)
+        for evaluation in span.evaluations:
+            if evaluation.name == OUTCOME:
+                self._outcome = evaluation
+            elif evaluation.severity != "info" and evaluation.name not in _REPORTS:
+                self._note(evaluation.name, confidence_of(evaluation), is_warning=evaluation.severity == "warning")
+
+    def _note(self, name: str, confidence: Confidence, *, is_warning: bool) -> None:
+        self._count += 1
+        finding = (_ORDER[confidence], is_warning, name, confidence)
+        if self._worst is None or finding[:2] < self._worst[:2]:
+            self._worst = finding
+
+    def health(self, outermost: Span) -> Health:
+        """The health of the run, as `Trace.health` of its spans."""
+        has_failed = self._outcome is not None and self._outcome.label == "failure"
+        return "failed" if has_failed or outermost.failure is not None else "recovered" if self._has_error else "ok"
+
+    def attributes(self, outermost: Span, health: Health | None = None) -> dict[str, JsonValue]:
+        """The attributes of the run's outermost span, which was added already. ``health``: if it is known better."""
+        if outermost.failure is not None:
+            self._note(failure_kind(outermost.failure), "certain", is_warning=False)
+        out: dict[str, JsonValue] = {sc.HEALTH: health or self.health(outermost), sc.FINDINGS_COUNT: self._count}
+        if self._worst is not None:
+            _, _, out[sc.WORST_FINDING], out[sc.WORST_FINDING_CONFIDENCE] = self._worst
+        if out[sc.HEALTH] == "failed" or out.get(sc.WORST_FINDING_CONFIDENCE) in ("certain", "likely"):
+            out[sc.SUSPECT] = True
+        return out
+
+
+ATTRIBUTES = (sc.HEALTH, sc.FINDINGS_COUNT, sc.WORST_FINDING, sc.WORST_FINDING_CONFIDENCE, sc.SUSPECT)
