@@ -207,10 +207,12 @@ class Ingestor:
 
     def _seconds_until_due(self) -> float:
         """0 if a trace is due; infinite if none waits."""
-        if self._count >= MOST_HELD or len(self._partial) + len(self._complete) > MOST_WAITING:
-            return 0.0
         first = [next(iter(traces.values())).due for traces in (self._complete, self._partial) if traces]
-        return max(0.0, min(first) - time.monotonic()) if first else float("inf")
+        if not first:  # the spans that count may all be of a trace that is being evaluated now
+            return float("inf")
+        if self._count >= MOST_HELD or self.waiting > MOST_WAITING:
+            return 0.0
+        return max(0.0, min(first) - time.monotonic())
 
     def _take(self) -> tuple[str, _WaitingTrace]:
         """The trace to evaluate next: one that is due, else the oldest complete one."""

@@ -8,16 +8,16 @@ forgotten.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmtrace.codec.log_records import LogRecord, add_events
-from llmtrace.model import Event, RawSpan
+from llmtrace.model import Event, JsonValue, RawSpan
 
 MOST_RECORDS = 10_000
 """Records of one span that are kept; a conversation has one for each message."""
 MOST_BYTES = 32 << 20
-"""Approximate size of the records that are kept, in characters of their texts."""
+"""Approximate size of the records that are kept and of their spans, in characters of their texts. One trace has no more."""
 
 
 class LogJoiner:
@@ -42,11 +42,10 @@ class LogJoiner:
                 trace = self._traces.pop(record.trace_id, None) or _TraceRecords()
                 self._traces[record.trace_id] = trace
                 may_be_here = record.span_id not in trace.events or record.span_id in trace.bare
-                if trace.add(record):
+                if trace.size < self._most_bytes and trace.add(record):
                     self._size += record_size(record)
                     changed.setdefault((record.trace_id, record.span_id), may_be_here)
-            while self._size > self._most_bytes and len(self._traces) > 1:
-                self._size -= self._traces.pop(next(iter(self._traces))).size
+            self._forget()
         return changed
 
     def join(self, span: RawSpan, *, is_bare: bool = True) -> RawSpan:
@@ -57,8 +56,14 @@ class LogJoiner:
             if trace is None or not events:
                 return span
             if is_bare or span.span_id not in trace.bare:
-                trace.bare[span.span_id] = span
+                self._size += trace.keep_bare(span)
+                self._forget()
             return add_events(trace.bare[span.span_id], events)
+
+    def _forget(self) -> None:
+        """Forget the traces that changed least recently while all that is kept is too large."""
+        while self._size > self._most_bytes and len(self._traces) > 1:
+            self._size -= self._traces.pop(next(iter(self._traces))).size
 
 
 @dataclass(slots=True)
@@ -84,7 +89,28 @@ class _TraceRecords:
         self.size += record_size(record)
         return True
 
+    def keep_bare(self, span: RawSpan) -> int:
+        """Keep a span as it was before records were added. Returns by how much that is larger than what was kept of it."""
+        before = self.bare.get(span.span_id)
+        self.bare[span.span_id] = span
+        growth = span_size(span) - (0 if before is None else span_size(before))
+        self.size += growth
+        return growth
+
 
 def record_size(record: LogRecord) -> int:
     """The approximate size of a record in characters."""
-    return 100 + sum([len(str(value)) for value in record.event.attributes.values()])
+    return _event_size(record.event)
+
+
+def span_size(span: RawSpan) -> int:
+    """The approximate size of a span in characters, without its resource, which it shares with others."""
+    return 500 + _attributes_size(span.attributes) + sum(map(_event_size, span.events))
+
+
+def _event_size(event: Event) -> int:
+    return 100 + _attributes_size(event.attributes)
+
+
+def _attributes_size(attributes: Mapping[str, JsonValue]) -> int:
+    return sum([len(str(value)) for value in attributes.values()])

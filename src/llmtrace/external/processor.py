@@ -111,9 +111,9 @@ class ExternalSpans(SpanProcessor, Sink):
     def on_end(self, span: ReadableSpan) -> None:
         guard(self._end, span)
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's signature
-        """Evaluate the traces that wait for it."""
-        guard(self._ingestor.evaluate_all)
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Evaluate the traces that wait for it, for at most about so many milliseconds."""
+        guard(self._ingestor.evaluate_all, timeout_millis / 1000)
         return True
 
     def close(self) -> None:
