@@ -81,6 +81,12 @@ class Library:
     def aeither(self, task: str, *, stream: bool) -> Any:
         return self.astream(task) if stream else self.arun(task)
 
+    async def alater(self, task: str) -> AsyncGenerator[str, None]:
+        return Library.astream(self, task)
+
+    def later(self, task: str) -> Any:
+        return self.alater(task)
+
     def call(self, *args: Any) -> Any:
         try:
             return self.tool(*args)
@@ -104,7 +110,7 @@ def library() -> type[Library]:
     class Traced(Library):
         pass
 
-    for name in (*AGENTS, "call", "tool"):
+    for name in (*AGENTS, "alater", "later", "call", "tool"):
         point = ToolRun() if name in ("call", "tool") else AgentRun()
         setattr(Traced, name, wrapt.FunctionWrapper(getattr(Library, name), traced_function(point)))
     return Traced
@@ -265,3 +271,15 @@ def test_what_agents_are_given_and_answer() -> None:
     (answer,) = read_output({"total": 3})
     assert isinstance(answer, Message)
     assert answer.text() == '{"total":3}'
+
+
+@pytest.mark.parametrize("name", ["alater", "later"])
+def test_a_stream_that_is_awaited_for_ends_the_span(library: type[Library], captured: Captured, name: str) -> None:
+    """It is not followed: what the program gets is the library's own generator."""
+
+    async def program() -> list[str]:
+        return [item async for item in await getattr(library(), name)("mend it")]
+
+    assert asyncio.run(program()) == ["piece", "done: mend it"]
+    (span,) = agents(captured)
+    assert texts(span) == ["mend it"]

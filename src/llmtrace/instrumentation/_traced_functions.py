@@ -111,7 +111,9 @@ def traced_function(function: TracedFunction) -> Wrapper:
         kind = functions.kind_of(wrapped)
         if kind == "plain":
             run = _begin(function, wrapped, instance, args, kwargs)
+            run.can_replace = True
             result = functions.call_plain(wrapped, run, awaits=True)
+            run.can_replace = False
             stream, run.stream = run.stream, None
             return result if stream is None else stream
         folded: list[Any] = []
@@ -149,19 +151,22 @@ class FunctionRun:
         """How the part of it that runs the tool failed, which the framework may turn into an answer for the model."""
         self.stream: Any = None
         """What the program gets in place of a stream that a plain function returned."""
-        self.is_followed = False
+        self.can_replace = False
+        """The program gets `stream` now. Not once a coroutine has returned: what it returned is what the program gets."""
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
         if self.outer is not None:
             self.outer.error_within, self.outer.failure_within = None, guard(self.function.failure, result)
         if self.recording is None:
             return
-        if not self.is_followed and isinstance(result, (types.GeneratorType, types.AsyncGeneratorType)):
-            self.is_followed = True
+        is_stream = isinstance(result, (types.GeneratorType, types.AsyncGeneratorType))
+        if is_stream and self.can_replace:
             self.stream = guard(_follow, self, result)
-            if self.stream is not None:
-                return
-        if partial:
+        if self.stream is not None:
+            return
+        if is_stream:
+            self.recording.end(self.operation)
+        elif partial:
             self.leave()
         elif not guard(self.function.end_later, result, self.end):
             self.end(self.folded[0] if self.folded else result, None)
