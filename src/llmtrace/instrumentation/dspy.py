@@ -122,7 +122,7 @@ def _parts(parts: Any) -> Iterator[Part]:
         elif part.type == "tool_call":
             yield ToolCall(part.name, to_json(part.input), part.id)
         elif part.type == "tool_result":
-            yield ToolResult(part.id, "\n".join(getattr(piece, "text", None) or str(piece) for piece in part.content))
+            yield ToolResult("\n".join(getattr(piece, "text", None) or str(piece) for piece in part.content), part.id)
         else:
             yield Generic(part.type, {"value": dump(part, fallback=str).decode()})
 
