@@ -163,7 +163,7 @@ def _lines(recording: Recording, call: _Call, pins: list[str]) -> Iterator[str]:
 def _assertions(trace: Trace, marked: tuple[Suspect, ...], pins: list[str]) -> Iterator[str]:
     recorded = _Recorded(trace)
     for suspect in {suspect.check: suspect for suspect in marked}.values():
-        yield f"assert {_text(suspect.check)} not in run.findings  # {suspect.title}"
+        yield f"assert {_text(suspect.check)} not in run.findings  # {_line(suspect.title)}"
     if not marked and trace.health == "failed":
         yield 'assert run.health != "failed"'
     if not marked and trace.health != "failed":
@@ -201,8 +201,13 @@ def _tools_before(trace: Trace, marked: tuple[Suspect, ...]) -> list[str]:
 
 def _title(prime: Suspect | None, trace: Trace) -> str:
     if prime is not None:
-        return prime.title.replace('"""', "'''").replace("\\", "/")
+        return _line(prime.title).replace('"""', "'''").replace("\\", "/")
     return "it failed" if trace.health == "failed" else "it went well"
+
+
+def _line(title: str) -> str:
+    """A title as one printable line. Tool names in it are the model's words; after a line break they would be code."""
+    return " ".join("".join(char if char.isprintable() else " " for char in title).split())
 
 
 def _name(trace: Trace) -> str:
