@@ -90,3 +90,27 @@ def test_wrong_options_are_errors_at_the_decorator() -> None:
             cases("cases", **options)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"there is no \*\.json"):
         cases("no-such-folder")(lambda case: None)
+
+
+def test_a_case_is_a_line_whatever_characters_its_texts_hold(tmp_path: Path) -> None:
+    tasks = ["one\u2028two", "three\u0085four"]
+    lines = [json.dumps({"task": task}, ensure_ascii=False) for task in tasks]
+    (tmp_path / "tasks.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+    def test(case: object) -> None:
+        pass
+
+    test = cases(str(tmp_path))(test)
+    assert [case.content["task"] for case in test.pytestmark[0].args[1]] == tasks
+
+
+def test_a_test_may_use_the_fixture_request(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    (tmp_path / "one.json").write_text("1", encoding="utf-8")
+    seen: list[object] = []
+
+    def test(case: object, request: object) -> None:
+        seen.append(request)
+
+    test = cases(str(tmp_path))(test)
+    test(case=test.pytestmark[0].args[1][0], request=request)
+    assert seen == [request]

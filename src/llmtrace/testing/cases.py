@@ -61,6 +61,8 @@ def cases(folder: str, *, runs: int = 1, min_pass: float = 1.0) -> Callable[[Cal
         if not found:
             raise ConfigurationError(f"cases({folder!r}): there is no *.json or *.jsonl in {path}")
 
+        own = inspect.signature(test).parameters
+
         @functools.wraps(test)
         def run_all(case: _Case, request: Any, **fixtures: Any) -> None:
             __tracebackhide__ = True
@@ -69,13 +71,14 @@ def cases(folder: str, *, runs: int = 1, min_pass: float = 1.0) -> Callable[[Cal
             keeps = bool(request.config.getoption(KEEP_BASELINE, default=False))
             before = None if keeps else _baseline(file)
             enough = None if keeps or before is not None else math.ceil(min_pass * runs - 1e-9)
+            if "request" in own:
+                fixtures["request"] = request
             count, failures = _run(test, case, runs, enough, fixtures)
             if keeps:
                 file.parent.mkdir(exist_ok=True)
                 file.write_text(json.dumps(count._asdict()) + "\n", encoding="utf-8")
             _judge(count, min_pass, before, failures)
 
-        own = inspect.signature(test).parameters
         shared = [parameter for name, parameter in own.items() if name not in ("run", "request")]
         request = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY)
         run_all.__signature__ = inspect.Signature([*shared, request])  # type: ignore[attr-defined]
@@ -91,7 +94,7 @@ def _read(path: Path) -> Iterator[_Case]:
             if file.suffix == ".json":
                 yield _Case(file.stem, json.loads(text))
             elif file.suffix == ".jsonl":
-                for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+                for number, line in enumerate(filter(str.strip, text.split("\n")), 1):
                     yield _Case(f"{file.stem}-{number}", json.loads(line))
         except ValueError as error:
             raise ConfigurationError(f"the case {file} is no JSON: {error}") from None

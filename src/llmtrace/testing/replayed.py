@@ -51,9 +51,11 @@ class ReplayedRun(Run):
 
     def __enter__(self) -> ReplayedRun:
         *_, trace = read_recording(self._recording)
-        self._captured = self._open.enter_context(capture())
-        block = replay(trace, tools=self._tools, live_after=CHANGE if self._record else None)
-        self._replay = self._open.enter_context(block)
+        with ExitStack() as opened:  # a wrong option must not leave the capture open
+            self._captured = opened.enter_context(capture())
+            block = replay(trace, tools=self._tools, live_after=CHANGE if self._record else None)
+            self._replay = opened.enter_context(block)
+            self._open = opened.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -69,7 +71,7 @@ class ReplayedRun(Run):
         finally:
             self._loaded, self._captured = self._captured.traces, None
         if kind is None and self._record:
-            write_recording(self._recording, self._loaded)
+            self._keep()
 
     def run(self, *command: str, timeout: float | None = None) -> ReplayedRun:
         """Run a program to its end, such as ``run("python", "agent.py")``, with the Python of the test.
@@ -102,8 +104,14 @@ class ReplayedRun(Run):
         if ran.exit_code:
             raise AssertionError(f"{' '.join(command)} ended with exit code {ran.exit_code}\n{ran.printed[-4000:]}")
         if self._record:
-            write_recording(self._recording, self._loaded)
+            self._keep()
         return self
+
+    def _keep(self) -> None:
+        """Put the new run in the place of the recording. Raises AssertionError if there is no new run."""
+        if not self._loaded:
+            raise AssertionError(f"nothing was recorded, so {self._recording.name} stays as it was")
+        write_recording(self._recording, self._loaded)
 
     def _differs(self, what: list[str]) -> AssertionError:
         self.is_same = False
