@@ -230,6 +230,7 @@ def test_prompts_are_read_in_three_forms() -> None:
         ("two", {"max_tokens": 5, "temperature": 0.2}),
         ("line 4", {"max_tokens": 5}),
     ]
+    assert len(read_prompts('"one\u2028two"\n"three\u0085four"', {})) == 2
     for bad in ("{", "[1]", "{}", '{"messages": []}', '{"prompt": 1}', '{"prompt": "a", "id": 1}\n{"prompt": "b", "id": 1}'):
         with pytest.raises(ValueError, match=r"line|two prompts"):
             read_prompts(bad, {})

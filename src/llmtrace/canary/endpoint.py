@@ -87,7 +87,7 @@ class Endpoint:
         request: dict[str, JsonValue] = {"model": self.model, "messages": list(probe.messages), **probe.options, **options}
         if probe.tools:
             request["tools"] = list(probe.tools)
-        for name in self.without:
+        for name in tuple(self.without):  # another thread may add one
             request.pop(name, None)
         if "logprobs" not in request:
             request.pop("top_logprobs", None)

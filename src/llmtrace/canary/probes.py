@@ -70,7 +70,7 @@ def read_prompts(text: str, options: Mapping[str, JsonValue], tools: Sequence[To
     ``options`` and ``tools`` hold for lines that do not have their own. Raises ValueError, which says in which line.
     """
     probes = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -19,14 +19,6 @@ _at_a_time = threading.BoundedSemaphore(2)
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
 
-_OTHER_SIGNALS = {
-    "resourceMetrics": "metrics",
-    "resource_metrics": "metrics",
-    "resourceLogs": "logs",
-    "resource_logs": "logs",
-}
-
-
 class Refused(Exception):
     """The request is not accepted. ``status`` is the HTTP status; the message says what is wrong and what to do."""
 
