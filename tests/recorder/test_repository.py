@@ -116,3 +116,17 @@ def test_it_is_read_in_the_background(git: Git, tmp_path: Path) -> None:
     while tree.changes is None and time.monotonic() < end:
         time.sleep(0.01)
     assert tree.changes == NO_CHANGES
+
+
+def test_an_index_that_is_split_is_not_called_clean(git: Git, tmp_path: Path) -> None:
+    """Its entries are in another file, which is not read."""
+    git("config", "core.splitIndex", "true")
+    git("update-index", "--split-index")
+    (tmp_path / "tools.py").write_text("y = 1\n", encoding="utf-8")
+    git("add", ".")
+    git("commit", "-m", "second")
+    git("read-tree", "HEAD")
+    git("status")
+    assert uncommitted_changes(tmp_path) is None
+    (tmp_path / "agent.py").write_text("x = 2\n", encoding="utf-8")
+    assert uncommitted_changes(tmp_path) is None

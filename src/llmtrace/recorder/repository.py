@@ -21,6 +21,8 @@ _MOST_READ = 32 << 20
 NO_CHANGES = "none"
 _FLAT = (2, 3, 4)
 _REGULAR, _LINK = 0o100000, 0o120000
+_SHARED_INDEX = b"link"
+"""Extension of an index whose entries are in another file (``core.splitIndex``)."""
 
 
 class WorkingTree:
@@ -62,7 +64,9 @@ def uncommitted_changes(start: Path) -> str | None:
         data = (git / "index").read_bytes()
         changed, budget = hashlib.sha256(), _MOST_READ
         differs = False
-        entries, trees = _read_index(data)
+        entries, extensions = _read_index(data)
+        if any(name == _SHARED_INDEX for name, _ in _extensions(data, extensions)):
+            return None
         for entry in entries:
             state, read = _state(folder, entry, budget)
             budget -= read
@@ -73,7 +77,7 @@ def uncommitted_changes(start: Path) -> str | None:
                 changed.update(f"{entry.path} {state}\n".encode("utf-8", "surrogateescape"))
         if differs:
             return changed.hexdigest()[:16]
-        return NO_CHANGES if _is_committed(git, data, trees) else None
+        return NO_CHANGES if _is_committed(git, data, extensions) else None
     except Exception:  # a file of an unknown form must not end a program's thread with a traceback
         return None
 
