@@ -216,6 +216,13 @@ def test_mastra_joins_a_step_to_the_model_call_inside() -> None:
     assert whole.input == (Message("user", (Text("Hi"),)),)
 
 
+def test_mastra_steps_keep_their_output() -> None:
+    told = {sc.OPERATION_NAME: "workflow_step", "mastra.span.type": "workflow_step"}
+    step = read({**told, "mastra.workflow_step.input": '{"order":"A1"}', "mastra.workflow_step.output": '{"total":18.5}'})
+    assert step.operation == Custom({"order": "A1"}, {"total": 18.5}, has_result=True)
+    assert read(told).operation == Custom()
+
+
 def test_mastra_agents_keep_their_input_and_output() -> None:
     told = {sc.OPERATION_NAME: "invoke_agent", "mastra.span.type": "agent_run", sc.AGENT_NAME: "support"}
     told |= {"mastra.agent_run.input": "Refund A1", "mastra.agent_run.output": '{"text":"Done.","files":[]}'}

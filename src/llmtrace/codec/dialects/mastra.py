@@ -47,7 +47,9 @@ class Mastra(Dialect):
             return None
         if kind in _STEPS:
             return _step(reader, kind)
-        return Custom(reader.json(f"mastra.{kind}.input"), parse_text(reader.rest.pop(f"mastra.{kind}.output", None)))
+        output = f"mastra.{kind}.output"
+        has_result = output in reader.rest
+        return Custom(reader.json(f"mastra.{kind}.input"), parse_text(reader.rest.pop(output, None)), has_result)
 
 
 def _read_instructions(reader: SpanReader) -> None:
