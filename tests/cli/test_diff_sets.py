@@ -128,3 +128,8 @@ def test_a_tool_that_fails_counts(llmtrace: Callable[..., Any], tmp_path: Path) 
     assert figures["runs in which a tool failed"]["now"] == 1
     assert figures["runs with an invalid tool call"]["before"] == 1
     assert any(isinstance(span.operation, ToolExecution) for span in recovered())
+
+
+def test_a_run_that_is_named_twice_counts_once(llmtrace: Callable[..., Any], two_weeks: str) -> None:
+    words = ("diff", "--set", f"{1:032x}", "until=2d", "--against", "since=2d", "--store", two_weeks, "--json")
+    assert json.loads(llmtrace(*words).out)["runs"] == {"set": 40, "against": 40}

@@ -63,7 +63,7 @@ class RunSet:
     """What is counted of one set of runs."""
 
     def __init__(self) -> None:
-        self.trace_ids: list[str] = []
+        self.trace_ids: dict[str, None] = {}
         self.flags: dict[str, list[bool]] = {name: [] for name in RATES}
         self.numbers: dict[str, list[float]] = {name: [] for name in NUMBERS}
         self.calls: dict[str, list[list[float]]] = {name: [] for name in CALLS}
@@ -81,7 +81,10 @@ class RunSet:
         self._texts: dict[tuple[Fact, str], str] = {}
 
     def add(self, trace: Trace) -> None:
-        self.trace_ids.append(trace.trace_id)
+        """Count a run, unless it is in the set already."""
+        if trace.trace_id in self.trace_ids:
+            return
+        self.trace_ids[trace.trace_id] = None
         inferences = [(span, span.operation) for span in trace.spans if isinstance(span.operation, Inference)]
         tools = [span for span in trace.spans if isinstance(span.operation, ToolExecution)]
         kind = self._kind(trace)
