@@ -55,6 +55,8 @@ from llmtrace.recorder.run import Run
 _KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consumer")
 
 _STEPS = (AgentInvocation, ToolExecution, Workflow)
+_MOST_RESOURCES = 256
+"""Resources that are remembered at most; each TracerProvider has one."""
 
 
 class ExternalSpans(SpanProcessor, Sink):
@@ -253,6 +255,8 @@ class ExternalSpans(SpanProcessor, Sink):
         """The resource's attributes: the same dict for the same resource, since stores write each dict only once."""
         cached = self._resources.get(id(span.resource))
         if cached is None:
+            if len(self._resources) >= _MOST_RESOURCES:
+                self._resources.clear()
             cached = self._resources[id(span.resource)] = span.resource, dict(span.resource.attributes)
         return cached[1]
 
