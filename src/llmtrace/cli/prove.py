@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
-from llmtrace.cli.recording import Recording, load, program
+from llmtrace.cli.recording import Recording, live_names, load, program
 from llmtrace.cli.terminal import Cell, Screen, Style
 from llmtrace.config import Config
 from llmtrace.diagnosis import diagnose
@@ -28,6 +28,7 @@ from llmtrace.playback.corrections import Correction, chosen, correction
 from llmtrace.playback.proof import Verdict, verdict
 from llmtrace.store import open_store
 from llmtrace.store.summary import summarise
+from llmtrace.testing.run import StoredRun
 
 EXAMPLE = 'llmtrace why last --prove --check "grep -q KS-20457" -- python agent.py'
 TIMES = 5
@@ -152,17 +153,10 @@ class _Prover:
         self._recording = recording
         self._check: str | None = args.check
         self._limit: float = USD if args.budget is None else args.budget
-        names = [self._tool_name(text) for text in args.tool or ()]
+        names = live_names(args.tool or ())
         self._may_run = None if "all" in names else names
         self._config = Config.read(store=recording.store)
         self._known: dict[str, _Runs] = {}
-
-    @staticmethod
-    def _tool_name(text: str) -> str:
-        name, _, policy = text.partition("=")
-        if not name or policy != "live":
-            raise BadInput(f"--tool {text}: expected NAME=live, as in --tool search=live, or all=live")
-        return name
 
     def announce(self, screen: Screen, corrections: Sequence[Correction]) -> None:
         """Say what will be done for real, before it is. Raises BadInput if tools or money for it are not allowed."""
@@ -243,18 +237,11 @@ class _Prover:
         if exit_code:
             return False
         variables = {**os.environ, "LLMTRACE_TRACE": trace.trace_id, "LLMTRACE_STORE": self._recording.store}
-        answer = (_answer(trace) + "\n").encode()
+        answer = ((StoredRun(trace).answer or "") + "\n").encode()
         checked = subprocess.run(self._check, shell=True, input=answer, env=variables, capture_output=True, check=False)  # noqa: S602
         if checked.returncode > 125:  # the shell found no such command, or it was killed
             raise BadInput(f"--check {self._check}: {checked.stderr.decode(errors='replace').strip() or 'it was killed'}")
         return checked.returncode == 0
-
-
-def _answer(trace: Trace) -> str:
-    """The whole text of the last answer."""
-    outputs = [getattr(span.operation, "output", ()) for span in trace.spans]
-    texts = ["".join(message.text() for message in output) for output in outputs]
-    return next((text for text in reversed(texts) if text), "")
 
 
 def _show(screen: Screen, proof: _Proof, times: int) -> None:

@@ -83,12 +83,19 @@ def program(words: Sequence[str], example: str) -> list[str]:
 def live_tools(recording: Recording, options: Sequence[str]) -> list[str]:
     """The names in ``--tool NAME=live``. Raises BadInput for another policy, or a tool that did not run."""
     ran = {getattr(span.operation, "name", None) for span in recording.trace.spans if is_call(span.operation)}
+    names = live_names(options)
+    for name in names:
+        if name not in ran:
+            raise BadInput(f"--tool {name}=live: no tool of this name ran in trace {recording.trace.trace_id[:8]}.")
+    return names
+
+
+def live_names(options: Sequence[str]) -> list[str]:
+    """The names in ``--tool NAME=live``. Raises BadInput for another policy."""
     names = []
     for text in options:
         name, _, policy = text.partition("=")
         if not name or policy != "live":
             raise BadInput(f"--tool {text}: expected NAME=live, as in --tool search=live")
-        if name not in ran:
-            raise BadInput(f"--tool {name}=live: no tool of this name ran in trace {recording.trace.trace_id[:8]}.")
         names.append(name)
     return names

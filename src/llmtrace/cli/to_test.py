@@ -21,7 +21,7 @@ from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.model import AgentInvocation, Trace, Workflow
 from llmtrace.playback.recording_file import obstacles, write_recording
-from llmtrace.testing.run import Run
+from llmtrace.testing.run import StoredRun
 
 NAME = "to-test"
 HELP = "write a recorded run as a pytest, with the recording beside it"
@@ -29,17 +29,6 @@ EXAMPLE = "llmtrace to-test last -o test_refund.py -- python agent.py"
 TAKES_COMMAND = True
 
 PINS = ("tools", "answers", "outcome")
-
-
-class _Recorded(Run):
-    """The recorded run, by the same properties that the test asserts."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-
-    @property
-    def traces(self) -> tuple[Trace, ...]:
-        return (self._trace,)
 
 
 class _Call(NamedTuple):
@@ -161,7 +150,7 @@ def _lines(recording: Recording, call: _Call, pins: list[str]) -> Iterator[str]:
 
 
 def _assertions(trace: Trace, marked: tuple[Suspect, ...], pins: list[str]) -> Iterator[str]:
-    recorded = _Recorded(trace)
+    recorded = StoredRun(trace)
     for suspect in {suspect.check: suspect for suspect in marked}.values():
         yield f"assert {_text(suspect.check)} not in run.findings  # {_line(suspect.title)}"
     if not marked and trace.health == "failed":
@@ -196,7 +185,7 @@ def _tools_before(trace: Trace, marked: tuple[Suspect, ...]) -> list[str]:
     starts = [trace.span(span_id).start for suspect in marked for span_id in (suspect.span_id, *suspect.spans)]
     first = min(starts, default=None)
     earlier = Trace([span for span in trace.spans if first is None or span.start < first])
-    return _Recorded(earlier).tools if earlier.spans and marked else []
+    return StoredRun(earlier).tools if earlier.spans and marked else []
 
 
 def _title(prime: Suspect | None, trace: Trace) -> str:

@@ -104,6 +104,17 @@ class Run:
         return (span for trace in self.traces for span in trace.spans)
 
 
+class StoredRun(Run):
+    """One trace that was recorded earlier."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        return (self._trace,)
+
+
 def _is_below_agent(trace: Trace, span: Span) -> bool:
     above = trace.parent(span)
     while above is not None and not isinstance(above.operation, AgentInvocation):
