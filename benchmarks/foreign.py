@@ -26,6 +26,7 @@ from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Inference, RawSpan, Span, ToolCall, ToolExecution, Trace, replace
 from llmtrace.store import TraceSummary
 from llmtrace.store.memory import MemoryStore
+from llmtrace.store.summary import summarise
 
 BARS = {"fields": 0.99, "fields of one writer": 0.97, "good runs accused": 0, "faults": 0.95, "unjudged runs called ok": 0}
 _NEVER = 1e9
@@ -68,17 +69,18 @@ def receive(paths: Sequence[Path], *, change: Any = None) -> Received:
     """Store the spans and log records of these files, evaluate them, and read them back as the commands do."""
     store = MemoryStore()
     ingestor = Ingestor(store, content=Content(Config()), quiet=_NEVER)
+    trace_id = ""
     for path in paths:
         with path.open("rb") as file:
             items = list(formats.read(file))
         spans = [item for item in items if isinstance(item, RawSpan)]
+        trace_id = next((span.trace_id for span in spans), trace_id)
         ingestor.ingest(spans if change is None else [change(span) for span in spans])
         ingestor.ingest_logs([item for item in items if isinstance(item, LogRecord)])
     ingestor.evaluate_all()
     ingestor.close()
-    summary = store.traces()[0]
-    trace = store.trace(summary.trace_id)
-    return Received(trace, summary, diagnose(trace))
+    trace = store.trace(trace_id)  # also one that is no run, which lists leave out
+    return Received(trace, summarise(trace), diagnose(trace))
 
 
 def without_content(span: RawSpan) -> RawSpan:

@@ -15,7 +15,6 @@ from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, clean, short
 from llmtrace.diagnosis import Suspect, diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
-from llmtrace.model import replace
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.store.local import LocalStore
 
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         if args.replays:
             store = _replays(store)
-        traces = _runs(store, _query(args))
+        traces = store.traces(_query(args))
         if args.sort != "age":
             traces = sorted(traces, key=_SORTS[args.sort], reverse=True)
         traces, more = traces[: args.limit], len(traces) > args.limit
@@ -93,17 +92,6 @@ def run(args: argparse.Namespace) -> int:
             if more:
                 screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE
-
-
-def _runs(store: Store, query: Query) -> list[TraceSummary]:
-    """The traces that have to do with models, agents or tools. Others, such as a web server's requests, are not runs."""
-    limit = query.limit
-    while True:
-        traces = store.traces(query)
-        runs = [trace for trace in traces if trace.is_run]
-        if len(runs) >= limit or len(traces) < query.limit or query.limit >= _MOST_SORTED:
-            return runs[:limit]
-        query = replace(query, limit=min(4 * query.limit, _MOST_SORTED))
 
 
 def _replays(store: Store) -> Store:
