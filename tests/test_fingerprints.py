@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
+import llmtrace
+from llmtrace import fingerprints
 from llmtrace.fingerprints import fingerprint
 from llmtrace.model import Fingerprint, Inference, Message, Reasoning, Text, ToolDefinition, replace
 from tests.strategies import inferences
@@ -94,3 +97,28 @@ def test_any_request_has_one(inference: Inference) -> None:
     assert made == fingerprint(inference)
     for digest in (made.system, made.tools, made.parameters):
         assert digest is None or (len(digest) == 16 and int(digest, 16) >= 0)
+
+
+def test_prompts_are_filled_in_many_threads() -> None:
+    """Nothing is raised into the program, and what is remembered is bounded."""
+    errors: list[BaseException] = []
+
+    def fill(thread: int) -> None:
+        try:
+            for number in range(3000):
+                assert llmtrace.prompt("p", "{text}", text=f"{thread} {number}") == f"{thread} {number}"
+        except BaseException as error:
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=fill, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert errors == []
+    assert len(fingerprints._filled) <= fingerprints._MOST_FILLED + len(threads)

@@ -67,8 +67,9 @@ def fill_prompt(name: str, template: str, values: Mapping[str, object]) -> str:
     if text.strip() and len(text) <= _LONGEST_FILLED:
         _filled.pop(text, None)  # the text that is filled again is the latest
         _filled[text] = f"{name} {_digest(template).hex()[:16]}"
-        while len(_filled) > _MOST_FILLED:
-            _filled.pop(next(iter(_filled)), None)
+        if len(_filled) > _MOST_FILLED:
+            for oldest in [*_filled][:-_MOST_FILLED]:  # a copy, since other threads fill prompts too
+                _filled.pop(oldest, None)
     return text
 
 
