@@ -111,6 +111,14 @@ def test_langfuse_counts_that_exclude_each_other_are_added_up(details: Any, usag
     ) == usage
 
 
+def test_langfuse_reads_the_rest_of_a_call_where_a_type_is_not_a_text() -> None:
+    odd = [{"type": ["x"], "content": "Hi"}]
+    call = inference(
+        {"langfuse.observation.type": "generation", "langfuse.observation.input": odd, "langfuse.observation.model.name": "m"}
+    )
+    assert call.request_model == "m"
+
+
 def test_langfuse_reads_the_items_of_a_response_as_one_answer() -> None:
     items = [
         {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Look."}]},
@@ -259,6 +267,12 @@ def test_koog_hidden_content_is_not_content() -> None:
     )
     assert (call.input, call.output, call.response_model) == ((), (), None)
     assert (call.usage, call.finish_reasons) == (Usage(117), ("stop",))
+
+
+def test_koog_content_that_speaks_of_hidden_things_is_content() -> None:
+    asked = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "What does HIDDEN: mean?"}]}])
+    call = inference({sc.OPERATION_NAME: "chat", "koog.event.id": "e", sc.INPUT_MESSAGES: asked})
+    assert call.input == (Message("user", (Text("What does HIDDEN: mean?"),)),)
 
 
 def test_a_request_that_is_repeated_as_the_answer_is_no_answer() -> None:

@@ -45,7 +45,7 @@ def of_item(item: JsonValue, role: str) -> Message:
     serialised = of_langchain(item)
     if serialised is not None:
         return serialised
-    if "role" not in item and item.get("type") in _ITEMS:
+    if "role" not in item and _is_response_item(item):
         return _ITEMS[item["type"]](item)
     item = _with_arguments(item)
     item_role = item.get("role")
@@ -144,7 +144,12 @@ def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
 
 def is_message(item: JsonValue) -> bool:
     """True for a message in a shape that `of_item` knows."""
-    return isinstance(item, Mapping) and ("role" in item or "lc" in item or item.get("type") in _ITEMS)
+    return isinstance(item, Mapping) and ("role" in item or "lc" in item or _is_response_item(item))
+
+
+def _is_response_item(item: Mapping[str, Any]) -> bool:
+    kind = item.get("type")
+    return isinstance(kind, str) and kind in _ITEMS
 
 
 def as_part(item: JsonValue) -> Part:

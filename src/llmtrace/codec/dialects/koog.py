@@ -13,7 +13,7 @@ from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader
 from llmtrace.model import Operation, RawSpan
 
-_HIDDEN: Final = "HIDDEN:"
+_HIDDEN: Final = "HIDDEN:non-empty"
 _CONTENT: Final = (
     sc.INPUT_MESSAGES,
     sc.OUTPUT_MESSAGES,
