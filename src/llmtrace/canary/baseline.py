@@ -131,6 +131,7 @@ def observe(
                     models[reply.model] = fingerprints[reply.fingerprint] = None
                 progress(answered, failed)
         except BaseException:
+            endpoint.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return Baseline(

@@ -58,6 +58,11 @@ class Endpoint:
         self._most_calls = most_calls
         self._token_option = _RENAMED
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Make no further attempts for questions that are being asked, from now on."""
+        self._stopped.set()
 
     def ask(self, probe: Probe, *, logprobs: bool = False) -> Reply | None:
         """The answer; None if there was none after some attempts. Raises EndpointFailed where asking again is of no use."""
@@ -78,7 +83,10 @@ class Endpoint:
                 if status not in (408, 409, 425, 429) and status < 500:
                     raise EndpointFailed(self._bare(f"{self.url} answered {problem}{_hint(status)}"))
             if attempt + 1 < _ATTEMPTS:
-                time.sleep(min(_LONGEST_WAIT, wait if wait is not None else random.uniform(0.5, 1.0) * 2**attempt))  # noqa: S311
+                usual = random.uniform(0.5, 1.0) * 2**attempt  # noqa: S311
+                self._stopped.wait(min(_LONGEST_WAIT, usual if wait is None else wait))
+            if self._stopped.is_set():
+                break
         with self._lock:
             self.problem = self._bare(problem)
         return None
