@@ -78,7 +78,7 @@ def run_replay(
         except subprocess.TimeoutExpired:
             raise ConfigurationError(f"the program did not end within {timeout:g} seconds and was killed") from None
         printed = process.stderr.decode(errors="replace").strip() if quiet else ""
-        lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
+        lines = report.read_text(encoding="utf-8").split("\n")[:-1] if report.exists() else []  # a cut line is none
     if not lines:
         raise ConfigurationError(
             f"the program ended (exit code {process.returncode}) and told nothing of a replay: it recorded nothing, was "

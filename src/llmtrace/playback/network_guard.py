@@ -13,12 +13,13 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def no_network(refuse: Callable[[str], BaseException | None]) -> Iterator[None]:
-    """Inside the block, a socket that would connect raises what ``refuse`` gives for its address; None lets it.
+    """Inside the block, a socket that would connect, or send a datagram, raises what ``refuse`` gives for its address; None
+    lets it.
 
-    Unix sockets connect as always. A library that opens sockets without Python's ``socket`` is not seen.
+    Unix sockets work as always. A library that opens sockets without Python's ``socket`` is not seen.
     """
     patched: Any = socket.socket
-    connect, connect_ex = patched.connect, patched.connect_ex
+    connect, connect_ex, sendto = patched.connect, patched.connect_ex, patched.sendto
 
     def check(this: socket.socket, address: Any) -> None:
         if this.family in (socket.AF_INET, socket.AF_INET6):
@@ -35,10 +36,15 @@ def no_network(refuse: Callable[[str], BaseException | None]) -> Iterator[None]:
         result: int = connect_ex(this, address)
         return result
 
+    def guarded_sendto(this: socket.socket, data: Any, *flags_and_address: Any) -> int:
+        check(this, flags_and_address[-1])
+        sent: int = sendto(this, data, *flags_and_address)
+        return sent
+
     with _LOCK:
-        patched.connect, patched.connect_ex = guarded, guarded_ex
+        patched.connect, patched.connect_ex, patched.sendto = guarded, guarded_ex, guarded_sendto
     try:
         yield
     finally:
         with _LOCK:
-            patched.connect, patched.connect_ex = connect, connect_ex
+            patched.connect, patched.connect_ex, patched.sendto = connect, connect_ex, sendto

@@ -33,11 +33,17 @@ def read_recording(path: Path) -> list[Trace]:
 def write_recording(path: Path, traces: Sequence[Trace]) -> None:
     """Write the traces as they are stored, so redacted; the file is complete or as before. Raises OSError."""
     lines = b"".join(otlp.to_json_line([genai.encode(span) for span in trace.spans]).rstrip(b"\n") + b"\n" for trace in traces)
+    path = path.resolve()  # a link stays one
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(lines)
-    if path.exists():
-        os.chmod(file.name, path.stat().st_mode)
-    os.replace(file.name, path)
+        try:
+            file.write(lines)
+            file.flush()
+            if path.exists():
+                os.chmod(file.name, path.stat().st_mode)
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise
 
 
 def obstacles(trace: Trace) -> Iterator[str]:
