@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from llmtrace.testing import Captured, ReplayedRun, Run
 
+_TO_KEEP = pytest.StashKey[list["ReplayedRun"]]()
+"""Those whose new run takes the place of its recording when the test has passed."""
 _RUNS = pytest.StashKey[list["Run"]]()
 """The runs of a test."""
 
@@ -55,6 +57,7 @@ def llmtrace_replay(request: pytest.FixtureRequest) -> Callable[..., ReplayedRun
     def make(recording: str, *, tools: Mapping[str, Literal["recorded", "live"]] | None = None) -> ReplayedRun:
         path = request.path.parent / recording
         run = ReplayedRun(path, tools=tools, record=bool(request.config.getoption("--llmtrace-record")))
+        request.node.stash.setdefault(_TO_KEEP, []).append(run)
         request.node.stash.setdefault(_RUNS, []).append(run)
         return run
 
@@ -65,6 +68,9 @@ def llmtrace_replay(request: pytest.FixtureRequest) -> Callable[..., ReplayedRun
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Add to the report of a test that failed what ``llmtrace why`` says of its runs."""
     outcome: Any = yield
+    if call.when == "call" and call.excinfo is None:
+        for run in item.stash.get(_TO_KEEP, []):
+            run.keep()
     runs = item.stash.get(_RUNS, [])
     if call.when == "call" and runs and call.excinfo is not None:
         with suppress(Exception):  # the report of the test comes first

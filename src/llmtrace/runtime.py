@@ -369,6 +369,7 @@ def _end() -> None:
 
     Their spans open the journal again. They are sent by the next program with the same destination.
     """
+    guard(instrumentation.end_streams)
     guard(collected.settle)
     guard(background.drain_at_exit)
     running = _running

@@ -65,11 +65,13 @@ def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_pat
         (RIGHT[:2], "does not say whether it ended well"),
         ((*RIGHT[2:], "--set", "look_up/nothing=1"), "has no argument /nothing"),
         ((*RIGHT, "--tool", "look_up"), "expected NAME=live"),
+        (("--set", "look_up/order_id=KS-20418", "--check", "grep -q KS-20431"), "ended well by this check"),
+        (("--set", "look_up/order_id=KS-20418", "--check", "no-such-command"), "not found"),
     ):
         ran = llmtrace("why", "last", "--prove", *words, *PROGRAM)
         assert ran.code == 2
         assert said in " ".join(ran.err.split()), ran.err
-    assert not (tmp_path / "traces" / "replays").exists()
+    assert not (tmp_path / "traces" / "replays" / "journal").exists()
     assert llmtrace("why", "last", "--times", "3").code == 2
     ran = llmtrace("why", "last", "--prove", *RIGHT, "--tool", "all=live", "--", "python", "agent.py", "another task")
     assert "the unchanged program does not replay" in ran.err

@@ -132,6 +132,15 @@ def test_a_killed_recording_and_another_run_of_the_process(store: str, llmtrace:
 
 
 @pytest.mark.all
+def test_bisect_skips_a_commit_that_does_not_start(store: str, tmp_path: Path, llmtrace: Callable[..., Ran]) -> None:
+    """125 skips it; what no commit can change, such as the recording's id, ends the search."""
+    record(BAD_TASK)
+    assert llmtrace("replay", "no-such-trace", "--bisect", "--", "agent.py", BAD_TASK).code == 128
+    (tmp_path / "agent.py").write_text("import llmtrace_that_is_not_there", encoding="utf-8")
+    assert llmtrace("replay", "last", "--bisect", "--", "agent.py", BAD_TASK).code == 125
+
+
+@pytest.mark.all
 def test_bad_input_is_one_clear_line(store: str, llmtrace: Callable[..., Ran]) -> None:
     record(BAD_TASK)
     for words, said in (
@@ -139,7 +148,7 @@ def test_bad_input_is_one_clear_line(store: str, llmtrace: Callable[..., Ran]) -
         (("--", "no-such-program"), "no command 'no-such-program'"),
         (("--tool", "refund", "--", "agent.py"), "expected NAME=live"),
         (("--tool", "fly=live", "--", "agent.py"), "no tool of this name ran"),
-        (("--live-after", "ffff", "--", "agent.py"), "0 spans of trace"),
+        (("--live-after", "ffff", "--", "agent.py"), "0 span ids of trace"),
         (("--", sys.executable, "-c", "pass"), "told nothing of a replay"),
     ):
         ran = llmtrace("replay", *words)

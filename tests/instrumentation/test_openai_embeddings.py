@@ -42,7 +42,7 @@ def test_an_embedding_is_recorded(captured: Captured) -> None:
     (span,) = spans(captured)
     assert (span.name, span.kind) == (f"embeddings {MODEL}", "client")
     assert span.operation == Embedding("openai", MODEL, MODEL, 3, Usage(4), "llm.local", 8000, 1)
-    assert span.attributes == {semconv.REQUEST_ENCODING_FORMATS: ["float"]}
+    assert span.attributes == {semconv.REQUEST_ENCODING_FORMATS: ["float"], semconv.HEALTH: "ok", semconv.FINDINGS_COUNT: 0}
     assert "secret" not in repr(span)
     assert server.requests[0].headers["traceparent"] == f"00-{span.trace_id}-{span.span_id}-01"
 

@@ -329,3 +329,78 @@ def test_a_tool_that_a_library_runs_by_itself_is_refused() -> None:
     with pytest.raises(ReplayDiverged, match="--tool search=live"):
         again(run_by_a_library, trace)
     again(run_by_a_library, trace, tools={"search": "live"})
+
+
+class PlainError(Exception):
+    """Of the program's own, without a constructor."""
+
+
+class OrderError(Exception):
+    def __init__(self, order: str, why: str) -> None:
+        super().__init__(f"{order}: {why}")
+        self.order = order
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("KS-1"),
+        KeyError(3),
+        ValueError("no such order"),
+        PlainError("sold out"),
+        FileNotFoundError(2, "No such file or directory", "orders.db"),
+        TimeoutError("too slow"),
+        RuntimeError(),
+    ],
+)
+def test_an_exception_is_the_recorded_one_again(error: Exception) -> None:
+    @llmtrace.tool
+    def look_up() -> None:
+        raise error
+
+    def program() -> tuple[type, tuple[Any, ...], str]:
+        try:
+            look_up()
+        except Exception as raised:
+            return type(raised), raised.args, str(raised)
+        raise AssertionError
+
+    recorded, trace = record(program)
+    assert recorded == again(program, trace)
+
+
+@pytest.mark.parametrize("error", [OrderError("KS-1", "sold out"), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad")])
+def test_an_exception_that_holds_more_is_refused_by_name(error: Exception) -> None:
+    """A program may read what the recording does not hold, so it must not get a poorer one."""
+
+    @llmtrace.tool
+    def look_up() -> None:
+        raise error
+
+    def program() -> None:
+        with pytest.raises(type(error)):
+            look_up()
+
+    _, trace = record(program)
+    with pytest.raises(ReplayDiverged, match="holds more than its message") as caught:
+        again(program, trace)
+    assert caught.value.kind == "incomparable"
+
+
+def test_agents_in_parallel_get_what_is_theirs() -> None:
+    """Agents of one name, each with its own task, that start in another order."""
+
+    @llmtrace.tool
+    def look_up(order: str) -> str:
+        return f"found {order}"
+
+    @llmtrace.agent
+    def helper(task: str) -> str:
+        return look_up(task)
+
+    def program(tasks: str) -> list[str]:
+        with llmtrace.workflow("desk"):
+            return sorted(helper(task) for task in tasks)
+
+    recorded, trace = record(lambda: program("ABC"))
+    assert again(lambda: program("CAB"), trace) == recorded

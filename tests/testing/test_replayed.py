@@ -67,7 +67,7 @@ def test_a_function_is_called_with_the_recorded_task(folder: Path) -> None:
     assert main(["to-test", "last", "-o", "test_refund.py", "--call", "agent:support"]) == 0
     test = (folder / "test_refund.py").read_text(encoding="utf-8")
     assert "from agent import support\n" in test
-    assert f"    support({json.dumps(TASK)})" in test
+    assert f".call(support, {json.dumps(TASK)})" in test
     client = "import agent\nagent.client = agent.OpenAI(base_url='http://127.0.0.1:9/v1', api_key='none')\n"
     (folder / "conftest.py").write_text(client, encoding="utf-8")
     printed = pytest_in(folder)

@@ -35,7 +35,10 @@ def test_nothing_records_on_after_a_wrong_option(recording: Path) -> None:
 
 def test_a_block_that_records_nothing_keeps_the_recording(recording: Path) -> None:
     before = recording.read_bytes()
-    with pytest.raises(AssertionError, match=r"nothing was recorded, so run\.jsonl stays"), ReplayedRun(recording, record=True):
+    run = ReplayedRun(recording, record=True)
+    with run:
         pass
+    with pytest.raises(AssertionError, match=r"nothing was recorded, so run\.jsonl stays"):
+        run.keep()
     assert recording.read_bytes() == before
     assert len(read_recording(recording)) == 1

@@ -100,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
     _check_outcome(trace, args.check)
     prover = _Prover(command, recording, args)
     screen = Screen(sys.stderr if args.json else sys.stdout)
+    if prover.ended_well(trace, 0):
+        raise BadInput(f"trace {trace.trace_id[:8]} ended well by this check, so there is nothing to prove.")
     prover.announce(screen, corrections)
     prover.replay_unchanged()
     proofs = []
@@ -222,7 +224,7 @@ class _Prover:
                 store.close()
             self.spent += summarise(trace).cost_usd or 0.0
             ids.append(trace.trace_id)
-            well += self._ended_well(trace, ran.exit_code)
+            well += self.ended_well(trace, ran.exit_code)
         self._progress(None)
         return _Runs(well, ids)
 
@@ -231,7 +233,7 @@ class _Prover:
             sys.stderr.write("\r\x1b[K" if number is None else f"\rrun {number + 1} of {self.times}\x1b[K")
             sys.stderr.flush()
 
-    def _ended_well(self, trace: Trace, exit_code: int) -> bool:
+    def ended_well(self, trace: Trace, exit_code: int) -> bool:
         if self._check is None:
             return trace.outcome is not None and trace.outcome.label == "success"
         if exit_code:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +45,9 @@ class Recording(NamedTuple):
         """The full id of a span. Raises BadInput unless exactly one begins so."""
         found = [span.span_id for span in self.trace.spans if span.span_id.startswith(wanted)]
         if len(found) != 1:
-            raise BadInput(f"{option} {wanted}: {len(found)} spans of trace {self.trace.trace_id[:8]} begin so.")
+            trace_id = self.trace.trace_id[:8]
+            listing = f"llmtrace show {trace_id} --json lists them."
+            raise BadInput(f"{option} {wanted}: {len(found)} span ids of trace {trace_id} begin so.\n{listing}")
         return found[0]
 
 
@@ -56,8 +60,15 @@ def load(args: argparse.Namespace) -> Recording:
     spans = [span for each in (trace, *others) for span in each.spans]
     if not any(span.run_id is not None and is_call(span.operation) for span in spans):
         raise BadInput(f"trace {trace.trace_id[:8]} holds no call that llmtrace recorded, so there is nothing to answer.")
+    into = folder / REPLAYS
+    try:
+        into.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(into, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise BadInput(f"the new run cannot be recorded in {into}: {error.strerror}.") from None
     url = Config.read(store=args.store).store
-    return Recording(trace, others, str(Path(url).absolute()) if Path(url).exists() else url, str(folder / REPLAYS))
+    return Recording(trace, others, str(Path(url).absolute()) if Path(url).exists() else url, str(into))
 
 
 def _near(store: Store, trace: Trace) -> list[Trace]:

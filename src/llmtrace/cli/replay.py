@@ -14,8 +14,8 @@ from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput, positive, print_json
 from llmtrace.cli.recording import Recording, live_tools, load, program
 from llmtrace.cli.terminal import Screen, Style
-from llmtrace.errors import ConfigurationError
-from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, ReplayedProgram, run_replay
+from llmtrace.errors import ConfigurationError, LlmtraceError
+from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, NothingToldError, ReplayedProgram, run_replay
 from llmtrace.model import Trace
 from llmtrace.playback.edit import edited, read_edit
 from llmtrace.playback.player import CHANGE
@@ -27,7 +27,9 @@ EXAMPLE = "llmtrace replay last -- python agent.py"
 
 TAKES_COMMAND = True
 _BISECT = {SAME: 0, DIVERGED: 1, INCOMPARABLE: 125}
-"""Exit codes for ``git bisect run``: good, bad, cannot be judged."""
+"""Exit codes for ``git bisect run``: good, bad, cannot be judged (as a commit at which the program does not start)."""
+_BISECT_STOPS = 128
+"""… and what ends the search: there is no such recording or command, whatever the commit."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +70,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    try:
+        return _run(args)
+    except (BadInput, LlmtraceError) as error:
+        if not args.bisect:
+            raise
+        Screen(sys.stderr).prose(f"llmtrace replay: {error}")
+        return _BISECT[INCOMPARABLE] if isinstance(error, NothingToldError) else _BISECT_STOPS
+
+
+def _run(args: argparse.Namespace) -> int:
     command = program(args.command, EXAMPLE)
     recording = load(args)
     trace = recording.trace
@@ -97,9 +109,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"of": trace.trace_id, "runs": [ran._asdict() for ran in runs]})
     elif args.times > 1:
-        same = sum(ran.code == SAME for ran in runs)
+        same = sum(ran.code == SAME for ran in runs[: args.times])
         screen.line(f"{same} of {args.times} runs were the same as {trace.trace_id[:8]}")
-        for line in repeatability([ran.divergences for ran in runs]):
+        for line in repeatability([ran.divergences for ran in runs[: args.times]]):
             screen.prose(line)
     return _BISECT[code] if args.bisect else code
 
@@ -138,6 +150,7 @@ def _tell(screen: Screen, trace: Trace, ran: ReplayedProgram, number: int | None
     word, style = _REAL if ran.live and ran.code == SAME else _WORDS[ran.code]
     answered = f"{format_text.plural(ran.served, 'call')} answered from {trace.trace_id[:8]}"
     live = f", {ran.live} made for real" if ran.live else ", nothing was sent"
+    live += f", in {ran.processes} processes, each from its start" if ran.processes > 1 else ""
     as_trace = f"; recorded as {ran.trace_id[:8]}" if ran.trace_id else ""
     screen.labelled(f"{name}{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)
     for divergence in (*ran.divergences, *([ran.went_live] if ran.went_live else ())):

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from llmtrace.cli.options import FINE, BadInput, print_json
 from llmtrace.cli.recording import Recording, live_tools, load
 from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Suspect, diagnose
-from llmtrace.model import AgentInvocation, Trace, Workflow
+from llmtrace.model import AgentInvocation, ToolExecution, Trace, Workflow
 from llmtrace.playback.recording_file import obstacles, write_recording
 from llmtrace.testing.run import StoredRun
 
@@ -81,10 +82,13 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"{test} is there already.\nRemove it, or write to another file with -o.")
     call = _function(trace, args.call, file, tools) if args.call else _program(args.command, file, tools)
     text = "\n".join(_lines(recording, call, args.pin)) + "\n"
-    write_recording(file, [*recording.others, trace] if args.command else [trace])
-    if test is not None:
-        test.write_text(text, encoding="utf-8")
-    elif not args.json:
+    try:
+        write_recording(file, [*recording.others, trace] if args.command else [trace])
+        if test is not None:
+            test.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{test or file} cannot be written: {error.strerror}.") from None
+    if test is None and not args.json:
         print(text, end="")
     if args.json:
         print_json({"trace_id": trace.trace_id, "test": text if test is None else str(test), "recording": str(file)})
@@ -105,7 +109,7 @@ def _function(trace: Trace, target: str, file: Path, tools: list[str]) -> _Call:
         raise BadInput(
             f"--call {target}: trace {trace.trace_id[:8]} holds no agent and no task to call it with.\nUse -- COMMAND."
         )
-    block = [f"with llmtrace_replay({_text(file.name)}{_tools(tools)}) as run:", f"    {function}({_arguments(agent)})"]
+    block = [f"run = llmtrace_replay({_text(file.name)}{_tools(tools)}).call({function}, {_arguments(agent)})"]
     return _Call(f"from {module} import {function.split('.')[0]}", block)
 
 
@@ -161,14 +165,22 @@ def _assertions(trace: Trace, marked: tuple[Suspect, ...], pins: list[str]) -> I
         yield "assert run.invalid_calls == []"
     before = _tools_before(trace, marked)
     if "tools" in pins or not (marked or trace.health == "failed"):
-        yield f"assert run.tools == {_texts(recorded.tools)}"
+        yield _in_order("run.tools", recorded.tools, trace)
     elif before:  # what came after the failure need not come again
-        yield f"assert run.tools[:{len(before)}] == {_texts(before)}"
+        yield _in_order(f"run.tools[:{len(before)}]", before, trace)
     if "answers" in pins:
         yield f"assert run.answer == {_text(recorded.answer)}"
     if "outcome" in pins:
         name, value = ("outcome", recorded.outcome) if recorded.outcome else ("health", recorded.health)
         yield f"assert run.{name} == {_text(value)}"
+
+
+def _in_order(actual: str, names: list[str], trace: Trace) -> str:
+    """The assertion that these tools ran. Those that ran in parallel have no order."""
+    ran = [span for span in trace.spans if isinstance(span.operation, ToolExecution) and span.operation.executed]
+    if any(later.start < (earlier.end or 0) for earlier, later in pairwise(ran)):
+        return f"assert sorted({actual}) == {_texts(sorted(names))}"
+    return f"assert {actual} == {_texts(names)}"
 
 
 def _text(text: str | None) -> str:

@@ -109,7 +109,7 @@ class OpenSpans:
                 outermost = None  # nothing was below it: it is a part of what the program does
             run = None if outermost is None else self._run(outermost)
             self._remember(span_id, run)
-            if entry.owner is not None:
+            if entry.owner is not None and not is_program(entry.owner):  # each task of a program is a run of its own
                 for known in (span_id, int(entry.owner.span_id, 16)):
                     self._remember(known, run or entry.owner.run)
             if run is not None:

@@ -212,15 +212,16 @@ def disable(names: Iterable[str] | None = None) -> None:
     for name, switch in _switches.items():
         if wanted is None or name in wanted:
             switch.turn_off()
-    if wanted is None and _has_streams():
+    if wanted is None:
+        end_streams()
+
+
+def end_streams() -> None:
+    """End the span of every stream that is still open, with what was seen of it."""
+    if f"{_PACKAGE}._streams" in sys.modules:  # else no provider is loaded that has streams
         from llmtrace.instrumentation._streams import end_open
 
         end_open()
-
-
-def _has_streams() -> bool:
-    """False if no provider is loaded that has streams."""
-    return f"{_PACKAGE}._streams" in sys.modules
 
 
 def is_on(name: str) -> bool:

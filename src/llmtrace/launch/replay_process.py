@@ -17,6 +17,11 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.launch import VARIABLE, environment
 from llmtrace.launch.replayed import Assignment
 
+
+class NothingToldError(ConfigurationError):
+    """The program ended without a report: it recorded nothing, or could not start."""
+
+
 SAME: Final = 0
 DIVERGED: Final = 3
 INCOMPARABLE: Final = 4
@@ -40,6 +45,8 @@ class ReplayedProgram(NamedTuple):
     """The fields of `llmtrace.playback.Divergence`."""
     went_live: Mapping[str, Any] | None
     """With ``live_after="change"``: the difference from which on calls were made for real."""
+    processes: int = 1
+    """Processes of the program that replayed the run, each by itself."""
     printed: str = ""
     """What the program wrote to stderr, if that was not shown."""
 
@@ -80,7 +87,7 @@ def run_replay(
         printed = process.stderr.decode(errors="replace").strip() if quiet else ""
         lines = report.read_text(encoding="utf-8").split("\n")[:-1] if report.exists() else []  # a cut line is none
     if not lines:
-        raise ConfigurationError(
+        raise NothingToldError(
             f"the program ended (exit code {process.returncode}) and told nothing of a replay: it recorded nothing, was "
             "killed, or runs with a Python that has no llmtrace.\nSee that it records: llmtrace run, with the same command"
             + (f"\n{printed[-2000:]}" if printed else "")
@@ -94,5 +101,6 @@ def run_replay(
         next((report["trace_id"] for report in reports if report["trace_id"]), None),
         [divergence for report in reports for divergence in report["divergences"]],
         next((report["went_live"] for report in reports if report["went_live"]), None),
+        len(reports),
         printed,
     )

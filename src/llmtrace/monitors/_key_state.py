@@ -146,7 +146,14 @@ class Row:
 
 
 def row_of(state: Mapping[str, Any]) -> Row | None:
-    """The row with this state; None for one that a newer version wrote."""
+    """The row with this state; None for one that a newer version wrote, or that is damaged."""
+    try:
+        return _row_of(state)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _row_of(state: Mapping[str, Any]) -> Row | None:
     if state.get("format") == 1:
         streams = state.get("streams", {})
         state = {**state, "streams": unmixed(streams, streams), "format": FORMAT}

@@ -67,6 +67,8 @@ def _set(result: JsonValue, edit: Edit) -> JsonValue:
     """The result with one member replaced; the recorded one stays as it is."""
     if not edit.place.strip("/"):
         return edit.value
+    if not edit.place.startswith("/"):
+        raise ConfigurationError(f"the place in a tool's result is a JSON Pointer; try /{edit.place}")
     result = json.loads(json.dumps(result))
     *above, name = steps(edit.place)
     try:

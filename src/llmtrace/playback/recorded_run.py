@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from llmtrace.model import (
+    AgentInvocation,
     Embedding,
     FetchResponse,
     Inference,
@@ -69,12 +70,18 @@ class RecordedRun:
             (self.top if above is None else steps[above]).below.append(step)
 
     def place(self, above: Step | None, operation: Operation, name: str) -> Step | None:
-        """Take the next free place for a step of this kind and name. ``above`` None: the step above has no place itself."""
-        for step in () if above is None else above.below:
-            if not step.is_taken and step.span is not None and is_alike(step.span, operation, name):
-                step.is_taken = True
-                return step
-        return None
+        """Take the next free place for a step of this kind and name. ``above`` None: the step above has no place itself.
+
+        Of several agents, as they may run in parallel, the first that had the same task.
+        """
+        below = () if above is None else above.below
+        free = [step for step in below if not step.is_taken and step.span is not None and is_alike(step.span, operation, name)]
+        task = getattr(operation, "input", ()) if isinstance(operation, (AgentInvocation, Workflow)) else ()
+        same = [step for step in free if task and step.span is not None and getattr(step.span.operation, "input", ()) == task]
+        step = next(iter(same or free), None)
+        if step is not None:
+            step.is_taken = True
+        return step
 
     def calls(self) -> Iterator[Step]:
         """The steps that an answer of the world belongs to, in order."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import builtins
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from llmtrace.errors import ReplayDiverged
 from llmtrace.model import CANCELLED, TIMEOUT, Failure, Span, ToolExecution
 
+_OS_ERROR = re.compile(r"\[Errno (\d+)\] ([^:]+)(?:: '(.*)')?", re.DOTALL)
 _BY_CODE: dict[str, type[BaseException]] = {TIMEOUT: TimeoutError, CANCELLED: asyncio.CancelledError}
 
 
@@ -63,20 +67,36 @@ def _typed(execution: ToolExecution, result_type: str, return_type: Any) -> Any:
 def exception_of(failure: Failure) -> BaseException:
     """The exception that a failure was made of: a built-in one, or of a class that the program has loaded. Nothing is imported.
 
-    Raises `ReplayDiverged` (``incomparable``) for a class that is not there.
+    Raises `ReplayDiverged` (``incomparable``) for a class that is not there, and for an exception that its message does not
+    give back: of a class with a constructor of its own, the program may read more than the message.
     """
     kind = _BY_CODE.get(failure.type) or _loaded_class(failure.type)
     if kind is None:
         message = f"the recorded exception is a {failure.type}, which this program does not know"
         raise ReplayDiverged(message, kind="incomparable")
-    try:
-        error = kind(failure.message)
-    except Exception:
-        error = None
-    if error is None or str(error) != failure.message:
-        error = kind.__new__(kind)
-        error.args = (failure.message,)
-    return error
+    for arguments in _arguments(kind, failure.message):
+        try:
+            error = kind(*arguments)
+        except Exception:
+            continue
+        if str(error) == failure.message and type(error) is kind:
+            return error
+    message = f"the recorded exception, a {failure.type}, holds more than its message, which is all that was recorded"
+    raise ReplayDiverged(message, kind="incomparable")
+
+
+def _arguments(kind: type[BaseException], message: str) -> Iterator[tuple[Any, ...]]:
+    """What the class may have been called with, for this message."""
+    if any("__init__" in vars(base) or "__new__" in vars(base) for base in kind.__mro__ if base.__module__ != "builtins"):
+        return
+    if issubclass(kind, OSError):
+        parts = _OS_ERROR.fullmatch(message)
+        if parts is not None:
+            yield tuple(int(part) if part.isdigit() else part for part in parts.groups() if part is not None)
+    if issubclass(kind, KeyError):  # whose text is the form of its key
+        with suppress(ValueError, SyntaxError):
+            yield (ast.literal_eval(message),)
+    yield (message,) if message else ()
 
 
 def _loaded_class(name: str) -> type[BaseException] | None:

@@ -407,7 +407,7 @@ def _is_broken(error: sqlite3.Error) -> bool:
     """True if the file itself is broken, not just unusable now (locked, read-only, disk full …)."""
     text = str(error)
     missing = ("no such table", "no such column", "no column named", "already exists", "duplicate column")
-    broken = ("malformed", "not a database", "corrupt", *missing)
+    broken = ("malformed", "not a database", "corrupt", "vtable constructor failed", *missing)
     return any(sign in text for sign in broken)
 
 

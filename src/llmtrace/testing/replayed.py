@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
+import inspect
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from llmtrace.errors import ReplayDiverged
 from llmtrace.launch.replay_process import SAME, find_program, run_replay
@@ -28,8 +32,8 @@ RECORD = "--llmtrace-record"
 class ReplayedRun(Run):
     """The new run of a recorded one: ``with ReplayedRun(file): …`` for code of this process, `run` for another program.
 
-    Raises AssertionError where the program does something else than the recorded one. With ``record``, it goes on for real from
-    there, and the new run takes the place of the recording when it has ended.
+    `call` is the block around one function. Raises AssertionError where the program does something else than the recorded one.
+    With ``record``, it goes on for real from there; `keep` then puts the new run in the place of the recording.
     """
 
     def __init__(self, recording: Path, *, tools: Mapping[str, ToolPolicy] | None = None, record: bool = False) -> None:
@@ -70,8 +74,17 @@ class ReplayedRun(Run):
                 raise self._differs(what) from None
         finally:
             self._loaded, self._captured = self._captured.traces, None
-        if kind is None and self._record:
-            self._keep()
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> ReplayedRun:
+        """Call an agent's function, and wait for it if it is async. Raises what it raises, and AssertionError if it differs."""
+        __tracebackhide__ = True
+        with self:
+            result = function(*args, **kwargs)
+            if inspect.isawaitable(result):
+                asyncio.run(_awaited(result))
+            elif inspect.isgenerator(result):
+                collections.deque(result, maxlen=0)
+        return self
 
     def run(self, *command: str, timeout: float | None = None) -> ReplayedRun:
         """Run a program to its end, such as ``run("python", "agent.py")``, with the Python of the test.
@@ -103,12 +116,15 @@ class ReplayedRun(Run):
             raise self._differs([f"{each['kind']}: {each['what']} {each['where']}".rstrip() for each in divergences])
         if ran.exit_code:
             raise AssertionError(f"{' '.join(command)} ended with exit code {ran.exit_code}\n{ran.printed[-4000:]}")
-        if self._record:
-            self._keep()
         return self
 
-    def _keep(self) -> None:
-        """Put the new run in the place of the recording. Raises AssertionError if there is no new run."""
+    def keep(self) -> None:
+        """With ``record``, put the new run in the place of the recording; the fixture does when the test has passed.
+
+        Raises AssertionError if there is no new run.
+        """
+        if not self._record:
+            return
         if not self._loaded:
             raise AssertionError(f"nothing was recorded, so {self._recording.name} stays as it was")
         write_recording(self._recording, self._loaded)
@@ -122,3 +138,7 @@ class ReplayedRun(Run):
             else f"\nIf that is meant: pytest {RECORD} runs it for real from there on, and keeps the new run."
         )
         return AssertionError(f"the run differs from {self._recording.name}:\n{listed}{more}")
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
