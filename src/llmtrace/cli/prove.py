@@ -140,7 +140,7 @@ def _check_outcome(trace: Trace, check: str | None) -> None:
     if check is None and (trace.outcome is None or trace.outcome.label not in ("success", "failure")):
         raise BadInput(
             f"trace {trace.trace_id[:8]} does not say whether it ended well, so a correction could prove nothing.\n"
-            "Give --check COMMAND, which reads the answer from stdin, or call llmtrace.outcome("success") inside the agent."
+            "Give --check COMMAND, which reads the answer from stdin, or call llmtrace.outcome('success') inside the agent."
         )
 
 
