@@ -208,6 +208,16 @@ _ENGINE = (
 )
 
 
+def replay(trace: Trace) -> str:
+    """What a trace is a replay of, and which of the recorded answers was changed; empty for a trace that is none."""
+    for span in trace.roots:
+        if semconv.REPLAY_OF in span.attributes:
+            edited = span.attributes.get(semconv.REPLAY_EDITED)
+            change = f", with the answer of {str(edited)[:8]} changed" if edited else ""
+            return f"a replay of {str(span.attributes[semconv.REPLAY_OF])[:8]}{change}"
+    return ""
+
+
 def engine(attributes: Mapping[str, JsonValue]) -> str:
     """The times that the engine of a call reported; empty without any."""
     times = ((name, attributes.get(key)) for name, key in _ENGINE)

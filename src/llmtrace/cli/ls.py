@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             filtered = bool(args.health or args.agent or args.since or args.text)
             screen = Screen(sys.stdout)
-            _show(screen, traces, suspects, filtered=filtered)
+            replays = {trace.trace_id: format_text.replay(store.trace(trace.trace_id)) for trace in traces if trace.replay_of}
+            _show(screen, traces, suspects, replays, filtered=filtered)
             if more:
                 screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE
@@ -160,7 +161,15 @@ def _as_json(trace: TraceSummary, verdict: _Verdict) -> Any:
     return {**format_text.as_json(trace), "suspect": suspect, "undiagnosed": None}
 
 
-def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdict], *, filtered: bool) -> None:
+def _show(
+    screen: Screen,
+    traces: list[TraceSummary],
+    suspects: Iterable[_Verdict],
+    replays: Mapping[str, str],
+    *,
+    filtered: bool,
+) -> None:
+    """``replays``: what the traces that are replays are a replay of, by id."""
     if not traces:
         screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
         return
@@ -178,8 +187,8 @@ def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdic
         conversation = _conversation(trace, room)
         if conversation:
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
-        if trace.replay_of is not None:
-            screen.line(" " * 10 + screen.paint(f"a replay of {trace.replay_of[:8]}", "dim"))
+        if trace.trace_id in replays:
+            screen.line(" " * 10 + screen.paint(replays[trace.trace_id], "dim"))
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
         _show_verdict(screen, trace, verdict)

@@ -91,6 +91,9 @@ def headline(screen: Screen, trace: Trace) -> None:
     screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{gap}{health}")
     spans = format_text.plural(len(trace), "span")
     screen.prose(f"{when}  {took}  {spans}  {format_text.count(tokens)} tokens  cost {format_text.cost(cost)}", "dim")
+    replay = format_text.replay(trace)
+    if replay:
+        screen.prose(replay, "dim")
 
 
 class _Tree:
