@@ -153,6 +153,8 @@ def _tell(screen: Screen, trace: Trace, ran: ReplayedProgram, number: int | None
     live += f", in {ran.processes} processes, each from its start" if ran.processes > 1 else ""
     as_trace = f"; recorded as {ran.trace_id[:8]}" if ran.trace_id else ""
     screen.labelled(f"{name}{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)
+    if ran.exit_code and ran.divergences and ran.divergences[0]["kind"] == "left over":
+        screen.labelled("        ", f"the program ended with exit code {ran.exit_code}")
     for divergence in (*ran.divergences, *([ran.went_live] if ran.went_live else ())):
         where = f" ({divergence['where']})" if divergence["where"] else ""
         screen.labelled("        ", f"{divergence['kind']}: {divergence['what']}{where}")
