@@ -121,8 +121,13 @@ def _may_be_same(call: _Call, theirs: Span, worker: Worker) -> bool:
     assert isinstance(operation, Inference)
     if call.place != ("" if theirs.parent_id is None else theirs.trace_id) or not _may_be_same_worker(call.worker, worker):
         return False
-    if not theirs.start <= call.start <= (theirs.end or call.start):
+    if theirs.start > call.start:
         return False
+    if theirs.end is not None and theirs.end < call.start:
+        # told of after our call has ended, so it is back-dated, to when the stream was made: the answer must say that it is ours
+        answer = _answer(operation)
+        if not call.has_ended or answer is None or answer != call.answer:
+            return False
     models = _models(operation.request_model, operation.response_model)
     if not call.has_ended:  # only the model is known, so it must be; the thread that reads the stream ends both
         return bool(models & call.models) and call.worker[0] == threading.get_ident()
