@@ -124,7 +124,7 @@ def _may_be_same(call: _Call, theirs: Span, worker: Worker) -> bool:
     if theirs.start > call.start:
         return False
     if theirs.end is not None and theirs.end < call.start:
-        # told of after our call has ended, so it is back-dated, to when the stream was made: the answer must say that it is ours
+        # it is told of after our call has ended, so it is back-dated to when the stream was made: the answer must be ours
         answer = _answer(operation)
         if not call.has_ended or answer is None or answer != call.answer:
             return False
