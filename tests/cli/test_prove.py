@@ -65,6 +65,7 @@ def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_pat
         (RIGHT[:2], "does not say whether it ended well"),
         ((*RIGHT[2:], "--set", "look_up/nothing=1"), "has no argument /nothing"),
         ((*RIGHT, "--tool", "look_up"), "expected NAME=live"),
+        ((*RIGHT, "--budget", "nan"), "expected a number of dollars"),
         (("--set", "look_up/order_id=KS-20418", "--check", "grep -q KS-20431"), "ended well by this check"),
         (("--set", "look_up/order_id=KS-20418", "--check", "no-such-command"), "not found"),
     ):

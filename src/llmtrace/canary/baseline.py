@@ -52,7 +52,7 @@ class Baseline:
 
     @property
     def answered(self) -> int:
-        return sum(len(one.samples) for one in self.observed)
+        return sum(len(prompt.samples) for prompt in self.observed)
 
     def write(self) -> str:
         members: dict[str, JsonValue] = {
@@ -67,8 +67,10 @@ class Baseline:
             "times": self.times,
         }
         lines = [
-            json.dumps({**one.probe.as_json(), "samples": [sample.as_json() for sample in one.samples]}, ensure_ascii=False)
-            for one in self.observed
+            json.dumps(
+                {**prompt.probe.as_json(), "samples": [sample.as_json() for sample in prompt.samples]}, ensure_ascii=False
+            )
+            for prompt in self.observed
         ]
         head = json.dumps(members, indent=1, ensure_ascii=False)[:-2]
         return head + ',\n "probes": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
@@ -81,8 +83,8 @@ class Baseline:
             if members["llmtrace_canary"] != FORM:
                 raise ValueError(f"form {members['llmtrace_canary']!r}, which this version cannot read (it reads {FORM})")
             observed = [
-                Observed(Probe.from_json(one), tuple(Sample.from_json(sample) for sample in one["samples"]))
-                for one in members["probes"]
+                Observed(Probe.from_json(member), tuple(Sample.from_json(sample) for sample in member["samples"]))
+                for member in members["probes"]
             ]
             return cls(
                 str(members["url"]),

@@ -103,20 +103,20 @@ def compare(before: Baseline, now: Baseline) -> Comparison:
 
 def _metrics(pairs: Sequence[_Pair]) -> tuple[Metric, ...]:
     chance = Random(_SEED)  # noqa: S311
-    asked = [pair for pair in pairs if pair.kind != "border"]
+    questions = [pair for pair in pairs if pair.kind != "border"]
     border = [pair for pair in pairs if pair.kind == "border"]
     drafts = [
-        _words("first word", asked, 0.1, chance),
-        _novelty(asked, chance),
+        _words("first word", questions, 0.1, chance),
+        _novelty(questions, chance),
         _words("border token", border, 0.1, chance),
-        _lengths(asked, chance),
-        _shares("answer has its form", asked, 0.05, lambda sample: sample.valid),
-        _shares("tool called", asked, 0.05, lambda sample: sample.called),
-        _shares("arguments valid", asked, 0.05, lambda sample: sample.arguments),
-        _shares("refused", asked, 0.05, lambda sample: sample.refused),
+        _lengths(questions, chance),
+        _shares("answer has its form", questions, 0.05, lambda sample: sample.valid),
+        _shares("tool called", questions, 0.05, lambda sample: sample.called),
+        _shares("arguments valid", questions, 0.05, lambda sample: sample.arguments),
+        _shares("refused", questions, 0.05, lambda sample: sample.refused),
     ]
     computed = [draft for draft in drafts if draft is not None]
-    # what is the same in all answers is no test; leaving it out depends on nothing that a permutation changes
+    # a metric that is equal in all answers cannot differ; a permutation does not change that, so leaving it out is fair
     adjusted = iter(adjust([draft.tested.p for draft in computed if draft.is_varied]))
     level = LEVEL / max(1, len(computed))  # what the smallest p-value has to reach
     return tuple(draft.metric(next(adjusted) if draft.is_varied else 1.0, level) for draft in computed)
@@ -219,5 +219,5 @@ def _speeds(pairs: Sequence[_Pair]) -> tuple[float | None, float | None]:
 
 
 def _speed(samples: Sequence[Sequence[Sample]]) -> float | None:
-    known = [sample.per_second for together in samples for sample in together if sample.per_second is not None]
-    return median(known) if known else None
+    speeds = [sample.per_second for together in samples for sample in together if sample.per_second is not None]
+    return median(speeds) if speeds else None

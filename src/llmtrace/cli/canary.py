@@ -71,7 +71,7 @@ def _record(args: argparse.Namespace) -> int:
     if args.border:
         probes += _border(endpoint)
     if not probes:
-        raise BadInput("there is no question to ask." + (" No near tie was found." if args.border else ""))
+        raise BadInput("no prompt is left to send." + (" No near tie was found." if args.border else ""))
     baseline = _observe(endpoint, probes, times, args.parallel)
     sys.stdout.write(baseline.write())
     screen = Screen(sys.stderr)

@@ -40,7 +40,7 @@ class _NotDiagnosed(NamedTuple):
 
     reason: str
     hint: str = ""
-    """What the list says below the trace; empty: the reason is told once, below the list."""
+    """The line below the trace; empty where the reason is printed once, below the whole list."""
 
 
 _Verdict: TypeAlias = Suspect | str | DiagnosisFailed | _NotDiagnosed | None

@@ -78,8 +78,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="with --prove, a tool whose body may run after the correction; all=live: every tool (can be repeated)",
     )
     parser.add_argument(
-        "--budget", metavar="USD", type=float, help=f"with --prove, the most that the runs may cost (default: {USD:g})"
+        "--budget", metavar="USD", type=_dollars, help=f"with --prove, the most that the runs may cost (default: {USD:g})"
     )
+
+
+def _dollars(text: str) -> float:
+    """An argparse type: a number of dollars, 0 or more. Not a number (``nan``) would be no limit."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of dollars, got {text!r}")
+    return amount
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -158,7 +169,8 @@ class _Prover:
         names = live_names(args.tool or ())
         self._may_run = None if "all" in names else names
         self._config = Config.read(store=recording.store)
-        self._known: dict[str, _Runs] = {}
+        self._unchanged: dict[str, _Runs] = {}
+        """Runs without a correction, by the span after which they go on for real."""
 
     def announce(self, screen: Screen, corrections: Sequence[Correction]) -> None:
         """Say what will be done for real, before it is. Raises BadInput if tools or money for it are not allowed."""
@@ -199,9 +211,9 @@ class _Prover:
         point = correction.edit.span_id
         assignment = replace(self._recording.assignment(), live_after=point, may_run=self._may_run)
         corrected = self._run(replace(assignment, edit=tuple(correction.edit)))
-        if point not in self._known:
-            self._known[point] = self._run(assignment)
-        as_recorded = self._known[point]
+        if point not in self._unchanged:
+            self._unchanged[point] = self._run(assignment)
+        as_recorded = self._unchanged[point]
         return _Proof(correction, corrected, as_recorded, verdict(corrected.ended_well, as_recorded.ended_well, self.times))
 
     def _run(self, assignment: Assignment) -> _Runs:
