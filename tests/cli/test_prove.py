@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,23 +10,17 @@ import pytest
 
 from llmtrace.store import open_store
 from tests.cli.conftest import Ran
+from tests.tutorial import TASK, record
 
 pytestmark = pytest.mark.timeout(300)  # programs of their own, one after the other
 
-TASK = "Ada Reyes here. My kettle leaks. Please give me my money back."
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 PROGRAM = ("--", "python", "agent.py", TASK)
 RIGHT = ("--set", "look_up/order_id=KS-20418", "--check", "grep -q KS-20418")
 
 
 @pytest.fixture(autouse=True)
 def _recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    agent, *_ = re.findall(r"```python\n(.*?)```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "agent.py").write_text(agent, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LLMTRACE_STORE", str(tmp_path / "traces"))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    subprocess.run([sys.executable, "agent.py", TASK], check=True, capture_output=True)
+    record(tmp_path, monkeypatch)
 
 
 def test_the_right_order_number_makes_the_refund_right(llmtrace: Callable[..., Ran]) -> None:

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.tutorial import TASK, record
 
 from llmtrace.cli import main
 from llmtrace.store import open_store
 
 pytestmark = pytest.mark.timeout(300)  # programs of their own, one after the other
 
-TASK = "Ada Reyes here. My kettle leaks. Please give me my money back."
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tutorial's agent, and one run of it: the wrong refund."""
-    agent, *_ = re.findall(r"```python\n(.*?)```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "agent.py").write_text(agent, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LLMTRACE_STORE", str(tmp_path / "traces"))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    subprocess.run([sys.executable, "agent.py", TASK], check=True, capture_output=True)
+    record(tmp_path, monkeypatch)
     return tmp_path
 
 
