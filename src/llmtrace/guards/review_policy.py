@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from llmtrace.errors import ConfigurationError
 from llmtrace.evidence.call_log import Call
@@ -17,6 +17,9 @@ from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.model.reviews import ValueOrigin
 from llmtrace.recorder import Recording
+
+if TYPE_CHECKING:
+    from llmtrace.lineage import DoubtfulValue
 
 When: TypeAlias = Literal["when ungrounded", "when untrusted", "when changing"]
 
@@ -96,9 +99,7 @@ def _of_program(
     definition: ToolDefinition,
     recording: Recording | None,
 ) -> list[Reason]:
-    origins = [
-        origin for kind in ("ungrounded", "untrusted") for origin in _origins(kind, call, definition, recording) or ()
-    ]
+    origins = [origin for kind in ("ungrounded", "untrusted") for origin in _origins(kind, call, definition, recording) or ()]
     context = ReviewContext(call.name, call.id, "" if recording is None else recording.trace_id, tuple(origins))
     name = getattr(predicate, "__name__", type(predicate).__name__)
     try:
@@ -135,18 +136,18 @@ def _origins(
     """The values of a call that are ``kind``; None where the run's evidence is not there to tell."""
     if recording is None:
         return None
-    return recording.run.read_evidence(lambda evidence: _READ[kind](evidence, call, definition))
+    return recording.run.read_evidence(lambda evidence: _read(kind, evidence, call, definition))
 
 
-def _ungrounded(evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
-    raise NotImplementedError
+def _read(kind: str, evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
+    from llmtrace.evidence.review_predicates import ungrounded, untrusted
+
+    found = ungrounded(evidence, call) if kind == "ungrounded" else untrusted(evidence, call, definition)
+    return tuple(_as_origin(kind, value) for value in found)
 
 
-def _untrusted(evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
-    raise NotImplementedError
-
-
-_READ: dict[str, Callable[[RunEvidence, ToolCall, ToolDefinition], tuple[ValueOrigin, ...]]] = {
-    "ungrounded": _ungrounded,
-    "untrusted": _untrusted,
-}
+def _as_origin(kind: str, value: DoubtfulValue) -> ValueOrigin:
+    if value.origin is None:
+        return ValueOrigin(value.pointer, kind, f"{value.kind}: no message or result contains it")
+    text = f"{value.kind}: stands only in the text of a tool's result"
+    return ValueOrigin(value.pointer, kind, text, value.origin.span_id)
