@@ -58,17 +58,18 @@ def answer(review_id: str, value: JsonValue, *, digest: str, by: str | None = No
 
 def settle(review_id: str, *, happened: bool, by: str | None = None) -> ReviewRecord:
     """Say whether a call took effect during which its program died. If not, it may run once the program is resumed."""
-    return _reviews().settle(review_id, happened=happened, by=_user() if by is None else by)
+    return _reviews().settle(review_id, happened=happened, by=this_user() if by is None else by)
 
 
 def _decide(review_id: str, decision: Decision, digest: str, by: str | None) -> ReviewRecord:
     signed = Decision(
-        decision.kind, decision.value, _user() if by is None else by, time.time(), decision.reason, decision.always
+        decision.kind, decision.value, this_user() if by is None else by, time.time(), decision.reason, decision.always
     )
     return _reviews().decide(review_id, signed, digest=digest)
 
 
-def _user() -> str:
+def this_user() -> str:
+    """The name of the user of this process; empty if it has none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

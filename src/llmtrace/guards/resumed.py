@@ -7,8 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from llmtrace.guards.review_settings import review_settings
-
 _waiting: dict[str, str] = {}
 """Ids of reviews that are resumed, by digest of the call."""
 _lock = threading.Lock()
@@ -19,17 +17,20 @@ def new_id() -> str:
     return f"rev_{secrets.token_hex(8)}"
 
 
-@contextmanager
-def resuming(review_id: str) -> Iterator[None]:
-    """Within the block, the call that this review is about takes its decision. Raises `ReviewConflict` for an unknown id."""
-    request = review_settings().reviews.get(review_id).request
+def expect(review_id: str, digest: str) -> None:
+    """The next call of this digest takes the decision of this review."""
     with _lock:
-        _waiting[request.digest] = request.review_id
+        _waiting[digest] = review_id
+
+
+@contextmanager
+def resuming(review_id: str, digest: str) -> Iterator[None]:
+    """`expect`, within the block."""
+    expect(review_id, digest)
     try:
         yield
     finally:
-        with _lock:
-            _waiting.pop(request.digest, None)
+        take(digest)
 
 
 def take(digest: str) -> str | None:

@@ -27,9 +27,9 @@ def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[No
     """
     if active() is None:
         raise ConfigurationError("llmtrace.resume_review(): call llmtrace.configure() before, with the store of the review")
+    request = review_settings().reviews.get(review_id).request
     with ExitStack() as stack:
-        stack.enter_context(resuming(review_id))
+        stack.enter_context(resuming(request.review_id, request.digest))
         if from_recording:
-            trace_id = review_settings().reviews.get(review_id).request.trace_id
-            stack.enter_context(replay(trace_id, live_after=CHANGE))
+            stack.enter_context(replay(request.trace_id, live_after=CHANGE))
         yield
