@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
@@ -22,7 +22,7 @@ from llmtrace.config import Config
 from llmtrace.errors import ReviewConflict
 from llmtrace.launch.replay_process import run_replay
 from llmtrace.model import JsonValue
-from llmtrace.model.reviews import Decision, ReviewRecord
+from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.playback.player import CHANGE
 from llmtrace.store.reviews import Reviews
 from llmtrace.validation.json_pointers import steps
@@ -33,8 +33,8 @@ EXAMPLE = "llmtrace review edit rev_3fa9 --set amount=12.50 --reason 'the price 
 
 TAKES_COMMAND = True
 _ACTIONS = ("ls", "show", "approve", "edit", "reject", "answer", "settle", "resume")
-_ALL = ("proposed", "approved", "rejected", "answered", "timed_out", "unattended", "withdrawn")
-_RAN = ("started", "done", "failed", "in_doubt")
+_WAITING: tuple[ReviewState, ...] = ("proposed", "in_doubt")
+_EVERY: tuple[ReviewState, ...] = get_args(ReviewState)
 _records: TypeAdapter[list[ReviewRecord]] = TypeAdapter(list[ReviewRecord])
 
 
@@ -240,7 +240,7 @@ def _ask(question: str) -> str:
 
 def _list(args: argparse.Namespace, reviews: Reviews) -> int:
     reviews.doubt()
-    records = reviews.list(states=(*_ALL, *_RAN) if args.all else ("proposed", "in_doubt"))
+    records = reviews.list(states=_EVERY if args.all else _WAITING)
     if args.json:
         print_json(_as_json(records))
         return FINE
@@ -284,9 +284,17 @@ def _show(screen: Screen, record: ReviewRecord) -> None:
     if request.trace_id:
         screen.labelled("  trace    ", f"llmtrace show {request.trace_id[:8]}")
     if record.state == "proposed":
-        screen.labelled(
-            "  expires  ", f"in {format_text.duration(max(request.deadline - time.time(), 0.0))}, and is denied then"
-        )
+        left = format_text.duration(max(request.deadline - time.time(), 0.0))
+        screen.labelled("  expires  ", f"in {left}, and is denied then")
+    _show_payload(screen, request)
+    screen.labelled("  digest   ", request.digest)
+    if record.state != "proposed":
+        screen.prose(_outcome(record), prefix="  ")
+        if record.decision is not None and record.decision.kind == "edited":
+            _difference(screen, request.payload, record.decision.value)
+
+
+def _show_payload(screen: Screen, request: ReviewRequest) -> None:
     payload = request.payload
     rows = payload.items() if isinstance(payload, dict) else [("", payload)] if payload is not None else []
     for name, value in rows:
@@ -298,11 +306,6 @@ def _show(screen: Screen, record: ReviewRecord) -> None:
             screen.labelled("      ", "hidden: what would run is not what is shown", "yellow")
     if "" in request.hidden:
         screen.prose("The arguments are hidden: what would run is not shown.", "yellow", prefix="  ")
-    screen.labelled("  digest   ", request.digest)
-    if record.state != "proposed":
-        screen.prose(_outcome(record), prefix="  ")
-        if record.decision is not None and record.decision.kind == "edited":
-            _difference(screen, payload, record.decision.value)
 
 
 def _outcome(record: ReviewRecord) -> str:

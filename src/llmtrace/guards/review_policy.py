@@ -9,17 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from llmtrace.errors import ConfigurationError
 from llmtrace.evidence.call_log import Call
+from llmtrace.evidence.review_predicates import ungrounded, untrusted
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage import DoubtfulValue
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.model.reviews import ValueOrigin
 from llmtrace.recorder import Recording
-
-if TYPE_CHECKING:
-    from llmtrace.lineage import DoubtfulValue
 
 When: TypeAlias = Literal["when ungrounded", "when untrusted", "when changing"]
 
@@ -140,8 +139,6 @@ def _origins(
 
 
 def _read(kind: str, evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
-    from llmtrace.evidence.review_predicates import ungrounded, untrusted
-
     found = ungrounded(evidence, call) if kind == "ungrounded" else untrusted(evidence, call, definition)
     return tuple(_as_origin(kind, value) for value in found)
 
