@@ -20,6 +20,7 @@ from llmtrace.model.messages import (
     Message,
     Part,
     Reasoning,
+    ServerToolResult,
     Text,
     ToolCall,
     ToolDefinition,
@@ -171,6 +172,7 @@ class VisibleContext:
         kind = getattr(part, "modality", None) or getattr(part, "type", None) or name
         self.hidden.setdefault(f"a message holds content of type {kind}", span.span_id)
         fields = {name: content for name, content in asdict(part).items() if name != "content"}
+        speaker = "tool" if isinstance(part, ServerToolResult) else speaker
         self._store(Source(span.span_id, place, fields, self._open_echo(), part=position, speaker=speaker))
 
     def _add_execution(self, span: Span, execution: ToolExecution) -> None:
