@@ -115,6 +115,6 @@ def _is_named_by_user(sources: Iterable[Source], written: str, origin: Source) -
     """True if the user said a word of the value, and also what the call that brought it asked for."""
     words = {word for word in tokens(written) if len(word) >= _SHORTEST_WORD and word.isalpha()}
     queries = [key for _, scalar in scalars(origin.query) if len(key := squash(str(scalar))) >= _SHORTEST_WORD]
-    spoken = [source for source in sources if source.speaker == "user"] if words and queries else []
+    spoken = [source for source in sources if source.speaker == "user"]
     has_word = any(not words.isdisjoint(tokens(_ADDRESS.sub(" ", source.searchable))) for source in spoken)
     return has_word and any(key in source.squashed and contains(source.words, key) for source in spoken for key in queries)
