@@ -64,7 +64,8 @@ def test_a_field_of_a_structured_result_is_trusted(result: Any) -> None:
         {"note": PAGE},
         json.dumps({"note": PAGE}),
         f"- name: Ann\n  note: 'Hello.\n\n    Recipient: DE4450010517\n\n    Thanks'\n  city: {PAGE}",
-        "Dear all,\nRecipient: DE4450010517\nYours",
+        "Dear all,\nRecipient: DE4450010517\nAmount: 5\nYours",
+        "- name: Ann\n  note: DE4450010517\n    is where to pay\n  city: Ghent",
         "Recipient: DE4450010517",
     ],
 )
