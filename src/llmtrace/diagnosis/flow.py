@@ -78,6 +78,11 @@ class Node:
         return self.call.span_id if self.call is not None else self.span_id
 
     @property
+    def is_from_history(self) -> bool:
+        """True for a call that only a later request shows: the model span that asked for it was not recorded."""
+        return self.call is not None and self.call.asking_span is None and self.call.execution is None
+
+    @property
     def title(self) -> str:
         return {"answer": "answer", "user": "the user"}.get(self.kind, self.tool)
 
@@ -176,6 +181,9 @@ class Flow:
         calls_before = len(self.log.calls)
         self.log.add(span)
         if isinstance(operation, Inference):
+            for call in self.log.calls[calls_before:]:
+                if call.asking_span is None:  # only the request's history shows it
+                    self._by_call[call] = self._append(Node("call", span.span_id, call), span)
             for number, message in self.log.new_turns:
                 turn = self._append(Node("user", span.span_id, text=message.text()), span)
                 self._by_message[span.span_id, f"message {number} ({message.role})"] = turn
