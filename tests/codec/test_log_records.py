@@ -113,7 +113,7 @@ def test_records_are_joined_in_every_order_of_arrival() -> None:
         received.take(order)
         call = received.operation()
         assert call.input == (Message("system", (Text("Help."),)), Message("user", (Text("Hi"),)))
-        assert call.output == (Message("assistant", (ToolCall("look_up", {"order_id": "A1"}, "c1"),), None, "tool_calls"),)
+        assert call.output == (Message("assistant", (ToolCall("look_up", {"order_id": "A1"}, "c1"),), None, "tool_call"),)
 
 
 def test_records_that_come_after_the_verdict_are_joined_and_judged_again() -> None:

@@ -16,12 +16,12 @@ from llmtrace.model.operations import CALLED
 
 _ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
 _REASONS: Final = {
-    "tool_call": "tool_calls",
-    "toolcalls": "tool_calls",
-    "toolcall": "tool_calls",
-    "tool_use": "tool_calls",
-    "tool_execution": "tool_calls",
-    "function_call": "tool_calls",
+    "tool_calls": "tool_call",
+    "toolcalls": "tool_call",
+    "toolcall": "tool_call",
+    "tool_use": "tool_call",
+    "tool_execution": "tool_call",
+    "function_call": "tool_call",
     "end_turn": "stop",
     "eos": "stop",
     "max_tokens": "length",
