@@ -72,8 +72,8 @@ def _sentences(run: Run) -> Iterator[str]:
         yield f"Arguments were not checked against a schema, since none was recorded: {names}.{settings}"
     if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
         yield (
-            "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: put them "
-            "under one @agent, or use llmtrace run."
+            "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
+            "put them under one @agent, or use llmtrace run."
         )
     numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
     if numbers:

@@ -20,7 +20,6 @@ from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
 from llmtrace.external.log_joiner import LogJoiner
-from llmtrace.external.names import correct_names
 from llmtrace.locks import importing
 from llmtrace.model import RawSpan, Span, Trace, replace
 from llmtrace.prices import with_cost
@@ -131,7 +130,7 @@ class Ingestor:
 
         if raw.end is not None and raw.end < raw.start:  # by two clocks, say: it took no time that is known
             raw = replace(raw, end=raw.start)
-        return self._append(correct_names(decode(raw if self._logs.is_empty else self._logs.join(raw))))
+        return self._append(decode(raw if self._logs.is_empty else self._logs.join(raw)))
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
         """Add log records to their spans, those that arrived and those that will. Never raises."""
@@ -152,7 +151,7 @@ class Ingestor:
                 from llmtrace.codec import genai
                 from llmtrace.codec.dialects import decode
 
-            self.ingest_span(correct_names(decode(self._logs.join(genai.encode(span), is_bare=False))))
+            self.ingest_span(decode(self._logs.join(genai.encode(span), is_bare=False)))
 
     def _append(self, span: Span) -> tuple[Span, Span]:
         operation = with_cost(span.operation, self._prices)
