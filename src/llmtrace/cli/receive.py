@@ -36,6 +36,7 @@ from llmtrace.signals import load
 from llmtrace.store import Store, open_store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.summary import TraceSummary, summarise
+from llmtrace.store.waiting_logs import WaitingLogs
 
 NAME = "receive"
 HELP = "receive spans from programs in any language (OTLP), until Ctrl-C"
@@ -90,14 +91,16 @@ def run(args: argparse.Namespace) -> int:
                 _tell(screen, summary, judged=can_be_judged(trace), as_json=args.json)
 
     store = _store(config, no_store=args.no_store, forwards=sending is not None)
+    content, folder = Content(config), store.folder if isinstance(store, LocalStore) else None
     ingestor = Ingestor(
         store,
-        content=Content(config),
+        content=content,
         prices=config.prices or None,
         make_evaluator=lambda: Evaluator(load(config.signals)),
         on_evaluated=judged,
         is_only_writer=True,
         patience=PATIENCE,
+        waiting_logs=None if folder is None else WaitingLogs(folder, content),
     )
     if sending is not None:
         sending.join(store, ingestor)
@@ -107,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         receiver = Receiver(ingestor, http_port=args.http_port, grpc_port=grpc_port, origins=args.allow_origin)
         with output_lock:
             _open(screen, receiver, "nowhere (--no-store)" if args.no_store else config.store, args.forward, as_json=args.json)
+        ingestor.restore_logs()
         _wait()
         with _announced(screen, "evaluating and sending what waits" if sending else "evaluating what waits", args.json):
             receiver.close(CLOSE_SECONDS)

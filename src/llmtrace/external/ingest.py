@@ -26,6 +26,7 @@ from llmtrace.prices import with_cost
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import EVALUATION_ROUND, HEALTH
 from llmtrace.store import Store
+from llmtrace.store.waiting_logs import WaitingLogs
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
@@ -74,7 +75,8 @@ class Ingestor:
     ``make_evaluator``: called when the first trace is evaluated (default: an evaluator with all quality signals).
     ``quiet``: seconds without a new span after which a trace is evaluated. ``on_evaluated``: called with each trace after that.
     ``is_only_writer``: a trace that is complete as it arrived is not looked up in the store. ``patience``: seconds that
-    `ingest` waits at most while too many spans wait.
+    `ingest` waits at most while too many spans wait. ``waiting_logs``: the file in which log records wait for their span
+    (default: in memory only).
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Ingestor:
         on_evaluated: Callable[[Trace], None] | None = None,
         is_only_writer: bool = False,
         patience: float = 0.0,
+        waiting_logs: WaitingLogs | None = None,
     ) -> None:
         self._store = store
         self._content = content
@@ -98,6 +101,7 @@ class Ingestor:
         self._on_evaluated = on_evaluated
         self._is_only_writer = is_only_writer
         self._patience = patience
+        self._waiting_logs = waiting_logs
         self._closed = False
         self._deadline = float("inf")
         self._begin()
@@ -136,6 +140,16 @@ class Ingestor:
         """Add log records to their spans, those that arrived and those that will. Never raises."""
         for (trace_id, span_id), may_be_here in self._logs.add(records).items():
             guard(self._join_logs, trace_id, span_id, may_be_here)
+        if self._waiting_logs is not None and (waiting := [record for record in records if self._logs.is_waiting(record)]):
+            guard(self._waiting_logs.append, waiting, self._logs.waiting)
+
+    def restore_logs(self) -> None:
+        """Take in the log records that waited for their span when the last receiver of this store ended. Never raises."""
+        if self._waiting_logs is not None:
+            records = guard(self._waiting_logs.read)
+            if records:
+                guard(self._waiting_logs.replace, ())
+                self.ingest_logs(records)
 
     def _join_logs(self, trace_id: str, span_id: str, may_be_here: bool) -> None:
         with self._lock:
@@ -304,6 +318,8 @@ class Ingestor:
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(seconds)
+        if self._waiting_logs is not None:
+            guard(self._waiting_logs.replace, self._logs.waiting())
         guard(self._store.flush)
 
 
