@@ -6,6 +6,7 @@ With ``--forward`` it stands between collectors: spans go on by OTLP when their 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text
@@ -43,6 +45,9 @@ HELP = "receive spans from programs in any language (OTLP), until Ctrl-C"
 EXAMPLE = "llmtrace receive --http-port 4318 --grpc-port 4317"
 CLOSE_SECONDS = 0.9
 """How long it evaluates what waits after Ctrl-C. A later reader evaluates the rest."""
+_FIELDS: Final = TraceSummary.__slots__  # type: ignore[attr-defined]
+COLLECT_AFTER = 50_000, 20, 100
+"""When Python looks for cycles: rarely, since spans have none, and a look at all that wait costs more than what it finds."""
 PATIENCE = 20.0
 """Seconds that a sender waits at most while too many spans wait to be evaluated."""
 
@@ -78,6 +83,8 @@ def _origin(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would print its own message for the same error
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
     config = Config.read(store=args.store)
     if config.store == "off":
         raise BadInput("the store is off (LLMTRACE_STORE=off), so spans cannot be stored.\nName a store with --store FOLDER.")
@@ -206,7 +213,7 @@ def _open(screen: Screen, receiver: Receiver, store: str, forward: str | None, *
 def _tell(screen: Screen, summary: TraceSummary, *, judged: bool, as_json: bool) -> None:
     """Print one line for a trace that was evaluated."""
     if as_json:
-        screen.line(json.dumps({**format_text.as_json(summary), "judged": judged}))
+        screen.line(json.dumps({**{name: getattr(summary, name) for name in _FIELDS}, "judged": judged}))
     else:
         facts = [format_text.plural(summary.spans, "span"), format_text.duration(summary.duration)]
         findings = format_text.findings(summary.findings) or (

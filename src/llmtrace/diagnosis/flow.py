@@ -117,7 +117,7 @@ class Flow:
         self._last_use: dict[str, Node] = {}
         """By a value's key, the node that used it last."""
         self._agents = _agents(trace)
-        for span, ended in moments(trace):
+        for span, ended in moments(trace.spans):
             if ended:
                 self._add(span)
             else:

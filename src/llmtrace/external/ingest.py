@@ -259,7 +259,8 @@ class Ingestor:
         evaluated: list[Span] = []
         for span in self._judged(Trace(list(before.values()), alive=alive)).spans:
             kept, has_arrived = stored[span.span_id], span.span_id in trace.spans
-            if span.run_id is None and (span != before[span.span_id] or (has_arrived and _is_judged(kept))):
+            is_changed = span is not before[span.span_id] and span != before[span.span_id]
+            if span.run_id is None and (is_changed or (has_arrived and _is_judged(kept))):
                 span = self._content.clean(span) if has_arrived else span
                 if span != kept:
                     self._store.append(_count_round(span, kept))

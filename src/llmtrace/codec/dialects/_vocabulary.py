@@ -7,6 +7,8 @@ an execution to its call, and a name is what runs are compared by, so a placehol
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from operator import is_
 from typing import Any, Final
 
 from llmtrace import semconv as sc
@@ -17,6 +19,7 @@ from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, S
 from llmtrace.model.operations import CALLED
 
 _ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
+_STANDARD_ROLES: Final = frozenset(_ROLES.values())
 _REASONS: Final = {
     "tool_calls": "tool_call",
     "toolcalls": "tool_call",
@@ -45,6 +48,7 @@ _MOST_TOKENS_OF_NOTHING: Final = 8
 """Output tokens that an empty answer may have: the marks at its beginning and end."""
 
 
+@lru_cache(maxsize=256)
 def finish_reason(written: str) -> str:
     """A finish reason in the conventions' words: ``STOP``, ``end_turn`` and ``FinishReason.STOP`` are ``stop``."""
     word = written.strip().rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
@@ -114,17 +118,12 @@ def _is_unwritten(inference: Inference, reasons: tuple[str, ...]) -> bool:
 
 
 def _with_standard_words(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    if any(_is_odd(message) for message in messages):
-        return tuple([_renamed(message) for message in messages])
-    return messages
-
-
-def _is_odd(message: Message) -> bool:
-    return _renamed(message) is not message
+    renamed = tuple([_renamed(message) for message in messages])
+    return messages if all(map(is_, renamed, messages)) else renamed
 
 
 def _renamed(message: Message) -> Message:
-    role = message.role if message.role in _ROLES.values() else _ROLES.get(message.role.lower(), message.role)
+    role = message.role if message.role in _STANDARD_ROLES else _ROLES.get(message.role.lower(), message.role)
     reason = None if message.finish_reason is None else finish_reason(message.finish_reason)
     if role == message.role and reason == message.finish_reason:
         return message
