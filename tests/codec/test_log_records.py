@@ -18,6 +18,7 @@ from llmtrace.content import Content
 from llmtrace.external.ingest import Ingestor
 from llmtrace.external.log_joiner import LogJoiner
 from llmtrace.model import Event, Inference, Message, RawSpan, Text, ToolCall
+from llmtrace.store import waiting_logs
 from llmtrace.store.memory import MemoryStore
 from llmtrace.store.waiting_logs import WaitingLogs
 
@@ -139,9 +140,12 @@ def test_a_span_in_the_store_gets_records_of_a_later_process() -> None:
     assert received.operation().input == (Message("user", (Text("Hi"),)),)
 
 
-@pytest.mark.parametrize("is_killed", [True, False])
-def test_records_wait_for_their_span_through_a_restart(tmp_path: Path, *, is_killed: bool) -> None:
-    """The file of those that wait is redacted, private, and gone when their spans have arrived."""
+@pytest.mark.parametrize(("is_killed", "most"), [(True, waiting_logs.MOST_BYTES), (True, 0), (False, waiting_logs.MOST_BYTES)])
+def test_records_wait_for_their_span_through_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killed: bool, most: int
+) -> None:
+    """The file of those that wait is redacted, private, and gone when their spans have arrived. A large one is written anew."""
+    monkeypatch.setattr(waiting_logs, "MOST_BYTES", most)
     content = Content(Config(redact_keys=("api_key",)))
     secret = ("gen_ai.system.message", {"content": "Help.", "api_key": "swordfish"})
     first = Ingestor(MemoryStore(), content=content, quiet=1e9, waiting_logs=WaitingLogs(tmp_path, content))

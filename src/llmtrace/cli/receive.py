@@ -83,7 +83,6 @@ def _origin(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would print its own message for the same error
-    gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
     config = Config.read(store=args.store)
     if config.store == "off":
