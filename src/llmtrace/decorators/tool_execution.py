@@ -9,25 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import eq
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json as dump
 
-from llmtrace.codec.request_digest import request_digest
 from llmtrace.config import OnInvalid
 from llmtrace.content import to_json
 from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.decorators.wrapper import without_receiver
-from llmtrace.errors import InvalidToolCall, ReplayDiverged
-from llmtrace.model import Failure, JsonValue, Recorded, ToolCall, ToolDefinition, ToolExecution, Violation, replace
+from llmtrace.errors import InvalidToolCall
+from llmtrace.model import Failure, JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.current import configured
-from llmtrace.recorder.failures import type_name
 from llmtrace.recorder.guard import guard
-from llmtrace.recorder.player import Player, player
-from llmtrace.recorder.recorded_outcome import recorded_outcome
+from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation import repair as policies
 from llmtrace.validation.check_values import check_arguments, check_call
@@ -80,12 +76,13 @@ class Execution:
             if partial:
                 self.recording.set({PARTIAL: True})
             snapshot = guard(to_json, result)
-            self.recording.recorded = guard(_recorded, self.recording, self.operation, result, snapshot)
-            self.recording.end(replace(self.operation, result=snapshot, has_result=True), failure=self.failure)
+            done = replace(self.operation, result=snapshot, has_result=True)
+            guard(keep_outcome, self.recording, done, returned=result)
+            self.recording.end(done, failure=self.failure)
 
     def raised(self, error: BaseException) -> None:
         if self.recording is not None and self.operation is not None:
-            self.recording.recorded = guard(_recorded, self.recording, self.operation, None, None)
+            guard(keep_outcome, self.recording, self.operation, raised=error)
             self.recording.end(self.operation, exception=error)
 
 
@@ -116,7 +113,7 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
         receiver = args[: len(args) - len(visible[0])]
         positional, execution.kwargs = _bound(spec, _corrected(values, call.arguments, verdict.repaired))
         execution.args = (*receiver, *positional)
-    _start(spec.signature, definition, execution, call, verdict, inferred=call_id is not None)
+    _start(definition, execution, call, verdict, inferred=call_id is not None)
     return execution
 
 
@@ -139,7 +136,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
         bound = _bound(spec, arguments, refusals)
         verdict = _with_refusals(verdict, refusals, spec.definition, call, spec.on_invalid or on_invalid)
     execution = Execution(*bound)
-    _start(spec.signature, spec.definition, execution, call, verdict)
+    _start(spec.definition, execution, call, verdict)
     return execution
 
 
@@ -220,7 +217,6 @@ def _policy(on_invalid: OnInvalid | None) -> OnInvalid:
 
 
 def _start(
-    signature: Signature,
     definition: ToolDefinition,
     execution: Execution,
     call: ToolCall,
@@ -244,39 +240,13 @@ def _start(
         execution.operation = operation
         execution.failure = verdict.failure
         execution.recording = recorder.start(operation, can_be_answered=True) if recorder is not None else None
-        played = player()
-        if played is not None and execution.recording is not None:
-            _answer_from(played, execution, execution.recording, operation, signature)
+        if execution.recording is not None:
+            execution.body = find_answer(execution.recording, operation)
         return
     execution.refuse(verdict.refusal)
     _record_refusal(operation, verdict.failure)
     if verdict.raises:
         raise InvalidToolCall(call.name, verdict.violations, reply=verdict.refusal, call_id=call.id)
-
-
-def _answer_from(
-    played: Player, execution: Execution, recording: Recording, operation: ToolExecution, signature: Signature
-) -> None:
-    """In a replay, have the recorded outcome take the place of the tool's body. Raises `ReplayDiverged`."""
-    try:
-        answering = played.answer(recording, operation)
-    except ReplayDiverged as error:
-        recording.end(operation, exception=error)
-        raise
-    if answering is not None:
-        execution.body = recorded_outcome(answering, signature.return_type)
-
-
-def _recorded(recording: Recording, operation: ToolExecution, result: Any, snapshot: JsonValue) -> Recorded | None:
-    """What a replay needs of an execution."""
-    key = recording.replay_key
-    if key is None:
-        return None
-    is_json = type(result) in _JSON and guard(eq, snapshot, result) is True
-    return Recorded(request_digest(operation, key), result_type="" if is_json else type_name(type(result)))
-
-
-_JSON = frozenset({str, int, float, bool, dict, list, type(None)})
 
 
 def _record_refusal(operation: ToolExecution, failure: Failure | None = None) -> None:

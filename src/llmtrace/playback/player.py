@@ -20,6 +20,7 @@ from llmtrace.playback.difference import Difference, difference
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
 from llmtrace.recorder import current
 from llmtrace.recorder.player import Player
+from llmtrace.recorder.recorded_outcome import recorded_outcome
 from llmtrace.recorder.recording import Recording
 
 CHANGE = "change"
@@ -130,16 +131,19 @@ class Replay(Player):
             try:
                 step = self._step_for(recording, operation)
                 assert step.span is not None
-                if not isinstance(operation, ToolExecution):
+                is_live = isinstance(operation, ToolExecution) and operation.name in self._live_tools
+                if not is_live:
                     self._check_answer(recording, step.span)
             except _LiveFromHere:
                 self._make_for_real(recording)
                 return None
             step.is_answered = True
             self._is_live = step.span.span_id == self._live_after
-            if isinstance(operation, ToolExecution) and operation.name in self._live_tools:
+            if is_live:
                 self._make_for_real(recording)
                 return None
+            for inner in step if isinstance(operation, ToolExecution) else ():  # what the tool's body did
+                inner.is_taken = inner.is_answered = True
             self.served += 1
             return step.span
 
@@ -245,6 +249,12 @@ class Replay(Player):
 
     def _check_answer(self, recording: Recording, span: Span) -> None:
         """Raise where the recorded answer cannot be given again."""
+        if isinstance(span.operation, ToolExecution):
+            try:
+                recorded_outcome(span)
+            except ReplayDiverged as error:
+                self._diverge(recording, "incomparable", str(error), span.span_id, may_serve=False)
+            return
         recorded = span.recorded
         if recorded is not None and recorded.exchanges:
             return
