@@ -26,10 +26,13 @@ from llmtrace.instrumentation._provider import positional_names
 from llmtrace.model import AgentInvocation, Failure, Message, Operation, Text, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recorder, Recording, active, collected, current, functions, keys
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import CONVERSATION_ID, PARTIAL
 
 _RUN = "llmtrace-framework-run"
 """In the context: the innermost `FunctionRun` that is recorded."""
+_STREAM: Any = (item for item in ())
+"""In place of the result of a tool that gave a stream: of that only the last item is known, so it cannot be given again."""
 POSITIONAL = "*args"
 """Name of the arguments that a function takes by position only (``*args``)."""
 
@@ -135,6 +138,7 @@ class FunctionRun:
     refused = False
     answer: Any = None
     body: Callable[[], Any] | None = None
+    """Of a tool in a replay: what takes the place of the function."""
 
     def __init__(self, function: TracedFunction, args: tuple[Any, ...], kwargs: dict[str, Any], folded: list[Any]) -> None:
         self.function = function
@@ -189,9 +193,13 @@ class FunctionRun:
         if recording is None or operation is None:
             return
         if error is not None:
+            if isinstance(operation, ToolExecution):
+                guard(keep_outcome, recording, operation, raised=error)
             recording.end(operation, failure=guard(failure_in_call, error), exception=error)
             return
         operation = guard(self.function.complete, operation, result) or operation
+        if isinstance(operation, ToolExecution):
+            guard(keep_outcome, recording, operation, returned=_STREAM if self.folded else result)
         failure = self.failure_within or guard(self.function.failure, result)
         if self.error_within is not None:
             failure = guard(failure_in_call, self.error_within)
@@ -231,9 +239,11 @@ def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> 
         attributes: Any = context.get(keys.ATTRIBUTES) or {}
         context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(conversation), **attributes}, context)
     try:
-        run.recording = recorder.start(operation, context=context)
+        run.recording = recorder.start(operation, context=context, can_be_answered=True)
     except LlmtraceError as refusal:
         return refusal
+    if isinstance(operation, ToolExecution):
+        run.body = find_answer(run.recording, operation)
     run.operation, run.instance = operation, instance
     run.recording.context = otel_context.set_value(_RUN, run, run.recording.context)
     return None
