@@ -159,7 +159,7 @@ class Replay(Player):
         if recording is not None:
             recording.set({semconv.REPLAY_LIVE: True})
 
-    def must_run(self, recording: Recording, operation: Operation) -> None:
+    def must_run(self, recording: Recording | None, operation: Operation) -> None:
         name = getattr(operation, "name", "")
         with self._lock:
             if self._stopped_by is not None:
@@ -170,7 +170,7 @@ class Replay(Player):
                 what = f"a library runs the tool {name} by itself, so its recorded result cannot be given (--tool {name}=live)"
                 with suppress(_LiveFromHere):
                     self._diverge(recording, "incomparable", what, None)
-            step = self._places.get(recording.span_id)
+            step = None if recording is None else self._places.get(recording.span_id)
             if step is not None:  # its arguments are often not known before it has run, so they are not compared
                 step.is_answered = True
             self._make_for_real(recording)

@@ -21,7 +21,7 @@ from llmtrace.model import (
     Trace,
     Workflow,
 )
-from llmtrace.semconv import PROGRAM
+from llmtrace.semconv import PROGRAM, SCOPE_NAME
 
 ANSWERED = (Inference, Embedding, Retrieval, FetchResponse)
 """Operations that a service answers."""
@@ -109,7 +109,8 @@ def is_alike(span: Span, operation: Operation, name: str) -> bool:
 
 
 def _is_step(span: Span) -> bool:
-    return span.run_id is not None and not (isinstance(span.operation, Workflow) and span.attributes.get(PROGRAM) is True)
+    is_program = isinstance(span.operation, Workflow) and span.attributes.get(PROGRAM) is True
+    return span.run_id is not None and span.scope.name in ("", SCOPE_NAME) and not is_program
 
 
 def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
