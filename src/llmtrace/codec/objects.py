@@ -1,7 +1,8 @@
 """Python objects as JSON, and back: what a tool gave or raised, for a replay.
 
 Kept are plain JSON values, tuples, sets, bytes, dates, enums, exceptions, and objects that only hold data: pydantic models,
-dataclasses, named tuples, and requests and responses of ``httpx``. Each is an object ``{"$class": …}`` with what it holds.
+dataclasses, named tuples, classes derived from ``str``, ``int`` or ``float``, and requests and responses of ``httpx``. Each is
+an object ``{"$class": …}`` with what it holds.
 
 Laws: an object is made again only of a class that the program has loaded itself; nothing is imported, and neither the
 constructor nor a validator of the class runs. What cannot be kept whole is not kept: `dump` raises.
@@ -162,6 +163,7 @@ def _read_exception(kind: Any, holds: Any) -> Any:
 
 
 def _builtin_base(kind: Any) -> Any:
+    """The first built-in class that it derives from."""
     return next(base for base in kind.__mro__ if base.__module__ == "builtins")
 
 
@@ -187,6 +189,18 @@ def _read_data(kind: Any, holds: Any) -> Any:
     made = object.__new__(kind)
     for field in dataclasses.fields(kind):
         object.__setattr__(made, field.name, holds[field.name])
+    return made
+
+
+def _write_scalar(value: Any) -> dict[str, Any]:
+    base = _builtin_base(type(value))
+    return {"value": base.__getnewargs__(value)[0], "attributes": getattr(value, "__dict__", {})}
+
+
+def _read_scalar(kind: Any, holds: Any) -> Any:
+    made = _builtin_base(kind).__new__(kind, holds["value"])
+    if holds["attributes"]:
+        vars(made).update(holds["attributes"])
     return made
 
 
@@ -239,6 +253,7 @@ _FORMS = (
     ),
     _Form(lambda kind: issubclass(kind, BaseException), _write_exception, _read_exception),
     _Form(lambda kind: issubclass(kind, tuple) and hasattr(kind, "_fields"), tuple, tuple.__new__),
+    _Form(lambda kind: issubclass(kind, (str, int, float)), _write_scalar, _read_scalar),
     _Form(_is_text, str, lambda kind, holds: kind(holds)),
     _Form(
         lambda kind: _is_http(kind, "Request"),

@@ -43,8 +43,8 @@ class TracedFunction:
     """
 
     takes_answer: ClassVar[bool] = True
-    """Of a tool: in a replay, the recorded outcome takes the place of this function. False: of a function inside this one that is
-    wrapped, too, since JSON cannot hold what this one gives."""
+    """Of a tool: in a replay, the recorded outcome takes the place of this function. False: it takes the place of another
+    wrapped function inside this one, because JSON cannot hold what this one gives."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         """Return what runs, as far as it is known before. None: there is nothing to record."""
@@ -64,6 +64,9 @@ class TracedFunction:
         if isinstance(operation, (AgentInvocation, Workflow)):
             return replace(operation, output=read_output(result))
         return operation
+
+    def on_answer(self, instance: Any, result: Any) -> None:
+        """In a replay, where the recorded ``result`` takes the place of a tool: do what the function does to ``instance``."""
 
     def fold(self, folded: Any, item: Any) -> Any:  # noqa: ARG002
         """Return what stands for a stream after one more item; ``folded``: what stood for it before. Default: the last item."""
@@ -241,7 +244,7 @@ def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> 
         return None
     if outer is not None and _is_same_run(run.function, operation, instance, outer):
         run.outer = outer
-        _ask(run, outer)
+        _ask(run, outer, instance)
         return None
     if isinstance(operation, ToolExecution):
         operation = _of_pending_call(operation, around)
@@ -254,19 +257,27 @@ def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> 
     except LlmtraceError as refusal:
         return refusal
     run.operation, run.instance = operation, instance
-    _ask(run, run)
+    _ask(run, run, instance)
     run.recording.context = otel_context.set_value(_RUN, run, run.recording.context)
     return None
 
 
-def _ask(run: FunctionRun, recorded: FunctionRun) -> None:
+def _ask(run: FunctionRun, recorded: FunctionRun, instance: Any) -> None:
     """In a replay, ask the recorded run for the outcome of a tool, once. ``recorded``: the run that has the recording."""
     if not run.function.takes_answer or recorded.recording is None or not isinstance(recorded.operation, ToolExecution):
         return
     if not recorded.is_asked:
         recorded.is_asked = True
         recorded.outcome = find_answer(recorded.recording, recorded.operation)
-    run.body = recorded.outcome
+    outcome = recorded.outcome
+
+    def body() -> Any:
+        assert outcome is not None
+        result = outcome()
+        guard(run.function.on_answer, instance, result)
+        return result
+
+    run.body = None if outcome is None else body
 
 
 def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, outer: FunctionRun) -> bool:
