@@ -121,6 +121,7 @@ def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
 
 
 def _process(trace: Trace) -> tuple[object, ...]:
-    resource = trace.spans[0].resource
-    found = tuple(resource.get(name) for name in ("service.instance.id", "service.name", "process.pid"))
-    return found if found[2] is not None else ()
+    for span in trace.spans:  # those of the program's own provider tell of no process
+        if span.resource.get("process.pid") is not None:
+            return tuple(span.resource.get(name) for name in ("service.instance.id", "service.name", "process.pid"))
+    return ()
