@@ -45,4 +45,4 @@ class Recorded:
     result_type: str = ""
     """Qualified class of a tool's result, or of the exception that it raised, if that cannot be kept; else empty."""
     unusable: str = ""
-    """Why the answer cannot be replayed: ``redacted`` or ``cut``; else empty."""
+    """Why the answer cannot be replayed: ``redacted``, ``cut`` or ``computed in this process``; else empty."""

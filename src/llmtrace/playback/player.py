@@ -182,10 +182,16 @@ class Replay(Player):
             if self._is_live or self._is_in_live_tool(recording):
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
-                unanswered = f"{recording.name} is not sent by httpx, so that its answer is not recorded"
+                unanswered = (
+                    f"{recording.name} is sent by {calling_library()} and not by httpx, so that its answer is not recorded"
+                )
                 how: tuple[Recording | None, Kind, str] = recording, "incomparable", unanswered
             else:
-                how = None, "network", f"the program connects to {address}, and no recorded call answers that"
+                unanswered = (
+                    f"the program connects to {address} by {calling_library()}, and no recorded call answers that "
+                    "(what a function with @tool does is recorded)"
+                )
+                how = None, "network", unanswered
             try:
                 self._diverge(*how, None)
             except ReplayDiverged as error:
@@ -322,8 +328,27 @@ def program_line() -> str:
     return ""
 
 
+def calling_library() -> str:
+    """The package that the program's own code called on this thread's stack: ``aiohttp``, ``botocore`` …"""
+    frame, found = sys._getframe(1), ""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        folder = next((folder for folder in _LIBRARIES if file.startswith(folder)), None)
+        if folder is not None and not file.startswith(_OURS):
+            name = file[len(folder) :].partition(os.sep)[0].removesuffix(".py")
+            found = found if name in _BETWEEN else name
+        elif not file.startswith((_OURS, "<")):
+            break
+        frame = frame.f_back  # type: ignore[assignment]
+    return found or "itself"
+
+
+_BETWEEN = frozenset({"wrapt", "opentelemetry", "site-packages"})
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
-_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+_LIBRARIES = tuple(
+    sorted({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, key=len, reverse=True)
+)
+"""The longest first, since the packages are inside the standard library's folder."""
 
 
 def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "diverged", "incomparable"]:
