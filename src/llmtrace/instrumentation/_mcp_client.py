@@ -21,7 +21,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._framework import Step, ToolStep, spanned
 from llmtrace.instrumentation._mcp_tools import (
     CALL,
     LIST,
@@ -41,6 +41,7 @@ from llmtrace.instrumentation._patches import Patch
 from llmtrace.model import Custom, JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.recorded_outcome import keep_outcome
 from llmtrace.semconv import (
     JSONRPC_REQUEST_ID,
     MCP_METHOD,
@@ -78,24 +79,27 @@ class _Execution:
 _CALL_IN_ROUNDS = otel_context.create_key("llmtrace-mcp-call")
 
 
-class _ToolCall(_Execution):
+class _ToolCall(_Execution, ToolStep):
     """A call of a tool with a span of its own."""
 
     def __init__(self, session: Any, recording: Recording, execution: ToolExecution) -> None:
         super().__init__(session, execution.name, recording)
-        self._execution = execution
+        self.operation = execution
+        self.answer()
 
     def returned(self, result: Any) -> None:
         answer = wire(result)
         if asks_for_input(answer):
-            self.recording.end(Custom(self._execution.arguments, said_by(CALL, answer), has_result=True))
+            self.recording.end(Custom(self.operation.arguments, said_by(CALL, answer), has_result=True))
             return
         definition = listed(self.session, self.name)
-        execution, failure = guard(answered, self._execution, answer, definition) or (self._execution, None)
-        self.recording.end(execution, failure=failure)
+        execution, failure = guard(answered, self.operation, answer, definition) or (self.operation, None)
+        self.end(execution, result, failure)
 
     def raised(self, error: BaseException) -> None:
-        _fail(self.recording, replace(self._execution, definition=listed(self.session, self.name)), error)
+        execution = replace(self.operation, definition=listed(self.session, self.name))
+        guard(keep_outcome, self.recording, execution, raised=error)
+        _fail(self.recording, execution, error)
 
 
 class _Covered(_Execution):
@@ -205,7 +209,8 @@ def _execution(session: Any, name: str, args: tuple[Any, ...], kwargs: dict[str,
         outer.set(attributes)
         return _Covered(session, name, outer)
     execution = ToolExecution(name, arguments)
-    return _ToolCall(session, recorder.start(execution, name=f"{CALL} {name}", kind="client", attributes=attributes), execution)
+    recording = recorder.start(execution, name=f"{CALL} {name}", kind="client", attributes=attributes, can_be_answered=True)
+    return _ToolCall(session, recording, execution)
 
 
 def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Recording | None:

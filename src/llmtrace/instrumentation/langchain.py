@@ -13,10 +13,11 @@ from opentelemetry.context import Context
 
 from llmtrace.instrumentation import _langchain_models
 from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._langchain_runs import OWN, TOOL, context_of, handler
+from llmtrace.instrumentation._langchain_runs import OWN, TOOL, ToolRun, context_of, handler
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import player
 
 LIBRARY, DISTRIBUTION = "langchain_core", "langchain-core"
 SUPPORTED = ">=1.0,<2"
@@ -57,11 +58,20 @@ def with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
     """Wrapper for ``BaseTool.run``: puts the tool into the context, because the callback does not get it."""
     if active() is None:
         return wrapped(*args, **kwargs)
-    token = otel_context.attach(otel_context.set_value(TOOL, instance))
+    run = ToolRun(instance)
+    function = wrapped if player() is None else guard(run.answering, wrapped) or wrapped
+    token = otel_context.attach(otel_context.set_value(TOOL, run))
     try:
-        return wrapped(*args, **kwargs)
+        return function(*args, **kwargs)
     finally:
         Recording.detach(token)
+
+
+def _with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`with_tool` for ``BaseTool.arun``."""
+    run = ToolRun(instance)
+    function = wrapped if player() is None else guard(run.answering, wrapped) or wrapped
+    return spanned(lambda *_: _Within(otel_context.set_value(TOOL, run)), inside=True)(function, instance, args, kwargs)
 
 
 class _Within:
@@ -75,11 +85,6 @@ class _Within:
 
     def raised(self, error: BaseException) -> None:
         """The callback is told."""
-
-
-def _with_tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    """`with_tool` for ``BaseTool.arun``."""
-    return _Within(otel_context.set_value(TOOL, tool))
 
 
 def _alone(runnable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
@@ -100,7 +105,7 @@ PATCHES = (
     Patch("langchain_core.runnables.config", "_set_config_context", in_context),
     Patch("langgraph._internal._runnable", "_set_config_context", in_context),
     Patch("langchain_core.tools.base", "BaseTool.run", with_tool),
-    Patch("langchain_core.tools.base", "BaseTool.arun", spanned(_with_tool, inside=True)),
+    Patch("langchain_core.tools.base", "BaseTool.arun", _with_tool),
     *(_ALONE if _WITHOUT_CONTEXTS else ()),
     *_langchain_models.PATCHES,
 )

@@ -17,14 +17,17 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from llmtrace.content import to_json
 from llmtrace.instrumentation import _openai_agents_steps as steps
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._framework import Step, ToolStep, spanned
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Custom, Failure, JsonValue, Operation, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.recorded_outcome import keep_outcome
 from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
+from llmtrace.validation.parse_arguments import parse_arguments
 
 LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = ">=0.20,<1"
@@ -34,6 +37,8 @@ _SPAN = "llmtrace-agents-span"
 """In the context: the framework's id of the span that it belongs to."""
 _AGENT, _TOOL, _TRACE = "llmtrace-agents-agent", "llmtrace-agents-tool", "llmtrace-agents-trace"
 """In the context: the innermost open agent, tool and trace."""
+_OTHER_TOOL = "llmtrace-agents-other-tool"
+"""In the context: the tool is no function tool, but a shell, a computer …"""
 _INPUT = "llmtrace-agents-input"
 """In the context: what the run was given."""
 _DEFAULT_NAME = "Agent workflow"
@@ -97,7 +102,8 @@ def _record(step: _Open, operation: Operation, name: str | None) -> None:
     recorder = active()
     if recorder is not None:
         step.operation = operation
-        step.recording = recorder.start(operation, name=name, context=step.context)
+        can_be_answered = step.context.get(_OTHER_TOOL) is None
+        step.recording = recorder.start(operation, name=name, context=step.context, can_be_answered=can_be_answered)
         step.context = step.recording.context
 
 
@@ -302,18 +308,40 @@ def _note_output(output: Any) -> None:
             step.output = output
 
 
-def _invoking(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function that runs a function tool."""
-    if active() is not None:
-        guard(_note_tool, kwargs.get("function_tool"))
-    return wrapped(*args, **kwargs)
+class _Invocation(ToolStep):
+    """The run of a function tool; the framework's span around it ends the recording."""
+
+    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
+        super().__init__(recording, operation)
+        self.context = otel_context.get_current()
+        self.answer()
+
+    def returned(self, result: Any) -> None:
+        keep_outcome(self.recording, self.operation, returned=result)
+
+    def raised(self, error: BaseException) -> None:
+        keep_outcome(self.recording, self.operation, raised=error)
 
 
-def _note_tool(tool: Any) -> None:
-    step = otel_context.get_value(_TOOL)
-    if isinstance(step, _Open) and isinstance(step.operation, ToolExecution):
-        step.invoked = True
-        step.operation = replace(step.operation, definition=steps.definition_of(tool) or step.operation.definition)
+def _invoke(_instance: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+    """Open a `Step` for the function that runs a function tool; it may call another one that is wrapped, too."""
+    step, tool = otel_context.get_value(_TOOL), kwargs.get("function_tool")
+    if not isinstance(step, _Open) or not isinstance(step.operation, ToolExecution) or step.invoked:
+        return None
+    step.invoked = True
+    step.operation = replace(step.operation, definition=steps.definition_of(tool) or step.operation.definition)
+    if step.recording is None:
+        return None
+    arguments = kwargs.get("arguments")
+    parsed = parse_arguments(arguments) if isinstance(arguments, str) else to_json(arguments)
+    return _Invocation(step.recording, replace(step.operation, arguments=parsed))
+
+
+class _OtherTool(_RunInput):
+    """Marks what runs in it as a tool that is no function tool."""
+
+    def __init__(self) -> None:
+        self.context = otel_context.set_value(_OTHER_TOOL, True)
 
 
 def _failing(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
@@ -358,8 +386,9 @@ PATCHES = (
     Patch("agents.run", "AgentRunner.run_streamed", _run_streamed),
     Patch("agents.run_internal.turn_resolution", "run_final_output_hooks", _final),
     Patch("agents.run_internal.run_loop", "run_final_output_hooks", _final),
-    *(Patch(module, "_invoke_function_tool_with_metadata", _invoking) for module in _TOOLS),
-    *(Patch(module, "invoke_function_tool", _invoking) for module in _TOOLS),
+    *(Patch(module, "_invoke_function_tool_with_metadata", spanned(_invoke, inside=True)) for module in _TOOLS),
+    *(Patch(module, "invoke_function_tool", spanned(_invoke, inside=True)) for module in _TOOLS),
+    Patch("agents.run_internal.tool_actions", "with_tool_function_span", spanned(lambda *_: _OtherTool(), inside=True)),
     *(Patch(module, "maybe_invoke_function_tool_failure_error_function", _failing) for module in _TOOLS),
     Patch("agents.tool_context", "ToolContext.from_agent_context", _told_of_call),
 )

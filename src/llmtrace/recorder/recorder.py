@@ -294,6 +294,8 @@ class Recorder:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
         operation = guard(self._enrich, operation) or operation
+        if failure is None and exception is None:
+            failure = recording.recorded_failure
         if failure is None and exception is not None and is_failure(exception):
             failure = guard(failure_of, exception)
         if recording.otel.is_recording():

@@ -45,6 +45,7 @@ class Recording:
         "parent_id",
         "program_events",
         "recorded",
+        "recorded_failure",
         "refusals",
         "run",
         "span_id",
@@ -108,6 +109,8 @@ class Recording:
         self.events = events
         self.recorded: Recorded | None = None
         """What a replay needs of this span, as far as it is known."""
+        self.recorded_failure: Failure | None = None
+        """In a replay: the failure of the recorded span whose result was given again; a result may hide it."""
         self._open = [True]
 
     @property
