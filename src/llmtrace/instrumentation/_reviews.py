@@ -13,11 +13,13 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from llmtrace.model import Review, replace
+from llmtrace.model import Review
 from llmtrace.recorder import active, keys
 from llmtrace.recorder.guard import guard
 
-PENDING, APPROVED, EDITED, REJECTED, ANSWERED = "pending", "approved", "edited", "rejected", "answered"
+PENDING, APPROVED, EDITED, REJECTED, ANSWERED, UNATTENDED = (
+    *("pending", "approved", "edited", "rejected", "answered", "unattended"),
+)
 
 
 def record_review(review: Review, context: Context | None = None) -> None:
@@ -44,7 +46,7 @@ class ReviewStep:
 
     def raised(self, error: BaseException) -> None:
         if self._recording is not None:
-            self._recording.end(replace(self._review), exception=error)
+            self._recording.end(self._review, exception=error)
 
 
 def _is_inside_a_span(context: Context | None) -> bool:
