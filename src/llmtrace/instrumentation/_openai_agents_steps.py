@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -113,10 +114,14 @@ def _execution(operation: ToolExecution, data: Any) -> ToolExecution:
     return replace(operation, result=result, has_result=True)
 
 
-def decisions_in(run_input: Any) -> list[Review]:
-    """Return what was decided on the calls that an interrupted run waits for, if ``run_input`` is its state."""
+def decisions_in(run_input: Any, config: Any) -> list[Review]:
+    """Return what was decided on the calls that an interrupted run waits for, if ``run_input`` is its state.
+
+    ``config``: the run's; it may keep tools' data out of traces.
+    """
     if not hasattr(run_input, "get_interruptions"):
         return []
+    has_content = (config or sys.modules["agents"].RunConfig()).trace_include_sensitive_data
     decided = []
     for item in run_input.get_interruptions():
         call = item.raw_item if isinstance(item.raw_item, Mapping) else members(item.raw_item)
@@ -124,7 +129,7 @@ def decisions_in(run_input: Any) -> list[Review]:
         approved = run_input._context.is_tool_approved(item.tool_name, call_id)
         if approved is not None:
             note = None if approved else run_input._context.get_rejection_message(item.tool_name, call_id)
-            arguments = call.get("arguments")
+            arguments, note = (call.get("arguments"), note) if has_content else (None, None)
             payload: JsonValue = parse_arguments(arguments) if isinstance(arguments, str) else to_json(arguments)
             decision = APPROVED if approved else REJECTED
             decided.append(

@@ -279,9 +279,9 @@ def _resetting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[
 class _RunInput:
     """Puts a run's input into the context for the agents in it; a `Step` without a span."""
 
-    def __init__(self, run_input: Any) -> None:
+    def __init__(self, run_input: Any, config: Any) -> None:
         context = otel_context.set_value(_INPUT, run_input)
-        self.context = otel_context.set_value(_DECISIONS, guard(steps.decisions_in, run_input), context)
+        self.context = otel_context.set_value(_DECISIONS, guard(steps.decisions_in, run_input, config), context)
 
     def returned(self, result: Any) -> None:
         """The agent's span has ended by itself."""
@@ -291,7 +291,7 @@ class _RunInput:
 
 
 def _run(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    return _RunInput(args[1] if len(args) > 1 else kwargs.get("input"))
+    return _RunInput(args[1] if len(args) > 1 else kwargs.get("input"), kwargs.get("run_config"))
 
 
 def _run_streamed(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
