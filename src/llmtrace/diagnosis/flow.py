@@ -267,7 +267,7 @@ class Flow:
 
 
 def _is_own_words(call: Call | None) -> bool:
-    """True for a call that did not run and was not answered by a person: what its result repeats is the model's own argument."""
+    """True for a call that did not run, and that no person answered: what its result repeats is the model's own argument."""
     return call is not None and (call.is_held_back or not (call.executed or call.decision == "answered"))
 
 

@@ -26,7 +26,8 @@ def record_review(review: Review, context: Context | None = None) -> None:
     """Record a review that this run did not wait for: a span without length, below what is current in ``context``."""
     recorder = active()
     if recorder is not None and _is_inside_a_span(context):
-        recorder.start(review, context=context).end()
+        recording = recorder.start(review, context=context)
+        recording.end(end=recording.start)
 
 
 class ReviewStep:
