@@ -16,6 +16,7 @@ from llmtrace.instrumentation._framework import Step, spanned
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._reviews import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, record_review
 from llmtrace.model import Review, replace
+from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.parse_arguments import parse_arguments
 
@@ -68,7 +69,8 @@ def _resolving(manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 
 def _resuming(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for what begins a run with decisions on the calls of the run before: (results, messages, context)."""
-    guard(_record_decisions, *args[:2])
+    if active() is not None:
+        guard(_record_decisions, *args[:2])
     return wrapped(*args, **kwargs)
 
 
