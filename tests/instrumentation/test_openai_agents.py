@@ -303,6 +303,31 @@ def test_an_approval_is_a_review(is_saved: bool, shop: Any, captured: Captured) 
     assert diagnose(trace).suspects == ()
 
 
+def test_a_standing_rejection_is_no_failure_of_the_tool(shop: Any, captured: Captured) -> None:
+    """The model asks again and again for what a person rejected for good: the tool does not run, and nothing is accused."""
+
+    @function_tool(name_override="look_up", needs_approval=True)
+    def careful(order_id: str) -> str:
+        return "found"
+
+    def script(request: Told) -> Any:
+        return "It cannot be looked up." if len(request.results) == 4 else [("look_up", {"order_id": "7"})]
+
+    async def main() -> None:
+        agent = shop(script).agent(tools=[careful])
+        with llmtrace.agent("mine"):
+            state = (await Runner.run(agent, "Where is order 7?")).to_state()
+            state.reject(state.get_interruptions()[0], always_reject=True)
+            await Runner.run(agent, state)
+
+    asyncio.run(main())
+    executions = [span for span in captured.spans if isinstance(span.operation, ToolExecution)]
+    assert {(span.operation.executed, span.failure) for span in executions} == {(False, None)}
+    assert [span.evaluations for span in captured.spans if span.evaluations] == []
+    (trace,) = captured.traces
+    assert diagnose(trace).suspects == ()
+
+
 @pytest.mark.parametrize("way", ["run", "run_streamed"])
 def test_a_run_inside_the_programs_own_agent(way: str, shop: Any, captured: Captured) -> None:
     """The program's span takes the place of the nameless trace; a decorator around the run does not tear it apart."""

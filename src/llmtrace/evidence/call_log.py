@@ -97,7 +97,9 @@ class Call:
     @property
     def is_held_back(self) -> bool:
         """True if a person kept the call from running, or has still to decide. It has neither failed nor gone well."""
-        return self.decision in _HELD_BACK
+        if self.execution is None:
+            return self.decision in _HELD_BACK
+        return _is_held(self.execution) and self.decision != "answered"
 
     @property
     def is_complete(self) -> bool:
@@ -327,10 +329,9 @@ class CallLog:
             self._append(call)
             if execution.executed is False:
                 call.offered = None
-        is_held = not execution.executed and span.failure is None and call.decision != "answered"
         call.execution = span
         call.definition = execution.definition or call.definition or self._on_offer(execution.name)
-        if execution.has_result and not is_held:
+        if execution.has_result and not call.is_held_back:
             call.result, call.has_result = execution.result, True
         if call.arguments is None:
             call.arguments, call._key = execution.arguments, None
@@ -347,7 +348,9 @@ class CallLog:
         """The call that an execution answers: by id, else by tool and arguments, else the only one of the tool that waits."""
         if execution.call_id is not None:
             call = self._by_id.get((execution.call_id, execution.name)) or self._last_with_id.get(execution.call_id)
-            if call is not None and (call.execution is None or _waited(call) or _is_same_execution(call, span, execution)):
+            if call is not None and (
+                call.execution is None or _is_held(call.execution) or _is_same_execution(call, span, execution)
+            ):
                 return call
             if call is not None:
                 return None
@@ -398,10 +401,9 @@ class CallLog:
         return True
 
 
-def _waited(call: Call) -> bool:
-    """True if a person was asked about the call, so that it runs only now."""
-    execution = call.execution.operation if call.execution is not None and call.execution.failure is None else None
-    return isinstance(execution, ToolExecution) and not execution.executed
+def _is_held(span: Span) -> bool:
+    """True for an execution that did not run and did not fail: a person was asked about it."""
+    return isinstance(span.operation, ToolExecution) and not span.operation.executed and span.failure is None
 
 
 def _is_same_execution(call: Call, span: Span, execution: ToolExecution) -> bool:
