@@ -143,13 +143,13 @@ class Metrics(Sink):
             if not is_outer:
                 self._record_inference(span, operation, put)
         elif isinstance(operation, AgentInvocation):
-            put(self._agent.record, span.duration, _labels({sc.AGENT_NAME: operation.name}, span))
+            put(self._agent.record, span.latency, _labels({sc.AGENT_NAME: operation.name}, span))
             for histogram, number in zip(self._agent_calls, counts, strict=True):
                 put(histogram.record, number, {sc.AGENT_NAME: operation.name})
         else:
             self._record_other(span, operation, put)
         if sc.MCP_METHOD in span.attributes:
-            put(self._mcp[span.kind == "server"].record, span.duration, _mcp_labels(span))
+            put(self._mcp[span.kind == "server"].record, span.latency, _mcp_labels(span))
         for evaluation in span.evaluations:
             labels = {sc.EVALUATION_NAME: evaluation.name, sc.EVALUATION_SCORE_LABEL: evaluation.label}
             labels |= {sc.EVALUATION_PREFIX + "severity": evaluation.severity, **_whose(operation)}
@@ -198,9 +198,9 @@ class Metrics(Sink):
         if isinstance(operation, ToolExecution):
             if operation.executed:
                 named = {sc.TOOL_NAME: operation.name, sc.TOOL_TYPE: operation.type}
-                put(self._tool.record, span.duration, _labels(named, span))
+                put(self._tool.record, span.latency, _labels(named, span))
         elif isinstance(operation, Workflow):
-            put(self._workflow.record, span.duration, _labels({sc.WORKFLOW_NAME: operation.name}, span))
+            put(self._workflow.record, span.latency, _labels({sc.WORKFLOW_NAME: operation.name}, span))
         elif isinstance(operation, (Embedding, Retrieval, Memory, FetchResponse)):
             labels = _client_labels(operation) | _labels({sc.RESPONSE_MODEL: getattr(operation, "response_model", None)})
             put(self._operation.record, span.duration, _labels(labels, span))

@@ -89,7 +89,7 @@ class Group:
         self.calls = 0
         """Ended spans of the kind that is grouped: agents' runs, model calls, executions of tools …"""
         self.duration = Distribution()
-        """Seconds. A call that failed is left out, unless it failed because it took too long."""
+        """Seconds, without waits for a person. A call that failed is left out, unless it failed because it took too long."""
         self.answered = Distribution()
         """Seconds of the model calls that were answered whole."""
         self.first_token = Distribution()
@@ -134,7 +134,7 @@ class Group:
 
     def call(self, step: Step) -> None:
         """Count a span of the kind that is grouped."""
-        span, seconds = step.span, step.span.duration
+        span, seconds = step.span, step.span.latency
         self.calls += 1
         self.first_token.add(step.first_token)
         if span.failure is not None:
