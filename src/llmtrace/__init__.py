@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from llmtrace.decorators.signal import signal
     from llmtrace.decorators.tool_function import tool
     from llmtrace.guards.budget import Budget
+    from llmtrace.guards.checkpoint import checkpoint
     from llmtrace.guards.slo import slo
     from llmtrace.instrumentation import instrument
     from llmtrace.playback import replay
+    from llmtrace.playback.resume import resume
     from llmtrace.recorder.context import context, extract, inject, suppress, wrap
     from llmtrace.recorder.feedback import feedback
     from llmtrace.recorder.open_span import current_span
@@ -33,6 +35,7 @@ _HOME = {
     "Tools": "llmtrace.tools",
     "agent": "llmtrace.decorators.operations",
     "cases": "llmtrace.testing.cases",
+    "checkpoint": "llmtrace.guards.checkpoint",
     "configure": "llmtrace.runtime",
     "context": "llmtrace.recorder.context",
     "current_span": "llmtrace.recorder.open_span",
@@ -45,6 +48,7 @@ _HOME = {
     "outcome": "llmtrace.recorder.outcome",
     "prompt": "llmtrace.decorators.prompt",
     "replay": "llmtrace.playback",
+    "resume": "llmtrace.playback.resume",
     "retrieval": "llmtrace.decorators.manual",
     "shutdown": "llmtrace.runtime",
     "signal": "llmtrace.decorators.signal",
@@ -62,6 +66,7 @@ __all__ = [
     "__version__",
     "agent",
     "cases",
+    "checkpoint",
     "configure",
     "context",
     "current_span",
@@ -74,6 +79,7 @@ __all__ = [
     "outcome",
     "prompt",
     "replay",
+    "resume",
     "retrieval",
     "shutdown",
     "signal",

@@ -6,10 +6,12 @@
     ├── ConfigurationError (ValueError)      code passed a value that cannot work
     ├── InvalidToolCall (ValueError)         on_invalid="raise": the model's call breaks the tool's schema
     ├── BudgetExceeded                       a run went over its Budget, and on_exceed is "raise" (default)
+    ├── CheckpointFailed (ValueError)        a state failed its check, and the checkpoint's on_fail is not "record"
     ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
     ├── JudgeFailed                          the model that was asked for a second opinion gave none
     ├── PortBusy                             a receiver cannot listen where it was told to
     └── StoreError                           reading a store
+        ├── StateUnavailable (LookupError)   a trace has no such checkpoint, or its state was not kept whole
         ├── TraceNotFound (LookupError)
         └── UnreadableStore                  a store or file that cannot be read: missing, newer, not a trace
 
@@ -76,6 +78,18 @@ class BudgetExceeded(LlmtraceError):
         self.spenders = tuple(spenders)
 
 
+class CheckpointFailed(LlmtraceError, ValueError):
+    """A state failed the check of a checkpoint whose ``on_fail`` says that the program must not go on with it.
+
+    ``name`` is the checkpoint's, ``reason`` says what is wrong, without content.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"checkpoint {name!r}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
 class ReplayDiverged(BaseException):
     """A program that is replayed did something else than the recorded one, or something that the recording cannot answer.
 
@@ -126,6 +140,10 @@ class StoreError(LlmtraceError):
 
 class TraceNotFound(StoreError, LookupError):
     """No trace, or more than one, goes by this id."""
+
+
+class StateUnavailable(StoreError, LookupError):
+    """A trace has no such checkpoint, or its state was redacted, cut or not kept; the message says which."""
 
 
 class UnreadableStore(StoreError):
