@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmtrace.guards.budget import Budget
     from llmtrace.guards.checkpoint import checkpoint
     from llmtrace.guards.slo import slo
+    from llmtrace.guards.validated import validated
     from llmtrace.instrumentation import instrument
     from llmtrace.playback import replay
     from llmtrace.playback.resume import resume
@@ -56,6 +57,7 @@ _HOME = {
     "span": "llmtrace.decorators.operations",
     "suppress": "llmtrace.recorder.context",
     "tool": "llmtrace.decorators.tool_function",
+    "validated": "llmtrace.guards.validated",
     "workflow": "llmtrace.decorators.operations",
     "wrap": "llmtrace.recorder.context",
 }
@@ -88,6 +90,7 @@ __all__ = [
     "suppress",
     "testing",
     "tool",
+    "validated",
     "workflow",
     "wrap",
 ]
