@@ -11,6 +11,7 @@
     ├── BudgetExceeded                       a run went over its Budget, and on_exceed is "raise" (default)
     ├── CheckpointFailed (ValueError)        a state failed its check, and the checkpoint's on_fail is not "record"
     ├── OutputInvalid (ValueError)           no answer of a model fitted the form that `validated` was given
+    ├── LetterConflict                       a dead letter is being retried, was before, or is in doubt
     ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
     ├── JudgeFailed                          the model that was asked for a second opinion gave none
     ├── PortBusy                             a receiver cannot listen where it was told to
@@ -88,6 +89,10 @@ class ReviewPending(LlmtraceError):
         then = f"llmtrace review resume {review_id[:8]} -- COMMAND"
         super().__init__(f"{question} waits for a review; when it is decided: {then}")
         self.review_id = review_id
+
+
+class LetterConflict(LlmtraceError):
+    """A dead letter cannot be retried or dropped now; nothing was changed. The message says why."""
 
 
 class BudgetExceeded(LlmtraceError):

@@ -96,9 +96,7 @@ def _of_program(
     definition: ToolDefinition,
     recording: Recording | None,
 ) -> list[Reason]:
-    origins = [
-        origin for kind in ("ungrounded", "untrusted") for origin in _origins(kind, call, definition, recording) or ()
-    ]
+    origins = [origin for kind in ("ungrounded", "untrusted") for origin in _origins(kind, call, definition, recording) or ()]
     context = ReviewContext(call.name, call.id, "" if recording is None else recording.trace_id, tuple(origins))
     name = getattr(predicate, "__name__", type(predicate).__name__)
     try:
