@@ -52,6 +52,7 @@ def test_public_names_are_pinned() -> None:
         "__version__",
         "agent",
         "cases",
+        "checkpoint",
         "configure",
         "context",
         "current_span",
@@ -64,6 +65,7 @@ def test_public_names_are_pinned() -> None:
         "outcome",
         "prompt",
         "replay",
+        "resume",
         "retrieval",
         "shutdown",
         "signal",
@@ -72,6 +74,7 @@ def test_public_names_are_pinned() -> None:
         "suppress",
         "testing",
         "tool",
+        "validated",
         "workflow",
         "wrap",
     ]

@@ -212,6 +212,8 @@ def _remarks(group: Group) -> list[str]:
     names = [f"{name} {count:,}" for name, count in format_stats.frequent(group.evaluations, 4)]
     if group.malformed:
         names.append(f"malformed {share(group.malformed, group.model_calls)}")
+    if group.corrections:
+        names.append(f"corrected {group.corrected:,} of {group.corrections:,} faults")
     parts = (f"failed: {', '.join(failed)}" if failed else "", f"found: {', '.join(names)}" if names else "")
     return [" · ".join(filter(None, parts))] if failed or names else []
 

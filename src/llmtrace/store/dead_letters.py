@@ -7,7 +7,7 @@ was rejected or expired, a run that its budget stopped. Law: a letter is a pure 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.model import (
@@ -80,9 +80,17 @@ def letters_of(trace: Trace) -> list[DeadLetter]:
     return sorted({letter.letter_id: letter for letter in letters}.values(), key=lambda letter: letter.at)
 
 
-def _refused_calls(trace: Trace) -> Iterator[DeadLetter]:
-    """Calls that did not run, one letter for each tool in a run, unless a later call of the tool did. A name that no tool has
-    stands for any."""
+class CorrectionChain(NamedTuple):
+    """Refused calls of one tool in a run, up to the first that ran."""
+
+    name: str
+    refused: list[Span]
+    is_corrected: bool
+
+
+def correction_chains(trace: Trace) -> Iterator[CorrectionChain]:
+    """What a model was asked to correct. A later call of the tool that runs well corrects it; any does where no tool of that
+    name exists. Calls that a person looked at are left out."""
     reviewed = {span.operation.call_id for span in trace.spans if isinstance(span.operation, Review)} - {None}
     refused: dict[tuple[str | None, str], list[Span]] = {}
     for span in trace.spans:
@@ -91,11 +99,18 @@ def _refused_calls(trace: Trace) -> Iterator[DeadLetter]:
             continue
         if not execution.executed:
             refused.setdefault((span.run_id, execution.name), []).append(span)
-        elif span.failure is None:
-            refused.pop((span.run_id, execution.name), None)
-            for key in [key for key, spans in refused.items() if key[0] == span.run_id and _is_unknown(spans[-1])]:
-                del refused[key]
+        elif span.failure is None and refused:
+            own = (span.run_id, execution.name)
+            for key in [key for key, spans in refused.items() if key == own or (key[0] == own[0] and _is_unknown(spans[-1]))]:
+                yield CorrectionChain(key[1], refused.pop(key), is_corrected=True)
     for (_, name), spans in refused.items():
+        yield CorrectionChain(name, spans, is_corrected=False)
+
+
+def _refused_calls(trace: Trace) -> Iterator[DeadLetter]:
+    for name, spans, is_corrected in correction_chains(trace):
+        if is_corrected:
+            continue
         attempts = tuple(
             {"arguments": getattr(span.operation, "arguments", None), "faults": _faults(span), "span_id": span.span_id}
             for span in spans
