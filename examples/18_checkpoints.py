@@ -27,9 +27,7 @@ def small_enough(order: Order) -> bool | str:
 def support(task: str, *answers: str) -> str:
     client = scripted(*answers)
     messages: list = [{"role": "user", "content": task}]
-    order = llmtrace.validated(
-        Order, lambda more: client.chat.completions.create(model="gpt-4o", messages=[*messages, *more])
-    )
+    order = llmtrace.validated(Order, lambda more: client.chat.completions.create(model="gpt-4o", messages=[*messages, *more]))
     order = llmtrace.checkpoint("order found", order)
     llmtrace.checkpoint("may be refunded", order, check=small_enough, on_fail="raise")
     return f"refunded {order.total} EUR for {order.order_id}"

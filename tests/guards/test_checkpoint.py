@@ -16,6 +16,9 @@ import llmtrace
 from llmtrace.diagnosis import diagnose
 from llmtrace.errors import CheckpointFailed, ConfigurationError, ReplayDiverged, StateUnavailable
 from llmtrace.model import Custom, Span, Trace
+from llmtrace.model.reviews import Decision
+from llmtrace.store import open_store
+from llmtrace.store.dead_letters import letters_of
 from llmtrace.testing import capture
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
@@ -242,3 +245,33 @@ def test_without_a_store_and_in_threads(tmp_path: Path) -> None:
     _, trace = recorded(program)
     numbers = {span.operation.arguments["number"] for span in checkpoints(trace) if isinstance(span.operation, Custom)}
     assert numbers == set(range(8))
+
+
+@pytest.mark.parametrize(
+    ("decision", "result"),
+    [
+        (Decision("approved"), {"total": "?"}),
+        (Decision("answered", value={"total": 42}), {"total": 42}),
+        (Decision("rejected", reason="no"), None),
+        (None, None),
+    ],
+)
+def test_a_person_is_asked(tmp_path: Path, decision: Decision | None, result: Any) -> None:
+    """An approval lets the state pass, an answer takes its place, anything else stops the program: one dead letter."""
+    llmtrace.configure(
+        store=str(tmp_path / "store"), instrument=(), notify=lambda _: decision, review_timeout=0.2, exporters=()
+    )
+    try:
+        agent = llmtrace.agent(name="shop")(
+            lambda: llmtrace.checkpoint("found", {"total": "?"}, check=SCHEMA, on_fail="review")
+        )
+        if result is None:
+            with pytest.raises(CheckpointFailed, match="found"):
+                agent()
+        else:
+            assert agent() == result
+    finally:
+        llmtrace.shutdown()
+    letters = letters_of(open_store(str(tmp_path / "store")).trace("last"))
+    reason = "rejected_review" if decision else "expired_review"
+    assert [letter.reason for letter in letters] == ([] if result else [reason])

@@ -6,7 +6,7 @@ Law: with ``on_fail="record"`` nothing of it reaches the program. A check that r
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
@@ -16,6 +16,7 @@ from llmtrace.content import to_json
 from llmtrace.content.placeholders import holds_placeholder
 from llmtrace.errors import CheckpointFailed, ConfigurationError, ReplayDiverged
 from llmtrace.guards.check import Check, Judge, add_evaluation, is_accepted, judge_of, type_adapter
+from llmtrace.guards.review import review
 from llmtrace.guards.state_changes import changed_places
 from llmtrace.model import Custom, Evaluation, JsonValue, Span, replace
 from llmtrace.recorder import Recording, active
@@ -29,7 +30,7 @@ FAILED_CHECK = "failed_check"
 """Name of the evaluation on a checkpoint whose state failed its check."""
 INCOMPLETE_STATE = "incomplete_state"
 """Name of the evaluation on a checkpoint whose state JSON cannot hold."""
-_ON_FAIL = ("record", "raise", "retry")
+_ON_FAIL = ("record", "raise", "retry", "review")
 MOST_RETRIES = 100
 
 
@@ -44,7 +45,9 @@ def checkpoint(name: str, state: Callable[[], T], *, check: Check, on_fail: Retr
 
 
 @overload
-def checkpoint(name: str, state: T, *, check: Check | None = None, on_fail: Literal["record", "raise"] = "record") -> T: ...
+def checkpoint(
+    name: str, state: T, *, check: Check | None = None, on_fail: Literal["record", "raise", "review"] = "record"
+) -> T: ...
 
 
 @suggest_keywords
@@ -59,15 +62,18 @@ def checkpoint(name: str, state: Any, *, check: Check | None = None, on_fail: st
     by False, a text that says why, an AssertionError or a score below 0.5; default, the state is only recorded. ``on_fail``:
     ``record`` (default), the program goes on; ``raise``, `CheckpointFailed` is raised; ``retry``, ``state`` is the function
     (plain or async) that makes the state, and it is called again, ``retries`` times at most (default 2), before
-    `CheckpointFailed` is raised.
+    `CheckpointFailed` is raised; ``review``, a person is asked, on this thread (see `review`): approved, the program goes on;
+    answered, the answer takes the place of the state; anything else raises `CheckpointFailed`.
 
-    Raises `ConfigurationError` for a wrong value.
+    Raises `ConfigurationError` for a wrong value, and what `review` raises.
     """
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f"checkpoint({name!r}): expected the name of a place, as in checkpoint('order found', order)")
     if on_fail not in _ON_FAIL:
         raise ConfigurationError(f"checkpoint(on_fail={on_fail!r}): expected one of {', '.join(_ON_FAIL)}")
     judge = judge_of(check, "checkpoint", "the state")
+    if on_fail == "review":
+        return _reviewed(name, state, judge, check)
     if on_fail != "retry":
         return _pass(name, state, judge, raises=on_fail == "raise")
     if judge is None or not callable(state):
@@ -75,6 +81,19 @@ def checkpoint(name: str, state: Any, *, check: Check | None = None, on_fail: st
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MOST_RETRIES:
         raise ConfigurationError(f"checkpoint(retries={retries!r}): expected a number from 0 to {MOST_RETRIES}")
     return (_retry_async if inspect.iscoroutinefunction(state) else _retry)(name, state, judge, retries)
+
+
+def _reviewed(name: str, state: Any, judge: Judge | None, check: Any) -> Any:
+    state, failed = _check(name, state, judge, raises=False)
+    if failed is None:
+        return state
+    is_form = isinstance(check, Mapping) or hasattr(check, "model_json_schema")
+    decision = review(f"{failed}. Go on?", state, schema=check if is_form else None).wait()
+    if decision.is_allowed:
+        return state
+    if decision.kind != "answered" or not is_form:
+        raise failed
+    return _pass(name, decision.value, judge, raises=True)
 
 
 def _retry(name: str, make: Callable[[], Any], judge: Judge, retries: int) -> Any:
@@ -98,6 +117,14 @@ async def _retry_async(name: str, make: Callable[[], Awaitable[Any]], judge: Jud
 
 def _pass(name: str, state: Any, judge: Judge | None, *, raises: bool) -> Any:
     """Record, check and return one state. Raises `CheckpointFailed` if it fails and ``raises``."""
+    state, failed = _check(name, state, judge, raises=raises)
+    if failed is not None and raises:
+        raise failed
+    return state
+
+
+def _check(name: str, state: Any, judge: Judge | None, *, raises: bool) -> tuple[Any, CheckpointFailed | None]:
+    """Record and check one state. Returns it, and the error if it fails; with ``raises`` the span ends with that."""
     recorder = active()
     recording = None
     snapshot: JsonValue = None
@@ -108,14 +135,10 @@ def _pass(name: str, state: Any, judge: Judge | None, *, raises: bool) -> Any:
         state, snapshot = _resumed(recording, state, snapshot)
     with nullcontext() if recording is None else recording.use():
         verdict = None if judge is None else judge(state)
-    error = None
-    if verdict is not None and raises and not is_accepted(verdict):
-        error = CheckpointFailed(name, verdict.explanation)
+    failed = None if verdict is None or is_accepted(verdict) else CheckpointFailed(name, verdict.explanation)
     if recording is not None:
-        guard(_record, recording, name, snapshot, verdict, error)
-    if error is not None:
-        raise error
-    return state
+        guard(_record, recording, name, snapshot, verdict, failed if raises else None)
+    return state, failed
 
 
 def _resumed(recording: Recording, state: Any, snapshot: JsonValue) -> tuple[Any, JsonValue]:

@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from llmtrace.errors import ConfigurationError
 from llmtrace.evidence.call_log import Call
+from llmtrace.evidence.review_predicates import ungrounded, untrusted
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage import DoubtfulValue
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.model.reviews import ValueOrigin
 from llmtrace.recorder import Recording
@@ -133,18 +135,16 @@ def _origins(
     """The values of a call that are ``kind``; None where the run's evidence is not there to tell."""
     if recording is None:
         return None
-    return recording.run.read_evidence(lambda evidence: _READ[kind](evidence, call, definition))
+    return recording.run.read_evidence(lambda evidence: _read(kind, evidence, call, definition))
 
 
-def _ungrounded(evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
-    raise NotImplementedError
+def _read(kind: str, evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
+    found = ungrounded(evidence, call) if kind == "ungrounded" else untrusted(evidence, call, definition)
+    return tuple(_as_origin(kind, value) for value in found)
 
 
-def _untrusted(evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
-    raise NotImplementedError
-
-
-_READ: dict[str, Callable[[RunEvidence, ToolCall, ToolDefinition], tuple[ValueOrigin, ...]]] = {
-    "ungrounded": _ungrounded,
-    "untrusted": _untrusted,
-}
+def _as_origin(kind: str, value: DoubtfulValue) -> ValueOrigin:
+    if value.origin is None:
+        return ValueOrigin(value.pointer, kind, f"{value.kind}: no message or result contains it")
+    text = f"{value.kind}: stands only in the text of a tool's result"
+    return ValueOrigin(value.pointer, kind, text, value.origin.span_id)

@@ -1,14 +1,16 @@
-"""Where reviews are kept, who is told of them, and how long a program waits: set by ``configure()``."""
+"""Where reviews are kept, who is told of them, and how long a program waits: as ``configure()`` says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Any
 
+from llmtrace.config import Config, Unattended
+from llmtrace.recorder.current import configured
+from llmtrace.store import replay_key
 from llmtrace.store.reviews import Reviews
-
-Unattended: TypeAlias = Literal["deny", "raise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +35,23 @@ class ReviewSettings:
         return self.unattended is None and (self.reviews.folder is not None or self.notify is not None)
 
 
-_settings: ReviewSettings | None = None
 _nobody = ReviewSettings()
 
 
 def review_settings() -> ReviewSettings:
     """The settings of this process; without ``configure()``, nobody is there to decide."""
-    return _nobody if _settings is None else _settings
+    recorder = configured()
+    if recorder is None or recorder.reviewing is None:
+        return _nobody
+    if not isinstance(recorder.reviewing, ReviewSettings):
+        recorder.reviewing = _settings(*recorder.reviewing)
+    settings: ReviewSettings = recorder.reviewing
+    return settings
 
 
-def use_review_settings(new: ReviewSettings | None) -> ReviewSettings | None:
-    """Make ``new`` the settings of this process. Returns those before."""
-    global _settings
-    before, _settings = _settings, new
-    return before
+def _settings(config: Config, folder: Path | None, make_key: Callable[[], bytes]) -> ReviewSettings:
+    if folder is not None and folder.name == replay_key.REPLAYS:
+        folder = folder.parent
+    return ReviewSettings(
+        Reviews(folder), make_key(), config.notify, config.review_timeout, config.review_wait, config.unattended
+    )

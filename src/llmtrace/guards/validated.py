@@ -159,6 +159,7 @@ class _Step:
     refused = False
     answer: Any = None
     body: Callable[[], Any] | None = None
+    held: functions.Held | None = None
 
     def __init__(self, attempts: _Attempts, call: Callable[[FollowUp], Any]) -> None:
         self._attempts = attempts

@@ -37,8 +37,8 @@ class UngroundedArgument(Signal[State]):
     def start(self, run: RunEvidence) -> State:
         return State(run)
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        uses = state.run.lineage.add(span)
+    def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
+        uses = state.run.ungrounded
         if not uses and not state.calls:
             return ()
         evaluations = [self._evaluation(use, "made_up", "info") for use in uses]
