@@ -258,9 +258,8 @@ def test_without_a_store_and_in_threads(tmp_path: Path) -> None:
 )
 def test_a_person_is_asked(tmp_path: Path, decision: Decision | None, result: Any) -> None:
     """An approval lets the state pass, an answer takes its place, anything else stops the program: one dead letter."""
-    llmtrace.configure(
-        store=str(tmp_path / "store"), instrument=(), notify=lambda _: decision, review_timeout=0.2, exporters=()
-    )
+    store, seconds = str(tmp_path / "store"), 30.0 if decision else 0.2
+    llmtrace.configure(store=store, instrument=(), notify=lambda _: decision, review_timeout=seconds, exporters=())
     try:
         agent = llmtrace.agent(name="shop")(
             lambda: llmtrace.checkpoint("found", {"total": "?"}, check=SCHEMA, on_fail="review")
@@ -272,6 +271,6 @@ def test_a_person_is_asked(tmp_path: Path, decision: Decision | None, result: An
             assert agent() == result
     finally:
         llmtrace.shutdown()
-    letters = letters_of(open_store(str(tmp_path / "store")).trace("last"))
+    letters = letters_of(open_store(store).trace("last"))
     reason = "rejected_review" if decision else "expired_review"
     assert [letter.reason for letter in letters] == ([] if result else [reason])
