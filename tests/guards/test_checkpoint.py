@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,8 @@ def test_retry_makes_the_state_again(is_async: bool) -> None:
     result, trace = recorded(program)
     assert result == {"total": 42}
     assert [span.attributes["llmtrace.checkpoint.passed"] for span in checkpoints(trace)] == [False, False, True]
+    assert trace.health == "ok"
+    assert not diagnose(trace).marked
     with pytest.raises(CheckpointFailed, match="/total: "):
         llmtrace.checkpoint("found", lambda: {"total": ""}, check=SCHEMA, on_fail="retry", retries=1)
 
@@ -245,6 +248,28 @@ def test_without_a_store_and_in_threads(tmp_path: Path) -> None:
     _, trace = recorded(program)
     numbers = {span.operation.arguments["number"] for span in checkpoints(trace) if isinstance(span.operation, Custom)}
     assert numbers == set(range(8))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_in_a_forked_worker() -> None:
+    """The state is checked there as here, and the parent's run goes on."""
+
+    def program() -> int:
+        child = os.fork()
+        if child == 0:
+            try:
+                llmtrace.checkpoint("found", {"total": 1}, check=SCHEMA, on_fail="raise")
+                llmtrace.checkpoint("found", {}, check=SCHEMA, on_fail="raise")
+            except CheckpointFailed:
+                os._exit(7)
+            finally:
+                os._exit(1)
+        llmtrace.checkpoint("found", {"total": 2}, check=SCHEMA)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    result, trace = recorded(program)
+    assert result == 7
+    assert len(checkpoints(trace)) == 1
 
 
 @pytest.mark.parametrize(

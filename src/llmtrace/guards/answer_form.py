@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from llmtrace.validation.parse_arguments import read, strip_fence
 
 
 class AnswerForm:
-    """Reads answers. `example` is a valid one, or None where none was found."""
+    """Reads answers."""
 
     def __init__(self, form: Any, owner: str) -> None:
         """Raises `ConfigurationError` that names ``owner`` for what cannot be a form."""
@@ -34,12 +35,17 @@ class AnswerForm:
             )
         else:
             self.name = str(getattr(form, "__name__", form))
-            schema = _schema_of(self._adapter)
+            schema = None
         self._schema = schema
+
+    @functools.cached_property
+    def example(self) -> JsonValue:
+        """A valid answer; None where none was found."""
+        schema = self._schema if self._adapter is None else _schema_of(self._adapter)
         try:
-            self.example = None if schema is None else example_of(schema)
+            return None if schema is None else example_of(schema)
         except LookupError:
-            self.example = None
+            return None
 
     def read(self, answer: object) -> tuple[Any, tuple[Fault, ...]]:
         """The value of an answer, text or JSON, and no faults; or all faults at once. What a validator of the program's own
@@ -71,10 +77,8 @@ class AnswerForm:
 
 def _schema_of(adapter: Any) -> JsonValue:
     """The JSON Schema of a type; None for one that has none."""
-    import pydantic
-
     try:
         schema: JsonValue = adapter.json_schema()
         return schema
-    except pydantic.PydanticUserError:
+    except Exception:  # pydantic's own, or of a type with a schema of its own
         return None

@@ -75,7 +75,7 @@ def checkpoint(name: str, state: Any, *, check: Check | None = None, on_fail: st
     if on_fail == "review":
         return _reviewed(name, state, judge, check)
     if on_fail != "retry":
-        return _pass(name, state, judge, raises=on_fail == "raise")
+        return _pass(name, state, judge, on_fail)
     if judge is None or not callable(state):
         raise ConfigurationError("checkpoint(on_fail='retry'): expected a check, and as state the function that makes it")
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MOST_RETRIES:
@@ -84,7 +84,7 @@ def checkpoint(name: str, state: Any, *, check: Check | None = None, on_fail: st
 
 
 def _reviewed(name: str, state: Any, judge: Judge | None, check: Any) -> Any:
-    state, failed = _check(name, state, judge, raises=False)
+    state, failed = _check(name, state, judge, on_fail="review")
     if failed is None:
         return state
     is_form = isinstance(check, Mapping) or hasattr(check, "model_json_schema")
@@ -93,38 +93,36 @@ def _reviewed(name: str, state: Any, judge: Judge | None, check: Any) -> Any:
         return state
     if decision.kind != "answered" or not is_form:
         raise failed
-    return _pass(name, decision.value, judge, raises=True)
+    return _pass(name, decision.value, judge, "raise")
 
 
 def _retry(name: str, make: Callable[[], Any], judge: Judge, retries: int) -> Any:
     for _ in range(retries):
-        try:
-            return _pass(name, make(), judge, raises=True)
-        except CheckpointFailed:
-            continue
-    return _pass(name, make(), judge, raises=True)
+        state, failed = _check(name, make(), judge, "retry")
+        if failed is None:
+            return state
+    return _pass(name, make(), judge, "raise")
 
 
 async def _retry_async(name: str, make: Callable[[], Awaitable[Any]], judge: Judge, retries: int) -> Any:
     for _ in range(retries):
-        state = await make()
-        try:
-            return _pass(name, state, judge, raises=True)
-        except CheckpointFailed:
-            continue
-    return _pass(name, await make(), judge, raises=True)
+        state, failed = _check(name, await make(), judge, "retry")
+        if failed is None:
+            return state
+    return _pass(name, await make(), judge, "raise")
 
 
-def _pass(name: str, state: Any, judge: Judge | None, *, raises: bool) -> Any:
-    """Record, check and return one state. Raises `CheckpointFailed` if it fails and ``raises``."""
-    state, failed = _check(name, state, judge, raises=raises)
-    if failed is not None and raises:
+def _pass(name: str, state: Any, judge: Judge | None, on_fail: str) -> Any:
+    """Record, check and return one state. Raises `CheckpointFailed` if it fails and ``on_fail`` is ``raise``."""
+    state, failed = _check(name, state, judge, on_fail)
+    if failed is not None and on_fail == "raise":
         raise failed
     return state
 
 
-def _check(name: str, state: Any, judge: Judge | None, *, raises: bool) -> tuple[Any, CheckpointFailed | None]:
-    """Record and check one state. Returns it, and the error if it fails; with ``raises`` the span ends with that."""
+def _check(name: str, state: Any, judge: Judge | None, on_fail: str) -> tuple[Any, CheckpointFailed | None]:
+    """Record and check one state. Returns it, and the error if it fails. The span ends with that under ``raise``; where the
+    state is still to be made again or reviewed, it has a warning only."""
     recorder = active()
     recording = None
     snapshot: JsonValue = None
@@ -136,8 +134,10 @@ def _check(name: str, state: Any, judge: Judge | None, *, raises: bool) -> tuple
     with nullcontext() if recording is None else recording.use():
         verdict = None if judge is None else judge(state)
     failed = None if verdict is None or is_accepted(verdict) else CheckpointFailed(name, verdict.explanation)
+    if failed is not None and verdict is not None and on_fail in ("retry", "review"):
+        verdict = replace(verdict, severity="warning", label=verdict.label or "fail")
     if recording is not None:
-        guard(_record, recording, name, snapshot, verdict, failed if raises else None)
+        guard(_record, recording, name, snapshot, verdict, failed, raises=on_fail == "raise")
     return state, failed
 
 
@@ -186,7 +186,13 @@ def lost_state(span: Span) -> str:
 
 
 def _record(
-    recording: Recording, name: str, snapshot: JsonValue, verdict: Evaluation | None, error: CheckpointFailed | None
+    recording: Recording,
+    name: str,
+    snapshot: JsonValue,
+    verdict: Evaluation | None,
+    failed: CheckpointFailed | None,
+    *,
+    raises: bool,
 ) -> None:
     """End the span of a checkpoint."""
     run = recording.run
@@ -195,10 +201,10 @@ def _record(
     if before is not None:
         operation = replace(operation, result={"since": before[0], **changed_places(before[1], snapshot)}, has_result=True)
     if verdict is not None:
-        recording.set({semconv.CHECKPOINT_PASSED: is_accepted(verdict)})
-        if not is_accepted(verdict):
+        recording.set({semconv.CHECKPOINT_PASSED: failed is None})
+        if failed is not None:
             add_evaluation(recording, replace(verdict, name=FAILED_CHECK))
     if holds_placeholder(snapshot):
         text = "the state holds an object that JSON cannot hold, so the run cannot be resumed from it"
         add_evaluation(recording, Evaluation(INCOMPLETE_STATE, "info", text))
-    recording.end(operation, exception=error)
+    recording.end(operation, exception=failed if raises else None)

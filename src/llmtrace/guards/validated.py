@@ -127,9 +127,9 @@ class _Attempts:
 
     def accept(self, completion: object) -> bool:
         """Return True if the answer fits. Raises `OutputInvalid` if it does not, and no attempt is left."""
-        self.usage = add_usage(self.usage, usage_of(completion))
+        self.usage = add_usage(self.usage, guard(usage_of, completion))
         is_value = isinstance(self.form.kind, type) and isinstance(completion, self.form.kind)
-        answer = to_json(completion) if is_value else answer_of(completion)
+        answer = to_json(completion) if is_value else guard(answer_of, completion)
         self.value, faults = self.form.read(completion if is_value else answer)
         self._tried.append((answer, faults))
         self.passed = not faults
@@ -149,7 +149,8 @@ class _Attempts:
         result: dict[str, JsonValue] = {"attempts": tried}
         if self.passed:
             result["value"] = to_json(self.value)
-        return Custom({"example": self.form.example}, result, has_result=True)
+        is_shown = self.passed is False or self.count > 1
+        return Custom({"example": self.form.example} if is_shown else None, result, has_result=True)
 
 
 class _Step:
@@ -167,9 +168,8 @@ class _Step:
         self.kwargs: dict[str, Any] = {}
         name = attempts.form.name
         recorder = active()
-        started = Custom({"example": attempts.form.example})
         attributes: dict[str, JsonValue] = {semconv.VALIDATED: name}
-        self.recording = None if recorder is None else recorder.start(started, name=f"validated {name}", attributes=attributes)
+        self.recording = None if recorder is None else recorder.start(Custom(), name=f"validated {name}", attributes=attributes)
 
     def returned(self, result: Any, *, partial: bool = False) -> None:  # noqa: ARG002 - the attempts hold the result
         self._end(None)
