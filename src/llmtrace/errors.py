@@ -125,7 +125,7 @@ class BudgetExceeded(LlmtraceError):
 class CheckpointFailed(LlmtraceError, ValueError):
     """A state failed the check of a checkpoint whose ``on_fail`` says that the program must not go on with it.
 
-    ``name`` is the checkpoint's, ``reason`` says what is wrong, without content.
+    ``name`` is the checkpoint's, ``reason`` says what is wrong, with what the check itself said.
     """
 
     def __init__(self, name: str, reason: str) -> None:

@@ -110,6 +110,8 @@ def test_retry_makes_the_state_again(is_async: bool) -> None:
     assert not diagnose(trace).marked
     with pytest.raises(CheckpointFailed, match="/total: "):
         llmtrace.checkpoint("found", lambda: {"total": ""}, check=SCHEMA, on_fail="retry", retries=1)
+    with pytest.raises(CheckpointFailed, match=": more than 100 EUR"):
+        llmtrace.checkpoint("found", {"total": 101}, check=lambda _: "more than 100 EUR", on_fail="raise")
 
 
 @pytest.mark.parametrize(
