@@ -48,6 +48,7 @@ def test_public_names_are_pinned() -> None:
     """A public name comes or goes only on purpose."""
     assert sorted(llmtrace.__all__) == [
         "Budget",
+        "Decision",
         "Tools",
         "__version__",
         "agent",
@@ -66,7 +67,10 @@ def test_public_names_are_pinned() -> None:
         "prompt",
         "replay",
         "resume",
+        "resume_review",
         "retrieval",
+        "review",
+        "reviews",
         "shutdown",
         "signal",
         "slo",
