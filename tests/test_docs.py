@@ -38,8 +38,10 @@ def test_every_option_is_documented() -> None:
 
 
 def test_every_public_name_is_documented() -> None:
-    """docs/api.md and docs/api_checks.md have one heading for each public name, and no other."""
-    pages = "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "api_checks.md"))
+    """docs/api*.md have one heading for each public name, and no other."""
+    pages = "\n".join(
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "api_guards.md", "api_checks.md")
+    )
     headings = re.findall(r"^### `([A-Za-z_]+)", pages, re.MULTILINE)
     assert sorted(headings) == sorted(set(llmtrace.__all__) - {"__version__"})
 
