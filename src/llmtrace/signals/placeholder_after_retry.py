@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from llmtrace.evidence.call_log import USER_ROLES
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.model import Custom, Evaluation, Inference, JsonValue, Severity, Span, ToolCall, ToolDefinition, Violation
 from llmtrace.semconv import VALIDATED_ATTEMPTS, VALIDATED_PASSED
 from llmtrace.signals._shared import remember
