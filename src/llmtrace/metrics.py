@@ -8,7 +8,7 @@ what is to be counted. docs/metrics.md lists what there is.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -204,6 +204,23 @@ class Metrics(Sink):
         elif isinstance(operation, (Embedding, Retrieval, Memory, FetchResponse)):
             labels = _client_labels(operation) | _labels({sc.RESPONSE_MODEL: getattr(operation, "response_model", None)})
             put(self._operation.record, span.duration, _labels(labels, span))
+
+
+def observe_dead_letters(provider: metrics.MeterProvider, read: Callable[[], Mapping[str, Sequence[float]]]) -> None:
+    """Show a store's open dead letters. ``read`` gives the ages of all of them, in seconds, by reason; it must not raise."""
+    meter = metrics.get_meter(sc.SCOPE_NAME, meter_provider=provider)
+
+    def counted(_: metrics.CallbackOptions) -> list[metrics.Observation]:
+        return [metrics.Observation(len(ages), {sc.DEAD_LETTER_REASON: reason}) for reason, ages in read().items()]
+
+    def oldest(_: metrics.CallbackOptions) -> list[metrics.Observation]:
+        found = read().items()
+        return [metrics.Observation(max(ages, default=0), {sc.DEAD_LETTER_REASON: reason}) for reason, ages in found]
+
+    what = "Work that runs gave up and that nobody has dealt with."
+    meter.create_observable_gauge(sc.METRIC_DEAD_LETTERS, callbacks=[counted], unit="{letter}", description=what)
+    what = "How long the oldest of them has waited."
+    meter.create_observable_gauge(sc.METRIC_OLDEST_DEAD_LETTER, callbacks=[oldest], unit="s", description=what)
 
 
 class _Queue:

@@ -107,6 +107,9 @@ class Group:
         self.tool_calls = 0
         """Tool calls that models asked for; of a tool, its executions."""
         self.invalid_calls = 0
+        self.corrections = 0
+        """Faults that models were asked to correct: see `statistics.corrections`."""
+        self.corrected = 0
         self.malformed = 0
         self.flawed = 0
         """Spans with at least one evaluation of severity warning or error about quality."""
@@ -174,6 +177,8 @@ class Group:
                 self.cost_usd.add(step.cost_usd)
             if step.model is not None:
                 count(self.models, step.model)
+        self.corrections += step.corrections
+        self.corrected += step.corrected
         count(self.steps, step.step)
         faults = {
             finding.name
