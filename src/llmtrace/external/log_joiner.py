@@ -48,6 +48,12 @@ class LogJoiner:
             self._forget()
         return changed
 
+    def events(self, trace_id: str, span_id: str) -> list[Event]:
+        """The records of a span, in the order in which they came."""
+        with self._lock:
+            trace = self._traces.get(trace_id)
+            return [] if trace is None else list(trace.events.get(span_id, ()))
+
     def join(self, span: RawSpan, *, is_bare: bool = True) -> RawSpan:
         """Return the span with the records that wait for it. ``is_bare``: the span comes from its writer, without records."""
         with self._lock:
