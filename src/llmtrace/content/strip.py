@@ -25,6 +25,7 @@ from llmtrace.model import (
     Memory,
     Operation,
     Retrieval,
+    Review,
     Span,
     ToolExecution,
     Violation,
@@ -109,6 +110,13 @@ def _tool_execution(execution: ToolExecution) -> ToolExecution:
     return bared
 
 
+def _review(review: Review) -> Review:
+    tool = None if review.tool is None else strip_tool_name(review.tool)
+    question = tool if review.question == review.tool else HIDDEN
+    bared: Review = _without(review, question=question, tool=tool, payload=None, note=None, value=None, reason=None)
+    return bared
+
+
 _OPERATIONS: dict[type, Callable[[Any], Any]] = {
     Inference: _inference,
     ToolExecution: _tool_execution,
@@ -116,6 +124,7 @@ _OPERATIONS: dict[type, Callable[[Any], Any]] = {
     Workflow: lambda it: _without(it, input=(), output=()),
     Retrieval: lambda it: _without(it, query=None, documents=None),
     Memory: lambda it: _without(it, query=None, records=None),
+    Review: _review,
     FetchResponse: lambda it: _without(it, output=()),
     Custom: lambda it: _without(it, arguments=None, result=None, has_result=False),
 }
@@ -129,6 +138,8 @@ def _span_name(span: Span, operation: Operation) -> str:
     before, after = span.operation, operation
     if isinstance(before, ToolExecution) and isinstance(after, ToolExecution) and after.name != before.name:
         return span.name.replace(before.name, after.name) if before.name else span.name
+    if isinstance(before, Review) and isinstance(after, Review) and before.tool and after.tool and after.tool != before.tool:
+        return span.name.replace(before.tool, after.tool)
     return span.name
 
 

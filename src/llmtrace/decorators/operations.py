@@ -31,6 +31,7 @@ class _Step:
     kept_items = functions.KEPT_ITEMS
     stream: Any = None
     body: Callable[[], Any] | None = None
+    held: functions.Held | None = None
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llmtrace.evidence.call_log import Call, CallLog
-from llmtrace.lineage import LiveLineage
+from llmtrace.lineage import LiveLineage, ValueUse
 from llmtrace.lineage.tasks import TaskTracker
 from llmtrace.model import Inference, Span, ToolExecution
 
@@ -19,6 +19,8 @@ class RunEvidence:
     completed: Sequence[Call] = ()
     """The calls of which the newest span is the first to show how they went."""
     lineage: LiveLineage = field(default_factory=LiveLineage)
+    ungrounded: Sequence[ValueUse] = ()
+    """The ungrounded identifiers in the calls that the newest span asked for."""
     tasks: TaskTracker = field(default_factory=TaskTracker)
     new_task: bool = False
     """Whether the program turned to another task with the newest span."""
@@ -26,6 +28,7 @@ class RunEvidence:
     def add(self, span: Span) -> None:
         operation = span.operation
         self.completed = self.calls.add(span)
+        self.ungrounded = self.lineage.add(span)
         self.new_task = False
         if isinstance(operation, Inference):
             self.new_task = self.tasks.add_inference(span, operation)
