@@ -29,6 +29,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "frameworks.md"
 NAMES = sorted(path.stem.removeprefix("with_") for path in PROGRAMS.glob("with_*.py"))
 TITLES = {
+    "ag2": "AG2",
     "agent_framework": "Agent Framework",
     "agno": "Agno",
     "autogen": "AutoGen",
@@ -50,7 +51,7 @@ MODULES = {
     "llama_index": "llama_index.core",
     "openai_agents": "agents",
 }
-NATIVE = set(NAMES) - {"agent_framework", "pydantic_ai", "strands"}
+NATIVE = set(NAMES) - {"ag2", "agent_framework", "pydantic_ai", "strands"}
 """Frameworks with an instrumentor of ours: they need no line."""
 ANSWER = "KS-1 is on its way."
 AGENTS = ("support", "Agent", "ReAct")
