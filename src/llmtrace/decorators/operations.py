@@ -30,6 +30,7 @@ class _Step:
     """One traced run of a function or block; a `functions.Step`."""
 
     kept_items = functions.KEPT_ITEMS
+    stream: Any = None
     body: Callable[[], Any] | None = None
     held: functions.Held | None = None
 

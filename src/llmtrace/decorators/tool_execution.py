@@ -63,6 +63,7 @@ class Execution:
     """A tool execution under way; a `functions.Step`."""
 
     kept_items = functions.KEPT_ITEMS
+    stream: Any = None
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.args = args

@@ -161,6 +161,7 @@ class _Step:
     answer: Any = None
     body: Callable[[], Any] | None = None
     held: functions.Held | None = None
+    stream: Any = None
 
     def __init__(self, attempts: _Attempts, call: Callable[[FollowUp], Any]) -> None:
         self._attempts = attempts

@@ -118,12 +118,7 @@ def traced_function(function: TracedFunction) -> Wrapper:
             return wrapped(*args, **kwargs)
         kind = functions.kind_of(wrapped)
         if kind == "plain":
-            run = _begin(function, wrapped, instance, args, kwargs)
-            run.can_replace = True
-            result = functions.call_plain(wrapped, run, awaits=True)
-            run.can_replace = False
-            stream, run.stream = run.stream, None
-            return result if stream is None else stream
+            return functions.call_plain(wrapped, _begin(function, wrapped, instance, args, kwargs), awaits=True)
         folded: list[Any] = []
         return functions.call(
             kind,
@@ -163,9 +158,9 @@ class FunctionRun:
         self.outcome: Callable[[], Any] | None = None
         """In a replay: the recorded outcome, if it has been asked for and found."""
         self.stream: Any = None
-        """What the program gets in place of a stream that a plain function returned."""
-        self.can_replace = False
-        """The program gets `stream` now. Not once a coroutine has returned: what it returned is what the program gets."""
+        """What the program gets in place of a stream that a function returned."""
+        self.is_followed = False
+        """The span ends with that stream."""
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
         if self.outer is not None:
@@ -174,10 +169,11 @@ class FunctionRun:
         if self.recording is None:
             return
         is_stream = isinstance(result, (types.GeneratorType, types.AsyncGeneratorType))
-        if is_stream and self.can_replace:
+        if is_stream and not self.is_followed:
             self.stream = guard(_follow, self, result)
-        if self.stream is not None:
-            return
+            self.is_followed = self.stream is not None
+            if self.is_followed:
+                return
         if is_stream:
             self.recording.end(self.operation)
         elif partial:
