@@ -17,6 +17,7 @@ from llmtrace.model import (
     Message,
     Operation,
     Part,
+    Review,
     Span,
     ToolDefinition,
     ToolExecution,
@@ -64,6 +65,8 @@ def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
         content |= _inference(operation, call_input)
     elif isinstance(operation, ToolExecution):
         content |= _execution(operation, trace) | {"arguments": plain(arguments_of(span, trace))}
+    elif isinstance(operation, Review):
+        content |= {"review": plain(operation), "facts": {}}
     else:
         content |= _generic_operation(operation)
     return content
