@@ -9,6 +9,7 @@ import { traceKey } from "./moves.js";
 import { readPlace } from "./place.js";
 import { TimeView } from "./time.js";
 import { TraceView } from "./trace.js";
+import { setWaiting } from "./waiting.js";
 
 /** @type {any} */
 let page = null;
@@ -17,12 +18,16 @@ let data = null;
 /** @type {any} */
 let info = {};
 
-function make() {
+async function make() {
   const app = byId("app");
   const place = readPlace();
   if (!data.live) return new TraceView(app, data, data.id, place.query);
   if (place.page === "trace" && place.ids[0]) return new TraceView(app, data, place.ids[0], place.query);
   if (place.page === "compare" && place.ids.length === 2) return new CompareView(app, data, place.ids);
+  if (place.page === "reviews") { // loaded when they are looked at
+    if (place.ids[0]) return new (await import("./review.js")).ReviewView(app, data, place.ids[0]);
+    return new (await import("./reviews.js")).QueueView(app, data, place.query);
+  }
   if (place.page === "time") return new TimeView(app, data, place.query);
   return new ListView(app, data, info, place.query);
 }
@@ -37,8 +42,7 @@ async function showPage() {
   }
   hush();
   page?.close();
-  page = make();
-  const mine = page;
+  const mine = page = await make();
   try {
     await page.open();
   } catch (error) {
@@ -52,6 +56,11 @@ function key(event) {
   const inside = /** @type {HTMLElement} */ (event.target);
   if (document.querySelector("dialog[open]")) {
     if (event.key === "?") help();
+    return;
+  }
+  if (inside.closest?.("form.panel") && inside.matches("input, textarea, select")) {
+    if (event.key === "Escape" && page.key(event)) event.preventDefault();
+    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) inside.closest("form")?.requestSubmit();
     return;
   }
   if (inside.matches?.("input")) {
@@ -77,7 +86,8 @@ async function begin() {
   addEventListener("keydown", key);
   addEventListener("unhandledrejection", (event) => say(String(event.reason?.message ?? event.reason)));
   document.addEventListener("click", (event) => { if (/** @type {HTMLElement} */ (event.target).closest("[data-key='?']")) help(); });
-  data.follow((traces) => page?.changed?.(traces));
+  setWaiting(info.reviews ?? null);
+  data.follow((traces) => page?.changed?.(traces), (/** @type {number|null} */ waiting) => { setWaiting(waiting); page?.reviewed?.(); });
   addEventListener("beforeprint", () => page?.list?.draw(true));
   setInterval(() => page?.tick?.(), 1000);
   await showPage();
