@@ -8,6 +8,7 @@ one of two reviewers wins, a decision is used once, and nothing starts that is n
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import secrets
 import sqlite3
@@ -328,6 +329,14 @@ def _is_below(pointer: str, hidden: tuple[str, ...]) -> bool:
 
 def _fits(wanted: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> bool:
     return all(name in arguments and arguments[name] == value for name, value in wanted.items())
+
+
+def this_user() -> str:
+    """The name of the user of this process; empty if it has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
 
 
 # -- which processes are there

@@ -168,9 +168,7 @@ class Viewer:
         if request.method != "POST":
             return await _answer_review(lambda: self._queue.review(review_id, brief=_text(request, "brief") == "1"))
         body = await request.body()
-        return await _answer_review(
-            lambda: self._queue.decide(review_id, body), lambda: self._queue.faults(review_id, body)
-        )
+        return await _answer_review(lambda: self._queue.decide(review_id, body), lambda: self._queue.faults(review_id, body))
 
     # -- changes
 

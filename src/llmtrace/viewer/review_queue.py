@@ -17,7 +17,7 @@ from typing import Any, get_args
 from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.model import JsonValue
 from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ReviewState
-from llmtrace.store.reviews import NAME, Reviews, faults_of
+from llmtrace.store.reviews import NAME, Reviews, faults_of, this_user
 from llmtrace.viewer.js_numbers import plain
 from llmtrace.viewer.rows import arguments_text
 from llmtrace.viewer.source import Source
@@ -75,7 +75,7 @@ class ReviewQueue:
             "more": len(records) > limit,
             "waiting": waiting,
             "problem": "" if self._is_writable() else _READ_ONLY,
-            "user": _user(),
+            "user": this_user(),
         }
 
     def review(self, review_id: str, *, brief: bool) -> dict[str, Any]:
@@ -84,16 +84,15 @@ class ReviewQueue:
         self._find_dead(reviews)
         record = reviews.get(review_id)
         content = self._row(record) | _details(record)
-        content |= {"problem": "" if self._is_writable() else _READ_ONLY, "user": _user()}
+        content |= {"problem": "" if self._is_writable() else _READ_ONLY, "user": this_user()}
         return content if brief else content | self._of_run(record.request)
 
     def of_span(self, span_id: str) -> dict[str, Any]:
-        """The id of the review whose span this is, if it has not ended; empty if there is none."""
-        if self._reviews is None:
-            return {"id": ""}
-        open_states: tuple[ReviewState, ...] = (*WAITING, "withdrawn", "approved", "started")
-        records = self._reviews.list(states=open_states, limit=1_000)
-        return {"id": next((one.request.review_id for one in records if one.request.span_id == span_id), "")}
+        """The review that waits in this span; empty if there is none."""
+        for record in [] if self._reviews is None else self._reviews.list(limit=1_000):
+            if record.request.span_id == span_id:
+                return self._row(record) | _details(record)
+        return {}
 
     # -- deciding
 
@@ -101,7 +100,7 @@ class ReviewQueue:
         """Take a decision that a page sent. Raises ValueError for what is no decision."""
         reviews = self._local()
         wish = _wish(body)
-        by = str(wish.get("by") or "").strip()[:LONGEST_NAME] or _user()
+        by = str(wish.get("by") or "").strip()[:LONGEST_NAME] or this_user()
         if wish["action"] == "settle":
             if not isinstance(wish.get("happened"), bool):
                 raise ValueError("settle needs 'happened': true or false")
@@ -144,7 +143,9 @@ class ReviewQueue:
         return None
 
     def _is_writable(self) -> bool:
-        return all(os.access(path, os.W_OK) for path in (self._path, self._path.parent) if path.exists()) if self._path else False
+        return (
+            all(os.access(path, os.W_OK) for path in (self._path, self._path.parent) if path.exists()) if self._path else False
+        )
 
     def _row(self, record: ReviewRecord) -> dict[str, Any]:
         """Times in milliseconds since the Unix epoch."""
@@ -228,9 +229,3 @@ def _always(request: ReviewRequest, names: Any) -> dict[str, JsonValue]:
     if not isinstance(names, list) or any(name not in payload for name in names):
         raise ValueError("'always' must be a list of names of arguments of this call")
     return {name: payload[name] for name in names}
-
-
-def _user() -> str:
-    from llmtrace.reviews import this_user  # imports OpenTelemetry, which a list of traces does not need
-
-    return this_user()

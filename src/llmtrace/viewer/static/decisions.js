@@ -11,16 +11,19 @@ const DECISIONS = {
 };
 const HIDDEN = /[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]/g;
 
-/** Pieces in which characters that a reader cannot see, or that turn the text around, are written out. @param {Piece[]} pieces */
-export const visible = (pieces) => pieces.map((piece) => ({ ...piece, text: piece.text.replace(HIDDEN, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`) }));
+/** A text in which characters that a reader cannot see, or that turn the text around, are written out. @param {string} text */
+export const visibleText = (text) => text.replace(HIDDEN, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+/** @param {Piece[]} pieces */
+export const visible = (pieces) => pieces.map((piece) => ({ ...piece, text: visibleText(piece.text) }));
 
 /** What was decided, by whom, when and why. @param {{kind: string, by?: string|null, at?: number|null, note?: string|null, value?: Json}} decision */
-export function decisionNode(tool, before, decision) {
+export function decisionNode(tool, before, decision, heading = "h3") {
   const { kind, by, at, note, value } = decision;
   const good = kind === "approved" || kind === "edited" || kind === "answered";
   return el("section", { class: `decision ${good ? "ok" : "denied"}`, "aria-label": "Decision" },
-    el("h3", {}, DECISIONS[kind] ?? kind, by ? ` by ${by}` : "", at ? el("span", { class: "dim", text: clock(at) }) : null),
-    note ? el("p", { class: "text", text: note }) : null,
+    el(heading, {}, DECISIONS[kind] ?? kind, by ? ` by ${by}` : "", at ? el("span", { class: "dim", text: clock(at) }) : null),
+    note ? el("p", { class: "text", text: visibleText(note) }) : null,
     kind === "edited" ? differenceNode(tool, before, value) : null,
     kind === "answered" ? textBlock(value, "code result") : null);
 }
@@ -28,7 +31,7 @@ export function decisionNode(tool, before, decision) {
 /** A call before and after, with what is different marked. */
 export function differenceNode(tool, before, after) {
   const marks = new Map(differences(before, after).map((pointer) => [pointer, { cls: "changed" }]));
-  const side = (title, value) => el("div", { class: "attempt" }, el("h4", { text: title }), block(visible(callPieces(tool, value, { marks })), { cls: "code call" }));
+  const side = (title, value) => el("div", { class: "attempt" }, el("h3", { text: title }), block(visible(callPieces(tool, value, { marks })), { cls: "code call" }));
   return el("div", { class: "beside" }, side("before", before), side("after", after));
 }
 

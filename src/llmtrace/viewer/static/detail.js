@@ -1,6 +1,6 @@
 // The pane of one span: what was found, what went in and came out, schema beside arguments, attempts side by side, raw facts.
 
-import { dim, el, lazySection } from "./dom.js";
+import { dim, el, fill, lazySection } from "./dom.js";
 import { decisionNode, heldNode } from "./decisions.js";
 import { cost, cut, duration, exactNumber, nameText, worded } from "./format.js";
 import { attemptsNode } from "./attempts.js";
@@ -89,16 +89,22 @@ function bodyNodes(view, row, payload, uses) {
   ];
 }
 
+/** What waits, as the store of reviews has it; nothing if it is not there any more. */
+function waitingNodes(found) {
+  return found.id ? [
+    el("p", { class: "gone", text: "It waits for a person. Nothing has run." }), found.reason ? el("p", {}, el("b", { text: "Held because " }), found.reason) : null,
+    heldNode(found.tool, found.payload), el("p", {}, el("a", { class: "chip on", href: `#/reviews/${found.id}`, text: "decide it" }))] : [];
+}
+
 /** A wait for a person: what was held, why, and what was decided. @param {Row} row */
 function reviewBody(view, row, review) {
   const at = exactNumber(review.decided_at) ?? review.decided_at;
-  const way = el("p", {});
-  if (row.state === "running" && view.data.live) view.data.reviews({ span: row.id }).then(({ id }) => { if (id) way.append(el("a", { class: "chip on", href: `#/reviews/${id}`, text: "decide it" })); }).catch(() => null);
+  const waiting = el("div", { class: "values" });
+  if (row.state === "running" && view.data.live) view.data.reviews({ span: row.id }).then((found) => fill(waiting, waitingNodes(found))).catch(() => null);
   return [
-    review.reason ? el("p", {}, el("b", { text: "Held because " }), review.reason) : null,
-    row.state === "running" ? el("p", { class: "gone", text: "It waits for a person. Nothing has run." }) : null,
-    way,
-    review.payload == null ? null : titled(review.tool ? "Call" : "Shown", heldNode(review.tool, review.payload)),
+    review.reason && row.state !== "running" ? el("p", {}, el("b", { text: "Held because " }), review.reason) : null,
+    waiting,
+    review.payload == null || review.decision === "edited" ? null : titled(review.tool ? "Call" : "Shown", heldNode(review.tool, review.payload)),
     review.decision ? decisionNode(review.tool ?? "", review.payload, { kind: review.decision, by: review.decided_by, at: at == null ? null : Number(at) / 1e6, note: review.note, value: review.value }) : null,
   ];
 }
@@ -117,7 +123,7 @@ function callBody(view, row, payload, uses) {
   const back = sought.pointer ? { marks: new Map([[sought.pointer, sought]]) } : marking(view, payload.violations, [], "result");
   return [
     titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null)),
-    payload.facts.repaired !== undefined ? titled("Repaired arguments", block(callPieces(row.name, payload.facts.repaired))) : null,
+    payload.facts.repaired !== undefined ? titled("Ran with other arguments", block(callPieces(row.name, payload.facts.repaired))) : null,
     row.refused ? el("p", { class: "gone", text: "refused: the tool did not run" }) : null,
     payload.has_result ? titled("Result", resultNode(view, payload, undefined, back)) : null,
     attemptsNode(view, row),

@@ -1,6 +1,7 @@
 // A form for the value that a JSON Schema describes: text, number, choice or checkbox; JSON for what is not flat. What was not
 // changed is sent as it came, to the last digit.
 
+import { visibleText } from "./decisions.js";
 import { el } from "./dom.js";
 import { exactNumber, jsonText } from "./format.js";
 import { names } from "./json.js";
@@ -24,7 +25,8 @@ function fieldOf(name, schema, value, required) {
     options.push("true", "false");
   }
   if (options.length) kind = "choice";
-  if (value != null && kind !== "json" && kind !== "number" && typeOfValue !== type && kind !== "choice") kind = "json"; // a value of another type than the schema's
+  const isOdd = typeof value === "string" && visibleText(value) !== value; // as JSON, what cannot be seen is written out
+  if (isOdd || (value != null && kind !== "number" && kind !== "choice" && typeOfValue !== type)) kind = "json";
   return { name, kind, label: [type, required ? "" : "may be left out"].filter(Boolean).join(", "), value, nullable: choices.length === 1, options, required, about: plain.description ?? schema?.description ?? "" };
 }
 
@@ -32,7 +34,7 @@ function fieldOf(name, schema, value, required) {
 function startText({ kind, value }) {
   if (value === undefined || (value === null && kind !== "choice")) return "";
   if (kind === "text") return value;
-  return kind === "number" && typeof value === "string" ? value : jsonText(value, kind === "json" ? 2 : 0);
+  return kind === "number" && typeof value === "string" ? value : visibleText(jsonText(value, kind === "json" ? 2 : 0));
 }
 
 /** A field's JSON text; undefined: it is left out. Throws what is wrong with it. @param {Field} field @param {string} text */

@@ -52,15 +52,15 @@ async function showPage() {
 
 /** @param {KeyboardEvent} event */
 function key(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const inside = /** @type {HTMLElement} */ (event.target);
+  if ((event.ctrlKey || event.metaKey) && event.key === "Enter") inside.closest("form")?.requestSubmit();
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (document.querySelector("dialog[open]")) {
     if (event.key === "?") help();
     return;
   }
   if (inside.closest?.("form.panel") && inside.matches("input, textarea, select")) {
     if (event.key === "Escape" && page.key(event)) event.preventDefault();
-    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) inside.closest("form")?.requestSubmit();
     return;
   }
   if (inside.matches?.("input")) {

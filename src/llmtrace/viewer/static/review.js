@@ -1,8 +1,8 @@
 // One call that waits for a person: what would run, where its values came from, what is wrong with its run so far; and the decision.
 
 import { dim, el, fill, home, keysButton, lazySection, quiet, say, textField } from "./dom.js";
-import { ago, argumentName, clock, jsonText } from "./format.js";
-import { decisionNode, differenceNode, heldNode, visible } from "./decisions.js";
+import { ago, argumentName, jsonText } from "./format.js";
+import { decisionNode, differenceNode, heldNode, visible, visibleText } from "./decisions.js";
 import { makeForm } from "./fields.js";
 import { block, jsonPieces, names, parsed, segment } from "./json.js";
 import { placeOf } from "./marks.js";
@@ -49,13 +49,13 @@ export class ReviewView {
     this.head = el("header", { class: "top" });
     this.box = el("main", { class: "review", tabindex: "-1", "aria-label": "Review" });
     this.bar = el("footer", { class: "actions" });
-    this.outcome = el("div", { role: "status" });
+    this.outcome = el("div", { class: "outcome", role: "status" });
     this.alert = el("p", { class: "gone", role: "alert", hidden: true });
     this.panelBox = el("div", {});
     this.held = el("section", { class: "part", "aria-label": "What would run" });
     this.aside = el("aside", { "aria-label": "The run so far" });
-    this.box.replaceChildren(el("div", { class: "review-main" }, this.outcome, this.alert, this.held, this.panelBox), this.aside);
-    this.app.replaceChildren(this.head, this.box, this.bar);
+    this.box.replaceChildren(el("div", { class: "review-main" }, this.outcome, this.held), this.aside);
+    this.app.replaceChildren(this.head, this.box, el("div", { class: "dock" }, this.alert, this.panelBox), this.bar);
     this.draw();
     this.drawHeld();
     this.box.focus({ preventScroll: true });
@@ -74,7 +74,7 @@ export class ReviewView {
     this.left = el("span", { text: review.state === "proposed" ? ` · ${leftText(review)}` : "" });
     const waits = review.state !== "proposed" ? "" : review.alive ? " · its program waits" : " · its program has ended: the decision counts when it is resumed";
     fill(this.head, home(),
-      el("div", { class: "what" }, el("h1", { dir: "auto", text: review.question }),
+      el("div", { class: "what" }, el("h1", { dir: "auto", text: visibleText(review.question) }),
         el("p", { class: "dim" }, el("span", { class: `state ${stateClass(review)}`, text: stateText(review) }), ` ${review.tool === null ? "question" : "tool call"} · asked ${ago(review.asked)}`, this.left, waits)),
       waitingChip(true), keysButton());
     fill(this.outcome, this.outcomeNodes());
@@ -83,7 +83,7 @@ export class ReviewView {
 
   outcomeNodes() {
     const { review } = this;
-    const decided = review.decision ? decisionNode(review.tool ?? "", review.payload, { kind: review.decision, by: review.by, at: review.at, note: review.note, value: review.value }) : null;
+    const decided = review.decision ? decisionNode(review.tool ?? "", review.payload, { kind: review.decision, by: review.by, at: review.at, note: review.note, value: review.value }, "h2") : null;
     const always = Object.entries(review.always);
     const text = {
       approved: review.alive || Date.now() - review.at < 3e3 ? "The program goes on …" : "It runs when the program goes on.", started: "It runs …",
@@ -93,8 +93,8 @@ export class ReviewView {
     return [
       review.problem ? el("p", { class: "gone", text: review.problem }) : null,
       decided,
-      always.length ? dim(`Later calls of ${review.tool} in this run are approved with ${always.map(([name, value]) => `${argumentName(name)}=${jsonText(value)}`).join(", ")}.`) : null,
-      review.state === "done" ? el("section", { class: "part", "aria-label": "Result" }, el("h3", { text: `It ran${review.ended ? `, until ${clock(review.ended)}` : ""}. Result` }), block(jsonPieces(parsed(review.result)), { cls: "code result" })) : text ? el("p", { class: review.state === "in_doubt" ? "gone" : "", text }) : null,
+      always.length ? dim(`Later calls of ${review.tool} in this run are approved with ${always.map(([name, value]) => visibleText(`${argumentName(name)}=${jsonText(value)}`)).join(", ")}.`) : null,
+      review.state === "done" ? el("section", { class: "part", "aria-label": "Result" }, el("h3", { text: "It ran. Result" }), block(jsonPieces(parsed(review.result)), { cls: "code result" })) : text ? el("p", { class: review.state === "in_doubt" ? "gone" : "", text }) : null,
     ];
   }
 
@@ -104,7 +104,7 @@ export class ReviewView {
     const isCall = review.payload && typeof review.payload === "object" && !Array.isArray(review.payload);
     const rows = isCall && review.tool !== null ? Object.entries(review.payload).map(([name, value]) => this.valueNode(name, value, segment(name))) : null;
     fill(this.held,
-      review.reason ? el("p", { class: "held-for" }, el("b", { text: "Held because " }), review.reason) : null,
+      review.reason ? el("p", { class: "held-for" }, el("b", { text: "Held because " }), visibleText(review.reason)) : null,
       review.hidden.length ? el("p", { class: "gone", text: review.tool === null ? "What is marked as hidden is not shown as it is." : "What is marked as hidden is not shown as it is: what runs is not what is shown. An approval counts for the real values." }) : null,
       rows ? el("dl", { class: "values" }, rows) : review.payload === null ? null : [heldNode(review.tool, review.payload), this.notes("")]);
     const { run } = this;
@@ -123,7 +123,7 @@ export class ReviewView {
   valueNode(name, value, pointer) {
     const doubt = this.review.origins.some((origin) => isWithin(origin.pointer, pointer));
     const long = typeof value === "string" && value.includes("\n");
-    return el("div", { class: doubt ? "doubtful" : "" }, el("dt", { text: name }),
+    return el("div", { class: doubt ? "doubtful" : "" }, el("dt", { text: visibleText(name) }),
       el("dd", {}, block(visible(long ? [{ text: value }] : jsonPieces(value)), { cls: long ? "text" : "code" }), this.notes(pointer)));
   }
 
@@ -133,13 +133,13 @@ export class ReviewView {
     const inside = (one) => isWithin(one.pointer, pointer);
     const hidden = review.hidden.filter((place) => isWithin(place, pointer) || isWithin(pointer, place));
     const where = (place) => (place === pointer ? "" : `${place.slice(pointer.length)}: `);
-    const line = (cls, ...words) => el("li", { class: cls }, words);
+    const line = (cls, ...words) => el("li", { class: cls }, words.map((word) => (typeof word === "string" ? visibleText(word) : word)));
     const trace = (span, at = "") => placeText(`trace/${review.trace}`, { span, at });
     const doubts = review.origins.filter(inside);
     const known = (run?.uses ?? []).filter((use) => inside(use) && !doubts.some((origin) => origin.pointer === use.pointer) && !hidden.some((place) => isWithin(use.pointer, place)));
     const lines = [
       ...hidden.map((place) => line("hidden-note", `${isWithin(place, pointer) ? where(place) : ""}hidden: what runs is not what is shown`)),
-      ...doubts.map((origin) => line("doubt", el("b", { text: `${where(origin.pointer)}${origin.status}: ` }), origin.text, origin.span ? [" ", el("a", { href: trace(origin.span), text: "where it stands" })] : null)),
+      ...doubts.map((origin) => line("doubt", el("b", { text: visibleText(`${where(origin.pointer)}${origin.status}: `) }), origin.text, origin.span ? [" ", el("a", { href: trace(origin.span), text: "where it stands" })] : null)),
       ...known.map((use) => {
         const origin = use.from ?? use.first;
         if (use.status === "grounded" && origin) return line("grounded", `${where(use.pointer)}comes from `, el("a", { href: trace(origin.span, placeOf(origin)), text: `${origin.place}${origin.pointer ? ` ${origin.pointer}` : ""}` }), use.step && !origin.place.includes(use.step) ? ` (${use.step})` : "");
@@ -159,7 +159,7 @@ export class ReviewView {
       this.isOpen ? [action("a", "Approve", "ok"), review.tool === null ? null : action("e", "Edit"), action("r", "Reject", "bad"), action("i", review.tool === null ? "Answer" : "Answer instead")] : null,
       review.state === "in_doubt" && !review.problem ? [el("button", { class: "chip", text: "It took effect", onclick: () => this.settle(true) }), el("button", { class: "chip", text: "It did not: it may run once more", onclick: () => this.settle(false) })] : null,
       el("span", { class: "gap" }), this.isOpen || review.state === "in_doubt" ? deciding : null,
-      this.next ? el("a", { class: "chip on", href: `#/reviews/${this.next.id}` }, `Next: ${this.next.question} `, el("kbd", { text: "n" })) : el("a", { class: "chip", href: "#/reviews" }, "Queue ", el("kbd", { text: "u" })));
+      this.next ? el("a", { class: "chip on", href: `#/reviews/${this.next.id}` }, `Next: ${visibleText(this.next.question)} `, el("kbd", { text: "n" })) : el("a", { class: "chip", href: "#/reviews" }, "Queue ", el("kbd", { text: "u" })));
   }
 
   // -- deciding
@@ -180,7 +180,6 @@ export class ReviewView {
     fill(this.panelBox, content ?? null);
     this.drawBar();
     if (!content) return this.box.focus({ preventScroll: true });
-    content.scrollIntoView({ block: "nearest" });
     return (content.querySelector("[data-first]") ?? content.querySelector("input, textarea, select") ?? content.querySelector("button"))?.focus();
   }
 
@@ -200,7 +199,7 @@ export class ReviewView {
     const chosen = new Set();
     const members = review.tool !== null && review.payload && typeof review.payload === "object" && !Array.isArray(review.payload) ? Object.entries(review.payload) : [];
     const shown = members.filter(([name]) => !review.hidden.some((place) => place === "" || names(place)[0] === name));
-    const boxes = shown.map(([name, value]) => el("label", { class: "check" }, el("input", { type: "checkbox", onchange: (event) => (event.target.checked ? chosen.add(name) : chosen.delete(name)) }), el("code", { text: `${argumentName(name)}=${jsonText(value)}` })));
+    const boxes = shown.map(([name, value]) => el("label", { class: "check" }, el("input", { type: "checkbox", onchange: (event) => (event.target.checked ? chosen.add(name) : chosen.delete(name)) }), el("code", { text: visibleText(`${argumentName(name)}=${jsonText(value)}`) })));
     return this.formNode(review.tool === null ? "Yes" : "Let it run as it is shown", () => this.send({ action: "approve", always: [...chosen] }), "Approve", [
       this.reasonField("Why (may be left out)"),
       boxes.length ? el("details", { class: "section" }, el("summary", { text: "Approve later calls, too" }), el("fieldset", {}, el("legend", { text: `Later calls of ${review.tool} in this run are approved if they have the same` }), boxes)) : null,
@@ -282,7 +281,7 @@ export class ReviewView {
     if (reply.kind === "invalid" && this.form) {
       if (this.panel === "confirm") this.openPanel("edit", true);
       const others = this.form.blame(reply.faults);
-      return this.complain(reply.faults.length && !others.length ? "The schema does not allow this: see below." : reply.error);
+      return this.complain(reply.faults.length && !others.length ? "The schema does not allow this." : reply.error);
     }
     await this.refresh();
     this.openPanel("");
@@ -292,7 +291,6 @@ export class ReviewView {
   complain(text) {
     this.alert.textContent = text;
     this.alert.hidden = !text;
-    if (text) this.alert.scrollIntoView({ block: "nearest" });
   }
 
   async decided(review) {

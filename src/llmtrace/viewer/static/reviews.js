@@ -1,5 +1,6 @@
 // The queue: the calls that wait for a person, and those that were decided.
 
+import { visibleText } from "./decisions.js";
 import { el, home, keysButton, quiet, stepsOf } from "./dom.js";
 import { ago, callText, count, duration, nameText } from "./format.js";
 import { go, note, toList } from "./place.js";
@@ -103,7 +104,7 @@ export class QueueView {
     const cell = (cls, ...inside) => el("span", { class: cls, role: "gridcell" }, inside);
     return el("div", { class: "review-row", role: "row", id: `review-${row.id}`, "aria-selected": String(at === this.cursor), onclick: (event) => { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); this.enter(at); } } },
       cell("", el("span", { class: `state ${stateClass(row)}`, text: stateText(row) })),
-      cell("said", el("a", { href: `#/reviews/${row.id}`, tabindex: -1, text: row.tool === null ? row.question : callText(row.tool, row.call) }), row.by ? `by ${row.by}` : row.reason),
+      cell("said", el("a", { href: `#/reviews/${row.id}`, tabindex: -1, text: visibleText(row.tool === null ? row.question : callText(row.tool, row.call)) }), row.by ? `by ${row.by}` : visibleText(row.reason)),
       cell("agent", el("b", { text: row.agent ?? "" }), row.task ?? ""),
       cell("num", ago(row.asked)),
       cell("num", row.state === "proposed" ? leftText(row) : ""));
