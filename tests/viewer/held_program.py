@@ -1,7 +1,6 @@
 """A program whose refund waits for a person: run with the folder of a store. Its model is scripted, in this process.
 
-The model looks an order up, and asks for a refund of another order than it found. Prints what the refund was called with, and the
-answer.
+The model looks an order up, and asks for a refund of another order than it found. Prints what the refund got, and the answer.
 """
 
 from __future__ import annotations

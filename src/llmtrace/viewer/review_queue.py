@@ -143,9 +143,8 @@ class ReviewQueue:
         return None
 
     def _is_writable(self) -> bool:
-        return (
-            all(os.access(path, os.W_OK) for path in (self._path, self._path.parent) if path.exists()) if self._path else False
-        )
+        paths = () if self._path is None else (self._path.parent, self._path)
+        return all(os.access(path, os.W_OK) for path in paths if path.exists())
 
     def _row(self, record: ReviewRecord) -> dict[str, Any]:
         """Times in milliseconds since the Unix epoch."""

@@ -115,8 +115,8 @@ def test_a_held_call_is_edited_and_the_run_ends_right(
 
 
 def test_a_queue_by_keys(queue: Served, open_page: Callable[..., Any], start: Callable[[], subprocess.Popen[str]]) -> None:
-    """From the trace to the call that waits in it; rejected with a reason; then the next, which is approved for later calls, too;
-    then one that is answered in the tool's place."""
+    """From the trace to the call that waits in it, which is rejected; the next is approved for later calls, too; the last is
+    answered in the tool's place."""
     program = start()
     page = open_page(queue.address)
     page.wait_for_selector(".chip.waiting.on >> text=reviews 1")

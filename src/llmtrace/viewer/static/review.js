@@ -72,7 +72,7 @@ export class ReviewView {
   draw() {
     const { review } = this;
     this.left = el("span", { text: review.state === "proposed" ? ` · ${leftText(review)}` : "" });
-    const waits = review.state !== "proposed" ? "" : review.alive ? " · its program waits" : " · its program has ended: the decision counts when it is resumed";
+    const waits = review.state !== "proposed" ? "" : review.alive ? " · its program waits" : " · its program has ended";
     fill(this.head, home(),
       el("div", { class: "what" }, el("h1", { dir: "auto", text: visibleText(review.question) }),
         el("p", { class: "dim" }, el("span", { class: `state ${stateClass(review)}`, text: stateText(review) }), ` ${review.tool === null ? "question" : "tool call"} · asked ${ago(review.asked)}`, this.left, waits)),
@@ -86,13 +86,15 @@ export class ReviewView {
     const decided = review.decision ? decisionNode(review.tool ?? "", review.payload, { kind: review.decision, by: review.by, at: review.at, note: review.note, value: review.value }, "h2") : null;
     const always = Object.entries(review.always);
     const text = {
-      approved: review.alive || Date.now() - review.at < 3e3 ? "The program goes on …" : "It runs when the program goes on.", started: "It runs …",
+      proposed: review.alive ? "" : "Its program has ended. What is decided counts when it is resumed.",
+      approved: "It runs as soon as its program goes on.", started: "It runs …",
       failed: "It ran, and failed.", withdrawn: "The program stopped waiting. Nothing ran.", timed_out: "Nothing ran.", unattended: "Nothing ran.", rejected: "Nothing ran. The model is told.", answered: "The tool does not run.",
       in_doubt: "The program died while this ran. Whether it took effect is not known. It does not run again unless you say that it did not.",
     }[review.state];
     return [
       review.problem ? el("p", { class: "gone", text: review.problem }) : null,
       decided,
+      ["proposed", "approved"].includes(review.state) && !review.alive && review.trace && Date.now() - (review.at ?? 0) > 3e3 ? el("p", { class: "dim" }, "To go on with a program that has ended: ", el("code", { text: `llmtrace review resume ${review.id} -- COMMAND` })) : null,
       always.length ? dim(`Later calls of ${review.tool} in this run are approved with ${always.map(([name, value]) => visibleText(`${argumentName(name)}=${jsonText(value)}`)).join(", ")}.`) : null,
       review.state === "done" ? el("section", { class: "part", "aria-label": "Result" }, el("h3", { text: "It ran. Result" }), block(jsonPieces(parsed(review.result)), { cls: "code result" })) : text ? el("p", { class: review.state === "in_doubt" ? "gone" : "", text }) : null,
     ];
