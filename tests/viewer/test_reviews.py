@@ -124,13 +124,14 @@ def test_of_two_reviewers_the_second_is_told(viewer: Served) -> None:
         ({"action": "approve", "digest": "digest", "allways": True}, 400, "members: allways"),
         ({"action": "approve", "digest": "digest", "always": ["nobody"]}, 400, "names of arguments"),
         ({"action": "approve", "digest": "digest", "always": ["card"]}, 400, "only visible arguments"),
+        ({"action": "approve", "digest": "digest", "always": ["a/b"]}, 400, "only visible arguments"),
         ({"action": "edit", "digest": "digest", "value": "x"}, 400, "must be a JSON object"),
         ({"action": "settle", "happened": True}, 409, "not in doubt"),
         ({"action": "settle"}, 400, "'happened'"),
     ],
 )
 def test_what_is_no_decision_changes_nothing(viewer: Served, wish: dict[str, Any], status: int, words: str) -> None:
-    reviews = propose(viewer)
+    reviews = propose(viewer, payload={"a/b": "[REDACTED:key]", "card": "[REDACTED:key]"}, hidden=("/card", "/a~1b"))
     refused = viewer.decide("rev_1", **wish)
     assert (refused.status, words in refused.json["error"]) == (status, True), refused.json
     assert reviews.get("rev_1").state == "proposed"

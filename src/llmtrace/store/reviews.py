@@ -285,8 +285,8 @@ def _was(record: ReviewRecord) -> str:
 
 def _problem(request: ReviewRequest, decision: Decision) -> str:
     """Why a decision cannot be taken; empty if it can."""
-    is_hidden = any(_is_below(f"/{name}", request.hidden) for name in decision.always)
-    if decision.always and (request.tool is None or is_hidden):
+    hidden = {step for place in request.hidden for step in steps(place)[:1]}
+    if decision.always and (request.tool is None or hidden & decision.always.keys()):
         return "only visible arguments of a tool call can be approved for later calls"
     if decision.always and not (isinstance(request.payload, dict) and _fits(decision.always, request.payload)):
         return "this call does not have the arguments that later calls shall have"
@@ -320,11 +320,6 @@ def _is_as_shown(pointer: str, edited: JsonValue, request: ReviewRequest) -> boo
         return pointer in request.hidden and follow(edited, path) == follow(request.payload, path)
     except (LookupError, TypeError, ValueError):
         return False
-
-
-def _is_below(pointer: str, hidden: tuple[str, ...]) -> bool:
-    """True if a value is hidden, or holds one that is."""
-    return any(place == pointer or place.startswith(f"{pointer}/") for place in hidden)
 
 
 def _fits(wanted: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> bool:

@@ -176,7 +176,7 @@ class Viewer:
         follower = await run_in_threadpool(Follower, self._source)
         while not self.closing:
             await asyncio.sleep(self._poll)
-            if self._queue.has_changed():
+            if await run_in_threadpool(self._queue.has_changed):
                 self._tell({"reviews": await run_in_threadpool(self._queue.waiting)})
             if follower.is_remote and not self._listeners:
                 continue

@@ -17,6 +17,7 @@ let page = null;
 let data = null;
 /** @type {any} */
 let info = {};
+let turns = 0;
 
 async function make() {
   const app = byId("app");
@@ -42,7 +43,11 @@ async function showPage() {
   }
   hush();
   page?.close();
-  const mine = page = await make();
+  page = null;
+  const turn = ++turns;
+  const mine = await make();
+  if (turn !== turns) return; // somewhere else by now
+  page = mine;
   try {
     await page.open();
   } catch (error) {
@@ -60,13 +65,13 @@ function key(event) {
     return;
   }
   if (inside.closest?.("form.panel") && inside.matches("input, textarea, select")) {
-    if (event.key === "Escape" && page.key(event)) event.preventDefault();
+    if (event.key === "Escape" && page?.key(event)) event.preventDefault();
     return;
   }
   if (inside.matches?.("input")) {
     if (event.key === "Escape" || event.key === "Enter") {
       inside.blur();
-      (page.rowsBox ?? page.box)?.focus();
+      (page?.rowsBox ?? page?.box)?.focus();
       event.preventDefault();
     }
     return;

@@ -297,6 +297,7 @@ export class ReviewView {
 
   async decided(review) {
     this.review = review;
+    this.ticks = 0;
     this.reason = "";
     this.openPanel("");
     this.draw();
@@ -336,6 +337,7 @@ export class ReviewView {
     if (!this.left) return;
     this.left.textContent = this.review.state === "proposed" ? ` · ${leftText(this.review)}` : "";
     this.ticks += 1;
+    if (this.ticks === 5 && this.review.state === "approved") fill(this.outcome, this.outcomeNodes());
     if (this.ticks % 5 === 0 && OPEN.includes(this.review.state) && !this.sending) this.refresh(); // its program may have died
   }
 
