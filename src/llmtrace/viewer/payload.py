@@ -67,6 +67,8 @@ def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
         content |= _inference(operation, call_input)
     elif isinstance(operation, ToolExecution):
         content |= _execution(operation, trace) | {"arguments": plain(arguments_of(span, trace))}
+    elif isinstance(operation, Review):
+        content |= {"review": {**plain(operation), "outcome": operation.outcome}, "facts": {}}
     else:
         content |= _generic_operation(operation)
     return content
@@ -158,9 +160,6 @@ def _generic_operation(operation: Operation) -> Payload:
         content["input"] = messages(operation.input)
     if isinstance(operation, (AgentInvocation, Workflow, FetchResponse)) and operation.output:
         content["output"] = messages(operation.output)
-    if isinstance(operation, Review):
-        shown, value = plain(operation.payload), plain(operation.value)
-        content["review"] = {"tool": operation.tool, "payload": shown, "outcome": operation.outcome, "value": value}
     if isinstance(operation, Custom):
         if operation.arguments is not None:
             content["arguments"] = plain(operation.arguments)

@@ -162,11 +162,11 @@ def _operation_fields(span: Span, trace: Trace) -> Row:
         return _of_inference(operation)
     if isinstance(operation, ToolExecution):
         arguments = arguments_of(span, trace)
-        arguments_text, refused = _arguments(arguments), not operation.executed and span.failure is not None
-        snippet = None if arguments is None else arguments_text[:SNIPPET]
-        return {"said": snippet, "call": operation.call_id, "same": _same(arguments_text), "refused": refused}
+        written, refused = arguments_text(arguments), not operation.executed and span.failure is not None
+        snippet = None if arguments is None else written[:SNIPPET]
+        return {"said": snippet, "call": operation.call_id, "same": _same(written), "refused": refused}
     if isinstance(operation, Review):
-        value = "" if operation.value is None else f" → {_arguments(operation.value)}"
+        value = "" if operation.value is None else f" → {arguments_text(operation.value)}"
         return {"said": (operation.outcome + value)[:SNIPPET]}
     if isinstance(operation, Embedding) and operation.usage is not None:
         return {"in": operation.usage.input_tokens}
@@ -198,7 +198,7 @@ def _tool_calls(messages: Iterable[Message]) -> list[ToolCall]:
 
 
 def _called(calls: Iterable[ToolCall]) -> list[str]:
-    return [f"{call.name}({_arguments(call.arguments)})" for call in calls]
+    return [f"{call.name}({arguments_text(call.arguments)})" for call in calls]
 
 
 def _snippet(messages: Iterable[Message], called: Iterable[str]) -> str:
@@ -212,7 +212,7 @@ def _same(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
-def _arguments(arguments: JsonValue) -> str:
+def arguments_text(arguments: JsonValue) -> str:
     """The arguments, written as in a function call."""
     if isinstance(arguments, dict):
         return ", ".join([f"{_spelt(name)}={json_text.write(member)}" for name, member in arguments.items()])

@@ -81,7 +81,7 @@ function bar(view, kind, start, end, time) {
 const numberNode = (number) => number && el("span", { class: "mark error", "data-number": number });
 
 function timeText(view, row) {
-  if (row.state === "running") return `running ${duration(view.now() - row.start)}`;
+  if (row.state === "running") return `${row.kind === "review" ? "waits" : "running"} ${duration(view.now() - row.start)}`;
   if (row.end === undefined) return "interrupted";
   return duration(row.end - row.start);
 }
