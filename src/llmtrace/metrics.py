@@ -211,11 +211,11 @@ def observe_dead_letters(provider: metrics.MeterProvider, read: Callable[[], Map
     meter = metrics.get_meter(sc.SCOPE_NAME, meter_provider=provider)
 
     def counted(_: metrics.CallbackOptions) -> list[metrics.Observation]:
-        return [metrics.Observation(len(ages), {sc.DEAD_LETTER_REASON: reason}) for reason, ages in read().items()]
+        return [metrics.Observation(len(ages), {sc.METRIC_DEAD_LETTER_REASON: reason}) for reason, ages in read().items()]
 
     def oldest(_: metrics.CallbackOptions) -> list[metrics.Observation]:
         found = read().items()
-        return [metrics.Observation(max(ages, default=0), {sc.DEAD_LETTER_REASON: reason}) for reason, ages in found]
+        return [metrics.Observation(max(ages, default=0), {sc.METRIC_DEAD_LETTER_REASON: reason}) for reason, ages in found]
 
     what = "Work that runs gave up and that nobody has dealt with."
     meter.create_observable_gauge(sc.METRIC_DEAD_LETTERS, callbacks=[counted], unit="{letter}", description=what)

@@ -186,7 +186,7 @@ METRIC_IN_FLIGHT: Final = "llmtrace.client.inflight"
 METRIC_WAITING: Final = "llmtrace.client.waiting"
 METRIC_DEAD_LETTERS: Final = "llmtrace.dead_letters"
 METRIC_OLDEST_DEAD_LETTER: Final = "llmtrace.dead_letters.oldest"
-DEAD_LETTER_REASON: Final = "llmtrace.dead_letter.reason"
+METRIC_DEAD_LETTER_REASON: Final = "llmtrace.dead_letter.reason"
 """Attribute of these two metrics."""
 METRIC_TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105
 """Attribute of the usage counters: ``text``, or ``unknown``."""
