@@ -78,7 +78,7 @@ def test_a_held_call_is_edited_and_the_run_ends_right(
     assert "comes from result of look_up /total" in page.inner_text(".values > div:nth-child(2)")
     assert "hidden: what runs is not what is shown" in page.inner_text(".values > div:nth-child(4)")
     other = open_page(page.url.replace("/#", f"/?token={queue.token}#"))
-    other.wait_for_selector(".values")
+    other.wait_for_selector(".review .values")
     other.keyboard.press("a")
     other.wait_for_selector("form.panel")
 
@@ -123,7 +123,7 @@ def test_a_queue_by_keys(queue: Served, open_page: Callable[..., Any], start: Ca
     page.click(".trace-row.running .said")
     page.click(".row >> text=review refund")
     page.click("text=decide it")
-    page.wait_for_selector(".values")
+    page.wait_for_selector(".review .values")
     reviews = propose(queue, "rev_2", tool="other", question="other")
     propose(queue, "rev_3", tool="third", question="third")
     page.keyboard.press("r")
@@ -134,7 +134,7 @@ def test_a_queue_by_keys(queue: Served, open_page: Callable[..., Any], start: Ca
     page.wait_for_selector("text=Next: third")
     page.keyboard.press("n")
     page.wait_for_selector("h1 >> text=third")
-    page.wait_for_selector(".values")
+    page.wait_for_selector(".review .values")
     page.keyboard.press("a")
     page.click("summary >> text=Approve later calls, too")
     assert page.locator(".panel input[type=checkbox]").count() == 2  # not the one that is hidden

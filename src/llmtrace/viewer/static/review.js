@@ -330,7 +330,7 @@ export class ReviewView {
   }
 
   reviewed() {
-    if (!this.sending) this.refresh();
+    if (this.left && !this.sending) this.refresh();
   }
 
   tick() {
@@ -343,6 +343,7 @@ export class ReviewView {
 
   /** @param {KeyboardEvent} event */
   key(event) {
+    if (!this.left) return false; // still reading
     if (event.key === "Escape" && this.panel) this.openPanel(this.panel === "confirm" ? "edit" : "", this.panel === "confirm");
     else if (["u", "Escape"].includes(event.key)) go("reviews");
     else if (event.key === "t" && this.review.trace) go(`trace/${this.review.trace}`, { span: this.review.span });
