@@ -45,6 +45,7 @@ export class ReviewView {
     this.app.replaceChildren(el("p", { class: "quiet loading", role: "status", text: "reading the review …" }));
     this.review = await this.data.review(this.id, { brief: "1" });
     this.id = this.review.id;
+    this.digest = this.review.digest; // of what is shown, whatever comes later
     document.title = `${this.review.question} · review · llmtrace`;
     this.head = el("header", { class: "top" });
     this.box = el("main", { class: "review", tabindex: "-1", "aria-label": "Review" });
@@ -275,7 +276,7 @@ export class ReviewView {
   async send(wish, value) {
     if (this.sending) return;
     this.sending = true;
-    const { digest, id } = this.review;
+    const { digest, id } = this;
     const text = JSON.stringify({ ...wish, digest, reason: this.reason ?? "", by: reviewer() });
     const reply = await this.data.decide(id, value === undefined ? text : `${text.slice(0, -1)}, "value": ${value}}`).catch((error) => ({ error: error.message, kind: "network", faults: [] }));
     this.sending = false;
