@@ -13,6 +13,8 @@ from llmtrace.model import Exchange, JsonValue, Recorded
 
 _FAST: Final = 1
 """Level of compression: a tenth of the time of the usual one, and the chunks of a stream are alike."""
+_SMALL: Final = 1024
+"""Bytes of a body that is kept as it is, if it is a text."""
 _MOST_BYTES: Final = 1 << 26
 KEYS: Final = frozenset({sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE})
 
@@ -59,7 +61,10 @@ def _item(exchange: Exchange) -> dict[str, JsonValue]:
         item["status"] = exchange.status
     if exchange.headers:
         item["headers"] = dict(exchange.headers)
-    if exchange.body:
+    text = _small_text(exchange.body)
+    if text:
+        item["text"] = text
+    elif exchange.body:
         item["body"] = b64encode(zlib.compress(exchange.body, _FAST)).decode()
     if exchange.sizes:
         item["sizes"] = list(exchange.sizes)
@@ -75,11 +80,19 @@ def _exchange(item: Any) -> Exchange:
     return Exchange(
         status if isinstance(status, int) else None,
         {str(name): str(value) for name, value in dict(item.get("headers") or {}).items()},
-        _body(item.get("body")),
+        _text(item.get("text")).encode() or _body(item.get("body")),
         tuple([int(size) for size in item.get("sizes") or ()]),
         _text(item.get("error")),
         _text(item.get("message")),
     )
+
+
+def _small_text(body: bytes) -> str | None:
+    """A body that compressing would cost more time than it saves bytes; None for another one."""
+    try:
+        return body.decode() if len(body) <= _SMALL else None
+    except UnicodeDecodeError:
+        return None
 
 
 def _body(value: Any) -> bytes:

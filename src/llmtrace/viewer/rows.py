@@ -111,6 +111,8 @@ def title(span: Span) -> str:
         return operation.response_model or operation.request_model or operation.operation
     if isinstance(operation, (ToolExecution, AgentInvocation, Workflow)):
         return operation.name
+    if isinstance(operation, Review):
+        return operation.tool or operation.question
     return span.name
 
 
@@ -160,14 +162,14 @@ def _operation_fields(span: Span, trace: Trace) -> Row:
         return _of_inference(operation)
     if isinstance(operation, ToolExecution):
         arguments = arguments_of(span, trace)
-        written, refused = arguments_text(arguments), not operation.executed
+        written, refused = arguments_text(arguments), not operation.executed and span.failure is not None
         snippet = None if arguments is None else written[:SNIPPET]
         return {"said": snippet, "call": operation.call_id, "same": _same(written), "refused": refused}
+    if isinstance(operation, Review):
+        value = "" if operation.value is None else f" → {arguments_text(operation.value)}"
+        return {"said": (operation.outcome + value)[:SNIPPET]}
     if isinstance(operation, Embedding) and operation.usage is not None:
         return {"in": operation.usage.input_tokens}
-    if isinstance(operation, Review):
-        by = f" by {operation.decided_by}" if operation.decided_by else ""
-        return {"said": "waits for a person" if operation.decision is None else f"{operation.decision.replace('_', ' ')}{by}"}
     output = _output(operation)
     return {"said": _snippet(output, _called(_tool_calls(output)))}
 

@@ -86,7 +86,7 @@ def _is_own(url: str) -> bool:
     return url.startswith(("http://127.0.0.1:", "file://", "data:", "blob:"))
 
 
-@pytest.fixture(scope="session", params=[10_000, 50_000])
+@pytest.fixture(scope="session", params=[20_000])
 def long(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Made]]:
     """A server over a store with one long trace."""
     made = trace(request.param, seed=request.param + 1)

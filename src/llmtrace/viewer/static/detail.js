@@ -124,7 +124,7 @@ function callBody(view, row, payload, uses) {
   return [
     titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null)),
     payload.facts.repaired !== undefined ? titled("Ran with other arguments", block(callPieces(row.name, payload.facts.repaired))) : null,
-    row.refused ? el("p", { class: "gone", text: "refused: the tool did not run" }) : null,
+    payload.facts.executed !== true ? el("p", { class: "gone", text: `${row.refused ? "refused: " : ""}the tool did not run` }) : null,
     payload.has_result ? titled("Result", resultNode(view, payload, undefined, back)) : null,
     attemptsNode(view, row),
     schema && !beside ? lazySection("Schema", () => schema) : null,
