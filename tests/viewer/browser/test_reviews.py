@@ -121,7 +121,7 @@ def test_a_queue_by_keys(queue: Served, open_page: Callable[..., Any], start: Ca
     page = open_page(queue.address)
     page.wait_for_selector(".chip.waiting.on >> text=reviews 1")
     page.click(".trace-row.running .said")
-    page.click(".row >> text=review refund")
+    page.click(".row >> text=waits for a person")
     page.click("text=decide it")
     page.wait_for_selector(".review .values")
     reviews = propose(queue, "rev_2", tool="other", question="other")
