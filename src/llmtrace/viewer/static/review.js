@@ -45,6 +45,7 @@ export class ReviewView {
     this.app.replaceChildren(el("p", { class: "quiet loading", role: "status", text: "reading the review …" }));
     this.review = await this.data.review(this.id, { brief: "1" });
     this.id = this.review.id;
+    this.digest = this.review.digest; // of what is shown, whatever comes later
     document.title = `${this.review.question} · review · llmtrace`;
     this.head = el("header", { class: "top" });
     this.box = el("main", { class: "review", tabindex: "-1", "aria-label": "Review" });
@@ -275,7 +276,7 @@ export class ReviewView {
   async send(wish, value) {
     if (this.sending) return;
     this.sending = true;
-    const { digest, id } = this.review;
+    const { digest, id } = this;
     const text = JSON.stringify({ ...wish, digest, reason: this.reason ?? "", by: reviewer() });
     const reply = await this.data.decide(id, value === undefined ? text : `${text.slice(0, -1)}, "value": ${value}}`).catch((error) => ({ error: error.message, kind: "network", faults: [] }));
     this.sending = false;
@@ -330,7 +331,7 @@ export class ReviewView {
   }
 
   reviewed() {
-    if (!this.sending) this.refresh();
+    if (this.left && !this.sending) this.refresh();
   }
 
   tick() {
@@ -343,6 +344,7 @@ export class ReviewView {
 
   /** @param {KeyboardEvent} event */
   key(event) {
+    if (!this.left) return false; // still reading
     if (event.key === "Escape" && this.panel) this.openPanel(this.panel === "confirm" ? "edit" : "", this.panel === "confirm");
     else if (["u", "Escape"].includes(event.key)) go("reviews");
     else if (event.key === "t" && this.review.trace) go(`trace/${this.review.trace}`, { span: this.review.span });
