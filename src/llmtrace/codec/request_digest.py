@@ -47,5 +47,9 @@ def _sorted(value: JsonValue) -> str:
 def _in_order(value: JsonValue) -> JsonValue:
     """The same value with the members of every object in the order of their names."""
     if isinstance(value, dict):
-        return {name: _in_order(value[name]) for name in sorted(value, key=str)}
+        value = {name: value[name] for name in sorted(value, key=str)}
+        for name, member in value.items():
+            if isinstance(member, (dict, list, tuple)):
+                value[name] = _in_order(member)
+        return value
     return [_in_order(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -20,14 +20,13 @@ class RunEvidence:
     """The calls of which the newest span is the first to show how they went."""
     lineage: LiveLineage = field(default_factory=LiveLineage)
     tasks: TaskTracker = field(default_factory=TaskTracker)
-    new_task: bool = False
-    """Whether the program turned to another task with the newest span."""
+    newest_inference: Span | None = None
 
     def add(self, span: Span) -> None:
         operation = span.operation
         self.completed = self.calls.add(span)
-        self.new_task = False
         if isinstance(operation, Inference):
-            self.new_task = self.tasks.add_inference(span, operation)
+            self.newest_inference = span
+            self.tasks.add_inference(span, operation)
         elif isinstance(operation, ToolExecution):
             self.tasks.add_execution(operation)

@@ -80,17 +80,18 @@ def _read_text(text: str) -> Value | None:
     return Value(text, "url" if _URL.fullmatch(bare) else "path" if _PATH.fullmatch(bare) else "text", (key,))
 
 
-def scalars(arguments: JsonValue) -> Iterator[tuple[Path, JsonValue]]:
-    """Every scalar in order with its path; nothing if the arguments are not an object."""
-    return islice(_scalars(arguments, ()), MOST_ARGUMENTS) if isinstance(arguments, dict) else iter(())
-
-
-def _scalars(value: JsonValue, path: Path) -> Iterator[tuple[Path, JsonValue]]:
-    if not isinstance(value, (dict, list)):
-        yield path, value
-    elif len(path) < _DEEPEST:
-        for name, member in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _scalars(member, (*path, name))
+def scalars(arguments: JsonValue) -> list[tuple[Path, JsonValue]]:
+    """Every scalar in order with its path, at most `MOST_ARGUMENTS`; nothing if the arguments are not an object."""
+    found: list[tuple[Path, JsonValue]] = []
+    pending: list[tuple[Path, JsonValue]] = [((), arguments)] if isinstance(arguments, dict) else []
+    while pending and len(found) < MOST_ARGUMENTS:
+        path, value = pending.pop()
+        if not isinstance(value, (dict, list)):
+            found.append((path, value))
+        elif len(path) < _DEEPEST:
+            members = islice(value.items() if isinstance(value, dict) else enumerate(value), MOST_ARGUMENTS)
+            pending += [((*path, name), member) for name, member in members][::-1]
+    return found
 
 
 def read_arguments(arguments: JsonValue) -> list[Reading]:

@@ -19,6 +19,7 @@ from llmtrace import semconv
 from llmtrace.codec import genai
 from llmtrace.config import OnInvalid
 from llmtrace.content import Content
+from llmtrace.content.clean import Opening
 from llmtrace.errors import LlmtraceError
 from llmtrace.model import (
     AgentInvocation,
@@ -207,7 +208,7 @@ class Recorder:
         if objectives.declared:
             span_attributes.update(objectives.attributes_of(operation, name, start_attributes.get(semconv.OPERATION_NAME)))
         start = self.identity.clock()
-        otel_name, otel_attributes = self.content.opening(name, operation, start_attributes, exported=True)
+        opening, (otel_name, otel_attributes) = self.content.opening(name, operation, start_attributes)
         started = self._tracers.start(
             context, otel_name, kind, start, self.identity, otel_attributes, links, span_attributes, events
         )
@@ -232,12 +233,7 @@ class Recorder:
             around=context,
             links=links,
         )
-        self._mark_start(recording, start_attributes)
-        for sink in self.sinks:
-            try:
-                sink.on_span_start(recording.span_id, operation)
-            except Exception as error:
-                report(sink.on_span_start, error)
+        self._tell_start(recording, opening)
         played = player()
         if played is not None:
             guard(played.started, recording)
@@ -252,12 +248,24 @@ class Recorder:
             run.renew(self.evaluator)
         return run
 
-    def _mark_start(self, recording: Recording, start_attributes: Mapping[str, JsonValue]) -> None:
-        """Tell the sinks that a span started: small, without content, so that a killed run shows what it was doing."""
-        sinks = [sink for sink in self.sinks if sink.wants_start_marks]
-        if not sinks:
-            return
-        name, attributes = self.content.opening(recording.name, recording.operation, start_attributes, exported=False)
+    def _tell_start(self, recording: Recording, opening: Opening) -> None:
+        """Tell the sinks that a span started, with a mark that shows what a killed run was doing."""
+        mark: RawSpan | None = None
+        for sink in self.sinks:
+            step: Any = sink.on_span_start
+            try:
+                step(recording.span_id, recording.operation)
+                if sink.wants_start_marks:
+                    step, mark = sink.append, mark or self._start_mark(recording, *opening)
+                    if sink.takes_encoded:
+                        sink.append_encoded(mark)
+                    else:
+                        sink.append(genai.decode(mark))
+            except Exception as error:
+                report(step, error)
+
+    def _start_mark(self, recording: Recording, name: str, attributes: Mapping[str, JsonValue]) -> RawSpan:
+        """The mark of a span that started: small and without content."""
         raw = RawSpan(
             recording.trace_id,
             recording.span_id,
@@ -272,14 +280,7 @@ class Recorder:
         )
         if recording.attributes:
             raw = genai.encode(self.content.clean(replace(genai.decode(raw), attributes=recording.attributes)))
-        for sink in sinks:
-            try:
-                if sink.takes_encoded:
-                    sink.append_encoded(raw)
-                else:
-                    sink.append(genai.decode(raw))
-            except Exception as error:
-                report(sink.append, error)
+        return raw
 
     def finish(
         self,

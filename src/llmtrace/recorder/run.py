@@ -46,7 +46,7 @@ class Run:
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
         self._lock = threading.RLock()
-        self._turns = threading.Condition(threading.RLock())
+        self._turns = threading.Condition(self._lock)
         self._turn = 0
         """Position of the next span that the program's own signals judge."""
         self._judged: set[int] = set()

@@ -37,6 +37,7 @@ class Repeat:
 @dataclass(slots=True)
 class State:
     run: RunEvidence
+    task: int = 0
     turn: int = 0
     repeats: OrderedDict[int, Repeat] = field(default_factory=OrderedDict)
     """The calls of this turn, by the digest of tool and arguments."""
@@ -54,8 +55,8 @@ class RepeatedCall(Signal[State]):
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         operation = span.operation
-        if state.run.new_task:
-            state.turn = -1
+        if state.run.tasks.number != state.task:
+            state.task, state.turn = state.run.tasks.number, -1
         evaluations = [finding for call in state.run.completed if (finding := self._judge(state, call))]
         if isinstance(operation, (Inference, Embedding, FetchResponse)) and (operation.attempts or 0) > DEFAULT_REQUESTS:
             text = f"the client sent {operation.attempts} requests for this call"
