@@ -74,13 +74,10 @@ class Evaluator:
         self.signals: tuple[AnySignal, ...] = load() if signals is None else tuple(signals)
         self._built_in = tuple(signal for signal in self.signals if not isinstance(signal, UserSignal))
         self._user_signals = tuple(signal for signal in self.signals if isinstance(signal, UserSignal))
+        self.has_user_signals = bool(self._user_signals)
         self._finishing = tuple(signal for signal in self._built_in if type(signal).finish is not Signal.finish)
         self._by_kind: dict[type, tuple[AnySignal, ...]] = {}
         """By kind of operation: the signals that look at it, the program's own left out."""
-
-    @property
-    def has_user_signals(self) -> bool:
-        return bool(self._user_signals)
 
     def start(self) -> RunState:
         return RunState()
@@ -137,7 +134,13 @@ class Evaluator:
 
 def _judge(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
     """Return the span with what each signal finds in it. A signal that fails costs its own verdicts only."""
-    shows = {"": True, "results": state.evidence.completed, "violations": span.violations, "words": _has_words(span.operation)}
+    shows = {
+        "": True,
+        "attributes": span.attributes,
+        "results": state.evidence.completed,
+        "violations": span.violations,
+        "words": _has_words(span.operation),
+    }
     states = state.signal_states
     evaluations: list[Evaluation] = []
     for signal in signals:

@@ -52,10 +52,11 @@ def writer(rows: Rows) -> Write:
 
     contents_of = attrgetter(*(row.field for row in rows))
     is_single = len(rows) == 1
+    columns = [(row.key, row.write, row.absent) for row in rows]  # to unpack a named tuple takes ten times as long
 
     def write(value: Any, out: Attributes) -> None:
         contents = (contents_of(value),) if is_single else contents_of(value)
-        for content, (_, key, convert, _, _, absent) in zip(contents, rows, strict=True):
+        for content, (key, convert, absent) in zip(contents, columns, strict=True):
             if content is None or (absent and (content is True if absent == "True" else not content)):
                 continue
             attribute = content if convert is None else convert(content)

@@ -13,6 +13,7 @@ from llmtrace.model import Exchange, JsonValue, Recorded
 
 _FAST: Final = 1
 """Level of compression: a tenth of the time of the usual one, and the chunks of a stream are alike."""
+_SMALL: Final = 4096
 _MOST_BYTES: Final = 1 << 26
 KEYS: Final = (sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE)
 
@@ -59,7 +60,10 @@ def _item(exchange: Exchange) -> dict[str, JsonValue]:
         item["status"] = exchange.status
     if exchange.headers:
         item["headers"] = dict(exchange.headers)
-    if exchange.body:
+    text = _small_text(exchange.body)
+    if text:
+        item["text"] = text
+    elif exchange.body:
         item["body"] = b64encode(zlib.compress(exchange.body, _FAST)).decode()
     if exchange.sizes:
         item["sizes"] = list(exchange.sizes)
@@ -70,12 +74,20 @@ def _item(exchange: Exchange) -> dict[str, JsonValue]:
     return item
 
 
+def _small_text(body: bytes) -> str:
+    """The body as text, if it is one and so small that to compress it takes longer than to write it; else empty."""
+    try:
+        return body.decode() if len(body) <= _SMALL else ""
+    except UnicodeDecodeError:
+        return ""
+
+
 def _exchange(item: Any) -> Exchange:
     status = item.get("status")
     return Exchange(
         status if isinstance(status, int) else None,
         {str(name): str(value) for name, value in dict(item.get("headers") or {}).items()},
-        _body(item.get("body")),
+        _text(item.get("text")).encode() or _body(item.get("body")),
         tuple([int(size) for size in item.get("sizes") or ()]),
         _text(item.get("error")),
         _text(item.get("message")),

@@ -25,10 +25,10 @@ def request_text(operation: Operation) -> str:
         return "\n".join(
             (
                 operation.request_model or "",
-                messages.write_parts(operation.system),
+                messages.write_parts(operation.system) if operation.system else "[]",
                 messages.write_messages(operation.input),
                 messages.write_definitions(operation.tools),
-                _sorted(dict(operation.parameters)),
+                _sorted(dict(operation.parameters)) if operation.parameters else "{}",
             )
         )
     if isinstance(operation, ToolExecution):
@@ -49,7 +49,7 @@ def _in_order(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         value = {name: value[name] for name in sorted(value, key=str)}
         for name, member in value.items():
-            if isinstance(member, (dict, list, tuple)):
+            if isinstance(member, (dict, list, tuple)):  # a scalar needs no call
                 value[name] = _in_order(member)
         return value
     return [_in_order(item) for item in value] if isinstance(value, (list, tuple)) else value

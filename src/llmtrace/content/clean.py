@@ -135,17 +135,19 @@ class Content:
 
     def _recorded(self, recorded: Recorded, raw: Operation, clean: Operation) -> Recorded:
         """What a replay needs, without the answer where that cannot be kept as it came: then it says why."""
-        values, stats = self._values, RedactionStats()
-        answered = [getattr(operation, name, None) for operation in (raw, clean) for name in ("output", "result")]
-        reason = "" if answered[0] is answered[2] and answered[1] is answered[3] else "redacted"
-        exchanges = recorded.exchanges
-        texts = [text for exchange in exchanges for text in (exchange.body.decode(errors="replace"), exchange.message)]
-        if sum(map(len, texts)) > values.limit:
-            reason = "cut"
-        elif any(not values.redactor.is_clean_body(text) for text in texts) or any(
-            values.redactor.in_value(exchange.headers, stats) is not exchange.headers for exchange in exchanges
-        ):
-            reason = "redacted"
+        redactor, stats = self._values.redactor, RedactionStats()
+        reason, exchanges = "", recorded.exchanges
+        for name in ("output", "result"):
+            if getattr(raw, name, None) is not getattr(clean, name, None):
+                reason = "redacted"
+        if sum([len(exchange.body) + len(exchange.message) for exchange in exchanges]) > self._values.limit:
+            reason, exchanges = "cut", ()
+        for exchange in exchanges:
+            for text in (exchange.body.decode(errors="replace"), exchange.message):
+                if text and not redactor.is_clean_body(text):
+                    reason = "redacted"
+            if redactor.in_value(exchange.headers, stats) is not exchange.headers:
+                reason = "redacted"
         return replace(recorded, exchanges=(), unusable=reason) if reason else recorded
 
     def _closed(self, span: Span, error: Exception) -> Span:

@@ -22,7 +22,7 @@ from llmtrace.decorators.wrapper import without_receiver
 from llmtrace.errors import InvalidToolCall, ReplayDiverged
 from llmtrace.model import Failure, JsonValue, Recorded, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
-from llmtrace.recorder import Recording, active, current, functions
+from llmtrace.recorder import Recorder, Recording, active, current, functions
 from llmtrace.recorder.current import configured
 from llmtrace.recorder.failures import type_name
 from llmtrace.recorder.guard import guard
@@ -102,7 +102,8 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     if arguments is NOT_PLAIN:
         arguments = {name: to_json(value) for name, value in values.items()}
         definition = guard(_judgeable, definition, values) or definition
-    recording = current() if active() is not None else None
+    recorder = active()
+    recording = None if recorder is None else current()
     call_id = None if recording is None else guard(recording.run.match_call, definition.name, arguments)
     call = ToolCall(definition.name, arguments, call_id)
     verdict = _judge(definition, call, spec.on_invalid)
@@ -116,7 +117,7 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
         receiver = args[: len(args) - len(visible[0])]
         positional, execution.kwargs = _bound(spec, _corrected(values, call.arguments, verdict.repaired))
         execution.args = (*receiver, *positional)
-    _start(spec.signature, definition, execution, call, verdict, inferred=call_id is not None)
+    _start(recorder, spec.signature, definition, execution, call, verdict, inferred=call_id is not None)
     return execution
 
 
@@ -125,7 +126,8 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
 
     ``on_invalid`` is the policy where the tool has none of its own.
     """
-    recording = current() if active() is not None else None
+    recorder = active()
+    recording = None if recorder is None else current()
     if recording is not None:
         guard(recording.run.take_call, call.id)
     verdict = _judge(spec.definition, call, spec.on_invalid or on_invalid)
@@ -139,7 +141,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
         bound = _bound(spec, arguments, refusals)
         verdict = _with_refusals(verdict, refusals, spec.definition, call, spec.on_invalid or on_invalid)
     execution = Execution(*bound)
-    _start(spec.signature, spec.definition, execution, call, verdict)
+    _start(recorder, spec.signature, spec.definition, execution, call, verdict)
     return execution
 
 
@@ -220,6 +222,7 @@ def _policy(on_invalid: OnInvalid | None) -> OnInvalid:
 
 
 def _start(
+    recorder: Recorder | None,
     signature: Signature,
     definition: ToolDefinition,
     execution: Execution,
@@ -240,7 +243,6 @@ def _start(
         type=definition.type,
     )
     if verdict.refusal is None:
-        recorder = active()
         execution.operation = operation
         execution.failure = verdict.failure
         execution.recording = recorder.start(operation, can_be_answered=True) if recorder is not None else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
 from typing import Literal, NamedTuple, TypeAlias
 
 from llmtrace.model import JsonValue
@@ -83,15 +82,19 @@ def _read_text(text: str) -> Value | None:
 def scalars(arguments: JsonValue) -> list[tuple[Path, JsonValue]]:
     """Every scalar in order with its path, at most `MOST_ARGUMENTS`; nothing if the arguments are not an object."""
     found: list[tuple[Path, JsonValue]] = []
-    pending: list[tuple[Path, JsonValue]] = [((), arguments)] if isinstance(arguments, dict) else []
-    while pending and len(found) < MOST_ARGUMENTS:
-        path, value = pending.pop()
-        if not isinstance(value, (dict, list)):
-            found.append((path, value))
-        elif len(path) < _DEEPEST:
-            members = islice(value.items() if isinstance(value, dict) else enumerate(value), MOST_ARGUMENTS)
-            pending += [((*path, name), member) for name, member in members][::-1]
+    if isinstance(arguments, dict):
+        _add_scalars(arguments, (), found)
     return found
+
+
+def _add_scalars(value: dict[str, JsonValue] | list[JsonValue], path: Path, found: list[tuple[Path, JsonValue]]) -> None:
+    for name, member in value.items() if isinstance(value, dict) else enumerate(value):
+        if len(found) >= MOST_ARGUMENTS:
+            return
+        if not isinstance(member, (dict, list)):
+            found.append(((*path, name), member))
+        elif len(path) + 1 < _DEEPEST:
+            _add_scalars(member, (*path, name), found)
 
 
 def read_arguments(arguments: JsonValue) -> list[Reading]:

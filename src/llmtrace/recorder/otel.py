@@ -217,28 +217,28 @@ def _links(links: Sequence[Link]) -> list[trace.Link] | None:
     return [trace.Link(context, link.attributes) for context, link in zip(contexts, links, strict=True)]
 
 
-def program_additions(span: trace.Span, start_attributes: Mapping[str, Any]) -> tuple[dict[str, JsonValue], list[Event]]:
-    """Return the attributes and events that the program set on an SDK's span itself, by OpenTelemetry's API.
+def read_program_changes(recording: Recording, *, has_failed: bool) -> Failure | None:
+    """Add to the recording what the program set on an SDK's span itself, by OpenTelemetry's API: attributes and events.
 
-    ``start_attributes``: those that we started it with. Spans of other implementations cannot be read: nothing is returned.
+    Return the failure that it reported by ``set_status``, unless the span ``has_failed`` otherwise; an ``error.type`` among the
+    attributes belongs to that. Spans of other implementations cannot be read.
     """
-    attributes: Any = getattr(span, "attributes", None) or {}
-    events: Any = getattr(span, "events", None) or ()
-    names = [name for name in attributes if name not in start_attributes and not name.startswith(_OUR_NAMESPACES)]
-    added = {name: to_json(attributes[name]) for name in names}
-    return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events]
-
-
-def program_failure(span: trace.Span, attributes: dict[str, JsonValue], events: Sequence[Event]) -> Failure | None:
-    """Return the failure that the program reported by OpenTelemetry's ``set_status``.
-
-    ``attributes`` and ``events`` of the span say more about it; its ``error.type`` is taken out of ``attributes``.
-    """
+    span: Any = recording.otel
+    attributes: Any = getattr(span, "attributes", None) or ()
+    for name in attributes:  # not `items`, which is slow here
+        if name not in recording.otel_attributes and not name.startswith(_OUR_NAMESPACES):
+            recording.attributes[name] = to_json(attributes[name])
+    events: Any = getattr(span, "events", None)
+    if events:
+        added = [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events]
+        recording.events += added
+        recording.program_events = frozenset((event.name, event.time) for event in added)
     status = getattr(span, "status", None)
-    if not isinstance(status, Status) or status.status_code is not StatusCode.ERROR:
+    if has_failed or not isinstance(status, Status) or status.status_code is not StatusCode.ERROR:
         return None
-    error_type = attributes.pop(semconv.ERROR_TYPE, None)
-    return findings.failure_from_events(fields.as_text(error_type), status.description or "", events)
+    recording.has_program_failure = True
+    error_type = recording.attributes.pop(semconv.ERROR_TYPE, None)
+    return findings.failure_from_events(fields.as_text(error_type), status.description or "", recording.events)
 
 
 def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:

@@ -9,6 +9,7 @@ Sinks never see raw content; nothing of theirs reaches the program.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
@@ -296,17 +297,18 @@ class Recorder:
         if failure is None and exception is not None and is_failure(exception):
             failure = guard(failure_of, exception)
         if recording.otel.is_recording():
-            guard(_read_additions, recording)
-            if failure is None and exception is None:
-                failure = guard(otel.program_failure, recording.otel, recording.attributes, recording.events)
-                recording.has_program_failure = failure is not None
+            program_failure = guard(
+                otel.read_program_changes, recording, has_failed=failure is not None or exception is not None
+            )
+            failure = failure or program_failure
         run = recording.run
         outermost = recording.outermost
         if outermost and self.working_tree is not None and self.working_tree.changes is not None:
             recording.attributes[semconv.VCS_CHANGES] = self.working_tree.changes
-        span = run.end_span(lambda sequence: self._span(sequence, recording, operation, failure, end), outermost=outermost)
+        span = run.end_span(partial(self._span, recording, operation, failure, end), outermost=outermost)
         try:
-            span = run.judge(span, outermost=outermost)
+            if run.evaluator is not None and run.evaluator.has_user_signals:
+                span = run.judge(span, outermost=outermost)
             span = self._with_reports(span, run.outcome_of(span.span_id, outermost=outermost), recording.watchers, recording)
             span = run.conclude(span, outermost=outermost)
         finally:  # Ctrl-C in a signal of the program's own costs its verdict, not the span
@@ -314,7 +316,7 @@ class Recorder:
             otel.finish(recording, span, clean, raw, self.content, self._scope)
         return span
 
-    def _span(self, sequence: int, recording: Recording, operation: Operation, failure: Failure | None, end: int) -> Span:
+    def _span(self, recording: Recording, operation: Operation, failure: Failure | None, end: int, sequence: int) -> Span:
         return Span(
             recording.trace_id,
             recording.span_id,
@@ -383,14 +385,6 @@ class Recorder:
             except Exception as error:
                 report(step, error)
         return clean, raw
-
-
-def _read_additions(recording: Recording) -> None:
-    """Add to the recording what the program set on its OpenTelemetry span by OpenTelemetry's own API."""
-    attributes, events = otel.program_additions(recording.otel, recording.otel_attributes)
-    recording.attributes.update(attributes)
-    recording.events.extend(events)
-    recording.program_events = frozenset((event.name, event.time) for event in events)
 
 
 def _joined(run: Run, operation: Operation) -> Operation:

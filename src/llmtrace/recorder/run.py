@@ -79,7 +79,9 @@ class Run:
             try:
                 if isinstance(span.operation, (Inference, FetchResponse)):
                     for message in span.operation.output:
-                        self._pending.extend(part for part in message.parts if type(part) is ToolCall)
+                        for part in message.parts:
+                            if type(part) is ToolCall:
+                                self._pending.append(part)
                 if evaluator is not None:
                     span = evaluator.evaluate(self._state, evaluator.validate(self._state, span))
                     if outermost:

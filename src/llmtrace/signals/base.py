@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from llmtrace.evidence.run_evidence import RunEvidence
 
 State = TypeVar("State")
-Need: TypeAlias = Literal["", "results", "violations", "words"]
-"""``results``: the span is the first to show how a tool call went. ``violations``: it has some. ``words``: the model's answer
-is more than tool calls."""
+Need: TypeAlias = Literal["", "attributes", "results", "violations", "words"]
+"""``attributes``, ``violations``: the span has some. ``results``: it is the first to show how a tool call went. ``words``: the
+model's answer is more than tool calls."""
 
 
 class Signal(Generic[State]):

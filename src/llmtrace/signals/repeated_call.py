@@ -57,7 +57,11 @@ class RepeatedCall(Signal[State]):
         operation = span.operation
         if state.run.tasks.number != state.task:
             state.task, state.turn = state.run.tasks.number, -1
-        evaluations = [finding for call in state.run.completed if (finding := self._judge(state, call))]
+        evaluations = []
+        for call in state.run.completed:
+            finding = self._judge(state, call)
+            if finding is not None:
+                evaluations.append(finding)
         if isinstance(operation, (Inference, Embedding, FetchResponse)) and (operation.attempts or 0) > DEFAULT_REQUESTS:
             text = f"the client sent {operation.attempts} requests for this call"
             evaluations.append(Evaluation(self.name, "info", text, "retry_storm", float(operation.attempts or 0)))
