@@ -38,6 +38,7 @@ from llmtrace.model import (
     Reasoning,
     Recorded,
     Retrieval,
+    Review,
     Scope,
     ServerToolCall,
     ServerToolResult,
@@ -294,6 +295,7 @@ def operations() -> st.SearchStrategy[Any]:
         st.builds(Retrieval, name, name, json_values(), count, name),
         st.builds(Embedding, names(), name, name, count, usages(), name, count, count),
         st.builds(Memory, st.sampled_from(semconv.MEMORY_OPERATIONS), name, name, name, json_values(), name),
+        st.builds(Review, names(), name, name, name, name, json_values(), name, name, name, count, name, json_values()),
         st.builds(FetchResponse, names(), name, name, name, sent, tuples_of(names()), st.booleans(), count, name, count),
     )
 

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from llmtrace.decorators.signal import signal
     from llmtrace.decorators.tool_function import tool
     from llmtrace.guards.budget import Budget
+    from llmtrace.guards.review import review
     from llmtrace.guards.slo import slo
     from llmtrace.instrumentation import instrument
+    from llmtrace.model.reviews import Decision
     from llmtrace.playback import replay
+    from llmtrace.playback.resume_review import resume_review
     from llmtrace.recorder.context import context, extract, inject, suppress, wrap
     from llmtrace.recorder.feedback import feedback
     from llmtrace.recorder.open_span import current_span
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Budget": "llmtrace.guards.budget",
+    "Decision": "llmtrace.model.reviews",
     "Tools": "llmtrace.tools",
     "agent": "llmtrace.decorators.operations",
     "cases": "llmtrace.testing.cases",
@@ -45,7 +49,9 @@ _HOME = {
     "outcome": "llmtrace.recorder.outcome",
     "prompt": "llmtrace.decorators.prompt",
     "replay": "llmtrace.playback",
+    "resume_review": "llmtrace.playback.resume_review",
     "retrieval": "llmtrace.decorators.manual",
+    "review": "llmtrace.guards.review",
     "shutdown": "llmtrace.runtime",
     "signal": "llmtrace.decorators.signal",
     "slo": "llmtrace.guards.slo",
@@ -58,6 +64,7 @@ _HOME = {
 
 __all__ = [
     "Budget",
+    "Decision",
     "Tools",
     "__version__",
     "agent",
@@ -74,7 +81,10 @@ __all__ = [
     "outcome",
     "prompt",
     "replay",
+    "resume_review",
     "retrieval",
+    "review",
+    "reviews",
     "shutdown",
     "signal",
     "slo",
@@ -88,7 +98,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("testing", "errors"):
+    if name in ("testing", "errors", "reviews"):
         return importlib.import_module(f"llmtrace.{name}")
     module = _HOME.get(name)
     if module is None:

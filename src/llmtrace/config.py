@@ -35,7 +35,8 @@ def _handle(record: logging.LogRecord) -> None:
 logger.handle = _handle  # type: ignore[method-assign]
 
 ContentLevel: TypeAlias = Literal["none", "local", "all"]
-OnInvalid: TypeAlias = Literal["record", "raise", "reply", "repair"]
+OnInvalid: TypeAlias = Literal["record", "raise", "reply", "repair", "review"]
+Unattended: TypeAlias = Literal["deny", "raise"]
 PersonalData: TypeAlias = Literal["cards", "iban", "ssn"]
 Profile: TypeAlias = Literal["full", "tempo"]
 
@@ -152,6 +153,12 @@ def _function(value: Any) -> Any:
     return value
 
 
+def _notification(value: Any) -> Any:
+    if callable(value) or (isinstance(value, str) and value.startswith(("http://", "https://"))):
+        return value
+    raise ValueError("a function of the ReviewRequest, or an http(s) URL")
+
+
 def _truth(value: Any) -> bool:
     if value not in (True, False):
         raise ValueError("True or False")
@@ -261,6 +268,28 @@ class Config:
     max_store_days: float = _option(7.0, _positive(float), "Age in days after which local spans are removed.", check=_number)
     on_invalid: OnInvalid = _option(
         "record", _choice(OnInvalid), "What an invalid tool call leads to, where the tool does not say."
+    )
+    notify: Callable[[Any], Any] | str | None = _option(
+        None,
+        str,
+        "Who is told that a call waits for review: a URL that gets it as JSON; in `configure()` also a function of the "
+        "`ReviewRequest`, which may return a `Decision`.",
+        check=_notification,
+    )
+    review_timeout: float = _option(
+        3600.0, _positive(float), "Seconds until a review that nobody decides is denied.", check=_number
+    )
+    review_wait: float | None = _option(
+        None,
+        _positive(float),
+        "Seconds after which a program stops waiting for a review and ends with `ReviewPending`; unset: it waits for the "
+        "whole timeout.",
+        check=_number,
+    )
+    unattended: Unattended | None = _option(
+        None,
+        _choice(Unattended),
+        "Set where nobody is there to review: `deny` held calls at once, or `raise` `ReviewDenied`; unset: wait.",
     )
     instrument: tuple[str, ...] | None = _option(
         None, _names, "Libraries to instrument, comma-separated; unset: all that are installed; empty: none.", check=_texts

@@ -5,6 +5,9 @@
     LlmtraceError
     ├── ConfigurationError (ValueError)      code passed a value that cannot work
     ├── InvalidToolCall (ValueError)         on_invalid="raise": the model's call breaks the tool's schema
+    ├── ReviewConflict                       a decision cannot be taken: somebody was first, the call has changed, it is late …
+    ├── ReviewDenied                         on_denied="raise": a person, or a time limit, denied a call
+    ├── ReviewPending                        a run ended to be resumed when somebody has decided
     ├── BudgetExceeded                       a run went over its Budget, and on_exceed is "raise" (default)
     ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
     ├── JudgeFailed                          the model that was asked for a second opinion gave none
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from llmtrace.model import Violation
     from llmtrace.model.budgets import BudgetLimits, Spender
+    from llmtrace.model.reviews import Decision
 
 
 class LlmtraceError(Exception):
@@ -48,6 +52,39 @@ class InvalidToolCall(LlmtraceError, ValueError):
         self.violations = tuple(violations)
         self.reply = reply
         self.call_id = call_id
+
+
+class ReviewConflict(LlmtraceError):
+    """A decision cannot be taken; nothing was changed.
+
+    ``kind``: ``unknown`` (no such review), ``decided`` (somebody was first, or the program stopped waiting), ``changed`` (the
+    digest is not that of the call), ``expired``, or ``invalid`` (an edit or an answer that breaks the schema).
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class ReviewDenied(LlmtraceError):
+    """A call was held for review and is not to run. ``decision`` says why; ``review_id`` names the review."""
+
+    def __init__(self, message: str, *, decision: Decision, review_id: str = "") -> None:
+        super().__init__(message)
+        self.decision = decision
+        self.review_id = review_id
+
+
+class ReviewPending(LlmtraceError):
+    """The time that the program waits for a review (``configure(review_wait=)``) is over, and nobody has decided yet.
+
+    Nothing ran. ``review_id`` names the review: ``llmtrace review resume ID -- COMMAND``, or `llmtrace.resume_review`.
+    """
+
+    def __init__(self, review_id: str, question: str) -> None:
+        then = f"llmtrace review resume {review_id[:8]} -- COMMAND"
+        super().__init__(f"{question} waits for a review; when it is decided: {then}")
+        self.review_id = review_id
 
 
 class BudgetExceeded(LlmtraceError):

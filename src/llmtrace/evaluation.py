@@ -277,7 +277,7 @@ def _of_tool_execution(state: RunState, execution: ToolExecution, *, as_written:
     violations = check_arguments(execution.arguments, definition, call_id=execution.call_id) if as_written else ()
     if violations:
         violations = tuple(replace(violation, executed=execution.executed) for violation in violations)
-    if execution.has_result and definition.output is not None:
+    if execution.has_result and execution.executed and definition.output is not None:
         broken = check_result(execution.result, definition, call_id=execution.call_id)
         if broken:
             violations += tuple(violation for violation in broken if not _is_snapshot_only(execution.result, violation))

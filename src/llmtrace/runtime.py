@@ -16,7 +16,7 @@ from opentelemetry.trace import TracerProvider
 
 from llmtrace import exporters as exporting
 from llmtrace import installed, instrumentation
-from llmtrace.config import Config, ContentLevel, OnInvalid, PersonalData, Profile, suggest_keywords
+from llmtrace.config import Config, ContentLevel, OnInvalid, PersonalData, Profile, Unattended, suggest_keywords
 from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
     from llmtrace.exporters.forwarding.sending import Sending
     from llmtrace.external.ingest import Ingestor
+    from llmtrace.model.reviews import Decision, ReviewRequest
 
 logger = logging.getLogger("llmtrace")
 
@@ -90,6 +91,10 @@ def configure(
     max_store_bytes: int | None = None,
     max_store_days: float | None = None,
     on_invalid: OnInvalid | None = None,
+    notify: Callable[[ReviewRequest], Decision | None] | str | None = None,
+    review_timeout: float | None = None,
+    review_wait: float | None = None,
+    unattended: Unattended | None = None,
     instrument: Sequence[str] | None = None,
     signals: Sequence[str] | None = None,
     vllm_tool_parser: str | None = None,
@@ -150,6 +155,8 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     recorder = build(config, sinks=[*sinks, *exporters], tracer_provider=tracer_provider, content=content, resource=resource)
     if config.replayable and store is not None and not store.is_remote:
         recorder.make_replay_key = store.replay_key
+    if store is not None:
+        recorder.reviewing = (config, store.folder, store.replay_key)
     if store is not None:
         recorder.working_tree = WorkingTree(program_folder())
         guard(recorder.working_tree.read_in_background)

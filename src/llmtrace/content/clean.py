@@ -32,6 +32,7 @@ from llmtrace.model import (
     Plan,
     Recorded,
     Retrieval,
+    Review,
     Span,
     ToolExecution,
     Violation,
@@ -279,7 +280,7 @@ class Content:
         )
 
 
-_NAMES = frozenset({"name", "agent_name", "record_id", "store_id", "data_source_id", "request_model", "response_model"})
+_NAMES = frozenset({"name", "agent_name", "record_id", "store_id", "data_source_id", "request_model", "response_model", "tool"})
 _FIELDS: dict[type, tuple[str, ...]] = {
     Inference: ("request_model", "response_model", "parameters", "system", "input", "output", "tools"),
     ToolExecution: ("arguments", "repaired", "result", "definition", "name"),
@@ -289,6 +290,7 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     Memory: ("store_id", "record_id", "query", "records"),
     FetchResponse: ("output",),
     Plan: ("agent_name",),
+    Review: ("payload", "value", "question", "note", "tool", "decided_by"),
     Embedding: ("request_model", "response_model"),
     Custom: ("arguments", "result"),
 }

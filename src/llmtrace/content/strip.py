@@ -26,6 +26,7 @@ from llmtrace.model import (
     Memory,
     Operation,
     Retrieval,
+    Review,
     Span,
     ToolExecution,
     Violation,
@@ -47,6 +48,7 @@ _STRIPPED = semconv.CONTENT | {
     semconv.REPLAY_UNUSABLE,
 }
 """Attributes of an encoded span that content, or what is said of it, goes to."""
+_STRIPPED_BY_ATTRIBUTE = frozenset({Inference, AgentInvocation, Workflow, Custom})
 _REASONING_LEVEL = semconv.REQUEST_PREFIX + "reasoning.level"
 _INDEX = re.compile(r"\d{1,9}|-")
 _WORD = re.compile(r"[A-Za-z_]{1,16}", re.ASCII)
@@ -68,8 +70,15 @@ def without_content(span: Span) -> Span:
     return replace(span, **changes, attributes={**attributes, semconv.CONTENT_LEVEL: "none"})
 
 
+def has_only_known_content(operation: Operation) -> bool:
+    """True if `strip_attributes` finds all content in the attributes of an operation: the quick way, for the usual ones."""
+    if type(operation) is ToolExecution:
+        return strip_tool_name(operation.name) == operation.name
+    return type(operation) in _STRIPPED_BY_ATTRIBUTE
+
+
 def strip_attributes(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """The attributes of an encoded span without content; the same object where there was none."""
+    """The attributes of an encoded span of such an operation without content; the same object where there was none."""
     harmless = {name: item for name, item in attributes.items() if not _is_stripped(name)}
     level = harmless.get(_REASONING_LEVEL)
     if isinstance(level, str) and not _WORD.fullmatch(level):
@@ -135,6 +144,13 @@ def _tool_execution(execution: ToolExecution) -> ToolExecution:
     return bared
 
 
+def _review(review: Review) -> Review:
+    tool = None if review.tool is None else strip_tool_name(review.tool)
+    question = tool if review.question == review.tool else HIDDEN
+    bared: Review = _without(review, question=question, tool=tool, payload=None, note=None, value=None, reason=None)
+    return bared
+
+
 _OPERATIONS: dict[type, Callable[[Any], Any]] = {
     Inference: _inference,
     ToolExecution: _tool_execution,
@@ -142,6 +158,7 @@ _OPERATIONS: dict[type, Callable[[Any], Any]] = {
     Workflow: lambda it: _without(it, input=(), output=()),
     Retrieval: lambda it: _without(it, query=None, documents=None),
     Memory: lambda it: _without(it, query=None, records=None),
+    Review: _review,
     FetchResponse: lambda it: _without(it, output=()),
     Custom: lambda it: _without(it, arguments=None, result=None, has_result=False),
 }
@@ -155,6 +172,8 @@ def _span_name(span: Span, operation: Operation) -> str:
     before, after = span.operation, operation
     if isinstance(before, ToolExecution) and isinstance(after, ToolExecution) and after.name != before.name:
         return span.name.replace(before.name, after.name) if before.name else span.name
+    if isinstance(before, Review) and isinstance(after, Review) and before.tool and after.tool and after.tool != before.tool:
+        return span.name.replace(before.tool, after.tool)
     return span.name
 
 

@@ -30,6 +30,7 @@ class _Step:
 
     kept_items = functions.KEPT_ITEMS
     body: Callable[[], Any] | None = None
+    held: functions.Held | None = None
 
     def __init__(
         self,

@@ -7,10 +7,10 @@ end it with the outcome. Law: without ``configure()`` nothing is recorded, while
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import eq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic_core import to_json as dump
 
@@ -22,7 +22,7 @@ from llmtrace.decorators.wrapper import without_receiver
 from llmtrace.errors import InvalidToolCall, ReplayDiverged
 from llmtrace.model import Failure, JsonValue, Recorded, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
-from llmtrace.recorder import Recorder, Recording, active, current, functions
+from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.current import configured
 from llmtrace.recorder.failures import type_name
 from llmtrace.recorder.guard import guard
@@ -36,6 +36,9 @@ from llmtrace.validation.parse_arguments import usable_arguments
 from llmtrace.validation.signature import Signature
 
 if TYPE_CHECKING:
+    from llmtrace.decorators.held_execution import HeldExecution
+    from llmtrace.guards.review_policy import ReviewPolicy
+    from llmtrace.model.reviews import ReviewState
     from llmtrace.validation.parameters import Refusal
 
 _MAX_JUDGED = 1 << 19
@@ -49,6 +52,11 @@ class ToolSpec:
 
     signature: Signature
     on_invalid: OnInvalid | None
+    review: ReviewPolicy | None = None
+    """Which calls wait for a person."""
+    on_denied: Literal["reply", "raise"] = "reply"
+    probe: Callable[[Any], bool | None] | None = None
+    """Says of a call's arguments whether it took effect, where the program died while it ran."""
 
     @property
     def definition(self) -> ToolDefinition:
@@ -70,12 +78,40 @@ class Execution:
         self.operation: ToolExecution | None = None
         self.failure: Failure | None = None
         """Why the arguments are wrong, where the tool's own validators say so and the policy lets it run all the same."""
+        self.held: HeldExecution | None = None
+        """It waits for a person's decision. Whoever runs it waits first: then it is decided, and may be `refused`."""
+        self.receivers = 0
+        """How many of ``args`` are no arguments of the tool, but what its method is bound to."""
+        self.note = ""
+        """What the model should know besides the result."""
+        self.on_end: Callable[[ReviewState, JsonValue], Any] | None = None
+        """Told how an approved call ended."""
 
     def refuse(self, answer: str) -> None:
         """The tool must not run; ``answer`` goes to the model instead."""
         self.refused, self.answer = True, answer
 
+    def stand_in(self, answer: Any) -> None:
+        """The tool does not run; ``answer`` is its result, which is no error."""
+        self.refuse(answer)
+        operation, recording = self.operation, self.recording
+        if operation is None:
+            return
+        operation = replace(operation, executed=False, result=guard(to_json, answer), has_result=True)
+        if recording is None:
+            recorder = active()
+            recording = None if recorder is None else recorder.start(operation)
+        if recording is not None:
+            recording.end(operation)
+
+    def close(self) -> None:
+        """End the span of a call that does not run, and has no answer yet."""
+        if self.recording is not None and self.operation is not None:
+            self.recording.end(replace(self.operation, executed=False))
+
     def returned(self, result: Any, *, partial: bool = False) -> None:
+        if self.on_end is not None:
+            self.on_end("done", guard(self._clean, result))
         if self.recording is not None and self.operation is not None:
             if partial:
                 self.recording.set({PARTIAL: True})
@@ -83,7 +119,16 @@ class Execution:
             self.recording.recorded = guard(_recorded, self.recording, self.operation, result, snapshot)
             self.recording.end(replace(self.operation, result=snapshot, has_result=True), failure=self.failure)
 
+    def _clean(self, result: Any) -> JsonValue:
+        """A result as it may be kept."""
+        if self.recording is None or self.operation is None:
+            return None
+        kept = self.recording.clean(replace(self.operation, result=to_json(result), has_result=True))
+        return kept.result if isinstance(kept, ToolExecution) else None
+
     def raised(self, error: BaseException) -> None:
+        if self.on_end is not None:
+            self.on_end("failed", None)
         if self.recording is not None and self.operation is not None:
             self.recording.recorded = guard(_recorded, self.recording, self.operation, None, None)
             self.recording.end(self.operation, exception=error)
@@ -102,8 +147,7 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     if arguments is NOT_PLAIN:
         arguments = {name: to_json(value) for name, value in values.items()}
         definition = guard(_judgeable, definition, values) or definition
-    recorder = active()
-    recording = None if recorder is None else current()
+    recording = current() if active() is not None else None
     call_id = None if recording is None else guard(recording.run.match_call, definition.name, arguments)
     call = ToolCall(definition.name, arguments, call_id)
     verdict = _judge(definition, call, spec.on_invalid)
@@ -117,7 +161,8 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
         receiver = args[: len(args) - len(visible[0])]
         positional, execution.kwargs = _bound(spec, _corrected(values, call.arguments, verdict.repaired))
         execution.args = (*receiver, *positional)
-    _start(recorder, spec.signature, definition, execution, call, verdict, inferred=call_id is not None)
+    execution.receivers = len(args) - len(visible[0])
+    _start(spec, definition, execution, call, verdict, inferred=call_id is not None)
     return execution
 
 
@@ -126,13 +171,12 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
 
     ``on_invalid`` is the policy where the tool has none of its own.
     """
-    recorder = active()
-    recording = None if recorder is None else current()
+    recording = current() if active() is not None else None
     if recording is not None:
         guard(recording.run.take_call, call.id)
     verdict = _judge(spec.definition, call, spec.on_invalid or on_invalid)
     arguments = usable_arguments(call.arguments) if verdict.repaired is None else verdict.repaired
-    if arguments is None and verdict.refusal is None:
+    if arguments is None and verdict.refusal is None and not verdict.to_review:
         # text that is no JSON object cannot be handed to a function, whatever the policy
         verdict = replace(verdict, refusal=_reply(call.name, verdict.violations, (spec.definition,)))
     bound: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
@@ -141,7 +185,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
         bound = _bound(spec, arguments, refusals)
         verdict = _with_refusals(verdict, refusals, spec.definition, call, spec.on_invalid or on_invalid)
     execution = Execution(*bound)
-    _start(recorder, spec.signature, spec.definition, execution, call, verdict)
+    _start(spec, spec.definition, execution, call, verdict)
     return execution
 
 
@@ -164,6 +208,8 @@ class _Verdict:
     repaired: dict[str, JsonValue] | None = None
     refusal: str | None = None
     raises: bool = False
+    to_review: str = ""
+    """What is wrong with the arguments, where a person is to decide."""
     failure: Failure | None = None
     """What the tool's own validators refuse. They are not in the schema, so nobody could tell it from the record later."""
 
@@ -179,6 +225,8 @@ def _judge(definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | N
     policy = _policy(on_invalid)
     if not errors or policy == "record":
         return _Verdict(violations)
+    if policy == "review":
+        return _Verdict(violations, to_review=_listed(errors))
     repaired = guard(policies.repair, call.arguments, definition) if policy == "repair" else None
     if repaired is not None:
         return _Verdict(violations, repaired=repaired[0])
@@ -203,13 +251,19 @@ def _with_refusals(
             errors.append(violation)
     if not errors:
         return verdict
-    message = "; ".join(f"{error.pointer or 'arguments'}: {error.message}" for error in errors)
+    message = _listed(errors)
     failure = Failure(refusals[0].error, message)
     policy = _policy(on_invalid)
+    if policy == "review":
+        return replace(verdict, to_review=message, failure=failure)
     if policy == "record":
         return replace(verdict, failure=failure)
     reply = _reply(definition.name, tuple(errors), (definition,))
     return replace(verdict, violations=tuple(errors), refusal=reply, raises=policy == "raise", failure=failure)
+
+
+def _listed(errors: Sequence[Violation]) -> str:
+    return "; ".join(f"{error.pointer or 'arguments'}: {error.message}" for error in errors)
 
 
 def _reply(tool: str, violations: tuple[Violation, ...], offered: tuple[ToolDefinition, ...]) -> str:
@@ -222,8 +276,7 @@ def _policy(on_invalid: OnInvalid | None) -> OnInvalid:
 
 
 def _start(
-    recorder: Recorder | None,
-    signature: Signature,
+    spec: ToolSpec,
     definition: ToolDefinition,
     execution: Execution,
     call: ToolCall,
@@ -231,7 +284,7 @@ def _start(
     *,
     inferred: bool = False,
 ) -> None:
-    """Open the span of an execution, or record that it was refused."""
+    """Open the span of an execution, have it wait for a person, or record that it was refused."""
     operation = ToolExecution(
         definition.name,
         call.arguments,
@@ -242,18 +295,33 @@ def _start(
         repaired=verdict.repaired,
         type=definition.type,
     )
-    if verdict.refusal is None:
-        execution.operation = operation
-        execution.failure = verdict.failure
+    if verdict.refusal is not None:
+        execution.refuse(verdict.refusal)
+        _record_refusal(operation, verdict.failure)
+        if verdict.raises:
+            raise InvalidToolCall(call.name, verdict.violations, reply=verdict.refusal, call_id=call.id)
+        return
+    execution.operation = operation
+    execution.failure = verdict.failure
+
+    def begin(given: JsonValue = None) -> None:
+        """``given``: the arguments that a person gave instead."""
+        if given is not None:
+            execution.operation, execution.failure = replace(operation, repaired=given), None
+        recorder = active()
         execution.recording = recorder.start(operation, can_be_answered=True) if recorder is not None else None
         played = player()
         if played is not None and execution.recording is not None:
-            _answer_from(played, execution, execution.recording, operation, signature)
-        return
-    execution.refuse(verdict.refusal)
-    _record_refusal(operation, verdict.failure)
-    if verdict.raises:
-        raise InvalidToolCall(call.name, verdict.violations, reply=verdict.refusal, call_id=call.id)
+            _answer_from(played, execution, execution.recording, operation, spec.signature)
+
+    if spec.review is not None or verdict.to_review:
+        from llmtrace.decorators.held_execution import HeldExecution, reason_to_hold
+
+        reason = reason_to_hold(spec, execution, definition, call, verdict.to_review)
+        if reason is not None:
+            execution.held = HeldExecution(execution, spec, definition, call, reason, begin)
+            return
+    begin()
 
 
 def _answer_from(

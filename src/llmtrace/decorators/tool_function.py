@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar, cast, get_args, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, get_args, overload
 
 from llmtrace.config import OnInvalid, suggest_keywords
 from llmtrace.decorators.tool_execution import ToolSpec, called_directly
@@ -15,6 +15,9 @@ from llmtrace.validation import parameters as _parameters  # noqa: F401 - a tool
 from llmtrace.validation import result_schema as _results  # noqa: F401 - … to import them with
 from llmtrace.validation.compiled_schema import compile_schema
 from llmtrace.validation.signature import signature_of
+
+if TYPE_CHECKING:
+    from llmtrace.guards.review_policy import Condition, ReviewPolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,6 +53,9 @@ def tool(
     on_invalid: OnInvalid | None = None,
     changes: bool | None = None,
     polls: bool = False,
+    review: Condition | Sequence[Condition] = False,
+    on_denied: Literal["reply", "raise"] = "reply",
+    probe: Callable[[Any], bool | None] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
@@ -65,6 +71,9 @@ def tool(
     on_invalid: OnInvalid | None = None,
     changes: bool | None = None,
     polls: bool = False,
+    review: Condition | Sequence[Condition] = False,
+    on_denied: Literal["reply", "raise"] = "reply",
+    probe: Callable[[Any], bool | None] | None = None,
 ) -> Any:
     """Trace a function as a tool and check its arguments before it runs.
 
@@ -76,7 +85,16 @@ def tool(
     * ``record`` (default, or what ``configure(on_invalid=)`` says): run it, and record the faults;
     * ``raise``: raise `InvalidToolCall`, do not run it;
     * ``reply``: do not run it; the result is a text that tells the model all faults at once;
-    * ``repair``: run it with a lossless correction if there is one, else reply.
+    * ``repair``: run it with a lossless correction if there is one, else reply;
+    * ``review``: have a person decide.
+
+    ``review``: which calls wait for a person before they run: True, all; ``"when changing"``, those of a tool that changes
+    something; ``"when ungrounded"``, those with an identifier that nothing visible contains; ``"when untrusted"``, those with a
+    value that only the text of a tool's result contains; or a function of the arguments (a dict) and a `ReviewContext` that
+    says whether, or why. A list holds a call if any of it does. What is decided, and who decides, is told in `llmtrace.review`.
+    A call that may not run gives a text that says so (``on_denied="reply"``, default), or raises `ReviewDenied` (``"raise"``).
+    ``probe``: a function of the arguments that says whether such a call took effect, for one during which the program died;
+    None if it cannot tell. Without it, a person says so.
 
     What quality signals should know: ``changes=True``, each call changes something outside the program, so that the same call
     twice is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is meant, and no finding.
@@ -86,6 +104,7 @@ def tool(
     """
     if on_invalid is not None and on_invalid not in get_args(OnInvalid):
         raise ConfigurationError(f"tool(on_invalid={on_invalid!r}): expected one of {', '.join(get_args(OnInvalid))}")
+    policy = _review_policy(review, on_denied, probe)
     check_text("tool", "name", name)
     check_text("tool", "description", description)
     for option, value in (("strict", strict), ("changes", changes), ("polls", polls)):
@@ -106,9 +125,21 @@ def tool(
         )
         if isinstance(schema, Mapping):
             _refuse_invalid(signature.definition)
-        return ToolFunction(function, ToolSpec(signature, on_invalid))
+        return ToolFunction(function, ToolSpec(signature, on_invalid, policy, on_denied, probe))
 
     return decorate if function is None else decorate(function)
+
+
+def _review_policy(review: Any, on_denied: object, probe: object) -> ReviewPolicy | None:
+    if on_denied not in ("reply", "raise"):
+        raise ConfigurationError(f"tool(on_denied={on_denied!r}): expected 'reply' or 'raise'")
+    if probe is not None and not callable(probe):
+        raise ConfigurationError(f"tool(probe={probe!r}): expected a function of the arguments")
+    if review is False:
+        return None
+    from llmtrace.guards.review_policy import review_policy
+
+    return review_policy(review)
 
 
 def _refuse_invalid(definition: ToolDefinition) -> None:

@@ -62,9 +62,9 @@ def _text(content: Any) -> str:
 
 
 def _parsed(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool's result as an object; empty if it is not a JSON object, such as an error text."""
+    """A tool's result as an object; empty if it is not a JSON object, such as an error text. A note may stand above it."""
     try:
-        result = json.loads(_text(message.get("content")))
+        result = json.loads(_text(message.get("content")).rpartition("\n")[2])
     except ValueError:
         return {}
     return result if isinstance(result, dict) else {}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llmtrace.evidence.call_log import Call, CallLog
-from llmtrace.lineage import LiveLineage
+from llmtrace.lineage import LiveLineage, ValueUse
 from llmtrace.lineage.tasks import TaskTracker
 from llmtrace.model import Inference, Span, ToolExecution
 
@@ -19,12 +19,15 @@ class RunEvidence:
     completed: Sequence[Call] = ()
     """The calls of which the newest span is the first to show how they went."""
     lineage: LiveLineage = field(default_factory=LiveLineage)
+    ungrounded: Sequence[ValueUse] = ()
+    """The ungrounded identifiers in the calls that the newest span asked for."""
     tasks: TaskTracker = field(default_factory=TaskTracker)
     newest_inference: Span | None = None
 
     def add(self, span: Span) -> None:
         operation = span.operation
         self.completed = self.calls.add(span)
+        self.ungrounded = self.lineage.add(span)
         if isinstance(operation, Inference):
             self.newest_inference = span
             self.tasks.add_inference(span, operation)

@@ -133,6 +133,7 @@ class FunctionRun:
 
     kept_items = 0
     refused = False
+    held: functions.Held | None = None
     answer: Any = None
     body: Callable[[], Any] | None = None
 

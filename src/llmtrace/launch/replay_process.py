@@ -75,9 +75,10 @@ def run_replay(
             **os.environ,
             **environment({}),
             VARIABLE: replace(assignment, report=str(report)).as_text(),
-            "LLMTRACE_STORE": assignment.into,
-            "LLMTRACE_EXPORTERS": "",
         }
+        if assignment.resume is None:
+            replaying = {"LLMTRACE_STORE": assignment.into, "LLMTRACE_EXPORTERS": "", "LLMTRACE_UNATTENDED": "deny"}
+            variables |= replaying
         try:
             process = subprocess.run(  # noqa: S603 - the user asked to run it
                 list(command), env=variables, check=False, capture_output=quiet, timeout=timeout

@@ -18,6 +18,7 @@ from typing import Any
 
 from llmtrace.config import Config
 from llmtrace.errors import ReplayDiverged
+from llmtrace.guards.resumed import expect
 from llmtrace.launch import VARIABLE
 from llmtrace.playback import RecordedRun, Replay
 from llmtrace.playback.edit import Edit, apply
@@ -50,6 +51,8 @@ class Assignment:
     may_run: list[str] | None = None
     edit: Sequence[Any] | None = None
     """The fields of an `Edit`."""
+    resume: Sequence[str] | None = None
+    """Id and digest of the review with which a run goes on for real. It is recorded where the program says, not in ``into``."""
 
     def as_text(self) -> str:
         """The value of `VARIABLE`."""
@@ -79,7 +82,10 @@ def start() -> None:
         live_after=assignment.live_after,
         may_run=assignment.may_run,
     )
-    record_only_into(assignment.into)
+    if assignment.resume is None:
+        record_only_into(assignment.into)
+    else:
+        expect(*assignment.resume)
     use_player(player)
     _until_the_end.enter_context(no_network(player.refuse_network))
     hook = sys.excepthook

@@ -13,14 +13,15 @@ from typing import NamedTuple
 
 from llmtrace.lineage.lineage import build_use, place_of
 from llmtrace.lineage.message_history import ASSISTANT
-from llmtrace.lineage.provenance import Origin, Provenance, ValueUse
-from llmtrace.lineage.read_values import IDENTIFIERS, Reading, parts_of, read_value, scalars
+from llmtrace.lineage.provenance import DoubtfulValue, Origin, Provenance, ValueUse
+from llmtrace.lineage.read_values import IDENTIFIERS, Reading, parts_of, pointer_of, read_value, scalars
 from llmtrace.lineage.sources import Source
+from llmtrace.lineage.untrusted import untrusted_values
 from llmtrace.lineage.visible_context import VisibleContext, call_key
 from llmtrace.model.messages import Message, Text, ToolCall, ToolResult
 from llmtrace.model.operations import FetchResponse, Inference
 from llmtrace.model.spans import Span
-from llmtrace.text.matching import LONGEST_IDENTIFIER, contains, squash, tokens
+from llmtrace.text.matching import LONGEST_IDENTIFIER, contains, stands_alone
 
 MOST_SOURCES = 4096
 MOST_CHARACTERS = 1 << 22
@@ -68,6 +69,21 @@ class LiveLineage:
         self._newest = span, uses
         return uses
 
+    def ungrounded_in(self, call: ToolCall) -> tuple[DoubtfulValue, ...]:
+        """The identifiers among the arguments of a call that nothing visible contains. ``call``: has not run yet."""
+        if self.hidden:
+            return ()
+        return tuple(
+            DoubtfulValue(pointer_of(candidate.reading.path), candidate.reading.value.content, candidate.reading.value.kind)
+            for candidate in _candidates((Message("assistant", (call,)),))
+            if self._missing_part(candidate, ())
+        )
+
+    def untrusted_in(self, call: ToolCall, *, reads: bool) -> tuple[DoubtfulValue, ...]:
+        """The values among the arguments of a call that stand only in the free text of results, see `untrusted_values`."""
+        self._catch_up()
+        return untrusted_values(self._sources.oldest_first(), call, reads=reads)
+
     def _is_grounded(self, candidate: _Candidate, operation: Inference | FetchResponse) -> bool:
         """A quick look: was it found before, or does it stand in one of the newest messages?"""
         if self._visible.history.has("grounded", candidate.key):
@@ -94,11 +110,8 @@ class LiveLineage:
         ungrounded: dict[str, set[str]] = {}
         for candidate in () if self.hidden else candidates:
             (choice, position, call, reading), key = candidate, candidate.key
-            hold = self._sources.hold
-            missing = (part for part in parts_of(reading.value) if not hold(part, part, own_calls))
-            if hold(candidate.written, key, own_calls) or not (
-                part := next(missing, "")
-            ):  # found, or composed of what is visible
+            part = self._missing_part(candidate, own_calls)
+            if not part:
                 self._visible.history.add("grounded", key)
                 continue
             is_first = key not in self._first
@@ -108,6 +121,13 @@ class LiveLineage:
         for call_id, keys in ungrounded.items():
             self._visible.mark_ungrounded(call_id, frozenset(keys))
         return tuple(uses)
+
+    def _missing_part(self, candidate: _Candidate, own_calls: Collection[str]) -> str:
+        """A part of an identifier that is not visible; empty if it is visible, or composed of what is."""
+        hold = self._sources.hold
+        if hold(candidate.written, candidate.key, own_calls):
+            return ""
+        return next((part for part in parts_of(candidate.reading.value) if not hold(part, part, own_calls)), "")
 
 
 class _Candidate(NamedTuple):
@@ -148,34 +168,9 @@ def _stands_in_newest(written: str, messages: tuple[Message, ...]) -> bool:
             continue
         for part in message.parts:
             text = part.content if type(part) is Text else part.response if type(part) is ToolResult else None
-            if type(text) is str and _stands(written, text):
+            if type(text) is str and stands_alone(written, text):
                 return True
     return False
-
-
-def _stands(written: str, text: str) -> bool:
-    """True if a text is written in another by itself. False also where only a longer look can tell."""
-    start = text.find(written)
-    if start < 0:
-        return False
-    end = start + len(written)
-    return not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum())
-
-
-class _Text:
-    """A source and its text, which is squashed once somebody asks."""
-
-    __slots__ = ("_squashed", "source", "text")
-
-    def __init__(self, source: Source) -> None:
-        self.source, self.text = source, source.searchable
-        self._squashed: str | None = None
-
-    @property
-    def squashed(self) -> str:
-        if self._squashed is None:
-            self._squashed = squash(self.text)
-        return self._squashed
 
 
 class _NewestSources:
@@ -184,23 +179,30 @@ class _NewestSources:
     def __init__(self) -> None:
         self.forgotten: str | None = None
         """The span of the newest source that had to go."""
-        self._texts: deque[_Text] = deque()
-        self._definitions: dict[str, _Text] = {}
+        self._sources: deque[Source] = deque()
+        self._definitions: dict[str, Source] = {}
         self._characters = 0
 
     def add(self, source: Source) -> None:
-        self._texts.append(_Text(source))
-        self._characters += len(self._texts[-1].text)
-        while len(self._texts) > MOST_SOURCES or self._characters > MOST_CHARACTERS:
-            oldest = self._texts.popleft()
+        self._sources.append(source)
+        self._characters += len(source.text)
+        while len(self._sources) > MOST_SOURCES or self._characters > MOST_CHARACTERS:
+            oldest = self._sources.popleft()
             self._characters -= len(oldest.text)
-            self.forgotten = oldest.source.span_id
+            self.forgotten = oldest.span_id
 
     def add_definition(self, source: Source) -> None:
-        self._definitions[source.place] = _Text(source)
+        self._definitions[source.place] = source
+
+    def oldest_first(self) -> list[Source]:
+        return [*self._definitions.values(), *self._sources]
 
     def hold(self, written: str, key: str, own_calls: Collection[str]) -> bool:
         """True if a source holds an identifier, and is not the result of one of these calls."""
-        newest_first = chain(self._definitions.values(), reversed(self._texts))
-        texts = (text for text in newest_first if text.source.call_id not in own_calls and key not in text.source.echo)
-        return any(_stands(written, text.text) or contains(tokens(text.text), key) for text in texts if key in text.squashed)
+        newest_first = chain(self._definitions.values(), reversed(self._sources))
+        sources = (source for source in newest_first if source.call_id not in own_calls and key not in source.echo)
+        return any(
+            stands_alone(written, source.searchable) or contains(source.words, key)
+            for source in sources
+            if key in source.squashed
+        )

@@ -89,3 +89,16 @@ class ValueUse:
     """True for the first ungrounded use of a value among all arguments, or among all answers."""
     argument_label: str = ""
     """The argument in the program's own words, without content; empty for an answer."""
+
+
+@value
+class DoubtfulValue:
+    """A value of a tool call that a person should look at before the tool runs."""
+
+    pointer: str
+    """JSON Pointer into the arguments of the call."""
+    value: JsonValue
+    """The whole argument, or the part of it that is doubtful."""
+    kind: Kind
+    origin: Origin | None = None
+    """The result in whose free text it stands; None if it stands nowhere."""

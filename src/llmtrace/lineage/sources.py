@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from pydantic_core import to_json
 
 from llmtrace.lineage.provenance import Origin
+from llmtrace.lineage.result_fields import fields_of
 from llmtrace.model import JsonValue
-from llmtrace.text.matching import unescape
+from llmtrace.text.matching import squash, tokens, unescape
 
 NO_ECHO: frozenset[str] = frozenset()
+
+Speaker: TypeAlias = Literal["user", "program", "tool", "model"]
+"""Whose words a source holds. ``program``: system prompts and definitions of tools; ``tool``: whatever came from outside, as
+results, documents and memory; ``model``: also what it may have composed, as the prompt of an agent that its call started."""
 
 
 @dataclass(slots=True)
@@ -25,7 +31,13 @@ class Source:
     """Keys of ungrounded values that this source only repeats: it is not evidence for them."""
     call_id: str | None = None
     part: int = 0
+    speaker: Speaker = "tool"
+    query: JsonValue = None
+    """The arguments of the call that a result answers."""
     _text: str | None = field(default=None, compare=False, repr=False)
+    _searchable: str | None = field(default=None, compare=False, repr=False)
+    _squashed: str | None = field(default=None, compare=False, repr=False)
+    _fields: frozenset[str] | None = field(default=None, compare=False, repr=False)
 
     @property
     def origin(self) -> Origin:
@@ -40,13 +52,36 @@ class Source:
     @property
     def searchable(self) -> str:
         """The text without escapes, for looking values up. It holds words of plain text with a backslash both ways."""
-        text = self.text
-        if "\\" not in text:
-            return text
-        plain = unescape(text)
-        if text.lstrip()[:1] in ("{", "[", '"'):
-            return plain
-        return "\n".join([plain, *(word for word in text.split() if "\\" in word)])
+        if self._searchable is None:
+            self._searchable = _without_escapes(self.text)
+        return self._searchable
+
+    @property
+    def squashed(self) -> str:
+        """The letters and digits of the text. They are kept once somebody asks, and so are `fields`."""
+        if self._squashed is None:
+            self._squashed = squash(self.searchable)
+        return self._squashed
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields of a structured result, squashed."""
+        if self._fields is None:
+            self._fields = fields_of(self.content)
+        return self._fields
+
+    @property
+    def words(self) -> list[str]:
+        return tokens(self.searchable)
+
+
+def _without_escapes(text: str) -> str:
+    if "\\" not in text:
+        return text
+    plain = unescape(text)
+    if text.lstrip()[:1] in ("{", "[", '"'):
+        return plain
+    return "\n".join([plain, *(word for word in text.split() if "\\" in word)])
 
 
 def as_text(content: JsonValue) -> str:

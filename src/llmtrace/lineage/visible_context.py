@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from llmtrace import semconv
 from llmtrace.lineage.message_history import ASSISTANT, SYSTEM, MessageHistory, digest, remember
-from llmtrace.lineage.sources import NO_ECHO, Source
+from llmtrace.lineage.sources import NO_ECHO, Source, Speaker
 from llmtrace.model.messages import (
     JsonValue,
     Message,
@@ -34,6 +34,8 @@ _HIDING_PARAMETERS = {
     "prompt": "the provider keeps the prompt",
     "web_search_options": "the provider searched the web",
 }
+_MOST_OPEN = 256
+"""Calls without a result that are remembered, the newest."""
 _CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEVEL)
 _Store: TypeAlias = Callable[[Source], None]
 
@@ -50,6 +52,7 @@ class Call:
     """The execution, once it ended."""
     is_open: bool = True
     """True until its result is seen, or the model's next request."""
+    has_id: bool = True
 
 
 def call_key(span: Span, choice: int, position: int, call: ToolCall) -> str:
@@ -69,7 +72,7 @@ class VisibleContext:
         self.hidden: dict[str, str] = {}
         """Why some context is not visible, each with the id of the span that shows it."""
         self.calls: dict[str, Call] = {}
-        self._suspects: list[Call] = []
+        self._open_calls: list[Call] = []
         self._tools: tuple[ToolDefinition, ...] = ()
 
     def begin(self, span: Span) -> None:
@@ -99,15 +102,15 @@ class VisibleContext:
                 part = refusal_as_text(part)
                 self.history.add("own", digest(part))
                 if isinstance(part, ToolCall):
-                    remember(self.calls, call_key(span, choice, position, part), Call(part.name, part.arguments), self._limit)
+                    call = Call(part.name, part.arguments, has_id=part.id is not None)
+                    remember(self.calls, call_key(span, choice, position, part), call, self._limit)
+                    self._open_calls.append(call)
                 elif not isinstance(part, (Text, Reasoning)):
                     self._add_opaque(span, part, f"answer {choice + 1}")
 
     def mark_ungrounded(self, key: str, keys: frozenset[str]) -> None:
         """Remember which values of a call stand nowhere. ``key``: as `call_key` gives it."""
-        call = self.calls[key]
-        call.ungrounded = keys
-        self._suspects.append(call)
+        self.calls[key].ungrounded = keys
         for value_key in keys:
             remember(self.ungrounded, value_key, None, self._limit)
 
@@ -120,12 +123,13 @@ class VisibleContext:
             self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
         for position, part in enumerate(inference.system):
             if self.history.add("system", digest(part)):
-                self._add_part(span, part, "system prompt", position, self._open_echo())
+                self._add_part(span, part, "system prompt", position, self._open_echo(), "program")
         for number, message in self.history.new_messages(inference.input):
             place = "system prompt" if message.role in SYSTEM else f"message {number} ({message.role})"
             self._add_message(span, message, place)
         for tool in inference.tools if inference.tools != self._tools else ():
-            source = Source(span.span_id, f"definition of {tool.name}", [tool.description, tool.parameters])
+            content = [tool.description, tool.parameters]
+            source = Source(span.span_id, f"definition of {tool.name}", content, speaker="program")
             if self.history.add(source.place, source.text):
                 self._store_definition(source)
         self._tools = inference.tools
@@ -133,38 +137,41 @@ class VisibleContext:
     def _add_message(self, span: Span, message: Message, place: str) -> None:
         is_assistant = message.role in ASSISTANT
         echo = self.ungrounded if is_assistant else self._open_echo()
+        is_composed = is_assistant or any(call.has_id for call in self._open_calls)
+        speaker: Speaker = "program" if message.role in SYSTEM else "model" if is_composed else "user"
         for position, part in enumerate(map(refusal_as_text, message.parts)):
             if not is_assistant or not self.history.has("own", digest(part)):
-                self._add_part(span, part, place, position, echo)
+                self._add_part(span, part, place, position, echo, speaker)
             elif isinstance(part, ToolCall) and part.id in self.calls:
                 self.calls[part.id].is_open = False  # the model goes on after it
 
-    def _add_part(self, span: Span, part: Part, place: str, position: int, echo: Container[str]) -> None:
+    def _add_part(self, span: Span, part: Part, place: str, position: int, echo: Container[str], speaker: Speaker) -> None:
         if isinstance(part, Text):
-            self._store(Source(span.span_id, place, part.content, echo, part=position))
+            self._store(Source(span.span_id, place, part.content, echo, part=position, speaker=speaker))
         elif isinstance(part, ToolCall):  # made before this run began, so given to it
             if part.id is not None:
-                self.calls.setdefault(part.id, Call(part.name, is_open=False))
-            self._store(Source(span.span_id, place, part.arguments, self.ungrounded, part=position))
+                self.calls.setdefault(part.id, Call(part.name, part.arguments, is_open=False))
+            self._store(Source(span.span_id, place, part.arguments, self.ungrounded, part=position, speaker="model"))
         elif isinstance(part, ToolResult):
             call = self.calls.get(part.id) if part.id is not None else None
             if call is None or part.id is None:
                 self._store(Source(span.span_id, "result of a tool", part.response, echo, part.id))
                 return
             call.is_open = False
-            source = Source(call.span_id or span.span_id, f"result of {call.tool}", part.response, call.ungrounded, part.id)
+            place, brought_by = f"result of {call.tool}", call.span_id or span.span_id
+            source = Source(brought_by, place, part.response, call.ungrounded, part.id, query=call.arguments)
             if not self.history.has("result", part.id, source.text):
                 self._store(source)
         elif not isinstance(part, Reasoning):
-            self._add_opaque(span, part, place, position)
+            self._add_opaque(span, part, place, position, speaker)
 
-    def _add_opaque(self, span: Span, part: Part, place: str, position: int = 0) -> None:
+    def _add_opaque(self, span: Span, part: Part, place: str, position: int = 0, speaker: Speaker = "model") -> None:
         """A part whose content is not all visible. What is visible of it counts, the characters of an image do not."""
         name = re.sub("(?<=[a-z])(?=[A-Z])", " ", type(part).__name__).lower()
         kind = getattr(part, "modality", None) or getattr(part, "type", None) or name
         self.hidden.setdefault(f"a message holds content of type {kind}", span.span_id)
         fields = {name: content for name, content in asdict(part).items() if name != "content"}
-        self._store(Source(span.span_id, place, fields, self._open_echo(), part=position))
+        self._store(Source(span.span_id, place, fields, self._open_echo(), part=position, speaker=speaker))
 
     def _add_execution(self, span: Span, execution: ToolExecution) -> None:
         call = self.calls.get(execution.call_id) if execution.call_id is not None else self._find_open_call(execution)
@@ -175,7 +182,7 @@ class VisibleContext:
         error = None if execution.has_result or span.failure is None else span.failure.message
         place = f"{'result' if error is None else 'error'} of {execution.name}"
         content, echo = execution.result if error is None else error, NO_ECHO if call is None else call.ungrounded
-        source = Source(span.span_id, place, content, echo, execution.call_id)
+        source = Source(span.span_id, place, content, echo, execution.call_id, query=execution.arguments)
         if execution.call_id is not None:
             self.history.add("result", execution.call_id, source.text)
         self._store(source)
@@ -193,11 +200,12 @@ class VisibleContext:
     def _add_other(self, span: Span) -> None:
         """Add the content of other operations. The model may have influenced it, so values that it made up do not count."""
         operation, brought = span.operation, dict[str, JsonValue]()
+        speaker: Speaker = "tool"
         if isinstance(operation, (AgentInvocation, Workflow)):
             self.begin(span)
             texts = [part for message in operation.output for part in message.parts if isinstance(part, Text)]
             text = "\n".join([text.content for text in texts if not self.history.has("own", digest(text))])
-            brought = {f"answer of {operation.name}": text or None}
+            brought, speaker = {f"answer of {operation.name}": text or None}, "model"
         elif isinstance(operation, Retrieval):
             brought = {"retrieved documents": operation.documents}
         elif isinstance(operation, Memory):
@@ -206,11 +214,11 @@ class VisibleContext:
             brought = {f"result of {span.name}": operation.result}
         for place, content in brought.items():
             if content is not None:
-                self._store(Source(span.span_id, place, content, self.ungrounded))
+                self._store(Source(span.span_id, place, content, self.ungrounded, speaker=speaker))
 
     def _open_echo(self) -> frozenset[str]:
         """Keys of the ungrounded values of open calls."""
-        if not self._suspects:
+        if not self._open_calls:
             return NO_ECHO
-        self._suspects = [call for call in self._suspects if call.is_open]
-        return NO_ECHO.union(*(call.ungrounded for call in self._suspects))
+        self._open_calls = [call for call in self._open_calls[-_MOST_OPEN:] if call.is_open]
+        return NO_ECHO.union(*(call.ungrounded for call in self._open_calls))

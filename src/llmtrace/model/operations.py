@@ -204,6 +204,35 @@ class FetchResponse:
 
 
 @value
+class Review:
+    """A person was asked before something happened, and the run waited. What came of it is in ``decision``.
+
+    Ids, texts and digests are those of the store's table of reviews. Times are in nanoseconds since the Unix epoch.
+    """
+
+    question: str
+    """What was asked; of a tool call, the tool's name."""
+    review_id: str | None = None
+    tool: str | None = None
+    """The tool whose call was held; None where the program itself asked (`llmtrace.review`)."""
+    call_id: str | None = None
+    reason: str | None = None
+    """Why it was held."""
+    payload: JsonValue = None
+    """What was shown: the call's arguments, or what the program wanted to have looked at."""
+    digest: str | None = None
+    """Keyed digest of the payload before redaction."""
+    decision: str | None = None
+    """approved, edited, rejected, answered, timed_out, unattended; pending where the run ended first; None while it waits."""
+    decided_by: str | None = None
+    decided_at: int | None = None
+    note: str | None = None
+    """The reason that the person gave."""
+    value: JsonValue = None
+    """Edited: the arguments that ran in place of the payload. Answered: what the person said."""
+
+
+@value
 class Custom:
     """A plain internal span: any function that a user wants to see, or a span of another instrumentation."""
 
@@ -222,5 +251,6 @@ Operation: TypeAlias = Union[
     Embedding,
     Memory,
     FetchResponse,
+    Review,
     Custom,
 ]

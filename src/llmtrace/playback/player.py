@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from llmtrace import semconv
 from llmtrace.codec.request_digest import request_digest, request_text
 from llmtrace.errors import ReplayDiverged
-from llmtrace.model import Operation, Span, ToolExecution
+from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
 from llmtrace.model.value import value
 from llmtrace.playback.difference import Difference, difference
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
@@ -87,6 +87,8 @@ class Replay(Player):
         self._may_run = may_run
         self._is_live = False
         self._stopped_by: ReplayDiverged | None = None
+        self._reviewed: set[str] = set()
+        """Ids of the recorded reviews whose decision was given."""
         self._places: dict[str, Step | None] = {}
         """By id of the new run's span."""
         self._lock = threading.RLock()
@@ -170,6 +172,23 @@ class Replay(Player):
             if step is not None:  # its arguments are often not known before it has run, so they are not compared
                 step.is_answered = True
             self._make_for_real(recording)
+
+    def review_of(self, question: str, digest: str, payload: JsonValue, *, take: bool) -> Review | None:
+        text = request_text(ToolExecution(question, payload))
+        with self._lock:
+            for span in () if self._is_live else self.run.trace.spans:
+                review = span.operation
+                if not isinstance(review, Review) or review.question != question or span.span_id in self._reviewed:
+                    continue
+                if review.digest == digest or request_text(ToolExecution(question, review.payload)) == text:
+                    if take:
+                        self._reviewed.add(span.span_id)
+                    return review
+        return None
+
+    def will_run(self, tool: str) -> bool:
+        with self._lock:
+            return self._is_live or tool in self._live_tools
 
     def refuse_network(self, address: str) -> ReplayDiverged | None:
         """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""

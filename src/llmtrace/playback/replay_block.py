@@ -67,6 +67,11 @@ def _load(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | None]:
         return trace, None
     path = Path(trace)
     is_file = path.is_file()
+    recorder = active()
+    own = None if recorder is None or is_file else next((sink for sink in recorder.sinks if isinstance(sink, Store)), None)
+    if own is not None:
+        own.flush()
+        return own.trace(str(trace)), key_of(own)
     store = open_store(str(path) if is_file else Config.read().store)
     try:
         return store.trace("last" if is_file else str(trace)), key_of(store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 
+from llmtrace.errors import ReviewPending
 from llmtrace.model import Failure
 
 
@@ -12,8 +13,8 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def is_failure(error: BaseException) -> bool:
-    """False for ``sys.exit()`` without an error code: the program ended because it was done."""
-    return not (isinstance(error, SystemExit) and error.code in (None, 0))
+    """False for ``sys.exit()`` without an error code, and for a run that ends to wait for a review: the program was done."""
+    return not ((isinstance(error, SystemExit) and error.code in (None, 0)) or isinstance(error, ReviewPending))
 
 
 def type_name(kind: type[BaseException]) -> str:

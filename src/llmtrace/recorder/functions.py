@@ -35,11 +35,23 @@ class Surroundings(Protocol):
         """Make it current; `Recording.detach` undoes it."""
 
 
+class Held(Protocol):
+    """A wait before a function runs."""
+
+    def wait(self) -> None: ...
+
+    async def wait_async(self) -> None: ...
+
+
 class Step(Protocol):
     """One run of a function: what to run it inside and call it with, and what to tell when it ends."""
 
     @property
     def recording(self) -> Surroundings | None: ...
+
+    @property
+    def held(self) -> Held | None:
+        """What it must wait for before it runs; it may be refused then."""
 
     @property
     def kept_items(self) -> int:
@@ -162,6 +174,8 @@ def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
     ``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async.
 
     But for one that the program holds elsewhere, or has begun: it is given back as it is, for only one of us can await it."""
+    if step.held is not None:
+        step.held.wait()
     if step.refused:
         return step.answer
     recording = step.recording
@@ -189,6 +203,8 @@ def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
 
 async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
     step = begin()
+    if step.held is not None:
+        await step.held.wait_async()
     if step.refused:
         return step.answer
     place = _SuspendedContext.of(step)
@@ -203,6 +219,8 @@ async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutin
 
 def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Generator[Any, Any, Any]:
     step = begin()
+    if step.held is not None:
+        step.held.wait()
     if step.refused:
         yield step.answer
         return None
@@ -238,6 +256,8 @@ def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | No
 
 async def _async_generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
     step = begin()
+    if step.held is not None:
+        await step.held.wait_async()
     if step.refused:
         yield step.answer
         return

@@ -29,8 +29,8 @@ from llmtrace import semconv
 from llmtrace.codec import fields, findings, genai, recorded
 from llmtrace.content import Content, to_json
 from llmtrace.content.snapshot import well_formed
-from llmtrace.content.strip import strip_attributes, strip_tool_name
-from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span, ToolExecution, replace
+from llmtrace.content.strip import has_only_known_content, strip_attributes
+from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span, replace
 from llmtrace.recorder import log_events
 from llmtrace.recorder.failures import failure_of
 from llmtrace.recorder.guard import guard, report
@@ -300,13 +300,10 @@ def _exported(ended: Span, clean: Span | None, raw: RawSpan | None, content: Con
 
 def without_content(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
     """The span without content. ``raw`` is ``clean`` encoded. Whether calls were valid stays, since it is not content."""
-    attributes = strip_attributes(raw.attributes)
-    operation = clean.operation
-    if isinstance(operation, ToolExecution) and strip_tool_name(operation.name) != operation.name:
-        attributes = {**attributes, semconv.TOOL_NAME: strip_tool_name(operation.name)}
-    elif not (clean.failure or clean.violations or clean.evaluations or clean.events or clean.links):
+    has_findings = clean.failure or clean.violations or clean.evaluations or clean.events or clean.links
+    if not has_findings and has_only_known_content(clean.operation):
+        attributes = strip_attributes(raw.attributes)
         return raw if attributes is raw.attributes else replace(raw, attributes=attributes)
     stripped = genai.encode(content.without_content(clean))
-    if semconv.CONTENT_LEVEL in stripped.attributes:
-        attributes = {**attributes, semconv.CONTENT_LEVEL: "none"}
-    return replace(stripped, attributes=attributes)
+    verdicts = {name: held for name, held in raw.attributes.items() if findings.is_derived(name)}
+    return replace(stripped, attributes={**stripped.attributes, **verdicts}) if verdicts else stripped

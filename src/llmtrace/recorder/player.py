@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmtrace.model import Operation, Span
+from llmtrace.model import JsonValue, Operation, Review, Span
 
 if TYPE_CHECKING:
     from llmtrace.recorder.recording import Recording
@@ -29,6 +29,17 @@ class Player:
 
         Raises `ReplayDiverged` unless the tool is meant to run.
         """
+        raise NotImplementedError
+
+    def review_of(self, question: str, digest: str, payload: JsonValue, *, take: bool) -> Review | None:
+        """Return the recorded review of a call, with its decision; None if there was none.
+
+        ``digest`` and ``payload``: as of `Review`, before redaction. ``take``: it is used now, and does not answer again.
+        """
+        raise NotImplementedError
+
+    def will_run(self, tool: str) -> bool:
+        """Return True if the body of this tool would run now."""
         raise NotImplementedError
 
 

@@ -110,6 +110,8 @@ class Recorder:
         self._scope = scope or Scope()
         self.working_tree: WorkingTree | None = None
         """Says whether the program's files differ from the commit; None: that is not recorded."""
+        self.reviewing: Any = None
+        """What `guards.review_settings` makes its settings of with the first review, then these. None: nobody reviews."""
         self.make_replay_key: Callable[[], bytes] | None = None
         """Gives the secret that keys the digests of requests. None: spans keep nothing for a replay."""
         self._replay_key: bytes | None = None

@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as otel_context
 
@@ -18,6 +18,9 @@ from llmtrace.signals.user_signals import is_judging
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
+    from llmtrace.evidence.run_evidence import RunEvidence
+
+T = TypeVar("T")
 
 logger = logging.getLogger("llmtrace")
 
@@ -143,6 +146,17 @@ class Run:
             except Exception as error:
                 report(Run.conclude, error)
         return span
+
+    def read_evidence(self, read: Callable[[RunEvidence], T]) -> T | None:
+        """What ``read`` makes of the evidence of the spans that have ended; None where the run is not judged, or it fails."""
+        if self.evaluator is None or not self.evaluator.signals:
+            return None
+        with self._lock:
+            try:
+                return read(self._state.evidence)
+            except Exception as error:
+                report(Run.read_evidence, error)
+        return None
 
     def outcome_of(self, span_id: str, *, outermost: bool) -> Evaluation | None:
         """Return what the program said of a span's success, once."""

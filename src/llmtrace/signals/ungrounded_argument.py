@@ -11,11 +11,13 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import ValueUse
-from llmtrace.model import Evaluation, Severity, Span
+from llmtrace.model import Evaluation, Severity, Span, ToolExecution
 from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
+from llmtrace.validation.json_pointers import follow, steps
 
 LONGEST_EVIDENCE = 200
 """Characters of a value that the evidence shows."""
@@ -37,8 +39,8 @@ class UngroundedArgument(Signal[State]):
     def start(self, run: RunEvidence) -> State:
         return State(run)
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        uses = state.run.lineage.add(span)
+    def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
+        uses = state.run.ungrounded
         if not uses and not state.calls:
             return ()
         evaluations = [self._evaluation(use, "made_up", "info") for use in uses]
@@ -50,7 +52,8 @@ class UngroundedArgument(Signal[State]):
                 completed.append(call)  # its execution may have ended before the model's span
         for call in completed:
             if call.failed is False and call.id is not None:
-                evaluations += [self._evaluation(use, "in_change", "warning") for use in state.calls.pop(call.id, ())]
+                uses_of_call = state.calls.pop(call.id, ())
+                evaluations += [self._evaluation(use, "in_change", "warning") for use in uses_of_call if _ran_with(call, use)]
         return evaluations
 
     def _evaluation(self, use: ValueUse, label: str, severity: Severity) -> Evaluation:
@@ -65,6 +68,18 @@ class UngroundedArgument(Signal[State]):
             call_id=use.call_id,
             sources=(use.span_id,) if went_through else (),
         )
+
+
+def _ran_with(call: Call, use: ValueUse) -> bool:
+    """True if the tool got the value: its arguments may have been corrected before it ran."""
+    operation = call.execution.operation if call.execution is not None else None
+    corrected = operation.repaired if isinstance(operation, ToolExecution) else None
+    if corrected is None:
+        return True
+    try:
+        return follow(corrected, steps(use.pointer)) == use.value
+    except (LookupError, TypeError, ValueError):
+        return False
 
 
 SIGNAL = UngroundedArgument()

@@ -108,6 +108,15 @@ def contains(words: Sequence[str], key: str) -> bool:
     return any(key.startswith(word) and run_end(words, start, key) for start, word in enumerate(words))
 
 
+def stands_alone(written: str, text: str) -> bool:
+    """True if a text is written in another by itself. False also where only a longer look, `contains`, can tell."""
+    start = text.find(written)
+    if start < 0:
+        return False
+    end = start + len(written)
+    return not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum())
+
+
 def run_end(words: Sequence[str], start: int, key: str) -> int:
     """The position after the tokens from ``start`` on that make up a squashed value; 0 if they do not."""
     length = 0

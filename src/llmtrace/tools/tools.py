@@ -14,7 +14,7 @@ from llmtrace.config import OnInvalid, suggest_keywords
 from llmtrace.content import to_json
 from llmtrace.decorators.tool_execution import Execution, ToolSpec, asked_for, unknown_tool
 from llmtrace.decorators.tool_function import tool, tool_spec
-from llmtrace.errors import BudgetExceeded, ConfigurationError, InvalidToolCall
+from llmtrace.errors import BudgetExceeded, ConfigurationError, InvalidToolCall, ReviewDenied, ReviewPending
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.recorder import functions
 from llmtrace.recorder.failures import message_of
@@ -130,7 +130,7 @@ class Tools:
         if function is None or execution.refused:
             return _text(execution.answer), True
         try:
-            return _text(functions.run("plain", partial(_whole, call.name, function), lambda: execution)), False
+            return _with_note(execution, functions.run("plain", partial(_whole, call.name, function), lambda: execution)), False
         except Exception as error:
             return self._failed(error)
 
@@ -139,12 +139,12 @@ class Tools:
         if function is None or execution.refused:
             return _text(execution.answer), True
         try:
-            return _text(await functions.run("coroutine", partial(_awhole, function), lambda: execution)), False
+            return _with_note(execution, await functions.run("coroutine", partial(_awhole, function), lambda: execution)), False
         except Exception as error:
             return self._failed(error)
 
     def _failed(self, error: Exception) -> tuple[str, bool]:
-        if self._on_fail == "raise" or isinstance(error, (BudgetExceeded, InvalidToolCall, _AsyncInLoopError)):
+        if self._on_fail == "raise" or isinstance(error, _PROGRAMS):
             raise error
         return f"Error: {type(error).__name__}: {message_of(error)}", True
 
@@ -154,6 +154,14 @@ class _AsyncInLoopError(ConfigurationError):
 
     def __init__(self, tool: str) -> None:
         super().__init__(f"Tools.run(): {tool} is async and an event loop runs; use `await tools.arun(message)`")
+
+
+_PROGRAMS = (BudgetExceeded, InvalidToolCall, ReviewDenied, ReviewPending, _AsyncInLoopError)
+"""Errors for the program, not for the model."""
+
+
+def _with_note(execution: Execution, result: Any) -> str:
+    return f"{execution.note}\n{_text(result)}" if execution.note else _text(result)
 
 
 def _whole(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

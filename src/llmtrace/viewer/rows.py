@@ -23,6 +23,7 @@ from llmtrace.model import (
     Operation,
     Plan,
     Retrieval,
+    Review,
     Span,
     ToolCall,
     ToolExecution,
@@ -49,6 +50,7 @@ _KINDS: dict[type, str] = {
     Retrieval: "retrieval",
     Embedding: "embedding",
     Memory: "memory",
+    Review: "review",
     FetchResponse: "model",
     Custom: "step",
 }

@@ -1,0 +1,354 @@
+"""``llmtrace review``: see what waits for a person, decide it, and go on with a run that ended to wait."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from llmtrace import reviews as programs
+from llmtrace.cli import format_text
+from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
+from llmtrace.cli.recording import load, program
+from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.config import Config
+from llmtrace.errors import ReviewConflict
+from llmtrace.launch.replay_process import run_replay
+from llmtrace.model import JsonValue
+from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
+from llmtrace.playback.player import CHANGE
+from llmtrace.store.reviews import Reviews
+from llmtrace.validation.json_pointers import steps
+
+NAME = "review"
+HELP = "decide calls that wait for a person"
+EXAMPLE = "llmtrace review edit rev_3fa9 --set amount=12.50 --reason 'the price was 12.50'"
+
+TAKES_COMMAND = True
+_ACTIONS = ("ls", "show", "approve", "edit", "reject", "answer", "settle", "resume")
+_WAITING: tuple[ReviewState, ...] = ("proposed", "in_doubt")
+_EVERY: tuple[ReviewState, ...] = get_args(ReviewState)
+_records: TypeAdapter[list[ReviewRecord]] = TypeAdapter(list[ReviewRecord])
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [ls | show | approve | edit | reject | answer | settle | resume] [ID] [options]"
+    parser.add_argument(
+        "action", nargs="?", choices=_ACTIONS, help="default: decide one after the other; ls if not in a terminal"
+    )
+    parser.add_argument("id", nargs="?", help="id of the review, or its first digits")
+    parser.add_argument("value", nargs="?", help="answer: the answer, as JSON or text")
+    parser.add_argument("--all", action="store_true", help="ls: decided ones, too")
+    parser.add_argument("--watch", action="store_true", help="without an action: wait for the next")
+    parser.add_argument(
+        "--digest", metavar="DIGEST", help="refuse if the call is another one than this digest is of (see show)"
+    )
+    parser.add_argument("--by", metavar="NAME", help="who decides (default: your user name)")
+    parser.add_argument("--reason", metavar="TEXT", default="", help="why; a rejection's is told to the model")
+    parser.add_argument(
+        "--set",
+        metavar="ARGUMENT=VALUE",
+        action="append",
+        default=[],
+        help="edit: a new value, as JSON or text; the argument's name or a JSON Pointer (can be repeated)",
+    )
+    parser.add_argument(
+        "--always",
+        metavar="ARGUMENT",
+        action="append",
+        default=[],
+        help="approve: later calls of this tool in this run, too, if this argument has the same value (can be repeated)",
+    )
+    parser.add_argument("--happened", choices=["yes", "no"], help="settle: did the call take effect before the program died?")
+
+
+def run(args: argparse.Namespace) -> int:
+    url = args.store or Config.read().store
+    reviews = programs.of_store(url)
+    try:
+        return _run(args, reviews)
+    except ReviewConflict as conflict:
+        raise BadInput(f"{conflict}.") from None
+    except OSError as error:
+        raise BadInput(f"the reviews of {url} cannot be read or written: {error}.") from None
+
+
+def _run(args: argparse.Namespace, reviews: Reviews) -> int:
+    if args.action is None and sys.stdin.isatty() and sys.stdout.isatty() and not args.json:
+        return _one_by_one(args, reviews)
+    if args.action in (None, "ls"):
+        return _list(args, reviews)
+    if args.id is None:
+        raise BadInput(f"llmtrace review {args.action} needs the id of a review.\nllmtrace review ls shows those that wait.")
+    if args.action == "resume":
+        return _resume(args, reviews)
+    if args.action == "settle":
+        if args.happened is None:
+            raise BadInput("llmtrace review settle needs --happened yes or no: did the call take effect?")
+        record = reviews.settle(args.id, happened=args.happened == "yes", by=_by(args))
+    elif args.action == "show":
+        record = reviews.get(args.id)
+    else:
+        record = reviews.get(args.id)
+        digest = args.digest or record.request.digest
+        record = reviews.decide(record.request.review_id, _DECISIONS[args.action](args, record), digest=digest)
+    if args.json:
+        print_json(_as_json([record])[0])
+    else:
+        _show(Screen(sys.stdout), record)
+    return FINE
+
+
+def _by(args: argparse.Namespace) -> str:
+    return programs.this_user() if args.by is None else str(args.by)
+
+
+# -- decisions
+
+
+def _approved(args: argparse.Namespace, record: ReviewRecord) -> Decision:
+    payload = record.request.payload
+    always: dict[str, JsonValue] = {}
+    for name in args.always:
+        if not isinstance(payload, Mapping) or name not in payload:
+            raise BadInput(f"--always {name}: the call has no such argument.")
+        always[name] = payload[name]
+    return Decision("approved", by=_by(args), at=time.time(), reason=args.reason, always=always)
+
+
+def _edited(args: argparse.Namespace, record: ReviewRecord) -> Decision:
+    if not args.set:
+        raise BadInput("llmtrace review edit needs what to change, as in: --set amount=12.50")
+    return Decision("edited", _with(record.request.payload, args.set), _by(args), time.time(), args.reason)
+
+
+def _rejected(args: argparse.Namespace, _record: ReviewRecord) -> Decision:
+    return Decision("rejected", by=_by(args), at=time.time(), reason=args.reason)
+
+
+def _answered(args: argparse.Namespace, _record: ReviewRecord) -> Decision:
+    if args.value is None:
+        raise BadInput('llmtrace review answer needs the answer, as JSON or text: llmtrace review answer ID "yes"')
+    return Decision("answered", _read(args.value), _by(args), time.time(), args.reason)
+
+
+_DECISIONS: dict[str, Callable[[argparse.Namespace, ReviewRecord], Decision]] = {
+    "approve": _approved,
+    "edit": _edited,
+    "reject": _rejected,
+    "answer": _answered,
+}
+
+
+def _read(text: str) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(text)
+    except ValueError:
+        return text
+    return value
+
+
+def _with(payload: JsonValue, settings: list[str]) -> JsonValue:
+    """The payload with ``ARGUMENT=VALUE`` set. Raises BadInput for a place that is not there."""
+    changed = copy.deepcopy(payload)
+    for setting in settings:
+        place, equals, text = setting.partition("=")
+        path = steps(place) if place.startswith("/") else [place]
+        if not equals or not path:
+            raise BadInput(f"--set {setting}: expected ARGUMENT=VALUE, as in amount=12.50 or /items/0/price=3")
+        holder: Any = changed
+        try:
+            for step in path[:-1]:
+                holder = holder[int(step)] if isinstance(holder, list) else holder[step]
+            if isinstance(holder, list):
+                holder[int(path[-1])] = _read(text)
+            else:
+                holder[path[-1]] = _read(text)
+        except (LookupError, TypeError, ValueError):
+            raise BadInput(f"--set {setting}: the call's arguments have no such place.") from None
+    return changed
+
+
+# -- one after the other, in a terminal
+
+
+def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
+    screen, skipped = Screen(sys.stdout), set[str]()
+    while True:
+        waiting = [record for record in reversed(reviews.list()) if record.request.review_id not in skipped]
+        if not waiting and not args.watch:
+            screen.line("Nothing waits for a review." if not skipped else "No other review waits.")
+            return FINE
+        if not waiting:
+            time.sleep(0.5)
+            continue
+        record = waiting[0]
+        screen.line()
+        _show(screen, record)
+        word = _ask("[a]pprove, [e]dit, [r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
+        if word in ("q", "quit"):
+            return FINE
+        if word in ("s", "skip"):
+            skipped.add(record.request.review_id)
+            continue
+        try:
+            decision = _asked_for(screen, args, record, word)
+            if decision is not None:
+                decided = reviews.decide(record.request.review_id, decision, digest=record.request.digest)
+                screen.prose(_outcome(decided), "green" if decision.is_allowed else "yellow")
+        except (ReviewConflict, BadInput) as problem:
+            screen.prose(str(problem), "yellow")
+
+
+def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, word: str) -> Decision | None:
+    if word in ("a", "approve"):
+        return _approved(args, record)
+    if word in ("r", "reject"):
+        args.reason = _ask("why (the model is told)? ")
+        return _rejected(args, record)
+    if word in ("n", "answer"):
+        args.value = _ask("answer (JSON or text)? ")
+        return _answered(args, record)
+    if word not in ("e", "edit"):
+        return None
+    args.set = []
+    while setting := _ask("set (ARGUMENT=VALUE; empty when done): "):
+        args.set.append(setting)
+    if not args.set:
+        return None
+    decision = _edited(args, record)
+    _difference(screen, record.request.payload, decision.value)
+    return decision if _ask("run it so? [y/N] ").lower() in ("y", "yes") else None
+
+
+def _ask(question: str) -> str:
+    try:
+        return input(question).strip()
+    except EOFError:
+        return "q"
+
+
+# -- what is printed
+
+
+def _list(args: argparse.Namespace, reviews: Reviews) -> int:
+    reviews.doubt()
+    records = reviews.list(states=_EVERY if args.all else _WAITING)
+    if args.json:
+        print_json(_as_json(records))
+        return FINE
+    screen = Screen(sys.stdout)
+    if not records:
+        screen.line("Nothing waits for a review.")
+        return FINE
+    now = time.time()
+    rows = [
+        (
+            Cell(record.request.review_id),
+            Cell(format_text.duration(max(now - record.request.asked_at, 0.0))),
+            Cell(_state(record)),
+            Cell(_call(record)),
+        )
+        for record in records
+    ]
+    for line in screen.table(("REVIEW", "AGE", "STATE", "CALL"), rows, right=(1,)):
+        screen.line(line)
+    return FINE
+
+
+def _state(record: ReviewRecord) -> str:
+    if record.state == "proposed":
+        return "waits" if record.is_waiting else "waits, to be resumed"
+    kind = record.decision.kind if record.decision is not None else record.state
+    return record.state.replace("_", " ") if record.state != "approved" else kind
+
+
+def _call(record: ReviewRecord) -> str:
+    request = record.request
+    return format_text.call(request.question, request.payload) if request.tool is not None else request.question
+
+
+def _show(screen: Screen, record: ReviewRecord) -> None:
+    request = record.request
+    screen.prose(request.question, "bold")
+    screen.labelled("  review   ", f"{request.review_id}  {_state(record)}")
+    if request.reason:
+        screen.labelled("  held     ", request.reason)
+    if request.trace_id:
+        screen.labelled("  trace    ", f"llmtrace show {request.trace_id[:8]}")
+    if record.state == "proposed":
+        left = format_text.duration(max(request.deadline - time.time(), 0.0))
+        screen.labelled("  expires  ", f"in {left}, and is denied then")
+    _show_payload(screen, request)
+    screen.labelled("  digest   ", request.digest)
+    if record.state != "proposed":
+        screen.prose(_outcome(record), prefix="  ")
+        if record.decision is not None and record.decision.kind == "edited":
+            _difference(screen, request.payload, record.decision.value)
+
+
+def _show_payload(screen: Screen, request: ReviewRequest) -> None:
+    payload = request.payload
+    rows = payload.items() if isinstance(payload, dict) else [("", payload)] if payload is not None else []
+    for name, value in rows:
+        screen.labelled(f"  {clean(short(str(name), 24))} = ", json.dumps(value, ensure_ascii=False))
+        for origin in request.origins:
+            if origin.pointer == f"/{name}" or origin.pointer.startswith(f"/{name}/"):
+                screen.labelled("      ", f"{origin.status}: {origin.text}", "yellow")
+        if f"/{name}" in request.hidden or any(place.startswith(f"/{name}/") for place in request.hidden):
+            screen.labelled("      ", "hidden: what would run is not what is shown", "yellow")
+    if "" in request.hidden:
+        screen.prose("The arguments are hidden: what would run is not shown.", "yellow", prefix="  ")
+
+
+def _outcome(record: ReviewRecord) -> str:
+    decision = record.decision
+    if record.state == "in_doubt":
+        return "The program died while the call ran. Did it take effect? llmtrace review settle ID --happened yes|no"
+    if decision is None:
+        return "The program does not wait for it any more."
+    by, because = f" by {decision.by}" if decision.by else "", f": {decision.reason}" if decision.reason else ""
+    ran = {"started": ", and runs", "done": ", and ran", "failed": ", and failed when it ran"}.get(record.state, "")
+    return f"{decision.kind.replace('_', ' ')}{by}{ran}{because}"
+
+
+def _difference(screen: Screen, before: JsonValue, after: JsonValue) -> None:
+    old, new = (value if isinstance(value, dict) else {"": value} for value in (before, after))
+    for name in dict.fromkeys((*old, *new)):
+        if name in old and (name not in new or old[name] != new[name]):
+            screen.prose(f"- {name} = {json.dumps(old[name], ensure_ascii=False)}", "red", prefix="  ")
+        if name in new and (name not in old or old[name] != new[name]):
+            screen.prose(f"+ {name} = {json.dumps(new[name], ensure_ascii=False)}", "green", prefix="  ")
+
+
+def _as_json(records: list[ReviewRecord]) -> list[Any]:
+    found: list[Any] = json.loads(_records.dump_json(records))
+    return found
+
+
+# -- going on
+
+
+def _resume(args: argparse.Namespace, reviews: Reviews) -> int:
+    command = program(args.command, f"llmtrace review resume {args.id} -- python agent.py")
+    request = reviews.get(args.id).request
+    if not request.trace_id:
+        raise BadInput(f"review {request.review_id} belongs to no recorded run, so that there is nothing to go on with.")
+    args.trace = request.trace_id
+    recording = load(args)
+    resumed = replace(recording.assignment(), live_after=CHANGE, resume=(request.review_id, request.digest))
+    ran = run_replay(command, resumed)
+    if args.json:
+        print_json(ran._asdict())
+    else:
+        screen = Screen(sys.stderr)
+        answered = format_text.plural(ran.served, "call")
+        screen.prose(f"{answered} answered from {request.trace_id[:8]}, then for real: trace {(ran.trace_id or '-')[:8]}")
+    return ran.exit_code if ran.exit_code >= 0 else BAD_INPUT

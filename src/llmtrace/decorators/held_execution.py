@@ -1,0 +1,184 @@
+"""A tool execution that waits for a person's decision, and what the decision makes of it.
+
+Laws: what was shown is, by its digest, what runs, checked where the body is called; the store says ``started`` before the body
+runs, and what came of it after; nothing runs twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from llmtrace.content import to_json
+from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
+from llmtrace.guards.hold import Hold, denial, digest_of, here
+from llmtrace.guards.resumed import is_resumed
+from llmtrace.guards.review_policy import Reason
+from llmtrace.guards.review_settings import review_settings
+from llmtrace.model import JsonValue, ToolCall, ToolDefinition
+from llmtrace.model.reviews import Decision
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import player
+from llmtrace.validation.check_values import check_arguments
+from llmtrace.validation.parse_arguments import usable_arguments
+
+if TYPE_CHECKING:
+    from llmtrace.decorators.tool_execution import Execution, ToolSpec
+
+_WHOLE = 1 << 30
+"""What is shown and what runs are compared whole."""
+
+
+class HeldExecution:
+    """An execution before its decision; `Execution.held`. It changes the execution into what is to be done."""
+
+    def __init__(
+        self,
+        execution: Execution,
+        spec: ToolSpec,
+        definition: ToolDefinition,
+        call: ToolCall,
+        reason: Reason,
+        begin: Callable[[JsonValue], None],
+    ) -> None:
+        """``begin`` opens the span of the execution, with the arguments that a person gave, or None where they are the call's
+        own. It raises what a budget raises."""
+        self._execution, self._spec, self._definition, self._call, self._begin = execution, spec, definition, call, begin
+        self._hold = Hold(
+            call.name,
+            shown_arguments(spec, execution, call),
+            reason=reason.text,
+            tool=call.name,
+            call_id=call.id,
+            schema=definition.parameters if isinstance(definition.parameters, dict) else None,
+            strict=definition.strict,
+            origins=reason.origins,
+        )
+
+    def wait(self) -> None:
+        self._apply(self._hold.wait())
+
+    async def wait_async(self) -> None:
+        self._apply(await self._hold.wait_async())
+
+    def _apply(self, decision: Decision) -> None:
+        execution = self._execution
+        execution.held = None
+        if decision.kind == "answered":
+            execution.stand_in(decision.value)
+            return
+        if not decision.is_allowed:
+            self._deny(decision)
+            return
+        given: JsonValue = None
+        if decision.kind == "edited":
+            given = self._hold.raw(decision.value)
+            problem = self._bind(given)
+            if problem:
+                self._deny(Decision("rejected", by=decision.by, reason=f"the arguments that it was given instead: {problem}"))
+                return
+        elif usable_arguments(self._call.arguments) is None:
+            self._deny(Decision("rejected", reason="its arguments are no JSON object, so they cannot be approved"))
+            return
+        self._run(given)
+
+    def _bind(self, given: JsonValue) -> str:
+        """Take over a person's arguments. Returns what is wrong with them."""
+        errors = [error for error in check_arguments(given, self._definition) if error.severity == "error"]
+        refusals: list[Any] = []
+        bound = guard(self._spec.signature.bind, given, refusals) if isinstance(given, dict) and not errors else None
+        problems = [f"{error.pointer or 'arguments'}: {error.message}" for error in errors] + [one.reason for one in refusals]
+        if bound is None or problems:
+            return "; ".join(problems) or "they do not fit the tool"
+        receiver = self._execution.args[: self._execution.receivers]
+        self._execution.args, self._execution.kwargs = (*receiver, *bound[0]), dict(bound[1])
+        return ""
+
+    def _run(self, given: JsonValue) -> None:
+        execution, hold = self._execution, self._hold
+        reviews = hold.settings.reviews
+        shown = hold.digest
+        meant = shown if given is None else self._digest(given)
+        ran = self._digest(shown_arguments(self._spec, execution, self._call))
+        if given is None and ran != meant:
+            self._deny(Decision("rejected", reason="its arguments changed while it waited"))
+            return
+        self._begin(given)
+        review_id = hold.review_id
+        if review_id is None:  # a replay, whose record is the decision
+            return
+        try:
+            has_started = reviews.start(review_id, shown, shown if given is None else meant)
+        except (ReviewConflict, sqlite3.Error, OSError) as error:
+            self._deny(Decision("unattended", reason=f"the approval could not be used: {error}"))
+            return
+        if not has_started:
+            self._ran_before(review_id)
+            return
+        if given is not None:
+            execution.note = (
+                f"A person changed the arguments of this call of {self._call.name} before it ran, to {to_json(given)}."
+            )
+        execution.on_end = lambda state, result: guard(reviews.finish, review_id, state, result)
+
+    def _digest(self, arguments: JsonValue) -> str:
+        return digest_of(self._hold.settings, self._call.name, self._call.id, arguments)
+
+    def _ran_before(self, review_id: str) -> None:
+        """The decision was used before, by a process that is gone or still at it."""
+        reviews = self._hold.settings.reviews
+        record = reviews.get(review_id)
+        probe = self._spec.probe
+        if record.state == "in_doubt" and probe is not None:
+            happened = guard(probe, record.request.payload if record.request.hidden else self._call.arguments)
+            if isinstance(happened, bool):
+                reviews.settle(review_id, happened=happened, by="probe")
+                if not happened and reviews.start(review_id, self._hold.digest, self._hold.digest):
+                    self._execution.on_end = lambda state, result: guard(reviews.finish, review_id, state, result)
+                    return
+                record = reviews.get(review_id)
+        if record.state == "done":
+            self._execution.stand_in(record.result if record.result is not None else f"{self._call.name} ran before.")
+        elif record.state == "failed":
+            self._execution.stand_in(f"{self._call.name} ran before, and failed.")
+        else:
+            self._execution.close()
+            raise ReviewPending(review_id, self._call.name)
+
+    def _deny(self, decision: Decision) -> None:
+        text = denial(self._call.name, decision)
+        self._execution.stand_in(text)
+        if self._spec.on_denied == "raise":
+            raise ReviewDenied(text, decision=decision, review_id=self._hold.review_id or "")
+
+
+def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> JsonValue:
+    """What would run, as JSON: the arguments as they are bound, or the call's own where they cannot be."""
+    if execution.args or execution.kwargs:
+        values = guard(spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs)
+        if values is not None:
+            return to_json(values, limit=_WHOLE)
+    return to_json(call.arguments, limit=_WHOLE)
+
+
+def reason_to_hold(
+    spec: ToolSpec, execution: Execution, definition: ToolDefinition, call: ToolCall, invalid: str
+) -> Reason | None:
+    """Why this call waits for a person; None: it does not. ``invalid``: what is wrong with its arguments, under
+    ``on_invalid="review"``."""
+    policy = spec.review
+    if policy is None and not invalid:
+        return None
+    arguments = shown_arguments(spec, execution, call)
+    digest = digest_of(review_settings(), call.name, call.id, arguments)
+    played = player()
+    if played is not None and played.review_of(call.name, digest, arguments, take=False) is not None:
+        return Reason("it was held when it was recorded")
+    if is_resumed(digest):
+        return Reason("it was held before")
+    if played is not None and not played.will_run(call.name):
+        return None
+    if invalid:
+        return Reason(f"its arguments are invalid: {invalid}")
+    return None if policy is None else policy.reason(call, definition, here())

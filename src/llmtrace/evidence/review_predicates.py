@@ -1,0 +1,38 @@
+"""Which arguments of a tool call a person should look at before the tool runs: `ungrounded` and `untrusted`.
+
+Both judge one call by what its run has shown so far, name no tool and no domain, and never raise. They only read the evidence,
+so asking twice, or asking a stored trace, gives the same answer. Hold the run's lock while you ask.
+"""
+
+from __future__ import annotations
+
+from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage import DoubtfulValue
+from llmtrace.model import ToolCall, ToolDefinition
+from llmtrace.text.tool_names import is_reading_name
+
+
+def ungrounded(evidence: RunEvidence, call: ToolCall) -> tuple[DoubtfulValue, ...]:
+    """The identifiers and e-mail addresses, as whole arguments, that nothing visible contains: the model made them up.
+
+    Empty if some context of the run is not visible. ``call``: with the arguments that the tool would be given.
+    """
+    try:
+        return evidence.lineage.ungrounded_in(call)
+    except Exception:  # arguments that nobody can read are for the schema to refuse
+        return ()
+
+
+def untrusted(evidence: RunEvidence, call: ToolCall, definition: ToolDefinition | None = None) -> tuple[DoubtfulValue, ...]:
+    """The values that stand only in the free text of what tools returned: this is how an injected instruction takes hold.
+
+    Values are e-mail and web addresses, identifiers, and numbers of seven digits or more, as whole arguments or within longer
+    ones. A value is trusted if the user, the program or a definition says it, if it is a whole field of a structured result,
+    or if the user named it in part and also named the place where it was found. Of a tool that only reads, by ``definition``
+    or by its name, only the hosts of web addresses count: a request tells the host something, whatever it is for.
+    """
+    changes = definition.changes if definition is not None else None
+    try:
+        return evidence.lineage.untrusted_in(call, reads=is_reading_name(call.name) if changes is None else not changes)
+    except Exception:
+        return ()

@@ -1,0 +1,305 @@
+"""`Hold`: a call, or a question of the program, that waits for a person.
+
+Laws: a time limit, a reviewer who vanishes, a store that cannot be written: the answer is no. A decision counts once, for one
+call, and only if what it was shown is what would run. The wait is a span of its own, which is no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from llmtrace.codec import json_text
+from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
+from llmtrace.guards import resumed
+from llmtrace.guards.review_settings import ReviewSettings, review_settings
+from llmtrace.model import JsonValue, Review, replace
+from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ValueOrigin
+from llmtrace.recorder import Recording, active, current
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import player
+
+logger = logging.getLogger("llmtrace")
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+"""Seconds between two looks at the store."""
+_NOTIFY_SECONDS = 10.0
+
+
+class Hold:
+    """One wait for a decision. Use `wait` or `wait_async`, once."""
+
+    def __init__(
+        self,
+        question: str,
+        payload: JsonValue,
+        *,
+        reason: str = "",
+        tool: str | None = None,
+        call_id: str | None = None,
+        schema: Mapping[str, JsonValue] | None = None,
+        strict: bool = False,
+        origins: tuple[ValueOrigin, ...] = (),
+        timeout: float | None = None,
+    ) -> None:
+        """``payload``: what would run, or what is to be looked at, before redaction. ``timeout``: seconds; default, as
+        configured."""
+        self.settings: ReviewSettings = review_settings()
+        self.payload = payload
+        self.review_id: str | None = None
+        """None where the store keeps nothing of it: nobody was there, or the decision stands in a recorded run."""
+        self.digest = digest_of(self.settings, tool, call_id, payload)
+        self._operation = Review(question, tool=tool, call_id=call_id, reason=reason, payload=payload, digest=self.digest)
+        self._schema, self._strict, self._origins = schema, strict, origins
+        self._timeout = self.settings.timeout if timeout is None else timeout
+        self._recording: Recording | None = None
+        self._shown: JsonValue = None
+        self._began = self._paused = 0.0
+        self._woken = threading.Event()
+
+    # -- waiting
+
+    def wait(self) -> Decision:
+        """Wait on this thread. Raises `ReviewPending`, and `ReviewDenied` with ``unattended="raise"``."""
+        decision = self._begin()
+        try:
+            while decision is None:
+                self._woken.wait(self._pause())
+                self._woken.clear()
+                decision = self._look()
+        except BaseException:
+            self._leave()
+            raise
+        return self._end(decision)
+
+    async def wait_async(self) -> Decision:
+        """As `wait`, while the event loop goes on."""
+        decision = self._begin()
+        try:
+            while decision is None:
+                await asyncio.sleep(self._pause())
+                decision = self._look()
+        except BaseException:
+            self._leave()
+            raise
+        return self._end(decision)
+
+    def raw(self, edited: JsonValue) -> JsonValue:
+        """What a reviewer's edit says of what would run: what is left as it was shown is what the program has."""
+        return _merged(self.payload, self._shown, edited)
+
+    # -- one wait, in its steps
+
+    def _begin(self) -> Decision | None:
+        """Ask. Returns the decision where it is known at once."""
+        operation, settings = self._operation, self.settings
+        recorder = active()
+        played = player()
+        recorded = None if played is None else played.review_of(operation.question, self.digest, self.payload, take=True)
+        if recorder is not None:
+            self._recording = recorder.start(replace(operation, payload=None))
+            operation = self._recording.clean(operation)  # type: ignore[assignment]
+        self._shown = operation.payload
+        if recorded is not None and recorded.decision not in (None, "pending"):
+            return _recorded_decision(recorded)
+        earlier = resumed.take(self.digest)
+        if not settings.is_attended and earlier is None:
+            return Decision("unattended", at=time.time(), reason="nobody is there to review it")
+        self._began = time.monotonic()
+        try:
+            record = self._propose(settings, operation) if earlier is None else self._resume(settings, earlier)
+        except (sqlite3.Error, OSError) as error:
+            return Decision("unattended", at=time.time(), reason=f"the review could not be kept: {error}")
+        self.review_id = record.request.review_id
+        if record.state == "proposed":
+            self._tell(record)
+        return _decided(record)
+
+    def _propose(self, settings: ReviewSettings, operation: Review) -> ReviewRecord:
+        recording = self._recording
+        now = time.time()
+        request = ReviewRequest(
+            resumed.new_id(),
+            operation.question,
+            self.digest,
+            self._shown,
+            now,
+            now + self._timeout,
+            reason=operation.reason or "",
+            tool=operation.tool,
+            call_id=operation.call_id,
+            run_id="" if recording is None else recording.run.id,
+            trace_id="" if recording is None else recording.trace_id,
+            span_id="" if recording is None else recording.span_id,
+            hidden=tuple(_differences(self.payload, self._shown)),
+            schema=self._schema,
+            origins=self._origins,
+            strict=self._strict,
+        )
+        return settings.reviews.propose(request)
+
+    def _resume(self, settings: ReviewSettings, review_id: str) -> ReviewRecord:
+        settings.reviews.doubt()
+        record = settings.reviews.adopt(review_id, time.time() + self._timeout)
+        self._timeout = max(record.request.deadline - time.time(), 0.0)
+        return record
+
+    def _tell(self, record: ReviewRecord) -> None:
+        request, settings = record.request, self.settings
+        logger.warning(
+            "llmtrace: %s waits for a review, %.0f s at most: llmtrace review show %s",
+            request.question,
+            self._timeout,
+            request.review_id,
+        )
+        if settings.notify is not None:
+            threading.Thread(target=self._notify, args=(settings, request), name="llmtrace notify", daemon=True).start()
+
+    def _notify(self, settings: ReviewSettings, request: ReviewRequest) -> None:
+        try:
+            if isinstance(settings.notify, str):
+                _post(settings.notify, request)
+            elif settings.notify is not None:
+                decision = settings.notify(request)
+                if decision is not None:
+                    settings.reviews.decide(request.review_id, _stamped(decision), digest=request.digest)
+        except Exception as error:
+            logger.warning("llmtrace: notify= failed for review %s (%s); it still waits", request.review_id, _said(error))
+        finally:
+            self._woken.set()
+
+    def _pause(self) -> float:
+        self._paused = min(max(self._paused * 1.5, SHORTEST_PAUSE), LONGEST_PAUSE)
+        return self._paused
+
+    def _look(self) -> Decision | None:
+        assert self.review_id is not None
+        reviews, waited = self.settings.reviews, time.monotonic() - self._began
+        try:
+            decision = _decided(reviews.get(self.review_id))
+            if decision is None and waited >= self._timeout:
+                decision = reviews.decide(self.review_id, Decision("timed_out", at=time.time())).decision
+        except ReviewConflict as error:  # decided at this very moment, or no longer there
+            return None if error.kind == "decided" else Decision("unattended", at=time.time(), reason=str(error))
+        except (sqlite3.Error, OSError) as error:
+            if waited < self._timeout:
+                return None  # another process writes
+            return Decision("timed_out", at=time.time(), reason=f"the store cannot be read: {error}")
+        wait = self.settings.wait
+        if decision is None and wait is not None and waited >= wait:
+            self._end_span(Decision("timed_out"), "pending")
+            raise ReviewPending(self.review_id, self._operation.question)
+        return decision
+
+    def _leave(self) -> None:
+        """The program stops waiting."""
+        if self._recording is not None and self._recording.is_open and self.review_id is not None:
+            guard(self.settings.reviews.finish, self.review_id, "withdrawn")
+            self._end_span(Decision("timed_out"), "pending")
+
+    def _end(self, decision: Decision) -> Decision:
+        self._end_span(decision, decision.kind)
+        if decision.kind == "unattended" and self.settings.unattended == "raise":
+            raise ReviewDenied(denial(self._operation.question, decision), decision=decision)
+        return decision
+
+    def _end_span(self, decision: Decision, said: str) -> None:
+        if self._recording is None:
+            return
+        operation = replace(
+            self._operation,
+            review_id=self.review_id,
+            decision=said,
+            decided_by=decision.by or None,
+            decided_at=round(decision.at * 1e9) if decision.at else None,
+            note=decision.reason or None,
+            value=decision.value,
+        )
+        self._recording.end(operation)
+
+
+def digest_of(settings: ReviewSettings, tool: str | None, call_id: str | None, payload: JsonValue) -> str:
+    """Keyed digest of what would run: of one call, with these arguments."""
+    text = json_text.write([tool, call_id, payload])
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=settings.key).hexdigest()
+
+
+def denial(question: str, decision: Decision) -> str:
+    """What a model is told of a call that may not run: a result, so that it goes on, and not an error to be tried again."""
+    because = f": {decision.reason}" if decision.reason else ""
+    if decision.kind == "rejected":
+        who = decision.by or "A person"
+        return f"{who} rejected this call of {question}, so it did not run{because}. Do not call it again with these arguments."
+    if decision.kind == "timed_out":
+        return f"Nobody reviewed this call of {question} in time, so it did not run{because}. Do not try it again."
+    return (
+        f"This call of {question} needs a person's review, and there is none, so it did not run{because}. Do not try it again."
+    )
+
+
+def here() -> Recording | None:
+    """The current span, if something is recorded."""
+    return current() if active() is not None else None
+
+
+def _decided(record: ReviewRecord) -> Decision | None:
+    return None if record.state == "proposed" else record.decision
+
+
+def _recorded_decision(recorded: Review) -> Decision:
+    kind: Any = recorded.decision
+    at = (recorded.decided_at or 0) / 1e9
+    return Decision(kind, recorded.value, recorded.decided_by or "", at, recorded.note or "")
+
+
+def _stamped(decision: Any) -> Decision:
+    if not isinstance(decision, Decision):
+        raise TypeError(f"expected a Decision or None, got {type(decision).__name__}")
+    return decision if decision.at else replace(decision, at=time.time())
+
+
+def _post(url: str, request: ReviewRequest) -> None:
+    from pydantic import TypeAdapter
+
+    body = TypeAdapter(ReviewRequest).dump_json(request)
+    headers = {"Content-Type": "application/json"}
+    sent = urllib.request.Request(url, body, headers)  # noqa: S310  the program's own URL
+    with urllib.request.urlopen(sent, timeout=_NOTIFY_SECONDS):  # noqa: S310
+        pass
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _differences(raw: JsonValue, shown: JsonValue, place: str = "") -> list[str]:
+    """JSON Pointers to what is not shown as it is."""
+    if isinstance(raw, dict) and isinstance(shown, dict) and raw.keys() == shown.keys():
+        return [found for name in raw for found in _differences(raw[name], shown[name], f"{place}/{_escaped(name)}")]
+    if isinstance(raw, list) and isinstance(shown, list) and len(raw) == len(shown):
+        pairs = enumerate(zip(raw, shown, strict=True))
+        return [found for index, (one, other) in pairs for found in _differences(one, other, f"{place}/{index}")]
+    return [] if json.dumps(raw) == json.dumps(shown) else [place]
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _merged(raw: JsonValue, shown: JsonValue, edited: JsonValue) -> JsonValue:
+    if edited == shown:
+        return raw
+    if isinstance(edited, dict) and isinstance(shown, dict) and isinstance(raw, dict):
+        both = {name for name in edited if name in shown and name in raw}
+        return {name: _merged(raw[name], shown[name], value) if name in both else value for name, value in edited.items()}
+    if isinstance(edited, list) and isinstance(shown, list) and isinstance(raw, list) and len(edited) == len(shown) == len(raw):
+        return [_merged(*values) for values in zip(raw, shown, edited, strict=True)]
+    return edited

@@ -1,0 +1,91 @@
+"""`review`: the program asks a person, and waits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from typing import Any, Generic, Literal, TypeVar
+
+from llmtrace.content import to_json
+from llmtrace.errors import ConfigurationError, ReviewDenied
+from llmtrace.guards.hold import Hold, denial
+from llmtrace.model import JsonValue, replace
+from llmtrace.model.reviews import Decision
+from llmtrace.validation.compiled_schema import compile_schema
+
+T = TypeVar("T")
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Answer(Generic[T]):
+    """A question that is being asked: ``await`` it, or call `wait`. Each may be done once."""
+
+    def __init__(self, hold: Hold, model: Any, on_timeout: str) -> None:
+        self._hold, self._model, self._on_timeout = hold, model, on_timeout
+
+    def wait(self) -> Decision:
+        """Wait on this thread. In an event loop, ``await`` instead."""
+        return self._typed(self._hold.wait())
+
+    def __await__(self) -> Generator[Any, None, Decision]:
+        return self._typed((yield from self._hold.wait_async().__await__()))
+
+    def _typed(self, decision: Decision) -> Decision:
+        if decision.kind == "timed_out" and self._on_timeout == "raise":
+            raise ReviewDenied(denial("review", decision), decision=decision, review_id=self._hold.review_id or "")
+        if decision.kind == "answered" and self._model is not None:
+            return replace(decision, value=self._model.model_validate(decision.value))
+        return decision
+
+
+def review(
+    question: str,
+    payload: object = None,
+    *,
+    schema: Mapping[str, JsonValue] | type | None = None,
+    timeout: float | str | None = None,
+    on_timeout: Literal["deny", "raise"] = "deny",
+) -> Answer[Any]:
+    """Ask a person, and wait: ``decision = await llmtrace.review("Send this?", draft)``, or ``….wait()`` without an event loop.
+
+    ``payload``: what is to be looked at; it is shown as JSON, after redaction. ``schema``: a JSON Schema or a pydantic model of
+    the answer, where the person is to give one; of a model, the decision's value is an instance. ``timeout``: seconds, or a
+    text such as ``"24h"`` (``s``, ``m``, ``h`` or ``d``); default, ``configure(review_timeout=)``. ``on_timeout``: what a time
+    limit gives: a decision (``"deny"``, default), or `ReviewDenied` (``"raise"``).
+
+    The decision's ``kind`` is one of
+
+    * ``approved``: yes;
+    * ``edited``: of a tool call, run it with ``value`` instead;
+    * ``answered``: ``value`` is what the person says;
+    * ``rejected``: no, because of ``reason``;
+    * ``timed_out``, ``unattended``: nobody decided, which is a no.
+
+    ``is_allowed`` is True for the first two. People decide in the viewer, by ``llmtrace review``, or in the function of
+    ``configure(notify=)``. Raises `ConfigurationError` for a wrong option; when waiting, `ReviewPending` where
+    ``configure(review_wait=)`` is over.
+    """
+    if not isinstance(question, str) or not question:
+        raise ConfigurationError(f"review({question!r}): expected a question, as text")
+    if on_timeout not in ("deny", "raise"):
+        raise ConfigurationError(f"review(on_timeout={on_timeout!r}): expected 'deny' or 'raise'")
+    model: Any = schema if isinstance(schema, type) and hasattr(schema, "model_validate") else None
+    if schema is not None and model is None and not isinstance(schema, Mapping):
+        raise ConfigurationError(f"review(schema={schema!r}): expected a JSON Schema or a pydantic model")
+    written: Any = model.model_json_schema() if model is not None else schema
+    problem = compile_schema(written).problem if written is not None else ""
+    if problem:
+        raise ConfigurationError(f"review(schema=...): this is not a JSON Schema that can be used: {problem}")
+    hold = Hold(question, to_json(payload), schema=written, timeout=_seconds(timeout))
+    return Answer(hold, model, on_timeout)
+
+
+def _seconds(timeout: float | str | None) -> float | None:
+    if isinstance(timeout, str) and (parts := _DURATION.fullmatch(timeout.strip())):
+        return float(parts[1]) * _SECONDS[parts[2]]
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0
+    if timeout is not None and not is_number:
+        raise ConfigurationError(f"review(timeout={timeout!r}): expected seconds, or a text such as '30s', '10m', '24h', '2d'")
+    return timeout  # type: ignore[return-value]

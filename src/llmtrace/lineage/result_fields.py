@@ -1,0 +1,89 @@
+"""The fields of a structured result: members of an object, their names, and items of a list.
+
+A text counts as structured if it is JSON, or if every line of it is a field, `name: value`, an item, `- value`, or goes on with
+what the line above began. The lines of a longer value are deeper than its name, so what stands in them is not a field. A text
+that mixes prose and fields has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pydantic_core import from_json
+
+from llmtrace.model import JsonValue
+from llmtrace.text.matching import squash
+from llmtrace.text.patterns import lazy_pattern
+
+_LINE = lazy_pattern(
+    r"(?P<indent> *)(?P<items>(?:- +)*)(?:(?P<name>[^\s:'\"-][^:'\"]{0,60}|'[^']*'|\"[^\"]*\"):(?: +|$))?(?P<value>.*)"
+)
+_HOST = lazy_pattern(r"(?:[a-z][a-z0-9+.-]*://(?:[^\s/?#@]*@)?(?:www\.)?|www\.)([^\s/?#:@]+\w)", re.IGNORECASE)
+LONGEST_FIELD = 2048
+"""Characters of a field that may be a value."""
+_DEEPEST = 64
+_QUOTES = re.compile(r"'.*'|\".*\"")
+
+
+def fields_of(content: JsonValue) -> frozenset[str]:
+    """The fields as squashed texts: each as a whole, the host of a web address, and the address in `Name <address>`."""
+    if isinstance(content, str):
+        content = _structure_of(content)
+    fields: set[str] = set()
+    for text in _scalars(content, 0):
+        if len(text) <= LONGEST_FIELD:
+            fields.update((squash(text), squash(host_of(text))))
+            if text.endswith(">"):
+                fields.add(squash(text[text.rfind("<") :]))
+    return frozenset(fields - {""})
+
+
+def host_of(text: str) -> str:
+    """The host of a web address without a leading `www.`; empty for any other text."""
+    match = _HOST.match(text.strip())
+    return match[1].casefold() if match is not None else ""
+
+
+def _structure_of(text: str) -> JsonValue:
+    bare = text.strip()
+    if bare[:1] in ("{", "["):
+        try:
+            return from_json(bare)
+        except (ValueError, TypeError):
+            return None
+    return _fields_of_lines(text)
+
+
+def _scalars(content: JsonValue, depth: int) -> Iterator[str]:
+    if isinstance(content, (dict, list)):
+        yield from map(str, content) if isinstance(content, dict) else ()
+        for member in (content.values() if isinstance(content, dict) else content) if depth < _DEEPEST else ():
+            yield from _scalars(member, depth + 1)
+    elif isinstance(content, (str, int, float)) and not isinstance(content, bool):
+        yield str(content)
+
+
+def _fields_of_lines(text: str) -> list[JsonValue] | None:
+    """The values of a text that is written as fields and items, or None."""
+    fields: list[JsonValue] = []
+    depth: int | None = None
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if not line.strip() or match is None:
+            continue
+        indent = len(match["indent"])
+        if depth is not None and indent > depth:
+            fields[-1] = None  # the value goes on, so the line above was not all of it
+            continue
+        if not match["items"] and match["name"] is None:
+            return None
+        if match["name"] is not None:
+            fields.append(match["name"].strip("'\""))
+        content = match["value"].strip()
+        depth = indent + len(match["items"]) if match["name"] is not None else indent
+        if match["name"] is None or content:
+            fields.append(content[1:-1] if _QUOTES.fullmatch(content) else content)
+        else:
+            depth = None  # a name without a value: fields or items of its own follow
+    return fields

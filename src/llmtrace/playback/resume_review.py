@@ -1,0 +1,35 @@
+"""`resume_review`: go on with a run that ended to wait for a review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from llmtrace.errors import ConfigurationError
+from llmtrace.guards.resumed import resuming
+from llmtrace.guards.review_settings import review_settings
+from llmtrace.playback.player import CHANGE
+from llmtrace.playback.replay_block import replay
+from llmtrace.recorder import active
+
+
+@contextmanager
+def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[None]:
+    """Run the program again in the block: the held call takes the decision that was made, and what is later is done for real. A
+    review that nobody has decided yet goes on waiting.
+
+    ``review_id``: of a `ReviewPending`. ``from_recording``: answer what the program asks and does before that call from the
+    record of the run, so that nothing is asked or done twice; False for a program that has kept its messages and only runs the
+    held call again (``tools.run(message)``).
+
+    The program has called `configure` before, with the store that keeps the review. Raises `ReviewConflict` for an unknown id,
+    `ConfigurationError`, and `TraceNotFound` where the run is not recorded.
+    """
+    if active() is None:
+        raise ConfigurationError("llmtrace.resume_review(): call llmtrace.configure() before, with the store of the review")
+    request = review_settings().reviews.get(review_id).request
+    with ExitStack() as stack:
+        stack.enter_context(resuming(request.review_id, request.digest))
+        if from_recording:
+            stack.enter_context(replay(request.trace_id, live_after=CHANGE))
+        yield

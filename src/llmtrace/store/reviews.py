@@ -1,0 +1,387 @@
+"""Reviews in a store's folder: who asked for what, what was decided, what ran. One table, in ``reviews.db``.
+
+Laws: each state is on disk before the next is reached, and a state is only left by a transaction that finds it as expected: so
+one of two reviewers wins, a decision is used once, and nothing starts that is not approved. What ran when its process died is
+``in_doubt``, and is never run again by itself. Each call opens and closes its connection, since SQLite does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from llmtrace.codec import json_text
+from llmtrace.errors import ReviewConflict
+from llmtrace.locks import fork_safe_lock
+from llmtrace.model import JsonValue, ToolDefinition, replace
+from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
+from llmtrace.store import locks
+from llmtrace.store.transactions import transaction
+from llmtrace.validation.check_values import check_arguments, check_result
+from llmtrace.validation.json_pointers import follow, steps
+
+NAME = "reviews.db"
+RUNNING = "reviewing"
+"""The folder with a file for each process that waits for a review or runs what was approved. Its lock ends with the process."""
+BUSY_SECONDS = 5.0
+KEEP_SECONDS = 30 * 86400.0
+"""How long what has ended is kept."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS reviews (id TEXT PRIMARY KEY, state TEXT NOT NULL, digest TEXT NOT NULL, run TEXT NOT NULL,
+    tool TEXT, asked_at REAL NOT NULL, deadline REAL NOT NULL, owner TEXT NOT NULL, request TEXT NOT NULL, decision TEXT,
+    started_at REAL, ended_at REAL, result TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS reviews_asked ON reviews (state, asked_at);
+CREATE TABLE IF NOT EXISTS standing (review TEXT PRIMARY KEY, run TEXT NOT NULL, tool TEXT NOT NULL, wanted TEXT NOT NULL)
+    WITHOUT ROWID;
+"""
+_SELECT = "SELECT state, request, decision, started_at, ended_at, result, owner FROM reviews "
+_FORGET = "DELETE FROM reviews WHERE asked_at < ? AND state NOT IN ('proposed', 'approved', 'started', 'in_doubt')"
+_requests: TypeAdapter[ReviewRequest] = TypeAdapter(ReviewRequest)
+_decisions: TypeAdapter[Decision] = TypeAdapter(Decision)
+
+
+class Reviews:
+    """The reviews of a store. All methods may be called by several threads and processes. They raise `sqlite3.Error` and
+    OSError where the folder cannot be read or written."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """``folder`` None: they live and die with this process."""
+        self.folder = folder
+        self._memory: sqlite3.Connection | None = None
+        self._lock = fork_safe_lock()
+        if folder is None:
+            self._memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+            self._memory.executescript(_SCHEMA)
+
+    # -- the program that asks
+
+    def propose(self, request: ReviewRequest) -> ReviewRecord:
+        """Keep a request. It is approved at once where a reviewer said so for such calls of this run."""
+        owner = owner_of(self.folder)
+        with self._write() as db:
+            db.execute(_FORGET, (request.asked_at - KEEP_SECONDS,))
+            decision = self._standing(db, request)
+            state: ReviewState = "proposed" if decision is None else "approved"
+            row = (request.review_id, state, request.digest, request.run_id, request.tool, request.asked_at, request.deadline)
+            kept = (owner, _written(_requests, request), None if decision is None else _written(_decisions, decision))
+            db.execute(
+                "INSERT INTO reviews (id, state, digest, run, tool, asked_at, deadline, owner, request, decision)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?)",
+                (*row, *kept),
+            )
+        return ReviewRecord(request, state, decision, is_waiting=True)
+
+    def adopt(self, review_id: str, deadline: float) -> ReviewRecord:
+        """Wait for the review in place of the process that asked. One that was withdrawn is asked again, until ``deadline``."""
+        with self._write() as db:
+            record = self._find(db, review_id)
+            if record.state in ("proposed", "withdrawn"):
+                asked = replace(record.request, deadline=deadline) if record.state == "withdrawn" else record.request
+                db.execute(
+                    "UPDATE reviews SET state = 'proposed', owner = ?, deadline = ?, request = ?, ended_at = NULL WHERE id = ?",
+                    (owner_of(self.folder), asked.deadline, _written(_requests, asked), asked.review_id),
+                )
+            return self._find(db, record.request.review_id)
+
+    def start(self, review_id: str, digest: str, ran: str) -> bool:
+        """Take the decision, to run what it allows. False: do not run it.
+
+        ``digest``: of what was shown. ``ran``: of what is about to run; the same, unless a person edited it.
+        """
+        with self._write() as db:
+            record = self._find(db, review_id)
+            decision = record.decision
+            if record.state != "approved" or decision is None or digest != record.request.digest:
+                return False
+            if decision.kind != "edited" and ran != digest:
+                return False
+            db.execute(
+                "UPDATE reviews SET state = 'started', started_at = ?, owner = ? WHERE id = ?",
+                (time.time(), owner_of(self.folder), record.request.review_id),
+            )
+        return True
+
+    def finish(self, review_id: str, state: ReviewState, result: JsonValue = None) -> None:
+        """Note that what ran is ``done`` or ``failed``, or that the program is no longer waiting (``withdrawn``)."""
+        expected = "proposed" if state == "withdrawn" else "started"
+        with self._write() as db:
+            db.execute(
+                "UPDATE reviews SET state = ?, ended_at = ?, result = ? WHERE id = ? AND state = ?",
+                (state, time.time(), None if result is None else json_text.write(result), review_id, expected),
+            )
+
+    # -- the person who decides
+
+    def decide(self, review_id: str, decision: Decision, *, digest: str | None = None) -> ReviewRecord:
+        """Decide a review. ``digest``: of what the reviewer was shown; None for a decision that nobody took, as a timeout.
+
+        Raises `ReviewConflict` if it was decided before, was not meant (the digest is another one), is too late, or the value
+        breaks the schema.
+        """
+        with self._write() as db:
+            record = self._find(db, review_id)
+            request, review_id = record.request, record.request.review_id
+            if digest is not None and digest != request.digest:
+                raise ReviewConflict("changed", f"review {review_id}: the call is not the one that was shown; look at it again")
+            if record.state != "proposed":
+                raise ReviewConflict("decided", f"review {review_id} {_was(record)}")
+            is_late = decision.kind not in ("timed_out", "unattended") and decision.at >= request.deadline
+            if is_late:
+                decision = Decision("timed_out", at=request.deadline)
+            problem = _problem(request, decision)
+            if problem:
+                raise ReviewConflict("invalid", f"review {review_id}: {problem}")
+            state = "approved" if decision.is_allowed else decision.kind
+            change = "UPDATE reviews SET state = ?, decision = ? WHERE id = ?"
+            db.execute(change, (state, _written(_decisions, decision), review_id))
+            if decision.always and request.tool is not None and decision.is_allowed:
+                standing = (review_id, request.run_id, request.tool, json_text.write(dict(decision.always)))
+                db.execute("INSERT INTO standing (review, run, tool, wanted) VALUES (?,?,?,?)", standing)
+            record = self._find(db, review_id)
+        if is_late:
+            raise ReviewConflict("expired", f"review {review_id} has expired; the call was denied")
+        return record
+
+    def settle(self, review_id: str, *, happened: bool, by: str) -> ReviewRecord:
+        """Say whether a call that is in doubt had its effect. If not, it may run, once, when the program is resumed.
+
+        Raises `ReviewConflict` if it is not in doubt.
+        """
+        self.doubt()
+        with self._write() as db:
+            record = self._find(db, review_id)
+            review_id = record.request.review_id
+            if record.state != "in_doubt":
+                raise ReviewConflict("decided", f"review {review_id} is not in doubt: it {_was(record)}")
+            before = record.decision or Decision("approved")
+            decision = replace(before, by=by, at=time.time(), reason=before.reason or f"settled by {by}")
+            state = "done" if happened else "approved"
+            change = "UPDATE reviews SET state = ?, decision = ? WHERE id = ?"
+            db.execute(change, (state, _written(_decisions, decision), review_id))
+            return self._find(db, review_id)
+
+    # -- looking
+
+    def get(self, review_id: str) -> ReviewRecord:
+        """One review, by its id or the first 4 or more characters of it. Raises `ReviewConflict` if there is none."""
+        with self._read() as db:
+            return self._find(db, review_id)
+
+    def list(
+        self, *, states: tuple[ReviewState, ...] = ("proposed",), limit: int = 100, before: float = 1e18
+    ) -> list[ReviewRecord]:
+        """Reviews in these states, newest first. ``before``: asked for earlier than that, in seconds since the Unix epoch."""
+        where = "WHERE state IN (SELECT value FROM json_each(?)) AND asked_at < ? ORDER BY asked_at DESC LIMIT ?"
+        with self._read() as db:
+            return [self._record(row) for row in db.execute(_SELECT + where, (json_text.write(list(states)), before, limit))]
+
+    def count(self, state: ReviewState = "proposed") -> int:
+        with self._read() as db:
+            return int(db.execute("SELECT count(*) FROM reviews WHERE state = ?", (state,)).fetchone()[0])
+
+    def doubt(self) -> int:
+        """Find what was running when its process died. Returns how many are in doubt now that were not before."""
+        with self._write() as db:
+            rows = db.execute("SELECT id, owner FROM reviews WHERE state = 'started'").fetchall()
+            dead = [(time.time(), review_id) for review_id, owner in rows if not is_alive(self.folder, owner)]
+            db.executemany("UPDATE reviews SET state = 'in_doubt', ended_at = ? WHERE id = ? AND state = 'started'", dead)
+        return len(dead)
+
+    # -- inside
+
+    def _find(self, db: sqlite3.Connection, review_id: str) -> ReviewRecord:
+        row = db.execute(_SELECT + "WHERE id = ?", (review_id,)).fetchone()
+        if row is None and len(review_id) >= 4:
+            ends = (review_id, f"{review_id}\U0010ffff")
+            rows = db.execute(_SELECT + "WHERE id > ? AND id < ? LIMIT 2", ends).fetchall()
+            row = rows[0] if len(rows) == 1 else None
+        if row is None:
+            raise ReviewConflict("unknown", f"no review goes by the id {review_id!r}")
+        return self._record(row)
+
+    def _record(self, row: tuple[Any, ...]) -> ReviewRecord:
+        state, request, decision, started_at, ended_at, result, owner = row
+        return ReviewRecord(
+            _requests.validate_json(request),
+            state,
+            None if decision is None else _decisions.validate_json(decision),
+            started_at,
+            ended_at,
+            None if result is None else json_text.read(result),
+            state == "proposed" and is_alive(self.folder, owner),
+        )
+
+    def _standing(self, db: sqlite3.Connection, request: ReviewRequest) -> Decision | None:
+        if request.tool is None or not isinstance(request.payload, dict):
+            return None
+        rows = db.execute(
+            "SELECT review, wanted, decision FROM standing JOIN reviews ON id = review"
+            " WHERE standing.run = ? AND standing.tool = ?",
+            (request.run_id, request.tool),
+        )
+        for review_id, wanted, written in rows:
+            if _fits(json_text.read(wanted), request.payload):
+                first = _decisions.validate_json(written)
+                reason = f"as decided in review {review_id}, for {wanted}"
+                return Decision("approved", by=first.by, at=time.time(), reason=reason)
+        return None
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._connect(make=True) as db, transaction(db):
+            yield db
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        with self._connect(make=False) as db:
+            yield db
+
+    @contextlib.contextmanager
+    def _connect(self, *, make: bool) -> Iterator[sqlite3.Connection]:
+        if self._memory is not None:
+            with self._lock:
+                yield self._memory
+            return
+        assert self.folder is not None
+        path = self.folder / NAME
+        if not path.exists():
+            if not make:  # nobody has asked yet
+                with Reviews(None)._connect(make=True) as db:
+                    yield db
+                return
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
+        db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            db.execute("PRAGMA synchronous = EXTRA")  # a rollback journal, not WAL: machines may share the folder
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'standing'").fetchone():
+                db.executescript(_SCHEMA)
+            yield db
+        finally:
+            db.close()
+
+
+def _written(adapter: TypeAdapter[Any], value: object) -> str:
+    return adapter.dump_json(value).decode()
+
+
+def _was(record: ReviewRecord) -> str:
+    decision = record.decision
+    if decision is None:
+        return "was withdrawn: the program does not wait for it any more"
+    by = f" by {decision.by}" if decision.by else ""
+    at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(decision.at))
+    return f"was decided before: {decision.kind}{by} at {at} (now {record.state})"
+
+
+def _problem(request: ReviewRequest, decision: Decision) -> str:
+    """Why a decision cannot be taken; empty if it can."""
+    is_hidden = any(_is_below(f"/{name}", request.hidden) for name in decision.always)
+    if decision.always and (request.tool is None or is_hidden):
+        return "only visible arguments of a tool call can be approved for later calls"
+    if decision.always and not (isinstance(request.payload, dict) and _fits(decision.always, request.payload)):
+        return "this call does not have the arguments that later calls shall have"
+    if decision.kind == "answered":
+        if request.tool is not None or request.schema is None:
+            return ""
+        return _broken(check_result(decision.value, ToolDefinition("", output=request.schema)))
+    if decision.kind != "edited":
+        return ""
+    if request.tool is None:
+        return "a question is answered, not edited"
+    if not isinstance(decision.value, dict):
+        return "the arguments must be a JSON object"
+    definition = ToolDefinition(request.tool, parameters=request.schema, strict=request.strict)
+    found = check_arguments(decision.value, definition)
+    return _broken([one for one in found if not _is_as_shown(one.pointer, decision.value, request)])
+
+
+def _broken(violations: Any) -> str:
+    errors = [one for one in violations if one.severity == "error"]
+    return "; ".join(f"{error.pointer or 'the value'}: {error.message}" for error in errors[:5])
+
+
+def _is_as_shown(pointer: str, edited: JsonValue, request: ReviewRequest) -> bool:
+    """True for a hidden value that the reviewer left as it was shown: what would run is what the program has."""
+    try:
+        path = steps(pointer)
+        return pointer in request.hidden and follow(edited, path) == follow(request.payload, path)
+    except (LookupError, TypeError, ValueError):
+        return False
+
+
+def _is_below(pointer: str, hidden: tuple[str, ...]) -> bool:
+    """True if a value is hidden, or holds one that is."""
+    return any(place == pointer or place.startswith(f"{pointer}/") for place in hidden)
+
+
+def _fits(wanted: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> bool:
+    return all(name in arguments and arguments[name] == value for name, value in wanted.items())
+
+
+# -- which processes are there
+
+_owner: dict[Path | None, str] = {}
+_held: list[int] = []
+_owner_lock = fork_safe_lock()
+
+
+def owner_of(folder: Path | None) -> str:
+    """The name of this process among those that use the reviews of a folder. Raises OSError."""
+    with _owner_lock:
+        if folder not in _owner:
+            name = f"{os.getpid()}-{secrets.token_hex(8)}"
+            if folder is not None:
+                place = folder / RUNNING
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _sweep(place)
+                descriptor = os.open(place / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | locks.FLAGS, 0o600)
+                locks.take(descriptor, exclusive=True)
+                _held.append(descriptor)
+            _owner[folder] = name
+        return _owner[folder]
+
+
+def is_alive(folder: Path | None, owner: str) -> bool:
+    """True while the process runs, also where that cannot be told."""
+    if folder is None or _owner.get(folder) == owner:
+        return _owner.get(folder) == owner
+    try:
+        descriptor = os.open(folder / RUNNING / owner, os.O_RDWR | locks.FLAGS)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return locks.take(descriptor, exclusive=False) is not True
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(place: Path) -> None:
+    """Remove the files of processes that are gone."""
+    for entry in os.scandir(place):
+        if not is_alive(place.parent, entry.name):
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _forget_in_child() -> None:
+    """A fork is a process of its own. It must not hold its parent's locks: they say that the parent runs."""
+    _owner.clear()
+    for descriptor in _held:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,570 @@
+"""A call that waits for a person: what each decision makes of it, and everything that is a no."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import llmtrace
+from llmtrace.errors import ConfigurationError, ReviewConflict, ReviewDenied, ReviewPending
+from llmtrace.model import Review, ToolExecution, Trace, has_error
+from llmtrace.model.reviews import Decision, ReviewRecord
+from llmtrace.store import open_store
+from llmtrace.store.reviews import Reviews
+
+ran: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path) -> Iterator[Path]:
+    ran.clear()
+    on(tmp_path)
+    yield tmp_path
+    llmtrace.shutdown()
+
+
+def on(store: Path, **options: Any) -> None:
+    llmtrace.configure(store=store, instrument=(), exporters=(), **options)
+
+
+def refund(order_id: str, amount: float) -> dict[str, Any]:
+    """Pay back."""
+    ran.append((order_id, amount))
+    return {"order_id": order_id, "amount": amount}
+
+
+def asks(name: str = "refund", call_id: str = "c1", **arguments: Any) -> list[dict[str, Any]]:
+    """What a model asks for, in OpenAI's form."""
+    function = {"name": name, "arguments": json.dumps(arguments or {"order_id": "KS-1", "amount": 10})}
+    return [{"id": call_id, "type": "function", "function": function}]
+
+
+class Reviewer:
+    """A person who decides what waits, in a thread of their own."""
+
+    def __init__(self, decide: Callable[[ReviewRecord], Any], *, times: int = 1) -> None:
+        self.seen: list[ReviewRecord] = []
+        self._decide, self._times = decide, times
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Reviewer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(20)
+        assert len(self.seen) == self._times
+
+    def _watch(self) -> None:
+        while len(self.seen) < self._times:
+            for record in llmtrace.reviews.pending():
+                if record.request.review_id not in [one.request.review_id for one in self.seen]:
+                    self.seen.append(record)
+                    self._decide(record)
+            time.sleep(0.01)
+
+
+def approve(record: ReviewRecord, **how: Any) -> None:
+    llmtrace.reviews.approve(record.request.review_id, digest=record.request.digest, by="ann", **how)
+
+
+def edit(**changes: Any) -> Callable[[ReviewRecord], Any]:
+    return lambda record: llmtrace.reviews.edit(
+        record.request.review_id, {**record.request.payload, **changes}, digest=record.request.digest, by="ann"
+    )
+
+
+def reject(record: ReviewRecord) -> None:
+    llmtrace.reviews.reject(record.request.review_id, "too much", digest=record.request.digest, by="ann")
+
+
+def newest(store: Path) -> Trace:
+    llmtrace.flush()
+    return open_store(str(store)).trace("last")
+
+
+def answer_of(messages: list[Any]) -> str:
+    return str(messages[0]["content"])
+
+
+# -- the four decisions
+
+
+def test_an_approved_call_runs_as_it_was_shown(store: Path) -> None:
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    with Reviewer(approve) as person, llmtrace.workflow("w"):
+        assert json.loads(answer_of(tools.run(asks()))) == {"order_id": "KS-1", "amount": 10}
+    request = person.seen[0].request
+    assert (request.payload, request.tool, request.call_id) == ({"order_id": "KS-1", "amount": 10}, "refund", "c1")
+    assert ran == [("KS-1", 10)]
+    review, execution = (span.operation for span in newest(store).spans[1:])
+    assert isinstance(review, Review)
+    assert (review.decision, review.decided_by, review.payload) == ("approved", "ann", request.payload)
+    assert isinstance(execution, ToolExecution)
+    assert execution.executed
+    assert Reviews(store).get(request.review_id).state == "done"
+
+
+def test_an_edited_call_runs_as_it_was_edited_and_the_model_is_told(store: Path) -> None:
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    with Reviewer(edit(amount=2.5)), llmtrace.workflow("w"):
+        told = answer_of(tools.run(asks()))
+    assert ran == [("KS-1", 2.5)]
+    note, result = told.split("\n")
+    assert "A person changed the arguments" in note
+    assert json.loads(result)["amount"] == 2.5
+    execution = newest(store).spans[-1].operation
+    assert isinstance(execution, ToolExecution)
+    assert execution.arguments == {"order_id": "KS-1", "amount": 10}
+    assert execution.repaired == {"order_id": "KS-1", "amount": 2.5}
+
+
+def test_a_rejected_call_does_not_run_and_is_no_error(store: Path) -> None:
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    with Reviewer(reject), llmtrace.workflow("w"):
+        told = answer_of(tools.run(asks()))
+    assert told == "ann rejected this call of refund, so it did not run: too much. Do not call it again with these arguments."
+    assert not ran
+    trace = newest(store)
+    assert not any(has_error(span) for span in trace.spans)
+    assert not any(span.violations for span in trace.spans)
+
+
+def test_an_answer_takes_the_tool_s_place(store: Path) -> None:
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+
+    def answer(record: ReviewRecord) -> None:
+        llmtrace.reviews.answer(record.request.review_id, {"paid": "by hand"}, digest=record.request.digest)
+
+    with Reviewer(answer), llmtrace.workflow("w"):
+        assert json.loads(answer_of(tools.run(asks()))) == {"paid": "by hand"}
+    assert not ran
+    execution = newest(store).spans[-1].operation
+    assert isinstance(execution, ToolExecution)
+    assert (execution.executed, execution.result) == (False, {"paid": "by hand"})
+
+
+# -- who is asked, and when
+
+
+@pytest.mark.parametrize(
+    ("condition", "arguments", "is_held"),
+    [
+        (True, {}, True),
+        ("when changing", {}, True),
+        (lambda arguments, _: arguments["amount"] > 5, {}, True),
+        (lambda arguments, _: arguments["amount"] > 5, {"order_id": "KS-1", "amount": 3}, False),
+        (lambda _, context: "odd" if context.tool == "refund" else "", {}, True),
+        (lambda arguments, _: arguments["nothing"], {}, True),  # what cannot be told is held
+        (["when changing", lambda *_: False], {}, True),
+    ],
+)
+def test_which_calls_are_held(store: Path, condition: Any, arguments: dict[str, Any], is_held: bool) -> None:
+    on(store, unattended="deny")
+    tools = llmtrace.Tools(llmtrace.tool(review=condition)(refund))
+    tools.run(asks(**arguments))
+    assert bool(ran) is not is_held
+
+
+def test_a_reading_tool_is_not_held_as_a_change(store: Path) -> None:
+    on(store, unattended="deny")
+
+    @llmtrace.tool(review="when changing")
+    def get_price(name: str) -> str:
+        return name
+
+    assert get_price("a") == "a"
+
+
+@pytest.mark.parametrize("wrong", ["sometimes", 1, "when changing ", [True, "x"]])
+def test_a_wrong_condition_is_refused_at_the_decorator(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="when ungrounded"):
+        llmtrace.tool(review=wrong)(refund)
+
+
+def test_an_async_predicate_is_refused() -> None:
+    async def predicate(*_: Any) -> bool:
+        return False
+
+    with pytest.raises(ConfigurationError, match="plain function"):
+        llmtrace.tool(review=predicate)(refund)  # type: ignore[arg-type]
+
+
+def test_an_invalid_call_is_mended_by_a_person(store: Path) -> None:
+    tools = llmtrace.Tools(llmtrace.tool(on_invalid="review")(refund))
+    with Reviewer(edit(amount=3)) as person:
+        tools.run(asks(order_id="KS-1", amount="three"))
+    assert "/amount" in person.seen[0].request.reason
+    assert ran == [("KS-1", 3)]
+
+
+def test_text_that_is_no_object_cannot_be_approved(store: Path) -> None:
+    tools = llmtrace.Tools(llmtrace.tool(on_invalid="review")(refund))
+    call = asks()
+    call[0]["function"]["arguments"] = '{"order_id": '
+    with Reviewer(approve):
+        assert "no JSON object" in answer_of(tools.run(call))
+    assert not ran
+
+
+# -- forms of tools
+
+
+def test_async_tools_wait_without_stopping_the_loop_and_siblings_keep_their_own_decision(store: Path) -> None:
+    """Of parallel calls each has its own decision, by its id; a call that is not held does not wait."""
+
+    @llmtrace.tool(review=True)
+    async def send(to: str) -> str:
+        ran.append(to)
+        return f"sent to {to}"
+
+    @llmtrace.tool
+    async def read() -> str:
+        ticks.append(time.monotonic())
+        return "read"
+
+    ticks: list[float] = []
+    calls = [*asks("send", "c1", to="a"), *asks("send", "c2", to="b"), *asks("read", "c3", x=1)]
+    calls[2]["function"]["arguments"] = "{}"
+
+    def decide(record: ReviewRecord) -> None:
+        (approve if record.request.payload["to"] == "b" else reject)(record)
+
+    with Reviewer(decide, times=2):
+        answers = asyncio.run(llmtrace.Tools(send, read).arun(calls))
+    assert ran == ["b"]
+    assert [answer["tool_call_id"] for answer in answers] == ["c1", "c2", "c3"]
+    assert ["rejected" in answers[0]["content"], answers[1]["content"], answers[2]["content"]] == [True, "sent to b", "read"]
+    assert ticks
+
+
+def test_direct_calls_generators_and_methods_wait(store: Path) -> None:
+    class Shop:
+        @llmtrace.tool(review=True)
+        def pay(self, n: int) -> int:
+            ran.append(n)
+            return n
+
+    @llmtrace.tool(review=True)
+    def count(n: int) -> Iterator[int]:
+        yield from range(n)
+
+    with Reviewer(edit(n=2), times=2):
+        assert Shop().pay(1) == 2
+        assert list(count(5)) == [0, 1]
+    assert ran == [2]
+
+
+def test_a_direct_call_that_is_denied_can_raise(store: Path) -> None:
+    with Reviewer(reject), pytest.raises(ReviewDenied) as denied:
+        llmtrace.tool(review=True, on_denied="raise")(refund)("KS-1", 1)
+    assert denied.value.decision.reason == "too much"
+    assert not ran
+
+
+# -- everything that is a no
+
+
+def test_a_time_limit_is_a_no(store: Path) -> None:
+    on(store, review_timeout=0.1)
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    assert "Nobody reviewed" in answer_of(tools.run(asks()))
+    record = Reviews(store).list(states=("timed_out",))[0]
+    with pytest.raises(ReviewConflict, match="timed_out"):
+        approve(record)
+    assert not ran
+
+
+def test_nobody_there_is_a_no(store: Path) -> None:
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    on(store, unattended="deny")
+    assert "nobody is there" in answer_of(tools.run(asks()))
+    on(store, unattended="raise")
+    with pytest.raises(ReviewDenied):
+        tools.run(asks())
+    llmtrace.shutdown()
+    assert "nobody is there" in answer_of(tools.run(asks()))
+    assert not ran
+
+
+def test_a_store_that_cannot_be_written_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    monkeypatch.setattr("llmtrace.store.reviews.BUSY_SECONDS", 0.1)
+    (store / "reviews.db").mkdir()
+    assert "could not be kept" in answer_of(tools.run(asks()))
+    assert not ran
+
+
+def test_a_locked_store_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    monkeypatch.setattr("llmtrace.store.reviews.BUSY_SECONDS", 0.1)
+    Reviews(store).doubt()
+    other = sqlite3.connect(store / "reviews.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    assert "could not be kept" in answer_of(tools.run(asks()))
+    other.close()
+    assert not ran
+
+
+def test_arguments_that_change_while_it_waits_do_not_run(store: Path) -> None:
+    items = [1]
+
+    @llmtrace.tool(review=True)
+    def order(items: list[int]) -> int:
+        ran.append(list(items))
+        return len(items)
+
+    def change(record: ReviewRecord) -> None:
+        items.append(2)
+        approve(record)
+
+    with Reviewer(change):
+        assert "changed while it waited" in str(order(items))
+    assert not ran
+
+
+def test_another_digest_is_refused(store: Path) -> None:
+    def decide(record: ReviewRecord) -> None:
+        with pytest.raises(ReviewConflict) as refused:
+            llmtrace.reviews.approve(record.request.review_id, digest="0" * 32)
+        assert refused.value.kind == "changed"
+        approve(record)
+
+    with Reviewer(decide):
+        llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
+    assert len(ran) == 1
+
+
+def test_a_clock_that_jumps_denies_and_never_allows(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward: the decision comes too late by the clock of the store. Backward: the program's own clock still ends the wait."""
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+
+    def late(record: ReviewRecord) -> None:
+        monkeypatch.setattr(time, "time", functools.partial(float, record.request.deadline + 1))
+        with pytest.raises(ReviewConflict, match="expired"):
+            approve(record)
+        monkeypatch.undo()
+
+    with Reviewer(late):
+        assert "Nobody reviewed" in answer_of(tools.run(asks()))
+    assert not ran
+
+
+def test_a_predicate_sees_where_values_came_from_and_a_run_that_is_not_recorded_is_held(store: Path) -> None:
+    on(store, unattended="deny")
+    for condition in ("when ungrounded", "when untrusted"):
+        llmtrace.Tools(llmtrace.tool(review=condition)(refund)).run(asks())
+        llmtrace.flush()
+        review = next(span.operation for span in open_store(str(store)).spans() if isinstance(span.operation, Review))
+        assert "since the run is not recorded" in str(review.reason)
+    assert not ran
+
+
+# -- redaction
+
+
+def test_a_redacted_call_is_said_to_be_redacted_and_runs_as_it_is(store: Path) -> None:
+    """Law 7: the digest is that of the raw call; what the reviewer did not see is told."""
+
+    @llmtrace.tool(review=True)
+    def pay(password: str, amount: float) -> str:
+        ran.append((password, amount))
+        return "paid"
+
+    with Reviewer(edit(amount=1)) as person:
+        llmtrace.Tools(pay).run(asks("pay", password="hunter2-secret", amount=9))
+    request = person.seen[0].request
+    assert request.hidden == ("/password",)
+    assert ran == [("hunter2-secret", 1)]
+    kept = (store / "reviews.db").read_bytes() + b"".join(file.read_bytes() for file in (store / "journal").iterdir())
+    assert b"hunter2" not in kept
+
+
+def test_without_content_everything_is_hidden(store: Path) -> None:
+    on(store, content="none")
+    with Reviewer(approve) as person:
+        llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
+    assert (person.seen[0].request.payload, person.seen[0].request.hidden) == (None, ("",))
+    assert b"KS-1" not in (store / "reviews.db").read_bytes()
+    assert len(ran) == 1
+
+
+# -- who decides
+
+
+def test_a_function_of_the_program_decides_or_leaves_it(store: Path) -> None:
+    on(store, notify=lambda request: Decision("rejected", by="rule") if request.payload["amount"] > 5 else None)
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    assert "rule rejected" in answer_of(tools.run(asks()))
+    with Reviewer(approve):
+        tools.run(asks(order_id="KS-1", amount=1))
+    assert ran == [("KS-1", 1)]
+
+
+@pytest.mark.parametrize("broken", [lambda _: 1 / 0, lambda _: "yes"])
+def test_a_function_that_fails_decides_nothing(store: Path, broken: Any) -> None:
+    on(store, notify=broken)
+    with Reviewer(reject):
+        llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
+    assert not ran
+
+
+def test_a_url_is_told(store: Path) -> None:
+    told: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        on(store, notify=f"http://127.0.0.1:{server.server_address[1]}/hook")
+        with Reviewer(lambda record: (wait_for(lambda: told), approve(record))):
+            llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
+    assert told[0]["payload"] == {"order_id": "KS-1", "amount": 10}
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+# -- a question of the program
+
+
+class Price(BaseModel):
+    eur: float
+
+
+def test_the_program_asks(store: Path) -> None:
+    def answer(record: ReviewRecord) -> None:
+        with pytest.raises(ReviewConflict, match="eur"):
+            llmtrace.reviews.answer(record.request.review_id, {"eur": "much"}, digest=record.request.digest)
+        llmtrace.reviews.answer(record.request.review_id, {"eur": 3}, digest=record.request.digest)
+
+    with Reviewer(answer, times=2):
+        assert llmtrace.review("What is it?", {"name": "pan"}, schema=Price).wait().value == Price(eur=3)
+        assert asyncio.run(_asked()).value == Price(eur=3)
+    decision = llmtrace.review("Now?", timeout=0.05).wait()
+    assert (decision.kind, decision.is_allowed) == ("timed_out", False)
+    with pytest.raises(ReviewDenied):
+        llmtrace.review("Now?", timeout=0.05, on_timeout="raise").wait()
+
+
+async def _asked() -> Decision:
+    return await llmtrace.review("What is it?", schema=Price, timeout="10m")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"timeout": "soon"}, {"timeout": -1}, {"on_timeout": "allow"}, {"schema": {"type": 7}}, {"schema": "text"}],
+)
+def test_a_wrong_option_of_a_question_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        llmtrace.review("Now?", **wrong)
+
+
+# -- ending, and going on
+
+
+def test_a_run_ends_to_wait_and_goes_on_with_the_decision(store: Path) -> None:
+    """The message is run again by a program that kept it: the decision is used once."""
+    on(store, review_wait=0.05)
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    with pytest.raises(ReviewPending) as pending, llmtrace.workflow("w"):
+        tools.run(asks())
+    assert not any(has_error(span) for span in newest(store).spans)
+    record = llmtrace.reviews.get(pending.value.review_id)
+    approve(record)
+    for _ in range(2):
+        with llmtrace.resume_review(pending.value.review_id, from_recording=False):
+            assert json.loads(answer_of(tools.run(asks()))) == {"order_id": "KS-1", "amount": 10}
+    assert len(ran) == 1
+
+
+def test_a_run_goes_on_from_its_record_and_runs_nothing_twice(store: Path) -> None:
+    on(store, review_wait=0.05)
+
+    @llmtrace.tool
+    def look_up(order_id: str) -> str:
+        ran.append("look_up")
+        return "10"
+
+    tools = llmtrace.Tools(look_up, llmtrace.tool(review=True)(refund))
+
+    @llmtrace.agent
+    def agent() -> str:
+        tools.run(asks("look_up", "c0", order_id="KS-1"))
+        return answer_of(tools.run(asks()))
+
+    with pytest.raises(ReviewPending) as pending:
+        agent()
+    edit(amount=4)(llmtrace.reviews.get(pending.value.review_id))
+    with llmtrace.resume_review(pending.value.review_id):
+        assert "4" in agent()
+    assert ran == ["look_up", ("KS-1", 4)]
+
+
+def test_what_was_running_when_its_process_died_is_in_doubt_until_somebody_knows(store: Path) -> None:
+    on(store, review_wait=0.05)
+    probed: list[Any] = []
+    answers: list[bool | None] = [None, True]
+
+    def probe(arguments: Any) -> bool | None:
+        probed.append(arguments)
+        return answers.pop(0)
+
+    tools = llmtrace.Tools(llmtrace.tool(review=True, probe=probe)(refund))
+    with pytest.raises(ReviewPending) as pending:
+        tools.run(asks())
+    review_id = pending.value.review_id
+    record = llmtrace.reviews.get(review_id)
+    approve(record)
+    child = os.fork()
+    if child == 0:  # another process begins to run it, and dies
+        Reviews(store).start(review_id, record.request.digest, record.request.digest)
+        os._exit(9)
+    os.waitpid(child, 0)
+    with pytest.raises(ReviewPending), llmtrace.resume_review(review_id, from_recording=False):
+        tools.run(asks())
+    assert Reviews(store).get(review_id).state == "in_doubt"
+    with llmtrace.resume_review(review_id, from_recording=False):
+        assert "ran before" in answer_of(tools.run(asks()))
+    assert probed == [{"order_id": "KS-1", "amount": 10}] * 2
+    assert not ran
+    with pytest.raises(ReviewConflict, match="not in doubt"):
+        llmtrace.reviews.settle(review_id, happened=False)
+
+
+def test_a_replay_gives_the_recorded_decision_and_asks_nobody(store: Path) -> None:
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+
+    @llmtrace.agent
+    def agent() -> list[str]:
+        return [answer_of(tools.run(asks(call_id=call_id))) for call_id in ("c1", "c2")]
+
+    with Reviewer(lambda record: (approve if record.request.call_id == "c1" else reject)(record), times=2):
+        first = agent()
+    recorded = newest(store)
+    with llmtrace.replay(recorded.trace_id):
+        assert agent() == first
+    assert len(ran) == 1
+    assert len(Reviews(store).list(states=("done", "rejected"))) == 2
