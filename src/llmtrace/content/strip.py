@@ -77,13 +77,14 @@ def has_only_known_content(operation: Operation) -> bool:
     return type(operation) in _STRIPPED_BY_ATTRIBUTE
 
 
-def strip_attributes(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """The attributes of an encoded span of such an operation without content; the same object where there was none."""
+def strip_attributes(attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The attributes of an encoded span of such an operation without content, marked as such."""
     harmless = {name: item for name, item in attributes.items() if not _is_stripped(name)}
     level = harmless.get(_REASONING_LEVEL)
     if isinstance(level, str) and not _WORD.fullmatch(level):
         del harmless[_REASONING_LEVEL]
-    return attributes if len(harmless) == len(attributes) else {**harmless, semconv.CONTENT_LEVEL: "none"}
+    harmless[semconv.CONTENT_LEVEL] = "none"
+    return harmless
 
 
 @lru_cache(maxsize=1024)

@@ -302,8 +302,7 @@ def without_content(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
     """The span without content. ``raw`` is ``clean`` encoded. Whether calls were valid stays, since it is not content."""
     has_findings = clean.failure or clean.violations or clean.evaluations or clean.events or clean.links
     if not has_findings and has_only_known_content(clean.operation):
-        attributes = strip_attributes(raw.attributes)
-        return raw if attributes is raw.attributes else replace(raw, attributes=attributes)
+        return replace(raw, attributes=strip_attributes(raw.attributes))
     stripped = genai.encode(content.without_content(clean))
     verdicts = {name: held for name, held in raw.attributes.items() if findings.is_derived(name)}
     return replace(stripped, attributes={**stripped.attributes, **verdicts}) if verdicts else stripped
