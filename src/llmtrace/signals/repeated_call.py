@@ -75,13 +75,13 @@ class RepeatedCall(Signal[State]):
             state.turn = call.turn
             state.repeats.clear()
             state.newest.clear()
-        key = hash(call.key)
-        state.newest.append((key, call.span_id))
+        key, span_id = hash(call.key), call.span_id
+        state.newest.append((key, span_id))
         before = state.repeats.get(key)
-        repeat = before if before is not None and before.result == result else Repeat(result, call.span_id, call.span_id, 0)
+        repeat = before if before is not None and before.result == result else Repeat(result, span_id, span_id, 0)
         repeat.count += 1
         sources = tuple(dict.fromkeys((repeat.first_span, repeat.newest_span)))
-        repeat.newest_span = call.span_id
+        repeat.newest_span = span_id
         remember(state.repeats, key, repeat, MOST_CALLS)
         length = _round_length(state.newest)
         if length:
