@@ -48,6 +48,7 @@ def test_public_names_are_pinned() -> None:
     """A public name comes or goes only on purpose."""
     assert sorted(llmtrace.__all__) == [
         "Budget",
+        "Decision",
         "Tools",
         "__version__",
         "agent",
@@ -64,7 +65,10 @@ def test_public_names_are_pinned() -> None:
         "outcome",
         "prompt",
         "replay",
+        "resume_review",
         "retrieval",
+        "review",
+        "reviews",
         "shutdown",
         "signal",
         "slo",

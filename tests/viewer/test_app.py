@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmtrace.lineage import analyze
-from llmtrace.model import AgentInvocation, Evaluation, Trace, replace
+from llmtrace.model import AgentInvocation, Evaluation, ToolExecution, Trace, replace
 from llmtrace.store import open_store, summarise
 from llmtrace.viewer.js_numbers import NUMBER, plain
 from llmtrace.viewer.rows import marks, trace_row
@@ -49,18 +49,20 @@ def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served
 
 
 def test_the_list_names_no_suspect_of_a_failed_run_that_none_marks(tmp_path: Path) -> None:
-    """Its health says that it failed; opened, it shows what was reported and where to look first."""
+    """Its health says that it failed; opened, it shows what was reported, what was not checked and where to look first."""
     store = open_store(str(tmp_path / "store"))
     maker, task, answer = Maker("e" * 32, 1_780_000_000_000_000_000), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure", evidence={"reason": "it had not"})
     agent = AgentInvocation("a", input=(task,), output=(answer,))
     store.append(maker.span(1, None, "invoke_agent a: b", agent, took=1.0, evaluations=(outcome,)))
-    store.append(maker.span(2, 1, "chat m", chat([task], answer)))
+    store.append(maker.span(2, 1, "execute_tool track", ToolExecution("track", {"order": "A-1"}, "on its way", True)))
+    store.append(maker.span(3, 1, "chat m", chat([task], answer)))
     with serving(store) as served:
         assert served.ask("/api/traces").json["traces"][0]["health"] == "failed"
         assert served.ask(f"/api/suspicions?traces={'e' * 32}").json == {"e" * 32: None}
         found = served.ask(f"/api/traces/{'e' * 32}/diagnosis").json
     assert (found["failed"], found["is_judged"]) == (True, True)
+    assert found["unchecked"] == ["Arguments were not checked against a schema, since none was recorded: track."]
     assert found["reports"] == ["a: the program reported failure: it had not."]
     assert found["places"]
     store.close()

@@ -54,7 +54,7 @@ def unchecked(run: Run) -> tuple[str, ...]:
 
 
 def _sentences(run: Run) -> Iterator[str]:
-    calls = [node.call for node in run.calls if node.call is not None]
+    calls = [node.call for node in run.calls if node.call is not None and not node.is_from_history]
     yield from _about_writers(run.trace)
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
@@ -71,7 +71,10 @@ def _sentences(run: Run) -> Iterator[str]:
         settings = _schema_settings([*run.inferences, *_tool_spans(run)])
         yield f"Arguments were not checked against a schema, since none was recorded: {names}.{settings}"
     if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
-        yield "Earlier steps of this conversation are not in this trace: put them under one @agent, or use llmtrace run."
+        yield (
+            "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
+            "put them under one @agent, or use llmtrace run."
+        )
     numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
     if numbers:
         names = ", ".join(numbers[:3]) + (" …" if len(numbers) > 3 else "")

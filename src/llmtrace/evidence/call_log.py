@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pydantic_core import to_json
 
 from llmtrace.evidence.result_form import has_failed, is_error
+from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.lineage.sources import as_text
 from llmtrace.model import (
     FetchResponse,
@@ -33,7 +34,6 @@ from llmtrace.text.tool_names import is_polling_name, is_reading_name
 from llmtrace.validation.check_values import find_tool
 
 MODEL_ROLES = frozenset({"assistant", "model"})
-USER_ROLES = frozenset({"user", "human"})
 
 MOST_CALLS = 1024
 """Calls that a live run remembers; the oldest are forgotten first."""

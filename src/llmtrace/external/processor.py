@@ -159,9 +159,8 @@ class ExternalSpans(SpanProcessor, Sink):
             return
         with importing:  # all dialects: a program without external spans need not load them
             from llmtrace.codec.dialects import decode
-            from llmtrace.external.names import correct_names
 
-        external = correct_names(decode(self._raw(span)))
+        external = decode(self._raw(span))
         place = self._open.remove(span_context.span_id, is_plain=isinstance(external.operation, Custom))
         counted = self._count_once(external, place)
         if counted is None:

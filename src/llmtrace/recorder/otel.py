@@ -304,5 +304,5 @@ def without_content(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
     if not has_findings and has_only_known_content(clean.operation):
         return replace(raw, attributes=strip_attributes(raw.attributes))
     stripped = genai.encode(content.without_content(clean))
-    verdicts = {name: held for name, held in raw.attributes.items() if findings.is_derived(name)}
+    verdicts = {name: raw.attributes[name] for name in findings.derived_in(raw.attributes)}
     return replace(stripped, attributes={**stripped.attributes, **verdicts}) if verdicts else stripped

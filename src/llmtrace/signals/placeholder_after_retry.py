@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from llmtrace.evidence.call_log import USER_ROLES
 from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.model import Evaluation, Inference, JsonValue, Severity, Span, ToolCall, ToolDefinition, Violation
 from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
