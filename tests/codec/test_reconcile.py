@@ -18,6 +18,8 @@ from llmtrace.model import (
     Inference,
     Message,
     Operation,
+    RawSpan,
+    Scope,
     Span,
     Text,
     ToolCall,
@@ -100,6 +102,31 @@ def test_the_engines_side_counts_where_no_client_is() -> None:
     assert isinstance(trace.spans[1].operation, Custom)
     assert trace.spans[1].attributes[sc.SAME_CALL] == ours.span_id
     assert kinds(engine) == ["Inference"]
+
+
+def test_a_vendors_spans_of_our_call_count_once() -> None:
+    """Those of Anthropic's API, as its reference has them: one for each attempt, with a tool that the API ran."""
+    asked = {
+        sc.OPERATION_NAME: "chat",
+        sc.PROVIDER_NAME: "anthropic",
+        sc.REQUEST_MODEL: "claude-opus-5",
+        sc.RESPONSE_ID: "msg_1",
+        sc.USAGE_INPUT_TOKENS: 10,
+        sc.USAGE_OUTPUT_TOKENS: 5,
+    }
+    tool = {sc.OPERATION_NAME: "execute_tool", sc.TOOL_NAME: "web_search", sc.TOOL_CALL_ID: "srvtoolu_1"}
+    scope = Scope("com.anthropic.claude-platform")
+    for run_id in (RUN, None):
+        client = span(1, answer("a", 5, response_id="msg_1"), run_id=run_id, kind="client")
+        api = [
+            decode(RawSpan("1" * 32, f"{number:016x}", name, number, 50, parent, kind, attributes=attributes, scope=scope))
+            for number, name, parent, kind, attributes in (
+                (2, "anthropic.messages.create", client.span_id, "server", {**asked, sc.ERROR_TYPE: "529"}),
+                (3, "anthropic.messages.create", client.span_id, "server", asked),
+                (4, "anthropic.tool_use web_search", f"{3:016x}", "internal", tool),
+            )
+        ]
+        assert kinds(client, *api) == ["Inference", "Custom", "Custom", "ToolExecution"]
 
 
 def test_ours_counts() -> None:

@@ -29,6 +29,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "frameworks.md"
 NAMES = sorted(path.stem.removeprefix("with_") for path in PROGRAMS.glob("with_*.py"))
 TITLES = {
+    "ag2": "AG2",
     "agent_framework": "Agent Framework",
     "agno": "Agno",
     "autogen": "AutoGen",
@@ -50,7 +51,7 @@ MODULES = {
     "llama_index": "llama_index.core",
     "openai_agents": "agents",
 }
-NATIVE = set(NAMES) - {"agent_framework", "pydantic_ai", "strands"}
+NATIVE = set(NAMES) - {"ag2", "agent_framework", "pydantic_ai", "strands"}
 """Frameworks with an instrumentor of ours: they need no line."""
 ANSWER = "KS-1 is on its way."
 AGENTS = ("support", "Agent", "ReAct")
@@ -68,12 +69,19 @@ def is_here(module: str) -> bool:
 
 
 @functools.cache
-def run(name: str, *arguments: str) -> tuple[list[Any], list[Trace]]:
+def run(name: str, *arguments: str, launcher: str = "") -> tuple[list[Any], list[Trace]]:
     """Run a program once, and return what it saw and what was recorded."""
     if not is_here(MODULES.get(name, name)):
         pytest.skip(f"{name} is not installed here; scripts/test --all has an environment for it")
     if arguments[1:] and "openinference" in source_of(name) and not is_here(f"openinference.instrumentation.{name}"):
         pytest.skip(f"OpenInference's instrumentor of {name} is not installed here")
+    python = [sys.executable]
+    if launcher == "llmtrace run":
+        python += ["-m", "llmtrace", "run", "--quiet"]
+    elif launcher:
+        if not is_here("opentelemetry.distro"):
+            pytest.skip("opentelemetry-distro is not installed here")
+        python = [str(Path(sys.executable).with_name(launcher)), *python]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "LLMTRACE_", "OTEL_"))}
     quiet = ("CREWAI_DISABLE_TELEMETRY", "CREWAI_DISABLE_VERSION_CHECK", "LITELLM_LOCAL_MODEL_COST_MAP")
     with tempfile.TemporaryDirectory() as home:
@@ -84,9 +92,11 @@ def run(name: str, *arguments: str) -> tuple[list[Any], list[Trace]]:
             "OPENAI_AGENTS_DISABLE_TRACING": "1",
             "HOME": home,
             "LLMTRACE_STORE": f"{home}/store",
+            "PYTHONWARNINGS": "ignore",
+            **{f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")},
         }
         ran = subprocess.run(
-            [sys.executable, "-W", "ignore", str(PROGRAMS / "run.py"), f"with_{name}", *arguments],
+            [*python, str(PROGRAMS / "run.py"), f"with_{name}", *arguments],
             env={**kept, **alone},
             cwd=home,
             capture_output=True,
@@ -224,3 +234,21 @@ def test_a_program_sees_no_difference(name: str, way: str) -> None:
     assert (len(without), nothing) == (3, [])
     assert seen == without
     assert name not in NATIVE or "no" not in found(traces, source_of(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "launcher"),
+    [
+        ("autogen", "llmtrace run"),
+        ("haystack", "opentelemetry-instrument"),
+        ("smolagents", "llmtrace run"),
+        ("smolagents", "opentelemetry-instrument"),
+    ],
+)
+def test_a_launcher_is_enough(name: str, launcher: str) -> None:
+    """Of a program without a line of ours all is recorded: three runs of the agent, the last one without an answer."""
+    seen, traces = run(name, "off", launcher=launcher)
+    assert seen == run(name, "off")[0]
+    counts = [sum(len(of(trace, kind)) for trace in traces) for kind in (AgentInvocation, Inference, ToolExecution)]
+    tools = 2 * len(of(run(name, "configured first")[1][0], ToolExecution))
+    assert counts == [3, 5, tools]

@@ -274,12 +274,22 @@ def test_what_agents_are_given_and_answer() -> None:
 
 
 @pytest.mark.parametrize("name", ["alater", "later"])
-def test_a_stream_that_is_awaited_for_ends_the_span(library: type[Library], captured: Captured, name: str) -> None:
-    """It is not followed: what the program gets is the library's own generator."""
+def test_a_stream_that_is_awaited_for_is_followed(library: type[Library], captured: Captured, name: str) -> None:
+    """To its end, with what runs in it below; one that is left is partial."""
 
-    async def program() -> list[str]:
-        return [item async for item in await getattr(library(), name)("mend it")]
+    async def program(most: int) -> list[str]:
+        items = []
+        stream = await getattr(library(ask), name)("mend it")
+        async for item in stream:
+            items.append(item)
+            if len(items) == most:
+                break
+        await stream.aclose()
+        return items
 
-    assert asyncio.run(program()) == ["piece", "done: mend it"]
+    assert asyncio.run(program(9)) == ["piece", "done: mend it"]
     (span,) = agents(captured)
-    assert texts(span) == ["mend it"]
+    assert texts(span) == ["mend it", "done: mend it"]
+    assert [one.parent_id for one in captured.spans if isinstance(one.operation, Inference)] == [span.span_id] * 2
+    assert asyncio.run(program(1)) == ["piece"]
+    assert [one.attributes.get(PARTIAL) for one in agents(captured)] == [None, True]

@@ -8,8 +8,9 @@ from llmtrace.lineage import analyze
 from llmtrace.model import AgentInvocation, Evaluation, ToolExecution, Trace, replace
 from llmtrace.store import open_store, summarise
 from llmtrace.viewer.js_numbers import NUMBER, plain
-from llmtrace.viewer.rows import marks, trace_row
-from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, user
+from llmtrace.viewer.payload import payload
+from llmtrace.viewer.rows import marks, span_row, trace_row
+from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, reviewed, user
 from tests.lineage_story import Story
 from tests.viewer.conftest import Served, serving
 from tests.viewer.made import trace
@@ -77,6 +78,21 @@ def test_a_row_says_each_thing_once() -> None:
     maker = Maker("e" * 32, 1)
     agents = [maker.span(number, None, "a", AgentInvocation(f"a{number}")) for number in range(1, 6)]
     assert trace_row(summarise(Trace(agents)))["agents"] == ["a1", "a2", "a3", "+2"]
+
+
+def test_a_review_says_what_was_decided() -> None:
+    """In its row, and in its pane; a call that a person held back is not refused."""
+    trace = Trace(list(reviewed(1)))
+    _, edited, _, rejected, held = trace.spans
+    rows = [span_row(span, trace) for span in (edited, rejected, held)]
+    assert [(row["kind"], row["name"]) for row in rows] == [("review", "refund"), ("review", "refund"), ("tool", "refund")]
+    assert rows[0]["said"] == 'edited by ann → order_id="KS-1", amount=12.0'
+    assert rows[1]["said"] == "rejected: it was paid back"
+    assert "refused" not in rows[2]
+    shown = payload(edited, trace, None)["review"]
+    assert (shown["tool"], shown["outcome"]) == ("refund", "edited by ann")
+    assert shown["payload"] == plain({"order_id": "KS-1", "amount": 42.0})
+    assert shown["value"] == plain({"order_id": "KS-1", "amount": 12.0})
 
 
 def test_a_number_is_none_of_the_programs_own_objects() -> None:

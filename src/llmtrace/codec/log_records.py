@@ -1,8 +1,9 @@
 """Log records that hold what a span's model call said: read from OTLP, and added to their span as events.
 
 Some instrumentations send content as log records (``gen_ai.user.message``, ``gen_ai.choice`` …) with the trace and span id of
-the call. A record without both ids, or with another event name, is not content of a span and is left out. The record's body is
-merged into the event's attributes: a map by its members, a text as ``content``.
+the call. A record without both ids, or with another event name, is not content of a span and is left out, except for those of
+Claude Code, which may be all that it sends. The record's body is merged into the event's attributes: a map by its members, a
+text as ``content``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, json_members, otlp
+from llmtrace.codec import claude_code_events, fields, json_members, otlp
 from llmtrace.model import Event, JsonValue, RawSpan, replace
 
 _BODY: Final = "log.body"
 _NAMES: Final = ("event.name", "event_name")
+_NO_TRACE, _NO_SPAN = "f" * 32, "f" * 16
+"""Ids of a record that has none."""
 _EXCEPTIONS: Final = ("gen_ai.client.operation.exception",)
 """Events of today's conventions that are the span event ``exception`` of before."""
 
@@ -26,6 +29,8 @@ class LogRecord(NamedTuple):
     trace_id: str
     span_id: str
     event: Event
+    has_span: bool = True
+    """False: no span is sent for it, and `claude_code_events` makes one."""
 
 
 def from_json(document: Mapping[str, Any]) -> list[LogRecord]:
@@ -53,7 +58,8 @@ def _as_span(record: Mapping[str, Any]) -> dict[str, Any]:
         "timeUnixNano": member("timeUnixNano", "time_unix_nano", "observedTimeUnixNano", "observed_time_unix_nano"),
         "attributes": [*json_members.objects(record, "attributes"), {"key": _BODY, "value": record.get("body")}],
     }
-    return {"traceId": member("traceId", "trace_id"), "spanId": member("spanId", "span_id"), "events": [event]}
+    trace_id, span_id = member("traceId", "trace_id"), member("spanId", "span_id")
+    return {"traceId": trace_id or _NO_TRACE, "spanId": span_id or _NO_SPAN, "events": [event]}
 
 
 def from_protobuf(data: bytes) -> list[LogRecord]:
@@ -70,7 +76,8 @@ def from_protobuf(data: bytes) -> list[LogRecord]:
     for group in request.resource_logs:
         for scoped in group.scope_logs:
             for record in scoped.log_records:
-                span = target.spans.add(trace_id=record.trace_id, span_id=record.span_id)
+                trace_id, span_id = record.trace_id or bytes.fromhex(_NO_TRACE), record.span_id or bytes.fromhex(_NO_SPAN)
+                span = target.spans.add(trace_id=trace_id, span_id=span_id)
                 time = record.time_unix_nano or record.observed_time_unix_nano
                 event = span.events.add(name=record.event_name, time_unix_nano=time)
                 event.attributes.extend(record.attributes)
@@ -85,9 +92,20 @@ def _of_spans(spans: Iterable[RawSpan]) -> Iterator[LogRecord]:
             attributes = dict(event.attributes)
             body = attributes.pop(_BODY, None)
             name = event.name or next((text for key in _NAMES if (text := fields.as_text(attributes.pop(key, None)))), "")
-            if name.startswith("gen_ai.") or name == sc.EXCEPTION_EVENT:
+            if isinstance(body, str) and body.startswith(claude_code_events.PREFIX):
+                yield from _of_claude_code(span, Event(body, event.time, attributes))
+            elif span.trace_id == _NO_TRACE or span.span_id == _NO_SPAN:
+                continue
+            elif name.startswith("gen_ai.") or name == sc.EXCEPTION_EVENT:
                 name = sc.EXCEPTION_EVENT if name in _EXCEPTIONS else name
                 yield LogRecord(span.trace_id, span.span_id, Event(name, event.time, {**attributes, **_members(body)}))
+
+
+def _of_claude_code(span: RawSpan, event: Event) -> Iterator[LogRecord]:
+    if span.trace_id != _NO_TRACE:
+        yield LogRecord(span.trace_id, span.span_id, event)
+    elif (turn := claude_code_events.turn_of(event)) is not None:
+        yield LogRecord(*turn, event, has_span=False)
 
 
 def _members(body: JsonValue) -> dict[str, JsonValue]:

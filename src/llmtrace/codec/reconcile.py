@@ -51,6 +51,7 @@ def reconcile(trace: Trace) -> Trace:
         _add_agent_tools(trace, changes)
     if any(_awaits_call(span) for span in external):
         _join_executions(trace, changes)
+    _add_failures(trace, external, changes)
     if not changes:
         return trace
     return Trace([changes.get(span.span_id, span) for span in trace.spans], alive=trace.alive)
@@ -207,6 +208,19 @@ def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
 
 
 # -- executions and the calls that asked for them
+
+
+def _add_failures(trace: Trace, external: Sequence[Span], changes: dict[str, Span]) -> None:
+    """A plain step below an execution that has its call id is a part of it: if the step failed, the execution did."""
+    for step in external:
+        call_id = step.attributes.get(sc.TOOL_CALL_ID)
+        if step.failure is None or call_id is None or not _is_plain(step):
+            continue
+        above = trace.parent(step)
+        if above is not None and above.run_id is None and above.failure is None:
+            operation = above.operation
+            if isinstance(operation, ToolExecution) and operation.call_id == call_id:
+                changes[above.span_id] = replace(changes.get(above.span_id, above), failure=step.failure)
 
 
 def _awaits_call(span: Span) -> bool:

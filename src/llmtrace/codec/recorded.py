@@ -13,7 +13,8 @@ from llmtrace.model import Exchange, JsonValue, Recorded
 
 _FAST: Final = 1
 """Level of compression: a tenth of the time of the usual one, and the chunks of a stream are alike."""
-_SMALL: Final = 4096
+_SMALL: Final = 1024
+"""Bytes of a body that is kept as it is, if it is a text."""
 _MOST_BYTES: Final = 1 << 26
 KEYS: Final = frozenset({sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE})
 
@@ -74,14 +75,6 @@ def _item(exchange: Exchange) -> dict[str, JsonValue]:
     return item
 
 
-def _small_text(body: bytes) -> str:
-    """The body as text, if it is one and so small that to compress it takes longer than to write it; else empty."""
-    try:
-        return body.decode() if len(body) <= _SMALL else ""
-    except UnicodeDecodeError:
-        return ""
-
-
 def _exchange(item: Any) -> Exchange:
     status = item.get("status")
     return Exchange(
@@ -92,6 +85,14 @@ def _exchange(item: Any) -> Exchange:
         _text(item.get("error")),
         _text(item.get("message")),
     )
+
+
+def _small_text(body: bytes) -> str | None:
+    """A body that compressing would cost more time than it saves bytes; None for another one."""
+    try:
+        return body.decode() if len(body) <= _SMALL else None
+    except UnicodeDecodeError:
+        return None
 
 
 def _body(value: Any) -> bytes:

@@ -141,6 +141,14 @@ WRITERS: Final = (
         "set ADK_CAPTURE_MESSAGE_CONTENT_IN_SPANS=true",
         _WITH_CONTENT,
     ),
+    Writer(
+        "Claude Code",
+        ("com.anthropic.claude_code.",),
+        (),
+        "set OTEL_LOG_USER_PROMPTS=1 and OTEL_LOG_TOOL_DETAILS=1; with spans, also OTEL_LOG_TOOL_CONTENT=1",
+        "",
+        "it writes arguments only in log records, results only in spans, and the models' messages in neither",
+    ),
     Writer("Strands", ("strands.",), (), "nothing, it is always recorded"),
     Writer(
         "OpenTelemetry's GenAI instrumentations for Python",

@@ -262,8 +262,8 @@ class Flow:
             return
         for origin in (provenance.latest, provenance.earliest):
             source = self._source(origin) if origin is not None else None
-            if source is None or source.position >= node.position or (source.call is not None and not source.call.executed):
-                continue  # what a refusal repeats is the model's own argument
+            if source is None or source.position >= node.position or _is_own_words(source.call):
+                continue
             if not any(edge.source is source and edge.use.key == use.key for edge in node.earlier[-2:]):
                 _join(Edge(source, node, use, "result", origin))
         before = self._last_use.get(use.key)
@@ -275,6 +275,11 @@ class Flow:
             call = self.log.find(origin.call_id)
             return self._by_call.get(call) if call is not None else None
         return self._by_message.get((origin.span_id, origin.place))
+
+
+def _is_own_words(call: Call | None) -> bool:
+    """True for a call that did not run, and that no person answered: what its result repeats is the model's own argument."""
+    return call is not None and (call.is_held_back or not (call.executed or call.decision == "answered"))
 
 
 def _join(edge: Edge) -> None:

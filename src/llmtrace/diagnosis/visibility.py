@@ -79,7 +79,8 @@ def _sentences(run: Run) -> Iterator[str]:
     if numbers:
         names = ", ".join(numbers[:3]) + (" …" if len(numbers) > 3 else "")
         yield f"Numbers that stand nowhere were not judged, since they may be computed: {names}."
-    unknown = sorted({call.tool for call in calls if call.failed is None and run.trace.health != "running"})
+    is_over = run.trace.health != "running"
+    unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and is_over})
     if unknown:
         names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
         yield f"No result was recorded, so failures do not show: {names}.{_content_settings(_tool_spans(run))}"

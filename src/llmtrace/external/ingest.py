@@ -21,7 +21,7 @@ from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
 from llmtrace.external.log_joiner import LogJoiner
 from llmtrace.locks import importing
-from llmtrace.model import RawSpan, Span, Trace, replace
+from llmtrace.model import Event, RawSpan, Span, Trace, replace
 from llmtrace.prices import with_cost
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import EVALUATION_ROUND, HEALTH
@@ -138,9 +138,17 @@ class Ingestor:
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
         """Add log records to their spans, those that arrived and those that will. Never raises."""
-        for (trace_id, span_id), may_be_here in self._logs.add(records).items():
-            guard(self._join_logs, trace_id, span_id, may_be_here)
-        if self._waiting_logs is not None and (waiting := [record for record in records if self._logs.is_waiting(record)]):
+        alone: dict[tuple[str, str], list[Event]] = {}
+        for record in records:
+            if not record.has_span:
+                alone.setdefault((record.trace_id, record.span_id), []).append(record.event)
+        for key, may_be_here in self._logs.add(records).items():
+            if key in alone:
+                guard(self._make_spans, *key, alone[key])
+            else:
+                guard(self._join_logs, *key, may_be_here)
+        waiting = [record for record in records if self._logs.is_waiting(record)]
+        if self._waiting_logs is not None and waiting:
             guard(self._waiting_logs.append, waiting, self._logs.waiting)
 
     def restore_logs(self) -> None:
@@ -150,6 +158,13 @@ class Ingestor:
             if records:
                 guard(self._waiting_logs.replace, ())
                 self.ingest_logs(records)
+
+    def _make_spans(self, trace_id: str, span_id: str, added: list[Event]) -> None:
+        with importing:
+            from llmtrace.codec import claude_code_events
+
+        events = self._logs.events(trace_id, span_id)
+        self.ingest(list(claude_code_events.spans(trace_id, span_id, events, added)))
 
     def _join_logs(self, trace_id: str, span_id: str, may_be_here: bool) -> None:
         with self._lock:

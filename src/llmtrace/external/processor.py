@@ -46,9 +46,10 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.recorder import Recording, active
+from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.current import is_suppressed
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import Player, player
 from llmtrace.recorder.run import Run
 
 if TYPE_CHECKING:
@@ -142,6 +143,9 @@ class ExternalSpans(SpanProcessor, Sink):
             self._remember_suppressed(span)
         elif not _is_ours(span):
             self._open.add(span, context)
+            played = player()
+            if played is not None:
+                _refuse_tool(played, span, context)
 
     def _remember_suppressed(self, span: SdkSpan) -> None:
         with self._lock:
@@ -287,6 +291,18 @@ def _is_same_step(ours: Operation, theirs: Operation) -> bool:
 
 def _name_of(operation: Operation) -> str:
     return re.sub(r"\W+", "_", getattr(operation, "name", "").strip().lower())
+
+
+def _refuse_tool(played: Player, span: SdkSpan, context: Context) -> None:
+    """In a replay, refuse a tool that only its own library tells of, as far as its span says so when it starts.
+
+    Raises `ReplayDiverged` unless the tool is meant to run.
+    """
+    attributes, around = span.attributes or {}, context.get(keys.RECORDING)
+    name = attributes.get(semconv.TOOL_NAME)
+    is_inside_ours = isinstance(getattr(around, "operation", None), ToolExecution)
+    if attributes.get(semconv.OPERATION_NAME) == semconv.EXECUTE_TOOL and isinstance(name, str) and not is_inside_ours:
+        played.must_run(None, ToolExecution(name))
 
 
 def _is_ours(span: ReadableSpan) -> bool:

@@ -198,6 +198,7 @@ class _BoundStep:
     answer = None
     body: Callable[[], Any] | None = None
     kept_items = 0
+    stream: Any = None
 
     def __init__(self, surroundings: _FixedContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.recording = surroundings

@@ -64,6 +64,8 @@ class Step(Protocol):
     answer: Any
     body: Callable[[], Any] | None
     """What runs in place of the function, in a replay: it returns the recorded result, or raises the recorded exception."""
+    stream: Any
+    """What the program gets in place of a stream that the function returned; None: what the function returned."""
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
         """``partial``: a generator was left before its end; ``result`` is what it had yielded."""
@@ -197,8 +199,14 @@ def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
             pending.step = step
             return _in_place_of(pending.coroutine, _coroutine(function, lambda: step, pending), "coroutine")
         result = pending.coroutine
+    return _result_for_program(step, result)
+
+
+def _result_for_program(step: Step, result: Any) -> Any:
+    """Tell the step what its function returned. Returns what the program gets."""
     step.returned(result)
-    return result
+    stream, step.stream = step.stream, None
+    return result if stream is None else stream
 
 
 async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
@@ -213,8 +221,7 @@ async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutin
     except BaseException as error:
         _tell(place, step.raised, error)
         raise
-    step.returned(result)
-    return result
+    return _result_for_program(step, result)
 
 
 def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Generator[Any, Any, Any]:

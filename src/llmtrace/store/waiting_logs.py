@@ -71,7 +71,7 @@ class WaitingLogs:
 
     def _lines(self, records: Iterable[LogRecord]) -> bytes:
         lines = []
-        for trace_id, span_id, event in records:
+        for trace_id, span_id, event, _ in records:
             carrier = Span(trace_id, span_id, "", event.time, event.time, operation=Custom(), events=(event,))
             cleaned = self._content.clean(carrier)
             if cleaned.events:

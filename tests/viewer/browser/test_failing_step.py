@@ -21,7 +21,7 @@ SENT = 1_780_000_000_000_000_000
 
 
 def test_long_traces(long: tuple[Served, Made], open_page: Callable[..., Any]) -> None:
-    """Of 10,000 and of 50,000 spans: the cursor is on the planted failure, or on the call that asked for it, with no key; few
+    """Of 20,000 spans: the cursor is on the planted failure, or on the call that asked for it, with no key; few
     elements in each view, wherever one scrolls; search finds a step."""
     served, made = long
     page = open_page(served.address)

@@ -1,0 +1,81 @@
+"""Claude Code: its spans (beta), and the spans that `codec.claude_code_events` makes of its log records.
+
+Known by the names ``claude_code.*``. Model calls and tools have the conventions' names, and besides these the program's own,
+which are dropped where they say the same. A turn is an agent; its answer stands in the log record ``assistant_response``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import fields
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan, Text
+
+AGENT: Final = "Claude Code"
+_KIND: Final = "span.type"
+_KINDS: Final = ("interaction", "llm_request", "tool", "tool.blocked_on_user", "tool.execution", "hook")
+_REDACTED: Final = "<REDACTED>"
+_TOLD: Final = tuple(f"claude_code.{name}" for name in ("user_prompt", "api_request", "assistant_response"))
+"""Events that say what the spans say, too."""
+_COPIES: Final = {
+    "gen_ai.system": sc.PROVIDER_NAME,
+    "model": sc.REQUEST_MODEL,
+    "output_tokens": sc.USAGE_OUTPUT_TOKENS,
+    "cache_read_tokens": sc.USAGE_CACHE_READ,
+    "cache_creation_tokens": sc.USAGE_CACHE_WRITE,
+    "request_id": sc.RESPONSE_ID,
+    "session.id": sc.CONVERSATION_ID,
+    "tool_name": sc.TOOL_NAME,
+    "tool_name_safe": sc.TOOL_NAME,
+    "tool_use_id": sc.TOOL_CALL_ID,
+}
+
+
+class ClaudeCode(Dialect):
+    name = "claude_code"
+    marks = frozenset(f"claude_code.{kind}" for kind in _KINDS)
+
+    def knows(self, raw: RawSpan) -> bool:
+        return raw.name in self.marks and _KIND in raw.attributes
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        kind = reader.rest.get(_KIND)
+        reader.rename(_COPIES)
+        if kind == "interaction":
+            asked, answered = reader.text("user_prompt"), _answer(reader)
+            return AgentInvocation(AGENT, input=_said("user", asked), output=_said("assistant", answered))
+        if kind == "llm_request":
+            reader.drop("input_tokens")  # without those of the cache, which the conventions count
+            milliseconds = reader.number("ttft_ms")
+            if milliseconds is not None:
+                reader.rest[sc.RESPONSE_TIME_TO_FIRST_CHUNK] = milliseconds / 1000
+            return None
+        if kind == "tool":
+            _read_output(reader)
+            return None
+        return Custom()
+
+
+def _said(role: str, text: str | None) -> tuple[Message, ...]:
+    return () if text is None or text == _REDACTED else (Message(role, (Text(text),)),)
+
+
+def _answer(reader: SpanReader) -> str | None:
+    """The text of the last answer of the turn, which comes as an event."""
+    answers = [event.attributes.get("response") for event in reader.events if event.name == "claude_code.assistant_response"]
+    reader.events = [event for event in reader.events if event.name not in _TOLD]
+    return fields.as_text(answers[-1]) if answers else None
+
+
+def _read_output(reader: SpanReader) -> None:
+    """What the tool returned stands in an event, together with some of its arguments."""
+    for event in [event for event in reader.events if event.name == "tool.output"]:
+        shown = event.attributes
+        reader.rest[sc.TOOL_CALL_RESULT] = shown.get("output", shown.get("content", dict(shown)))
+        reader.events.remove(event)
+
+
+DIALECT = ClaudeCode()
