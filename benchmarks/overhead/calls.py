@@ -1,4 +1,5 @@
-"""Our own cost as a count: Python functions that run for one operation, the model's answer kept from the first call.
+"""Our own cost as counts: Python functions that run for one operation, the model's answer kept from the first call, and through
+how many functions and files of llmtrace it passes.
 
     python benchmarks/overhead/calls.py [--json]
 
@@ -13,7 +14,8 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -28,6 +30,7 @@ from direct import MEASURES
 
 NAMES = ("chat_tools", "agent_turn", "deco_sync")
 REPEATED = 20
+FOLDER = str(Path(llmtrace.__file__).parent)
 
 
 def kept(create: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,24 +46,37 @@ def kept(create: Callable[..., Any]) -> Callable[..., Any]:
     return answer
 
 
-def calls(operation: Callable[[], Any]) -> float:
-    """Python functions that one run of ``operation`` enters."""
+class Passed(NamedTuple):
+    """What one run of an operation enters."""
+
+    calls: float
+    """Python functions, each time that it is entered."""
+    functions: int
+    """Different functions of llmtrace."""
+    files: int
+
+
+def calls(operation: Callable[[], Any]) -> Passed:
     for _ in range(REPEATED):
         operation()
     count = 0
+    functions: set[CodeType] = set()
 
-    def entered(_frame: Any, event: str, _argument: Any) -> None:
+    def entered(frame: Any, event: str, _argument: Any) -> None:
         nonlocal count
-        count += event == "call"
+        if event == "call":
+            count += 1
+            functions.add(frame.f_code)
 
     sys.setprofile(entered)
     for _ in range(REPEATED):
         operation()
     sys.setprofile(None)
-    return count / REPEATED
+    own = {code for code in functions if code.co_filename.startswith(FOLDER)}
+    return Passed(count / REPEATED, len(own), len({code.co_filename for code in own}))
 
 
-def counted(options: dict[str, Any]) -> dict[str, float]:
+def counted(options: dict[str, Any]) -> dict[str, Passed]:
     original = completions.Completions.create
     completions.Completions.create = kept(original)  # type: ignore[method-assign]
     try:
@@ -83,8 +99,13 @@ def main() -> int:
     arguments = parser.parse_args()
     _otelsink.provider("otlp")
     results = {name: counted(options) for name, options in MEASURES.items()}
-    body = [[name, *(f"{found[each]:.0f}" for each in NAMES)] for name, found in results.items()]
-    report.done(results, [report.table("Python functions run for one operation", ["llmtrace", *NAMES], body)], arguments.json)
+    body = [[name, *(f"{found[each].calls:.0f}" for each in NAMES)] for name, found in results.items()]
+    passed = [[name, *(f"{found[each].functions} in {found[each].files}" for each in NAMES)] for name, found in results.items()]
+    tables = [
+        report.table("Python functions run for one operation", ["llmtrace", *NAMES], body),
+        report.table("Functions and files of llmtrace that it passes through", ["llmtrace", *NAMES], passed),
+    ]
+    report.done(results, tables, arguments.json)
     return 0
 
 

@@ -7,7 +7,7 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ from llmtrace.model import (
     Inference,
     JsonValue,
     Message,
+    Operation,
+    Reasoning,
     Span,
     Text,
     ToolCall,
@@ -35,7 +37,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.run_verdict import ATTRIBUTES, RunVerdict
-from llmtrace.signals import AnySignal, Signal, UserSignal, load
+from llmtrace.signals import AnySignal, Signal, Stateless, UserSignal, load
 from llmtrace.validation.check_values import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.structured_outputs import CONSTRAINTS, check_structured
@@ -45,6 +47,8 @@ logger = logging.getLogger("llmtrace")
 
 _failing: set[str] = set()
 """Names of the signals whose failure has been logged."""
+_CALLING = frozenset({ToolCall, Reasoning})
+"""Parts of a message that only asks for tools."""
 _FAILED: Any = object()
 """In the place of the state of a signal that could not be started."""
 
@@ -70,14 +74,11 @@ class Evaluator:
         self.signals: tuple[AnySignal, ...] = load() if signals is None else tuple(signals)
         self._built_in = tuple(signal for signal in self.signals if not isinstance(signal, UserSignal))
         self._user_signals = tuple(signal for signal in self.signals if isinstance(signal, UserSignal))
+        self.has_user_signals = bool(self._user_signals)
         self._finishing = tuple(signal for signal in self._built_in if type(signal).finish is not Signal.finish)
         self._names = frozenset(signal.name for signal in self.signals)
         self._by_kind: dict[type, tuple[AnySignal, ...]] = {}
         """By kind of operation: the signals that look at it, the program's own left out."""
-
-    @property
-    def has_user_signals(self) -> bool:
-        return bool(self._user_signals)
 
     def start(self) -> RunState:
         return RunState()
@@ -105,36 +106,22 @@ class Evaluator:
         signals = self._by_kind.get(kind)
         if signals is None:
             signals = self._by_kind[kind] = _looking_at(kind, self._built_in)
-        return self._add(span, self._step(signals, state, span))
+        return _judge(signals, state, span)
 
     def finish(self, state: RunState, span: Span) -> Span:
         """Return the run's outermost span with what is only known at the end."""
-        return self._add(span, self._finish(self._finishing, state))
+        return _judge_run(self._finishing, state, span)
 
     def evaluate_with_user_signals(self, state: RunState, span: Span, *, outermost: bool) -> Span:
         """Return the evaluated span with what the program's own signals find; they see the findings of the built-in ones."""
-        evaluations = self._step(_looking_at(type(span.operation), self._user_signals), state, span)
-        if outermost:
-            evaluations += self._finish(self._user_signals, state)
-        return self._add(span, evaluations)
+        span = _judge(_looking_at(type(span.operation), self._user_signals), state, span)
+        return _judge_run(self._user_signals, state, span) if outermost else span
 
     @staticmethod
     def conclude(state: RunState, span: Span, *, outermost: bool) -> Span:
         """Note the span with all its verdicts, and return it; the outermost one with what is known of the run."""
         state.verdict.add(span)
         return replace(span, attributes={**span.attributes, **state.verdict.attributes(span)}) if outermost else span
-
-    @staticmethod
-    def _step(signals: Iterable[AnySignal], state: RunState, span: Span) -> list[Evaluation]:
-        return _collect(signals, state, lambda signal, signal_state: signal.step(signal_state, span))
-
-    @staticmethod
-    def _finish(signals: Iterable[AnySignal], state: RunState) -> list[Evaluation]:
-        return _collect(signals, state, lambda signal, signal_state: signal.finish(signal_state))
-
-    @staticmethod
-    def _add(span: Span, evaluations: list[Evaluation]) -> Span:
-        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
     def without_verdicts(self, span: Span) -> Span:
         """Return the span as it was before evaluation. Verdicts that are not ours to give (an outcome, a budget) stay."""
@@ -147,26 +134,59 @@ class Evaluator:
         return replace(span, violations=(), evaluations=remaining, failure=failure)
 
 
-def _collect(
-    signals: Iterable[AnySignal], state: RunState, judge: Callable[[AnySignal, Any], Iterable[Evaluation]]
-) -> list[Evaluation]:
-    """What each signal finds. One that fails costs its own verdicts only."""
-    evaluations: list[Evaluation] = []
+def _judge(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
+    """Return the span with what each signal finds in it. A signal that fails costs its own verdicts only."""
+    shows = {
+        "": True,
+        "attributes": span.attributes,
+        "results": state.evidence.completed,
+        "violations": span.violations,
+        "words": _has_words(span.operation),
+    }
     states = state.signal_states
+    evaluations: list[Evaluation] = []
     for signal in signals:
+        if not shows[signal.needs]:
+            continue
         try:
-            signal_state = states[signal.name] if signal.name in states else _start(signal, state)
-            if signal_state is not _FAILED:
-                evaluations += tuple(judge(signal, signal_state))  # all that it finds, or nothing
+            if isinstance(signal, Stateless):
+                found = signal.check(span)
+            else:
+                if signal.name not in states:
+                    states[signal.name] = _FAILED  # unless it starts
+                    states[signal.name] = signal.start(state.evidence)
+                signal_state = states[signal.name]
+                found = () if signal_state is _FAILED else signal.step(signal_state, span)
+            if found:
+                evaluations += tuple(found)  # all that it finds, or nothing
         except Exception as error:
             _report(signal, error)
-    return evaluations
+    return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
 
-def _start(signal: AnySignal, state: RunState) -> Any:
-    state.signal_states[signal.name] = _FAILED  # unless it starts
-    signal_state = state.signal_states[signal.name] = signal.start(state.evidence)
-    return signal_state
+def _judge_run(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
+    """Return the run's outermost span with what each signal has found in the run as a whole."""
+    states = state.signal_states
+    evaluations: list[Evaluation] = []
+    for signal in signals:
+        try:
+            if signal.name not in states:
+                states[signal.name] = _FAILED
+                states[signal.name] = signal.start(state.evidence)
+            if states[signal.name] is not _FAILED:
+                evaluations += tuple(signal.finish(states[signal.name]))
+        except Exception as error:
+            _report(signal, error)
+    return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+
+
+def _has_words(operation: Operation) -> bool:
+    """False if the model answered with tool calls only."""
+    for message in operation.output if isinstance(operation, (Inference, FetchResponse)) else ():
+        kinds = set(map(type, message.parts))
+        if ToolCall not in kinds or not kinds <= _CALLING:
+            return True
+    return False
 
 
 def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[AnySignal, ...]:

@@ -102,6 +102,8 @@ def _output_digest(parameters: Mapping[str, JsonValue]) -> str | None:
     form = parameters.get("response_format")
     if form is None:
         settings = parameters.get("text")
+        if settings is None:
+            return None
         form = settings.get("format") if isinstance(settings, Mapping) else None
     return None if form is None else _parameters_digest({"response_format": form})
 

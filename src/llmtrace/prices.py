@@ -88,12 +88,17 @@ def cost_usd(
         return None
 
 
+def cost_of(inference: Inference, table: Mapping[str, Any] | None = None) -> float | None:
+    """Return the cost of an inference in US dollars, as `cost_usd` computes it. Never raises."""
+    model = inference.response_model or inference.request_model
+    return cost_usd(inference.provider, model, inference.usage, table, inference.request_model)
+
+
 def with_cost(operation: Operation, table: Mapping[str, Any] | None = None) -> Operation:
     """Return an inference with its cost, if it has none and the price is known; any other operation as it is. Never raises."""
-    if not isinstance(operation, Inference) or operation.cost_usd is not None or operation.usage is None:
+    if not isinstance(operation, Inference) or operation.cost_usd is not None:
         return operation
-    model = operation.response_model or operation.request_model
-    cost = cost_usd(operation.provider, model, operation.usage, table, operation.request_model)
+    cost = cost_of(operation, table)
     return operation if cost is None else replace(operation, cost_usd=cost)
 
 

@@ -23,7 +23,6 @@ from llmtrace.content.paths import parse_path
 from llmtrace.errors import ConfigurationError, StoreError
 from llmtrace.exporters.forwarding.destination import is_enabled, named, standard_sinks
 from llmtrace.external import tracer_provider as external_provider
-from llmtrace.external.ingest import Ingestor
 from llmtrace.external.processor import ExternalSpans
 from llmtrace.fingerprints import fingerprint
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
@@ -32,7 +31,7 @@ from llmtrace.instrumentation import Patch, Patches
 from llmtrace.locks import finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, replace
-from llmtrace.prices import with_cost
+from llmtrace.prices import cost_of
 from llmtrace.recorder import Recorder, activate, background, collected
 from llmtrace.recorder import context as _context  # noqa: F401
 from llmtrace.recorder import feedback as _feedback  # noqa: F401
@@ -51,6 +50,7 @@ from llmtrace.version import __version__
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
     from llmtrace.exporters.forwarding.sending import Sending
+    from llmtrace.external.ingest import Ingestor
     from llmtrace.model.reviews import Decision, ReviewRequest
 
 logger = logging.getLogger("llmtrace")
@@ -244,9 +244,14 @@ def _external(
     tracer_provider: TracerProvider | None,
 ) -> ExternalSpans:
     """Take the spans that other instrumentations make in this process into the store, too."""
-    spans = ExternalSpans(
-        Ingestor(store, content=content, prices=config.prices or None, make_evaluator=lambda: _make_evaluator(config))
-    )
+
+    def make_ingestor() -> Ingestor:
+        with importing:
+            from llmtrace.external.ingest import Ingestor
+
+        return Ingestor(store, content=content, prices=config.prices or None, make_evaluator=lambda: _make_evaluator(config))
+
+    spans = ExternalSpans(make_ingestor)
     external_provider.forward_to(spans)
     external_provider.record_proxies(resource)
     external_provider.listen(tracer_provider)
@@ -305,8 +310,10 @@ def build(
     def enrich(operation: Operation) -> Operation:
         if not isinstance(operation, Inference):
             return operation
-        operation = replace(operation, fingerprint=operation.fingerprint or fingerprint(operation))
-        return with_cost(operation, config.prices or None)
+        changes: dict[str, Any] = {} if operation.fingerprint else {"fingerprint": fingerprint(operation)}
+        if operation.cost_usd is None:
+            changes["cost_usd"] = cost_of(operation, config.prices or None)
+        return replace(operation, **changes)
 
     recorder = Recorder(
         content=content or Content(config),

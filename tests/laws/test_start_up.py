@@ -19,6 +19,7 @@ LATER_MODULES = frozenset(
         "llmtrace.exporters.forwarding.forwarder",
         "llmtrace.exporters.forwarding.sending",
         "llmtrace.exporters.forwarding.otlp_exporter",
+        "llmtrace.external.ingest",
         "llmtrace.store.indexing",
         "llmtrace.store.sqlite",
         "llmtrace.validation.parameters",

@@ -39,6 +39,15 @@ def test_replay_is_live(spans: list[Span]) -> None:
         assert evaluate_trace(live) == (live, ())
 
 
+def test_a_signal_finds_nothing_where_its_need_is_not_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Signal.needs` saves time and changes no verdict."""
+    runs = [spans for cases in CASES.values() for spans in (*cases.bad.values(), *cases.good)]
+    found = [verdicts(spans) for spans in runs]
+    for signal in load():
+        monkeypatch.setattr(signal, "needs", "")
+    assert [verdicts(spans) for spans in runs] == found
+
+
 CALLS = ("failed_tool", "repeated_call", "duplicated_effect", "answer_without_evidence", "end_state", "ungrounded_argument")
 MADE_UP = {"order_id": "KS-20431"}
 FIRST, SECOND, THIRD = (call("refund", MADE_UP, f"c{number}") for number in (1, 2, 3))

@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Message, Text
-from llmtrace.store import Query, index_lock, indexing, journal, journal_files, local, open_store, search, warnings, word_index
+from llmtrace.store import (
+    Query,
+    background_indexing,
+    index_lock,
+    indexing,
+    journal,
+    journal_files,
+    open_store,
+    search,
+    warnings,
+    word_index,
+)
 from llmtrace.store.journal_files import head
 from llmtrace.store.local import LocalStore
 from tests.store.older import make_older
@@ -324,8 +335,8 @@ def test_a_program_that_runs_long_indexes_by_itself(tmp_path: Path, monkeypatch:
     store = LocalStore(tmp_path)
     store.append(span(1))
     assert not (tmp_path / "index.db").exists()
-    monkeypatch.setattr(local, "BACKGROUND_EVERY", 0.1)
-    monkeypatch.setattr(local, "BACKGROUND_AFTER", 0.0)
+    monkeypatch.setattr(background_indexing, "BACKGROUND_EVERY", 0.1)
+    monkeypatch.setattr(background_indexing, "BACKGROUND_AFTER", 0.0)
     store = LocalStore(tmp_path)
     deadline = time.monotonic() + 20
     while not _rows(tmp_path) and time.monotonic() < deadline:
@@ -349,9 +360,9 @@ def _rows(folder: Path) -> int:
 def test_the_background_thread_survives_a_fork(tmp_path: Path) -> None:
     """A child starts a thread of its own, and a program with such a thread ends at once."""
     program = """
-    from llmtrace.store import local
-    journal.LOOK_SECONDS = local.BACKGROUND_AFTER = 0.0
-    local.BACKGROUND_EVERY = 0.1
+    from llmtrace.store import background_indexing
+    journal.LOOK_SECONDS = background_indexing.BACKGROUND_AFTER = 0.0
+    background_indexing.BACKGROUND_EVERY = 0.1
     import threading
     def work(trace):
         seen = False

@@ -156,17 +156,8 @@ def attributes(span: Span, out: Attributes) -> None:
     _search(span, out)
 
 
-def search_attributes(span: Span) -> Attributes:
-    """The verdicts as attributes: were the tool calls valid, which evaluations failed, how did the run end.
-
-    Needs the span with its content, since without it nothing tells that tool calls were checked and found clean.
-    """
-    out: Attributes = {}
-    _search(span, out)
-    return out
-
-
 def _search(span: Span, out: Attributes) -> None:
+    """Set the verdicts as attributes: were the tool calls valid, which evaluations failed, how did the run end."""
     violations, evaluations = span.violations, span.evaluations
     if violations and any(finding.where == "arguments" and finding.severity == "error" for finding in violations):
         out[sc.TOOL_CALL_VALID] = False

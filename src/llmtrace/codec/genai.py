@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, findings, operations, recorded
-from llmtrace.codec.findings import events, search_attributes
+from llmtrace.codec.findings import events
 from llmtrace.model import Custom, JsonValue, Kind, Operation, RawSpan, Span
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "encode",
     "events",
     "opening",
-    "search_attributes",
 ]
 
 _RUN: Final = (fields.text("run_id", sc.RUN_ID), fields.count("sequence", sc.SEQUENCE))

@@ -25,10 +25,10 @@ def request_text(operation: Operation) -> str:
         return "\n".join(
             (
                 operation.request_model or "",
-                messages.write_parts(operation.system),
+                messages.write_parts(operation.system) if operation.system else "[]",
                 messages.write_messages(operation.input),
                 messages.write_definitions(operation.tools),
-                _sorted(dict(operation.parameters)),
+                _sorted(dict(operation.parameters)) if operation.parameters else "{}",
             )
         )
     if isinstance(operation, ToolExecution):
@@ -47,5 +47,9 @@ def _sorted(value: JsonValue) -> str:
 def _in_order(value: JsonValue) -> JsonValue:
     """The same value with the members of every object in the order of their names."""
     if isinstance(value, dict):
-        return {name: _in_order(value[name]) for name in sorted(value, key=str)}
+        value = {name: value[name] for name in sorted(value, key=str)}
+        for name, member in value.items():
+            if isinstance(member, (dict, list, tuple)):  # a scalar needs no call
+                value[name] = _in_order(member)
+        return value
     return [_in_order(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -21,6 +21,8 @@ def _int64(value: JsonValue) -> int | None:
 
 
 def _double(value: JsonValue) -> float | None:
+    if type(value) is float:
+        return value
     number = None if isinstance(value, str) else fields.as_number(value)
     return number if isinstance(number, float) else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmtrace import semconv
 from llmtrace.config import Config
@@ -43,6 +43,13 @@ from llmtrace.model import (
 logger = logging.getLogger("llmtrace")
 
 
+class Opening(NamedTuple):
+    """What a span may start with."""
+
+    name: str
+    attributes: Mapping[str, JsonValue]
+
+
 class Content:
     """Redaction, truncation and the content level of a `Config`, applied to spans."""
 
@@ -71,19 +78,20 @@ class Content:
         except Exception as error:
             return self._closed(span, error)
 
-    def opening(
-        self, name: str, operation: Operation, attributes: Mapping[str, JsonValue], *, exported: bool
-    ) -> tuple[str, Mapping[str, JsonValue]]:
-        """The name and the attributes that a span may start with: redacted, and without the name of a tool that a model made up
-        where content must not be. ``exported``: for OpenTelemetry spans; else for the local store. Never raises."""
-        is_hidden = self._level == "none" or (exported and not self.exports_content)
-        if is_hidden and isinstance(operation, ToolExecution) and (shown := strip_tool_name(operation.name)) != operation.name:
-            name = name.replace(operation.name, shown) if operation.name else name
-            attributes = {**attributes, semconv.TOOL_NAME: shown}
+    def opening(self, name: str, operation: Operation, attributes: Mapping[str, JsonValue]) -> tuple[Opening, Opening]:
+        """What a span may start with in the local store, and as an OpenTelemetry span: redacted, and without the name of a tool
+        that a model made up where content must not be. Never raises."""
         redact, stats = self._values.name, RedactionStats()
-        return redact(name, stats), {
-            key: redact(value, stats) if type(value) is str else value for key, value in attributes.items()
-        }
+        shown: dict[str, JsonValue] = {}
+        for key, value in attributes.items():
+            shown[key] = redact(value, stats) if type(value) is str else value
+        stored = exported = Opening(redact(name, stats), shown)
+        if isinstance(operation, ToolExecution) and self._level != "all":
+            hidden = strip_tool_name(operation.name)
+            if hidden != operation.name:
+                name = name.replace(operation.name, hidden) if operation.name else name
+                exported = Opening(redact(name, stats), {**shown, semconv.TOOL_NAME: hidden})
+        return exported if self._level == "none" else stored, exported
 
     def without_content(self, span: Span) -> Span:
         """The span without content (see `llmtrace.content.strip`), and what is left of it redacted. Never raises."""
@@ -106,7 +114,7 @@ class Content:
         if stats.redacted or stats.cut:
             attributes = _counted(attributes, stats)
         resource = self._of_resource(span.resource)
-        if span.recorded is not None:
+        if span.recorded is not None and (span.recorded.exchanges or operation is not span.operation):
             recorded = self._recorded(span.recorded, span.operation, operation)
             if recorded is not span.recorded:
                 changes = {**changes, "recorded": recorded}
@@ -128,18 +136,19 @@ class Content:
 
     def _recorded(self, recorded: Recorded, raw: Operation, clean: Operation) -> Recorded:
         """What a replay needs, without the answer where that cannot be kept as it came: then it says why."""
-        values, stats = self._values, RedactionStats()
-        answered = [getattr(operation, name, None) for operation in (raw, clean) for name in ("output", "result")]
-        reason = "" if answered[0] is answered[2] and answered[1] is answered[3] else "redacted"
-        exchanges = recorded.exchanges
-        texts = [exchange.body.decode(errors="replace") for exchange in exchanges if exchange.body]
-        texts += [exchange.message for exchange in exchanges if exchange.message]
-        if sum(map(len, texts)) > values.limit:
-            reason = "cut"
-        elif any(not values.redactor.is_clean_body(text) for text in texts) or any(
-            values.redactor.in_value(exchange.headers, stats) is not exchange.headers for exchange in exchanges
-        ):
-            reason = "redacted"
+        redactor, stats = self._values.redactor, RedactionStats()
+        reason, exchanges = "", recorded.exchanges
+        for name in ("output", "result"):
+            if getattr(raw, name, None) is not getattr(clean, name, None):
+                reason = "redacted"
+        if sum([len(exchange.body) + len(exchange.message) for exchange in exchanges]) > self._values.limit:
+            reason, exchanges = "cut", ()
+        for exchange in exchanges:
+            for text in (exchange.body.decode(errors="replace"), exchange.message):
+                if text and not redactor.is_clean_body(text):
+                    reason = "redacted"
+            if redactor.in_value(exchange.headers, stats) is not exchange.headers:
+                reason = "redacted"
         return replace(recorded, exchanges=(), unusable=reason) if reason else recorded
 
     def _closed(self, span: Span, error: Exception) -> Span:

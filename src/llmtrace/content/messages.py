@@ -7,6 +7,7 @@ own, since what others derived from the raw one must not go out with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 from llmtrace.content.blobs import without_bytes
@@ -91,7 +92,8 @@ class Messages:
                 cleaned = self.part(only, stats)
             parts = parts if cleaned is parts[0] else (cleaned,)
         else:
-            parts = map_items(parts, lambda part: self.part(part, stats))
+            cleaned_parts = tuple([self.part(part, stats) for part in parts])
+            parts = parts if all(map(is_, cleaned_parts, parts)) else cleaned_parts
         role = self._values.name(message.role, stats)
         name = self._values.optional_name(message.name, stats)
         size = stats.size + len(role) + _PART * (len(parts) + 1)

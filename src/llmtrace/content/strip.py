@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from llmtrace import semconv
@@ -37,6 +38,18 @@ HIDDEN = "*"
 """Stands for a name that is left out."""
 _NAME = re.compile(r"[A-Za-z_$][\w$./:-]{0,63}", re.ASCII)
 """What a declared field or tool is called; anything else was made up, or is content used as a key."""
+_STRIPPED = semconv.CONTENT | {
+    semconv.REQUEST_PREFIX + "stop_sequences",
+    semconv.TOOL_ARGUMENTS_FORM,
+    semconv.TOOL_RESULT_FORM,
+    semconv.REPLAY_REQUEST,
+    semconv.REPLAY_EXCHANGES,
+    semconv.REPLAY_RESULT_TYPE,
+    semconv.REPLAY_UNUSABLE,
+}
+"""Attributes of an encoded span that content, or what is said of it, goes to."""
+_STRIPPED_BY_ATTRIBUTE = frozenset({Inference, AgentInvocation, Workflow, Custom})
+_REASONING_LEVEL = semconv.REQUEST_PREFIX + "reasoning.level"
 _INDEX = re.compile(r"\d{1,9}|-")
 _WORD = re.compile(r"[A-Za-z_]{1,16}", re.ASCII)
 
@@ -55,6 +68,28 @@ def without_content(span: Span) -> Span:
     if not changes and attributes is span.attributes:
         return span
     return replace(span, **changes, attributes={**attributes, semconv.CONTENT_LEVEL: "none"})
+
+
+def has_only_known_content(operation: Operation) -> bool:
+    """True if `strip_attributes` finds all content in the attributes of an operation: the quick way, for the usual ones."""
+    if type(operation) is ToolExecution:
+        return strip_tool_name(operation.name) == operation.name
+    return type(operation) in _STRIPPED_BY_ATTRIBUTE
+
+
+def strip_attributes(attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The attributes of an encoded span of such an operation without content, marked as such."""
+    harmless = {name: item for name, item in attributes.items() if not _is_stripped(name)}
+    level = harmless.get(_REASONING_LEVEL)
+    if isinstance(level, str) and not _WORD.fullmatch(level):
+        del harmless[_REASONING_LEVEL]
+    harmless[semconv.CONTENT_LEVEL] = "none"
+    return harmless
+
+
+@lru_cache(maxsize=1024)
+def _is_stripped(name: str) -> bool:
+    return name in _STRIPPED or _is_content(name.removeprefix(semconv.ATTRIBUTE_PREFIX))
 
 
 def _rest(span: Span) -> dict[str, Any]:

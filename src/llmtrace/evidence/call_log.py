@@ -32,6 +32,7 @@ from llmtrace.model import (
 )
 from llmtrace.model.operations import CALLED
 from llmtrace.text.tool_names import is_polling_name, is_reading_name
+from llmtrace.validation.check_values import find_tool
 
 MODEL_ROLES = frozenset({"assistant", "model"})
 
@@ -142,12 +143,15 @@ class Call:
         )
 
 
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
 def canonical(value: JsonValue) -> str:
     """The value as JSON with sorted members; text as it is; a stable text for what is not JSON."""
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return _encode(value)
     except (TypeError, ValueError, RecursionError):
         return as_text(value)
 
@@ -237,8 +241,8 @@ class CallLog:
         new = new_messages(inference)
         if not self._words:  # the user's turns before this run began
             self._first_parent = span.parent_id
-            history = inference.input[: len(inference.input) - len(new)]
-            self.turn += sum(message.role in USER_ROLES and self._is_new(message.text()) for message in history)
+            for message in inference.input[: len(inference.input) - len(new)]:
+                self.turn += message.role in USER_ROLES and self._is_new(message.text())
         start = len(inference.input) - len(new)
         before = inference.input[start - 1] if start else None
         for number, message in enumerate(new, start + 1):
@@ -308,7 +312,7 @@ class CallLog:
         call.asking_span = span.span_id
         call.alternative = choice > 0
         if tools:
-            call.definition = next((tool for tool in tools if tool.name == part.name), None)
+            call.definition = find_tool(part.name, tools)
             call.offered = call.definition is not None
         if span.violations:
             call.violations = tuple(_violations_of(span, part))
@@ -342,7 +346,7 @@ class CallLog:
         return (call,) if is_first and call.is_complete else ()
 
     def _on_offer(self, name: str) -> ToolDefinition | None:
-        return next((tool for tool in self.tools if tool.name == name), None)
+        return find_tool(name, self.tools)
 
     def _find_call(self, span: Span, execution: ToolExecution) -> Call | None:
         """The call that an execution answers: by id, else by tool and arguments, else the only one of the tool that waits."""

@@ -60,7 +60,7 @@ def is_error(result: JsonValue) -> bool:
     or more, or text that begins as programs write errors."""
     if isinstance(result, str):
         return _is_error_text(result)
-    if isinstance(result, Mapping):
+    if type(result) is dict or isinstance(result, Mapping):  # the first is ten times as fast
         return _is_error_object(result)
     if isinstance(result, list) and len(result) == 1 and isinstance(result[0], Mapping):
         text = result[0].get("text")  # content blocks of Anthropic and MCP
@@ -82,7 +82,7 @@ def _is_error_text(text: str) -> bool:
 
 
 def _is_error_object(result: Mapping[str, Any]) -> bool:
-    if any(result.get(key) for key in ("error", "isError", "is_error")):
+    if result.get("error") or result.get("isError") or result.get("is_error"):
         return True
     if len(result) > _MOST_MEMBERS:
         return False  # a report on something that failed, and no failure
@@ -105,7 +105,7 @@ def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
         return value is not None and is_empty(value, depth - 1)
     if depth <= 0:
         return False
-    if isinstance(result, Mapping):
+    if type(result) is dict or isinstance(result, Mapping):
         numbers = [member for member in result.values() if type(member) in (int, float)]
         members = [member for member in result.values() if type(member) not in (int, float)]
         return not any(numbers) and all(is_empty(member, depth - 1) for member in members) and bool(members or not numbers)

@@ -22,15 +22,14 @@ class RunEvidence:
     ungrounded: Sequence[ValueUse] = ()
     """The ungrounded identifiers in the calls that the newest span asked for."""
     tasks: TaskTracker = field(default_factory=TaskTracker)
-    new_task: bool = False
-    """Whether the program turned to another task with the newest span."""
+    newest_inference: Span | None = None
 
     def add(self, span: Span) -> None:
         operation = span.operation
         self.completed = self.calls.add(span)
         self.ungrounded = self.lineage.add(span)
-        self.new_task = False
         if isinstance(operation, Inference):
-            self.new_task = self.tasks.add_inference(span, operation)
+            self.newest_inference = span
+            self.tasks.add_inference(span, operation)
         elif isinstance(operation, ToolExecution):
             self.tasks.add_execution(operation)

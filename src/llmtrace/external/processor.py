@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
@@ -25,7 +26,6 @@ from opentelemetry.trace.status import StatusCode
 
 from llmtrace import semconv
 from llmtrace.codec.messages import read_definitions
-from llmtrace.external.ingest import Ingestor
 from llmtrace.external.open_spans import MOST_OPEN, OpenSpans, Place
 from llmtrace.external.same_call import OurCalls, is_only_request
 from llmtrace.external.tracer_provider import listen
@@ -52,6 +52,9 @@ from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import Player, player
 from llmtrace.recorder.run import Run
 
+if TYPE_CHECKING:
+    from llmtrace.external.ingest import Ingestor
+
 _KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consumer")
 
 _STEPS = (AgentInvocation, ToolExecution, Workflow)
@@ -64,8 +67,10 @@ class ExternalSpans(SpanProcessor, Sink):
 
     wants_start_marks = False
 
-    def __init__(self, ingestor: Ingestor) -> None:
-        self._ingestor = ingestor
+    def __init__(self, make_ingestor: Callable[[], Ingestor]) -> None:
+        """``make_ingestor`` is called for the first external span that belongs to no run of ours: most programs have none."""
+        self._make_ingestor = make_ingestor
+        self._ingestor: Ingestor | None = None
         self._open = OpenSpans(_new_run)
         self._around: OrderedDict[str, None] = OrderedDict()
         """Spans with an inference of ours as a direct child."""
@@ -115,11 +120,13 @@ class ExternalSpans(SpanProcessor, Sink):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Evaluate the traces that wait for it, for at most about so many milliseconds."""
-        guard(self._ingestor.evaluate_all, timeout_millis / 1000)
+        if self._ingestor is not None:
+            guard(self._ingestor.evaluate_all, timeout_millis / 1000)
         return True
 
     def close(self) -> None:
-        self._ingestor.close()
+        if self._ingestor is not None:
+            self._ingestor.close()
 
     def run_at(self, context: Context) -> Run | None:
         """See `OpenSpans.run_at`."""
@@ -154,8 +161,8 @@ class ExternalSpans(SpanProcessor, Sink):
         span_context = span.get_span_context()
         if span_context is None or _is_ours(span) or self._was_suppressed(span_context.span_id):
             return
-        with importing:
-            from llmtrace.codec.dialects import decode  # all dialects: a program without external spans need not load them
+        with importing:  # all dialects: a program without external spans need not load them
+            from llmtrace.codec.dialects import decode
 
         external = decode(self._raw(span))
         place = self._open.remove(span_context.span_id, is_plain=isinstance(external.operation, Custom))
@@ -167,6 +174,8 @@ class ExternalSpans(SpanProcessor, Sink):
             watchers = place.watchers if place.owner is None else place.owner.watchers
             recorder.adopt(counted, run, watchers, outermost=place.is_outermost)
         else:
+            with self._lock:
+                self._ingestor = self._ingestor or self._make_ingestor()
             self._ingestor.ingest_span(counted)
 
     def _count_once(self, span: Span, place: Place) -> Span | None:

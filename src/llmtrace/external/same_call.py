@@ -15,6 +15,7 @@ from collections import OrderedDict
 from typing import NamedTuple, TypeAlias
 
 from opentelemetry import trace
+from opentelemetry.trace import SpanContext
 
 from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import Inference, Span
@@ -38,11 +39,11 @@ def current_worker() -> Worker:
 class _Call(NamedTuple):
     """One of our calls, in names and numbers."""
 
-    place: str
-    """Trace id; "" for roots, which each have their own trace."""
+    around: SpanContext
+    """The span that was current; an invalid one for roots, which each have their own trace."""
     start: int
     worker: Worker
-    models: frozenset[str]
+    models: tuple[str | None, ...]
     taken_by: set[str]
     """Names of the instrumentations that have recorded this call too."""
     has_ended: bool = False
@@ -62,8 +63,7 @@ class OurCalls:
     def started(self, span_id: str, operation: Inference) -> None:
         """Remember an inference of ours that starts now, below what is current."""
         around = trace.get_current_span().get_span_context()
-        place = f"{around.trace_id:032x}" if around.is_valid else ""
-        call = _Call(place, time.time_ns(), current_worker(), _models(operation.request_model), set())
+        call = _Call(around, time.time_ns(), current_worker(), (operation.request_model,), set())
         with self._lock:
             self._calls[span_id] = call
             if len(self._calls) > MOST_CALLS:
@@ -79,12 +79,12 @@ class OurCalls:
             return
         assert isinstance(span.operation, Inference)
         operation, tokens, answer = span.operation, _output_tokens(span.operation), _answer(span.operation)
-        models = _models(operation.request_model, operation.response_model)
+        models = (operation.request_model, operation.response_model)
         with self._lock:
             call = self._calls.get(span.span_id)
             if call is not None:
                 self._calls[span.span_id] = _Call(
-                    call.place, span.start, call.worker, models, call.taken_by, True, operation.response_id, tokens, answer
+                    call.around, span.start, call.worker, models, call.taken_by, True, operation.response_id, tokens, answer
                 )
 
     def take(self, theirs: Span, worker: Worker) -> bool:
@@ -119,7 +119,8 @@ def _has_same_id(call: _Call, theirs: Span) -> bool:
 def _may_be_same(call: _Call, theirs: Span, worker: Worker) -> bool:
     operation = theirs.operation
     assert isinstance(operation, Inference)
-    if call.place != ("" if theirs.parent_id is None else theirs.trace_id) or not _may_be_same_worker(call.worker, worker):
+    trace_id = f"{call.around.trace_id:032x}" if call.around.is_valid else None
+    if trace_id != (None if theirs.parent_id is None else theirs.trace_id) or not _may_be_same_worker(call.worker, worker):
         return False
     if theirs.start > call.start:
         return False
@@ -128,10 +129,10 @@ def _may_be_same(call: _Call, theirs: Span, worker: Worker) -> bool:
         answer = _answer(operation)
         if not call.has_ended or answer is None or answer != call.answer:
             return False
-    models = _models(operation.request_model, operation.response_model)
+    ours, models = _models(*call.models), _models(operation.request_model, operation.response_model)
     if not call.has_ended:  # only the model is known, so it must be; the thread that reads the stream ends both
-        return bool(models & call.models) and call.worker[0] == threading.get_ident()
-    if models and call.models and not models & call.models:
+        return bool(models & ours) and call.worker[0] == threading.get_ident()
+    if models and ours and not models & ours:
         return False
     return _agree(call.answer, _answer(operation)) and _agree(call.output_tokens, _output_tokens(operation))
 

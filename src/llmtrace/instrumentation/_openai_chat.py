@@ -18,7 +18,6 @@ from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, members
 from llmtrace.instrumentation._vllm_server import engine_times, is_own_server, request_id
 from llmtrace.model import ToolDefinition
-from llmtrace.recorder import active
 from llmtrace.validation.tool_definitions import read_definition
 
 _NAMES = {
@@ -35,9 +34,9 @@ class Chat(Generation):
 
     def extra_headers(self, call: Call, headers: Headers) -> Headers:
         """Return a request id by which a self-hosted server's span can be joined to ours."""
-        recorder = active()
-        named = recorder.request_id_hosts if recorder is not None else frozenset[str]()
-        is_own = call.fields["provider"] == OPENAI and is_own_server(call.fields["server_address"], named)
+        if call.fields["provider"] != OPENAI:
+            return {}
+        is_own = is_own_server(call.fields["server_address"], call.recording.recorder.request_id_hosts)
         return request_id(call.client, headers, call.recording) if is_own else {}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:

@@ -236,15 +236,15 @@ class Call:
             except Exception as fault:
                 report(self._operation, fault)
                 operation = None
-            if self.recording.replay_key is not None and operation is not None:
-                self.recording.recorded = guard(self._recorded, operation, error)
+            key = self.recording.replay_key
+            if key is not None and operation is not None:
+                self.recording.recorded = guard(self._recorded, operation, error, key)
             self.recording.end(operation, failure=failure, exception=error)
 
-    def _recorded(self, operation: Any, error: BaseException | None) -> Recorded:
+    def _recorded(self, operation: Any, error: BaseException | None, key: bytes) -> Recorded:
         """What a replay needs of this call."""
         if self.exchanges and error is not None:
             self.exchanges[-1].broke(error)
-        key = self.recording.replay_key or b""
         unusable = "computed in this process" if self.endpoint.runs_in_process else ""
         exchanges = tuple([exchange.value() for exchange in self.exchanges])
         return Recorded(request_digest(operation, key), exchanges, unusable=unusable)

@@ -10,6 +10,7 @@ of one that the program sends.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -34,6 +35,7 @@ _PRIVATE_NAMES = (".localhost", ".local", ".internal", ".lan", ".intranet", ".ho
 """Ends of names that no server of the public internet has."""
 
 
+@lru_cache(maxsize=256)
 def is_own_server(host: str | None, named: frozenset[str]) -> bool:
     """True if a host is in a private network, by its address or its name, or is one that the program ``named``."""
     host = (host or "").lower().rstrip(".")

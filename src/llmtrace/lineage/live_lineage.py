@@ -18,7 +18,7 @@ from llmtrace.lineage.read_values import IDENTIFIERS, Reading, parts_of, pointer
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.untrusted import untrusted_values
 from llmtrace.lineage.visible_context import VisibleContext, call_key
-from llmtrace.model.messages import JsonValue, Message, Text, ToolCall, ToolResult
+from llmtrace.model.messages import Message, Text, ToolCall, ToolResult
 from llmtrace.model.operations import FetchResponse, Inference
 from llmtrace.model.spans import Span
 from llmtrace.text.matching import LONGEST_IDENTIFIER, contains, stands_alone
@@ -151,25 +151,26 @@ def _candidates(output: tuple[Message, ...]) -> list[_Candidate]:
     candidates: list[_Candidate] = []
     for choice, message in enumerate(output):
         for position, part in enumerate(message.parts):
-            if type(part) is ToolCall and type(part.arguments) is dict and any(map(_is_promising, part.arguments.values())):
-                for path, content in scalars(part.arguments):
-                    value = read_value(content) if type(content) is str and _is_promising(content) else None
-                    if value is not None and value.kind in IDENTIFIERS:
-                        candidates.append(_Candidate(choice, position, part, Reading(value, path, 0, len(content))))
+            if type(part) is not ToolCall:
+                continue
+            for path, content in scalars(part.arguments):
+                if type(content) is not str or not 4 < len(content) <= LONGEST_IDENTIFIER:
+                    continue
+                value = None if content.isalpha() or content.isdecimal() else read_value(content)
+                if value is not None and value.kind in IDENTIFIERS:
+                    candidates.append(_Candidate(choice, position, part, Reading(value, path, 0, len(content))))
     return candidates
 
 
-def _is_promising(content: JsonValue) -> bool:
-    """A quick look, without a pattern: may this be an identifier, or hold one?"""
-    if type(content) is str:
-        return 4 < len(content) <= LONGEST_IDENTIFIER and not content.isalpha() and not content.isdecimal()
-    return isinstance(content, (dict, list))
-
-
 def _stands_in_newest(written: str, messages: tuple[Message, ...]) -> bool:
-    parts = (part for message in messages[: -_NEWEST - 1 : -1] if message.role not in ASSISTANT for part in message.parts)
-    texts = (part.content if type(part) is Text else part.response if type(part) is ToolResult else None for part in parts)
-    return any(type(text) is str and stands_alone(written, text) for text in texts)
+    for message in messages[: -_NEWEST - 1 : -1]:
+        if message.role in ASSISTANT:
+            continue
+        for part in message.parts:
+            text = part.content if type(part) is Text else part.response if type(part) is ToolResult else None
+            if type(text) is str and stands_alone(written, text):
+                return True
+    return False
 
 
 class _NewestSources:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
 from typing import Literal, NamedTuple, TypeAlias
 
 from llmtrace.model import JsonValue
@@ -80,17 +79,22 @@ def _read_text(text: str) -> Value | None:
     return Value(text, "url" if _URL.fullmatch(bare) else "path" if _PATH.fullmatch(bare) else "text", (key,))
 
 
-def scalars(arguments: JsonValue) -> Iterator[tuple[Path, JsonValue]]:
-    """Every scalar in order with its path; nothing if the arguments are not an object."""
-    return islice(_scalars(arguments, ()), MOST_ARGUMENTS) if isinstance(arguments, dict) else iter(())
+def scalars(arguments: JsonValue) -> list[tuple[Path, JsonValue]]:
+    """Every scalar in order with its path, at most `MOST_ARGUMENTS`; nothing if the arguments are not an object."""
+    found: list[tuple[Path, JsonValue]] = []
+    if isinstance(arguments, dict):
+        _add_scalars(arguments, (), found)
+    return found
 
 
-def _scalars(value: JsonValue, path: Path) -> Iterator[tuple[Path, JsonValue]]:
-    if not isinstance(value, (dict, list)):
-        yield path, value
-    elif len(path) < _DEEPEST:
-        for name, member in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _scalars(member, (*path, name))
+def _add_scalars(value: dict[str, JsonValue] | list[JsonValue], path: Path, found: list[tuple[Path, JsonValue]]) -> None:
+    for name, member in value.items() if isinstance(value, dict) else enumerate(value):
+        if len(found) >= MOST_ARGUMENTS:
+            return
+        if not isinstance(member, (dict, list)):
+            found.append(((*path, name), member))
+        elif len(path) + 1 < _DEEPEST:
+            _add_scalars(member, (*path, name), found)
 
 
 def read_arguments(arguments: JsonValue) -> list[Reading]:

@@ -24,7 +24,10 @@ def configured() -> Recorder | None:
 
 def is_suppressed(context: Context) -> bool:
     """Return True inside `llmtrace.suppress`, and where OpenTelemetry's or OpenInference's own blocks say the same."""
-    return any(context.get(key) for key in keys.SUPPRESS)
+    for key in keys.SUPPRESS:  # noqa: SIM110 (any() takes three times as long, and every call asks)
+        if context.get(key):
+            return True
+    return False
 
 
 def activate(recorder: Recorder | None) -> Recorder | None:

@@ -29,7 +29,8 @@ from llmtrace import semconv
 from llmtrace.codec import fields, findings, genai, recorded
 from llmtrace.content import Content, to_json
 from llmtrace.content.snapshot import well_formed
-from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span
+from llmtrace.content.strip import has_only_known_content, strip_attributes
+from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span, replace
 from llmtrace.recorder import log_events
 from llmtrace.recorder.failures import failure_of
 from llmtrace.recorder.guard import guard, report
@@ -216,28 +217,28 @@ def _links(links: Sequence[Link]) -> list[trace.Link] | None:
     return [trace.Link(context, link.attributes) for context, link in zip(contexts, links, strict=True)]
 
 
-def program_additions(span: trace.Span, start_attributes: Mapping[str, Any]) -> tuple[dict[str, JsonValue], list[Event]]:
-    """Return the attributes and events that the program set on an SDK's span itself, by OpenTelemetry's API.
+def read_program_changes(recording: Recording, *, has_failed: bool) -> Failure | None:
+    """Add to the recording what the program set on an SDK's span itself, by OpenTelemetry's API: attributes and events.
 
-    ``start_attributes``: those that we started it with. Spans of other implementations cannot be read: nothing is returned.
+    Return the failure that it reported by ``set_status``, unless the span ``has_failed`` otherwise; an ``error.type`` among the
+    attributes belongs to that. Spans of other implementations cannot be read.
     """
-    attributes: Any = getattr(span, "attributes", None) or {}
-    events: Any = getattr(span, "events", None) or ()
-    names = [name for name in attributes if name not in start_attributes and not name.startswith(_OUR_NAMESPACES)]
-    added = {name: to_json(attributes[name]) for name in names}
-    return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events]
-
-
-def program_failure(span: trace.Span, attributes: dict[str, JsonValue], events: Sequence[Event]) -> Failure | None:
-    """Return the failure that the program reported by OpenTelemetry's ``set_status``.
-
-    ``attributes`` and ``events`` of the span say more about it; its ``error.type`` is taken out of ``attributes``.
-    """
+    span: Any = recording.otel
+    attributes: Any = getattr(span, "attributes", None) or ()
+    for name in attributes:  # not `items`, which is slow here
+        if name not in recording.otel_attributes and not name.startswith(_OUR_NAMESPACES):
+            recording.attributes[name] = to_json(attributes[name])
+    events: Any = getattr(span, "events", None)
+    if events:
+        added = [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events]
+        recording.events += added
+        recording.program_events = frozenset((event.name, event.time) for event in added)
     status = getattr(span, "status", None)
-    if not isinstance(status, Status) or status.status_code is not StatusCode.ERROR:
+    if has_failed or not isinstance(status, Status) or status.status_code is not StatusCode.ERROR:
         return None
-    error_type = attributes.pop(semconv.ERROR_TYPE, None)
-    return findings.failure_from_events(fields.as_text(error_type), status.description or "", events)
+    recording.has_program_failure = True
+    error_type = recording.attributes.pop(semconv.ERROR_TYPE, None)
+    return findings.failure_from_events(fields.as_text(error_type), status.description or "", recording.events)
 
 
 def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:
@@ -251,13 +252,15 @@ def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan |
         logger = guard(log_events.find_logger, scope)
         is_recording = span.is_recording() and not isinstance(span, LocalSpan)
         if is_recording or logger is not None:
-            name, attributes, events, failure = _exported(ended, clean, raw, content)
-            events = [event for event in events if (event.name, event.time) not in recording.program_events]
+            exported = _exported(ended, clean, raw, content)
+            events = exported.events
+            if events and recording.program_events:
+                events = tuple(event for event in events if (event.name, event.time) not in recording.program_events)
             if is_recording:
-                _fill(recording, name, attributes, events, failure)
+                _fill(recording, exported, events)
             if logger is not None:
                 guard(log_events.emit_events, logger, ended, span, events)
-                guard(log_events.emit_details, logger, ended, span, attributes)
+                guard(log_events.emit_details, logger, ended, span, exported.attributes)
     except Exception as error:
         report(finish, error)
     try:
@@ -266,39 +269,40 @@ def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan |
         report(span.end, error)
 
 
-def _fill(
-    recording: Recording, name: str, attributes: Mapping[str, JsonValue], events: Sequence[Event], failure: Failure | None
-) -> None:
-    span = recording.otel
-    if name != recording.otel_name:
-        span.update_name(well_formed(name))
-    known = recording.otel_attributes
-    span.set_attributes({key: value for key, value in attributes.items() if known.get(key) != value})
+def _fill(recording: Recording, exported: RawSpan, events: Sequence[Event]) -> None:
+    span, known = recording.otel, recording.otel_attributes
+    if exported.name != recording.otel_name:
+        span.update_name(well_formed(exported.name))
+    span.set_attributes({key: value for key, value in exported.attributes.items() if known.get(key) != value})
     for event in events:
         span.add_event(event.name, event.attributes, event.time)
-    if failure is not None and not recording.has_program_failure:
-        span.set_status(Status(StatusCode.ERROR, failure.message or failure.type))
+    if exported.status == "error" and not recording.has_program_failure:
+        message = exported.status_message or str(exported.attributes.get(semconv.ERROR_TYPE, ""))
+        span.set_status(Status(StatusCode.ERROR, message))
 
 
 def report_evaluations(span: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:
     """Give the evaluations of another instrumentation's span to the program's LoggerProvider, if it has one."""
     logger = log_events.find_logger(scope) if span.evaluations else None
     if logger is not None:
-        _, _, events, _ = _exported(span, clean, raw, content)
-        log_events.emit_evaluations(logger, span, events)
+        log_events.emit_evaluations(logger, span, _exported(span, clean, raw, content).events)
 
 
-def _exported(
-    ended: Span, clean: Span | None, raw: RawSpan | None, content: Content
-) -> tuple[str, Mapping[str, JsonValue], Sequence[Event], Failure | None]:
-    """Name, attributes, events and failure at the content level that OpenTelemetry spans may have."""
-    if clean is None:
-        clean = content.clean(ended)
+def _exported(ended: Span, clean: Span | None, raw: RawSpan | None, content: Content) -> RawSpan:
+    """The span at the content level that OpenTelemetry spans may have."""
+    clean = clean or content.clean(ended)
+    raw = raw or genai.encode(clean)
     if not content.exports_content:
-        stripped = content.without_content(clean)
-        # Whether calls were valid cannot be seen any more without the content; it is not content itself.
-        attributes = {**genai.attributes(stripped), **genai.search_attributes(clean)}
-        return stripped.name, attributes, genai.events(stripped), stripped.failure
-    if raw is None:
-        return clean.name, genai.attributes(clean), genai.events(clean), clean.failure
-    return clean.name, recorded.without(raw.attributes), raw.events, clean.failure
+        return without_content(clean, raw, content)
+    attributes = recorded.without(raw.attributes)
+    return raw if attributes is raw.attributes else replace(raw, attributes=attributes)
+
+
+def without_content(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
+    """The span without content. ``raw`` is ``clean`` encoded. Whether calls were valid stays, since it is not content."""
+    has_findings = clean.failure or clean.violations or clean.evaluations or clean.events or clean.links
+    if not has_findings and has_only_known_content(clean.operation):
+        return replace(raw, attributes=strip_attributes(raw.attributes))
+    stripped = genai.encode(content.without_content(clean))
+    verdicts = {name: raw.attributes[name] for name in findings.derived_in(raw.attributes)}
+    return replace(stripped, attributes={**stripped.attributes, **verdicts}) if verdicts else stripped

@@ -9,6 +9,7 @@ Sinks never see raw content; nothing of theirs reaches the program.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
@@ -19,6 +20,7 @@ from llmtrace import semconv
 from llmtrace.codec import genai
 from llmtrace.config import OnInvalid
 from llmtrace.content import Content
+from llmtrace.content.clean import Opening
 from llmtrace.errors import LlmtraceError
 from llmtrace.model import (
     AgentInvocation,
@@ -210,7 +212,7 @@ class Recorder:
         if objectives.declared:
             span_attributes.update(objectives.attributes_of(operation, name, start_attributes.get(semconv.OPERATION_NAME)))
         start = self.identity.clock()
-        otel_name, otel_attributes = self.content.opening(name, operation, start_attributes, exported=True)
+        opening, (otel_name, otel_attributes) = self.content.opening(name, operation, start_attributes)
         started = self._tracers.start(
             context, otel_name, kind, start, self.identity, otel_attributes, links, span_attributes, events
         )
@@ -235,12 +237,7 @@ class Recorder:
             around=context,
             links=links,
         )
-        self._mark_start(recording, start_attributes)
-        for sink in self.sinks:
-            try:
-                sink.on_span_start(recording.span_id, operation)
-            except Exception as error:
-                report(sink.on_span_start, error)
+        self._tell_start(recording, opening)
         played = player()
         if played is not None:
             guard(played.started, recording)
@@ -255,12 +252,24 @@ class Recorder:
             run.renew(self.evaluator)
         return run
 
-    def _mark_start(self, recording: Recording, start_attributes: Mapping[str, JsonValue]) -> None:
-        """Tell the sinks that a span started: small, without content, so that a killed run shows what it was doing."""
-        sinks = [sink for sink in self.sinks if sink.wants_start_marks]
-        if not sinks:
-            return
-        name, attributes = self.content.opening(recording.name, recording.operation, start_attributes, exported=False)
+    def _tell_start(self, recording: Recording, opening: Opening) -> None:
+        """Tell the sinks that a span started, with a mark that shows what a killed run was doing."""
+        mark: RawSpan | None = None
+        for sink in self.sinks:
+            step: Any = sink.on_span_start
+            try:
+                step(recording.span_id, recording.operation)
+                if sink.wants_start_marks:
+                    step, mark = sink.append, mark or self._start_mark(recording, *opening)
+                    if sink.takes_encoded:
+                        sink.append_encoded(mark)
+                    else:
+                        sink.append(genai.decode(mark))
+            except Exception as error:
+                report(step, error)
+
+    def _start_mark(self, recording: Recording, name: str, attributes: Mapping[str, JsonValue]) -> RawSpan:
+        """The mark of a span that started: small and without content."""
         raw = RawSpan(
             recording.trace_id,
             recording.span_id,
@@ -275,14 +284,7 @@ class Recorder:
         )
         if recording.attributes:
             raw = genai.encode(self.content.clean(replace(genai.decode(raw), attributes=recording.attributes)))
-        for sink in sinks:
-            try:
-                if sink.takes_encoded:
-                    sink.append_encoded(raw)
-                else:
-                    sink.append(genai.decode(raw))
-            except Exception as error:
-                report(sink.append, error)
+        return raw
 
     def finish(
         self,
@@ -300,10 +302,10 @@ class Recorder:
         if failure is None and exception is not None and is_failure(exception):
             failure = guard(failure_of, exception)
         if recording.otel.is_recording():
-            guard(_read_additions, recording)
-            if failure is None and exception is None:
-                failure = guard(otel.program_failure, recording.otel, recording.attributes, recording.events)
-                recording.has_program_failure = failure is not None
+            program_failure = guard(
+                otel.read_program_changes, recording, has_failed=failure is not None or exception is not None
+            )
+            failure = failure or program_failure
         if isinstance(operation, Review) and end > recording.start:
             _add_wait(recording, end)
         if recording.waits:
@@ -312,9 +314,10 @@ class Recorder:
         outermost = recording.outermost
         if outermost and self.working_tree is not None and self.working_tree.changes is not None:
             recording.attributes[semconv.VCS_CHANGES] = self.working_tree.changes
-        span = run.end_span(lambda sequence: self._span(sequence, recording, operation, failure, end), outermost=outermost)
+        span = run.end_span(partial(self._span, recording, operation, failure, end), outermost=outermost)
         try:
-            span = run.judge(span, outermost=outermost)
+            if run.evaluator is not None and run.evaluator.has_user_signals:
+                span = run.judge(span, outermost=outermost)
             span = self._with_reports(span, run.outcome_of(span.span_id, outermost=outermost), recording.watchers, recording)
             span = run.conclude(span, outermost=outermost)
         finally:  # Ctrl-C in a signal of the program's own costs its verdict, not the span
@@ -322,7 +325,7 @@ class Recorder:
             otel.finish(recording, span, clean, raw, self.content, self._scope)
         return span
 
-    def _span(self, sequence: int, recording: Recording, operation: Operation, failure: Failure | None, end: int) -> Span:
+    def _span(self, recording: Recording, operation: Operation, failure: Failure | None, end: int, sequence: int) -> Span:
         return Span(
             recording.trace_id,
             recording.span_id,
@@ -408,14 +411,6 @@ def _seconds(waits: Sequence[tuple[int, int]]) -> float:
         total += max(0, end - max(start, until))
         until = max(until, end)
     return total / 1e9
-
-
-def _read_additions(recording: Recording) -> None:
-    """Add to the recording what the program set on its OpenTelemetry span by OpenTelemetry's own API."""
-    attributes, events = otel.program_additions(recording.otel, recording.otel_attributes)
-    recording.attributes.update(attributes)
-    recording.events.extend(events)
-    recording.program_events = frozenset((event.name, event.time) for event in events)
 
 
 def _joined(run: Run, operation: Operation) -> Operation:

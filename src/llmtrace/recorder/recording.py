@@ -28,7 +28,6 @@ class Recording:
         "_around",
         "_context",
         "_open",
-        "_recorder",
         "attributes",
         "events",
         "has_program_failure",
@@ -46,6 +45,7 @@ class Recording:
         "program_events",
         "recorded",
         "recorded_failure",
+        "recorder",
         "refusals",
         "run",
         "span_id",
@@ -78,7 +78,7 @@ class Recording:
         links: tuple[Link, ...] = (),
         parent: Recording | None = None,
     ) -> None:
-        self._recorder = recorder
+        self.recorder = recorder
         self._around = around
         self._context: Context | None = None
         self.run = run
@@ -168,15 +168,15 @@ class Recording:
     @property
     def replay_key(self) -> bytes | None:
         """See `Recorder.replay_key`."""
-        return self._recorder.replay_key
+        return self.recorder.replay_key
 
     def clean(self, operation: Operation) -> Operation:
         """An operation as it is stored: redacted, cut to size."""
-        return self._recorder.content.clean(Span(self.trace_id, self.span_id, "", self.start, operation=operation)).operation
+        return self.recorder.content.clean(Span(self.trace_id, self.span_id, "", self.start, operation=operation)).operation
 
     def first_chunk(self) -> None:
         """Tell the sinks that the first chunk of a streamed answer came."""
-        for sink in self._recorder.sinks:
+        for sink in self.recorder.sinks:
             guard(sink.on_first_chunk, self.span_id)
 
     def set(self, attributes: Mapping[str, JsonValue]) -> None:
@@ -186,7 +186,7 @@ class Recording:
 
     def add_event(self, name: str, attributes: Mapping[str, JsonValue] | None = None) -> None:
         if self._open:
-            self.events.append(Event(name, self._recorder.identity.clock(), dict(attributes or {})))
+            self.events.append(Event(name, self.recorder.identity.clock(), dict(attributes or {})))
 
     def end(
         self,
@@ -205,7 +205,7 @@ class Recording:
         if not self._close():
             return None
         if self.is_collected:
-            moment = self._recorder.identity.clock() if end is None else end
+            moment = self.recorder.identity.clock() if end is None else end
             collected.end_later(lambda: self._end(operation, failure, exception, moment))
             return None
         return self._end(operation, failure, exception, end)
@@ -227,9 +227,9 @@ class Recording:
         self, operation: Operation | None, failure: Failure | None, exception: BaseException | None, end: int | None
     ) -> Span | None:
         try:
-            return self._recorder.finish(self, operation or self.operation, failure, exception, end)
+            return self.recorder.finish(self, operation or self.operation, failure, exception, end)
         except Exception as error:
-            report(self._recorder.finish, error)
+            report(self.recorder.finish, error)
             return None
 
 

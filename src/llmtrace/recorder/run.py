@@ -51,7 +51,7 @@ class Run:
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
         self._lock = threading.RLock()
-        self._turns = threading.Condition(threading.RLock())
+        self._turns = threading.Condition(self._lock)
         self._turn = 0
         """Position of the next span that the program's own signals judge."""
         self._judged: set[int] = set()
@@ -84,7 +84,9 @@ class Run:
             try:
                 if isinstance(span.operation, (Inference, FetchResponse)):
                     for message in span.operation.output:
-                        self._pending.extend(part for part in message.parts if type(part) is ToolCall)
+                        for part in message.parts:
+                            if type(part) is ToolCall:
+                                self._pending.append(part)
                 if evaluator is not None:
                     span = evaluator.evaluate(self._state, evaluator.validate(self._state, span))
                     if outermost:

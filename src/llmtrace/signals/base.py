@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from llmtrace.model import Evaluation, Span, Trace
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from llmtrace.evidence.run_evidence import RunEvidence
 
 State = TypeVar("State")
+Need: TypeAlias = Literal["", "attributes", "results", "violations", "words"]
+"""``attributes``, ``violations``: the span has some. ``results``: it is the first to show how a tool call went. ``words``: the
+model's answer is more than tool calls."""
 
 
 class Signal(Generic[State]):
@@ -27,6 +30,8 @@ class Signal(Generic[State]):
     """One sentence on what to do about a finding; `llmtrace why` shows it."""
     looks_at: tuple[type, ...] = ()
     """The kinds of operation whose spans `step` gets; empty, all."""
+    needs: Need = ""
+    """What a span has to show for `step` to get it; default, nothing."""
 
     def start(self, run: RunEvidence) -> State:
         """Return the state for one new run: whatever `step` needs to remember. ``run`` is what all signals share of it."""
@@ -53,6 +58,7 @@ class Stateless(Signal[None]):
     check: Callable[[Span], Iterable[Evaluation]]
     looks_at: tuple[type, ...] = ()
     advice: str = ""
+    needs: Need = ""
 
     def start(self, run: RunEvidence) -> None:
         """A function has no state."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from llmtrace import semconv
 from llmtrace.evidence.answer_endings import CUT, FILTERED, finish_reason, is_blank
 from llmtrace.evidence.result_form import is_cut_json
-from llmtrace.model import Evaluation, Inference, Reasoning, Severity, Span
+from llmtrace.model import Evaluation, Inference, Reasoning, Severity, Span, ToolCall
 from llmtrace.model.operations import CALLED
 from llmtrace.signals._shared import has_call, is_quoted, requested_json, user_mentions
 from llmtrace.signals.base import Stateless
@@ -48,7 +48,12 @@ def check(span: Span) -> Iterable[Evaluation]:
         return ()
     if not inference.output:
         return [_evaluation(label)] if (label := _label_without_output(span, inference)) else ()
-    return [_evaluation(label) for choice in range(len(inference.output)) if (label := _label(span, inference, choice))]
+    evaluations = []
+    for choice in range(len(inference.output)):
+        label = _label(span, inference, choice)
+        if label is not None:
+            evaluations.append(_evaluation(label))
+    return evaluations
 
 
 def _evaluation(label: str) -> Evaluation:
@@ -77,8 +82,9 @@ def _label(span: Span, inference: Inference, choice: int) -> str | None:
     if reason in FILTERED:
         return "filtered"
     if has_call(message):
-        if any(isinstance(call.arguments, str) and is_cut_json(call.arguments) for call in message.tool_calls()):
-            return "cut_arguments"
+        for part in message.parts:
+            if type(part) is ToolCall and isinstance(part.arguments, str) and is_cut_json(part.arguments):
+                return "cut_arguments"
         return "cut" if reason in CUT else None
     text = message.text()
     if len(text) >= SHORTEST_STUCK and _is_stuck(inference, text):

@@ -37,6 +37,7 @@ class DuplicatedEffect(Signal[State]):
     name = "duplicated_effect"
     advice = "Give the tool an idempotency key, or have it refuse what is done already."
     looks_at = (Inference, ToolExecution)
+    needs = "results"
 
     def start(self, run: RunEvidence) -> State:
         return State(run)

@@ -10,7 +10,6 @@ reported by `invalid_tool_call`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from llmtrace.evidence.call_log import Call, CallLog
 from llmtrace.evidence.run_evidence import RunEvidence
@@ -20,33 +19,25 @@ from llmtrace.signals.base import Signal
 from llmtrace.text.failure_words import mentions_failure
 
 
-@dataclass(slots=True)
-class State:
-    run: RunEvidence
-    newest: Span | None = None
-    """The newest model call."""
-
-
-class FailedTool(Signal[State]):
+class FailedTool(Signal[RunEvidence]):
     name = "failed_tool"
     advice = "Have the tool say what was wrong with the call, and the agent say what it could not do."
     looks_at = (Inference, ToolExecution)
+    needs = "results"
 
-    def start(self, run: RunEvidence) -> State:
-        return State(run)
+    def start(self, run: RunEvidence) -> RunEvidence:
+        return run
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        if isinstance(span.operation, Inference):
-            state.newest = span
-        return [self._failure(call) for call in state.run.completed if _is_failure(call) and _was_possible(call)]
+    def step(self, state: RunEvidence, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
+        return [self._failure(call) for call in state.completed if _is_failure(call) and _was_possible(call)]
 
     def _failure(self, call: Call) -> Evaluation:
         has_raised = call.execution is not None and call.execution.failure is not None
         label, sources = "raised" if has_raised else "error_result", (call.asking_span,) if call.asking_span else ()
         return Evaluation(self.name, "info", f"{call.quoted_name} failed", label, call_id=call.id, sources=sources)
 
-    def finish(self, state: State) -> Iterable[Evaluation]:
-        failures, answer = _open_failures(state.run.calls), _answer(state.newest)
+    def finish(self, state: RunEvidence) -> Iterable[Evaluation]:
+        failures, answer = _open_failures(state.calls), _answer(state.newest_inference)
         if not failures or not answer:
             return ()
         severity: Severity = "info" if mentions_failure(answer) else "warning"

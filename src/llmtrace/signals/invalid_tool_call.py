@@ -14,8 +14,6 @@ from llmtrace.signals.base import Stateless
 
 
 def check(span: Span) -> Iterable[Evaluation]:
-    if not span.violations:
-        return ()
     calls: dict[tuple[int | None, str | None, str | None], list[Violation]] = {}
     for violation in span.violations:
         if violation.where == "arguments" and violation.code != "schema":
@@ -33,5 +31,6 @@ SIGNAL = Stateless(
     "invalid_tool_call",
     check,
     looks_at=(Inference, ToolExecution),
+    needs="violations",
     advice="Describe the arguments in the tool's schema so that the model can meet it, or answer the call with its errors.",
 )

@@ -108,5 +108,6 @@ SIGNAL = Stateless(
     "leaked_tool_call",
     check,
     looks_at=(Inference,),
+    needs="words",
     advice="See that the server uses this model's tool parser and chat template; treat such text as a failed call.",
 )

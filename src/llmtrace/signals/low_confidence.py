@@ -44,5 +44,9 @@ def _excerpt(inference: Inference, choice: int, start: int, end: int) -> JsonVal
 
 
 SIGNAL = Stateless(
-    "low_confidence", check, looks_at=(Inference,), advice="Have such an answer checked before it is acted on, or ask again."
+    "low_confidence",
+    check,
+    looks_at=(Inference,),
+    needs="attributes",
+    advice="Have such an answer checked before it is acted on, or ask again.",
 )

@@ -79,5 +79,6 @@ SIGNAL = Stateless(
     "malformed_output",
     check,
     looks_at=(Inference,),
+    needs="words",
     advice="Send the schema as response_format with strict set, or repair the answer before it is used.",
 )

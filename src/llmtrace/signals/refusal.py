@@ -27,5 +27,9 @@ def _judge(inference: Inference, choice: int, message: Message) -> Evaluation | 
 
 
 SIGNAL = Stateless(
-    "refusal", check, looks_at=(Inference,), advice="Have the program tell a refusal from an answer, and say so to the user."
+    "refusal",
+    check,
+    looks_at=(Inference,),
+    needs="words",
+    advice="Have the program tell a refusal from an answer, and say so to the user.",
 )

@@ -37,6 +37,7 @@ class Repeat:
 @dataclass(slots=True)
 class State:
     run: RunEvidence
+    task: int = 0
     turn: int = 0
     repeats: OrderedDict[int, Repeat] = field(default_factory=OrderedDict)
     """The calls of this turn, by the digest of tool and arguments."""
@@ -54,9 +55,13 @@ class RepeatedCall(Signal[State]):
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         operation = span.operation
-        if state.run.new_task:
-            state.turn = -1
-        evaluations = [finding for call in state.run.completed if (finding := self._judge(state, call))]
+        if state.run.tasks.number != state.task:
+            state.task, state.turn = state.run.tasks.number, -1
+        evaluations = []
+        for call in state.run.completed:
+            finding = self._judge(state, call)
+            if finding is not None:
+                evaluations.append(finding)
         if isinstance(operation, (Inference, Embedding, FetchResponse)) and (operation.attempts or 0) > DEFAULT_REQUESTS:
             text = f"the client sent {operation.attempts} requests for this call"
             evaluations.append(Evaluation(self.name, "info", text, "retry_storm", float(operation.attempts or 0)))
@@ -70,13 +75,13 @@ class RepeatedCall(Signal[State]):
             state.turn = call.turn
             state.repeats.clear()
             state.newest.clear()
-        key = hash(call.key)
-        state.newest.append((key, call.span_id))
+        key, span_id = hash(call.key), call.span_id
+        state.newest.append((key, span_id))
         before = state.repeats.get(key)
-        repeat = before if before is not None and before.result == result else Repeat(result, call.span_id, call.span_id, 0)
+        repeat = before if before is not None and before.result == result else Repeat(result, span_id, span_id, 0)
         repeat.count += 1
         sources = tuple(dict.fromkeys((repeat.first_span, repeat.newest_span)))
-        repeat.newest_span = call.span_id
+        repeat.newest_span = span_id
         remember(state.repeats, key, repeat, MOST_CALLS)
         length = _round_length(state.newest)
         if length:

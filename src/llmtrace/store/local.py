@@ -12,7 +12,6 @@ import functools
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
 from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, replay_key, send_positions
+from llmtrace.store.background_indexing import BackgroundIndexing
 from llmtrace.store.journal import Journal
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
@@ -39,12 +39,6 @@ if TYPE_CHECKING:  # a program that only writes needs none of these
 logger = logging.getLogger("llmtrace")
 
 SCHEMES = ("local",)
-
-BACKGROUND_AFTER = 30.0
-"""Seconds after its first span from which a program indexes in the background. Shorter programs leave it to the next reader."""
-BACKGROUND_EVERY = 5.0
-BACKGROUND_SHARE = 0.2
-"""Share of its time that the background thread works at most."""
 
 WORDS_STEP = 0.5
 """Seconds that a first search works before it releases the index for others."""
@@ -102,7 +96,7 @@ class LocalStore(Store):
         self._replays: LocalStore | None = None
         self._background = None
         if background and folder is not None:
-            self._background = _Background(self._index_some)
+            self._background = BackgroundIndexing(self._index_some)
             self._journal.on_look = self._background.wake
 
     @property
@@ -372,7 +366,9 @@ class LocalStore(Store):
                 return self._call(index, indexer, lambda db: indexed(index, indexer, db))
             except IndexUnusable as error:
                 warn_once(f"the index {index.path} cannot be used ({error}). The journal is read instead, which is slower")
-        return direct(_journaled(None if folder is None else folder / "journal", waiting))
+        from llmtrace.store.unindexed import read_journal
+
+        return direct(read_journal(None if folder is None else folder / "journal", waiting))
 
     def _call(self, index: Index, indexer: Indexer, action: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``action`` on the index. A journal file that has changed since it was indexed is indexed anew.
@@ -458,65 +454,6 @@ def _batches(trace_sizes: list[tuple[str, int]]) -> Iterator[list[str]]:
             batch, spans = [], 0
     if batch:
         yield batch
-
-
-def _journaled(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) -> Spans:
-    """The spans of all journal files, and the records that wait in this process's memory."""
-    from llmtrace.store.memory import Spans
-
-    spans = Spans()
-    if journal is not None:
-        running = journal_files.RunningWriters(journal)
-        for file in journal_files.listing(journal):
-            with contextlib.suppress(OSError, journal_files.Unusable):
-                _add_file(spans, journal / file.name, running)
-    for _, payload, context in waiting:
-        spans.add(journal_records.decode(payload, *journal_records.decode_context(context)), alive=True)
-    return spans
-
-
-def _add_file(spans: Spans, path: Path, running: journal_files.RunningWriters) -> None:
-    contexts: dict[int, tuple[Mapping[str, JsonValue], Scope]] = {}
-    for record in journal_files.iterate(path):
-        if isinstance(record, journal_files.Gap):
-            continue
-        with contextlib.suppress(journal_records.NoRecord):
-            if record.kind == journal_files.CONTEXT:
-                contexts[record.ref] = journal_records.decode_context(record.payload)
-            elif record.kind in (journal_files.START, journal_files.SPAN):
-                raw: RawSpan = journal_records.decode(record.payload, *contexts.get(record.ref, ({}, Scope())))
-                spans.add(raw, alive=raw.end is None and running.is_running(path.name))
-
-
-class _Background:
-    """Indexes now and then in a daemon thread, once the process has run for a while. `wake` starts it."""
-
-    def __init__(self, work: Callable[[float], None]) -> None:
-        self._work = work
-        self._pid = 0
-        self._due = 0.0
-        self._running = False
-
-    def wake(self) -> None:
-        """Start the thread if work is due. Called by a thread of the program, at most once a second."""
-        if self._pid != os.getpid():  # the first time, or after a fork, which threads do not survive
-            self._pid, self._due, self._running = os.getpid(), time.monotonic() + BACKGROUND_AFTER, False
-        elif not self._running and time.monotonic() >= self._due:
-            threading.Thread(target=self._run, name="llmtrace-index", daemon=True).start()
-            self._running = True
-
-    def _run(self) -> None:
-        """Work once for a limited time; a later `wake` starts the next run."""
-        with contextlib.suppress(OSError, AttributeError, PermissionError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-        started = time.monotonic()
-        try:
-            self._work(BACKGROUND_EVERY * BACKGROUND_SHARE)
-        except Exception as error:  # locked, broken, newer: reading reports it
-            logger.debug("llmtrace: indexing in the background failed: %s", error)
-        took = time.monotonic() - started
-        self._due = time.monotonic() + max(BACKGROUND_EVERY, took / BACKGROUND_SHARE)
-        self._running = False
 
 
 def default_folder() -> Path | None:

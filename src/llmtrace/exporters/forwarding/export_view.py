@@ -6,10 +6,8 @@ Law: without content, a span is the same as the one that the program's own Trace
 from __future__ import annotations
 
 from llmtrace import semconv
-from llmtrace.codec import genai, recorded
-from llmtrace.codec.findings import derived_in
-from llmtrace.content import Content
-from llmtrace.model import RawSpan, Span, replace
+from llmtrace.codec import recorded
+from llmtrace.model import RawSpan, replace
 
 WHOLE, STRIPPED = "whole", "bare"
 """The second half of a journal's mark: send the span as it is, or without content."""
@@ -18,13 +16,6 @@ WHOLE, STRIPPED = "whole", "bare"
 def mark(destination: str, level: str) -> str:
     """The mark of spans for a destination; ``level`` is `WHOLE` or `STRIPPED`."""
     return f"{destination}/{level}"
-
-
-def strip(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
-    """Remove content from a span; ``raw`` is ``clean`` encoded. Validity of calls stays, since it is not content."""
-    stripped = genai.encode(content.without_content(clean))
-    validity = {name: raw.attributes[name] for name in derived_in(raw.attributes)}
-    return replace(stripped, attributes={**stripped.attributes, **validity}) if validity else stripped
 
 
 def outgoing(raw: RawSpan) -> RawSpan:

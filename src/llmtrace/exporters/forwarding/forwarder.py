@@ -36,6 +36,7 @@ from llmtrace.exporters.forwarding.transport import LEAST_SECONDS, Answer, trans
 from llmtrace.installed import NO_GRPC
 from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
+from llmtrace.recorder.otel import without_content
 from llmtrace.semconv import SAMPLING_RATE
 from llmtrace.store import locks
 from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions
@@ -368,7 +369,7 @@ class Forwarder:
 
     def _wire(self, item: QueuedSpan, raw: RawSpan) -> RawSpan:
         if not item.whole:
-            raw = export_view.strip(genai.decode(raw), raw, self._content)
+            raw = without_content(genai.decode(raw), raw, self._content)
         if item.rate is not None:
             raw = replace(raw, attributes={**raw.attributes, SAMPLING_RATE: item.rate})
         return export_view.outgoing(raw)

@@ -15,8 +15,8 @@ from pathlib import Path
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.exporters.forwarding import export_view
 from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.recorder.otel import without_content
 from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.send_positions import UNSENT
@@ -48,7 +48,7 @@ class SendQueue(Store):
         if self.local.mark():
             raw = genai.encode(span)
             is_whole = not self.strips or self._content.exports_content
-            self.local.append_encoded(raw if is_whole else export_view.strip(span, raw, self._content))
+            self.local.append_encoded(raw if is_whole else without_content(span, raw, self._content))
 
     def append_encoded(self, raw: RawSpan) -> None:
         """Keep an encoded span. A start mark has no content, so it is kept unchanged."""
