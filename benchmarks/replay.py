@@ -41,6 +41,9 @@ PROGRAMS = (
     "08_why_in_code",
     "09_openai_responses",
     "10_anthropic",
+    "11_mcp",
+    "12_langgraph",
+    "13_openai_agents",
     "14_budgets",
     "15_own_signals",
 )
@@ -81,9 +84,12 @@ def programs(times: int) -> Iterator[dict[str, Any]]:
             run = {"cwd": EXAMPLES, "env": {**os.environ, "LLMTRACE_STORE": store}, "capture_output": True}
             subprocess.run(command, check=True, **run)
             replay = [sys.executable, "-m", "llmtrace", "replay", "last", "--times", str(times), "--json", "--", *command]
-            printed = subprocess.run(replay, check=False, **run).stdout.decode()  # what the program prints, and then the report
-            outcome = json.loads(printed[printed.rindex('{\n  "of"') :])
-            yield {"program": name, **_judged(store, outcome)}
+            replayed = subprocess.run(replay, check=False, **run)
+            printed = replayed.stdout.decode()  # what the program prints, and then the report
+            place = printed.rfind('{\n  "of"')
+            if place < 0:
+                sys.exit(f"{name} was not replayed: {replayed.stderr.decode()}")
+            yield {"program": name, **_judged(store, json.loads(printed[place:]))}
 
 
 def _judged(store: str, outcome: dict[str, Any]) -> dict[str, Any]:

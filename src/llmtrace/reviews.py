@@ -7,7 +7,6 @@ late, or if the value breaks the schema.
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from llmtrace.model import JsonValue
 from llmtrace.model.reviews import Decision, ReviewRecord
 from llmtrace.recorder.current import configured
 from llmtrace.store import open_store
-from llmtrace.store.reviews import Reviews
+from llmtrace.store.reviews import Reviews, this_user
 
 
 def pending(*, limit: int = 100) -> list[ReviewRecord]:
@@ -66,14 +65,6 @@ def _decide(review_id: str, decision: Decision, digest: str, by: str | None) -> 
         decision.kind, decision.value, this_user() if by is None else by, time.time(), decision.reason, decision.always
     )
     return _reviews().decide(review_id, signed, digest=digest)
-
-
-def this_user() -> str:
-    """The name of the user of this process; empty if it has none."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return ""
 
 
 def of_store(url: str) -> Reviews:

@@ -41,6 +41,33 @@ def spans_of(tmp_path: Path, program: str) -> dict[str, Span]:
     return {span.name: span for span in found}
 
 
+def test_a_tool_that_only_its_library_tells_of_is_refused_in_a_replay(tmp_path: Path) -> None:
+    """Its span says what it is when it starts, and no recorded result can take its place."""
+    spans_of(
+        tmp_path,
+        """
+        from llmtrace.store import open_store
+        ran = []
+
+        @llmtrace.agent
+        def agent():
+            with their("execute_tool f", **{"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "f"}):
+                ran.append("f")
+
+        llmtrace.configure(store=STORE)
+        agent()
+        llmtrace.shutdown()
+        llmtrace.configure(store=STORE + "-again")
+        try:
+            with llmtrace.replay(open_store(STORE).trace("last")):
+                agent()
+        except llmtrace.errors.ReplayDiverged as refused:
+            assert "runs the tool f by itself" in str(refused) and "--tool f=live" in str(refused), refused
+        assert ran == ["f"]
+        """,
+    )
+
+
 def test_where_the_program_has_no_provider(tmp_path: Path) -> None:
     """Their inferences are recorded and judged when we are the only one there, by tracers that were made before too; other
     spans of a program are not taken."""

@@ -20,6 +20,7 @@ from llmtrace.model import (
     ToolCall,
     ToolExecution,
     Trace,
+    replace,
 )
 from llmtrace.playback.edit import Edit, apply, edited
 from llmtrace.playback.recorded_run import RecordedRun
@@ -56,6 +57,20 @@ def test_a_result_is_edited_and_the_recorded_one_stays() -> None:
         assert (new.operation.result, new.failure) == (expected, None)
     assert isinstance(span.operation, ToolExecution)
     assert span.operation.result == {"orders": [{"id": "A"}, {"id": "B"}]}
+
+
+def test_a_result_is_edited_in_the_object_that_the_tool_gave() -> None:
+    """At its place in an object of the same form; in a library's message, where that holds the text of the result."""
+    result: JsonValue = {"total": 1}
+    of_its_own = {"$class": "a.Order", "$holds": {"total": 1}}
+    message = {"$class": "a.Message", "$holds": {"__dict__": {"content": '{"total": 1}'}, "__pydantic_fields_set__": []}}
+    for kept, place, value, expected in (
+        (of_its_own, "/total", 2, {"$class": "a.Order", "$holds": {"total": 2}}),
+        (message, "/total", 2, json.loads(json.dumps(message).replace(": 1}", ": 2}"))),
+        (message, "", "gone", json.loads(json.dumps(message).replace('{\\"total\\": 1}', "gone"))),
+    ):
+        span = replace(executed(result), recorded=Recorded("d", (Exchange(body=json.dumps({"returned": kept}).encode()),)))
+        assert json.loads(body_of(edited(span, Edit(ID, place, value))))["returned"] == expected
 
 
 def test_a_value_in_pieces_is_put_in_the_first() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.agent_run import AgentRun
 
-from llmtrace.model import Inference, Operation, Span, ToolExecution, Trace, Workflow
+from llmtrace.model import Inference, Operation, Scope, Span, ToolExecution, Trace, Workflow
 from llmtrace.playback.difference import difference
 from llmtrace.playback.recorded_run import RecordedRun, same_process
 from llmtrace.semconv import PROGRAM
@@ -38,9 +38,10 @@ def test_places_are_taken_in_order_and_once() -> None:
 
 
 def test_the_program_and_spans_of_others_are_no_steps() -> None:
-    """A run that was recorded under ``llmtrace run`` replays without it, and the other way round."""
+    """A run that was recorded under ``llmtrace run`` replays without it, and the other way round; a span of another
+    instrumentation in it opens no step in the new run."""
     program = span(1, Workflow("agent.py"), attributes={PROGRAM: True})
-    other = span(2, Workflow("http"), 1, run_id=None)
+    other = span(2, Workflow("http"), 1, scope=Scope("shop"))
     call = span(3, Inference("openai"), 2)
     run = RecordedRun([Trace([program, other, call])])
     step = run.place(run.top, Inference("anthropic", request_model="another"), "chat another")
@@ -51,7 +52,8 @@ def test_the_program_and_spans_of_others_are_no_steps() -> None:
 def test_traces_of_the_same_process() -> None:
     def trace(trace_id: str, pid: int | None) -> Trace:
         resource = {} if pid is None else {"service.name": "x", "process.pid": pid}
-        return Trace([Span(trace_id * 32, "1" * 16, "", 0, resource=resource)])
+        ours = Span(trace_id * 32, "1" * 16, "", 0, resource=resource)
+        return Trace([Span(trace_id * 32, "2" * 16, "of the program's own provider", 0), ours])
 
     wanted, sibling, other, unknown = trace("a", 1), trace("b", 1), trace("c", 2), trace("d", None)
     assert same_process([other, wanted, unknown, sibling], wanted) == [wanted, sibling]

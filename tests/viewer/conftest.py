@@ -38,7 +38,7 @@ class Served(NamedTuple):
     def token(self) -> str:
         return parse_qs(urlsplit(self.address).query)["token"][0]
 
-    def ask(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
+    def ask(self, path: str, *, method: str = "GET", body: bytes = b"", **headers: str) -> Answer:
         """One request. ``headers`` with ``_`` for ``-``. Has the token, unless they say otherwise."""
         if not headers.keys() & {"authorization", "cookie"}:
             headers["authorization"] = f"Bearer {self.token}"
@@ -46,11 +46,18 @@ class Served(NamedTuple):
         connection.putrequest(method, path, skip_host="host" in headers)
         for name, value in headers.items():
             connection.putheader(name.replace("_", "-"), value)
-        connection.endheaders()
+        if body:
+            connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body or None)
         response = connection.getresponse()
         answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         connection.close()
         return answer
+
+    def decide(self, review_id: str, **wish: Any) -> Answer:
+        """A decision, as the page sends it."""
+        own = {"origin": f"http://127.0.0.1:{self.port}", "x_llmtrace": "1", "content_type": "application/json"}
+        return self.ask(f"/api/reviews/{review_id}", method="POST", body=json.dumps(wish).encode(), **own)
 
 
 @contextmanager

@@ -43,10 +43,11 @@ def test_only_the_own_page_is_answered(viewer: Served, headers: dict[str, str], 
 
 
 def test_writing_needs_the_own_page(viewer: Served) -> None:
-    """Nothing is written here; a request that would is refused without the header that only our page can set."""
+    """A request that writes is refused without the header and the content type that only our page can set."""
     assert viewer.ask("/api/traces", method="POST").status == 403
     own = {"origin": f"http://127.0.0.1:{viewer.port}", "x_llmtrace": "1"}
-    assert viewer.ask("/api/traces", method="POST", **own).status == 405
+    assert viewer.ask("/api/traces", method="POST", **own, content_type="text/plain").status == 415
+    assert viewer.ask("/api/traces", method="POST", **own, content_type="application/json").status == 405
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

@@ -53,6 +53,7 @@ class Conversation(NamedTuple):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="model to ask for, with OPENAI_BASE_URL (default: a scripted one)")
+    parser.add_argument("--review", action="store_true", help="the second customer again, and you decide before the refund")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if store in ("", "off"):
         store = _folder(permanent=not store)
     with _server(args.model) as (url, model):
+        if args.review:
+            return _second_act(args, screen, url, model, store)
         if not args.json:
             _opening(screen, url, scripted=model == MODEL)
         conversations = []
@@ -103,7 +106,35 @@ def _server(model: str | None) -> Iterator[tuple[str, str]]:
     yield url, model
 
 
-def _talk(task: str, url: str, model: str, store: str) -> Conversation:
+def _second_act(args: argparse.Namespace, screen: Screen, url: str, model: str, store: str) -> int:
+    """The second customer, with a refund that waits for a person."""
+    suffix, program = _suffix(store), _program()
+    if not args.json:
+        screen.prose('The same agent, with one option more: @llmtrace.tool(review="when ungrounded").')
+        screen.labelled("   customer  ", BAD_TASK)
+        screen.line()
+        screen.prose(f"It wants to refund {MADE_UP}, which nobody mentioned, so the call waits for you. Ada's is {RIGHT}.")
+        for command, where in (("review", "here, in another terminal"), ("view", "in the browser: Reviews")):
+            screen.line(f"  {screen.paint(f'{program} {command}{suffix}', 'cyan')}   {where}")
+        screen.line()
+        screen.stream.flush()
+    conversation = _talk(BAD_TASK, url, model, store, reviewed=True)
+    if args.json:
+        print_json({"store": store, "trace_id": conversation.trace.trace_id, "answer": conversation.answer})
+        return FINE
+    screen.labelled("   agent     ", conversation.answer, "bold")
+    screen.line()
+    screen.line(
+        f"  {screen.paint(f'{program} show{suffix}', 'cyan')}   the whole run: what it wanted, what you decided, what ran"
+    )
+    return FINE
+
+
+def _suffix(store: str) -> str:
+    return "" if store == str(default_folder()) else f" --store {store}"
+
+
+def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False) -> Conversation:
     """Run the agent on one customer's mail. Raises BadInput if the server does not answer."""
     import openai  # the demo's only: no other part of llmtrace imports a provider's SDK
 
@@ -115,7 +146,7 @@ def _talk(task: str, url: str, model: str, store: str) -> Conversation:
         base_url=url, api_key="none" if scripted else None, http_client=_direct(openai) if scripted else None
     )
     try:
-        answer = support_agent(client, model)(task)
+        answer = support_agent(client, model, reviewed=reviewed)(task)
     except openai.OpenAIError as error:
         raise BadInput(
             f"the model {model} at {url} did not answer: {error}\nCheck OPENAI_BASE_URL, OPENAI_API_KEY and --model."
@@ -169,8 +200,7 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
         )
     else:
         screen.prose("Ada never gave an order number. This is what your model did:")
-    suffix = "" if store == str(default_folder()) else f" --store {store}"
-    program = _program()
+    suffix, program = _suffix(store), _program()
     screen.line()
     screen.line(screen.paint(f"$ {program} why{suffix}", "cyan"))
     screen.line()
@@ -186,6 +216,8 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
         right = f"--set look_up/order_id={RIGHT} --check 'grep -q {RIGHT}'"
         for line in (f"{program} why --prove{suffix} \\", f"  {right} \\", f"  --tool all=live -- {program} demo"):
             screen.line(f"  {screen.paint(line, 'cyan')}")
+    screen.line(screen.paint("Decide yourself before the refund is made:", "bold"))
+    screen.line(f"  {screen.paint(f'{program} demo --review{suffix}', 'cyan')}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")
 

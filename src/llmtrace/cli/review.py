@@ -24,7 +24,7 @@ from llmtrace.launch.replay_process import run_replay
 from llmtrace.model import JsonValue
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.playback.player import CHANGE
-from llmtrace.store.reviews import Reviews
+from llmtrace.store.reviews import Reviews, this_user
 from llmtrace.validation.json_pointers import steps
 
 NAME = "review"
@@ -107,7 +107,7 @@ def _run(args: argparse.Namespace, reviews: Reviews) -> int:
 
 
 def _by(args: argparse.Namespace) -> str:
-    return programs.this_user() if args.by is None else str(args.by)
+    return this_user() if args.by is None else str(args.by)
 
 
 # -- decisions
@@ -230,7 +230,8 @@ def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, w
 
 def _ask(question: str) -> str:
     try:
-        return input(question).strip()
+        print(question, end="", flush=True)  # `input` would write it to stderr
+        return input().strip()
     except EOFError:
         return "q"
 

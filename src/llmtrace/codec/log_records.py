@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.codec import claude_code_events, fields, otlp
+from llmtrace.codec import claude_code_events, fields, json_members, otlp
 from llmtrace.model import Event, JsonValue, RawSpan, replace
 
 _BODY: Final = "log.body"
@@ -42,14 +42,9 @@ def from_json(document: Mapping[str, Any]) -> list[LogRecord]:
 
 
 def _records(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for resource in _objects(document, "resourceLogs", "resource_logs"):
-        for scope in _objects(resource, "scopeLogs", "scope_logs"):
-            yield from _objects(scope, "logRecords", "log_records")
-
-
-def _objects(item: Mapping[str, Any], *names: str) -> list[Mapping[str, Any]]:
-    members: list[Any] = next((item[name] for name in names if isinstance(item.get(name), list)), [])
-    return [member for member in members if isinstance(member, Mapping)]
+    for resource in json_members.objects(document, "resourceLogs", "resource_logs"):
+        for scope in json_members.objects(resource, "scopeLogs", "scope_logs"):
+            yield from json_members.objects(scope, "logRecords", "log_records")
 
 
 def _as_span(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +56,7 @@ def _as_span(record: Mapping[str, Any]) -> dict[str, Any]:
     event = {
         "name": member("eventName", "event_name"),
         "timeUnixNano": member("timeUnixNano", "time_unix_nano", "observedTimeUnixNano", "observed_time_unix_nano"),
-        "attributes": [*_objects(record, "attributes"), {"key": _BODY, "value": record.get("body")}],
+        "attributes": [*json_members.objects(record, "attributes"), {"key": _BODY, "value": record.get("body")}],
     }
     trace_id, span_id = member("traceId", "trace_id"), member("spanId", "span_id")
     return {"traceId": trace_id or _NO_TRACE, "spanId": span_id or _NO_SPAN, "events": [event]}

@@ -13,8 +13,10 @@ from llmtrace.model import Exchange, JsonValue, Recorded
 
 _FAST: Final = 1
 """Level of compression: a tenth of the time of the usual one, and the chunks of a stream are alike."""
+_SMALL: Final = 1024
+"""Bytes of a body that is kept as it is, if it is a text."""
 _MOST_BYTES: Final = 1 << 26
-KEYS: Final = (sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE)
+KEYS: Final = frozenset({sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE})
 
 
 def write(recorded: Recorded, out: dict[str, JsonValue]) -> None:
@@ -31,7 +33,7 @@ def write(recorded: Recorded, out: dict[str, JsonValue]) -> None:
 
 def read(rest: dict[str, JsonValue]) -> Recorded | None:
     """Read and remove the attributes; None where there are none."""
-    if not any(key in rest for key in KEYS):
+    if KEYS.isdisjoint(rest):
         return None
     taken = {key: rest.pop(key, None) for key in KEYS}
     request, result_type, unusable = (
@@ -48,7 +50,7 @@ def read(rest: dict[str, JsonValue]) -> Recorded | None:
 
 def without(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     """The attributes that may leave this machine; the same object where all may."""
-    if not any(key in attributes for key in KEYS):
+    if KEYS.isdisjoint(attributes):
         return attributes
     return {key: value for key, value in attributes.items() if key not in KEYS}
 
@@ -59,7 +61,10 @@ def _item(exchange: Exchange) -> dict[str, JsonValue]:
         item["status"] = exchange.status
     if exchange.headers:
         item["headers"] = dict(exchange.headers)
-    if exchange.body:
+    text = _small_text(exchange.body)
+    if text:
+        item["text"] = text
+    elif exchange.body:
         item["body"] = b64encode(zlib.compress(exchange.body, _FAST)).decode()
     if exchange.sizes:
         item["sizes"] = list(exchange.sizes)
@@ -75,11 +80,19 @@ def _exchange(item: Any) -> Exchange:
     return Exchange(
         status if isinstance(status, int) else None,
         {str(name): str(value) for name, value in dict(item.get("headers") or {}).items()},
-        _body(item.get("body")),
+        _text(item.get("text")).encode() or _body(item.get("body")),
         tuple([int(size) for size in item.get("sizes") or ()]),
         _text(item.get("error")),
         _text(item.get("message")),
     )
+
+
+def _small_text(body: bytes) -> str | None:
+    """A body that compressing would cost more time than it saves bytes; None for another one."""
+    try:
+        return body.decode() if len(body) <= _SMALL else None
+    except UnicodeDecodeError:
+        return None
 
 
 def _body(value: Any) -> bytes:

@@ -132,7 +132,8 @@ class Content:
         answered = [getattr(operation, name, None) for operation in (raw, clean) for name in ("output", "result")]
         reason = "" if answered[0] is answered[2] and answered[1] is answered[3] else "redacted"
         exchanges = recorded.exchanges
-        texts = [text for exchange in exchanges for text in (exchange.body.decode(errors="replace"), exchange.message)]
+        texts = [exchange.body.decode(errors="replace") for exchange in exchanges if exchange.body]
+        texts += [exchange.message for exchange in exchanges if exchange.message]
         if sum(map(len, texts)) > values.limit:
             reason = "cut"
         elif any(not values.redactor.is_clean_body(text) for text in texts) or any(

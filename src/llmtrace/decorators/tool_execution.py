@@ -9,25 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import eq
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic_core import to_json as dump
 
-from llmtrace.codec.request_digest import request_digest
 from llmtrace.config import OnInvalid
 from llmtrace.content import to_json
 from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.decorators.wrapper import without_receiver
-from llmtrace.errors import InvalidToolCall, ReplayDiverged
-from llmtrace.model import Failure, JsonValue, Recorded, ToolCall, ToolDefinition, ToolExecution, Violation, replace
+from llmtrace.errors import InvalidToolCall
+from llmtrace.model import Failure, JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.current import configured
-from llmtrace.recorder.failures import type_name
 from llmtrace.recorder.guard import guard
-from llmtrace.recorder.player import Player, player
-from llmtrace.recorder.recorded_outcome import recorded_outcome
+from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation import repair as policies
 from llmtrace.validation.check_values import check_arguments, check_call
@@ -117,8 +113,9 @@ class Execution:
             if partial:
                 self.recording.set({PARTIAL: True})
             snapshot = guard(to_json, result)
-            self.recording.recorded = guard(_recorded, self.recording, self.operation, result, snapshot)
-            self.recording.end(replace(self.operation, result=snapshot, has_result=True), failure=self.failure)
+            done = replace(self.operation, result=snapshot, has_result=True)
+            guard(keep_outcome, self.recording, done, returned=result)
+            self.recording.end(done, failure=self.failure)
 
     def _clean(self, result: Any) -> JsonValue:
         """A result as it may be kept."""
@@ -131,7 +128,7 @@ class Execution:
         if self.on_end is not None:
             self.on_end("failed", None)
         if self.recording is not None and self.operation is not None:
-            self.recording.recorded = guard(_recorded, self.recording, self.operation, None, None)
+            guard(keep_outcome, self.recording, self.operation, raised=error)
             self.recording.end(self.operation, exception=error)
 
 
@@ -311,9 +308,8 @@ def _start(
             execution.operation, execution.failure = replace(operation, repaired=given), None
         recorder = active()
         execution.recording = recorder.start(operation, can_be_answered=True) if recorder is not None else None
-        played = player()
-        if played is not None and execution.recording is not None:
-            _answer_from(played, execution, execution.recording, operation, spec.signature)
+        if execution.recording is not None:
+            execution.body = find_answer(execution.recording, operation)
 
     if spec.review is not None or verdict.to_review:
         from llmtrace.decorators.held_execution import HeldExecution, reason_to_hold
@@ -323,31 +319,6 @@ def _start(
             execution.held = HeldExecution(execution, spec, definition, call, reason, begin)
             return
     begin()
-
-
-def _answer_from(
-    played: Player, execution: Execution, recording: Recording, operation: ToolExecution, signature: Signature
-) -> None:
-    """In a replay, have the recorded outcome take the place of the tool's body. Raises `ReplayDiverged`."""
-    try:
-        answering = played.answer(recording, operation)
-    except ReplayDiverged as error:
-        recording.end(operation, exception=error)
-        raise
-    if answering is not None:
-        execution.body = recorded_outcome(answering, signature.return_type)
-
-
-def _recorded(recording: Recording, operation: ToolExecution, result: Any, snapshot: JsonValue) -> Recorded | None:
-    """What a replay needs of an execution."""
-    key = recording.replay_key
-    if key is None:
-        return None
-    is_json = type(result) in _JSON and guard(eq, snapshot, result) is True
-    return Recorded(request_digest(operation, key), result_type="" if is_json else type_name(type(result)))
-
-
-_JSON = frozenset({str, int, float, bool, dict, list, type(None)})
 
 
 def _record_refusal(operation: ToolExecution, failure: Failure | None = None) -> None:

@@ -6,7 +6,7 @@ The only lines that llmtrace asked for are the decorators and `llmtrace.Tools`. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,6 @@ def look_up(order_id: str) -> Order:
     return ORDERS[order_id]
 
 
-@llmtrace.tool(on_invalid="reply")
 def refund(order_id: str, amount: Annotated[float, Field(gt=0)]) -> dict[str, Any]:
     """Pay the price of an order back to whoever bought it.
 
@@ -35,12 +34,14 @@ def refund(order_id: str, amount: Annotated[float, Field(gt=0)]) -> dict[str, An
     return {"order_id": order_id, "amount": min(amount, ORDERS[order_id]["total"]), "status": "refunded"}
 
 
-def support_agent(client: Any, model: str, *, most_turns: int = 8) -> Callable[[str], str]:
+def support_agent(client: Any, model: str, *, reviewed: bool = False, most_turns: int = 8) -> Callable[[str], str]:
     """The agent, as a function from what a customer writes to what the agent answers.
 
-    ``client`` is an ``openai.OpenAI``, ``model`` a name that its server knows.
+    ``client`` is an ``openai.OpenAI``, ``model`` a name that its server knows. ``reviewed``: a person decides before money is
+    paid back for an order number that nobody gave.
     """
-    tools = llmtrace.Tools(look_up, refund)
+    review: Literal["when ungrounded", False] = "when ungrounded" if reviewed else False
+    tools = llmtrace.Tools(look_up, llmtrace.tool(on_invalid="reply", review=review)(refund))
 
     @llmtrace.agent
     def support(task: str) -> str:

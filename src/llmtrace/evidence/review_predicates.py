@@ -1,7 +1,7 @@
 """Which arguments of a tool call a person should look at before the tool runs: `ungrounded` and `untrusted`.
 
-Both judge one call by what its run has shown so far, name no tool and no domain, and never raise. They only read the evidence,
-so asking twice, or asking a stored trace, gives the same answer. Hold the run's lock while you ask.
+Both judge one call by what its run has shown so far. They name no tool and no domain, accept arguments of any form, and only
+read the evidence: asked again, or of a stored trace, they give the same answer. Hold the run's lock while you ask.
 """
 
 from __future__ import annotations
@@ -17,22 +17,19 @@ def ungrounded(evidence: RunEvidence, call: ToolCall) -> tuple[DoubtfulValue, ..
 
     Empty if some context of the run is not visible. ``call``: with the arguments that the tool would be given.
     """
-    try:
-        return evidence.lineage.ungrounded_in(call)
-    except Exception:  # arguments that nobody can read are for the schema to refuse
-        return ()
+    return evidence.lineage.ungrounded_in(call)
 
 
 def untrusted(evidence: RunEvidence, call: ToolCall, definition: ToolDefinition | None = None) -> tuple[DoubtfulValue, ...]:
     """The values that stand only in the free text of what tools returned: this is how an injected instruction takes hold.
 
-    Values are e-mail and web addresses, identifiers, and numbers of seven digits or more, as whole arguments or within longer
-    ones. A value is trusted if the user, the program or a definition says it, if it is a whole field of a structured result,
-    or if the user named it in part and also named the place where it was found. Of a tool that only reads, by ``definition``
-    or by its name, only the hosts of web addresses count: a request tells the host something, whatever it is for.
+    Values are e-mail and web addresses, identifiers, files, and numbers of seven digits or more, as whole arguments or within
+    longer ones. A value is trusted if the user, the program or a definition says it, if it is a field of a structured result,
+    or if the user said a word of it and also named the place where it was found. Of a tool that only reads, only the hosts of
+    web addresses count: a request tells the host something, whatever it is for.
+
+    ``definition``: of the tool, to know whether it reads; by default the one that the model was offered, else its name decides.
     """
+    definition = definition or next((tool for tool in evidence.calls.tools if tool.name == call.name), None)
     changes = definition.changes if definition is not None else None
-    try:
-        return evidence.lineage.untrusted_in(call, reads=is_reading_name(call.name) if changes is None else not changes)
-    except Exception:
-        return ()
+    return evidence.lineage.untrusted_in(call, reads=is_reading_name(call.name) if changes is None else not changes)

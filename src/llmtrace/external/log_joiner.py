@@ -66,6 +66,24 @@ class LogJoiner:
                 self._forget()
             return add_events(trace.bare[span.span_id], events)
 
+    def waiting(self) -> list[LogRecord]:
+        """The records whose span has not arrived."""
+        with self._lock:
+            return [
+                LogRecord(trace_id, span_id, event)
+                for trace_id, trace in self._traces.items()
+                for span_id, events in trace.events.items()
+                if span_id not in trace.bare and span_id not in trace.without_span
+                for event in events
+            ]
+
+    def is_waiting(self, record: LogRecord) -> bool:
+        """True if the record is kept and its span has not arrived."""
+        with self._lock:
+            trace = self._traces.get(record.trace_id)
+            is_kept = trace is not None and record.span_id in trace.events and record.span_id not in trace.bare
+            return is_kept and record.has_span
+
     def _forget(self) -> None:
         """Forget the traces that changed least recently while all that is kept is too large."""
         while self._size > self._most_bytes and len(self._traces) > 1:
@@ -80,6 +98,8 @@ class _TraceRecords:
     """By span id."""
     bare: dict[str, RawSpan] = field(default_factory=dict)
     """Spans as they were before records were added."""
+    without_span: set[str] = field(default_factory=set)
+    """Span ids of records for which no span is sent."""
     seen: set[int] = field(default_factory=set)
     """Digests of the records: a sender may send a request again."""
     size: int = 0
@@ -91,6 +111,8 @@ class _TraceRecords:
         if digest in self.seen or len(events) >= MOST_RECORDS:
             return False
         self.seen.add(digest)
+        if not record.has_span:
+            self.without_span.add(record.span_id)
         events.append(record.event)
         self.size += record_size(record)
         return True

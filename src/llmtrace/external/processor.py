@@ -26,7 +26,6 @@ from opentelemetry.trace.status import StatusCode
 from llmtrace import semconv
 from llmtrace.codec.messages import read_definitions
 from llmtrace.external.ingest import Ingestor
-from llmtrace.external.names import correct_names
 from llmtrace.external.open_spans import MOST_OPEN, OpenSpans, Place
 from llmtrace.external.same_call import OurCalls, is_only_request
 from llmtrace.external.tracer_provider import listen
@@ -47,9 +46,10 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.recorder import Recording, active
+from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.current import is_suppressed
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import Player, player
 from llmtrace.recorder.run import Run
 
 _KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consumer")
@@ -136,6 +136,9 @@ class ExternalSpans(SpanProcessor, Sink):
             self._remember_suppressed(span)
         elif not _is_ours(span):
             self._open.add(span, context)
+            played = player()
+            if played is not None:
+                _refuse_tool(played, span, context)
 
     def _remember_suppressed(self, span: SdkSpan) -> None:
         with self._lock:
@@ -154,7 +157,7 @@ class ExternalSpans(SpanProcessor, Sink):
         with importing:
             from llmtrace.codec.dialects import decode  # all dialects: a program without external spans need not load them
 
-        external = correct_names(decode(self._raw(span)))
+        external = decode(self._raw(span))
         place = self._open.remove(span_context.span_id, is_plain=isinstance(external.operation, Custom))
         counted = self._count_once(external, place)
         if counted is None:
@@ -279,6 +282,18 @@ def _is_same_step(ours: Operation, theirs: Operation) -> bool:
 
 def _name_of(operation: Operation) -> str:
     return re.sub(r"\W+", "_", getattr(operation, "name", "").strip().lower())
+
+
+def _refuse_tool(played: Player, span: SdkSpan, context: Context) -> None:
+    """In a replay, refuse a tool that only its own library tells of, as far as its span says so when it starts.
+
+    Raises `ReplayDiverged` unless the tool is meant to run.
+    """
+    attributes, around = span.attributes or {}, context.get(keys.RECORDING)
+    name = attributes.get(semconv.TOOL_NAME)
+    is_inside_ours = isinstance(getattr(around, "operation", None), ToolExecution)
+    if attributes.get(semconv.OPERATION_NAME) == semconv.EXECUTE_TOOL and isinstance(name, str) and not is_inside_ours:
+        played.must_run(None, ToolExecution(name))
 
 
 def _is_ours(span: ReadableSpan) -> bool:

@@ -27,9 +27,9 @@ class _Step(ToolStep):
         block = members(result)
         content = to_json(block.get("content"))
         if block.get("is_error"):
-            self.recording.end(self.operation, failure=Failure(TOOL_ERROR, content if isinstance(content, str) else ""))
+            self.end(self.operation, result, Failure(TOOL_ERROR, content if isinstance(content, str) else ""))
         else:
-            self.recording.end(replace(self.operation, result=content, has_result=True))
+            self.end(replace(self.operation, result=content, has_result=True), result)
 
 
 def _begin(runner: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:

@@ -16,9 +16,10 @@ from opentelemetry.context import Context
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import CoroutineHolder, rename
 from llmtrace.instrumentation._patches import Wrapper
-from llmtrace.model import ToolExecution
+from llmtrace.model import Failure, ToolExecution
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 
 T = TypeVar("T", bound="ToolStep")
 
@@ -35,12 +36,26 @@ class Step(Protocol):
 
 
 class ToolStep:
-    """One run of a tool that a client runs for the model; a `Step`. Subclasses define `returned`."""
+    """One run of a tool that a client runs for the model; a `Step`. Subclasses define `returned`.
+
+    In a replay, `body` takes the place of the wrapped function, which does not run.
+    """
+
+    body: Callable[[], Any] | None = None
 
     def __init__(self, recording: Recording, operation: ToolExecution) -> None:
         self.recording = recording
         self.context = recording.context
         self.operation = operation
+
+    def answer(self) -> None:
+        """Ask the recorded run for the outcome, in a replay. Raises `ReplayDiverged`."""
+        self.body = find_answer(self.recording, self.operation)
+
+    def end(self, operation: ToolExecution, result: Any, failure: Failure | None = None) -> None:
+        """End the span. ``operation``: with the result that is recorded; ``result``: what the wrapped function returned."""
+        guard(keep_outcome, self.recording, operation, returned=result)
+        self.recording.end(operation, failure=failure)
 
     @classmethod
     def begin(cls: type[T], operation: ToolExecution) -> T | None:
@@ -50,9 +65,12 @@ class ToolStep:
             return None
         if outer is not None:
             outer.run.take_call(operation.call_id)
-        return cls(recorder.start(operation), operation)
+        step = cls(recorder.start(operation, can_be_answered=True), operation)
+        step.answer()
+        return step
 
     def raised(self, error: BaseException) -> None:
+        guard(keep_outcome, self.recording, self.operation, raised=error)
         self.recording.end(self.operation, exception=error)
 
 
@@ -69,9 +87,10 @@ def spanned_call(begin: Begin) -> Wrapper:
             return wrapped(*args, **kwargs)
         if isinstance(step, LlmtraceError):
             raise step
+        body = step.body if isinstance(step, ToolStep) else None
         token = otel_context.attach(step.context)
         try:
-            result = wrapped(*args, **kwargs)
+            result = wrapped(*args, **kwargs) if body is None else body()
         except BaseException as error:
             Recording.detach(token)
             guard(step.raised, error)
@@ -109,8 +128,13 @@ async def _awaited(holder: CoroutineHolder, begin: Callable[[], Step | None], st
     if isinstance(step, LlmtraceError):
         inner.close()
         raise step
+    body = step.body if isinstance(step, ToolStep) else None
     try:
-        result = await steps(step.context, inner)
+        if body is None:
+            result = await steps(step.context, inner)
+        else:
+            inner.close()
+            result = body()
     except BaseException as error:
         guard(step.raised, error)
         raise

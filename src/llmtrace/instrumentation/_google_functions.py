@@ -12,7 +12,7 @@ from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._framework import spanned, spanned_call
+from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._generators import follow
 from llmtrace.instrumentation._google_parts import python_members
 from llmtrace.instrumentation._patches import Patch
@@ -25,19 +25,23 @@ LOOP = "automatic_function_calling"
 """The name of the workflow that a loop is."""
 
 
-class _Step:
-    """A function or a loop that the SDK runs."""
+class _Function(ToolStep):
+    """A function that the SDK runs."""
 
-    def __init__(self, recording: Recording, operation: ToolExecution | Workflow) -> None:
+    def returned(self, result: Any) -> None:
+        self.end(replace(self.operation, result=to_json(result), has_result=True), result)
+
+
+class _Step:
+    """A loop of calls and executions."""
+
+    def __init__(self, recording: Recording, operation: Workflow) -> None:
         self.recording = recording
         self.context = recording.context
         self.operation = operation
 
-    def returned(self, result: Any) -> None:
-        operation = self.operation
-        if isinstance(operation, ToolExecution):
-            operation = replace(operation, result=to_json(result), has_result=True)
-        self.recording.end(operation)
+    def returned(self, result: Any) -> None:  # noqa: ARG002
+        self.recording.end(self.operation)
 
     def raised(self, error: BaseException) -> None:
         self.recording.end(self.operation, exception=error)
@@ -49,16 +53,15 @@ class _Step:
         self.recording.detach(token)
 
 
-def _execution(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
+def _execution(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Function | None:
     """Open the span of a function that the SDK runs: (arguments, function)."""
     arguments = dict(zip(("args", "function_to_invoke"), args, strict=False)) | kwargs
-    function, recorder, around = arguments["function_to_invoke"], active(), current()
-    if recorder is None or hasattr(function, "_self_spec"):
+    function, around = arguments["function_to_invoke"], current()
+    if hasattr(function, "_self_spec"):
         return None
     call = ToolCall(function.__name__, to_json(arguments["args"]))
     call_id = None if around is None else guard(around.run.match_call, call.name, call.arguments)
-    operation = ToolExecution(call.name, call.arguments, call_id=call_id, inferred=call_id is not None)
-    return _Step(recorder.start(operation), operation)
+    return _Function.begin(ToolExecution(call.name, call.arguments, call_id=call_id, inferred=call_id is not None))
 
 
 def _loop(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Step | None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
+from functools import wraps
+from types import MethodType
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -27,6 +30,7 @@ from llmtrace.instrumentation._langchain_messages import (
     read_result,
     text_of,
 )
+from llmtrace.instrumentation._langchain_reviews import record_answers, record_interrupts
 from llmtrace.model import (
     TOOL_ERROR,
     AgentInvocation,
@@ -41,18 +45,52 @@ from llmtrace.model import (
 )
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import CONVERSATION_ID, PARTIAL
 
 TOOL = "llmtrace-langchain-tool"
-"""In the context: the tool that is being run, which the callback is not told."""
+"""In the context: the `ToolRun`, of whose tool the callback is not told."""
 OWN = "llmtrace-langchain-own"
 """In the context: an empty list, where the next run to start is the coroutine's own, and is to be current in the rest of it."""
+_ANSWERED = "llmtrace-langchain-answered"
+"""In the context of a graph that goes on after an interrupt: ids of the interrupts whose answer is recorded."""
 _RUN = "llmtrace-langchain-run"
 """In the context: the id of the run that it belongs to."""
 _NODE = "graph:step:"
 """What LangGraph tags the run of a node with."""
 _PLUMBING = frozenset({"model", "tools"})
 """Nodes of an agent that hold one model call, or tool calls, and nothing else."""
+
+
+class ToolRun:
+    """One run of a tool. In a replay, `body` takes the place of its function."""
+
+    def __init__(self, tool: Any) -> None:
+        self.tool = tool
+        self.body: Callable[[], Any] | None = None
+        self.can_be_answered = False
+
+    def answering(self, function: Any) -> Any:
+        """Return the tool's method ``run`` or ``arun`` such that the recorded outcome can take the place of the tool's own
+        function in it. What the framework does around that, it does as ever."""
+        tool, stand_in = self.tool, copy(self.tool)
+
+        @wraps(tool._run)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return tool._run(*args, **kwargs) if self.body is None else self._answer()
+
+        @wraps(tool._arun)
+        async def arun(*args: Any, **kwargs: Any) -> Any:
+            return await tool._arun(*args, **kwargs) if self.body is None else self._answer()
+
+        vars(stand_in).update(_run=run, _arun=arun)
+        self.can_be_answered = True
+        return MethodType(function.__func__, stand_in)
+
+    def _answer(self) -> Any:
+        """The recorded answer is complete, so that the framework passes it on: a message, or what the program calls for."""
+        result = self.body() if self.body is not None else None
+        return (result, None) if self.tool.response_format == "content_and_artifact" else result
 
 
 @dataclass(slots=True)
@@ -155,12 +193,14 @@ def _context(parent_id: Any) -> Context:
     return current_context if parent is None or current_context.get(_RUN) == parent_id else parent.context
 
 
-def _open(run_id: Any, run: Run, operation: Operation, name: str | None = None) -> None:
+def _open(run_id: Any, run: Run, operation: Operation, name: str | None = None, *, can_be_answered: bool = False) -> None:
     recorder = active()
     if recorder is None:
         return
     run.operation = operation
-    run.recording = recorder.start(operation, name=name, context=run.context, attributes=run.attributes)
+    run.recording = recorder.start(
+        operation, name=name, context=run.context, attributes=run.attributes, can_be_answered=can_be_answered
+    )
     run.context = run.recording.context
     if run.attributes:  # for every span below as well, so that no viewer splits the trace
         inherited: Any = run.context.get(keys.ATTRIBUTES) or {}
@@ -199,7 +239,6 @@ def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, extra: Mapping[str, 
     if parent is None and _says_something(run.context, extra):
         _open_graph(run_id, run)
     elif node and not name.startswith("__") and not (parent is not None and parent.is_agent and name in _PLUMBING):
-        run.inputs = None
         _open(run_id, run, Custom(), name)
     _go_on(run)
 
@@ -217,8 +256,20 @@ def _open_graph(run_id: Any, run: Run) -> None:
     operation = AgentInvocation(run.name, input=messages) if run.is_agent else Workflow(run.name, input=messages)
     _open(run_id, run, operation)
     if resumed is not None:
-        _note(run, "resume", plain(resumed))
+        run.context = otel_context.set_value(_ANSWERED, set[str](), run.context)
     run.inputs = None
+
+
+def answers_found(task: Any, run_id: Any, writes: Any, resume_map: Any) -> None:
+    """Record what a person answered to a task's interrupts, if the graph goes on after one."""
+    run = _runs.get(run_id)
+    if run is None:
+        return
+    if run.recording is None and getattr(run.inputs, "resume", None) is not None:
+        _open_graph(run_id, run)  # only a graph has tasks
+    answered: Any = run.context.get(_ANSWERED)
+    if answered is not None:
+        record_answers(task, writes, resume_map, answered, run.context)
 
 
 def _is_agent(name: str, metadata: Mapping[str, Any], parent: Run | None) -> bool:
@@ -258,10 +309,11 @@ def _fails(error: BaseException, run_id: Any) -> None:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GraphInterrupt" in kinds and error not in _interrupted:
         _interrupted.add(error)
-        for interrupt in error.args[0] if error.args and isinstance(error.args[0], (list, tuple)) else ():
-            _note(run, "interrupt", plain(getattr(interrupt, "value", None)))
+        record_interrupts(error.args[0] if error.args else (), run.inputs, run.context)
     if run.recording is None:
         return
+    if isinstance(run.operation, ToolExecution):
+        guard(keep_outcome, run.recording, run.operation, raised=error)
     if "GraphBubbleUp" in kinds:  # the graph pauses, or goes on elsewhere
         run.recording.end(run.operation)
     elif isinstance(error, GeneratorExit):
@@ -271,25 +323,23 @@ def _fails(error: BaseException, run_id: Any) -> None:
         run.recording.end(run.operation, failure=guard(failure_in_call, error), exception=error)
 
 
-def _note(run: Run, name: str, value: JsonValue) -> None:
-    """Record a pause for a person, or the person's answer, as a span below the run."""
-    recorder = active()
-    if recorder is not None:
-        recorder.start(Custom({"value": value}), name=name, context=run.context).end()
-
-
 # -- tools
 
 
 def _tool_starts(serialized: Any, text: str, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:
     name = str((serialized or {}).get("name") or extra.get("name") or "tool")
     run = _begun(run_id, parent_id, name)
-    tool: Any = otel_context.get_value(TOOL)
-    definition = guard(definition_of, tool) if getattr(tool, "name", None) == name else None
+    tool_run: Any = otel_context.get_value(TOOL)
+    is_its_run = getattr(getattr(tool_run, "tool", None), "name", None) == name
+    definition = guard(definition_of, tool_run.tool) if is_its_run else None
     inputs = extra.get("inputs")
     arguments = _single(text, definition) if inputs is None else to_json(inputs)
     call_id = extra.get("tool_call_id")
-    _open(run_id, run, ToolExecution(name, arguments, call_id=call_id, definition=definition))
+    operation = ToolExecution(name, arguments, call_id=call_id, definition=definition)
+    can_be_answered = is_its_run and tool_run.can_be_answered
+    _open(run_id, run, operation, can_be_answered=can_be_answered)
+    if can_be_answered and run.recording is not None:
+        tool_run.body = find_answer(run.recording, operation)
     _go_on(run)
 
 
@@ -305,7 +355,9 @@ def _tool_ends(output: Any, run_id: Any) -> None:
         return
     result, wrong = read_result(output)
     failure = None if wrong is None else Failure(TOOL_ERROR, wrong)
-    run.recording.end(replace(run.operation, result=result, has_result=True), failure=failure)
+    operation = replace(run.operation, result=result, has_result=True)
+    guard(keep_outcome, run.recording, operation, returned=output)
+    run.recording.end(operation, failure=failure)
 
 
 # -- retrievers

@@ -25,7 +25,7 @@ class _Step(ToolStep):
         content, complaint = result.result, _COMPLAINT.format(self.operation.name)
         failed = isinstance(content, str) and content.startswith(complaint)
         failure = Failure(TOOL_ERROR, content[len(complaint) :]) if failed else None
-        self.recording.end(replace(self.operation, result=content, has_result=True), failure=failure)
+        self.end(replace(self.operation, result=content, has_result=True), result, failure)
 
     def raised(self, error: BaseException) -> None:
         super().raised(error.__cause__ or error)

@@ -24,7 +24,7 @@ class _Step(ToolStep):
         """End the span with the item that the model gets; a browser also returns whether all went well."""
         item, is_fine = result if isinstance(result, tuple) else (result, True)
         failure = None if is_fine else Failure(TOOL_ERROR, _complaint(item["output"]))
-        self.recording.end(replace(self.operation, result=to_json(item["output"]), has_result=True), failure=failure)
+        self.end(replace(self.operation, result=to_json(item["output"]), has_result=True), result, failure)
 
 
 def _complaint(output: Any) -> str:

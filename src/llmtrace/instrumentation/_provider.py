@@ -245,7 +245,9 @@ class Call:
         if self.exchanges and error is not None:
             self.exchanges[-1].broke(error)
         key = self.recording.replay_key or b""
-        return Recorded(request_digest(operation, key), tuple([exchange.value() for exchange in self.exchanges]))
+        unusable = "computed in this process" if self.endpoint.runs_in_process else ""
+        exchanges = tuple([exchange.value() for exchange in self.exchanges])
+        return Recorded(request_digest(operation, key), exchanges, unusable=unusable)
 
     def _operation(self, fields: Fields) -> Any:
         values = {"attempts": self.attempts or None, **self.fields, **fields}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import types
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from opentelemetry import context as otel_context
 from pydantic_core import to_json as dump
@@ -26,6 +26,7 @@ from llmtrace.instrumentation._provider import positional_names
 from llmtrace.model import AgentInvocation, Failure, Message, Operation, Text, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recorder, Recording, active, collected, current, functions, keys
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import CONVERSATION_ID, PARTIAL
 
 _RUN = "llmtrace-framework-run"
@@ -40,6 +41,10 @@ class TracedFunction:
     ``arguments`` holds the arguments of the call by their names, and under `POSITIONAL` those that have none. A method that
     raises is logged once, and the program goes on.
     """
+
+    takes_answer: ClassVar[bool] = True
+    """Of a tool: in a replay, the recorded outcome takes the place of this function. False: it takes the place of another
+    wrapped function inside this one, because JSON cannot hold what this one gives."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         """Return what runs, as far as it is known before. None: there is nothing to record."""
@@ -59,6 +64,9 @@ class TracedFunction:
         if isinstance(operation, (AgentInvocation, Workflow)):
             return replace(operation, output=read_output(result))
         return operation
+
+    def on_answer(self, instance: Any, result: Any) -> None:
+        """In a replay, where the recorded ``result`` takes the place of a tool: do what the function does to ``instance``."""
 
     def fold(self, folded: Any, item: Any) -> Any:  # noqa: ARG002
         """Return what stands for a stream after one more item; ``folded``: what stood for it before. Default: the last item."""
@@ -131,6 +139,7 @@ class FunctionRun:
     held: functions.Held | None = None
     answer: Any = None
     body: Callable[[], Any] | None = None
+    """Of a tool in a replay: what takes the place of the function."""
 
     def __init__(self, function: TracedFunction, args: tuple[Any, ...], kwargs: dict[str, Any], folded: list[Any]) -> None:
         self.function = function
@@ -145,6 +154,9 @@ class FunctionRun:
         self.error_within: BaseException | None = None
         self.failure_within: Failure | None = None
         """How the part of it that runs the tool failed, which the framework may turn into an answer for the model."""
+        self.is_asked = False
+        self.outcome: Callable[[], Any] | None = None
+        """In a replay: the recorded outcome, if it has been asked for and found."""
         self.stream: Any = None
         """What the program gets in place of a stream that a function returned."""
         self.is_followed = False
@@ -153,6 +165,7 @@ class FunctionRun:
     def returned(self, result: Any, *, partial: bool = False) -> None:
         if self.outer is not None:
             self.outer.error_within, self.outer.failure_within = None, guard(self.function.failure, result)
+            self.keep(self.outer, returned=result)
         if self.recording is None:
             return
         is_stream = isinstance(result, (types.GeneratorType, types.AsyncGeneratorType))
@@ -171,8 +184,14 @@ class FunctionRun:
     def raised(self, error: BaseException) -> None:
         if self.outer is not None:
             self.outer.error_within = error
+            self.keep(self.outer, raised=error)
         if self.recording is not None:
             self.end(None, error)
+
+    def keep(self, run: FunctionRun, **outcome: Any) -> None:
+        """Keep the outcome of a tool for a replay. ``run``: this one, or the one that records it, too."""
+        if self.function.takes_answer and run.recording is not None and isinstance(run.operation, ToolExecution):
+            guard(keep_outcome, run.recording, run.operation, **outcome)
 
     def leave(self) -> None:
         """End the span of a stream that was left before its end."""
@@ -186,9 +205,11 @@ class FunctionRun:
         if recording is None or operation is None:
             return
         if error is not None:
+            self.keep(self, raised=error)
             recording.end(operation, failure=guard(failure_in_call, error), exception=error)
             return
-        operation = guard(self.function.complete, operation, result) or operation
+        self.operation = operation = guard(self.function.complete, operation, result) or operation
+        self.keep(self, returned=iter(self.folded) if self.folded else result)  # a stream cannot be given again
         failure = self.failure_within or guard(self.function.failure, result)
         if self.error_within is not None:
             failure = guard(failure_in_call, self.error_within)
@@ -220,6 +241,7 @@ def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> 
         return None
     if outer is not None and _is_same_run(run.function, operation, instance, outer):
         run.outer = outer
+        _ask(run, outer, instance)
         return None
     if isinstance(operation, ToolExecution):
         operation = _of_pending_call(operation, around)
@@ -228,12 +250,31 @@ def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> 
         attributes: Any = context.get(keys.ATTRIBUTES) or {}
         context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(conversation), **attributes}, context)
     try:
-        run.recording = recorder.start(operation, context=context)
+        run.recording = recorder.start(operation, context=context, can_be_answered=True)
     except LlmtraceError as refusal:
         return refusal
     run.operation, run.instance = operation, instance
+    _ask(run, run, instance)
     run.recording.context = otel_context.set_value(_RUN, run, run.recording.context)
     return None
+
+
+def _ask(run: FunctionRun, recorded: FunctionRun, instance: Any) -> None:
+    """In a replay, ask the recorded run for the outcome of a tool, once. ``recorded``: the run that has the recording."""
+    if not run.function.takes_answer or recorded.recording is None or not isinstance(recorded.operation, ToolExecution):
+        return
+    if not recorded.is_asked:
+        recorded.is_asked = True
+        recorded.outcome = find_answer(recorded.recording, recorded.operation)
+    outcome = recorded.outcome
+
+    def body() -> Any:
+        assert outcome is not None
+        result = outcome()
+        guard(run.function.on_answer, instance, result)
+        return result
+
+    run.body = None if outcome is None else body
 
 
 def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, outer: FunctionRun) -> bool:

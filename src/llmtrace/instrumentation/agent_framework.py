@@ -24,6 +24,8 @@ SUPPORTED = ">=1.23,<2"
 class ToolRun(TracedFunction):
     """``tool.invoke(arguments=…)``."""
 
+    takes_answer = False
+
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         values = arguments.get("arguments")
         if values is None:
@@ -56,6 +58,13 @@ class CallRun(ToolRun):
         return Failure(TOOL_ERROR, str(result.exception)) if getattr(result, "exception", None) else None
 
 
+class BodyRun(TracedFunction):
+    """The tool's own function, inside ``invoke``, which makes content of what it gives."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        return ToolExecution(instance.name, to_json(arguments.get("call_kwargs")), definition=definition_of(instance))
+
+
 def definition_of(tool: Any) -> ToolDefinition | None:
     """Read the definition that the framework sends to a model."""
     return read_definition(tool.to_json_schema_spec())
@@ -75,4 +84,5 @@ _TOOLS = "agent_framework._tools"
 PATCHES = (
     Patch(_TOOLS, "_auto_invoke_function", traced_function(CallRun())),
     Patch(_TOOLS, "FunctionTool.invoke", traced_function(ToolRun())),
+    Patch(_TOOLS, "FunctionTool._invoke_function", traced_function(BodyRun())),
 )

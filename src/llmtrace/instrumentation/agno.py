@@ -86,6 +86,10 @@ class ToolRun(TracedFunction):
     def failure(self, result: Any) -> Failure | None:
         return Failure(TOOL_ERROR, str(result.error or "")) if result.status == "failure" else None
 
+    def on_answer(self, instance: Any, result: Any) -> None:
+        """The framework reads the outcome from the call."""
+        instance.result, instance.error = result.result, result.error
+
 
 def _plain(value: Any) -> Any:
     """Return the messages of a run's input as plain dicts."""

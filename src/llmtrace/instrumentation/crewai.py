@@ -69,6 +69,8 @@ class AgentRun(CrewRun):
 class CallRun(TracedFunction):
     """A tool that the model asked for by a call."""
 
+    takes_answer = False
+
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         read = sys.modules[_UTILITIES].extract_tool_call_info(arguments["tool_call"])
         if read is None:

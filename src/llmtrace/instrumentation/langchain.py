@@ -13,10 +13,11 @@ from opentelemetry.context import Context
 
 from llmtrace.instrumentation import _langchain_models
 from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._langchain_runs import OWN, TOOL, context_of, handler
+from llmtrace.instrumentation._langchain_runs import OWN, TOOL, ToolRun, answers_found, context_of, handler
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import player
 
 LIBRARY, DISTRIBUTION = "langchain_core", "langchain-core"
 SUPPORTED = ">=1.0,<2"
@@ -57,11 +58,30 @@ def with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
     """Wrapper for ``BaseTool.run``: puts the tool into the context, because the callback does not get it."""
     if active() is None:
         return wrapped(*args, **kwargs)
-    token = otel_context.attach(otel_context.set_value(TOOL, instance))
+    run = ToolRun(instance)
+    function = wrapped if player() is None else guard(run.answering, wrapped) or wrapped
+    token = otel_context.attach(otel_context.set_value(TOOL, run))
     try:
-        return wrapped(*args, **kwargs)
+        return function(*args, **kwargs)
     finally:
         Recording.detach(token)
+
+
+def _with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`with_tool` for ``BaseTool.arun``."""
+    run = ToolRun(instance)
+    function = wrapped if player() is None else guard(run.answering, wrapped) or wrapped
+    return spanned(lambda *_: _Within(otel_context.set_value(TOOL, run)), inside=True)(function, instance, args, kwargs)
+
+
+def with_answers(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for LangGraph's function that prepares a task: the writes hold what a person answered to its interrupts."""
+    task = wrapped(*args, **kwargs)
+    writes = kwargs.get("pending_writes")
+    if task is not None and writes and kwargs.get("for_execution") and active() is not None:
+        run_id = getattr(kwargs.get("manager"), "run_id", None)
+        guard(answers_found, task, run_id, writes, kwargs["config"].get("configurable", {}).get("__pregel_resume_map"))
+    return task
 
 
 class _Within:
@@ -75,11 +95,6 @@ class _Within:
 
     def raised(self, error: BaseException) -> None:
         """The callback is told."""
-
-
-def _with_tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    """`with_tool` for ``BaseTool.arun``."""
-    return _Within(otel_context.set_value(TOOL, tool))
 
 
 def _alone(runnable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
@@ -99,8 +114,9 @@ PATCHES = (
     Patch("langchain_core.callbacks.manager", "_configure", with_handler),
     Patch("langchain_core.runnables.config", "_set_config_context", in_context),
     Patch("langgraph._internal._runnable", "_set_config_context", in_context),
+    Patch("langgraph.pregel._algo", "prepare_single_task", with_answers),
     Patch("langchain_core.tools.base", "BaseTool.run", with_tool),
-    Patch("langchain_core.tools.base", "BaseTool.arun", spanned(_with_tool, inside=True)),
+    Patch("langchain_core.tools.base", "BaseTool.arun", _with_tool),
     *(_ALONE if _WITHOUT_CONTEXTS else ()),
     *_langchain_models.PATCHES,
 )

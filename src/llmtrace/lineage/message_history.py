@@ -12,7 +12,8 @@ from llmtrace.lineage.sources import as_text
 from llmtrace.model import Inference, Message, Part, Span, Text, ToolCall, ToolResult
 
 ASSISTANT, SYSTEM = frozenset({"assistant", "model"}), frozenset({"system", "developer"})
-"""Roles in which the model speaks, and those of system prompts."""
+USER_ROLES = frozenset({"user", "human"})
+"""Roles in which the model speaks, those of system prompts, and those of the user."""
 
 
 class MessageHistory:

@@ -1,8 +1,8 @@
 """The fields of a structured result: members of an object, their names, and items of a list.
 
-A text counts as structured if it is JSON, or if every line of it is a field, `name: value`, an item, `- value`, or goes on with
-what the line above began. The lines of a longer value are deeper than its name, so what stands in them is not a field. A text
-that mixes prose and fields has none.
+A text counts as structured if it is JSON, or if it has several lines and each is a field, `name: value`, an item, `- value`, or
+goes on with what the line above began. The lines of a longer value are deeper than its name, so what stands in them is not a
+field. A text that mixes prose and fields has none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HOST = lazy_pattern(r"(?:[a-z][a-z0-9+.-]*://(?:[^\s/?#@]*@)?(?:www\.)?|www\.)(
 LONGEST_FIELD = 2048
 """Characters of a field that may be a value."""
 _DEEPEST = 64
-_QUOTES = re.compile(r"'.*'|\".*\"")
+_QUOTES = lazy_pattern(r"'.*'|\".*\"")
 
 
 def fields_of(content: JsonValue) -> frozenset[str]:
@@ -33,8 +33,10 @@ def fields_of(content: JsonValue) -> frozenset[str]:
     fields: set[str] = set()
     for text in _scalars(content, 0):
         if len(text) <= LONGEST_FIELD:
-            fields.update((squash(text), squash(host_of(text))))
-            if text.endswith(">"):
+            fields.add(squash(text))
+            if "." in text and (host := host_of(text)):
+                fields.add(squash(host))
+            if text[-1:] == ">":
                 fields.add(squash(text[text.rfind("<") :]))
     return frozenset(fields - {""})
 
@@ -65,25 +67,25 @@ def _scalars(content: JsonValue, depth: int) -> Iterator[str]:
 
 
 def _fields_of_lines(text: str) -> list[JsonValue] | None:
-    """The values of a text that is written as fields and items, or None."""
+    """The names and values of a text that is written as two or more fields or items, or None."""
     fields: list[JsonValue] = []
-    depth: int | None = None
+    lines, depth = 0, None
     for line in text.splitlines():
         match = _LINE.match(line)
         if not line.strip() or match is None:
             continue
-        indent = len(match["indent"])
+        indent, name, content = len(match["indent"]), match["name"], match["value"].strip()
         if depth is not None and indent > depth:
             fields[-1] = None  # the value goes on, so the line above was not all of it
             continue
-        if not match["items"] and match["name"] is None:
+        if name is None and not match["items"]:
             return None
-        if match["name"] is not None:
-            fields.append(match["name"].strip("'\""))
-        content = match["value"].strip()
-        depth = indent + len(match["items"]) if match["name"] is not None else indent
-        if match["name"] is None or content:
-            fields.append(content[1:-1] if _QUOTES.fullmatch(content) else content)
+        lines += 1
+        depth = indent + len(match["items"]) if name is not None else indent
+        if name is not None:
+            fields.append(name.strip("'\""))
+        if name is not None and not content:
+            depth = None  # fields or items of its own follow
         else:
-            depth = None  # a name without a value: fields or items of its own follow
-    return fields
+            fields.append(content[1:-1] if _QUOTES.fullmatch(content) else content)
+    return fields if lines > 1 else None

@@ -12,65 +12,80 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from llmtrace.lineage.provenance import DoubtfulValue
-from llmtrace.lineage.read_values import IDENTIFIERS, LONGEST_TEXT, Value, pointer_of, read_text, read_value, scalars
+from llmtrace.lineage.read_values import IDENTIFIERS, Path, Value, pointer_of, read_text, read_value, scalars
 from llmtrace.lineage.result_fields import host_of
 from llmtrace.lineage.sources import Source, as_text
 from llmtrace.model import JsonValue, ToolCall
+from llmtrace.text.dates import dates_in
 from llmtrace.text.matching import contains, squash, stands_alone, tokens
+from llmtrace.text.patterns import lazy_pattern
 
-MOST_VALUES = 200
-"""Values of one call that are looked for."""
+MOST_VALUES, MOST_CHARACTERS = 100, 100_000
+"""Values of one call that are looked for, and characters of its longer arguments in which values are."""
 _FEWEST_DIGITS, _MOST_DIGITS = 7, 30
 """Digits of a number that names something, as a telephone or an account. Shorter ones are amounts and counts."""
 _QUOTED = 24
-"""Letters and digits on either side of a value by which a quotation is recognized."""
+"""Letters and digits before or behind a value by which a quotation is recognized."""
 _SHORTEST_WORD = 3
-_ADDRESS = re.compile(r"\S*(?:@|://|www\.)\S*")
+_ADDRESS = lazy_pattern(r"\S*(?:@|://|www\.)\S*")
+_GROUPS = lazy_pattern(r"[+(]*[A-Z0-9]+(?:[ ()-]+[A-Z0-9]+)+")
+"""An account or telephone number in groups."""
+_FILE = lazy_pattern(r".*\.[A-Za-z][A-Za-z0-9]{0,4}")
 
 
 def untrusted_values(sources: Sequence[Source], call: ToolCall, *, reads: bool) -> tuple[DoubtfulValue, ...]:
     """``sources``: what is visible, the oldest first. ``reads``: the call changes nothing, so only hosts that it asks count."""
-    found: dict[tuple[str, str], DoubtfulValue] = {}
+    found: list[DoubtfulValue] = []
     for pointer, value in islice(_values(call.arguments), MOST_VALUES):
-        host = host_of(str(value.content)) if value.kind == "url" else ""
+        written = str(value.content).strip()
+        host = host_of(written) if value.kind == "url" else ""
         origin = _origin(sources, host, is_host=True) if host else None
         if origin is None and not reads:
-            origin = _origin(sources, str(value.content).strip(), is_host=False)
-        if origin is not None and not _named_by_user(sources, value, origin):
-            found.setdefault(
-                (pointer, squash(str(value.content))), DoubtfulValue(pointer, value.content, value.kind, origin.origin)
-            )
-    return tuple(found.values())
+            origin = _origin(sources, written, is_host=False)
+        if origin is not None and not _is_named_by_user(sources, host or written, origin):
+            found.append(DoubtfulValue(pointer, value.content, value.kind, origin.origin))
+    return tuple(found)
 
 
 def _values(arguments: JsonValue) -> Iterator[tuple[str, Value]]:
-    """The values that name something: a whole argument, or else those within it."""
+    """The values that name something, each with its pointer, once: a whole argument, or else those within it."""
+    seen: set[tuple[Path, str]] = set()
+    room = MOST_CHARACTERS
     for path, content in scalars(arguments):
         value = read_value(content)
-        pointer = pointer_of(path)
-        if value is not None and _names_something(value):
-            yield pointer, value
-        elif isinstance(content, str):
-            pieces = (reading.value for reading in read_text(content[:LONGEST_TEXT]))
-            yield from ((pointer, piece) for piece in pieces if _names_something(piece))
+        values = [value] if value is not None and _names_something(value) else []
+        if not values and isinstance(content, str) and room > 0:
+            values = [reading.value for reading in read_text(content[:room]) if _names_something(reading.value)]
+            room -= len(content)
+        for value in values:
+            if (path, value.keys[0]) not in seen:
+                seen.add((path, value.keys[0]))
+                yield pointer_of(path), value
 
 
 def _names_something(value: Value) -> bool:
+    """True for addresses, identifiers, files, and numbers that are too long for an amount."""
+    content = str(value.content).strip()
     if value.kind == "number":
-        digits = str(value.content).strip()
+        digits = content.replace(" ", "")
         return digits.isdecimal() and _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS
+    if value.kind == "text" and _GROUPS.fullmatch(content):
+        digits = squash(content)
+        return _FEWEST_DIGITS <= sum(map(str.isdecimal, digits)) >= len(digits) / 2 and not any(dates_in(content))
+    if value.kind == "path":
+        return "," not in content and _FILE.fullmatch(content) is not None
     return value.kind in IDENTIFIERS or value.kind == "url"
 
 
 def _origin(sources: Iterable[Source], written: str, *, is_host: bool) -> Source | None:
     """The first free text of a result that holds a value, if nothing that can be trusted holds it."""
     key, origin = squash(written), None
-    holds = _host_pattern(written).search if is_host else None
+    host = _host_pattern(written) if is_host else None
     for source in sources:
         if key not in source.squashed:
             continue
         text = source.searchable
-        if not (holds(text) if holds is not None else stands_alone(written, text) or contains(source.words, key)):
+        if not (host.search(text) if host is not None else stands_alone(written, text) or contains(source.words, key)):
             continue
         if source.speaker in ("user", "program"):
             if origin is None or not _quotes(source, origin, key):
@@ -88,18 +103,18 @@ def _host_pattern(host: str) -> re.Pattern[str]:
 
 
 def _quotes(source: Source, origin: Source, key: str) -> bool:
-    """True if a message holds the value within the words that stand around it in an earlier result."""
-    start = origin.squashed.find(key)
-    return origin.squashed[max(0, start - _QUOTED) : start + len(key) + _QUOTED] in source.squashed and (
-        len(origin.squashed) > len(key)
-    )
+    """True if a message holds the value together with what stands before or behind it in an earlier result."""
+    text = origin.squashed
+    start = text.find(key)
+    end = start + len(key)
+    before, behind = text[max(0, start - _QUOTED) : end], text[start : end + _QUOTED]
+    return any(len(passage) == len(key) + _QUOTED and passage in source.squashed for passage in (before, behind))
 
 
-def _named_by_user(sources: Iterable[Source], value: Value, origin: Source) -> bool:
+def _is_named_by_user(sources: Iterable[Source], written: str, origin: Source) -> bool:
     """True if the user said a word of the value, and also what the call that brought it asked for."""
-    words = {word for word in tokens(str(value.content)) if len(word) >= _SHORTEST_WORD and word.isalpha()}
-    asked = [key for _, scalar in scalars(origin.query) if len(key := squash(str(scalar))) >= _SHORTEST_WORD]
-    texts = [source.searchable for source in sources if source.speaker == "user"] if words and asked else []
-    return any(not words.isdisjoint(tokens(_ADDRESS.sub(" ", text))) for text in texts) and any(
-        key in squash(text) and contains(tokens(text), key) for text in texts for key in asked
-    )
+    words = {word for word in tokens(written) if len(word) >= _SHORTEST_WORD and word.isalpha()}
+    queries = [key for _, scalar in scalars(origin.query) if len(key := squash(str(scalar))) >= _SHORTEST_WORD]
+    spoken = [source for source in sources if source.speaker == "user"]
+    has_word = any(not words.isdisjoint(tokens(_ADDRESS.sub(" ", source.searchable))) for source in spoken)
+    return has_word and any(key in source.squashed and contains(source.words, key) for source in spoken for key in queries)

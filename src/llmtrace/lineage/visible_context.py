@@ -13,20 +13,21 @@ from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 from llmtrace import semconv
-from llmtrace.lineage.message_history import ASSISTANT, SYSTEM, MessageHistory, digest, remember
+from llmtrace.lineage.message_history import ASSISTANT, SYSTEM, USER_ROLES, MessageHistory, digest, remember
 from llmtrace.lineage.sources import NO_ECHO, Source, Speaker
 from llmtrace.model.messages import (
     JsonValue,
     Message,
     Part,
     Reasoning,
+    ServerToolResult,
     Text,
     ToolCall,
     ToolDefinition,
     ToolResult,
     refusal_as_text,
 )
-from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, ToolExecution, Workflow
+from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, Review, ToolExecution, Workflow
 from llmtrace.model.spans import Span
 
 _HIDING_PARAMETERS = {
@@ -137,8 +138,9 @@ class VisibleContext:
     def _add_message(self, span: Span, message: Message, place: str) -> None:
         is_assistant = message.role in ASSISTANT
         echo = self.ungrounded if is_assistant else self._open_echo()
-        is_composed = is_assistant or any(call.has_id for call in self._open_calls)
-        speaker: Speaker = "program" if message.role in SYSTEM else "model" if is_composed else "user"
+        speaker: Speaker = "program" if message.role in SYSTEM else "user" if message.role in USER_ROLES else "tool"
+        if is_assistant or (speaker == "user" and any(call.has_id for call in self._open_calls)):
+            speaker = "model"
         for position, part in enumerate(map(refusal_as_text, message.parts)):
             if not is_assistant or not self.history.has("own", digest(part)):
                 self._add_part(span, part, place, position, echo, speaker)
@@ -171,6 +173,7 @@ class VisibleContext:
         kind = getattr(part, "modality", None) or getattr(part, "type", None) or name
         self.hidden.setdefault(f"a message holds content of type {kind}", span.span_id)
         fields = {name: content for name, content in asdict(part).items() if name != "content"}
+        speaker = "tool" if isinstance(part, ServerToolResult) else speaker
         self._store(Source(span.span_id, place, fields, self._open_echo(), part=position, speaker=speaker))
 
     def _add_execution(self, span: Span, execution: ToolExecution) -> None:
@@ -210,6 +213,8 @@ class VisibleContext:
             brought = {"retrieved documents": operation.documents}
         elif isinstance(operation, Memory):
             brought = {"memory": operation.records}
+        elif isinstance(operation, Review):
+            brought, speaker = {"decision of a person": operation.value}, "user"
         elif isinstance(operation, Custom):
             brought = {f"result of {span.name}": operation.result}
         for place, content in brought.items():

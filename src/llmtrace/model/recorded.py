@@ -1,4 +1,4 @@
-"""What a replay needs of a span, beyond what the span says of itself: the answers as they came over the wire."""
+"""What a replay needs of a span, beyond what the span says of itself: the answers as they came."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class Recorded:
     request: str = ""
     """Digest of the request's content before redaction, keyed by the store's secret (HMAC): 32 hex digits, or empty."""
     exchanges: tuple[Exchange, ...] = ()
-    """In the order in which they were made; retries among them."""
+    """In the order in which they were made; retries among them. Of a tool whose outcome is not plain JSON: one, whose body is
+    that object as JSON, with its class (``codec.objects``)."""
     result_type: str = ""
-    """Qualified class of a tool's result that is not plain JSON, since the span keeps it as JSON; else empty."""
+    """Qualified class of a tool's result, or of the exception that it raised, if that cannot be kept; else empty."""
     unusable: str = ""
-    """Why the answer cannot be replayed: ``redacted`` or ``cut``; else empty."""
+    """Why the answer cannot be replayed: ``redacted``, ``cut`` or ``computed in this process``; else empty."""

@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from llmtrace.codec import objects
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Span, ToolCall, ToolExecution, replace
+from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolCall, ToolExecution, replace
 from llmtrace.playback.recorded_run import RecordedRun
+from llmtrace.recorder.recorded_outcome import RETURNED
 from llmtrace.validation.json_pointers import follow, steps
 
 TEXT = "text"
@@ -55,7 +57,9 @@ def edited(span: Span, edit: Edit) -> Span:
     """The span with the edit in its answer. Raises `ConfigurationError` as `apply` does."""
     operation = span.operation
     if isinstance(operation, ToolExecution):
-        return replace(span, operation=replace(operation, result=_set(operation.result, edit)), failure=None)
+        result = _set(operation.result, edit)
+        recorded = None if span.recorded is None else _edited_outcome(span.recorded, operation.result, result, edit)
+        return replace(span, operation=replace(operation, result=result, has_result=True), failure=None, recorded=recorded)
     if not isinstance(operation, (Inference, FetchResponse)) or span.recorded is None or not span.recorded.exchanges:
         raise ConfigurationError(f"{span.name} has no recorded answer that can be edited")
     *before, last = span.recorded.exchanges
@@ -78,6 +82,48 @@ def _set(result: JsonValue, edit: Edit) -> JsonValue:
     except (LookupError, TypeError, ValueError):
         raise ConfigurationError(f"the result has nothing at {edit.place}") from None
     return result
+
+
+def _edited_outcome(recorded: Recorded, old: JsonValue, new: JsonValue, edit: Edit) -> Recorded:
+    """The edit in the object that the tool gave: at its own place in that, or where that holds the result as a whole."""
+    kept = json.loads(recorded.exchanges[0].body) if recorded.exchanges else {}
+    if RETURNED not in kept:  # plain JSON, or an exception: the edited result takes its place
+        return replace(recorded, exchanges=(), result_type="")
+    if not _set_in_object(kept[RETURNED], edit):
+        places = [(owner, key) for _, owner, key in _members(kept, ()) if _is_result(owner[key], old)]
+        if not places and edit.place.strip("/"):
+            raise ConfigurationError(f"the result holds an object that says {edit.place} in another way; replace all of it: =…")
+        if not places:
+            return replace(recorded, exchanges=())
+        for owner, key in places:
+            is_text = isinstance(owner[key], str) and not isinstance(new, str)
+            owner[key] = json.dumps(new, ensure_ascii=False) if is_text else new
+    return replace(recorded, exchanges=(Exchange(body=json.dumps(kept, ensure_ascii=False).encode()),))
+
+
+def _set_in_object(kept: JsonValue, edit: Edit) -> bool:
+    if not edit.place.strip("/"):
+        return False
+    *above, name = steps(edit.place)
+    try:
+        owner = objects.held(kept)
+        for step in above:
+            owner = objects.held(follow(owner, [step]))
+        follow(owner, [name])
+        owner[int(name) if isinstance(owner, list) else name] = edit.value
+    except (LookupError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_result(value: JsonValue, result: JsonValue) -> bool:
+    """True for the result, also where a library has written it as a text."""
+    if isinstance(value, str) and not isinstance(result, str) and value[:1] in ("{", "["):
+        try:
+            return bool(json.loads(value) == result)
+        except ValueError:
+            return False
+    return value == result and type(value) is type(result)
 
 
 class _Replacement(NamedTuple):

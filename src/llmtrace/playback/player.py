@@ -20,6 +20,7 @@ from llmtrace.playback.difference import Difference, difference
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
 from llmtrace.recorder import current
 from llmtrace.recorder.player import Player
+from llmtrace.recorder.recorded_outcome import recorded_outcome
 from llmtrace.recorder.recording import Recording
 
 CHANGE = "change"
@@ -132,17 +133,28 @@ class Replay(Player):
             try:
                 step = self._step_for(recording, operation)
                 assert step.span is not None
-                if not isinstance(operation, ToolExecution):
+                is_live = isinstance(operation, ToolExecution) and operation.name in self._live_tools
+                if not is_live:
                     self._check_answer(recording, step.span)
             except _LiveFromHere:
                 self._make_for_real(recording)
                 return None
             step.is_answered = True
             self._is_live = step.span.span_id == self._live_after
-            if isinstance(operation, ToolExecution) and operation.name in self._live_tools:
+            if is_live:
                 self._make_for_real(recording)
                 return None
+            for inner in step if isinstance(operation, ToolExecution) else ():  # what the tool's body did
+                inner.is_taken = inner.is_answered = True
             self.served += 1
+            return step.span
+
+    def resumes_at(self, recording: Recording) -> Span | None:
+        with self._lock:
+            step = self._places.get(recording.span_id)
+            if self._is_live or step is None or step.span is None or step.span.span_id != self._live_after:
+                return None
+            self._is_live = True
             return step.span
 
     def _check_may_run(self, operation: Operation) -> None:
@@ -157,7 +169,7 @@ class Replay(Player):
         if recording is not None:
             recording.set({semconv.REPLAY_LIVE: True})
 
-    def must_run(self, recording: Recording, operation: Operation) -> None:
+    def must_run(self, recording: Recording | None, operation: Operation) -> None:
         name = getattr(operation, "name", "")
         with self._lock:
             if self._stopped_by is not None:
@@ -168,7 +180,7 @@ class Replay(Player):
                 what = f"a library runs the tool {name} by itself, so its recorded result cannot be given (--tool {name}=live)"
                 with suppress(_LiveFromHere):
                     self._diverge(recording, "incomparable", what, None)
-            step = self._places.get(recording.span_id)
+            step = None if recording is None else self._places.get(recording.span_id)
             if step is not None:  # its arguments are often not known before it has run, so they are not compared
                 step.is_answered = True
             self._make_for_real(recording)
@@ -197,10 +209,16 @@ class Replay(Player):
             if self._is_live or self._is_in_live_tool(recording):
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
-                unanswered = f"{recording.name} is not sent by httpx, so that its answer is not recorded"
+                unanswered = (
+                    f"{recording.name} is sent by {calling_library()} and not by httpx, so that its answer is not recorded"
+                )
                 how: tuple[Recording | None, Kind, str] = recording, "incomparable", unanswered
             else:
-                how = None, "network", f"the program connects to {address}, and no recorded call answers that"
+                unanswered = (
+                    f"the program connects to {address} by {calling_library()}, and no recorded call answers that "
+                    "(what a function with @tool does is recorded)"
+                )
+                how = None, "network", unanswered
             try:
                 self._diverge(*how, None)
             except ReplayDiverged as error:
@@ -264,6 +282,12 @@ class Replay(Player):
 
     def _check_answer(self, recording: Recording, span: Span) -> None:
         """Raise where the recorded answer cannot be given again."""
+        if isinstance(span.operation, ToolExecution):
+            try:
+                recorded_outcome(span)
+            except ReplayDiverged as error:
+                self._diverge(recording, "incomparable", str(error), span.span_id, may_serve=False)
+            return
         recorded = span.recorded
         if recorded is not None and recorded.exchanges:
             return
@@ -331,8 +355,27 @@ def program_line() -> str:
     return ""
 
 
+def calling_library() -> str:
+    """The package that the program's own code called on this thread's stack: ``aiohttp``, ``botocore`` …"""
+    frame, found = sys._getframe(1), ""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        folder = next((folder for folder in _LIBRARIES if file.startswith(folder)), None)
+        if folder is not None and not file.startswith(_OURS):
+            name = file[len(folder) :].partition(os.sep)[0].removesuffix(".py")
+            found = found if name in _BETWEEN else name
+        elif not file.startswith((_OURS, "<")):
+            break
+        frame = frame.f_back  # type: ignore[assignment]
+    return found or "itself"
+
+
+_BETWEEN = frozenset({"wrapt", "opentelemetry", "site-packages"})
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
-_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+_LIBRARIES = tuple(
+    sorted({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, key=len, reverse=True)
+)
+"""The longest first, since the packages are inside the standard library's folder."""
 
 
 def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "diverged", "incomparable"]:

@@ -21,7 +21,7 @@ from llmtrace.model import (
     Trace,
     Workflow,
 )
-from llmtrace.semconv import PROGRAM
+from llmtrace.semconv import PROGRAM, SCOPE_NAME
 
 ANSWERED = (Inference, Embedding, Retrieval, FetchResponse)
 """Operations that a service answers."""
@@ -109,7 +109,8 @@ def is_alike(span: Span, operation: Operation, name: str) -> bool:
 
 
 def _is_step(span: Span) -> bool:
-    return span.run_id is not None and not (isinstance(span.operation, Workflow) and span.attributes.get(PROGRAM) is True)
+    is_program = isinstance(span.operation, Workflow) and span.attributes.get(PROGRAM) is True
+    return span.run_id is not None and span.scope.name in ("", SCOPE_NAME) and not is_program
 
 
 def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
@@ -120,6 +121,7 @@ def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
 
 
 def _process(trace: Trace) -> tuple[object, ...]:
-    resource = trace.spans[0].resource
-    found = tuple(resource.get(name) for name in ("service.instance.id", "service.name", "process.pid"))
-    return found if found[2] is not None else ()
+    for span in trace.spans:  # those of the program's own provider tell of no process
+        if span.resource.get("process.pid") is not None:
+            return tuple(span.resource.get(name) for name in ("service.instance.id", "service.name", "process.pid"))
+    return ()

@@ -1,106 +1,124 @@
-"""A recorded tool execution as the outcome of a new one: its result, in the type that the tool gives, or its exception."""
+"""The outcome of a tool: what is kept of it for a replay, and the recorded one in place of a new one.
+
+A result that is plain JSON is in the span already. Of any other result, and of an exception, the span keeps the object itself
+(`codec.objects`), so that the program, or the library that runs the tool, gets what it got.
+"""
 
 from __future__ import annotations
 
-import ast
-import asyncio
-import builtins
-import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
 
+from llmtrace.codec import objects
+from llmtrace.codec.request_digest import request_digest
 from llmtrace.errors import ReplayDiverged
-from llmtrace.model import CANCELLED, TIMEOUT, Failure, Span, ToolExecution
+from llmtrace.model import Exchange, JsonValue, Recorded, Span, ToolExecution
+from llmtrace.recorder.player import player
+from llmtrace.recorder.recording import Recording
 
-_OS_ERROR = re.compile(r"\[Errno (\d+)\] ([^:]+)(?:: '(.*)')?", re.DOTALL)
-_BY_CODE: dict[str, type[BaseException]] = {TIMEOUT: TimeoutError, CANCELLED: asyncio.CancelledError}
+RETURNED, RAISED = "returned", "raised"
 
 
-def recorded_outcome(span: Span, return_type: Any) -> Callable[[], Any]:
+def keep_outcome(
+    recording: Recording, operation: ToolExecution, *, returned: Any = None, raised: BaseException | None = None
+) -> None:
+    """Keep what a replay needs of an execution. ``operation``: with its result. Raises nothing but a fault of ours."""
+    key = recording.replay_key
+    if key is None:
+        return
+    digest = request_digest(operation, key)
+    if raised is None and _is_json(returned, operation):
+        recording.recorded = Recorded(digest)
+        return
+    try:
+        kept = {RETURNED: objects.dump(returned)} if raised is None else {RAISED: objects.dump(raised)}
+    except Exception:
+        recording.recorded = Recorded(digest, result_type=objects.class_name(type(returned if raised is None else raised)))
+    else:
+        recording.recorded = Recorded(digest, (Exchange(body=json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace")),))
+
+
+_JSON = frozenset({str, int, float, bool, dict, list, type(None)})
+
+
+def _is_json(returned: Any, operation: ToolExecution) -> bool:
+    """True if the span has the whole of what the tool gave."""
+    if not operation.has_result or type(returned) not in _JSON:
+        return False
+    try:
+        return type(operation.result) is type(returned) and operation.result == returned
+    except Exception:  # a member of another class, which compares in its own way
+        return False
+
+
+def find_answer(recording: Recording, operation: ToolExecution) -> Callable[[], Any] | None:
+    """In a replay, what takes the place of the tool: it returns what the recorded one returned, or raises what that raised.
+
+    None: the tool is to run. Raises `ReplayDiverged` where the recording has no answer; the span has ended then.
+    """
+    played = player()
+    if played is None or not operation.executed:
+        return None
+    try:
+        span = played.answer(recording, operation)
+        if span is None:
+            return None
+        outcome = recorded_outcome(span)
+    except ReplayDiverged as error:
+        recording.end(operation, exception=error)
+        raise
+    recording.recorded_failure = span.failure
+    return outcome
+
+
+def recorded_outcome(span: Span) -> Callable[[], Any]:
     """Return a function that returns what the recorded tool returned, or raises what it raised.
 
-    ``return_type``: the tool's annotation, in which a result that is no plain JSON is given back; None without one. Raises
-    `ReplayDiverged` (``incomparable``) where the outcome cannot be given back.
+    Raises `ReplayDiverged` (``incomparable``) where the outcome cannot be given again.
     """
-    operation = span.operation
+    operation, recorded = span.operation, span.recorded or Recorded()
     assert isinstance(operation, ToolExecution)
-    recorded = span.recorded
-    if recorded is not None and recorded.unusable:
-        raise ReplayDiverged(
-            f"the recorded result of {operation.name} was {recorded.unusable}, so it cannot be given to the program again",
-            kind="incomparable",
+    if recorded.unusable:
+        _refuse(f"the recorded result of {operation.name} was {recorded.unusable}, so it cannot be given to the program again")
+    if recorded.exchanges:
+        kept = json.loads(recorded.exchanges[0].body)
+        if RAISED in kept:
+            error = _made(operation, "raised", kept[RAISED])
+            return lambda: _raise(error)
+        result = _made(operation, "gave", kept[RETURNED])
+        return lambda: result
+    if recorded.result_type:
+        did = "gave" if operation.has_result else "raised"
+        _refuse(
+            f"{operation.name} {did} a {recorded.result_type}, which JSON cannot hold. "
+            f"Run the tool: --tool {operation.name}=live"
         )
     if not operation.has_result:
-        if span.failure is None:
-            raise ReplayDiverged(f"{operation.name} has no recorded outcome: the recording ends in it", kind="incomparable")
-        error = exception_of(span.failure)
-        return lambda: _raise(error)
-    result_type = "" if recorded is None else recorded.result_type
-    if not result_type:
-        return lambda: operation.result
-    result = _typed(operation, result_type, return_type)
-    return lambda: result
+        why = "the recording ends in it" if span.failure is None else "it was recorded without what a replay needs"
+        _refuse(f"{operation.name} has no recorded outcome: {why}")
+    return lambda: operation.result
 
 
-def _raise(error: BaseException) -> Any:
-    raise error
-
-
-def _typed(execution: ToolExecution, result_type: str, return_type: Any) -> Any:
-    """The result as the tool's annotation says. The record holds it as JSON."""
+def _made(operation: ToolExecution, did: str, kept: JsonValue) -> Any:
+    """The recorded object, if it can be made again such that nothing is missing."""
     try:
-        if return_type is None:
-            raise TypeError
-        from pydantic import TypeAdapter
+        made = objects.load(kept)
+        is_whole = objects.dump(made) == kept
+    except Exception:  # another version of its class, or none
+        is_whole = False
+    if not is_whole:
+        name = kept.get(objects.CLASS) if isinstance(kept, dict) else None
+        _refuse(
+            f"{operation.name} {did} a {name or 'value'}, which this program cannot make again. "
+            f"Run the tool: --tool {operation.name}=live"
+        )
+    return made
 
-        return TypeAdapter(return_type).validate_python(execution.result)
-    except Exception:
-        raise ReplayDiverged(
-            f"{execution.name} gave a {result_type}, which its recorded JSON cannot be turned back into. Annotate what it "
-            f"returns with a class that pydantic can read, or run it: --tool {execution.name}=live",
-            kind="incomparable",
-        ) from None
 
-
-def exception_of(failure: Failure) -> BaseException:
-    """The exception that a failure was made of: a built-in one, or of a class that the program has loaded. Nothing is imported.
-
-    Raises `ReplayDiverged` (``incomparable``) for a class that is not there, and for an exception that its message does not
-    give back: of a class with a constructor of its own, the program may read more than the message.
-    """
-    kind = _BY_CODE.get(failure.type) or _loaded_class(failure.type)
-    if kind is None:
-        message = f"the recorded exception is a {failure.type}, which this program does not know"
-        raise ReplayDiverged(message, kind="incomparable")
-    for arguments in _arguments(kind, failure.message):
-        try:
-            error = kind(*arguments)
-        except Exception:
-            continue
-        if str(error) == failure.message and type(error) is kind:
-            return error
-    message = f"the recorded exception, a {failure.type}, holds more than its message, which is all that was recorded"
+def _refuse(message: str) -> NoReturn:
     raise ReplayDiverged(message, kind="incomparable")
 
 
-def _arguments(kind: type[BaseException], message: str) -> Iterator[tuple[Any, ...]]:
-    """What the class may have been called with, for this message."""
-    if any("__init__" in vars(base) or "__new__" in vars(base) for base in kind.__mro__ if base.__module__ != "builtins"):
-        return
-    if issubclass(kind, OSError):
-        parts = _OS_ERROR.fullmatch(message)
-        if parts is not None:
-            yield tuple(int(part) if part.isdigit() else part for part in parts.groups() if part is not None)
-    if issubclass(kind, KeyError):  # whose text is the form of its key
-        with suppress(ValueError, SyntaxError):
-            yield (ast.literal_eval(message),)
-    yield (message,) if message else ()
-
-
-def _loaded_class(name: str) -> type[BaseException] | None:
-    module_name, _, path = name.rpartition(".")
-    module: Any = sys.modules.get(module_name) if module_name else builtins
-    kind = getattr(module, path, None)
-    return kind if isinstance(kind, type) and issubclass(kind, BaseException) else None
+def _raise(error: BaseException) -> NoReturn:
+    raise error

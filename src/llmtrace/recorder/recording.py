@@ -45,11 +45,13 @@ class Recording:
         "parent_id",
         "program_events",
         "recorded",
+        "recorded_failure",
         "refusals",
         "run",
         "span_id",
         "start",
         "trace_id",
+        "waits",
         "watchers",
     )
 
@@ -100,6 +102,8 @@ class Recording:
         """Name and time of each event that the program put on the OpenTelemetry span itself."""
         self.has_program_failure = False
         """The program set the status of the OpenTelemetry span itself, to an error."""
+        self.waits: list[tuple[int, int]] = []
+        """Start and end of each review that ended inside it."""
         self.refusals: list[Evaluation] = []
         """What watchers refused to start below it."""
         self.links = links
@@ -108,6 +112,8 @@ class Recording:
         self.events = events
         self.recorded: Recorded | None = None
         """What a replay needs of this span, as far as it is known."""
+        self.recorded_failure: Failure | None = None
+        """In a replay: the failure of the recorded span whose result was given again; a result may hide it."""
         self._open = [True]
 
     @property

@@ -7,7 +7,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from llmtrace import semconv
-from llmtrace.evidence.call_log import USER_ROLES, new_messages
+from llmtrace.evidence.call_log import new_messages
+from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.model import Evaluation, Inference, Message, Reasoning, ServerToolCall, Span, Text, ToolCall, Violation
 
 MOST_PLACES = 20

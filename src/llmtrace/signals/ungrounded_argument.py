@@ -77,7 +77,7 @@ def _ran_with(call: Call, use: ValueUse) -> bool:
     if corrected is None:
         return True
     try:
-        return follow(corrected, steps(use.pointer)) == use.value
+        return bool(follow(corrected, steps(use.pointer)) == use.value)
     except (LookupError, TypeError, ValueError):
         return False
 

@@ -8,11 +8,12 @@ one of two reviewers wins, a decision is used once, and nothing starts that is n
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pydantic import TypeAdapter
 from llmtrace.codec import json_text
 from llmtrace.errors import ReviewConflict
 from llmtrace.locks import fork_safe_lock
-from llmtrace.model import JsonValue, ToolDefinition, replace
+from llmtrace.model import JsonValue, ToolDefinition, Violation, replace
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.store import locks
 from llmtrace.store.transactions import transaction
@@ -284,29 +285,32 @@ def _was(record: ReviewRecord) -> str:
 
 def _problem(request: ReviewRequest, decision: Decision) -> str:
     """Why a decision cannot be taken; empty if it can."""
-    is_hidden = any(_is_below(f"/{name}", request.hidden) for name in decision.always)
-    if decision.always and (request.tool is None or is_hidden):
+    hidden = {step for place in request.hidden for step in steps(place)[:1]}
+    if decision.always and (request.tool is None or hidden & decision.always.keys()):
         return "only visible arguments of a tool call can be approved for later calls"
     if decision.always and not (isinstance(request.payload, dict) and _fits(decision.always, request.payload)):
         return "this call does not have the arguments that later calls shall have"
-    if decision.kind == "answered":
-        if request.tool is not None or request.schema is None:
-            return ""
-        return _broken(check_result(decision.value, ToolDefinition("", output=request.schema)))
-    if decision.kind != "edited":
-        return ""
-    if request.tool is None:
+    if decision.kind == "edited" and request.tool is None:
         return "a question is answered, not edited"
-    if not isinstance(decision.value, dict):
+    if decision.kind == "edited" and not isinstance(decision.value, dict):
         return "the arguments must be a JSON object"
-    definition = ToolDefinition(request.tool, parameters=request.schema, strict=request.strict)
-    found = check_arguments(decision.value, definition)
-    return _broken([one for one in found if not _is_as_shown(one.pointer, decision.value, request)])
+    faults = faults_of(request, decision)
+    return "; ".join(f"{fault.pointer or 'the value'}: {fault.message}" for fault in faults[:5])
 
 
-def _broken(violations: Any) -> str:
-    errors = [one for one in violations if one.severity == "error"]
-    return "; ".join(f"{error.pointer or 'the value'}: {error.message}" for error in errors[:5])
+def faults_of(request: ReviewRequest, decision: Decision) -> list[Violation]:
+    """The errors of the value of an edit or an answer, by the schema. A hidden value that was left as it is shown has none."""
+    if decision.kind == "edited" and request.tool is not None and isinstance(decision.value, dict):
+        definition = ToolDefinition(request.tool, parameters=request.schema, strict=request.strict)
+        found = check_arguments(decision.value, definition)
+        return [one for one in _errors(found) if not _is_as_shown(one.pointer, decision.value, request)]
+    if decision.kind == "answered" and request.tool is None and request.schema is not None:
+        return _errors(check_result(decision.value, ToolDefinition("", output=request.schema)))
+    return []
+
+
+def _errors(violations: Iterable[Violation]) -> list[Violation]:
+    return [violation for violation in violations if violation.severity == "error"]
 
 
 def _is_as_shown(pointer: str, edited: JsonValue, request: ReviewRequest) -> bool:
@@ -318,13 +322,16 @@ def _is_as_shown(pointer: str, edited: JsonValue, request: ReviewRequest) -> boo
         return False
 
 
-def _is_below(pointer: str, hidden: tuple[str, ...]) -> bool:
-    """True if a value is hidden, or holds one that is."""
-    return any(place == pointer or place.startswith(f"{pointer}/") for place in hidden)
-
-
 def _fits(wanted: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> bool:
     return all(name in arguments and arguments[name] == value for name, value in wanted.items())
+
+
+def this_user() -> str:
+    """The name of the user of this process; empty if it has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
 
 
 # -- which processes are there

@@ -100,11 +100,6 @@ class Signature:
             definition = replace(definition, output=result_schema(self._annotations.get("return", inspect.Parameter.empty)))
         return definition
 
-    @property
-    def return_type(self) -> Any:
-        """What the function is annotated to return; None without an annotation."""
-        return self._annotations.get("return")
-
     def bind(
         self, arguments: Mapping[str, JsonValue], refusals: list[Refusal] | None = None
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:

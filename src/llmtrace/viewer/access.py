@@ -1,8 +1,9 @@
 """Access checks: only the viewer's own page in the user's browser may read traces.
 
-Law: a request is answered only if its Host is one of the viewer's names (so DNS rebinding does not work), its Origin, if it
-has one, is the viewer, and it has the token: other users of the machine can reach loopback. Every response forbids the browser
-to run or load anything but the viewer's own files.
+Laws: a request is answered only if its Host is one of the viewer's names (so DNS rebinding does not work), its Origin, if it
+has one, is the viewer, and it has the token: other users of the machine can reach loopback. A request that writes needs what a
+page of another site cannot send: the viewer's Origin, a header of its own, and JSON. Every response forbids the browser to run
+or load anything but the viewer's own files.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-MOST_BYTES = 64 << 10
-"""Maximum size of a request's body, and of its URL."""
+MOST_BYTES = 1 << 20
+"""Maximum size of a request's body: the arguments of a call that a reviewer edited."""
+MOST_QUERY_BYTES = 64 << 10
 COOKIE = "llmtrace_token"
 OWN_HEADER = "x-llmtrace"
 """Header that a writing request must have. A page of another origin cannot send it without a CORS preflight."""
@@ -66,12 +68,14 @@ class AccessGuard:
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
             return PlainTextResponse("The viewer does not answer for this host name. Open the address that it printed.", 421)
-        if len(scope.get("query_string", b"")) > MOST_BYTES or _length(headers) > MOST_BYTES:
+        if len(scope.get("query_string", b"")) > MOST_QUERY_BYTES or _length(headers) > MOST_BYTES:
             return PlainTextResponse("The request is too large.", 413)
         if _is_foreign(headers, host):
             return PlainTextResponse("Pages of other sites may not read traces.", 403)
         if scope["method"] not in ("GET", "HEAD") and (OWN_HEADER not in headers or "origin" not in headers):
             return PlainTextResponse("Only the viewer's own page may write.", 403)
+        if scope["method"] == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return PlainTextResponse("What is written must be JSON.", 415)
         return self._without_token(scope, headers)
 
     def _without_token(self, scope: Any, headers: Headers) -> Response | None:

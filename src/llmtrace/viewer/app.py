@@ -1,9 +1,10 @@
-"""The viewer's pages and JSON interface, over one `Source`. Read-only."""
+"""The viewer's pages and JSON interface, over one `Source`. Only ``POST /api/reviews/ID`` changes anything."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -15,13 +16,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from llmtrace.errors import StoreError, TraceNotFound
+from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.store import Query
 from llmtrace.version import __version__
 from llmtrace.viewer import page
 from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
 from llmtrace.viewer.payload import Payload
+from llmtrace.viewer.review_queue import STATUS, ReviewQueue
 from llmtrace.viewer.source import Source
 from llmtrace.viewer.trace_view import TraceView
 from llmtrace.viewer.watch import Follower
@@ -45,7 +47,8 @@ class Viewer:
         self._source = source
         self._facts = {"version": __version__, "live": True} | (facts or {})
         self._poll = poll
-        self._listeners: set[asyncio.Queue[set[str] | None]] = set()
+        self._queue = ReviewQueue(source)
+        self._listeners: set[asyncio.Queue[dict[str, Any]]] = set()
         self.closing = False
 
     def routes(self) -> list[Route]:
@@ -59,6 +62,8 @@ class Viewer:
             Route("/api/compare", self._compare),
             Route("/api/time", self._over_time),
             Route("/api/suspicions", self._suspicions),
+            Route("/api/reviews", self._reviews),
+            Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
             Route(trace_path, self._answer(self._rows)),
             Route(f"{trace_path}/payloads", self._answer(self._payloads)),
             Route(f"{trace_path}/origins", self._answer(self._origins)),
@@ -86,7 +91,7 @@ class Viewer:
     # -- answers
 
     async def _info(self, _: Request) -> Response:
-        return _json(self._facts)
+        return _json(self._facts | {"reviews": await run_in_threadpool(self._queue.waiting)})
 
     async def _traces(self, request: Request) -> Response:
         query = Query(
@@ -144,12 +149,35 @@ class Viewer:
         headers = {"content-disposition": f'attachment; filename="trace-{trace_id[:8]}.html"'}
         return Response(html, media_type="text/html", headers=headers)
 
+    # -- reviews
+
+    async def _reviews(self, request: Request) -> Response:
+        span, before = _text(request, "span"), _text(request, "before")
+        if span:
+            return await _answer_review(lambda: self._queue.of_span(span))
+        try:
+            earlier = float(before) / 1e3 if before else float("inf")
+        except ValueError:
+            raise HTTPException(400, "parameter 'before' must be a number") from None
+        limit = max(1, min(_number(request, "limit", 100), MOST_TRACES))
+        decided = _text(request, "decided") == "1"
+        return await _answer_review(lambda: self._queue.page(decided=decided, before=earlier, limit=limit))
+
+    async def _review(self, request: Request) -> Response:
+        review_id = request.path_params["review"]
+        if request.method != "POST":
+            return await _answer_review(lambda: self._queue.review(review_id, brief=_text(request, "brief") == "1"))
+        body = await request.body()
+        return await _answer_review(lambda: self._queue.decide(review_id, body), lambda: self._queue.faults(review_id, body))
+
     # -- changes
 
     async def _follow(self) -> None:
         follower = await run_in_threadpool(Follower, self._source)
         while not self.closing:
             await asyncio.sleep(self._poll)
+            if await run_in_threadpool(self._queue.has_changed):
+                self._tell({"reviews": await run_in_threadpool(self._queue.waiting)})
             if follower.is_remote and not self._listeners:
                 continue
             try:
@@ -157,27 +185,30 @@ class Viewer:
             except (StoreError, OSError):
                 continue
             if changed is None or changed:
-                for listener in self._listeners:
-                    listener.put_nowait(changed)
+                self._tell({"traces": None if changed is None else sorted(changed)})
+
+    def _tell(self, news: dict[str, Any]) -> None:
+        for listener in self._listeners:
+            listener.put_nowait(news)
 
     async def _events(self, _: Request) -> Response:
         return StreamingResponse(self._event_stream(), media_type="text/event-stream")
 
     async def _event_stream(self) -> AsyncIterator[bytes]:
-        mine: asyncio.Queue[set[str] | None] = asyncio.Queue()
+        mine: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._listeners.add(mine)
         try:
             yield b"retry: 1000\n\ndata: {}\n\n"
             idle = 0
             while not self.closing:
                 try:
-                    changed = await asyncio.wait_for(mine.get(), 0.5)
+                    news = await asyncio.wait_for(mine.get(), 0.5)
                 except asyncio.TimeoutError:
                     idle += 1
                     if idle % 20 == 0:
                         yield b": still here\n\n"
                     continue
-                yield b"data: " + dumps({"traces": None if changed is None else sorted(changed)}) + b"\n\n"
+                yield b"data: " + dumps(news) + b"\n\n"
         finally:
             self._listeners.discard(mine)
 
@@ -204,6 +235,25 @@ def _json(content: Content, status: int = 200) -> Response:
 
 async def _in_thread(work: Callable[[], Content]) -> Response:
     return Response(await _guarded(lambda: dumps(work())), media_type="application/json")
+
+
+async def _answer_review(work: Callable[[], Content], faults: Callable[[], Content] = tuple) -> Response:
+    """As `_in_thread`, with what is wrong as JSON, too: a sentence, the kind of the conflict, and the faults of an edit."""
+    try:
+        return _json(await run_in_threadpool(work))
+    except ReviewConflict as conflict:
+        found = await run_in_threadpool(faults) if conflict.kind == "invalid" else []
+        return _json({"error": _sentence(conflict), "kind": conflict.kind, "faults": found}, STATUS[conflict.kind])
+    except ValueError as error:
+        return _json({"error": _sentence(error), "kind": "malformed", "faults": []}, 400)
+    except (sqlite3.Error, OSError) as error:
+        text = f"The store's folder cannot be read or written, so that nothing was decided: {error}."
+        return _json({"error": text, "kind": "store", "faults": []}, 503)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 async def _guarded(work: Callable[[], T]) -> T:

@@ -17,6 +17,7 @@ from llmtrace.model import (
     Message,
     Operation,
     Part,
+    Review,
     Span,
     ToolDefinition,
     ToolExecution,
@@ -33,7 +34,9 @@ Payload = dict[str, Any]
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _LIBRARY = re.compile(r"site-packages|[\\/]lib[\\/]python")
 _SLASH = re.compile(r"[\\/]")
-_SHOWN_APART = frozenset({"system", "input", "output", "tools", "arguments", "result", "has_result", "definition", "usage"})
+_SHOWN_APART = frozenset(
+    {"system", "input", "output", "tools", "arguments", "result", "has_result", "definition", "usage", "payload", "value"}
+)
 
 
 def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
@@ -64,6 +67,8 @@ def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
         content |= _inference(operation, call_input)
     elif isinstance(operation, ToolExecution):
         content |= _execution(operation, trace) | {"arguments": plain(arguments_of(span, trace))}
+    elif isinstance(operation, Review):
+        content |= {"review": {**plain(operation), "outcome": operation.outcome}, "facts": {}}
     else:
         content |= _generic_operation(operation)
     return content

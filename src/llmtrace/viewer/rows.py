@@ -111,6 +111,8 @@ def title(span: Span) -> str:
         return operation.response_model or operation.request_model or operation.operation
     if isinstance(operation, (ToolExecution, AgentInvocation, Workflow)):
         return operation.name
+    if isinstance(operation, Review):
+        return operation.tool or operation.question
     return span.name
 
 
@@ -160,9 +162,12 @@ def _operation_fields(span: Span, trace: Trace) -> Row:
         return _of_inference(operation)
     if isinstance(operation, ToolExecution):
         arguments = arguments_of(span, trace)
-        arguments_text, refused = _arguments(arguments), not operation.executed
-        snippet = None if arguments is None else arguments_text[:SNIPPET]
-        return {"said": snippet, "call": operation.call_id, "same": _same(arguments_text), "refused": refused}
+        written, refused = arguments_text(arguments), not operation.executed and span.failure is not None
+        snippet = None if arguments is None else written[:SNIPPET]
+        return {"said": snippet, "call": operation.call_id, "same": _same(written), "refused": refused}
+    if isinstance(operation, Review):
+        value = "" if operation.value is None else f" → {arguments_text(operation.value)}"
+        return {"said": (operation.outcome + value)[:SNIPPET]}
     if isinstance(operation, Embedding) and operation.usage is not None:
         return {"in": operation.usage.input_tokens}
     output = _output(operation)
@@ -193,7 +198,7 @@ def _tool_calls(messages: Iterable[Message]) -> list[ToolCall]:
 
 
 def _called(calls: Iterable[ToolCall]) -> list[str]:
-    return [f"{call.name}({_arguments(call.arguments)})" for call in calls]
+    return [f"{call.name}({arguments_text(call.arguments)})" for call in calls]
 
 
 def _snippet(messages: Iterable[Message], called: Iterable[str]) -> str:
@@ -207,7 +212,7 @@ def _same(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
-def _arguments(arguments: JsonValue) -> str:
+def arguments_text(arguments: JsonValue) -> str:
     """The arguments, written as in a function call."""
     if isinstance(arguments, dict):
         return ", ".join([f"{_spelt(name)}={json_text.write(member)}" for name, member in arguments.items()])

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from llmtrace.errors import DiagnosisFailed, TraceNotFound
+from llmtrace.errors import DiagnosisFailed, StoreError, TraceNotFound
 from llmtrace.model import Span, Trace
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.viewer.payload import Payload, payload
@@ -84,6 +84,14 @@ class Source:
             return None
         except DiagnosisFailed as error:
             return {"title": f"not diagnosed because of a bug in llmtrace: {error.fault}", "confidence": "error"}
+
+    def find_summary(self, trace_id: str) -> TraceSummary | None:
+        """The summary of a trace; None if the store does not have it."""
+        summary = self._summaries.get(trace_id)
+        if summary is None and trace_id and self.store.has_index:
+            with contextlib.suppress(StoreError):
+                summary = self._summaries[trace_id] = self.store.summary(trace_id)
+        return summary
 
     def compared(self, left_trace_id: str, right: str) -> dict[str, Any]:
         """Compare two traces. Raises TraceNotFound, UnreadableStore."""

@@ -15,7 +15,7 @@ from llmtrace.model import AgentInvocation, Inference, Span, Trace, Workflow
 from llmtrace.store import TraceSummary, search, summarise
 from llmtrace.viewer.call_inputs import Input, fresh, inputs
 from llmtrace.viewer.payload import Payload, messages, payload
-from llmtrace.viewer.rows import Row, span_row, trace_row
+from llmtrace.viewer.rows import Row, span_row, title, trace_row
 
 if TYPE_CHECKING:
     from llmtrace.diagnosis import Flow
@@ -121,6 +121,17 @@ class TraceView:
             span_id: [lineage_json.use_as_json(use, flow.lineage) for use in self._uses.get(span_id, ())]
             for span_id in span_ids
         }
+
+    def origins_of_call(self, call_id: str | None) -> list[dict[str, Any]]:
+        """The values in the arguments of a tool call, as `origins` has them, each with the ``step`` that it came from."""
+        from llmtrace.viewer import lineage_json
+
+        flow = self._flowing()
+        by_node = [[use for use in node.uses if use.part == "argument" and use.call_id == call_id] for node in flow.nodes]
+        uses = next((uses for uses in reversed(by_node) if uses), []) if call_id is not None else []
+        titles = {span.span_id: title(span) for span in self.trace.spans}
+        found = [lineage_json.use_as_json(use, flow.lineage) for use in uses]
+        return [use | {"step": titles.get(((use["from"] or use["first"]) or {"span": ""})["span"], "")} for use in found]
 
     def reached(self, span_id: str) -> dict[str, Any]:
         """The spans that a span's values came from, and those that they went into. Raises KeyError."""

@@ -6,7 +6,24 @@ async function get(path, query = {}) {
   const response = await fetch(`/api/${path}${queryText(query)}`).catch(() => { throw new Error("the viewer's server does not answer: it has ended"); });
   if (response.ok) return response.json();
   const text = await response.text();
-  throw new Error(text && text.length < 400 ? text : `the viewer's server answered ${response.status}`);
+  const { error } = refusal(text);
+  throw new Error(error ?? (text && text.length < 400 ? text : `the viewer's server answered ${response.status}`));
+}
+
+/** What a server that refuses a review says: a sentence, its kind, and the faults of an edit. */
+function refusal(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+async function decide(id, body) {
+  const response = await fetch(`/api/reviews/${id}`, { method: "POST", body, headers: { "content-type": "application/json", "x-llmtrace": "1" } }).catch(() => { throw new Error("The viewer's server does not answer: nothing was decided."); });
+  const text = await response.text();
+  const reply = refusal(text);
+  return response.ok || reply.error ? reply : { error: text || `The viewer's server answered ${response.status}.`, kind: "network", faults: [] };
 }
 
 const server = {
@@ -23,15 +40,22 @@ const server = {
   suspicions: (traces) => get("suspicions", { traces: traces.join(",") }),
   compare: (left, right) => get("compare", { left, right }),
   time: (query) => get("time", query),
+  reviews: (query) => get("reviews", query),
+  review: (id, query) => get(`reviews/${id}`, query),
+  decide,
 
-  /** Calls back with the ids of traces that changed, or null where any may have. */
-  follow(changed) {
+  /** Calls back with the ids of traces that changed, or null where any may have; and with how many calls wait for a person. */
+  follow(changed, reviewed) {
     const events = new EventSource("/api/events");
     let first = true;
     events.onmessage = (event) => {
       const news = JSON.parse(event.data);
       if (news.traces !== undefined) changed(news.traces);
-      else if (!first) changed(null); // we were cut off: anything may have happened
+      else if (news.reviews !== undefined) reviewed(news.reviews);
+      else if (!first) { // we were cut off: anything may have happened
+        changed(null);
+        get("info").then((info) => reviewed(info.reviews));
+      }
       first = false;
     };
   },

@@ -1,7 +1,8 @@
 // The pane of one span: what was found, what went in and came out, schema beside arguments, attempts side by side, raw facts.
 
-import { dim, el, lazySection } from "./dom.js";
-import { cost, cut, duration, nameText, worded } from "./format.js";
+import { dim, el, fill, lazySection } from "./dom.js";
+import { decisionNode, heldNode } from "./decisions.js";
+import { cost, cut, duration, exactNumber, nameText, worded } from "./format.js";
 import { attemptsNode } from "./attempts.js";
 import { block, brokenPieces, callPieces, jsonPieces, names, segment } from "./json.js";
 import { answerNodes, factsOf, failureNode, resultNode } from "./lines.js";
@@ -41,6 +42,7 @@ function headNode(view, row, payload) {
 
 function stateText(row) {
   if (row.refused) return "refused";
+  if (row.kind === "review" && row.state === "running") return "waits";
   return row.state === "ok" ? "" : row.state;
 }
 
@@ -77,12 +79,33 @@ function bodyNodes(view, row, payload, uses) {
       payload.facts.partial ? el("p", { class: "gone", text: "the stream ended before its end" }) : null,
     ];
   }
+  if (payload.review) return reviewBody(view, row, payload.review);
   const input = /** @type {Message[]} */ (payload.input ?? []);
   return [
     input.length ? titled("Task", ...input.map((message) => messageNode(message, "", view))) : null,
     payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses)) : null,
     payload.arguments !== undefined ? titled("Given", block(jsonPieces(payload.arguments))) : null,
     payload.has_result ? titled("Result", resultNode(view, payload)) : null,
+  ];
+}
+
+/** What waits, as the store of reviews has it; nothing if it is not there any more. */
+function waitingNodes(found) {
+  return found.id ? [
+    el("p", { class: "gone", text: "It waits for a person. Nothing has run." }), found.reason ? el("p", {}, el("b", { text: "Held because " }), found.reason) : null,
+    heldNode(found.tool, found.payload), el("p", {}, el("a", { class: "chip on", href: `#/reviews/${found.id}`, text: "decide it" }))] : [];
+}
+
+/** A wait for a person: what was held, why, and what was decided. @param {Row} row */
+function reviewBody(view, row, review) {
+  const at = exactNumber(review.decided_at) ?? review.decided_at;
+  const waiting = el("div", { class: "values" });
+  if (row.state === "running" && view.data.live) view.data.reviews({ span: row.id }).then((found) => fill(waiting, waitingNodes(found))).catch(() => null);
+  return [
+    review.reason && row.state !== "running" ? el("p", {}, el("b", { text: "Held because " }), review.reason) : null,
+    waiting,
+    review.payload == null || review.decision === "edited" ? null : titled(review.tool ? "Call" : "Shown", heldNode(review.tool, review.payload)),
+    review.decision ? decisionNode(review.tool ?? "", review.payload, { kind: review.decision, by: review.decided_by, at: at == null ? null : Number(at) / 1e6, note: review.note, value: review.value }) : null,
   ];
 }
 
@@ -100,8 +123,8 @@ function callBody(view, row, payload, uses) {
   const back = sought.pointer ? { marks: new Map([[sought.pointer, sought]]) } : marking(view, payload.violations, [], "result");
   return [
     titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null)),
-    payload.facts.repaired !== undefined ? titled("Repaired arguments", block(callPieces(row.name, payload.facts.repaired))) : null,
-    row.refused ? el("p", { class: "gone", text: "refused: the tool did not run" }) : null,
+    payload.facts.repaired !== undefined ? titled("Ran with other arguments", block(callPieces(row.name, payload.facts.repaired))) : null,
+    payload.facts.executed !== true ? el("p", { class: "gone", text: `${row.refused ? "refused: " : ""}the tool did not run` }) : null,
     payload.has_result ? titled("Result", resultNode(view, payload, undefined, back)) : null,
     attemptsNode(view, row),
     schema && !beside ? lazySection("Schema", () => schema) : null,

@@ -87,6 +87,12 @@ export function lazySection(title, make) {
   return node;
 }
 
+/** A labelled line of text. @param {(text: string) => void} changed */
+export function textField(id, label, value, changed) {
+  const node = el("input", { id: `text-${id}`, type: "text", autocomplete: "off", value, oninput: () => changed(node.value) });
+  return el("div", { class: "field" }, el("label", { for: node.id, text: label }), node);
+}
+
 /** The words that follow the pointer or the focus on `node`. @param {HTMLElement} node @param {() => Child[]} make */
 export function tip(node, make) {
   const show = () => {

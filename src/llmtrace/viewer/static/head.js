@@ -4,6 +4,7 @@ import { el, home, keysButton } from "./dom.js";
 import { UNKNOWN, clock, cost, plural, tokensOf, lasted } from "./format.js";
 import { show } from "./moves.js";
 import { copyMenu } from "./copy.js";
+import { waitingChip } from "./waiting.js";
 
 export function traceHead(view) {
   const trace = view.trace;
@@ -19,6 +20,7 @@ export function traceHead(view) {
     search,
     view.data.live && trace.replayOf ? el("a", { class: "chip", href: `#compare/${trace.replayOf}/${view.id}`, text: "beside its recording", title: "This run is a replay" }) : null,
     view.paused ? el("span", { class: "chip on", text: "paused" }) : null,
+    view.data.live ? waitingChip() : null,
     el("button", { class: "chip", text: "copy", onclick: () => copyMenu(view) }),
     view.data.live ? el("a", { class: "chip", href: `/api/traces/${view.id}/page`, download: "", text: "export" }) : null,
     keysButton(),

@@ -8,8 +8,9 @@ import { messageNodes, partNode } from "./messages.js";
 import { isProblem } from "./tree.js";
 import { barPlace } from "./zoom.js";
 
-/** Of a kind, its first letter; M is a model. @param {Row} row */
-export const letterOf = ({ kind }) => (kind === "memory" ? "B" : kind[0].toUpperCase());
+const LETTERS = { memory: "B", review: "?" };
+/** Of a kind, its first letter; M is a model, a question to a person has its own sign. @param {Row} row */
+export const letterOf = ({ kind }) => LETTERS[kind] ?? kind[0].toUpperCase();
 const SHORT_TEXT = 1200;
 
 /** Classes of a line by what is known of its span. @param {Row} row */
@@ -80,7 +81,7 @@ function bar(view, kind, start, end, time) {
 const numberNode = (number) => number && el("span", { class: "mark error", "data-number": number });
 
 function timeText(view, row) {
-  if (row.state === "running") return `running ${duration(view.now() - row.start)}`;
+  if (row.state === "running") return `${row.kind === "review" ? "waits" : "running"} ${duration(view.now() - row.start)}`;
   if (row.end === undefined) return "interrupted";
   return duration(row.end - row.start);
 }

@@ -4,6 +4,7 @@ import { el, fill, keysButton, stepsOf } from "./dom.js";
 import { ago, cost, count, minute, someNames, tokensOf, lasted } from "./format.js";
 import { go, note, placeText } from "./place.js";
 import { VirtualList } from "./virtual.js";
+import { waitingChip } from "./waiting.js";
 
 const PAGE = 100;
 const ALL = { q: "", health: "", agent: "", since: "", until: "", at: "" };
@@ -48,7 +49,7 @@ export class ListView {
     this.app.className = "list";
     this.app.replaceChildren(
       el("header", { class: "top" }, el("h1", { class: "brand", text: "llmtrace" }), el("span", { class: "dim store", text: this.info.store ?? "" }), search, this.filters, this.notes, this.compare,
-        el("span", { class: "gap" }), this.count, el("a", { class: "chip", href: "#/time", text: "over time" }), keysButton()),
+        el("span", { class: "gap" }), this.count, waitingChip(true), el("a", { class: "chip", href: "#/time", text: "over time" }), keysButton()),
       el("main", { class: "table", "aria-label": "Traces" },
         el("div", { class: "trace-row heads", "aria-hidden": "true" }, ["", "task and answer", "agent", "found", "tokens", "cost", "duration", "started"].map((head) => el("span", { text: head }))),
         this.box));
@@ -200,6 +201,7 @@ export class ListView {
     else if (event.key === "x") this.pick(this.cursor);
     else if (event.key === "c" && this.picked.size === 2) this.comparePicked();
     else if (event.key === "t") go("time");
+    else if (event.key === "r") go("reviews");
     else if (event.key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
     else if (event.key === "p") this.pause();
     else return false;

@@ -9,6 +9,7 @@ import { traceKey } from "./moves.js";
 import { readPlace } from "./place.js";
 import { TimeView } from "./time.js";
 import { TraceView } from "./trace.js";
+import { setWaiting } from "./waiting.js";
 
 /** @type {any} */
 let page = null;
@@ -16,13 +17,18 @@ let page = null;
 let data = null;
 /** @type {any} */
 let info = {};
+let turns = 0;
 
-function make() {
+async function make() {
   const app = byId("app");
   const place = readPlace();
   if (!data.live) return new TraceView(app, data, data.id, place.query);
   if (place.page === "trace" && place.ids[0]) return new TraceView(app, data, place.ids[0], place.query);
   if (place.page === "compare" && place.ids.length === 2) return new CompareView(app, data, place.ids);
+  if (place.page === "reviews") { // loaded when they are looked at
+    if (place.ids[0]) return new (await import("./review.js")).ReviewView(app, data, place.ids[0]);
+    return new (await import("./reviews.js")).QueueView(app, data, place.query);
+  }
   if (place.page === "time") return new TimeView(app, data, place.query);
   return new ListView(app, data, info, place.query);
 }
@@ -37,8 +43,11 @@ async function showPage() {
   }
   hush();
   page?.close();
-  page = make();
-  const mine = page;
+  page = null;
+  const turn = ++turns;
+  const mine = await make();
+  if (turn !== turns) return; // somewhere else by now
+  page = mine;
   try {
     await page.open();
   } catch (error) {
@@ -48,16 +57,21 @@ async function showPage() {
 
 /** @param {KeyboardEvent} event */
 function key(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const inside = /** @type {HTMLElement} */ (event.target);
+  if ((event.ctrlKey || event.metaKey) && event.key === "Enter") inside.closest("form")?.requestSubmit();
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (document.querySelector("dialog[open]")) {
     if (event.key === "?") help();
+    return;
+  }
+  if (inside.closest?.("form.panel") && inside.matches("input, textarea, select")) {
+    if (event.key === "Escape" && page?.key(event)) event.preventDefault();
     return;
   }
   if (inside.matches?.("input")) {
     if (event.key === "Escape" || event.key === "Enter") {
       inside.blur();
-      (page.rowsBox ?? page.box)?.focus();
+      (page?.rowsBox ?? page?.box)?.focus();
       event.preventDefault();
     }
     return;
@@ -77,7 +91,8 @@ async function begin() {
   addEventListener("keydown", key);
   addEventListener("unhandledrejection", (event) => say(String(event.reason?.message ?? event.reason)));
   document.addEventListener("click", (event) => { if (/** @type {HTMLElement} */ (event.target).closest("[data-key='?']")) help(); });
-  data.follow((traces) => page?.changed?.(traces));
+  setWaiting(info.reviews ?? null);
+  data.follow((traces) => page?.changed?.(traces), (/** @type {number|null} */ waiting) => { setWaiting(waiting); page?.reviewed?.(); });
   addEventListener("beforeprint", () => page?.list?.draw(true));
   setInterval(() => page?.tick?.(), 1000);
   await showPage();

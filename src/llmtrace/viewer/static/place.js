@@ -3,7 +3,7 @@
 export function readPlace() {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?");
   const [page = "", ...ids] = path.split("/").filter(Boolean);
-  return { page, ids: ids.filter((id) => /^[0-9a-zA-Z]+$/.test(id)), query: new URLSearchParams(query) };
+  return { page, ids: ids.filter((id) => /^\w+$/.test(id)), query: new URLSearchParams(query) };
 }
 
 /** What of a query is not empty. @param {Query} query */

@@ -1,0 +1,230 @@
+"""The calls that wait for a person, as the viewer shows and decides them.
+
+Laws: nothing is decided by reading. A decision names the digest of what its reviewer saw; the store refuses it if the call is
+another one, or if somebody was first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, get_args
+
+from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
+from llmtrace.model import JsonValue
+from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ReviewState
+from llmtrace.store.reviews import NAME, Reviews, faults_of, this_user
+from llmtrace.viewer.js_numbers import plain
+from llmtrace.viewer.rows import arguments_text
+from llmtrace.viewer.source import Source
+
+WAITING: tuple[ReviewState, ...] = ("proposed", "in_doubt")
+"""States that need a person."""
+DECIDED: tuple[ReviewState, ...] = tuple(state for state in get_args(ReviewState) if state not in WAITING)
+LONGEST_CALL = 300
+"""Characters of a call in the queue."""
+LONGEST_NAME = 100
+LONGEST_TRACE = 5_000
+"""Longest run (in spans) that is diagnosed for its reviewer, who would wait too long for more."""
+STATUS = {"unknown": 404, "decided": 409, "changed": 409, "expired": 410, "invalid": 400}
+"""HTTP status of a decision that was refused, by the kind of its `ReviewConflict`."""
+_KINDS: Mapping[str, DecisionKind] = {"approve": "approved", "edit": "edited", "reject": "rejected", "answer": "answered"}
+_MEMBERS = frozenset({"action", "digest", "value", "reason", "by", "always", "happened"})
+_NO_FOLDER = "Reviews are kept in the folder of a local store, which this store is not."
+_READ_ONLY = "This store is read-only for the viewer: it shows what waits, and decides nothing."
+
+
+class ReviewQueue:
+    """The reviews of the store that is viewed. Methods raise `ReviewConflict`, sqlite3.Error and OSError."""
+
+    def __init__(self, source: Source) -> None:
+        folder = source.store.folder
+        self._source = source
+        self._reviews = None if folder is None else Reviews(folder)
+        self._path = None if folder is None else folder / NAME
+        self._stamp = self._stat()
+
+    # -- reading
+
+    def waiting(self) -> int | None:
+        """How many need a person. None where the store keeps no reviews, or where they cannot be read."""
+        if self._reviews is None:
+            return None
+        with suppress(sqlite3.Error, OSError):
+            self._find_dead(self._reviews)
+            return sum(self._reviews.count(state) for state in WAITING)
+        return None
+
+    def has_changed(self) -> bool:
+        """Whether something was written since the last call."""
+        stamp, self._stamp = self._stamp, self._stat()
+        return stamp != self._stamp
+
+    def page(self, *, decided: bool, before: float, limit: int) -> dict[str, Any]:
+        """Newest first. ``before``: asked for earlier than that, in seconds since the Unix epoch."""
+        if self._reviews is None:
+            return {"reviews": [], "more": False, "waiting": None, "problem": _NO_FOLDER, "user": ""}
+        waiting = self.waiting()
+        records = self._reviews.list(states=DECIDED if decided else WAITING, limit=limit + 1, before=before)
+        return {
+            "reviews": [self._row(record) for record in records[:limit]],
+            "more": len(records) > limit,
+            "waiting": waiting,
+            "problem": "" if self._is_writable() else _READ_ONLY,
+            "user": this_user(),
+        }
+
+    def review(self, review_id: str, *, brief: bool) -> dict[str, Any]:
+        """One review. ``brief``: without the origins of its values and the suspects of its run, which take a while."""
+        reviews = self._local()
+        self._find_dead(reviews)
+        record = reviews.get(review_id)
+        content = self._row(record) | _details(record)
+        content |= {"problem": "" if self._is_writable() else _READ_ONLY, "user": this_user()}
+        return content if brief else content | self._of_run(record.request)
+
+    def of_span(self, span_id: str) -> dict[str, Any]:
+        """The review that waits in this span; empty if there is none."""
+        for record in [] if self._reviews is None else self._reviews.list(limit=1_000):
+            if record.request.span_id == span_id:
+                return self._row(record) | _details(record)
+        return {}
+
+    # -- deciding
+
+    def decide(self, review_id: str, body: bytes) -> dict[str, Any]:
+        """Take a decision that a page sent. Raises ValueError for what is no decision."""
+        reviews = self._local()
+        wish = _wish(body)
+        by = str(wish.get("by") or "").strip()[:LONGEST_NAME] or this_user()
+        if wish["action"] == "settle":
+            if not isinstance(wish.get("happened"), bool):
+                raise ValueError("settle needs 'happened': true or false")
+            reviews.settle(review_id, happened=wish["happened"], by=by)
+            return self.review(review_id, brief=True)
+        digest = wish.get("digest")
+        if not isinstance(digest, str) or not digest:
+            raise ValueError("a decision needs the 'digest' of what was shown")
+        record = reviews.get(review_id)
+        always = _always(record.request, wish.get("always") or [])
+        reason = str(wish.get("reason") or "")
+        decision = Decision(_KINDS[wish["action"]], wish.get("value"), by, time.time(), reason, always)
+        reviews.decide(record.request.review_id, decision, digest=digest)
+        return self.review(record.request.review_id, brief=True)
+
+    def faults(self, review_id: str, body: bytes) -> list[dict[str, str]]:
+        """What is wrong with the value of a decision, by JSON Pointer."""
+        wish = _wish(body)
+        decision = Decision(_KINDS.get(wish["action"], "approved"), wish.get("value"))
+        found = faults_of(self._local().get(review_id).request, decision)
+        return [{"pointer": fault.pointer, "message": fault.message} for fault in found]
+
+    # -- inside
+
+    def _local(self) -> Reviews:
+        if self._reviews is None:
+            raise ReviewConflict("unknown", _NO_FOLDER)
+        return self._reviews
+
+    def _find_dead(self, reviews: Reviews) -> None:
+        """Calls that ran when their program died are in doubt."""
+        with suppress(sqlite3.Error, OSError):
+            if reviews.count("started"):
+                reviews.doubt()
+
+    def _stat(self) -> tuple[int, int] | None:
+        with suppress(OSError):
+            status = self._path.stat() if self._path is not None else None
+            return None if status is None else (status.st_mtime_ns, status.st_size)
+        return None
+
+    def _is_writable(self) -> bool:
+        paths = () if self._path is None else (self._path.parent, self._path)
+        return all(os.access(path, os.W_OK) for path in paths if path.exists())
+
+    def _row(self, record: ReviewRecord) -> dict[str, Any]:
+        """Times in milliseconds since the Unix epoch."""
+        request, decision = record.request, record.decision
+        summary = self._source.find_summary(request.trace_id)
+        return {
+            "id": request.review_id,
+            "question": request.question,
+            "tool": request.tool,
+            "call": arguments_text(request.payload)[:LONGEST_CALL],
+            "reason": request.reason,
+            "state": record.state,
+            "asked": request.asked_at * 1e3,
+            "deadline": request.deadline * 1e3,
+            "alive": record.is_waiting,
+            "trace": request.trace_id,
+            "span": request.span_id,
+            "agent": None if summary is None else next(iter(summary.agents), summary.name),
+            "task": None if summary is None else summary.task,
+            "decision": None if decision is None else decision.kind,
+            "by": "" if decision is None else decision.by,
+            "at": None if decision is None else decision.at * 1e3,
+        }
+
+    def _of_run(self, request: ReviewRequest) -> dict[str, Any]:
+        """Where the call's values came from, and what is wrong with the run so far."""
+        try:
+            view = self._source.trace_view(request.trace_id)
+        except (TraceNotFound, StoreError):
+            return {"uses": [], "suspects": [], "unread": "The run is not in this store."}
+        if len(view.trace) > LONGEST_TRACE:
+            return {"uses": [], "suspects": [], "unread": f"The run is too long to be looked through: {len(view.trace)} steps."}
+        diagnosis = view.diagnosis()
+        if diagnosis.get("fault"):
+            return {"uses": [], "suspects": [], "unread": diagnosis["fault"]}
+        suspects = [suspect for suspect in diagnosis["suspects"] if suspect["confidence"] != "possible"]
+        return {"uses": view.origins_of_call(request.call_id), "suspects": suspects, "unread": ""}
+
+
+def _details(record: ReviewRecord) -> dict[str, Any]:
+    request, decision = record.request, record.decision
+    return {
+        "digest": request.digest,
+        "payload": plain(request.payload),
+        "schema": plain(request.schema),
+        "hidden": list(request.hidden),
+        "origins": [
+            {"pointer": origin.pointer, "status": origin.status, "text": origin.text, "span": origin.span_id}
+            for origin in request.origins
+        ],
+        "note": "" if decision is None else decision.reason,
+        "value": None if decision is None else plain(decision.value),
+        "always": {} if decision is None else plain(decision.always),
+        "started": None if record.started_at is None else record.started_at * 1e3,
+        "ended": None if record.ended_at is None else record.ended_at * 1e3,
+        "result": plain(record.result),
+    }
+
+
+def _wish(body: bytes) -> dict[str, Any]:
+    """What a page wants to be decided. Raises ValueError."""
+    try:
+        wish = json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise ValueError("the body is not JSON") from None
+    if not isinstance(wish, dict) or wish.get("action") not in (*_KINDS, "settle"):
+        raise ValueError(f"expected a JSON object with an 'action': {', '.join(_KINDS)} or settle")
+    unknown = wish.keys() - _MEMBERS
+    if unknown:
+        raise ValueError(f"unknown members: {', '.join(sorted(unknown))}")
+    return wish
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _always(request: ReviewRequest, names: Any) -> dict[str, JsonValue]:
+    """The arguments, with their values, that later calls shall have. Raises ValueError."""
+    payload = request.payload if isinstance(request.payload, dict) else {}
+    if not isinstance(names, list) or any(name not in payload for name in names):
+        raise ValueError("'always' must be a list of names of arguments of this call")
+    return {name: payload[name] for name in names}
