@@ -79,7 +79,8 @@ def give_way() -> None:
 
 
 def tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{line}\n")  # at once, since several threads write
+    sys.stderr.flush()
 
 
 def fail(line: str) -> None:

@@ -65,6 +65,7 @@ def langfuse() -> Any:
 def openlit() -> Any:
     import openlit
 
+    os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "true"  # it knows no other word
     openlit.init(otlp_endpoint=NOWHERE, disable_metrics=True, pricing_json=sys.argv[0].replace("agent.py", "no_prices.json"))
     return openai_client()
 
