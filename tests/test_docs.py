@@ -38,8 +38,10 @@ def test_every_option_is_documented() -> None:
 
 
 def test_every_public_name_is_documented() -> None:
-    """docs/api.md and docs/api_checks.md have one heading for each public name, and no other."""
-    pages = "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "api_checks.md"))
+    """docs/api*.md have one heading for each public name, and no other."""
+    pages = "\n".join(
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "api_guards.md", "api_checks.md")
+    )
     headings = re.findall(r"^### `([A-Za-z_]+)", pages, re.MULTILINE)
     assert sorted(headings) == sorted(set(llmtrace.__all__) - {"__version__"})
 
@@ -53,6 +55,7 @@ def test_public_names_are_pinned() -> None:
         "__version__",
         "agent",
         "cases",
+        "checkpoint",
         "configure",
         "context",
         "current_span",
@@ -65,6 +68,7 @@ def test_public_names_are_pinned() -> None:
         "outcome",
         "prompt",
         "replay",
+        "resume",
         "resume_review",
         "retrieval",
         "review",
@@ -76,6 +80,7 @@ def test_public_names_are_pinned() -> None:
         "suppress",
         "testing",
         "tool",
+        "validated",
         "workflow",
         "wrap",
     ]

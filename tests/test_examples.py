@@ -33,6 +33,7 @@ SAID = {
     "15_own_signals.py": "invoke_agent support warning  polite: fail",
     "16_store_and_forward.py": "the collector took 0 requests; the spans are in the journal\nwhen it was back",
     "17_by_hand.py": "The handbook says: Refunds take 5 days.",
+    "18_checkpoints.py": "stopped: checkpoint 'may be refunded': small_enough refused the state: more than 100 EUR",
 }
 """Something of what each example prints."""
 
@@ -54,6 +55,7 @@ HEALTH = {
     "15_own_signals.py": ["ok"],
     "16_store_and_forward.py": ["ok"],
     "17_by_hand.py": ["ok"],
+    "18_checkpoints.py": ["ok", "failed"],
 }
 """The traces that each leaves in the store, oldest first."""
 

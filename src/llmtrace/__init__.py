@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from llmtrace.decorators.signal import signal
     from llmtrace.decorators.tool_function import tool
     from llmtrace.guards.budget import Budget
+    from llmtrace.guards.checkpoint import checkpoint
     from llmtrace.guards.review import review
     from llmtrace.guards.slo import slo
+    from llmtrace.guards.validated import validated
     from llmtrace.instrumentation import instrument
     from llmtrace.model.reviews import Decision
     from llmtrace.playback import replay
+    from llmtrace.playback.resume import resume
     from llmtrace.playback.resume_review import resume_review
     from llmtrace.recorder.context import context, extract, inject, suppress, wrap
     from llmtrace.recorder.feedback import feedback
@@ -37,6 +40,7 @@ _HOME = {
     "Tools": "llmtrace.tools",
     "agent": "llmtrace.decorators.operations",
     "cases": "llmtrace.testing.cases",
+    "checkpoint": "llmtrace.guards.checkpoint",
     "configure": "llmtrace.runtime",
     "context": "llmtrace.recorder.context",
     "current_span": "llmtrace.recorder.open_span",
@@ -49,6 +53,7 @@ _HOME = {
     "outcome": "llmtrace.recorder.outcome",
     "prompt": "llmtrace.decorators.prompt",
     "replay": "llmtrace.playback",
+    "resume": "llmtrace.playback.resume",
     "resume_review": "llmtrace.playback.resume_review",
     "retrieval": "llmtrace.decorators.manual",
     "review": "llmtrace.guards.review",
@@ -58,6 +63,7 @@ _HOME = {
     "span": "llmtrace.decorators.operations",
     "suppress": "llmtrace.recorder.context",
     "tool": "llmtrace.decorators.tool_function",
+    "validated": "llmtrace.guards.validated",
     "workflow": "llmtrace.decorators.operations",
     "wrap": "llmtrace.recorder.context",
 }
@@ -69,6 +75,7 @@ __all__ = [
     "__version__",
     "agent",
     "cases",
+    "checkpoint",
     "configure",
     "context",
     "current_span",
@@ -81,6 +88,7 @@ __all__ = [
     "outcome",
     "prompt",
     "replay",
+    "resume",
     "resume_review",
     "retrieval",
     "review",
@@ -92,6 +100,7 @@ __all__ = [
     "suppress",
     "testing",
     "tool",
+    "validated",
     "workflow",
     "wrap",
 ]

@@ -9,10 +9,14 @@
     ├── ReviewDenied                         on_denied="raise": a person, or a time limit, denied a call
     ├── ReviewPending                        a run ended to be resumed when somebody has decided
     ├── BudgetExceeded                       a run went over its Budget, and on_exceed is "raise" (default)
+    ├── CheckpointFailed (ValueError)        a state failed its check, and the checkpoint's on_fail is not "record"
+    ├── OutputInvalid (ValueError)           no answer of a model fitted the form that `validated` was given
+    ├── LetterConflict                       a dead letter is being retried, was before, or is in doubt
     ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
     ├── JudgeFailed                          the model that was asked for a second opinion gave none
     ├── PortBusy                             a receiver cannot listen where it was told to
     └── StoreError                           reading a store
+        ├── StateUnavailable (LookupError)   a trace has no such checkpoint, or its state was not kept whole
         ├── TraceNotFound (LookupError)
         └── UnreadableStore                  a store or file that cannot be read: missing, newer, not a trace
 
@@ -26,7 +30,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmtrace.model import Violation
+    from llmtrace.model import Fault, Usage, Violation
     from llmtrace.model.budgets import BudgetLimits, Spender
     from llmtrace.model.reviews import Decision
 
@@ -87,10 +91,15 @@ class ReviewPending(LlmtraceError):
         self.review_id = review_id
 
 
+class LetterConflict(LlmtraceError):
+    """A dead letter cannot be retried or dropped now; nothing was changed. The message says why."""
+
+
 class BudgetExceeded(LlmtraceError):
     """A budget is spent: the next call did not start, or a stream was stopped. With ``on_exceed="record"`` nothing raises it.
 
-    ``limit`` names what was spent (``usd``, ``calls``, ``tokens``, ``output_tokens``, ``seconds`` or ``repeats``); ``allowed``
+    ``limit`` names what was spent (``usd``, ``calls``, ``tokens``, ``output_tokens``, ``seconds``, ``repeats`` or
+    ``corrections``); ``allowed``
     and ``spent`` are in that unit; ``budget`` is the `llmtrace.Budget`. ``spenders`` are the three that spent most, greatest
     first, each with ``name``, ``share`` (0 to 1) and ``spent``.
     """
@@ -111,6 +120,37 @@ class BudgetExceeded(LlmtraceError):
         self.spent = spent
         self.budget = budget
         self.spenders = tuple(spenders)
+
+
+class CheckpointFailed(LlmtraceError, ValueError):
+    """A state failed the check of a checkpoint whose ``on_fail`` says that the program must not go on with it.
+
+    ``name`` is the checkpoint's, ``reason`` says what is wrong, with what the check itself said.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"checkpoint {name!r}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class OutputInvalid(LlmtraceError, ValueError):
+    """No answer of a model fitted the form that `llmtrace.validated` was given.
+
+    ``attempts``: how many answers there were. ``faults``: those of the last one, each with ``pointer`` (JSON Pointer; empty for
+    the whole answer) and ``message``. ``usage``: tokens of all attempts, as far as the completions say. ``completion``: the
+    last one, as the client gave it.
+    """
+
+    def __init__(self, name: str, attempts: int, faults: Sequence[Fault], usage: Usage | None, completion: object) -> None:
+        listed = "; ".join(f"{fault.pointer or '(all of it)'}: {fault.message}" for fault in faults[:3])
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        answers = f"none of {attempts} answers" if attempts > 1 else "the answer"
+        super().__init__(f"{answers} {'is' if attempts > 1 else 'is not'} a valid {name}: {listed}{more}")
+        self.attempts = attempts
+        self.faults = tuple(faults)
+        self.usage = usage
+        self.completion = completion
 
 
 class ReplayDiverged(BaseException):
@@ -163,6 +203,10 @@ class StoreError(LlmtraceError):
 
 class TraceNotFound(StoreError, LookupError):
     """No trace, or more than one, goes by this id."""
+
+
+class StateUnavailable(StoreError, LookupError):
+    """A trace has no such checkpoint, or its state was redacted, cut or not kept; the message says which."""
 
 
 class UnreadableStore(StoreError):

@@ -71,6 +71,7 @@ class Evaluator:
         self._built_in = tuple(signal for signal in self.signals if not isinstance(signal, UserSignal))
         self._user_signals = tuple(signal for signal in self.signals if isinstance(signal, UserSignal))
         self._finishing = tuple(signal for signal in self._built_in if type(signal).finish is not Signal.finish)
+        self._names = frozenset(signal.name for signal in self.signals)
         self._by_kind: dict[type, tuple[AnySignal, ...]] = {}
         """By kind of operation: the signals that look at it, the program's own left out."""
 
@@ -137,11 +138,12 @@ class Evaluator:
 
     def without_verdicts(self, span: Span) -> Span:
         """Return the span as it was before evaluation. Verdicts that are not ours to give (an outcome, a budget) stay."""
-        names = {signal.name for signal in self.signals}
         failure = span.failure
         if failure is not None and failure.type == INVALID_TOOL_CALL:
             failure = None
-        remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in names)
+        if failure is span.failure and not span.violations and not span.evaluations:
+            return span
+        remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in self._names)
         return replace(span, violations=(), evaluations=remaining, failure=failure)
 
 
@@ -375,6 +377,8 @@ def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[S
 
 def _in_stored_order(stored: Span, judged: Span) -> Span:
     """Keep the order of stored verdicts: an outcome stands after the signals."""
+    if judged.evaluations is stored.evaluations:
+        return judged
     new = [evaluation for evaluation in judged.evaluations if evaluation not in stored.evaluations]
     if new or len(judged.evaluations) != len(stored.evaluations):
         return judged
@@ -385,12 +389,14 @@ def _in_order(spans: list[Span], outermost: Span | None, *, derived: bool) -> li
     """The spans that ended: ours in their recorded order, those of other writers as things became known and the outermost last,
     whatever the order of arrival and however coarse the clocks."""
     if derived:
-        ended = [span for span, has_ended in moments(Trace(spans)) if has_ended]
+        ended = [span for span, has_ended in moments(spans) if has_ended]
         return sorted(ended, key=lambda span: span is outermost)
     return sorted((span for span in spans if span.end is not None), key=lambda span: (span.sequence or 0, span.end or 0))
 
 
 def _mark_derived(before: Span, after: Span) -> Span:
+    if after.evaluations is before.evaluations:
+        return after
     new = tuple(
         evaluation if evaluation in before.evaluations else replace(evaluation, derived=True)
         for evaluation in after.evaluations

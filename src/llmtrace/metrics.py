@@ -8,7 +8,7 @@ what is to be counted. docs/metrics.md lists what there is.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -143,13 +143,13 @@ class Metrics(Sink):
             if not is_outer:
                 self._record_inference(span, operation, put)
         elif isinstance(operation, AgentInvocation):
-            put(self._agent.record, span.duration, _labels({sc.AGENT_NAME: operation.name}, span))
+            put(self._agent.record, span.latency, _labels({sc.AGENT_NAME: operation.name}, span))
             for histogram, number in zip(self._agent_calls, counts, strict=True):
                 put(histogram.record, number, {sc.AGENT_NAME: operation.name})
         else:
             self._record_other(span, operation, put)
         if sc.MCP_METHOD in span.attributes:
-            put(self._mcp[span.kind == "server"].record, span.duration, _mcp_labels(span))
+            put(self._mcp[span.kind == "server"].record, span.latency, _mcp_labels(span))
         for evaluation in span.evaluations:
             labels = {sc.EVALUATION_NAME: evaluation.name, sc.EVALUATION_SCORE_LABEL: evaluation.label}
             labels |= {sc.EVALUATION_PREFIX + "severity": evaluation.severity, **_whose(operation)}
@@ -198,12 +198,29 @@ class Metrics(Sink):
         if isinstance(operation, ToolExecution):
             if operation.executed:
                 named = {sc.TOOL_NAME: operation.name, sc.TOOL_TYPE: operation.type}
-                put(self._tool.record, span.duration, _labels(named, span))
+                put(self._tool.record, span.latency, _labels(named, span))
         elif isinstance(operation, Workflow):
-            put(self._workflow.record, span.duration, _labels({sc.WORKFLOW_NAME: operation.name}, span))
+            put(self._workflow.record, span.latency, _labels({sc.WORKFLOW_NAME: operation.name}, span))
         elif isinstance(operation, (Embedding, Retrieval, Memory, FetchResponse)):
             labels = _client_labels(operation) | _labels({sc.RESPONSE_MODEL: getattr(operation, "response_model", None)})
             put(self._operation.record, span.duration, _labels(labels, span))
+
+
+def observe_dead_letters(provider: metrics.MeterProvider, read: Callable[[], Mapping[str, Sequence[float]]]) -> None:
+    """Show a store's open dead letters. ``read`` gives the ages of all of them, in seconds, by reason; it must not raise."""
+    meter = metrics.get_meter(sc.SCOPE_NAME, meter_provider=provider)
+
+    def counted(_: metrics.CallbackOptions) -> list[metrics.Observation]:
+        return [metrics.Observation(len(ages), {sc.DEAD_LETTER_REASON: reason}) for reason, ages in read().items()]
+
+    def oldest(_: metrics.CallbackOptions) -> list[metrics.Observation]:
+        found = read().items()
+        return [metrics.Observation(max(ages, default=0), {sc.DEAD_LETTER_REASON: reason}) for reason, ages in found]
+
+    what = "Work that runs gave up and that nobody has dealt with."
+    meter.create_observable_gauge(sc.METRIC_DEAD_LETTERS, callbacks=[counted], unit="{letter}", description=what)
+    what = "How long the oldest of them has waited."
+    meter.create_observable_gauge(sc.METRIC_OLDEST_DEAD_LETTER, callbacks=[oldest], unit="s", description=what)
 
 
 class _Queue:

@@ -30,6 +30,7 @@ def test_registry_reads_what_the_modules_state() -> None:
     assert sorted(known) == [
         "canary",
         "check",
+        "dead-letters",
         "demo",
         "diff",
         "doctor",

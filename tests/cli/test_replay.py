@@ -154,3 +154,47 @@ def test_bad_input_is_one_clear_line(store: str, llmtrace: Callable[..., Ran]) -
         ran = llmtrace("replay", *words)
         assert ran.code == 2, ran.err
         assert said in " ".join(ran.err.split())
+
+
+CHECKED = """
+import sys
+import llmtrace
+llmtrace.configure()
+
+def ran(tool):
+    with open("ran.txt", "a") as file:
+        print(tool, file=file)
+
+@llmtrace.tool
+def look_up(order_id: str) -> dict:
+    ran("look_up")
+    return {"order_id": order_id, "total": 42}
+
+@llmtrace.tool
+def refund(total: float) -> str:
+    ran(f"refund{total}")
+    return "done"
+
+@llmtrace.agent
+def desk(task: str) -> str:
+    state = {"total": look_up("KS-1")["total"] * (2 if "changed" in sys.argv else 1)}
+    state = llmtrace.checkpoint("order found", state)
+    return refund(state["total"])
+
+desk("refund")
+"""
+
+
+def test_begin_at_a_checkpoint(store: str, tmp_path: Path, llmtrace: Callable[..., Ran]) -> None:
+    """What is before it comes from the recording, its state too; what is after it is done for real."""
+    (tmp_path / "checked.py").write_text(CHECKED, encoding="utf-8")
+    subprocess.run([sys.executable, "checked.py"], check=True)
+    ran = llmtrace("replay", "--from", "order found", "--", "checked.py", "changed")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "ran.txt").read_text(encoding="utf-8").split() == ["look_up", "refund42", "refund42"]
+    assert "went on for real: 1 call answered" in " ".join(ran.err.split())
+    ran = llmtrace("replay", "--from", "nowhere", "--", "checked.py")
+    assert ran.code == 2
+    assert "has no checkpoint 'nowhere'. Its checkpoints: 'order found'" in " ".join(ran.err.split())
+    ran = llmtrace("replay", "--from", "order found", "--live-after", "change", "--", "checked.py")
+    assert "Leave out one of them" in ran.err

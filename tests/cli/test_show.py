@@ -28,7 +28,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.store import open_store
-from tests.cli.traces import BROKEN, RECOVERED, SECOND, SILENT, Maker, answers, chat, user
+from tests.cli.traces import BROKEN, RECOVERED, SECOND, SILENT, Maker, answers, chat, reviewed, user
 
 
 def body(out: str) -> str:
@@ -126,6 +126,26 @@ workflow nightly                                                     interrupted
 """)
     assert "File x" not in llmtrace("show", "--store", store).out
     assert "  File x\n" in llmtrace("show", "--full", "--store", store).out
+
+
+def test_reviews(llmtrace: Callable[..., Any], store: str) -> None:
+    """What was shown, who decided and why, and what ran; a call that was held back is not refused."""
+    keep(store, *reviewed(time.time_ns() - 5 * SECOND))
+    assert body(llmtrace("show", "--store", store).out) == snapshot("""\
+trace 5c3e8d1f0b9a4c7d8e6f1a2b3c4d5e6f  ok
+DATE  3.00 s  5 spans  - tokens  cost -
+
+agent desk                                          3.00 s  1.00 s without waits
+├─ review refund(order_id="KS-1", amount=42.0)                            2.00 s
+│     → edited by ann
+│     ran with {"order_id": "KS-1", "amount": 12.0}
+├─ refund(order_id="KS-1", amount=12.0)                                   200 ms
+│     → {"refunded": 12.0}
+├─ review refund(order_id="KS-2", amount=9.0)                               0 µs
+│     → rejected: it was paid back
+└─ refund(order_id="KS-2", amount=9.0)                                    200 ms
+      → the tool did not run
+""")
 
 
 def test_content_that_was_left_out_is_said(llmtrace: Callable[..., Any], store: str) -> None:

@@ -12,6 +12,7 @@ from llmtrace.model import (
     Inference,
     JsonValue,
     Message,
+    Review,
     Span,
     Text,
     ToolCall,
@@ -192,3 +193,23 @@ class Maker:
             self.span(3, 1, "execute_tool look_up", ToolExecution("look_up", call.arguments, order, True, "call_1", LOOK_UP)),
             self.span(4, 1, "chat m", chat(history, answers("It is order KS-20457."))),
         )
+
+
+REVIEWED = "5c3e8d1f0b9a4c7d8e6f1a2b3c4d5e6f"
+
+
+def reviewed(start: int) -> tuple[Span, ...]:
+    """A refund that waited two seconds and was changed, and one that was rejected."""
+    maker = Maker(REVIEWED, start)
+    first, second = {"order_id": "KS-1", "amount": 42.0}, {"order_id": "KS-2", "amount": 9.0}
+    review = Review("refund", "rev_1", "refund", "c1", payload=first, decision="edited", decided_by="ann")
+    review = replace(review, value={**first, "amount": 12.0})
+    rejected = Review("refund", "rev_2", "refund", "c2", payload=second, decision="rejected", note="it was paid back")
+    waited = {"llmtrace.review.waited": 2.0}
+    return (
+        maker.span(1, None, "invoke_agent desk", AgentInvocation("desk"), took=3.0, attributes=waited),
+        maker.span(2, 1, "review refund", review, took=2.0),
+        maker.span(3, 1, "execute_tool refund", ToolExecution("refund", review.value, {"refunded": 12.0}, True, "c1")),
+        maker.span(4, 1, "review refund", rejected, took=0),
+        maker.span(5, 1, "execute_tool refund", ToolExecution("refund", second, call_id="c2", executed=False)),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from llmtrace.content import Content
 from llmtrace.external.ingest import Ingestor
 from llmtrace.external.log_joiner import LogJoiner
 from llmtrace.model import Event, Inference, Message, RawSpan, Text, ToolCall
+from llmtrace.store import waiting_logs
 from llmtrace.store.memory import MemoryStore
+from llmtrace.store.waiting_logs import WaitingLogs
 
 TRACE, SPAN = "1" * 32, "2" * 16
 CALL = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"order_id":"A1"}'}}
@@ -113,7 +116,7 @@ def test_records_are_joined_in_every_order_of_arrival() -> None:
         received.take(order)
         call = received.operation()
         assert call.input == (Message("system", (Text("Help."),)), Message("user", (Text("Hi"),)))
-        assert call.output == (Message("assistant", (ToolCall("look_up", {"order_id": "A1"}, "c1"),), None, "tool_calls"),)
+        assert call.output == (Message("assistant", (ToolCall("look_up", {"order_id": "A1"}, "c1"),), None, "tool_call"),)
 
 
 def test_records_that_come_after_the_verdict_are_joined_and_judged_again() -> None:
@@ -135,6 +138,31 @@ def test_a_span_in_the_store_gets_records_of_a_later_process() -> None:
     later = Ingestor(received.store, content=Content(Config()), quiet=1e9)
     later.ingest_logs(log_records.from_json(document(USER)))
     assert received.operation().input == (Message("user", (Text("Hi"),)),)
+
+
+@pytest.mark.parametrize(("is_killed", "most"), [(True, waiting_logs.MOST_BYTES), (True, 0), (False, waiting_logs.MOST_BYTES)])
+def test_records_wait_for_their_span_through_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killed: bool, most: int
+) -> None:
+    """The file of those that wait is redacted, private, and gone when their spans have arrived. A large one is written anew."""
+    monkeypatch.setattr(waiting_logs, "MOST_BYTES", most)
+    content = Content(Config(redact_keys=("api_key",)))
+    secret = ("gen_ai.system.message", {"content": "Help.", "api_key": "swordfish"})
+    first = Ingestor(MemoryStore(), content=content, quiet=1e9, waiting_logs=WaitingLogs(tmp_path, content))
+    first.ingest_logs(log_records.from_json(document(secret, USER, CHOICE)))
+    if not is_killed:
+        first.close()
+    file = tmp_path / "waiting_logs.jsonl"
+    assert "swordfish" not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    received = Received()
+    received.ingestor = Ingestor(received.store, content=content, quiet=1e9, waiting_logs=WaitingLogs(tmp_path, content))
+    received.ingestor.restore_logs()
+    received.take([span()])
+    assert [message.role for message in received.operation().input] == ["system", "user"]
+    assert len(received.operation().output) == 1
+    received.ingestor.close()
+    assert not file.exists()
 
 
 def test_an_exception_as_a_log_record_is_a_failure() -> None:

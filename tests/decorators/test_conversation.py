@@ -93,6 +93,12 @@ def test_messages_as_pairs_and_in_a_state(history: list[Any]) -> None:
     assert ("user", '{"state":{"customer":"C-77"}}') in texts(lambda state: "Yes.", state)
 
 
+def test_a_question_beside_options_is_the_task() -> None:
+    """So a backend's view of the conversation shows the question, and not the JSON of all arguments."""
+    assert texts(lambda task, limit: "Yes.", "Where is A-1?", 5) == [("user", '{"limit":5}'), ("user", "Where is A-1?")]
+    assert shown(lambda limit, task: "Yes.", 5, "Where is A-1?") == ("Where is A-1?", "Yes.")
+
+
 def test_what_is_no_history_is_shown_as_before() -> None:
     """One text as it is, data as JSON."""
     assert shown(lambda task: "Yes.", "Where?") == ("Where?", "Yes.")
@@ -101,6 +107,7 @@ def test_what_is_no_history_is_shown_as_before() -> None:
     assert texts(lambda rows: 1, [["user", "ada"], ["group", "x"]]) == [("user", '{"rows":[["user","ada"],["group","x"]]}')]
     assert texts(lambda state: 1, {"messages": 3}) == [("user", '{"state":{"messages":3}}')]
     assert texts(lambda a, b: 1, "x", 2) == [("user", '{"a":"x","b":2}')]
+    assert texts(lambda a, b: 1, "Where is it?", "C-77") == [("user", '{"a":"Where is it?","b":"C-77"}')]
     assert texts(lambda: 1) == []
 
 

@@ -144,6 +144,19 @@ def test_calls_asked_for_at_once_are_no_second_attempts() -> None:
     assert marks(story.answer("Both are paid.").diagnosis()) == [("certain", "never_succeeded")]
 
 
+@pytest.mark.parametrize("retries", [False, True])
+def test_a_failed_call_that_only_the_next_request_shows_is_certain(*, retries: bool) -> None:
+    """Where each request is a trace of its own, the request's history is the record of the call before it."""
+    call = ToolCall("refund", {"order_id": "KS-1107", "amount": 42}, "c1")
+    story = Story(REFUND).user("Refund KS-1107, 42 EUR.")
+    story.messages += [Message("assistant", (call,)), Message("tool", (ToolResult("Error: HTTP 503", "c1"),))]
+    if retries:
+        story.call("refund", {"refunded": True}, order_id="KS-1107", amount=42)
+    found = story.answer("It is refunded.").diagnosis()
+    assert marks(found) == ([] if retries else [("certain", "never_succeeded")])
+    assert any("Earlier steps of this conversation" in sentence for sentence in found.unchecked) is not retries
+
+
 def test_a_failure_that_was_made_good_is_possible() -> None:
     """Agents try and fail. What a later call did is done."""
     story = Story(LOOK_UP).user("Where is order KS-1107?").call("look_up", {"error": "not found"}, order_id="1107")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmtrace.evidence.call_log import MOST_CALLS, Call, CallLog, result_digest
-from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
+from llmtrace.model import Inference, Message, Review, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
 
 TOOL = ToolDefinition("pay", {"type": "object"}, cache={})
 
@@ -80,6 +81,34 @@ def test_a_turn_of_the_user_counts_once(words: list[str]) -> None:
         history += [Message("assistant", (Text(f"a{number}"),))]
         log.add(span(Inference("x", input=tuple(history[:-1])), number))
     assert log.turn == len(words)
+
+
+def reviewed(number: int, decision: str, call_id: str = "c1") -> Span:
+    return span(Review("pay", tool="pay", call_id=call_id, decision=decision), number)
+
+
+def held(number: int, call_id: str = "c1", **fields: Any) -> Span:
+    return span(ToolExecution("pay", {"a": 1}, call_id=call_id, executed=False, **fields), number)
+
+
+def test_a_call_that_a_person_holds_back_neither_failed_nor_went_well() -> None:
+    """Not by its own span, nor by the message that tells the model."""
+    ask = asking(1, ToolCall("pay", {"a": 1}, "c1"))
+    answer = telling(4, ToolResult("Error: the person said no", "c1"))
+    for decision in ("pending", "rejected", "timed_out"):
+        denied = held(3, result="Error: the person said no", has_result=True)
+        for spans in ((ask, reviewed(2, decision), denied, answer), (ask, reviewed(2, decision), answer)):
+            (call,) = calls_of(*spans)
+            assert (call.failed, call.has_result, call.is_held_back) == (None, False, True)
+
+
+def test_a_call_that_waited_is_one_call() -> None:
+    """It ended as held, and ran when the run went on; or a person's answer took the tool's place."""
+    ask = asking(1, ToolCall("pay", {"a": 1}, "c1"))
+    (call,) = calls_of(ask, reviewed(2, "pending"), held(3), reviewed(4, "approved"), running(5, "c1", a=1))
+    assert (call.failed, call.result, call.is_held_back) == (False, "paid", False)
+    (call,) = calls_of(ask, reviewed(2, "answered"), held(3, result="by cheque", has_result=True))
+    assert (call.failed, call.result, call.is_held_back) == (False, "by cheque", False)
 
 
 def test_a_live_log_is_bounded() -> None:

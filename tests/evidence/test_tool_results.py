@@ -86,7 +86,8 @@ def execution(**fields: Any) -> Span:
 
 def test_failed_has_one_meaning() -> None:
     """Refused, raised, or answered with an error; a call that broke its schema and was answered well has not failed."""
-    assert has_failed(execution(executed=False)) is True
+    assert has_failed(execution(executed=False, failure=Failure("unknown_tool"))) is True
+    assert has_failed(execution(executed=False)) is None  # a person holds it back
     assert has_failed(execution(failure=Failure("ValueError", "no"))) is True
     assert has_failed(execution(result={"error": "no"}, has_result=True)) is True
     assert has_failed(execution(result="paid", has_result=True, failure=Failure("tool_error"))) is True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from pydantic import BaseModel
+
 try:
     import mcp_types as types
     from mcp.server.mcpserver import Context
@@ -17,6 +19,10 @@ except ImportError:
         FastMCP,  # type: ignore[no-redef,attr-defined]
     )
     from mcp.server.fastmcp.exceptions import ToolError  # type: ignore[no-redef,import-not-found]
+
+
+class Agreement(BaseModel):
+    cents: int
 
 
 def make() -> Any:
@@ -51,6 +57,12 @@ def make() -> Any:
         message = types.SamplingMessage(role="user", content=types.TextContent(type="text", text="?"))
         answer = await ctx.session.create_message([message], max_tokens=10)
         return str(getattr(answer.content, "text", ""))
+
+    @server.tool()
+    async def confirm(order_id: str, ctx: Context) -> str:
+        "Has a person agree."
+        answer = await ctx.elicit(f"Refund {order_id}?", Agreement)
+        return str(answer.action)
 
     @server.prompt()
     def greet(name: str) -> str:

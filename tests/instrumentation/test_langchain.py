@@ -31,7 +31,7 @@ from spans_of import only, tree
 import llmtrace
 from llmtrace.demo.server import ModelServer
 from llmtrace.instrumentation import _langchain_runs
-from llmtrace.model import AgentInvocation, Custom, Inference, Retrieval, ToolExecution, Workflow
+from llmtrace.model import AgentInvocation, Inference, Retrieval, ToolExecution, Workflow
 from llmtrace.recorder import collected
 from llmtrace.store.summary import summarise
 from llmtrace.testing import Captured, capture
@@ -265,49 +265,11 @@ def test_a_retriever_is_a_retrieval(captured: Captured) -> None:
     assert operation.documents == [{"id": "d1", "content": "about orders", "metadata": {"page": 3}}]
 
 
-# -- interrupts
-
-
 def asking() -> Any:
     graph = StateGraph(State)
     graph.add_node("ask", lambda state: {"seen": [interrupt({"refund?": 42})]})
     graph.add_edge(START, "ask")
     return graph.compile(checkpointer=MemorySaver(), name="desk")
-
-
-def test_an_interrupt_is_a_pause_and_no_error(captured: Captured) -> None:
-    """The graph waits for a person: a span of that name with the question, and nothing failed; then what the person said."""
-    graph, config = asking(), {"configurable": {"thread_id": "T2"}}
-    assert "__interrupt__" in graph.invoke({"seen": []}, config)
-    graph.invoke(Command(resume="yes"), config)
-    assert tree(captured) == [
-        "invoke_workflow desk",
-        "  ask",
-        "    interrupt",
-        "invoke_workflow desk",
-        "  resume",
-        "  ask",
-    ]
-    assert [span.failure for span in captured.spans] == [None] * 6
-    notes = {span.name: span.operation for span in captured.spans if span.name in ("interrupt", "resume")}
-    assert notes["interrupt"] == Custom({"value": {"refund?": 42}})
-    assert notes["resume"] == Custom({"value": "yes"})
-    assert [trace.health for trace in captured.traces] == ["ok", "ok"]
-
-
-def test_an_interrupt_inside_a_tool_is_no_error_of_the_tools(captured: Captured) -> None:
-    """The question stands below the tool that asked it."""
-
-    @tool
-    def refund(order_id: str) -> str:
-        "Refund, if a person agrees."
-        return str(interrupt({"refund?": order_id}))
-
-    agent = create_agent(says([asks("refund", {"order_id": "7"})], "Done."), [refund], checkpointer=MemorySaver(), name="desk")
-    config = {"configurable": {"thread_id": "T3"}}
-    agent.invoke({"messages": [("user", "Refund 7")]}, config)
-    assert tree(captured) == ["invoke_agent desk", "  chat", "  execute_tool refund", "    interrupt"]
-    assert [span.failure for span in captured.spans] == [None] * 4
 
 
 # -- models with an SDK below

@@ -23,7 +23,7 @@ from mcp_server import make  # noqa: E402
 
 import llmtrace  # noqa: E402
 from llmtrace import instrumentation  # noqa: E402
-from llmtrace.model import Span, ToolExecution  # noqa: E402
+from llmtrace.model import Review, Span, ToolExecution  # noqa: E402
 from llmtrace.store import open_store  # noqa: E402
 from llmtrace.testing import Captured, capture  # noqa: E402
 
@@ -47,16 +47,17 @@ def exported(app_provider: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @asynccontextmanager
-async def connected(server: Any = None) -> AsyncIterator[Any]:
+async def connected(server: Any = None, callbacks: Any = {}) -> AsyncIterator[Any]:  # noqa: B006
     """A client of a server in memory."""
     server = server or make()
     if OLD:
         from mcp.shared.memory import create_connected_server_and_client_session
 
-        async with create_connected_server_and_client_session(server._mcp_server) as session:
+        async with create_connected_server_and_client_session(server._mcp_server, **callbacks) as session:
             yield session
     else:
-        async with mcp.Client(server) as client:
+        legacy = {"mode": "legacy"} if callbacks else {}
+        async with mcp.Client(server, **callbacks, **legacy) as client:
             yield client
 
 
@@ -137,8 +138,55 @@ def test_a_call_that_needs_more_input_is_one_execution(captured: Captured, by_ha
     assert (execution.attributes.get("llmtrace.mcp.rounds") == ROUNDS) is (framework or not by_hand)
     asked = [span for span in captured.spans if span.name == "ask a person"]
     assert len(asked) == ROUNDS
-    if not by_hand or framework:
-        assert {span.parent_id for span in asked} == {execution.span_id}
+    reviews = [span for span in captured.spans if isinstance(span.operation, Review)]
+    waits = [span for span in reviews if span.operation.decision == "pending"]
+    client_reviews = [span for span in reviews if span.run_id == execution.run_id and span.operation.decision == "answered"]
+    assert len(client_reviews) == ROUNDS
+    if framework:
+        assert {span.parent_id for span in client_reviews} == {execution.span_id}
+    if not by_hand:
+        assert {span.parent_id for span in client_reviews} == {execution.span_id}
+        assert {span.parent_id for span in asked} == {span.span_id for span in client_reviews}
+        assert {span.operation.question for span in client_reviews} == {"Sure?"}
+    assert {span.operation.review_id for span in reviews} == {"sure"}
+    at_server = [span.operation.decision for span in reviews if span.run_id != execution.run_id]
+    assert sorted(at_server) == ["answered"] * ROUNDS + ["pending"] * ROUNDS
+    assert {span.operation.question for span in waits} == {"Sure?"}
+
+
+@pytest.mark.parametrize(
+    ("action", "decided"),
+    [
+        ("accept", ("answered", {"cents": 5}, None)),
+        ("decline", ("rejected", None, None)),
+        ("cancel", ("rejected", None, "dismissed")),
+    ],
+)
+def test_an_elicitation_is_a_review_on_each_side(captured: Captured, action: Any, decided: Any) -> None:
+    """``ctx.elicit``: the server's execution waits, and so does the client's. What the callback does is inside the client's."""
+
+    async def answer(*_: Any) -> Any:
+        with llmtrace.span("ask a person"):
+            return mcp.types.ElicitResult(action=action, content={"cents": 5} if action == "accept" else None)
+
+    async def main() -> Any:
+        async with connected(callbacks={"elicitation_callback": answer}) as client:
+            return await client.call_tool("confirm", {"order_id": "7"})
+
+    asyncio.run(main())
+    (client,), (server,) = calls(captured), calls(captured, "server")
+    reviews = {span.parent_id: span for span in captured.spans if isinstance(span.operation, Review)}
+    assert reviews.keys() == {client.span_id, server.span_id}
+    for span in reviews.values():
+        review = span.operation
+        assert isinstance(review, Review)
+        assert review.question == "Refund 7?"
+        assert (review.decision, review.value, review.note) == decided
+        assert (span.failure, span.trace_id) == (None, client.trace_id)
+        assert "cents" in str(review.payload)
+    (asked,) = (span for span in captured.spans if span.name == "ask a person")
+    assert asked.parent_id == reviews[client.span_id].span_id
+    assert {trace.health for trace in captured.traces} == {"ok"}
 
 
 def test_the_servers_schema_judges_the_arguments(captured: Captured) -> None:

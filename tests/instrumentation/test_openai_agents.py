@@ -22,6 +22,7 @@ from agents import (
     OpenAIResponsesModel,
     RunConfig,
     Runner,
+    RunState,
     function_tool,
     input_guardrail,
 )
@@ -31,8 +32,9 @@ from openai import AsyncOpenAI
 from spans_of import only, tree
 
 import llmtrace
+from llmtrace.diagnosis import diagnose
 from llmtrace.instrumentation import openai_agents
-from llmtrace.model import AgentInvocation, Inference, ToolExecution, Workflow
+from llmtrace.model import AgentInvocation, Inference, Review, ToolExecution, Workflow, replace
 from llmtrace.testing import Captured, capture
 
 
@@ -259,26 +261,71 @@ def test_a_guardrail_that_triggers_is_seen(shop: Any, captured: Captured) -> Non
         assert failure.type.endswith("InputGuardrailTripwireTriggered")
 
 
-def test_a_call_that_waits_for_approval_did_not_run(shop: Any, captured: Captured) -> None:
-    """The tool's span says that it was not executed, and what a person is asked; nothing failed. Approved, it runs."""
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_an_approval_is_a_review(is_saved: bool, shop: Any, captured: Captured) -> None:
+    """A call that waits did not run and did not fail; its review is pending. The run that goes on has the decision, also where
+    the state was saved in between. A rejected call is no failure."""
 
     @function_tool(name_override="look_up", needs_approval=True)
     def careful(order_id: str) -> str:
         return "found"
 
+    def script(request: Told) -> Any:
+        return "It is on its way." if request.results else [("look_up", {"order_id": "7"}), ("look_up", {"order_id": "8"})]
+
     async def main() -> None:
-        agent = shop().agent(tools=[careful])
-        waiting = await Runner.run(agent, "Where is order 7?")
-        first = only(captured, ToolExecution)
-        assert (first.operation.executed, first.failure, first.violations) == (False, None, ())
-        assert "      interrupt" in tree(captured)
-        state = waiting.to_state()
-        state.approve(waiting.interruptions[0])
-        assert (await Runner.run(agent, state)).final_output == "It is on its way."
+        agent = shop(script).agent(tools=[careful])
+        with llmtrace.agent("mine"):
+            waiting = await Runner.run(agent, "Where is order 7?")
+            first, second = (span for span in captured.spans if isinstance(span.operation, ToolExecution))
+            for span in (first, second):
+                assert (span.operation.executed, span.failure, span.violations) == (False, None, ())
+            assert "      review look_up" in tree(captured)
+            state = waiting.to_state()
+            if is_saved:
+                state = await RunState.from_json(agent, state.to_json())
+            approved, rejected = state.get_interruptions()
+            state.approve(approved)
+            state.reject(rejected, rejection_message="not that one")
+            assert (await Runner.run(agent, state)).final_output == "It is on its way."
 
     asyncio.run(main())
-    assert [span.operation.executed for span in captured.spans if isinstance(span.operation, ToolExecution)] == [False, True]
-    assert [trace.health for trace in captured.traces] == ["ok", "ok"]
+    found = [span.operation for span in captured.spans if isinstance(span.operation, Review)]
+    one = Review("look_up", tool="look_up", call_id=found[0].call_id, payload={"order_id": "7"}, decision="pending")
+    other = replace(one, call_id=found[1].call_id, payload={"order_id": "8"})
+    decided = [replace(one, decision="approved"), replace(other, decision="rejected", note="not that one")]
+    assert found == [one, other, *decided]
+    executions = [span for span in captured.spans if isinstance(span.operation, ToolExecution)]
+    assert [span.operation.executed for span in executions] == [False, False, True]
+    assert {span.failure for span in captured.spans} == {None}
+    (trace,) = captured.traces
+    assert trace.health == "ok"
+    assert diagnose(trace).suspects == ()
+
+
+def test_a_standing_rejection_is_no_failure_of_the_tool(shop: Any, captured: Captured) -> None:
+    """The model asks again and again for what a person rejected for good: the tool does not run, and nothing is accused."""
+
+    @function_tool(name_override="look_up", needs_approval=True)
+    def careful(order_id: str) -> str:
+        return "found"
+
+    def script(request: Told) -> Any:
+        return "It cannot be looked up." if len(request.results) == 4 else [("look_up", {"order_id": "7"})]
+
+    async def main() -> None:
+        agent = shop(script).agent(tools=[careful])
+        with llmtrace.agent("mine"):
+            state = (await Runner.run(agent, "Where is order 7?")).to_state()
+            state.reject(state.get_interruptions()[0], always_reject=True)
+            await Runner.run(agent, state)
+
+    asyncio.run(main())
+    executions = [span for span in captured.spans if isinstance(span.operation, ToolExecution)]
+    assert {(span.operation.executed, span.failure) for span in executions} == {(False, None)}
+    assert [span.evaluations for span in captured.spans if span.evaluations] == []
+    (trace,) = captured.traces
+    assert diagnose(trace).suspects == ()
 
 
 @pytest.mark.parametrize("way", ["run", "run_streamed"])

@@ -85,5 +85,5 @@ def _with_one_id(operation: object) -> object:
 
 def test_every_span_that_ended_has_its_moment_once() -> None:
     trace = long_run().trace()
-    ended = [span.span_id for span, is_end in moments(trace) if is_end]
+    ended = [span.span_id for span, is_end in moments(trace.spans) if is_end]
     assert sorted(ended) == sorted(span.span_id for span in trace.spans)

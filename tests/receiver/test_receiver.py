@@ -69,7 +69,7 @@ class Running:
         return self.judged[-1]
 
     def send(self, body: bytes, path: str = "/v1/traces", **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.receiver.http_port or 0, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.receiver.http_port or 0, timeout=60)
         connection.request("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
         said = answer.status, answer.read()
@@ -78,7 +78,7 @@ class Running:
 
     def ask(self, method: str, origin: str) -> tuple[int, dict[str, str]]:
         """Status and headers of the answer to a page of this origin."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.receiver.http_port or 0, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.receiver.http_port or 0, timeout=60)
         headers = {"origin": origin, "content-type": JSON, "access-control-request-headers": "content-type,x-key"}
         connection.request(method, "/v1/traces", b"{}" if method == "POST" else b"", headers)
         answer = connection.getresponse()

@@ -20,7 +20,7 @@ from opentelemetry.trace import Status, StatusCode
 import llmtrace
 from llmtrace.codec.genai import decode, encode
 from llmtrace.evaluation import Evaluator
-from llmtrace.model import AgentInvocation, Inference, Message, Sink, Text, ToolCall, ToolDefinition, ToolExecution
+from llmtrace.model import AgentInvocation, Inference, Message, Review, Sink, Text, ToolCall, ToolDefinition, ToolExecution
 from llmtrace.recorder import Recorder, Recording, active, collected
 from llmtrace.recorder.identity import Identity
 from llmtrace.semconv import PARTIAL
@@ -146,6 +146,28 @@ def test_sequence_numbers_are_in_order_of_ending() -> None:
         look_up("A")
     assert [span.sequence for span in captured.spans] == [0, 1, 2]
     assert len({span.run_id for span in captured.spans}) == 1
+
+
+def test_spans_around_reviews_say_how_long_these_waited() -> None:
+    """Reviews side by side count once; what happens elsewhere does not count."""
+    with capture(identity=Identity()) as captured:
+        recorder = active()
+        assert recorder is not None
+        agent = recorder.start(AgentInvocation("support"))
+        tool = recorder.start(ToolExecution("refund"), context=agent.context)
+        first = recorder.start(Review("refund"), context=tool.context)
+        second = recorder.start(Review("refund"), context=agent.context)
+        begin = first.start
+        first.end(end=begin + 2 * 10**9)
+        second.end(end=begin + 3 * 10**9)
+        recorder.start(Review("never"), context=agent.context).end(end=begin)
+        tool.end(end=begin + 5 * 10**9)
+        agent.end(end=agent.start + 10 * 10**9)
+    spans = {span.name: span for span in captured.spans}
+    assert spans["execute_tool refund"].attributes["llmtrace.review.waited"] == 2.0
+    assert spans["invoke_agent support"].attributes["llmtrace.review.waited"] == 3.0
+    assert spans["invoke_agent support"].latency == 7.0
+    assert all("llmtrace.review.waited" not in span.attributes for span in captured.spans if isinstance(span.operation, Review))
 
 
 def test_ending_twice_records_once() -> None:

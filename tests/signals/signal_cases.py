@@ -9,6 +9,7 @@ from llmtrace import semconv
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import (
     AgentInvocation,
+    Custom,
     Embedding,
     Evaluation,
     Failure,
@@ -30,6 +31,7 @@ from llmtrace.model import (
     Violation,
     replace,
 )
+from llmtrace.semconv import VALIDATED_ATTEMPTS, VALIDATED_PASSED
 from llmtrace.signals import AnySignal
 
 CANARY = "xk7canary"
@@ -173,6 +175,13 @@ def retry(value: Any, *, pointer: str = "q", code: Any = "missing", words: str =
     """A call that was invalid at one argument, and the next one with a value there."""
     invalid = step(infer(call(arguments={})), violations=(violation(code, f"/{pointer}"),))
     return run(invalid, infer(call(arguments={pointer: value}, call_id="c2"), request=(user(words),), tools=(BOOKING,)))
+
+
+def corrected_answer(value: Any, *, passed: bool = True) -> list[Span]:
+    """What `llmtrace.validated` records of an answer that was invalid at one place, and the next one with a value there."""
+    attempts = [{"answer": "{}", "faults": [{"pointer": "/day", "message": CANARY}]}, {"answer": CANARY, "faults": []}]
+    operation = Custom({"example": {"day": "2026-01-31"}}, {"attempts": attempts, "value": {"day": value}}, has_result=True)
+    return run(step(operation, attributes={VALIDATED_ATTEMPTS: 2, VALIDATED_PASSED: passed}))
 
 
 CASES: dict[str, Cases] = {
@@ -407,9 +416,13 @@ CASES: dict[str, Cases] = {
             "example": retry("ABC123"),
             "default": retry("celsius", pointer="unit"),
             "default, of the definition": retry(25, pointer="page"),
+            "dummy, of an answer": corrected_answer("unknown"),
+            "example, of an answer": corrected_answer("2026-01-31"),
         },
         good=[
             retry(CANARY),
+            corrected_answer(CANARY),
+            corrected_answer("2026-01-31", passed=False),
             retry("celsius", pointer="unit", code="not_allowed"),
             retry("unknown", words=f"my {CANARY} is unknown"),
             run(infer(call(arguments={"q": "N/A"}))),

@@ -119,6 +119,16 @@ def test_failures() -> None:
     assert (group.answered.count, group.answered.largest) == (1, 4)
 
 
+def test_a_wait_for_a_person_is_not_latency() -> None:
+    """What reviews inside a span waited is taken off its duration."""
+    agents = [
+        span(number, AgentInvocation("a"), took=10, attributes={"llmtrace.review.waited": waited})
+        for number, waited in enumerate((4.5, 3, 60.0, "8"), 1)
+    ]
+    group = counted("agent", *agents)["a",]
+    assert [group.duration.quantile(share) for share in (0.01, 0.5, 0.75, 0.99)] == [0, 5.5, 7, 10]
+
+
 def test_findings() -> None:
     """A span with faults of quality counts once; names are counted; what says nothing about quality is left out."""
     found = (

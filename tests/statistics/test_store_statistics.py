@@ -145,7 +145,8 @@ def run(number: int) -> Iterator[Span]:
         return Inference("openai", request_model=model, usage=usage, fingerprint=Fingerprint(system=model), **more)
 
     tokens = number % 700
-    yield made(1, None, "invoke_agent support", AgentInvocation("support"), 0, 1 + number / 100, attributes=SLO)
+    waited = {"llmtrace.review.waited": (0.5, 90, -1, 0.25 + number / 100)[number % 4]} if number % 3 else {}
+    yield made(1, None, "invoke_agent support", AgentInvocation("support"), 0, 1 + number / 100, attributes=SLO | waited)
     yield made(2, 1, f"plan {number % 7}", Custom(), 0.01, 0.5)
     ended = ("tool_call" if number % 3 else "stop",)
     yield made(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmtrace.lineage import analyze
-from llmtrace.model import AgentInvocation, Evaluation, Trace, replace
+from llmtrace.model import AgentInvocation, Evaluation, ToolExecution, Trace, replace
 from llmtrace.store import open_store, summarise
 from llmtrace.viewer.js_numbers import NUMBER, plain
-from llmtrace.viewer.rows import marks, trace_row
-from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, user
+from llmtrace.viewer.payload import payload
+from llmtrace.viewer.rows import marks, span_row, trace_row
+from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, reviewed, user
 from tests.lineage_story import Story
 from tests.viewer.conftest import Served, serving
 from tests.viewer.made import trace
@@ -49,18 +50,20 @@ def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served
 
 
 def test_the_list_names_no_suspect_of_a_failed_run_that_none_marks(tmp_path: Path) -> None:
-    """Its health says that it failed; opened, it shows what was reported and where to look first."""
+    """Its health says that it failed; opened, it shows what was reported, what was not checked and where to look first."""
     store = open_store(str(tmp_path / "store"))
     maker, task, answer = Maker("e" * 32, 1_780_000_000_000_000_000), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure", evidence={"reason": "it had not"})
     agent = AgentInvocation("a", input=(task,), output=(answer,))
     store.append(maker.span(1, None, "invoke_agent a: b", agent, took=1.0, evaluations=(outcome,)))
-    store.append(maker.span(2, 1, "chat m", chat([task], answer)))
+    store.append(maker.span(2, 1, "execute_tool track", ToolExecution("track", {"order": "A-1"}, "on its way", True)))
+    store.append(maker.span(3, 1, "chat m", chat([task], answer)))
     with serving(store) as served:
         assert served.ask("/api/traces").json["traces"][0]["health"] == "failed"
         assert served.ask(f"/api/suspicions?traces={'e' * 32}").json == {"e" * 32: None}
         found = served.ask(f"/api/traces/{'e' * 32}/diagnosis").json
     assert (found["failed"], found["is_judged"]) == (True, True)
+    assert found["unchecked"] == ["Arguments were not checked against a schema, since none was recorded: track."]
     assert found["reports"] == ["a: the program reported failure: it had not."]
     assert found["places"]
     store.close()
@@ -75,6 +78,21 @@ def test_a_row_says_each_thing_once() -> None:
     maker = Maker("e" * 32, 1)
     agents = [maker.span(number, None, "a", AgentInvocation(f"a{number}")) for number in range(1, 6)]
     assert trace_row(summarise(Trace(agents)))["agents"] == ["a1", "a2", "a3", "+2"]
+
+
+def test_a_review_says_what_was_decided() -> None:
+    """In its row, and in its pane; a call that a person held back is not refused."""
+    trace = Trace(list(reviewed(1)))
+    _, edited, _, rejected, held = trace.spans
+    rows = [span_row(span, trace) for span in (edited, rejected, held)]
+    assert [(row["kind"], row["name"]) for row in rows] == [("review", "refund"), ("review", "refund"), ("tool", "refund")]
+    assert rows[0]["said"] == 'edited by ann → order_id="KS-1", amount=12.0'
+    assert rows[1]["said"] == "rejected: it was paid back"
+    assert "refused" not in rows[2]
+    shown = payload(edited, trace, None)["review"]
+    assert (shown["tool"], shown["outcome"]) == ("refund", "edited by ann")
+    assert shown["payload"] == plain({"order_id": "KS-1", "amount": 42.0})
+    assert shown["value"] == plain({"order_id": "KS-1", "amount": 12.0})
 
 
 def test_a_number_is_none_of_the_programs_own_objects() -> None:

@@ -39,7 +39,7 @@ class Command(NamedTuple):
 
 _SELDOM = (100_000, 50, 100)
 """Thresholds of the garbage collector, which runs seldom: a long trace is millions of objects that stay alive."""
-_NAMED = 11
+_NAMED = 15
 """Width of the column of names in the overview."""
 _STATED = re.compile(r'^(NAME|HELP) = "(.*)"$', re.MULTILINE)
 
@@ -142,7 +142,7 @@ def _overview(commands_by_name: dict[str, Command]) -> int:
     screen.line()
     for command in commands_by_name.values():
         first, *rest = screen.wrapped(command.help, _NAMED)
-        screen.line(f"  {screen.paint(command.name.ljust(8), 'bold')} {first}")
+        screen.line(f"  {screen.paint(command.name.ljust(_NAMED - 3), 'bold')} {first}")
         for line in rest:
             screen.line(" " * _NAMED + line)
     screen.line()

@@ -16,7 +16,7 @@ from llmtrace.cli.terminal import Screen, Style, short
 from llmtrace.diagnosis import environment
 from llmtrace.diagnosis.difference import Difference, Pair, compare
 from llmtrace.diagnosis.environment import environment_of
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, ToolExecution, Trace, Workflow
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Review, Span, ToolExecution, Trace, Workflow
 
 NAME = "diff"
 HELP = "compare two runs or sets of runs: the first cause, where they differ"
@@ -127,6 +127,9 @@ def _lines(span: Span) -> list[str]:
     if isinstance(operation, ToolExecution):
         result = [f"→ {format_text.value(operation.result)}"] if operation.has_result else []
         return [format_text.call(operation.name, operation.arguments), *result, *_failure(span)]
+    if isinstance(operation, Review):
+        value = [] if operation.value is None else [f"→ {format_text.value(operation.value)}"]
+        return [operation.outcome, *value, *_failure(span)]
     texts = []
     messages: tuple[Message, ...] = ()
     if isinstance(operation, (AgentInvocation, Workflow)):

@@ -73,6 +73,7 @@ def as_json(group: Group, by: By, *, suggested: bool) -> dict[str, JsonValue]:
         "model_calls": group.model_calls,
         "tool_calls": group.tool_calls,
         "invalid_tool_calls": _rate(group.invalid_calls, group.tool_calls),
+        "corrected": _rate(group.corrected, group.corrections),
         "malformed": _rate(group.malformed, group.model_calls),
         "failed_evaluations": group.flawed,
         "evaluations": dict(frequent(group.evaluations)),

@@ -12,16 +12,21 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
+from llmtrace.cli.dead_letters import read_entries
 from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen
-from llmtrace.metrics import Metrics
+from llmtrace.errors import StoreError
+from llmtrace.metrics import Metrics, observe_dead_letters
 from llmtrace.model import Span
 from llmtrace.semconv import SERVICE_NAME
-from llmtrace.store import journal_files
+from llmtrace.store import Store, journal_files
+from llmtrace.store.letter_states import WAITING, LetterStates
 from llmtrace.store.tail import Tail, Written
 
 NAME = "metrics"
@@ -33,6 +38,8 @@ NAME_THERE = "llmtrace-metrics"
 """``service.name`` of this process itself."""
 EVERY = 0.5
 """Seconds between two reads of the journals."""
+LETTERS_EVERY = 30.0
+"""Seconds between two reads of the dead letters."""
 LOST_EVERY = 20
 """Number of reads after which open spans of programs that died are dropped."""
 
@@ -62,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         provider = MeterProvider(
             [PrometheusMetricReader()], resource=Resource.create({SERVICE_NAME: NAME_THERE}), shutdown_on_exit=False
         )
+        if args.service is None:
+            observe_dead_letters(provider, OpenLetters(store, LetterStates(folder)).ages)
         counted = Counted(Metrics(provider, older=args.older), service=args.service)
         tail = Tail(folder / "journal", whole=args.whole)
         counted.take(tail.poll())
@@ -77,6 +86,30 @@ def run(args: argparse.Namespace) -> int:
             server.server_close()
             thread.join()
     return FINE
+
+
+class OpenLetters:
+    """The open dead letters of a store, read again after `LETTERS_EVERY` seconds."""
+
+    def __init__(self, store: Store, states: LetterStates) -> None:
+        self._store = store
+        self._states = states
+        self._lock = threading.Lock()
+        self._read_at = -LETTERS_EVERY
+        self._times: dict[str, list[int]] = {}
+
+    def ages(self) -> dict[str, list[float]]:
+        """Seconds since each was given up, by reason; where the store cannot be read, as it was read last."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= LETTERS_EVERY:
+                self._read_at = time.monotonic()
+                with suppress(StoreError):
+                    times: dict[str, list[int]] = {reason: [] for reason in self._times}  # what is over has to be told as 0
+                    for letter, state in read_entries(self._store, self._states):
+                        times.setdefault(letter.reason, []).extend([letter.at] if state.state in WAITING else ())
+                    self._times = times
+            now = time.time_ns()
+            return {reason: [max(0.0, (now - at) / 1e9) for at in given_up] for reason, given_up in self._times.items()}
 
 
 class Counted:

@@ -6,6 +6,7 @@ With ``--forward`` it stands between collectors: spans go on by OTLP when their 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text
@@ -36,12 +38,16 @@ from llmtrace.signals import load
 from llmtrace.store import Store, open_store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.summary import TraceSummary, summarise
+from llmtrace.store.waiting_logs import WaitingLogs
 
 NAME = "receive"
 HELP = "receive spans from programs in any language (OTLP), until Ctrl-C"
 EXAMPLE = "llmtrace receive --http-port 4318 --grpc-port 4317"
 CLOSE_SECONDS = 0.9
 """How long it evaluates what waits after Ctrl-C. A later reader evaluates the rest."""
+_FIELDS: Final = TraceSummary.__slots__  # type: ignore[attr-defined]
+COLLECT_AFTER = 50_000, 20, 100
+"""When Python looks for cycles: rarely, since spans have none, and a look at all that wait costs more than what it finds."""
 PATIENCE = 20.0
 """Seconds that a sender waits at most while too many spans wait to be evaluated."""
 
@@ -77,6 +83,7 @@ def _origin(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would print its own message for the same error
+    gc.set_threshold(*COLLECT_AFTER)
     config = Config.read(store=args.store)
     if config.store == "off":
         raise BadInput("the store is off (LLMTRACE_STORE=off), so spans cannot be stored.\nName a store with --store FOLDER.")
@@ -90,14 +97,16 @@ def run(args: argparse.Namespace) -> int:
                 _tell(screen, summary, judged=can_be_judged(trace), as_json=args.json)
 
     store = _store(config, no_store=args.no_store, forwards=sending is not None)
+    content, folder = Content(config), store.folder if isinstance(store, LocalStore) else None
     ingestor = Ingestor(
         store,
-        content=Content(config),
+        content=content,
         prices=config.prices or None,
         make_evaluator=lambda: Evaluator(load(config.signals)),
         on_evaluated=judged,
         is_only_writer=True,
         patience=PATIENCE,
+        waiting_logs=None if folder is None else WaitingLogs(folder, content),
     )
     if sending is not None:
         sending.join(store, ingestor)
@@ -107,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         receiver = Receiver(ingestor, http_port=args.http_port, grpc_port=grpc_port, origins=args.allow_origin)
         with output_lock:
             _open(screen, receiver, "nowhere (--no-store)" if args.no_store else config.store, args.forward, as_json=args.json)
+        ingestor.restore_logs()
         _wait()
         with _announced(screen, "evaluating and sending what waits" if sending else "evaluating what waits", args.json):
             receiver.close(CLOSE_SECONDS)
@@ -202,7 +212,7 @@ def _open(screen: Screen, receiver: Receiver, store: str, forward: str | None, *
 def _tell(screen: Screen, summary: TraceSummary, *, judged: bool, as_json: bool) -> None:
     """Print one line for a trace that was evaluated."""
     if as_json:
-        screen.line(json.dumps({**format_text.as_json(summary), "judged": judged}))
+        screen.line(json.dumps({**{name: getattr(summary, name) for name in _FIELDS}, "judged": judged}))
     else:
         facts = [format_text.plural(summary.spans, "span"), format_text.duration(summary.duration)]
         findings = format_text.findings(summary.findings) or (

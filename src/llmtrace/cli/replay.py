@@ -17,6 +17,7 @@ from llmtrace.cli.terminal import Screen, Style
 from llmtrace.errors import ConfigurationError, LlmtraceError
 from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, NothingToldError, ReplayedProgram, run_replay
 from llmtrace.model import Trace
+from llmtrace.playback.checkpoints import find_checkpoint
 from llmtrace.playback.edit import edited, read_edit
 from llmtrace.playback.player import CHANGE
 from llmtrace.playback.repeatability import repeatability
@@ -34,8 +35,8 @@ _BISECT_STOPS = 128
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [--tool NAME=live] [--loose] [--live-after SPAN] [--edit SPAN --set PLACE=VALUE] [--times N]"
-        " [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
+        "%(prog)s [TRACE] [--tool NAME=live] [--loose] [--live-after SPAN | --from NAME] [--edit SPAN --set PLACE=VALUE]"
+        " [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
         "trace",
@@ -57,6 +58,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="answer from the recording up to this span, and do what comes later for real; the word change: "
         "up to the first call that the recording does not answer",
     )
+    parser.add_argument(
+        "--from", metavar="NAME", dest="checkpoint",
+        help="begin at this checkpoint: answer from the recording up to it, give the program its recorded state, and do what "
+        "comes later for real",
+    )  # fmt: skip
     parser.add_argument(
         "--edit", metavar="SPAN", help="change this recorded answer, after a run that shows that the program replays unchanged"
     )
@@ -84,9 +90,7 @@ def _run(args: argparse.Namespace) -> int:
     recording = load(args)
     trace = recording.trace
     tools = live_tools(recording, args.tool)
-    live_after = args.live_after
-    if live_after not in (None, CHANGE):
-        live_after = recording.span_id("--live-after", live_after)
+    live_after = _live_after(recording, args.live_after, args.checkpoint)
     edit = _edit(recording, args.edit, args.set)
     assignment = replace(recording.assignment(), live_tools=tools, loose=args.loose)
     unchanged = replace(assignment, live_after=None if edit is not None else live_after)
@@ -114,6 +118,15 @@ def _run(args: argparse.Namespace) -> int:
         for line in repeatability([ran.divergences for ran in runs[: args.times]]):
             screen.prose(line)
     return _BISECT[code] if args.bisect else code
+
+
+def _live_after(recording: Recording, span: str | None, checkpoint: str | None) -> str | None:
+    """Where the recording ends: id of a span, `CHANGE`, or None for its own end."""
+    if checkpoint is None:
+        return span if span in (None, CHANGE) else recording.span_id("--live-after", span)
+    if span is not None:
+        raise BadInput("--from and --live-after both say where the recording ends.\nLeave out one of them.")
+    return find_checkpoint(recording.trace, checkpoint).span_id
 
 
 def _edit(recording: Recording, wanted: str | None, setting: str | None) -> tuple[Any, ...] | None:

@@ -230,7 +230,8 @@ def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, w
 
 def _ask(question: str) -> str:
     try:
-        return input(question).strip()
+        print(question, end="", flush=True)  # `input` would write it to stderr
+        return input().strip()
     except EOFError:
         return "q"
 

@@ -24,6 +24,7 @@ from llmtrace.model import (
     Inference,
     Message,
     Operation,
+    Review,
     Span,
     ToolCall,
     ToolExecution,
@@ -137,6 +138,7 @@ class _Tree:
         elif isinstance(operation, (AgentInvocation, Workflow)):
             shown += [message_text(message) for message in (*operation.input, *operation.output)]
         shown += [_text(getattr(operation, field)) for _, field in _CONTENT if getattr(operation, field, None) is not None]
+        shown += [(operation.outcome, _text(operation.value))] if isinstance(operation, Review) else []
         shown += [(violation.code, violation.pointer) for violation in span.violations]
         shown += [evaluation.name for evaluation in span.evaluations]
         return tuple(shown)
@@ -155,6 +157,8 @@ class _Tree:
             self._answers(span, operation, at.body)
         elif isinstance(operation, ToolExecution):
             self._tool_execution(span, operation, at.body)
+        elif isinstance(operation, Review):
+            self._review(operation, at.body)
         else:
             self._generic_operation(span, operation, at.body)
             self._findings(span.violations, span.evaluations, at.body)
@@ -176,6 +180,8 @@ class _Tree:
             facts.append(f"{format_text.count(usage.input_tokens)} → {format_text.count(usage.output_tokens)} tokens")
         if span.end is not None:
             facts.append(format_text.duration(span.duration))
+            if span.latency != span.duration:
+                facts.append(f"{format_text.duration(span.latency)} without waits")
         else:
             facts.append("interrupted" if self._trace.interrupted(span) else "running")
         return "  ".join(facts)
@@ -241,7 +247,8 @@ class _Tree:
     def _tool_execution(self, span: Span, execution: ToolExecution, prefix: str) -> None:
         self._findings(span.violations, span.evaluations, prefix)
         if not execution.executed:
-            self._line("→", "refused: the tool did not run", prefix, "yellow", gap=2)
+            text = "the tool did not run" if span.failure is None else "refused: the tool did not run"
+            self._line("→", text, prefix, "yellow", gap=2)
         if execution.repaired is not None:
             self._line(
                 "→",
@@ -252,6 +259,15 @@ class _Tree:
             )
         if execution.has_result:
             self._line("→", _text(execution.result), prefix, gap=2)
+
+    def _review(self, review: Review, prefix: str) -> None:
+        if review.tool is None and review.payload is not None:
+            self._line("shown", _text(review.payload), prefix)
+        if review.reason:
+            self._line("because", review.reason, prefix)
+        self._line("→", review.outcome, prefix, gap=2)
+        if review.value is not None:
+            self._line("ran with" if review.decision == "edited" else "answer", _text(review.value), prefix)
 
     def _findings(self, violations: tuple[Violation, ...], evaluations: tuple[Evaluation, ...], prefix: str) -> None:
         for broken in violations:
@@ -312,6 +328,9 @@ def title_of(span: Span) -> str:
         return operation.title
     if isinstance(operation, ToolExecution):
         return format_text.call(operation.name, operation.arguments)
+    if isinstance(operation, Review):
+        call = operation.question if operation.tool is None else format_text.call(operation.tool, operation.payload)
+        return f"review {call}"
     if isinstance(operation, AgentInvocation):
         return f"agent {operation.name}"
     return f"workflow {operation.name}" if isinstance(operation, Workflow) else span.name

@@ -212,8 +212,10 @@ def _remarks(group: Group) -> list[str]:
     names = [f"{name} {count:,}" for name, count in format_stats.frequent(group.evaluations, 4)]
     if group.malformed:
         names.append(f"malformed {share(group.malformed, group.model_calls)}")
-    parts = (f"failed: {', '.join(failed)}" if failed else "", f"found: {', '.join(names)}" if names else "")
-    return [" · ".join(filter(None, parts))] if failed or names else []
+    parts = [f"failed: {', '.join(failed)}" if failed else "", f"found: {', '.join(names)}" if names else ""]
+    if group.corrections:
+        parts.append(f"corrected: {group.corrected:,} of {format_text.plural(group.corrections, 'fault')}")
+    return [" · ".join(filter(None, parts))] if any(parts) else []
 
 
 def _lengths(screen: Screen, statistics: Statistics, group: Group) -> None:

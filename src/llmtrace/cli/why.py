@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -147,7 +148,13 @@ def verdict_of(diagnosis: Diagnosis) -> str:
 
 
 def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
-    """Calls that went well after a retry, what was checked and what was not, with labels. ``names``: name each check."""
+    """The last good checkpoint, calls that went well after a retry, what was checked and what was not, with labels.
+
+    ``names``: name each check."""
+    good = diagnosis.last_good_checkpoint
+    if good is not None:
+        begin = f"llmtrace replay {trace.trace_id[:8]} --from {shlex.quote(good.title)} -- COMMAND"
+        yield "Last good checkpoint", f"{good.title}. To begin there again: {begin}"
     retried = list(format_text.retried_calls(trace))
     if retried:
         yield "Retried by the client", f"{'; '.join(retried[:_EXAMPLES])}{'; …' if len(retried) > _EXAMPLES else ''}."

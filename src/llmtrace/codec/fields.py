@@ -71,15 +71,18 @@ Read: TypeAlias = Callable[[Attributes], dict[str, Any]]
 def reader(rows: Rows) -> Read:
     """Return a function that reads fields from attributes, and removes those attributes."""
 
+    by_key = {row.key: (row.field, row.read) for row in rows}
+    keys = frozenset(by_key)
+    defaults = {row.field: row.default for row in rows if row.default is not None}
+
     def read(rest: Attributes) -> dict[str, Any]:
-        fields: dict[str, Any] = {}
-        for field, key, _, convert, default, _ in rows:
-            value = convert(rest[key]) if key in rest else None
+        fields: dict[str, Any] = dict(defaults)
+        for key in keys.intersection(rest):
+            field, convert = by_key[key]
+            value = convert(rest[key])
             if value is not None:
                 fields[field] = value
                 del rest[key]
-            elif default is not None:
-                fields[field] = default
         return fields
 
     return read

@@ -104,14 +104,14 @@ NO_ERROR: Final = frozenset({"", "none", "null"})
 OUTCOME_TYPE: Final = "gen_ai.tool.error.type"
 ESCAPED: Final = "exception.escaped"
 
-DERIVED: Final = (sc.TOOL_CALL_VALID, sc.EVALUATION_FAILED, sc.OUTCOME)
+DERIVED: Final = frozenset({sc.TOOL_CALL_VALID, sc.EVALUATION_FAILED, sc.OUTCOME})
 """Attributes that say again what events say, for searching; written anew each time, dropped on reading. So are those whose
 names begin with `sc.FINDING_PREFIX`."""
 
 
-def is_derived(key: str) -> bool:
-    """True for the name of an attribute that says again what events say."""
-    return key in DERIVED or key.startswith(sc.FINDING_PREFIX)
+def derived_in(attributes: Mapping[str, JsonValue]) -> list[str]:
+    """The names of attributes that say again what events say."""
+    return [name for name in attributes if name in DERIVED or name.startswith(sc.FINDING_PREFIX)]
 
 
 # -- writing

@@ -28,7 +28,7 @@ __all__ = [
 
 _RUN: Final = (fields.text("run_id", sc.RUN_ID), fields.count("sequence", sc.SEQUENCE))
 _READ_RUN: Final = fields.reader(_RUN)
-_RESERVED: Final = frozenset(row.key for row in _RUN) | frozenset(findings.DERIVED) | frozenset(recorded.KEYS)
+_RESERVED: Final = frozenset(row.key for row in _RUN) | findings.DERIVED | recorded.KEYS
 """Attributes that are ours on every span."""
 _RESERVED_BY: Final = {
     operation_class: keys | _RESERVED | {sc.OPERATION_NAME} for operation_class, keys in operations.RESERVED.items()
@@ -120,7 +120,7 @@ def _status(span: Span) -> tuple[Literal["unset", "ok", "error"], str]:
 def decode(raw: RawSpan) -> Span:
     """The span that another writer, or `encode`, wrote. Never raises."""
     rest = dict(raw.attributes)
-    for key in [key for key in rest if findings.is_derived(key)]:
+    for key in findings.derived_in(rest):
         del rest[key]
     run_fields = _READ_RUN(rest)
     operation = operations.read(rest)

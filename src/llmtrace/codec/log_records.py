@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, otlp
+from llmtrace.codec import fields, json_members, otlp
 from llmtrace.model import Event, JsonValue, RawSpan, replace
 
 _BODY: Final = "log.body"
@@ -37,14 +37,9 @@ def from_json(document: Mapping[str, Any]) -> list[LogRecord]:
 
 
 def _records(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for resource in _objects(document, "resourceLogs", "resource_logs"):
-        for scope in _objects(resource, "scopeLogs", "scope_logs"):
-            yield from _objects(scope, "logRecords", "log_records")
-
-
-def _objects(item: Mapping[str, Any], *names: str) -> list[Mapping[str, Any]]:
-    members: list[Any] = next((item[name] for name in names if isinstance(item.get(name), list)), [])
-    return [member for member in members if isinstance(member, Mapping)]
+    for resource in json_members.objects(document, "resourceLogs", "resource_logs"):
+        for scope in json_members.objects(resource, "scopeLogs", "scope_logs"):
+            yield from json_members.objects(scope, "logRecords", "log_records")
 
 
 def _as_span(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,7 +51,7 @@ def _as_span(record: Mapping[str, Any]) -> dict[str, Any]:
     event = {
         "name": member("eventName", "event_name"),
         "timeUnixNano": member("timeUnixNano", "time_unix_nano", "observedTimeUnixNano", "observed_time_unix_nano"),
-        "attributes": [*_objects(record, "attributes"), {"key": _BODY, "value": record.get("body")}],
+        "attributes": [*json_members.objects(record, "attributes"), {"key": _BODY, "value": record.get("body")}],
     }
     return {"traceId": member("traceId", "trace_id"), "spanId": member("spanId", "span_id"), "events": [event]}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from llmtrace.codec import json_text, message_cache, parts
+from llmtrace.codec import json_members, json_text, message_cache, parts
 from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolCall, ToolDefinition, ToolResult, changes_by_hints
 
 _TEXT: Final = "codec.messages"
@@ -147,15 +147,15 @@ def _read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
 def _read_message(item: JsonValue, role: str) -> Message:
     if type(item) is not dict and not isinstance(item, Mapping):
         return Message(role, (parts.read(item),))
-    item_role, item_parts = _text(item, "role"), item.get("parts")
+    item_role, item_parts = json_members.text(item, "role"), item.get("parts")
     role = item_role if item_role is not None else role
     read = map(parts.read, item_parts) if isinstance(item_parts, (list, tuple)) else _content_parts(item, role)
-    return Message(role, tuple(read), _text(item, "name"), _text(item, "finish_reason"))
+    return Message(role, tuple(read), json_members.text(item, "name"), json_members.text(item, "finish_reason"))
 
 
 def _content_parts(item: Mapping[str, JsonValue], role: str) -> Iterable[Part]:
     """Read the parts of a message as the OpenAI and Anthropic APIs write it."""
-    content, call_id = item.get("content"), _text(item, "tool_call_id")
+    content, call_id = item.get("content"), json_members.text(item, "tool_call_id")
     if role == "tool" and call_id is not None:
         yield ToolResult(content, call_id)
     elif isinstance(content, (list, tuple)):
@@ -173,31 +173,24 @@ def _read_call(call: JsonValue) -> Part:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
         return parts.read(call)
-    return ToolCall(_text(function, "name") or "", parts.arguments(function.get("arguments")), _text(call, "id"))
-
-
-def _read_definition(item: Mapping[str, JsonValue]) -> ToolDefinition:
-    kind = _text(item, "type")
-    function = item.get("function")
-    if isinstance(function, Mapping):
-        item = function
-    name, changes = _text(item, "name"), item.get("changes")
-    return ToolDefinition(
-        name=name if name is not None else kind or "",  # a provider's built-in tool has a type only
-        parameters=_first(item, "parameters", "input_schema", "inputSchema"),
-        description=_text(item, "description"),
-        type=kind if kind is not None else "function",
-        strict=item.get("strict") is True,
-        output=_first(item, "output", "outputSchema"),
-        changes=changes if isinstance(changes, bool) else changes_by_hints(item.get("annotations")),
-        polls=item.get("polls") is True,
+    return ToolCall(
+        json_members.text(function, "name") or "", parts.arguments(function.get("arguments")), json_members.text(call, "id")
     )
 
 
-def _text(item: Mapping[str, JsonValue], name: str) -> str | None:
-    member = item.get(name)
-    return member if isinstance(member, str) else None
-
-
-def _first(item: Mapping[str, JsonValue], *names: str) -> JsonValue:
-    return next((item[name] for name in names if item.get(name) is not None), None)
+def _read_definition(item: Mapping[str, JsonValue]) -> ToolDefinition:
+    kind = json_members.text(item, "type")
+    function = item.get("function")
+    if isinstance(function, Mapping):
+        item = function
+    name, changes = json_members.text(item, "name"), item.get("changes")
+    return ToolDefinition(
+        name=name if name is not None else kind or "",  # a provider's built-in tool has a type only
+        parameters=json_members.first(item, "parameters", "input_schema", "inputSchema"),
+        description=json_members.text(item, "description"),
+        type=kind if kind is not None else "function",
+        strict=item.get("strict") is True,
+        output=json_members.first(item, "output", "outputSchema"),
+        changes=changes if isinstance(changes, bool) else changes_by_hints(item.get("annotations")),
+        polls=item.get("polls") is True,
+    )

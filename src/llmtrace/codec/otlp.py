@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from llmtrace.codec import json_text, otlp_protobuf, otlp_values
+from llmtrace.codec import json_members, json_text, otlp_protobuf, otlp_values
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
 Json: TypeAlias = dict[str, Any]
@@ -128,13 +128,20 @@ def from_json(data: bytes | str | Mapping[str, Any]) -> list[RawSpan]:
         raise ValueError("nested too deeply") from None
 
 
+def count_json(document: Mapping[str, Any]) -> int:
+    """The number of spans in a request, including those without valid ids."""
+    groups = json_members.objects(document, "resourceSpans", "resource_spans")
+    scoped = [scope_spans for group in groups for scope_spans in json_members.objects(group, "scopeSpans", "scope_spans")]
+    return sum(len(json_members.items(scope_spans, "spans")) for scope_spans in scoped)
+
+
 def _read_request(data: Mapping[str, Any]) -> Iterator[RawSpan]:
-    for group in _objects(data, "resourceSpans", "resource_spans"):
-        resource = _read_attributes(_object(group, "resource"))
-        for scoped in _objects(group, "scopeSpans", "scope_spans"):
-            scope_fields = _object(scoped, "scope")
-            scope = Scope(_text(scope_fields, "name"), _text(scope_fields, "version"))
-            for item in _objects(scoped, "spans"):
+    for group in json_members.objects(data, "resourceSpans", "resource_spans"):
+        resource = _read_attributes(json_members.object_(group, "resource"))
+        for scoped in json_members.objects(group, "scopeSpans", "scope_spans"):
+            scope_fields = json_members.object_(scoped, "scope")
+            scope = Scope(json_members.text(scope_fields, "name") or "", json_members.text(scope_fields, "version") or "")
+            for item in json_members.objects(scoped, "spans"):
                 span = _read_span(item, resource, scope)
                 if span is not None:
                     yield span
@@ -144,17 +151,17 @@ def _read_span(item: Mapping[str, Any], resource: Json, scope: Scope) -> RawSpan
     trace_id, span_id = _id(item, 16, "traceId", "trace_id"), _id(item, 8, "spanId", "span_id")
     if trace_id is None or span_id is None:
         return None
-    status = _object(item, "status")
+    status = json_members.object_(item, "status")
     return RawSpan(
         trace_id=trace_id,
         span_id=span_id,
-        name=_text(item, "name"),
+        name=json_members.text(item, "name") or "",
         start=_nanoseconds(item, "startTimeUnixNano", "start_time_unix_nano"),
         end=_nanoseconds(item, "endTimeUnixNano", "end_time_unix_nano") or None,
         parent_id=_id(item, 8, "parentSpanId", "parent_span_id"),
         kind=otlp_values.KINDS[_number(item.get("kind"), "SPAN_KIND_", ("unspecified", *otlp_values.KIND_NUMBERS))],
         status=otlp_values.STATUSES[_number(status.get("code"), "STATUS_CODE_", otlp_values.STATUSES)],
-        status_message=_text(status, "message"),
+        status_message=json_members.text(status, "message") or "",
         attributes=_read_attributes(item),
         events=tuple(_read_events(item)),
         links=tuple(_read_links(item)),
@@ -164,23 +171,27 @@ def _read_span(item: Mapping[str, Any], resource: Json, scope: Scope) -> RawSpan
 
 
 def _read_events(item: Mapping[str, Any]) -> Iterator[Event]:
-    for event in _objects(item, "events"):
-        yield Event(_text(event, "name"), _nanoseconds(event, "timeUnixNano", "time_unix_nano"), _read_attributes(event))
+    for event in json_members.objects(item, "events"):
+        yield Event(
+            json_members.text(event, "name") or "",
+            _nanoseconds(event, "timeUnixNano", "time_unix_nano"),
+            _read_attributes(event),
+        )
 
 
 def _read_links(item: Mapping[str, Any]) -> Iterator[Link]:
-    for link in _objects(item, "links"):
+    for link in json_members.objects(item, "links"):
         trace_id, span_id = _id(link, 16, "traceId", "trace_id"), _id(link, 8, "spanId", "span_id")
         if trace_id is not None and span_id is not None:
             yield Link(trace_id, span_id, _read_attributes(link))
 
 
 def _read_attributes(item: Mapping[str, Any]) -> Json:
-    return _read_members(_objects(item, "attributes"))
+    return _read_members(json_members.objects(item, "attributes"))
 
 
 def _read_members(pairs: Iterable[Mapping[str, Any]]) -> Json:
-    return {_text(pair, "key"): _read_value(pair.get("value")) for pair in pairs}
+    return {(json_members.text(pair, "key") or ""): _read_value(pair.get("value")) for pair in pairs}
 
 
 def _read_value(value: Any) -> JsonValue:
@@ -208,11 +219,11 @@ def _read_double(value: Any) -> JsonValue:
 
 
 def _read_array(value: Any) -> JsonValue:
-    return [_read_value(item) for item in _list(value, "values")]
+    return [_read_value(item) for item in json_members.items(value, "values")]
 
 
 def _read_kvlist(value: Any) -> JsonValue:
-    return _read_members(_objects(value, "values"))
+    return _read_members(json_members.objects(value, "values"))
 
 
 def _read_bytes(value: Any) -> JsonValue:
@@ -240,35 +251,8 @@ _READERS: Final = {
 }
 
 
-def _member(item: Any, *names: str) -> Any:
-    if isinstance(item, Mapping):
-        for name in names:
-            if item.get(name) is not None:
-                return item[name]
-    return None
-
-
-def _object(item: Any, *names: str) -> Mapping[str, Any]:
-    value = _member(item, *names)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(item: Any, *names: str) -> Sequence[Any]:
-    value = _member(item, *names)
-    return value if isinstance(value, (list, tuple)) else ()
-
-
-def _objects(item: Any, *names: str) -> Iterator[Mapping[str, Any]]:
-    return (value for value in _list(item, *names) if isinstance(value, Mapping))
-
-
-def _text(item: Any, *names: str) -> str:
-    value = _member(item, *names)
-    return value if isinstance(value, str) else ""
-
-
 def _nanoseconds(item: Any, *names: str) -> int:
-    number = _read_int(_member(item, *names))
+    number = _read_int(json_members.first(item, *names))
     return number if isinstance(number, int) and 0 <= number < 1 << 64 else 0
 
 
@@ -282,7 +266,7 @@ def _number(value: Any, prefix: str, names: Sequence[str]) -> int:
 
 def _id(item: Any, size: int, *names: str) -> str | None:
     """An id of ``size`` bytes in hex, from hex or base64; None when absent, invalid or all zero."""
-    text = _text(item, *names)
+    text = json_members.text(item, *names) or ""
     try:
         data = bytes.fromhex(text) if len(text) == 2 * size else base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from pydantic_core import from_json
 
-from llmtrace.codec import json_text
+from llmtrace.codec import json_members, json_text
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -106,43 +106,30 @@ def arguments(value: JsonValue) -> JsonValue:
 _Item: TypeAlias = Mapping[str, JsonValue]
 
 
-def _text(item: _Item, *names: str) -> str | None:
-    """The first of these members that is text."""
-    for name in names:
-        member = item.get(name)
-        if isinstance(member, str):
-            return member
-    return None
-
-
-def _first(item: _Item, *names: str) -> JsonValue:
-    return next((item[name] for name in names if name in item), None)
-
-
 def _read_text(item: _Item) -> Part | None:
-    content = _text(item, "content", "text")
-    if content is None and _first(item, "content", "text") is None:
+    content = json_members.text(item, "content", "text")
+    if content is None and json_members.first(item, "content", "text") is None:
         content = ""
     return None if content is None else Text(content)
 
 
 def _read_reasoning(item: _Item) -> Part | None:
-    content = _text(item, "content", "thinking", "text")
+    content = json_members.text(item, "content", "thinking", "text")
     return None if content is None else Reasoning(content)
 
 
 def _read_tool_call(item: _Item) -> Part:
     return ToolCall(
-        name=_text(item, "name") or "",
-        arguments=arguments(_first(item, "arguments", "input")),
-        id=_text(item, "id", "call_id"),
+        name=json_members.text(item, "name") or "",
+        arguments=arguments(json_members.first(item, "arguments", "input")),
+        id=json_members.text(item, "id", "call_id"),
     )
 
 
 def _read_tool_result(item: _Item) -> Part:
     return ToolResult(
-        response=_first(item, "response", "result", "content", "output"),
-        id=_text(item, "id", "tool_use_id", "call_id"),
+        response=json_members.first(item, "response", "result", "content", "output"),
+        id=json_members.text(item, "id", "tool_use_id", "call_id"),
     )
 
 
@@ -152,42 +139,44 @@ def _read_blob(item: _Item) -> Part | None:
         return None
     return Blob(
         modality=_modality(item),
-        mime_type=_text(item, "mime_type"),
-        content=_text(item, "content"),
-        digest=_text(item, "digest"),
+        mime_type=json_members.text(item, "mime_type"),
+        content=json_members.text(item, "content"),
+        digest=json_members.text(item, "digest"),
         size=size if isinstance(size, int) else None,
     )
 
 
 def _modality(item: _Item) -> str:
-    modality = _text(item, "modality")
-    return modality if modality is not None else (_text(item, "mime_type") or "").partition("/")[0]
+    modality = json_members.text(item, "modality")
+    return modality if modality is not None else (json_members.text(item, "mime_type") or "").partition("/")[0]
 
 
 def _read_uri(item: _Item) -> Part | None:
-    uri = _text(item, "uri", "url")
-    return None if uri is None else Uri(uri, _modality(item), _text(item, "mime_type"))
+    uri = json_members.text(item, "uri", "url")
+    return None if uri is None else Uri(uri, _modality(item), json_members.text(item, "mime_type"))
 
 
 def _read_file(item: _Item) -> Part | None:
-    file_id = _text(item, "file_id", "id")
-    return None if file_id is None else File(file_id, _modality(item), _text(item, "mime_type"))
+    file_id = json_members.text(item, "file_id", "id")
+    return None if file_id is None else File(file_id, _modality(item), json_members.text(item, "mime_type"))
 
 
 def _read_server_tool_call(item: _Item) -> Part | None:
     call = item.get("server_tool_call")
-    return ServerToolCall(_text(item, "name") or "", call, _text(item, "id")) if isinstance(call, Mapping) else None
+    if not isinstance(call, Mapping):
+        return None
+    return ServerToolCall(json_members.text(item, "name") or "", call, json_members.text(item, "id"))
 
 
 def _read_server_tool_result(item: _Item) -> Part | None:
     response = item.get("server_tool_call_response")
-    return ServerToolResult(response, _text(item, "id")) if isinstance(response, Mapping) else None
+    return ServerToolResult(response, json_members.text(item, "id")) if isinstance(response, Mapping) else None
 
 
 def _read_compaction(item: _Item) -> Part | None:
     if not isinstance(item.get("content"), (str, type(None))):
         return None
-    return Compaction(_text(item, "content"), _text(item, "id"))
+    return Compaction(json_members.text(item, "content"), json_members.text(item, "id"))
 
 
 def _read_image_url(item: _Item) -> Part | None:

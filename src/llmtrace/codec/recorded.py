@@ -16,7 +16,7 @@ _FAST: Final = 1
 _SMALL: Final = 1024
 """Bytes of a body that is kept as it is, if it is a text."""
 _MOST_BYTES: Final = 1 << 26
-KEYS: Final = (sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE)
+KEYS: Final = frozenset({sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE})
 
 
 def write(recorded: Recorded, out: dict[str, JsonValue]) -> None:
@@ -33,7 +33,7 @@ def write(recorded: Recorded, out: dict[str, JsonValue]) -> None:
 
 def read(rest: dict[str, JsonValue]) -> Recorded | None:
     """Read and remove the attributes; None where there are none."""
-    if not any(key in rest for key in KEYS):
+    if KEYS.isdisjoint(rest):
         return None
     taken = {key: rest.pop(key, None) for key in KEYS}
     request, result_type, unusable = (
@@ -50,7 +50,7 @@ def read(rest: dict[str, JsonValue]) -> Recorded | None:
 
 def without(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     """The attributes that may leave this machine; the same object where all may."""
-    if not any(key in attributes for key in KEYS):
+    if KEYS.isdisjoint(attributes):
         return attributes
     return {key: value for key, value in attributes.items() if key not in KEYS}
 

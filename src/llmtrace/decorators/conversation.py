@@ -22,9 +22,9 @@ _KNOWN_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "f
 def read_task(values: Mapping[str, Any], arguments: Mapping[str, JsonValue]) -> tuple[Message, ...]:
     """The input of an agent. ``values``: the arguments as the program passed them; ``arguments``: the same as JSON.
 
-    A text argument is the task. In a history (a list of messages, or a state that has one as its ``messages``), the newest user
-    message is; where that was answered already, the first text argument beside it. Clients and other objects that are not JSON
-    are left out, and so is what is empty.
+    The only text argument is the task, if it has several words or stands alone. In a history (a list of messages, or a state
+    that has one as its ``messages``), the newest user message is; where that was answered already, the first text argument
+    beside it. Clients and other objects that are not JSON are left out, and so is what is empty.
     """
     shown = {name: argument for name, argument in arguments.items() if not _is_tool_of_trade(values.get(name), argument)}
     shown = shown or dict(arguments)
@@ -36,12 +36,10 @@ def read_task(values: Mapping[str, Any], arguments: Mapping[str, JsonValue]) -> 
             history += messages
             del shown[name]
             shown |= {name: rest} if rest else {}
-    if not history:
-        return (Message("user", (Text(_one_text(shown)),)),) if shown else ()
     task: tuple[Message, ...] = ()
     texts = [name for name, argument in shown.items() if isinstance(argument, str)]
-    if texts and history[-1].role != "user":
-        task = (Message("user", (Text(shown.pop(texts[0])),)),)
+    if history[-1].role != "user" if history else len(texts) == 1 and " " in shown[texts[0]]:
+        task = tuple([Message("user", (Text(shown.pop(name)),)) for name in texts[:1]])
     options = (Message("user", (Text(_one_text(shown)),)),) if shown else ()
     return (*options, *history, *task)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmtrace.content import to_json
 from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.guards.hold import Hold, denial, digest_of, here
-from llmtrace.guards.resumed import is_resumed
+from llmtrace.guards.resumed import is_any_resumed, is_resumed
 from llmtrace.guards.review_policy import Reason
 from llmtrace.guards.review_settings import review_settings
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
@@ -170,15 +170,16 @@ def reason_to_hold(
     policy = spec.review
     if policy is None and not invalid:
         return None
-    arguments = shown_arguments(spec, execution, call)
-    digest = digest_of(review_settings(), call.name, call.id, arguments)
     played = player()
-    if played is not None and played.review_of(call.name, digest, arguments, take=False) is not None:
-        return Reason("it was held when it was recorded")
-    if is_resumed(digest):
-        return Reason("it was held before")
-    if played is not None and not played.will_run(call.name):
-        return None
+    if played is not None or is_any_resumed():
+        arguments = shown_arguments(spec, execution, call)
+        digest = digest_of(review_settings(), call.name, call.id, arguments)
+        if played is not None and played.review_of(call.name, digest, arguments, take=False) is not None:
+            return Reason("it was held when it was recorded")
+        if is_resumed(digest):
+            return Reason("it was held before")
+        if played is not None and not played.will_run(call.name):
+            return None
     if invalid:
         return Reason(f"its arguments are invalid: {invalid}")
     return None if policy is None else policy.reason(call, definition, here())

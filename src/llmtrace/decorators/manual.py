@@ -8,16 +8,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
-from llmtrace.codec.fields import as_count
 from llmtrace.codec.messages import read_definitions, read_messages, read_output
 from llmtrace.config import suggest_keywords
 from llmtrace.content import to_json
 from llmtrace.decorators.operations import Block
 from llmtrace.decorators.wrapper import check_text
 from llmtrace.errors import ConfigurationError
+from llmtrace.guards.completion import read_usage
 from llmtrace.model import Inference, JsonValue, Message, Operation, Retrieval, Text, ToolDefinition, Usage, replace
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.open_span import OpenSpan
@@ -235,10 +234,6 @@ def _definitions(tools: Iterable[Any]) -> tuple[ToolDefinition, ...]:
     return tuple(definitions)
 
 
-_USAGE = tuple(field.name for field in fields(Usage))
-_OTHER_USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
-
-
 def _usage(usage: Usage | Mapping[str, Any] | None) -> Usage | None:
     if usage is None or isinstance(usage, Usage):
         return usage
@@ -246,5 +241,4 @@ def _usage(usage: Usage | Mapping[str, Any] | None) -> Usage | None:
     if not isinstance(counts, dict):
         logger.warning("llmtrace: inference: usage is %s; expected a mapping with input_tokens and output_tokens", type(usage))
         return None
-    named = {_OTHER_USAGE.get(name, name): as_count(count) for name, count in counts.items()}
-    return Usage(**{name: count for name, count in named.items() if name in _USAGE})
+    return read_usage(counts)

@@ -8,11 +8,12 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from llmtrace.config import suggest_keywords
 from llmtrace.content import to_json
-from llmtrace.decorators.acceptance import Check, Judge, accept, judge_of
+from llmtrace.decorators.acceptance import accept
 from llmtrace.decorators.conversation import read_answer, read_task
 from llmtrace.decorators.wrapper import Wrapper, check_text, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
+from llmtrace.guards.check import Check, Judge, judge_of
 from llmtrace.model import AgentInvocation, Custom, Inference, Operation, Retrieval, Workflow, replace
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder import outcome as _outcome  # noqa: F401 - a program may call it first when it has no descriptor left

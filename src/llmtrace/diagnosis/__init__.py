@@ -16,6 +16,7 @@ from llmtrace.diagnosis.run_reports import is_known_to_have_failed, reports_of
 from llmtrace.diagnosis.visibility import checks_that_ran, unchecked, visible_needs
 from llmtrace.diagnosis.wrap_errors import wrap_errors
 from llmtrace.model import Trace
+from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
 
 __all__ = [
     "Confidence",
@@ -57,7 +58,20 @@ def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = 
             reports_of(trace, frozenset(suspect.span_id for suspect in suspects)),
             any(set(check.needs) - {"inferences"} for check in ran),
             failed,
+            _last_good_checkpoint(trace, suspects, failed=failed),
         )
+
+
+def _last_good_checkpoint(trace: Trace, suspects: tuple[Suspect, ...], *, failed: bool) -> Step | None:
+    marked = [trace.span(suspect.span_id) for suspect in suspects if suspect.is_marked]
+    began = min((span.start for span in marked or trace.root_causes), default=None)
+    if not (failed or marked):
+        return None
+    for span in reversed(trace.spans):
+        is_good = CHECKPOINT in span.attributes and span.attributes.get(CHECKPOINT_PASSED) is not False and span.end is not None
+        if is_good and (began is None or span.start < began):
+            return Step(span.span_id, str(span.attributes[CHECKPOINT]))
+    return None
 
 
 def findings_of(run: Run) -> list[Finding]:

@@ -14,6 +14,7 @@ from llmtrace.model import (
     Inference,
     Message,
     Reasoning,
+    Review,
     Span,
     ToolCall,
     ToolExecution,
@@ -147,6 +148,8 @@ def _whole(span: Span) -> Hashable:
         content = repr([_comparable_parts(message) for message in operation.output])
     elif isinstance(operation, (AgentInvocation, Workflow)):
         content = repr([_comparable_parts(message) for message in operation.input])
+    elif isinstance(operation, Review):
+        content = repr((operation.question, operation.payload, operation.decision, operation.note, operation.value))
     else:
         content = repr([getattr(operation, name, None) for name in ("arguments", "result", "query", "documents", "records")])
     return _sign(span), content, has_error(span)

@@ -78,6 +78,11 @@ class Node:
         return self.call.span_id if self.call is not None else self.span_id
 
     @property
+    def is_from_history(self) -> bool:
+        """True for a call that only a later request shows: the model span that asked for it was not recorded."""
+        return self.call is not None and self.call.asking_span is None and self.call.execution is None
+
+    @property
     def title(self) -> str:
         return {"answer": "answer", "user": "the user"}.get(self.kind, self.tool)
 
@@ -112,7 +117,7 @@ class Flow:
         self._last_use: dict[str, Node] = {}
         """By a value's key, the node that used it last."""
         self._agents = _agents(trace)
-        for span, ended in moments(trace):
+        for span, ended in moments(trace.spans):
             if ended:
                 self._add(span)
             else:
@@ -176,10 +181,7 @@ class Flow:
         calls_before = len(self.log.calls)
         self.log.add(span)
         if isinstance(operation, Inference):
-            for number, message in self.log.new_turns:
-                turn = self._append(Node("user", span.span_id, text=message.text()), span)
-                self._by_message[span.span_id, f"message {number} ({message.role})"] = turn
-            self.lost_messages.add(span, operation)
+            self._add_request(span, operation, self.log.calls[calls_before:])
         elif isinstance(operation, ToolExecution):
             self.lost_messages.tasks.add_execution(operation)
             for call in self.log.calls[calls_before:]:
@@ -199,6 +201,15 @@ class Flow:
             if not (reads_as_data(text) and self._ends_in_words()):
                 answer = self._append(Node("answer", span.span_id, text=text), span)
                 answer.uses.extend(uses)
+
+    def _add_request(self, span: Span, inference: Inference, new_calls: Sequence[Call]) -> None:
+        for call in new_calls:
+            if call.asking_span is None:  # only this request's history shows it
+                self._by_call[call] = self._append(Node("call", span.span_id, call), span)
+        for number, message in self.log.new_turns:
+            turn = self._append(Node("user", span.span_id, text=message.text()), span)
+            self._by_message[span.span_id, f"message {number} ({message.role})"] = turn
+        self.lost_messages.add(span, inference)
 
     def _add_message(
         self, span: Span, message: Message, uses: Sequence[list[ValueUse]], requested: list[Call], *, alternative: bool
@@ -251,8 +262,8 @@ class Flow:
             return
         for origin in (provenance.latest, provenance.earliest):
             source = self._source(origin) if origin is not None else None
-            if source is None or source.position >= node.position or (source.call is not None and not source.call.executed):
-                continue  # what a refusal repeats is the model's own argument
+            if source is None or source.position >= node.position or _is_own_words(source.call):
+                continue
             if not any(edge.source is source and edge.use.key == use.key for edge in node.earlier[-2:]):
                 _join(Edge(source, node, use, "result", origin))
         before = self._last_use.get(use.key)
@@ -264,6 +275,11 @@ class Flow:
             call = self.log.find(origin.call_id)
             return self._by_call.get(call) if call is not None else None
         return self._by_message.get((origin.span_id, origin.place))
+
+
+def _is_own_words(call: Call | None) -> bool:
+    """True for a call that did not run, and that no person answered: what its result repeats is the model's own argument."""
+    return call is not None and (call.is_held_back or not (call.executed or call.decision == "answered"))
 
 
 def _join(edge: Edge) -> None:

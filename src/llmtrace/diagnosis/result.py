@@ -93,6 +93,10 @@ class Diagnosis:
     failed: bool = False
     """The run is known to have failed: by its health, by feedback, or by a check that refused its answer."""
 
+    last_good_checkpoint: Step | None = None
+    """The last checkpoint before the failure whose state passed its check or had none; its title is its name. None in a run
+    without a failure or suspect."""
+
     @property
     def marked(self) -> tuple[Suspect, ...]:
         """The suspects that mark the run: certain and likely ones."""

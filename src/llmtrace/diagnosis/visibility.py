@@ -54,7 +54,7 @@ def unchecked(run: Run) -> tuple[str, ...]:
 
 
 def _sentences(run: Run) -> Iterator[str]:
-    calls = [node.call for node in run.calls if node.call is not None]
+    calls = [node.call for node in run.calls if node.call is not None and not node.is_from_history]
     yield from _about_writers(run.trace)
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
@@ -71,12 +71,16 @@ def _sentences(run: Run) -> Iterator[str]:
         settings = _schema_settings([*run.inferences, *_tool_spans(run)])
         yield f"Arguments were not checked against a schema, since none was recorded: {names}.{settings}"
     if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
-        yield "Earlier steps of this conversation are not in this trace: put them under one @agent, or use llmtrace run."
+        yield (
+            "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
+            "put them under one @agent, or use llmtrace run."
+        )
     numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
     if numbers:
         names = ", ".join(numbers[:3]) + (" …" if len(numbers) > 3 else "")
         yield f"Numbers that stand nowhere were not judged, since they may be computed: {names}."
-    unknown = sorted({call.tool for call in calls if call.failed is None and run.trace.health != "running"})
+    is_over = run.trace.health != "running"
+    unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and is_over})
     if unknown:
         names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
         yield f"No result was recorded, so failures do not show: {names}.{_content_settings(_tool_spans(run))}"

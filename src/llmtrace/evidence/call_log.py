@@ -22,6 +22,7 @@ from llmtrace.model import (
     Inference,
     JsonValue,
     Message,
+    Review,
     Span,
     ToolCall,
     ToolDefinition,
@@ -34,6 +35,8 @@ from llmtrace.text.tool_names import is_polling_name, is_reading_name
 
 MODEL_ROLES = frozenset({"assistant", "model"})
 
+_HELD_BACK = frozenset({"pending", "rejected", "timed_out", "unattended"})
+"""Decisions of a review after which a call does not run."""
 MOST_CALLS = 1024
 """Calls that a live run remembers; the oldest are forgotten first."""
 _MOST_WORDS = 4096
@@ -66,6 +69,8 @@ class Call:
     """Violations of the arguments, as the model wrote them or as the tool was called."""
     alternative: bool = False
     """Asked for in a choice of several that the program did not take."""
+    decision: str | None = None
+    """The newest decision of a person on this call; see `Review`."""
     _key: str | None = None
 
     @property
@@ -88,6 +93,13 @@ class Call:
         if isinstance(operation, ToolExecution):
             return operation.executed
         return self.offered is not False
+
+    @property
+    def is_held_back(self) -> bool:
+        """True if a person kept the call from running, or has still to decide. It has neither failed nor gone well."""
+        if self.execution is None:
+            return self.decision in _HELD_BACK
+        return _is_held(self.execution) and self.decision != "answered"
 
     @property
     def is_complete(self) -> bool:
@@ -185,6 +197,8 @@ class CallLog:
     """The tools that were last on offer."""
     _by_id: dict[tuple[str, str], Call] = field(default_factory=dict)
     _last_with_id: dict[str, Call] = field(default_factory=dict)
+    _decisions: dict[str, str | None] = field(default_factory=dict)
+    """By call id, what a person decided."""
     _words: OrderedDict[int, None] = field(default_factory=OrderedDict)
     """Digests of what users and models have said."""
     _first_parent: str | None = None
@@ -207,6 +221,8 @@ class CallLog:
             self._read_answer(span, operation.output, ())
         elif isinstance(operation, ToolExecution):
             return self._read_execution(span, operation)
+        elif isinstance(operation, Review) and operation.call_id is not None:
+            self._read_decision(operation.call_id, operation.decision)
         return ()
 
     def find(self, call_id: str, tool: str | None = None) -> Call | None:
@@ -244,6 +260,8 @@ class CallLog:
         if call is None or call.telling_span is not None:
             return None
         call.telling_span = span.span_id
+        if call.is_held_back:
+            return None  # the result says so, and nothing of the tool
         if call.has_result or (call.execution is not None and call.failed):
             return None
         is_first = not call.is_complete
@@ -313,11 +331,11 @@ class CallLog:
                 call.offered = None
         call.execution = span
         call.definition = execution.definition or call.definition or self._on_offer(execution.name)
-        if execution.has_result:
+        if execution.has_result and not call.is_held_back:
             call.result, call.has_result = execution.result, True
         if call.arguments is None:
             call.arguments, call._key = execution.arguments, None
-        failed = has_failed(span)
+        failed = False if call.decision == "answered" and not execution.executed else has_failed(span)
         call.failed = call.failed if failed is None else failed
         if span.violations:
             call.violations = span.violations
@@ -330,7 +348,9 @@ class CallLog:
         """The call that an execution answers: by id, else by tool and arguments, else the only one of the tool that waits."""
         if execution.call_id is not None:
             call = self._by_id.get((execution.call_id, execution.name)) or self._last_with_id.get(execution.call_id)
-            if call is not None and (call.execution is None or _is_same_execution(call, span, execution)):
+            if call is not None and (
+                call.execution is None or _is_held(call.execution) or _is_same_execution(call, span, execution)
+            ):
                 return call
             if call is not None:
                 return None
@@ -341,8 +361,17 @@ class CallLog:
             return waiting[0] if waiting else None
         return next((call for call in waiting if _same_arguments(call.arguments, execution.arguments)), None)
 
+    def _read_decision(self, call_id: str, decision: str | None) -> None:
+        call = self._last_with_id.get(call_id)
+        if call is not None:
+            call.decision = decision
+        if self.bounded and len(self._decisions) >= MOST_CALLS:
+            del self._decisions[next(iter(self._decisions))]
+        self._decisions[call_id] = decision
+
     def _append(self, call: Call) -> None:
         call.position = self._count
+        call.decision = None if call.id is None else self._decisions.get(call.id)
         self._count += 1
         self.calls.append(call)
         if call.id is not None:
@@ -370,6 +399,11 @@ class CallLog:
         if self.bounded and len(self._words) > _MOST_WORDS:
             self._words.popitem(last=False)
         return True
+
+
+def _is_held(span: Span) -> bool:
+    """True for an execution that did not run and did not fail: a person was asked about it."""
+    return isinstance(span.operation, ToolExecution) and not span.operation.executed and span.failure is None
 
 
 def _is_same_execution(call: Call, span: Span, execution: ToolExecution) -> bool:

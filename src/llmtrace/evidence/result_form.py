@@ -117,12 +117,13 @@ def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
 def has_failed(span: Span) -> bool | None:
     """True if a tool execution was refused, raised, or answered with an error. None if nothing shows how it went.
 
-    A call that only broke its schema and was answered well has not failed: the tool coped."""
+    A call that only broke its schema and was answered well has not failed: the tool coped. Nor has one that a person is asked
+    about, or rejected: it did not run, and has no failure."""
     execution = span.operation
     if not isinstance(execution, ToolExecution):
         return span.failure is not None
     if not execution.executed:
-        return True
+        return True if span.failure is not None else None
     if execution.has_result and is_error(execution.result):
         return True
     if span.failure is not None and (span.failure.type != INVALID_TOOL_CALL or not execution.has_result):

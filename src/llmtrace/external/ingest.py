@@ -20,13 +20,13 @@ from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
 from llmtrace.external.log_joiner import LogJoiner
-from llmtrace.external.names import correct_names
 from llmtrace.locks import importing
 from llmtrace.model import RawSpan, Span, Trace, replace
 from llmtrace.prices import with_cost
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import EVALUATION_ROUND, HEALTH
 from llmtrace.store import Store
+from llmtrace.store.waiting_logs import WaitingLogs
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
@@ -75,7 +75,8 @@ class Ingestor:
     ``make_evaluator``: called when the first trace is evaluated (default: an evaluator with all quality signals).
     ``quiet``: seconds without a new span after which a trace is evaluated. ``on_evaluated``: called with each trace after that.
     ``is_only_writer``: a trace that is complete as it arrived is not looked up in the store. ``patience``: seconds that
-    `ingest` waits at most while too many spans wait.
+    `ingest` waits at most while too many spans wait. ``waiting_logs``: the file in which log records wait for their span
+    (default: in memory only).
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Ingestor:
         on_evaluated: Callable[[Trace], None] | None = None,
         is_only_writer: bool = False,
         patience: float = 0.0,
+        waiting_logs: WaitingLogs | None = None,
     ) -> None:
         self._store = store
         self._content = content
@@ -99,6 +101,7 @@ class Ingestor:
         self._on_evaluated = on_evaluated
         self._is_only_writer = is_only_writer
         self._patience = patience
+        self._waiting_logs = waiting_logs
         self._closed = False
         self._deadline = float("inf")
         self._begin()
@@ -131,12 +134,22 @@ class Ingestor:
 
         if raw.end is not None and raw.end < raw.start:  # by two clocks, say: it took no time that is known
             raw = replace(raw, end=raw.start)
-        return self._append(correct_names(decode(raw if self._logs.is_empty else self._logs.join(raw))))
+        return self._append(decode(raw if self._logs.is_empty else self._logs.join(raw)))
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
         """Add log records to their spans, those that arrived and those that will. Never raises."""
         for (trace_id, span_id), may_be_here in self._logs.add(records).items():
             guard(self._join_logs, trace_id, span_id, may_be_here)
+        if self._waiting_logs is not None and (waiting := [record for record in records if self._logs.is_waiting(record)]):
+            guard(self._waiting_logs.append, waiting, self._logs.waiting)
+
+    def restore_logs(self) -> None:
+        """Take in the log records that waited for their span when the last receiver of this store ended. Never raises."""
+        if self._waiting_logs is not None:
+            records = guard(self._waiting_logs.read)
+            if records:
+                guard(self._waiting_logs.replace, ())
+                self.ingest_logs(records)
 
     def _join_logs(self, trace_id: str, span_id: str, may_be_here: bool) -> None:
         with self._lock:
@@ -152,7 +165,7 @@ class Ingestor:
                 from llmtrace.codec import genai
                 from llmtrace.codec.dialects import decode
 
-            self.ingest_span(correct_names(decode(self._logs.join(genai.encode(span), is_bare=False))))
+            self.ingest_span(decode(self._logs.join(genai.encode(span), is_bare=False)))
 
     def _append(self, span: Span) -> tuple[Span, Span]:
         operation = with_cost(span.operation, self._prices)
@@ -246,7 +259,8 @@ class Ingestor:
         evaluated: list[Span] = []
         for span in self._judged(Trace(list(before.values()), alive=alive)).spans:
             kept, has_arrived = stored[span.span_id], span.span_id in trace.spans
-            if span.run_id is None and (span != before[span.span_id] or (has_arrived and _is_judged(kept))):
+            is_changed = span is not before[span.span_id] and span != before[span.span_id]
+            if span.run_id is None and (is_changed or (has_arrived and _is_judged(kept))):
                 span = self._content.clean(span) if has_arrived else span
                 if span != kept:
                     self._store.append(_count_round(span, kept))
@@ -305,6 +319,8 @@ class Ingestor:
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(seconds)
+        if self._waiting_logs is not None:
+            guard(self._waiting_logs.replace, self._logs.waiting())
         guard(self._store.flush)
 
 

@@ -60,6 +60,23 @@ class LogJoiner:
                 self._forget()
             return add_events(trace.bare[span.span_id], events)
 
+    def waiting(self) -> list[LogRecord]:
+        """The records whose span has not arrived."""
+        with self._lock:
+            return [
+                LogRecord(trace_id, span_id, event)
+                for trace_id, trace in self._traces.items()
+                for span_id, events in trace.events.items()
+                if span_id not in trace.bare
+                for event in events
+            ]
+
+    def is_waiting(self, record: LogRecord) -> bool:
+        """True if the record is kept and its span has not arrived."""
+        with self._lock:
+            trace = self._traces.get(record.trace_id)
+            return trace is not None and record.span_id in trace.events and record.span_id not in trace.bare
+
     def _forget(self) -> None:
         """Forget the traces that changed least recently while all that is kept is too large."""
         while self._size > self._most_bytes and len(self._traces) > 1:

@@ -26,7 +26,6 @@ from opentelemetry.trace.status import StatusCode
 from llmtrace import semconv
 from llmtrace.codec.messages import read_definitions
 from llmtrace.external.ingest import Ingestor
-from llmtrace.external.names import correct_names
 from llmtrace.external.open_spans import MOST_OPEN, OpenSpans, Place
 from llmtrace.external.same_call import OurCalls, is_only_request
 from llmtrace.external.tracer_provider import listen
@@ -158,7 +157,7 @@ class ExternalSpans(SpanProcessor, Sink):
         with importing:
             from llmtrace.codec.dialects import decode  # all dialects: a program without external spans need not load them
 
-        external = correct_names(decode(self._raw(span)))
+        external = decode(self._raw(span))
         place = self._open.remove(span_context.span_id, is_plain=isinstance(external.operation, Custom))
         counted = self._count_once(external, place)
         if counted is None:

@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 from llmtrace.config import suggest_keywords
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget_tracker import BudgetTracker
-from llmtrace.model.budgets import LIMITS, BudgetLimits, BudgetScope, OnExceed, Period
+from llmtrace.model.budgets import IN_ONE_RUN, LIMITS, BudgetLimits, BudgetScope, OnExceed, Period
 from llmtrace.recorder import keys
 from llmtrace.recorder.attached import attached
 from llmtrace.recorder.context import enter_block, leave_block
@@ -38,7 +38,10 @@ class Budget(BudgetLimits):
     * ``calls``: model calls and embeddings. Each request that a client makes for a call counts, its own retries too;
     * ``tokens``: input and output tokens; ``output_tokens``: output tokens alone;
     * ``seconds``: seconds since the block began;
-    * ``repeats``: repeats of one tool call with the same arguments; the first call does not count.
+    * ``repeats``: repeats of one tool call with the same arguments; the first call does not count;
+    * ``corrections``: answers that the model was asked to correct, whatever the tool: calls that were refused as invalid, names
+      of tools that do not exist, and outputs that `validated` refused. With one more than that, the next model call does not
+      start.
 
     ``scope``: ``run`` (default), what happens below one agent or block; ``user``, ``tenant`` or ``conversation``, what each of
     them (see `llmtrace.context`) spends over all runs; ``all``, all runs together. ``per``: ``hour``, ``day`` or ``month``
@@ -60,8 +63,11 @@ class Budget(BudgetLimits):
             raise ConfigurationError(f"Budget(name={self.name!r}): expected a text")
         if self.per is not None and self.scope == "run":
             object.__setattr__(self, "scope", "all")
-        if self.repeats is not None and self.scope != "run":
-            raise ConfigurationError("Budget(repeats=...): repeats are counted in one run; use a budget without scope and per")
+        for name in IN_ONE_RUN:
+            if getattr(self, name) is not None and self.scope != "run":
+                raise ConfigurationError(
+                    f"Budget({name}=...): {name} are counted in one run; use a budget without scope and per"
+                )
         if not self.limits:
             raise ConfigurationError(f"Budget(): set at least one of {', '.join(LIMITS)}")
         for name, limit in self.limits.items():

@@ -33,7 +33,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.model.budgets import BudgetLimits, Spender
+from llmtrace.model.budgets import IN_ONE_RUN, BudgetLimits, Spender
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.current import configured
 from llmtrace.recorder.player import player
@@ -55,7 +55,8 @@ _logged: set[str] = set()
 class BudgetTracker:
     """What has been spent so far under one budget.
 
-    ``usd`` (US dollars), ``calls``, ``tokens``, ``output_tokens``, ``seconds`` and ``repeats``.
+    ``usd`` (US dollars), ``calls``, ``tokens``, ``output_tokens``, ``seconds``, ``repeats`` and
+    ``corrections``.
     """
 
     def __init__(self, budget: BudgetLimits, around: Sequence[Any] = ()) -> None:
@@ -78,6 +79,7 @@ class BudgetTracker:
         self._repeated: OrderedDict[str, int] = OrderedDict()
         self._max_repeats = 0
         self._max_repeats_tool = ""
+        self._corrections = 0
         self._lock = threading.RLock()
         if budget.scope != "run":
             self._begin()
@@ -121,9 +123,18 @@ class BudgetTracker:
     def repeats(self) -> int:
         return self._max_repeats
 
+    @property
+    def corrections(self) -> int:
+        return self._corrections
+
+    def correct(self) -> None:
+        """Count an answer that the model is asked to correct."""
+        with self._lock:
+            self._corrections += 1
+
     def _spent(self, window: SpendWindow, limit: str) -> float:
-        if limit == "repeats":
-            return self._max_repeats
+        if limit in IN_ONE_RUN:
+            return self._max_repeats if limit == "repeats" else self._corrections
         return window.total(limit) + (time.monotonic() - self._last if limit == "seconds" else 0)
 
     # -- a watcher
@@ -163,8 +174,9 @@ class BudgetTracker:
     def _refuse(self, window: SpendWindow) -> None:
         for limit, allowed in self._limits.items():
             spent = self._spent(window, limit) + (window.under_way if limit == "calls" else 0)
-            if limit != "repeats" and spent >= allowed:
-                raise self._exceeded(window, limit, allowed, spent)
+            if limit == "repeats" or spent < allowed or (limit == "corrections" and spent == allowed):
+                continue
+            raise self._exceeded(None if limit in IN_ONE_RUN else window, limit, allowed, spent)
 
     def _repeat(self, execution: ToolExecution) -> None:
         key = _key(execution)
@@ -214,8 +226,10 @@ class BudgetTracker:
             return (*unpriced, *self._reached(window))
 
     def _after_another(self, operation: Operation) -> Sequence[Evaluation]:
-        """What calls no model may still have repeated a call, and have taken time, as what lay between its calls has."""
-        if "seconds" not in self._limits and "repeats" not in self._limits:
+        """What calls no model may still have repeated a call, been refused, and taken time, as what lay between its calls."""
+        if isinstance(operation, ToolExecution) and not operation.executed:
+            self.correct()
+        if self._limits.keys().isdisjoint(("seconds", *IN_ONE_RUN)):
             return ()
         window = self._window()
         with window.lock:
@@ -233,7 +247,7 @@ class BudgetTracker:
     def _reached(self, window: SpendWindow) -> Iterator[Evaluation]:
         for limit, allowed in self._limits.items():
             spent = self._spent(window, limit)
-            spent_whole = spent >= allowed and (limit != "repeats" or spent > 0)
+            spent_whole = spent >= allowed and (limit not in IN_ONE_RUN or spent > 0)
             if spent_whole:
                 self._reported.add((BUDGET_NEARLY_SPENT, limit))
             elif spent < NEARLY * allowed:
@@ -248,6 +262,8 @@ class BudgetTracker:
                 )
 
     def _top(self, window: SpendWindow, limit: str) -> tuple[Spender, ...]:
+        if limit == "corrections":
+            return ()
         if limit == "repeats":
             return (Spender(self._max_repeats_tool, 1.0, self._max_repeats),)
         return window.top(limit)
@@ -283,9 +299,17 @@ class BudgetTracker:
                 window.flowing[recording.span_id] = _spender(model, recording), amounts
             for limit, allowed in self._limits.items():
                 spent = self._spent(window, limit)
-                if limit not in ("calls", "repeats") and spent > allowed:
+                if limit not in ("calls", *IN_ONE_RUN) and spent > allowed:
                     return self._exceeded(window, limit, allowed, spent)
         return None
+
+
+def count_correction() -> None:
+    """Count, under every budget around this place, an answer that the model is asked to correct."""
+    watchers: Any = otel_context.get_value(keys.WATCHERS) or ()
+    for watcher in watchers:
+        if isinstance(watcher, BudgetTracker):
+            watcher.correct()
 
 
 def _who(scope: str) -> str:

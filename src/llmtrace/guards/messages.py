@@ -12,6 +12,7 @@ _NOUNS = {
     "output_tokens": ("output token", "output tokens"),
     "seconds": ("second", "seconds"),
     "repeats": ("repeat", "repeats"),
+    "corrections": ("correction", "corrections"),
 }
 
 

@@ -39,6 +39,11 @@ def take(digest: str) -> str | None:
         return _waiting.pop(digest, None)
 
 
+def is_any_resumed() -> bool:
+    """Whether this program goes on with a review at all."""
+    return bool(_waiting)
+
+
 def is_resumed(digest: str) -> bool:
     """Whether this very call was held before, whatever is said of it now."""
     with _lock:

@@ -23,17 +23,21 @@ from llmtrace.recorder import Recording
 When: TypeAlias = Literal["when ungrounded", "when untrusted", "when changing"]
 
 
-@dataclass(frozen=True, slots=True)
 class ReviewContext:
     """What a predicate of the program may want to know of a call, besides its arguments."""
 
-    tool: str
-    call_id: str | None
-    trace_id: str
-    """Empty where nothing is recorded."""
-    origins: tuple[ValueOrigin, ...]
-    """Where values came from that nothing visible contains (``ungrounded``), or only the text of a tool's result
-    (``untrusted``)."""
+    def __init__(self, call: ToolCall, definition: ToolDefinition, recording: Recording | None) -> None:
+        self.tool = call.name
+        self.call_id = call.id
+        self.trace_id = "" if recording is None else recording.trace_id
+        """Empty where nothing is recorded."""
+        self._asked = call, definition, recording
+
+    @property
+    def origins(self) -> tuple[ValueOrigin, ...]:
+        """Where values came from that nothing visible contains (``ungrounded``), or only the text of a tool's result
+        (``untrusted``)."""
+        return tuple(origin for kind in ("ungrounded", "untrusted") for origin in _origins(kind, *self._asked) or ())
 
 
 Predicate: TypeAlias = Callable[[Mapping[str, JsonValue], ReviewContext], "bool | str"]
@@ -98,8 +102,7 @@ def _of_program(
     definition: ToolDefinition,
     recording: Recording | None,
 ) -> list[Reason]:
-    origins = [origin for kind in ("ungrounded", "untrusted") for origin in _origins(kind, call, definition, recording) or ()]
-    context = ReviewContext(call.name, call.id, "" if recording is None else recording.trace_id, tuple(origins))
+    context = ReviewContext(call, definition, recording)
     name = getattr(predicate, "__name__", type(predicate).__name__)
     try:
         verdict = predicate(arguments, context)

@@ -30,6 +30,7 @@ from llmtrace.instrumentation._langchain_messages import (
     read_result,
     text_of,
 )
+from llmtrace.instrumentation._langchain_reviews import record_answers, record_interrupts
 from llmtrace.model import (
     TOOL_ERROR,
     AgentInvocation,
@@ -51,6 +52,8 @@ TOOL = "llmtrace-langchain-tool"
 """In the context: the `ToolRun`, of whose tool the callback is not told."""
 OWN = "llmtrace-langchain-own"
 """In the context: an empty list, where the next run to start is the coroutine's own, and is to be current in the rest of it."""
+_ANSWERED = "llmtrace-langchain-answered"
+"""In the context of a graph that goes on after an interrupt: ids of the interrupts whose answer is recorded."""
 _RUN = "llmtrace-langchain-run"
 """In the context: the id of the run that it belongs to."""
 _NODE = "graph:step:"
@@ -236,7 +239,6 @@ def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, extra: Mapping[str, 
     if parent is None and _says_something(run.context, extra):
         _open_graph(run_id, run)
     elif node and not name.startswith("__") and not (parent is not None and parent.is_agent and name in _PLUMBING):
-        run.inputs = None
         _open(run_id, run, Custom(), name)
     _go_on(run)
 
@@ -254,8 +256,20 @@ def _open_graph(run_id: Any, run: Run) -> None:
     operation = AgentInvocation(run.name, input=messages) if run.is_agent else Workflow(run.name, input=messages)
     _open(run_id, run, operation)
     if resumed is not None:
-        _note(run, "resume", plain(resumed))
+        run.context = otel_context.set_value(_ANSWERED, set[str](), run.context)
     run.inputs = None
+
+
+def answers_found(task: Any, run_id: Any, writes: Any, resume_map: Any) -> None:
+    """Record what a person answered to a task's interrupts, if the graph goes on after one."""
+    run = _runs.get(run_id)
+    if run is None:
+        return
+    if run.recording is None and getattr(run.inputs, "resume", None) is not None:
+        _open_graph(run_id, run)  # only a graph has tasks
+    answered: Any = run.context.get(_ANSWERED)
+    if answered is not None:
+        record_answers(task, writes, resume_map, answered, run.context)
 
 
 def _is_agent(name: str, metadata: Mapping[str, Any], parent: Run | None) -> bool:
@@ -295,8 +309,7 @@ def _fails(error: BaseException, run_id: Any) -> None:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GraphInterrupt" in kinds and error not in _interrupted:
         _interrupted.add(error)
-        for interrupt in error.args[0] if error.args and isinstance(error.args[0], (list, tuple)) else ():
-            _note(run, "interrupt", plain(getattr(interrupt, "value", None)))
+        record_interrupts(error.args[0] if error.args else (), run.inputs, run.context)
     if run.recording is None:
         return
     if isinstance(run.operation, ToolExecution):
@@ -308,13 +321,6 @@ def _fails(error: BaseException, run_id: Any) -> None:
         run.recording.end(run.operation)
     else:
         run.recording.end(run.operation, failure=guard(failure_in_call, error), exception=error)
-
-
-def _note(run: Run, name: str, value: JsonValue) -> None:
-    """Record a pause for a person, or the person's answer, as a span below the run."""
-    recorder = active()
-    if recorder is not None:
-        recorder.start(Custom({"value": value}), name=name, context=run.context).end()
 
 
 # -- tools

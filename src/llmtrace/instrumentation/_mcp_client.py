@@ -5,8 +5,8 @@ inside an execution of that very tool (a framework that hands the call on) it ad
 unprefixed into ``params._meta``.
 
 A server may ask for more input before it answers (``InputRequiredResult``). ``Client.call_tool`` then calls again, and all of
-it is one execution, which waited. Where the program calls again itself, each earlier call is a plain step, and the last one is
-the execution.
+it is one execution, which waited, with a review for each question to a person (`_mcp_reviews`). Where the program calls again
+itself, each earlier call is a plain step, and the last one is the execution.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from typing import Any
 import wrapt
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, ToolStep, spanned
+from llmtrace.instrumentation._mcp_reviews import ELICIT, decide, record_decisions, record_questions, review_of
 from llmtrace.instrumentation._mcp_tools import (
     CALL,
     LIST,
     SPANS,
     answered,
+    answering,
     asks_for_input,
     code_of,
     context_in,
@@ -38,6 +41,7 @@ from llmtrace.instrumentation._mcp_tools import (
     wire,
 )
 from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._reviews import ReviewStep
 from llmtrace.model import Custom, JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
@@ -60,6 +64,7 @@ class _Execution:
         self.session = session
         self.name = name
         self.recording = recording
+        _open_calls.setdefault(session, weakref.WeakSet()).add(self)
 
     def repeats(self) -> None:
         """Take the calls of this tool within this one as its rounds."""
@@ -76,6 +81,8 @@ class _Execution:
         raise NotImplementedError
 
 
+_open_calls: weakref.WeakKeyDictionary[Any, weakref.WeakSet[_Execution]] = weakref.WeakKeyDictionary()
+"""By session; those that have ended may still be there."""
 _CALL_IN_ROUNDS = otel_context.create_key("llmtrace-mcp-call")
 
 
@@ -90,6 +97,7 @@ class _ToolCall(_Execution, ToolStep):
     def returned(self, result: Any) -> None:
         answer = wire(result)
         if asks_for_input(answer):
+            guard(record_questions, answer, self.context)
             self.recording.end(Custom(self.operation.arguments, said_by(CALL, answer), has_result=True))
             return
         definition = listed(self.session, self.name)
@@ -205,12 +213,17 @@ def _execution(session: Any, name: str, args: tuple[Any, ...], kwargs: dict[str,
     arguments = {} if raw_arguments is None else to_json(raw_arguments)
     attributes = _attributes(session, CALL)
     outer = _execution_around(name, arguments, is_again=is_again)
+    call: _Execution
     if outer is not None:
         outer.set(attributes)
-        return _Covered(session, name, outer)
-    execution = ToolExecution(name, arguments)
-    recording = recorder.start(execution, name=f"{CALL} {name}", kind="client", attributes=attributes, can_be_answered=True)
-    return _ToolCall(session, recording, execution)
+        call = _Covered(session, name, outer)
+    else:
+        execution = ToolExecution(name, arguments)
+        title = f"{CALL} {name}"
+        recording = recorder.start(execution, name=title, kind="client", attributes=attributes, can_be_answered=True)
+        call = _ToolCall(session, recording, execution)
+    guard(record_decisions, kwargs.get("input_responses"), call.context)
+    return call
 
 
 def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Recording | None:
@@ -323,10 +336,10 @@ def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
 
 
 class _Answering:
-    """A request of the server's (sampling, elicitation), answered by a callback of the program's; a `Step` without a span."""
+    """A request of the server's (sampling), answered by a callback of the program's; a `Step` without a span."""
 
-    def __init__(self, meta: Any) -> None:
-        self.context, _ = context_in(meta)
+    def __init__(self, context: Context) -> None:
+        self.context = context
 
     def returned(self, result: Any) -> None:
         """What the callback does has spans of its own."""
@@ -335,16 +348,46 @@ class _Answering:
         """What the callback does has spans of its own."""
 
 
-def _server_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
+class _Elicitation(ReviewStep):
+    """A question of the server's in mcp 1.x, where the answer is not returned."""
+
+    answer: Any = None
+
+    def returned(self, result: Any) -> None:  # noqa: ARG002
+        super().returned(self.answer)
+
+
+def _context_of_request(session: Any, meta: Any, *, is_review: bool) -> Context:
+    """Return the context of a server's request: for a review the session's call, if only one is open; else what it names."""
+    calls = [call for call in _open_calls.get(session, ()) if call.recording.is_open] if is_review else []
+    return calls[0].context if len(calls) == 1 else context_in(meta)[0]
+
+
+def _server_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
     """Open a `Step` for a request of the server in mcp 2.x: (dispatch context, method, params)."""
-    meta = ((args[2] if len(args) > 2 else kwargs.get("params")) or {}).get("_meta")
-    return _Answering(meta) if meta else None
+    _, method, params = (*args, *(kwargs[name] for name in ("dctx", "method", "params")[len(args) :]))
+    meta, is_review = (params or {}).get("_meta"), method == ELICIT
+    return _Answering(_context_of_request(session, meta, is_review=is_review)) if meta or is_review else None
+
+
+def _ask(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
+    """Open a `Step` for what a server asks in mcp 2.x, by a request or in an ``InputRequiredResult``: (context, request)."""
+    context, request = (*args, *(kwargs[name] for name in ("ctx", "request")[len(args) :]))
+    if getattr(request, "method", None) != ELICIT:
+        return None
+    return ReviewStep(review_of(wire(request.params), context.request_id), decide)
 
 
 def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
     """Open a `Step` for a request of the server in mcp 1.x: (responder)."""
-    meta = wire(getattr(args[0], "request_meta", None)) if args else None
-    return _Answering(meta) if meta else None
+    if not args:
+        return None
+    request, meta = _root(args[0].request), wire(getattr(args[0], "request_meta", None))
+    if getattr(request, "method", None) != ELICIT:
+        return _Answering(context_in(meta)[0]) if meta else None
+    context = _context_of_request(session, meta, is_review=True)
+    step = answering[args[0]] = _Elicitation(review_of(wire(request.params), args[0].request_id), decide, context)
+    return step
 
 
 # -- the tools that a session lists
@@ -366,6 +409,7 @@ PATCHES = (
     Patch(_SESSION, "ClientSession.call_tool", spanned(_call_tool)),
     Patch(_SESSION, "ClientSession.send_request", spanned(_send_request)),
     Patch(_SESSION, "ClientSession._on_request", spanned(_server_request)),  # 2.x
+    Patch(_SESSION, "ClientSession.dispatch_input_request", spanned(_ask)),  # 2.x
     Patch(_SESSION, "ClientSession._received_request", spanned(_asked_old)),  # 1.x
     Patch(_SESSION, "ClientSession._absorb_tool_listing", _absorb),  # 2.x
     Patch("mcp.shared.direct_dispatcher", "DirectDispatcher.send_raw_request", _carrying_direct),  # 2.x

@@ -3,23 +3,25 @@
 Its parent is the trace context in the request's ``_meta``, wherever the message came from; what is current where it is
 handled (the span of an HTTP server, say) is linked. It is a run of its own, as it would be in a process of its own. A request
 that is answered by asking for more input is a plain step: the execution is the one that comes again and gets an answer.
+Questions to a person are reviews inside it (`_mcp_reviews`).
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._mcp_reviews import decide, record_decisions, record_questions, review_of
 from llmtrace.instrumentation._mcp_tools import (
     CALL,
     CLIENT_FAULTS,
     LIST,
     SPANS,
     answered,
+    answering,
     asks_for_input,
     code_of,
     context_in,
@@ -31,6 +33,7 @@ from llmtrace.instrumentation._mcp_tools import (
     wire,
 )
 from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._reviews import ReviewStep
 from llmtrace.model import Custom, Failure, JsonValue, ToolDefinition, ToolExecution, replace
 from llmtrace.recorder import active, current
 from llmtrace.recorder.guard import guard
@@ -68,6 +71,7 @@ class _Serving:
             links=links,
         )
         self.context = self._recording.context
+        guard(record_decisions, params.get("inputResponses"), self.context)
 
     def returned(self, result: Any) -> None:
         reply = self.answer if result is None else result
@@ -79,6 +83,7 @@ class _Serving:
         if code is not None:
             return self._refused(code, Failure(str(code), str(answer["message"])))
         if isinstance(self._operation, ToolExecution) and asks_for_input(answer):
+            guard(record_questions, answer, self.context)
             self._recording.end(Custom(self._operation.arguments, said_by(CALL, answer), has_result=True))
             return None
         if isinstance(self._operation, ToolExecution):
@@ -162,9 +167,6 @@ def _own_middleware(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: 
 
 # -- 1.x
 
-_handled: weakref.WeakKeyDictionary[Any, _Serving] = weakref.WeakKeyDictionary()
-"""By what answers the request (a ``RequestResponder``)."""
-
 
 def _handle_request(server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
     responder, request, session = args[:3]
@@ -177,19 +179,32 @@ def _handle_request(server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     if http is not None:
         attributes[semconv.NETWORK_TRANSPORT] = "tcp"
     step = _Serving(server, request.method, wire(getattr(request, "params", None)) or {}, attributes)
-    _handled[responder] = step
+    answering[responder] = step
     return step
 
 
 def _respond(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``RequestResponder.respond``: reads the answer, which the handler does not return."""
-    step = _handled.get(instance)
+    step = answering.get(instance)
     if step is not None:
         step.answer = args[0] if args else kwargs.get("response")
     return wrapped(*args, **kwargs)
 
 
+# -- what the server asks of the client
+
+
+def _elicit(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
+    """Open a `Step` for ``ServerSession.elicit_form`` and ``elicit_url``: (message, requested schema | url, elicitation id)."""
+    given = {**dict(zip(("message", "form", "elicitation_id"), args, strict=False)), **kwargs}
+    form = given.get("form") or given.get("requested_schema") or given.get("requestedSchema")
+    url = given.get("url") or (form if isinstance(form, str) else None)
+    shown = {"url": url} if url else {"requestedSchema": form}
+    return ReviewStep(review_of({"message": given.get("message"), **shown}, given.get("elicitation_id")), decide)
+
+
 PATCHES = (
+    *(Patch("mcp.server.session", f"ServerSession.elicit_{kind}", spanned(_elicit)) for kind in ("form", "url")),
     Patch("mcp.server.runner", "ServerRunner._on_request", spanned(_on_request)),
     Patch("mcp.server._otel", "OpenTelemetryMiddleware.__call__", _own_middleware),
     Patch("mcp.server.lowlevel.server", "Server._handle_request", spanned(_handle_request)),

@@ -33,6 +33,10 @@ _listed: weakref.WeakKeyDictionary[Any, dict[str, ToolDefinition]] = weakref.Wea
 """By client session or server: the tools that it was last seen to list."""
 
 
+answering: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""By what answers a request in mcp 1.x (a ``RequestResponder``): the `Step` whose ``answer`` is set then."""
+
+
 def remember(owner: Any, tools: Iterable[Any], *, complete: bool) -> None:
     """Remember the tools that ``owner`` listed. ``complete``: these are all tools, not one page of them."""
     definitions = {definition.name: definition for definition in map(_definition, tools)}

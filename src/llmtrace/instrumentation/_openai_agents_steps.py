@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._openai_items import read_item
 from llmtrace.instrumentation._openai_messages import read_message
 from llmtrace.instrumentation._openai_responses import read_response, read_response_usage
+from llmtrace.instrumentation._reviews import APPROVED, REJECTED
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import (
     AgentInvocation,
@@ -20,6 +22,7 @@ from llmtrace.model import (
     JsonValue,
     Message,
     Operation,
+    Review,
     Text,
     ToolDefinition,
     ToolExecution,
@@ -109,6 +112,30 @@ def _execution(operation: ToolExecution, data: Any) -> ToolExecution:
     if isinstance(result, dict) and result.keys() == {"type", "text"}:  # what an MCP server answered
         result = result["text"]
     return replace(operation, result=result, has_result=True)
+
+
+def decisions_in(run_input: Any, config: Any) -> list[Review]:
+    """Return what was decided on the calls that an interrupted run waits for, if ``run_input`` is its state.
+
+    ``config``: the run's; it may keep tools' data out of traces.
+    """
+    if not hasattr(run_input, "get_interruptions"):
+        return []
+    has_content = (config or sys.modules["agents"].RunConfig()).trace_include_sensitive_data
+    decided = []
+    for item in run_input.get_interruptions():
+        call = item.raw_item if isinstance(item.raw_item, Mapping) else members(item.raw_item)
+        call_id = call.get("call_id") or call.get("id")
+        approved = run_input._context.is_tool_approved(item.tool_name, call_id)
+        if approved is not None:
+            note = None if approved else run_input._context.get_rejection_message(item.tool_name, call_id)
+            arguments, note = (call.get("arguments"), note) if has_content else (None, None)
+            payload: JsonValue = parse_arguments(arguments) if isinstance(arguments, str) else to_json(arguments)
+            decision = APPROVED if approved else REJECTED
+            decided.append(
+                Review(item.tool_name, tool=item.tool_name, call_id=call_id, payload=payload, decision=decision, note=note)
+            )
+    return decided
 
 
 # -- models

@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 
 from llmtrace.instrumentation import _langchain_models
 from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._langchain_runs import OWN, TOOL, ToolRun, context_of, handler
+from llmtrace.instrumentation._langchain_runs import OWN, TOOL, ToolRun, answers_found, context_of, handler
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
@@ -74,6 +74,16 @@ def _with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[
     return spanned(lambda *_: _Within(otel_context.set_value(TOOL, run)), inside=True)(function, instance, args, kwargs)
 
 
+def with_answers(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for LangGraph's function that prepares a task: the writes hold what a person answered to its interrupts."""
+    task = wrapped(*args, **kwargs)
+    writes = kwargs.get("pending_writes")
+    if task is not None and writes and kwargs.get("for_execution") and active() is not None:
+        run_id = getattr(kwargs.get("manager"), "run_id", None)
+        guard(answers_found, task, run_id, writes, kwargs["config"].get("configurable", {}).get("__pregel_resume_map"))
+    return task
+
+
 class _Within:
     """A `Step` that only sets the context; the callbacks get the outcome."""
 
@@ -104,6 +114,7 @@ PATCHES = (
     Patch("langchain_core.callbacks.manager", "_configure", with_handler),
     Patch("langchain_core.runnables.config", "_set_config_context", in_context),
     Patch("langgraph._internal._runnable", "_set_config_context", in_context),
+    Patch("langgraph.pregel._algo", "prepare_single_task", with_answers),
     Patch("langchain_core.tools.base", "BaseTool.run", with_tool),
     Patch("langchain_core.tools.base", "BaseTool.arun", _with_tool),
     *(_ALONE if _WITHOUT_CONTEXTS else ()),

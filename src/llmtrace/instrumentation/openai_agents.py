@@ -22,7 +22,8 @@ from llmtrace.instrumentation import _openai_agents_steps as steps
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._framework import Step, ToolStep, spanned
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.model import TOOL_ERROR, AgentInvocation, Custom, Failure, JsonValue, Operation, ToolExecution, Workflow, replace
+from llmtrace.instrumentation._reviews import PENDING, record_review
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Review, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import keep_outcome
@@ -41,6 +42,8 @@ _OTHER_TOOL = "llmtrace-agents-other-tool"
 """In the context: the tool is no function tool, but a shell, a computer …"""
 _INPUT = "llmtrace-agents-input"
 """In the context: what the run was given."""
+_DECISIONS = "llmtrace-agents-decisions"
+"""In the context: reviews that were decided since the run was interrupted; empty once they are recorded."""
 _DEFAULT_NAME = "Agent workflow"
 _KEPT = 10_000
 """Tokens of spans that were never reset; the oldest are forgotten."""
@@ -49,7 +52,7 @@ _KEPT = 10_000
 class _Open:
     """An open step or trace of the framework. Without a recording it has no span, and its children go further up."""
 
-    __slots__ = ("__weakref__", "before", "context", "failed", "invoked", "operation", "output", "recording")
+    __slots__ = ("__weakref__", "before", "context", "failed", "invoked", "operation", "output", "recording", "rejected")
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -57,6 +60,8 @@ class _Open:
         self.operation: Operation | None = None
         self.output: Any = None
         self.invoked = False
+        self.rejected = False
+        """A person, or a standing decision, rejected the tool's call."""
         self.failed: BaseException | None = None
         """What the tool raised, which the framework turns into an answer for the model."""
         self.before = sys.exc_info()[1]
@@ -86,12 +91,15 @@ def _start(span: Any) -> None:
     data = span.span_data
     step = _Open(_context(span))
     begun = steps.started(data, step.context.get(_INPUT))
+    if data.type == "function":  # some versions run the tools of a run that goes on before its agent
+        _record_decisions(step.context)
     if begun is not None:
         _record(step, *begun)
     if data.type not in steps.MODELS:  # these are open across the steps of a generator: they are never the current ones
         _open_by(span, step, span.span_id)
         if isinstance(step.operation, AgentInvocation):
             step.context = otel_context.set_value(_AGENT, step, step.context)
+            _record_decisions(step.context)
         elif isinstance(step.operation, ToolExecution):
             step.context = otel_context.set_value(_TOOL, step, step.context)
     elif step.recording is not None:
@@ -137,9 +145,11 @@ def _finish(span: Any) -> None:
     operation = steps.ended(step.operation, data, step.output)
     if data.type == "guardrail":
         recording.set({GUARDRAIL_TRIGGERED: bool(data.triggered)})
-    if isinstance(operation, ToolExecution) and not step.invoked and span.error is None:
-        operation = _waiting(operation, step)
-    if step.failed is not None and isinstance(operation, ToolExecution):
+    if isinstance(operation, ToolExecution) and step.rejected:
+        recording.end(replace(operation, executed=False))
+    elif isinstance(operation, ToolExecution) and not step.invoked and span.error is None:
+        recording.end(_waiting(operation, step))
+    elif step.failed is not None and isinstance(operation, ToolExecution):
         failure = guard(failure_in_call, step.failed)
         has_arguments = operation.arguments is not None  # else the program told the framework to keep tools' data out of traces
         recording.end(operation, failure=failure if has_arguments or failure is None else Failure(failure.type))
@@ -150,11 +160,18 @@ def _finish(span: Any) -> None:
 
 def _waiting(operation: ToolExecution, step: _Open) -> ToolExecution:
     """Record that a tool call waits for a person's approval."""
-    recorder = active()
-    if recorder is not None:
-        call: dict[str, JsonValue] = {"tool": operation.name, "arguments": operation.arguments}
-        recorder.start(Custom({"value": call}), name="interrupt", context=step.context).end()
-    return replace(operation, executed=operation.definition is None, has_result=False, result=None)
+    if operation.definition is None:
+        return replace(operation, has_result=False, result=None)
+    name, call_id, arguments = operation.name, operation.call_id, operation.arguments
+    record_review(Review(name, tool=name, call_id=call_id, payload=arguments, decision=PENDING), step.context)
+    return replace(operation, executed=False, has_result=False, result=None)
+
+
+def _record_decisions(context: Context) -> None:
+    """Record, at the first agent or tool of a run that goes on, what was decided on the calls that waited."""
+    decisions: Any = context.get(_DECISIONS)
+    while decisions:
+        record_review(decisions.pop(0), context)
 
 
 def _reported(error: Mapping[str, Any] | None) -> Failure | None:
@@ -268,8 +285,9 @@ def _resetting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[
 class _RunInput:
     """Puts a run's input into the context for the agents in it; a `Step` without a span."""
 
-    def __init__(self, run_input: Any) -> None:
-        self.context = otel_context.set_value(_INPUT, run_input)
+    def __init__(self, run_input: Any, config: Any) -> None:
+        context = otel_context.set_value(_INPUT, run_input)
+        self.context = otel_context.set_value(_DECISIONS, guard(steps.decisions_in, run_input, config), context)
 
     def returned(self, result: Any) -> None:
         """The agent's span has ended by itself."""
@@ -279,7 +297,7 @@ class _RunInput:
 
 
 def _run(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    return _RunInput(args[1] if len(args) > 1 else kwargs.get("input"))
+    return _RunInput(args[1] if len(args) > 1 else kwargs.get("input"), kwargs.get("run_config"))
 
 
 def _run_streamed(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -352,6 +370,26 @@ def _failing(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[st
     return wrapped(*args, **kwargs)
 
 
+class _Rejection:
+    """A `Step` without a span: the framework makes the answer to a call that was rejected."""
+
+    def __init__(self) -> None:
+        self.context = otel_context.get_current()
+        step = otel_context.get_value(_TOOL)
+        if isinstance(step, _Open):
+            step.rejected = True
+
+    def returned(self, result: Any) -> None:
+        """The answer is on the tool's span."""
+
+    def raised(self, error: BaseException) -> None:
+        """The tool's span has ended by itself."""
+
+
+def _rejecting(wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
+    return _Rejection()
+
+
 def _told_of_call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for the tool's context, which holds the call's id, and the agent with its tools."""
     if active() is not None:
@@ -390,5 +428,6 @@ PATCHES = (
     *(Patch(module, "invoke_function_tool", spanned(_invoke, inside=True)) for module in _TOOLS),
     Patch("agents.run_internal.tool_actions", "with_tool_function_span", spanned(lambda *_: _OtherTool(), inside=True)),
     *(Patch(module, "maybe_invoke_function_tool_failure_error_function", _failing) for module in _TOOLS),
+    Patch("agents.run_internal.tool_execution", "resolve_approval_rejection_message", spanned(_rejecting)),
     Patch("agents.tool_context", "ToolContext.from_agent_context", _told_of_call),
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from llmtrace.lineage.sources import as_text
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, ToolCall, ToolExecution, ToolResult, Trace, Workflow
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, ToolCall, ToolExecution, ToolResult, Workflow
 
 
 class CallJoins:
@@ -32,19 +32,19 @@ class CallJoins:
         return calls[max(0, bisect_right(calls, span.start, key=lambda pair: pair[0].start) - 1)] if calls else None
 
 
-def moments(trace: Trace) -> list[tuple[Span, bool]]:
+def moments(spans: Sequence[Span]) -> list[tuple[Span, bool]]:
     """Every span at its begin, if it was given something then, and at its end (True), in order of time.
 
     An execution comes after the inference that asked for it, and before the one that is sent its result, also where clocks
     are coarse or the inference ends later than the execution.
     """
-    joins = CallJoins(trace.spans)
-    askers = {span.span_id: pair[0] for span in trace.spans if (pair := joins.find(span))}
-    latest_first = sorted(trace.spans, key=_rank, reverse=True)
+    joins = CallJoins(spans)
+    askers = {span.span_id: pair[0] for span in spans if (pair := joins.find(span))}
+    latest_first = sorted(spans, key=_rank, reverse=True)
     executions = {span.operation.call_id: span for span in latest_first if isinstance(span.operation, ToolExecution)}
-    holders = [span for span in trace.spans if isinstance(span.operation, (AgentInvocation, Workflow))]
+    holders = [span for span in spans if isinstance(span.operation, (AgentInvocation, Workflow))]
     by_time = [(span.start, 0, span) for span in holders if getattr(span.operation, "input", ())]
-    by_time += [(span.end, 1, span) for span in trace.spans if span.end is not None]
+    by_time += [(span.end, 1, span) for span in spans if span.end is not None]
     by_time.sort(key=lambda moment: (*moment[:2], _rank(askers.get(moment[2].span_id, moment[2])), _rank(moment[2])))
     ordered: list[tuple[Span, bool]] = []
     visited: set[str] = set()

@@ -144,7 +144,7 @@ def analyze(trace: Trace) -> LineageResult:
     """Where every value of a trace came from, and how it travelled."""
     tracker, lost_messages = LineageTracker(trace.spans), LostMessages(trace)
     uses: list[ValueUse] = []
-    for span, is_end in moments(trace):
+    for span, is_end in moments(trace.spans):
         if not is_end:
             tracker.begin(span)
             continue
@@ -209,7 +209,7 @@ def _message_edges(trace: Trace, conversations: Conversations) -> Iterator[Edge]
     speakers = _Speakers()
     executions: dict[str, str] = {}
     histories: dict[str, MessageHistory] = defaultdict(MessageHistory)
-    for span, is_end in moments(trace):
+    for span, is_end in moments(trace.spans):
         operation = span.operation
         if isinstance(operation, (AgentInvocation, Workflow)) and not is_end:
             yield from speakers.edges_to(span, operation.input)

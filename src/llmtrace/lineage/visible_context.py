@@ -27,7 +27,7 @@ from llmtrace.model.messages import (
     ToolResult,
     refusal_as_text,
 )
-from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, ToolExecution, Workflow
+from llmtrace.model.operations import AgentInvocation, Custom, Inference, Memory, Retrieval, Review, ToolExecution, Workflow
 from llmtrace.model.spans import Span
 
 _HIDING_PARAMETERS = {
@@ -213,6 +213,8 @@ class VisibleContext:
             brought = {"retrieved documents": operation.documents}
         elif isinstance(operation, Memory):
             brought = {"memory": operation.records}
+        elif isinstance(operation, Review):
+            brought, speaker = {"decision of a person": operation.value}, "user"
         elif isinstance(operation, Custom):
             brought = {f"result of {span.name}": operation.result}
         for place, content in brought.items():

@@ -13,7 +13,7 @@ from llmtrace.model.failure_kind import (
     failure_kind,
     is_stopped_by_budget,
 )
-from llmtrace.model.findings import Code, Evaluation, Severity, Violation, Where
+from llmtrace.model.findings import Code, Evaluation, Fault, Severity, Violation, Where
 from llmtrace.model.messages import (
     Blob,
     Compaction,
@@ -79,6 +79,7 @@ __all__ = [
     "Event",
     "Exchange",
     "Failure",
+    "Fault",
     "FetchResponse",
     "File",
     "Fingerprint",

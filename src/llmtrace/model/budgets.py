@@ -9,8 +9,10 @@ OnExceed: TypeAlias = Literal["raise", "record"]
 BudgetScope: TypeAlias = Literal["run", "all", "user", "tenant", "conversation"]
 Period: TypeAlias = Literal["hour", "day", "month"]
 
-LIMITS = ("usd", "calls", "tokens", "output_tokens", "seconds", "repeats")
+LIMITS = ("usd", "calls", "tokens", "output_tokens", "seconds", "repeats", "corrections")
 """Names of the limits that a budget can set."""
+IN_ONE_RUN = ("repeats", "corrections")
+"""Limits that are counted in one run only, and that a run may reach but not pass."""
 
 
 class Spender(NamedTuple):
@@ -34,6 +36,7 @@ class BudgetLimits:
     output_tokens: int | None = None
     seconds: float | None = None
     repeats: int | None = None
+    corrections: int | None = None
     scope: BudgetScope = "run"
     per: Period | None = None
     name: str = ""

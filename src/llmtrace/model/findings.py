@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from llmtrace.model.messages import JsonValue
 from llmtrace.model.value import value
@@ -63,6 +63,14 @@ class Violation:
     column: int | None = None
     executed: bool | None = None
     """Whether the tool ran although this was found; None where that is not known yet (on an inference)."""
+
+
+class Fault(NamedTuple):
+    """One place where an answer is not of the form that was asked for."""
+
+    pointer: str
+    """JSON Pointer into the answer; empty for the whole of it."""
+    message: str
 
 
 @value

@@ -231,6 +231,14 @@ class Review:
     value: JsonValue = None
     """Edited: the arguments that ran in place of the payload. Answered: what the person said."""
 
+    @property
+    def outcome(self) -> str:
+        """The decision in words, with who decided and why."""
+        words = "waits for a person" if self.decision in (None, "pending") else str(self.decision).replace("_", " ")
+        if self.decided_by:
+            words += f" by {self.decided_by}"
+        return f"{words}: {self.note}" if self.note else words
+
 
 @value
 class Custom:

@@ -12,6 +12,7 @@ from llmtrace.model.messages import JsonValue
 from llmtrace.model.operations import Custom, Operation
 from llmtrace.model.recorded import Recorded
 from llmtrace.model.value import value
+from llmtrace.semconv import REVIEW_WAITED
 
 Kind: TypeAlias = Literal["internal", "client", "server", "producer", "consumer"]
 
@@ -87,6 +88,14 @@ class Span:
     def duration(self) -> float | None:
         """Seconds, or None while the span is open. 0 if it ends before it starts, by the clocks of another writer."""
         return None if self.end is None else max(0, self.end - self.start) / 1e9
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds without the time that reviews inside it waited for a person; None while the span is open."""
+        waited = self.attributes.get(REVIEW_WAITED)
+        if self.duration is None or not isinstance(waited, (int, float)) or isinstance(waited, bool) or not waited > 0:
+            return self.duration
+        return max(0.0, self.duration - waited)
 
     @property
     def step(self) -> str:

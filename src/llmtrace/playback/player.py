@@ -149,6 +149,14 @@ class Replay(Player):
             self.served += 1
             return step.span
 
+    def resumes_at(self, recording: Recording) -> Span | None:
+        with self._lock:
+            step = self._places.get(recording.span_id)
+            if self._is_live or step is None or step.span is None or step.span.span_id != self._live_after:
+                return None
+            self._is_live = True
+            return step.span
+
     def _check_may_run(self, operation: Operation) -> None:
         is_tool = isinstance(operation, ToolExecution)
         name = getattr(operation, "name", "")

@@ -11,11 +11,13 @@ from typing import Literal, TypeAlias
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.model import Trace
+from llmtrace.playback.checkpoints import find_checkpoint
 from llmtrace.playback.network_guard import no_network
 from llmtrace.playback.player import Replay
 from llmtrace.playback.recorded_run import RecordedRun
 from llmtrace.recorder import active
 from llmtrace.recorder.player import use_player
+from llmtrace.semconv import CHECKPOINT
 from llmtrace.store import Store, open_store
 
 ToolPolicy: TypeAlias = Literal["recorded", "live"]
@@ -34,19 +36,21 @@ def replay(
     ``trace``: a trace, its id (or the first digits of it) in the configured store, ``"last"`` (default), or the path of a file
     that `llmtrace export` wrote. ``tools``: ``{"refund": "live"}`` runs that tool's body; default, all
     are answered from the recording. ``loose``: answer a request that is not the recorded one, too, and note the difference.
-    ``live_after``: id of the recorded span after which calls are made for real; or ``"change"``: from the first call on that
-    has no recorded answer.
+    ``live_after``: id of the recorded span, or name of the `checkpoint`, after which calls are made for real (`checkpoint`
+    returns the recorded state there); or ``"change"``: from the first call on that has no recorded answer.
 
     The program has called `configure` before. At the end of the block, `ReplayDiverged` is raised if the program did something
     else than the recorded one, or did not do all of it. Raises `ConfigurationError` for a wrong option, `TraceNotFound`,
-    `UnreadableStore`.
+    `UnreadableStore`, and `StateUnavailable` where the state of the checkpoint was not kept.
     """
     for name, policy in (tools or {}).items():
         if policy not in ("recorded", "live"):
             raise ConfigurationError(f"replay(tools={{{name!r}: {policy!r}}}): expected 'recorded' or 'live'")
     if active() is None:
         raise ConfigurationError("llmtrace.replay(): call llmtrace.configure() before, so that the calls are seen")
-    recorded, key = _load(trace)
+    recorded, key = load_trace(trace)
+    if live_after is not None and any(span.attributes.get(CHECKPOINT) == live_after for span in recorded.spans):
+        live_after = find_checkpoint(recorded, live_after).span_id
     live_tools = [name for name, policy in (tools or {}).items() if policy == "live"]
     player = Replay(RecordedRun([recorded]), key=key, loose=loose, live_tools=live_tools, live_after=live_after)
     before = use_player(player)
@@ -62,7 +66,8 @@ def replay(
         raise ReplayDiverged(f"replay of {recorded.trace_id[:8]}: {failed[0].what}{more}", kind=failed[0].kind)
 
 
-def _load(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | None]:
+def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | None]:
+    """A trace that ``trace`` names as in `replay`, and the secret of its store. Raises `TraceNotFound`, `UnreadableStore`."""
     if isinstance(trace, Trace):
         return trace, None
     path = Path(trace)

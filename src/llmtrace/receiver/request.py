@@ -77,7 +77,7 @@ def parse(data: bytes, content_type: str) -> Request:
             if not isinstance(document, Mapping):
                 raise Refused(400, "not an OTLP request: the body is not a JSON object")
             refuse_other_signals(document, "resourceSpans", "resource_spans")
-            total = _count_json(document)
+            total = otlp.count_json(document)
             if total > limits.MAX_SPANS:
                 raise limits.TooMany(f"more than {limits.MAX_SPANS:,} spans")
             return Request(otlp.from_json(document), total)
@@ -101,17 +101,6 @@ def refuse_other_signals(document: Mapping[str, Any], *names: str) -> None:
     other = next((text for name, text in _SIGNALS.items() if name in document and name not in names), None)
     if other is not None and not any(name in document for name in names):
         raise Refused(400, f"the body holds {other}")
-
-
-def _count_json(document: Mapping[str, Any]) -> int:
-    groups = _lists(document, "resourceSpans", "resource_spans")
-    scoped = [scope_spans for group in groups for scope_spans in _lists(group, "scopeSpans", "scope_spans")]
-    return sum(len(_lists(scope_spans, "spans")) for scope_spans in scoped)
-
-
-def _lists(container: Any, *names: str) -> list[Any]:
-    members: Any = next((container[name] for name in names if name in container), []) if isinstance(container, Mapping) else []
-    return members if isinstance(members, list) else []
 
 
 def partial(request: Request, stored: int) -> tuple[int, str]:

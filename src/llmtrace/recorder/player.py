@@ -24,6 +24,10 @@ class Player:
         """
         raise NotImplementedError
 
+    def resumes_at(self, recording: Recording) -> Span | None:
+        """Return the recorded span if the recording ends with this checkpoint: its state takes the place of the program's."""
+        raise NotImplementedError
+
     def must_run(self, recording: Recording | None, operation: Operation) -> None:
         """Take note of a tool that a library runs by itself, so that no recorded result can take its place. ``recording``: None
         where the span is the library's own.

@@ -31,6 +31,7 @@ from llmtrace.model import (
     Link,
     Operation,
     RawSpan,
+    Review,
     Scope,
     Sink,
     Span,
@@ -303,6 +304,10 @@ class Recorder:
             if failure is None and exception is None:
                 failure = guard(otel.program_failure, recording.otel, recording.attributes, recording.events)
                 recording.has_program_failure = failure is not None
+        if isinstance(operation, Review) and end > recording.start:
+            _add_wait(recording, end)
+        if recording.waits:
+            recording.attributes[semconv.REVIEW_WAITED] = _seconds(recording.waits)
         run = recording.run
         outermost = recording.outermost
         if outermost and self.working_tree is not None and self.working_tree.changes is not None:
@@ -386,6 +391,23 @@ class Recorder:
             except Exception as error:
                 report(step, error)
         return clean, raw
+
+
+def _add_wait(review: Recording, end: int) -> None:
+    """Tell every open span around a review that it waited."""
+    around = review.parent
+    while around is not None:
+        around.waits.append((review.start, end))
+        around = around.parent
+
+
+def _seconds(waits: Sequence[tuple[int, int]]) -> float:
+    """How long the waits were together; what overlaps counts once."""
+    total = until = 0
+    for start, end in sorted(waits):
+        total += max(0, end - max(start, until))
+        until = max(until, end)
+    return total / 1e9
 
 
 def _read_additions(recording: Recording) -> None:

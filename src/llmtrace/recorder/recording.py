@@ -51,6 +51,7 @@ class Recording:
         "span_id",
         "start",
         "trace_id",
+        "waits",
         "watchers",
     )
 
@@ -101,6 +102,8 @@ class Recording:
         """Name and time of each event that the program put on the OpenTelemetry span itself."""
         self.has_program_failure = False
         """The program set the status of the OpenTelemetry span itself, to an error."""
+        self.waits: list[tuple[int, int]] = []
+        """Start and end of each review that ended inside it."""
         self.refusals: list[Evaluation] = []
         """What watchers refused to start below it."""
         self.links = links

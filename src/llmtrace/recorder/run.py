@@ -45,6 +45,8 @@ class Run:
         """What the program said of the run's success."""
         self.outcomes: dict[str, Evaluation] = {}
         """Outcomes of spans other than the outermost one, by span id: see `outcome`."""
+        self.checkpoint: tuple[str, JsonValue] | None = None
+        """Name and state of the last checkpoint."""
         self._state: Any = None if evaluator is None else evaluator.start()
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)

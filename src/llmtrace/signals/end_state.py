@@ -133,7 +133,8 @@ def _answer_label(state: State, answer: Span) -> str | None:
         return "refused"
     calls = state.run.calls
     if _shared.has_call(message):
-        executed = [call for call in calls.calls if call.asking_span == answer.span_id and call.execution is not None]
+        asked = [call for call in calls.calls if call.asking_span == answer.span_id]
+        executed = [call for call in asked if call.execution is not None or call.is_held_back]
         return None if any(not call.is_complete or _is_note(call) for call in executed) else "stopped"
     text = message.text().strip()
     if not text:

@@ -79,7 +79,7 @@ def _open_failures(log: CallLog) -> Collection[list[Call]]:
     open_failures: dict[str, list[Call]] = {}
     successful: set[str | None] = set()  # model calls of which a call went well, perhaps beside the failed one
     for call in log.calls:
-        if call.turn != log.turn or (call.execution is None and not call.is_complete):
+        if call.turn != log.turn or call.is_held_back or (call.execution is None and not call.is_complete):
             continue
         if call.failed:
             if _is_failure(call) and (call.is_change or call.asking_span is None or call.asking_span not in successful):

@@ -3,6 +3,8 @@ argument that was wrong now holds nothing, or what the tool's own definition sho
 
 ``dummy``: null, zeros, an empty value, or a word for nothing. ``example``: exactly an example of the definition. ``default``:
 its default or the first value that it allows; informational, since that may be right. What the user wrote does not count.
+
+An answer that `llmtrace.validated` had corrected is judged in the same way, informationally: what the user wrote is not known.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Any, TypeAlias
 
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage.message_history import USER_ROLES
-from llmtrace.model import Evaluation, Inference, JsonValue, Severity, Span, ToolCall, ToolDefinition, Violation
+from llmtrace.model import Custom, Evaluation, Inference, JsonValue, Severity, Span, ToolCall, ToolDefinition, Violation
+from llmtrace.semconv import VALIDATED_ATTEMPTS, VALIDATED_PASSED
 from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 from llmtrace.text.dummy_values import is_dummy
@@ -35,13 +38,15 @@ _FINDINGS: dict[str, tuple[Severity, str]] = {
 class PlaceholderAfterRetry(Signal[InvalidCalls]):
     name = "placeholder_after_retry"
     advice = "Let the tool accept that a value is unknown, and have the agent ask the user for it."
-    looks_at = (Inference,)
+    looks_at = (Inference, Custom)
 
     def start(self, run: RunEvidence) -> InvalidCalls:  # noqa: ARG002
         return OrderedDict()
 
     def step(self, state: InvalidCalls, span: Span) -> Iterable[Evaluation]:
         inference = span.operation
+        if isinstance(inference, Custom):
+            return self._judge_answer(span, inference) if VALIDATED_ATTEMPTS in span.attributes else ()
         if not isinstance(inference, Inference) or not (state or span.violations):
             return ()
         evaluations: list[Evaluation] = []
@@ -56,15 +61,28 @@ class PlaceholderAfterRetry(Signal[InvalidCalls]):
             remember(state, tool, (span.span_id, violations), MOST_TOOLS)
         return evaluations
 
+    def _judge_answer(self, span: Span, validated: Custom) -> Iterator[Evaluation]:
+        """The answer that was valid at last, where the one before it was not."""
+        if span.attributes.get(VALIDATED_PASSED) is not True or not isinstance(validated.result, Mapping):
+            return
+        value = validated.result.get("value")
+        example = validated.arguments.get("example") if isinstance(validated.arguments, Mapping) else None
+        for place in _corrected_places(validated.result):
+            corrected, shown = _value_at(value, place), _value_at(example, place)
+            label = "dummy" if is_dummy(corrected) else "example" if isinstance(shown, str) and corrected == shown else None
+            if corrected is not _NOTHING and label is not None:
+                what = "a value that stands for nothing" if label == "dummy" else "the value of the example"
+                explanation = f"the answer holds {what}, after the answer before was invalid there"
+                yield Evaluation(self.name, "info", explanation, label, evidence={"value": corrected}, pointer=place)
+
     def _judge(
         self, inference: Inference, call: ToolCall, span_id: str, violations: Mapping[str, Violation]
     ) -> Iterator[Evaluation]:
         definition = next((tool for tool in inference.tools if tool.name == call.name), None)
         tool = f"`{call.name}`" if definition is not None else "a tool"
         for pointer, violation in violations.items():
-            try:
-                value = follow(call.arguments, steps(pointer))
-            except (LookupError, TypeError, ValueError):
+            value = _value_at(call.arguments, pointer)
+            if value is _NOTHING:
                 continue  # the argument is gone, so it does not hold anything
             label = _label(value, definition, pointer, violation)
             if label is not None and not _user_wrote(inference, value):
@@ -72,6 +90,26 @@ class PlaceholderAfterRetry(Signal[InvalidCalls]):
                 explanation, evidence = f"an argument of {tool} {text}", {"value": value}
                 place: dict[str, Any] = {"pointer": pointer, "call_id": call.id, "sources": (span_id,)}
                 yield Evaluation(self.name, severity, explanation, label, evidence=evidence, **place)
+
+
+def _corrected_places(result: Mapping[str, JsonValue]) -> Iterable[str]:
+    """The pointers at which the last answer but one had a fault."""
+    attempts = result.get("attempts")
+    before = attempts[-2] if isinstance(attempts, list) and len(attempts) > 1 else None
+    faults = before.get("faults") if isinstance(before, Mapping) else None
+    places = (fault.get("pointer") for fault in faults or () if isinstance(fault, Mapping))
+    return dict.fromkeys(place for place in places if isinstance(place, str))
+
+
+_NOTHING: Any = object()
+
+
+def _value_at(root: JsonValue, pointer: str) -> JsonValue:
+    """The value that a pointer leads to, or `_NOTHING`."""
+    try:
+        return follow(root, steps(pointer))
+    except (LookupError, TypeError, ValueError):
+        return _NOTHING
 
 
 def _is_error_of(call: ToolCall, violation: Violation) -> bool:

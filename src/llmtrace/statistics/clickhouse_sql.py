@@ -158,6 +158,7 @@ _COLUMNS: Final[dict[str, str]] = {
     "start": "toUnixTimestamp64Nano(Timestamp)",
     "took": "toInt64(Duration)",
     "kind": _kind(),
+    "latency": f"greatest(0, took / 1e9 - greatest(0, ifNull({_number(sc.REVIEW_WAITED)}, 0)))",
     "name": "toString(SpanName)",
     "counted_as": r"replaceRegexpOne(name, '([\\pL\\pN_])\\s+#?\\d+$', '\\1')",
     "named": f"multiIf(kind = 'agent', {_at(sc.AGENT_NAME)}, kind = 'tool', {_at(sc.TOOL_NAME)}, {_at(sc.OPERATION_NAME)})",
@@ -278,7 +279,7 @@ _GROUPED: Final[dict[By, tuple[str, str]]] = {
 """Of `groups`: which steps are counted, and under which key."""
 
 DISTRIBUTIONS: Final = {
-    "duration": f"if(failed AND ending != '{TIMEOUT}', NULL, took / 1e9)",
+    "duration": f"if(failed AND ending != '{TIMEOUT}', NULL, latency)",
     "first_token": "first",
     "per_token": "pace",
     "limits": "limited_to",
@@ -327,7 +328,7 @@ def _watched() -> tuple[str, str]:
     """Two arrays along `WATCHED`: 1 where an objective has that bound and the step is in that window; and took longer."""
     calls, slow = [], []
     for number, (measure, _) in enumerate(SHARES.values(), 1):
-        took, bound = "first" if measure == "ttft" else "took / 1e9", f"bounds[{number}]"
+        took, bound = "first" if measure == "ttft" else "latency", f"bounds[{number}]"
         for seconds in (None, *WINDOWS.values()):
             lately = "1" if seconds is None else f"start >= {{now:Int64}} - {seconds * 10**9}"
             condition = f"isNotNull({took}) AND {bound} != '' AND {lately}"

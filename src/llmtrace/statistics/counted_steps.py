@@ -19,9 +19,11 @@ from llmtrace.model import (
     Usage,
     Workflow,
     double_counted_spans,
+    replace,
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, EXECUTE_TOOL
+from llmtrace.statistics.corrections import corrections_of
 
 
 @value
@@ -58,6 +60,10 @@ class Step:
     """Tool calls that the model asked for here, or 1 on a tool's execution."""
     invalid: int
     """Tool calls that break their schema."""
+    corrections: int = 0
+    """Faults of this model call that the model was asked to correct."""
+    corrected: int = 0
+    """Those that it corrected."""
 
 
 def steps_of(trace: Trace) -> Iterator[Step]:
@@ -65,9 +71,12 @@ def steps_of(trace: Trace) -> Iterator[Step]:
     places = _places(trace)
     hidden = double_counted_spans(trace)
     first = _first_tokens(trace)
+    corrections = corrections_of(trace)
     for _, span in trace.walk():
         if span.end is not None and span.span_id not in hidden:
-            yield _step(span, places[span.span_id], first.get(span.span_id))
+            step = _step(span, places[span.span_id], first.get(span.span_id))
+            wanted = corrections.wanted[span.span_id]
+            yield replace(step, corrections=wanted, corrected=corrections.done[span.span_id]) if wanted else step
 
 
 def _places(trace: Trace) -> dict[str, Place]:

@@ -58,7 +58,7 @@ class Objectives:
         if not isinstance(name, str):
             return
         for attribute, (measure, _) in SHARES.items():
-            allowed, took = _number(attributes.get(attribute)), step.first_token if measure == "ttft" else step.span.duration
+            allowed, took = _number(attributes.get(attribute)), step.first_token if measure == "ttft" else step.span.latency
             if allowed is not None and took is not None and len(self.burns) < MAX_OBJECTIVES:
                 self._count(self.burns.setdefault((name, measure, allowed), Burn()), step.span.start, took > allowed)
 

@@ -89,7 +89,7 @@ class Group:
         self.calls = 0
         """Ended spans of the kind that is grouped: agents' runs, model calls, executions of tools …"""
         self.duration = Distribution()
-        """Seconds. A call that failed is left out, unless it failed because it took too long."""
+        """Seconds, without waits for a person. A call that failed is left out, unless it failed because it took too long."""
         self.answered = Distribution()
         """Seconds of the model calls that were answered whole."""
         self.first_token = Distribution()
@@ -107,6 +107,9 @@ class Group:
         self.tool_calls = 0
         """Tool calls that models asked for; of a tool, its executions."""
         self.invalid_calls = 0
+        self.corrections = 0
+        """Faults that models were asked to correct: see `statistics.corrections`."""
+        self.corrected = 0
         self.malformed = 0
         self.flawed = 0
         """Spans with at least one evaluation of severity warning or error about quality."""
@@ -134,7 +137,7 @@ class Group:
 
     def call(self, step: Step) -> None:
         """Count a span of the kind that is grouped."""
-        span, seconds = step.span, step.span.duration
+        span, seconds = step.span, step.span.latency
         self.calls += 1
         self.first_token.add(step.first_token)
         if span.failure is not None:
@@ -174,6 +177,8 @@ class Group:
                 self.cost_usd.add(step.cost_usd)
             if step.model is not None:
                 count(self.models, step.model)
+        self.corrections += step.corrections
+        self.corrected += step.corrected
         count(self.steps, step.step)
         faults = {
             finding.name

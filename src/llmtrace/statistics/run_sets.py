@@ -275,7 +275,10 @@ def _has_invalid_call(span: Span) -> bool:
 
 def _duration(trace: Trace) -> float | None:
     ends = [span.end for span in trace.spans if span.end is not None]
-    return (max(ends) - trace.spans[0].start) / 1e9 if ends else None
+    if not ends:
+        return None
+    waited = math.fsum((span.duration or 0) - (span.latency or 0) for span in trace.spans if trace.parent(span) is None)
+    return max(0.0, (max(ends) - trace.spans[0].start) / 1e9 - waited)
 
 
 def _total(numbers: Iterable[float | None]) -> float | None:

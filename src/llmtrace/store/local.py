@@ -54,7 +54,9 @@ SPANS_AT_ONCE = 200
 
 _MOST_MENDED = 50
 """Changed journal files that one call indexes anew."""
-BESIDE = frozenset({"budgets", "sent", "unsent", "viewer.token", "reviews.db", "reviewing", baselines.NAME, replay_key.NAME})
+_DATABASES = ("reviews.db", "dead_letters.db")
+_FILES = ("budgets", "sent", "unsent", "viewer.token", "waiting_logs.jsonl", "reviewing")
+BESIDE = frozenset({*_FILES, *_DATABASES, baselines.NAME, replay_key.NAME})
 """Files of a store's folder other than the journal and its index. A folder with nothing else is an empty store."""
 
 NO_PLACE = "there is no home folder to keep the store in. Set LLMTRACE_STORE to a folder"

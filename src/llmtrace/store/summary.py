@@ -30,13 +30,14 @@ from llmtrace.model import (
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import REPLAY_OF, SERVICE_NAME
+from llmtrace.store.dead_letters import letters_of
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 6
+FORM: Final = 7
 """Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
 when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
-4: a run that was cut off has the finding `end_state`. 5: a replay names its recording. 6: `is_run`."""
+4: a run that was cut off has the finding `end_state`. 5: a replay names its recording. 6: `is_run`. 7: `dead_letters`."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
@@ -81,6 +82,8 @@ class TraceSummary:
     """False for a trace in which no span has to do with models, agents or tools, such as the requests of a web server."""
     replay_of: str | None = None
     """The id of the trace that this one is a replay of."""
+    dead_letters: int = 0
+    """Number of its dead letters; see `store.dead_letters`."""
 
 
 def summarise(trace: Trace) -> TraceSummary:
@@ -107,6 +110,7 @@ def summarise(trace: Trace) -> TraceSummary:
         cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
         service=_service(root),
         is_run=any(map(_is_of_run, trace.spans)),
+        dead_letters=len(letters_of(trace)),
         replay_of=next((str(span.attributes[REPLAY_OF]) for span in trace.roots if REPLAY_OF in span.attributes), None),
     )
 

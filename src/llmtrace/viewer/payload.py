@@ -17,6 +17,7 @@ from llmtrace.model import (
     Message,
     Operation,
     Part,
+    Review,
     Span,
     ToolDefinition,
     ToolExecution,
@@ -33,7 +34,9 @@ Payload = dict[str, Any]
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _LIBRARY = re.compile(r"site-packages|[\\/]lib[\\/]python")
 _SLASH = re.compile(r"[\\/]")
-_SHOWN_APART = frozenset({"system", "input", "output", "tools", "arguments", "result", "has_result", "definition", "usage"})
+_SHOWN_APART = frozenset(
+    {"system", "input", "output", "tools", "arguments", "result", "has_result", "definition", "usage", "payload", "value"}
+)
 
 
 def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
@@ -155,6 +158,9 @@ def _generic_operation(operation: Operation) -> Payload:
         content["input"] = messages(operation.input)
     if isinstance(operation, (AgentInvocation, Workflow, FetchResponse)) and operation.output:
         content["output"] = messages(operation.output)
+    if isinstance(operation, Review):
+        shown, value = plain(operation.payload), plain(operation.value)
+        content["review"] = {"tool": operation.tool, "payload": shown, "outcome": operation.outcome, "value": value}
     if isinstance(operation, Custom):
         if operation.arguments is not None:
             content["arguments"] = plain(operation.arguments)

@@ -111,6 +111,8 @@ def title(span: Span) -> str:
         return operation.response_model or operation.request_model or operation.operation
     if isinstance(operation, (ToolExecution, AgentInvocation, Workflow)):
         return operation.name
+    if isinstance(operation, Review):
+        return operation.tool or operation.question
     return span.name
 
 
@@ -160,9 +162,12 @@ def _operation_fields(span: Span, trace: Trace) -> Row:
         return _of_inference(operation)
     if isinstance(operation, ToolExecution):
         arguments = arguments_of(span, trace)
-        arguments_text, refused = _arguments(arguments), not operation.executed
+        arguments_text, refused = _arguments(arguments), not operation.executed and span.failure is not None
         snippet = None if arguments is None else arguments_text[:SNIPPET]
         return {"said": snippet, "call": operation.call_id, "same": _same(arguments_text), "refused": refused}
+    if isinstance(operation, Review):
+        value = "" if operation.value is None else f" → {_arguments(operation.value)}"
+        return {"said": (operation.outcome + value)[:SNIPPET]}
     if isinstance(operation, Embedding) and operation.usage is not None:
         return {"in": operation.usage.input_tokens}
     output = _output(operation)

@@ -337,7 +337,7 @@ def test_openai_agents_chat_answer_in_a_list_of_one() -> None:
     told = {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "output.value": response}
     told |= {"llm.output_messages.0.message.role": "assistant", "llm.output_messages.0.message.content": "A moment."}
     call = inference(told)
-    assert (call.response_id, call.finish_reasons) == ("chatcmpl-1", ("tool_calls",))
+    assert (call.response_id, call.finish_reasons) == ("chatcmpl-1", ("tool_call",))
 
 
 def test_a_tool_that_failed_and_answered_both_stay() -> None:

@@ -174,7 +174,7 @@ def test_messages_that_lost_their_ids_are_read_where_they_are_whole() -> None:
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
-        ('["tool-calls"]', "tool_calls"),
+        ('["tool-calls"]', "tool_call"),
         ('["LENGTH"]', "length"),
         ("[length]", "length"),
         ("length", "length"),
@@ -182,7 +182,7 @@ def test_messages_that_lost_their_ids_are_read_where_they_are_whole() -> None:
         (["end_turn"], "stop"),
         (["FinishReason.MAX_TOKENS"], "length"),
         (["content-filter"], "content_filter"),
-        (['["tool_use"]'], "tool_calls"),
+        (['["tool_use"]'], "tool_call"),
         (["Something Else"], "something_else"),
     ],
 )

@@ -117,7 +117,7 @@ def test_vercel_model_call() -> None:
         output=(Message("assistant", (ASKED,)),),
         tools=(ToolDefinition("look_up", SCHEMA),),
         parameters={"temperature": 0.5, "tool_choice": {"type": "auto"}},
-        finish_reasons=("tool_calls",),
+        finish_reasons=("tool_call",),
         usage=Usage(10, 3),
     )
     assert span.attributes == {
@@ -267,13 +267,17 @@ def test_flattened_model_call() -> None:
             Message("assistant", (ToolCall("look_up", {"order_id": "KS-0"}, "c0"),)),
             Message("tool", (ToolResult("lost", "c0"),)),
         ),
-        output=(Message("assistant", (ASKED,), finish_reason="tool_calls"),),
+        output=(Message("assistant", (ASKED,), finish_reason="tool_call"),),
         tools=(ToolDefinition("look_up", SCHEMA, "Look up."),),
         parameters={"temperature": 0.5},
-        finish_reasons=("tool_calls",),
+        finish_reasons=("tool_call",),
         usage=Usage(10, 3),
     )
-    assert span.attributes == {"llm.usage.total_tokens": 13, sc.CONVERSATION_ID: "s1"}
+    assert span.attributes == {
+        "llm.usage.total_tokens": 13,
+        sc.CONVERSATION_ID: "s1",
+        sc.RESPONSE_FINISH_REASONS: ["tool_calls"],
+    }
 
 
 def test_a_tool_by_langchains_callback() -> None:
@@ -330,7 +334,7 @@ def test_messages_in_events() -> None:
             Message("user", (Text("Where is KS-1?"),)),
             Message("tool", (ToolResult("lost", "c0"),)),
         ),
-        output=(Message("assistant", (ASKED,), finish_reason="tool_calls"),),
+        output=(Message("assistant", (ASKED,), finish_reason="tool_call"),),
         usage=Usage(10, cache_write_input_tokens=4),
     )
     assert [event.name for event in span.events] == ["something else"]

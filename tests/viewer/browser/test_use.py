@@ -27,7 +27,7 @@ from llmtrace.model import (
 )
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.store import Store, open_store
-from tests.cli.traces import RECOVERED, SILENT, Maker, answers, asks, chat, silent, user
+from tests.cli.traces import RECOVERED, REVIEWED, SILENT, Maker, answers, asks, chat, reviewed, silent, user
 from tests.viewer.conftest import Served, serving
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -78,6 +78,25 @@ def test_a_trace_of_the_list_is_a_link(viewer: Served, open_page: Callable[..., 
     page.click(f"#trace-{SILENT} .said")
     page.wait_for_selector(".suspects ol")
     assert f"#/trace/{SILENT}" in page.url
+
+
+def test_a_review_shows_what_was_decided(store: Store, open_page: Callable[..., Any]) -> None:
+    """In the tree with a sign of its own and the decision, in the pane with what was shown and what ran."""
+    for span in reviewed(1_780_000_000_000_000_000):
+        store.append(span)
+    with serving(store) as served:
+        page = open_page(f"{served.address}#/trace/{REVIEWED}")
+        row = ".row:has(.k-review):has-text('edited by ann')"
+        page.wait_for_selector(row)
+        assert page.get_attribute(f"{row} .label", "data-letter") == "?"
+        page.click(row)
+        page.wait_for_selector(".pane:has-text('Ran with')")
+        assert "42" in page.inner_text(".pane")
+        assert "12" in page.inner_text(".pane")
+        page.click(".row:has(.k-tool):has-text('KS-2')")
+        page.wait_for_selector(".pane:has-text('the tool did not run')")
+        assert "refused" not in page.inner_text(".pane")
+        page.close()
 
 
 def test_text_from_right_to_left_begins_where_it_begins(store: Store, open_page: Callable[..., Any]) -> None:

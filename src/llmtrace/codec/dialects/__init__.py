@@ -66,7 +66,7 @@ def decode(raw: RawSpan) -> Span:
     """Read the span of any writer. Never raises; what no dialect understands stays in attributes and events."""
     if sc.RUN_ID in raw.attributes:
         return genai.decode(raw)
-    if sc.SAME_CALL in raw.attributes:  # another span counts this call
+    if sc.SAME_CALL in raw.attributes or not _is_marked(raw):  # another span counts this call, or no dialect knows the span
         return use_standard_words(genai.decode(raw))
     dialect = next((dialect for dialect in dialects() if _knows(dialect, raw)), None)
     if dialect is not None:
@@ -75,6 +75,11 @@ def decode(raw: RawSpan) -> Span:
         except Exception as error:  # an odd span: the conventions alone still read most of it
             _log_failure(dialect, error)
     return use_standard_words(genai.decode(raw))
+
+
+def _is_marked(raw: RawSpan) -> bool:
+    names = marks()
+    return not names.isdisjoint(raw.attributes) or raw.name in names or any(event.name in names for event in raw.events)
 
 
 def knows(raw: RawSpan) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmtrace.codec import messages, parts
+from llmtrace.codec import json_members, messages, parts
 from llmtrace.codec.dialects._span_reader import parsed
 from llmtrace.model import (
     Blob,
@@ -75,7 +75,7 @@ def _plain_call(call: JsonValue) -> JsonValue:
     if not isinstance(call, Mapping) or not _ARGUMENTS & set(call):
         return call
     arguments = next((call[name] for name in ("input", "args", "arguments") if name in call), None)
-    name, call_id = _text(call, "toolName", "name"), _text(call, "toolCallId", "id")
+    name, call_id = json_members.text(call, "toolName", "name"), json_members.text(call, "toolCallId", "id")
     return {"type": "tool_call", "id": call_id, "name": name or "", "arguments": arguments}
 
 
@@ -85,12 +85,17 @@ def _plain_call(call: JsonValue) -> JsonValue:
 def _called_item(item: Mapping[str, Any]) -> Message:
     arguments = item.get("arguments", item.get("input"))
     return Message(
-        "assistant", (ToolCall(_text(item, "name") or "", parts.arguments(arguments), _text(item, "call_id", "id")),)
+        "assistant",
+        (
+            ToolCall(
+                json_members.text(item, "name") or "", parts.arguments(arguments), json_members.text(item, "call_id", "id")
+            ),
+        ),
     )
 
 
 def _result_item(item: Mapping[str, Any]) -> Message:
-    return Message("tool", (ToolResult(unwrap_result(item.get("output")), _text(item, "call_id", "id")),))
+    return Message("tool", (ToolResult(unwrap_result(item.get("output")), json_members.text(item, "call_id", "id")),))
 
 
 def _reasoning_item(item: Mapping[str, Any]) -> Message:
@@ -170,9 +175,11 @@ def _bedrock(item: Mapping[str, Any]) -> Part | None:
     if isinstance(text, str):
         return Text(text)
     if isinstance(call, Mapping):
-        return ToolCall(_text(call, "name") or "", parts.arguments(call.get("input")), _text(call, "toolUseId"))
+        return ToolCall(
+            json_members.text(call, "name") or "", parts.arguments(call.get("input")), json_members.text(call, "toolUseId")
+        )
     if isinstance(result, Mapping):
-        return ToolResult(unwrap_result(result.get("content")), _text(result, "toolUseId"))
+        return ToolResult(unwrap_result(result.get("content")), json_members.text(result, "toolUseId"))
     reasoning_content = item.get("reasoningContent")
     reasoning = reasoning_content.get("reasoningText") if isinstance(reasoning_content, Mapping) else None
     return Reasoning(str(reasoning.get("text", ""))) if isinstance(reasoning, Mapping) else None
@@ -225,9 +232,9 @@ def _gemini(item: Mapping[str, Any]) -> Part:
     if isinstance(text, str):
         return Reasoning(text) if item.get("thought") is True else Text(text)
     if isinstance(call, Mapping):
-        return ToolCall(_text(call, "name") or "", call.get("args") or {}, _text(call, "id"))
+        return ToolCall(json_members.text(call, "name") or "", call.get("args") or {}, json_members.text(call, "id"))
     if isinstance(response, Mapping):
-        return ToolResult(response.get("response"), _text(response, "id"))
+        return ToolResult(response.get("response"), json_members.text(response, "id"))
     return Generic("", dict(item))
 
 
@@ -244,14 +251,16 @@ def unwrap_result(content: JsonValue) -> JsonValue:
 
 def _vercel_call(item: Mapping[str, Any]) -> Part:
     arguments = item.get("input", item.get("args"))
-    return ToolCall(_text(item, "toolName") or "", parts.arguments(arguments), _text(item, "toolCallId"))
+    return ToolCall(
+        json_members.text(item, "toolName") or "", parts.arguments(arguments), json_members.text(item, "toolCallId")
+    )
 
 
 def _vercel_result(item: Mapping[str, Any]) -> Part:
     output = item.get("output", item.get("result"))
     if isinstance(output, Mapping) and isinstance(output.get("type"), str) and "value" in output:
         output = output["value"]
-    return ToolResult(output, _text(item, "toolCallId"))
+    return ToolResult(output, json_members.text(item, "toolCallId"))
 
 
 def _image(item: Mapping[str, Any]) -> Part | None:
@@ -262,19 +271,15 @@ def _image(item: Mapping[str, Any]) -> Part | None:
     if not isinstance(image, str):
         return None
     if image.startswith(("http:", "https:")):
-        return Uri(image, "image", _text(item, "mimeType", "mediaType"))
+        return Uri(image, "image", json_members.text(item, "mimeType", "mediaType"))
     if image.startswith("data:"):
         return parts.read({"type": "image_url", "image_url": image})
-    return Blob("image", _text(item, "mimeType", "mediaType"), image)
+    return Blob("image", json_members.text(item, "mimeType", "mediaType"), image)
 
 
 def _reasoning(item: Mapping[str, Any]) -> Part | None:
-    text = _text(item, "text", "content", "thinking")
+    text = json_members.text(item, "text", "content", "thinking")
     return None if text is None else Reasoning(text)
-
-
-def _text(item: Mapping[str, Any], *names: str) -> str | None:
-    return next((item[name] for name in names if isinstance(item.get(name), str)), None)
 
 
 _READERS = {

@@ -1,27 +1,32 @@
-"""The roles and finish reasons of other writers in one vocabulary; what was written instead stays an attribute.
+"""The roles, finish reasons, names and ids of other writers in one vocabulary; another finish reason stays an attribute.
 
-An empty text in place of an answer of many tokens is an answer that the writer did not write, not an empty one.
+An empty text in place of an answer of many tokens is an answer that the writer did not write, not an empty one. A call id joins
+an execution to its call, and a name is what runs are compared by, so a placeholder is no id, and a random id no part of a name.
 """
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+from operator import is_
 from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.best_fields import says_nothing
 from llmtrace.codec.dialects._message_shapes import ROLES
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, Workflow, replace
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, ToolExecution, Workflow, replace
 from llmtrace.model.operations import CALLED
 
 _ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
+_STANDARD_ROLES: Final = frozenset(_ROLES.values())
 _REASONS: Final = {
-    "tool_call": "tool_calls",
-    "toolcalls": "tool_calls",
-    "toolcall": "tool_calls",
-    "tool_use": "tool_calls",
-    "tool_execution": "tool_calls",
-    "function_call": "tool_calls",
+    "tool_calls": "tool_call",
+    "toolcalls": "tool_call",
+    "toolcall": "tool_call",
+    "tool_use": "tool_call",
+    "tool_execution": "tool_call",
+    "function_call": "tool_call",
     "end_turn": "stop",
     "eos": "stop",
     "max_tokens": "length",
@@ -31,12 +36,19 @@ _REASONS: Final = {
 """Finish reasons of providers and frameworks that have a word of the conventions' own. All others stay, in lower case."""
 
 
+_PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/a|", re.IGNORECASE)
+"""``<not specified>`` (Google ADK) and the like."""
+_UUID: Final = re.compile(
+    r"[_\-:. ]?\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b|_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+"""With what puts it behind a name: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
 _AGENT_ID: Final = "gen_ai.agent.id"
 _NO_MODEL: Final = frozenset({"", "none", "null", "unknown"})
 _MOST_TOKENS_OF_NOTHING: Final = 8
 """Output tokens that an empty answer may have: the marks at its beginning and end."""
 
 
+@lru_cache(maxsize=256)
 def finish_reason(written: str) -> str:
     """A finish reason in the conventions' words: ``STOP``, ``end_turn`` and ``FinishReason.STOP`` are ``stop``."""
     word = written.strip().rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
@@ -59,8 +71,9 @@ def use_standard_words(span: Span) -> Span:
     elif isinstance(operation, (AgentInvocation, Workflow)):
         changes["input"] = _with_standard_words(operation.input)
         changes["output"] = _answers(operation)
-        if isinstance(operation, AgentInvocation) and not operation.name:
-            changes["name"] = fields.as_text(span.attributes.get(_AGENT_ID)) or span.name.removeprefix("invoke_agent").strip()
+        changes["name"] = _name(span, operation)
+    elif isinstance(operation, ToolExecution) and operation.call_id is not None:
+        changes["call_id"] = None if _PLACEHOLDER.fullmatch(operation.call_id.strip()) else operation.call_id
     changes = {name: value for name, value in changes.items() if value != getattr(operation, name)}
     if not changes:
         return span
@@ -68,6 +81,13 @@ def use_standard_words(span: Span) -> Span:
     if any(finish_reason(word) != word for word in written):
         attributes = {sc.RESPONSE_FINISH_REASONS: written, **attributes}
     return replace(span, operation=replace(operation, **changes), attributes=attributes)
+
+
+def _name(span: Span, operation: AgentInvocation | Workflow) -> str:
+    name = operation.name
+    if not name and isinstance(operation, AgentInvocation):
+        name = fields.as_text(span.attributes.get(_AGENT_ID)) or span.name.removeprefix("invoke_agent").strip()
+    return _UUID.sub("", name) or name
 
 
 def _of_inference(inference: Inference, reasons: tuple[str, ...]) -> dict[str, Any]:
@@ -98,17 +118,12 @@ def _is_unwritten(inference: Inference, reasons: tuple[str, ...]) -> bool:
 
 
 def _with_standard_words(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    if any(_is_odd(message) for message in messages):
-        return tuple([_renamed(message) for message in messages])
-    return messages
-
-
-def _is_odd(message: Message) -> bool:
-    return _renamed(message) is not message
+    renamed = tuple([_renamed(message) for message in messages])
+    return messages if all(map(is_, renamed, messages)) else renamed
 
 
 def _renamed(message: Message) -> Message:
-    role = message.role if message.role in _ROLES.values() else _ROLES.get(message.role.lower(), message.role)
+    role = message.role if message.role in _STANDARD_ROLES else _ROLES.get(message.role.lower(), message.role)
     reason = None if message.finish_reason is None else finish_reason(message.finish_reason)
     if role == message.role and reason == message.finish_reason:
         return message

@@ -6,11 +6,11 @@ and its tools stay plain steps: each repeats what the model span says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields
+from llmtrace.codec import fields, json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
@@ -80,13 +80,13 @@ def _model(reader: SpanReader, name: str) -> Operation:
     provider, _, model = name.rpartition("/")
     finish = answer.get("finishReason")
     message = answer.get("message")
-    tools = [_tool_shapes.definition(item) for item in _list(request.get("tools"))]
+    tools = [_tool_shapes.definition(item) for item in json_members.items(request, "tools")]
     return Inference(
         provider,
         request_model=model,
-        response_model=_of(custom, "model", "modelVersion"),
-        response_id=_of(custom, "id", "responseId"),
-        input=tuple([_message(item) for item in _list(request.get("messages")) if isinstance(item, Mapping)]),
+        response_model=json_members.text(custom, "model", "modelVersion") or None,
+        response_id=json_members.text(custom, "id", "responseId") or None,
+        input=tuple([_message(item) for item in json_members.objects(request, "messages")]),
         output=(_message(message),) if isinstance(message, Mapping) else (),
         tools=tuple([tool for tool in tools if tool is not None]),
         parameters=_tool_shapes.parameters(dict(config)) if isinstance(config, Mapping) else {},
@@ -98,7 +98,7 @@ def _model(reader: SpanReader, name: str) -> Operation:
 def _message(item: Mapping[str, Any]) -> Message:
     role = item.get("role")
     role = _ROLES.get(role, role) if isinstance(role, str) else "user"
-    return Message(role, tuple([_part(part) for part in _list(item.get("content")) if isinstance(part, Mapping)]))
+    return Message(role, tuple([_part(part) for part in json_members.objects(item, "content")]))
 
 
 def _part(item: Mapping[str, Any]) -> Part:
@@ -109,9 +109,9 @@ def _part(item: Mapping[str, Any]) -> Part:
     if isinstance(reasoning, str):
         return Reasoning(reasoning)
     if isinstance(call, Mapping):
-        return ToolCall(_of(call, "name") or "", call.get("input"), _of(call, "ref"))
+        return ToolCall(json_members.text(call, "name") or "", call.get("input"), json_members.text(call, "ref") or None)
     if isinstance(response, Mapping):
-        return ToolResult(response.get("output"), _of(response, "ref"))
+        return ToolResult(response.get("output"), json_members.text(response, "ref") or None)
     return Generic("", dict(item))
 
 
@@ -143,14 +143,6 @@ def _text_of(value: JsonValue) -> str | None:
     if isinstance(value, list):
         value = next((part.get("text") for part in value if isinstance(part, Mapping)), None)
     return value if isinstance(value, str) else None
-
-
-def _of(item: Mapping[str, Any], *names: str) -> str | None:
-    return next((item[name] for name in names if isinstance(item.get(name), str) and item[name]), None)
-
-
-def _list(value: JsonValue) -> Sequence[JsonValue]:
-    return value if isinstance(value, list) else ()
 
 
 DIALECT = Genkit()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, json_text
+from llmtrace.codec import fields, json_members, json_text
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
@@ -79,7 +79,7 @@ def _step(reader: SpanReader, kind: str) -> Operation:
     provider = str(model.get("modelProvider") or "").partition(".")[0]
     return Inference(
         provider,
-        request_model=reader.text(sc.REQUEST_MODEL) or _text(model.get("modelId")),
+        request_model=reader.text(sc.REQUEST_MODEL) or json_members.text(model, "modelId"),
         input=_message_shapes.of_items(request, "user")
         if isinstance(request, list)
         else _message_shapes.of_values(request, "user"),
@@ -103,10 +103,6 @@ def _output(answer: JsonValue) -> tuple[Message, ...]:
             ),
         )
     return (message,) if message.parts else ()
-
-
-def _text(value: JsonValue) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 DIALECT = Mastra()

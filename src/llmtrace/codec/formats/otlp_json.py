@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from llmtrace.codec import log_records, otlp
 from llmtrace.codec.log_records import LogRecord
@@ -20,19 +20,8 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | LogRecord | str] |
         document = {"resourceSpans": document["batches"]}
     if "resourceSpans" in document or "resource_spans" in document:
         spans = otlp.from_json(document)
-        lost = _count(document) - len(spans)
+        lost = otlp.count_json(document) - len(spans)
         return [*spans, f"{lost} of its spans have no valid trace id and span id"] if lost > 0 else [*spans]
     if "resourceLogs" in document or "resource_logs" in document:
         return [*log_records.from_json(document)]
     return [] if any(name in document for name in _OTHERS) else None
-
-
-def _count(document: Mapping[str, Any]) -> int:
-    resource_spans = _lists(document, "resourceSpans", "resource_spans")
-    scope_spans = [scope for resource in resource_spans for scope in _lists(resource, "scopeSpans", "scope_spans")]
-    return sum(len(_lists(scope, "spans")) for scope in scope_spans)
-
-
-def _lists(document: Any, *names: str) -> list[Any]:
-    value: Any = next((document[name] for name in names if name in document), []) if isinstance(document, Mapping) else []
-    return value if isinstance(value, list) else []

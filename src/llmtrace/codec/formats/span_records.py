@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from llmtrace.codec import json_members
 from llmtrace.codec.formats import _parse
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
@@ -51,11 +52,7 @@ def _is_record(record: dict[str, Any]) -> bool:
 
 
 def _start(record: dict[str, Any]) -> int | None:
-    return _parse.time_of(_first(record, "timestamp", "starttimeunixnano", "starttime", "start"))
-
-
-def _first(record: dict[str, Any], *names: str) -> Any:
-    return next((record[name] for name in names if record.get(name) is not None), None)
+    return _parse.time_of(json_members.first(record, "timestamp", "starttimeunixnano", "starttime", "start"))
 
 
 def _spans(record: dict[str, Any], trace: JsonValue, blobs: Mapping[str, Any]) -> Iterator[RawSpan | str]:
@@ -64,7 +61,7 @@ def _spans(record: dict[str, Any], trace: JsonValue, blobs: Mapping[str, Any]) -
         record, parent = waiting.pop()
         span = _span(record, trace, parent)
         yield span
-        children = _parse.items(_first(record, *_CHILDREN))
+        children = _parse.items(json_members.first(record, *_CHILDREN))
         above = span.span_id if isinstance(span, RawSpan) else parent
         waiting += [(_fields(child, blobs), above) for child in reversed(children)]
 
@@ -74,21 +71,21 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
     if trace_id is None or span_id is None:
         return "a span without a valid trace id (32 hex digits) and span id (16)"
     start = _start(record) or 0
-    resource = _parse.mapping(_first(record, "resourceattributes", "resource"))
+    resource = _parse.mapping(json_members.first(record, "resourceattributes", "resource"))
     service = record.get("servicename")
     if isinstance(service, str) and service:
         resource.setdefault("service.name", service)
     return RawSpan(
         trace_id,
         span_id,
-        str(_first(record, "spanname", "name", "operationname") or ""),
+        str(json_members.first(record, "spanname", "name", "operationname") or ""),
         start,
         _end(record, start),
-        _parse.id_of(_first(record, "parentspanid", "parentid"), 16) or parent,
-        _parse.kind_of(_first(record, "spankind", "kind")),
-        _parse.status_of(_first(record, "statuscode", "status")),
+        _parse.id_of(json_members.first(record, "parentspanid", "parentid"), 16) or parent,
+        _parse.kind_of(json_members.first(record, "spankind", "kind")),
+        _parse.status_of(json_members.first(record, "statuscode", "status")),
         str(record.get("statusmessage") or ""),
-        _parse.mapping(_first(record, "spanattributes", "attributes")),
+        _parse.mapping(json_members.first(record, "spanattributes", "attributes")),
         tuple(_events(record)),
         tuple(_links(record)),
         resource,
@@ -97,7 +94,7 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
 
 
 def _end(record: dict[str, Any], start: int) -> int | None:
-    end = _parse.time_of(_first(record, "endtimeunixnano", "endtime", "end"))
+    end = _parse.time_of(json_members.first(record, "endtimeunixnano", "endtime", "end"))
     length = _parse.duration_of(record.get("duration"))
     return end if end is not None or length is None else start + length
 
@@ -107,7 +104,7 @@ def _events(record: dict[str, Any]) -> Iterator[Event]:
         fields = _fields(item, {})
         yield Event(
             str(fields.get("name", "")),
-            _parse.time_of(_first(fields, "timestamp", "timeunixnano", "time")) or 0,
+            _parse.time_of(json_members.first(fields, "timestamp", "timeunixnano", "time")) or 0,
             _parse.mapping(fields.get("attributes")),
         )
     times, names = record.get("eventstimestamp"), record.get("eventsname")  # ClickHouse's nested columns

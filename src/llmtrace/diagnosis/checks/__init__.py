@@ -93,7 +93,7 @@ class Run:
         calls = self.calls if tool is None else self.calls_by_tool[tool]
         first = bisect_right(calls, node.position, key=lambda call: call.position)
         for later in calls[first : first + MOST_LATER]:
-            if later.span_id != node.span_id:
+            if later.span_id != node.span_id or node.is_from_history:
                 yield later
 
     def feeds_answer(self, node: Node) -> bool:

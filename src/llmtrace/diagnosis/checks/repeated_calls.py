@@ -100,7 +100,11 @@ def _first_after(nodes: Sequence[Node], node: Node) -> int:
 
 def cycles(run: Run) -> Iterator[Finding]:
     """Two to four different calls came three times over in a row, with the same arguments and results, within one turn."""
-    calls = [node for node in run.calls if node.call is not None and node.call.has_arguments and not node.call.is_polling]
+    calls = [
+        node
+        for node in run.calls
+        if node.call is not None and node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back
+    ]
     keys = [(node.turn, node.call.key, result_text(node.call)) for node in calls if node.call is not None]
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from llmtrace import semconv
 from llmtrace.codec import genai, recorded
-from llmtrace.codec.findings import is_derived
+from llmtrace.codec.findings import derived_in
 from llmtrace.content import Content
 from llmtrace.model import RawSpan, Span, replace
 
@@ -23,7 +23,7 @@ def mark(destination: str, level: str) -> str:
 def strip(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
     """Remove content from a span; ``raw`` is ``clean`` encoded. Validity of calls stays, since it is not content."""
     stripped = genai.encode(content.without_content(clean))
-    validity = {name: held for name, held in raw.attributes.items() if is_derived(name)}
+    validity = {name: raw.attributes[name] for name in derived_in(raw.attributes)}
     return replace(stripped, attributes={**stripped.attributes, **validity}) if validity else stripped
 
 

@@ -77,6 +77,15 @@ function bodyNodes(view, row, payload, uses) {
       payload.facts.partial ? el("p", { class: "gone", text: "the stream ended before its end" }) : null,
     ];
   }
+  const review = payload.review;
+  if (review) {
+    const shown = review.tool ? block(callPieces(row.name, review.payload), { cls: "code call" }) : review.payload === null ? null : block(jsonPieces(review.payload));
+    return [
+      shown && titled("Shown", shown),
+      titled("Decision", el("p", { text: review.outcome })),
+      review.value === null ? null : titled(payload.facts.decision === "edited" ? "Ran with" : "Answer", block(jsonPieces(review.value))),
+    ];
+  }
   const input = /** @type {Message[]} */ (payload.input ?? []);
   return [
     input.length ? titled("Task", ...input.map((message) => messageNode(message, "", view))) : null,
@@ -101,7 +110,7 @@ function callBody(view, row, payload, uses) {
   return [
     titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null)),
     payload.facts.repaired !== undefined ? titled("Repaired arguments", block(callPieces(row.name, payload.facts.repaired))) : null,
-    row.refused ? el("p", { class: "gone", text: "refused: the tool did not run" }) : null,
+    payload.facts.executed !== true ? el("p", { class: "gone", text: `${row.refused ? "refused: " : ""}the tool did not run` }) : null,
     payload.has_result ? titled("Result", resultNode(view, payload, undefined, back)) : null,
     attemptsNode(view, row),
     schema && !beside ? lazySection("Schema", () => schema) : null,

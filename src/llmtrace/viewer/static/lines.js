@@ -8,8 +8,9 @@ import { messageNodes, partNode } from "./messages.js";
 import { isProblem } from "./tree.js";
 import { barPlace } from "./zoom.js";
 
-/** Of a kind, its first letter; M is a model. @param {Row} row */
-export const letterOf = ({ kind }) => (kind === "memory" ? "B" : kind[0].toUpperCase());
+const LETTERS = { memory: "B", review: "?" };
+/** Of a kind, its first letter; M is a model, a question to a person has its own sign. @param {Row} row */
+export const letterOf = ({ kind }) => LETTERS[kind] ?? kind[0].toUpperCase();
 const SHORT_TEXT = 1200;
 
 /** Classes of a line by what is known of its span. @param {Row} row */

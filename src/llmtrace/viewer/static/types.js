@@ -41,7 +41,7 @@
  *   attributes: Json, resource: Json, scope: Json, events: {name: string, time: string, attributes: Json}[], links: Json[],
  *   facts: {[name: string]: Json}, system?: Part[], input?: (Message|[number, number])[], output?: Message[], tools?: Definition[],
  *   before?: string|null, kept?: number, gone?: number, arguments?: Json, has_result?: boolean, result?: Json,
- *   definition?: Definition, conversation: string|null, raised: string, early?: boolean}} Payload
+ *   definition?: Definition, review?: {tool: string|null, payload: Json, outcome: string, value: Json}, conversation: string|null, raised: string, early?: boolean}} Payload
  */
 
 /** `matches`: the characters there, `origin_start` to `origin_end`. @typedef {{span: string, place: string, pointer: string, matches: Json[]}} Origin */

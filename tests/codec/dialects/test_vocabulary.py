@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmtrace.external.names import correct_names
+from llmtrace.codec import genai
+from llmtrace.codec.dialects import decode
 from llmtrace.model import AgentInvocation, Operation, Span, ToolExecution, Workflow
 
 UUID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
@@ -27,4 +28,4 @@ UUID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
 def test_what_names_nothing_is_left_out(before: Operation, after: Operation) -> None:
     """A placeholder is no call id, and a run's random id is no part of its workflow's name; a name is never left empty."""
     span = Span("a" * 32, "b" * 16, "x", 1, 2, operation=before)
-    assert correct_names(span).operation == after
+    assert decode(genai.encode(span)).operation == after

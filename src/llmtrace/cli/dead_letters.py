@@ -1,0 +1,207 @@
+"""``llmtrace dead-letters``: list, show, retry and drop the work that runs gave up."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from llmtrace.cli import format_text
+from llmtrace.cli.import_modules import import_all
+from llmtrace.cli.ls import since
+from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
+from llmtrace.cli.stores import opened
+from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.errors import LetterConflict
+from llmtrace.store import Query, Store
+from llmtrace.store.dead_letters import DeadLetter, letters_of
+from llmtrace.store.letter_states import UNTOUCHED, WAITING, LetterState, LetterStates
+
+NAME = "dead-letters"
+HELP = "list, show, retry or drop the work that runs gave up"
+EXAMPLE = "llmtrace dead-letters retry 4360aab6 --with shop.letters:retry"
+
+ACTIONS: Final = ("ls", "show", "retry", "drop")
+
+
+class Entry(NamedTuple):
+    """A letter and what became of it."""
+
+    letter: DeadLetter
+    state: LetterState
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="ls", help="default: ls")
+    parser.add_argument("letters", nargs="*", metavar="LETTER", help="ids, or their first 4 or more digits")
+    parser.add_argument(
+        "--with", dest="handler", metavar="MODULE:FUNCTION", help="with retry: the function of your program that takes a letter"
+    )
+    parser.add_argument("--again", action="store_true", help="with retry: also what was retried or dropped, or is in doubt")
+    parser.add_argument("--all", action="store_true", help="with ls: also what was retried or dropped")
+    parser.add_argument("--since", metavar="WHEN", type=since, help="only newer traces: 30m, 2h, 7d, or 2026-01-31[T12:00]")
+    parser.add_argument("--by", metavar="NAME", help="who does it (default: you)")
+    parser.add_argument("--note", metavar="TEXT", default="", help="with drop: why")
+
+
+def run(args: argparse.Namespace) -> int:
+    if (args.action == "ls") == bool(args.letters):
+        raise BadInput(
+            f"{args.action} takes {'no letter' if args.letters else 'at least one letter'}.\nllmtrace dead-letters lists them."
+        )
+    if (args.action == "retry") != bool(args.handler):
+        raise BadInput("--with MODULE:FUNCTION and retry belong together: it names the function that takes a letter.")
+    with opened(args) as store:
+        if store.folder is None:
+            raise BadInput("a local store is needed.\nName its folder with --store FOLDER.")
+        states = LetterStates(store.folder)
+        entries = list(read_entries(store, states, args.since))
+        if args.action == "ls":
+            return _list(entries, args)
+        chosen = [_find(entries, wanted) for wanted in args.letters]
+    if args.action == "show":
+        return _show(chosen, args)
+    by = args.by or _user()
+    if args.action == "drop":
+        for entry in chosen:
+            states.drop(entry.letter.letter_id, by, args.note)
+        return _report(args, [(entry, "dropped") for entry in chosen])
+    handler = _handler(args.handler)
+    results = [(entry, _retry(entry, states, handler, by, again=args.again)) for entry in chosen]
+    _report(args, results)
+    return FINE if all(result == "retried" for _, result in results) else FOUND
+
+
+def read_entries(store: Store, states: LetterStates, after: int | None = None) -> Iterator[Entry]:
+    """The dead letters of a store, those of the newest trace first."""
+    known = states.all()
+    for summary in store.traces(Query(limit=sys.maxsize, since=after)):
+        if summary.dead_letters and summary.replay_of is None and summary.health != "running":
+            with suppress(LookupError):  # it is gone meanwhile
+                for letter in letters_of(store.trace(summary.trace_id)):
+                    yield Entry(letter, known.get(letter.letter_id, UNTOUCHED))
+
+
+def _find(entries: list[Entry], wanted: str) -> Entry:
+    found = [entry for entry in entries if len(wanted) >= 4 and entry.letter.letter_id.startswith(wanted)]
+    if len(found) != 1:
+        raise BadInput(
+            f"{len(found)} dead letters have an id that begins with {wanted}.\nllmtrace dead-letters --all lists them."
+        )
+    return found[0]
+
+
+def _list(entries: list[Entry], args: argparse.Namespace) -> int:
+    shown = [entry for entry in entries if args.all or entry.state.state in WAITING | {"retrying"}]
+    if args.json:
+        print_json({"letters": [_as_json(entry) for entry in shown]})
+        return FINE
+    screen = Screen(sys.stdout)
+    if not shown:
+        screen.line("No dead letters." if not entries else "No open dead letters. --all shows those that were dealt with.")
+        return FINE
+    now = time.time_ns()
+    for letter, state in shown:
+        status = state.state if state.retries < 2 else f"{state.state} ({state.retries} retries)"
+        screen.headed(
+            Cell(f"{letter.letter_id[:8]}  {letter.reason.replace('_', ' ')}: {clean(letter.name)}", ("bold",)),
+            Cell(f"{status}, {format_text.age(letter.at, now)} ago", ("dim",)),
+        )
+        if letter.explanation:
+            screen.prose(short(" ".join(letter.explanation.split()), 300), prefix="          ")
+    screen.line(screen.paint("llmtrace dead-letters show LETTER for its attempts", "dim"))
+    return FINE
+
+
+def _show(entries: list[Entry], args: argparse.Namespace) -> int:
+    if args.json:
+        print_json({"letters": [_as_json(entry) for entry in entries]})
+        return FINE
+    screen = Screen(sys.stdout)
+    for letter, state in entries:
+        screen.prose(f"{letter.letter_id}  {letter.reason.replace('_', ' ')}: {clean(letter.name)}", "bold")
+        if letter.explanation:
+            screen.prose(letter.explanation)
+        rows: list[tuple[str, Any]] = [("arguments", letter.arguments)]
+        rows += [(f"attempt {number}", attempt) for number, attempt in enumerate(letter.attempts, 1)]
+        rows.append(("last answer", letter.completion))
+        for label, value in rows:
+            if value is not None:
+                screen.labelled(f"{label}  ", short(value if isinstance(value, str) else format_text.value(value), 2000))
+        if letter.usage is not None:
+            usage = letter.usage
+            screen.labelled("tokens  ", f"{usage.input_tokens or 0} in, {usage.output_tokens or 0} out")
+        by = f" by {state.by}" if state.by else ""
+        screen.labelled("state  ", f"{state.state}{by}{f': {state.note}' if state.note else ''}")
+        screen.labelled("trace  ", f"llmtrace why {letter.trace_id[:8]}", "cyan")
+        screen.line()
+    return FINE
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    return {**format_text.as_json(entry.letter), "state": format_text.as_json(entry.state)}
+
+
+def _handler(name: str) -> Callable[[DeadLetter], Any]:
+    module, _, path = name.partition(":")
+    if not module or not path:
+        raise BadInput(f"--with {name}: expected MODULE:FUNCTION, as in --with shop.letters:retry")
+    import_all([module])
+    handler: Any = sys.modules[module]
+    for part in path.split("."):
+        handler = getattr(handler, part, None)
+    if not callable(handler):
+        raise BadInput(f"--with {name}: {module} has no function {path}.")
+    function: Callable[[DeadLetter], Any] = handler
+    return function
+
+
+def _retry(entry: Entry, states: LetterStates, handler: Callable[[DeadLetter], Any], by: str, *, again: bool) -> str:
+    """Run the handler once. Returns ``retried``, or why it was not."""
+    letter_id = entry.letter.letter_id
+    try:
+        states.begin(letter_id, by, again=again)
+    except LetterConflict as conflict:
+        return str(conflict)
+    try:
+        result = handler(entry.letter)
+        if inspect.isawaitable(result):
+            asyncio.run(_finish(result))
+    except BaseException as error:
+        problem = f"{type(error).__name__}: {error}"
+        states.finish(letter_id, problem)
+        if not isinstance(error, Exception):
+            raise
+        return problem
+    states.finish(letter_id)
+    return "retried"
+
+
+async def _finish(result: Any) -> Any:
+    return await result
+
+
+def _report(args: argparse.Namespace, results: list[tuple[Entry, str]]) -> int:
+    if args.json:
+        print_json({"letters": [{"letter_id": entry.letter.letter_id, "result": result} for entry, result in results]})
+        return FINE
+    screen = Screen(sys.stdout)
+    for entry, result in results:
+        is_fine = result in ("retried", "dropped")
+        screen.labelled(
+            f"{entry.letter.letter_id[:8]}  ", result if is_fine else f"failed: {result}", "green" if is_fine else "red"
+        )
+    return FINE
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container without this user
+        return "unknown"

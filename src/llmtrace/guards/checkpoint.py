@@ -1,0 +1,216 @@
+"""``checkpoint``: the state of a run at a named place, checked and recorded, so that bad data stops before it travels.
+
+Law: with ``on_fail="record"`` nothing of it reaches the program. A check that raises is a failed one for all other policies.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from typing import Any, Literal, TypeAlias, TypeVar, overload
+
+from llmtrace import semconv
+from llmtrace.config import suggest_keywords
+from llmtrace.content import to_json
+from llmtrace.content.placeholders import holds_placeholder
+from llmtrace.errors import CheckpointFailed, ConfigurationError, ReplayDiverged
+from llmtrace.guards.check import Check, Judge, add_evaluation, is_accepted, judge_of, type_adapter
+from llmtrace.guards.review import review
+from llmtrace.guards.state_changes import changed_places
+from llmtrace.model import Custom, Evaluation, JsonValue, Span, replace
+from llmtrace.recorder import Recording, active
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import player
+
+T = TypeVar("T")
+Retry: TypeAlias = Literal["retry"]
+
+FAILED_CHECK = "failed_check"
+"""Name of the evaluation on a checkpoint whose state failed its check."""
+INCOMPLETE_STATE = "incomplete_state"
+"""Name of the evaluation on a checkpoint whose state JSON cannot hold."""
+_ON_FAIL = ("record", "raise", "retry", "review")
+MOST_RETRIES = 100
+
+
+@overload
+def checkpoint(
+    name: str, state: Callable[[], Awaitable[T]], *, check: Check, on_fail: Retry, retries: int = 2
+) -> Awaitable[T]: ...
+
+
+@overload
+def checkpoint(name: str, state: Callable[[], T], *, check: Check, on_fail: Retry, retries: int = 2) -> T: ...
+
+
+@overload
+def checkpoint(
+    name: str, state: T, *, check: Check | None = None, on_fail: Literal["record", "raise", "review"] = "record"
+) -> T: ...
+
+
+@suggest_keywords
+def checkpoint(name: str, state: Any, *, check: Check | None = None, on_fail: str = "record", retries: int = 2) -> Any:
+    """Record the state of the run at a place with a name, check it, and return it.
+
+    The span holds the state, whether it passed, and which parts were added, removed or changed since the last checkpoint of the
+    run. ``llmtrace why`` names the last good one, ``llmtrace replay --from NAME`` begins there, and `resume` gives its state
+    back. In a replay that begins there, the recorded state is returned instead of ``state``.
+
+    ``check``: a JSON Schema, a pydantic model or another type that pydantic reads, or a function of the state, which refuses it
+    by False, a text that says why, an AssertionError or a score below 0.5; default, the state is only recorded. ``on_fail``:
+    ``record`` (default), the program goes on; ``raise``, `CheckpointFailed` is raised; ``retry``, ``state`` is the function
+    (plain or async) that makes the state, and it is called again, ``retries`` times at most (default 2), before
+    `CheckpointFailed` is raised; ``review``, a person is asked, on this thread (see `review`): approved, the program goes on;
+    answered, the answer takes the place of the state; anything else raises `CheckpointFailed`.
+
+    Raises `ConfigurationError` for a wrong value, and what `review` raises.
+    """
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(f"checkpoint({name!r}): expected the name of a place, as in checkpoint('order found', order)")
+    if on_fail not in _ON_FAIL:
+        raise ConfigurationError(f"checkpoint(on_fail={on_fail!r}): expected one of {', '.join(_ON_FAIL)}")
+    judge = judge_of(check, "checkpoint", "the state")
+    if on_fail == "review":
+        return _reviewed(name, state, judge, check)
+    if on_fail != "retry":
+        return _pass(name, state, judge, on_fail)
+    if judge is None or not callable(state):
+        raise ConfigurationError("checkpoint(on_fail='retry'): expected a check, and as state the function that makes it")
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MOST_RETRIES:
+        raise ConfigurationError(f"checkpoint(retries={retries!r}): expected a number from 0 to {MOST_RETRIES}")
+    return (_retry_async if inspect.iscoroutinefunction(state) else _retry)(name, state, judge, retries)
+
+
+def _reviewed(name: str, state: Any, judge: Judge | None, check: Any) -> Any:
+    state, failed = _check(name, state, judge, on_fail="review")
+    if failed is None:
+        return state
+    is_form = isinstance(check, Mapping) or hasattr(check, "model_json_schema")
+    decision = review(f"{failed}. Go on?", state, schema=check if is_form else None).wait()
+    if decision.is_allowed:
+        return state
+    if decision.kind != "answered" or not is_form:
+        raise failed
+    return _pass(name, decision.value, judge, "raise")
+
+
+def _retry(name: str, make: Callable[[], Any], judge: Judge, retries: int) -> Any:
+    for _ in range(retries):
+        state, failed = _check(name, make(), judge, "retry")
+        if failed is None:
+            return state
+    return _pass(name, make(), judge, "raise")
+
+
+async def _retry_async(name: str, make: Callable[[], Awaitable[Any]], judge: Judge, retries: int) -> Any:
+    for _ in range(retries):
+        state, failed = _check(name, await make(), judge, "retry")
+        if failed is None:
+            return state
+    return _pass(name, await make(), judge, "raise")
+
+
+def _pass(name: str, state: Any, judge: Judge | None, on_fail: str) -> Any:
+    """Record, check and return one state. Raises `CheckpointFailed` if it fails and ``on_fail`` is ``raise``."""
+    state, failed = _check(name, state, judge, on_fail)
+    if failed is not None and on_fail == "raise":
+        raise failed
+    return state
+
+
+def _check(name: str, state: Any, judge: Judge | None, on_fail: str) -> tuple[Any, CheckpointFailed | None]:
+    """Record and check one state. Returns it, and the error if it fails. The span ends with that under ``raise``; where the
+    state is still to be made again or reviewed, it has a warning only."""
+    recorder = active()
+    recording = None
+    snapshot: JsonValue = None
+    if recorder is not None:
+        snapshot = to_json(state)
+        attributes: dict[str, JsonValue] = {semconv.CHECKPOINT: name}
+        recording = recorder.start(Custom(snapshot), name=f"checkpoint {name}", attributes=attributes)
+        state, snapshot = _resumed(recording, state, snapshot)
+    with nullcontext() if recording is None else recording.use():
+        verdict = None if judge is None else judge(state)
+    failed = None if verdict is None or is_accepted(verdict) else CheckpointFailed(name, _reason(verdict))
+    if failed is not None and verdict is not None and on_fail in ("retry", "review"):
+        verdict = replace(verdict, severity="warning", label=verdict.label or "fail")
+    if recording is not None:
+        guard(_record, recording, name, snapshot, verdict, failed, raises=on_fail == "raise")
+    return state, failed
+
+
+def _reason(verdict: Evaluation) -> str:
+    """What is wrong, with what the check itself said."""
+    said = verdict.evidence.get("reason") or verdict.evidence.get("error")
+    return f"{verdict.explanation}: {said}" if said else verdict.explanation
+
+
+def _resumed(recording: Recording, state: Any, snapshot: JsonValue) -> tuple[Any, JsonValue]:
+    """The state and its snapshot; in a replay that begins here, those of the recording."""
+    played = player()
+    span = None if played is None else played.resumes_at(recording)
+    if span is None or not isinstance(span.operation, Custom) or span.operation.arguments == snapshot:
+        return state, snapshot
+    try:
+        return _typed(span, type(state)), span.operation.arguments
+    except ReplayDiverged as error:
+        recording.end(exception=error)
+        raise
+
+
+def _typed(span: Span, kind: type) -> Any:
+    """A recorded state in the type that the program has for it."""
+    operation = span.operation
+    assert isinstance(operation, Custom)
+    problem = lost_state(span)
+    if not problem and isinstance(operation.arguments, kind):
+        return operation.arguments
+    adapter = None if problem else type_adapter(kind)
+    try:
+        if adapter is not None:
+            return adapter.validate_python(operation.arguments)
+    except ValueError:
+        pass
+    why = problem or f"it was recorded as JSON, which is no {kind.__qualname__} any more"
+    raise ReplayDiverged(f"the state of {span.name} cannot be given to the program: {why}", kind="incomparable")
+
+
+def lost_state(span: Span) -> str:
+    """Why the state of a recorded checkpoint cannot be used; empty if it can."""
+    attributes = span.attributes
+    if attributes.get(semconv.CONTENT_LEVEL) == "none":
+        return "content was not recorded"
+    if attributes.get(semconv.CONTENT_REDACTED):
+        return "a part of it was redacted"
+    if attributes.get(semconv.CONTENT_TRUNCATED):
+        return "it was too large and is cut"
+    if isinstance(span.operation, Custom) and holds_placeholder(span.operation.arguments):
+        return "it held an object that JSON cannot hold"
+    return ""
+
+
+def _record(
+    recording: Recording,
+    name: str,
+    snapshot: JsonValue,
+    verdict: Evaluation | None,
+    failed: CheckpointFailed | None,
+    *,
+    raises: bool,
+) -> None:
+    """End the span of a checkpoint."""
+    run = recording.run
+    before, run.checkpoint = run.checkpoint, (name, snapshot)
+    operation = Custom(snapshot)
+    if before is not None:
+        operation = replace(operation, result={"since": before[0], **changed_places(before[1], snapshot)}, has_result=True)
+    if verdict is not None:
+        recording.set({semconv.CHECKPOINT_PASSED: failed is None})
+        if failed is not None:
+            add_evaluation(recording, replace(verdict, name=FAILED_CHECK))
+    if holds_placeholder(snapshot):
+        text = "the state holds an object that JSON cannot hold, so the run cannot be resumed from it"
+        add_evaluation(recording, Evaluation(INCOMPLETE_STATE, "info", text))
+    recording.end(operation, exception=failed if raises else None)

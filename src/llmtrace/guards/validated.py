@@ -1,0 +1,192 @@
+"""``validated``: an answer of any client in the form that the program needs, or one clear error.
+
+Law: what ``call`` raises passes through unchanged; no answer is changed to make it fit.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias, TypeVar, overload
+
+from pydantic_core import to_json as dump
+
+from llmtrace import semconv
+from llmtrace.config import suggest_keywords
+from llmtrace.content import to_json
+from llmtrace.errors import ConfigurationError, OutputInvalid
+from llmtrace.guards.answer_form import AnswerForm
+from llmtrace.guards.budget_tracker import count_correction
+from llmtrace.guards.checkpoint import MOST_RETRIES
+from llmtrace.guards.completion import add_usage, answer_of, usage_of
+from llmtrace.model import Custom, Fault, JsonValue, Usage
+from llmtrace.recorder import active, functions
+from llmtrace.recorder.guard import guard
+
+T = TypeVar("T")
+FollowUp: TypeAlias = "list[dict[str, Any]]"
+"""Messages to append to the request: none at first, then each answer that did not fit and what is wrong with it."""
+_MOST_FAULTS = 20
+
+
+@overload
+def validated(form: type[T], call: Callable[[FollowUp], Awaitable[Any]], *, retries: int = 2) -> Awaitable[T]: ...
+
+
+@overload
+def validated(form: type[T], call: Callable[[FollowUp], Any], *, retries: int = 2) -> T: ...
+
+
+@overload
+def validated(form: Mapping[str, Any], call: Callable[[FollowUp], Any], *, retries: int = 2) -> Any: ...
+
+
+@suggest_keywords
+def validated(form: Any, call: Callable[[FollowUp], Any], *, retries: int = 2) -> Any:
+    """Ask a model until its answer has the form that the program needs, and return the answer in it::
+
+        order = llmtrace.validated(
+            Order,
+            lambda more: client.chat.completions.create(model="gpt-4o", messages=[*messages, *more]),
+        )
+
+    ``form``: a pydantic model, another type that pydantic reads (``list[Order]``), or a JSON Schema as a dict; with a schema
+    the answer is returned as JSON. ``call``: a function, plain or async, that asks the model. It gets the messages to append:
+    none at first; then each answer that did not fit, followed by a message of the user with all its faults and a valid
+    example. It returns what the client gave (of OpenAI, Anthropic, Google, Ollama …), a text, or the value itself. With an
+    async ``call``, await the result. ``retries``: further attempts after the first (default 2).
+
+    A span holds the attempts. Each one that is to be corrected counts for `Budget` with ``corrections``.
+
+    Raises `OutputInvalid` if the last attempt does not fit either, what ``call`` raises, and `ConfigurationError` for a wrong
+    value.
+    """
+    if not callable(call):
+        raise ConfigurationError(f"validated(call={call!r}): expected a function that asks the model")
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MOST_RETRIES:
+        raise ConfigurationError(f"validated(retries={retries!r}): expected a number from 0 to {MOST_RETRIES}")
+    attempts = _Attempts(AnswerForm(form, "validated"), retries)
+    if inspect.iscoroutinefunction(call):
+        return functions.run("coroutine", _ask_async, lambda: _Step(attempts, call))
+    return functions.call_plain(_ask, _Step(attempts, call), awaits=True)
+
+
+def _ask(attempts: _Attempts, call: Callable[[FollowUp], Any]) -> Any:
+    while True:
+        completion = call(attempts.follow_up())
+        if inspect.isawaitable(completion):  # a plain function around an async client
+            return _ask_async(attempts, call, completion)
+        if attempts.accept(completion):
+            return attempts.value
+
+
+async def _ask_async(
+    attempts: _Attempts, call: Callable[[FollowUp], Awaitable[Any]], begun: Awaitable[Any] | None = None
+) -> Any:
+    while True:
+        completion = await (call(attempts.follow_up()) if begun is None else begun)
+        begun = None
+        if attempts.accept(completion):
+            return attempts.value
+
+
+class _Attempts:
+    """The answers so far."""
+
+    def __init__(self, form: AnswerForm, retries: int) -> None:
+        self.form = form
+        self.value: Any = None
+        self.passed: bool | None = None
+        self.usage: Usage | None = None
+        self._left = retries
+        self._tried: list[tuple[JsonValue, tuple[Fault, ...]]] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._tried)
+
+    def follow_up(self) -> FollowUp:
+        messages: FollowUp = []
+        for answer, faults in self._tried:
+            text = answer if isinstance(answer, str) else dump(answer).decode()
+            if text.strip():  # a provider refuses an empty message
+                messages.append({"role": "assistant", "content": text})
+            messages.append({"role": "user", "content": self._feedback(faults)})
+        return messages
+
+    def _feedback(self, faults: tuple[Fault, ...]) -> str:
+        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+        lines = [f"The answer is not a valid {self.form.name}. It has {count}:"]
+        lines += [f"- {fault.pointer or '(all of it)'}: {fault.message}" for fault in faults[:_MOST_FAULTS]]
+        if len(faults) > _MOST_FAULTS:
+            lines.append(f"- and {len(faults) - _MOST_FAULTS} more")
+        if self.form.example is not None:
+            lines.append(f"An example of the form, with made-up values: {dump(self.form.example).decode()}")
+        lines.append("Answer again with the whole corrected JSON and nothing else.")
+        return "\n".join(lines)
+
+    def accept(self, completion: object) -> bool:
+        """Return True if the answer fits. Raises `OutputInvalid` if it does not, and no attempt is left."""
+        self.usage = add_usage(self.usage, guard(usage_of, completion))
+        is_value = isinstance(self.form.kind, type) and isinstance(completion, self.form.kind)
+        answer = to_json(completion) if is_value else guard(answer_of, completion)
+        self.value, faults = self.form.read(completion if is_value else answer)
+        self._tried.append((answer, faults))
+        self.passed = not faults
+        if self.passed:
+            return True
+        if not self._left:
+            raise OutputInvalid(self.form.name, self.count, faults, self.usage, completion)
+        self._left -= 1
+        guard(count_correction)
+        return False
+
+    def operation(self) -> Custom:
+        """What the span holds."""
+        tried: list[JsonValue] = [
+            {"answer": answer, "faults": [fault._asdict() for fault in faults]} for answer, faults in self._tried
+        ]
+        result: dict[str, JsonValue] = {"attempts": tried}
+        if self.passed:
+            result["value"] = to_json(self.value)
+        is_shown = self.passed is False or self.count > 1
+        return Custom({"example": self.form.example} if is_shown else None, result, has_result=True)
+
+
+class _Step:
+    """The recorded work of one call of `validated`; a `functions.Step`."""
+
+    kept_items = functions.KEPT_ITEMS
+    refused = False
+    answer: Any = None
+    body: Callable[[], Any] | None = None
+    held: functions.Held | None = None
+
+    def __init__(self, attempts: _Attempts, call: Callable[[FollowUp], Any]) -> None:
+        self._attempts = attempts
+        self.args: tuple[Any, ...] = (attempts, call)
+        self.kwargs: dict[str, Any] = {}
+        name = attempts.form.name
+        recorder = active()
+        attributes: dict[str, JsonValue] = {semconv.VALIDATED: name}
+        self.recording = None if recorder is None else recorder.start(Custom(), name=f"validated {name}", attributes=attributes)
+
+    def returned(self, result: Any, *, partial: bool = False) -> None:  # noqa: ARG002 - the attempts hold the result
+        self._end(None)
+
+    def raised(self, error: BaseException) -> None:
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.recording is None:
+            return
+        attempts = self._attempts
+        usage = attempts.usage or Usage()
+        attributes: dict[str, JsonValue] = {
+            semconv.VALIDATED_ATTEMPTS: attempts.count,
+            semconv.VALIDATED_PASSED: attempts.passed if error is None or isinstance(error, OutputInvalid) else None,
+            semconv.VALIDATED_INPUT: usage.input_tokens,
+            semconv.VALIDATED_OUTPUT: usage.output_tokens,
+        }
+        self.recording.set({name: value for name, value in attributes.items() if value is not None})
+        self.recording.end(guard(attempts.operation), exception=error)

@@ -1,0 +1,88 @@
+"""Pydantic AI: approvals of tool calls as reviews. Everything else is in the framework's own spans (``instrument_all()``).
+
+A capability may decide while the run waits (``HandleDeferredToolCalls``); what it leaves ends the run, and its
+``DeferredToolResults`` come with the run that goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import context as otel_context
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._reviews import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, record_review
+from llmtrace.model import Review, replace
+from llmtrace.recorder import active
+from llmtrace.recorder.guard import guard
+from llmtrace.validation.parse_arguments import parse_arguments
+
+LIBRARY, DISTRIBUTION = "pydantic_ai", "pydantic-ai-slim"
+SUPPORTED = ">=2.0,<3"
+"""Versions of the library that are tested."""
+
+
+class _Approvals:
+    """The calls of one model answer that wait for approval; a `Step`."""
+
+    def __init__(self, calls: Any) -> None:
+        self._reviews = {call.tool_call_id: ReviewStep(_review_of(call), _decide) for call in calls}
+        first = next(iter(self._reviews.values()))
+        self.context = first.context if len(self._reviews) == 1 else otel_context.get_current()
+
+    def returned(self, result: Any) -> None:
+        for call_id, review in self._reviews.items():
+            review.returned((result, call_id))
+
+    def raised(self, error: BaseException) -> None:
+        for review in self._reviews.values():
+            review.raised(error)
+
+
+def _review_of(call: Any) -> Review:
+    arguments = parse_arguments(call.args) if isinstance(call.args, str) else to_json(call.args)
+    return Review(call.tool_name, tool=call.tool_name, call_id=call.tool_call_id, payload=arguments)
+
+
+def _decide(review: Review, answer: tuple[Any, str]) -> Review:
+    """Add the decision on one call. ``answer``: DeferredToolResults, or None if nobody decided; and the call's id."""
+    results, call_id = answer
+    approvals: Mapping[str, Any] = getattr(results, "approvals", None) or {}
+    decision, decided_by = approvals.get(call_id), (getattr(results, "answered_by", None) or {}).get(call_id)
+    review = replace(review, decided_by=decided_by)
+    if decision is None:
+        return replace(review, decision=PENDING)
+    if decision is False or getattr(decision, "kind", None) == "tool-denied":
+        return replace(review, decision=REJECTED, note=getattr(decision, "message", None))
+    arguments = getattr(decision, "override_args", None)
+    return replace(review, decision=APPROVED if arguments is None else EDITED, value=to_json(arguments))
+
+
+def _resolving(manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
+    """Open a `Step` for ``ToolManager.resolve_deferred_tool_calls``: (requests)."""
+    requests = args[0] if args else kwargs["requests"]
+    return _Approvals(requests.approvals) if requests.approvals else None
+
+
+def _resuming(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for what begins a run with decisions on the calls of the run before: (results, messages, context)."""
+    if active() is not None:
+        guard(_record_decisions, *args[:2])
+    return wrapped(*args, **kwargs)
+
+
+def _record_decisions(results: Any, messages: Any) -> None:
+    calls = [part for message in messages for part in message.parts if getattr(part, "part_kind", None) == "tool-call"]
+    by_id = {call.tool_call_id: call for call in calls}
+    for call_id in results.approvals:
+        if call_id in by_id:
+            record_review(_decide(_review_of(by_id[call_id]), (results, call_id)))
+
+
+PATCHES = (
+    Patch("pydantic_ai.tool_manager", "ToolManager.resolve_deferred_tool_calls", spanned(_resolving)),
+    Patch("pydantic_ai._agent_graph", "UserPromptNode._handle_deferred_tool_results", _resuming),
+)

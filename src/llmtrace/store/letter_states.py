@@ -1,0 +1,140 @@
+"""What became of dead letters: retried, dropped, by whom and when. One table, in ``dead_letters.db`` of a store's folder.
+
+The letters themselves are read from traces (`store.dead_letters`). Laws: a letter is retried once at a time, and its state is
+on disk before its handler runs; one whose handler died is ``in_doubt``, and is not retried again unless somebody says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from llmtrace.errors import LetterConflict, StoreError
+from llmtrace.model.value import value
+from llmtrace.store import locks
+from llmtrace.store.reviews import is_alive, owner_of
+from llmtrace.store.transactions import transaction
+
+NAME = "dead_letters.db"
+BUSY_SECONDS = 5.0
+KEEP_SECONDS = 90 * 86400.0
+"""How long a state is kept; traces are kept for a shorter time."""
+State: TypeAlias = Literal["open", "retrying", "retried", "failed", "dropped", "in_doubt"]
+WAITING: frozenset[State] = frozenset({"open", "failed", "in_doubt"})
+"""States in which somebody has to do something about a letter."""
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS letters (id TEXT PRIMARY KEY, state TEXT NOT NULL, retries INTEGER NOT NULL, by TEXT NOT NULL,"
+    " at REAL NOT NULL, owner TEXT NOT NULL, note TEXT NOT NULL) WITHOUT ROWID"
+)
+_COLUMNS = "state, retries, by, at, note, owner"
+
+
+@value
+class LetterState:
+    """What became of one letter."""
+
+    state: State = "open"
+    """``failed``: the handler raised, so the letter is open again. ``in_doubt``: the process that ran it died."""
+    retries: int = 0
+    by: str = ""
+    at: float | None = None
+    """Seconds since the Unix epoch; None for a letter that nobody has touched."""
+    note: str = ""
+    """What the handler raised, or why the letter was dropped."""
+
+
+UNTOUCHED = LetterState()
+
+
+class LetterStates:
+    """The states of a store's letters. All methods may be called by several threads and processes. Raises StoreError where the
+    folder cannot be read or written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def all(self) -> dict[str, LetterState]:
+        """Every letter that somebody has touched, by id."""
+        if not (self.folder / NAME).exists():
+            return {}
+        with self._connect() as db:
+            rows = db.execute(f"SELECT id, {_COLUMNS} FROM letters").fetchall()  # noqa: S608 - constants only
+        return {letter_id: self._state(*columns) for letter_id, *columns in rows}
+
+    def begin(self, letter_id: str, by: str, *, again: bool = False) -> int:
+        """Note that a letter is being retried, and return which retry it is, from 1.
+
+        ``again``: also one that was retried before, or is in doubt. Raises `LetterConflict` if it must not be retried.
+        """
+        with self._write() as db:
+            before = self._find(db, letter_id)
+            if before.state == "retrying":
+                raise LetterConflict(f"letter {letter_id} is being retried by {before.by} now")
+            if before.state == "in_doubt" and not again:
+                raise LetterConflict(
+                    f"the process that retried letter {letter_id} died, so its work may have been done. "
+                    "Find out, then drop it or retry it with --again"
+                )
+            if before.state in ("retried", "dropped") and not again:
+                raise LetterConflict(f"letter {letter_id} was {before.state} before by {before.by}. To retry it: --again")
+            self._put(db, letter_id, "retrying", before.retries + 1, by, owner_of(self.folder))
+        return before.retries + 1
+
+    def finish(self, letter_id: str, error: str = "") -> None:
+        """Note how a retry of this process ended. ``error``: what the handler raised, if it did."""
+        with self._write() as db:
+            before = self._find(db, letter_id)
+            self._put(db, letter_id, "failed" if error else "retried", before.retries, before.by, note=error)
+
+    def drop(self, letter_id: str, by: str, note: str = "") -> None:
+        """Note that nobody has to do anything about a letter. Raises `LetterConflict` while it is being retried."""
+        with self._write() as db:
+            before = self._find(db, letter_id)
+            if before.state == "retrying":
+                raise LetterConflict(f"letter {letter_id} is being retried by {before.by} now")
+            self._put(db, letter_id, "dropped", before.retries, by, note=note)
+
+    def _find(self, db: sqlite3.Connection, letter_id: str) -> LetterState:
+        row = db.execute(f"SELECT {_COLUMNS} FROM letters WHERE id = ?", (letter_id,)).fetchone()  # noqa: S608
+        return UNTOUCHED if row is None else self._state(*row)
+
+    def _state(self, state: State, retries: int, by: str, at: float, note: str, owner: str) -> LetterState:
+        if state == "retrying" and not is_alive(self.folder, owner):
+            state = "in_doubt"
+        return LetterState(state, retries, by, at, note)
+
+    @staticmethod
+    def _put(
+        db: sqlite3.Connection, letter_id: str, state: State, retries: int, by: str, owner: str = "", note: str = ""
+    ) -> None:
+        now = time.time()
+        db.execute("DELETE FROM letters WHERE at < ?", (now - KEEP_SECONDS,))
+        db.execute("INSERT OR REPLACE INTO letters VALUES (?,?,?,?,?,?,?)", (letter_id, state, retries, by, now, owner, note))
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._connect() as db, transaction(db):
+            yield db
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        path = self.folder / NAME
+        try:
+            if not path.exists():
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
+            db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            try:
+                db.execute("PRAGMA synchronous = EXTRA")  # a rollback journal, not WAL: machines may share the folder
+                if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'letters'").fetchone():
+                    db.execute(_SCHEMA)
+                yield db
+            finally:
+                db.close()
+        except (sqlite3.Error, OSError) as error:
+            what = error.strerror if isinstance(error, OSError) else str(error)
+            raise StoreError(f"the states of dead letters in {path} cannot be read or written: {what}") from error

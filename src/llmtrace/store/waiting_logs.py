@@ -1,0 +1,80 @@
+"""Log records that wait for their span, in a file of the store's folder, so that a receiver that starts again still has them.
+
+Each line is a span that has nothing but records, as its events. Law: records are cleaned before they are written, as spans are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from llmtrace.codec import otlp
+from llmtrace.codec.log_records import LogRecord
+from llmtrace.content import Content
+from llmtrace.model import Custom, RawSpan, Span
+
+NAME = "waiting_logs.jsonl"
+MOST_BYTES = 4 << 20
+"""Size from which the file is written anew, without the records whose span has arrived."""
+
+
+class WaitingLogs:
+    """The file. Where it cannot be written, records wait in memory only. Can be used from any thread."""
+
+    def __init__(self, folder: Path, content: Content) -> None:
+        self._path = folder / NAME
+        self._content = content
+        self._lock = threading.Lock()
+
+    def read(self) -> list[LogRecord]:
+        """The records in the file. Damaged lines are left out. Raises OSError if the file cannot be read."""
+        records: list[LogRecord] = []
+        if self._path.exists():
+            for line in self._path.read_bytes().splitlines():
+                try:
+                    spans = otlp.from_json(line)
+                except ValueError:  # the program died while it wrote this line
+                    continue
+                records += [LogRecord(span.trace_id, span.span_id, event) for span in spans for event in span.events]
+        return records
+
+    def append(self, records: Sequence[LogRecord], waiting: Callable[[], Sequence[LogRecord]]) -> None:
+        """Add records. ``waiting``: returns all that still wait, for when the file has become large."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._write(self._path, os.O_APPEND, records) > MOST_BYTES:
+                self._replace(waiting())
+
+    def replace(self, records: Sequence[LogRecord]) -> None:
+        """Keep these records only."""
+        with self._lock, contextlib.suppress(OSError):
+            self._replace(records)
+
+    def _replace(self, records: Sequence[LogRecord]) -> None:
+        if not records:
+            self._path.unlink(missing_ok=True)
+            return
+        temporary = self._path.with_suffix(f".{os.getpid()}")
+        self._write(temporary, os.O_TRUNC, records)
+        temporary.replace(self._path)
+
+    def _write(self, path: Path, flags: int, records: Sequence[LogRecord]) -> int:
+        """Write records to a file. Returns its size."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | flags, 0o600)
+        with os.fdopen(file, "wb") as out:
+            out.write(self._lines(records))
+            out.flush()
+            return os.fstat(file).st_size
+
+    def _lines(self, records: Iterable[LogRecord]) -> bytes:
+        lines = []
+        for trace_id, span_id, event in records:
+            carrier = Span(trace_id, span_id, "", event.time, event.time, operation=Custom(), events=(event,))
+            cleaned = self._content.clean(carrier)
+            if cleaned.events:
+                raw = RawSpan(trace_id, span_id, "", event.time, event.time, events=cleaned.events)
+                lines.append(otlp.to_json_line([raw]) + b"\n")
+        return b"".join(lines)
