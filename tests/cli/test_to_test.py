@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
+
+import pytest
 
 import llmtrace
 from llmtrace.cli import to_test
 from llmtrace.diagnosis import diagnose
+from llmtrace.model import AgentInvocation, Message, Text
 from llmtrace.testing import capture
 
 
@@ -25,3 +29,19 @@ def test_a_tool_name_of_the_model_does_not_become_code() -> None:
     statements = ast.parse("\n".join(lines)).body
     assert statements
     assert all(isinstance(statement, ast.Assert) for statement in statements)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [("task", """'{"order": 1}'"""), ("order, note=None", "order=1"), ("**options", "order=1"), (None, "order=1")],
+)
+def test_a_task_that_is_json_is_one_argument(
+    parameters: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of `support('{"order": 1}')` is that of `support(order=1)`; the function's source tells which it was."""
+    monkeypatch.chdir(tmp_path)
+    if parameters is not None:
+        (tmp_path / "agent.py").write_text(f"class Desk:\n    async def support({parameters}): ...\n")
+    agent = AgentInvocation("support", input=(Message("user", (Text('{"order": 1}'),)),))
+    written = to_test._arguments(agent, "agent:Desk.support")
+    assert ast.dump(ast.parse(f"f({written})")) == ast.dump(ast.parse(f"f({expected})"))

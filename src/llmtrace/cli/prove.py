@@ -243,7 +243,9 @@ class _Prover:
     def _progress(self, number: int | None) -> None:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K" if number is None else f"\rrun {number + 1} of {self.times}\x1b[K")
-            sys.stderr.flush()
+        elif number is not None:  # a log, in which a line stays
+            sys.stderr.write(f"run {number + 1} of {self.times}\n")
+        sys.stderr.flush()
 
     def ended_well(self, trace: Trace, exit_code: int) -> bool:
         if self._check is None:

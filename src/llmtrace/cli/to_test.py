@@ -7,6 +7,7 @@ fails until the program is mended.
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import re
 import sys
@@ -109,20 +110,37 @@ def _function(trace: Trace, target: str, file: Path, tools: list[str]) -> _Call:
         raise BadInput(
             f"--call {target}: trace {trace.trace_id[:8]} holds no agent and no task to call it with.\nUse -- COMMAND."
         )
-    block = [f"run = llmtrace_replay({_text(file.name)}{_tools(tools)}).call({function}, {_arguments(agent)})"]
+    block = [f"run = llmtrace_replay({_text(file.name)}{_tools(tools)}).call({function}, {_arguments(agent, target)})"]
     return _Call(f"from {module} import {function.split('.')[0]}", block)
 
 
-def _arguments(agent: AgentInvocation | Workflow) -> str:
-    """The arguments of the recorded call: its task, or, of several, all by name."""
+def _arguments(agent: AgentInvocation | Workflow, target: str) -> str:
+    """The arguments of the recorded call: its task, or, of several, all by name. A task may be JSON itself."""
     task = agent.input[-1].text()
     try:
         several = json.loads(task)
     except ValueError:
         several = None
-    if isinstance(several, dict) and all(name.isidentifier() for name in several):
+    names = _parameters(target)
+    is_by_name = isinstance(several, dict) and all(name.isidentifier() for name in several)
+    if is_by_name and (names is None or names >= several.keys()):
         return ", ".join(f"{name}={value!r}" for name, value in several.items())
     return _text(task)
+
+
+def _parameters(target: str) -> set[str] | None:
+    """Names of the function's parameters, as its source says; None if that is not found in this folder."""
+    module, _, function = target.partition(":")
+    try:
+        tree = ast.parse(Path(*module.split(".")).with_suffix(".py").read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == function.split(".")[-1]:
+            if node.args.kwarg is not None:
+                return None
+            return {parameter.arg for parameter in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+    return None
 
 
 def _program(command: list[str], file: Path, tools: list[str]) -> _Call:
