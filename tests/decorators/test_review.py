@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 from pydantic import BaseModel
 
 import llmtrace
-from llmtrace.errors import ConfigurationError, ReviewConflict, ReviewDenied, ReviewPending
+from llmtrace.errors import ConfigurationError, ReplayDiverged, ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.model import Review, ToolExecution, Trace, has_error
 from llmtrace.model.reviews import Decision, ReviewRecord
 from llmtrace.store import open_store
@@ -175,6 +176,27 @@ def test_which_calls_are_held(store: Path, condition: Any, arguments: dict[str, 
     tools = llmtrace.Tools(llmtrace.tool(review=condition)(refund))
     tools.run(asks(**arguments))
     assert bool(ran) is not is_held
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        ("record", '{"order_id": "KS-1", "amount": 1, "amount": 1000}'),  # the last of duplicate keys is what runs
+        ("repair", '```json\n{"order_id": "KS-1", "amount": 1000}\n```'),
+        ("repair", '{"order_id": "KS-1", "amount": "1000"}'),
+    ],
+)
+def test_a_predicate_sees_the_arguments_that_would_run(store: Path, policy: Any, text: str) -> None:
+    on(store, unattended="deny")
+
+    def is_large(arguments: Any, _: Any) -> bool:
+        amount = arguments.get("amount", 0)
+        return isinstance(amount, int | float) and amount > 5
+
+    call = asks()
+    call[0]["function"]["arguments"] = text
+    llmtrace.Tools(llmtrace.tool(on_invalid=policy, review=is_large)(refund)).run(call)
+    assert not ran
 
 
 def test_a_reading_tool_is_not_held_as_a_change(store: Path) -> None:
@@ -552,6 +574,80 @@ def test_what_was_running_when_its_process_died_is_in_doubt_until_somebody_knows
     assert not ran
     with pytest.raises(ReviewConflict, match="not in doubt"):
         llmtrace.reviews.settle(review_id, happened=False)
+
+
+def test_a_call_in_doubt_does_not_run_again_when_its_run_is_resumed_from_the_record(store: Path) -> None:
+    """Its approval is in the record, and its result is not: then the store says whether it may run."""
+
+    @llmtrace.tool(review=True)
+    def pay(n: int) -> str:
+        with (store / "paid").open("a") as file:
+            file.write("x")
+        if os.getpid() != parent:
+            llmtrace.flush()
+            os._exit(9)
+        return "paid"
+
+    parent = os.getpid()
+    tools = llmtrace.Tools(pay)
+    agent = llmtrace.agent(lambda: answer_of(tools.run(asks("pay", n=1))))
+    llmtrace.shutdown()
+    child = os.fork()
+    if child == 0:
+        on(store, notify=lambda _: Decision("approved", by="ann"))
+        agent()
+        os._exit(1)
+    os.waitpid(child, 0)
+    on(store)
+    Reviews(store).doubt()
+    review_id = Reviews(store).list(states=("in_doubt",))[0].request.review_id
+    with pytest.raises(ReviewPending), llmtrace.resume_review(review_id):
+        agent()
+    assert (store / "paid").read_text() == "x"
+    llmtrace.reviews.settle(review_id, happened=False)
+    with llmtrace.resume_review(review_id):
+        assert agent() == "paid"
+    assert ((store / "paid").read_text(), Reviews(store).get(review_id).state) == ("xx", "done")
+
+
+def test_a_resumed_run_does_nothing_twice_whose_result_was_redacted(store: Path) -> None:
+    on(store, review_wait=0.05)
+
+    @llmtrace.tool
+    def pay(n: int) -> dict[str, str]:
+        ran.append(n)
+        return {"password": "hunter2-secret"}
+
+    tools = llmtrace.Tools(pay, llmtrace.tool(review=True)(refund))
+    agent = llmtrace.agent(lambda: [tools.run(asks("pay", "c0", n=1)), tools.run(asks())])
+    with pytest.raises(ReviewPending) as pending:
+        agent()
+    approve(llmtrace.reviews.get(pending.value.review_id))
+    with pytest.raises(ReplayDiverged, match="redacted"), llmtrace.resume_review(pending.value.review_id):
+        agent()
+    assert ran == [1]
+
+
+def test_two_runs_that_made_the_same_call_resume_at_the_same_time_with_their_own_decision(store: Path) -> None:
+    on(store, review_wait=0.05)
+    direct = llmtrace.tool(review=True)(refund)
+    ids: list[str] = []
+    for decide in (reject, approve):
+        with pytest.raises(ReviewPending) as pending:
+            direct("KS-1", 10)
+        ids.append(pending.value.review_id)
+        decide(llmtrace.reviews.get(ids[-1]))
+    for order in (ids, ids[::-1]):
+        contexts = [contextvars.copy_context() for _ in ids]
+        blocks = [llmtrace.resume_review(one, from_recording=False) for one in order]
+        for context, block in zip(contexts, blocks, strict=True):
+            context.run(block.__enter__)
+        answers = [str(context.run(direct, "KS-1", 10)) for context in contexts]
+        assert "rejected" in answers[order.index(ids[0])]
+        assert "rejected" not in answers[order.index(ids[1])]
+        for context, block in zip(contexts, blocks, strict=True):
+            context.run(block.__exit__, None, None, None)
+    assert len(ran) == 1
 
 
 def test_a_replay_gives_the_recorded_decision_and_asks_nobody(store: Path) -> None:

@@ -351,5 +351,8 @@ def _resume(args: argparse.Namespace, reviews: Reviews) -> int:
     else:
         screen = Screen(sys.stderr)
         answered = format_text.plural(ran.served, "call")
-        screen.prose(f"{answered} answered from {request.trace_id[:8]}, then for real: trace {(ran.trace_id or '-')[:8]}")
+        then = ", then for real" if ran.went_live is not None else ""
+        screen.prose(f"{answered} answered from {request.trace_id[:8]}{then}: trace {(ran.trace_id or '-')[:8]}")
+        for divergence in ran.divergences:
+            screen.prose(f"{divergence['kind']}: {divergence['what']}", "yellow", prefix="  ")
     return ran.exit_code if ran.exit_code >= 0 else BAD_INPUT

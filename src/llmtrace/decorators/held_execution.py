@@ -16,7 +16,7 @@ from llmtrace.guards.hold import Hold, denial, digest_of, here
 from llmtrace.guards.resumed import is_any_resumed, is_resumed
 from llmtrace.guards.review_policy import Reason
 from llmtrace.guards.review_settings import review_settings
-from llmtrace.model import JsonValue, ToolCall, ToolDefinition
+from llmtrace.model import JsonValue, ToolCall, ToolDefinition, replace
 from llmtrace.model.reviews import Decision
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player
@@ -104,12 +104,16 @@ class HeldExecution:
         if given is None and ran != meant:
             self._deny(Decision("rejected", reason="its arguments changed while it waited"))
             return
+        played = player()
+        may_run_again = played is not None and played.will_run(self._call.name)
         self._begin(given)
         review_id = hold.review_id
         if review_id is None:  # a replay, whose record is the decision
-            return
+            if execution.body is not None or may_run_again:
+                return
+            review_id = hold.recorded_id or ""  # the result was not recorded: the store knows whether it ran
         try:
-            has_started = reviews.start(review_id, shown, shown if given is None else meant)
+            has_started = reviews.start(review_id, shown, meant)
         except (ReviewConflict, sqlite3.Error, OSError) as error:
             self._deny(Decision("unattended", reason=f"the approval could not be used: {error}"))
             return
@@ -182,4 +186,11 @@ def reason_to_hold(
             return None
     if invalid:
         return Reason(f"its arguments are invalid: {invalid}")
-    return None if policy is None else policy.reason(call, definition, here())
+    return None if policy is None else policy.reason(_as_it_would_run(execution, call), definition, here())
+
+
+def _as_it_would_run(execution: Execution, call: ToolCall) -> ToolCall:
+    """The call with the arguments that the tool would get: repaired, or what a lenient reader makes of a faulty text."""
+    repaired = None if execution.operation is None else execution.operation.repaired
+    arguments = usable_arguments(call.arguments) if repaired is None else repaired
+    return call if arguments is None else replace(call, arguments=arguments)

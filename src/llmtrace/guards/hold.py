@@ -56,6 +56,8 @@ class Hold:
         self.payload = payload
         self.review_id: str | None = None
         """None where the store keeps nothing of it: nobody was there, or the decision stands in a recorded run."""
+        self.recorded_id: str | None = None
+        """In a replay, the id of the review whose recorded decision was taken."""
         self.digest = digest_of(self.settings, tool, call_id, payload)
         self._operation = Review(question, tool=tool, call_id=call_id, reason=reason, payload=payload, digest=self.digest)
         self._schema, self._strict, self._origins = schema, strict, origins
@@ -108,9 +110,10 @@ class Hold:
             self._recording = recorder.start(replace(operation, payload=None))
             operation = self._recording.clean(operation)  # type: ignore[assignment]
         self._shown = operation.payload
-        if recorded is not None and recorded.decision not in (None, "pending"):
-            return _recorded_decision(recorded)
         earlier = resumed.take(self.digest)
+        if recorded is not None and recorded.decision not in (None, "pending"):
+            self.recorded_id = recorded.review_id
+            return _recorded_decision(recorded)
         if not settings.is_attended and earlier is None:
             return Decision("unattended", at=time.time(), reason="nobody is there to review it")
         self._began = time.monotonic()
