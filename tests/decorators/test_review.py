@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import itertools
 import json
 import os
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 import llmtrace
 from llmtrace.errors import ConfigurationError, ReplayDiverged, ReviewConflict, ReviewDenied, ReviewPending
@@ -395,7 +396,96 @@ def test_a_predicate_sees_where_values_came_from_and_a_run_that_is_not_recorded_
     assert not ran
 
 
+def test_a_wait_that_was_withdrawn_elsewhere_ends_with_a_no(store: Path) -> None:
+    """Two programs wait for the same review, and one of them stops."""
+    with Reviewer(lambda record: Reviews(store).finish(record.request.review_id, "withdrawn")):
+        assert "withdrawn" in answer_of(llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks()))
+    assert not ran
+
+
+def test_a_wait_without_end_can_be_decided(store: Path) -> None:
+    on(store, review_timeout=float("inf"))
+    with Reviewer(approve):
+        llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
+    assert len(ran) == 1
+
+
+def test_an_event_loop_goes_on_while_the_store_is_locked(store: Path) -> None:
+    import sqlite3
+
+    @llmtrace.tool(review=True)
+    async def send(to: str) -> str:
+        return to
+
+    async def longest_step() -> float:
+        waiting = asyncio.create_task(send("a"))
+        await asyncio.sleep(0.2)
+        other = sqlite3.connect(store / "reviews.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        steps = [time.monotonic()]
+        while steps[-1] - steps[0] < 1.2:
+            await asyncio.sleep(0.01)
+            steps.append(time.monotonic())
+        other.close()
+        waiting.cancel()
+        return max(after - before for before, after in itertools.pairwise(steps))
+
+    assert asyncio.run(longest_step()) < 1
+
+
+def test_an_async_call_without_a_required_argument_is_mended_as_a_plain_one_is(store: Path) -> None:
+    @llmtrace.tool(on_invalid="review")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    with Reviewer(edit(b=2)):
+        assert asyncio.run(add(1)) == 3  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("change", [{"n": 2}, {"n": 2, "connection": "<unserialisable x>"}, {"n": 2, "more": "[REDACTED:key]"}])
+def test_an_edit_keeps_the_programs_own_objects_and_nothing_runs_with_what_stands_for_a_value(store: Path, change: Any) -> None:
+    connection = object()
+
+    @llmtrace.tool(review=True)
+    def query(connection: Any, n: int, **more: Any) -> int:
+        ran.append((connection, n))
+        return n
+
+    with Reviewer(edit(**change)) as person:
+        query(connection, 1)
+    assert person.seen[0].request.hidden == ("/connection",)
+    assert ran == ([(connection, 2)] if len(change) == 1 else [])
+
+
 # -- redaction
+
+
+def test_nothing_gets_out_where_recording_is_suppressed_and_no_later_call_is_approved(store: Path) -> None:
+    @llmtrace.tool(review=lambda arguments, _: f"the key is sk-proj-{'a1B2c3D4' * 5}")
+    def pay(password: str) -> str:
+        return password
+
+    def decide(record: ReviewRecord) -> None:
+        with pytest.raises(ReviewConflict, match="not recorded"):
+            approve(record, always={"password": "x"})
+        approve(record)
+
+    with Reviewer(decide), llmtrace.suppress():
+        assert pay("hunter2-secret") == "hunter2-secret"
+    kept = (store / "reviews.db").read_bytes()
+    assert b"hunter2" not in kept
+    assert b"a1B2c3D4" not in kept
+
+
+def test_a_list_that_a_person_shortened_does_not_run_with_what_stands_for_a_secret(store: Path) -> None:
+    @llmtrace.tool(review=True)
+    def pay(cards: list[dict[str, str]]) -> None:
+        ran.append(cards)
+
+    secrets = [{"password": "hunter2-secret"}, {"password": "hunter3-secret"}]
+    with Reviewer(edit(cards=[{"password": "[REDACTED:key]"}])):
+        assert "not be moved" in answer_of(llmtrace.Tools(pay).run(asks("pay", cards=secrets)))
+    assert not ran
 
 
 def test_a_redacted_call_is_said_to_be_redacted_and_runs_as_it_is(store: Path) -> None:
@@ -422,6 +512,17 @@ def test_without_content_everything_is_hidden(store: Path) -> None:
     assert (person.seen[0].request.payload, person.seen[0].request.hidden) == (None, ("",))
     assert b"KS-1" not in (store / "reviews.db").read_bytes()
     assert len(ran) == 1
+
+
+def test_an_approval_for_later_calls_does_not_cover_an_invalid_one(store: Path) -> None:
+    on(store, review_timeout=0.3)
+    tools = llmtrace.Tools(llmtrace.tool(review=True, on_invalid="review")(refund))
+    with llmtrace.workflow("w"):
+        with Reviewer(functools.partial(approve, always={"order_id": "KS-1"})):
+            tools.run(asks())
+        tools.run(asks(order_id="KS-1", amount=2))
+        assert "Nobody reviewed" in answer_of(tools.run(asks(order_id="KS-1", amount="all")))
+    assert ran == [("KS-1", 10), ("KS-1", 2)]
 
 
 # -- who decides
@@ -476,6 +577,16 @@ class Price(BaseModel):
     eur: float
 
 
+class Even(BaseModel):
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def check(cls, n: int) -> int:
+        assert n % 2 == 0
+        return n
+
+
 def test_the_program_asks(store: Path) -> None:
     def answer(record: ReviewRecord) -> None:
         with pytest.raises(ReviewConflict, match="eur"):
@@ -485,6 +596,9 @@ def test_the_program_asks(store: Path) -> None:
     with Reviewer(answer, times=2):
         assert llmtrace.review("What is it?", {"name": "pan"}, schema=Price).wait().value == Price(eur=3)
         assert asyncio.run(_asked()).value == Price(eur=3)
+    odd = llmtrace.review("What is it?", schema=Even)
+    with Reviewer(lambda record: llmtrace.reviews.answer(record.request.review_id, {"n": 1}, digest=record.request.digest)):
+        assert (odd.wait().kind, ran) == ("rejected", [])
     decision = llmtrace.review("Now?", timeout=0.05).wait()
     assert (decision.kind, decision.is_allowed) == ("timed_out", False)
     with pytest.raises(ReviewDenied):

@@ -290,7 +290,7 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     Memory: ("store_id", "record_id", "query", "records"),
     FetchResponse: ("output",),
     Plan: ("agent_name",),
-    Review: ("payload", "value", "question", "note", "tool", "decided_by"),
+    Review: ("payload", "value", "question", "reason", "note", "tool", "decided_by"),
     Embedding: ("request_model", "response_model"),
     Custom: ("arguments", "result"),
 }

@@ -10,7 +10,9 @@ import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from llmtrace.codec.json_text import write as to_text
 from llmtrace.content import to_json
+from llmtrace.content.placeholders import HIDDEN_MARKS, holds_placeholder
 from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.guards.hold import Hold, denial, digest_of, here
 from llmtrace.guards.resumed import is_any_resumed, is_resumed
@@ -85,15 +87,29 @@ class HeldExecution:
 
     def _bind(self, given: JsonValue) -> str:
         """Take over a person's arguments. Returns what is wrong with them."""
+        if not isinstance(given, dict):
+            return "they are not a JSON object"
+        unchanged = self._unchanged(given)
+        if _holds_mark({name: value for name, value in given.items() if name not in unchanged}, self._hold.payload):
+            return "a value that is not shown can be replaced as a whole, and not be moved or changed in part"
         errors = [error for error in check_arguments(given, self._definition) if error.severity == "error"]
         refusals: list[Any] = []
-        bound = guard(self._spec.signature.bind, given, refusals) if isinstance(given, dict) and not errors else None
+        bound = guard(self._spec.signature.bind, {**given, **unchanged}, refusals) if not errors else None
         problems = [f"{error.pointer or 'arguments'}: {error.message}" for error in errors] + [one.reason for one in refusals]
         if bound is None or problems:
             return "; ".join(problems) or "they do not fit the tool"
         receiver = self._execution.args[: self._execution.receivers]
         self._execution.args, self._execution.kwargs = (*receiver, *bound[0]), dict(bound[1])
         return ""
+
+    def _unchanged(self, given: dict[str, JsonValue]) -> dict[str, Any]:
+        """The program's own objects for the arguments that a person left as they were: JSON cannot hold every object."""
+        execution, shown = self._execution, self._hold.payload
+        values = guard(self._spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs) or {}
+        if not isinstance(shown, dict):
+            return {}
+        same = [name for name in given if name in values and name in shown and to_text(given[name]) == to_text(shown[name])]
+        return {name: values[name] for name in same if to_text(to_json(values[name], limit=_WHOLE)) == to_text(given[name])}
 
     def _run(self, given: JsonValue) -> None:
         execution, hold = self._execution, self._hold
@@ -155,6 +171,12 @@ class HeldExecution:
         self._execution.stand_in(text)
         if self._spec.on_denied == "raise":
             raise ReviewDenied(text, decision=decision, review_id=self._hold.review_id or "")
+
+
+def _holds_mark(given: JsonValue, raw: JsonValue) -> bool:
+    """True if arguments hold what stands for a value that was redacted or cut, or that JSON cannot hold."""
+    text, raw_text = to_text(given), to_text(raw)
+    return holds_placeholder(given) or any(text.count(mark) > raw_text.count(mark) for mark in HIDDEN_MARKS)
 
 
 def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> JsonValue:
