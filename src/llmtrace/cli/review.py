@@ -192,19 +192,22 @@ def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
         record = waiting[0]
         screen.line()
         _show(screen, record)
-        word = _ask("[a]pprove, [e]dit, [r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
-        if word in ("q", "quit"):
-            return FINE
-        if word in ("s", "skip"):
-            skipped.add(record.request.review_id)
-            continue
         try:
+            word = _ask("[a]pprove, [e]dit, [r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
+            if word in ("q", "quit"):
+                return FINE
+            if word in ("s", "skip"):
+                skipped.add(record.request.review_id)
+                continue
             decision = _asked_for(screen, args, record, word)
             if decision is not None:
                 decided = reviews.decide(record.request.review_id, decision, digest=record.request.digest)
                 screen.prose(_outcome(decided), "green" if decision.is_allowed else "yellow")
         except (ReviewConflict, BadInput) as problem:
             screen.prose(str(problem), "yellow")
+        except EOFError:
+            screen.line()
+            return FINE
 
 
 def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, word: str) -> Decision | None:
@@ -229,11 +232,9 @@ def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, w
 
 
 def _ask(question: str) -> str:
-    try:
-        print(question, end="", flush=True)  # `input` would write it to stderr
-        return input().strip()
-    except EOFError:
-        return "q"
+    """Raises EOFError at the end of the input: nothing is decided by that."""
+    print(question, end="", flush=True)  # `input` would write it to stderr
+    return input().strip()
 
 
 # -- what is printed

@@ -33,6 +33,7 @@ NAME = "reviews.db"
 RUNNING = "reviewing"
 """The folder with a file for each process that waits for a review or runs what was approved. Its lock ends with the process."""
 BUSY_SECONDS = 5.0
+_SWEEP_SECONDS = 3600.0
 KEEP_SECONDS = 30 * 86400.0
 """How long what has ended is kept."""
 _SCHEMA = """
@@ -379,10 +380,10 @@ def is_alive(folder: Path | None, owner: str) -> bool:
 
 
 def _sweep(place: Path) -> None:
-    """Remove the files of processes that are gone."""
+    """Remove the files of processes that are gone. A new one may belong to a process that has not locked it yet."""
     for entry in os.scandir(place):
-        if not is_alive(place.parent, entry.name):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if entry.stat().st_mtime < time.time() - _SWEEP_SECONDS and not is_alive(place.parent, entry.name):
                 os.unlink(entry.path)
 
 
