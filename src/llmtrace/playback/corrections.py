@@ -33,14 +33,22 @@ class Correction:
 
 def chosen(trace: Trace, suspect: Suspect, setting: str) -> Correction:
     """The correction that a person gives as ``PLACE=VALUE``. Raises `ConfigurationError` if there is no such place."""
-    span = trace.span(suspect.span_id)
-    place = read_edit(span.span_id, setting).place
+    return Correction(suspect, edit_at(trace, suspect.span_id, setting), setting)
+
+
+def edit_at(trace: Trace, span_id: str, setting: str) -> Edit:
+    """The edit ``PLACE=VALUE`` of a span, tried on it. Of a tool's span, an argument is edited in the model's call of the tool.
+
+    Raises `ConfigurationError` if there is no such place.
+    """
+    span = trace.span(span_id)
+    place = read_edit(span_id, setting).place
     is_of_model = place == TEXT or not (place == "" or place.startswith("/"))
     if is_of_model and isinstance(span.operation, ToolExecution):
         span = asked_by(trace, span) or span
     edit = read_edit(span.span_id, setting)
     edited(span, edit)
-    return Correction(suspect, edit, setting)
+    return edit
 
 
 def correction(trace: Trace, suspect: Suspect) -> Correction | None:
