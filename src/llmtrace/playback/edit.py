@@ -104,7 +104,7 @@ def edited(span: Span, edit: Edit) -> Span:
     """The span with the edit in its answer. Raises `ConfigurationError` as `apply` does."""
     operation = span.operation
     if isinstance(operation, ToolExecution):
-        result = _set(operation.result, edit)
+        result = with_member(operation.result, edit)
         recorded = None if span.recorded is None else _edited_outcome(span.recorded, operation.result, result, edit)
         return replace(span, operation=replace(operation, result=result, has_result=True), failure=None, recorded=recorded)
     if not isinstance(operation, (Inference, FetchResponse)) or span.recorded is None or not span.recorded.exchanges:
@@ -114,8 +114,8 @@ def edited(span: Span, edit: Edit) -> Span:
     return replace(span, recorded=replace(span.recorded, exchanges=(*before, changed)))
 
 
-def _set(result: JsonValue, edit: Edit) -> JsonValue:
-    """The result with one member replaced; the recorded one stays as it is."""
+def with_member(result: JsonValue, edit: Edit) -> JsonValue:
+    """The result with the member at ``edit.place`` replaced; the recorded one stays as it is. Raises `ConfigurationError`."""
     if not edit.place.strip("/"):
         return edit.value
     if not edit.place.startswith("/"):
