@@ -159,7 +159,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Plan]:
     """What is tried for each of the first suspects. With --set alone, for the first one only."""
-    diagnosis = diagnose(trace)
+    flow = Flow(trace)
+    diagnosis = diagnose(trace, flow)
     suspects = (diagnosis.marked or diagnosis.suspects)[: args.top]
     if not suspects:
         raise BadInput(f"llmtrace why {trace.trace_id[:8]} names no suspect, so there is nothing to prove.")
@@ -170,7 +171,6 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
         except ConfigurationError as error:
             raise BadInput(f"--set {args.set}: {error}.") from None
         suspects = suspects[1:] if asks_judge else ()
-    flow = Flow(trace)
     for suspect in suspects:
         place = place_of(trace, suspect) if asks_judge else None
         question = question_for(trace, flow, suspect, place) if place is not None else None
