@@ -52,7 +52,7 @@ def test_the_judge_gives_the_correction(llmtrace: Callable[..., Ran]) -> None:
     with ModelServer(script, pace=0) as server:
         judge = ("--judge", "m", "--judge-url", server.url, *RIGHT[2:], "--times", "1", "--tool", "all=live")
         said = " ".join(llmtrace("why", "last", "--prove", *judge, *PROGRAM).out.split())
-        assert f"Asks m at {server.url} for 1 correction: sends about" in said
+        assert f"Asks m at {server.url[7:-3]} for 1 correction: sends about" in said
         assert (asked[0]["place"], asked[0]["recorded"]) == ("look_up/order_id", "KS-20431")
         assert asked[0]["schema"]["properties"]["order_id"]["type"] == "string"
         correction = 'look_up/order_id="KS-20418", which judge m gives: "Ada\'s only order"'

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text, judge_option
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
@@ -226,18 +227,16 @@ class _Prover:
         calls = [span.operation for span in rest if isinstance(span.operation, Inference)]
         runs = self.times * (len(plans) + len(points))
         about = runs / len(points) * sum(call.cost_usd or 0.0 for call in calls)
-        sizes = [plan.question.characters // 4 for plan in plans if plan.question is not None]
-        asked = [self._cost_of_judge(tokens, _ANSWER_TOKENS) for tokens in sizes]
-        about += sum(cost or 0.0 for cost in asked)
-        if about > self._limit:
+        question, judged = self._question(plans)
+        total = about + (judged or 0.0)
+        if total > self._limit:
+            what = f"{runs} runs{' and the judge' if judged else ''}"
             raise BadInput(
-                f"{runs} runs would cost about ${about:.2f}, more than ${self._limit:.2f}.\nRaise --budget, or lower --times."
+                f"{what} would cost about ${total:.2f}, more than ${self._limit:.2f}.\nRaise --budget, or lower --times."
             )
+        if question:
+            screen.prose(f"{question}, {'at a price that is not known' if judged is None else f'about ${judged:.4f}'}.", "dim")
         cost = f"about ${about:.4f} at the recorded prices" if about else "at a price that is not known"
-        if sizes and self._judge is not None:
-            price = "at a price that is not known" if None in asked else f"about ${sum(cost or 0.0 for cost in asked):.4f}"
-            questions, to = format_text.plural(len(sizes), "correction"), f"{self._judge.model} at {self._judge.url}"
-            screen.prose(f"Asks {to} for {questions}: sends about {sum(sizes):,} tokens of the trace, {price}.", "dim")
         screen.prose(f"{runs} runs, each with {len(calls) // len(points)} model calls for real, {cost}.", "dim")
         screen.line()
 
@@ -252,6 +251,17 @@ class _Prover:
             why = f"{ran.divergences[0]['kind']}: {ran.divergences[0]['what']}"
             word = "cannot be replayed" if ran.code == INCOMPARABLE else "does not replay"
             raise BadInput(f"the unchanged program {word}, so a correction would prove nothing.\n{why}")
+
+    def _question(self, plans: Sequence[_Plan]) -> tuple[str, float | None]:
+        """What the judge is asked, in words (empty: nothing), and about what that costs in US dollars; None: not known."""
+        sizes = [plan.question.characters // 4 for plan in plans if plan.question is not None]
+        if self._judge is None or not sizes:
+            return "", 0.0
+        costs = [self._cost_of_judge(tokens, _ANSWER_TOKENS) for tokens in sizes]
+        host = urlsplit(self._judge.url).netloc.rpartition("@")[2]  # without a password
+        corrections = format_text.plural(len(sizes), "correction")
+        words = f"Asks {self._judge.model} at {host} for {corrections}: sends about {sum(sizes):,} tokens of the trace"
+        return words, None if None in costs else sum(cost or 0.0 for cost in costs)
 
     def _cost_of_judge(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
         model = self._judge.model if self._judge is not None else None
