@@ -116,7 +116,7 @@ async def good(letter):
     print("retried", letter.letter_id, letter.reason, file=sys.stderr)
 
 def bad(letter):
-    raise ValueError("still no order")
+    raise ValueError("still no order, with password=hunter2-secret")
 
 def dies(letter):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -171,6 +171,8 @@ def test_list_show_retry_and_drop(store: LocalStore, llmtrace: Callable[..., Ran
     ran = llmtrace("dead-letters", "retry", ids["invalid_output"], "--with", "handlers:bad", "--by", "ada")
     assert ran.code == 1
     assert "failed: ValueError: still no order" in ran.out
+    assert store.folder is not None
+    assert b"hunter2" not in (store.folder / NAME).read_bytes()
     ran = llmtrace("dead-letters", "retry", ids["invalid_output"], "--with", "handlers:good")
     assert (ran.code, ran.err) == (0, f"retried {ids['invalid_output']} invalid_output\n")
     again = llmtrace("dead-letters", "retry", ids["invalid_output"], "--with", "handlers:good")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import os
 import re
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from llmtrace.cli import review
 from llmtrace.model.reviews import ReviewRequest
 from llmtrace.store.reviews import Reviews
 
@@ -77,6 +80,13 @@ def test_the_second_reviewer_is_told_who_was_first(reviews: Reviews, llmtrace: C
     ended = llmtrace("review", "approve", "rev_first", "--by", "bob")
     assert ended.code == 2
     assert "rejected by ann" in ended.err
+
+
+@pytest.mark.parametrize("word", ["r", "n", "e"])
+def test_the_end_of_the_input_decides_nothing(reviews: Reviews, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{word}\n"))
+    assert review._one_by_one(argparse.Namespace(by=None, reason="", watch=False), reviews) == 0
+    assert reviews.get("rev_first").state == "proposed"
 
 
 @pytest.mark.all

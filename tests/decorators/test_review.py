@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
+import itertools
 import json
 import os
 import threading
@@ -14,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 import llmtrace
-from llmtrace.errors import ConfigurationError, ReviewConflict, ReviewDenied, ReviewPending
+from llmtrace.errors import ConfigurationError, ReplayDiverged, ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.model import Review, ToolExecution, Trace, has_error
 from llmtrace.model.reviews import Decision, ReviewRecord
 from llmtrace.store import open_store
@@ -175,6 +177,27 @@ def test_which_calls_are_held(store: Path, condition: Any, arguments: dict[str, 
     tools = llmtrace.Tools(llmtrace.tool(review=condition)(refund))
     tools.run(asks(**arguments))
     assert bool(ran) is not is_held
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        ("record", '{"order_id": "KS-1", "amount": 1, "amount": 1000}'),  # the last of duplicate keys is what runs
+        ("repair", '```json\n{"order_id": "KS-1", "amount": 1000}\n```'),
+        ("repair", '{"order_id": "KS-1", "amount": "1000"}'),
+    ],
+)
+def test_a_predicate_sees_the_arguments_that_would_run(store: Path, policy: Any, text: str) -> None:
+    on(store, unattended="deny")
+
+    def is_large(arguments: Any, _: Any) -> bool:
+        amount = arguments.get("amount", 0)
+        return isinstance(amount, int | float) and amount > 5
+
+    call = asks()
+    call[0]["function"]["arguments"] = text
+    llmtrace.Tools(llmtrace.tool(on_invalid=policy, review=is_large)(refund)).run(call)
+    assert not ran
 
 
 def test_a_reading_tool_is_not_held_as_a_change(store: Path) -> None:
@@ -373,7 +396,96 @@ def test_a_predicate_sees_where_values_came_from_and_a_run_that_is_not_recorded_
     assert not ran
 
 
+def test_a_wait_that_was_withdrawn_elsewhere_ends_with_a_no(store: Path) -> None:
+    """Two programs wait for the same review, and one of them stops."""
+    with Reviewer(lambda record: Reviews(store).finish(record.request.review_id, "withdrawn")):
+        assert "withdrawn" in answer_of(llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks()))
+    assert not ran
+
+
+def test_a_wait_without_end_can_be_decided(store: Path) -> None:
+    on(store, review_timeout=float("inf"))
+    with Reviewer(approve):
+        llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
+    assert len(ran) == 1
+
+
+def test_an_event_loop_goes_on_while_the_store_is_locked(store: Path) -> None:
+    import sqlite3
+
+    @llmtrace.tool(review=True)
+    async def send(to: str) -> str:
+        return to
+
+    async def longest_step() -> float:
+        waiting = asyncio.create_task(send("a"))
+        await asyncio.sleep(0.2)
+        other = sqlite3.connect(store / "reviews.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        steps = [time.monotonic()]
+        while steps[-1] - steps[0] < 1.2:
+            await asyncio.sleep(0.01)
+            steps.append(time.monotonic())
+        other.close()
+        waiting.cancel()
+        return max(after - before for before, after in itertools.pairwise(steps))
+
+    assert asyncio.run(longest_step()) < 1
+
+
+def test_an_async_call_without_a_required_argument_is_mended_as_a_plain_one_is(store: Path) -> None:
+    @llmtrace.tool(on_invalid="review")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    with Reviewer(edit(b=2)):
+        assert asyncio.run(add(1)) == 3  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("change", [{"n": 2}, {"n": 2, "connection": "<unserialisable x>"}, {"n": 2, "more": "[REDACTED:key]"}])
+def test_an_edit_keeps_the_programs_own_objects_and_nothing_runs_with_what_stands_for_a_value(store: Path, change: Any) -> None:
+    connection = object()
+
+    @llmtrace.tool(review=True)
+    def query(connection: Any, n: int, **more: Any) -> int:
+        ran.append((connection, n))
+        return n
+
+    with Reviewer(edit(**change)) as person:
+        query(connection, 1)
+    assert person.seen[0].request.hidden == ("/connection",)
+    assert ran == ([(connection, 2)] if len(change) == 1 else [])
+
+
 # -- redaction
+
+
+def test_nothing_gets_out_where_recording_is_suppressed_and_no_later_call_is_approved(store: Path) -> None:
+    @llmtrace.tool(review=lambda arguments, _: f"the key is sk-proj-{'a1B2c3D4' * 5}")
+    def pay(password: str) -> str:
+        return password
+
+    def decide(record: ReviewRecord) -> None:
+        with pytest.raises(ReviewConflict, match="not recorded"):
+            approve(record, always={"password": "x"})
+        approve(record)
+
+    with Reviewer(decide), llmtrace.suppress():
+        assert pay("hunter2-secret") == "hunter2-secret"
+    kept = (store / "reviews.db").read_bytes()
+    assert b"hunter2" not in kept
+    assert b"a1B2c3D4" not in kept
+
+
+def test_a_list_that_a_person_shortened_does_not_run_with_what_stands_for_a_secret(store: Path) -> None:
+    @llmtrace.tool(review=True)
+    def pay(cards: list[dict[str, str]]) -> None:
+        ran.append(cards)
+
+    secrets = [{"password": "hunter2-secret"}, {"password": "hunter3-secret"}]
+    with Reviewer(edit(cards=[{"password": "[REDACTED:key]"}])):
+        assert "not be moved" in answer_of(llmtrace.Tools(pay).run(asks("pay", cards=secrets)))
+    assert not ran
 
 
 def test_a_redacted_call_is_said_to_be_redacted_and_runs_as_it_is(store: Path) -> None:
@@ -400,6 +512,17 @@ def test_without_content_everything_is_hidden(store: Path) -> None:
     assert (person.seen[0].request.payload, person.seen[0].request.hidden) == (None, ("",))
     assert b"KS-1" not in (store / "reviews.db").read_bytes()
     assert len(ran) == 1
+
+
+def test_an_approval_for_later_calls_does_not_cover_an_invalid_one(store: Path) -> None:
+    on(store, review_timeout=0.3)
+    tools = llmtrace.Tools(llmtrace.tool(review=True, on_invalid="review")(refund))
+    with llmtrace.workflow("w"):
+        with Reviewer(functools.partial(approve, always={"order_id": "KS-1"})):
+            tools.run(asks())
+        tools.run(asks(order_id="KS-1", amount=2))
+        assert "Nobody reviewed" in answer_of(tools.run(asks(order_id="KS-1", amount="all")))
+    assert ran == [("KS-1", 10), ("KS-1", 2)]
 
 
 # -- who decides
@@ -454,6 +577,16 @@ class Price(BaseModel):
     eur: float
 
 
+class Even(BaseModel):
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def check(cls, n: int) -> int:
+        assert n % 2 == 0
+        return n
+
+
 def test_the_program_asks(store: Path) -> None:
     def answer(record: ReviewRecord) -> None:
         with pytest.raises(ReviewConflict, match="eur"):
@@ -463,6 +596,9 @@ def test_the_program_asks(store: Path) -> None:
     with Reviewer(answer, times=2):
         assert llmtrace.review("What is it?", {"name": "pan"}, schema=Price).wait().value == Price(eur=3)
         assert asyncio.run(_asked()).value == Price(eur=3)
+    odd = llmtrace.review("What is it?", schema=Even)
+    with Reviewer(lambda record: llmtrace.reviews.answer(record.request.review_id, {"n": 1}, digest=record.request.digest)):
+        assert (odd.wait().kind, ran) == ("rejected", [])
     decision = llmtrace.review("Now?", timeout=0.05).wait()
     assert (decision.kind, decision.is_allowed) == ("timed_out", False)
     with pytest.raises(ReviewDenied):
@@ -552,6 +688,80 @@ def test_what_was_running_when_its_process_died_is_in_doubt_until_somebody_knows
     assert not ran
     with pytest.raises(ReviewConflict, match="not in doubt"):
         llmtrace.reviews.settle(review_id, happened=False)
+
+
+def test_a_call_in_doubt_does_not_run_again_when_its_run_is_resumed_from_the_record(store: Path) -> None:
+    """Its approval is in the record, and its result is not: then the store says whether it may run."""
+
+    @llmtrace.tool(review=True)
+    def pay(n: int) -> str:
+        with (store / "paid").open("a") as file:
+            file.write("x")
+        if os.getpid() != parent:
+            llmtrace.flush()
+            os._exit(9)
+        return "paid"
+
+    parent = os.getpid()
+    tools = llmtrace.Tools(pay)
+    agent = llmtrace.agent(lambda: answer_of(tools.run(asks("pay", n=1))))
+    llmtrace.shutdown()
+    child = os.fork()
+    if child == 0:
+        on(store, notify=lambda _: Decision("approved", by="ann"))
+        agent()
+        os._exit(1)
+    os.waitpid(child, 0)
+    on(store)
+    Reviews(store).doubt()
+    review_id = Reviews(store).list(states=("in_doubt",))[0].request.review_id
+    with pytest.raises(ReviewPending), llmtrace.resume_review(review_id):
+        agent()
+    assert (store / "paid").read_text() == "x"
+    llmtrace.reviews.settle(review_id, happened=False)
+    with llmtrace.resume_review(review_id):
+        assert agent() == "paid"
+    assert ((store / "paid").read_text(), Reviews(store).get(review_id).state) == ("xx", "done")
+
+
+def test_a_resumed_run_does_nothing_twice_whose_result_was_redacted(store: Path) -> None:
+    on(store, review_wait=0.05)
+
+    @llmtrace.tool
+    def pay(n: int) -> dict[str, str]:
+        ran.append(n)
+        return {"password": "hunter2-secret"}
+
+    tools = llmtrace.Tools(pay, llmtrace.tool(review=True)(refund))
+    agent = llmtrace.agent(lambda: [tools.run(asks("pay", "c0", n=1)), tools.run(asks())])
+    with pytest.raises(ReviewPending) as pending:
+        agent()
+    approve(llmtrace.reviews.get(pending.value.review_id))
+    with pytest.raises(ReplayDiverged, match="redacted"), llmtrace.resume_review(pending.value.review_id):
+        agent()
+    assert ran == [1]
+
+
+def test_two_runs_that_made_the_same_call_resume_at_the_same_time_with_their_own_decision(store: Path) -> None:
+    on(store, review_wait=0.05)
+    direct = llmtrace.tool(review=True)(refund)
+    ids: list[str] = []
+    for decide in (reject, approve):
+        with pytest.raises(ReviewPending) as pending:
+            direct("KS-1", 10)
+        ids.append(pending.value.review_id)
+        decide(llmtrace.reviews.get(ids[-1]))
+    for order in (ids, ids[::-1]):
+        contexts = [contextvars.copy_context() for _ in ids]
+        blocks = [llmtrace.resume_review(one, from_recording=False) for one in order]
+        for context, block in zip(contexts, blocks, strict=True):
+            context.run(block.__enter__)
+        answers = [str(context.run(direct, "KS-1", 10)) for context in contexts]
+        assert "rejected" in answers[order.index(ids[0])]
+        assert "rejected" not in answers[order.index(ids[1])]
+        for context, block in zip(contexts, blocks, strict=True):
+            context.run(block.__exit__, None, None, None)
+    assert len(ran) == 1
 
 
 def test_a_replay_gives_the_recorded_decision_and_asks_nobody(store: Path) -> None:

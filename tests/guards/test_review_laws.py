@@ -333,3 +333,13 @@ def test_a_fork_does_not_keep_its_parent_alive(tmp_path: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
     owner = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     assert not store_reviews.is_alive(tmp_path, owner)
+
+
+def test_a_process_that_has_not_locked_its_file_yet_is_not_taken_for_dead(tmp_path: Path) -> None:
+    place = tmp_path / store_reviews.RUNNING
+    place.mkdir()
+    for name in ("new", "old"):
+        (place / name).touch()
+    os.utime(place / "old", (0, 0))
+    own = store_reviews.owner_of(tmp_path)
+    assert {entry.name for entry in place.iterdir()} == {"new", own}

@@ -29,6 +29,7 @@ REQUEST = ReviewRequest(
     0.0,
     0.0,
     tool="refund",
+    run_id="run",
     trace_id=SILENT,
     span_id="00000000000000aa",
     hidden=("/card",),

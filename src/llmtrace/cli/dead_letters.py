@@ -18,7 +18,10 @@ from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.config import Config
+from llmtrace.content import Content
 from llmtrace.errors import LetterConflict
+from llmtrace.model import Failure, Span
 from llmtrace.store import Query, Store
 from llmtrace.store.dead_letters import DeadLetter, letters_of
 from llmtrace.store.letter_states import UNTOUCHED, WAITING, LetterState, LetterStates
@@ -175,12 +178,19 @@ def _retry(entry: Entry, states: LetterStates, handler: Callable[[DeadLetter], A
             asyncio.run(_finish(result))
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
-        states.finish(letter_id, problem)
+        states.finish(letter_id, _cleaned(error))
         if not isinstance(error, Exception):
             raise
         return problem
     states.finish(letter_id)
     return "retried"
+
+
+def _cleaned(error: BaseException) -> str:
+    """What a handler raised, as it may be kept."""
+    span = Span("0" * 32, "0" * 16, "", 0, failure=Failure(type(error).__name__, str(error)))
+    failure = Content(Config.read()).clean(span).failure
+    return f"{failure.type}: {failure.message}" if failure is not None and failure.message else type(error).__name__
 
 
 async def _finish(result: Any) -> Any:

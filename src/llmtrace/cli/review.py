@@ -192,19 +192,22 @@ def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
         record = waiting[0]
         screen.line()
         _show(screen, record)
-        word = _ask("[a]pprove, [e]dit, [r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
-        if word in ("q", "quit"):
-            return FINE
-        if word in ("s", "skip"):
-            skipped.add(record.request.review_id)
-            continue
         try:
+            word = _ask("[a]pprove, [e]dit, [r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
+            if word in ("q", "quit"):
+                return FINE
+            if word in ("s", "skip"):
+                skipped.add(record.request.review_id)
+                continue
             decision = _asked_for(screen, args, record, word)
             if decision is not None:
                 decided = reviews.decide(record.request.review_id, decision, digest=record.request.digest)
                 screen.prose(_outcome(decided), "green" if decision.is_allowed else "yellow")
         except (ReviewConflict, BadInput) as problem:
             screen.prose(str(problem), "yellow")
+        except EOFError:
+            screen.line()
+            return FINE
 
 
 def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, word: str) -> Decision | None:
@@ -229,11 +232,9 @@ def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, w
 
 
 def _ask(question: str) -> str:
-    try:
-        print(question, end="", flush=True)  # `input` would write it to stderr
-        return input().strip()
-    except EOFError:
-        return "q"
+    """Raises EOFError at the end of the input: nothing is decided by that."""
+    print(question, end="", flush=True)  # `input` would write it to stderr
+    return input().strip()
 
 
 # -- what is printed
@@ -351,5 +352,8 @@ def _resume(args: argparse.Namespace, reviews: Reviews) -> int:
     else:
         screen = Screen(sys.stderr)
         answered = format_text.plural(ran.served, "call")
-        screen.prose(f"{answered} answered from {request.trace_id[:8]}, then for real: trace {(ran.trace_id or '-')[:8]}")
+        then = ", then for real" if ran.went_live is not None else ""
+        screen.prose(f"{answered} answered from {request.trace_id[:8]}{then}: trace {(ran.trace_id or '-')[:8]}")
+        for divergence in ran.divergences:
+            screen.prose(f"{divergence['kind']}: {divergence['what']}", "yellow", prefix="  ")
     return ran.exit_code if ran.exit_code >= 0 else BAD_INPUT

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+from llmtrace.content.redaction_stats import MARK
 from llmtrace.model import JsonValue
 
 MORE = "<more>"
 """The name of the member that stands for those left out."""
+HIDDEN_MARKS = (MARK, "…[cut ")
+"""How texts begin that stand for what was redacted or cut."""
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _PLACEHOLDER = re.compile(
     r"<(?:"

@@ -10,13 +10,15 @@ import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from llmtrace.codec.json_text import write as to_text
 from llmtrace.content import to_json
+from llmtrace.content.placeholders import HIDDEN_MARKS, holds_placeholder
 from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.guards.hold import Hold, denial, digest_of, here
 from llmtrace.guards.resumed import is_any_resumed, is_resumed
 from llmtrace.guards.review_policy import Reason
 from llmtrace.guards.review_settings import review_settings
-from llmtrace.model import JsonValue, ToolCall, ToolDefinition
+from llmtrace.model import JsonValue, ToolCall, ToolDefinition, replace
 from llmtrace.model.reviews import Decision
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player
@@ -85,15 +87,29 @@ class HeldExecution:
 
     def _bind(self, given: JsonValue) -> str:
         """Take over a person's arguments. Returns what is wrong with them."""
+        if not isinstance(given, dict):
+            return "they are not a JSON object"
+        unchanged = self._unchanged(given)
+        if _holds_mark({name: value for name, value in given.items() if name not in unchanged}, self._hold.payload):
+            return "a value that is not shown can be replaced as a whole, and not be moved or changed in part"
         errors = [error for error in check_arguments(given, self._definition) if error.severity == "error"]
         refusals: list[Any] = []
-        bound = guard(self._spec.signature.bind, given, refusals) if isinstance(given, dict) and not errors else None
+        bound = guard(self._spec.signature.bind, {**given, **unchanged}, refusals) if not errors else None
         problems = [f"{error.pointer or 'arguments'}: {error.message}" for error in errors] + [one.reason for one in refusals]
         if bound is None or problems:
             return "; ".join(problems) or "they do not fit the tool"
         receiver = self._execution.args[: self._execution.receivers]
         self._execution.args, self._execution.kwargs = (*receiver, *bound[0]), dict(bound[1])
         return ""
+
+    def _unchanged(self, given: dict[str, JsonValue]) -> dict[str, Any]:
+        """The program's own objects for the arguments that a person left as they were: JSON cannot hold every object."""
+        execution, shown = self._execution, self._hold.payload
+        values = guard(self._spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs) or {}
+        if not isinstance(shown, dict):
+            return {}
+        same = [name for name in given if name in values and name in shown and to_text(given[name]) == to_text(shown[name])]
+        return {name: values[name] for name in same if to_text(to_json(values[name], limit=_WHOLE)) == to_text(given[name])}
 
     def _run(self, given: JsonValue) -> None:
         execution, hold = self._execution, self._hold
@@ -104,12 +120,16 @@ class HeldExecution:
         if given is None and ran != meant:
             self._deny(Decision("rejected", reason="its arguments changed while it waited"))
             return
+        played = player()
+        may_run_again = played is not None and played.will_run(self._call.name)
         self._begin(given)
         review_id = hold.review_id
         if review_id is None:  # a replay, whose record is the decision
-            return
+            if execution.body is not None or may_run_again:
+                return
+            review_id = hold.recorded_id or ""  # the result was not recorded: the store knows whether it ran
         try:
-            has_started = reviews.start(review_id, shown, shown if given is None else meant)
+            has_started = reviews.start(review_id, shown, meant)
         except (ReviewConflict, sqlite3.Error, OSError) as error:
             self._deny(Decision("unattended", reason=f"the approval could not be used: {error}"))
             return
@@ -153,6 +173,12 @@ class HeldExecution:
             raise ReviewDenied(text, decision=decision, review_id=self._hold.review_id or "")
 
 
+def _holds_mark(given: JsonValue, raw: JsonValue) -> bool:
+    """True if arguments hold what stands for a value that was redacted or cut, or that JSON cannot hold."""
+    text, raw_text = to_text(given), to_text(raw)
+    return holds_placeholder(given) or any(text.count(mark) > raw_text.count(mark) for mark in HIDDEN_MARKS)
+
+
 def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> JsonValue:
     """What would run, as JSON: the arguments as they are bound, or the call's own where they cannot be."""
     if execution.args or execution.kwargs:
@@ -182,4 +208,11 @@ def reason_to_hold(
             return None
     if invalid:
         return Reason(f"its arguments are invalid: {invalid}")
-    return None if policy is None else policy.reason(call, definition, here())
+    return None if policy is None else policy.reason(_as_it_would_run(execution, call), definition, here())
+
+
+def _as_it_would_run(execution: Execution, call: ToolCall) -> ToolCall:
+    """The call with the arguments that the tool would get: repaired, or what a lenient reader makes of a faulty text."""
+    repaired = None if execution.operation is None else execution.operation.repaired
+    arguments = usable_arguments(call.arguments) if repaired is None else repaired
+    return call if arguments is None else replace(call, arguments=arguments)

@@ -18,12 +18,14 @@ from hashlib import blake2b
 from typing import Any
 
 from llmtrace.codec import json_text
+from llmtrace.content.placeholders import holds_placeholder
 from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.guards import resumed
 from llmtrace.guards.review_settings import ReviewSettings, review_settings
 from llmtrace.model import JsonValue, Review, replace
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ValueOrigin
 from llmtrace.recorder import Recording, active, current
+from llmtrace.recorder.current import configured
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player
 
@@ -32,6 +34,8 @@ logger = logging.getLogger("llmtrace")
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two looks at the store."""
 _NOTIFY_SECONDS = 10.0
+_LONGEST_TIMEOUT = 100 * 365 * 86400.0
+"""Seconds that stand for ever: a deadline is a time that JSON can hold."""
 
 
 class Hold:
@@ -56,13 +60,17 @@ class Hold:
         self.payload = payload
         self.review_id: str | None = None
         """None where the store keeps nothing of it: nobody was there, or the decision stands in a recorded run."""
+        self.recorded_id: str | None = None
+        """In a replay, the id of the review whose recorded decision was taken."""
         self.digest = digest_of(self.settings, tool, call_id, payload)
         self._operation = Review(question, tool=tool, call_id=call_id, reason=reason, payload=payload, digest=self.digest)
         self._schema, self._strict, self._origins = schema, strict, origins
-        self._timeout = self.settings.timeout if timeout is None else timeout
+        self._timeout = min(self.settings.timeout if timeout is None else timeout, _LONGEST_TIMEOUT)
         self._recording: Recording | None = None
         self._shown: JsonValue = None
         self._began = self._paused = 0.0
+        self._is_pending = False
+        """The program ended with `ReviewPending`: the review goes on without it."""
         self._woken = threading.Event()
 
     # -- waiting
@@ -106,11 +114,12 @@ class Hold:
         recorded = None if played is None else played.review_of(operation.question, self.digest, self.payload, take=True)
         if recorder is not None:
             self._recording = recorder.start(replace(operation, payload=None))
-            operation = self._recording.clean(operation)  # type: ignore[assignment]
+        operation = _cleaned(operation)
         self._shown = operation.payload
-        if recorded is not None and recorded.decision not in (None, "pending"):
-            return _recorded_decision(recorded)
         earlier = resumed.take(self.digest)
+        if recorded is not None and recorded.decision not in (None, "pending"):
+            self.recorded_id = recorded.review_id
+            return _recorded_decision(recorded)
         if not settings.is_attended and earlier is None:
             return Decision("unattended", at=time.time(), reason="nobody is there to review it")
         self._began = time.monotonic()
@@ -184,7 +193,7 @@ class Hold:
         assert self.review_id is not None
         reviews, waited = self.settings.reviews, time.monotonic() - self._began
         try:
-            decision = _decided(reviews.get(self.review_id))
+            decision = _decided(reviews.get(self.review_id, busy_seconds=SHORTEST_PAUSE))
             if decision is None and waited >= self._timeout:
                 decision = reviews.decide(self.review_id, Decision("timed_out", at=time.time())).decision
         except ReviewConflict as error:  # decided at this very moment, or no longer there
@@ -195,13 +204,14 @@ class Hold:
             return Decision("timed_out", at=time.time(), reason=f"the store cannot be read: {error}")
         wait = self.settings.wait
         if decision is None and wait is not None and waited >= wait:
+            self._is_pending = True
             self._end_span(Decision("timed_out"), "pending")
             raise ReviewPending(self.review_id, self._operation.question)
         return decision
 
     def _leave(self) -> None:
         """The program stops waiting."""
-        if self._recording is not None and self._recording.is_open and self.review_id is not None:
+        if not self._is_pending and self.review_id is not None:
             guard(self.settings.reviews.finish, self.review_id, "withdrawn")
             self._end_span(Decision("timed_out"), "pending")
 
@@ -250,7 +260,20 @@ def here() -> Recording | None:
     return current() if active() is not None else None
 
 
+def _cleaned(operation: Review) -> Review:
+    """What may be shown and kept, also where recording is suppressed."""
+    recorder = configured()
+    if recorder is None:
+        return operation
+    cleaned = recorder.clean(operation)
+    if isinstance(cleaned, Review):
+        return cleaned
+    return replace(operation, question=operation.tool or "A question", reason="", payload=None)  # it could not be cleaned
+
+
 def _decided(record: ReviewRecord) -> Decision | None:
+    if record.state == "withdrawn":
+        return Decision("unattended", at=time.time(), reason="the review was withdrawn")
     return None if record.state == "proposed" else record.decision
 
 
@@ -287,7 +310,7 @@ def _differences(raw: JsonValue, shown: JsonValue, place: str = "") -> list[str]
     if isinstance(raw, list) and isinstance(shown, list) and len(raw) == len(shown):
         pairs = enumerate(zip(raw, shown, strict=True))
         return [found for index, (one, other) in pairs for found in _differences(one, other, f"{place}/{index}")]
-    return [] if json.dumps(raw) == json.dumps(shown) else [place]
+    return [] if json.dumps(raw) == json.dumps(shown) and not holds_placeholder(shown) else [place]
 
 
 def _escaped(name: str) -> str:

@@ -36,7 +36,10 @@ class Answer(Generic[T]):
         if decision.kind == "timed_out" and self._on_timeout == "raise":
             raise ReviewDenied(denial("review", decision), decision=decision, review_id=self._hold.review_id or "")
         if decision.kind == "answered" and self._model is not None:
-            return replace(decision, value=self._model.model_validate(decision.value))
+            try:
+                return replace(decision, value=self._model.model_validate(decision.value))
+            except ValueError as error:  # a validator of the model's own, which its JSON Schema does not hold
+                return replace(decision, kind="rejected", reason=f"the answer is no {self._model.__name__}: {error}")
         return decision
 
 

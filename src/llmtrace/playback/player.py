@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 from llmtrace import semconv
 from llmtrace.codec.request_digest import request_digest, request_text
 from llmtrace.errors import ReplayDiverged
+from llmtrace.guards.resumed import is_any_resumed
 from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
 from llmtrace.model.value import value
 from llmtrace.playback.difference import Difference, difference
@@ -317,7 +318,7 @@ class Replay(Player):
         divergence = Divergence(kind, what, span_id, program_line(), is_served, was, now)
         if recording is not None:
             recording.set({semconv.REPLAY_DIVERGED: kind})
-            if self._live_after == CHANGE:
+            if self._live_after == CHANGE and not is_any_resumed():  # what a resumed run did before must not be done twice
                 self.went_live, self._is_live = divergence, True
                 raise _LiveFromHere
         self.divergences.append(divergence)

@@ -20,10 +20,12 @@ def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[No
 
     ``review_id``: of a `ReviewPending`. ``from_recording``: answer what the program asks and does before that call from the
     record of the run, so that nothing is asked or done twice; False for a program that has kept its messages and only runs the
-    held call again (``tools.run(message)``).
+    held call again (``tools.run(message)``; calls of that message which ran before would run a second time, so leave them out).
 
     The program has called `configure` before, with the store that keeps the review. Raises `ReviewConflict` for an unknown id,
-    `ConfigurationError`, and `TraceNotFound` where the run is not recorded.
+    `ConfigurationError`, and `TraceNotFound` where the run is not recorded. In the block, `ReplayDiverged` is raised where
+    something before the held call cannot be answered from the record, since the program does other things or an answer was
+    redacted.
     """
     if active() is None:
         raise ConfigurationError("llmtrace.resume_review(): call llmtrace.configure() before, with the store of the review")

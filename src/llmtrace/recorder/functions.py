@@ -112,7 +112,7 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
         inner = function(*args, **kwargs)
     except BaseException as error:
         step = begin()
-        if step.refused or step.kwargs is not kwargs:  # the policy has another answer to wrong arguments
+        if step.refused or step.held is not None or step.kwargs is not kwargs:  # wrong arguments are the policy's
             return _RUN[kind](function, lambda: step, None)
         step.raised(error)
         raise

@@ -177,6 +177,10 @@ class Recorder:
                 raise
         return recording
 
+    def clean(self, operation: Operation) -> Operation:
+        """An operation as it may be stored: redacted, cut to size."""
+        return self.content.clean(Span("0" * 32, "0" * 16, "", 0, operation=operation)).operation
+
     def cost_of(self, operation: Operation) -> float | None:
         """US dollars that an operation with its usage costs; None where its price is not known. Never raises."""
         cost: float | None = getattr(guard(self._enrich, operation), "cost_usd", None)

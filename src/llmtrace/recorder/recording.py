@@ -171,8 +171,8 @@ class Recording:
         return self.recorder.replay_key
 
     def clean(self, operation: Operation) -> Operation:
-        """An operation as it is stored: redacted, cut to size."""
-        return self.recorder.content.clean(Span(self.trace_id, self.span_id, "", self.start, operation=operation)).operation
+        """See `Recorder.clean`."""
+        return self.recorder.clean(operation)
 
     def first_chunk(self) -> None:
         """Tell the sinks that the first chunk of a streamed answer came."""

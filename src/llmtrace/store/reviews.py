@@ -33,6 +33,7 @@ NAME = "reviews.db"
 RUNNING = "reviewing"
 """The folder with a file for each process that waits for a review or runs what was approved. Its lock ends with the process."""
 BUSY_SECONDS = 5.0
+_SWEEP_SECONDS = 3600.0
 KEEP_SECONDS = 30 * 86400.0
 """How long what has ended is kept."""
 _SCHEMA = """
@@ -171,9 +172,10 @@ class Reviews:
 
     # -- looking
 
-    def get(self, review_id: str) -> ReviewRecord:
-        """One review, by its id or the first 4 or more characters of it. Raises `ReviewConflict` if there is none."""
-        with self._read() as db:
+    def get(self, review_id: str, *, busy_seconds: float | None = None) -> ReviewRecord:
+        """One review, by its id or the first 4 or more characters of it. Raises `ReviewConflict` if there is none.
+        ``busy_seconds``: how long to wait for another process that writes; default, `BUSY_SECONDS`."""
+        with self._read(busy_seconds) as db:
             return self._find(db, review_id)
 
     def list(
@@ -223,6 +225,8 @@ class Reviews:
     def _standing(self, db: sqlite3.Connection, request: ReviewRequest) -> Decision | None:
         if request.tool is None or not isinstance(request.payload, dict):
             return None
+        if faults_of(request, Decision("edited", request.payload)):  # an invalid call is a question of its own
+            return None
         rows = db.execute(
             "SELECT review, wanted, decision FROM standing JOIN reviews ON id = review"
             " WHERE standing.run = ? AND standing.tool = ?",
@@ -241,12 +245,12 @@ class Reviews:
             yield db
 
     @contextlib.contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        with self._connect(make=False) as db:
+    def _read(self, busy_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
+        with self._connect(make=False, busy_seconds=busy_seconds) as db:
             yield db
 
     @contextlib.contextmanager
-    def _connect(self, *, make: bool) -> Iterator[sqlite3.Connection]:
+    def _connect(self, *, make: bool, busy_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
         if self._memory is not None:
             with self._lock:
                 yield self._memory
@@ -260,7 +264,7 @@ class Reviews:
                 return
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
-        db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        db = sqlite3.connect(path, timeout=BUSY_SECONDS if busy_seconds is None else busy_seconds, isolation_level=None)
         try:
             db.execute("PRAGMA synchronous = EXTRA")  # a rollback journal, not WAL: machines may share the folder
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'standing'").fetchone():
@@ -286,6 +290,8 @@ def _was(record: ReviewRecord) -> str:
 def _problem(request: ReviewRequest, decision: Decision) -> str:
     """Why a decision cannot be taken; empty if it can."""
     hidden = {step for place in request.hidden for step in steps(place)[:1]}
+    if decision.always and not request.run_id:
+        return "this run is not recorded, so that its later calls are not known"
     if decision.always and (request.tool is None or hidden & decision.always.keys()):
         return "only visible arguments of a tool call can be approved for later calls"
     if decision.always and not (isinstance(request.payload, dict) and _fits(decision.always, request.payload)):
@@ -374,10 +380,10 @@ def is_alive(folder: Path | None, owner: str) -> bool:
 
 
 def _sweep(place: Path) -> None:
-    """Remove the files of processes that are gone."""
+    """Remove the files of processes that are gone. A new one may belong to a process that has not locked it yet."""
     for entry in os.scandir(place):
-        if not is_alive(place.parent, entry.name):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if entry.stat().st_mtime < time.time() - _SWEEP_SECONDS and not is_alive(place.parent, entry.name):
                 os.unlink(entry.path)
 
 
