@@ -15,15 +15,15 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, get_args
 
 from llmtrace.codec import json_text
 from llmtrace.content.placeholders import holds_placeholder
-from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
+from llmtrace.errors import ConfigurationError, LlmtraceError, ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.guards import resumed
 from llmtrace.guards.review_settings import ReviewSettings, review_settings
 from llmtrace.model import JsonValue, Review, replace
-from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ValueOrigin
+from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ValueOrigin
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.current import configured
 from llmtrace.recorder.guard import guard
@@ -127,7 +127,7 @@ class Hold:
             record = self._propose(settings, operation) if earlier is None else self._resume(settings, earlier)
         except (sqlite3.Error, OSError) as error:
             return Decision("unattended", at=time.time(), reason=f"the review could not be kept: {error}")
-        self.review_id = record.request.review_id
+        self.review_id, self._shown = record.request.review_id, record.request.payload
         if record.state == "proposed":
             self._tell(record)
         return _decided(record)
@@ -285,7 +285,9 @@ def _recorded_decision(recorded: Review) -> Decision:
 
 def _stamped(decision: Any) -> Decision:
     if not isinstance(decision, Decision):
-        raise TypeError(f"expected a Decision or None, got {type(decision).__name__}")
+        raise ConfigurationError(f"expected a Decision or None, got {type(decision).__name__}")
+    if decision.kind not in get_args(DecisionKind):
+        raise ConfigurationError(f"{decision.kind!r} is no kind of decision: {', '.join(get_args(DecisionKind))}")
     return decision if decision.at else replace(decision, at=time.time())
 
 
@@ -300,7 +302,9 @@ def _post(url: str, request: ReviewRequest) -> None:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    """Other texts may hold content, or the secret of a URL."""
+    has_safe_text = isinstance(error, (LlmtraceError, OSError))
+    return f"{type(error).__name__}: {error}" if has_safe_text else type(error).__name__
 
 
 def _differences(raw: JsonValue, shown: JsonValue, place: str = "") -> list[str]:
