@@ -271,7 +271,7 @@ class Config:
     )
     notify: Callable[[Any], Any] | str | None = _option(
         None,
-        str,
+        _notification,
         "Who is told that a call waits for review: a URL that gets it as JSON; in `configure()` also a function of the "
         "`ReviewRequest`, which may return a `Decision`.",
         check=_notification,

@@ -252,7 +252,7 @@ class _Tree:
         if execution.repaired is not None:
             self._line(
                 "→",
-                f"ran with repaired arguments: {format_text.call(execution.name, execution.repaired)}",
+                f"ran with other arguments: {format_text.call(execution.name, execution.repaired)}",
                 prefix,
                 "yellow",
                 gap=2,

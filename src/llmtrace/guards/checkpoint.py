@@ -72,6 +72,8 @@ def checkpoint(name: str, state: Any, *, check: Check | None = None, on_fail: st
     if on_fail not in _ON_FAIL:
         raise ConfigurationError(f"checkpoint(on_fail={on_fail!r}): expected one of {', '.join(_ON_FAIL)}")
     judge = judge_of(check, "checkpoint", "the state")
+    if judge is None and on_fail != "record":
+        raise ConfigurationError(f"checkpoint(on_fail={on_fail!r}): expected a check, without which nothing fails")
     if on_fail == "review":
         return _reviewed(name, state, judge, check)
     if on_fail != "retry":
@@ -91,9 +93,11 @@ def _reviewed(name: str, state: Any, judge: Judge | None, check: Any) -> Any:
     decision = review(f"{failed}. Go on?", state, schema=check if is_form else None).wait()
     if decision.is_allowed:
         return state
-    if decision.kind != "answered" or not is_form:
-        raise failed
-    return _pass(name, decision.value, judge, "raise")
+    if decision.kind == "answered":
+        return _pass(name, decision.value, judge, "raise")
+    because = f": {decision.reason}" if decision.reason else ""
+    decided = f"{decision.kind.replace('_', ' ')}{f' by {decision.by}' if decision.by else ''}{because}"
+    raise CheckpointFailed(name, f"{failed.reason}; the review: {decided}")
 
 
 def _retry(name: str, make: Callable[[], Any], judge: Judge, retries: int) -> Any:

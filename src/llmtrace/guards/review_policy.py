@@ -84,6 +84,8 @@ def review_policy(review: Any) -> ReviewPolicy | None:
         return None
     is_list = isinstance(review, Sequence) and not isinstance(review, str)
     conditions = tuple(review) if is_list else (review,)
+    if not conditions:
+        raise ConfigurationError("tool(review=[]): expected at least one condition; False holds nothing")
     for condition in conditions:
         is_known = condition is True or (isinstance(condition, str) and condition in get_args(When))
         is_function = callable(condition) and not inspect.iscoroutinefunction(condition)

@@ -85,9 +85,12 @@ class Decision:
     always: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     """Approve later calls of this tool in this run, too, whose arguments have these values."""
 
+    def __bool__(self) -> bool:
+        raise TypeError("a Decision is neither true nor false: ask for decision.is_allowed, or decision.kind")
+
     @property
     def is_allowed(self) -> bool:
-        """True where the call may run, as it was shown or as it was edited."""
+        """True for a yes: the call may run, as it was shown or as edited. An answer is no yes: it stands in ``value``."""
         return self.kind in ("approved", "edited")
 
 

@@ -73,9 +73,11 @@ class UngroundedArgument(Signal[State]):
 def _ran_with(call: Call, use: ValueUse) -> bool:
     """True if the tool got the value: its arguments may have been corrected before it ran."""
     operation = call.execution.operation if call.execution is not None else None
-    corrected = operation.repaired if isinstance(operation, ToolExecution) else None
-    if corrected is None:
+    if not isinstance(operation, ToolExecution):
         return True
+    corrected = operation.repaired
+    if corrected is None:
+        return operation.executed
     try:
         return bool(follow(corrected, steps(use.pointer)) == use.value)
     except (LookupError, TypeError, ValueError):

@@ -152,6 +152,12 @@ class Signature:
         return arguments
 
     @lazy_property
+    def defaults(self) -> dict[str, Any]:
+        """What parameters have that a call may leave out."""
+        known = {} if self._signature is None or self._takes_all is not None else self._signature.parameters
+        return {name: one.default for name, one in known.items() if one.default is not one.empty}
+
+    @lazy_property
     def _annotations(self) -> dict[str, Any]:
         return self._hints if self._resolved else {**self._hints, **hints_of(self.function)[0]}
 

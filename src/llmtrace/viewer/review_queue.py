@@ -109,6 +109,8 @@ class ReviewQueue:
         digest = wish.get("digest")
         if not isinstance(digest, str) or not digest:
             raise ValueError("a decision needs the 'digest' of what was shown")
+        if wish["action"] in ("answer", "edit") and "value" not in wish:
+            raise ValueError(f"{wish['action']} needs a 'value'")
         record = reviews.get(review_id)
         always = _always(record.request, wish.get("always") or [])
         reason = str(wish.get("reason") or "")
