@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -330,8 +331,6 @@ def test_a_store_that_cannot_be_written_is_a_no(store: Path, monkeypatch: pytest
 
 
 def test_a_locked_store_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sqlite3
-
     monkeypatch.setattr("llmtrace.store.reviews.BUSY_SECONDS", 0.1)
     Reviews(store).doubt()
     other = sqlite3.connect(store / "reviews.db", isolation_level=None)
@@ -403,6 +402,17 @@ def test_a_wait_that_was_withdrawn_elsewhere_ends_with_a_no(store: Path) -> None
     assert not ran
 
 
+def test_a_record_that_cannot_be_read_is_a_no(store: Path) -> None:
+    def spoil(_: Any) -> None:
+        db = sqlite3.connect(store / "reviews.db", isolation_level=None)
+        db.execute("UPDATE reviews SET request = '{}'")
+        db.close()
+
+    on(store, notify=spoil, review_timeout=1)
+    assert "Nobody reviewed" in answer_of(llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks()))
+    assert not ran
+
+
 def test_a_wait_without_end_can_be_decided(store: Path) -> None:
     on(store, review_timeout=float("inf"))
     with Reviewer(approve):
@@ -411,8 +421,6 @@ def test_a_wait_without_end_can_be_decided(store: Path) -> None:
 
 
 def test_an_event_loop_goes_on_while_the_store_is_locked(store: Path) -> None:
-    import sqlite3
-
     @llmtrace.tool(review=True)
     async def send(to: str) -> str:
         return to

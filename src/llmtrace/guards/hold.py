@@ -34,6 +34,8 @@ logger = logging.getLogger("llmtrace")
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two looks at the store."""
 _NOTIFY_SECONDS = 10.0
+_UNREADABLE = (sqlite3.Error, OSError, ValueError)
+"""What a store raises that cannot be read or written, or that holds what another version wrote."""
 _LONGEST_TIMEOUT = 100 * 365 * 86400.0
 """Seconds that stand for ever: a deadline is a time that JSON can hold."""
 
@@ -125,7 +127,7 @@ class Hold:
         self._began = time.monotonic()
         try:
             record = self._propose(settings, operation) if earlier is None else self._resume(settings, earlier)
-        except (sqlite3.Error, OSError) as error:
+        except (ReviewConflict, *_UNREADABLE) as error:
             return Decision("unattended", at=time.time(), reason=f"the review could not be kept: {error}")
         self.review_id, self._shown = record.request.review_id, record.request.payload
         if record.state == "proposed":
@@ -198,7 +200,7 @@ class Hold:
                 decision = reviews.decide(self.review_id, Decision("timed_out", at=time.time())).decision
         except ReviewConflict as error:  # decided at this very moment, or no longer there
             return None if error.kind == "decided" else Decision("unattended", at=time.time(), reason=str(error))
-        except (sqlite3.Error, OSError) as error:
+        except _UNREADABLE as error:
             if waited < self._timeout:
                 return None  # another process writes
             return Decision("timed_out", at=time.time(), reason=f"the store cannot be read: {error}")

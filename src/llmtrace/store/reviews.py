@@ -163,7 +163,7 @@ class Reviews:
             review_id = record.request.review_id
             if record.state != "in_doubt":
                 raise ReviewConflict("decided", f"review {review_id} is not in doubt: it {_was(record)}")
-            before = record.decision or Decision("approved")
+            before = Decision("approved") if record.decision is None else record.decision
             decision = replace(before, by=by, at=time.time(), reason=before.reason or f"settled by {by}")
             state = "done" if happened else "approved"
             change = "UPDATE reviews SET state = ?, decision = ? WHERE id = ?"
