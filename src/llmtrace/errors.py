@@ -85,10 +85,15 @@ class ReviewPending(LlmtraceError):
     Nothing ran. ``review_id`` names the review: ``llmtrace review resume ID -- COMMAND``, or `llmtrace.resume_review`.
     """
 
-    def __init__(self, review_id: str, question: str) -> None:
-        then = f"llmtrace review resume {review_id[:8]} -- COMMAND"
-        super().__init__(f"{question} waits for a review; when it is decided: {then}")
+    def __init__(self, review_id: str, question: str, *, in_doubt: bool = False) -> None:
+        """``in_doubt``: the program died while the call ran, so that somebody has to say first whether it took effect."""
+        waits = "waits for a review; when it is decided"
+        if in_doubt:
+            settle = f"llmtrace review settle {review_id} --happened yes|no"
+            waits = f"may have run when its program died; say so with {settle}, then"
+        super().__init__(f"{question} {waits}: llmtrace review resume {review_id} -- COMMAND")
         self.review_id = review_id
+        self.in_doubt = in_doubt
 
 
 class LetterConflict(LlmtraceError):

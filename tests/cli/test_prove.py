@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from llmtrace.demo.server import ModelServer
 from llmtrace.store import open_store
 from tests.cli.conftest import Ran
 from tests.tutorial import TASK, record
@@ -35,6 +37,32 @@ def test_the_right_order_number_makes_the_refund_right(llmtrace: Callable[..., R
     shown = json.loads(llmtrace("ls", "--replays", "--json").out)
     assert len(shown) == 9
     assert llmtrace("show", shown[0]["trace_id"]).code == 0
+
+
+@pytest.mark.all
+def test_the_judge_gives_the_correction(llmtrace: Callable[..., Ran]) -> None:
+    """It is said before that it is asked, and then that the correction is the judge's; nonsense means the record's own."""
+    asked: list[dict[str, Any]] = []
+    words = {"value": '"KS-20418"', "reason": "Ada's only order"}
+
+    def script(messages: Any) -> dict[str, Any]:
+        asked.append(json.loads(messages[1]["content"])["correct"])
+        return {"role": "assistant", "content": json.dumps(words)}
+
+    with ModelServer(script, pace=0) as server:
+        judge = ("--judge", "m", "--judge-url", server.url, *RIGHT[2:], "--times", "1", "--tool", "all=live")
+        said = " ".join(llmtrace("why", "last", "--prove", *judge, *PROGRAM).out.split())
+        assert f"Asks m at {server.url[7:-3]} for 1 correction: sends about" in said
+        assert (asked[0]["place"], asked[0]["recorded"]) == ("look_up/order_id", "KS-20431")
+        assert asked[0]["schema"]["properties"]["order_id"]["type"] == "string"
+        correction = 'look_up/order_id="KS-20418", which judge m gives: "Ada\'s only order"'
+        assert f"corrected ({correction}): 1 of 1 run ended well" in said
+        assert len(asked) == 1
+        words["value"] = ""
+        del words["reason"]
+        ran = llmtrace("why", "last", "--prove", *judge, "--json", *PROGRAM)
+    assert "No correction from judge m, the record's own is tried: its answer is not in the form" in " ".join(ran.err.split())
+    assert json.loads(ran.out)["proofs"][0]["correction"].startswith("taken out")
 
 
 @pytest.mark.all

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,6 +118,50 @@ def test_a_correction_is_tried(store: str, llmtrace: Callable[..., Ran]) -> None
     assert (unchanged["served"], unchanged["live"], corrected["served"]) == (6, 0, 1)
     answer = open_store(store).trace(corrected["trace_id"])
     assert "for order KS-20457" in repr(answer.root.operation) + repr([span.operation for span in answer.spans])
+
+
+@pytest.mark.all
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
+def test_an_answer_is_edited_in_the_editor(
+    store: str, tmp_path: Path, llmtrace: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is saved is the edit; what is not changed, not JSON, or not saved runs nothing, and so does a missing terminal."""
+    record(BAD_TASK)
+    spans = open_store(store).trace("last").spans
+    model = next(span for span in spans if isinstance(span.operation, Inference))
+    program = ("--", "agent.py", BAD_TASK)
+
+    def editor(change: str) -> None:
+        begin = "import sys\npath = sys.argv[-1]\ntext = open(path).read()\n"
+        (tmp_path / "editor.py").write_text(begin + change, encoding="utf-8")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.delenv("EDITOR", raising=False)
+    assert "neither VISUAL nor EDITOR is set" in llmtrace("replay", "--edit", model.span_id, *program).err
+    monkeypatch.setenv("EDITOR", f"{sys.executable} {tmp_path / 'editor.py'} --wait")
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert "this is not a terminal" in llmtrace("replay", "--edit", model.span_id, *program).err
+    ours, theirs = os.openpty()  # type: ignore[attr-defined,unused-ignore]
+    with open(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        for change, said in (
+            ("pass", "nothing was changed"),
+            ("sys.exit(1)", "failed (1), so nothing was run"),
+            ("open(path, 'w').write(text[:-3])", "is not JSON, so nothing was run"),
+            ("open(path, 'w').write('{}')", "more than one value was changed"),
+        ):
+            editor(change)
+            ran = llmtrace("replay", "--edit", model.span_id, *program)
+            assert (ran.code, said in " ".join(ran.err.split())) == (2, True), ran.err
+        assert not (Path(store) / "replays" / "journal").exists()
+        assert len([*tmp_path.glob("llmtrace-*")]) == 1  # what was not JSON is not lost
+        editor("open(path, 'w').write(text.replace('KS-20431', 'KS-20457'))")
+        ran = llmtrace("replay", "--edit", model.span_id, *program)
+        assert ran.code == 3
+        assert 'order_id was "KS-20431", is "KS-20457"' in " ".join(ran.err.split())
+    os.close(ours)
 
 
 @pytest.mark.all

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from tests.agent_run import AgentRun, tool
 
 from llmtrace.diagnosis import Suspect
+from llmtrace.errors import ConfigurationError
 from llmtrace.model import Exchange, Inference, Recorded, ToolExecution, Trace, replace
-from llmtrace.playback.corrections import TAKEN_OUT, chosen, correction
+from llmtrace.playback.corrections import TAKEN_OUT, chosen, correction, place_of, read_value
 
 LOOK_UP = tool("look_up", "order_id", count={"type": "integer"})
 
@@ -71,3 +73,24 @@ def test_a_person_says_what_is_right() -> None:
 def test_an_answer_alone_has_no_correction() -> None:
     trace = recorded(AgentRun().user("hello").answer("done"))
     assert correction(trace, suspect(trace, None, Inference)) is None
+
+
+def test_a_value_must_fit_the_schema_at_its_place() -> None:
+    """JSON, or else the text; without a schema, of the recorded kind."""
+    run = AgentRun(LOOK_UP).user("hello").call("look_up", {"ok": True}, order_id="A", count=3)
+    trace = recorded(run)
+    for pointer, text, expected in (("/order_id", "20418", "20418"), ("/order_id", '"B"', "B"), ("/count", "4", 4)):
+        place = place_of(trace, suspect(trace, pointer))
+        assert place is not None
+        assert read_value(trace, place, text).value == expected
+    place = place_of(trace, suspect(trace, "/count"))
+    assert place is not None
+    assert (place.place, place.value) == ("look_up/count", 3)
+    with pytest.raises(ConfigurationError, match="does not fit"):
+        read_value(trace, place, '"four"')
+    place = place_of(trace, suspect(trace, None))
+    assert place is not None
+    assert (place.place, place.value) == ("", {"ok": True})
+    assert read_value(trace, place, '{"ok": false}').value == {"ok": False}
+    with pytest.raises(ConfigurationError, match="kind of the recorded value"):
+        read_value(trace, place, "no")

@@ -22,7 +22,7 @@ from llmtrace.model import (
     Trace,
     replace,
 )
-from llmtrace.playback.edit import Edit, apply, edited
+from llmtrace.playback.edit import Edit, answer_of, apply, edit_to, edited
 from llmtrace.playback.recorded_run import RecordedRun
 
 ID = "1" * 16
@@ -71,6 +71,27 @@ def test_a_result_is_edited_in_the_object_that_the_tool_gave() -> None:
     ):
         span = replace(executed(result), recorded=Recorded("d", (Exchange(body=json.dumps({"returned": kept}).encode()),)))
         assert json.loads(body_of(edited(span, Edit(ID, place, value))))["returned"] == expected
+
+
+def test_what_was_changed_is_the_smallest_edit() -> None:
+    """Of a result any place; of a model's call one argument, or the text; a list is replaced as a whole."""
+    result = executed({"total": 1, "lines": [{"id": "A/B"}]})
+    for answer, place, value in (
+        ({"total": True, "lines": [{"id": "A/B"}]}, "/total", True),
+        ({"total": 1, "lines": [{"id": "C"}]}, "/lines", [{"id": "C"}]),
+        ({"total": 2, "lines": []}, "", {"total": 2, "lines": []}),
+    ):
+        assert edit_to(result, answer) == Edit(ID, place, value)
+    assert edit_to(result, answer_of(result)) is None
+    assert edit_to(answered({}, Text("Hi")), "Hello") == Edit(ID, "text", "Hello")
+    call = answered({"arguments": '{"tags":["a","b"],"n":1}'}, Text("Hi"), ToolCall("look_up", {"tags": ["a", "b"], "n": 1}))
+    assert answer_of(call) == {"text": "Hi", "look_up": {"tags": ["a", "b"], "n": 1}}
+    edit = edit_to(call, {"text": "Hi", "look_up": {"tags": ["a"], "n": 1}})
+    assert edit == Edit(ID, "look_up/tags", ["a"])
+    assert json.loads(body_of(edited(call, edit))) == {"arguments": '{"tags":["a"],"n":1}'}
+    for answer in ({"text": "Hi", "look_up": {"tags": [], "n": 2}}, {"text": "Ho", "look_up": {"tags": [], "n": 1}}, "Hi"):
+        with pytest.raises(ConfigurationError, match="change one argument"):
+            edit_to(call, answer)
 
 
 def test_a_value_in_pieces_is_put_in_the_first() -> None:

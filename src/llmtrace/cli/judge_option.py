@@ -40,7 +40,11 @@ class Reply(NamedTuple):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--judge", metavar="MODEL", help="ask this model about the first suspects: SENDS their content to it")
+    parser.add_argument(
+        "--judge",
+        metavar="MODEL",
+        help="ask this model about the first suspects; with --prove, to correct them: SENDS content to it",
+    )
     parser.add_argument("--judge-url", metavar="URL", help=f"where it is served (default: OPENAI_BASE_URL, or {OPENAI})")
     parser.add_argument(
         "--judge-timeout", metavar="S", type=_seconds, default=_SECONDS, help=f"seconds to wait for it (default: {_SECONDS:g})"

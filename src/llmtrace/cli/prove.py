@@ -13,25 +13,31 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from llmtrace.cli import format_text
+from llmtrace.cli import format_text, judge_option
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.recording import Recording, live_names, load, program
 from llmtrace.cli.terminal import Cell, Screen, Style
 from llmtrace.config import Config
-from llmtrace.diagnosis import diagnose
-from llmtrace.errors import ConfigurationError, StoreError
+from llmtrace.diagnosis import Flow, Suspect, diagnose
+from llmtrace.errors import ConfigurationError, JudgeFailed, StoreError
+from llmtrace.judge import Endpoint
+from llmtrace.judge.correction import CorrectionQuestion, correct, question_for
 from llmtrace.launch.replay_process import INCOMPARABLE, SAME, run_replay
 from llmtrace.launch.replayed import Assignment
-from llmtrace.model import Inference, ToolExecution, Trace
-from llmtrace.playback.corrections import Correction, chosen, correction
+from llmtrace.model import Inference, ToolExecution, Trace, Usage
+from llmtrace.playback.corrections import Correction, chosen, correction, place_of
 from llmtrace.playback.proof import Verdict, verdict
+from llmtrace.prices import cost_usd
 from llmtrace.store import open_store
 from llmtrace.store.summary import summarise
 from llmtrace.testing.run import StoredRun
 
 EXAMPLE = 'llmtrace why last --prove --check "grep -q KS-20457" -- python agent.py'
 TIMES = 5
+_ANSWER_TOKENS = 300
+"""So long is an answer of the judge, for the estimate of its cost."""
 USD = 1.0
 _ONLY_HERE = ("set", "check", "times", "budget", "tool")
 _WORDS: dict[Verdict, tuple[str, Style]] = {
@@ -39,6 +45,20 @@ _WORDS: dict[Verdict, tuple[str, Style]] = {
     "not settled": ("Not settled: better, but it may be chance. Try more runs with --times.", "yellow"),
     "no cause": ("Not the cause, or not the only one: with the correction the run ends no better.", "red"),
 }
+
+
+class _Plan(NamedTuple):
+    """A suspect, and how it is corrected: as the judge answers; without a question or an answer, by the correction."""
+
+    suspect: Suspect
+    correction: Correction | None
+    question: CorrectionQuestion | None = None
+
+    @property
+    def point(self) -> str:
+        """Id of the span after which the runs go on for real."""
+        edit = self.question.place if self.question is not None else self.correction.edit  # type: ignore[union-attr]
+        return edit.span_id
 
 
 class _Runs(NamedTuple):
@@ -62,7 +82,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="correct the first suspects, run the program after -- again, and see if it ends well",
     )
     parser.add_argument(
-        "--set", metavar="PLACE=VALUE", help="with --prove, the correction of the first suspect; default: what the record gives"
+        "--set",
+        metavar="PLACE=VALUE",
+        help="with --prove, the correction of the first suspect; default: what --judge answers, or the record gives",
     )
     parser.add_argument(
         "--check",
@@ -105,46 +127,63 @@ def check_options(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prove the first suspects of ``args.trace``, and print what came of it."""
     command = program(args.command, EXAMPLE)
+    endpoint = judge_option.endpoint(args)
     recording = load(args)
     trace = recording.trace
-    corrections = _corrections(trace, args)
+    plans = _plans(trace, args, endpoint is not None)
     _check_outcome(trace, args.check)
-    prover = _Prover(command, recording, args)
+    prover = _Prover(command, recording, args, endpoint)
     screen = Screen(sys.stderr if args.json else sys.stdout)
     if prover.ended_well(trace, 0):
         raise BadInput(f"trace {trace.trace_id[:8]} ended well by this check, so there is nothing to prove.")
-    prover.announce(screen, corrections)
+    prover.announce(screen, plans)
     prover.replay_unchanged()
     proofs = []
-    for number, each in enumerate(corrections, 1):
+    for number, plan in enumerate(plans, 1):
         if not args.json:
-            screen.headed(Cell(f"{number}. {each.suspect.title}", ("bold",)), Cell(format_text.confidence(each.suspect)))
+            screen.headed(Cell(f"{number}. {plan.suspect.title}", ("bold",)), Cell(format_text.confidence(plan.suspect)))
+        each = prover.correction(screen, plan)
+        if each is None:
+            continue
         proof = prover.prove(each)
         proofs.append(proof)
         if not args.json:
             _show(screen, proof, prover.times)
+    if not proofs:
+        raise BadInput(
+            "no suspect could be corrected, so nothing was proved.\nSay what would have been right: --set PLACE=VALUE"
+        )
     if args.json:
         print_json({"trace_id": trace.trace_id, "cost_usd": prover.spent, "proofs": [_as_json(each) for each in proofs]})
     return FINE
 
 
-def _corrections(trace: Trace, args: argparse.Namespace) -> list[Correction]:
-    diagnosis = diagnose(trace)
+def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Plan]:
+    """What is tried for each of the first suspects. With --set alone, for the first one only."""
+    flow = Flow(trace)
+    diagnosis = diagnose(trace, flow)
     suspects = (diagnosis.marked or diagnosis.suspects)[: args.top]
     if not suspects:
         raise BadInput(f"llmtrace why {trace.trace_id[:8]} names no suspect, so there is nothing to prove.")
+    plans = []
     if args.set is not None:
         try:
-            return [chosen(trace, suspects[0], args.set)]
+            plans.append(_Plan(suspects[0], chosen(trace, suspects[0], args.set)))
         except ConfigurationError as error:
             raise BadInput(f"--set {args.set}: {error}.") from None
-    found = [each for each in (correction(trace, suspect) for suspect in suspects) if each is not None]
-    if not found:
+        suspects = suspects[1:] if asks_judge else ()
+    for suspect in suspects:
+        place = place_of(trace, suspect) if asks_judge else None
+        question = question_for(trace, flow, suspect, place) if place is not None else None
+        recorded = correction(trace, suspect)
+        if question is not None or recorded is not None:
+            plans.append(_Plan(suspect, recorded, question))
+    if not plans:
         raise BadInput(
             f"the record gives no correction of: {suspects[0].title}.\nSay what would have been right: --set PLACE=VALUE, "
             "as in --set look_up/order_id=KS-20457, --set /total=18.5 or --set text=…"
         )
-    return found
+    return plans
 
 
 def _check_outcome(trace: Trace, check: str | None) -> None:
@@ -158,10 +197,11 @@ def _check_outcome(trace: Trace, check: str | None) -> None:
 class _Prover:
     """Runs the program again and again, within a budget."""
 
-    def __init__(self, command: Sequence[str], recording: Recording, args: argparse.Namespace) -> None:
+    def __init__(self, command: Sequence[str], recording: Recording, args: argparse.Namespace, judge: Endpoint | None) -> None:
         self.times: int = args.times or TIMES
         self.spent = 0.0
-        """US dollars of the runs so far."""
+        """US dollars of the judge and the runs so far."""
+        self._judge = judge
         self._command = command
         self._recording = recording
         self._check: str | None = args.check
@@ -172,9 +212,9 @@ class _Prover:
         self._unchanged: dict[str, _Runs] = {}
         """Runs without a correction, by the span after which they go on for real."""
 
-    def announce(self, screen: Screen, corrections: Sequence[Correction]) -> None:
+    def announce(self, screen: Screen, plans: Sequence[_Plan]) -> None:
         """Say what will be done for real, before it is. Raises BadInput if tools or money for it are not allowed."""
-        points = {each.edit.span_id for each in corrections}
+        points = {plan.point for plan in plans}
         rest = [span for point in points for span in self._after(point)]
         tools = sorted({span.operation.name for span in rest if isinstance(span.operation, ToolExecution)})
         missing = [name for name in tools if self._may_run is not None and name not in self._may_run]
@@ -185,12 +225,17 @@ class _Prover:
                 f"If that does no harm, allow it: {options}, or --tool all=live"
             )
         calls = [span.operation for span in rest if isinstance(span.operation, Inference)]
-        about = self.times * (len(corrections) + len(points)) / len(points) * sum(call.cost_usd or 0.0 for call in calls)
-        runs = self.times * (len(corrections) + len(points))
-        if about > self._limit:
+        runs = self.times * (len(plans) + len(points))
+        about = runs / len(points) * sum(call.cost_usd or 0.0 for call in calls)
+        question, judged = self._question(plans)
+        total = about + (judged or 0.0)
+        if total > self._limit:
+            what = f"{runs} runs{' and the judge' if judged else ''}"
             raise BadInput(
-                f"{runs} runs would cost about ${about:.2f}, more than ${self._limit:.2f}.\nRaise --budget, or lower --times."
+                f"{what} would cost about ${total:.2f}, more than ${self._limit:.2f}.\nRaise --budget, or lower --times."
             )
+        if question:
+            screen.prose(f"{question}, {'at a price that is not known' if judged is None else f'about ${judged:.4f}'}.", "dim")
         cost = f"about ${about:.4f} at the recorded prices" if about else "at a price that is not known"
         screen.prose(f"{runs} runs, each with {len(calls) // len(points)} model calls for real, {cost}.", "dim")
         screen.line()
@@ -206,6 +251,36 @@ class _Prover:
             why = f"{ran.divergences[0]['kind']}: {ran.divergences[0]['what']}"
             word = "cannot be replayed" if ran.code == INCOMPARABLE else "does not replay"
             raise BadInput(f"the unchanged program {word}, so a correction would prove nothing.\n{why}")
+
+    def _question(self, plans: Sequence[_Plan]) -> tuple[str, float | None]:
+        """What the judge is asked, in words (empty: nothing), and about what that costs in US dollars; None: not known."""
+        sizes = [plan.question.characters // 4 for plan in plans if plan.question is not None]
+        if self._judge is None or not sizes:
+            return "", 0.0
+        costs = [self._cost_of_judge(tokens, _ANSWER_TOKENS) for tokens in sizes]
+        host = urlsplit(self._judge.url).netloc.rpartition("@")[2]  # without a password
+        corrections = format_text.plural(len(sizes), "correction")
+        words = f"Asks {self._judge.model} at {host} for {corrections}: sends about {sum(sizes):,} tokens of the trace"
+        return words, None if None in costs else sum(cost or 0.0 for cost in costs)
+
+    def _cost_of_judge(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
+        model = self._judge.model if self._judge is not None else None
+        return cost_usd("openai", model, Usage(input_tokens, output_tokens), self._config.prices)
+
+    def correction(self, screen: Screen, plan: _Plan) -> Correction | None:
+        """What the judge gives; if it gives nothing that can be used, say so, and take what the record gives, if anything."""
+        if plan.question is None or self._judge is None:
+            return plan.correction
+        try:
+            answer, given = correct(plan.question, self._judge)
+            self.spent += self._cost_of_judge(answer.input_tokens, answer.output_tokens) or 0.0
+        except JudgeFailed as error:
+            given = error
+        if isinstance(given, Correction):
+            return given
+        instead = "the record's own is tried" if plan.correction is not None else "and the record gives none"
+        screen.prose(f"No correction from judge {self._judge.model}, {instead}: {given}", "yellow", prefix="   ")
+        return plan.correction
 
     def prove(self, correction: Correction) -> _Proof:
         point = correction.edit.span_id

@@ -51,14 +51,15 @@ class Recording(NamedTuple):
         return found[0]
 
 
-def load(args: argparse.Namespace) -> Recording:
-    """The recording that ``args.trace`` names. Raises BadInput if it holds no call that a replay could answer."""
+def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
+    """The recording that ``args.trace`` names. Raises BadInput if it holds no call that a replay could answer, unless it
+    ``may_be_empty``."""
     with opened(args) as store:
         trace = trace_of(store, args.trace)
         others = same_process(_near(store, trace), trace)[1:]
         folder = store.folder or default_folder() or Path()
     spans = [span for each in (trace, *others) for span in each.spans]
-    if not any(span.run_id is not None and is_call(span.operation) for span in spans):
+    if not may_be_empty and not any(span.run_id is not None and is_call(span.operation) for span in spans):
         raise BadInput(f"trace {trace.trace_id[:8]} holds no call that llmtrace recorded, so there is nothing to answer.")
     into = folder / REPLAYS
     try:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmtrace.cli import format_text
+from llmtrace.cli.editor import edit_in_editor
 from llmtrace.cli.options import BadInput, positive, print_json
 from llmtrace.cli.recording import Recording, live_tools, load, program
 from llmtrace.cli.terminal import Screen, Style
@@ -18,7 +19,7 @@ from llmtrace.errors import ConfigurationError, LlmtraceError
 from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, NothingToldError, ReplayedProgram, run_replay
 from llmtrace.model import Trace
 from llmtrace.playback.checkpoints import find_checkpoint
-from llmtrace.playback.edit import edited, read_edit
+from llmtrace.playback.corrections import edit_at
 from llmtrace.playback.player import CHANGE
 from llmtrace.playback.repeatability import repeatability
 
@@ -35,7 +36,7 @@ _BISECT_STOPS = 128
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [--tool NAME=live] [--loose] [--live-after SPAN | --from NAME] [--edit SPAN --set PLACE=VALUE]"
+        "%(prog)s [TRACE] [--tool NAME=live] [--loose] [--live-after SPAN | --from NAME] [--edit SPAN [--set PLACE=VALUE]]"
         " [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
@@ -69,7 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         metavar="PLACE=VALUE",
-        help="with --edit, what to change: /pointer of a tool's result, TOOL/pointer of a call's argument, or text",
+        help="with --edit, what to change: /pointer of a tool's result, TOOL/pointer of a call's argument, or text "
+        "(default: VISUAL or EDITOR opens the answer)",
     )
     parser.add_argument("--times", metavar="N", type=positive, default=1, help="run it N times, to find what is not repeatable")
     parser.add_argument("--bisect", action="store_true", help="exit with 0, 1 and 125, as git bisect run expects")
@@ -130,17 +132,18 @@ def _live_after(recording: Recording, span: str | None, checkpoint: str | None) 
 
 
 def _edit(recording: Recording, wanted: str | None, setting: str | None) -> tuple[Any, ...] | None:
-    """The edit that is asked for, tried on the recording."""
-    if wanted is None and setting is None:
+    """The edit that is asked for, tried on the recording. Without ``setting`` it is made in the user's editor."""
+    if wanted is None:
+        if setting is not None:
+            raise BadInput("--set needs --edit SPAN, as in: --edit 4360aab6 --set look_up/order_id=KS-20457")
         return None
-    if wanted is None or setting is None:
-        raise BadInput("--edit and --set belong together, as in: --edit 4360aab6 --set look_up/order_id=KS-20457")
-    edit = read_edit(recording.span_id("--edit", wanted), setting)
+    span_id = recording.span_id("--edit", wanted)
+    if setting is None:
+        return tuple(edit_in_editor(recording.trace.span(span_id)))
     try:
-        edited(recording.trace.span(edit.span_id), edit)
+        return tuple(edit_at(recording.trace, span_id, setting))
     except ConfigurationError as error:
         raise BadInput(f"--set {setting}: {error}.") from None
-    return tuple(edit)
 
 
 def _tell_edited(screen: Screen, trace: Trace, ran: ReplayedProgram, unchanged: ReplayedProgram) -> None:

@@ -33,7 +33,7 @@ EXAMPLE = "llmtrace review edit rev_3fa9 --set amount=12.50 --reason 'the price 
 
 TAKES_COMMAND = True
 _ACTIONS = ("ls", "show", "approve", "edit", "reject", "answer", "settle", "resume")
-_WAITING: tuple[ReviewState, ...] = ("proposed", "in_doubt")
+_WAITING: tuple[ReviewState, ...] = ("proposed", "in_doubt", "approved")
 _EVERY: tuple[ReviewState, ...] = get_args(ReviewState)
 _records: TypeAdapter[list[ReviewRecord]] = TypeAdapter(list[ReviewRecord])
 
@@ -76,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         return _run(args, reviews)
     except ReviewConflict as conflict:
         raise BadInput(f"{conflict}.") from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise BadInput(f"the reviews of {url} cannot be read or written: {error}.") from None
 
@@ -83,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, reviews: Reviews) -> int:
     if args.action is None and sys.stdin.isatty() and sys.stdout.isatty() and not args.json:
         return _one_by_one(args, reviews)
+    _refuse_others(args)
     if args.action in (None, "ls"):
         return _list(args, reviews)
     if args.id is None:
@@ -104,6 +107,28 @@ def _run(args: argparse.Namespace, reviews: Reviews) -> int:
     else:
         _show(Screen(sys.stdout), record)
     return FINE
+
+
+_MEANT: dict[str, tuple[str, ...]] = {
+    "ls": ("all",),
+    "show": (),
+    "approve": ("digest", "by", "reason", "always"),
+    "edit": ("digest", "by", "reason", "set"),
+    "reject": ("digest", "by", "reason"),
+    "answer": ("value", "digest", "by", "reason"),
+    "settle": ("by", "happened"),
+    "resume": ("command",),
+}
+
+
+def _refuse_others(args: argparse.Namespace) -> None:
+    """Raise BadInput for an option that this action does not take: a decision cannot be taken back."""
+    action = args.action or "ls"
+    for name in ("value", "all", "digest", "by", "reason", "set", "always", "happened", "command"):
+        if getattr(args, name) and name not in _MEANT[action]:
+            option = {"value": f"{args.value!r}", "command": "a command"}.get(name, f"--{name}")
+            hint = " Give a reason with --reason." if action == "reject" and name == "value" else ""
+            raise BadInput(f"llmtrace review {action} takes no {option}.{hint}")
 
 
 def _by(args: argparse.Namespace) -> str:
@@ -243,6 +268,8 @@ def _ask(question: str) -> str:
 def _list(args: argparse.Namespace, reviews: Reviews) -> int:
     reviews.doubt()
     records = reviews.list(states=_EVERY if args.all else _WAITING)
+    if not args.all:  # of those that are approved, the ones that nobody is about to run
+        records = [record for record in records if record.state != "approved" or not record.is_waiting]
     if args.json:
         print_json(_as_json(records))
         return FINE
@@ -266,8 +293,12 @@ def _list(args: argparse.Namespace, reviews: Reviews) -> int:
 
 
 def _state(record: ReviewRecord) -> str:
+    if record.state == "proposed" and time.time() >= record.request.deadline and not record.is_waiting:
+        return "expired"
     if record.state == "proposed":
         return "waits" if record.is_waiting else "waits, to be resumed"
+    if record.state == "approved" and record.decision is not None and not record.is_waiting:
+        return f"{record.decision.kind}, to be resumed"
     kind = record.decision.kind if record.decision is not None else record.state
     return record.state.replace("_", " ") if record.state != "approved" else kind
 
@@ -344,7 +375,7 @@ def _resume(args: argparse.Namespace, reviews: Reviews) -> int:
     if not request.trace_id:
         raise BadInput(f"review {request.review_id} belongs to no recorded run, so that there is nothing to go on with.")
     args.trace = request.trace_id
-    recording = load(args)
+    recording = load(args, may_be_empty=True)
     resumed = replace(recording.assignment(), live_after=CHANGE, resume=(request.review_id, request.digest))
     ran = run_replay(command, resumed)
     if args.json:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmtrace.codec.json_text import write as to_text
 from llmtrace.content import to_json
 from llmtrace.content.placeholders import HIDDEN_MARKS, holds_placeholder
+from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.guards.hold import Hold, denial, digest_of, here
 from llmtrace.guards.resumed import is_any_resumed, is_resumed
@@ -147,9 +148,8 @@ class HeldExecution:
             self._ran_before(review_id)
             return
         if given is not None:
-            execution.note = (
-                f"A person changed the arguments of this call of {self._call.name} before it ran, to {to_json(given)}."
-            )
+            changed = to_text(to_json(given))
+            execution.note = f"A reviewer changed the arguments of this call of {self._call.name} before it ran, to {changed}."
         execution.on_end = lambda state, result: guard(reviews.finish, review_id, state, result)
 
     def _digest(self, arguments: JsonValue) -> str:
@@ -174,7 +174,7 @@ class HeldExecution:
             self._execution.stand_in(f"{self._call.name} ran before, and failed.")
         else:
             self._execution.close()
-            raise ReviewPending(review_id, self._call.name)
+            raise ReviewPending(review_id, self._call.name, in_doubt=record.state == "in_doubt")
 
     def _deny(self, decision: Decision) -> None:
         text = denial(self._call.name, decision)
@@ -194,7 +194,9 @@ def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> Jso
     if execution.args or execution.kwargs:
         values = guard(spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs)
         if values is not None:
-            return to_json(values, limit=_WHOLE)
+            defaults = {name: plain(value) for name, value in spec.signature.defaults.items() if name not in values}
+            shown = {name: value for name, value in defaults.items() if value is not NOT_PLAIN}
+            return to_json({**values, **shown}, limit=_WHOLE)
     return to_json(call.arguments, limit=_WHOLE)
 
 

@@ -8,7 +8,7 @@ the judge's own.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from llmtrace.diagnosis import Flow, Place, Step, Suspect
@@ -34,14 +34,17 @@ against the step they stand in. Answer with JSON only: \
 {"verdicts": [{"suspect": 1, "probability": 0.5, "reason": "one short sentence"}, ...]}, each suspect exactly once."""
 
 
-def messages_for(subjects: Sequence[Subject], flow: Flow) -> list[dict[str, str]]:
+def messages_for(
+    subjects: Sequence[Subject], flow: Flow, instructions: str = INSTRUCTIONS, more: Mapping[str, Any] | None = None
+) -> list[dict[str, str]]:
+    """The question. ``more``: what else the document holds, in full length."""
     longest = _LONGEST
     while True:
-        text = json.dumps(_document(subjects, flow, longest), ensure_ascii=False)
+        text = json.dumps({**_document(subjects, flow, longest), **(more or {})}, ensure_ascii=False, default=str)
         if len(text) <= MOST_CHARACTERS or longest < 20:
             break
         longest //= 2
-    return [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": text}]
+    return [{"role": "system", "content": instructions}, {"role": "user", "content": text}]
 
 
 def _document(subjects: Sequence[Subject], flow: Flow, longest: int) -> dict[str, Any]:

@@ -46,18 +46,28 @@ class Verdict:
 
 def read(text: str, suspects: int) -> tuple[Verdict, ...]:
     """Read one verdict for each suspect, in order. A sum of probabilities above 1 is scaled to 1. Raises JudgeFailed."""
-    text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
-    fenced = _FENCED.fullmatch(text)  # as models without a response format like to write
     try:
-        parsed = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
-        verdicts = dict(_verdict(verdict) for verdict in _fields(parsed, {"verdicts"})["verdicts"])
-        if len(verdicts) != len(parsed["verdicts"]) or set(verdicts) != set(range(1, suspects + 1)):
+        items = read_fields(text, {"verdicts"})["verdicts"]
+        verdicts = dict(_verdict(verdict) for verdict in items)
+        if len(verdicts) != len(items) or set(verdicts) != set(range(1, suspects + 1)):
             raise ValueError
     except (ValueError, TypeError, RecursionError):
-        began = " ".join(text[: 2 * _MOST_QUOTED].split())[:_MOST_QUOTED]
-        raise JudgeFailed(f"its answer is not a verdict in the form that was asked for; it begins: {began}") from None
+        raise not_as_asked(text) from None
     total = max(1.0, sum(verdict.probability for verdict in verdicts.values()))
     return tuple(Verdict(verdicts[number].probability / total, verdicts[number].reason) for number in range(1, suspects + 1))
+
+
+def read_fields(text: str, names: set[str]) -> dict[str, Any]:
+    """Read an answer that must be a JSON object with exactly these fields. Raises ValueError or TypeError if it is not."""
+    text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
+    fenced = _FENCED.fullmatch(text)  # as models without a response format like to write
+    return _fields(json.loads(fenced[1] if fenced else text, parse_constant=_refuse), names)
+
+
+def not_as_asked(text: str) -> JudgeFailed:
+    text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
+    began = " ".join(text[: 2 * _MOST_QUOTED].split())[:_MOST_QUOTED]
+    return JudgeFailed(f"its answer is not in the form that was asked for; it begins: {began}")
 
 
 def _verdict(item: Any) -> tuple[int, Verdict]:

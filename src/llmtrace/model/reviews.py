@@ -106,4 +106,4 @@ class ReviewRecord:
     result: JsonValue = None
     """What the tool returned, after redaction, once the state is ``done``."""
     is_waiting: bool = False
-    """The program that asked is running, and waits."""
+    """It is not used yet, and the program that asked is running."""

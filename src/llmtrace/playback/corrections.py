@@ -1,7 +1,8 @@
 """What a suspect is corrected to, so that a new run can show whether it was a cause.
 
-A correction comes from the record only: the schema's (an argument in its right type), the run's own (the one identifier of the
-same form that stands in the messages before the call), or none: then the step is taken out, and its tool answers with an error.
+A correction comes from the record: the schema's (an argument in its right type), the run's own (the one identifier of the same
+form that stands in the messages before the call), or none: then the step is taken out, and its tool answers with an error.
+Or a person or a model gives the value.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 
 from llmtrace.diagnosis import Suspect
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import Inference, JsonValue, Span, ToolCall, ToolExecution, ToolResult, Trace
+from llmtrace.model import Inference, JsonValue, Span, ToolCall, ToolDefinition, ToolExecution, ToolResult, Trace, Violation
 from llmtrace.model.value import value
-from llmtrace.playback.edit import TEXT, Edit, edited, read_edit
+from llmtrace.playback.edit import TEXT, Edit, edited, read_edit, with_member
+from llmtrace.validation.check_values import check_arguments, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.repair import repair
 
@@ -33,14 +35,22 @@ class Correction:
 
 def chosen(trace: Trace, suspect: Suspect, setting: str) -> Correction:
     """The correction that a person gives as ``PLACE=VALUE``. Raises `ConfigurationError` if there is no such place."""
-    span = trace.span(suspect.span_id)
-    place = read_edit(span.span_id, setting).place
+    return Correction(suspect, edit_at(trace, suspect.span_id, setting), setting)
+
+
+def edit_at(trace: Trace, span_id: str, setting: str) -> Edit:
+    """The edit ``PLACE=VALUE`` of a span, tried on it. Of a tool's span, an argument is edited in the model's call of the tool.
+
+    Raises `ConfigurationError` if there is no such place.
+    """
+    span = trace.span(span_id)
+    place = read_edit(span_id, setting).place
     is_of_model = place == TEXT or not (place == "" or place.startswith("/"))
     if is_of_model and isinstance(span.operation, ToolExecution):
         span = asked_by(trace, span) or span
     edit = read_edit(span.span_id, setting)
     edited(span, edit)
-    return Correction(suspect, edit, setting)
+    return edit
 
 
 def correction(trace: Trace, suspect: Suspect) -> Correction | None:
@@ -48,22 +58,80 @@ def correction(trace: Trace, suspect: Suspect) -> Correction | None:
     return next(_possible(trace, suspect), None)
 
 
-def _possible(trace: Trace, suspect: Suspect) -> Iterator[Correction]:
+def place_of(trace: Trace, suspect: Suspect) -> Edit | None:
+    """Where a suspect can be corrected, with the recorded value: the argument of the model's call, else the tool's result."""
+    return next(_places(trace, suspect), None)
+
+
+def _places(trace: Trace, suspect: Suspect) -> Iterator[Edit]:
     span = trace.span(suspect.span_id)
-    execution = span if isinstance(span.operation, ToolExecution) else _execution_of(trace, span, suspect)
     asking = span if isinstance(span.operation, Inference) else asked_by(trace, span)
-    if suspect.pointer and asking is not None and isinstance(asking.operation, Inference):
-        call = _call(asking.operation, suspect)
-        for fitting in (_repaired, _of_the_run) if call is not None else ():
-            right = fitting(asking.operation, call, suspect.pointer)  # type: ignore[arg-type]
-            if right is None or right == _at(call.arguments, suspect.pointer):  # type: ignore[union-attr]
-                continue
-            edit = Edit(asking.span_id, f"{suspect.tool}{suspect.pointer}", right)
-            if _works(asking, edit):
-                yield Correction(suspect, edit, f"{edit.place}={right}")
+    call = _call(asking.operation, suspect) if asking is not None and isinstance(asking.operation, Inference) else None
+    if suspect.pointer and asking is not None and call is not None:
+        edit = Edit(asking.span_id, f"{suspect.tool}{suspect.pointer}", _at(call.arguments, suspect.pointer))
+        if _works(asking, edit):
+            yield edit
+    execution = span if isinstance(span.operation, ToolExecution) else _execution_of(trace, span, suspect)
     if execution is not None and isinstance(execution.operation, ToolExecution) and execution.operation.has_result:
-        edit = Edit(execution.span_id, "", TAKEN_OUT)
-        yield Correction(suspect, edit, f"taken out: {execution.operation.name} answers that there is nothing")
+        yield Edit(execution.span_id, "", execution.operation.result)
+
+
+def _possible(trace: Trace, suspect: Suspect) -> Iterator[Correction]:
+    for place in _places(trace, suspect):
+        operation = trace.span(place.span_id).operation
+        if isinstance(operation, ToolExecution):
+            what = f"taken out: {operation.name} answers that there is nothing"
+            yield Correction(suspect, place._replace(value=TAKEN_OUT), what)
+        call = _call(operation, suspect) if isinstance(operation, Inference) else None
+        for fitting in (_repaired, _of_the_run) if call is not None else ():
+            right = fitting(operation, call, suspect.pointer)  # type: ignore[arg-type]
+            if right is not None and right != place.value:
+                yield Correction(suspect, place._replace(value=right), f"{place.place}={right}")
+
+
+def definition_at(trace: Trace, place: Edit) -> ToolDefinition:
+    """The tool that `place_of` leads to, as the model that called it was given it; without schemas if it was given none."""
+    span = trace.span(place.span_id)
+    asking = span if isinstance(span.operation, Inference) else asked_by(trace, span)
+    tool = place.place.partition("/")[0] or getattr(span.operation, "name", "")
+    tools = asking.operation.tools if asking is not None and isinstance(asking.operation, Inference) else ()
+    return find_tool(tool, tools) or ToolDefinition(tool)
+
+
+def read_value(trace: Trace, place: Edit, text: str) -> Edit:
+    """The edit that puts a value at `place_of`: JSON, or else the text itself, whichever the tool's schema allows.
+
+    Without a schema the value must be of the recorded one's kind. Raises `ConfigurationError` if neither fits.
+    """
+    span, definition, problems = trace.span(place.span_id), definition_at(trace, place), []
+    for new in (read_edit("", f"={text}").value, text):
+        edit = place._replace(value=new)
+        problem = _problem(span, edit, place.value, definition)
+        if not problem:
+            edited(span, edit)
+            return edit
+        problems.append(problem)
+    raise ConfigurationError(f"its value does not fit: {problems[0]}")
+
+
+def _problem(span: Span, edit: Edit, recorded: JsonValue, definition: ToolDefinition) -> str:
+    """Why the tool's schema refuses the value; empty if it does not."""
+    found: tuple[Violation, ...] = ()
+    pointer = edit.place.removeprefix(definition.name)
+    if isinstance(span.operation, ToolExecution) and definition.output is not None:
+        found = check_result(edit.value, definition)
+    elif isinstance(span.operation, Inference) and definition.parameters is not None:
+        arguments = next(call.arguments for call in _calls(span) if call.name == definition.name)
+        found = check_arguments(with_member(arguments, edit._replace(place=pointer)), definition)
+    elif not _same_kind(edit.value, recorded):
+        return "it must have the kind of the recorded value"
+    inside = [fault for fault in found if fault.severity == "error" and f"{fault.pointer}/".startswith(f"{pointer}/")]
+    return inside[0].message if inside else ""
+
+
+def _same_kind(value: JsonValue, recorded: JsonValue) -> bool:
+    numbers = (int, float)
+    return recorded is None or type(value) is type(recorded) or (type(value) in numbers and type(recorded) in numbers)
 
 
 def _works(span: Span, edit: Edit) -> bool:

@@ -17,7 +17,7 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolCall, ToolExecution, replace
 from llmtrace.playback.recorded_run import RecordedRun
 from llmtrace.recorder.recorded_outcome import RETURNED
-from llmtrace.validation.json_pointers import follow, steps
+from llmtrace.validation.json_pointers import follow, pointer, steps
 
 TEXT = "text"
 """In place of a tool's name and pointer: the whole text of an answer."""
@@ -43,6 +43,53 @@ def read_edit(span_id: str, setting: str) -> Edit:
         return Edit(span_id, place, text)
 
 
+def answer_of(span: Span) -> JsonValue:
+    """What an edit can change: a tool's result; a model's text; or, if it calls tools, its text and their arguments by name.
+
+    Raises `ConfigurationError` for a span without an answer.
+    """
+    operation = span.operation
+    if isinstance(operation, ToolExecution):
+        return operation.result
+    if not isinstance(operation, (Inference, FetchResponse)):
+        raise ConfigurationError(f"{span.name} has no recorded answer that can be edited")
+    text = "".join(message.text() for message in operation.output)
+    calls = [call for message in operation.output for call in message.tool_calls()]
+    arguments = {call.name: call.arguments for call in reversed(calls)}
+    return {**({TEXT: text} if text else {}), **arguments} if calls else text
+
+
+def edit_to(span: Span, answer: JsonValue) -> Edit | None:
+    """The edit that makes `answer_of` the span ``answer``; None: they are equal.
+
+    Raises `ConfigurationError` if the text and arguments of a model differ in more than one value.
+    """
+    old = answer_of(span)
+    changed = _change(old, answer, ())
+    if changed is None:
+        return None
+    path, new = changed
+    if isinstance(span.operation, ToolExecution):
+        return Edit(span.span_id, pointer(path), new)
+    if path == (TEXT,) or isinstance(old, str):
+        return Edit(span.span_id, TEXT, new)
+    if len(path) < 2:
+        raise ConfigurationError("more than one value was changed, or a name; change one argument, or the text")
+    return Edit(span.span_id, f"{path[0]}{pointer(path[1:])}", new)
+
+
+def _change(old: JsonValue, new: JsonValue, path: tuple[str, ...]) -> tuple[tuple[str, ...], JsonValue] | None:
+    """The deepest member of objects that holds all differences, with its new value."""
+    if json.dumps(old) == json.dumps(new):  # == would take 1 for true
+        return None
+    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
+        changed = [_change(old[name], new[name], (*path, name)) for name in old]
+        found = [each for each in changed if each is not None]
+        if len(found) == 1:
+            return found[0]
+    return path, new
+
+
 def apply(run: RecordedRun, edit: Edit) -> None:
     """Change the recording. Raises `ConfigurationError`: no such span or value, or an answer that cannot be edited."""
     for step in run.top:
@@ -57,7 +104,7 @@ def edited(span: Span, edit: Edit) -> Span:
     """The span with the edit in its answer. Raises `ConfigurationError` as `apply` does."""
     operation = span.operation
     if isinstance(operation, ToolExecution):
-        result = _set(operation.result, edit)
+        result = with_member(operation.result, edit)
         recorded = None if span.recorded is None else _edited_outcome(span.recorded, operation.result, result, edit)
         return replace(span, operation=replace(operation, result=result, has_result=True), failure=None, recorded=recorded)
     if not isinstance(operation, (Inference, FetchResponse)) or span.recorded is None or not span.recorded.exchanges:
@@ -67,8 +114,8 @@ def edited(span: Span, edit: Edit) -> Span:
     return replace(span, recorded=replace(span.recorded, exchanges=(*before, changed)))
 
 
-def _set(result: JsonValue, edit: Edit) -> JsonValue:
-    """The result with one member replaced; the recorded one stays as it is."""
+def with_member(result: JsonValue, edit: Edit) -> JsonValue:
+    """The result with the member at ``edit.place`` replaced; the recorded one stays as it is. Raises `ConfigurationError`."""
     if not edit.place.strip("/"):
         return edit.value
     if not edit.place.startswith("/"):
@@ -229,7 +276,9 @@ def _kind(path: tuple[Any, ...]) -> _Kind:
 def _pattern(replacement: _Replacement) -> str:
     if replacement.name is None:
         return f"(?P<value>{re.escape(str(replacement.old))})" if replacement.old else r"(?!)"
-    value = "|".join({re.escape(json.dumps(replacement.old, ensure_ascii=plain)) for plain in (True, False)})
+    forms = [(plain, separators) for plain in (True, False) for separators in (None, (",", ":"))]
+    written = {json.dumps(replacement.old, ensure_ascii=plain, separators=separators) for plain, separators in forms}
+    value = "|".join(re.escape(text) for text in written)
     return rf"{re.escape(json.dumps(replacement.name))}\s*:\s*(?P<value>{value})"
 
 

@@ -219,7 +219,7 @@ class Reviews:
             started_at,
             ended_at,
             None if result is None else json_text.read(result),
-            state == "proposed" and is_alive(self.folder, owner),
+            state in ("proposed", "approved") and is_alive(self.folder, owner),
         )
 
     def _standing(self, db: sqlite3.Connection, request: ReviewRequest) -> Decision | None:
@@ -280,6 +280,8 @@ def _written(adapter: TypeAdapter[Any], value: object) -> str:
 
 def _was(record: ReviewRecord) -> str:
     decision = record.decision
+    if record.state == "proposed":
+        return "waits for a decision"
     if decision is None:
         return "was withdrawn: the program does not wait for it any more"
     by = f" by {decision.by}" if decision.by else ""
@@ -296,6 +298,8 @@ def _problem(request: ReviewRequest, decision: Decision) -> str:
         return "only visible arguments of a tool call can be approved for later calls"
     if decision.always and not (isinstance(request.payload, dict) and _fits(decision.always, request.payload)):
         return "this call does not have the arguments that later calls shall have"
+    if decision.kind == "approved" and request.tool is None and request.schema is not None:
+        return "it asks for an answer in a form; answer it, or reject it"
     if decision.kind == "edited" and request.tool is None:
         return "a question is answered, not edited"
     if decision.kind == "edited" and not isinstance(decision.value, dict):

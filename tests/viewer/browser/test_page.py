@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from llmtrace.cli import main
-from llmtrace.model import Evaluation, Failure, Message, Text, ToolCall, ToolDefinition, ToolExecution, replace
+from llmtrace.model import Evaluation, Failure, Message, Span, Text, ToolCall, ToolDefinition, ToolExecution, replace
+from llmtrace.playback.edit import read_edit
 from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SILENT, Maker, asks, chat, silent, user
 from tests.viewer.browser.conftest import missing, nodes
@@ -120,6 +122,48 @@ def test_the_single_file_works_from_disk(viewer: Served, open_page: Callable[...
     page.keyboard.press("Enter")
     page.wait_for_selector(".row.hit")
     assert nodes(page) <= 400
+
+
+def test_an_edit_is_a_command_to_paste(tmp_path: Path, open_page: Callable[..., Any]) -> None:
+    """By keys, from the single file: what `replay` and `why --prove` take, read back by a shell to the last character."""
+    hostile = 'it\'s <b>$(id)</b> `x` \x1b[2J \u202e \n"ü"'
+    maker = Maker("e" * 32, 1_780_000_000_000_000_000)
+    call = ToolCall("look_up", {"order_id": "A-1", "n": 12345678901234567890}, "call_1")
+    asked = chat([user("hi")], asks(call))
+    ran = ToolExecution("look_up", call.arguments, {"note": hostile, "total": 1}, True, "call_1")
+    store = open_store(str(tmp_path / "store"))
+    for span in (maker.span(1, None, "chat m", asked), maker.span(2, 1, "execute_tool look_up", ran)):
+        store.append(span)
+    trace = store.trace("last")
+    with serving(store) as served:
+        (tmp_path / "page.html").write_bytes(served.ask(f"/api/traces/{trace.trace_id}/page").body)
+    store.close()
+    page = open_page((tmp_path / "page.html").as_uri(), offline=True)
+
+    def edited(span: Span, field: int, change: Callable[[str], str]) -> str:
+        page.goto(f"{(tmp_path / 'page.html').as_uri()}#trace/{trace.trace_id}?span={span.span_id}")
+        page.wait_for_selector(".pane h2")
+        page.keyboard.press("i")
+        area = page.locator("dialog.edit textarea").nth(field)
+        area.fill(change(area.input_value()))
+        said = page.inner_text("dialog.edit [aria-live]")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog", state="detached")
+        return str(said)
+
+    model, tool = trace.spans
+    result = shlex.split(edited(tool, 0, lambda text: text.replace("$(id)", "no?")).split("\n")[0])
+    assert result[:6] == ["llmtrace", "replay", trace.trace_id, "--edit", tool.span_id, "--set"]
+    assert result[7:] == ["--", "python", "agent.py"]
+    assert result[6].isascii()
+    assert result[6].isprintable()
+    assert read_edit(tool.span_id, result[6]) == (tool.span_id, "/note", hostile.replace("$(id)", "no?"))
+    for span, field in ((tool, 1), (model, 0)):
+        words = shlex.split(edited(span, field, lambda text: text.replace("7890\n", "7891\n")).split("\n")[0])
+        assert read_edit(span.span_id, words[6]) == (span.span_id, "look_up/n", 12345678901234567891)
+    assert edited(model, 0, lambda text: text.replace("1", "2")) == "change one argument: an edit changes one value"
+    assert "JSON" in edited(model, 0, lambda text: text[1:])
+    assert page.evaluate("document.querySelectorAll('b b, dialog').length") == 0
 
 
 @pytest.mark.parametrize("size", [(400, 800), (1440, 900), (3840, 2160)])

@@ -4,6 +4,7 @@ import { dim, el, fill, lazySection } from "./dom.js";
 import { decisionNode, heldNode } from "./decisions.js";
 import { cost, cut, duration, exactNumber, nameText, worded } from "./format.js";
 import { attemptsNode } from "./attempts.js";
+import { editButton } from "./edit.js";
 import { block, brokenPieces, callPieces, jsonPieces, names, segment } from "./json.js";
 import { answerNodes, factsOf, failureNode, resultNode } from "./lines.js";
 import { expectedText, marking, soughtIn, suspecting } from "./marks.js";
@@ -75,7 +76,7 @@ function bodyNodes(view, row, payload, uses) {
     const nodes = messageNodes(view, payload);
     return [
       nodes.length ? titled("New in this call", ...nodes) : null,
-      payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses)) : null,
+      payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses), editButton(view, payload, "")) : null,
       payload.facts.partial ? el("p", { class: "gone", text: "the stream ended before its end" }) : null,
     ];
   }
@@ -122,10 +123,10 @@ function callBody(view, row, payload, uses) {
   const sought = soughtIn(view, row.id);
   const back = sought.pointer ? { marks: new Map([[sought.pointer, sought]]) } : marking(view, payload.violations, [], "result");
   return [
-    titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null)),
+    titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null), editButton(view, payload, "Arguments")),
     payload.facts.repaired !== undefined ? titled("Ran with other arguments", block(callPieces(row.name, payload.facts.repaired))) : null,
     payload.facts.executed !== true ? el("p", { class: "gone", text: `${row.refused ? "refused: " : ""}the tool did not run` }) : null,
-    payload.has_result ? titled("Result", resultNode(view, payload, undefined, back)) : null,
+    payload.has_result ? titled("Result", resultNode(view, payload, undefined, back), editButton(view, payload, "Result")) : null,
     attemptsNode(view, row),
     schema && !beside ? lazySection("Schema", () => schema) : null,
   ];

@@ -198,7 +198,7 @@ function pieceNode(piece) {
 }
 
 /** A number as it was written. */
-function exactly(_, value) {
+export function exactly(_, value) {
   const source = arguments[2]?.source;
   return typeof value === "number" && source && source !== String(value) ? { "\u0000number": source } : value;
 }

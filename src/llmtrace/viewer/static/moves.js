@@ -3,6 +3,7 @@
 import { toList } from "./place.js";
 import { say } from "./dom.js";
 import { copyMenu } from "./copy.js";
+import { openEdit } from "./edit.js";
 import { placeOf } from "./marks.js";
 import { fit, pan, zoom } from "./zoom.js";
 
@@ -130,6 +131,7 @@ export const MOVES = [
   [["n"], "next hit of the search", (view) => step(view, view.hits, 1, "search with / first")],
   [["N"], "previous hit", (view) => step(view, view.hits, -1, "search with / first")],
   [["y"], "copy: for a model, JSON, curl, Python", (view) => copyMenu(view)],
+  [["i"], "edit a value: the command that runs it again so", (view) => openEdit(view)],
   [["p"], "pause, or go on with, live news", (view) => pause(view)],
   [["f"], "follow the newest step", (view) => { view.follows = !view.follows; say(view.follows ? "following the newest step" : "no longer following"); }],
   [["Enter"], "into the pane of the step", (view) => view.pane.focus()],

@@ -49,8 +49,8 @@ export function quoted(text) {
 }
 
 /** JSON in which nothing but plain ASCII stands: no terminal and no shell reads anything into it. */
-function asciiJson(value) {
-  return jsonText(value, 2).replace(/[\u007f-\uffff]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+export function asciiJson(value, indent = 2) {
+  return jsonText(value, indent).replace(/[\u007f-\uffff]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 export async function asCurl(view, row) {
