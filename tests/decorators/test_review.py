@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -330,8 +331,6 @@ def test_a_store_that_cannot_be_written_is_a_no(store: Path, monkeypatch: pytest
 
 
 def test_a_locked_store_is_a_no(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sqlite3
-
     monkeypatch.setattr("llmtrace.store.reviews.BUSY_SECONDS", 0.1)
     Reviews(store).doubt()
     other = sqlite3.connect(store / "reviews.db", isolation_level=None)
@@ -403,6 +402,17 @@ def test_a_wait_that_was_withdrawn_elsewhere_ends_with_a_no(store: Path) -> None
     assert not ran
 
 
+def test_a_record_that_cannot_be_read_is_a_no(store: Path) -> None:
+    def spoil(_: Any) -> None:
+        db = sqlite3.connect(store / "reviews.db", isolation_level=None)
+        db.execute("UPDATE reviews SET request = '{}'")
+        db.close()
+
+    on(store, notify=spoil, review_timeout=1)
+    assert "Nobody reviewed" in answer_of(llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks()))
+    assert not ran
+
+
 def test_a_wait_without_end_can_be_decided(store: Path) -> None:
     on(store, review_timeout=float("inf"))
     with Reviewer(approve):
@@ -411,8 +421,6 @@ def test_a_wait_without_end_can_be_decided(store: Path) -> None:
 
 
 def test_an_event_loop_goes_on_while_the_store_is_locked(store: Path) -> None:
-    import sqlite3
-
     @llmtrace.tool(review=True)
     async def send(to: str) -> str:
         return to
@@ -515,13 +523,15 @@ def test_without_content_everything_is_hidden(store: Path) -> None:
 
 
 def test_an_approval_for_later_calls_does_not_cover_an_invalid_one(store: Path) -> None:
-    on(store, review_timeout=0.3)
     tools = llmtrace.Tools(llmtrace.tool(review=True, on_invalid="review")(refund))
-    with llmtrace.workflow("w"):
-        with Reviewer(functools.partial(approve, always={"order_id": "KS-1"})):
-            tools.run(asks())
+
+    def decide(record: ReviewRecord) -> None:
+        reject(record) if record.request.payload["amount"] == "all" else approve(record, always={"order_id": "KS-1"})
+
+    with llmtrace.workflow("w"), Reviewer(decide, times=2):
+        tools.run(asks())
         tools.run(asks(order_id="KS-1", amount=2))
-        assert "Nobody reviewed" in answer_of(tools.run(asks(order_id="KS-1", amount="all")))
+        assert "rejected" in answer_of(tools.run(asks(order_id="KS-1", amount="all")))
     assert ran == [("KS-1", 10), ("KS-1", 2)]
 
 
@@ -537,12 +547,22 @@ def test_a_function_of_the_program_decides_or_leaves_it(store: Path) -> None:
     assert ran == [("KS-1", 1)]
 
 
-@pytest.mark.parametrize("broken", [lambda _: 1 / 0, lambda _: "yes"])
-def test_a_function_that_fails_decides_nothing(store: Path, broken: Any) -> None:
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        (lambda request: {}[request.payload["order_id"]], "KeyError"),
+        (lambda _: "yes", "got str"),
+        (lambda _: Decision("approve"), "no kind of decision"),  # type: ignore[arg-type]
+        ("http://127.0.0.1:1/hook of KS-1", "InvalidURL"),
+    ],
+)
+def test_a_function_that_fails_decides_nothing(store: Path, broken: Any, text: str, caplog: pytest.LogCaptureFixture) -> None:
     on(store, notify=broken)
-    with Reviewer(reject):
+    with Reviewer(lambda record: (wait_for(lambda: "notify=" in caplog.text), reject(record))):
         llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks())
     assert not ran
+    assert text in caplog.text
+    assert "KS-1" not in caplog.text
 
 
 def test_a_url_is_told(store: Path) -> None:
@@ -778,3 +798,17 @@ def test_a_replay_gives_the_recorded_decision_and_asks_nobody(store: Path) -> No
         assert agent() == first
     assert len(ran) == 1
     assert len(Reviews(store).list(states=("done", "rejected"))) == 2
+
+
+def test_a_call_with_which_a_replay_goes_live_is_held(store: Path) -> None:
+    on(store, notify=lambda _: Decision("approved", by="ann"))
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    orders = ["KS-1", "KS-2"]
+    agent = llmtrace.agent(lambda: answer_of(tools.run(asks(order_id=orders.pop(0), amount=1))))
+    agent()
+    recorded = newest(store)
+    on(store, unattended="deny")
+    with llmtrace.replay(recorded.trace_id, live_after="change"):
+        assert "nobody is there" in agent()
+    assert ran == [("KS-1", 1)]
+    assert all(span.end is not None for span in newest(store).spans)

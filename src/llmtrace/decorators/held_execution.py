@@ -60,10 +60,20 @@ class HeldExecution:
         )
 
     def wait(self) -> None:
-        self._apply(self._hold.wait())
+        try:
+            decision = self._hold.wait()
+        except BaseException:
+            self._execution.close()
+            raise
+        self._apply(decision)
 
     async def wait_async(self) -> None:
-        self._apply(await self._hold.wait_async())
+        try:
+            decision = await self._hold.wait_async()
+        except BaseException:
+            self._execution.close()
+            raise
+        self._apply(decision)
 
     def _apply(self, decision: Decision) -> None:
         execution = self._execution
@@ -190,27 +200,36 @@ def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> Jso
     return to_json(call.arguments, limit=_WHOLE)
 
 
+def is_answered_by_record(spec: ToolSpec, execution: Execution, call: ToolCall) -> bool:
+    """True for a call of a replay that was not held when it was recorded: its result is in the record, or it is held now."""
+    played = player()
+    if played is None or played.will_run(call.name):
+        return False
+    arguments, digest = _shown(spec, execution, call)
+    return played.review_of(call.name, digest, arguments, take=False) is None and not is_resumed(digest)
+
+
 def reason_to_hold(
     spec: ToolSpec, execution: Execution, definition: ToolDefinition, call: ToolCall, invalid: str
 ) -> Reason | None:
     """Why this call waits for a person; None: it does not. ``invalid``: what is wrong with its arguments, under
     ``on_invalid="review"``."""
-    policy = spec.review
-    if policy is None and not invalid:
-        return None
     played = player()
     if played is not None or is_any_resumed():
-        arguments = shown_arguments(spec, execution, call)
-        digest = digest_of(review_settings(), call.name, call.id, arguments)
+        arguments, digest = _shown(spec, execution, call)
         if played is not None and played.review_of(call.name, digest, arguments, take=False) is not None:
             return Reason("it was held when it was recorded")
         if is_resumed(digest):
             return Reason("it was held before")
-        if played is not None and not played.will_run(call.name):
-            return None
     if invalid:
         return Reason(f"its arguments are invalid: {invalid}")
-    return None if policy is None else policy.reason(_as_it_would_run(execution, call), definition, here())
+    return None if spec.review is None else spec.review.reason(_as_it_would_run(execution, call), definition, here())
+
+
+def _shown(spec: ToolSpec, execution: Execution, call: ToolCall) -> tuple[JsonValue, str]:
+    """What would run, and its digest."""
+    arguments = shown_arguments(spec, execution, call)
+    return arguments, digest_of(review_settings(), call.name, call.id, arguments)
 
 
 def _as_it_would_run(execution: Execution, call: ToolCall) -> ToolCall:

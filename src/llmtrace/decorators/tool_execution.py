@@ -307,18 +307,24 @@ def _start(
         if given is not None:
             execution.operation, execution.failure = replace(operation, repaired=given), None
         recorder = active()
-        execution.recording = recorder.start(operation, can_be_answered=True) if recorder is not None else None
-        if execution.recording is not None:
+        if recorder is not None and execution.recording is None:
+            execution.recording = recorder.start(operation, can_be_answered=True)
             execution.body = find_answer(execution.recording, operation)
 
-    if spec.review is not None or verdict.to_review:
-        from llmtrace.decorators.held_execution import HeldExecution, reason_to_hold
+    if spec.review is None and not verdict.to_review:
+        begin()
+        return
+    from llmtrace.decorators.held_execution import HeldExecution, is_answered_by_record, reason_to_hold
 
-        reason = reason_to_hold(spec, execution, definition, call, verdict.to_review)
-        if reason is not None:
-            execution.held = HeldExecution(execution, spec, definition, call, reason, begin)
+    if is_answered_by_record(spec, execution, call):
+        begin()
+        if execution.body is not None:
             return
-    begin()
+    reason = reason_to_hold(spec, execution, definition, call, verdict.to_review)
+    if reason is None:
+        begin()
+    else:
+        execution.held = HeldExecution(execution, spec, definition, call, reason, begin)
 
 
 def _record_refusal(operation: ToolExecution, failure: Failure | None = None) -> None:

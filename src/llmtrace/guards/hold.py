@@ -15,15 +15,15 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, get_args
 
 from llmtrace.codec import json_text
 from llmtrace.content.placeholders import holds_placeholder
-from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
+from llmtrace.errors import ConfigurationError, LlmtraceError, ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.guards import resumed
 from llmtrace.guards.review_settings import ReviewSettings, review_settings
 from llmtrace.model import JsonValue, Review, replace
-from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ValueOrigin
+from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ValueOrigin
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.current import configured
 from llmtrace.recorder.guard import guard
@@ -34,6 +34,8 @@ logger = logging.getLogger("llmtrace")
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two looks at the store."""
 _NOTIFY_SECONDS = 10.0
+_UNREADABLE = (sqlite3.Error, OSError, ValueError)
+"""What a store raises that cannot be read or written, or that holds what another version wrote."""
 _LONGEST_TIMEOUT = 100 * 365 * 86400.0
 """Seconds that stand for ever: a deadline is a time that JSON can hold."""
 
@@ -125,9 +127,9 @@ class Hold:
         self._began = time.monotonic()
         try:
             record = self._propose(settings, operation) if earlier is None else self._resume(settings, earlier)
-        except (sqlite3.Error, OSError) as error:
+        except (ReviewConflict, *_UNREADABLE) as error:
             return Decision("unattended", at=time.time(), reason=f"the review could not be kept: {error}")
-        self.review_id = record.request.review_id
+        self.review_id, self._shown = record.request.review_id, record.request.payload
         if record.state == "proposed":
             self._tell(record)
         return _decided(record)
@@ -198,7 +200,7 @@ class Hold:
                 decision = reviews.decide(self.review_id, Decision("timed_out", at=time.time())).decision
         except ReviewConflict as error:  # decided at this very moment, or no longer there
             return None if error.kind == "decided" else Decision("unattended", at=time.time(), reason=str(error))
-        except (sqlite3.Error, OSError) as error:
+        except _UNREADABLE as error:
             if waited < self._timeout:
                 return None  # another process writes
             return Decision("timed_out", at=time.time(), reason=f"the store cannot be read: {error}")
@@ -285,7 +287,9 @@ def _recorded_decision(recorded: Review) -> Decision:
 
 def _stamped(decision: Any) -> Decision:
     if not isinstance(decision, Decision):
-        raise TypeError(f"expected a Decision or None, got {type(decision).__name__}")
+        raise ConfigurationError(f"expected a Decision or None, got {type(decision).__name__}")
+    if decision.kind not in get_args(DecisionKind):
+        raise ConfigurationError(f"{decision.kind!r} is no kind of decision: {', '.join(get_args(DecisionKind))}")
     return decision if decision.at else replace(decision, at=time.time())
 
 
@@ -300,7 +304,9 @@ def _post(url: str, request: ReviewRequest) -> None:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    """Other texts may hold content, or the secret of a URL."""
+    has_safe_text = isinstance(error, (LlmtraceError, OSError))
+    return f"{type(error).__name__}: {error}" if has_safe_text else type(error).__name__
 
 
 def _differences(raw: JsonValue, shown: JsonValue, place: str = "") -> list[str]:
