@@ -196,7 +196,7 @@ def test_list_show_retry_and_drop(store: LocalStore, llmtrace: Callable[..., Ran
         (("show",), "at least one letter"),
         (("ls", "1abc"), "no letter"),
         (("show", "ffff0000"), "0 dead letters have an id that begins with ffff0000"),
-        (("show", "2"), "0 dead letters"),
+        (("show", "2"), "first 4 or more characters"),
         (("retry", "0abc"), "--with MODULE:FUNCTION"),
         (("retry", "0abc", "--with", "handlers"), "expected MODULE:FUNCTION"),
         (("retry", "0abc", "--with", "handlers:missing"), "handlers has no function missing"),

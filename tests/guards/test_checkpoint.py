@@ -285,7 +285,7 @@ def test_in_a_forked_worker() -> None:
 )
 def test_a_person_is_asked(tmp_path: Path, decision: Decision | None, result: Any) -> None:
     """An approval lets the state pass, an answer takes its place, anything else stops the program: one dead letter."""
-    store, seconds = str(tmp_path / "store"), 30.0 if decision else 0.2
+    store, seconds = str(tmp_path / "store"), 0.2 if decision is None else 30.0
     llmtrace.configure(store=store, instrument=(), notify=lambda _: decision, review_timeout=seconds, exporters=())
     try:
         agent = llmtrace.agent(name="shop")(
@@ -299,5 +299,5 @@ def test_a_person_is_asked(tmp_path: Path, decision: Decision | None, result: An
     finally:
         llmtrace.shutdown()
     letters = letters_of(open_store(store).trace("last"))
-    reason = "rejected_review" if decision else "expired_review"
+    reason = "expired_review" if decision is None else "rejected_review"
     assert [letter.reason for letter in letters] == ([] if result else [reason])

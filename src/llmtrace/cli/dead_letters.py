@@ -92,7 +92,11 @@ def read_entries(store: Store, states: LetterStates, after: int | None = None) -
 
 
 def _find(entries: list[Entry], wanted: str) -> Entry:
-    found = [entry for entry in entries if len(wanted) >= 4 and entry.letter.letter_id.startswith(wanted)]
+    if len(wanted) < 4:
+        raise BadInput(
+            f"{wanted}: give the first 4 or more characters of a dead letter's id.\nllmtrace dead-letters lists them."
+        )
+    found = [entry for entry in entries if entry.letter.letter_id.startswith(wanted)]
     if len(found) != 1:
         raise BadInput(
             f"{len(found)} dead letters have an id that begins with {wanted}.\nllmtrace dead-letters --all lists them."

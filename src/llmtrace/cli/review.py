@@ -205,20 +205,24 @@ def _with(payload: JsonValue, settings: list[str]) -> JsonValue:
 
 
 def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
-    screen, skipped = Screen(sys.stdout), set[str]()
+    screen, skipped, is_watching = Screen(sys.stdout), set[str](), False
     while True:
         waiting = [record for record in reversed(reviews.list()) if record.request.review_id not in skipped]
         if not waiting and not args.watch:
             screen.line("Nothing waits for a review." if not skipped else "No other review waits.")
             return FINE
         if not waiting:
+            if not is_watching:
+                screen.line("Waiting for the next …")
+            is_watching = True
             time.sleep(0.5)
             continue
+        is_watching = False
         record = waiting[0]
         screen.line()
         _show(screen, record)
         try:
-            word = _ask("[a]pprove, [e]dit, [r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
+            word = _ask(_choices(record.request)).lower()
             if word in ("q", "quit"):
                 return FINE
             if word in ("s", "skip"):
@@ -235,6 +239,13 @@ def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
             return FINE
 
 
+def _choices(request: ReviewRequest) -> str:
+    """What may be done with a call, or with a question of the program."""
+    if request.tool is not None:
+        return "[a]pprove, [e]dit, [r]eject, a[n]swer, [s]kip, [q]uit? "
+    return "[a]pprove, [r]eject, a[n]swer, [s]kip, [q]uit? "
+
+
 def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, word: str) -> Decision | None:
     if word in ("a", "approve"):
         return _approved(args, record)
@@ -245,6 +256,7 @@ def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, w
         args.value = _ask("answer (JSON or text)? ")
         return _answered(args, record)
     if word not in ("e", "edit"):
+        screen.line(f"{word!r} is none of these." if word else "")
         return None
     args.set = []
     while setting := _ask("set (ARGUMENT=VALUE; empty when done): "):
@@ -325,18 +337,22 @@ def _show(screen: Screen, record: ReviewRecord) -> None:
         screen.prose(_outcome(record), prefix="  ")
         if record.decision is not None and record.decision.kind == "edited":
             _difference(screen, request.payload, record.decision.value)
+        if record.decision is not None and record.decision.kind == "answered":
+            screen.labelled("  answer   ", json.dumps(record.decision.value, ensure_ascii=False))
 
 
 def _show_payload(screen: Screen, request: ReviewRequest) -> None:
     payload = request.payload
     rows = payload.items() if isinstance(payload, dict) else [("", payload)] if payload is not None else []
     for name, value in rows:
-        screen.labelled(f"  {clean(short(str(name), 24))} = ", json.dumps(value, ensure_ascii=False))
+        screen.labelled(f"  {clean(short(str(name), 24)) or 'shown'} = ", json.dumps(value, ensure_ascii=False))
         for origin in request.origins:
             if origin.pointer == f"/{name}" or origin.pointer.startswith(f"/{name}/"):
                 screen.labelled("      ", f"{origin.status}: {origin.text}", "yellow")
         if f"/{name}" in request.hidden or any(place.startswith(f"/{name}/") for place in request.hidden):
             screen.labelled("      ", "hidden: what would run is not what is shown", "yellow")
+    if request.tool is None and request.schema is not None:
+        screen.labelled("  wants    ", f"an answer of the form {json.dumps(request.schema, ensure_ascii=False)}")
     if "" in request.hidden:
         screen.prose("The arguments are hidden: what would run is not shown.", "yellow", prefix="  ")
 

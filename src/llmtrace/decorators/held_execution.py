@@ -177,7 +177,7 @@ class HeldExecution:
             raise ReviewPending(review_id, self._call.name, in_doubt=record.state == "in_doubt")
 
     def _deny(self, decision: Decision) -> None:
-        text = denial(self._call.name, decision)
+        text = denial(self._hold.asked, decision)
         self._execution.stand_in(text)
         if self._spec.on_denied == "raise":
             raise ReviewDenied(text, decision=decision, review_id=self._hold.review_id or "")

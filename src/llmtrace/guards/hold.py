@@ -102,6 +102,11 @@ class Hold:
             raise
         return self._end(decision)
 
+    @property
+    def asked(self) -> Review:
+        """What was asked, as the program said it."""
+        return self._operation
+
     def raw(self, edited: JsonValue) -> JsonValue:
         """What a reviewer's edit says of what would run: what is left as it was shown is what the program has."""
         return _merged(self.payload, self._shown, edited)
@@ -166,9 +171,9 @@ class Hold:
     def _tell(self, record: ReviewRecord) -> None:
         request, settings = record.request, self.settings
         logger.warning(
-            "llmtrace: %s waits for a review, %.0f s at most: llmtrace review show %s",
+            "llmtrace: %s waits for a review, %.3g s at most: llmtrace review show %s",
             request.question,
-            self._timeout,
+            self._timeout if settings.wait is None else min(self._timeout, settings.wait),
             request.review_id,
         )
         if settings.notify is not None:
@@ -220,7 +225,7 @@ class Hold:
     def _end(self, decision: Decision) -> Decision:
         self._end_span(decision, decision.kind)
         if decision.kind == "unattended" and self.settings.unattended == "raise":
-            raise ReviewDenied(denial(self._operation.question, decision), decision=decision)
+            raise ReviewDenied(denial(self._operation, decision), decision=decision)
         return decision
 
     def _end_span(self, decision: Decision, said: str) -> None:
@@ -244,9 +249,13 @@ def digest_of(settings: ReviewSettings, tool: str | None, call_id: str | None, p
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=settings.key).hexdigest()
 
 
-def denial(question: str, decision: Decision) -> str:
-    """What a model is told of a call that may not run: a result, so that it goes on, and not an error to be tried again."""
+def denial(asked: Review, decision: Decision) -> str:
+    """What a model is told of a call that may not run: a result, so that it goes on, and not an error to be tried again. Of a
+    question of the program: what came of it."""
     because = f": {decision.reason}" if decision.reason else ""
+    question = asked.tool
+    if question is None:
+        return f"{asked.question!r} was {decision.kind.replace('_', ' ')}{because}"
     if decision.kind == "rejected":
         who = decision.by or "A person"
         return f"{who} rejected this call of {question}, so it did not run{because}. Do not call it again with these arguments."

@@ -296,8 +296,6 @@ def _problem(request: ReviewRequest, decision: Decision) -> str:
         return "only visible arguments of a tool call can be approved for later calls"
     if decision.always and not (isinstance(request.payload, dict) and _fits(decision.always, request.payload)):
         return "this call does not have the arguments that later calls shall have"
-    if decision.kind == "approved" and request.tool is None and request.schema is not None:
-        return "it asks for an answer in a form; answer it, or reject it"
     if decision.kind == "edited" and request.tool is None:
         return "a question is answered, not edited"
     if decision.kind == "edited" and not isinstance(decision.value, dict):

@@ -90,7 +90,7 @@ def test_a_review_shows_what_was_decided(store: Store, open_page: Callable[..., 
         page.wait_for_selector(row)
         assert page.get_attribute(f"{row} .label", "data-letter") == "?"
         page.click(row)
-        page.wait_for_selector(".pane:has-text('Ran with')")
+        page.wait_for_selector(".pane:has-text('Approved with other arguments by ann')")
         assert "42" in page.inner_text(".pane")
         assert "12" in page.inner_text(".pane")
         page.click(".row:has(.k-tool):has-text('KS-2')")
