@@ -125,7 +125,7 @@ def test_an_edited_call_runs_as_it_was_edited_and_the_model_is_told(store: Path)
         told = answer_of(tools.run(asks()))
     assert ran == [("KS-1", 2.5)]
     note, result = told.split("\n")
-    assert "A person changed the arguments" in note
+    assert "A reviewer changed the arguments" in note
     assert json.loads(result)["amount"] == 2.5
     execution = newest(store).spans[-1].operation
     assert isinstance(execution, ToolExecution)
