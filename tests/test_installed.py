@@ -89,6 +89,7 @@ def test_extensions_load_or_say_why_not(monkeypatch: pytest.MonkeyPatch, caplog:
         installed, "entry_points", lambda group: [EntryPoint(name, f"{module.__name__}:{name}", group) for name in names]
     )
     dialects.dialects.cache_clear()
+    dialects.marks.cache_clear()
     try:
         span = dialects.decode(RawSpan("1" * 32, "2" * 16, "s", 1, attributes={"elsewhere.kind": "look_up"}))
         assert span.operation == ToolExecution("look_up")
@@ -96,6 +97,7 @@ def test_extensions_load_or_say_why_not(monkeypatch: pytest.MonkeyPatch, caplog:
         assert "length" in [monitor.name for monitor in monitors.load()]
     finally:
         dialects.dialects.cache_clear()
+        dialects.marks.cache_clear()
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == len(set(lines)) == 6
     assert all(" is off: " in line for line in lines)

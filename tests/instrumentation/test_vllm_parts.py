@@ -19,6 +19,7 @@ from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._vllm_tools import hermes
 from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, Usage
+from llmtrace.recorder import active
 from llmtrace.testing import capture
 
 CALL = '<tool_call>\n{{"name": "look_up", "arguments": {}}}\n</tool_call>'
@@ -112,7 +113,8 @@ def test_vllm_is_not_imported() -> None:
 
 def test_only_servers_of_the_programs_own_are_told_our_id() -> None:
     """By ``X-Request-Id``: not OpenAI itself, not a server that is not known, and never in place of the program's own."""
-    recording = SimpleNamespace(trace_id="a" * 32, span_id="b" * 16)
+    recorder = SimpleNamespace(request_id_hosts=frozenset[str]())
+    recording = SimpleNamespace(trace_id="a" * 32, span_id="b" * 16, recorder=recorder)
     client = SimpleNamespace(_custom_headers={})
 
     def sent(host: str | None, headers: dict[str, str], provider: str = "openai") -> dict[str, str]:
@@ -128,6 +130,9 @@ def test_only_servers_of_the_programs_own_are_told_our_id() -> None:
     for host in ("api.z.ai", "managed-inference-api-proxy.crusoecloud.com", "acct.snowflakecomputing.com", "8.8.8.8", ""):
         assert sent(host, {}) == {}, host
     with capture(request_id_hosts=("LLM.example.com",)):
+        configured = active()
+        assert configured is not None
+        recorder.request_id_hosts = configured.request_id_hosts
         assert sent("llm.example.com", {}) == ours
         assert sent("other.example.com", {}) == {}
 

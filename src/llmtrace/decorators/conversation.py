@@ -22,9 +22,9 @@ _KNOWN_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "f
 def read_task(values: Mapping[str, Any], arguments: Mapping[str, JsonValue]) -> tuple[Message, ...]:
     """The input of an agent. ``values``: the arguments as the program passed them; ``arguments``: the same as JSON.
 
-    The only text argument is the task, if it has several words or stands alone. In a history (a list of messages, or a state
-    that has one as its ``messages``), the newest user message is; where that was answered already, the first text argument
-    beside it. Clients and other objects that are not JSON are left out, and so is what is empty.
+    The only text argument is the task, if it is more than one word or stands alone. In a history (a list of messages, or a
+    state that has one as its ``messages``), the newest user message is; where that was answered already, the first text
+    argument beside it. Clients and other objects that are not JSON are left out, and so is what is empty.
     """
     shown = {name: argument for name, argument in arguments.items() if not _is_tool_of_trade(values.get(name), argument)}
     shown = shown or dict(arguments)
@@ -38,7 +38,7 @@ def read_task(values: Mapping[str, Any], arguments: Mapping[str, JsonValue]) -> 
             shown |= {name: rest} if rest else {}
     task: tuple[Message, ...] = ()
     texts = [name for name, argument in shown.items() if isinstance(argument, str)]
-    if history[-1].role != "user" if history else len(texts) == 1 and " " in shown[texts[0]]:
+    if history[-1].role != "user" if history else len(texts) == 1 and _is_said(shown[texts[0]]):
         task = tuple([Message("user", (Text(shown.pop(name)),)) for name in texts[:1]])
     options = (Message("user", (Text(_one_text(shown)),)),) if shown else ()
     return (*options, *history, *task)
@@ -67,6 +67,11 @@ def as_text(snapshot: JsonValue) -> str:
     if isinstance(snapshot, list) and snapshot and all(isinstance(item, str) for item in snapshot):
         return "".join(snapshot)
     return snapshot if isinstance(snapshot, str) else dump(snapshot).decode()
+
+
+def _is_said(argument: JsonValue) -> bool:
+    """True for a text of more than one word, in a script that writes no spaces, too: not a name or an id."""
+    return isinstance(argument, str) and (" " in argument or not argument.isascii())
 
 
 def _one_text(arguments: Mapping[str, JsonValue]) -> str:

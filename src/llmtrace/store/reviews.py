@@ -21,13 +21,11 @@ from pydantic import TypeAdapter
 
 from llmtrace.codec import json_text
 from llmtrace.errors import ReviewConflict
-from llmtrace.locks import fork_safe_lock
+from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import JsonValue, ToolDefinition, Violation, replace
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.store import locks
 from llmtrace.store.transactions import transaction
-from llmtrace.validation.check_values import check_arguments, check_result
-from llmtrace.validation.json_pointers import follow, steps
 
 NAME = "reviews.db"
 RUNNING = "reviewing"
@@ -291,7 +289,7 @@ def _was(record: ReviewRecord) -> str:
 
 def _problem(request: ReviewRequest, decision: Decision) -> str:
     """Why a decision cannot be taken; empty if it can."""
-    hidden = {step for place in request.hidden for step in steps(place)[:1]}
+    hidden = {step for place in request.hidden for step in _steps(place)[:1]}
     if decision.always and not request.run_id:
         return "this run is not recorded, so that its later calls are not known"
     if decision.always and (request.tool is None or hidden & decision.always.keys()):
@@ -310,6 +308,9 @@ def _problem(request: ReviewRequest, decision: Decision) -> str:
 
 def faults_of(request: ReviewRequest, decision: Decision) -> list[Violation]:
     """The errors of the value of an edit or an answer, by the schema. A hidden value that was left as it is shown has none."""
+    with importing:  # the list of what waits needs no validation
+        from llmtrace.validation.check_values import check_arguments, check_result
+
     if decision.kind == "edited" and request.tool is not None and isinstance(decision.value, dict):
         definition = ToolDefinition(request.tool, parameters=request.schema, strict=request.strict)
         found = check_arguments(decision.value, definition)
@@ -325,11 +326,17 @@ def _errors(violations: Iterable[Violation]) -> list[Violation]:
 
 def _is_as_shown(pointer: str, edited: JsonValue, request: ReviewRequest) -> bool:
     """True for a hidden value that the reviewer left as it was shown: what would run is what the program has."""
+    from llmtrace.validation.json_pointers import follow, steps
+
     try:
         path = steps(pointer)
         return pointer in request.hidden and follow(edited, path) == follow(request.payload, path)
     except (LookupError, TypeError, ValueError):
         return False
+
+
+def _steps(pointer: str) -> list[str]:
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
 def _fits(wanted: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> bool:
