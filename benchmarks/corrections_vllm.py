@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "scripts")]
 
 import report
-from vllm_malformed import ASK, PARAMETERS, of_arguments, tool
+from vllm_malformed import ASK, NAMED, PARAMETERS, of_arguments, tool
 
 MOST_CORRECTIONS = 3
 
@@ -47,7 +47,7 @@ def converse(client: Any, seed: int) -> str:
             with llmtrace.agent("weather"), llmtrace.Budget(corrections=MOST_CORRECTIONS):
                 while not got and not said_nothing:
                     answer = client.chat.completions.create(
-                        model="tiny", messages=messages, tools=[tool(False)], tool_choice="required",
+                        model="tiny", messages=messages, tools=[tool(False)], tool_choice=NAMED,
                         seed=seed + 1000 * asked, temperature=1.0, max_tokens=200,
                     )  # fmt: skip
                     asked += 1
