@@ -784,6 +784,32 @@ def test_two_runs_that_made_the_same_call_resume_at_the_same_time_with_their_own
     assert len(ran) == 1
 
 
+def test_a_probe_is_asked_with_what_would_run_not_with_what_was_shown(store: Path) -> None:
+    on(store, review_wait=0.05)
+    probed: list[Any] = []
+
+    @llmtrace.tool(review=True, probe=lambda arguments: not probed.append(arguments))
+    def pay(password: str, amount: float) -> None:
+        ran.append(amount)
+
+    call = asks("pay", password="hunter2-secret", amount=9)
+    tools = llmtrace.Tools(pay)
+    with pytest.raises(ReviewPending) as pending:
+        tools.run(call)
+    record = llmtrace.reviews.get(pending.value.review_id)
+    assert record.request.hidden == ("/password",)
+    approve(record)
+    child = os.fork()
+    if child == 0:
+        Reviews(store).start(record.request.review_id, record.request.digest, record.request.digest)
+        os._exit(9)
+    os.waitpid(child, 0)
+    with llmtrace.resume_review(record.request.review_id, from_recording=False):
+        tools.run(call)
+    assert probed == [{"password": "hunter2-secret", "amount": 9}]
+    assert not ran
+
+
 def test_a_replay_gives_the_recorded_decision_and_asks_nobody(store: Path) -> None:
     tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
 

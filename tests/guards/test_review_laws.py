@@ -186,6 +186,15 @@ def test_always_counts_for_one_tool_one_value_and_this_run() -> None:
         reviews.decide(hidden.request.review_id, Decision("approved", at=1.0, always={"n": "[redacted]"}), digest=DIGEST)
 
 
+def test_what_has_expired_long_ago_is_forgotten_and_what_still_waits_is_not() -> None:
+    reviews = Reviews(None)
+    reviews.propose(request("rev_expired", deadline=2000.0))
+    reviews.propose(request("rev_waits"))
+    later = ReviewRequest("rev_new", "pay", DIGEST, {"n": 1}, 1000.0 + store_reviews.KEEP_SECONDS + 2000.0, 1e12)
+    reviews.propose(later)
+    assert {record.request.review_id for record in reviews.list()} == {"rev_waits", "rev_new"}
+
+
 def test_ten_thousand_reviews_wait(tmp_path: Path) -> None:
     reviews = Reviews(tmp_path)
     reviews.propose(request("rev_x"))

@@ -145,7 +145,7 @@ class HeldExecution:
             self._deny(Decision("unattended", reason=f"the approval could not be used: {error}"))
             return
         if not has_started:
-            self._ran_before(review_id)
+            self._ran_before(review_id, hold.payload if given is None else given)
             return
         if given is not None:
             changed = to_text(to_json(given))
@@ -155,13 +155,13 @@ class HeldExecution:
     def _digest(self, arguments: JsonValue) -> str:
         return digest_of(self._hold.settings, self._call.name, self._call.id, arguments)
 
-    def _ran_before(self, review_id: str) -> None:
-        """The decision was used before, by a process that is gone or still at it."""
+    def _ran_before(self, review_id: str, arguments: JsonValue) -> None:
+        """The decision was used before, with these arguments, by a process that is gone or still at it."""
         reviews = self._hold.settings.reviews
         record = reviews.get(review_id)
         probe = self._spec.probe
         if record.state == "in_doubt" and probe is not None:
-            happened = guard(probe, record.request.payload if record.request.hidden else self._call.arguments)
+            happened = guard(probe, arguments)
             if isinstance(happened, bool):
                 reviews.settle(review_id, happened=happened, by="probe")
                 if not happened and reviews.start(review_id, self._hold.digest, self._hold.digest):

@@ -28,6 +28,7 @@ from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.current import configured
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player
+from llmtrace.validation.json_pointers import pointer
 
 logger = logging.getLogger("llmtrace")
 
@@ -321,15 +322,11 @@ def _said(error: Exception) -> str:
 def _differences(raw: JsonValue, shown: JsonValue, place: str = "") -> list[str]:
     """JSON Pointers to what is not shown as it is."""
     if isinstance(raw, dict) and isinstance(shown, dict) and raw.keys() == shown.keys():
-        return [found for name in raw for found in _differences(raw[name], shown[name], f"{place}/{_escaped(name)}")]
+        return [found for name in raw for found in _differences(raw[name], shown[name], place + pointer((name,)))]
     if isinstance(raw, list) and isinstance(shown, list) and len(raw) == len(shown):
         pairs = enumerate(zip(raw, shown, strict=True))
         return [found for index, (one, other) in pairs for found in _differences(one, other, f"{place}/{index}")]
     return [] if json.dumps(raw) == json.dumps(shown) and not holds_placeholder(shown) else [place]
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _merged(raw: JsonValue, shown: JsonValue, edited: JsonValue) -> JsonValue:

@@ -33,7 +33,7 @@ RUNNING = "reviewing"
 BUSY_SECONDS = 5.0
 _SWEEP_SECONDS = 3600.0
 KEEP_SECONDS = 30 * 86400.0
-"""How long what has ended is kept."""
+"""How long what has ended, or expired, is kept."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reviews (id TEXT PRIMARY KEY, state TEXT NOT NULL, digest TEXT NOT NULL, run TEXT NOT NULL,
     tool TEXT, asked_at REAL NOT NULL, deadline REAL NOT NULL, owner TEXT NOT NULL, request TEXT NOT NULL, decision TEXT,
@@ -43,7 +43,10 @@ CREATE TABLE IF NOT EXISTS standing (review TEXT PRIMARY KEY, run TEXT NOT NULL,
     WITHOUT ROWID;
 """
 _SELECT = "SELECT state, request, decision, started_at, ended_at, result, owner FROM reviews "
-_FORGET = "DELETE FROM reviews WHERE asked_at < ? AND state NOT IN ('proposed', 'approved', 'started', 'in_doubt')"
+_FORGET = (
+    "DELETE FROM reviews WHERE asked_at < ?1 AND state NOT IN ('approved', 'started', 'in_doubt')"
+    " AND (state != 'proposed' OR deadline < ?1)"
+)
 _requests: TypeAdapter[ReviewRequest] = TypeAdapter(ReviewRequest)
 _decisions: TypeAdapter[Decision] = TypeAdapter(Decision)
 
@@ -67,7 +70,8 @@ class Reviews:
         """Keep a request. It is approved at once where a reviewer said so for such calls of this run."""
         owner = owner_of(self.folder)
         with self._write() as db:
-            db.execute(_FORGET, (request.asked_at - KEEP_SECONDS,))
+            if db.execute(_FORGET, (request.asked_at - KEEP_SECONDS,)).rowcount:
+                db.execute("DELETE FROM standing WHERE review NOT IN (SELECT id FROM reviews)")
             decision = self._standing(db, request)
             state: ReviewState = "proposed" if decision is None else "approved"
             row = (request.review_id, state, request.digest, request.run_id, request.tool, request.asked_at, request.deadline)
@@ -289,7 +293,9 @@ def _was(record: ReviewRecord) -> str:
 
 def _problem(request: ReviewRequest, decision: Decision) -> str:
     """Why a decision cannot be taken; empty if it can."""
-    hidden = {step for place in request.hidden for step in _steps(place)[:1]}
+    from llmtrace.validation.json_pointers import steps
+
+    hidden = {step for place in request.hidden for step in steps(place)[:1]}
     if decision.always and not request.run_id:
         return "this run is not recorded, so that its later calls are not known"
     if decision.always and (request.tool is None or hidden & decision.always.keys()):
@@ -331,10 +337,6 @@ def _is_as_shown(pointer: str, edited: JsonValue, request: ReviewRequest) -> boo
         return pointer in request.hidden and follow(edited, path) == follow(request.payload, path)
     except (LookupError, TypeError, ValueError):
         return False
-
-
-def _steps(pointer: str) -> list[str]:
-    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
 def _fits(wanted: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> bool:
