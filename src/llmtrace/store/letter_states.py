@@ -7,7 +7,6 @@ on disk before its handler runs; one whose handler died is ``in_doubt``, and is 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from typing import Literal, TypeAlias
 
 from llmtrace.errors import LetterConflict, StoreError
 from llmtrace.model.value import value
-from llmtrace.store import locks
 from llmtrace.store.reviews import is_alive, owner_of
+from llmtrace.store.shared_table import opened
 from llmtrace.store.transactions import transaction
 
 NAME = "dead_letters.db"
@@ -125,16 +124,8 @@ class LetterStates:
     def _connect(self) -> Iterator[sqlite3.Connection]:
         path = self.folder / NAME
         try:
-            if not path.exists():
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
-            db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-            try:
-                db.execute("PRAGMA synchronous = EXTRA")  # a rollback journal, not WAL: machines may share the folder
-                if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'letters'").fetchone():
-                    db.execute(_SCHEMA)
+            with opened(path, _SCHEMA, "letters", busy_seconds=BUSY_SECONDS) as db:
                 yield db
-            finally:
-                db.close()
         except (sqlite3.Error, OSError) as error:
             what = error.strerror if isinstance(error, OSError) else str(error)
             raise StoreError(f"the states of dead letters in {path} cannot be read or written: {what}") from error

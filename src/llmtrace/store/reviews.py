@@ -25,6 +25,7 @@ from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import JsonValue, ToolDefinition, Violation, replace
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.store import locks
+from llmtrace.store.shared_table import opened
 from llmtrace.store.transactions import transaction
 
 NAME = "reviews.db"
@@ -265,15 +266,9 @@ class Reviews:
                     yield db
                 return
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
-        db = sqlite3.connect(path, timeout=BUSY_SECONDS if busy_seconds is None else busy_seconds, isolation_level=None)
-        try:
-            db.execute("PRAGMA synchronous = EXTRA")  # a rollback journal, not WAL: machines may share the folder
-            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'standing'").fetchone():
-                db.executescript(_SCHEMA)
+        seconds = BUSY_SECONDS if busy_seconds is None else busy_seconds
+        with opened(path, _SCHEMA, "standing", busy_seconds=seconds) as db:
             yield db
-        finally:
-            db.close()
 
 
 def _written(adapter: TypeAdapter[Any], value: object) -> str:
