@@ -25,6 +25,9 @@ ARGUMENTS = [
 SECONDS = 180_000
 """How long a browser on a busy machine is waited for, in milliseconds."""
 
+DIAGNOSED = ".suspects:not(:has(.looking))"
+"""The strip over a trace once its diagnosis is in. What stands there before may be gone before it is seen."""
+
 
 def missing(what: str) -> None:
     """Skips; in continuous integration, where all has to be there, fails."""

@@ -11,7 +11,7 @@ import pytest
 from llmtrace.model import AgentInvocation, Evaluation, ToolCall, ToolExecution
 from llmtrace.store import open_store
 from tests.cli.traces import LOOK_UP, RECOVERED, SILENT, Maker, asks, chat, user
-from tests.viewer.browser.conftest import chosen, nodes
+from tests.viewer.browser.conftest import DIAGNOSED, chosen, nodes
 from tests.viewer.conftest import Served, serving
 from tests.viewer.made import Made, trace
 
@@ -131,7 +131,7 @@ def test_what_the_suspect_is_about_is_marked(viewer: Served, open_page: Callable
     ):
         viewer.store.append(made)
     page = open_page(f"{viewer.address}#/trace/{'a' * 32}")
-    page.wait_for_selector(".suspects ol")
+    page.wait_for_selector(DIAGNOSED)
     page.keyboard.press("1")
     page.wait_for_selector(".pane .call .suspected")
     assert page.inner_text(".pane .call .suspected") == '"KS-20431"'

@@ -12,7 +12,7 @@ from llmtrace.store import open_store
 from llmtrace.viewer import page as single_file
 from llmtrace.viewer.trace_view import TraceView
 from tests.lineage_story import TRACE_ID, Story
-from tests.viewer.browser.conftest import chosen
+from tests.viewer.browser.conftest import DIAGNOSED, chosen
 from tests.viewer.conftest import serving
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -43,7 +43,7 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path, open_page: Callabl
         for address in (served.address, path.as_uri()):
             page = open_page(f"{address}#/trace/{TRACE_ID}?span={4:016x}")
             page.wait_for_selector(".pane h2:has-text('find_account')")
-            page.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
+            page.wait_for_selector(DIAGNOSED)
             page.keyboard.press("r")
             page.wait_for_selector(".spread .fed li")
             assert page.evaluate(LIT, "fed") == ["01", "02", "03"]

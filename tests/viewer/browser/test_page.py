@@ -17,7 +17,7 @@ from llmtrace.model import Evaluation, Failure, Message, Span, Text, ToolCall, T
 from llmtrace.playback.edit import read_edit
 from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SILENT, Maker, asks, chat, silent, user
-from tests.viewer.browser.conftest import missing, nodes
+from tests.viewer.browser.conftest import DIAGNOSED, missing, nodes
 from tests.viewer.conftest import Served, serving
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -181,7 +181,7 @@ def test_every_size(viewer: Served, open_page: Callable[..., Any], size: tuple[i
 def test_every_key_of_the_help(viewer: Served, open_page: Callable[..., Any]) -> None:
     """? shows every key; each does something or says why not, and none breaks the page."""
     page = open_page(f"{viewer.address}#/trace/{RECOVERED}")
-    page.wait_for_selector(".suspects ol")
+    page.wait_for_selector(DIAGNOSED)
     page.keyboard.press("?")
     page.wait_for_selector("dialog.keys")
     keys = page.eval_on_selector_all("dialog.keys section:first-of-type kbd", "all => all.map((one) => one.textContent)")

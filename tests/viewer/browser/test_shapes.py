@@ -10,6 +10,7 @@ import pytest
 
 from llmtrace.model import replace
 from llmtrace.store import open_store
+from tests.viewer.browser.conftest import DIAGNOSED
 from tests.viewer.browser.longest_block import KEYS, LongestBlock
 from tests.viewer.conftest import serving
 from tests.viewer.shapes import SHAPES, TRACE
@@ -32,7 +33,7 @@ def test_no_long_block(shape: str, open_page: Callable[..., Any], tmp_path: Path
         blocks = LongestBlock(page)
         page.goto(f"{served.address}#/trace/{TRACE}")
         page.wait_for_selector(".pane h2")
-        page.wait_for_selector(".suspects:not(:has(.looking))")
+        page.wait_for_selector(DIAGNOSED)
         longest = {"opening": blocks.read()}
         for key in KEYS:
             page.keyboard.press(key)

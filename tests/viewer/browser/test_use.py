@@ -28,6 +28,7 @@ from llmtrace.model import (
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.store import Store, open_store
 from tests.cli.traces import RECOVERED, REVIEWED, SILENT, Maker, answers, asks, chat, reviewed, silent, user
+from tests.viewer.browser.conftest import DIAGNOSED
 from tests.viewer.conftest import Served, serving
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -76,7 +77,7 @@ def test_a_trace_of_the_list_is_a_link(viewer: Served, open_page: Callable[..., 
     assert f"#/trace/{SILENT}" in other.value.url
     assert page.url.endswith("#/")
     page.click(f"#trace-{SILENT} .said")
-    page.wait_for_selector(".suspects ol")
+    page.wait_for_selector(DIAGNOSED)
     assert f"#/trace/{SILENT}" in page.url
 
 
@@ -111,7 +112,7 @@ def test_text_from_right_to_left_begins_where_it_begins(store: Store, open_page:
         page.wait_for_selector(".trace-row .said a")
         assert page.eval_on_selector_all(".trace-row .said", direction) == ["rtl"]
         page.goto(f"{served.address}#/trace/{TRACE}")
-        page.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
+        page.wait_for_selector(DIAGNOSED)
         page.wait_for_selector(".pane .text")
         assert set(page.eval_on_selector_all(".row bdi, .top h1", direction)) == {"rtl"}
         assert page.eval_on_selector(".pane .text", "one => getComputedStyle(one).unicodeBidi") == "plaintext"
@@ -142,7 +143,7 @@ def test_a_deep_tree_keeps_its_columns(store: Store, open_page: Callable[..., An
         store.append(maker.span(number, number - 1, f"level {number}", Custom(), took=40.0))
     with serving(store) as served:
         page = open_page(f"{served.address}#/trace/{TRACE}")
-        page.wait_for_selector(".suspects .quiet:not(.looking)")
+        page.wait_for_selector(DIAGNOSED)
         page.keyboard.press("G")
         page.wait_for_selector(f"#line-{60:016x}")
         lefts = page.eval_on_selector_all(".rows .bar", "all => all.map((bar) => Math.round(bar.getBoundingClientRect().left))")
@@ -185,7 +186,7 @@ def test_a_killed_program(tmp_path: Path, open_page: Callable[..., Any]) -> None
         page = open_page(served.address)
         page.wait_for_selector(".trace-row.failed .found.certain:has-text('slow')")
         page.goto(f"{served.address}#/trace/{TRACE}")
-        page.wait_for_selector(".suspects ol")
+        page.wait_for_selector(DIAGNOSED)
         assert page.inner_text(f"#line-{3:016x} .label") == 'slow\n(room="KS-7")'
         assert page.inner_text(".pane .code.call") == 'slow(room="KS-7")'
         assert "–" not in page.inner_text(".top .what")
@@ -206,7 +207,7 @@ def test_what_a_step_says_leads_on(store: Store, open_page: Callable[..., Any]) 
         store.append(span)
     with serving(store) as served:
         page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}")
-        page.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
+        page.wait_for_selector(DIAGNOSED)
         assert page.inner_text(f"#line-{2:016x} .label") == "look_up\n(…)"  # not known: not the same as none
         assert page.inner_text(".findings summary") == "stack trace: shop.py:47 in look_up"
         assert "(span " not in page.inner_text(".suspects")
@@ -231,7 +232,7 @@ def test_numbers_are_what_they_were(store: Store, open_page: Callable[..., Any])
     store.append(maker.span(3, 1, "chat m", chat(history, answers("Paid."), parameters=parameters)))
     with serving(store) as served:
         page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}", permissions=["clipboard-read", "clipboard-write"])
-        page.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
+        page.wait_for_selector(DIAGNOSED)
         assert page.inner_text(".pane .code.result") == result
 
         def copied(way: str) -> str:
@@ -326,7 +327,7 @@ def test_a_server_that_ended_is_said_to_have(store: Store, chromium: Any) -> Non
     with serving(store) as served:
         page = chromium.new_page()
         page.goto(f"{served.address}#/trace/{SILENT}")
-        page.wait_for_selector(".suspects ol")
+        page.wait_for_selector(DIAGNOSED)
         other = chromium.new_page()
         other.goto(served.address)
         other.wait_for_selector(f"#trace-{SILENT}")
@@ -339,7 +340,7 @@ def test_a_server_that_ended_is_said_to_have(store: Store, chromium: Any) -> Non
 def test_magnified_twice_the_steps_can_be_read(viewer: Served, open_page: Callable[..., Any]) -> None:
     """On half the width and height the page scrolls: steps, then the chosen one, nothing on top of each other."""
     page = open_page(f"{viewer.address}#/trace/{RECOVERED}", size=(720, 450))
-    page.wait_for_selector(".suspects .quiet:not(.looking)")
+    page.wait_for_selector(DIAGNOSED)
     page.wait_for_selector(".pane .part")
     box = "document.querySelector('{}').getBoundingClientRect().{}"
     height, bottom, top = page.evaluate(
@@ -353,7 +354,7 @@ def test_magnified_twice_the_steps_can_be_read(viewer: Served, open_page: Callab
 def test_in_the_few_colours_of_high_contrast(viewer: Served, open_page: Callable[..., Any]) -> None:
     """Bars are seen, and which step and which view is chosen."""
     page = open_page(f"{viewer.address}#/trace/{RECOVERED}", forced_colors="active")
-    page.wait_for_selector(".suspects ol")
+    page.wait_for_selector(DIAGNOSED)
     bar = "one => getComputedStyle(one, '::before').backgroundColor !== getComputedStyle(document.body).backgroundColor"
     assert page.eval_on_selector(".row.error .bar", bar)
     chosen = "document.querySelector('.row[aria-selected=true]')"  # it is drawn anew when the suspects come

@@ -12,7 +12,7 @@ import pytest
 from llmtrace.model import AgentInvocation, Span, ToolCall, replace
 from llmtrace.store import Store, open_store
 from tests.cli.traces import RECOVERED, Maker, answers, asks, chat, recovered, told, user
-from tests.viewer.browser.conftest import chosen
+from tests.viewer.browser.conftest import DIAGNOSED, chosen
 from tests.viewer.conftest import Served, serving
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Any:
 def _opened(served: Served, open_page: Callable[..., Any], trace_id: str) -> Any:
     page = open_page(f"{served.address}#/trace/{trace_id}")
     page.wait_for_selector(".pane h2")
-    page.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
+    page.wait_for_selector(DIAGNOSED)
     return page
 
 
