@@ -408,9 +408,10 @@ def test_a_record_that_cannot_be_read_is_a_no(store: Path) -> None:
         db.execute("UPDATE reviews SET request = '{}'")
         db.close()
 
-    on(store, notify=spoil, review_timeout=1)
-    assert "Nobody reviewed" in answer_of(llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks()))
+    on(store, notify=spoil)
+    assert "cannot be read" in answer_of(llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks()))
     assert not ran
+    assert Reviews(store).list() == []  # the others are listed
 
 
 def test_a_wait_without_end_can_be_decided(store: Path) -> None:
