@@ -201,6 +201,19 @@ def test_a_predicate_sees_the_arguments_that_would_run(store: Path, policy: Any,
     assert not ran
 
 
+def test_a_predicate_sees_what_the_tool_gets_for_arguments_that_are_left_out(store: Path) -> None:
+    on(store, unattended="deny")
+
+    @llmtrace.tool(review=lambda arguments, _: arguments["amount"] > 5)
+    def pay(order_id: str, amount: int = 1000) -> None:
+        ran.append(amount)
+
+    llmtrace.Tools(pay).run(asks("pay", order_id="KS-1"))
+    assert ran == []
+    llmtrace.Tools(pay).run(asks("pay", order_id="KS-1", amount=1))
+    assert ran == [1]
+
+
 def test_a_reading_tool_is_not_held_as_a_change(store: Path) -> None:
     on(store, unattended="deny")
 

@@ -194,10 +194,15 @@ def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> Jso
     if execution.args or execution.kwargs:
         values = guard(spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs)
         if values is not None:
-            defaults = {name: plain(value) for name, value in spec.signature.defaults.items() if name not in values}
-            shown = {name: value for name, value in defaults.items() if value is not NOT_PLAIN}
+            shown = {name: value for name, value in _plain_defaults(spec).items() if name not in values}
             return to_json({**values, **shown}, limit=_WHOLE)
     return to_json(call.arguments, limit=_WHOLE)
+
+
+def _plain_defaults(spec: ToolSpec) -> dict[str, Any]:
+    """What the tool gets for arguments that a call leaves out, as far as JSON can hold it."""
+    defaults = {name: plain(value) for name, value in spec.signature.defaults.items()}
+    return {name: value for name, value in defaults.items() if value is not NOT_PLAIN}
 
 
 def is_answered_by_record(spec: ToolSpec, execution: Execution, call: ToolCall) -> bool:
@@ -223,7 +228,9 @@ def reason_to_hold(
             return Reason("it was held before")
     if invalid:
         return Reason(f"its arguments are invalid: {invalid}")
-    return None if spec.review is None else spec.review.reason(_as_it_would_run(execution, call), definition, here())
+    if spec.review is None:
+        return None
+    return spec.review.reason(_as_it_would_run(execution, call), definition, here(), _plain_defaults(spec))
 
 
 def _shown(spec: ToolSpec, execution: Execution, call: ToolCall) -> tuple[JsonValue, str]:
