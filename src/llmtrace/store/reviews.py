@@ -185,8 +185,10 @@ class Reviews:
     def list(
         self, *, states: tuple[ReviewState, ...] = ("proposed",), limit: int = 100, before: float = 1e18
     ) -> list[ReviewRecord]:
-        """Reviews in these states, newest first; one that cannot be read is logged and left out. ``before``: asked for earlier than
-        that, in seconds since the Unix epoch."""
+        """Reviews in these states, newest first; one that cannot be read is logged and left out.
+
+        ``before``: asked for earlier than that, in seconds since the Unix epoch.
+        """
         where = "WHERE state IN (SELECT value FROM json_each(?)) AND asked_at < ? ORDER BY asked_at DESC LIMIT ?"
         with self._read() as db:
             rows = db.execute(_SELECT + where, (json_text.write(list(states)), before, limit)).fetchall()
