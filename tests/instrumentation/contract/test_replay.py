@@ -66,8 +66,8 @@ def without_cause(seen: Any) -> Any:
 
 
 def is_not_recorded(way: Way) -> bool:
-    """True for what sends with something else than httpx: botocore, aiohttp."""
-    return (type(way.kit).__module__, way.asynchronous) in {("kits.bedrock", False), ("kits.google_genai", True)}
+    """True for what sends with something else than httpx or botocore: aiohttp."""
+    return (type(way.kit).__module__, way.asynchronous) == ("kits.google_genai", True)
 
 
 def check(way: Way, program: Program, reply: Reply) -> None:
