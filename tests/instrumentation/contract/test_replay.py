@@ -77,7 +77,7 @@ def check(way: Way, program: Program, reply: Reply) -> None:
         trace = captured.traces[0]
         if is_not_recorded(way):
             with (
-                pytest.raises(ReplayDiverged, match="not by httpx"),
+                pytest.raises(ReplayDiverged, match="not by httpx or botocore"),
                 capture(instrument=(way.kit.name,)),
                 replay(trace),
             ):
