@@ -81,12 +81,12 @@ class _Kept(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run 
 
     def _self_read(self, read: Any, *args: Any, joined: Callable[[Any], bytes] = bytes, **kwargs: Any) -> Any:
         try:
-            found = read(*args, **kwargs)
+            data = read(*args, **kwargs)
         except Exception as error:
             guard(self._self_exchange.failed, error)
             raise
-        self._self_exchange.body.append(joined(found))
-        return found
+        self._self_exchange.body.append(joined(data))
+        return data
 
 
 # -- replay

@@ -221,10 +221,10 @@ def _edited_texts(texts: list[str], replacement: _Replacement) -> list[str]:
     documents = [event for event in events if event is not None]
     if not documents:
         raise ConfigurationError("the recorded answer is no JSON, so it cannot be edited")
-    found = [*_edit_members(documents, replacement), *_edit_texts(documents, replacement)]
-    if not found or len({*found}) < len(found):
-        shown, times = json.dumps(replacement.old, ensure_ascii=False), len(found)
-        where = f"stands {times} times" if found else "is not found"
+    places = [*_edit_members(documents, replacement), *_edit_texts(documents, replacement)]
+    if not places or len({*places}) < len(places):
+        shown, times = json.dumps(replacement.old, ensure_ascii=False), len(places)
+        where = f"stands {times} times" if places else "is not found"
         raise ConfigurationError(f"{shown} {where} in the recorded answer, so it is not clear what to edit")
     edited = []
     for text, event in zip(texts, events, strict=True):

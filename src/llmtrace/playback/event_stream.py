@@ -28,11 +28,11 @@ class Message(NamedTuple):
 
 def messages(body: bytes) -> tuple[list[Message], bytes]:
     """The whole messages of a body, and what is left behind them: a stream may have been cut."""
-    found: list[Message] = []
+    whole: list[Message] = []
     while len(body) >= _PRELUDE + _CHECKSUM.size:
         size, headers = _LENGTHS.unpack_from(body)
         if not _PRELUDE + headers + _CHECKSUM.size <= size <= len(body):
             break
-        found.append(Message(body[_PRELUDE : _PRELUDE + headers], body[_PRELUDE + headers : size - _CHECKSUM.size]))
+        whole.append(Message(body[_PRELUDE : _PRELUDE + headers], body[_PRELUDE + headers : size - _CHECKSUM.size]))
         body = body[size:]
-    return found, body
+    return whole, body
