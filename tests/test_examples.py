@@ -71,7 +71,7 @@ def test_every_example_is_here_and_in_the_list() -> None:
 
 @pytest.mark.parametrize("name", sorted(SAID))
 def test_an_example_runs(name: str, tmp_path: Path) -> None:
-    """Exit code 0, what its page says on stdout, its traces stored; on stderr the summary of ``llmtrace run``, and what waits."""
+    """Exit code 0, what its page says on stdout, its traces stored; on stderr what ``llmtrace run`` sums up, and what waits."""
     pytest.importorskip("anthropic" if "anthropic" in name else "openai")
     store = tmp_path / "store"
     set_elsewhere = ("OPENAI_", "ANTHROPIC_", "LLMTRACE_", "OTEL_")

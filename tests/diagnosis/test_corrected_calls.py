@@ -18,10 +18,12 @@ MADE_UP = {"order_id": "KS-20431", "amount": 42.0}
 WRONG_TYPE = {"order_id": "42", "amount": "42.0"}
 
 
-def suspect_of(check: str, arguments: dict[str, Any], store: Path, **options: Any) -> Suspect:
+def suspect_of(check: str, arguments: dict[str, Any], store: Path, *, approves: bool = False, **options: Any) -> Suspect:
     """What is said of a run in which a model asks for a refund, and gets an answer."""
 
     def look(request: ReviewRequest) -> llmtrace.Decision:
+        if approves:
+            return llmtrace.Decision("approved", by="Ada")
         return llmtrace.Decision("edited", {"order_id": "KS-20457", "amount": 42.0}, by="Ada")
 
     def refund(order_id: str, amount: float) -> str:
@@ -52,12 +54,13 @@ def suspect_of(check: str, arguments: dict[str, Any], store: Path, **options: An
     [
         ("ungrounded_argument", MADE_UP, {}, "likely", "answered all the same"),
         ("ungrounded_argument", MADE_UP, {"review": True}, "possible", "it was corrected before refund ran"),
+        ("ungrounded_argument", MADE_UP, {"review": True, "approves": True}, "possible", "a person approved the call"),
         ("invalid_call", WRONG_TYPE, {"on_invalid": "record"}, "certain", "it ran all the same"),
         ("invalid_call", WRONG_TYPE, {"on_invalid": "repair"}, "possible", "were corrected before refund ran"),
         ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, "possible", "were corrected before refund ran"),
     ],
 )
-def test_what_was_corrected_before_it_ran_marks_no_run(
+def test_what_was_corrected_or_approved_before_it_ran_marks_no_run(
     check: str, arguments: dict[str, Any], options: dict[str, Any], confidence: str, words: str, tmp_path: Path
 ) -> None:
     suspect = suspect_of(check, arguments, tmp_path / "store", **options)

@@ -112,6 +112,11 @@ class Call:
             return False
 
     @property
+    def is_approved(self) -> bool:
+        """True if a person let it run, as it was or edited: they answer for its values."""
+        return self.decision in ("approved", "edited")
+
+    @property
     def is_held_back(self) -> bool:
         """True if a person kept the call from running, or has still to decide. It has neither failed nor gone well."""
         if self.execution is None:

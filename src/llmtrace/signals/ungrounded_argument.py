@@ -1,8 +1,8 @@
 """The model puts an identifier into a tool call that nothing visible contains: it made it up.
 
 Only identifiers that are a whole argument count (see `llmtrace.lineage`), in whatever form they are written. ``made_up`` is
-said when the model speaks, before the tool runs; ``in_change`` when a change with it went through. If context is not visible
-(``previous_response_id``, images, tools that the provider runs), nothing is said.
+said when the model speaks, before the tool runs; ``in_change`` when a change with it went through that no person approved. If
+context is not visible (``previous_response_id``, images, tools that the provider runs), nothing is said.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class UngroundedArgument(Signal[State]):
                 completed.append(call)  # its execution may have ended before the model's span
         for call in completed:
             if call.failed is False and call.id is not None:
-                ran = [use for use in state.calls.pop(call.id, ()) if call.ran_with(use.pointer, use.value)]
+                uses_of_call = state.calls.pop(call.id, ())
+                ran = [use for use in uses_of_call if not call.is_approved and call.ran_with(use.pointer, use.value)]
                 evaluations += [self._evaluation(use, "in_change", "warning") for use in ran]
         return evaluations
 

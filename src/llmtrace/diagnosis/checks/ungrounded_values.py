@@ -15,7 +15,8 @@ from llmtrace.lineage import ValueUse
 def ungrounded_arguments(run: Run) -> Iterator[Finding]:
     """An identifier that is a whole argument stands nowhere in what the model could see.
 
-    It is likely wrong where a change went through with it, or where a lookup answered and such a change took the value over.
+    It is likely wrong where a change went through with it that no person approved, or where a lookup answered and such a change
+    took the value over.
     """
     changes: dict[str, list[Node]] = defaultdict(list)
     for node in run.calls:
@@ -31,6 +32,7 @@ def ungrounded_arguments(run: Run) -> Iterator[Finding]:
 def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
     """``changes``: the changes that went through with the value."""
     is_corrected = node.call is not None and not node.call.ran_with(use.pointer, use.value) and node.call.executed
+    is_approved = node.call is not None and node.call.is_approved
     answered = node.call is not None and node.call.failed is False and not is_corrected
     confidence: Confidence = "likely" if changes and (answered or node in changes) else "possible"
     label = use.argument_label.partition(" ")[0]
@@ -38,6 +40,8 @@ def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
     evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"
     if node.call is not None and node.call.failed:
         evidence += f"; {node.tool} failed."
+    elif is_approved and not is_corrected:
+        evidence += f"; a person approved the call of {node.tool}."
     elif is_corrected:
         evidence += f"; it was corrected before {node.tool} ran."
     else:
@@ -52,7 +56,9 @@ def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
 def _went_through(node: Node, use: ValueUse) -> bool:
     """True for a change that was made with the value."""
     call = node.call
-    return call is not None and call.is_change and call.failed is False and call.ran_with(use.pointer, use.value)
+    if call is None or call.is_approved:
+        return False
+    return call.is_change and call.failed is False and call.ran_with(use.pointer, use.value)
 
 
 def ungrounded_answers(run: Run) -> Iterator[Finding]:
