@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, TypeAlias
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.diagnosis import Suspect, diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.store.local import LocalStore
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "ls"
 HELP = "list traces, newest first, with health, findings and first suspect"
