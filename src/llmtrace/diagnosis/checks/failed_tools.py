@@ -59,6 +59,8 @@ def _unresolved(run: Run, tool: str, nodes: list[Node], successes: int) -> Findi
 def _confidence(run: Run, nodes: Sequence[Node]) -> Confidence:
     if not run.is_answered or not run.has_one_task:
         return "possible"
+    if all(node.call is not None and node.call.may_be_finding for node in nodes):
+        return "possible"
     later = [_successes_after(run, node) for node in nodes]
     if all(len(successes) >= WORKED_AROUND for successes in later) and not _is_batch(run, nodes):
         return "possible"

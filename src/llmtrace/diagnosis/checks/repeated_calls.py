@@ -42,9 +42,11 @@ def same_calls(run: Run) -> Iterator[Finding]:
 
 
 def _key(node: Node) -> tuple[int, str] | None:
-    """The turn and what is called with which arguments; None if these are not known."""
+    """The turn and what is called with which arguments; None if these are not known, or it is called again on purpose."""
     call = node.call
-    return (node.turn, call.key) if call is not None and call.has_arguments and call.is_complete else None
+    if call is None or not call.has_arguments or not call.is_complete or call.is_polling:
+        return None
+    return node.turn, call.effect_key
 
 
 def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
@@ -55,7 +57,7 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
     results = {result_text(node.call) for node in nodes if node.call is not None}
     done = [node for node in nodes if node.call is not None and node.call.failed is False]
     confidence: Confidence = "possible"
-    if len(results) == 1 and not call.is_polling and _longest_streak(run, nodes, changes) >= SAME:
+    if len(results) == 1 and _longest_streak(run, nodes, changes) >= SAME:
         confidence = "certain"
     if call.is_change and len(done) > 1:
         description = (
@@ -68,7 +70,9 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
         if call.is_declared_change and len({node.span_id for node in nodes}) > 1:
             confidence = "certain"
         title = f"{first.name} was done again with the same arguments"
-        return of_call("change_made_twice", confidence, done[1], title, evidence, advice, cause_key=call.key, spans=spans)
+        return of_call(
+            "change_made_twice", confidence, done[1], title, evidence, advice, cause_key=call.effect_key, spans=spans
+        )
     same = "the same result" if len(results) == 1 else "other results"
     evidence = f"{first.tool} was called {times} with the same arguments and brought {same}, within one turn."
     title = f"{first.name} was called again and again with the same result"
@@ -105,7 +109,7 @@ def cycles(run: Run) -> Iterator[Finding]:
         for node in run.calls
         if node.call is not None and node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back
     ]
-    keys = [(node.turn, node.call.key, result_text(node.call)) for node in calls if node.call is not None]
+    keys = [(node.turn, node.call.effect_key, result_text(node.call)) for node in calls if node.call is not None]
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):
             part = keys[start : start + length]
