@@ -31,7 +31,12 @@ REJECTED = llmtrace.Decision("rejected", by="Ada")
 
 
 def diagnosis_of(
-    asked: list[dict[str, Any]], store: Path, *decisions: llmtrace.Decision, result: Any = None, **options: Any
+    asked: list[dict[str, Any]],
+    store: Path,
+    *decisions: llmtrace.Decision,
+    result: Any = None,
+    first_name: str = "",
+    **options: Any,
 ) -> Diagnosis:
     """What is said of a run in which a model asks for refunds one after the other, and gets an answer."""
     remaining = list(decisions)
@@ -50,7 +55,7 @@ def diagnosis_of(
     def support(task: str) -> str:
         messages: list[Any] = [{"role": "user", "content": task}]
         for number, arguments in enumerate(asked):
-            function = {"name": tools.definitions[0].name, "arguments": json.dumps(arguments)}
+            function = {"name": first_name if first_name and not number else "refund", "arguments": json.dumps(arguments)}
             message = {"role": "assistant", "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}]}
             with llmtrace.inference("openai", model="m", messages=messages, tools=tools) as call:
                 call.output = message
@@ -59,6 +64,8 @@ def diagnosis_of(
             call.output = "It is on its way."
         return "It is on its way."
 
+    if first_name:
+        asked = [asked[0], *asked]
     with contextlib.suppress(InvalidToolCall):
         support("I would like my 42 EUR back.")
     llmtrace.shutdown()
@@ -141,3 +148,39 @@ def test_what_is_polled_is_called_again_on_purpose(tmp_path: Path) -> None:
 def test_an_invalid_call_that_ends_the_run_is_one_suspect(tmp_path: Path) -> None:
     suspects = diagnosis_of([WRONG_TYPE], tmp_path / "store", on_invalid="raise").suspects
     assert [suspect.title for suspect in suspects if suspect.is_marked] == ["refund was called with invalid arguments"]
+
+
+def test_a_tool_that_does_not_exist_was_replaced_by_another(tmp_path: Path) -> None:
+    suspects = diagnosis_of([FIRST], tmp_path / "store", first_name="pay_back").suspects
+    assert not [suspect for suspect in suspects if suspect.is_marked]
+
+
+@pytest.mark.parametrize("are_separate", [True, False])
+def test_agents_that_do_not_know_of_each_other_are_no_loop(are_separate: bool, tmp_path: Path) -> None:
+    def look_up(order_id: str) -> str:
+        """Look up an order."""
+        return "shipped"
+
+    llmtrace.configure(store=tmp_path / "store", instrument=(), exporters=())
+    tools = llmtrace.Tools(look_up)
+    history: list[Any] = []
+
+    @llmtrace.agent
+    def worker(task: str, number: int) -> str:
+        messages = [{"role": "user", "content": task}] if are_separate else history
+        function = {"name": "look_up", "arguments": '{"order_id": "KS-20457"}'}
+        message = {"role": "assistant", "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}]}
+        with llmtrace.inference("openai", model="m", messages=list(messages), tools=tools) as call:
+            call.output = message
+        messages += [message, *tools.run(message)]
+        return "shipped"
+
+    with llmtrace.workflow("all orders"):
+        history.append({"role": "user", "content": "Where is KS-20457?"})
+        for number in range(3):
+            worker("Where is KS-20457?", number)
+    llmtrace.shutdown()
+    store = open_store(str(tmp_path / "store"))
+    (summary,) = store.traces()
+    marked = [suspect.check for suspect in diagnose(store.trace(summary.trace_id)).suspects if suspect.is_marked]
+    assert marked == ([] if are_separate else ["same_call"])

@@ -72,8 +72,6 @@ def advice_for_tool(node: Node) -> str:
     """What would have prevented the failure of a tool."""
     call = node.call
     failure = call.execution.failure if call is not None and call.execution is not None else None
-    if call is not None and call.offered is False:
-        return "Name the tools in the prompt as they are defined, and tell the model when a name is unknown."
     if call is not None and not call.executed:
         return f"End the run, or ask a person, where {node.tool} is refused: the model must not report it as done."
     if failure is not None and _kind(failure) in _ADVICE:

@@ -12,7 +12,7 @@ from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import result_text
-from llmtrace.model import Span
+from llmtrace.model import AgentInvocation, Inference, Span, ToolResult, Trace
 
 SAME = 3
 """The same call with the same result this often is a loop."""
@@ -22,7 +22,7 @@ _STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool s
 
 def same_calls(run: Run) -> Iterator[Finding]:
     """The same call brought the same result three times within one turn of the user, asked for one after the other and not by
-    models that worked side by side.
+    models that worked side by side, or by agents that did not know of each other.
 
     It is no loop if its tool is polled, if the call brought another result in between or afterwards, or if another tool changed
     something in between. A change that was made twice with the same arguments is certain where the tool is declared to change
@@ -87,10 +87,29 @@ def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) ->
     for before, node in pairwise(nodes):
         if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
             continue
+        if _agent_around(run.trace, before) != _agent_around(run.trace, node) and not _was_sent_result(run.trace, before, node):
+            continue
         between = changes[_first_after(changes, before) : _first_after(changes, node)]
         streak = 1 if any(change.tool != node.tool for change in between) else streak + 1
         longest = max(longest, streak)
     return longest
+
+
+def _agent_around(trace: Trace, node: Node) -> str | None:
+    """Id of the innermost agent invocation around a call."""
+    above = trace.parent(trace.span(node.span_id))
+    while above is not None and not isinstance(above.operation, AgentInvocation):
+        above = trace.parent(above)
+    return above.span_id if above is not None else None
+
+
+def _was_sent_result(trace: Trace, before: Node, node: Node) -> bool:
+    """True if the model that asked for the later call was sent the result of the earlier one, or may have been."""
+    request = trace.span(node.span_id).operation
+    if not isinstance(request, Inference) or not request.input or before.call is None or before.call.id is None:
+        return True
+    results = (part for message in request.input for part in message.parts if isinstance(part, ToolResult))
+    return any(result.id == before.call.id for result in results)
 
 
 def _overlap(first: Span, later: Span) -> bool:
