@@ -72,7 +72,7 @@ def _find_span(trace: Trace, wanted: str) -> Span:
     shown = ", ".join([*names][:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
     raise BadInput(
         f"in trace {trace.trace_id} no span, tool or agent is called {wanted}.{did_you_mean(wanted, names)}\n"
-        f"It has {shown or 'none with a name'}; ids of spans: llmtrace lineage {trace.trace_id[:8]} --json"
+        f"It has {shown or 'none with a name'}; ids of spans: llmtrace lineage {format_text.short_id(trace.trace_id)} --json"
     )
 
 

@@ -37,8 +37,8 @@ def read(
     """Read every span of a file, and what could not be read. Raises BadInput if the file does not exist or has no span.
 
     ``progress`` is called with the part of the file that was read (0 to 1); for stdin it is unknown. ``on_log`` is called with
-    each log record that belongs to a span; then a file without spans is no error if it has such records. ``on_skipped`` is called
-    with each record that is understood but not stored.
+    each log record that belongs to a span; then a file without spans is no error if it has such records. ``on_skipped`` is
+    called with each record that is understood but not stored.
     """
     spans_read, bad = 0, ""
     skipped: Counter[Skipped] = Counter()

@@ -76,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
             screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
         elif not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
             screen.line()
-            screen.prose(f"Nothing could be judged. llmtrace why {trace.trace_id[:8]} says what was not visible.", "yellow")
+            screen.prose(
+                f"Nothing could be judged. llmtrace why {format_text.short_id(trace.trace_id)} says what was not visible.",
+                "yellow",
+            )
     return FINE
 
 

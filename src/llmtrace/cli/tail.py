@@ -99,7 +99,7 @@ def _line(screen: Screen, span: Span) -> None:
     ]
     style: Style = "red" if has_error(span) else "yellow" if finding_names else "green"
     when = datetime.fromtimestamp((span.end or 0) / 1e9).astimezone().strftime("%H:%M:%S")
-    facts = f"{when}  {span.trace_id[:8]}  "
+    facts = f"{when}  {format_text.short_id(span.trace_id)}  "
     failed = [failure_kind(span.failure)] if span.failure is not None and not span.violations else []
     verdict = format_text.findings(dict.fromkeys([*failed, *finding_names]))
     end = f"  {format_text.duration(span.duration)}"

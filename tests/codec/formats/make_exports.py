@@ -1,9 +1,9 @@
 """Makes the files in ``exports/``: one agent, traced by the real packages, and exported as their users export.
 
-Run ``python make_exports.py`` in an environment with mlflow, arize-phoenix, langsmith, langfuse, openai,
-openinference-instrumentation-openai and pyarrow; ``python make_exports.py langfuse`` also in one with langfuse 3. A scripted model answers on loopback. Phoenix and MLflow run for real.
-LangSmith's and Langfuse's clients post to a local server; what they posted is put into those packages' own classes for runs
-and observations, as their servers do, and written by these.
+Run it in an environment with mlflow, arize-phoenix, langsmith, langfuse, openai,
+openinference-instrumentation-openai and pyarrow, and ``make_exports.py langfuse`` also in one with langfuse 3. A scripted
+model answers on loopback. Phoenix and MLflow run for real. LangSmith's and Langfuse's clients post to a local server; what
+they posted is put into those packages' own classes for runs and observations, as their servers do, and written by these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 FOLDER = Path(__file__).with_name("exports")
 TOOLS = [
@@ -93,18 +93,30 @@ def run_all(tool: Callable[[Callable[..., Any]], Any], agent: Callable[[Callable
                 messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
 
     traced = agent(support)
-    for name in SCRIPT:
-        order = next(str(step[1]["order_id"]) for step in SCRIPT[name] if not isinstance(step, str))
+    for name, steps in SCRIPT.items():
+        order = next(str(step[1]["order_id"]) for step in steps if not isinstance(step, str))
         traced(f"Case {name}: please refund my order {order}.")
 
 
 class Server(BaseHTTPRequestHandler):
     """The scripted model, and whatever clients post to: their bodies are kept."""
 
-    posts: list[tuple[str, bytes, str]] = []
+    posts: ClassVar[list[tuple[str, bytes, str]]] = []
 
     def do_GET(self) -> None:
-        self._answer({"version": "0.13", "batch_ingest_config": {"use_multipart_endpoint": False, "size_limit": 100, "scale_up_nthreads_limit": 1, "scale_up_qsize_trigger": 1000, "scale_down_nempty_trigger": 4, "size_limit_bytes": 20_000_000}})
+        self._answer(
+            {
+                "version": "0.13",
+                "batch_ingest_config": {
+                    "use_multipart_endpoint": False,
+                    "size_limit": 100,
+                    "scale_up_nthreads_limit": 1,
+                    "scale_up_qsize_trigger": 1000,
+                    "scale_down_nempty_trigger": 4,
+                    "size_limit_bytes": 20_000_000,
+                },
+            }
+        )
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -463,8 +475,10 @@ def _langfuse_page(observations: list[dict[str, Any]]) -> str:
     items = [
         {
             **{key: value for key, value in view.items() if key != "trace"},
-            **{"projectId": "p", "isRootObservation": view["parentObservationId"] is None},
-            **{"modelParameters": json.dumps(view["modelParameters"]), "traceName": view["trace"]["name"]},
+            "projectId": "p",
+            "isRootObservation": view["parentObservationId"] is None,
+            "modelParameters": json.dumps(view["modelParameters"]),
+            "traceName": view["trace"]["name"],
             **{key: view["trace"][key] for key in ("userId", "sessionId", "tags")},
         }
         for view in observations

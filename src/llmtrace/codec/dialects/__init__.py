@@ -32,8 +32,8 @@ logger = logging.getLogger("llmtrace")
 
 GROUP: Final = "llmtrace.dialects"
 _LAST: Final = ("openinference", "mlflow", "older_genai")
-"""Asked last. Exporters add the names of OpenInference to spans that their library wrote in its own dialect, and MLflow's server
-adds its own to all; `older_genai` reads whatever has names of former conventions."""
+"""Asked last. Exporters add the names of OpenInference to spans that their library wrote in its own dialect, and MLflow's
+server adds its own to all; `older_genai` reads whatever has names of former conventions."""
 
 
 @lru_cache(maxsize=1)

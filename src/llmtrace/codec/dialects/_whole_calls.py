@@ -105,7 +105,9 @@ def _of_langchain(answer: Mapping[str, Any]) -> Answer:
     usage = json_members.object_(json_members.object_(answer, "llm_output"), "token_usage", "usage")
     first, detail = (fields[0], details[0]) if items else ({}, {})
     return Answer(
-        tuple([Message("assistant", message.parts, message.name) if message.role == "user" else message for message in messages]),
+        tuple(
+            [Message("assistant", message.parts, message.name) if message.role == "user" else message for message in messages]
+        ),
         tuple([reason for reason in reasons if reason]),
         json_members.text(detail, "id") or json_members.text(first, "id"),
         json_members.text(detail, "model_name", "model"),

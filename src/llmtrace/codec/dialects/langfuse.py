@@ -21,7 +21,6 @@ from llmtrace.model import (
     Custom,
     Embedding,
     Inference,
-    JsonValue,
     Message,
     Operation,
     RawSpan,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, json_members
+from llmtrace.codec import json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parsed
@@ -57,11 +57,11 @@ class LangSmith(Dialect):
         if kind == "embedding":
             return Embedding(_provider(reader), request_model=_model(reader))
         if kind == "chain" and reader.raw.parent_id is None:
-            said, answered = _said(inputs, "user"), _said(outputs, "assistant")
+            task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
             name = json_members.text(reader.rest, f"{_METADATA}lc_agent_name")
             agent = reader.raw.name == "LangGraph" or name is not None
             operation = AgentInvocation if agent else Workflow
-            return operation(name or reader.raw.name, input=said, output=answered)
+            return operation(name or reader.raw.name, input=task, output=answer)
         if kind == "chain" or has_outputs or inputs is not None:
             return Custom(inputs, _only(outputs, "output"), has_outputs)
         return None
@@ -71,29 +71,29 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
     request = _whole_calls.read_request(inputs)
     answer = _whole_calls.read_answer(outputs)
     invocation = reader.object("langsmith.invocation_params", f"{_METADATA}ls_invocation_params") or {}
-    given = {**invocation, **request.rest}
+    settings = {**invocation, **request.rest}
     usage = answer.usage or reader.object(f"{_METADATA}usage_metadata") or {}
     reader.drop(f"{_METADATA}usage_metadata")
-    model = json_members.text(request.rest, "model") or _model(reader) or json_members.text(given, "model", "model_name")
+    model = json_members.text(request.rest, "model") or _model(reader) or json_members.text(settings, "model", "model_name")
     return Inference(
         _provider(reader),
         request_model=model,
         response_model=answer.model,
         input=request.messages,
         output=answer.messages,
-        tools=request.tools or _offered(given),
-        parameters=_tool_shapes.parameters({name: value for name, value in given.items() if name not in _NOT_PARAMETERS}),
+        tools=request.tools or _offered(settings),
+        parameters=_tool_shapes.parameters({name: value for name, value in settings.items() if name not in _NOT_PARAMETERS}),
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
         usage=_usage_shapes.of_provider(usage) if usage else _counts(reader),
         cost_usd=reader.number("langsmith.total_cost"),
-        stream=given.get("stream") is True,
+        stream=settings.get("stream") is True,
         time_to_first_chunk=reader.number(sc.RESPONSE_TIME_TO_FIRST_CHUNK),
     )
 
 
-def _offered(given: Mapping[str, JsonValue]) -> tuple[ToolDefinition, ...]:
-    items = _whole_calls.as_list(given.get("tools") or given.get("functions"))
+def _offered(settings: Mapping[str, JsonValue]) -> tuple[ToolDefinition, ...]:
+    items = _whole_calls.as_list(settings.get("tools") or settings.get("functions"))
     return tuple([definition for definition in map(_tool_shapes.definition, items) if definition is not None])
 
 
@@ -132,8 +132,8 @@ def _only(value: JsonValue, *names: str) -> JsonValue:
     return value
 
 
-def _said(value: JsonValue, role: str) -> tuple[Message, ...]:
-    """What a run was given or returned."""
+def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
+    """What a run was settings or returned."""
     if isinstance(value, Mapping) and len(value) == 1:
         (member,) = value.values()
         if isinstance(member, str):

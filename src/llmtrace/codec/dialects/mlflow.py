@@ -1,7 +1,7 @@
 """MLflow's spans: of its autologging and its manual API, sent by OTLP or exported as its traces.
 
-Known by ``mlflow.spanType``. Every value is JSON text. Inputs of a model call are the whole request and outputs the whole answer
-of the library that was called. MLflow's server adds its names to the spans of other writers, whose own names say more.
+Known by ``mlflow.spanType``. Every value is JSON text. Inputs of a model call are the whole request and outputs the whole
+answer of the library that was called. MLflow's server adds its names to the spans of other writers, whose own names say more.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class MLflow(Dialect):
             return Retrieval(query=query if isinstance(query, str) else None, documents=outputs)
         if kind == "EMBEDDING":
             return Embedding("", request_model=_text(reader, "mlflow.llm.model"))
-        said, answered = _said(inputs, "user"), _said(outputs, "assistant")
+        task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
         if kind == "AGENT":
-            return AgentInvocation(reader.raw.name, input=said, output=answered)
+            return AgentInvocation(reader.raw.name, input=task, output=answer)
         if reader.raw.parent_id is None:
-            return Workflow(reader.raw.name, input=said, output=answered)
+            return Workflow(reader.raw.name, input=task, output=answer)
         return Custom(inputs, outputs, has_outputs)
 
 
@@ -106,8 +106,8 @@ def _copies(reader: SpanReader, parameters: Mapping[str, JsonValue]) -> list[str
 
 
 def _definitions(items: JsonValue) -> tuple[ToolDefinition, ...]:
-    found = map(_tool_shapes.definition, _whole_calls.as_list(items))
-    return tuple([definition for definition in found if definition is not None])
+    definitions = map(_tool_shapes.definition, _whole_calls.as_list(items))
+    return tuple([definition for definition in definitions if definition is not None])
 
 
 def _tool(reader: SpanReader, inputs: JsonValue, outputs: JsonValue, has_outputs: bool) -> Operation:
@@ -128,7 +128,7 @@ def _only(value: JsonValue) -> JsonValue:
     return next(iter(value.values())) if isinstance(value, Mapping) and len(value) == 1 else value
 
 
-def _said(value: JsonValue, role: str) -> tuple[Message, ...]:
+def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
     only = _only(value)
     return _message_shapes.of_text(role, only) if isinstance(only, str) else _message_shapes.of_values(value, role)
 

@@ -1,9 +1,9 @@
 """Read files of spans. The format is recognised by content, never by file name.
 
-OTLP as JSON or protobuf, what the SDK's console exporter prints, Jaeger's JSON, the exports of Langfuse, LangSmith, MLflow and
-Phoenix, and records of a span each as tables of spans hold them; as JSON, CSV or parquet, gzip'd or not. A form is one file here
-with ``read(document)``, which gives the spans of one JSON object or one row of a table, or None if it has another format; the
-folder is the registry. Law: unreadable parts are reported with their place.
+OTLP as JSON or protobuf, what the SDK's console exporter prints, Jaeger's JSON, the exports of Langfuse, LangSmith, MLflow
+and Phoenix, and records of a span each as tables of spans hold them; as JSON, CSV or parquet, gzip'd or not. A form is one file
+here with ``read(document)``, which gives the spans of one JSON object or one row of a table, or None if it has another format;
+the folder is the registry. Law: unreadable parts are reported with their place.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from llmtrace.codec.formats._skipped import Skipped
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import JsonValue, RawSpan
 
+__all__ = ["EXPECTED", "FORMS", "Form", "Item", "Skipped", "Unreadable", "read", "spans_of"]
+
 EXPECTED: Final = (
-    "OTLP (JSON, JSON lines or protobuf), the console exporter's output, Jaeger's JSON, an export of Langfuse, LangSmith, MLflow "
-    "or Phoenix (JSON, CSV or parquet), or a record for each span"
+    "OTLP (JSON, JSON lines or protobuf), the console exporter's output, Jaeger's JSON, an export of Langfuse, LangSmith, "
+    "MLflow or Phoenix (JSON, CSV or parquet), or a record for each span"
 )
 _MOST_NAMED: Final = 6
 """Members of an unknown object that are named."""
@@ -121,11 +123,11 @@ def spans_of(document: JsonValue) -> list[Item] | None:
     The value is an object, a list of such, or a table by its columns. Raises ValueError where it is nested too deeply.
     """
     if isinstance(document, list):
-        found = [spans_of(item) if isinstance(item, Mapping) else None for item in document]
-        if all(items is None for items in found):
-            return None if found else []
-        unknown = zip(document, found, strict=True)
-        return [item for value, items in unknown for item in ([_unknown(value)] if items is None else items)]
+        items_of = [spans_of(item) if isinstance(item, Mapping) else None for item in document]
+        if all(items is None for items in items_of):
+            return None if items_of else []
+        pairs = zip(document, items_of, strict=True)
+        return [item for value, items in pairs for item in ([_unknown(value)] if items is None else items)]
     if not isinstance(document, Mapping):
         return None
     for form in FORMS:

@@ -74,7 +74,9 @@ def structured(value: JsonValue) -> JsonValue:
     return value
 
 
-_DATETIME: Final = re.compile(r"datetime\.datetime\((\d[\d, ]*)(?:, tzinfo=[\w.]+(?:\([^()]*\))?)?\)|Timestamp\('([^']*)'[^()]*\)")
+_DATETIME: Final = re.compile(
+    r"datetime\.datetime\((\d[\d, ]*)(?:, tzinfo=[\w.]+(?:\([^()]*\))?)?\)|Timestamp\('([^']*)'[^()]*\)"
+)
 
 
 def _iso(match: re.Match[str]) -> str:

@@ -99,7 +99,7 @@ def read_parquet(file: BinaryIO) -> Iterator[tuple[str, JsonValue | ValueError]]
         shutil.copyfileobj(file, copy, 1 << 20)
         try:
             for batch in ParquetFile(copy).iter_batches(batch_size=_ROWS):
-                for row in batch.to_pylist(maps_as_pydicts="lossy"):
+                for row in batch.to_pylist():
                     number += 1
                     yield f"row {number}", {name: _plain(cell) for name, cell in row.items() if cell is not None}
         except (ArrowException, OSError, ValueError) as error:
@@ -110,6 +110,8 @@ def _plain(value: Any) -> Any:
     """A cell as JSON; members of a struct that are null were not written."""
     if isinstance(value, dict):
         return {str(name): _plain(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):  # a map
+        return {str(name): _plain(member) for name, member in value if member is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, datetime):  # without a time zone it is UTC

@@ -141,5 +141,3 @@ def _definitions(definitions: JsonValue) -> Iterator[JsonValue]:
         definition = _parse.mapping(_parse.structured(text))
         if definition:
             yield {"type": "function", "name": name, **_parse.mapping(definition.get("function", definition))}
-
-

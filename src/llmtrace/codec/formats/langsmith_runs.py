@@ -1,6 +1,7 @@
 """LangSmith's runs, as ``list_runs``, its API and its bulk export give them: an object or a row of a table for each run.
 
-A run becomes a span with the attributes that LangSmith's own OpenTelemetry exporter writes, which the dialect `langsmith` reads.
+A run becomes a span with the attributes that LangSmith's own OpenTelemetry exporter writes, which the dialect `langsmith`
+reads.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _NUMBERS: Final = (
     ("completion_tokens", sc.USAGE_OUTPUT_TOKENS),
     ("total_cost", "langsmith.total_cost"),
 )
-_NO_OUTPUTS: Final = ({}, {"output": None})
+_NO_OUTPUTS: Final[tuple[dict[str, None], ...]] = ({}, {"output": None})
 _SESSIONS: Final = ("session_id", "thread_id", "conversation_id")
 """Metadata by which LangSmith groups runs to threads."""
 
@@ -90,7 +91,7 @@ def _exception(error: str, time: int) -> Event:
     text = text.strip() or error.strip()
     match = _ERROR.match(text)
     kind, message = match.groups() if match is not None else ("", text)
-    if len(message) > 1 and message[0] in "\'\"" and message[-1] == message[0]:
+    if len(message) > 1 and message[0] in "'\"" and message[-1] == message[0]:
         message = message[1:-1]
     attributes: dict[str, JsonValue] = {sc.EXCEPTION_MESSAGE: message}
     if kind:
@@ -110,7 +111,20 @@ def _attributes(run: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
         if run.get(name):
             yield attribute, run[name]
     extra = _parse.mapping(_parse.structured(run.get("extra")))
-    metadata = _parse.mapping(extra.get("metadata"))
+    yield from _of_metadata(_parse.mapping(extra.get("metadata")))
+    if not _parse.is_empty(extra.get("invocation_params")):
+        yield "langsmith.invocation_params", extra["invocation_params"]
+    tags = _parse.structured(run.get("tags"))
+    if isinstance(tags, list) and tags:
+        yield sc.TAGS, [str(tag) for tag in tags]
+    if not _parse.is_empty(run.get("session_name")):
+        yield "langsmith.trace.session_name", run["session_name"]
+    first, start = _parse.time_of(run.get("first_token_time")), _parse.time_of(run.get("start_time"))
+    if first is not None and start is not None and first >= start:
+        yield sc.RESPONSE_TIME_TO_FIRST_CHUNK, (first - start) / 1e9
+
+
+def _of_metadata(metadata: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
     for name, value in metadata.items():
         if not _parse.is_empty(value):
             yield f"{_METADATA}{name}", value
@@ -119,14 +133,3 @@ def _attributes(run: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
         yield sc.CONVERSATION_ID, session
     if isinstance(metadata.get("user_id"), str):
         yield sc.USER_ID, metadata["user_id"]
-    if not _parse.is_empty(extra.get("invocation_params")):
-        yield "langsmith.invocation_params", extra["invocation_params"]
-    tags = _parse.structured(run.get("tags"))
-    if isinstance(tags, list) and tags:
-        yield sc.TAGS, [str(tag) for tag in tags]
-    if not _parse.is_empty(run.get("session_name")):
-        yield "langsmith.trace.session_name", run["session_name"]
-    first = _parse.time_of(run.get("first_token_time"))
-    start = _parse.time_of(run.get("start_time"))
-    if first is not None and start is not None and first >= start:
-        yield sc.RESPONSE_TIME_TO_FIRST_CHUNK, (first - start) / 1e9
