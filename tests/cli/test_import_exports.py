@@ -1,4 +1,4 @@
-"""``llmtrace import`` of other products' exports: the same agent, traced by each, gives the tree and verdicts of its native record.
+"""``llmtrace import`` of other products' exports: the same agent gives the tree and verdicts of its native record.
 
 The files are made by the real packages (tests/codec/formats/make_exports.py); their versions are in the names.
 """
@@ -16,7 +16,7 @@ import pytest
 
 from llmtrace.diagnosis import diagnose
 from llmtrace.evaluation import evaluate_trace
-from llmtrace.model import Failure, Inference, Span, ToolExecution, Trace, Usage
+from llmtrace.model import AgentInvocation, Failure, Inference, ToolExecution, Trace, Usage
 from llmtrace.store import Query, open_store
 from tests.agent_run import AgentRun, tool
 
@@ -228,6 +228,25 @@ def test_ids_of_langsmith_are_found(llmtrace: Callable[..., Any], tmp_path: Path
     assert shown in llmtrace("ls", "--store", store).out
     for trace_id in (run["trace_id"], shown):
         assert llmtrace("show", trace_id, "--store", store).code == 0
+
+
+def test_runs_of_langgraph(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """LangChain's messages are read in each of the shapes in which LangSmith has them."""
+    store = str(tmp_path / "store")
+    assert llmtrace("import", str(file_of("langgraph_runs*.jsonl.gz")), "--store", store).err == ""
+    traces = imported(store)
+    good = traces["good"].root.operation
+    assert isinstance(good, AgentInvocation)
+    assert [message.text() for message in good.input] == ["Case good: please refund my order KS-20457."]
+    assert [message.text() for message in good.output] == ["Refunded 42 EUR for order KS-20457."]
+    (found, _) = [span.operation for span in traces["good"].spans if isinstance(span.operation, ToolExecution)]
+    assert (found.arguments, found.call_id) == ({"order_id": "KS-20457"}, "call_good_0")
+    assert "KS-20457" in str(found.result)
+    inference = next(span.operation for span in traces["good"].spans if isinstance(span.operation, Inference))
+    assert (inference.usage, inference.finish_reasons) == (Usage(100, 20), ("tool_call",))
+    assert [tool.name for tool in inference.tools] == ["look_up", "refund"]
+    assert verdicts(traces["good"]) == []
+    assert verdicts(traces["failing"]) == [("look_up ended with ConnectionError", "certain")]
 
 
 def test_spans_of_a_list_are_read_one_by_one(llmtrace: Callable[..., Any], tmp_path: Path) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from llmtrace import semconv
 from llmtrace.cli.terminal import Style, clean
@@ -62,15 +61,6 @@ def age(start: int, now: int) -> str:
 
 def count(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}"
-
-
-def short_id(trace_id: str) -> str:
-    """The beginning of a trace's id that is shown: 8 digits, or 16 of an id that begins with its time (LangSmith's UUIDs)."""
-    return trace_id[: 16 if _TIMED_ID.match(trace_id) else 8]
-
-
-_TIMED_ID: Final = re.compile("0[1-3][0-9a-f]{10}7[0-9a-f]{3}[89ab]")
-"""A UUID of version 7: milliseconds, version, variant."""
 
 
 def plural(number: int, noun: str) -> str:

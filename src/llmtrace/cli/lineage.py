@@ -14,6 +14,7 @@ from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
 from llmtrace.lineage import Edge, LineageResult, Origin, Reached, ValueUse, analyze
 from llmtrace.model import AgentInvocation, Span, ToolExecution, Trace, Workflow
+from llmtrace.model.traces import short_id
 
 NAME = "lineage"
 HELP = "show where each value came from, or what fed one step and what it fed"
@@ -72,7 +73,7 @@ def _find_span(trace: Trace, wanted: str) -> Span:
     shown = ", ".join([*names][:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
     raise BadInput(
         f"in trace {trace.trace_id} no span, tool or agent is called {wanted}.{did_you_mean(wanted, names)}\n"
-        f"It has {shown or 'none with a name'}; ids of spans: llmtrace lineage {format_text.short_id(trace.trace_id)} --json"
+        f"It has {shown or 'none with a name'}; ids of spans: llmtrace lineage {short_id(trace.trace_id)} --json"
     )
 
 

@@ -15,6 +15,7 @@ from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, clean, short
 from llmtrace.diagnosis import Suspect, diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
+from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.store.local import LocalStore
 
@@ -199,7 +200,7 @@ def _show(
 
 
 def _show_verdict(screen: Screen, trace: TraceSummary, verdict: _Verdict) -> None:
-    indent, room, trace_id = " " * 10, screen.width - 10, format_text.short_id(trace.trace_id)
+    indent, room, trace_id = " " * 10, screen.width - 10, short_id(trace.trace_id)
     if isinstance(verdict, DiagnosisFailed):
         report = f"See llmtrace why {trace_id} for how to report it"
         screen.prose(f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {report}", "dim", prefix=indent)
@@ -218,7 +219,7 @@ def _show_verdict(screen: Screen, trace: TraceSummary, verdict: _Verdict) -> Non
 def _row(trace: TraceSummary, now: int) -> list[Cell]:
     total = format_text.tokens(trace.input_tokens, trace.output_tokens)
     return [
-        Cell(format_text.short_id(trace.trace_id), ("bold",)),
+        Cell(short_id(trace.trace_id), ("bold",)),
         Cell(format_text.age(trace.start, now)),
         Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],)),
         Cell(format_text.duration(trace.duration)),

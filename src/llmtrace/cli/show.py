@@ -33,6 +33,7 @@ from llmtrace.model import (
     Workflow,
     reads_as_data,
 )
+from llmtrace.model.traces import short_id
 from llmtrace.semconv import CONTENT_LEVEL
 from llmtrace.store.summary import last_answer, unwrap_task
 
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         elif not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
             screen.line()
             screen.prose(
-                f"Nothing could be judged. llmtrace why {format_text.short_id(trace.trace_id)} says what was not visible.",
+                f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.",
                 "yellow",
             )
     return FINE

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from llmtrace.model.findings import Evaluation
 from llmtrace.model.spans import Failure, Span
@@ -23,6 +23,15 @@ FEEDBACK = "feedback"
 """Name of the evaluation that holds what somebody said of a trace that had ended; its source is ``human`` or ``program``."""
 ACCEPTANCE = "acceptance"
 """Name of the evaluation of an agent's own check of its answer; label ``pass``, ``fail`` or ``check_failed``."""
+
+
+def short_id(trace_id: str) -> str:
+    """The beginning of a trace's id that is shown: 8 digits, or 16 of an id that begins with its time (LangSmith's UUIDs)."""
+    return trace_id[: 16 if _TIMED_ID.match(trace_id) else 8]
+
+
+_TIMED_ID: Final = re.compile("0[1-3][0-9a-f]{10}7[0-9a-f]{3}[89ab]")
+"""A UUID of version 7: milliseconds, version, variant."""
 
 
 def _place(span: Span) -> tuple[int, int, int]:

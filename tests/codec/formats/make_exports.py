@@ -179,6 +179,7 @@ def _write(name: str, package: str, data: str | bytes) -> None:
     path = path.with_name(path.name + ".gz")
     data = re.sub(r'File \\"[^"\\]*/', 'File \\"/', data)
     data = re.sub(r'File \\\\\\"[^"\\]*/', 'File \\\\\\"/', data)
+    data = re.sub(r"(?:\\?/[\w.+-]+)+\\?/(site-packages|make_exports\.py)", r"/\1", data)
     data = re.sub(r"http://127\.0\.0\.1:\d+", "http://model.example", data)
     path.write_bytes(gzip.compress(data.encode(), mtime=0))
     print(path.name, len(data))
@@ -291,7 +292,7 @@ def make_langsmith() -> None:
         os.environ |= {"LANGSMITH_TRACING": "true", "LANGSMITH_ENDPOINT": address, "LANGSMITH_API_KEY": "none"}
         import langsmith
         import openai
-        from langsmith import schemas, wrappers
+        from langsmith import wrappers
 
         plain = openai.OpenAI
         openai.OpenAI = lambda **options: wrappers.wrap_openai(plain(**options))  # type: ignore[assignment,misc]
@@ -302,23 +303,11 @@ def make_langsmith() -> None:
             return lambda task: traced(task, langsmith_extra=options)
 
         run_all(lambda function: langsmith.traceable(function, run_type="tool"), agent, address)
-        langsmith.Client().flush()
         from langsmith.run_trees import get_cached_client
 
         get_cached_client().flush()
         time.sleep(2)
-    runs: dict[str, dict[str, Any]] = {}
-    for path, body, encoding in Server.posts:
-        for part in _langsmith_parts(path, body, encoding):
-            runs.setdefault(part["id"], {}).update({key: value for key, value in part.items() if value is not None})
-    for run in runs.values():
-        run["extra"].pop("runtime", None)
-        for key in [key for key in run["extra"].get("metadata", {}) if key.startswith(("LANGSMITH", "revision"))]:
-            del run["extra"]["metadata"][key]
-        run.setdefault("session_id", "00000000-0000-4000-8000-000000000001")
-        run.setdefault("status", "error" if run.get("error") else "success")
-    models = [schemas.Run(**run) for run in sorted(runs.values(), key=lambda run: str(run["dotted_order"]))]
-    texts = [model.model_dump_json() for model in models]
+    texts = _langsmith_runs()
     _write("langsmith_runs.jsonl", "langsmith", "".join(text + "\n" for text in texts))
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -333,6 +322,45 @@ def make_langsmith() -> None:
     path = Path(tempfile.mkdtemp()) / "table.parquet"
     pq.write_table(pa.Table.from_pylist([{name: record.get(name) for name in names} for record in records]), path)
     _write("langsmith_bulk.parquet", "langsmith", path.read_bytes())
+
+
+def make_langgraph() -> None:
+    """LangChain's agent, traced by LangSmith. Needs langchain and langchain-openai."""
+    with served() as address:
+        os.environ |= {"LANGSMITH_TRACING": "true", "LANGSMITH_ENDPOINT": address, "LANGSMITH_API_KEY": "none"}
+        from langchain.agents import create_agent
+        from langchain_core.tools import StructuredTool
+        from langchain_core.tracers.langchain import get_client, wait_for_all_tracers
+        from langchain_openai import ChatOpenAI
+
+        tools = [StructuredTool.from_function(function, description="Of an order.") for function in (look_up, refund)]
+        model = ChatOpenAI(model="gpt-4o", base_url=f"{address}/v1", api_key="none")  # type: ignore[arg-type]
+        agent = create_agent(model, tools, system_prompt="You are a support agent.")
+        for task in ("Case good: please refund my order KS-20457.", "Case failing: please refund my order KS-99999."):
+            with contextlib.suppress(ConnectionError):
+                agent.invoke({"messages": [("user", task)]})
+        wait_for_all_tracers()
+        get_client().flush()
+        time.sleep(2)
+    _write("langgraph_runs.jsonl", "langsmith", "".join(text + "\n" for text in _langsmith_runs()))
+
+
+def _langsmith_runs() -> list[str]:
+    """The posted runs in the package's own class, as JSON."""
+    from langsmith import schemas
+
+    runs: dict[str, dict[str, Any]] = {}
+    for path, body, encoding in Server.posts:
+        for part in _langsmith_parts(path, body, encoding):
+            runs.setdefault(part["id"], {}).update({key: value for key, value in part.items() if value is not None})
+    for run in runs.values():
+        run["extra"].pop("runtime", None)
+        for key in [key for key in run["extra"].get("metadata", {}) if key.startswith(("LANGSMITH", "revision"))]:
+            del run["extra"]["metadata"][key]
+        run.setdefault("session_id", "00000000-0000-4000-8000-000000000001")
+        run.setdefault("status", "error" if run.get("error") else "success")
+    ordered = sorted(runs.values(), key=lambda run: str(run["dotted_order"]))
+    return [schemas.Run(**run).model_dump_json() for run in ordered]
 
 
 def _langsmith_parts(path: str, body: bytes, encoding: str) -> list[dict[str, Any]]:
@@ -479,6 +507,7 @@ def _langfuse_page(observations: list[dict[str, Any]]) -> str:
             "isRootObservation": view["parentObservationId"] is None,
             "modelParameters": json.dumps(view["modelParameters"]),
             "traceName": view["trace"]["name"],
+            **{key: _text(view[key]) for key in ("input", "output") if view[key] is not None},
             **{key: view["trace"][key] for key in ("userId", "sessionId", "tags")},
         }
         for view in observations
@@ -486,11 +515,12 @@ def _langfuse_page(observations: list[dict[str, Any]]) -> str:
     return str(parse_obj_as(ObservationsV2Response, {"data": items, "meta": {"cursor": None}}).json())
 
 
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
 def _langfuse_row(view: dict[str, Any]) -> dict[str, Any]:
     """A row of the blob storage export (enriched observations)."""
-
-    def text(value: Any) -> str:
-        return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
     def moment(value: str) -> str:
         return value.replace("T", " ").replace("Z", "000")
@@ -513,10 +543,10 @@ def _langfuse_row(view: dict[str, Any]) -> dict[str, Any]:
         "metadata": {},
         "level": view["level"],
         "status_message": view["statusMessage"] or "",
-        "input": text(view["input"]),
-        "output": text(view["output"]),
+        "input": _text(view["input"]),
+        "output": _text(view["output"]),
         "provided_model_name": view["model"] or "",
-        "model_parameters": text(view["modelParameters"] or None),
+        "model_parameters": _text(view["modelParameters"] or None),
         "usage_details": view["usageDetails"],
         "cost_details": {"total": 0.0011} if view["type"] == "GENERATION" else {},
         "completion_start_time": None,

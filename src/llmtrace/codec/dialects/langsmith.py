@@ -133,7 +133,9 @@ def _only(value: JsonValue, *names: str) -> JsonValue:
 
 
 def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
-    """What a run was settings or returned."""
+    """What a run was given or returned. LangGraph returns the whole conversation, which ends with the answer."""
+    if role == "assistant" and isinstance(value, Mapping) and isinstance(value.get("messages"), list):
+        value = {"messages": value["messages"][-1:]}
     if isinstance(value, Mapping) and len(value) == 1:
         (member,) = value.values()
         if isinstance(member, str):

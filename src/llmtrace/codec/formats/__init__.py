@@ -130,9 +130,11 @@ def spans_of(document: JsonValue) -> list[Item] | None:
         return [item for value, items in pairs for item in ([_unknown(value)] if items is None else items)]
     if not isinstance(document, Mapping):
         return None
+    rows = _tables.rows_of_columns(document)
+    if rows is not None:
+        return spans_of(rows)
     for form in FORMS:
         spans = form.read(document)
         if spans is not None:
             return spans
-    rows = _tables.rows_of_columns(document)
-    return None if rows is None else spans_of(rows)
+    return None

@@ -125,8 +125,9 @@ def _plain(value: Any) -> Any:
 
 def rows_of_columns(document: Mapping[str, JsonValue]) -> list[JsonValue] | None:
     """The rows of a table by its columns, each an object of cells by row: pandas' ``to_json()``. None: it is none."""
-    columns = [column for column in document.values() if isinstance(column, Mapping)]
-    if len(columns) < 2 or len(columns) != len(document) or _IDS.isdisjoint(name.lower() for name in document):
+    if len(document) < 2 or not all(isinstance(column, Mapping) for column in document.values()):
+        return None
+    if _IDS.isdisjoint(name.lower() for name in document):
         return None
     cells = [(name, column) for name, column in document.items() if isinstance(column, Mapping)]
-    return [{name: column.get(row) for name, column in cells} for row in columns[0]]
+    return [{name: column.get(row) for name, column in cells} for row in cells[0][1]]
