@@ -18,7 +18,7 @@ from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.read_spans import BadLine, name_skipped, read
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Screen, clean
+from llmtrace.cli.terminal import Screen
 from llmtrace.codec.formats import Skipped
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config
@@ -29,6 +29,7 @@ from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span
 from llmtrace.signals import load
 from llmtrace.store import Query, Store
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "import"
 HELP = "read files of spans, or exports of other products, into the store"
