@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_every_option_is_documented() -> None:
-    """docs/configuration.md has a row for each option, and no other."""
-    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    """docs/reference/configuration.md has a row for each option, and no other."""
+    page = (ROOT / "docs/reference/configuration.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     expected = []
     for option in fields(Config):
@@ -40,7 +40,7 @@ def test_every_option_is_documented() -> None:
 def test_every_public_name_is_documented() -> None:
     """docs/api*.md have one heading for each public name, and no other."""
     pages = "\n".join(
-        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "api_guards.md", "api_checks.md")
+        (ROOT / "docs/reference" / name).read_text(encoding="utf-8") for name in ("api.md", "api_guards.md", "api_checks.md")
     )
     headings = re.findall(r"^### `([A-Za-z_]+)", pages, re.MULTILINE)
     assert sorted(headings) == sorted(set(llmtrace.__all__) - {"__version__"})
@@ -113,9 +113,9 @@ def anchors(page: Path) -> set[str]:
 
 def test_every_page_is_in_the_index() -> None:
     """docs/README.md links to each page of docs, and README.md to docs/README.md."""
-    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    links = re.findall(r"\]\(([a-z_]+\.md)\)", (ROOT / "docs/README.md").read_text(encoding="utf-8"))
-    assert pages <= set(links)
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")} - {"README.md"}
+    links = re.findall(r"\]\(([a-z_/]+\.md)\)", (ROOT / "docs/README.md").read_text(encoding="utf-8"))
+    assert {page for page in pages if not page.startswith("reference/signals/")} <= set(links)
     assert "](docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -200,7 +200,7 @@ def test_what_the_readme_says_of_why_is_what_why_says(tmp_path: Path) -> None:
 def test_the_tutorial_runs(tmp_path: Path) -> None:
     """Its programs and commands, in its order, print what the page shows; ids, times and ages may differ."""
     pytest.importorskip("openai")
-    agent, written, repair = blocks("docs/tutorial.md")
+    agent, written, repair = blocks("docs/tutorial/first_failure.md")
     flaw = re.findall(r"^@llmtrace.tool\ndef look_up.*?\n\n", agent, re.DOTALL | re.MULTILINE)[0]
     terminal = {"LLMTRACE_STORE": "./traces", "NO_PROXY": "127.0.0.1", "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
 
@@ -214,7 +214,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
         assert (ran.returncode == 0) is ("# fails" not in command), ran.stdout + ran.stderr
         return ran.stdout
 
-    page = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/tutorial/first_failure.md").read_text(encoding="utf-8")
     steps = re.findall(r"^```(sh|text|python)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     printed = ""
     for language, text in steps:
@@ -236,7 +236,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
 
 def test_getting_started_runs(tmp_path: Path) -> None:
     """The page's blocks, one after the other, are one program; its test passes."""
-    *program, test = blocks("docs/getting_started.md")
+    *program, test = blocks("docs/how_to/add_to_a_program.md")
     passing = test.replace('health == "ok"', 'health == "recovered"')  # this model's first call is a bad one
     ran = run("\n".join([*program, passing, "test_support()"]), tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "Done: 42 EUR are on their way.\n", "")
@@ -244,7 +244,18 @@ def test_getting_started_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["anthropic", "budgets", "custom_signals", "diagnosis", "lineage", "metrics", "openai", "statistics", "store"]
+    "page",
+    [
+        "explanation/diagnosis",
+        "explanation/lineage",
+        "explanation/store",
+        "how_to/budgets",
+        "how_to/custom_signals",
+        "how_to/providers/anthropic",
+        "how_to/providers/openai",
+        "reference/metrics",
+        "reference/statistics",
+    ],
 )
 def test_blocks_of_the_pages_run(page: str, tmp_path: Path) -> None:
     """Each by itself, where there is a trace to read."""

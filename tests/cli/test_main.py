@@ -272,7 +272,7 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
 def documented() -> dict[str, str]:
     """The sections of docs/cli*.md by command."""
     page = "\n".join(
-        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("cli.md", "cli_compare.md", "cli_operate.md")
+        (ROOT / "docs/reference" / name).read_text(encoding="utf-8") for name in ("cli.md", "cli_compare.md", "cli_operate.md")
     )
     parts = re.split(r"^## `llmtrace ([a-z-]+)`.*$", page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))

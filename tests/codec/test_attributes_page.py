@@ -30,7 +30,7 @@ NOT_WRITTEN = {
 
 
 def page() -> str:
-    return "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("attributes.md", "attributes_more.md"))
+    return "\n".join((ROOT / "docs/reference" / name).read_text("utf-8") for name in ("attributes.md", "attributes_more.md"))
 
 
 def rows() -> set[str]:

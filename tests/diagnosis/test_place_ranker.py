@@ -25,7 +25,7 @@ from llmtrace.model import (
     replace,
 )
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "diagnosis.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "explanation/diagnosis.md"
 BOOK = tool("book_table", "place", changes=True, guests="integer")
 SEARCH = tool("search_places", "query")
 
@@ -171,7 +171,7 @@ def test_the_temperature_flattens() -> None:
 
 
 def test_the_documentation_shows_the_shipped_weights() -> None:
-    """The table of weights in docs/diagnosis.md is that of the shipped file."""
+    """The table of weights in docs/explanation/diagnosis.md is that of the shipped file."""
     weights = shipped().weights
     page = DOCS.read_text(encoding="utf-8")
     assert re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([+-]\d\.\d\d) \|$", page, re.MULTILINE) == [

@@ -17,7 +17,7 @@ from llmtrace.instrumentation import Library, _instrumentors
 from llmtrace.instrumentation._library import read_library
 from llmtrace.testing import capture
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "how_to"
 LIBRARIES = {
     name: instrumentation.library_of(name)
     for name in instrumentation.available()
@@ -27,7 +27,7 @@ LIBRARIES = {
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_the_versions_are_documented(name: str) -> None:
-    """In the table of docs/providers.md, and on the page that it links to."""
+    """In the table of docs/how_to/providers.md, and on the page that it links to."""
     library = LIBRARIES[name]
     lines = (DOCS / "providers.md").read_text("utf-8").splitlines()
     ((versions, page),) = [row[1:3] for row in (line.split(" | ") for line in lines) if row[0] == f"| `{library.distribution}`"]

@@ -149,7 +149,7 @@ def test_each_writer_is_known_with_the_settings_that_record_content(writer: str)
 
 
 def test_the_page_names_every_writer_with_its_settings() -> None:
-    page = " ".join((Path(__file__).resolve().parents[2] / "docs" / "other_languages.md").read_text("utf-8").split())
+    page = " ".join((Path(__file__).resolve().parents[2] / "docs" / "how_to/other_languages.md").read_text("utf-8").split())
     for writer in WRITERS:
         assert f"## {writer.name} " in page, writer.name
         assert f"Content: {' '.join(writer.content.split())}." in page, writer.name

@@ -39,7 +39,7 @@ from llmtrace.model import Inference, Span, ToolExecution, replace
 from llmtrace.signals import AnySignal, advice, load, user_signals
 
 BUILT_IN = load()
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
 EVERY_SPAN = [span for cases in CASES.values() for spans in (*cases.bad.values(), *cases.good) for span in spans]
 
 

@@ -1,4 +1,4 @@
-"""docs/providers.md has every library that the suite drives."""
+"""docs/how_to/providers.md has every library that the suite drives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from way import NAMES, load
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "providers.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how_to/providers.md").read_text(encoding="utf-8")
 
 
 def test_every_kit_has_its_row() -> None:
