@@ -20,6 +20,7 @@ from typing import Any
 import llmtrace
 from llmtrace import cli, config, errors, pytest_plugin, reviews, semconv, testing
 from llmtrace.cli import options
+from llmtrace.codec.writers import WRITERS
 from llmtrace.guards.review_policy import ReviewContext
 from llmtrace.model import findings
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
@@ -66,6 +67,7 @@ def pages() -> dict[str, str]:
         "configuration": _configuration(),
         "errors": _errors(),
         "signals": _signals(),
+        "writers": _writers(),
     }
     return {f"reference/{name}.md": f"{text.rstrip()}\n" for name, text in written.items()}
 
@@ -248,6 +250,18 @@ def _signals() -> str:
         text = re.sub(r"^\* (\w+): ", r"* **\1** ", _prose(module), flags=re.MULTILINE)
         parts.append(f"## {signal.name}\n\n{text}" + (f"\n\nAdvice: {signal.advice}" if signal.advice else ""))
     return "\n\n".join(parts)
+
+
+def _writers() -> str:
+    intro = (
+        "What llmtrace knows of other libraries that write spans: what to set so that they record content and tool schemas, and "
+        "what they are known to lose or change. docs/how_to/other_languages.md says how they send."
+    )
+    rows = [
+        f"| {writer.name} | {writer.content} | {writer.schemas or 'not recorded by this writer'} | {writer.damage} |"
+        for writer in WRITERS
+    ]
+    return f"# Writers\n\n{_prose(intro)}\n\n{_table('writer | content | schemas | known', rows)}"
 
 
 def _attributes() -> str:

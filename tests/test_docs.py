@@ -18,6 +18,7 @@ import pytest
 
 import llmtrace
 from llmtrace import cli, errors
+from llmtrace.codec.writers import WRITERS
 from llmtrace.config import Config
 from llmtrace.demo.server import ModelServer
 from llmtrace.store import open_store
@@ -132,6 +133,13 @@ def test_every_page_is_in_the_index() -> None:
     assert "](docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_every_writer_is_documented() -> None:
+    """Each writer of spans that llmtrace knows has a row that says how it sends them."""
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", (DOCS / "how_to/other_languages.md").read_text("utf-8"), re.MULTILINE)
+    assert rows[0] == "library"
+    assert sorted(rows[1:]) == sorted(writer.name for writer in WRITERS)
+
+
 PAGES = [str(path.relative_to(ROOT)) for path in written()]
 COMMAND = re.compile(r"^(?:\w+=\S+ )*llmtrace ([^#&|>\n]*)", re.MULTILINE)
 
@@ -211,9 +219,12 @@ def test_what_the_readme_says_of_why_is_what_why_says(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_tutorial_runs(tmp_path: Path) -> None:
-    """Its programs and commands, in its order, print what the page shows; ids, times and ages may differ."""
+    """Its programs and commands, in the order of its three pages, print what they show; ids, times and ages may differ."""
     pytest.importorskip("openai")
-    agent, written, repair = blocks("docs/tutorial/first_failure.md")
+    page = "".join(
+        (DOCS / "tutorial" / f"first_{name}.md").read_text(encoding="utf-8") for name in ("trace", "failure", "test")
+    )
+    agent, written, repair = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     flaw = re.findall(r"^@llmtrace.tool\ndef look_up.*?\n\n", agent, re.DOTALL | re.MULTILINE)[0]
     terminal = {"LLMTRACE_STORE": "./traces", "NO_PROXY": "127.0.0.1", "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
 
@@ -227,7 +238,6 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
         assert (ran.returncode == 0) is ("# fails" not in command), ran.stdout + ran.stderr
         return ran.stdout
 
-    page = (ROOT / "docs/tutorial/first_failure.md").read_text(encoding="utf-8")
     steps = re.findall(r"^```(sh|text|python)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     printed = ""
     for language, text in steps:
@@ -264,8 +274,7 @@ def test_getting_started_runs(tmp_path: Path) -> None:
         "explanation/store",
         "how_to/budgets",
         "how_to/custom_signals",
-        "how_to/providers/anthropic",
-        "how_to/providers/openai",
+        "how_to/model_clients",
         "reference/metrics",
         "reference/statistics",
     ],
