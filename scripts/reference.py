@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
+import importlib.util
 import inspect
 import posixpath
 import re
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import llmtrace
-from llmtrace import cli, config, errors, pytest_plugin, reviews, semconv, testing
+from llmtrace import cli, config, errors, instrumentation, pytest_plugin, reviews, semconv, testing
 from llmtrace.cli import options
 from llmtrace.codec.writers import WRITERS
+from llmtrace.diagnosis import place_ranker
 from llmtrace.guards.review_policy import ReviewContext
 from llmtrace.model import findings
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
@@ -66,6 +67,8 @@ def pages() -> dict[str, str]:
         "cli": _command_line(),
         "configuration": _configuration(),
         "errors": _errors(),
+        "libraries": _libraries(),
+        "places": _places(),
         "signals": _signals(),
         "writers": _writers(),
     }
@@ -252,10 +255,31 @@ def _signals() -> str:
     return "\n\n".join(parts)
 
 
+def _libraries() -> str:
+    rows = []
+    for name in instrumentation.available():
+        library = instrumentation.library_of(name)
+        spec = importlib.util.find_spec(f"llmtrace.instrumentation.{name}")
+        if library.distribution and spec is not None and spec.origin is not None:
+            about = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+            sentence = re.split(r"\.\s", about.partition(": ")[2])[0].partition("\n\n")[0].rstrip(".")
+            sentence = re.sub(r" \(`_\w+`\)", "", sentence)
+            rows.append(f"| `{library.distribution}` | {library.versions} | `{name}` | {_one_line(sentence)} |")
+    intro = "Libraries that `configure()` instruments. The third column is the name for `configure(instrument=[…])`."
+    return f"# Libraries\n\n{intro}\n\n{_table('library | versions | name | what is traced', rows)}"
+
+
+def _places() -> str:
+    weights = place_ranker.shipped().weights
+    names = sorted(place_ranker.FEATURES, key=lambda name: -weights[name])
+    rows = [f"| {name} | {place_ranker.FEATURES[name]} | {weights[name]:+.2f} |" for name in names]
+    return f"# Places\n\n{_prose(place_ranker)}\n\n{_table('feature | what it is | weight', rows)}"
+
+
 def _writers() -> str:
     intro = (
-        "What llmtrace knows of other libraries that write spans: what to set so that they record content and tool schemas, and "
-        "what they are known to lose or change. docs/how_to/other_languages.md says how they send."
+        "Other libraries that write spans: what to set so that they record content and tool schemas, and what they are known "
+        "to lose or change. docs/how_to/other_languages.md says how they send."
     )
     rows = [
         f"| {writer.name} | {writer.content} | {writer.schemas or 'not recorded by this writer'} | {writer.damage} |"

@@ -133,6 +133,13 @@ def test_every_page_is_in_the_index() -> None:
     assert "](docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_documentation_is_short() -> None:
+    """README.md and docs/ have at most 30,000 words that somebody wrote, and a page has at most 1,500."""
+    counts = {path: sum(bool(re.search(r"\w", word)) for word in path.read_text("utf-8").split()) for path in written()}
+    assert sum(counts.values()) <= 30_000
+    assert [str(path) for path, count in counts.items() if count > 1_500] == []
+
+
 def test_every_writer_is_documented() -> None:
     """Each writer of spans that llmtrace knows has a row that says how it sends them."""
     rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", (DOCS / "how_to/other_languages.md").read_text("utf-8"), re.MULTILINE)
