@@ -96,7 +96,9 @@ def _title(page: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(_prose(text).split()).replace("|", "\\|")
+    """For a cell of a table: only outside of code does a vertical bar end the cell."""
+    pieces = re.split(r"(`[^`]*`)", " ".join(_prose(text).split()))
+    return "".join(piece if piece[:1] == "`" else piece.replace("|", "\\|") for piece in pieces)
 
 
 def _table(head: str, rows: Iterator[str] | list[str]) -> str:
@@ -150,7 +152,7 @@ def _signature(name: str, value: Any) -> str:
     stars = [place for place, each in enumerate(parameters) if each.kind is each.KEYWORD_ONLY]
     if stars and not any(each.kind is each.VAR_POSITIONAL for each in parameters):
         shown.insert(stars[0], "*")
-    lines = textwrap.wrap(f"{name}({', '.join(shown)})", 100, subsequent_indent="    ", break_long_words=False)
+    lines = textwrap.wrap(f"{name}({', '.join(shown)})", 80, subsequent_indent="    ", break_long_words=False)
     return "```text\n" + "\n".join(lines) + "\n```"
 
 
@@ -237,15 +239,15 @@ def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 def _named(action: argparse.Action) -> str:
     value = "" if action.nargs == 0 else str(action.metavar or "|".join(map(str, action.choices or ())) or action.dest)
-    return " ".join([", ".join(action.option_strings), value]).strip().replace("|", "\\|")
+    return " ".join([", ".join(action.option_strings), value]).strip()
 
 
 # -- signals and attributes
 
 
 def _signals() -> str:
-    package = importlib.import_module("llmtrace.signals")
-    parts = [f"# Quality signals\n\n{_prose(package)}"]
+    intro = _prose(importlib.import_module("llmtrace.signals")).split("\n\n")
+    parts = ["# Quality signals", *(part for part in intro if not part.startswith("This folder is the registry"))]
     for signal in load():
         if not is_built_in(signal.name):
             continue
