@@ -1,10 +1,11 @@
 """The model puts an identifier into a tool call, as a whole argument, and nothing visible contains it. `made_up` is reported
-before the tool runs, `in_change` when a change with it succeeded.
+before the tool runs, `in_change` when a change with it, that no person approved, succeeded.
 
 * Labels: `in_change`: warning; `made_up`: info
 * On: the inference (`made_up`), or the call that succeeded (`in_change`).
 * Bad: `refund(order_id="KS-20431")` succeeds, and neither the user nor a result named this order.
 * Good: The identifier is in a message or result, in any form. A number, date or URL, which a model may compute, choose or know.
+  A person approved the call.
 
 docs/explanation/lineage.md defines identifiers and what is visible. If context is not visible, nothing is said.
 """
@@ -15,13 +16,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import ValueUse
-from llmtrace.model import Evaluation, Severity, Span, ToolExecution
+from llmtrace.model import Evaluation, Severity, Span
 from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
-from llmtrace.validation.json_pointers import follow, steps
 
 LONGEST_EVIDENCE = 200
 """Characters of a value that the evidence shows."""
@@ -57,7 +56,8 @@ class UngroundedArgument(Signal[State]):
         for call in completed:
             if call.failed is False and call.id is not None:
                 uses_of_call = state.calls.pop(call.id, ())
-                evaluations += [self._evaluation(use, "in_change", "warning") for use in uses_of_call if _ran_with(call, use)]
+                ran = [use for use in uses_of_call if not call.is_approved and call.ran_with(use.pointer, use.value)]
+                evaluations += [self._evaluation(use, "in_change", "warning") for use in ran]
         return evaluations
 
     def _evaluation(self, use: ValueUse, label: str, severity: Severity) -> Evaluation:
@@ -72,20 +72,6 @@ class UngroundedArgument(Signal[State]):
             call_id=use.call_id,
             sources=(use.span_id,) if went_through else (),
         )
-
-
-def _ran_with(call: Call, use: ValueUse) -> bool:
-    """True if the tool got the value: its arguments may have been corrected before it ran."""
-    operation = call.execution.operation if call.execution is not None else None
-    if not isinstance(operation, ToolExecution):
-        return True
-    corrected = operation.repaired
-    if corrected is None:
-        return operation.executed
-    try:
-        return bool(follow(corrected, steps(use.pointer)) == use.value)
-    except (LookupError, TypeError, ValueError):
-        return False
 
 
 SIGNAL = UngroundedArgument()
