@@ -282,6 +282,8 @@ def test_getting_started_runs(tmp_path: Path) -> None:
         "how_to/budgets",
         "how_to/custom_signals",
         "how_to/model_clients",
+        "how_to/redact",
+        "how_to/what_changed",
         "reference/metrics",
         "reference/statistics",
     ],
