@@ -268,7 +268,10 @@ def _libraries() -> str:
             sentence = re.sub(r" \(`_\w+`\)", "", sentence)
             rows.append(f"| `{library.distribution}` | {library.versions} | `{name}` | {_one_line(sentence)} |")
     intro = "Libraries that `configure()` instruments. The third column is the name for `configure(instrument=[…])`."
-    return f"# Libraries\n\n{intro}\n\n{_table('library | versions | name | what is traced', rows)}"
+    parts = ["# Libraries", intro, _table("library | versions | name | what is traced", rows)]
+    for part in (instrumentation.Endpoint, instrumentation.Reader):
+        parts += [f"## `{part.__name__}`", _part(part)]
+    return "\n\n".join(parts)
 
 
 def _places() -> str:
