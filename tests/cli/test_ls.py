@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from llmtrace.cli import ls, stores
+from llmtrace import listing
+from llmtrace.cli import stores
 from llmtrace.cli.ls import since
 from llmtrace.model import (
     AgentInvocation,
@@ -135,22 +136,22 @@ def test_what_would_take_long_is_not_diagnosed(
     def reasons() -> list[str | None]:
         return [trace["undiagnosed"] for trace in json.loads(llmtrace("ls", "--store", store, "--json").out)]
 
-    monkeypatch.setattr(ls, "_LONGEST_DIAGNOSED", 3)
+    monkeypatch.setattr(listing, "MOST_DIAGNOSED", 0)
+    out = llmtrace("ls", "--store", store).out
+    assert "?" not in out
+    assert out.splitlines()[-1] == "Only the first 0 traces of a list are diagnosed. See llmtrace why"
+    assert reasons() == ["only the first 0 traces of a list are diagnosed"] * 2
+    monkeypatch.setattr(listing, "MOST_DIAGNOSED", 100)
+    monkeypatch.setattr(listing, "LONGEST_DIAGNOSED", 3)
     out = llmtrace("ls", "--store", store).out
     assert "likely" not in out
     for trace_id in (SILENT, RECOVERED):
         assert f"          ? too long to diagnose here. See llmtrace why {trace_id[:8]}\n" in out
     assert reasons() == ["traces of more than 3 spans are not diagnosed in a list"] * 2
-    monkeypatch.setattr(ls, "_LONGEST_DIAGNOSED", 4)
+    monkeypatch.setattr(listing, "LONGEST_DIAGNOSED", 4)
     out = llmtrace("ls", "--store", store).out
     assert "likely" in out
     assert out.count("too long") == 1
-    monkeypatch.setattr(ls, "_LONGEST_DIAGNOSED", 300)
-    monkeypatch.setattr(ls, "_MOST_DIAGNOSED", 0)
-    out = llmtrace("ls", "--store", store).out
-    assert "?" not in out
-    assert out.splitlines()[-1] == "Only the first 0 traces of a list are diagnosed. See llmtrace why"
-    assert reasons() == ["only the first 0 traces of a list are diagnosed"] * 2
 
 
 def test_a_run_without_agents_has_its_own_name(llmtrace: Callable[..., Any], store: str) -> None:

@@ -22,7 +22,7 @@ def test_the_list_filters_and_searches(viewer: Served) -> None:
     assert [row["id"] for row in told["traces"]] == [SILENT, RECOVERED]
     assert [row["health"] for row in told["traces"]] == ["ok", "recovered"]
     assert told["traces"][1]["findings"] == ["wrong_type"]
-    assert [row["id"] for row in viewer.ask("/api/traces?q=okafor").json["traces"]] == [SILENT]
+    assert [row["id"] for row in viewer.ask("/api/traces?text=okafor").json["traces"]] == [SILENT]
     assert [row["id"] for row in viewer.ask("/api/traces?health=recovered").json["traces"]] == [RECOVERED]
     first = viewer.ask("/api/traces?limit=1").json
     assert (len(first["traces"]), first["more"]) == (1, True)

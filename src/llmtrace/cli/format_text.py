@@ -29,6 +29,7 @@ from llmtrace.model import (
 
 if TYPE_CHECKING:
     from llmtrace.diagnosis import Diagnosis, Suspect
+    from llmtrace.listing import Verdict
 
 UNKNOWN = "-"
 
@@ -95,9 +96,9 @@ def probability(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
 
 
-def confidence(suspect: Suspect) -> str:
+def confidence(suspect: Suspect | Verdict) -> str:
     """The confidence, such as ``likely``, or ``likely, 70 %`` if its probability was measured."""
-    return suspect.confidence + ("" if suspect.probability is None else f", {probability(suspect.probability)}")
+    return (suspect.confidence or "") + ("" if suspect.probability is None else f", {probability(suspect.probability)}")
 
 
 def tokens(*numbers: int | None) -> int | None:
