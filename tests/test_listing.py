@@ -132,10 +132,8 @@ def test_a_conversation_is_whole_though_one_turn_matches(tmp_path: Path) -> None
     store = open_store(str(tmp_path / "store"))
     for number, talk in ((1, "b"), (2, "a"), (3, "a"), (4, None), (5, "b")):
         attributes = {} if talk is None else {"gen_ai.conversation.id": talk}
-        made: Span = span(
-            number, operation=inference(f"question {number}", f"answer {number}", cost_usd=0.5), attributes=attributes
-        )
-        store.append(made)
+        operation = inference(f"question {number}", f"answer {number}", cost_usd=0.5)
+        store.append(span(number, operation=operation, attributes=attributes))
     sessions = listing.sessions(store, Query())
     assert [(session.conversation, [turn.task for turn in session.turns]) for session in sessions] == [
         ("b", ["question 1", "question 5"]),

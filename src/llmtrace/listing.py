@@ -96,10 +96,10 @@ def find(store: Store, query: Query, *, seconds: float = float("inf")) -> tuple[
     if not isinstance(store, LocalStore):
         newest = store.traces(replace(others, limit=sys.maxsize))
         return [trace for trace in newest if _suits(store, trace, query)][: query.limit], 0
-    left = _diagnose_missing(store, others, seconds)
+    undiagnosed = _diagnose_missing(store, others, seconds)
     traces = store.traces(replace(query, limit=query.limit + MOST_DIAGNOSED))
     # a trace with an unfinished span has no kept verdict
-    return [trace for trace in traces if trace.end is not None or _suits(store, trace, query)][: query.limit], left
+    return [trace for trace in traces if trace.end is not None or _suits(store, trace, query)][: query.limit], undiagnosed
 
 
 def _suits(store: Store, trace: TraceSummary, query: Query) -> bool:
@@ -112,14 +112,14 @@ def _diagnose_missing(store: LocalStore, query: Query, seconds: float) -> int:
     kept = KeptVerdicts(store, code_version())
     missing = kept.missing(query, max_spans=LONGEST_DIAGNOSED)
     for at in range(0, len(missing), _KEPT_AT_ONCE):
-        made: dict[Unjudged, Verdict] = {}
+        judged: dict[Unjudged, Verdict] = {}
         for trace in missing[at : at + _KEPT_AT_ONCE]:
-            made[trace] = _diagnose(store, trace.trace_id)
+            judged[trace] = _diagnose(store, trace.trace_id)
             if time.monotonic() > deadline:
                 break
-        _keep(kept, made)
+        _keep(kept, judged)
         if time.monotonic() > deadline:
-            return len(missing) - at - len(made)
+            return len(missing) - at - len(judged)
     return 0
 
 
@@ -130,7 +130,7 @@ def verdicts(store: Store, traces: Sequence[TraceSummary]) -> Iterator[Verdict]:
     """The verdict of each trace, computed when it is asked for."""
     kept = KeptVerdicts(store, code_version()) if isinstance(store, LocalStore) else None
     known = kept.get([trace.trace_id for trace in traces]) if kept is not None else {}
-    made: dict[Unjudged, Verdict] = {}
+    judged: dict[Unjudged, Verdict] = {}
     try:
         for number, trace in enumerate(traces):
             if trace.trace_id in known:
@@ -140,11 +140,11 @@ def verdicts(store: Store, traces: Sequence[TraceSummary]) -> Iterator[Verdict]:
             else:
                 unjudged = [] if kept is None or trace.end is None else kept.newest([trace.trace_id])
                 verdict = _diagnose(store, trace.trace_id)
-                made.update(dict.fromkeys(unjudged, verdict))
+                judged.update(dict.fromkeys(unjudged, verdict))
                 yield verdict
     finally:
         if kept is not None:
-            _keep(kept, made)
+            _keep(kept, judged)
 
 
 def _not_diagnosed(store: Store, trace: TraceSummary, number: int) -> Verdict | None:
@@ -177,10 +177,10 @@ def _diagnose(store: Store, trace_id: str) -> Verdict:
     return Verdict(report=next(iter(diagnosis.reports), "")) if diagnosis.failed else NOTHING
 
 
-def _keep(kept: KeptVerdicts, made: dict[Unjudged, Verdict]) -> None:
+def _keep(kept: KeptVerdicts, judged: dict[Unjudged, Verdict]) -> None:
     rows = {
         trace: (verdict.confidence, json_text.write({name: getattr(verdict, name) for name in Verdict.__slots__}))  # type: ignore[attr-defined]
-        for trace, verdict in made.items()
+        for trace, verdict in judged.items()
         if not verdict.fault
     }
     kept.keep(rows)
