@@ -92,11 +92,11 @@ def find(store: Store, query: Query, *, seconds: float = float("inf")) -> tuple[
         return store.traces(query), 0
     if store.is_remote:
         raise UnreadableStore("traces of a remote store cannot be filtered by confidence, since a list does not diagnose them")
-    others = replace(query, confidence=None)
+    unfiltered = replace(query, confidence=None)
     if not isinstance(store, LocalStore):
-        newest = store.traces(replace(others, limit=sys.maxsize))
+        newest = store.traces(replace(unfiltered, limit=sys.maxsize))
         return [trace for trace in newest if _suits(store, trace, query)][: query.limit], 0
-    undiagnosed = _diagnose_missing(store, others, seconds)
+    undiagnosed = _diagnose_missing(store, unfiltered, seconds)
     traces = store.traces(replace(query, limit=query.limit + MOST_DIAGNOSED))
     # a trace with an unfinished span has no kept verdict
     return [trace for trace in traces if trace.end is not None or _suits(store, trace, query)][: query.limit], undiagnosed
@@ -109,15 +109,15 @@ def _suits(store: Store, trace: TraceSummary, query: Query) -> bool:
 def _diagnose_missing(store: LocalStore, query: Query, seconds: float) -> int:
     """Diagnose the traces that match ``query``. Returns how many are left after ``seconds``."""
     deadline = time.monotonic() + seconds
-    kept = KeptVerdicts(store, code_version())
-    missing = kept.missing(query, max_spans=LONGEST_DIAGNOSED)
+    verdict_store = KeptVerdicts(store, code_version())
+    missing = verdict_store.missing(query, max_spans=LONGEST_DIAGNOSED)
     for at in range(0, len(missing), _KEPT_AT_ONCE):
         judged: dict[Unjudged, Verdict] = {}
         for trace in missing[at : at + _KEPT_AT_ONCE]:
             judged[trace] = _diagnose(store, trace.trace_id)
             if time.monotonic() > deadline:
                 break
-        _keep(kept, judged)
+        _keep(verdict_store, judged)
         if time.monotonic() > deadline:
             return len(missing) - at - len(judged)
     return 0
@@ -128,23 +128,23 @@ def _diagnose_missing(store: LocalStore, query: Query, seconds: float) -> int:
 
 def verdicts(store: Store, traces: Sequence[TraceSummary]) -> Iterator[Verdict]:
     """The verdict of each trace, computed when it is asked for."""
-    kept = KeptVerdicts(store, code_version()) if isinstance(store, LocalStore) else None
-    known = kept.get([trace.trace_id for trace in traces]) if kept is not None else {}
+    verdict_store = KeptVerdicts(store, code_version()) if isinstance(store, LocalStore) else None
+    stored = verdict_store.get([trace.trace_id for trace in traces]) if verdict_store is not None else {}
     judged: dict[Unjudged, Verdict] = {}
     try:
         for number, trace in enumerate(traces):
-            if trace.trace_id in known:
-                yield Verdict(**json_text.read(known[trace.trace_id]))
+            if trace.trace_id in stored:
+                yield Verdict(**json_text.read(stored[trace.trace_id]))
             elif (reason := _not_diagnosed(store, trace, number)) is not None:
                 yield reason
             else:
-                unjudged = [] if kept is None or trace.end is None else kept.newest([trace.trace_id])
+                unjudged = [] if verdict_store is None or trace.end is None else verdict_store.newest([trace.trace_id])
                 verdict = _diagnose(store, trace.trace_id)
                 judged.update(dict.fromkeys(unjudged, verdict))
                 yield verdict
     finally:
-        if kept is not None:
-            _keep(kept, judged)
+        if verdict_store is not None:
+            _keep(verdict_store, judged)
 
 
 def _not_diagnosed(store: Store, trace: TraceSummary, number: int) -> Verdict | None:
@@ -177,13 +177,13 @@ def _diagnose(store: Store, trace_id: str) -> Verdict:
     return Verdict(report=next(iter(diagnosis.reports), "")) if diagnosis.failed else NOTHING
 
 
-def _keep(kept: KeptVerdicts, judged: dict[Unjudged, Verdict]) -> None:
+def _keep(verdict_store: KeptVerdicts, judged: dict[Unjudged, Verdict]) -> None:
     rows = {
         trace: (verdict.confidence, json_text.write({name: getattr(verdict, name) for name in Verdict.__slots__}))  # type: ignore[attr-defined]
         for trace, verdict in judged.items()
         if not verdict.fault
     }
-    kept.keep(rows)
+    verdict_store.keep(rows)
 
 
 @functools.cache

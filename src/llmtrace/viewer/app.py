@@ -1,4 +1,5 @@
-"""The viewer's pages and JSON interface, over one `Source`. Only ``POST /api/reviews/ID`` changes anything."""
+"""The viewer's pages and JSON interface, over one `Source`. Only ``POST`` changes anything: to
+``/api/reviews/ID`` and ``/api/traces/ID/feedback``."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from starlette.routing import Route
 from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.store import Query, filters
 from llmtrace.version import __version__
-from llmtrace.viewer import page
+from llmtrace.viewer import page, ratings
 from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
 from llmtrace.viewer.payload import Payload
@@ -80,6 +81,7 @@ class Viewer:
             Route(f"{trace_path}/diagnosis", self._answer(lambda trace, _: self._trace_view(trace).diagnosis())),
             Route(f"{trace_path}/search", self._answer(self._search)),
             Route(f"{trace_path}/page", self._page),
+            Route(f"{trace_path}/feedback", self._feedback, methods=["POST"]),
         ]
 
     @contextlib.asynccontextmanager
@@ -150,6 +152,13 @@ class Viewer:
         html = await _guarded(lambda: page.write(self._trace_view(trace_id)))
         headers = {"content-disposition": f'attachment; filename="trace-{trace_id[:8]}.html"'}
         return Response(html, media_type="text/html", headers=headers)
+
+    async def _feedback(self, request: Request) -> Response:
+        body = await request.body()
+        try:
+            return await _in_thread(lambda: ratings.rate(self._source.store, request.path_params["trace"], body))
+        except ratings.Refused as refused:
+            return _json({"error": str(refused)}, refused.status)
 
     # -- reviews
 

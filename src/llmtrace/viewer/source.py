@@ -57,12 +57,12 @@ class Source:
 
     def sessions(self, query: Query) -> dict[str, Any]:
         """The conversations that have a matching trace, with all their turns. Raises UnreadableStore."""
-        found, waiting = listing.sessions(self.store, replace(query, limit=query.limit + 1)), listing.waiting(self.store)
-        for session in found:
+        sessions, waiting = listing.sessions(self.store, replace(query, limit=query.limit + 1)), listing.waiting(self.store)
+        for session in sessions:
             self._summaries.update((turn.trace_id, turn) for turn in session.turns)
         return {
-            "sessions": [session_row(session, waiting) for session in found[: query.limit]],
-            "more": len(found) > query.limit,
+            "sessions": [session_row(session, waiting) for session in sessions[: query.limit]],
+            "more": len(sessions) > query.limit,
         }
 
     def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
