@@ -27,6 +27,8 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
+from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
+from llmtrace.statistics.counted_steps import steps_of
 from llmtrace.store import Query, Store, open_store
 from llmtrace.store.filters import FILTERS, SORTS
 from llmtrace.store.local import LocalStore
@@ -312,6 +314,17 @@ def test_a_call_that_two_saw_is_summed_once(store: Store) -> None:
     store.append(span(1, 3, parent=2, operation=call))
     (one,) = store.traces()
     assert (one.input_tokens, one.output_tokens, one.cost_usd) == (10, 5, 0.25)
+
+
+def test_a_call_answered_from_the_record_costs_nothing_new(store: Store) -> None:
+    """A run that was resumed after a review: only what it did for real counts, in both of its traces together once."""
+    root = span(1, operation=agent("support"), attributes={REPLAY_OF: trace_id(9)})
+    store.append(root)
+    store.append(span(1, 2, parent=1, operation=inference("a", "b", cost_usd=0.5)))
+    store.append(span(1, 3, parent=1, operation=inference("a", "b", cost_usd=0.25), attributes={REPLAY_LIVE: True}))
+    (summary,) = store.traces()
+    assert (summary.cost_usd, summary.tokens) == (0.25, 15)
+    assert [step.span.span_id for step in steps_of(store.trace("last"))] == [span_id(1), span_id(3)]
 
 
 def test_what_is_not_known_is_none_not_zero(store: Store) -> None:

@@ -40,7 +40,7 @@ def test_the_list_has_the_filters_and_orders_of_ls(viewer: Served) -> None:
         for query in (
             "confidence=likely",
             "min_tokens=200",
-            "model=gpt-4o",
+            "model=gpt-4o-mini",
             "sort=cost",
             "reverse=1",
             "max_duration=1s",

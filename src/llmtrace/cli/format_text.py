@@ -24,7 +24,7 @@ from llmtrace.model import (
     ToolCall,
     Trace,
     Violation,
-    double_counted_spans,
+    uncharged_spans,
 )
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def usage_of(trace: Trace) -> tuple[int | None, float | None]:
     """Tokens and US dollars of all inferences of a trace, each counted once; None if unknown."""
     counted: list[int | None] = []
     costs: list[float] = []
-    hidden = double_counted_spans(trace)
+    hidden = uncharged_spans(trace)
     for span in trace.spans:
         if span.span_id in hidden:
             continue

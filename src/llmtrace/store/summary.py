@@ -24,9 +24,9 @@ from llmtrace.model import (
     Span,
     Trace,
     Workflow,
-    double_counted_spans,
     failure_kind,
     reads_as_data,
+    uncharged_spans,
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import CONVERSATION_ID, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
@@ -218,7 +218,7 @@ def _findings(trace: Trace) -> tuple[str, ...]:
 
 def _calls(trace: Trace) -> Iterator[Inference | Embedding]:
     """Model calls, without those that another span counts already."""
-    hidden = double_counted_spans(trace)
+    hidden = uncharged_spans(trace)
     for span in trace.spans:
         if isinstance(span.operation, (Inference, Embedding)) and span.span_id not in hidden:
             yield span.operation
