@@ -27,14 +27,14 @@ from llmtrace.store import Query, Store, open_store
 RARE = 20
 QUERIES = {
     "all": {},
-    "health": {"health": "failed"},
+    "health": {"health": "recovered"},
     "confidence": {"confidence": "likely"},
     **{kind: {kind: "rare"} for kind in ("agent", "workflow", "model", "user", "conversation", "tag")},
     "since": {"since": 1_700_000_900 * SECOND},
     "min cost": {"min_cost": 1.0},
-    "min tokens": {"min_tokens": 2_000},
+    "min tokens": {"min_tokens": 500},
     "min duration": {"min_duration": 1.0},
-    "tag and health": {"tag": "rare", "health": "failed"},
+    "tag and health": {"tag": "rare", "health": "recovered"},
     "by cost": {"sort": "cost"},
     "by duration": {"sort": "duration"},
     "words": {"text": "parcel"},

@@ -175,6 +175,8 @@ class _Tree:
 
     def _facts(self, span: Span) -> str:
         facts = [requests] if (requests := format_text.requests(span.operation)) else []
+        if isinstance(span.operation, Inference) and span.operation.alias:
+            facts.insert(0, f"asked for {span.operation.alias}")
         if isinstance(span.operation, Inference) and span.operation.usage is not None:
             usage = span.operation.usage
             facts.append(f"{format_text.count(usage.input_tokens)} → {format_text.count(usage.output_tokens)} tokens")

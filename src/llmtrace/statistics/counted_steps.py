@@ -136,7 +136,7 @@ def _step(span: Span, place: Place, first_token: float | None) -> Step:
     model = prompt = cost = None
     name = span.name
     if isinstance(operation, (Inference, Embedding)):
-        model = operation.response_model or operation.request_model
+        model = operation.model
         name = place.step or (operation.operation if isinstance(operation, Inference) else "embeddings")
     elif isinstance(operation, ToolExecution) and operation.name:
         name = f"{EXECUTE_TOOL} {operation.name}"  # other writers' spans have one name for all tools

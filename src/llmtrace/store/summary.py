@@ -189,7 +189,7 @@ def _last_text(messages: tuple[Message, ...]) -> str | None:
 def _models(trace: Trace) -> Iterator[str | None]:
     """The names of the models that answered, then those that were asked for by other names."""
     calls = [span.operation for span in trace.spans if isinstance(span.operation, (Inference, Embedding))]
-    yield from (call.response_model or call.request_model for call in calls)
+    yield from (call.model for call in calls)
     yield from (call.request_model for call in calls)
 
 

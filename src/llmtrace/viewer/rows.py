@@ -124,7 +124,7 @@ def title(span: Span) -> str:
     """The title of a span's row. A tool execution's arguments follow it as ``said``."""
     operation = span.operation
     if isinstance(operation, Inference):
-        return operation.response_model or operation.request_model or operation.operation
+        return operation.model or operation.operation
     if isinstance(operation, (ToolExecution, AgentInvocation, Workflow)):
         return operation.name
     if isinstance(operation, Review):
