@@ -30,6 +30,8 @@ LONGEST_DIAGNOSED = 300
 """Spans of the longest trace that is diagnosed for a list."""
 MOST_TURNS = 10_000
 """Newest traces whose conversations are found, and traces of one conversation."""
+MOST_REMOTE_TURNS = 500
+"""The same for a remote store, which is asked for each trace."""
 _KEPT_AT_ONCE = 50
 _ROOMS = ("diagnosis", "evidence", "lineage", "model", "signals", "text", "validation")
 """Folders whose code decides what a diagnosis says."""
@@ -221,11 +223,12 @@ def sessions(store: Store, query: Query) -> list[Session]:
 
     ``query.limit`` counts conversations. Raises UnreadableStore.
     """
-    matching, _ = find(store, replace(query, limit=MOST_TURNS, sort="age", reverse=False))
+    most = MOST_REMOTE_TURNS if store.is_remote else MOST_TURNS
+    matching, _ = find(store, replace(query, limit=most, sort="age", reverse=False))
     by_conversation = _by_conversation(matching)
     chosen = list(by_conversation)[: query.limit]
-    if query.text or len(matching) >= MOST_TURNS or any(filter_.name != "conversation" for filter_, _ in filters.active(query)):
-        whole = {name: store.traces(Query(limit=MOST_TURNS, conversation=name)) for name in chosen}
+    if query.text or len(matching) >= most or any(filter_.name != "conversation" for filter_, _ in filters.active(query)):
+        whole = {name: store.traces(Query(limit=most, conversation=name)) for name in chosen}
         by_conversation = {name: turns or by_conversation[name] for name, turns in whole.items()}
     return [Session(name, tuple(sorted(by_conversation[name], key=lambda turn: turn.start))) for name in chosen]
 

@@ -217,6 +217,16 @@ def test_a_call_that_went_well_after_a_retry_leaves_a_trace(llmtrace: Callable[.
         assert "No suspect" in out
 
 
+def test_last_is_the_run_that_went_on_after_a_review(llmtrace: Callable[..., Any], store: str) -> None:
+    """It is a replay up to the decision; a replay that did nothing for real is not the last run."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    for trace, attributes in (("e" * 32, {semconv.REPLAY_LIVE: True}), ("f" * 32, {})):
+        root = maker.span(1, None, "invoke_agent a", AgentInvocation("a"), attributes={semconv.REPLAY_OF: "d" * 32})
+        call = maker.span(2, 1, "chat m", chat([user("hi")], answers("ok")), attributes=attributes)
+        keep(store, replace(root, trace_id=trace), replace(call, trace_id=trace))
+    assert llmtrace("show", "--store", store).out.startswith(f"trace {'e' * 32}")
+
+
 def test_steps_that_repeat_are_shown_once(llmtrace: Callable[..., Any], store: str) -> None:
     """The same calls in a row, alone or several together, with all that is below them; --full shows each. Calls whose arguments
     mostly differ are no repetition."""
