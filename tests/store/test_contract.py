@@ -322,6 +322,7 @@ def test_a_call_answered_from_the_record_costs_nothing_new(store: Store) -> None
     store.append(root)
     store.append(span(1, 2, parent=1, operation=inference("a", "b", cost_usd=0.5)))
     store.append(span(1, 3, parent=1, operation=inference("a", "b", cost_usd=0.25), attributes={REPLAY_LIVE: True}))
+    store.append(span(1, 4, parent=1, operation=ToolExecution("look_up", {}, 1, True)))
     (summary,) = store.traces()
     assert (summary.cost_usd, summary.tokens) == (0.25, 15)
     assert [step.span.span_id for step in steps_of(store.trace("last"))] == [span_id(1), span_id(3)]

@@ -67,7 +67,7 @@ class Step:
 
 
 def steps_of(trace: Trace) -> Iterator[Step]:
-    """Yield each ended span of a trace, parents before children, without duplicates of model calls."""
+    """Yield each ended span of a trace, parents before children, without calls that count elsewhere (`uncharged_spans`)."""
     places = _places(trace)
     hidden = uncharged_spans(trace)
     first = _first_tokens(trace)
