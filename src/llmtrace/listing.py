@@ -180,10 +180,10 @@ def _diagnose(store: Store, trace_id: str) -> Verdict:
 
 
 def _keep(verdict_store: KeptVerdicts, judged: dict[Unjudged, Verdict]) -> None:
+    names = Verdict.__slots__  # type: ignore[attr-defined]
     rows = {
-        trace: (verdict.confidence, json_text.write({name: getattr(verdict, name) for name in Verdict.__slots__}))  # type: ignore[attr-defined]
+        trace: (verdict.confidence, json_text.write({name: getattr(verdict, name) for name in names}))
         for trace, verdict in judged.items()
-        if not verdict.fault
     }
     verdict_store.keep(rows)
 
