@@ -20,8 +20,9 @@ from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import Query, baselines, filters, journal_files, journal_records, monitoring, word_index
 from llmtrace.store.journal_reader import Contexts, Reader
-from llmtrace.store.sqlite import Index, sql_text, write_summary
+from llmtrace.store.sqlite import Index
 from llmtrace.store.summary import FORM, summarise
+from llmtrace.store.summary_rows import sql_text, write_summary
 from llmtrace.store.transactions import transaction
 from llmtrace.store.warnings import warn_once
 

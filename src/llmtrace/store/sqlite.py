@@ -18,10 +18,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmtrace.codec import json_text
 from llmtrace.errors import LlmtraceError, TraceNotFound, UnreadableStore
 from llmtrace.model import Trace, replace
-from llmtrace.store import Query, filters, index_lock, journal_files, locks, monitoring, search, word_index
+from llmtrace.store import Query, filters, index_lock, journal_files, locks, monitoring, search, summary_rows, word_index
 from llmtrace.store.journal_reader import Misplaced, Reader
 from llmtrace.store.summary import FORM, UNFINISHED, TraceSummary
 from llmtrace.store.transactions import pragma, retry_locked, transaction
@@ -234,7 +233,7 @@ class Index:
         A summary of an older form is made again only if the query returns it: the columns that a query filters by are right.
         """
         where, values = self._row_conditions(db, query)
-        conditions, more = _summary_conditions(query)
+        conditions, more = summary_rows.summary_conditions(query)
         rows = db.execute(
             f"SELECT trace, stale, open, coalesce(form, 0) FROM traces WHERE {where} AND (stale OR {conditions})"  # noqa: S608
             f" ORDER BY {'start' if query.reverse else 'start DESC'}",
@@ -270,7 +269,7 @@ class Index:
             f" WHERE summary IS NOT NULL AND {where}"
         )
         for trace_id, is_open, health, data in db.execute(statement, values):
-            summary = _read_summary(data)
+            summary = summary_rows.read_summary(data)
             if is_open and all(running.is_running(name) for name in _open_files(db, trace_id)):
                 findings = tuple(name for name in summary.findings if name != UNFINISHED)
                 summary = replace(summary, health=health, findings=findings)
@@ -278,12 +277,12 @@ class Index:
 
     def conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
         """The SQL condition of a query on a row of ``traces`` with its summary."""
-        (where, values), (conditions, more) = self._row_conditions(db, query), _summary_conditions(query)
+        (where, values), (conditions, more) = self._row_conditions(db, query), summary_rows.summary_conditions(query)
         return f"{where} AND {conditions}", values + more
 
     def _row_conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
         """The SQL condition of a query on a row of ``traces``, apart from the summary's columns."""
-        return _conditions(query, word_index.tables(db) if self.has_words(db) else None)
+        return summary_rows.row_conditions(query, word_index.tables(db) if self.has_words(db) else None)
 
     def _has_text(self, db: sqlite3.Connection, trace_id: str, text: str | None) -> bool:
         """True if the trace has the text. With word tables, the SQL condition has checked it already."""
@@ -316,71 +315,6 @@ class Index:
     def reader(self, db: sqlite3.Connection) -> Reader:
         """A reader for many traces. It can be used while the connection is open."""
         return Reader(db, self.journal)
-
-
-def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -> None:
-    """Write a trace's summary, computed as if no program of it were still running.
-
-    A trace that is not a run has the health ``none`` there, so that lists pass it over.
-    """
-    is_open = [span.span_id for span in trace.spans if span.end is None]
-    running = Trace(trace.spans, alive=frozenset(is_open)).health if is_open else summary.health
-    fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
-    columns = {
-        "stale": 0,
-        "open": len(is_open),
-        "form": FORM,
-        "health": summary.health if summary.is_run else "none",
-        "running": running,
-        "spans": summary.spans,
-        "findings": len(summary.findings),
-        "tokens": summary.tokens,
-        "cost": summary.cost_usd,
-        "duration": summary.duration,
-        "confidence": None,
-        "judged": None,
-        "verdict": None,
-        "summary": json_text.write(fields).encode(),
-    }
-    assignments = ", ".join(f"{column} = ?" for column in columns)
-    db.execute(f"UPDATE traces SET {assignments} WHERE trace = ?", (*columns.values(), summary.trace_id))  # noqa: S608
-    db.execute("DELETE FROM names WHERE trace = ?", (summary.trace_id,))
-    names = [(kind, sql_text(name), summary.trace_id) for kind in filters.KINDS for name in getattr(summary, f"{kind}s")]
-    db.executemany("INSERT OR IGNORE INTO names (kind, name, trace) VALUES (?, ?, ?)", names)
-
-
-def sql_text(text: str) -> str:
-    """A text without lone surrogates, which SQLite refuses."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _read_summary(data: bytes) -> TraceSummary:
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in json_text.read(data.decode()).items()
-    }
-    return TraceSummary(**fields)
-
-
-def _conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]:
-    where, values = ["true"], list[Any]()
-    for filter_, value in filters.active(query):
-        if filter_.name in filters.OF_START:
-            where.append(filter_.condition)
-            values.append(value)
-    for condition, terms in word_index.condition(query.text, tables) if query.text and tables is not None else ():
-        where.append(condition)
-        values += terms
-    return " AND ".join(where), values
-
-
-def _summary_conditions(query: Query) -> tuple[str, list[Any]]:
-    """The SQL condition of a query on the columns of a summary. Open traces are checked later, when they are read."""
-    where, values = ["health IS NOT 'none'"], list[Any]()  # see `write_summary`
-    for filter_, value in filters.active(query):
-        if filter_.name not in filters.OF_START:
-            where.append(filter_.condition)
-            values.append(sql_text(value) if isinstance(value, str) else value)
-    return f"({' AND '.join(where)})", values
 
 
 def resolve(db: sqlite3.Connection, wanted: str) -> str:
