@@ -1,4 +1,10 @@
-"""``llmtrace canary``: ask an endpoint the same questions again, and test whether its answers have changed."""
+"""``llmtrace canary``: ask an endpoint the same questions again, and test whether its answers have changed.
+
+**It sends your prompts to the endpoint.** The key is in OPENAI_API_KEY. A line of the prompts is a text, or an object with
+``prompt`` or ``messages``, and perhaps ``id``, ``tools``, ``response_format``, ``temperature``, ``top_p``, ``max_tokens``,
+``seed``, ``stop``, ``tool_choice`` and ``reasoning_effort``. Exit codes: 0 no change seen, 3 changed, 4 too few answers or
+another way of asking. See docs/how_to/what_changed.md.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +25,10 @@ from llmtrace.canary.endpoint import OPENAI
 from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, tool_probes
 from llmtrace.cli import format_text
 from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, positive, print_json
-from llmtrace.cli.terminal import Cell, Screen, clean
+from llmtrace.cli.terminal import Cell, Screen
 from llmtrace.errors import EndpointFailed
 from llmtrace.model import JsonValue
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "canary"
 HELP = "test whether an endpoint's answers have changed (SENDS your prompts)"

@@ -1,4 +1,8 @@
-"""``llmtrace drift``: show what changed over many runs, since when, and what changed at the same time; manage baselines."""
+"""``llmtrace drift``: show what changed over many runs, since when, and what changed at the same time; manage baselines.
+
+``WOULD SEE`` is the smallest change that the baseline can detect; if the baseline is too small, it shows what is missing. See
+docs/explanation/drift.md.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,9 @@ from llmtrace.cli.baseline import ACTIONS, act, called, missing
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Block, Key, Report, reports
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "drift"
 HELP = "show what changed over many runs, since when, and what else changed"

@@ -2,6 +2,8 @@
 
 Spans of other instrumentations are redacted and evaluated, like those that arrive by ``llmtrace receive``. Our own spans, which
 were exported before, are stored unchanged.
+
+An unreadable line is named and skipped; then the exit code is 2. The output says how many spans are new.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.read_spans import BadLine, read
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Screen, clean
+from llmtrace.cli.terminal import Screen
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -27,6 +29,7 @@ from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span
 from llmtrace.signals import load
 from llmtrace.store import Query, Store
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "import"
 HELP = "read files of spans (OTLP, Jaeger, console output) into the store"

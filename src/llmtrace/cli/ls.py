@@ -1,26 +1,41 @@
-"""``llmtrace ls``: list the traces of a store, newest first, with task, answer, findings and first suspect."""
+"""``llmtrace ls``: list the traces of a store, newest first, with task, answer, findings and first suspect.
+
+Below each trace stand its task and answer, its findings of severity warning and error (``!``), and its first suspect (``?``).
+An unknown number is ``-``, never 0.
+
+Health is *failed* if the program reported failure, the outermost span ended in error, or the run was interrupted; *recovered*
+if any error occurred on the way; else *ok*. A run whose review nobody has decided says *waits*. The first 100 listed traces of
+a local store are diagnosed, if they ended and have at most 300 spans; the list says which were not.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
 
 from llmtrace import listing
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.listing import Session, Verdict
 from llmtrace.store import Query, Store, TraceSummary, filters
 from llmtrace.store.local import LocalStore
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "ls"
 HELP = "list traces, newest first, with health, findings and first suspect"
 EXAMPLE = "llmtrace ls --health failed --since 2h"
 
+_MOST_WATCHED = 200
+"""Newest traces that ``--watch`` looks at each time."""
+_SECONDS, _REMOTE_SECONDS = 0.5, 5.0
+"""How long ``--watch`` waits between two looks, into a local and a remote store."""
 _WIDE = 68
 """Width of the full table; on a narrower screen, spans, tokens and cost are left out."""
 
@@ -36,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--text", metavar="WORDS", help="only traces that contain these words")
     parser.add_argument("--limit", metavar="N", type=positive, default=20, help="at most N traces (default: 20)")
+    parser.add_argument("--watch", action="store_true", help="the newest last, and each new one when it ends, until Ctrl-C")
     parser.add_argument("--sessions", action="store_true", help="conversations with their turns; N counts conversations")
     parser.add_argument(
         "--replays", action="store_true", help="what llmtrace replay and why --prove recorded, which is kept apart"
@@ -61,37 +77,68 @@ since = _argument(filters.moment)
 
 
 def run(args: argparse.Namespace) -> int:
-    query = Query(
-        limit=args.limit + 1,
-        text=args.text,
-        sort=args.sort,
-        reverse=args.reverse,
-        **{filter_.name: getattr(args, filter_.name) for filter_ in filters.FILTERS},
-    )
+    if args.watch and (args.sort != "age" or args.reverse or args.sessions):
+        raise BadInput("--watch needs --sort age: new runs come last.")
     with opened(args) as store:
         if args.replays:
             store = _replays(store)
+        if args.watch:
+            _watch(store, args)
         screen, waiting = Screen(sys.stdout), listing.waiting(store)
         if args.sessions:
-            sessions = listing.sessions(store, query)
+            sessions = listing.sessions(store, _query(args))
             more, sessions = len(sessions) > args.limit, sessions[: args.limit]
             if args.json:
                 print_json([_session_as_json(session, waiting) for session in sessions])
                 return FINE
             _show_sessions(screen, sessions, waiting)
         else:
-            traces, _ = listing.find(store, query)
+            traces, _ = listing.find(store, _query(args))
             more, traces = len(traces) > args.limit, traces[: args.limit]
-            verdicts = listing.verdicts(store, traces)
             if args.json:
-                print_json([_as_json(trace, verdict, waiting) for trace, verdict in zip(traces, verdicts, strict=True)])
+                print_json(list(_as_json(store, traces)))
                 return FINE
-            replays = {trace.trace_id: format_text.replay(store.trace(trace.trace_id)) for trace in traces if trace.replay_of}
-            filtered = bool(args.text) or any(filters.active(query))
-            _show(screen, traces, verdicts, replays, waiting, filtered=filtered)
+            if traces:
+                _show(screen, store, traces)
+            else:
+                filtered = bool(args.text) or any(filters.active(_query(args)))
+                screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
         if more:
             screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE
+
+
+def _query(args: argparse.Namespace) -> Query:
+    values = {filter_.name: getattr(args, filter_.name) for filter_ in filters.FILTERS}
+    return Query(limit=args.limit + 1, text=args.text, sort=args.sort, reverse=args.reverse, **values)
+
+
+def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
+    """Print the newest traces, the newest last, and then each new one when it ended, until Ctrl-C."""
+    screen, above = Screen(sys.stdout), list[TraceSummary]()
+    query = replace(_query(args), limit=max(args.limit, _MOST_WATCHED))
+    window, _ = listing.find(store, query)
+    fresh = window[: args.limit]
+    if not fresh and not args.json:
+        screen.line(screen.paint("no traces yet; waiting. Press Ctrl-C to stop", "dim"))
+    while True:
+        fresh.reverse()
+        if args.json:
+            for content in _as_json(store, fresh):
+                screen.line(json.dumps(content))
+        elif fresh:
+            _show(screen, store, fresh, above)
+            above = [*above, *fresh][-args.limit :]
+        screen.stream.flush()
+        complete = {trace.trace_id for trace in window if _is_complete(trace, args)}
+        time.sleep(_REMOTE_SECONDS if store.is_remote else _SECONDS)
+        window, _ = listing.find(store, query)
+        fresh = [trace for trace in window if trace.trace_id not in complete and _is_complete(trace, args)]
+
+
+def _is_complete(trace: TraceSummary, args: argparse.Namespace) -> bool:
+    """True if a new trace is due to be printed: it ended, unless running ones are asked for."""
+    return trace.health != "running" or args.health == "running"
 
 
 def _replays(store: Store) -> Store:
@@ -101,11 +148,13 @@ def _replays(store: Store) -> Store:
     return replays
 
 
-def _as_json(trace: TraceSummary, verdict: Verdict, waiting: Collection[str]) -> Any:
+def _as_json(store: Store, traces: Sequence[TraceSummary]) -> Iterator[dict[str, Any]]:
+    waiting = listing.waiting(store)
     names = ("check", "span_id", "title", "confidence", "probability", "count")
-    suspect = {name: getattr(verdict, name) for name in names} if verdict.title else None
-    undiagnosed = verdict.fault or verdict.undiagnosed or None
-    return {**_trace_as_json(trace, waiting), "suspect": suspect, "undiagnosed": undiagnosed}
+    for trace, verdict in zip(traces, listing.verdicts(store, traces), strict=True):
+        suspect = {name: getattr(verdict, name) for name in names} if verdict.title else None
+        undiagnosed = verdict.fault or verdict.undiagnosed or None
+        yield {**_trace_as_json(trace, waiting), "suspect": suspect, "undiagnosed": undiagnosed}
 
 
 def _trace_as_json(trace: TraceSummary, waiting: Collection[str]) -> dict[str, Any]:
@@ -125,30 +174,20 @@ def _session_as_json(session: Session, waiting: Collection[str]) -> Any:
     }
 
 
-def _show(
-    screen: Screen,
-    traces: list[TraceSummary],
-    verdicts: Iterable[Verdict],
-    replays: Mapping[str, str],
-    waiting: Collection[str],
-    *,
-    filtered: bool,
-) -> None:
-    """``replays``: what the traces that are replays are a replay of, by id."""
-    if not traces:
-        screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
-        return
-    lines = iter(_table(screen, traces, waiting))
-    screen.line(next(lines))
+def _show(screen: Screen, store: Store, traces: Sequence[TraceSummary], above: Sequence[TraceSummary] = ()) -> None:
+    """Print traces as a table. ``above``: those of the same table that were printed before, with its header."""
+    header, *lines = _table(screen, (*above, *traces), listing.waiting(store))
+    if not above:
+        screen.line(header)
     reasons: dict[str, None] = {}
-    for trace, line, verdict in zip(traces, lines, verdicts, strict=True):
+    for trace, line, verdict in zip(traces, lines[len(above) :], listing.verdicts(store, traces), strict=True):
         screen.line(line)
         room = screen.width - 10
         conversation = _conversation(trace, room)
         if conversation:
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
-        if trace.trace_id in replays:
-            screen.line(" " * 10 + screen.paint(replays[trace.trace_id], "dim"))
+        if trace.replay_of:
+            screen.line(" " * 10 + screen.paint(format_text.replay(store.trace(trace.trace_id)), "dim"))
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
         _show_verdict(screen, trace, verdict)

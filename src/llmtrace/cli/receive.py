@@ -1,6 +1,12 @@
 """``llmtrace receive``: a local OTLP endpoint through which programs in any language send spans to the store.
 
 With ``--forward`` it stands between collectors: spans go on by OTLP when their trace was evaluated, with their verdicts.
+
+It listens on this machine only, for OTLP over HTTP (protobuf, JSON, gzip) and gRPC. A trace is judged one second after its last
+span if it is complete, else after five. Log records are joined to their spans; metrics are discarded. Traces without a model,
+tool or agent are kept and not listed. A request may have 64 MiB and 50,000 spans. With ``--json``, the first line has the
+ports, and each further line is a trace. What was not judged at its end is judged by ``llmtrace check``, or by the next
+``receive --forward``. See docs/how_to/other_languages.md.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, port
-from llmtrace.cli.terminal import Screen, clean
+from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.diagnosis.visibility import can_be_judged
@@ -39,6 +45,7 @@ from llmtrace.store import Store, open_store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.waiting_logs import WaitingLogs
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "receive"
 HELP = "receive spans from programs in any language (OTLP), until Ctrl-C"

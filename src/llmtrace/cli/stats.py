@@ -1,4 +1,8 @@
-"""``llmtrace stats``: statistics of durations, failures, findings and costs."""
+"""``llmtrace stats``: statistics of durations, failures, findings and costs.
+
+``*`` marks a percentile of too few calls. A last table shows error budgets, if there are objectives. See
+docs/reference/statistics.md.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from llmtrace.cli.format_stats import seconds, share, short_count, tokens
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.statistics import (
     OTHERS,
     Burn,
@@ -28,6 +32,7 @@ from llmtrace.statistics import (
 )
 from llmtrace.statistics.error_budget import WINDOWS, is_few
 from llmtrace.store import Query
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "stats"
 HELP = "statistics: durations, failures, findings and costs of calls"

@@ -13,7 +13,7 @@ import re
 import secrets
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -88,6 +88,11 @@ class Store(Sink, ABC):
     @abstractmethod
     def append(self, span: Span) -> None:
         """Keep a span. ``end`` None makes it a start mark, which the ended span replaces."""
+
+    def append_all(self, spans: Iterable[Span]) -> None:
+        """Keep several spans, which some stores do at once."""
+        for span in spans:
+            self.append(span)
 
     def flush(self) -> None:
         """Write spans that still wait in memory."""

@@ -206,6 +206,8 @@ class Reviews:
 
     def doubt(self) -> int:
         """Find what was running when its process died. Returns how many are in doubt now that were not before."""
+        if not self.count("started"):
+            return 0  # only looking creates and writes no file
         with self._write() as db:
             rows = db.execute("SELECT id, owner FROM reviews WHERE state = 'started'").fetchall()
             dead = [(time.time(), review_id) for review_id, owner in rows if not is_alive(self.folder, owner)]
