@@ -1,7 +1,7 @@
 """What is known of other writers: how each is recognised, and which of its settings record content and tool schemas.
 
 The sentences about what could not be checked name the setting that would have made it visible (`diagnosis.visibility`), and
-``docs/other_languages.md`` lists them.
+docs/reference/writers.md is made of them.
 """
 
 from __future__ import annotations
@@ -126,6 +126,14 @@ WRITERS: Final = (
         "it writes tool calls on the step around a model call only",
     ),
     Writer("Langfuse", ("langfuse-sdk",), ("langfuse.",), "do not mask inputs and outputs", _WITH_CONTENT),
+    Writer(
+        "LangSmith",
+        ("langsmith",),
+        ("langsmith.",),
+        "leave LANGSMITH_HIDE_INPUTS and LANGSMITH_HIDE_OUTPUTS unset",
+        _WITH_CONTENT,
+    ),
+    Writer("MLflow", ("mlflow",), (), "nothing, it is always recorded", _WITH_CONTENT),
     Writer("Logfire", ("logfire",), ("logfire.",), "do not scrub messages", _WITH_CONTENT),
     Writer(
         "Pydantic AI",

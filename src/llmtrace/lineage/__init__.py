@@ -1,16 +1,17 @@
 """Lineage: where each value that a model put into a tool call or an answer came from.
 
 Three answers: *grounded* (with the place), *ungrounded* (an identifier that nothing visible contains: the model made it up),
-*unknown* (everything else that is not found). Pure: the same spans give the same answers. See `docs/lineage.md`.
+*unknown* (everything else that is not found). Pure: the same spans give the same answers. See `docs/explanation/lineage.md`.
 """
 
 from llmtrace.lineage.lineage import LineageTracker
 from llmtrace.lineage.live_lineage import LiveLineage
 from llmtrace.lineage.moments import moments
 from llmtrace.lineage.propagation import Edge, LineageResult, Propagation, Reached, analyze
-from llmtrace.lineage.provenance import DoubtfulValue, Match, Origin, Provenance, ValueUse
+from llmtrace.lineage.provenance import REVIEWED, DoubtfulValue, Match, Origin, Provenance, ValueUse
 
 __all__ = [
+    "REVIEWED",
     "DoubtfulValue",
     "Edge",
     "LineageResult",

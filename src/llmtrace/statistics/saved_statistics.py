@@ -12,7 +12,7 @@ from llmtrace.statistics.distribution import Distribution, Summed
 from llmtrace.statistics.error_budget import WINDOWS
 from llmtrace.statistics.groups import Amount, Group, Statistics, Turns, count
 
-FORM: Final = 2
+FORM: Final = 3
 """Version of what is saved. Raise it when a span is counted in another way than before, or saved in another form."""
 
 
