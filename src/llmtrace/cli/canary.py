@@ -131,7 +131,7 @@ def _write(screen: Screen, comparison: Comparison, before: Baseline, now: Baseli
     screen.prose(f"{now.model} at {urlsplit(now.url).netloc}: {asked} ({before.recorded or 'no date'}).", "dim")
     screen.line()
     rows = [_row(metric) for metric in comparison.metrics]
-    for line in screen.table(["", "BEFORE", "NOW", "CHANGE", "P", "WOULD SEE", "OF"], rows, right=(1, 2, 3, 4, 5)):
+    for line in screen.table(["", "BEFORE", "NOW", "CHANGE", "P", "DETECTS", "MEASURE"], rows, right=(1, 2, 3, 4, 5)):
         screen.line(line)
     screen.line()
     power = _power(comparison.metrics)

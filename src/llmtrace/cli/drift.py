@@ -113,7 +113,7 @@ def _key(screen: Screen, key: Key, key_reports: list[Report], args: argparse.Nam
         _plots(screen, key_reports, args)
     else:
         rows = [_row(screen, report) for report in key_reports]
-        titles = ["CALLS", "LEVEL", "WOULD SEE", "COURSE", "OF"]
+        titles = ["CALLS", "USUAL", "DETECTS", "OVER TIME", "MEASURE"]
         for line in screen.table(titles, rows, right=(0, 1, 2), prefix=_INDENT, spare=(3, 2)):
             screen.line(_INDENT + line)
     changes = sorted(
