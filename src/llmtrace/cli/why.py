@@ -93,7 +93,7 @@ def show(
 ) -> None:
     """The diagnosis as text: the first marked suspect in two lines, the chain to it, then the others, ``top`` in all."""
     notes = notes or {}
-    verdict = verdict_of(diagnosis)
+    verdict = diagnosis.verdict
     if verdict:
         screen.prose(verdict, "bold")
         screen.line()
@@ -134,17 +134,6 @@ def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, 
     else:
         screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {trace.trace_id[:8]} --possible shows them.", "dim")
     screen.line()
-
-
-def verdict_of(diagnosis: Diagnosis) -> str:
-    """The verdict in one sentence; empty if there is a marked suspect."""
-    if diagnosis.marked:
-        return ""
-    if diagnosis.failed:
-        return "The run failed, but no step is a clear cause."
-    if diagnosis.is_running:
-        return "Still running. Nothing so far."
-    return "No suspect." if diagnosis.is_judged else "Nothing could be judged."
 
 
 def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
@@ -252,7 +241,7 @@ def markdown(
 ) -> Iterator[str]:
     """Print the diagnosis as Markdown for a ticket: place, evidence, chain and advice. Content stands in code spans."""
     notes = notes or {}
-    verdict = verdict_of(diagnosis)
+    verdict = diagnosis.verdict
     if verdict:
         yield f"{verdict} Trace `{trace.trace_id}` ({trace.health}).\n"
     for number, suspect in enumerate((*diagnosis.marked[:top], *(diagnosis.possible if possible else ()))):
