@@ -67,11 +67,11 @@ def hostile(number: int) -> Trace:
 
 def test_nothing_of_others_becomes_markup() -> None:
     """Names, messages, arguments, results, failures: as text, of a trace that is long, deep and large in each place."""
-    one, other = hostile(1), hostile(2)
-    assert "more not shown" in shown(one)
-    assert "<script>alert(1)</script>" in shown(one)
-    shown(diagnose(one))
-    assert "first difference at step" in shown(compare(one, other))
+    trace, changed = hostile(1), hostile(2)
+    assert "more not shown" in shown(trace)
+    assert "<script>alert(1)</script>" in shown(trace)
+    shown(diagnose(trace))
+    assert "first difference at step" in shown(compare(trace, changed))
     shown(Trace([]))
 
 

@@ -35,15 +35,15 @@ def test_buckets_and_groups(tmp_path: Path) -> None:
     """By local day, most calls first; sums and quantiles are those of the calls in it, and unknown is None."""
     spans = []
     for number, (start, model) in enumerate([(NOON, "a"), (NOON + HOUR, "a"), (NOON + 13 * HOUR, "b")]):
-        made = Maker(f"{number + 1:032x}", start)
+        maker = Maker(f"{number + 1:032x}", start)
         operation = chat([user("x")], answers("y"), model=model, cost=0.5 if model == "a" else None)
-        spans.append(made.span(1, None, "chat", operation, attributes={USER_ID: "ann"}))
+        spans.append(maker.span(1, None, "chat", operation, attributes={USER_ID: "ann"}))
     trends = counted(spans, tmp_path, "model", DAY)
     assert (trends["traces"], trends["groups"], len(trends["buckets"])) == (3, ["a", "b"], 2)
     first, second = trends["buckets"]
     assert (first["since"], first["traces"], first["groups"]["a"]["cost"]) == (str(20_000 * DAY), 2, 1.0)
     assert (first["groups"]["a"]["length"][0], second["groups"]["b"]["cost"]) == (18, None)
-    assert [(one["name"], one["calls"], one["cost"]) for one in trends["totals"]] == [("a", 2, 1.0), ("b", 1, None)]
+    assert [(total["name"], total["calls"], total["cost"]) for total in trends["totals"]] == [("a", 2, 1.0), ("b", 1, None)]
     assert len(counted(spans, tmp_path, "model", DAY, -2 * HOUR)["buckets"]) == 1  # west of here it is still the day before
     assert len(counted(spans, tmp_path, "model", HOUR, 90 * MINUTE)["buckets"]) == 3
     assert counted(spans, tmp_path, "user", 10 * MINUTE)["groups"] == ["ann"]
@@ -57,14 +57,14 @@ def test_changes_are_first_runs_with_something_new(tmp_path: Path) -> None:
         operation = replace(operation, fingerprint=Fingerprint(f"{number:016x}", "b" * 16))
         spans.append(Maker(f"{number + 1:032x}", NOON + number * HOUR).span(1, None, "chat", operation))
     changes = counted(spans, tmp_path, "model", DAY // 4)["changes"]
-    assert [(one["kind"], one["now"], one["time"]) for one in changes] == [("model", "new", str(NOON + 10 * HOUR))]
+    assert [(change["kind"], change["now"], change["time"]) for change in changes] == [("model", "new", str(NOON + 10 * HOUR))]
 
 
 def test_a_share_of_an_agent_is_one_of_its_steps(tmp_path: Path) -> None:
     """Three faulty steps of the four of one run: not three runs of one."""
-    made, bad = Maker("1" * 32, NOON), Evaluation("polite", "warning", "it was rude", "fail")
-    spans = [made.span(1, None, "invoke_agent a", AgentInvocation("a"), took=9.0)]
-    spans += [made.span(n, 1, "chat", chat([user("x")], answers("y")), evaluations=(bad,)) for n in (2, 3, 4)]
+    maker, bad = Maker("1" * 32, NOON), Evaluation("polite", "warning", "it was rude", "fail")
+    spans = [maker.span(1, None, "invoke_agent a", AgentInvocation("a"), took=9.0)]
+    spans += [maker.span(n, 1, "chat", chat([user("x")], answers("y")), evaluations=(bad,)) for n in (2, 3, 4)]
     (bucket,) = counted(spans, tmp_path, "agent", DAY)["buckets"]
     assert (bucket["groups"]["a"]["calls"], bucket["groups"]["a"]["flawed"]) == (1, 0.75)
     assert bucket["all"]["flawed"] == 1.0

@@ -90,10 +90,10 @@ def pairs_as_html(
     )
 
 
-def escape(text: object, most: int = MOST_CHARACTERS) -> str:
-    """Text as HTML, cut to ``most`` characters. Characters that no HTML may have are replaced."""
+def escape(text: object, limit: int = MOST_CHARACTERS) -> str:
+    """Text as HTML, cut to ``limit`` characters. Characters that no HTML may have are replaced."""
     words = str(text)
-    shown = words if len(words) <= most else f"{words[:most]}…"
+    shown = words if len(words) <= limit else f"{words[:limit]}…"
     visible = "".join(letter if letter.isprintable() or letter in _ALLOWED else "\N{REPLACEMENT CHARACTER}" for letter in shown)
     return html.escape(visible)
 
@@ -149,11 +149,11 @@ def _last_text(messages: Sequence[Message], role: str) -> str:
 
 def _span_row(span: Span, depth: int) -> list[str]:
     indent = f'<span style="padding-left:{min(depth, _DEEPEST) * 14}px">{escape(span_title(span), 80)}</span>'
-    return [indent, escape(_what(span)), escape(duration(span.duration)), _found(span)]
+    return [indent, escape(_what(span)), escape(duration(span.duration)), _findings(span)]
 
 
 def _step(span: Span | None) -> str:
-    return "" if span is None else f"<b>{escape(span_title(span), 80)}</b> {escape(_what(span))} {_found(span)}"
+    return "" if span is None else f"<b>{escape(span_title(span), 80)}</b> {escape(_what(span))} {_findings(span)}"
 
 
 def _what(span: Span) -> str:
@@ -168,7 +168,7 @@ def _what(span: Span) -> str:
     return ""
 
 
-def _found(span: Span) -> str:
+def _findings(span: Span) -> str:
     """The failure and the findings of a span."""
     words = [span.failure.type] if span.failure is not None else []
     words += [violation.message for violation in span.violations]

@@ -64,12 +64,12 @@ class Settings:
         """Count values that were counted before."""
         if setting not in self.uses and len(self.uses) >= _MOST_AGENTS:
             return
-        known = self.uses.setdefault(setting, {})
+        starts = self.uses.setdefault(setting, {})
         for content, first in uses.items():
-            if content in known:
-                known[content] = min(known[content], first)
-            elif len(known) <= MOST:
-                known[content] = first
+            if content in starts:
+                starts[content] = min(starts[content], first)
+            elif len(starts) <= MOST:
+                starts[content] = first
 
     def changes(self) -> Iterator[Change]:
         """The changes of each setting."""

@@ -73,7 +73,7 @@ def batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
     """Split hours into single ones with a kept result, and runs of others whose spans can be read together."""
     batch: list[Hour] = []
     for hour in hours:
-        if batch and (hour.result is not None or sum(other.spans for other in batch) + hour.spans > _SPANS_AT_ONCE):
+        if batch and (hour.result is not None or sum(member.spans for member in batch) + hour.spans > _SPANS_AT_ONCE):
             yield batch
             batch = []
         if hour.result is not None:

@@ -252,8 +252,8 @@ class LocalStore(Store):
             if batch[0].result is not None:
                 yield batch[0].hour * HOUR, batch[0].result
                 continue
-            found = self.spans(batch[-1].within(query, batch[0]), prompts=False)
-            grouped = by_hour(found) if len(batch) > 1 else {batch[0].hour * HOUR: found}
+            together = self.spans(batch[-1].within(query, batch[0]), prompts=False)
+            grouped = by_hour(together) if len(batch) > 1 else {batch[0].hour * HOUR: together}
             results = [(hour, *compute(grouped.get(hour.hour * HOUR, ()))) for hour in batch]
             self._keep(name, [(hour, result) for hour, result, is_lasting in results if is_lasting and hour.is_whole(query)])
             yield from ((hour.hour * HOUR, result) for hour, result, _ in results)

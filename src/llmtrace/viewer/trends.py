@@ -58,8 +58,10 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
         saved_statistics.add(saved_statistics.save(bucket), whole)
     ordered = sorted(whole.groups.values(), key=lambda group: (-group.calls, _name(group.key)))
     shown = [_name(group.key) for group in ordered[:MOST_GROUPS]]
-    known = min(buckets, default=0) + size  # what is used in the first bucket was probably used before it
-    changes = sorted((change for change in whole.settings.changes() if change.time >= known), key=lambda change: change.time)
+    first_end = min(buckets, default=0) + size  # what is used in the first bucket was probably used before it
+    changes = sorted(
+        (change for change in whole.settings.changes() if change.time >= first_end), key=lambda change: change.time
+    )
     return {
         "by": by,
         "since": str(min(buckets, default=0) if since is None else since),

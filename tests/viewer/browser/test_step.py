@@ -86,19 +86,19 @@ def test_cause_and_accused_call_are_on_one_screen(store: Store, open_page: Calla
     history, number = [task], 1
     spans = [
         maker.span(
-            1, None, "invoke_agent a", AgentInvocation("a", input=(task,), output=(answers("Done: KS-19990."),)), took=30
+            1, None, "invoke_agent a", AgentInvocation("a", input=(task,), output=(answers("Done: KS-19998."),)), took=30
         )
     ]
     for step in range(9):
         call = ToolCall("look_up", {"order_id": f"KS-1111{step}" if step == 0 else f"KS-1999{step - 1}"}, f"c{step}")
-        found = {"order_id": f"KS-1999{step}", "state": "open " * 20}
+        record = {"order_id": f"KS-1999{step}", "state": "open " * 20}
         spans.append(maker.span(number := number + 1, 1, "chat m", chat(history, asks(call))))
         spans.append(
             maker.span(
-                number := number + 1, 1, "execute_tool look_up", ToolExecution("look_up", call.arguments, found, True, call.id)
+                number := number + 1, 1, "execute_tool look_up", ToolExecution("look_up", call.arguments, record, True, call.id)
             )
         )
-        history = [*history, asks(call), told(call.id or "", found)]
+        history = [*history, asks(call), told(call.id or "", record)]
     spans.append(maker.span(number + 1, 1, "chat m", chat(history, answers("Done: KS-19998."))))
     for span in spans:
         store.append(span)
@@ -106,6 +106,9 @@ def test_cause_and_accused_call_are_on_one_screen(store: Store, open_page: Calla
         page = open_page(f"{served.address}#/trace/{TRACE}", size=(1280, 800))
         page.wait_for_selector(".pane .suspicion")
         assert page.get_attribute(".suspects button >> nth=0", "aria-pressed") == "true"
+        page.wait_for_selector(".chain button:has-text('steps between')")
         bottom = page.eval_on_selector(".pane .code.call", "one => one.getBoundingClientRect().bottom")
         assert bottom <= 800
+        page.click(".chain button")
+        assert page.locator(".chain li").count() > 6
         page.close()

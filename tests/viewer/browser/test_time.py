@@ -37,8 +37,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def _call(number: int, start: int, model: str, prompt: str) -> Span:
-    made = chat([user("x")], answers("y"), model=model, cost=0.25)
-    operation = replace(made, fingerprint=Fingerprint(prompt))
+    operation = chat([user("x")], answers("y"), model=model, cost=0.25)
+    operation = replace(operation, fingerprint=Fingerprint(prompt))
     return Maker(f"{number + 1:032x}", start).span(1, None, "chat", operation, took=1.0, attributes={USER_ID: "ann"})
 
 
@@ -112,8 +112,8 @@ def test_lines_stand_out_and_axe_finds_nothing(store: Store, open_page: Callable
             from axe_playwright_python.sync_playwright import Axe
         except ImportError:
             missing("axe-playwright-python is not installed here")
-        found = Axe().run(page)
-        assert found.response["violations"] == [], json.dumps(found.response["violations"], indent=1)[:4000]
+        report = Axe().run(page)
+        assert report.response["violations"] == [], json.dumps(report.response["violations"], indent=1)[:4000]
         page.close()
 
 
@@ -121,12 +121,12 @@ def _channels(colour: str) -> list[float]:
     return [float(channel) for channel in colour.removeprefix("rgb(").removesuffix(")").split(",")]
 
 
-def _contrast(one: list[float], other: list[float]) -> float:
+def _contrast(colour: list[float], ground: list[float]) -> float:
     """As WCAG counts it."""
 
     def luminance(channels: list[float]) -> float:
         linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in (c / 255 for c in channels)]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    dark, light = sorted((luminance(one), luminance(other)))
+    dark, light = sorted((luminance(colour), luminance(ground)))
     return (light + 0.05) / (dark + 0.05)
