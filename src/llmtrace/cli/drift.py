@@ -12,6 +12,7 @@ from llmtrace.cli import format_text, plots
 from llmtrace.cli.baseline import ACTIONS, act, called, missing
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, clean, short
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Block, Key, Report, reports
@@ -52,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
                     f"unknown argument {args.baseline[0]!r}.\nUse llmtrace drift, or llmtrace drift baseline export FILE."
                 )
             return act(store, args)
-        followed = [report for report in reports(store.monitor_states()) if args.agent in (None, report.key.agent)]
+        with Progress("comparing runs"):
+            followed = [report for report in reports(store.monitor_states()) if args.agent in (None, report.key.agent)]
     keys: dict[Key, list[Report]] = {}
     for report in followed:
         if (

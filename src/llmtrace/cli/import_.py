@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.read_spans import BadLine, read
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen, clean
@@ -33,7 +33,6 @@ HELP = "read files of spans (OTLP, Jaeger, console output) into the store"
 EXAMPLE = "llmtrace import traces.jsonl"
 
 _MOST_NAMED = 5
-_SHOWN_AFTER, _SHOWN_EVERY = 1.0, 0.2
 _NEVER = 1e9
 """Traces are evaluated at the end, not after some seconds without a new span."""
 
@@ -60,9 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     done = _Imported()
-    progress = _Progress(Screen(sys.stderr))
     config = Config.read(store=args.store)
-    with opened(args) as store:
+    with Progress("importing") as progress, opened(args) as store:
         if store.has_index:
             done.known = {}
             with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
@@ -75,15 +73,13 @@ def run(args: argparse.Namespace) -> int:
             quiet=_NEVER,
         )
         for path in args.file:
-            progress.of(path)
             try:
                 _import(path, store, ingestor, progress, done)
             except BadInput as error:
                 done.refused.append(error)
-        progress.show("evaluating …")
+        progress.text = "evaluating"
         ingestor.close()
         store.flush()
-    progress.end()
     if not done.spans and not done.logs and done.refused:
         raise done.refused[0]
     _verify(args, done.last)
@@ -91,9 +87,13 @@ def run(args: argparse.Namespace) -> int:
     return BAD_INPUT if done.bad or done.refused else FINE
 
 
-def _import(path: str, store: Store, ingestor: Ingestor, progress: _Progress, done: _Imported) -> None:
+def _import(path: str, store: Store, ingestor: Ingestor, progress: Progress, done: _Imported) -> None:
     records: list[LogRecord] = []
-    for item in read(path, progress, on_log=records.append):
+
+    def show(part: float) -> None:
+        progress.text = f"reading {path}" + (f" {part:.0%}" if part else "")
+
+    for item in read(path, show, on_log=records.append):
         if isinstance(item, BadLine):
             done.bad.append((path, item))
             continue
@@ -155,36 +155,3 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
     more = max(0, len(bad) - _MOST_NAMED) + max(0, len(done.refused) - _MOST_NAMED)
     if more:
         screen.line(f"llmtrace import: {more} more could not be read")
-
-
-class _Progress:
-    """Shows progress in one line, on a terminal only, after reading has taken a while."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-        self._on = screen.stream.isatty()
-        self._next = time.monotonic() + _SHOWN_AFTER
-        self._path = ""
-        self._shown = False
-
-    def of(self, path: str) -> None:
-        self._path = path
-
-    def __call__(self, part: float) -> None:
-        if self._on and time.monotonic() >= self._next:
-            self._write(f"reading {self._path} {part:.0%}" if part else f"reading {self._path} …")
-
-    def show(self, text: str) -> None:
-        if self._shown:
-            self._write(text)
-
-    def end(self) -> None:
-        if self._shown:
-            self._screen.stream.write("\r\x1b[K")
-            self._screen.stream.flush()
-
-    def _write(self, text: str) -> None:
-        self._shown = True
-        self._next = time.monotonic() + _SHOWN_EVERY
-        self._screen.stream.write("\r\x1b[K" + clean(text)[: self._screen.width - 1])
-        self._screen.stream.flush()

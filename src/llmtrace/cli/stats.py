@@ -11,6 +11,7 @@ from llmtrace.cli import format_stats, format_text, plots, vllm_stats
 from llmtrace.cli.format_stats import seconds, share, short_count, tokens
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, clean, short
 from llmtrace.statistics import (
@@ -62,10 +63,11 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         query = Query(limit=_ALL, since=args.since, agent=args.agent)
         statistics, slowest = Statistics(by, now=time.time_ns(), agent=args.agent), vllm_stats.Slowest()
-        if args.vllm is None:
-            gather(store, query, statistics)
-        else:
-            collect(slowest.seen(store.spans(query, prompts=False)), statistics)
+        with Progress("counting"):
+            if args.vllm is None:
+                gather(store, query, statistics)
+            else:
+                collect(slowest.seen(store.spans(query, prompts=False)), statistics)
     server = None if args.vllm is None else vllm_stats.state(args.vllm)
     groups = sorted(statistics.groups.values(), key=lambda group: (-group.calls, -group.model_calls, str(group.key)))
     if by == "day":
