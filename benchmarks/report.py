@@ -37,7 +37,8 @@ def folder(data: Path | str | None, name: str) -> Path:
     """The folder of one data set; ends the program saying where it can be had when it is absent."""
     found = Path(data) / name if data else None
     if found is None or not found.is_dir():
-        sys.exit(f"{name} is absent: give --data DIR (or LLMTRACE_BENCH_DATA) with a folder {name}. Origin: {SOURCES[name]}")
+        origin = f" Origin: {SOURCES[name]}" if name in SOURCES else ""
+        sys.exit(f"{name} is absent: give --data DIR (or LLMTRACE_BENCH_DATA) with a folder {name}.{origin}")
     return found
 
 

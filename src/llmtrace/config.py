@@ -7,7 +7,6 @@ the default is used, since no code did.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import json
@@ -20,6 +19,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 from urllib.parse import unquote
 
 from llmtrace.errors import ConfigurationError
+from llmtrace.near_names import most_like
 
 logger = logging.getLogger("llmtrace")
 
@@ -402,8 +402,8 @@ def unexpected_keyword(function: str, name: str, names: Iterable[str]) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the nearest of ``names``, if one is near."""
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f". Did you mean {near[0]!r}?" if near else ""
+    near = most_like(name, names)
+    return f". Did you mean {near!r}?" if near else ""
 
 
 _OTHER_VARIABLES = frozenset({"LLMTRACE_BENCH_DATA"})
@@ -412,8 +412,8 @@ _OTHER_VARIABLES = frozenset({"LLMTRACE_BENCH_DATA"})
 def _read_variable(variable: str, fields_by_name: Mapping[str, Any], values: dict[str, Any]) -> None:
     name = variable.removeprefix("LLMTRACE_").lower()
     if name not in fields_by_name:
-        near = difflib.get_close_matches(name, fields_by_name, n=1)
-        hint = f" (did you mean 'LLMTRACE_{near[0].upper()}'?)" if near else ""
+        near = most_like(name, fields_by_name)
+        hint = f" (did you mean 'LLMTRACE_{near.upper()}'?)" if near else ""
         _warn(f"environment: unknown variable {variable}{hint}; it is ignored")
         return
     option = fields_by_name[name]

@@ -62,7 +62,8 @@ class ReviewConflict(LlmtraceError):
     """A decision cannot be taken; nothing was changed.
 
     ``kind``: ``unknown`` (no such review), ``decided`` (somebody was first, or the program stopped waiting), ``changed`` (the
-    digest is not that of the call), ``expired``, or ``invalid`` (an edit or an answer that breaks the schema).
+    digest is not that of the call), ``expired``, ``invalid`` (an edit or an answer that breaks the schema), or
+    ``unreadable`` (its record is damaged).
     """
 
     def __init__(self, kind: str, message: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-import difflib
 import logging
 import os
 import re
@@ -31,6 +30,7 @@ from llmtrace.instrumentation import Patch, Patches
 from llmtrace.locks import finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, Trace, replace
+from llmtrace.near_names import most_like
 from llmtrace.prices import cost_of
 from llmtrace.recorder import Recorder, activate, background, collected
 from llmtrace.recorder import context as _context  # noqa: F401
@@ -209,8 +209,8 @@ def _check_destination(exporter: str) -> None:
 def _check_names(option: str, names: Sequence[str], available: Sequence[str], hint: str = "") -> None:
     for name in names:
         if name not in available:
-            near = difflib.get_close_matches(name, available, n=1)
-            choices = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(available)}"
+            near = most_like(name, available)
+            choices = f"did you mean {near!r}?" if near else f"expected some of {', '.join(available)}"
             raise ConfigurationError(f"configure({option}=[{name!r}]): {choices}{hint}")
 
 

@@ -55,6 +55,6 @@ def test_a_span_that_is_not_there_is_said_so(llmtrace: Callable[..., Any], store
     ran = llmtrace("lineage", "last", "nothing", "--store", store)
     assert ran.code == 2
     assert "no span, tool or agent is called nothing" in ran.err
-    assert "It has helper, look_up, refund; ids of spans: llmtrace lineage bbbbbbbb --json" in " ".join(ran.err.split())
+    assert "It has helper, look_up, refund; ids of spans: llmtrace show bbbbbbbb --ids" in " ".join(ran.err.split())
     assert "Did you mean look_up?" in llmtrace("lineage", "last", "lookup", "--store", store).err
     assert " spans begin with '0'" in llmtrace("lineage", "last", "0", "--store", store).err

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -271,3 +277,49 @@ def test_a_run_that_could_not_be_judged_is_marked(llmtrace: Callable[..., Any], 
     listed = json.loads(llmtrace("ls", "--json", "--limit", "1", "--store", store).out)
     assert listed[0]["undiagnosed"] == "nothing could be judged"
     assert "Nothing could be judged" in llmtrace("show", "last", "--store", store).out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_watch_appends_each_run_when_it_ends(options: list[str], store: str) -> None:
+    """Into a pipe, at once and without colour: first the newest, then what another process records, once, when it ended."""
+    command = [sys.executable, "-m", "llmtrace", "ls", "--watch", "--limit", "1", "--store", store, *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    stop = threading.Timer(60, process.kill)
+    stop.start()
+    try:
+        assert process.stdout is not None
+        lines: list[str] = []
+
+        def read_until(word: str) -> None:
+            while not lines or word not in lines[-1]:
+                lines.append(process.stdout.readline())  # type: ignore[union-attr]
+                assert lines[-1], lines
+
+        read_until(SILENT if options else "made-up")
+        started, ended = Maker("1" * 32, time.time_ns()), Maker("2" * 32, time.time_ns())
+        root = started.span(1, None, "invoke_agent slow", AgentInvocation("slow"))
+        with contextlib.closing(open_store(store)) as opened:
+            opened.append(replace(root, end=None))
+            opened.append(ended.span(1, None, "invoke_agent quick", AgentInvocation("quick")))
+            read_until("quick")
+            opened.append(root)
+            read_until("slow")
+        process.send_signal(signal.SIGINT)
+        rest, err = process.communicate(timeout=60)
+        assert (rest, err, process.returncode) == ("", "", 130)
+    finally:
+        stop.cancel()
+        process.kill()
+    text = "".join(lines)
+    assert "\x1b" not in text
+    assert [text.count(trace_id[:8]) for trace_id in (RECOVERED, SILENT)] == [0, 1]
+    assert text.count("TRACE") == (0 if options else 1)
+    assert (text.count("quick"), text.count("slow")) == ((2, 2) if options else (1, 1))
+    if options:
+        assert [json.loads(line)["health"] for line in lines] == ["ok", "ok", "ok"]
+
+
+def test_watch_takes_no_other_order(llmtrace: Callable[..., Any], store: str) -> None:
+    ran = llmtrace("ls", "--watch", "--sort", "cost", "--store", store)
+    assert (ran.code, ran.err) == (2, "llmtrace ls: --watch needs --sort age: new runs come last.\n")

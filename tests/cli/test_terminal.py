@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmtrace.cli.terminal import Cell, Screen, branch, cells, clean, cut, pad, short, wrap
+from llmtrace.cli.terminal import Cell, Screen, branch, cells, cut, pad, short, wrap
+from llmtrace.text.unsafe_characters import clean
 
 WIDTHS = st.integers(2, 60)
 

@@ -201,6 +201,19 @@ def test_a_predicate_sees_the_arguments_that_would_run(store: Path, policy: Any,
     assert not ran
 
 
+def test_a_predicate_sees_what_the_tool_gets_for_arguments_that_are_left_out(store: Path) -> None:
+    on(store, unattended="deny")
+
+    @llmtrace.tool(review=lambda arguments, _: arguments["amount"] > 5)
+    def pay(order_id: str, amount: int = 1000) -> None:
+        ran.append(amount)
+
+    llmtrace.Tools(pay).run(asks("pay", order_id="KS-1"))
+    assert ran == []
+    llmtrace.Tools(pay).run(asks("pay", order_id="KS-1", amount=1))
+    assert ran == [1]
+
+
 def test_a_reading_tool_is_not_held_as_a_change(store: Path) -> None:
     on(store, unattended="deny")
 
@@ -408,9 +421,10 @@ def test_a_record_that_cannot_be_read_is_a_no(store: Path) -> None:
         db.execute("UPDATE reviews SET request = '{}'")
         db.close()
 
-    on(store, notify=spoil, review_timeout=1)
-    assert "Nobody reviewed" in answer_of(llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks()))
+    on(store, notify=spoil)
+    assert "cannot be read" in answer_of(llmtrace.Tools(llmtrace.tool(review=True)(refund)).run(asks()))
     assert not ran
+    assert Reviews(store).list() == []  # the others are listed
 
 
 def test_a_wait_without_end_can_be_decided(store: Path) -> None:

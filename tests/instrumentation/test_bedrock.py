@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.eventstream import EventStream
-from botocore.exceptions import ClientError, EventStreamError
+from botocore.exceptions import ClientError, EndpointConnectionError, EventStreamError
 
 from llmtrace.model import (
     Blob,
@@ -26,6 +26,7 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
+from llmtrace.playback import replay
 from llmtrace.recorder import collected
 from llmtrace.testing import Captured, capture
 
@@ -328,3 +329,42 @@ def test_streams_can_be_taken_up_again(recorded: Captured) -> None:
     assert "messageStart" in first
     assert "metadata" in rest[-1]
     assert only(recorded).output[0].text() == Answer().text
+
+
+READS: list[Any] = [
+    lambda body: body.read(),
+    lambda body: list(body.iter_chunks(7)),
+    lambda body: list(body.iter_lines()),
+    lambda body: body.readlines(),
+    lambda body: [body.read(5), body.read()],
+]
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_body_is_given_again_in_a_replay(read: Any) -> None:
+    request = json.dumps(BODIES["anthropic"][0])
+
+    def program() -> Any:
+        answer = client.invoke_model(modelId="m", body=request)
+        return read(answer["body"]), answer["ResponseMetadata"]
+
+    with Server(json_reply(ANTHROPIC)) as server:
+        client = KIT.client(server.url)
+        with capture(instrument=("bedrock",), redact=False) as recorded:
+            seen = program()
+    with capture(instrument=("bedrock",), redact=False) as again, replay(recorded.traces[0]):
+        assert program() == seen
+    assert only(again).output == only(recorded).output
+
+
+def test_a_connection_that_failed_fails_again_in_a_replay() -> None:
+    with Server(answer({"text": "Yes."})) as server:
+        client = KIT.client(server.url)
+    with capture(instrument=("bedrock",), redact=False) as recorded, pytest.raises(EndpointConnectionError) as failed:
+        client.converse(modelId="m", messages=ASK)
+    with Server(answer({"text": "Yes."})) as server:
+        again = KIT.client(server.url)
+        with capture(instrument=("bedrock",)), replay(recorded.traces[0]), pytest.raises(EndpointConnectionError) as raised:
+            again.converse(modelId="m", messages=ASK)
+        assert server.requests == []
+    assert str(raised.value) == str(failed.value)

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import stat
+import struct
 import threading
 from pathlib import Path
 
@@ -58,15 +59,33 @@ def test_a_record_is_on_disk_when_append_returns(folder: Path) -> None:
         assert _records(folder)[-1].payload == str(number).encode()
 
 
-def test_a_context_is_written_once_per_file_and_referred_to(folder: Path) -> None:
-    """Each distinct context is one record before its first use; the empty one is none."""
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_context_is_written_once_per_file_and_referred_to(folder: Path, at_once: bool) -> None:
+    """Each distinct context is one record before its first use; the empty one is none. So it is of records written at once."""
     made = Journal(folder)
-    for context in (b"A", b"B", b"A", b"", b"B"):
-        made.append(SPAN, b"x", context)
+    entries = [(SPAN, b"x", context) for context in (b"A", b"B", b"A", b"", b"B")]
+    for group in [entries] if at_once else [[entry] for entry in entries]:
+        made.append_all(group)
     found = _records(folder)
     contexts = {record.ref: record.payload for record in found if record.kind == CONTEXT}
     assert sorted(contexts.values()) == [b"A", b"B"]
     assert [contexts.get(record.ref) for record in found if record.kind == SPAN] == [b"A", b"B", b"A", None, b"B"]
+
+
+def test_of_records_at_once_only_the_one_that_cannot_be_written_is_lost(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = journal_files.frame
+
+    def refuses(kind: int, ref: int, payload: bytes) -> bytes:
+        if payload == b"huge":
+            raise struct.error("more than 4 GiB")
+        return frame(kind, ref, payload)
+
+    monkeypatch.setattr(journal_files, "frame", refuses)
+    Journal(folder).append_all([(SPAN, payload, b"") for payload in (b"1", b"huge", b"2")])
+    assert [record.payload for record in _records(folder)] == [b"1", b"2"]
+    assert "is lost" in caplog.text
 
 
 def test_files_rotate_and_each_has_its_contexts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,9 @@ from typing import NamedTuple, Protocol, cast
 
 from llmtrace.cli.help_formatter import EXAMPLE, Formatter
 from llmtrace.cli.options import BAD_INPUT, FINE, FOUND, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
-from llmtrace.cli.terminal import Screen, clean
+from llmtrace.cli.terminal import Screen
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
+from llmtrace.text.unsafe_characters import clean
 from llmtrace.version import __version__
 
 

@@ -20,9 +20,10 @@ from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, positive, print_json
 from llmtrace.cli.progress import Progress
-from llmtrace.cli.terminal import Cell, Screen, clean
+from llmtrace.cli.terminal import Cell, Screen
 from llmtrace.errors import EndpointFailed
 from llmtrace.model import JsonValue
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "canary"
 HELP = "test whether an endpoint's answers have changed (SENDS your prompts)"

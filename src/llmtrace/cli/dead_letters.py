@@ -17,7 +17,7 @@ from llmtrace.cli.import_modules import import_all
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import LetterConflict
@@ -25,6 +25,7 @@ from llmtrace.model import Failure, Span
 from llmtrace.store import Query, Store
 from llmtrace.store.dead_letters import DeadLetter, letters_of
 from llmtrace.store.letter_states import UNTOUCHED, WAITING, LetterState, LetterStates
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "dead-letters"
 HELP = "list, show, retry or drop the work that runs gave up"

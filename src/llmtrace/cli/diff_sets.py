@@ -15,12 +15,13 @@ from llmtrace.cli.environment_text import changes_as_json, write_changes
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
 from llmtrace.cli.progress import Progress
-from llmtrace.cli.terminal import Cell, Screen, clean
+from llmtrace.cli.terminal import Cell, Screen
 from llmtrace.config import Config
 from llmtrace.model import Inference, Trace
 from llmtrace.statistics.run_sets import Compared, Kind, RunSet, SetDifference, compare_sets
 from llmtrace.statistics.two_samples import Interval
 from llmtrace.store import Query, Store, open_store
+from llmtrace.text.unsafe_characters import clean
 
 MOST_RUNS = 1000
 """Runs of one set, the newest ones, unless ``limit=N`` says otherwise."""

@@ -14,8 +14,9 @@ from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Block, Key, Report, reports
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "drift"
 HELP = "show what changed over many runs, since when, and what else changed"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llmtrace.cli.terminal import Screen, clean, pad, short
+from llmtrace.cli.terminal import Screen, pad, short
 from llmtrace.diagnosis.environment import ABSENT, Change, Environment, Fact, is_same_template
+from llmtrace.text.unsafe_characters import clean
 from llmtrace.text.word_difference import word_difference
 
 _DIGESTS = frozenset({"prompt template", "system prompt", "tool", "tools", "output schema", "parameters", "task"})

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from llmtrace import semconv
-from llmtrace.cli.terminal import Style, clean
+from llmtrace.cli.terminal import Style
 from llmtrace.model import (
     FEEDBACK,
     INVALID_TOOL_CALL,
@@ -26,6 +26,7 @@ from llmtrace.model import (
     Violation,
     double_counted_spans,
 )
+from llmtrace.text.unsafe_characters import clean
 
 if TYPE_CHECKING:
     from llmtrace.diagnosis import Diagnosis, Suspect

@@ -17,7 +17,7 @@ from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.read_spans import BadLine, read
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Screen, clean
+from llmtrace.cli.terminal import Screen
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -27,6 +27,7 @@ from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span
 from llmtrace.signals import load
 from llmtrace.store import Query, Store
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "import"
 HELP = "read files of spans (OTLP, Jaeger, console output) into the store"

@@ -8,19 +8,18 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from llmtrace.cli import format_text
-from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
+from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.show import headline
-from llmtrace.cli.stores import opened, trace_of
+from llmtrace.cli.stores import find_span, opened, operation_name, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
 from llmtrace.lineage import Edge, LineageResult, Origin, Reached, ValueUse, analyze
-from llmtrace.model import AgentInvocation, Span, ToolExecution, Trace, Workflow
+from llmtrace.model import Span, Trace
 
 NAME = "lineage"
 HELP = "show where each value came from, or what fed one step and what it fed"
 EXAMPLE = "llmtrace lineage last refund"
 
 _LONGEST_VALUE = 60
-_MOST_NAMES = 8
 _MOST_MATCHES = 3
 _STYLES: dict[str, tuple[Style, ...]] = {"ungrounded": ("red",), "unknown": ("dim",)}
 _EDGES = {
@@ -42,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         trace = trace_of(store, args.trace)
-    span = None if args.span is None else _find_span(trace, args.span)
+    span = None if args.span is None else find_span(trace, args.span)
     result = analyze(trace)
     if args.json:
         print_json(_as_json(trace, result, span, include_sent=args.sent))
@@ -56,24 +55,6 @@ def run(args: argparse.Namespace) -> int:
         screen.prose(f"Not visible: {reason} (span {span_id})", "yellow")
     headline(screen, trace)
     return FINE
-
-
-def _find_span(trace: Trace, wanted: str) -> Span:
-    """Raises BadInput if no span fits, or several ids do."""
-    by_id = [span for span in trace.spans if span.span_id.startswith(wanted)]
-    if len(by_id) == 1:
-        return by_id[0]
-    by_name = next((span for span in trace.spans if _operation_name(span) == wanted), None)
-    if by_name is not None:
-        return by_name
-    if by_id:
-        raise BadInput(f"in trace {trace.trace_id} {len(by_id)} spans begin with {wanted!r}.\nGive more digits.")
-    names = dict.fromkeys(name for span in trace.spans if (name := _operation_name(span)))
-    shown = ", ".join([*names][:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
-    raise BadInput(
-        f"in trace {trace.trace_id} no span, tool or agent is called {wanted}.{did_you_mean(wanted, names)}\n"
-        f"It has {shown or 'none with a name'}; ids of spans: llmtrace lineage {trace.trace_id[:8]} --json"
-    )
 
 
 # -- every value
@@ -148,12 +129,7 @@ def _full_name(trace: Trace, span_id: str) -> str:
 
 def _name(trace: Trace, span_id: str) -> str:
     span = trace.span(span_id)
-    return _operation_name(span) or span.name
-
-
-def _operation_name(span: Span) -> str:
-    """The name of a tool, agent or workflow; empty for other operations."""
-    return span.operation.name if isinstance(span.operation, (ToolExecution, AgentInvocation, Workflow)) else ""
+    return operation_name(span) or span.name
 
 
 def _describe_edge(trace: Trace, result: LineageResult, edge: Edge) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.diagnosis import Suspect, diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.store.local import LocalStore
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "ls"
 HELP = "list traces, newest first, with health, findings and first suspect"
@@ -52,6 +55,11 @@ _MOST_SORTED = 10_000
 _MOST_DIAGNOSED, _LONGEST_DIAGNOSED = 100, 300
 """Number of traces that are diagnosed, and spans of the longest one: a screenful, each in milliseconds."""
 
+_MOST_WATCHED = 200
+"""Newest traces that ``--watch`` looks at each time."""
+_SECONDS, _REMOTE_SECONDS = 0.5, 5.0
+"""How long ``--watch`` waits between two looks, into a local and a remote store."""
+
 _NOT_JUDGED = "nothing could be judged"
 _WIDE = 68
 """Width of the full table; on a narrower screen, spans, tokens and cost are left out."""
@@ -63,6 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="WHEN", type=since, help="only newer ones: 30m, 2h, 7d, or 2026-01-31[T12:00]")
     parser.add_argument("--text", metavar="WORDS", help="only traces that contain these words")
     parser.add_argument("--limit", metavar="N", type=positive, default=20, help="at most N traces (default: 20)")
+    parser.add_argument("--watch", action="store_true", help="the newest last, and each new one when it ends, until Ctrl-C")
     parser.add_argument(
         "--replays", action="store_true", help="what llmtrace replay and why --prove recorded, which is kept apart"
     )
@@ -75,24 +84,58 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.watch and args.sort != "age":
+        raise BadInput("--watch needs --sort age: new runs come last.")
     with opened(args) as store:
         if args.replays:
             store = _replays(store)
+        if args.watch:
+            _watch(store, args)
         traces = store.traces(_query(args))
         if args.sort != "age":
             traces = sorted(traces, key=_SORTS[args.sort], reverse=True)
         traces, more = traces[: args.limit], len(traces) > args.limit
-        suspects = _suspects(store, traces)
         if args.json:
+            suspects = _suspects(store, traces)
             print_json([_as_json(trace, suspect) for trace, suspect in zip(traces, suspects, strict=True)])
+            return FINE
+        screen = Screen(sys.stdout)
+        if traces:
+            _show(screen, store, traces)
         else:
             filtered = bool(args.health or args.agent or args.since or args.text)
-            screen = Screen(sys.stdout)
-            replays = {trace.trace_id: format_text.replay(store.trace(trace.trace_id)) for trace in traces if trace.replay_of}
-            _show(screen, traces, suspects, replays, filtered=filtered)
-            if more:
-                screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
+            screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
+        if more:
+            screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE
+
+
+def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
+    """Print the newest traces, the newest last, and then each new one when it ended, until Ctrl-C."""
+    screen, above = Screen(sys.stdout), list[TraceSummary]()
+    query = replace(_query(args), limit=max(args.limit, _MOST_WATCHED))
+    window = store.traces(query)
+    fresh = window[: args.limit]
+    if not fresh and not args.json:
+        screen.line(screen.paint("no traces yet; waiting. Press Ctrl-C to stop", "dim"))
+    while True:
+        fresh.reverse()
+        if args.json:
+            for trace, suspect in zip(fresh, _suspects(store, fresh), strict=True):
+                screen.line(json.dumps(_as_json(trace, suspect)))
+        elif fresh:
+            _show(screen, store, fresh, above)
+            above = [*above, *fresh][-args.limit :]
+        screen.stream.flush()
+        complete = {trace.trace_id for trace in window if _is_complete(trace, args)}
+        time.sleep(_REMOTE_SECONDS if store.is_remote else _SECONDS)
+        window = store.traces(query)
+        fresh = [trace for trace in window if trace.trace_id not in complete and _is_complete(trace, args)]
+
+
+def _is_complete(trace: TraceSummary, args: argparse.Namespace) -> bool:
+    """True if a new trace is due to be printed: it ended, unless running ones are asked for."""
+    return trace.health != "running" or args.health == "running"
 
 
 def _replays(store: Store) -> Store:
@@ -161,34 +204,25 @@ def _as_json(trace: TraceSummary, verdict: _Verdict) -> Any:
     return {**format_text.as_json(trace), "suspect": suspect, "undiagnosed": None}
 
 
-def _show(
-    screen: Screen,
-    traces: list[TraceSummary],
-    suspects: Iterable[_Verdict],
-    replays: Mapping[str, str],
-    *,
-    filtered: bool,
-) -> None:
-    """``replays``: what the traces that are replays are a replay of, by id."""
-    if not traces:
-        screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
-        return
+def _show(screen: Screen, store: Store, traces: list[TraceSummary], above: Sequence[TraceSummary] = ()) -> None:
+    """Print traces as a table. ``above``: those of the same table that were printed before, with its header."""
     now = time.time_ns()
     titles = ["TRACE", "AGE", "HEALTH", "TIME", "SPANS", "TOKENS", "COST", "NAME"]
-    rows = [_row(trace, now) for trace in traces]
+    rows = [_row(trace, now) for trace in (*above, *traces)]
     if screen.width < _WIDE:
         titles, rows = [*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows]
-    lines = iter(screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3)))
-    screen.line(next(lines))
+    header, *lines = screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3))
+    if not above:
+        screen.line(header)
     reasons: dict[str, None] = {}
-    for trace, line, verdict in zip(traces, lines, suspects, strict=True):
+    for trace, line, verdict in zip(traces, lines[len(above) :], _suspects(store, traces), strict=True):
         screen.line(line)
         room = screen.width - 10
         conversation = _conversation(trace, room)
         if conversation:
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
-        if trace.trace_id in replays:
-            screen.line(" " * 10 + screen.paint(replays[trace.trace_id], "dim"))
+        if trace.replay_of:
+            screen.line(" " * 10 + screen.paint(format_text.replay(store.trace(trace.trace_id)), "dim"))
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
         _show_verdict(screen, trace, verdict)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TextIO, TypeVar
 
-from llmtrace.cli.terminal import Screen, clean
+from llmtrace.cli.terminal import Screen
+from llmtrace.text.unsafe_characters import clean
 
 T = TypeVar("T")
 

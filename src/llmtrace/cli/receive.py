@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, port
-from llmtrace.cli.terminal import Screen, clean
+from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.diagnosis.visibility import can_be_judged
@@ -39,6 +39,7 @@ from llmtrace.store import Store, open_store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.waiting_logs import WaitingLogs
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "receive"
 HELP = "receive spans from programs in any language (OTLP), until Ctrl-C"

@@ -17,7 +17,7 @@ from llmtrace import reviews as programs
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.recording import load, program
-from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.config import Config
 from llmtrace.errors import ReviewConflict
 from llmtrace.launch.replay_process import run_replay
@@ -25,6 +25,7 @@ from llmtrace.model import JsonValue
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.playback.player import CHANGE
 from llmtrace.store.reviews import Reviews, this_user
+from llmtrace.text.unsafe_characters import clean
 from llmtrace.validation.json_pointers import steps
 
 NAME = "review"

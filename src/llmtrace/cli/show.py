@@ -12,7 +12,7 @@ from llmtrace.cli.environment_text import write_facts
 from llmtrace.cli.new_messages import NewMessages, message_text, reasoning_text, texts_by_role
 from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.repeated_steps import Repetition, repetitions
-from llmtrace.cli.stores import MOMENT, opened, trace_of
+from llmtrace.cli.stores import MOMENT, find_span, opened, trace_of
 from llmtrace.cli.terminal import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.diagnosis.environment import environment_of, facts_as_json
 from llmtrace.diagnosis.visibility import can_be_judged
@@ -49,11 +49,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--env", action="store_true", help="show what shaped the run: models, prompts, tools, parameters, libraries"
     )
     parser.add_argument("--full", action="store_true", help="full content instead of the first words")
+    parser.add_argument("--ids", action="store_true", help="also show the id of each span")
+    parser.add_argument("--span", metavar="SPAN", help="only this one, in full: its id, its first digits, or a tool's name")
 
 
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         trace = trace_of(store, args.trace, seconds=MOMENT)
+    chosen = None if args.span is None else find_span(trace, args.span)
     if args.env:
         environment = environment_of(trace)
         if args.json:
@@ -64,13 +67,18 @@ def run(args: argparse.Namespace) -> int:
             screen.line()
             write_facts(screen, environment)
     elif args.json:
-        spans = [format_text.as_json(span) | {"duration": span.duration} for span in trace.spans]
+        shown_spans = trace.spans if chosen is None else [chosen]
+        spans = [format_text.as_json(span) | {"duration": span.duration} for span in shown_spans]
         print_json({"trace_id": trace.trace_id, "health": trace.health, "spans": spans})
     else:
         screen = Screen(sys.stdout)
         headline(screen, trace)
         screen.line()
-        _Tree(screen, trace, full=args.full).show()
+        tree = _Tree(screen, trace, full=args.full or chosen is not None, ids=args.ids)
+        if chosen is None:
+            tree.show()
+        else:
+            tree.show_span(chosen)
         if any(span.attributes.get(CONTENT_LEVEL) == "none" for span in trace.spans):
             screen.line()
             screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
@@ -100,10 +108,11 @@ def headline(screen: Screen, trace: Trace) -> None:
 class _Tree:
     """Writes the spans of a trace, each with the lines that belong to it."""
 
-    def __init__(self, screen: Screen, trace: Trace, *, full: bool) -> None:
+    def __init__(self, screen: Screen, trace: Trace, *, full: bool, ids: bool) -> None:
         self._screen = screen
         self._trace = trace
         self._full = full
+        self._ids = ids
         new_messages = NewMessages(trace)
         self._messages = {span.span_id: tuple(new_messages.of(span)) for _, span in trace.walk()}
 
@@ -148,6 +157,9 @@ class _Tree:
         times = "once" if repetition.times == 1 else f"{repetition.times} times"
         self._screen.spread(Cell(f"… {steps} {times} more (--full shows them)", ("dim",)), Cell(""), prefix=at.title)
 
+    def show_span(self, span: Span) -> None:
+        self._span(span, branch([], has_children=False))
+
     def _span(self, span: Span, at: Branch) -> None:
         self._screen.spread(self._title(span), Cell(self._facts(span), ("dim",)), prefix=at.title)
         operation = span.operation
@@ -174,7 +186,8 @@ class _Tree:
         return Cell(title_of(span), styles)
 
     def _facts(self, span: Span) -> str:
-        facts = [requests] if (requests := format_text.requests(span.operation)) else []
+        facts = [span.span_id] if self._ids else []
+        facts += [requests] if (requests := format_text.requests(span.operation)) else []
         if isinstance(span.operation, Inference) and span.operation.usage is not None:
             usage = span.operation.usage
             facts.append(f"{format_text.count(usage.input_tokens)} → {format_text.count(usage.output_tokens)} tokens")

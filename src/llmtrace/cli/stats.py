@@ -13,7 +13,7 @@ from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Cell, Screen, clean, short
+from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.statistics import (
     OTHERS,
     Burn,
@@ -29,6 +29,7 @@ from llmtrace.statistics import (
 )
 from llmtrace.statistics.error_budget import WINDOWS, is_few
 from llmtrace.store import Query
+from llmtrace.text.unsafe_characters import clean
 
 NAME = "stats"
 HELP = "statistics: durations, failures, findings and costs of calls"

@@ -1,9 +1,10 @@
-"""Opens the store that a command reads, by its options."""
+"""Opens the store that a command reads, by its options, and finds the trace and the span that they name."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from llmtrace.cli import format_text
-from llmtrace.cli.options import BadInput
+from llmtrace.cli.options import BadInput, did_you_mean
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.errors import StoreError
-from llmtrace.model import Trace
+from llmtrace.model import AgentInvocation, Span, ToolExecution, Trace, Workflow
 from llmtrace.store import Query, Store, TraceSummary, open_store
 from llmtrace.store.local import LocalStore
 
@@ -26,6 +27,8 @@ _LATER: Final = 2.0
 
 _NEWEST: Final = 50
 """How many traces back one is looked for."""
+_MOST_NAMES: Final = 8
+"""Names that the message about an unknown span lists."""
 _LONGEST: Final = 20_000
 """Spans of the longest trace that a command shows to the monitors, which takes two seconds; ``llmtrace drift`` has no limit."""
 
@@ -59,6 +62,29 @@ def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Tra
     return store.trace(wanted)
 
 
+def find_span(trace: Trace, wanted: str) -> Span:
+    """The span with this id or its first digits, or the first with this name. Raises BadInput if none or several ids fit."""
+    by_id = [span for span in trace.spans if span.span_id.startswith(wanted)]
+    if len(by_id) == 1:
+        return by_id[0]
+    by_name = next((span for span in trace.spans if operation_name(span) == wanted), None)
+    if by_name is not None:
+        return by_name
+    if by_id:
+        raise BadInput(f"in trace {trace.trace_id} {len(by_id)} spans begin with {wanted!r}.\nGive more digits.")
+    names = dict.fromkeys(name for span in trace.spans if (name := operation_name(span)))
+    shown = ", ".join([*names][:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
+    raise BadInput(
+        f"in trace {trace.trace_id} no span, tool or agent is called {wanted}.{did_you_mean(wanted, names)}\n"
+        f"It has {shown or 'none with a name'}; ids of spans: llmtrace show {trace.trace_id[:8]} --ids"
+    )
+
+
+def operation_name(span: Span) -> str:
+    """The name of a tool, agent or workflow; empty for other operations."""
+    return span.operation.name if isinstance(span.operation, (ToolExecution, AgentInvocation, Workflow)) else ""
+
+
 def _newest(store: Store) -> Trace:
     """The newest trace that is no replay of another; if all of the newest are, the newest."""
     return next(newest_traces(store, lambda summary: summary.replay_of is None), None) or store.trace("last")
@@ -81,6 +107,11 @@ def _go_on(store: LocalStore, args: argparse.Namespace) -> None:
         Screen(sys.stderr).prose(
             f"The monitors have not seen {format_text.plural(unseen, 'trace')} yet. llmtrace drift waits for them.", "dim"
         )
+
+
+def is_url(word: str) -> bool:
+    """True if a word begins with a scheme. A single letter is a drive of Windows."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", word) is not None
 
 
 def is_path(word: str) -> bool:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, TextIO, TypeAlias
+
+from llmtrace.text.unsafe_characters import clean
 
 Style: TypeAlias = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
 
@@ -170,27 +171,9 @@ def branch(last: Sequence[bool], *, has_children: bool) -> Branch:
     return Branch(above + ("└─ " if last[-1] else "├─ "), above + ("   " if last[-1] else "│  ") + node)
 
 
-# control characters, lone surrogates, and marks that change the direction of text or hide it
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e0fff]"
-)
-# a line break or tab, with the white space around it
-_SPACE = re.compile(r" *[\t\n\r\v\f\u2028\u2029][\t\n\r\v\f\u2028\u2029 ]*")
-
-
-def clean(text: str) -> str:
-    """The text on one line, with all characters that control a terminal written as escapes."""
-    return _UNSAFE.sub(_escape, _SPACE.sub(" ", text).strip())
-
-
 def _indentation(line: str) -> str:
     """The spaces that a line begins with, which mean something in code, JSON and stack traces."""
     return " " * (len(expanded := line.expandtabs(4)) - len(expanded.lstrip(" ")))
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def short(text: str, width: int) -> str:

@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.cli.options import FINE, BadInput, port
-from llmtrace.cli.stores import is_path
-from llmtrace.cli.terminal import Screen, clean
+from llmtrace.cli.stores import is_path, is_url
+from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.store import Store, open_store
+from llmtrace.text.unsafe_characters import clean
 
 if TYPE_CHECKING:
     from llmtrace.model import Span
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 NAME = "view"
 HELP = "view traces in the browser: a trace, a file of spans, a store"
 EXAMPLE = "llmtrace view last"
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +89,7 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
     if what is not None and Path(what).is_file():
         yield _file(what, config, screen), what, None
         return
-    if what is not None and (_SCHEME.match(what) or Path(what).is_dir()):
+    if what is not None and (is_url(what) or Path(what).is_dir()):
         url = what
     elif what is not None and is_path(what):
         raise BadInput(f"no file or folder {what}.\nGive a trace id, a file of spans, or a store's folder or URL.")

@@ -13,9 +13,10 @@ from typing import Any, Final
 from llmtrace import semconv
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
-from llmtrace.cli.terminal import Cell, Screen, clean
+from llmtrace.cli.terminal import Cell, Screen
 from llmtrace.cli.vllm_http import Metrics, ask, root_of
 from llmtrace.model import Inference, JsonValue, Span
+from llmtrace.text.unsafe_characters import clean
 
 _SHOWN = 5
 _MOST_TOLD = 100_000

@@ -84,56 +84,64 @@ class HeldExecution:
         if not decision.is_allowed:
             self._deny(decision)
             return
-        given: JsonValue = None
+        new_arguments: JsonValue = None
         if decision.kind == "edited":
-            given = self._hold.raw(decision.value)
-            problem = self._bind(given)
+            new_arguments = self._hold.raw(decision.value)
+            problem = self._bind(new_arguments)
             if problem:
                 self._deny(Decision("rejected", by=decision.by, reason=f"the arguments that it was given instead: {problem}"))
                 return
         elif usable_arguments(self._call.arguments) is None:
             self._deny(Decision("rejected", reason="its arguments are no JSON object, so they cannot be approved"))
             return
-        self._run(given)
+        self._run(new_arguments)
 
-    def _bind(self, given: JsonValue) -> str:
+    def _bind(self, new_arguments: JsonValue) -> str:
         """Take over a person's arguments. Returns what is wrong with them."""
-        if not isinstance(given, dict):
+        if not isinstance(new_arguments, dict):
             return "they are not a JSON object"
-        unchanged = self._unchanged(given)
-        if _holds_mark({name: value for name, value in given.items() if name not in unchanged}, self._hold.payload):
+        unchanged = self._unchanged(new_arguments)
+        if _holds_mark({name: value for name, value in new_arguments.items() if name not in unchanged}, self._hold.payload):
             return "a value that is not shown can be replaced as a whole, and not be moved or changed in part"
-        errors = [error for error in check_arguments(given, self._definition) if error.severity == "error"]
+        errors = [error for error in check_arguments(new_arguments, self._definition) if error.severity == "error"]
         refusals: list[Any] = []
-        bound = guard(self._spec.signature.bind, {**given, **unchanged}, refusals) if not errors else None
-        problems = [f"{error.pointer or 'arguments'}: {error.message}" for error in errors] + [one.reason for one in refusals]
+        bound = guard(self._spec.signature.bind, {**new_arguments, **unchanged}, refusals) if not errors else None
+        problems = [f"{error.pointer or 'arguments'}: {error.message}" for error in errors] + [
+            refusal.reason for refusal in refusals
+        ]
         if bound is None or problems:
             return "; ".join(problems) or "they do not fit the tool"
         receiver = self._execution.args[: self._execution.receivers]
         self._execution.args, self._execution.kwargs = (*receiver, *bound[0]), dict(bound[1])
         return ""
 
-    def _unchanged(self, given: dict[str, JsonValue]) -> dict[str, Any]:
+    def _unchanged(self, new_arguments: dict[str, JsonValue]) -> dict[str, Any]:
         """The program's own objects for the arguments that a person left as they were: JSON cannot hold every object."""
         execution, shown = self._execution, self._hold.payload
         values = guard(self._spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs) or {}
         if not isinstance(shown, dict):
             return {}
-        same = [name for name in given if name in values and name in shown and to_text(given[name]) == to_text(shown[name])]
-        return {name: values[name] for name in same if to_text(to_json(values[name], limit=_WHOLE)) == to_text(given[name])}
+        same = [
+            name
+            for name in new_arguments
+            if name in values and name in shown and to_text(new_arguments[name]) == to_text(shown[name])
+        ]
+        return {
+            name: values[name] for name in same if to_text(to_json(values[name], limit=_WHOLE)) == to_text(new_arguments[name])
+        }
 
-    def _run(self, given: JsonValue) -> None:
+    def _run(self, new_arguments: JsonValue) -> None:
         execution, hold = self._execution, self._hold
         reviews = hold.settings.reviews
         shown = hold.digest
-        meant = shown if given is None else self._digest(given)
+        meant = shown if new_arguments is None else self._digest(new_arguments)
         ran = self._digest(shown_arguments(self._spec, execution, self._call))
-        if given is None and ran != meant:
+        if new_arguments is None and ran != meant:
             self._deny(Decision("rejected", reason="its arguments changed while it waited"))
             return
         played = player()
         may_run_again = played is not None and played.will_run(self._call.name)
-        self._begin(given)
+        self._begin(new_arguments)
         review_id = hold.review_id
         if review_id is None:  # a replay, whose record is the decision
             if execution.body is not None or may_run_again:
@@ -145,10 +153,10 @@ class HeldExecution:
             self._deny(Decision("unattended", reason=f"the approval could not be used: {error}"))
             return
         if not has_started:
-            self._ran_before(review_id, hold.payload if given is None else given)
+            self._ran_before(review_id, hold.payload if new_arguments is None else new_arguments)
             return
-        if given is not None:
-            changed = to_text(to_json(given))
+        if new_arguments is not None:
+            changed = to_text(to_json(new_arguments))
             execution.note = f"A reviewer changed the arguments of this call of {self._call.name} before it ran, to {changed}."
         execution.on_end = lambda state, result: guard(reviews.finish, review_id, state, result)
 
@@ -183,10 +191,10 @@ class HeldExecution:
             raise ReviewDenied(text, decision=decision, review_id=self._hold.review_id or "")
 
 
-def _holds_mark(given: JsonValue, raw: JsonValue) -> bool:
+def _holds_mark(new_arguments: JsonValue, raw: JsonValue) -> bool:
     """True if arguments hold what stands for a value that was redacted or cut, or that JSON cannot hold."""
-    text, raw_text = to_text(given), to_text(raw)
-    return holds_placeholder(given) or any(text.count(mark) > raw_text.count(mark) for mark in HIDDEN_MARKS)
+    text, raw_text = to_text(new_arguments), to_text(raw)
+    return holds_placeholder(new_arguments) or any(text.count(mark) > raw_text.count(mark) for mark in HIDDEN_MARKS)
 
 
 def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> JsonValue:
@@ -194,10 +202,15 @@ def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> Jso
     if execution.args or execution.kwargs:
         values = guard(spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs)
         if values is not None:
-            defaults = {name: plain(value) for name, value in spec.signature.defaults.items() if name not in values}
-            shown = {name: value for name, value in defaults.items() if value is not NOT_PLAIN}
+            shown = {name: value for name, value in _plain_defaults(spec).items() if name not in values}
             return to_json({**values, **shown}, limit=_WHOLE)
     return to_json(call.arguments, limit=_WHOLE)
+
+
+def _plain_defaults(spec: ToolSpec) -> dict[str, Any]:
+    """What the tool gets for arguments that a call leaves out, as far as JSON can hold it."""
+    defaults = {name: plain(value) for name, value in spec.signature.defaults.items()}
+    return {name: value for name, value in defaults.items() if value is not NOT_PLAIN}
 
 
 def is_answered_by_record(spec: ToolSpec, execution: Execution, call: ToolCall) -> bool:
@@ -223,7 +236,9 @@ def reason_to_hold(
             return Reason("it was held before")
     if invalid:
         return Reason(f"its arguments are invalid: {invalid}")
-    return None if spec.review is None else spec.review.reason(_as_it_would_run(execution, call), definition, here())
+    if spec.review is None:
+        return None
+    return spec.review.reason(_as_it_would_run(execution, call), definition, here(), _plain_defaults(spec))
 
 
 def _shown(spec: ToolSpec, execution: Execution, call: ToolCall) -> tuple[JsonValue, str]:

@@ -33,6 +33,7 @@ from llmtrace.model import (
 from llmtrace.model.operations import CALLED
 from llmtrace.text.tool_names import is_polling_name, is_reading_name
 from llmtrace.validation.check_values import find_tool
+from llmtrace.validation.json_pointers import follow, steps
 
 MODEL_ROLES = frozenset({"assistant", "model"})
 
@@ -94,6 +95,26 @@ class Call:
         if isinstance(operation, ToolExecution):
             return operation.executed
         return self.offered is not False
+
+    @property
+    def corrected(self) -> JsonValue:
+        """The arguments that the tool got in place of the model's: repaired, or given by a person. None: it got the model's."""
+        operation = self.execution.operation if self.execution is not None else None
+        return operation.repaired if isinstance(operation, ToolExecution) else None
+
+    def ran_with(self, pointer: str, value: JsonValue) -> bool:
+        """True if the tool got this value of the model's arguments."""
+        if self.corrected is None:
+            return self.execution is None or self.executed
+        try:
+            return bool(follow(self.corrected, steps(pointer)) == value)
+        except (LookupError, TypeError, ValueError):
+            return False
+
+    @property
+    def is_approved(self) -> bool:
+        """True if a person let it run, as it was or edited: they answer for its values."""
+        return self.decision in ("approved", "edited")
 
     @property
     def is_held_back(self) -> bool:

@@ -124,9 +124,17 @@ class Ingestor:
         if self._patience and self._count >= MOST_HELD:
             with self._lock:
                 self._lock.wait_for(lambda: self._count < MOST_HELD or self._closed, self._patience)
-        stored = [pair for raw in spans if (pair := guard(self._read, raw)) is not None]
-        self._wait_for(stored)
-        return len(stored)
+        pairs = [pair for raw in spans if (pair := guard(self._read, raw)) is not None]
+        guard(self._store_all, [stored for _, stored in pairs])
+        self._wait_for(pairs)
+        return len(pairs)
+
+    def _store_all(self, spans: list[Span]) -> None:
+        try:
+            self._store.append_all(spans)
+        except Exception:  # one of them cannot be written: the others are
+            for span in spans:
+                guard(self._store.append, span)
 
     def _read(self, raw: RawSpan) -> tuple[Span, Span]:
         with importing:
@@ -134,7 +142,7 @@ class Ingestor:
 
         if raw.end is not None and raw.end < raw.start:  # by two clocks, say: it took no time that is known
             raw = replace(raw, end=raw.start)
-        return self._append(decode(raw if self._logs.is_empty else self._logs.join(raw)))
+        return self._cleaned(decode(raw if self._logs.is_empty else self._logs.join(raw)))
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
         """Add log records to their spans, those that arrived and those that will. Never raises."""
@@ -182,17 +190,17 @@ class Ingestor:
 
             self.ingest_span(decode(self._logs.join(genai.encode(span), is_bare=False)))
 
-    def _append(self, span: Span) -> tuple[Span, Span]:
+    def _cleaned(self, span: Span) -> tuple[Span, Span]:
+        """The span with its price, and as it may be stored."""
         operation = with_cost(span.operation, self._prices)
         if operation is not span.operation:
             span = replace(span, operation=operation)
-        stored = self._content.clean(span)
-        self._store.append(stored)
-        return span, stored
+        return span, self._content.clean(span)
 
     def ingest_span(self, span: Span) -> Span:
         """Store a decoded span. Returns it as it was stored."""
-        pair = self._append(span)
+        pair = self._cleaned(span)
+        self._store.append(pair[1])
         self._wait_for([pair])
         return pair[1]
 

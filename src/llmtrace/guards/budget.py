@@ -6,7 +6,6 @@ its loop; nothing else that is under way is cut off. So a budget is overspent by
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from llmtrace.config import suggest_keywords
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget_tracker import BudgetTracker
 from llmtrace.model.budgets import IN_ONE_RUN, LIMITS, BudgetLimits, BudgetScope, OnExceed, Period
+from llmtrace.near_names import most_like
 from llmtrace.recorder import keys
 from llmtrace.recorder.attached import attached
 from llmtrace.recorder.context import enter_block, leave_block
@@ -121,8 +121,8 @@ def read_budget(text: str, on_exceed: OnExceed) -> Budget:
     for word in text.split(","):
         name, _, number = (part.strip() for part in word.partition("="))
         if name not in LIMITS:
-            near = difflib.get_close_matches(name, LIMITS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected usd=0.50, or one of {', '.join(LIMITS)}"
+            near = most_like(name, LIMITS)
+            hint = f"did you mean {near!r}?" if near else f"expected usd=0.50, or one of {', '.join(LIMITS)}"
             raise ConfigurationError(f"unknown limit {word.strip()!r}: {hint}")
         try:
             limits[name] = float(number) if name in ("usd", "seconds") else int(number)

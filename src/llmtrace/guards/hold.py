@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -172,9 +173,9 @@ class Hold:
     def _tell(self, record: ReviewRecord) -> None:
         request, settings = record.request, self.settings
         logger.warning(
-            "llmtrace: %s waits for a review, %.3g s at most: llmtrace review show %s",
+            "llmtrace: %s waits for a review, %d s at most: llmtrace review show %s",
             request.question,
-            self._timeout if settings.wait is None else min(self._timeout, settings.wait),
+            math.ceil(self._timeout if settings.wait is None else min(self._timeout, settings.wait)),
             request.review_id,
         )
         if settings.notify is not None:

@@ -58,9 +58,19 @@ class ReviewPolicy:
 
     conditions: tuple[Any, ...]
 
-    def reason(self, call: ToolCall, definition: ToolDefinition, recording: Recording | None) -> Reason | None:
-        """Why this call is held; None: it may run. ``recording``: the span that is current. Never raises."""
-        arguments = call.arguments if isinstance(call.arguments, dict) else {}
+    def reason(
+        self,
+        call: ToolCall,
+        definition: ToolDefinition,
+        recording: Recording | None,
+        defaults: Mapping[str, JsonValue] | None = None,
+    ) -> Reason | None:
+        """Why this call is held; None: it may run. Never raises.
+
+        ``recording``: the span that is current. ``defaults``: what the tool gets for arguments that the call leaves out; the
+        program's own conditions see them.
+        """
+        arguments = {**(defaults or {}), **(call.arguments if isinstance(call.arguments, dict) else {})}
         origins: dict[str, tuple[ValueOrigin, ...] | None] = {}
         found: list[Reason] = []
         for condition in self.conditions:

@@ -26,7 +26,7 @@ from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player
 
 _MODULES = ("httpx", "httpx2")
-_NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length"})
+NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length"})
 """Headers that are a secret, or say of the body what is not true of the kept one."""
 _RETRIED = frozenset({408, 409, 425, 429})
 _FIRST_SERVER_ERROR = 500
@@ -51,7 +51,7 @@ class OpenExchange:
     def answered(self, response: Any) -> None:
         """Take the status and headers of an ``httpx`` response, and its body if that is read already."""
         self.status = response.status_code
-        self.headers = {name: text for name, text in response.headers.items() if name.lower() not in _NOT_KEPT}
+        self.headers = {name: text for name, text in response.headers.items() if name.lower() not in NOT_KEPT}
         if response.is_stream_consumed:
             self.body.append(response.content)
         else:
@@ -145,7 +145,7 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
         if not kwargs.get("stream"):
             response.read()
         return response
-    exchange = guard(_opened, call, args, kwargs)
+    exchange = guard(open_exchange, call, _request_of(args, kwargs))
     try:
         response = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -165,7 +165,7 @@ def _asend(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> An
     played = player()
     if played is not None and call.find_answer(played) is not None:
         return _arecorded(call, instance, _request_of(args, kwargs), is_stream=bool(kwargs.get("stream")))
-    exchange = guard(_opened, call, args, kwargs)
+    exchange = guard(open_exchange, call, _request_of(args, kwargs))
     return wrapped(*args, **kwargs) if exchange is None else _akept(wrapped, args, kwargs, exchange)
 
 
@@ -186,9 +186,8 @@ async def _arecorded(call: Call, client: Any, request: Any, *, is_stream: bool) 
     return response
 
 
-def _opened(call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> OpenExchange | None:
+def open_exchange(call: Call, request: object) -> OpenExchange | None:
     """A new exchange of a call; None if nothing is to be kept, or another hook keeps this request."""
-    request = _request_of(args, kwargs)
     if call.recording.replay_key is None or call.last_sent is request:
         return None
     call.last_sent = request
@@ -216,8 +215,7 @@ PATCHES = tuple(
 def _recorded_response(call: Call, client: Any, request: Any) -> Any:
     """The recorded answer as a response of ``httpx``. Raises the transport's exception where the recording ends with one."""
     module = _module_of(client)
-    exchange = _next_exchange(call)
-    call.exchanges.append(_Given(exchange))
+    exchange = recorded_exchange(call)
     if exchange.status is None:
         raise _transport_error(module, exchange, request)
     headers = dict(exchange.headers)
@@ -243,14 +241,17 @@ class _Given:
     def broke(self, error: BaseException | None) -> None: ...
 
 
-def _next_exchange(call: Call) -> Exchange:
+def recorded_exchange(call: Call) -> Exchange:
+    """The answer to give to the next request of a call. Raises `ReplayDiverged` where none was kept."""
     recorded = None if call.answered_by is None else call.answered_by.recorded
     exchanges = () if recorded is None else recorded.exchanges
     if not exchanges:
         raise ReplayDiverged(f"the recording holds no answer of {call.recording.name} as it came", kind="incomparable")
     last = len(exchanges) - 1
     lasting = [exchange for place, exchange in enumerate(exchanges) if place == last or not _was_retried(exchange)]
-    return lasting[min(len(call.exchanges), len(lasting) - 1)]
+    given = lasting[min(len(call.exchanges), len(lasting) - 1)]
+    call.exchanges.append(_Given(given))
+    return given
 
 
 def _was_retried(exchange: Exchange) -> bool:

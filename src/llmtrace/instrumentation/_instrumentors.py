@@ -10,7 +10,6 @@ the library that is too old is left alone, and an installed package that is brok
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import logging
@@ -28,6 +27,7 @@ from llmtrace.instrumentation._import_hooks import after_import
 from llmtrace.instrumentation._library import Library, read_library
 from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.instrumentation._selection import deselect, select
+from llmtrace.near_names import most_like
 from llmtrace.recorder.guard import guard
 
 if TYPE_CHECKING:
@@ -186,8 +186,8 @@ def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
         if name in all_names:
             guard(_turn_on, name)
         else:
-            similar = difflib.get_close_matches(name, all_names, n=1)
-            hint = f"did you mean {similar[0]!r}?" if similar else f"use one of: {', '.join(all_names)}"
+            similar = most_like(name, all_names)
+            hint = f"did you mean {similar!r}?" if similar else f"use one of: {', '.join(all_names)}"
             logger.warning("llmtrace: unknown instrumentor %r (%s); it is ignored", name, hint)
     return tuple(name for name, switch in sorted(_switches.items()) if switch.is_on)
 

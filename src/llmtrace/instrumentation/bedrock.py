@@ -16,6 +16,7 @@ import wrapt
 from pydantic_core import from_json
 
 from llmtrace import semconv
+from llmtrace.instrumentation import _botocore_exchanges
 from llmtrace.instrumentation._bedrock_bodies import InvokeReader, merged, read_body, read_headers, read_whole
 from llmtrace.instrumentation._bedrock_chunks import ConverseReader, Events
 from llmtrace.instrumentation._bedrock_converse import read_answer, read_request
@@ -214,6 +215,7 @@ def _prepare(endpoint: object, prepared: Any) -> None:
 
 
 PATCHES = (
+    *_botocore_exchanges.PATCHES,
     Patch("botocore.client", "BaseClient._make_api_call", make_api_call),
     Patch("botocore.endpoint", "Endpoint.prepare_request", prepare),
     Patch("botocore.eventstream", "EventStream.close", closing),

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import compress, count
+from itertools import accumulate, compress, count
 
 from llmtrace.lineage.sources import Source
 from llmtrace.text.dates import dates_in
-from llmtrace.text.matching import normalize, run_end, tokens_of_normalized
+from llmtrace.text.matching import normalize, tokens_of_normalized
 from llmtrace.text.numbers import spellings, written_numbers
 
 _LONGEST_RUN, _PREFIX = 128, 32
@@ -107,6 +107,8 @@ class _Wanted:
         kind_of, long = self._runs.get, self._long
         starts = list(compress(count(), map(open_words.__contains__, words)))
         words.append(_END)
+        joined, offsets = ("".join(words), list(accumulate(map(len, words), initial=0))) if long else ("", [])
+        boundaries = set(offsets)
         for start in starts:
             run, end = words[start] + words[start + 1], start + 2
             while kind := kind_of(run):
@@ -115,4 +117,5 @@ class _Wanted:
                 run += words[end]
                 end += 1
             if long and len(run) >= _PREFIX and run[:_PREFIX] in long:
-                keys.update([key for key in long[run[:_PREFIX]] if run_end(words, start, key)])
+                at = offsets[start]
+                keys.update([key for key in long[run[:_PREFIX]] if joined.startswith(key, at) and at + len(key) in boundaries])

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from llmtrace.codec import objects
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolCall, ToolExecution, replace
+from llmtrace.playback import event_stream
 from llmtrace.playback.recorded_run import RecordedRun
 from llmtrace.recorder.recorded_outcome import RETURNED
 from llmtrace.validation.json_pointers import follow, pointer, steps
@@ -201,24 +202,35 @@ def _replacement(span: Span, operation: Inference | FetchResponse, edit: Edit) -
 
 
 def _edited_exchange(exchange: Exchange, replacement: _Replacement) -> Exchange:
-    lines = exchange.body.decode(errors="replace").splitlines(keepends=True)
-    events = [_event(line) for line in lines]
-    if not any(event is not None for event in events):  # one JSON document, perhaps over several lines
-        lines, events = ["".join(lines)], [_event("".join(lines))]
+    if any(text.startswith(event_stream.MEDIA_TYPE) for text in exchange.headers.values()):
+        messages, rest = event_stream.messages(exchange.body)
+        edited = _edited_texts([message.payload.decode(errors="replace") for message in messages], replacement)
+        pieces = [message._replace(payload=text.encode()).encoded() for message, text in zip(messages, edited, strict=True)]
+        pieces += [rest] if rest else []
+    else:
+        lines = exchange.body.decode(errors="replace").splitlines(keepends=True)
+        if all(_event(line) is None for line in lines):  # one JSON document, perhaps over several lines
+            lines = ["".join(lines)]
+        pieces = [line.encode() for line in _edited_texts(lines, replacement)]
+    return replace(exchange, body=b"".join(pieces), sizes=tuple(map(len, pieces)) if len(pieces) > 1 else ())
+
+
+def _edited_texts(texts: list[str], replacement: _Replacement) -> list[str]:
+    """The parts of a body, with the value replaced in those that are JSON."""
+    events = [_event(text) for text in texts]
     documents = [event for event in events if event is not None]
     if not documents:
         raise ConfigurationError("the recorded answer is no JSON, so it cannot be edited")
-    found = [*_edit_members(documents, replacement), *_edit_texts(documents, replacement)]
-    if not found or len({*found}) < len(found):
-        shown, times = json.dumps(replacement.old, ensure_ascii=False), len(found)
-        where = f"stands {times} times" if found else "is not found"
+    places = [*_edit_members(documents, replacement), *_edit_texts(documents, replacement)]
+    if not places or len({*places}) < len(places):
+        shown, times = json.dumps(replacement.old, ensure_ascii=False), len(places)
+        where = f"stands {times} times" if places else "is not found"
         raise ConfigurationError(f"{shown} {where} in the recorded answer, so it is not clear what to edit")
-    for place, event in enumerate(events):
-        if event is not None:
-            head, _, end = _parts(lines[place])
-            lines[place] = f"{head}{json.dumps(event.value, ensure_ascii=False)}{end}"
-    sizes = [len(line.encode()) for line in lines]
-    return replace(exchange, body="".join(lines).encode(), sizes=tuple(sizes) if len(sizes) > 1 else ())
+    edited = []
+    for text, event in zip(texts, events, strict=True):
+        head, _, end = _parts(text)
+        edited.append(text if event is None else f"{head}{json.dumps(event.value, ensure_ascii=False)}{end}")
+    return edited
 
 
 class _Document:

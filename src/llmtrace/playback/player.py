@@ -210,9 +210,8 @@ class Replay(Player):
             if self._is_live or self._is_in_live_tool(recording):
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
-                unanswered = (
-                    f"{recording.name} is sent by {calling_library()} and not by httpx, so that its answer is not recorded"
-                )
+                sender = f"by {calling_library()}, and not by httpx or botocore"
+                unanswered = f"{recording.name} is sent {sender}, so that its answer is not recorded"
                 how: tuple[Recording | None, Kind, str] = recording, "incomparable", unanswered
             else:
                 unanswered = (
@@ -298,7 +297,8 @@ class Replay(Player):
         elif recorded is None:
             why = f"{name} was recorded without what a replay needs (configure(replayable=False), or an older llmtrace)"
         else:
-            why = f"{name} was not answered over a transport that is recorded (httpx), so its answer cannot be given again"
+            transport = "a transport that is recorded (httpx, botocore)"
+            why = f"{name} was not answered over {transport}, so its answer cannot be given again"
         self._diverge(recording, "incomparable", why, span.span_id, may_serve=False)
 
     # -- what is said

@@ -7,7 +7,6 @@ a program by `llmtrace.signal`.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import logging
 import pkgutil
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llmtrace import installed
 from llmtrace.model import BUDGET_STOPPED, Evaluation
+from llmtrace.near_names import most_like
 from llmtrace.signals import user_signals
 from llmtrace.signals.base import AnySignal, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
@@ -141,8 +141,8 @@ def _installed() -> dict[str, EntryPoint]:
 def _select_known(names: tuple[str, ...] | None, available: Mapping[str, object]) -> list[str]:
     for name in names or ():
         if name.removeprefix("-") not in available:
-            near = difflib.get_close_matches(name.removeprefix("-"), available, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            near = most_like(name.removeprefix("-"), available)
+            hint = f" (did you mean {near!r}?)" if near else ""
             _warn_unknown(name, hint)
     return _select(names, available)
 

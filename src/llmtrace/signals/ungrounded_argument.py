@@ -1,8 +1,8 @@
 """The model puts an identifier into a tool call that nothing visible contains: it made it up.
 
 Only identifiers that are a whole argument count (see `llmtrace.lineage`), in whatever form they are written. ``made_up`` is
-said when the model speaks, before the tool runs; ``in_change`` when a change with it went through. If context is not visible
-(``previous_response_id``, images, tools that the provider runs), nothing is said.
+said when the model speaks, before the tool runs; ``in_change`` when a change with it went through that no person approved. If
+context is not visible (``previous_response_id``, images, tools that the provider runs), nothing is said.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import ValueUse
-from llmtrace.model import Evaluation, Severity, Span, ToolExecution
+from llmtrace.model import Evaluation, Severity, Span
 from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
-from llmtrace.validation.json_pointers import follow, steps
 
 LONGEST_EVIDENCE = 200
 """Characters of a value that the evidence shows."""
@@ -53,7 +51,8 @@ class UngroundedArgument(Signal[State]):
         for call in completed:
             if call.failed is False and call.id is not None:
                 uses_of_call = state.calls.pop(call.id, ())
-                evaluations += [self._evaluation(use, "in_change", "warning") for use in uses_of_call if _ran_with(call, use)]
+                ran = [use for use in uses_of_call if not call.is_approved and call.ran_with(use.pointer, use.value)]
+                evaluations += [self._evaluation(use, "in_change", "warning") for use in ran]
         return evaluations
 
     def _evaluation(self, use: ValueUse, label: str, severity: Severity) -> Evaluation:
@@ -68,20 +67,6 @@ class UngroundedArgument(Signal[State]):
             call_id=use.call_id,
             sources=(use.span_id,) if went_through else (),
         )
-
-
-def _ran_with(call: Call, use: ValueUse) -> bool:
-    """True if the tool got the value: its arguments may have been corrected before it ran."""
-    operation = call.execution.operation if call.execution is not None else None
-    if not isinstance(operation, ToolExecution):
-        return True
-    corrected = operation.repaired
-    if corrected is None:
-        return operation.executed
-    try:
-        return bool(follow(corrected, steps(use.pointer)) == use.value)
-    except (LookupError, TypeError, ValueError):
-        return False
 
 
 SIGNAL = UngroundedArgument()

@@ -6,7 +6,6 @@ an ended span replaces its start mark. Reading may raise `StoreError`; appending
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import pkgutil
@@ -14,7 +13,7 @@ import re
 import secrets
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -22,6 +21,7 @@ from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, UnreadableStore
 from llmtrace.model import Sink, Span, Trace
 from llmtrace.model.value import value
+from llmtrace.near_names import most_like
 from llmtrace.store.summary import TraceSummary, summarise
 
 __all__ = ["NEWEST", "Query", "Store", "TraceSummary", "open_store", "summarise"]
@@ -67,6 +67,11 @@ class Store(Sink, ABC):
     @abstractmethod
     def append(self, span: Span) -> None:
         """Keep a span. ``end`` None makes it a start mark, which the ended span replaces."""
+
+    def append_all(self, spans: Iterable[Span]) -> None:
+        """Keep several spans, which some stores do at once."""
+        for span in spans:
+            self.append(span)
 
     def flush(self) -> None:
         """Write spans that still wait in memory."""
@@ -153,8 +158,8 @@ def open_store(url: str = "auto", *, config: Config | None = None) -> Store:
         if scheme in module.SCHEMES:
             return module.open(url, config or Config())
         schemes += module.SCHEMES
-    close = difflib.get_close_matches(scheme, schemes, n=1)
-    suggestion = f" Did you mean {close[0]!r}?" if close else ""
+    close = most_like(scheme, schemes)
+    suggestion = f" Did you mean {close!r}?" if close else ""
     raise ConfigurationError(
         f"unknown store scheme {scheme!r} in {url!r}.{suggestion} Use a folder path or one of: {', '.join(sorted(schemes))}"
     )

@@ -18,14 +18,17 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from llmtrace.store import journal_files, locks, send_positions
 from llmtrace.store.warnings import warn_once
 
 logger = logging.getLogger("llmtrace")
 
+Entry: TypeAlias = tuple[int, bytes, bytes]
+"""What is written for one span: its kind, payload and context."""
 ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
@@ -58,12 +61,16 @@ class Journal:
         self._troubled = False
         self._process = ""
         self._numbers = itertools.count()
-        self._backlog: deque[tuple[int, bytes, bytes]] = deque()
+        self._backlog: deque[Entry] = deque()
         self._backlog_bytes = 0
         self._lost = 0
 
     def append(self, kind: int, payload: bytes, context: bytes = b"") -> None:
         """Write one record. ``context`` (see `journal_records.encode_context`) is written once per file, then referred to."""
+        self.append_all([(kind, payload, context)])
+
+    def append_all(self, records: Sequence[Entry]) -> None:
+        """Write several records at once."""
         file = self._file
         try:
             if file is None or time.monotonic() >= self._look_at:
@@ -72,13 +79,17 @@ class Journal:
                 self._look_at = 0.0
                 file = self._look()
             if file is None:
-                self._keep(kind, payload, context)
+                self._keep(records)
             else:
-                file.write(kind, payload, context)
+                file.write(records)
         except OSError as error:
-            self._keep(kind, payload, context)
+            self._keep(records)
             self._failed(error, file)
         except Exception as error:  # a record beyond all bounds, or the interpreter's end
+            if len(records) > 1:
+                for record in records:
+                    self.append_all([record])
+                return
             warn_once(f"a span could not be written to the journal ({type(error).__name__}) and is lost")
 
     @property
@@ -86,8 +97,8 @@ class Journal:
         """This process's part of its files' names (see `journal_files.process_of`); empty before the first file."""
         return self._process
 
-    def waiting(self) -> list[tuple[int, bytes, bytes]]:
-        """Records (kind, payload, context) that wait in memory because the disk does not take them."""
+    def waiting(self) -> list[Entry]:
+        """Records that wait in memory because the disk does not take them."""
         return list(self._backlog)
 
     def flush(self) -> None:
@@ -159,9 +170,9 @@ class Journal:
         begun = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}{rest // 1000:06d}"
         return f"{begun}-{self._process}.{next(self._numbers):05d}{journal_files.SUFFIX}"
 
-    def _keep(self, kind: int, payload: bytes, context: bytes) -> None:
-        self._backlog.append((kind, payload, context))
-        self._backlog_bytes += len(payload)
+    def _keep(self, records: Sequence[Entry]) -> None:
+        self._backlog.extend(records)
+        self._backlog_bytes += sum(len(payload) for _, payload, _ in records)
         while self._backlog_bytes > BACKLOG_BYTES and len(self._backlog) > 1:
             self._backlog_bytes -= len(self._backlog.popleft()[1])
             self._lost += 1
@@ -170,7 +181,7 @@ class Journal:
         """Write the records that wait in memory. Raises OSError if the disk still does not take them."""
         while self._backlog:
             record = self._backlog[0]
-            file.write(*record)
+            file.write([record])
             if self._backlog and self._backlog[0] is record:
                 self._backlog.popleft()
                 self._backlog_bytes -= len(record[1])
@@ -229,17 +240,20 @@ class _File:
         self._refs = itertools.count(1)
         self._seen = {b"": 0}
 
-    def write(self, kind: int, payload: bytes, context: bytes) -> None:
-        """Write one record, after its context if this file does not have it yet. Raises OSError if it was not complete."""
-        ref = self._seen.get(context)
-        if ref is None:
-            ref = next(self._refs)
-            data = journal_files.frame(journal_files.CONTEXT, ref, context) + journal_files.frame(kind, ref, payload)
-        else:
-            data = journal_files.frame(kind, ref, payload)
+    def write(self, records: Sequence[Entry]) -> None:
+        """Write records, each after its context if this file does not have it yet. Raises OSError if one was not complete."""
+        frames: list[bytes] = []
+        new: dict[bytes, int] = {}
+        for kind, payload, context in records:
+            ref = self._seen.get(context, new.get(context))
+            if ref is None:
+                ref = new[context] = next(self._refs)
+                frames.append(journal_files.frame(journal_files.CONTEXT, ref, context))
+            frames.append(journal_files.frame(kind, ref, payload))
+        data = b"".join(frames)
         if os.write(self._descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._seen[context] = ref
+        self._seen.update(new)
         self._size += len(data)
 
     @property

@@ -24,7 +24,7 @@ from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
 from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, replay_key, send_positions
 from llmtrace.store.background_indexing import BackgroundIndexing
-from llmtrace.store.journal import Journal
+from llmtrace.store.journal import Entry, Journal
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
 
@@ -155,12 +155,18 @@ class LocalStore(Store):
         """Encode a span and write it to the journal. Never raises for disk errors (see `Journal`)."""
         self.append_encoded(genai.encode(span))
 
+    def append_all(self, spans: Iterable[Span]) -> None:
+        self._journal.append_all([self._entry(genai.encode(span)) for span in spans])
+
     def append_encoded(self, raw: RawSpan) -> None:
+        self._journal.append_all([self._entry(raw)])
+
+    def _entry(self, raw: RawSpan) -> Entry:
         kind = journal_files.START if raw.end is None else journal_files.SPAN
         resource, scope, mark, context = self._shared
         if resource is not raw.resource or scope is not raw.scope or mark != self.mark():
             context = self._context(raw.resource, raw.scope)
-        self._journal.append(kind, journal_records.encode(raw), context)
+        return kind, journal_records.encode(raw), context
 
     def flush(self) -> None:
         self._journal.flush()

@@ -27,6 +27,7 @@ from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, Review
 from llmtrace.store import locks
 from llmtrace.store.shared_table import opened
 from llmtrace.store.transactions import transaction
+from llmtrace.store.warnings import warn_once
 
 NAME = "reviews.db"
 RUNNING = "reviewing"
@@ -43,7 +44,7 @@ CREATE INDEX IF NOT EXISTS reviews_asked ON reviews (state, asked_at);
 CREATE TABLE IF NOT EXISTS standing (review TEXT PRIMARY KEY, run TEXT NOT NULL, tool TEXT NOT NULL, wanted TEXT NOT NULL)
     WITHOUT ROWID;
 """
-_SELECT = "SELECT state, request, decision, started_at, ended_at, result, owner FROM reviews "
+_SELECT = "SELECT id, state, request, decision, started_at, ended_at, result, owner FROM reviews "
 _FORGET = (
     "DELETE FROM reviews WHERE asked_at < ?1 AND state NOT IN ('approved', 'started', 'in_doubt')"
     " AND (state != 'proposed' OR deadline < ?1)"
@@ -184,10 +185,20 @@ class Reviews:
     def list(
         self, *, states: tuple[ReviewState, ...] = ("proposed",), limit: int = 100, before: float = 1e18
     ) -> list[ReviewRecord]:
-        """Reviews in these states, newest first. ``before``: asked for earlier than that, in seconds since the Unix epoch."""
+        """Reviews in these states, newest first; one that cannot be read is logged and left out.
+
+        ``before``: asked for earlier than that, in seconds since the Unix epoch.
+        """
         where = "WHERE state IN (SELECT value FROM json_each(?)) AND asked_at < ? ORDER BY asked_at DESC LIMIT ?"
         with self._read() as db:
-            return [self._record(row) for row in db.execute(_SELECT + where, (json_text.write(list(states)), before, limit))]
+            rows = db.execute(_SELECT + where, (json_text.write(list(states)), before, limit)).fetchall()
+        records = []
+        for row in rows:
+            try:
+                records.append(self._record(row))
+            except ReviewConflict as error:
+                warn_once(f"{error}; it is left out")
+        return records
 
     def count(self, state: ReviewState = "proposed") -> int:
         with self._read() as db:
@@ -195,6 +206,8 @@ class Reviews:
 
     def doubt(self) -> int:
         """Find what was running when its process died. Returns how many are in doubt now that were not before."""
+        if not self.count("started"):
+            return 0  # only looking creates and writes no file
         with self._write() as db:
             rows = db.execute("SELECT id, owner FROM reviews WHERE state = 'started'").fetchall()
             dead = [(time.time(), review_id) for review_id, owner in rows if not is_alive(self.folder, owner)]
@@ -214,16 +227,21 @@ class Reviews:
         return self._record(row)
 
     def _record(self, row: tuple[Any, ...]) -> ReviewRecord:
-        state, request, decision, started_at, ended_at, result, owner = row
-        return ReviewRecord(
-            _requests.validate_json(request),
-            state,
-            None if decision is None else _decisions.validate_json(decision),
-            started_at,
-            ended_at,
-            None if result is None else json_text.read(result),
-            state in ("proposed", "approved") and is_alive(self.folder, owner),
-        )
+        """Raises `ReviewConflict` if the row does not hold a review, as one of a later version of llmtrace may not."""
+        review_id, state, request, decision, started_at, ended_at, result, owner = row
+        try:
+            return ReviewRecord(
+                _requests.validate_json(request),
+                state,
+                None if decision is None else _decisions.validate_json(decision),
+                started_at,
+                ended_at,
+                None if result is None else json_text.read(result),
+                state in ("proposed", "approved") and is_alive(self.folder, owner),
+            )
+        except ValueError as error:
+            why = f"review {review_id} in {NAME} cannot be read ({type(error).__name__}). A later llmtrace may have written it"
+            raise ReviewConflict("unreadable", why) from None
 
     def _standing(self, db: sqlite3.Connection, request: ReviewRequest) -> Decision | None:
         if request.tool is None or not isinstance(request.payload, dict):

@@ -6,7 +6,6 @@ beginning of one: ``ORD-12`` finds "ord-1234". A trace matches if each term matc
 
 from __future__ import annotations
 
-import difflib
 import functools
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -182,6 +181,8 @@ def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[s
         return wanted if wanted in ids else ids[0]
     if ids:
         raise TraceNotFound(f"{wanted!r} is the beginning of several traces: {', '.join(sorted(ids)[:4])}. Give more digits")
+    import difflib
+
     close = difflib.get_close_matches(wanted, [trace_id[: len(wanted)] for trace_id in newest], n=3)
     full = [next(trace_id for trace_id in newest if trace_id.startswith(start)) for start in close]
     suggestion = f"Did you mean {' or '.join(full)}?" if full else f"The newest is {newest[0]}"

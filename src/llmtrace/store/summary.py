@@ -30,7 +30,6 @@ from llmtrace.model import (
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import REPLAY_OF, SERVICE_NAME
-from llmtrace.store.dead_letters import letters_of
 
 N = TypeVar("N", int, float)
 
@@ -88,6 +87,8 @@ class TraceSummary:
 
 def summarise(trace: Trace) -> TraceSummary:
     """The summary of a trace that has at least one span."""
+    from llmtrace.store.dead_letters import letters_of  # a program that only records needs it when its index is made
+
     root = trace.root
     end = None if any(span.end is None for span in trace.roots) else max(span.end or 0 for span in trace.spans)
     calls = list(_calls(trace))

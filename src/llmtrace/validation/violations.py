@@ -6,13 +6,13 @@ the pointer.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from pydantic_core import to_json
 
 from llmtrace.model import Code, JsonValue, Severity, Violation, Where
+from llmtrace.near_names import most_like
 from llmtrace.validation.any_of import nearest
 from llmtrace.validation.json_pointers import pointer
 from llmtrace.validation.schema_errors import NOT_CHECKED, TOO_LARGE, Fault
@@ -155,7 +155,7 @@ def _unexpected(fault: Fault, name: str | int) -> _Place:
     if isinstance(name, int):
         return path, "is one element too many", None, got
     names = list(_members(fault.schema))
-    near = near_name(name, [known_name for known_name in names if known_name not in fault.instance])
+    near = most_like(name, [known_name for known_name in names if known_name not in fault.instance])
     meant = f"; did you mean `{near}`?" if near else ""
     return path, f"is not expected{meant}", names or None, got
 
@@ -165,7 +165,7 @@ def _message(fault: Fault) -> str:
     if fault.keyword == "type":
         return f"must be {a_type(limit)}, not {a_type(json_type(fault.instance))}"
     if fault.keyword == "enum" and isinstance(limit, list):
-        near = near_name(fault.instance, [option for option in limit if isinstance(option, str)])
+        near = most_like(fault.instance, [option for option in limit if isinstance(option, str)])
         return f"must be {_listed(limit)}" + (f"; did you mean {shown(near)}?" if near else "")
     if fault.keyword == "const":
         return f"must be {shown(limit)}"
@@ -188,8 +188,8 @@ def near_name(name: JsonValue, names: Iterable[str]) -> str | None:
     if not isinstance(name, str) or len(name) > _LONGEST_NAME:
         return None
     plain = {_plain(candidate): candidate for candidate in names if len(candidate) <= _LONGEST_NAME}
-    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.7)
-    return plain[near[0]] if near else None
+    near = most_like(_plain(name), plain, cutoff=0.7)
+    return plain[near] if near else None
 
 
 _LONGEST_NAME = 100

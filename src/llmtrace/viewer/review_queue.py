@@ -135,8 +135,7 @@ class ReviewQueue:
     def _find_dead(self, reviews: Reviews) -> None:
         """Calls that ran when their program died are in doubt."""
         with suppress(sqlite3.Error, OSError):
-            if reviews.count("started"):
-                reviews.doubt()
+            reviews.doubt()
 
     def _stat(self) -> tuple[int, int] | None:
         with suppress(OSError):

@@ -31,15 +31,15 @@ def new() -> str:
     return secrets.token_urlsafe(24)
 
 
-def kept() -> str:
-    """The user's token, which is made the first time. Never raises: where no file can be written, it is a new one."""
+def kept(file: str = FILE) -> str:
+    """The user's token in this file, which is made the first time. Never raises: where no file can be written, it is new."""
     folder = default_folder()
-    token = None if folder is None else _read(folder / FILE)
+    token = None if folder is None else _read(folder / file)
     if token is None:
         token = new()
         if folder is not None:
             with contextlib.suppress(OSError):
-                _write(folder / FILE, token)
+                _write(folder / file, token)
     return token
 
 

@@ -51,6 +51,8 @@ def _judged(run: Run, node: Node, violation: Violation, finding: Finding) -> Fin
         if not corrected and run.is_answered and run.has_one_task:
             confidence = "certain"
         then = f"{node.tool} {how_call_failed(node)}; " + ("a later call was right" if corrected else "no later call was right")
+    elif call.failed is False and call.corrected is not None:
+        then = f"the arguments were corrected before {node.tool} ran"
     elif call.failed is False and call.is_change:
         confidence = "certain"
         then = f"{node.tool} changes something, and it ran all the same"

@@ -15,27 +15,35 @@ from llmtrace.lineage import ValueUse
 def ungrounded_arguments(run: Run) -> Iterator[Finding]:
     """An identifier that is a whole argument stands nowhere in what the model could see.
 
-    It is likely wrong where a change went through with it, or where a lookup answered and such a change took the value over.
+    It is likely wrong where a change went through with it that no person approved, or where a lookup answered and such a change
+    took the value over.
     """
-    users: dict[str, list[Node]] = defaultdict(list)
+    changes: dict[str, list[Node]] = defaultdict(list)
     for node in run.calls:
-        for key in {use.key for use in node.uses}:
-            users[key].append(node)
+        for use in node.uses:
+            if _went_through(node, use) and node not in changes[use.key]:
+                changes[use.key].append(node)
     for node in run.calls:
         for use in node.uses:
             if use.provenance.status == "ungrounded" and use.is_first_ungrounded and use.whole:
-                yield _of_use(node, use, [user for user in users[use.key] if _went_through(user)])
+                yield _of_use(node, use, changes[use.key])
 
 
 def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
     """``changes``: the changes that went through with the value."""
-    answered = node.call is not None and node.call.failed is False
+    is_corrected = node.call is not None and not node.call.ran_with(use.pointer, use.value) and node.call.executed
+    is_approved = node.call is not None and node.call.is_approved
+    answered = node.call is not None and node.call.failed is False and not is_corrected
     confidence: Confidence = "likely" if changes and (answered or node in changes) else "possible"
     label = use.argument_label.partition(" ")[0]
     name = label if label.startswith("/") else "argument"
     evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"
     if node.call is not None and node.call.failed:
         evidence += f"; {node.tool} failed."
+    elif is_approved and not is_corrected:
+        evidence += f"; a person approved the call of {node.tool}."
+    elif is_corrected:
+        evidence += f"; it was corrected before {node.tool} ran."
     else:
         evidence += f"; {node.tool} answered all the same." if answered else "."
     advice = f"Have {node.tool} refuse identifiers that it does not know, or ask the user for it."
@@ -45,8 +53,12 @@ def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
     )  # fmt: skip
 
 
-def _went_through(node: Node) -> bool:
-    return node.call is not None and node.call.is_change and node.call.failed is False
+def _went_through(node: Node, use: ValueUse) -> bool:
+    """True for a change that was made with the value."""
+    call = node.call
+    if call is None or call.is_approved:
+        return False
+    return call.is_change and call.failed is False and call.ran_with(use.pointer, use.value)
 
 
 def ungrounded_answers(run: Run) -> Iterator[Finding]:

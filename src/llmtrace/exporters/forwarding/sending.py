@@ -16,7 +16,7 @@ from opentelemetry.trace import ProxyTracerProvider
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.exporters.forwarding import export_view
-from llmtrace.exporters.forwarding.destination import Destination, named
+from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.exporters.forwarding.forwarder import Forwarder
 from llmtrace.exporters.forwarding.memory_queue import MemoryQueue
 from llmtrace.exporters.forwarding.sampler import Judge
@@ -105,14 +105,6 @@ class Sending:
     def tidy(self) -> None:
         if self._forwarder is not None:
             self._forwarder.tidy()
-
-
-def sends(config: Config, tracer_provider: object = None) -> Sending | None:
-    """The sending of this configuration; None if nothing is sent."""
-    destination, always = named(config.exporters)
-    if destination is None:
-        return None
-    return Sending(destination, config, always=always, own_provider=tracer_provider is not None)
 
 
 def has_terminal() -> bool:

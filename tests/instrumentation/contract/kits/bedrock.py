@@ -33,6 +33,8 @@ class Bedrock:
     has_choices = False
     has_call_ids = True
     retries = True
+    guards = ("stream",)
+    """A method of what stands in for the body of an answer."""
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         config = Config(retries={"total_max_attempts": retries + 1, "mode": "standard"}, region_name="us-east-1")

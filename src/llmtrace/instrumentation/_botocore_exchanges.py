@@ -1,0 +1,155 @@
+"""The HTTP answers of boto3's calls, as `_exchanges` keeps and gives them for ``httpx``: botocore sends with ``urllib3``.
+
+Within a call, each request that botocore's session sends is kept with its answer. In a replay the recorded answer goes through
+botocore's own parsers, so that the program gets its dictionaries, streams and errors.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from itertools import filterfalse
+from typing import Any
+
+import wrapt
+
+from llmtrace.instrumentation._exchanges import NOT_KEPT, OpenExchange, open_exchange, recorded_exchange
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._provider import current_call
+from llmtrace.model import Exchange
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.player import player
+
+
+def _send(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``URLLib3Session.send``."""
+    call = guard(current_call)
+    if call is None or not call.open:
+        return wrapped(*args, **kwargs)
+    request = args[0] if args else kwargs["request"]
+    played = player()
+    if played is not None and call.find_answer(played) is not None:
+        return _recorded_response(recorded_exchange(call), request)
+    exchange = guard(open_exchange, call, request)
+    try:
+        response = wrapped(*args, **kwargs)
+    except BaseException as error:
+        if exchange is not None:
+            guard(exchange.failed, error)
+        raise
+    if exchange is not None:
+        guard(_answered, exchange, response, is_read=not request.stream_output)
+    return response
+
+
+def _answered(exchange: OpenExchange, response: Any, *, is_read: bool) -> None:
+    exchange.status = response.status_code
+    exchange.headers = {name: text for name, text in response.headers.items() if name.lower() not in NOT_KEPT}
+    if is_read:
+        exchange.body.append(response.content)
+    else:
+        response.raw = _Kept(response.raw, exchange)
+
+
+class _Kept(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """Proxy of a body that keeps what is read of it."""
+
+    def __init__(self, raw: Any, exchange: OpenExchange) -> None:
+        super().__init__(raw)
+        self._self_exchange = exchange
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        chunks = self.__wrapped__.stream(*args, **kwargs)
+        try:
+            yield from filterfalse(self._self_exchange.body.append, chunks)  # `append` returns None, so every chunk passes
+        except Exception as error:
+            guard(self._self_exchange.failed, error)
+            raise
+
+    def read(self, *args: Any, **kwargs: Any) -> bytes:
+        data: bytes = self._self_read(self.__wrapped__.read, *args, **kwargs)
+        return data
+
+    def readlines(self, *args: Any) -> list[bytes]:
+        lines: list[bytes] = self._self_read(self.__wrapped__.readlines, *args, joined=b"".join)
+        return lines
+
+    def readinto(self, buffer: Any) -> int:
+        size: int = self._self_read(self.__wrapped__.readinto, buffer, joined=lambda size: bytes(buffer[:size]))
+        return size
+
+    def _self_read(self, read: Any, *args: Any, joined: Callable[[Any], bytes] = bytes, **kwargs: Any) -> Any:
+        try:
+            data = read(*args, **kwargs)
+        except Exception as error:
+            guard(self._self_exchange.failed, error)
+            raise
+        self._self_exchange.body.append(joined(data))
+        return data
+
+
+# -- replay
+
+
+def _recorded_response(exchange: Exchange, request: Any) -> Any:
+    """The recorded answer as a response of botocore. Raises botocore's exception where the recording ends with one."""
+    if exchange.status is None:
+        raise _transport_error(exchange, request)
+    headers = dict(exchange.headers)
+    if not any(name.lower() == "transfer-encoding" for name in headers):
+        headers["content-length"] = str(len(exchange.body))
+    body = _Body(exchange.chunks(), _transport_error(exchange, request) if exchange.error else None)
+    response = sys.modules["botocore.awsrequest"].AWSResponse(request.url, exchange.status, headers, body)
+    if not request.stream_output:
+        response.content  # noqa: B018 - reads the body, as the session does
+    return response
+
+
+def _transport_error(exchange: Exchange, request: Any) -> Exception:
+    """The exception of botocore or ``urllib3`` of that name; where there is none, botocore's most general one."""
+    exceptions: Any = sys.modules["botocore.exceptions"]
+    kind = getattr(exceptions, exchange.error, None) or getattr(sys.modules.get("urllib3.exceptions"), exchange.error, None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        kind = exceptions.HTTPClientError
+    error: Exception = kind.__new__(kind)
+    error.args = (exchange.message,)
+    if isinstance(error, exceptions.BotoCoreError):
+        error.kwargs = {"endpoint_url": request.url, "error": exchange.message}
+    return error
+
+
+class _Body(io.BufferedReader):
+    """A recorded body as the response of ``urllib3`` that botocore reads; ``error`` is what ended it."""
+
+    def __init__(self, chunks: list[bytes], error: Exception | None) -> None:
+        self._pieces = _Pieces(chunks, error)
+        super().__init__(self._pieces)
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+        yield from self._pieces.rest()
+
+
+class _Pieces(io.RawIOBase):
+    def __init__(self, chunks: list[bytes], error: Exception | None) -> None:
+        self._chunks, self._error, self._piece = iter(chunks), error, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def rest(self) -> Iterator[bytes]:
+        yield from self._chunks
+        if self._error is not None:
+            raise self._error
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._piece:
+            self._piece = next(self._chunks, b"")
+        if not self._piece and self._error is not None:
+            raise self._error
+        size = min(len(buffer), len(self._piece))
+        buffer[:size], self._piece = self._piece[:size], self._piece[size:]
+        return size
+
+
+PATCHES = (Patch("botocore.httpsession", "URLLib3Session.send", _send),)

@@ -1,0 +1,27 @@
+"""Makes text of a model or user safe to show: no character in it can control a terminal, or hide or reorder other text."""
+
+from __future__ import annotations
+
+import re
+
+# control characters, lone surrogates, and marks that change the direction of text or hide it
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e0fff]"
+)
+# a line break or tab, with the white space around it
+_SPACE = re.compile(r" *[\t\n\r\v\f\u2028\u2029][\t\n\r\v\f\u2028\u2029 ]*")
+
+
+def clean(text: str) -> str:
+    """The text on one line, with all unsafe characters written as escapes."""
+    return escape_unsafe(_SPACE.sub(" ", text).strip())
+
+
+def escape_unsafe(line: str) -> str:
+    """The line with its spaces as they are, and all unsafe characters written as escapes."""
+    return _UNSAFE.sub(_escape, line)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
