@@ -28,6 +28,7 @@ MOST_STEPS = 2000
 """Steps of each trace that are compared; the time that it takes grows with the square where all are alike."""
 
 What: TypeAlias = Literal["same", "changed", "left", "right"]
+_WORDS = {"left": "only in the first", "right": "only in the second"}
 
 
 @value
@@ -55,7 +56,11 @@ class Difference:
 
         before, after = self.traces
         pairs = [
-            (pair.what, before.span(pair.left) if pair.left else None, after.span(pair.right) if pair.right else None)
+            (
+                _WORDS.get(pair.what, pair.what),
+                before.span(pair.left) if pair.left else None,
+                after.span(pair.right) if pair.right else None,
+            )
             for pair in self.pairs
         ]
         same = "the same steps, with the same answers and tool calls"

@@ -25,12 +25,12 @@ _DEEPEST: Final = 20
 _COLOURS: Final = {
     "failed": "#b3261e",
     "certain": "#b3261e",
-    "left": "#b3261e",
+    "only in the first": "#b3261e",
     "recovered": "#855300",
     "likely": "#855300",
     "changed": "#855300",
     "ok": "#2a6b45",
-    "right": "#2a6b45",
+    "only in the second": "#2a6b45",
     "running": "#1d5f9e",
 }
 """Grounds of white text."""
@@ -101,7 +101,7 @@ def escape(text: object, limit: int = MOST_CHARACTERS) -> str:
 def chip(word: str) -> str:
     """A word on its colour; nothing for no word."""
     ground = _COLOURS.get(word, "#5c636d")
-    style = f"background:{ground};color:#fff;border-radius:4px;padding:0 6px;font-weight:600"
+    style = f"background:{ground};color:#fff;border-radius:4px;padding:0 6px;font-weight:600;white-space:nowrap"
     return f'<span style="{style}">{escape(word)}</span>' if word else ""
 
 
@@ -109,7 +109,7 @@ def duration(seconds: float | None) -> str:
     """Seconds in words of at most six characters."""
     if seconds is None:
         return "–"
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
 
 
 def _fragment(title: str, facts: Sequence[str], body: str) -> str:
@@ -149,7 +149,12 @@ def _last_text(messages: Sequence[Message], role: str) -> str:
 
 def _span_row(span: Span, depth: int) -> list[str]:
     indent = f'<span style="padding-left:{min(depth, _DEEPEST) * 14}px">{escape(span_title(span), 80)}</span>'
-    return [indent, escape(_what(span)), escape(duration(span.duration)), _findings(span)]
+    return [
+        indent,
+        escape(_what(span)),
+        f'<span style="white-space:nowrap">{escape(duration(span.duration))}</span>',
+        _findings(span),
+    ]
 
 
 def _step(span: Span | None) -> str:
