@@ -116,16 +116,20 @@ export class TraceView {
   /** Tooltips of steps: what a line of the waterfall has no room for. */
   listenToPointer() {
     let at = "";
+    let soon = 0;
     this.rowsBox.addEventListener("pointerover", (event) => {
       const line = event.target.closest(".row");
       const row = line && this.row(line.id.slice("line-".length));
       if ((row?.id ?? "") === at) return;
       at = row?.id ?? "";
-      if (!row) return hideTip();
-      const box = line.getBoundingClientRect();
-      showTip({ left: event.clientX + 12, top: box.top, bottom: box.bottom }, rowTip(row));
+      hideTip();
+      clearTimeout(soon);
+      if (row) soon = setTimeout(() => { // whoever only passes reads the lines below
+        const box = line.getBoundingClientRect();
+        if (line.isConnected) showTip({ left: event.clientX + 12, top: box.top, bottom: box.bottom }, rowTip(row));
+      }, 400);
     });
-    this.rowsBox.addEventListener("pointerleave", () => { at = ""; hideTip(); });
+    this.rowsBox.addEventListener("pointerleave", () => { at = ""; clearTimeout(soon); hideTip(); });
   }
 
   makeList() {
