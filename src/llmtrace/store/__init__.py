@@ -114,8 +114,10 @@ class Store(Sink, ABC):
         """The spans of a trace with these ids. ``prompts``: see `spans`; a store may ignore it. Raises UnreadableStore."""
         return [span for span in self.trace(trace_id).spans if span.span_id in span_ids]
 
-    def monitor_states(self) -> list[dict[str, Any]]:
+    def monitor_states(self, *, seconds: float = float("inf")) -> list[dict[str, Any]]:  # noqa: ARG002 - for stores with an index
         """What the monitors know about each key (`llmtrace.monitors.reports` reads it), the most recently used key first.
+
+        ``seconds``: a store with an index shows new traces to the monitors for at most this long (default: all).
 
         Raises UnreadableStore.
         """

@@ -306,12 +306,12 @@ class LocalStore(Store):
 
         return self._read(show, lambda _: 0)
 
-    def monitor_states(self) -> list[dict[str, Any]]:
+    def monitor_states(self, *, seconds: float = float("inf")) -> list[dict[str, Any]]:
         def read(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[dict[str, Any]]:
             from llmtrace.store import monitoring
 
             indexer.catch_up(db)
-            indexer.watch(db)
+            indexer.watch(db, seconds=seconds)
             return monitoring.states(db)
 
         def learn(spans: Spans) -> list[dict[str, Any]]:

@@ -25,6 +25,8 @@ MOST_GROUPS = 5
 MOST_LISTED = 50
 """Groups that the table of totals lists at most."""
 MOST_CHANGES = 100
+_PATIENCE = 2.0
+"""Seconds that new traces are shown to the monitors before their findings are answered."""
 _SHARES = (0.5, 0.95, 0.99)
 
 
@@ -84,7 +86,7 @@ def drift(store: Store, since: int, until: int) -> list[dict[str, Any]]:
     """The changes that the monitors of a store found in this time, the oldest first. Raises UnreadableStore."""
     changes = [
         {"time": str(change["since"]), "agent": report.key.agent or "", "what": change["what"], "trace": change["trace_id"]}
-        for report in reports(store.monitor_states())
+        for report in reports(store.monitor_states(seconds=_PATIENCE))
         for change in report.changes
         if since <= int(str(change["since"])) < until
     ]
