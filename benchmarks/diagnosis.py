@@ -6,7 +6,8 @@ whole family of sets, and without every task in it. `shipped`: the weights in th
 Beside them is what needs no ranker: a random, the first and the last step of a model, and the steps that are usual in the same
 set (learned without the task). Intervals: 95 %, bootstrap over runs.
 
-`--markdown` prints the tables of docs/diagnosis.md, `--misses` what stands at the labelled step and how often it is found.
+`--markdown` prints the tables of docs/explanation/benchmarks/diagnosis.md,
+`--misses` what stands at the labelled step and how often it is found.
 `--trail` ranks the traces of TRAIL, from which nothing is learned: people annotated every error in them, and the earliest is
 taken for the decisive one.
 """
@@ -107,7 +108,7 @@ def of_steps(method: str, examples: Sequence[Example], *divisions: Sequence[Sequ
 
 def main() -> None:
     arguments = report.parser(__doc__)
-    arguments.add_argument("--markdown", action="store_true", help="print the tables of docs/diagnosis.md only")
+    arguments.add_argument("--markdown", action="store_true", help="print only the tables of the page on its quality")
     arguments.add_argument("--misses", action="store_true", help="print what stands at the labelled step")
     arguments.add_argument("--trail", action="store_true", help="rank the traces of TRAIL as well")
     options = arguments.parse_args()

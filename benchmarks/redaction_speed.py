@@ -23,7 +23,7 @@ ROUNDS = 20
 def texts(length: int) -> list[str]:
     """Program texts and documentation, cut into pieces that hold no secret."""
     sources = [Path(module.__file__) for module in (argparse, difflib, textwrap)]
-    sources += sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+    sources += sorted((Path(__file__).parents[1] / "docs").rglob("*.md"))
     whole = "".join(source.read_text(encoding="utf-8") for source in sources)
     pieces = [whole[start : start + length] for start in range(0, len(whole) - length, length)]
     redactor = Redactor(Config())

@@ -18,7 +18,7 @@ FILE = Path(__file__).resolve().parent.parent / "src" / "llmtrace" / "diagnosis"
 
 
 def weights_table(ranker: Ranker) -> str:
-    """The weights as a Markdown table, the largest first, as docs/diagnosis.md shows them."""
+    """The weights as a Markdown table, the largest first, as docs/reference/places.md shows them."""
     order = sorted(FEATURES, key=lambda name: -ranker.weights.get(name, 0.0))
     rows = [f"| {name} | {FEATURES[name]} | {ranker.weights.get(name, 0.0):+.2f} |" for name in order]
     return "\n".join(["| feature | what it is | weight |", "|---|---|---|", *rows])

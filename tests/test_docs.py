@@ -10,40 +10,41 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import llmtrace
-from llmtrace import cli
+from llmtrace import cli, errors
+from llmtrace.codec.writers import WRITERS
 from llmtrace.config import Config
 from llmtrace.demo.server import ModelServer
 from llmtrace.store import open_store
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.documentation import DOCS, ROOT, generated, written
 
 
 def test_every_option_is_documented() -> None:
-    """docs/configuration.md has a row for each option, and no other."""
-    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    expected = []
-    for option in fields(Config):
-        default = option.default if option.default is not MISSING else {}
-        doc = option.metadata["doc"]
-        expected.append(f"| `{option.name}` | `LLMTRACE_{option.name.upper()}` | `{default!r}` | {doc} |")
-    assert rows == expected
+    """The generated page has a row for each option, with its meaning."""
+    rows = [line for line in generated()["reference/configuration.md"].splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [option.name for option in fields(Config)]
+    assert all(row.rpartition(" | ")[2].strip(" |") for row in rows)
 
 
 def test_every_public_name_is_documented() -> None:
-    """docs/api*.md have one heading for each public name, and no other."""
-    pages = "\n".join(
-        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "api_guards.md", "api_checks.md")
-    )
-    headings = re.findall(r"^### `([A-Za-z_]+)", pages, re.MULTILINE)
-    assert sorted(headings) == sorted(set(llmtrace.__all__) - {"__version__"})
+    """The generated page has a section for each public name, and each part of it says something."""
+    page = generated()["reference/api.md"]
+    assert sorted(re.findall(r"^### `([A-Za-z_]+)`", page, re.MULTILINE)) == sorted(set(llmtrace.__all__) - {"__version__"})
+    assert re.findall(r"^\* `.*`: $", page, re.MULTILINE) == []
+
+
+def test_every_error_is_documented() -> None:
+    """In the tree and with a section of its own."""
+    page = generated()["reference/errors.md"]
+    tree = re.findall(r"^[│├└─ ]*(\w+)(?: \(| {2,}|$)", page.partition("```text\n")[2].partition("\n```")[0], re.MULTILINE)
+    assert sorted(tree) == sorted(re.findall(r"^## `(\w+)`\n\n\w", page, re.MULTILINE))
+    assert sorted(tree) == sorted(name for name, value in vars(errors).items() if isinstance(value, type) and name[0] != "_")
 
 
 def test_public_names_are_pinned() -> None:
@@ -91,36 +92,63 @@ def test_public_names_are_pinned() -> None:
 
 def test_python_in_the_pages_is_python() -> None:
     """Every Python block in README and docs parses."""
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+    for page in written():
         for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
             ast.parse(block)
 
 
 def test_links_in_the_pages_lead_somewhere() -> None:
-    """Relative links in README, examples and docs point at files that exist."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    for page in pages:
-        for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
-            target = page.parent / link if link else page
-            assert target.exists(), f"{page.name}: {link}"
-            assert not anchor or anchor in anchors(target), f"{page.name}: {link}#{anchor}"
+    """Relative links in written and generated pages point at pages, files and headings that exist."""
+    pages = {path: path.read_text("utf-8") for path in written()}
+    pages |= {
+        ROOT / name: (ROOT / name).read_text("utf-8") for name in ("CONTRIBUTING.md", "examples/README.md", "deploy/README.md")
+    }
+    pages |= {DOCS / name: text for name, text in generated().items()}
+    for page, text in pages.items():
+        for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+            target = Path(os.path.normpath(page.parent / link)) if link else page
+            assert target in pages or target.exists(), f"{page}: {link}"
+            assert not anchor or anchor in anchors(pages[target]), f"{page}: {link}#{anchor}"
 
 
-def anchors(page: Path) -> set[str]:
-    """What GitHub makes of the page's headings."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+def anchors(text: str) -> set[str]:
+    """What the site, and GitHub, make of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_pages_that_code_names_exist() -> None:
+    """A docstring or a message that says docs/….md names a page."""
+    for folder in ("src", "tests", "scripts", "benchmarks", "examples", "deploy"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".md", ".yaml", ".yml"):
+                for name in re.findall(r"\bdocs/([\w/]+\.md)", path.read_text("utf-8")):
+                    assert (DOCS / name).exists() or name in generated(), f"{path}: docs/{name}"
 
 
 def test_every_page_is_in_the_index() -> None:
     """docs/README.md links to each page of docs, and README.md to docs/README.md."""
-    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    links = re.findall(r"\]\(([a-z_]+\.md)\)", (ROOT / "docs/README.md").read_text(encoding="utf-8"))
-    assert pages <= set(links)
+    pages = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")} - {"README.md"}
+    links = re.findall(r"\]\(([a-z_/]+\.md)\)", (DOCS / "README.md").read_text(encoding="utf-8"))
+    assert pages | set(generated()) <= set(links)
     assert "](docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+def test_the_documentation_is_short() -> None:
+    """README.md and docs/ have at most 30,000 words that somebody wrote, and a page has at most 1,500."""
+    counts = {path: sum(bool(re.search(r"\w", word)) for word in path.read_text("utf-8").split()) for path in written()}
+    assert sum(counts.values()) <= 30_000
+    assert [str(path) for path, count in counts.items() if count > 1_500] == []
+
+
+def test_every_writer_is_documented() -> None:
+    """Each writer of spans that llmtrace knows has a row that says how it sends them."""
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", (DOCS / "how_to/other_languages.md").read_text("utf-8"), re.MULTILINE)
+    assert rows[0] == "library"
+    assert sorted(rows[1:]) == sorted(writer.name for writer in WRITERS)
+
+
+PAGES = [str(path.relative_to(ROOT)) for path in written()]
 COMMAND = re.compile(r"^(?:\w+=\S+ )*llmtrace ([^#&|>\n]*)", re.MULTILINE)
 
 
@@ -199,9 +227,12 @@ def test_what_the_readme_says_of_why_is_what_why_says(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_tutorial_runs(tmp_path: Path) -> None:
-    """Its programs and commands, in its order, print what the page shows; ids, times and ages may differ."""
+    """Its programs and commands, in the order of its three pages, print what they show; ids, times and ages may differ."""
     pytest.importorskip("openai")
-    agent, written, repair = blocks("docs/tutorial.md")
+    page = "".join(
+        (DOCS / "tutorial" / f"first_{name}.md").read_text(encoding="utf-8") for name in ("trace", "failure", "test")
+    )
+    agent, written, repair = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     flaw = re.findall(r"^@llmtrace.tool\ndef look_up.*?\n\n", agent, re.DOTALL | re.MULTILINE)[0]
     terminal = {"LLMTRACE_STORE": "./traces", "NO_PROXY": "127.0.0.1", "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
 
@@ -215,7 +246,6 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
         assert (ran.returncode == 0) is ("# fails" not in command), ran.stdout + ran.stderr
         return ran.stdout
 
-    page = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
     steps = re.findall(r"^```(sh|text|python)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     printed = ""
     for language, text in steps:
@@ -237,7 +267,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
 
 def test_getting_started_runs(tmp_path: Path) -> None:
     """The page's blocks, one after the other, are one program; its test passes."""
-    *program, test = blocks("docs/getting_started.md")
+    *program, test = blocks("docs/how_to/add_to_a_program.md")
     passing = test.replace('health == "ok"', 'health == "recovered"')  # this model's first call is a bad one
     ran = run("\n".join([*program, passing, "test_support()"]), tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "Done: 42 EUR are on their way.\n", "")
@@ -245,7 +275,19 @@ def test_getting_started_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["anthropic", "budgets", "custom_signals", "diagnosis", "lineage", "metrics", "openai", "statistics", "store"]
+    "page",
+    [
+        "explanation/diagnosis",
+        "explanation/lineage",
+        "explanation/store",
+        "how_to/budgets",
+        "how_to/custom_signals",
+        "how_to/model_clients",
+        "how_to/redact",
+        "how_to/what_changed",
+        "reference/metrics",
+        "reference/statistics",
+    ],
 )
 def test_blocks_of_the_pages_run(page: str, tmp_path: Path) -> None:
     """Each by itself, where there is a trace to read."""

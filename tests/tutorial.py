@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 TASK = "Ada Reyes here. My kettle leaks. Please give me my money back."
-PAGE = Path(__file__).parents[1] / "docs" / "tutorial.md"
+PAGE = Path(__file__).parents[1] / "docs" / "tutorial/first_trace.md"
 
 
 def record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

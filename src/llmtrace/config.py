@@ -2,7 +2,13 @@
 
 Order: an argument of ``configure()`` wins over the variable, the variable over the default. Law: a wrong argument raises
 `ConfigurationError` at once, since the code asked for it; a wrong variable is named in one line of the logger ``llmtrace``, and
-the default is used, since no code did.
+the default is used, since no code did. A store that cannot be opened is replaced by memory, with one line.
+
+In variables, lists are comma-separated, switches are ``on`` or ``off``, LLMTRACE_REDACT_PATTERNS is one expression and
+LLMTRACE_PRICES is JSON. Standard variables that count: ``OTEL_EXPORTER_OTLP_*``, OTEL_TRACES_EXPORTER and OTEL_SDK_DISABLED
+(see docs/how_to/export.md), OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, and
+OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: SPAN_ONLY and SPAN_AND_EVENT mean ``content="all"``, unless LLMTRACE_CONTENT
+or the argument says otherwise.
 """
 
 from __future__ import annotations

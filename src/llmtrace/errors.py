@@ -14,6 +14,7 @@
     ├── LetterConflict                       a dead letter is being retried, was before, or is in doubt
     ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
     ├── JudgeFailed                          the model that was asked for a second opinion gave none
+    ├── EndpointFailed                       an endpoint cannot be asked
     ├── PortBusy                             a receiver cannot listen where it was told to
     └── StoreError                           reading a store
         ├── StateUnavailable (LookupError)   a trace has no such checkpoint, or its state was not kept whole

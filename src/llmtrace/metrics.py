@@ -2,7 +2,7 @@
 
 Laws: labels are of low cardinality, those that the conventions list for the metric; never an id, a user, or content. Each model
 call counts once. Where the program has no MeterProvider, nothing is computed; where it has one, the calling thread only notes
-what is to be counted. docs/metrics.md lists what there is.
+what is to be counted. docs/reference/metrics.md lists what there is.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import genai, json_text, messages, operations
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, Violation
 from tests import strategies as some
+from tests.documentation import generated
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCHEMAS = ROOT.parent / "shared" / "semconv"
@@ -30,7 +31,7 @@ NOT_WRITTEN = {
 
 
 def page() -> str:
-    return "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("attributes.md", "attributes_more.md"))
+    return generated()["reference/attributes.md"]
 
 
 def rows() -> set[str]:

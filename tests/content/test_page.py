@@ -1,4 +1,4 @@
-"""docs/content.md says what is there: its examples hold, its rules are all and only ours."""
+"""docs/reference/content.md says what is there: its examples hold, its rules are all and only ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmtrace.config import Config
 from llmtrace.content import Redactor
 from llmtrace.content.secrets import secret_rules
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/content.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/content.md").read_text(encoding="utf-8")
 
 
 def test_the_examples_hold() -> None:

@@ -13,7 +13,7 @@ from llmtrace import semconv
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "collector"
 CONFIG = FOLDER / "config.yaml"
-DOCS = FOLDER.parents[1] / "docs" / "fleet_verdicts.md"
+DOCS = FOLDER.parents[1] / "docs" / "how_to/fleet_verdicts.md"
 
 # What the processors and connectors used take at their top, and what a policy of tail sampling may be, by the documentation of
 # opentelemetry-collector-contrib.

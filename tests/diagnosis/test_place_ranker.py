@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import re
-from pathlib import Path
 
 import pytest
 from tests.diagnosis.stories import ROOT, TRACE_ID, Story, tool
@@ -25,7 +23,6 @@ from llmtrace.model import (
     replace,
 )
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "diagnosis.md"
 BOOK = tool("book_table", "place", changes=True, guests="integer")
 SEARCH = tool("search_places", "query")
 
@@ -168,12 +165,3 @@ def test_the_temperature_flattens() -> None:
     order = sorted(range(len(rows)), key=cool.__getitem__)
     assert order == sorted(range(len(rows)), key=warm.__getitem__)
     assert max(warm) - min(warm) < max(cool) - min(cool)
-
-
-def test_the_documentation_shows_the_shipped_weights() -> None:
-    """The table of weights in docs/diagnosis.md is that of the shipped file."""
-    weights = shipped().weights
-    page = DOCS.read_text(encoding="utf-8")
-    assert re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([+-]\d\.\d\d) \|$", page, re.MULTILINE) == [
-        (name, FEATURES[name], f"{weights[name]:+.2f}") for name in sorted(FEATURES, key=lambda name: -weights[name])
-    ]

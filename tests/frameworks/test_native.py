@@ -1,4 +1,4 @@
-"""What is recorded of each framework: the table in docs/frameworks.md is what these tests find.
+"""What is recorded of each framework: the table in docs/how_to/frameworks.md is what these tests find.
 
 Each program (`programs`) runs in a process of its own: an agent that asks for two tools at once, one of them wrongly, and
 answers; whole, streamed, and with a model that cannot be reached. Each framework needs its own environment, which
@@ -26,7 +26,7 @@ from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.store import Query, open_store
 
 PROGRAMS = Path(__file__).parent / "programs"
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "frameworks.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how_to/frameworks.md"
 NAMES = sorted(path.stem.removeprefix("with_") for path in PROGRAMS.glob("with_*.py"))
 TITLES = {
     "ag2": "AG2",

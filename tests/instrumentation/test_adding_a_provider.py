@@ -1,4 +1,4 @@
-"""docs/adding_a_provider.md is true: the module that it shows, installed by a package of its own, traces and judges its SDK."""
+"""docs/how_to/adding_a_provider.md is true: its module, installed by a package of its own, traces and judges its SDK."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmtrace.instrumentation import Library, _instrumentors
 from llmtrace.model import Inference, Message, Text
 from llmtrace.testing import capture
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding_a_provider.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how_to/adding_a_provider.md"
 
 SDK = """
 from types import SimpleNamespace

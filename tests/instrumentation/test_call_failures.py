@@ -13,7 +13,7 @@ import pytest
 
 from llmtrace.instrumentation._failures import BY_CLASS, BY_CODE, BY_PHRASE, CONNECTION_REFUSED, failure_in_call
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "openai.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "how_to/providers.md"
 
 
 def test_every_word_is_documented() -> None:

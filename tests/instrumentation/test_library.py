@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.documentation import generated
 
 import llmtrace
 from llmtrace import installed, instrumentation
@@ -17,7 +18,6 @@ from llmtrace.instrumentation import Library, _instrumentors
 from llmtrace.instrumentation._library import read_library
 from llmtrace.testing import capture
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 LIBRARIES = {
     name: instrumentation.library_of(name)
     for name in instrumentation.available()
@@ -27,12 +27,11 @@ LIBRARIES = {
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_the_versions_are_documented(name: str) -> None:
-    """In the table of docs/providers.md, and on the page that it links to."""
-    library = LIBRARIES[name]
-    lines = (DOCS / "providers.md").read_text("utf-8").splitlines()
-    ((versions, page),) = [row[1:3] for row in (line.split(" | ") for line in lines) if row[0] == f"| `{library.distribution}`"]
-    assert versions == library.versions
-    assert library.versions in (DOCS / page.partition("](")[2].partition(")")[0].partition("#")[0]).read_text("utf-8")
+    """In the generated table, with what is traced of the library."""
+    lines = generated()["reference/libraries.md"].splitlines()
+    (row,) = [row for row in (line.strip("| ").split(" | ") for line in lines) if row[0] == f"`{LIBRARIES[name].distribution}`"]
+    assert row[1:3] == [LIBRARIES[name].versions, f"`{name}`"]
+    assert len(row) == 4
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -17,7 +17,7 @@ from llmtrace.cli.check import traces_of
 from llmtrace.codec import formats
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.log_records import LogRecord
-from llmtrace.codec.writers import WRITERS, writers_of
+from llmtrace.codec.writers import writers_of
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.diagnosis import diagnose
@@ -146,12 +146,3 @@ def test_each_writer_is_known_with_the_settings_that_record_content(writer: str)
         assert any(one.schemas for one in known)
     has_content = any(isinstance(operation, Inference) and operation.output for operation in operations)
     assert has_content or any("log" in one.content for one in known)
-
-
-def test_the_page_names_every_writer_with_its_settings() -> None:
-    page = " ".join((Path(__file__).resolve().parents[2] / "docs" / "other_languages.md").read_text("utf-8").split())
-    for writer in WRITERS:
-        assert f"## {writer.name} " in page, writer.name
-        assert f"Content: {' '.join(writer.content.split())}." in page, writer.name
-        schemas = writer.schemas or "not recorded by this writer"
-        assert f"Schemas: {schemas}." in page, writer.name

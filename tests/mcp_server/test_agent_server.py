@@ -195,7 +195,7 @@ def test_each_configuration_has_the_format_of_its_client(
 
 def test_the_skill_is_the_page_of_the_docs(llmtrace: Callable[..., Any]) -> None:  # noqa: F811
     """A wheel ships it beside the command."""
-    page = (ROOT / "docs" / "skill.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how_to" / "skill.md").read_text(encoding="utf-8")
     assert llmtrace("skill").out == page
     assert page.startswith("---\nname: llmtrace\ndescription: ")
-    assert '"docs/skill.md" = "llmtrace/cli/skill.md"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"docs/how_to/skill.md" = "llmtrace/cli/skill.md"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +30,7 @@ from signal_cases import (
     user,
     violation,
 )
+from tests.documentation import generated
 
 import llmtrace
 from llmtrace.codec import genai
@@ -39,7 +40,6 @@ from llmtrace.model import Inference, Span, ToolExecution, replace
 from llmtrace.signals import AnySignal, advice, load, user_signals
 
 BUILT_IN = load()
-DOCS = Path(__file__).parents[2] / "docs"
 EVERY_SPAN = [span for cases in CASES.values() for spans in (*cases.bad.values(), *cases.good) for span in spans]
 
 
@@ -215,15 +215,14 @@ def test_every_built_in_signal_has_cases() -> None:
 
 
 def test_every_built_in_signal_is_documented() -> None:
-    """Each has a page with its labels, a good and a bad case, and its rates."""
-    index = (DOCS / "signals.md").read_text(encoding="utf-8")
-    assert {page.stem for page in (DOCS / "signals").glob("*.md")} == {signal.name for signal in BUILT_IN}
-    for signal in BUILT_IN:
-        page = (DOCS / "signals" / f"{signal.name}.md").read_text(encoding="utf-8")
-        assert f"(signals/{signal.name}.md)" in index
-        assert all(f"**{part}**" in page for part in ("Bad", "Good", "Rates")), signal.name
-        for label in CASES[signal.name].bad:
-            assert f"`{label.split(',')[0]}`" in page or signal.name == "invalid_tool_call", label
+    """Each has a section with its labels, where it stands, and a good and a bad case."""
+    parts = re.split(r"^## (\w+)$", generated()["reference/signals.md"], flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert set(sections) == {signal.name for signal in BUILT_IN}
+    for name, section in sections.items():
+        assert all(f"* **{part}** " in section for part in ("Labels", "On", "Bad", "Good")), name
+        for label in CASES[name].bad:
+            assert f"`{label.split(',')[0]}`" in section or name == "invalid_tool_call", label
 
 
 @every_signal

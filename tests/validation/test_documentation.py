@@ -1,4 +1,4 @@
-"""docs/validation.md says what is so."""
+"""docs/reference/validation.md says what is so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmtrace.validation import compiled_schema, limits, violations
 from llmtrace.validation.check_values import check_arguments
 from llmtrace.validation.parse_arguments import parse_arguments
 
-PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "validation.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "reference/validation.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip().strip("`") for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.startswith("| `")]
 CODES = [row for row in ROWS if len(row) == 5]
 

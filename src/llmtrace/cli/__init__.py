@@ -38,6 +38,14 @@ class Command(NamedTuple):
     module: str
 
 
+USAGE = """\
+`llmtrace COMMAND` or `python -m llmtrace COMMAND`. Every command takes `--json` (print JSON; later versions may add keys),
+`--store URL` (default: LLMTRACE_STORE, else your data folder; see docs/explanation/store.md) and `--help`.
+
+Name a trace by its id, by four or more of its first digits, or by `last`. A time is `30m`, `2h`, `7d`, `4w`, `2026-01-31` or
+`2026-01-31T12:00`. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` set colour and width.
+"""
+"""What holds for all commands, for the reference."""
 _SELDOM = (100_000, 50, 100)
 """Thresholds of the garbage collector, which runs seldom: a long trace is millions of objects that stay alive."""
 _NAMED = 15

@@ -1,4 +1,10 @@
-"""``llmtrace canary``: ask an endpoint the same questions again, and test whether its answers have changed."""
+"""``llmtrace canary``: ask an endpoint the same questions again, and test whether its answers have changed.
+
+**It sends your prompts to the endpoint.** The key is in OPENAI_API_KEY. A line of the prompts is a text, or an object with
+``prompt`` or ``messages``, and perhaps ``id``, ``tools``, ``response_format``, ``temperature``, ``top_p``, ``max_tokens``,
+``seed``, ``stop``, ``tool_choice`` and ``reasoning_effort``. Exit codes: 0 no change seen, 3 changed, 4 too few answers or
+another way of asking. See docs/how_to/what_changed.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""``llmtrace check``: evaluate stored traces again. The exit code tells if something is wrong, or nothing could be judged."""
+"""``llmtrace check``: evaluate stored traces again. The exit code tells if something is wrong, or nothing could be judged.
+
+Exit code 1: a finding of severity error; an exception that ended the run, or an interruption, is one. Exit code 4: no call and
+no answer to judge. Where content is missing, the original verdict stands. A file with an unreadable line is refused.
+"""
 
 from __future__ import annotations
 

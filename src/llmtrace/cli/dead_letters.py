@@ -1,4 +1,7 @@
-"""``llmtrace dead-letters``: list, show, retry and drop the work that runs gave up."""
+"""``llmtrace dead-letters``: list, show, retry and drop the work that runs gave up.
+
+Exit codes of ``retry``: 0 all were retried, 1 one was not. See docs/how_to/checkpoints.md.
+"""
 
 from __future__ import annotations
 

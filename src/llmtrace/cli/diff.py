@@ -1,4 +1,13 @@
-"""``llmtrace diff``: what changed between two runs: the first cause in their environment, then the first step that differs."""
+"""``llmtrace diff``: what changed between two runs: the first cause in their environment, then the first step that differs.
+
+First comes what of models, prompts, tools, parameters, libraries, code or environment variables changed, then all steps that
+differ: ``~`` changed, ``-`` only in the first, ``+`` only in the second. Ids and times are ignored, and an inserted step is one
+difference. At most 2,000 steps of each are compared.
+
+A set of runs is trace ids, files, or filters that must all hold: ``since=WHEN``, ``until=WHEN``, ``agent=NAME``,
+``health=NAME``, ``text=WORDS``, ``tag=TAG``, ``model=NAME`` and ``limit=N`` (the newest N; default: 1,000). See
+docs/how_to/what_changed.md.
+"""
 
 from __future__ import annotations
 

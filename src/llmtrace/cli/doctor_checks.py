@@ -172,7 +172,7 @@ def _readable(config: Config) -> Iterator[Finding]:
         if line in damages:
             continue
         yield Finding(
-            "wrong", "store", line, "See docs/store.md, or move the file away: traces can be read without it, only slower."
+            "wrong", "store", line, "See docs/explanation/store.md, or move the file away: traces are read without it, slower."
         )
     yield Finding("ok", "traces", f"newest: {newest[0].trace_id}" if newest else "none yet. Try llmtrace demo")
 

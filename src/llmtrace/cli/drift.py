@@ -1,4 +1,8 @@
-"""``llmtrace drift``: show what changed over many runs, since when, and what changed at the same time; manage baselines."""
+"""``llmtrace drift``: show what changed over many runs, since when, and what changed at the same time; manage baselines.
+
+``DETECTS`` is the smallest change that the baseline can detect; if the baseline is too small, it shows what is missing. See
+docs/explanation/drift.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``llmtrace feedback``: rate a finished trace, from a terminal or a script."""
+"""``llmtrace feedback``: rate a finished trace, from a terminal or a script.
+
+A score below 0.5, or a label such as ``bad`` or ``wrong``, is a warning. In code: `llmtrace.feedback`.
+"""
 
 from __future__ import annotations
 

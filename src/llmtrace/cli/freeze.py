@@ -1,4 +1,8 @@
-"""``llmtrace freeze``: write what shaped a run as a lock file, which ``llmtrace verify`` compares with later."""
+"""``llmtrace freeze``: write what shaped a run as a lock file, which ``llmtrace verify`` compares with later.
+
+One fact a line, digests of prompts and tools in place of their content. Called where the run was recorded, the file also lists
+all installed packages.
+"""
 
 from __future__ import annotations
 

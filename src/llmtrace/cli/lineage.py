@@ -1,4 +1,7 @@
-"""``llmtrace lineage``: show where each value of a trace came from; for one span, its inputs and where its values went."""
+"""``llmtrace lineage``: show where each value of a trace came from; for one span, its inputs and where its values went.
+
+The indentation is the number of steps. See docs/explanation/lineage.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""``llmtrace ls``: list the traces of a store, newest first, with task, answer, findings and first suspect."""
+"""``llmtrace ls``: list the traces of a store, newest first, with task, answer, findings and first suspect.
+
+Below each trace stand its task and answer, its findings of severity warning and error (``!``), and its first suspect (``?``).
+An unknown number is ``-``, never 0.
+
+Health is *failed* if the program reported failure, the outermost span ended in error, or the run was interrupted; *recovered*
+if any error occurred on the way; else *ok*. The first 100 listed traces of a local store are diagnosed, if they ended and have
+at most 300 spans; the list says which were not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``llmtrace mcp``: give coding agents the traces of a store, over the Model Context Protocol."""
+"""``llmtrace mcp``: give coding agents the traces of a store, read-only, over the Model Context Protocol.
+
+See docs/how_to/coding_agents.md.
+"""
 
 from __future__ import annotations
 

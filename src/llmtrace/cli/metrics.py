@@ -2,6 +2,8 @@
 
 One process counts for all programs: each writes its spans to a journal, and this one follows the journals. So servers with
 several worker processes need no shared directory, and no counts are lost if a worker dies.
+
+Needs ``pip install "llmtrace-otel[prometheus]"``. See docs/how_to/grafana.md.
 """
 
 from __future__ import annotations

@@ -13,19 +13,16 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-# exit codes
-FINE = 0
-FOUND = 1
-"""The command worked and found a problem (check, doctor)."""
-BAD_INPUT = 2
-CHANGED = 3
-"""The command worked and found a difference (verify, canary)."""
-NOT_JUDGED = 4
-"""Nothing could be judged or compared (check, verify, canary)."""
-STOPPED = 130
-"""Ctrl-C."""
-PIPE_CLOSED = 141
-"""The reader of the output closed the pipe (``llmtrace ls | head -1``)."""
+FINE, FOUND, BAD_INPUT, CHANGED, NOT_JUDGED, STOPPED, PIPE_CLOSED = 0, 1, 2, 3, 4, 130, 141
+EXIT_CODES = {
+    FINE: "done",
+    FOUND: "done, and something is wrong (`check`, `doctor`); or llmtrace itself failed",
+    BAD_INPUT: "bad input; the message says what is wrong, where, and what to do",
+    CHANGED: "the run differs from the recorded one (`replay`), or something has changed (`verify`, `canary`)",
+    NOT_JUDGED: "nothing could be judged (`check`) or compared (`replay`, `verify`, `canary`)",
+    STOPPED: "stopped by Ctrl-C",
+    PIPE_CLOSED: "the reader of the output closed it (`llmtrace ls | head -1`)",
+}
 
 
 class BadInput(Exception):

@@ -1,6 +1,12 @@
 """``llmtrace receive``: a local OTLP endpoint through which programs in any language send spans to the store.
 
 With ``--forward`` it stands between collectors: spans go on by OTLP when their trace was evaluated, with their verdicts.
+
+It listens on this machine only, for OTLP over HTTP (protobuf, JSON, gzip) and gRPC. A trace is judged one second after its last
+span if it is complete, else after five. Log records are joined to their spans; metrics are discarded. Traces without a model,
+tool or agent are kept and not listed. A request may have 64 MiB and 50,000 spans. With ``--json``, the first line has the
+ports, and each further line is a trace. What was not judged at its end is judged by ``llmtrace check``, or by the next
+``receive --forward``. See docs/how_to/other_languages.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """``llmtrace replay``: run a program again, with every call answered from a recorded run, and say where the two differ.
 
 Models are not asked, tools do not run, and nothing is sent anywhere, unless options say so. The new run is a trace of its own.
+
+The program comes after ``--``. Exit codes: 0 the same, 3 it differs, 4 it cannot be compared. What the replay came to is
+printed on stderr. ``llmtrace ls --replays`` lists the new run. See docs/how_to/replay.md.
 """
 
 from __future__ import annotations

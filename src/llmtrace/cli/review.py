@@ -1,4 +1,7 @@
-"""``llmtrace review``: see what waits for a person, decide it, and go on with a run that ended to wait."""
+"""``llmtrace review``: see what waits for a person, decide it, and go on with a run that ended to wait.
+
+Without an action, in a terminal: one call after the other. See docs/how_to/reviews.md.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,9 @@ traced too (see `llmtrace.launch`), in the same trace.
 
 Law: the program sees what it would see without llmtrace: ``sys.argv``, ``sys.path``, ``__main__``. Its output, exit code and
 tracebacks are unchanged. llmtrace prints its summary afterwards, on stderr.
+
+Options of llmtrace come before the program. With ``--json``, stderr gets one line with the trace id and the exit code. A Python
+started with ``-I`` or ``-E``, or without llmtrace, runs untraced. The exit code is the program's.
 """
 
 from __future__ import annotations

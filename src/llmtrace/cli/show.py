@@ -1,4 +1,8 @@
-"""``llmtrace show``: print one trace as a tree. A model call shows its new messages, and each finding is at its call."""
+"""``llmtrace show``: print one trace as a tree. A model call shows its new messages, and each finding is at its call.
+
+Below a tool call stands what breaks its schema: the JSON Pointer, what was expected, and what came. Steps that repeat three
+times or more in a row are shown once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmtrace skill``: print the page that teaches a coding agent to debug with llmtrace."""
+"""``llmtrace skill``: print docs/how_to/skill.md, the page that teaches a coding agent to debug with llmtrace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAME = "skill"
 HELP = "print a page that teaches a coding agent to find and fix faults"
 EXAMPLE = "llmtrace skill > .claude/skills/llmtrace/SKILL.md"
 
-_HOMES = (Path(__file__).with_name("skill.md"), Path(__file__).parents[3] / "docs" / "skill.md")
+_HOMES = (Path(__file__).with_name("skill.md"), Path(__file__).parents[3] / "docs" / "how_to" / "skill.md")
 """Where the page is: in a wheel, and in a clone."""
 
 

@@ -1,4 +1,8 @@
-"""``llmtrace stats``: statistics of durations, failures, findings and costs."""
+"""``llmtrace stats``: statistics of durations, failures, findings and costs.
+
+``*`` marks a percentile of too few calls. A last table shows error budgets, if there are objectives. See
+docs/reference/statistics.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``llmtrace tail``: print spans as they end, one line each, until Ctrl-C."""
+"""``llmtrace tail``: print spans as they end, one line each, until Ctrl-C.
+
+With ``--json``, each line is one span.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""``llmtrace verify``: compare a lock file with the present environment, or with a later run, and name what changed first."""
+"""``llmtrace verify``: compare a lock file with the present environment, or with a later run, and name what changed first.
+
+Without ``--trace`` it looks at Python, libraries, git and environment variables, here and now: call it with the Python of the
+program, in its folder. Exit codes: 0 nothing has changed, 3 something has, 4 it could not tell.
+"""
 
 from __future__ import annotations
 

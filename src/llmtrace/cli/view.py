@@ -1,4 +1,8 @@
-"""``llmtrace view``: open the viewer in the browser, for a store or a file of spans, until Ctrl-C."""
+"""``llmtrace view``: open the viewer in the browser, for a store or a file of spans, until Ctrl-C.
+
+It listens on this machine only. Needs ``pip install "llmtrace-otel[viewer]"``. With ``--json`` the first line has the address.
+See docs/how_to/viewer.md.
+"""
 
 from __future__ import annotations
 

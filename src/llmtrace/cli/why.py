@@ -2,6 +2,10 @@
 
 ``--all`` diagnoses many runs and groups them by cause; ``--markdown`` prints Markdown for a ticket or a coding agent;
 ``--judge`` asks a model for a second opinion; ``--prove`` corrects suspects and runs the program again (`llmtrace.cli.prove`).
+
+The output has the suspects with confidence, evidence, chain and advice; what the program, a person or a signal reported about
+the whole run; for a run that is known to have failed, five places to look at first; what is only worth a look; the checks that
+ran, and what could not be checked. See docs/explanation/diagnosis.md.
 """
 
 from __future__ import annotations

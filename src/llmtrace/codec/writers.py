@@ -1,7 +1,7 @@
 """What is known of other writers: how each is recognised, and which of its settings record content and tool schemas.
 
 The sentences about what could not be checked name the setting that would have made it visible (`diagnosis.visibility`), and
-``docs/other_languages.md`` lists them.
+docs/reference/writers.md is made of them.
 """
 
 from __future__ import annotations

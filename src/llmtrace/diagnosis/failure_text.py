@@ -1,6 +1,6 @@
 """How a step failed, in words that stand behind its name, and what would have prevented that.
 
-The providers' words are those of docs/openai.md ("Failures"). Other failures go by the exception's class.
+The providers' words are those of docs/how_to/providers.md ("Failures"). Other failures go by the exception's class.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Instrumentors: each library whose calls become spans by themselves has one.
 
 A file of this folder is the instrumentor of one library; other packages add theirs by entry points ``llmtrace.instrumentors``.
-What an author of one needs is exported here, and docs/adding_a_provider.md shows how it is used.
+What an author of one needs is exported here, and docs/how_to/adding_a_provider.md shows how it is used.
 
 - The contract: `Endpoint` (derive from it), `Call`, `Fields`, `Headers`.
 - Where it is put: `Patch`, `Wrapper`, and the wrappers `traced`, `traced_async`, `traced_generator`.

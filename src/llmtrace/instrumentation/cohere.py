@@ -1,4 +1,4 @@
-"""Cohere's ``chat`` and ``chat_stream`` of the v2 clients, sync and async, raw or not; ``embed`` and ``rerank`` of both.
+"""Cohere: ``chat`` and ``chat_stream`` of the v2 clients, sync and async, raw or not; ``embed`` and ``rerank`` of both.
 
 Works with cohere 5.x to 7.x. What is patched is the raw client below the others, which all of them call: a client binds its
 own methods when it is made. Chat by the v1 API is not recorded.

@@ -1,5 +1,5 @@
-"""Google's ``models.generate_content`` and its stream, sync and async, by the Gemini API and by Vertex AI; chats; embeddings.
-Interactions stand in a file of their own (`_google_interactions`).
+"""Google: ``models.generate_content`` and its stream, sync and async, by the Gemini API and by Vertex AI; chats; embeddings;
+interactions (`_google_interactions`).
 
 What is patched is the function that makes one request: automatic function calling and chats go through it once for each answer
 of the model. Messages, tools and schemas are read from what is sent, in which Python functions and pydantic models have become

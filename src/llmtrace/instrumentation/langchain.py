@@ -1,6 +1,6 @@
-"""LangChain and LangGraph: one callback handler, put in by itself, and what makes its spans the current ones.
+"""LangChain and LangGraph: agents, graphs, nodes, tools and retrievers (`_langchain_runs`), chat models (`_langchain_models`).
 
-Agents, graphs, nodes, tools and retrievers are `_langchain_runs`, chat models `_langchain_models`.
+What is put in is one callback handler, and what makes its spans the current ones.
 """
 
 from __future__ import annotations

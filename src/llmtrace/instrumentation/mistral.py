@@ -1,4 +1,4 @@
-"""Mistral's ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async, and
+"""Mistral: ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async, and
 the functions that a run of a conversation runs (``_mistral_tools``).
 
 Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's (`_openai_chat`); peculiar to Mistral are

@@ -1,6 +1,6 @@
-"""OpenAI: what of the client is wrapped. Each endpoint stands in a file of its own (``_openai_chat``, ``_openai_responses``,
-``_openai_completions``, ``_openai_embeddings``), and so do the tools that the client runs (``_openai_tools``); the engine is
-`_provider`, what is shared with the sister SDKs `_stainless`.
+"""OpenAI: chat completions, the Responses API, plain completions and embeddings. Each endpoint stands in a file of its own
+(``_openai_chat``, ``_openai_responses``, ``_openai_completions``, ``_openai_embeddings``), and so do the tools that the client
+runs (``_openai_tools``); the engine is `_provider`, what is shared with the sister SDKs `_stainless`.
 
 Works with openai 1.66 and later, with Azure's client classes, and with every server that speaks the protocol.
 """

@@ -1,7 +1,7 @@
 """Lineage: where each value that a model put into a tool call or an answer came from.
 
 Three answers: *grounded* (with the place), *ungrounded* (an identifier that nothing visible contains: the model made it up),
-*unknown* (everything else that is not found). Pure: the same spans give the same answers. See `docs/lineage.md`.
+*unknown* (everything else that is not found). Pure: the same spans give the same answers. See `docs/explanation/lineage.md`.
 """
 
 from llmtrace.lineage.lineage import LineageTracker

@@ -44,23 +44,32 @@ class Violation:
     """One place where a value breaks its schema."""
 
     code: Code
+    """Stable code: ``missing``, ``wrong_type``, ``malformed_json`` …"""
     pointer: str
     """JSON Pointer (RFC 6901) of the offending value inside the checked one; for ``missing`` and ``unexpected``, of the
     member that is missing or not expected. The empty string is the whole value."""
     keyword: str
     """The JSON Schema keyword that failed (``required``, ``type``, ``enum`` …); ``""`` where none is concerned."""
     message: str
+    """What is wrong, without content."""
     expected: JsonValue = None
+    """What the schema wants."""
     got: JsonValue = None
+    """The actual value."""
     severity: Severity = "error"
+    """``info``, ``warning`` or ``error``."""
     where: Where = "arguments"
+    """``arguments``, ``output`` or ``result``."""
     tool: str | None = None
+    """The tool."""
     call_id: str | None = None
+    """The model's id of the call."""
     choice: int | None = None
     """Index of the output message that holds the call or text, on an inference."""
     line: int | None = None
-    """For malformed JSON: line and column (1-based) where reading failed."""
+    """Line in malformed JSON where reading failed, from 1."""
     column: int | None = None
+    """Column there, from 1."""
     executed: bool | None = None
     """Whether the tool ran although this was found; None where that is not known yet (on an inference)."""
 
@@ -79,6 +88,7 @@ class Evaluation:
 
     name: str
     severity: Severity
+    """``info``, ``warning`` or ``error``."""
     explanation: str
     label: str | None = None
     """Low-cardinality label, ``fail`` where the signal has no finer one."""
@@ -88,6 +98,7 @@ class Evaluation:
     pointer: str | None = None
     """JSON Pointer into the arguments, result or answer that the finding is about."""
     call_id: str | None = None
+    """The model's id of the tool call that the finding is about."""
     sources: tuple[str, ...] = ()
     """Ids of the spans (16 hex digits) in which to look for the cause."""
     derived: bool = False

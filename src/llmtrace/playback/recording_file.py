@@ -59,7 +59,7 @@ def obstacles(trace: Trace) -> Iterator[str]:
         elif span.recorded is not None and span.recorded.unusable:
             yield f"the answer of {name} was {span.recorded.unusable}, so that the program cannot be given what it read"
         elif not isinstance(span.operation, ToolExecution) and not _has_answer(span):
-            yield f"the answer of {name} was not recorded as it came (see docs/replay.md, what can be replayed)"
+            yield f"the answer of {name} was not recorded as it came (see docs/how_to/replay.md, what can be replayed)"
 
 
 def _has_answer(span: Span) -> bool:

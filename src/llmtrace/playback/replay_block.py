@@ -39,6 +39,9 @@ def replay(
     ``live_after``: id of the recorded span, or name of the `checkpoint`, after which calls are made for real (`checkpoint`
     returns the recorded state there); or ``"change"``: from the first call on that has no recorded answer.
 
+    ``with replay() as replayed:`` gives ``served`` and ``live``, numbers of calls, and ``divergences``, each with ``kind``,
+    ``what``, ``where``, ``span_id`` and ``is_served``.
+
     The program has called `configure` before. At the end of the block, `ReplayDiverged` is raised if the program did something
     else than the recorded one, or did not do all of it. Raises `ConfigurationError` for a wrong option, `TraceNotFound`,
     `UnreadableStore`, and `StateUnavailable` where the state of the checkpoint was not kept.

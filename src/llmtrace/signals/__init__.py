@@ -3,6 +3,21 @@
 This folder is the registry: every module in it, except `base` and `user_signals` and those with a leading underscore, defines
 ``SIGNAL`` under the module's own name. Installed packages add theirs by entry points of the group ``llmtrace.signals``,
 a program by `llmtrace.signal`.
+
+Each finding is an *evaluation* on a span: a name, a label, a severity (``info``, ``warning``, ``error``) and an explanation
+without content. Its evidence is content. Only warnings and errors mark a run. A run is the outermost llmtrace span in a process
+and all below it; under ``llmtrace run``, each outermost agent, workflow or span is a run.
+
+* A call is one call: request, execution and result are joined by call id. If tools have no spans, the finding is on the
+  inference that got the result.
+* *Failed* means: the tool raised, was refused, or answered with an error: ``error``, ``isError``, a false ``success``, an HTTP
+  status of 400 or more, or text that begins like a program's error.
+* Words of a natural language only ever lower a finding to ``info``.
+
+``configure(signals=("-repeated_call", "-refusal"))`` or LLMTRACE_SIGNALS=-repeated_call,-refusal switches two off. Names
+without a minus keep only those; an empty tuple or variable switches all off. Validation stays. In a backend, a finding is a
+span event ``gen_ai.evaluation.result`` and an attribute ``llmtrace.finding.<name>``: see docs/how_to/backends.md. How often
+each signal fires in good and bad runs: docs/explanation/benchmarks/verdicts.md.
 """
 
 from __future__ import annotations

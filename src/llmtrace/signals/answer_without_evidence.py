@@ -1,8 +1,11 @@
-"""The run's answer states facts, tools were on offer, and nothing was looked up to state them from.
+"""The answer states facts, and tools were on offer, but nothing was looked up. No tool was used (`no_lookup`), all failed
+(`after_failures`), or all found nothing (`after_empty`). Facts are identifiers, addresses and numbers of two or more digits
+that the model was not given.
 
-``no_lookup``: no tool was used. ``after_failures``, ``after_empty``: all that were used failed, or found nothing. Facts are
-numbers of two digits or more, identifiers and addresses that stand nowhere in what the model was given. Informational: a model
-may know a fact. If earlier context is not visible, nothing is said.
+* Labels: `no_lookup`, `after_failures`, `after_empty`: info
+* On: the run's outermost span.
+* Bad: The user asks for a delivery date, and the model names one without calling `look_up`.
+* Good: The answer repeats the user's order number, asks a question, or says that nothing was found.
 """
 
 from __future__ import annotations

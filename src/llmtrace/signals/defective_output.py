@@ -1,6 +1,16 @@
-"""The answer is no usable answer: empty, cut, withheld, stuck in a repetition, or lost in mid-stream.
+"""The form of the answer makes it unusable: empty, cut, filtered, repeating itself, or broken off. The parts of the answer and
+the provider's finish reason decide.
 
-Judged by its form and by how the provider says that it ended. An answer that the program left, or that failed, is not judged.
+* Labels: `stream_cut`, `cut_arguments`, `cut_json`: error; `cut`, `filtered`, `degenerate`, `empty`, `reasoning_only`,
+  `no_choice`: warning
+* On: the inference.
+* Bad: A stream ends within a sentence, without a finish reason, although the program read all of it (`stream_cut`).
+* Good: A stream that the program left, a refusal, a background response.
+
+An answer that another writer did not record is judged by its finish reason: `cut` or `filtered`.
+
+`cut` is a limit on output tokens, `filtered` a content filter, `no_choice` a response without an answer. To find a good limit,
+use `llmtrace stats --suggest`.
 """
 
 from __future__ import annotations

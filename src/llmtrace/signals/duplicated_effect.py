@@ -1,7 +1,12 @@
-"""A change was made twice: the same tool ran with the same arguments, in one turn of the user, and went through both times.
+"""A change was made twice: the same tool ran with the same arguments in one turn of the user, and succeeded both times.
+`after_timeout`: the first call timed out, so its effect is unknown.
 
-``declared``: the tool is declared to change something with each call. ``after_timeout``: the first call ran into a time-out,
-so nobody knows whether it went through. ``undeclared``: the tool changes something by its name only.
+* Labels: `declared`, `after_timeout`: warning; `undeclared`: info
+* On: the tool execution, or the inference that got its result.
+* Bad: `refund(W1)` succeeds twice, although the user asked once.
+* Good: The user asks for a second refund. The tool has `changes=False` or `polls=True`. The first call failed.
+
+A tool declares a change with `@tool(changes=True)` or by an MCP server's annotations. `undeclared` uses the words of its name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
-"""A retrieval or a search of a memory found nothing: what the model says next has no source.
+"""A retrieval or a memory search found nothing, so what the model says next has no source. It is only info, because a program
+may report exactly that.
 
-Informational, since a program may well say that nothing was found.
+* Labels: `empty`: info
+* On: the retrieval or memory search.
+* Bad: `search_memory` returns no record.
+* Good: A search that was not recorded, that failed, or that found one document.
 """
 
 from __future__ import annotations

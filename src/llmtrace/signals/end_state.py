@@ -1,12 +1,14 @@
-"""How a run ended, from its structure. A run without this finding answered.
+"""The run ended without a normal answer, as its last model call and results show. `interrupted`: the program died while this
+span was open. `enclosing`: the open spans around it.
 
-``error``, ``timeout``, ``cancelled``, ``limit``: the outermost span failed so, or the last model call did. ``cut``, ``left``,
-``refused``, ``empty``: the last answer was cut, left by the program, withheld, or said nothing. ``stopped``: the
-model still asked for tools. ``asked_back``: the answer is a question. ``gave_up``, ``after_errors``: one of the last results
-failed, and the answer speaks of a failure or does not. ``no_action``: tools were on offer and none was used. These are
-informational, on the outermost span: what the end is worth is for the program to say (`llmtrace.outcome`).
+* Labels: `error`, `timeout`, `cancelled`, `limit`, `cut`, `left`, `refused`, `empty`, `stopped`, `asked_back`, `gave_up`,
+  `after_errors`, `no_action`, `enclosing`: info; `interrupted`: error
+* On: the run's outermost span; `interrupted` and `enclosing` on the unfinished spans.
+* Bad: The run ends while the model still asks for tools (`stopped`), or with a question (`asked_back`).
+* Good: The run ends with an answer after a tool that failed first and then succeeded.
 
-``interrupted``, ``enclosing``: spans that never ended, of a program that is gone. Only a reader of the trace can see that.
+Your program decides whether such an end is acceptable, with `llmtrace.outcome` or an acceptance check. `interrupted` is found
+when the trace is read, and only if the program is gone.
 """
 
 from __future__ import annotations

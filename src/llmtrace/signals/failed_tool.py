@@ -1,10 +1,14 @@
-"""A tool failed. Said of each failed call, and again at the end of a run that answered although the step never succeeded.
+"""A tool failed in the user's last turn, nothing replaced it, and the run ended with an answer (`never_succeeded`). A change
+must succeed itself. A lookup may be replaced by any later call with the same information.
 
-``raised``, ``error_result``: how the call failed; informational, since agents try and fail. ``never_succeeded``: the run ended
-with an answer, and in the last turn of the user a tool failed and nothing made up for it: for a change, only a later call of
-the same tool, or of another tool with the same arguments, that went well; for a lookup, any later call that did. ``admitted``:
-the same, but the answer speaks of a failure. A cancellation is not a failure of the tool, and a call that broke its schema is
-reported by `invalid_tool_call`.
+* Labels: `never_succeeded`: warning; `admitted`, `raised`, `error_result`: info
+* On: the call: its execution, or the inference that got its result; `never_succeeded` and `admitted` on the outermost span.
+* Bad: `book_table` fails, and the agent answers that the table is booked.
+* Good: `book_table` succeeds with another time. Another search finds the answer. The user spoke after the failure. A person
+  rejected the call.
+
+`admitted`: as `never_succeeded`, but the answer mentions a failure. `raised` and `error_result` report how each failed call
+failed. A cancellation is not a failure of the tool.
 """
 
 from __future__ import annotations

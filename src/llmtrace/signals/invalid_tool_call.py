@@ -1,7 +1,13 @@
-"""A tool call breaks its schema: one evaluation per call, on the inference that asked for it and on its execution.
+"""A tool call breaks the JSON Schema of its tool, or names a tool that was not on offer. Each call counts once. The span's
+violations name every field.
 
-The faults themselves are the span's violations. This says once per call that there are some, so that they can be counted and
-alerted on like every other finding. A broken *definition* (code ``schema``) is not a fault of the call.
+* Labels: the code of the first violation: error, or warning if it only breaks the closed form of the schema
+* On: the inference, and the tool execution.
+* Bad: `refund(amount="42")` where the schema wants a number (`wrong_type`).
+* Good: A valid call; a definition that is not a valid schema.
+
+`on_invalid` decides what happens to such a call (see docs/reference/validation.md). Arguments that an instrumentation wrapped
+or guessed are not judged.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""What belongs to the protocol went into the text: a tool call that never runs, or a control token of the chat template.
+"""A tool call is in the answer's text, so the tool never runs. Or the text has a control token of the chat template.
+`missing_call`: the finish reason announces a call, and the answer has none.
 
-A call leaked if the text holds call syntax that names a tool on offer, or begins with a call's mark, or if the finish reason
-announces a call that is missing. An answer *about* such syntax is not a leak: quoted text is passed over, and so is what the
-user's own newest message speaks of.
+* Labels: `syntax`, `missing_call`, `control_token`: warning
+* On: the inference.
+* Bad: The answer is `<tool_call>{"name": "look_up", …}</tool_call>`, or ends with `<|im_end|>`.
+* Good: An answer about such syntax: in quotes, in a code fence, or because the user asked.
 """
 
 from __future__ import annotations

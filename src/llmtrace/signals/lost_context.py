@@ -1,9 +1,10 @@
-"""A model call goes on from an earlier answer, and is not sent what led to that answer: something was dropped on the way.
+"""A model call continues an earlier answer without what led to it. The system prompt is missing (`system`), a call's result
+(`result`), or earlier messages (`messages`).
 
-The last answer in a request tells from which earlier call it goes on. Reported once in a conversation each: the system prompt
-is gone (``system``), the result of a call that the model asked for does not come back although the conversation goes on
-(``result``), messages before the answer are gone (``messages``). A view with instructions of its own, context that the
-provider keeps, and a mark that it was compacted, are not a loss.
+* Labels: `system`: warning; `result`, `messages`: info
+* On: the inference.
+* Bad: A sliding window over the history drops the system prompt.
+* Good: The history is complete; the provider keeps it or marks a compaction; another agent with its own instructions reads it.
 """
 
 from __future__ import annotations

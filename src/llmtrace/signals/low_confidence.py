@@ -1,7 +1,10 @@
-"""The model was unsure of what it said: its tokens, or a stretch of them, were unlikely by its own reckoning.
+"""The tokens of the answer (`answer`) or of a passage (`stretch`) were unlikely according to the model. This needs a request
+for log-probabilities.
 
-Only for requests that ask for log-probabilities; the instrumentor leaves them on the span as numbers (`instrumentation`'s
-``_logprobs`` says how a stretch is found).
+* Labels: `answer`: warning; `stretch`: info
+* On: the inference.
+* Bad: The tokens of an answer had an average probability below 0.3.
+* Good: An answer of fewer than eight tokens; a request without log-probabilities.
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
-"""The answer is not in the form that was asked for: not JSON, JSON in wrapping, JSON that breaks its schema.
+"""The answer lacks the requested form: not JSON, JSON inside other text, or JSON that breaks its schema. JSON that was cut
+belongs to `defective_output`.
 
-JSON that was cut off belongs to `defective_output`.
+* Labels: `not_json`, `not_an_object`, `schema`: error, or the violation's severity; `fenced`, `wrapped`: warning
+* On: the inference.
+* Bad: `response_format` asks for JSON, and the answer is "Here it is: {…}. Enjoy!".
+* Good: A refusal, an answer with a tool call, an answer to a request for text.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""The model got around a schema instead of meeting it: a call was invalid, and the next call of the tool is valid because the
-argument that was wrong now holds nothing, or what the tool's own definition shows.
+"""A call was invalid, and the next call is valid only because the wrong argument now means nothing. `dummy`: null, zeros, an
+empty value or a word for nothing. `example`: exactly the example of the definition.
 
-``dummy``: null, zeros, an empty value, or a word for nothing. ``example``: exactly an example of the definition. ``default``:
-its default or the first value that it allows; informational, since that may be right. What the user wrote does not count.
-
-An answer that `llmtrace.validated` had corrected is judged in the same way, informationally: what the user wrote is not known.
+* Labels: `dummy`, `example`: warning; `default`: info. On an answer that `validated` had corrected: info, so at most
+  *possible*.
+* On: the inference, or the span of `validated`.
+* Bad: `order_id` is missing; the next call has `order_id="N/A"`.
+* Good: The next call has a real value, or one that the user wrote. An allowed value replaces one that was not allowed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""The model declines to do what it was asked: the provider says so, or a short answer opens with it, in so many words."""
+"""The model declines the request. The provider marks the answer as a refusal (`provider`), or a short answer begins with one
+(`words`, in about ten languages).
+
+* Labels: `provider`: warning; `words`: info
+* On: the inference.
+* Bad: The answer is "I'm sorry, but I can't help with that."
+* Good: "I could not find it" reports a failure. An answer with a tool call, or a long one, does more than decline.
+"""
 
 from __future__ import annotations
 

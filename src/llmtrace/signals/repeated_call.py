@@ -1,8 +1,13 @@
-"""The agent repeats itself within one turn of the user: one call, a round of calls, or the requests for one model call.
+"""The same call brought the same result, or failed alike, three times in one turn of the user (`same_result`); the second time
+is `twice`. `cycle`: two to four different calls came three times in a row.
 
-Two calls are the same if tool and arguments are. ``same_result``: the same call brought the same result a third time, or
-failed alike; the second time is ``twice``. ``cycle``: two to four different calls came three times over in a row.
-``retry_storm``: more requests for one model call than clients send by default. Tools that are polled do not count.
+* Labels: `same_result`, `cycle`: warning; `twice`, `retry_storm`: info
+* On: the call: its execution, or the inference that got its result; `retry_storm` on the model call.
+* Bad: `look_up(W1)` brings the same result three times.
+* Good: The result changed; the user spoke; the program began its next task; the tool is polled; a person rejected the call.
+
+`retry_storm`: the client sent more than three HTTP requests for one model call. A tool is polled if it has `@tool(polls=True)`,
+or a word such as `status` or `wait` in its name. `Budget(repeats=…)` ends a run that repeats itself.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
-"""Traps of servers of open models (vLLM and its like), where a tool call is not what the request made it look like.
+"""A server of open models, such as vLLM, did not handle a tool call as the request suggests. `dropped`: the text has several
+calls, and none arrived, because one was unreadable.
 
-``unenforced``: a call was required or its tool named, and it breaks the tool's schema, because nobody said ``strict``.
-``dropped``: the text holds several calls, and none came through, since one of them could not be read. ``named_stop``: a named
-call came with the finish reason ``stop``, so a program that waits for ``tool_calls`` misses it. ``stream_differs``: the
-server reads streams and whole answers with different code, which make different calls of this text. The faulty calls
-themselves belong to `invalid_tool_call` and `leaked_tool_call`; this says why they came.
+* Labels: `dropped`: warning; `unenforced`, `named_stop`, `stream_differs`: info
+* On: the inference.
+* Bad: `tool_choice` is `required`, and the call breaks its schema, because neither tool nor server says `strict`
+  (`unenforced`).
+* Good: A valid call; a call cut by the limit on output tokens.
+
+`named_stop`: a named call came with finish reason `stop`. `stream_differs`: the server parsed the stream differently from the
+whole answer. See docs/how_to/vllm.md.
 """
 
 from __future__ import annotations

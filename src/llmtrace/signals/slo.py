@@ -1,7 +1,10 @@
-"""A span took longer than the objective that it is under allows (see `llmtrace.slo`).
+"""A span took longer than its objective allows. `ttft`: the first token of a model call below it came too late. Its
+time is handed up as spans end, since children end before their parents.
 
-The objective stands on the span. The time to the first token of an agent or workflow is that of the first chunk of any model
-call below it. It is handed up as spans end, since children end before their parents.
+* Labels: `p50`, `p95`, `p99`, `ttft`: warning
+* On: the slow span.
+* Bad: An agent under `llmtrace.slo("support", p95=2.0)` takes 3 seconds.
+* Good: The same agent takes 2 seconds; a span without an objective.
 """
 
 from __future__ import annotations

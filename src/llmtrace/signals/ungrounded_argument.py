@@ -1,8 +1,13 @@
-"""The model puts an identifier into a tool call that nothing visible contains: it made it up.
+"""The model puts an identifier into a tool call, as a whole argument, and nothing visible contains it. `made_up` is reported
+before the tool runs, `in_change` when a change with it, that no person approved, succeeded.
 
-Only identifiers that are a whole argument count (see `llmtrace.lineage`), in whatever form they are written. ``made_up`` is
-said when the model speaks, before the tool runs; ``in_change`` when a change with it went through that no person approved. If
-context is not visible (``previous_response_id``, images, tools that the provider runs), nothing is said.
+* Labels: `in_change`: warning; `made_up`: info
+* On: the inference (`made_up`), or the call that succeeded (`in_change`).
+* Bad: `refund(order_id="KS-20431")` succeeds, and neither the user nor a result named this order.
+* Good: The identifier is in a message or result, in any form. A number, date or URL, which a model may compute, choose or know.
+  A person approved the call.
+
+docs/explanation/lineage.md defines identifiers and what is visible. If context is not visible, nothing is said.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ class Tools:
 
     @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
+        """The definitions as values, in the order of the tools."""
         return tuple(spec.definition for spec, _ in self._tools.values())
 
     def __len__(self) -> int:

@@ -100,7 +100,7 @@ def test_what_was_sent_is_read_back(jaeger: str) -> None:
 
 
 def test_the_searches_of_the_docs(jaeger: str) -> None:
-    """Each row of docs/fleet.md, asked as the UI does, finds the runs that it says."""
+    """Each row of docs/how_to/backends.md, asked as the UI does, finds the runs that it says."""
     now = time.time_ns() - 60 * 10**9
     made = {name: [replace(raw, start=now, end=now + 1000) for raw in raws] for name, raws in MADE.items()}
     _send(otlp.to_protobuf([raw for raws in made.values() for raw in raws]))

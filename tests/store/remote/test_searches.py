@@ -1,4 +1,4 @@
-"""The searches that docs/fleet.md gives for verdicts, asked of backends that compare as Jaeger and Tempo do."""
+"""The searches that docs/how_to/backends.md gives for verdicts, asked of backends that compare as Jaeger and Tempo do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmtrace.model import AgentInvocation, Evaluation, Failure, RawSpan, Span, 
 from llmtrace.run_verdict import RunVerdict
 from tests.store.remote.backends import FakeJaegerToday
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "fleet.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "how_to/backends.md"
 REPEATED = Evaluation("repeated_call", "warning", "again", "same_result")
 WRONG = Violation("wrong_type", "/x", "type", "no number")
 INVALID = Evaluation("invalid_tool_call", "error", "no number", "wrong_type")
