@@ -365,7 +365,8 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
 def last() -> Trace:
     """Return the newest trace: of the store that this program records into, else of ``LLMTRACE_STORE`` or the default folder.
 
-    A notebook shows the trace as a tree; it also shows what ``llmtrace.diagnosis.diagnose(trace)`` returns. Raises `errors.TraceNotFound` if there is none, `errors.UnreadableStore`.
+    A notebook shows the trace as a tree; it also shows what ``llmtrace.diagnosis.diagnose(trace)`` returns.
+    Raises `errors.TraceNotFound` if there is none, `errors.UnreadableStore`.
     """
     if _running is not None and _running.store is not None:
         flush()
