@@ -17,8 +17,8 @@ SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(STATIC
 
 
 def test_script_stays_small() -> None:
-    """220 KB in all, without `types.js`, which is there for the type checker and never fetched."""
-    assert sum(len(text.encode()) for name, text in SCRIPTS.items() if name != "types.js") <= 220_000
+    """250 KB in all, without `types.js`, which is there for the type checker and never fetched."""
+    assert sum(len(text.encode()) for name, text in SCRIPTS.items() if name != "types.js") <= 250_000
 
 
 def test_libraries_of_others_are_unmodified() -> None:

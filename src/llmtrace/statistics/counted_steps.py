@@ -1,7 +1,7 @@
 """The contribution of each span of a trace to statistics: its groups, times, tokens and errors.
 
 Laws: tokens and dollars come from model calls only, each counted once, also where two instrumentations saw it (see
-`double_counted_spans`). What is not known is None, never 0.
+`uncharged_spans`). What is not known is None, never 0.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from llmtrace.model import (
     Trace,
     Usage,
     Workflow,
-    double_counted_spans,
     replace,
+    uncharged_spans,
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, EXECUTE_TOOL, USER_ID
@@ -71,9 +71,9 @@ class Step:
 
 
 def steps_of(trace: Trace) -> Iterator[Step]:
-    """Yield each ended span of a trace, parents before children, without duplicates of model calls."""
+    """Yield each ended span of a trace, parents before children, without calls that count elsewhere (`uncharged_spans`)."""
     places = _places(trace)
-    hidden = double_counted_spans(trace)
+    hidden = uncharged_spans(trace)
     first = _first_tokens(trace)
     corrections = corrections_of(trace)
     for _, span in trace.walk():
@@ -141,7 +141,7 @@ def _step(span: Span, place: Place, first_token: float | None) -> Step:
     model = prompt = cost = None
     name = span.name
     if isinstance(operation, (Inference, Embedding)):
-        model = operation.response_model or operation.request_model
+        model = operation.model
         name = place.step or (operation.operation if isinstance(operation, Inference) else "embeddings")
     elif isinstance(operation, ToolExecution) and operation.name:
         name = f"{EXECUTE_TOOL} {operation.name}"  # other writers' spans have one name for all tools

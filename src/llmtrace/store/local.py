@@ -271,11 +271,15 @@ class LocalStore(Store):
             hourly_results.keep(db, name, results)
 
         if results:
-            self._read(keep, lambda _: None)
+            self.with_index(keep, None)
 
     def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:
         outline: list[tuple[str, str | None, bool]] = self._read(lambda index, _, db: index.outline(db, trace_id), lambda _: [])
         return outline or ([] if self.replays is None else self.replays.outline(trace_id))
+
+    def names(self, kind: str) -> list[str]:
+        statement = "SELECT DISTINCT name FROM names WHERE kind = ? ORDER BY name LIMIT 200"
+        return self.with_index(lambda _index, _indexer, db: [name for (name,) in db.execute(statement, (kind,))], [])
 
     def pick(self, trace_id: str, span_ids: Collection[str], *, prompts: bool = True) -> list[Span]:
         picked: list[Span] = self._read(
@@ -304,7 +308,7 @@ class LocalStore(Store):
                 indexer.watch(db, seconds=deadline - time.monotonic(), max_spans=max_spans)
             return indexer.unseen(db)
 
-        return self._read(show, lambda _: 0)
+        return self.with_index(show, 0)
 
     def monitor_states(self, *, seconds: float = float("inf")) -> list[dict[str, Any]]:
         def read(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[dict[str, Any]]:
@@ -348,7 +352,7 @@ class LocalStore(Store):
             with transaction(db):
                 monitoring.pin(db, pins)
 
-        self._read(change, lambda _: None)
+        self.with_index(change, None)
 
     def close(self) -> None:
         if self._replays is not None:
@@ -365,6 +369,10 @@ class LocalStore(Store):
             self._contexts[id(resource), id(scope)] = shared
         self._shared = shared
         return shared[3]
+
+    def with_index(self, action: Callable[[Index, Indexer, sqlite3.Connection], T], default: T) -> T:
+        """What ``action`` returns for the index; ``default`` if the index cannot be used. Raises UnreadableStore."""
+        return self._read(action, lambda _: default)
 
     def _read(self, indexed: Callable[[Index, Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:
         with importing:

@@ -10,6 +10,7 @@ import { answerNodes, factsOf, failureNode, resultNode } from "./lines.js";
 import { expectedText, marking, soughtIn, suspecting } from "./marks.js";
 import { messageNode, messageNodes } from "./messages.js";
 import { placeText } from "./place.js";
+import { rateButton } from "./rate.js";
 import { spreadNode } from "./spread.js";
 import { suspectCard } from "./suspects.js";
 
@@ -38,7 +39,7 @@ function headNode(view, row, payload) {
   return el("header", { class: "span-head" },
     el("nav", { class: "path", "aria-label": "Path to this step" }, path.map((above) => el("a", { href: view.linkTo(above.id), text: above.name }))),
     el("h2", { class: `k-${row.kind}` }, el("span", { class: "kind", text: row.kind }), row.name, el("span", { class: `state ${row.state}`, text: stateText(row) })),
-    el("p", { class: "facts-line" }, facts.join(" · "), payload.conversation && view.data.live ? [" · ", el("a", { href: placeText("", { q: payload.conversation }), text: `conversation ${cut(payload.conversation, 40)}` })] : null));
+    el("p", { class: "facts-line" }, facts.join(" · "), payload.conversation && view.data.live ? [" · ", el("a", { href: placeText("", { conversation: payload.conversation }), text: `conversation ${cut(payload.conversation, 40)}` })] : null, rateButton(view, row)));
 }
 
 function stateText(row) {
