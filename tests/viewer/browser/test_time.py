@@ -88,6 +88,7 @@ def test_the_same_in_words(store: Store, open_page: Callable[..., Any]) -> None:
     with serving(store) as served:
         page = _opened(open_page, served.address, "#/time?window=24+h&by=user")
         assert page.inner_text(".figures tbody tr >> nth=0").split("\t")[:2] == ["ann", "14"]
+        assert "user=ann" in page.get_attribute(".figures tbody th a >> nth=0", "href")
         page.click("details.figures summary")
         assert page.locator("details.figures tbody tr").count() == 5
         page.click(".legend button")

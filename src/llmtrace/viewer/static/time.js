@@ -229,7 +229,7 @@ export class TimeView {
       [count(one.calls), whole(one.tokens[0]), whole(one.tokens[1]), cost(one.cost) + (one.cost !== null && one.unpriced ? ` + ${plural(one.unpriced, "call")} of unknown price` : ""), duration(one.duration[0]), duration(one.duration[1]), percent(one.errors)].map((text) => el("td", { text })));
     const range = { since: this.trends.since, until: this.until || ns(Date.now()) };
     return el("div", { class: "figures", tabindex: "0", role: "region", "aria-label": "Totals" }, el("table", {}, el("caption", { text: `Cost and tokens by ${this.trends.by}` }), tableHead(heads),
-      el("tbody", {}, this.trends.totals.map((one) => row(one.name, one, this.trends.by === "agent" && one.name !== "unknown" ? placeText("", { ...range, agent: one.name }) : "")), row("all model calls", this.trends.total, ""))));
+      el("tbody", {}, this.trends.totals.map((one) => row(one.name, one, this.trends.by !== "prompt" && one.name !== "unknown" ? placeText("", { ...range, [this.trends.by]: one.name }) : "")), row("all model calls", this.trends.total, ""))));
   }
 
   /** The same as the plots: for screen readers, and for whoever wants numbers. */
