@@ -24,6 +24,7 @@ from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.listing import Session, Verdict
+from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store, TraceSummary, filters
 from llmtrace.store.local import LocalStore
 from llmtrace.text.unsafe_characters import clean
@@ -207,7 +208,7 @@ def _table(screen: Screen, traces: Iterable[TraceSummary], waiting: Collection[s
 
 
 def _show_verdict(screen: Screen, trace: TraceSummary, verdict: Verdict) -> None:
-    indent, room, trace_id = " " * 10, screen.width - 10, trace.trace_id[:8]
+    indent, room, trace_id = " " * 10, screen.width - 10, short_id(trace.trace_id)
     if verdict.fault:
         report = f"See llmtrace why {trace_id} for how to report it"
         screen.prose(f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {report}", "dim", prefix=indent)
@@ -247,7 +248,7 @@ def _show_sessions(screen: Screen, sessions: list[Session], waiting: Collection[
 def _row(trace: TraceSummary, now: int, *, is_waiting: bool) -> list[Cell]:
     names = ", ".join(trace.agents or trace.workflows) or trace.name
     return [
-        Cell(trace.trace_id[:8], ("bold",)),
+        Cell(short_id(trace.trace_id), ("bold",)),
         Cell(format_text.age(trace.start, now)),
         Cell("waits", ("blue",)) if is_waiting else Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],)),
         Cell(format_text.duration(trace.duration)),

@@ -37,6 +37,7 @@ from llmtrace.model import (
     Workflow,
     reads_as_data,
 )
+from llmtrace.model.traces import short_id
 from llmtrace.semconv import CONTENT_LEVEL
 from llmtrace.store.summary import last_answer, unwrap_task
 
@@ -88,7 +89,10 @@ def run(args: argparse.Namespace) -> int:
             screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
         elif not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
             screen.line()
-            screen.prose(f"Nothing could be judged. llmtrace why {trace.trace_id[:8]} says what was not visible.", "yellow")
+            screen.prose(
+                f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.",
+                "yellow",
+            )
     return FINE
 
 

@@ -17,6 +17,7 @@ from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.errors import StoreError
 from llmtrace.model import AgentInvocation, Span, ToolExecution, Trace, Workflow
+from llmtrace.model.traces import short_id
 from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
 from llmtrace.store import Query, Store, TraceSummary, open_store
 from llmtrace.store.local import LocalStore
@@ -77,7 +78,7 @@ def find_span(trace: Trace, wanted: str) -> Span:
     shown = ", ".join([*names][:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
     raise BadInput(
         f"in trace {trace.trace_id} no span, tool or agent is called {wanted}.{did_you_mean(wanted, names)}\n"
-        f"It has {shown or 'none with a name'}; ids of spans: llmtrace show {trace.trace_id[:8]} --ids"
+        f"It has {shown or 'none with a name'}; ids of spans: llmtrace show {short_id(trace.trace_id)} --ids"
     )
 
 

@@ -30,6 +30,7 @@ from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, 
 from llmtrace.diagnosis.cause_groups import Case, Group, case_of, group_by_cause
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
+from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store
 
 NAME = "why"
@@ -137,7 +138,7 @@ def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, 
         for number, suspect in enumerate(diagnosis.possible, 1):
             _suspect(screen, number, suspect, notes)
     else:
-        screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {trace.trace_id[:8]} --possible shows them.", "dim")
+        screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {short_id(trace.trace_id)} --possible shows them.", "dim")
     screen.line()
 
 
@@ -147,7 +148,7 @@ def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tup
     ``names``: name each check."""
     good = diagnosis.last_good_checkpoint
     if good is not None:
-        begin = f"llmtrace replay {trace.trace_id[:8]} --from {shlex.quote(good.title)} -- COMMAND"
+        begin = f"llmtrace replay {short_id(trace.trace_id)} --from {shlex.quote(good.title)} -- COMMAND"
         yield "Last good checkpoint", f"{good.title}. To begin there again: {begin}"
     retried = list(format_text.retried_calls(trace))
     if retried:
@@ -340,7 +341,7 @@ def _warn_undiagnosed(screen: Screen, errors: list[DiagnosisFailed]) -> None:
     """Print each bug of llmtrace once, with the number of runs that could not be diagnosed."""
     for fault, example in {error.fault: error for error in errors}.items():
         runs = sum(error.fault == fault for error in errors)
-        report = f"This is a bug in llmtrace. See llmtrace why {example.trace_id[:8]} for how to report it."
+        report = f"This is a bug in llmtrace. See llmtrace why {short_id(example.trace_id)} for how to report it."
         screen.prose(f"llmtrace why: {format_text.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
 
 
@@ -372,7 +373,7 @@ def show_groups(
 
 
 def _unexplained(trace_ids: Sequence[str]) -> str:
-    newest = " ".join(trace_id[:8] for trace_id in trace_ids[:_EXAMPLES])
+    newest = " ".join(short_id(trace_id) for trace_id in trace_ids[:_EXAMPLES])
     return f"{format_text.plural(len(trace_ids), 'run')} failed without a clear cause. Newest: {newest}"
 
 
@@ -387,9 +388,9 @@ def _counted(groups: list[Group], run_count: int) -> str:
 def _when(group: Group) -> str:
     model = group.first.models[0] if group.first.models else ""
     if len(group.cases) == 1:
-        return f"{_day(group.first)}{model and f', with {model}'}. Trace: {group.first.trace_id[:8]}"
+        return f"{_day(group.first)}{model and f', with {model}'}. Trace: {short_id(group.first.trace_id)}"
     model = model and f", first with {model}"
-    ids = " ".join(case.trace_id[:8] for case in group.cases[-_EXAMPLES:][::-1])
+    ids = " ".join(short_id(case.trace_id) for case in group.cases[-_EXAMPLES:][::-1])
     return f"Since {_day(group.first)}, last {_day(group.last)}{model}. Newest: {ids}"
 
 

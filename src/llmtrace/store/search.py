@@ -163,6 +163,8 @@ def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[s
     Raises TraceNotFound, with suggestions.
     """
     wanted = wanted.strip().lower()
+    if wanted.startswith("tr-") or wanted.count("-") == 4:  # MLflow's and LangSmith's ways of writing one
+        wanted = wanted.removeprefix("tr-").replace("-", "")
     if not newest:
         raise TraceNotFound("the store has no traces yet. Try: llmtrace demo")
     if wanted == "last":
