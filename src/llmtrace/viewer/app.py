@@ -20,7 +20,7 @@ from starlette.routing import Route
 from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.store import Query, filters
 from llmtrace.version import __version__
-from llmtrace.viewer import page, ratings
+from llmtrace.viewer import page
 from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
 from llmtrace.viewer.payload import Payload
@@ -163,6 +163,8 @@ class Viewer:
 
     async def _feedback(self, request: Request) -> Response:
         body = await request.body()
+        from llmtrace.viewer import ratings  # with redaction
+
         try:
             return await _in_thread(lambda: ratings.rate(self._source.store, request.path_params["trace"], body))
         except ratings.Refused as refused:
