@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from llmtrace.codec import json_text
-from llmtrace.diagnosis import diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound, UnreadableStore
 from llmtrace.model import replace
 from llmtrace.model.value import value
@@ -164,6 +163,8 @@ def _not_diagnosed(store: Store, trace: TraceSummary, number: int) -> Verdict | 
 
 
 def _diagnose(store: Store, trace_id: str) -> Verdict:
+    from llmtrace.diagnosis import diagnose, wrap_errors  # takes a third of a second; kept verdicts need none of it
+
     try:
         with wrap_errors(trace_id):
             diagnosis = diagnose(store.trace(trace_id))

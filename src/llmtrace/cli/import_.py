@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.read_spans import BadLine, name_skipped, read
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen
@@ -38,7 +38,6 @@ HELP = "read files of spans, or exports of other products, into the store"
 EXAMPLE = "llmtrace import traces.jsonl"
 
 _MOST_NAMED = 5
-_SHOWN_AFTER, _SHOWN_EVERY = 1.0, 0.2
 _EVALUATED_SECONDS = 0.5
 """Seconds between two reports of how many traces are to be evaluated."""
 _NEVER = 1e9
@@ -71,9 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     done = _Imported()
-    progress = _Progress(Screen(sys.stderr))
     config = Config.read(store=args.store)
-    with opened(args) as store:
+    with Progress("importing") as progress, opened(args) as store:
         if store.has_index:
             done.known = {}
             with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
@@ -86,17 +84,15 @@ def run(args: argparse.Namespace) -> int:
             quiet=_NEVER,
         )
         for path in args.file:
-            progress.of(path)
             try:
                 _import(path, store, ingestor, progress, done)
             except BadInput as error:
                 done.refused.append(error)
         while ingestor.waiting:
-            progress.show(f"evaluating {format_text.plural(ingestor.waiting, 'trace')} …")
+            progress.text = f"evaluating {format_text.plural(ingestor.waiting, 'trace')}"
             ingestor.evaluate_all(_EVALUATED_SECONDS)
         ingestor.close()
         store.flush()
-    progress.end()
     if not done.spans and not done.logs and done.refused:
         raise done.refused[0]
     _verify(args, done.last)
@@ -104,9 +100,13 @@ def run(args: argparse.Namespace) -> int:
     return BAD_INPUT if done.bad or done.refused else FINE
 
 
-def _import(path: str, store: Store, ingestor: Ingestor, progress: _Progress, done: _Imported) -> None:
+def _import(path: str, store: Store, ingestor: Ingestor, progress: Progress, done: _Imported) -> None:
     records: list[LogRecord] = []
-    for item in read(path, progress, records.append, lambda record: done.skipped.update((record,))):
+
+    def show(part: float) -> None:
+        progress.text = f"reading {path}" + (f" {part:.0%}" if part else "")
+
+    for item in read(path, show, records.append, lambda record: done.skipped.update((record,))):
         if isinstance(item, BadLine):
             done.bad.append((path, item))
             continue
@@ -191,36 +191,3 @@ def _novelty(done: _Imported, total: int) -> str:
     added = done.new - sum(count for trace_id, count in done.spans.items() if trace_id not in done.old_traces)
     more = f" ({format_text.plural(added, 'new span')})" if added > 0 else ""
     return f": {format_text.plural(new, 'trace')} new, {old} in the store already{more}"
-
-
-class _Progress:
-    """Shows progress in one line, on a terminal only, after reading has taken a while."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-        self._on = screen.stream.isatty()
-        self._next = time.monotonic() + _SHOWN_AFTER
-        self._path = ""
-        self._shown = False
-
-    def of(self, path: str) -> None:
-        self._path = path
-
-    def __call__(self, part: float) -> None:
-        if self._on and time.monotonic() >= self._next:
-            self._write(f"reading {self._path} {part:.0%}" if part else f"reading {self._path} …")
-
-    def show(self, text: str) -> None:
-        if self._shown:
-            self._write(text)
-
-    def end(self) -> None:
-        if self._shown:
-            self._screen.stream.write("\r\x1b[K")
-            self._screen.stream.flush()
-
-    def _write(self, text: str) -> None:
-        self._shown = True
-        self._next = time.monotonic() + _SHOWN_EVERY
-        self._screen.stream.write("\r\x1b[K" + clean(text)[: self._screen.width - 1])
-        self._screen.stream.flush()

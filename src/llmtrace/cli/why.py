@@ -22,6 +22,7 @@ from llmtrace import semconv
 from llmtrace.cli import format_text, judge_option, prove
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
@@ -76,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
         if args.all:
             return _all(store, args)
         trace = trace_of(store, args.trace)
-    with wrap_errors(trace.trace_id):
+    with wrap_errors(trace.trace_id), Progress("diagnosing"):
         flow = Flow(trace)
-    diagnosis = diagnose(trace, flow)
+        diagnosis = diagnose(trace, flow)
     reply = judge_option.ask(diagnosis, flow, endpoint)
     if args.json:
         print_json(judge_option.as_json(diagnosis, reply))
@@ -98,7 +99,7 @@ def show(
 ) -> None:
     """The diagnosis as text: the first marked suspect in two lines, the chain to it, then the others, ``top`` in all."""
     notes = notes or {}
-    verdict = verdict_of(diagnosis)
+    verdict = diagnosis.verdict
     if verdict:
         screen.prose(verdict, "bold")
         screen.line()
@@ -139,17 +140,6 @@ def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, 
     else:
         screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {short_id(trace.trace_id)} --possible shows them.", "dim")
     screen.line()
-
-
-def verdict_of(diagnosis: Diagnosis) -> str:
-    """The verdict in one sentence; empty if there is a marked suspect."""
-    if diagnosis.marked:
-        return ""
-    if diagnosis.failed:
-        return "The run failed, but no step is a clear cause."
-    if diagnosis.is_running:
-        return "Still running. Nothing so far."
-    return "No suspect." if diagnosis.is_judged else "Nothing could be judged."
 
 
 def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
@@ -257,7 +247,7 @@ def markdown(
 ) -> Iterator[str]:
     """Print the diagnosis as Markdown for a ticket: place, evidence, chain and advice. Content stands in code spans."""
     notes = notes or {}
-    verdict = verdict_of(diagnosis)
+    verdict = diagnosis.verdict
     if verdict:
         yield f"{verdict} Trace `{trace.trace_id}` ({trace.health}).\n"
     for number, suspect in enumerate((*diagnosis.marked[:top], *(diagnosis.possible if possible else ()))):
@@ -311,23 +301,25 @@ def _all(store: Store, args: argparse.Namespace) -> int:
     limit = args.limit or MOST_RUNS
     query = Query(limit=limit + 1, since=args.since, agent=args.agent)
     run_count, cases, unexplained, undiagnosed, more = 0, [], list[str](), list[DiagnosisFailed](), False
-    for number, (_, spans) in enumerate(groupby(store.spans(query), key=lambda span: span.trace_id)):
-        if number == limit:
-            more = True
-            break
-        trace = Trace(list(spans))
-        if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
-            continue
-        run_count += 1
-        try:
-            diagnosis = diagnose(trace)
-        except DiagnosisFailed as error:
-            undiagnosed.append(error)
-            continue
-        if diagnosis.prime is not None:
-            cases.append(case_of(trace, diagnosis.prime))
-        elif diagnosis.failed:
-            unexplained.append(trace.trace_id)
+    with Progress("diagnosing runs") as progress:
+        runs = groupby(store.spans(query), key=lambda span: span.trace_id)
+        for number, (_, spans) in enumerate(progress.count(runs)):
+            if number == limit:
+                more = True
+                break
+            trace = Trace(list(spans))
+            if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
+                continue
+            run_count += 1
+            try:
+                diagnosis = diagnose(trace)
+            except DiagnosisFailed as error:
+                undiagnosed.append(error)
+                continue
+            if diagnosis.prime is not None:
+                cases.append(case_of(trace, diagnosis.prime))
+            elif diagnosis.failed:
+                unexplained.append(trace.trace_id)
     groups = group_by_cause(cases)
     if args.json:
         faults = [{"trace_id": error.trace_id, "fault": error.fault} for error in undiagnosed]

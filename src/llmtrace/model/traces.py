@@ -90,6 +90,11 @@ class Trace:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def _repr_html_(self) -> str:
+        from llmtrace.model.html import trace_as_html  # for notebooks only
+
+        return trace_as_html(self)
+
     @property
     def trace_id(self) -> str:
         return self.spans[0].trace_id

@@ -142,8 +142,10 @@ class Store(Sink, ABC):
         """
         return []
 
-    def monitor_states(self) -> list[dict[str, Any]]:
+    def monitor_states(self, *, seconds: float = float("inf")) -> list[dict[str, Any]]:  # noqa: ARG002 - for stores with an index
         """What the monitors know about each key (`llmtrace.monitors.reports` reads it), the most recently used key first.
+
+        ``seconds``: a store with an index shows new traces to the monitors for at most this long (default: all).
 
         Raises UnreadableStore.
         """

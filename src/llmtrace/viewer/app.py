@@ -20,7 +20,7 @@ from starlette.routing import Route
 from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.store import Query, filters
 from llmtrace.version import __version__
-from llmtrace.viewer import page, ratings
+from llmtrace.viewer import page
 from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
 from llmtrace.viewer.payload import Payload
@@ -38,6 +38,7 @@ POLL_SECONDS = 0.08
 MOST_SPANS = 64
 """Payloads in one answer."""
 MOST_TRACES = 200
+_LAST = (1 << 63) - 1
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -57,6 +58,7 @@ class Viewer:
         return [
             Route("/", _index),
             Route("/static/{name}", _static),
+            Route("/static/vendor/{name}", _vendored),
             Route("/api/info", self._info),
             Route("/api/events", self._events),
             Route("/api/traces", self._traces),
@@ -64,6 +66,7 @@ class Viewer:
             Route("/api/names", self._names),
             Route("/api/compare", self._compare),
             Route("/api/time", self._over_time),
+            Route("/api/drift", self._drift),
             Route("/api/suspicions", self._suspicions),
             Route("/api/reviews", self._reviews),
             Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
@@ -117,14 +120,19 @@ class Viewer:
 
     async def _over_time(self, request: Request) -> Response:
         from llmtrace.statistics import PARTS  # takes a tenth of a second, with ClickHouse's SQL
-        from llmtrace.viewer.trends import DAY, HOUR
+        from llmtrace.viewer.trends import DAY, MINUTE
 
         by = _text(request, "by") or "model"
         if by not in PARTS:
             raise HTTPException(400, f"parameter 'by' must be one of {', '.join(PARTS)}")
-        size = max(HOUR, _number(request, "size", DAY))
-        since, offset = _number(request, "since", 0), _number(request, "offset", 0)
-        return await _in_thread(lambda: self._source.over_time(since, by, size, offset))
+        size, offset = max(MINUTE, _number(request, "size", DAY)), _number(request, "offset", 0)
+        since, until = _number(request, "since", 0), _number(request, "until", _LAST)
+        seconds = max(1, _number(request, "seconds", 60))
+        return await _in_thread(lambda: self._source.over_time(since, until, by, size, offset, seconds))
+
+    async def _drift(self, request: Request) -> Response:
+        since, until = _number(request, "since", 0), _number(request, "until", _LAST)
+        return await _in_thread(lambda: self._source.drift(since, until))
 
     def _answer(self, work: Callable[[str, Request], Content]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -155,6 +163,8 @@ class Viewer:
 
     async def _feedback(self, request: Request) -> Response:
         body = await request.body()
+        from llmtrace.viewer import ratings  # with redaction
+
         try:
             return await _in_thread(lambda: ratings.rate(self._source.store, request.path_params["trace"], body))
         except ratings.Refused as refused:
@@ -234,7 +244,14 @@ async def _index(_: Request) -> Response:
 
 
 async def _static(request: Request) -> Response:
-    path = STATIC / Path(request.path_params["name"]).name
+    return _file(STATIC / Path(request.path_params["name"]).name)
+
+
+async def _vendored(request: Request) -> Response:
+    return _file(STATIC / "vendor" / Path(request.path_params["name"]).name)
+
+
+def _file(path: Path) -> Response:
     if path.suffix not in _TYPES or not path.is_file():
         raise HTTPException(404)
     return FileResponse(path, media_type=_TYPES[path.suffix])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_OPEN = 8
 MOST_COUNTED = 5_000
-"""Number of newest traces that the trends count."""
+"""Number of newest traces that the trends of a store count that keeps no statistics of each hour."""
 LIST_SECONDS = 0.5
 """Seconds that a page of a list filtered by confidence diagnoses before it is answered."""
 LONG = 500
@@ -96,12 +96,20 @@ class Source:
         heads = [trace_row(side.summary) for side in sides]
         return {"left": heads[0], "right": heads[1], "pairs": pairs, "first": comparison.first, "left_out": comparison.left_out}
 
-    def over_time(self, since: int, by: By, size: int, offset: int) -> dict[str, Any]:
-        """The trends since a time, see `trends.over_time`. Raises UnreadableStore."""
+    def over_time(self, since: int, until: int, by: By, size: int, offset: int, seconds: float) -> dict[str, Any]:
+        """The trends of a time, see `trends.over_time`. Raises UnreadableStore."""
         from llmtrace.viewer.trends import over_time  # with statistics
 
-        spans = self.store.spans(Query(limit=MOST_COUNTED, since=since), prompts=False)
-        return over_time(spans, by, size, offset) | {"limit": MOST_COUNTED}
+        return over_time(self.store, Query(MOST_COUNTED, since, until), by, size, offset, seconds)
+
+    def drift(self, since: int, until: int) -> list[dict[str, Any]]:
+        """The changes that the monitors found in a time; none for a store that would have to read all its spans for it.
+
+        Raises UnreadableStore.
+        """
+        from llmtrace.viewer.trends import drift
+
+        return drift(self.store, since, until) if self.store.has_index else []
 
     def rows(self, trace_id: str, after: int = 0, around: str | None = None) -> dict[str, Any]:
         """The rows that changed after version ``after``. Raises TraceNotFound, UnreadableStore.

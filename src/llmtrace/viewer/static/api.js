@@ -42,6 +42,7 @@ const server = {
   suspicions: (traces) => get("suspicions", { traces: traces.join(",") }),
   compare: (left, right) => get("compare", { left, right }),
   time: (query) => get("time", query),
+  drift: (query) => get("drift", query),
   reviews: (query) => get("reviews", query),
   review: (id, query) => get(`reviews/${id}`, query),
   decide: (id, body) => post(`reviews/${id}`, body),
