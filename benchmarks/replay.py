@@ -35,6 +35,7 @@ from replay_tau import Replay as Drive
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PROGRAMS = (
     "01_support_agent",
+    "03_policies",
     "04_budget",
     "05_parallel_tools",
     "06_own_tracer_provider",
@@ -46,10 +47,26 @@ PROGRAMS = (
     "13_openai_agents",
     "14_budgets",
     "15_own_signals",
+    "17_by_hand",
+    "18_checkpoints",
+    "19_reviews",
 )
 ROUNDS = 30
 CALLS = 20
-_OF_ITS_OWN = ("time", "duration", "replay", "run.", "sequence", "program", "thread.id", "first_chunk", "server.port", "vcs")
+_OF_ITS_OWN = (
+    "time",
+    "duration",
+    "replay",
+    "run.",
+    "sequence",
+    "program",
+    "thread.id",
+    "review.id",
+    "waited",
+    "first_chunk",
+    "server.port",
+    "vcs",
+)
 """Parts of the names of attributes that differ from run to run: times, ids, ports, and the marks of a replay."""
 
 

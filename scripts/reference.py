@@ -40,6 +40,7 @@ GROUPS = {
     "Limits": "Budget slo",
     "Checkpoints and reviews": "checkpoint resume validated review Decision reviews resume_review",
     "Verdicts": "outcome feedback signal",
+    "Look at a run": "last",
     "Tests": "testing cases replay",
 }
 """The public names, in the order of the page."""

@@ -66,6 +66,7 @@ def test_public_names_are_pinned() -> None:
         "inference",
         "inject",
         "instrument",
+        "last",
         "outcome",
         "prompt",
         "replay",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llmtrace.recorder.feedback import feedback
     from llmtrace.recorder.open_span import current_span
     from llmtrace.recorder.outcome import outcome
-    from llmtrace.runtime import configure, flush, shutdown
+    from llmtrace.runtime import configure, flush, last, shutdown
     from llmtrace.testing.cases import cases
     from llmtrace.tools import Tools
 
@@ -50,6 +50,7 @@ _HOME = {
     "inference": "llmtrace.decorators.manual",
     "inject": "llmtrace.recorder.context",
     "instrument": "llmtrace.instrumentation",
+    "last": "llmtrace.runtime",
     "outcome": "llmtrace.recorder.outcome",
     "prompt": "llmtrace.decorators.prompt",
     "replay": "llmtrace.playback",
@@ -85,6 +86,7 @@ __all__ = [
     "inference",
     "inject",
     "instrument",
+    "last",
     "outcome",
     "prompt",
     "replay",

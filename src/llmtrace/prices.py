@@ -90,7 +90,7 @@ def cost_usd(
 
 def cost_of(inference: Inference, table: Mapping[str, Any] | None = None) -> float | None:
     """Return the cost of an inference in US dollars, as `cost_usd` computes it. Never raises."""
-    model = inference.response_model or inference.request_model
+    model = inference.model
     return cost_usd(inference.provider, model, inference.usage, table, inference.request_model)
 
 

@@ -19,7 +19,7 @@ from llmtrace.config import Config, ContentLevel, OnInvalid, PersonalData, Profi
 from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
-from llmtrace.errors import ConfigurationError, StoreError
+from llmtrace.errors import ConfigurationError, StoreError, TraceNotFound
 from llmtrace.exporters.forwarding.destination import is_enabled, named, standard_sinks
 from llmtrace.external import tracer_provider as external_provider
 from llmtrace.external.processor import ExternalSpans
@@ -29,7 +29,7 @@ from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation import Patch, Patches
 from llmtrace.locks import finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
-from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, replace
+from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, Trace, replace
 from llmtrace.near_names import most_like
 from llmtrace.prices import cost_of
 from llmtrace.recorder import Recorder, activate, background, collected
@@ -360,6 +360,25 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
     is_written = running.store is None or not guard(running.store.has_unwritten)
     is_sent = running.sending is None or guard(running.sending.flush, remaining())
     return bool(is_judged and is_written and is_sent)
+
+
+def last() -> Trace:
+    """Return the newest trace: of the store that this program records into, else of ``LLMTRACE_STORE`` or the default folder.
+
+    A notebook shows the trace as a tree; it also shows what ``llmtrace.diagnosis.diagnose(trace)`` returns.
+    Raises `errors.TraceNotFound` if there is none, `errors.UnreadableStore`.
+    """
+    if _running is not None and _running.store is not None:
+        flush()
+        return _running.store.trace("last")
+    config = Config.read()
+    if config.store == "off":
+        raise TraceNotFound("the store is off (LLMTRACE_STORE), so that no trace is kept")
+    store = open_store(config.store, config=config)
+    try:
+        return store.trace("last")
+    finally:
+        store.close()
 
 
 def shutdown() -> None:

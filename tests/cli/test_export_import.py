@@ -83,7 +83,8 @@ def test_counts_as_json(llmtrace: Callable[..., Any], store: str, tmp_path: Path
     assert json.loads(ran.out) == {"traces": 1, "spans": 4, "output": path}
     assert llmtrace("export", "--json", "--store", store).code == 2
     ran = llmtrace("import", path, "--json", "--store", store)
-    assert json.loads(ran.out) == {"traces": 1, "spans": 4, "new_spans": 0, "bad_lines": []}
+    expected = {"traces": 1, "spans": 4, "new_traces": 0, "new_spans": 0, "bad_lines": [], "not_stored": {}}
+    assert json.loads(ran.out) == expected
 
 
 def test_content_none(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from inline_snapshot import snapshot
 
-from llmtrace.cli import ls, stores
+from llmtrace import listing
+from llmtrace.cli import stores
 from llmtrace.cli.ls import since
 from llmtrace.model import (
     AgentInvocation,
@@ -31,8 +33,10 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
+from llmtrace.model.reviews import Decision, ReviewRequest
 from llmtrace.store import indexing, open_store
 from llmtrace.store.local import LocalStore
+from llmtrace.store.reviews import Reviews
 from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, answers, chat, recovered, user
 
 
@@ -141,22 +145,51 @@ def test_what_would_take_long_is_not_diagnosed(
     def reasons() -> list[str | None]:
         return [trace["undiagnosed"] for trace in json.loads(llmtrace("ls", "--store", store, "--json").out)]
 
-    monkeypatch.setattr(ls, "_LONGEST_DIAGNOSED", 3)
+    monkeypatch.setattr(listing, "MOST_DIAGNOSED", 0)
+    out = llmtrace("ls", "--store", store).out
+    assert "?" not in out
+    assert out.splitlines()[-1] == "Only the first 0 traces of a list are diagnosed. See llmtrace why"
+    assert reasons() == ["only the first 0 traces of a list are diagnosed"] * 2
+    monkeypatch.setattr(listing, "MOST_DIAGNOSED", 100)
+    monkeypatch.setattr(listing, "LONGEST_DIAGNOSED", 3)
     out = llmtrace("ls", "--store", store).out
     assert "likely" not in out
     for trace_id in (SILENT, RECOVERED):
         assert f"          ? too long to diagnose here. See llmtrace why {trace_id[:8]}\n" in out
     assert reasons() == ["traces of more than 3 spans are not diagnosed in a list"] * 2
-    monkeypatch.setattr(ls, "_LONGEST_DIAGNOSED", 4)
+    monkeypatch.setattr(listing, "LONGEST_DIAGNOSED", 4)
     out = llmtrace("ls", "--store", store).out
     assert "likely" in out
     assert out.count("too long") == 1
-    monkeypatch.setattr(ls, "_LONGEST_DIAGNOSED", 300)
-    monkeypatch.setattr(ls, "_MOST_DIAGNOSED", 0)
-    out = llmtrace("ls", "--store", store).out
-    assert "?" not in out
-    assert out.splitlines()[-1] == "Only the first 0 traces of a list are diagnosed. See llmtrace why"
-    assert reasons() == ["only the first 0 traces of a list are diagnosed"] * 2
+
+
+def test_a_run_that_waits_for_a_person_says_so(llmtrace: Callable[..., Any], store: str) -> None:
+    """Until somebody decides, or the review has expired; its health is told beside that in JSON."""
+    now, reviews = time.time(), Reviews(Path(store))
+    for review_id, trace, deadline in (("rev_1", SILENT, now + 60), ("rev_2", RECOVERED, now - 1)):
+        request = ReviewRequest(review_id, "pay", "d" * 32, {"n": 1}, now - 9, deadline, tool="pay", trace_id=trace)
+        reviews.propose(request)
+    assert re.findall(r"^\w{8} +\w+ +(\w+)", llmtrace("ls", "--store", store).out, re.MULTILINE) == ["waits", "recovered"]
+    rows = json.loads(llmtrace("ls", "--store", store, "--json").out)
+    assert [(row["waits"], row["health"]) for row in rows] == [(True, "ok"), (False, "recovered")]
+    reviews.decide("rev_1", Decision("rejected", at=now))
+    assert "waits" not in llmtrace("ls", "--store", store).out
+
+
+def test_the_turns_of_a_conversation_are_listed_together(llmtrace: Callable[..., Any], store: str) -> None:
+    """Each with its question and answer, under the totals."""
+    maker, opened = Maker("c" * 32, time.time_ns() - 60 * SECOND), open_store(store)
+    for number, (trace, question) in enumerate((("a" * 32, "Where is it?"), ("b" * 32, "And when?"))):
+        operation = replace(chat([user(question)], answers("Soon.")), cost_usd=0.01)
+        talk = {"gen_ai.conversation.id": "talk-1"}
+        opened.append(replace(maker.span(1 + number, None, "chat m", operation, attributes=talk), trace_id=trace))
+    opened.close()
+    lines = llmtrace("ls", "--sessions", "--store", store).out.splitlines()
+    assert lines[0].startswith("conversation talk-1 ")
+    assert lines[0].endswith("$0.0200")
+    assert [line.strip() for line in lines[3::2]] == ["Where is it? → Soon.", "And when? → Soon."]
+    (session,) = json.loads(llmtrace("ls", "--sessions", "--json", "--store", store).out)
+    assert (session["conversation"], session["cost_usd"], len(session["turns"])) == ("talk-1", 0.02, 2)
 
 
 def test_a_run_without_agents_has_its_own_name(llmtrace: Callable[..., Any], store: str) -> None:

@@ -207,9 +207,11 @@ def test_results_of_tools_are_not_the_users_words(llmtrace: Callable[..., Any], 
     """Anthropic and Google send them in the user's message: each has its own line, before what the user says."""
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
     results = (ToolResult("in stock", "a"), Text("Be quick."), ToolResult({"price": 4}, "b"))
-    keep(store, maker.span(1, None, "chat m", chat([user("A kettle?"), Message("user", results)], answers("ok"))))
-    lines = [line.strip() for line in llmtrace("show", "--store", store).out.splitlines()[-5:]]
-    assert lines == ["user    A kettle?", "tool    in stock", 'tool    {"price": 4}', "user    Be quick.", "answer  ok"]
+    messages = [user("A kettle?"), Message("user", results), Message("function", (ToolResult("red", "c"),))]
+    keep(store, maker.span(1, None, "chat m", chat(messages, answers("ok"))))
+    lines = [line.strip() for line in llmtrace("show", "--store", store).out.splitlines()[-6:]]
+    asked = ["user    A kettle?", "tool    in stock", 'tool    {"price": 4}', "user    Be quick.", "tool    red"]
+    assert lines == [*asked, "answer  ok"]
 
 
 def test_a_call_that_went_well_after_a_retry_leaves_a_trace(llmtrace: Callable[..., Any], store: str) -> None:
@@ -223,45 +225,59 @@ def test_a_call_that_went_well_after_a_retry_leaves_a_trace(llmtrace: Callable[.
         assert "No suspect" in out
 
 
+def test_last_is_the_run_that_went_on_after_a_review(llmtrace: Callable[..., Any], store: str) -> None:
+    """It is a replay up to the decision; a replay that did nothing for real is not the last run."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    for trace, attributes in (("e" * 32, {semconv.REPLAY_LIVE: True}), ("f" * 32, {})):
+        root = maker.span(1, None, "invoke_agent a", AgentInvocation("a"), attributes={semconv.REPLAY_OF: "d" * 32})
+        call = maker.span(2, 1, "chat m", chat([user("hi")], answers("ok")), attributes=attributes)
+        keep(store, replace(root, trace_id=trace), replace(call, trace_id=trace))
+    assert llmtrace("show", "--store", store).out.startswith(f"trace {'e' * 32}")
+
+
 def test_steps_that_repeat_are_shown_once(llmtrace: Callable[..., Any], store: str) -> None:
-    """Equal steps in a row, alone or several together, with all that is below them; --full shows each."""
+    """The same calls in a row, alone or several together, with all that is below them; --full shows each. Calls whose arguments
+    mostly differ are no repetition."""
     maker = Maker("d" * 32, time.time_ns() - 60 * SECOND)
     spans = [maker.span(1, None, "invoke_agent a", AgentInvocation("a"))]
     for first in range(2, 17, 3):
         spans += [
-            maker.span(first, 1, "execute_tool poll", ToolExecution("poll", {"n": 1}, "wait", has_result=True)),
+            maker.span(first, 1, "execute_tool poll", ToolExecution("poll", {"n": first // 12}, "wait", has_result=True)),
             maker.span(first + 1, 1, "step", Custom()),
             maker.span(first + 2, first + 1, "execute_tool log", ToolExecution("log", {"n": 2})),
         ]
-    spans += [maker.span(40 + place, 1, "execute_tool poll", ToolExecution("poll", {"n": place})) for place in range(4)]
+    spans += [maker.span(40 + place, 1, "execute_tool find", ToolExecution("find", {"n": place})) for place in range(4)]
     keep(store, *spans)
     out = llmtrace("show", "--store", store).out
-    assert [line[:52].rstrip() for line in out.splitlines()[3:]] == [
+    assert [line[:57].rstrip() for line in out.splitlines()[3:]] == [
         "agent a",
-        "├─ poll(n=1)",
+        "├─ poll(n=0)",
         "│     → wait",
         "├─ step",
         "│  └─ log(n=2)",
-        "├─ … the same 2 steps 4 times more (--full shows the",
-        "├─ poll(n=0)",
-        "├─ poll(n=1)",
-        "├─ poll(n=2)",
-        "└─ poll(n=3)",
+        "├─ … the same 2 steps 4 times more, 2 distinct arguments",
+        "├─ find(n=0)",
+        "├─ find(n=1)",
+        "├─ find(n=2)",
+        "└─ find(n=3)",
     ]
     assert llmtrace("show", "--full", "--store", store).out.count("log(n=2)") == 5
 
 
 def test_a_repetition_at_the_end_ends_the_branch(llmtrace: Callable[..., Any], store: str) -> None:
-    """What differs is shown: another result, a failure."""
+    """A failure is no repetition."""
     maker = Maker("d" * 32, time.time_ns() - 60 * SECOND)
     spans = [maker.span(1, None, "invoke_agent a", AgentInvocation("a"))]
-    results = ["a", "b", "b", "b", "b"]
-    for place, result in enumerate(results):
-        spans.append(maker.span(2 + place, 1, "execute_tool poll", ToolExecution("poll", {}, result, has_result=True)))
+    for place in range(5):
+        failure = None if place else Failure("KeyError", "n")
+        spans.append(
+            maker.span(2 + place, 1, "execute_tool poll", ToolExecution("poll", {}, "b", has_result=True), failure=failure)
+        )
     keep(store, *spans)
     assert [line[:52].rstrip() for line in llmtrace("show", "--store", store).out.splitlines()[4:]] == [
         "├─ poll()",
-        "│     → a",
+        "│     → b",
+        "│     ✗ KeyError: n",
         "├─ poll()",
         "│     → b",
         "└─ … the same 3 times more (--full shows them)",

@@ -72,19 +72,20 @@ def test_by_operation(llmtrace: Callable[..., Any], store: str) -> None:
     assert ran.out == snapshot("""\
 40 traces, 80 model calls, 44k tokens in, 4.4k out, $4.40
 
-CALLS      P50      P95      P99  TTFT P95   TOKEN  OUT P95  OPERATION
+CALLS   MEDIAN      P95      P99  FIRST TOKEN  PER TOKEN  OUTPUT  OPERATION
 support
-   40  1.50 s   9.00 s   9.00 s*   300 ms   20 ms      100   chat · large
-   40  250 ms   500 ms   500 ms*         -   5 ms      100   plan · small
-   40   50 ms    50 ms    50 ms*         -       -        -  refund
+   40  1.50 s   9.00 s   9.00 s*      300 ms      20 ms     100   chat · large
+   40  250 ms   500 ms   500 ms*            -      5 ms     100   plan · small
+   40   50 ms    50 ms    50 ms*            -          -       -  refund
 * the largest value, because there are too few calls (p95: 20, p99: 100)
+first token and output tokens: p95; time per token: median
 
-CALLS  ERRORS  INVALID  FLAWED   IN   OUT   COST  OPERATION
+CALLS  FAILED  INVALID  FINDINGS  TOKENS IN   OUT   COST  OPERATION
 support
-   40   4 10%    5 12%       0  22k  2.2k  $2.20  chat · large
+   40   4 10%    5 12%         0        22k  2.2k  $2.20  chat · large
        ! failed: timeout 4
-   40       0        -       0  22k  2.2k  $2.20  plan · small
-   40       0        0       8    -     -      -  refund
+   40       0        -         0        22k  2.2k  $2.20  plan · small
+   40       0        0         8          -     -      -  refund
        ! found: repeated_call 8
 
 CALLS  TOO SLOW  BURN 1H  BURN 1D   BURN  OBJECTIVE
@@ -95,7 +96,7 @@ burn 1.0 uses exactly the error budget, 5.0 uses five times as much
     assert (ran.code, ran.err) == (0, "")
 
 
-@pytest.mark.parametrize("by", ["agent", "model", "tool", "prompt", "name"])
+@pytest.mark.parametrize("by", ["agent", "model", "tool", "prompt", "name", "user", "day"])
 def test_every_way_to_count(llmtrace: Callable[..., Any], store: str, by: str) -> None:
     """Each has its rows, within the width, and no row is lost between the tables."""
     out = llmtrace("stats", "--by", by, "--store", store).out
@@ -163,11 +164,11 @@ def test_suggest(llmtrace: Callable[..., Any], store: str) -> None:
     """For each prompt a limit and a time-out, with how they were computed."""
     out = llmtrace("stats", "--suggest", "--store", store).out
     assert out.split("\n\n")[1] == snapshot("""\
-CALLS  OUT P50  OUT P99  SET  MAX_TOKENS  TIMEOUT  PROMPT
-   40      50      100*    -         192      1 s  1111222233334444
+CALLS  OUTPUT P50  OUTPUT P99  LIMIT NOW  MAX_TOKENS  TIMEOUT  PROMPT
+   40         50         100*          -         192      1 s  1111222233334444
        plan: p99 of 100 tokens (the longest of 40) x 1.5; 192 tokens x 5 ms
        no limit is set
-   40      60      100*    -         192      5 s  aaaabbbbccccdddd
+   40         60         100*          -         192      5 s  aaaabbbbccccdddd
        chat: p99 of 100 tokens (the longest of 36) x 1.5; 0.3 s + 192 tokens x
        21 ms
        no limit is set\
@@ -223,16 +224,16 @@ def test_few_calls_are_said(llmtrace: Callable[..., Any], tmp_path: Path) -> Non
     assert out == snapshot("""\
 2 traces, 1 model call, cost unknown
 
-CALLS      P50      P95      P99  TTFT P95  TOKEN  OUT P95  NAME
-    1  1.00 s*  1.00 s*  1.00 s*         -      -        -  evil\\x1b[2J name
-    1  1.67 s*  1.67 s*  1.67 s*         -      -        -  invoke_agent support
-    1  500 ms*  500 ms*  500 ms*         -      -        -  plan
+CALLS   MEDIAN      P95      P99  FIRST TOKEN  PER TOKEN  OUTPUT  NAME
+    1  1.00 s*  1.00 s*  1.00 s*            -          -       -  evil\\x1b[2J n…
+    1  1.67 s*  1.67 s*  1.67 s*            -          -       -  invoke_agent…
+    1  500 ms*  500 ms*  500 ms*            -          -       -  plan
 * the largest value, because there are too few calls (p95: 20, p99: 100)
 
-CALLS  ERRORS  INVALID  FLAWED  IN  OUT  COST  NAME
-    1       0        -       0   -    -     -  evil\\x1b[2J name
-    1       0        -       0   -    -     -  invoke_agent support
-    1       0        -       0   -    -     -  plan
+CALLS  FAILED  INVALID  FINDINGS  TOKENS IN  OUT  COST  NAME
+    1       0        -         0          -    -     -  evil\\x1b[2J name
+    1       0        -         0          -    -     -  invoke_agent support
+    1       0        -         0          -    -     -  plan
 
 CALLS  TOO SLOW  BURN 1H  BURN 1D  BURN  OBJECTIVE
     1         0     0.0*     0.0*  0.0*  support: 99% done within 2 s

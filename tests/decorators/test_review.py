@@ -829,15 +829,17 @@ def test_a_replay_gives_the_recorded_decision_and_asks_nobody(store: Path) -> No
 
     @llmtrace.agent
     def agent() -> list[str]:
-        return [answer_of(tools.run(asks(call_id=call_id))) for call_id in ("c1", "c2")]
+        return [answer_of(tools.run(asks(call_id=call_id))) for call_id in ("c1", "c2", "c3")]
 
-    with Reviewer(lambda record: (approve if record.request.call_id == "c1" else reject)(record), times=2):
+    decide = {"c1": approve, "c2": reject, "c3": edit(amount=7)}
+    with Reviewer(lambda record: decide[str(record.request.call_id)](record), times=3):
         first = agent()
     recorded = newest(store)
     with llmtrace.replay(recorded.trace_id):
         assert agent() == first
-    assert len(ran) == 1
-    assert len(Reviews(store).list(states=("done", "rejected"))) == 2
+    assert "changed the arguments" in first[2]
+    assert len(ran) == 2
+    assert len(Reviews(store).list(states=("done", "rejected"))) == 3
 
 
 def test_a_call_with_which_a_replay_goes_live_is_held(store: Path) -> None:

@@ -42,7 +42,7 @@ def counted(store: LocalStore, query: Query = ALL, **more: Any) -> Statistics:
 
 
 def hours_read(store: LocalStore, monkeypatch: pytest.MonkeyPatch, query: Query = ALL, now: int = LATER) -> int:
-    """How many hours are counted from spans."""
+    """How often spans are read: several hours may be read together."""
     queries: list[Query] = []
     spans = LocalStore.spans
 
@@ -68,7 +68,7 @@ def test_each_grouping_and_time(store: LocalStore) -> None:
 
 def test_only_what_changed_is_counted_again(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A span that ends, one that comes late, and a trace of another time each have their own hour counted again."""
-    assert hours_read(store, monkeypatch) >= 6
+    assert hours_read(store, monkeypatch) >= 1
     assert hours_read(store, monkeypatch) == 0
     spans = list(run(RUNS - 1))
     store.append(replace(spans[-1], span_id="f" * 16, end=None))
@@ -103,3 +103,4 @@ def test_saved_is_json() -> None:
     copy = Statistics("name", now=NOW)
     saved.add(json.loads(json.dumps(saved.save(statistics))), copy)
     same(told(copy), told(statistics))
+    assert copy.settings.uses == statistics.settings.uses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,16 +16,21 @@ from llmtrace.model import (
     Custom,
     Evaluation,
     Failure,
+    Inference,
     Message,
     Span,
     Text,
     ToolDefinition,
     ToolExecution,
+    Usage,
     Violation,
     Workflow,
     replace,
 )
+from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
+from llmtrace.statistics.counted_steps import steps_of
 from llmtrace.store import Query, Store, open_store
+from llmtrace.store.filters import FILTERS, SORTS
 from llmtrace.store.local import LocalStore
 from tests.store.spans import SECOND, agent, inference, span, span_id, trace_id
 from tests.strategies import alike, spans
@@ -144,16 +149,70 @@ def test_traces_come_newest_first_and_within_limits(store: Store) -> None:
     assert [one.trace_id for one in store.traces(Query(until=start + 2 * SECOND))] == [trace_id(1)]
 
 
-def test_traces_by_health_and_agent(store: Store) -> None:
-    """Health and agent pick the traces that have them; an agent's name is matched whole."""
-    store.append(span(1, operation=agent("support")))
-    store.append(span(2, operation=agent("support desk"), failure=Failure("timeout")))
-    store.append(span(3, operation=agent("billing")))
-    store.append(span(3, 2, parent=1, failure=Failure("timeout")))
-    assert [one.trace_id for one in store.traces(Query(health="failed"))] == [trace_id(2)]
-    assert [one.trace_id for one in store.traces(Query(health="recovered"))] == [trace_id(3)]
-    assert [one.trace_id for one in store.traces(Query(agent="support"))] == [trace_id(1)]
-    assert [one.trace_id for one in store.traces(Query(agent="billing", health="ok"))] == []
+FOUND: dict[str, tuple[Any, list[int]]] = {
+    "health": ("failed", [2]),
+    "agent": ("support", [1]),
+    "workflow": ("nightly", [3]),
+    "model": ("gpt-4o", [3, 1]),
+    "user": ("ann", [1]),
+    "conversation": ("talk", [2, 1]),
+    "tag": ("beta", [3, 2]),
+    "since": (1_700_000_002 * SECOND, [3, 2]),
+    "until": (1_700_000_002 * SECOND, [1]),
+    "min_cost": (0.25, [2]),
+    "max_cost": (0.25, [1]),
+    "min_tokens": (200, [2]),
+    "max_tokens": (15, [3, 1]),
+    "min_duration": (1.0, [2]),
+    "max_duration": (1.0, [3, 1]),
+}
+"""By filter: a value, and which of the traces of `varied` have it. A trace whose value is unknown is never found."""
+
+
+def varied(store: Store) -> None:
+    """Three traces with different names, costs, tokens and durations; the third cost nobody knows what."""
+    talk = {"gen_ai.conversation.id": "talk"}
+    store.append(span(1, operation=agent("support"), attributes={**talk, "user.id": "ann", "llmtrace.tags": ("alpha",)}))
+    store.append(span(1, 2, parent=1, operation=inference("a", "b", response_model="gpt-4o-2024-08-06", cost_usd=0.1)))
+    late = 1_700_000_002 * SECOND + 2 * SECOND
+    failed = {"failure": Failure("timeout"), "attributes": {**talk, "llmtrace.tags": ("alpha", "beta")}, "end": late}
+    store.append(span(2, operation=agent("support desk"), **failed))
+    store.append(span(2, 2, parent=1, operation=Inference("x", request_model="gpt", usage=Usage(190, 10), cost_usd=0.3)))
+    store.append(span(3, operation=Workflow("nightly"), attributes={"llmtrace.tags": ("beta",)}))
+    store.append(span(3, 2, parent=1, operation=inference("a", "b")))
+
+
+def numbers(store: Store, **query: Any) -> list[int]:
+    return [int(one.trace_id, 16) for one in store.traces(Query(**query))]
+
+
+def test_every_filter_means_the_same_in_every_store(store: Store) -> None:
+    """Names are matched whole, bounds are inclusive; all that a list can be filtered by, but for confidence (`listing`)."""
+    varied(store)
+    assert set(FOUND) == {filter_.name for filter_ in FILTERS} - {"confidence"}
+    assert {name: numbers(store, **{name: value}) for name, (value, _) in FOUND.items()} == {
+        name: found for name, (_, found) in FOUND.items()
+    }
+    assert numbers(store, tag="beta", health="failed", limit=1) == [2]
+    assert numbers(store, agent="support", health="failed") == []
+
+
+def test_every_order_means_the_same_in_every_store(store: Store) -> None:
+    """The largest first, the unknown last; of equal ones the newer first; the other way round on demand."""
+    varied(store)
+    orders = {name: numbers(store, sort=name) for name in SORTS}
+    assert orders == {
+        "age": [3, 2, 1],
+        "duration": [2, 3, 1],
+        "spans": [3, 2, 1],
+        "tokens": [2, 3, 1],
+        "cost": [2, 1, 3],
+        "findings": [2, 3, 1],
+        "health": [2, 3, 1],
+    }
+    assert numbers(store, sort="cost", limit=1) == [2]
+    assert numbers(store, sort="age", reverse=True) == [1, 2, 3]
+    assert numbers(store, sort="cost", reverse=True) == [3, 1, 2]
 
 
 def test_traces_by_text(store: Store) -> None:
@@ -255,6 +314,18 @@ def test_a_call_that_two_saw_is_summed_once(store: Store) -> None:
     store.append(span(1, 3, parent=2, operation=call))
     (one,) = store.traces()
     assert (one.input_tokens, one.output_tokens, one.cost_usd) == (10, 5, 0.25)
+
+
+def test_a_call_answered_from_the_record_costs_nothing_new(store: Store) -> None:
+    """A run that was resumed after a review: only what it did for real counts, in both of its traces together once."""
+    root = span(1, operation=agent("support"), attributes={REPLAY_OF: trace_id(9)})
+    store.append(root)
+    store.append(span(1, 2, parent=1, operation=inference("a", "b", cost_usd=0.5)))
+    store.append(span(1, 3, parent=1, operation=inference("a", "b", cost_usd=0.25), attributes={REPLAY_LIVE: True}))
+    store.append(span(1, 4, parent=1, operation=ToolExecution("look_up", {}, 1, True)))
+    (summary,) = store.traces()
+    assert (summary.cost_usd, summary.tokens) == (0.25, 15)
+    assert [step.span.span_id for step in steps_of(store.trace("last"))] == [span_id(1), span_id(3)]
 
 
 def test_what_is_not_known_is_none_not_zero(store: Store) -> None:

@@ -44,7 +44,7 @@ def held(store: LocalStore) -> list[Any]:
         return [
             db.execute(statement).fetchall()
             for statement in (
-                "SELECT trace, start, stale, open, health, running, agents, summary, unseen FROM traces ORDER BY trace",
+                "SELECT trace, start, stale, open, health, running, tokens, cost, summary, unseen FROM traces ORDER BY trace",
                 "SELECT name, used, state FROM monitors ORDER BY name",
                 "SELECT trace, span, name, label, pointer, data FROM drift ORDER BY trace, span, name, label, pointer",
                 "SELECT trace, span FROM watched ORDER BY trace, span",
@@ -184,20 +184,19 @@ def test_nothing_is_lost_or_counted_twice_when_a_reader_is_killed(tmp_path: Path
     assert {state["calls"] for state in store.monitor_states()} == {230}
 
 
-def test_an_index_of_version_3_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_index_of_version_5_goes_on_where_it_was(tmp_path: Path) -> None:
     """What monitors had seen there they do not see again; what was new then they see now."""
     traces = before_and_after(40, 20)
     store = fill(tmp_path / "store", traces[:30])
     held(store)
     fill(tmp_path / "store", traces[30:])
     store.trace("last")
-    make_older(tmp_path / "store", 3)
+    make_older(tmp_path / "store", 5)
     assert held(store) == at_once(tmp_path / "whole", traces)
-    assert (tmp_path / "store" / "index.db.version3").exists()
+    assert (tmp_path / "store" / "index.db.version5").exists()
 
 
-@pytest.mark.parametrize("older", ["version 4", "an earlier form"])
-def test_a_summary_of_an_older_form_is_made_anew_when_it_is_shown(tmp_path: Path, older: str) -> None:
+def test_a_summary_of_an_older_form_is_made_anew_when_it_is_shown(tmp_path: Path) -> None:
     """So that an old trace is listed as a new one is; of a large store only what is looked at costs that, and only once."""
     runs = [run_of(number, chat(9)) for number in range(1, 6)]
     late = Failure("openai.APITimeoutError")
@@ -205,11 +204,8 @@ def test_a_summary_of_an_older_form_is_made_anew_when_it_is_shown(tmp_path: Path
     whole = store.traces()
     assert {one.findings for one in whole} == {("timeout",)}
     lessen = """UPDATE traces SET summary = CAST(replace(CAST(summary AS TEXT), '"timeout"', '"before"') AS BLOB)"""
-    if older == "version 4":
-        make_older(tmp_path / "store", 4, lessen)
-    else:
-        with database(tmp_path / "store") as db, db:
-            db.execute(f"{lessen}, form = form - 1")
+    with database(tmp_path / "store") as db, db:
+        db.execute(f"{lessen}, form = form - 1")
     for query, anew in ((Query(limit=2), 2), (Query(limit=2, health="failed"), 2), (Query(limit=3), 3), (Query(), 5)):
         assert store.traces(query) == whole[: query.limit]
         with database(tmp_path / "store") as db:

@@ -161,7 +161,7 @@ def test_an_index_without_monitors_gets_them(tmp_path: Path) -> None:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
         assert db.execute("SELECT count(*) FROM traces").fetchone() == (3,)
     fill(tmp_path / "store", [run_of(9, chat(3))])
-    assert [state["calls"] for state in store.monitor_states()] == [1]
+    assert [state["calls"] for state in store.monitor_states()] == [4, 3]
 
 
 def test_keys_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

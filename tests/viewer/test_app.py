@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from llmtrace.lineage import analyze
 from llmtrace.model import AgentInvocation, Evaluation, ToolExecution, Trace, replace
 from llmtrace.store import open_store, summarise
+from llmtrace.store.filters import FILTERS
 from llmtrace.viewer.js_numbers import NUMBER, plain
 from llmtrace.viewer.payload import payload
 from llmtrace.viewer.rows import marks, span_row, trace_row
-from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, reviewed, user
+from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, reviewed, silent, user
 from tests.lineage_story import Story
 from tests.viewer.conftest import Served, serving
 from tests.viewer.made import trace
@@ -22,11 +24,59 @@ def test_the_list_filters_and_searches(viewer: Served) -> None:
     assert [row["id"] for row in told["traces"]] == [SILENT, RECOVERED]
     assert [row["health"] for row in told["traces"]] == ["ok", "recovered"]
     assert told["traces"][1]["findings"] == ["wrong_type"]
-    assert [row["id"] for row in viewer.ask("/api/traces?q=okafor").json["traces"]] == [SILENT]
+    assert [row["id"] for row in viewer.ask("/api/traces?text=okafor").json["traces"]] == [SILENT]
     assert [row["id"] for row in viewer.ask("/api/traces?health=recovered").json["traces"]] == [RECOVERED]
     first = viewer.ask("/api/traces?limit=1").json
     assert (len(first["traces"]), first["more"]) == (1, True)
     assert [row["id"] for row in viewer.ask("/api/traces?limit=1&offset=1").json["traces"]] == [RECOVERED]
+
+
+def test_the_list_has_the_filters_and_orders_of_ls(viewer: Served) -> None:
+    """By the same names; a wrong value is refused with what was expected."""
+    names = [filter_["name"] for filter_ in viewer.ask("/api/info").json["filters"]]
+    assert names == [filter_.name for filter_ in FILTERS]
+    found = {
+        query: [row["id"] for row in viewer.ask(f"/api/traces?{query}").json["traces"]]
+        for query in (
+            "confidence=likely",
+            "min_tokens=200",
+            "model=gpt-4o-mini",
+            "sort=cost",
+            "reverse=1",
+            "max_duration=1s",
+        )
+    }
+    assert found == {
+        "confidence=likely": [SILENT],
+        "min_tokens=200": [RECOVERED],
+        "model=gpt-4o-mini": [RECOVERED],
+        "sort=cost": [RECOVERED, SILENT],
+        "reverse=1": [RECOVERED, SILENT],
+        "max_duration=1s": [SILENT],
+    }
+    assert viewer.ask("/api/names?kind=agent").json == ["support"]
+    refused = viewer.ask("/api/traces?min_cost=much")
+    assert (refused.status, refused.body) == (400, b"parameter 'min_cost': expected a number from 0, got 'much'")
+    assert viewer.ask("/api/traces?sort=colour").status == 400
+
+
+def test_feedback_is_recorded_as_by_the_command(viewer: Served) -> None:
+    """On the span that it names; what says nothing, names no step or comes from elsewhere changes nothing."""
+    own = {"origin": f"http://127.0.0.1:{viewer.port}", "x_llmtrace": "1", "content_type": "application/json"}
+    path, span = f"/api/traces/{SILENT}/feedback", silent()[1].span_id
+
+    def send(wish: object, **headers: str) -> int:
+        return viewer.ask(path, method="POST", body=json.dumps(wish).encode(), **(own | headers)).status
+
+    for wish, status in (({"span": span}, 400), ({"label": "bad"}, 400), ({"span": span, "score": "2"}, 400), ([], 400)):
+        assert send(wish) == status
+    assert send({"span": "0" * 16, "label": "bad"}) == 404
+    assert send({"span": span, "label": "bad"}, origin="http://elsewhere.example") == 403
+    assert send({"span": span, "label": "bad"}, authorization="Bearer wrong") == 401
+    assert [one for step in viewer.store.trace(SILENT).spans for one in step.evaluations if one.name == "feedback"] == []
+    assert send({"span": span, "score": "0.2", "comment": "wrong order"}) == 200
+    (rated,) = [one for one in viewer.store.trace(SILENT).span(span).evaluations if one.name == "feedback"]
+    assert (rated.score, rated.label, rated.source, rated.evidence["comment"]) == (0.2, "bad", "human", "wrong order")
 
 
 def test_the_list_says_what_is_suspected(viewer: Served) -> None:

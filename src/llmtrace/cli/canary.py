@@ -25,6 +25,7 @@ from llmtrace.canary.endpoint import OPENAI
 from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, tool_probes
 from llmtrace.cli import format_text
 from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, positive, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.terminal import Cell, Screen
 from llmtrace.errors import EndpointFailed
 from llmtrace.model import JsonValue
@@ -89,11 +90,12 @@ def _record(args: argparse.Namespace) -> int:
 
 
 def _border(endpoint: Endpoint) -> list[Probe]:
-    progress = _Progress("near ties found, of {1} candidates")
-    try:
-        return find_border_probes(endpoint, border_candidates(), progress)
-    finally:
-        progress.end()
+    with Progress("looking for near ties") as progress:
+
+        def count(found: int, candidates: int) -> None:
+            progress.text = f"{found:,} near ties found, of {candidates:,} candidates"
+
+        return find_border_probes(endpoint, border_candidates(), count)
 
 
 # -- compare
@@ -138,7 +140,7 @@ def _write(screen: Screen, comparison: Comparison, before: Baseline, now: Baseli
     screen.prose(f"{now.model} at {urlsplit(now.url).netloc}: {asked} ({before.recorded or 'no date'}).", "dim")
     screen.line()
     rows = [_row(metric) for metric in comparison.metrics]
-    for line in screen.table(["", "BEFORE", "NOW", "CHANGE", "P", "WOULD SEE", "OF"], rows, right=(1, 2, 3, 4, 5)):
+    for line in screen.table(["", "BEFORE", "NOW", "CHANGE", "P", "DETECTS", "MEASURE"], rows, right=(1, 2, 3, 4, 5)):
         screen.line(line)
     screen.line()
     power = _power(comparison.metrics)
@@ -232,28 +234,13 @@ def _check_calls(questions: int, times: int, most: int, searched: int = 0) -> No
 
 
 def _observe(endpoint: Endpoint, probes: list[Probe], times: int, parallel: int) -> Baseline:
-    progress = _Progress("answers of " + f"{len(probes) * times:,}, {{1}} failed")
     recorded = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    try:
-        return observe(endpoint, probes, times, parallel=parallel, recorded=recorded, progress=progress)
-    finally:
-        progress.end()
+    with Progress("asking") as progress:
 
+        def count(answers: int, failed: int) -> None:
+            progress.text = f"{answers:,} answers of {len(probes) * times:,}, {failed:,} failed"
 
-class _Progress:
-    """One line on stderr that is rewritten, where that is a terminal."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._is_shown = sys.stderr is not None and sys.stderr.isatty()
-
-    def __call__(self, done: int, second: int) -> None:
-        if self._is_shown:
-            print(f"\r\x1b[K{done:,} {self._text.format(done, second)}", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self._is_shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        return observe(endpoint, probes, times, parallel=parallel, recorded=recorded, progress=count)
 
 
 def _parsed(path: str, read: Callable[[str], Any]) -> Any:

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 from llmtrace.cli import format_text
 from llmtrace.cli.import_modules import add_import, import_all
 from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.read_spans import BadLine, join_logs, read
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
@@ -69,7 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import_all(args.imports)
     evaluator = Evaluator()
-    checked = [_check(trace, evaluator) for trace in _traces(args)]
+    with Progress("checking traces") as progress:
+        checked = [_check(trace, evaluator) for trace in progress.count(_traces(args))]
     tally: Counter[str] = Counter(_severity(finding) for checked_trace in checked for _, finding in checked_trace.findings)
     has_findings = bool(tally["error"] or (args.strict and tally["warning"]))
     judged = has_findings or any(checked_trace.judged for checked_trace in checked)

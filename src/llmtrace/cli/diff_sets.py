@@ -14,6 +14,7 @@ from llmtrace.cli import format_text
 from llmtrace.cli.environment_text import changes_as_json, write_changes
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.terminal import Cell, Screen
 from llmtrace.config import Config
 from llmtrace.model import Inference, Trace
@@ -32,8 +33,9 @@ _FEW = 10
 def compare_chosen(store: Store, args: argparse.Namespace) -> int:
     before, now = RunSet(), RunSet()
     for runs, words in ((before, args.set), (now, args.against)):
-        for trace in _chosen(store, words):
-            runs.add(trace)
+        with Progress("reading runs") as progress:
+            for trace in progress.count(_chosen(store, words)):
+                runs.add(trace)
         if not runs.trace_ids:
             raise BadInput(f"no run matches {' '.join(words)}.\nllmtrace ls lists the runs of a store.")
     common = set(before.trace_ids) & set(now.trace_ids)

@@ -1,6 +1,6 @@
 """``llmtrace drift``: show what changed over many runs, since when, and what changed at the same time; manage baselines.
 
-``WOULD SEE`` is the smallest change that the baseline can detect; if the baseline is too small, it shows what is missing. See
+``DETECTS`` is the smallest change that the baseline can detect; if the baseline is too small, it shows what is missing. See
 docs/explanation/drift.md.
 """
 
@@ -16,6 +16,7 @@ from llmtrace.cli import format_text, plots
 from llmtrace.cli.baseline import ACTIONS, act, called, missing
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Block, Key, Report, reports
@@ -57,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
                     f"unknown argument {args.baseline[0]!r}.\nUse llmtrace drift, or llmtrace drift baseline export FILE."
                 )
             return act(store, args)
-        followed = [report for report in reports(store.monitor_states()) if args.agent in (None, report.key.agent)]
+        with Progress("comparing runs"):
+            followed = [report for report in reports(store.monitor_states()) if args.agent in (None, report.key.agent)]
     keys: dict[Key, list[Report]] = {}
     for report in followed:
         if (
@@ -118,7 +120,7 @@ def _key(screen: Screen, key: Key, key_reports: list[Report], args: argparse.Nam
         _plots(screen, key_reports, args)
     else:
         rows = [_row(screen, report) for report in key_reports]
-        titles = ["CALLS", "LEVEL", "WOULD SEE", "COURSE", "OF"]
+        titles = ["CALLS", "USUAL", "DETECTS", "OVER TIME", "MEASURE"]
         for line in screen.table(titles, rows, right=(0, 1, 2), prefix=_INDENT, spare=(3, 2)):
             screen.line(_INDENT + line)
     changes = sorted(

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Screen
 from llmtrace.codec import genai, otlp
@@ -51,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         return _page(args, content)
     traces = spans = 0
-    with opened(args) as store, _writing(args.output) as file:
-        for trace in _traces(store, args):
+    with opened(args) as store, _writing(args.output) as file, Progress("exporting traces") as progress:
+        for trace in progress.count(_traces(store, args)):
             line = otlp.to_json_line([genai.encode(content(span)) for span in trace.spans])
             file.write(line if line.endswith(b"\n") else line + b"\n")
             traces, spans = traces + 1, spans + len(trace)

@@ -24,12 +24,13 @@ from llmtrace.model import (
     ToolCall,
     Trace,
     Violation,
-    double_counted_spans,
+    uncharged_spans,
 )
 from llmtrace.text.unsafe_characters import clean
 
 if TYPE_CHECKING:
     from llmtrace.diagnosis import Diagnosis, Suspect
+    from llmtrace.listing import Verdict
 
 UNKNOWN = "-"
 
@@ -96,9 +97,9 @@ def probability(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
 
 
-def confidence(suspect: Suspect) -> str:
+def confidence(suspect: Suspect | Verdict) -> str:
     """The confidence, such as ``likely``, or ``likely, 70 %`` if its probability was measured."""
-    return suspect.confidence + ("" if suspect.probability is None else f", {probability(suspect.probability)}")
+    return (suspect.confidence or "") + ("" if suspect.probability is None else f", {probability(suspect.probability)}")
 
 
 def tokens(*numbers: int | None) -> int | None:
@@ -168,7 +169,7 @@ def usage_of(trace: Trace) -> tuple[int | None, float | None]:
     """Tokens and US dollars of all inferences of a trace, each counted once; None if unknown."""
     counted: list[int | None] = []
     costs: list[float] = []
-    hidden = double_counted_spans(trace)
+    hidden = uncharged_spans(trace)
     for span in trace.spans:
         if span.span_id in hidden:
             continue

@@ -1,4 +1,4 @@
-"""``llmtrace import``: read files of spans in any known format into the store. A span is stored once.
+"""``llmtrace import``: read files of spans, or exports of other products, into the store. A span is stored once.
 
 Spans of other instrumentations are redacted and evaluated, like those that arrive by ``llmtrace receive``. Our own spans, which
 were exported before, are stored unchanged.
@@ -11,15 +11,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
-from llmtrace.cli.read_spans import BadLine, read
+from llmtrace.cli.progress import Progress
+from llmtrace.cli.read_spans import BadLine, name_skipped, read
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen
+from llmtrace.codec.formats import Skipped
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -32,11 +34,12 @@ from llmtrace.store import Query, Store
 from llmtrace.text.unsafe_characters import clean
 
 NAME = "import"
-HELP = "read files of spans (OTLP, Jaeger, console output) into the store"
+HELP = "read files of spans, or exports of other products, into the store"
 EXAMPLE = "llmtrace import traces.jsonl"
 
 _MOST_NAMED = 5
-_SHOWN_AFTER, _SHOWN_EVERY = 1.0, 0.2
+_EVALUATED_SECONDS = 0.5
+"""Seconds between two reports of how many traces are to be evaluated."""
 _NEVER = 1e9
 """Traces are evaluated at the end, not after some seconds without a new span."""
 
@@ -45,10 +48,14 @@ _NEVER = 1e9
 class _Imported:
     spans: Counter[str] = field(default_factory=Counter)
     """Number of spans by trace id."""
-    known: dict[str, set[str]] | None = None
-    """Ids of the spans that are in the store, by trace id; None where the store cannot tell."""
+    known: dict[str, dict[str, bool]] | None = None
+    """Ids of the spans that are in the store, by trace id, and whether they have ended; None where the store cannot tell."""
+    old_traces: set[str] = field(default_factory=set)
+    """Traces of which the store had spans before."""
     new: int = 0
     """Number of spans that were not in the store before. Counted if ``known`` is."""
+    skipped: Counter[Skipped] = field(default_factory=Counter)
+    """Records that are understood but not stored."""
     logs: int = 0
     """Number of log records that belong to spans."""
     bad: list[tuple[str, BadLine]] = field(default_factory=list)
@@ -63,9 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     done = _Imported()
-    progress = _Progress(Screen(sys.stderr))
     config = Config.read(store=args.store)
-    with opened(args) as store:
+    with Progress("importing") as progress, opened(args) as store:
         if store.has_index:
             done.known = {}
             with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
@@ -78,15 +84,15 @@ def run(args: argparse.Namespace) -> int:
             quiet=_NEVER,
         )
         for path in args.file:
-            progress.of(path)
             try:
                 _import(path, store, ingestor, progress, done)
             except BadInput as error:
                 done.refused.append(error)
-        progress.show("evaluating …")
+        while ingestor.waiting:
+            progress.text = f"evaluating {format_text.plural(ingestor.waiting, 'trace')}"
+            ingestor.evaluate_all(_EVALUATED_SECONDS)
         ingestor.close()
         store.flush()
-    progress.end()
     if not done.spans and not done.logs and done.refused:
         raise done.refused[0]
     _verify(args, done.last)
@@ -94,17 +100,21 @@ def run(args: argparse.Namespace) -> int:
     return BAD_INPUT if done.bad or done.refused else FINE
 
 
-def _import(path: str, store: Store, ingestor: Ingestor, progress: _Progress, done: _Imported) -> None:
+def _import(path: str, store: Store, ingestor: Ingestor, progress: Progress, done: _Imported) -> None:
     records: list[LogRecord] = []
-    for item in read(path, progress, on_log=records.append):
+
+    def show(part: float) -> None:
+        progress.text = f"reading {path}" + (f" {part:.0%}" if part else "")
+
+    for item in read(path, show, records.append, lambda record: done.skipped.update((record,))):
         if isinstance(item, BadLine):
             done.bad.append((path, item))
             continue
-        _count_new(store, item, done)
-        if item.run_id is None:
-            ingestor.ingest_span(item)
-        else:
+        is_stored = _is_stored(store, item, done)
+        if item.run_id is not None:
             store.append(item)
+        elif not is_stored:
+            ingestor.ingest_span(item)
         done.spans[item.trace_id] += 1
         done.last = item
     if records:
@@ -112,16 +122,22 @@ def _import(path: str, store: Store, ingestor: Ingestor, progress: _Progress, do
         done.logs += len(records)
 
 
-def _count_new(store: Store, span: Span, done: _Imported) -> None:
+def _is_stored(store: Store, span: Span, done: _Imported) -> bool:
+    """Count a span. True if the store has it already, and as an ended one if this one has ended."""
     if done.known is None:
-        return
-    span_ids = done.known.get(span.trace_id)
-    if span_ids is None:
-        span_ids = done.known[span.trace_id] = set()
-        with contextlib.suppress(StoreError):  # there is no store yet
-            span_ids.update(span_id for span_id, *_ in store.outline(span.trace_id))
-    done.new += span.span_id not in span_ids
-    span_ids.add(span.span_id)
+        return False
+    spans = done.known.get(span.trace_id)
+    if spans is None:
+        spans = done.known[span.trace_id] = {}
+        with contextlib.suppress(StoreError):  # there is no such trace, or no store yet
+            if store.outline(span.trace_id):
+                spans.update((stored.span_id, stored.end is not None) for stored in store.trace(span.trace_id).spans)
+                done.old_traces.add(span.trace_id)
+    done.new += span.span_id not in spans
+    has_ended = span.end is not None
+    is_stored = span.span_id in spans and spans[span.span_id] >= has_ended
+    spans[span.span_id] = spans.get(span.span_id, False) or has_ended
+    return is_stored
 
 
 def _verify(args: argparse.Namespace, last: Span | None) -> None:
@@ -141,14 +157,19 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
     total = sum(done.spans.values())
     if args.json:
         lines = [{"file": path, "where": line.where, "reason": line.reason} for path, line in done.bad]
-        new = None if done.known is None else done.new
-        print_json({"traces": len(done.spans), "spans": total, "new_spans": new, "bad_lines": lines})
+        counts: dict[str, Any] = {"traces": len(done.spans), "spans": total, "new_traces": None, "new_spans": None}
+        if done.known is not None:
+            counts |= {"new_traces": len(done.spans) - len(done.old_traces), "new_spans": done.new}
+        skipped = {record.name: count for record, count in done.skipped.items()}
+        print_json({**counts, "bad_lines": lines, "not_stored": skipped})
     else:
-        counts = f"{format_text.plural(total, 'span')} of {format_text.plural(len(done.spans), 'trace')}"
-        before = "" if done.known is None or done.new == total else f", {done.new or 'none'} of them new"
+        spans = f"{format_text.plural(total, 'span')} of {format_text.plural(len(done.spans), 'trace')}"
         logs = f", {format_text.plural(done.logs, 'log record')}" if done.logs else ""
-        Screen(sys.stdout).line(f"imported {counts}{before}{logs}")
+        Screen(sys.stdout).line(f"imported {spans}{_novelty(done, total)}{logs}")
     screen = Screen(sys.stderr)
+    if done.skipped:
+        advice = "".join(f". {record.advice}" for record in done.skipped if record.advice)
+        screen.line(clean(f"llmtrace import: not stored: {name_skipped(done.skipped)}{advice}"))
     for error in done.refused[:_MOST_NAMED]:
         screen.line(clean(f"llmtrace import: {str(error).splitlines()[0]}"))
     named = {str(error).splitlines()[0].split(" contains no spans")[0] for error in done.refused}
@@ -160,34 +181,13 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
         screen.line(f"llmtrace import: {more} more could not be read")
 
 
-class _Progress:
-    """Shows progress in one line, on a terminal only, after reading has taken a while."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-        self._on = screen.stream.isatty()
-        self._next = time.monotonic() + _SHOWN_AFTER
-        self._path = ""
-        self._shown = False
-
-    def of(self, path: str) -> None:
-        self._path = path
-
-    def __call__(self, part: float) -> None:
-        if self._on and time.monotonic() >= self._next:
-            self._write(f"reading {self._path} {part:.0%}" if part else f"reading {self._path} …")
-
-    def show(self, text: str) -> None:
-        if self._shown:
-            self._write(text)
-
-    def end(self) -> None:
-        if self._shown:
-            self._screen.stream.write("\r\x1b[K")
-            self._screen.stream.flush()
-
-    def _write(self, text: str) -> None:
-        self._shown = True
-        self._next = time.monotonic() + _SHOWN_EVERY
-        self._screen.stream.write("\r\x1b[K" + clean(text)[: self._screen.width - 1])
-        self._screen.stream.flush()
+def _novelty(done: _Imported, total: int) -> str:
+    """How much of what was read was new to the store; empty if all was, or if the store cannot tell."""
+    if done.known is None or done.new == total:
+        return ""
+    if not done.new:
+        return ", none of them new"
+    old, new = len(done.old_traces), len(done.spans) - len(done.old_traces)
+    added = done.new - sum(count for trace_id, count in done.spans.items() if trace_id not in done.old_traces)
+    more = f" ({format_text.plural(added, 'new span')})" if added > 0 else ""
+    return f": {format_text.plural(new, 'trace')} new, {old} in the store already{more}"

@@ -4,8 +4,8 @@ Below each trace stand its task and answer, its findings of severity warning and
 An unknown number is ``-``, never 0.
 
 Health is *failed* if the program reported failure, the outermost span ended in error, or the run was interrupted; *recovered*
-if any error occurred on the way; else *ok*. The first 100 listed traces of a local store are diagnosed, if they ended and have
-at most 300 spans; the list says which were not.
+if any error occurred on the way; else *ok*. A run whose review nobody has decided says *waits*. The first 100 listed traces of
+a local store are diagnosed, if they ended and have at most 300 spans; the list says which were not.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
+from llmtrace import listing
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, short
-from llmtrace.diagnosis import Suspect, diagnose, wrap_errors
-from llmtrace.errors import DiagnosisFailed, TraceNotFound
-from llmtrace.store import Query, Store, TraceSummary
+from llmtrace.listing import Session, Verdict
+from llmtrace.model.traces import short_id
+from llmtrace.store import Query, Store, TraceSummary, filters
 from llmtrace.store.local import LocalStore
 from llmtrace.text.unsafe_characters import clean
 
@@ -33,111 +33,107 @@ NAME = "ls"
 HELP = "list traces, newest first, with health, findings and first suspect"
 EXAMPLE = "llmtrace ls --health failed --since 2h"
 
-_WORST = ("ok", "running", "recovered", "failed")
-
-_SORTS: dict[str, Callable[[TraceSummary], Any]] = {
-    "age": lambda trace: trace.start,
-    "duration": lambda trace: trace.duration or 0,
-    "spans": lambda trace: trace.spans,
-    "tokens": lambda trace: format_text.tokens(trace.input_tokens, trace.output_tokens) or 0,
-    "cost": lambda trace: trace.cost_usd or 0,
-    "findings": lambda trace: len(trace.findings),
-    "health": lambda trace: (_WORST.index(trace.health), trace.start),
-}
-
-
-class _NotDiagnosed(NamedTuple):
-    """A trace that is too expensive to diagnose for a list, or that shows neither calls nor answers."""
-
-    reason: str
-    hint: str = ""
-    """The line below the trace; empty where the reason is printed once, below the whole list."""
-
-
-_Verdict: TypeAlias = Suspect | str | DiagnosisFailed | _NotDiagnosed | None
-"""A suspect, or what was reported about a failed run without one."""
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-_MOST_SORTED = 10_000
-_MOST_DIAGNOSED, _LONGEST_DIAGNOSED = 100, 300
-"""Number of traces that are diagnosed, and spans of the longest one: a screenful, each in milliseconds."""
-
 _MOST_WATCHED = 200
 """Newest traces that ``--watch`` looks at each time."""
 _SECONDS, _REMOTE_SECONDS = 0.5, 5.0
 """How long ``--watch`` waits between two looks, into a local and a remote store."""
-
-_NOT_JUDGED = "nothing could be judged"
 _WIDE = 68
 """Width of the full table; on a narrower screen, spans, tokens and cost are left out."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--health", choices=["ok", "recovered", "failed", "running"], help="only traces of this health")
-    parser.add_argument("--agent", metavar="NAME", help="only traces in which this agent took part")
-    parser.add_argument("--since", metavar="WHEN", type=since, help="only newer ones: 30m, 2h, 7d, or 2026-01-31[T12:00]")
+    for filter_ in filters.FILTERS:
+        parser.add_argument(
+            f"--{filter_.name.replace('_', '-')}",
+            metavar=None if filter_.choices else filter_.metavar,
+            choices=filter_.choices or None,
+            type=_argument(filter_.parse),
+            help=f"only traces {filter_.help}",
+        )
     parser.add_argument("--text", metavar="WORDS", help="only traces that contain these words")
     parser.add_argument("--limit", metavar="N", type=positive, default=20, help="at most N traces (default: 20)")
     parser.add_argument("--watch", action="store_true", help="the newest last, and each new one when it ends, until Ctrl-C")
+    parser.add_argument("--sessions", action="store_true", help="conversations with their turns; N counts conversations")
     parser.add_argument(
         "--replays", action="store_true", help="what llmtrace replay and why --prove recorded, which is kept apart"
     )
     parser.add_argument(
-        "--sort",
-        choices=list(_SORTS),
-        default="age",
-        help=f"newest or largest first (default: age); the others look at the {_MOST_SORTED:,} newest traces",
+        "--sort", choices=list(filters.SORTS), default="age", help="newest or largest first, or worst health (default: age)"
     )
+    parser.add_argument("--reverse", action="store_true", help="the other way round")
+
+
+def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def argument(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return argument
+
+
+since = _argument(filters.moment)
+"""An argparse type: a span of time before now, or a date, as nanoseconds since the Unix epoch."""
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.watch and args.sort != "age":
+    if args.watch and (args.sort != "age" or args.reverse or args.sessions):
         raise BadInput("--watch needs --sort age: new runs come last.")
     with opened(args) as store:
         if args.replays:
             store = _replays(store)
         if args.watch:
             _watch(store, args)
-        traces = store.traces(_query(args))
-        if args.sort != "age":
-            traces = sorted(traces, key=_SORTS[args.sort], reverse=True)
-        traces, more = traces[: args.limit], len(traces) > args.limit
-        if args.json:
-            suspects = _suspects(store, traces)
-            print_json([_as_json(trace, suspect) for trace, suspect in zip(traces, suspects, strict=True)])
-            return FINE
-        screen = Screen(sys.stdout)
-        if traces:
-            _show(screen, store, traces)
+        screen, waiting = Screen(sys.stdout), listing.waiting(store)
+        if args.sessions:
+            sessions = listing.sessions(store, _query(args))
+            more, sessions = len(sessions) > args.limit, sessions[: args.limit]
+            if args.json:
+                print_json([_session_as_json(session, waiting) for session in sessions])
+                return FINE
+            _show_sessions(screen, sessions, waiting)
         else:
-            filtered = bool(args.health or args.agent or args.since or args.text)
-            screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
+            traces, _ = listing.find(store, _query(args))
+            more, traces = len(traces) > args.limit, traces[: args.limit]
+            if args.json:
+                print_json(list(_as_json(store, traces)))
+                return FINE
+            if traces:
+                _show(screen, store, traces)
+            else:
+                filtered = bool(args.text) or any(filters.active(_query(args)))
+                screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
         if more:
             screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE
+
+
+def _query(args: argparse.Namespace) -> Query:
+    values = {filter_.name: getattr(args, filter_.name) for filter_ in filters.FILTERS}
+    return Query(limit=args.limit + 1, text=args.text, sort=args.sort, reverse=args.reverse, **values)
 
 
 def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
     """Print the newest traces, the newest last, and then each new one when it ended, until Ctrl-C."""
     screen, above = Screen(sys.stdout), list[TraceSummary]()
     query = replace(_query(args), limit=max(args.limit, _MOST_WATCHED))
-    window = store.traces(query)
+    window, _ = listing.find(store, query)
     fresh = window[: args.limit]
     if not fresh and not args.json:
         screen.line(screen.paint("no traces yet; waiting. Press Ctrl-C to stop", "dim"))
     while True:
         fresh.reverse()
         if args.json:
-            for trace, suspect in zip(fresh, _suspects(store, fresh), strict=True):
-                screen.line(json.dumps(_as_json(trace, suspect)))
+            for content in _as_json(store, fresh):
+                screen.line(json.dumps(content))
         elif fresh:
             _show(screen, store, fresh, above)
             above = [*above, *fresh][-args.limit :]
         screen.stream.flush()
         complete = {trace.trace_id for trace in window if _is_complete(trace, args)}
         time.sleep(_REMOTE_SECONDS if store.is_remote else _SECONDS)
-        window = store.traces(query)
+        window, _ = listing.find(store, query)
         fresh = [trace for trace in window if trace.trace_id not in complete and _is_complete(trace, args)]
 
 
@@ -153,77 +149,39 @@ def _replays(store: Store) -> Store:
     return replays
 
 
-def since(text: str) -> int:
-    """An argparse type: a span of time before now, or a date, as nanoseconds since the Unix epoch."""
-    number, unit = text[:-1], text[-1:]
-    try:
-        if unit in _UNITS and float(number) >= 0:
-            return time.time_ns() - int(float(number) * _UNITS[unit] * 1e9)
-        return int(datetime.fromisoformat(text).timestamp() * 1e9)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"expected a time such as 30m, 2h, 7d or 2026-01-31, got {text!r}") from None
-
-
-def _query(args: argparse.Namespace) -> Query:
-    limit = args.limit + 1 if args.sort == "age" else max(args.limit + 1, _MOST_SORTED)
-    return Query(limit=limit, since=args.since, health=args.health, agent=args.agent, text=args.text)
-
-
-def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict]:
-    """The first suspect of each trace, or why it was not diagnosed, computed when its line is printed.
-
-    None without a suspect, and for a trace that is still running.
-    """
-    for number, summary in enumerate(traces):
-        try:
-            if summary.health == "running":
-                yield None
-            elif store.is_remote:
-                yield _NotDiagnosed("traces of a remote store are not diagnosed in a list")
-            elif summary.spans > _LONGEST_DIAGNOSED:
-                reason = f"traces of more than {_LONGEST_DIAGNOSED} spans are not diagnosed in a list"
-                yield _NotDiagnosed(reason, "too long to diagnose here")
-            elif number >= _MOST_DIAGNOSED:
-                yield _NotDiagnosed(f"only the first {_MOST_DIAGNOSED} traces of a list are diagnosed")
-            else:
-                yield _prime(store, summary.trace_id)
-        except TraceNotFound:  # it was removed meanwhile
-            yield None
-
-
-def _prime(store: Store, trace_id: str) -> _Verdict:
-    try:
-        with wrap_errors(trace_id):
-            diagnosis = diagnose(store.trace(trace_id))
-            if not diagnosis.is_judged and not diagnosis.is_wrong:
-                return _NotDiagnosed(_NOT_JUDGED, _NOT_JUDGED)
-            return diagnosis.prime or (next(iter(diagnosis.reports), None) if diagnosis.failed else None)
-    except DiagnosisFailed as failed:
-        return failed
-
-
-def _as_json(trace: TraceSummary, verdict: _Verdict) -> Any:
-    if isinstance(verdict, DiagnosisFailed):
-        return {**format_text.as_json(trace), "suspect": None, "undiagnosed": verdict.fault}
-    if isinstance(verdict, _NotDiagnosed):
-        return {**format_text.as_json(trace), "suspect": None, "undiagnosed": verdict.reason}
+def _as_json(store: Store, traces: Sequence[TraceSummary]) -> Iterator[dict[str, Any]]:
+    waiting = listing.waiting(store)
     names = ("check", "span_id", "title", "confidence", "probability", "count")
-    suspect = {name: getattr(verdict, name) for name in names} if isinstance(verdict, Suspect) else None
-    return {**format_text.as_json(trace), "suspect": suspect, "undiagnosed": None}
+    for trace, verdict in zip(traces, listing.verdicts(store, traces), strict=True):
+        suspect = {name: getattr(verdict, name) for name in names} if verdict.title else None
+        undiagnosed = verdict.fault or verdict.undiagnosed or None
+        yield {**_trace_as_json(trace, waiting), "suspect": suspect, "undiagnosed": undiagnosed}
 
 
-def _show(screen: Screen, store: Store, traces: list[TraceSummary], above: Sequence[TraceSummary] = ()) -> None:
+def _trace_as_json(trace: TraceSummary, waiting: Collection[str]) -> dict[str, Any]:
+    content: Any = format_text.as_json(trace)
+    return {**content, "waits": trace.trace_id in waiting}
+
+
+def _session_as_json(session: Session, waiting: Collection[str]) -> Any:
+    return {
+        "conversation": session.conversation,
+        "health": session.health,
+        "waits": any(turn.trace_id in waiting for turn in session.turns),
+        "duration": session.total(lambda turn: turn.duration),
+        "tokens": session.total(lambda turn: turn.tokens),
+        "cost_usd": session.total(lambda turn: turn.cost_usd),
+        "turns": [_trace_as_json(turn, waiting) for turn in session.turns],
+    }
+
+
+def _show(screen: Screen, store: Store, traces: Sequence[TraceSummary], above: Sequence[TraceSummary] = ()) -> None:
     """Print traces as a table. ``above``: those of the same table that were printed before, with its header."""
-    now = time.time_ns()
-    titles = ["TRACE", "AGE", "HEALTH", "TIME", "SPANS", "TOKENS", "COST", "NAME"]
-    rows = [_row(trace, now) for trace in (*above, *traces)]
-    if screen.width < _WIDE:
-        titles, rows = [*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows]
-    header, *lines = screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3))
+    header, *lines = _table(screen, (*above, *traces), listing.waiting(store))
     if not above:
         screen.line(header)
     reasons: dict[str, None] = {}
-    for trace, line, verdict in zip(traces, lines[len(above) :], _suspects(store, traces), strict=True):
+    for trace, line, verdict in zip(traces, lines[len(above) :], listing.verdicts(store, traces), strict=True):
         screen.line(line)
         room = screen.width - 10
         conversation = _conversation(trace, room)
@@ -234,40 +192,70 @@ def _show(screen: Screen, store: Store, traces: list[TraceSummary], above: Seque
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
         _show_verdict(screen, trace, verdict)
-        if isinstance(verdict, _NotDiagnosed) and not verdict.hint:
-            reasons[verdict.reason] = None
+        if verdict.undiagnosed and not verdict.hint:
+            reasons[verdict.undiagnosed] = None
     for reason in reasons:
         screen.prose(f"{reason[:1].upper()}{reason[1:]}. See llmtrace why", "dim")
 
 
-def _show_verdict(screen: Screen, trace: TraceSummary, verdict: _Verdict) -> None:
-    indent, room, trace_id = " " * 10, screen.width - 10, trace.trace_id[:8]
-    if isinstance(verdict, DiagnosisFailed):
+def _table(screen: Screen, traces: Iterable[TraceSummary], waiting: Collection[str]) -> Iterable[str]:
+    now = time.time_ns()
+    titles = ["TRACE", "AGE", "HEALTH", "TIME", "SPANS", "TOKENS", "COST", "NAME"]
+    rows = [_row(trace, now, is_waiting=trace.trace_id in waiting) for trace in traces]
+    if screen.width >= _WIDE:
+        return screen.table(titles, rows, right=(1, 3, 4, 5, 6))
+    return screen.table([*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows], right=(1, 3))
+
+
+def _show_verdict(screen: Screen, trace: TraceSummary, verdict: Verdict) -> None:
+    indent, room, trace_id = " " * 10, screen.width - 10, short_id(trace.trace_id)
+    if verdict.fault:
         report = f"See llmtrace why {trace_id} for how to report it"
         screen.prose(f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {report}", "dim", prefix=indent)
-    elif isinstance(verdict, _NotDiagnosed):
-        if verdict.hint:
-            screen.prose(f"? {verdict.hint}. See llmtrace why {trace_id}", "dim", prefix=indent)
-    elif isinstance(verdict, str):
-        screen.line(indent + screen.paint(short(f"! {clean(verdict)}", room), "red"))
-    elif verdict is not None:
+    elif verdict.hint:
+        screen.prose(f"? {verdict.hint}. See llmtrace why {trace_id}", "dim", prefix=indent)
+    elif verdict.report:
+        screen.line(indent + screen.paint(short(f"! {clean(verdict.report)}", room), "red"))
+    elif verdict.confidence is not None:
         times = "" if verdict.count == 1 else f", {format_text.plural(verdict.count, 'time')}"
         confidence = f" ({format_text.confidence(verdict)}{times})"
         title = short(f"? {clean(verdict.title)}", room - len(confidence)) + confidence
         screen.line(indent + screen.paint(title, format_text.CONFIDENCE_STYLE[verdict.confidence]))
 
 
-def _row(trace: TraceSummary, now: int) -> list[Cell]:
-    total = format_text.tokens(trace.input_tokens, trace.output_tokens)
+def _show_sessions(screen: Screen, sessions: list[Session], waiting: Collection[str]) -> None:
+    """Each conversation with its totals, and each turn with its question and answer."""
+    if not sessions:
+        screen.line("No trace that matches belongs to a conversation. llmtrace.context(conversation=...) names one.")
+    for number, session in enumerate(sessions):
+        if number:
+            screen.line()
+        facts = (
+            format_text.plural(len(session.turns), "turn"),
+            format_text.duration(session.total(lambda turn: turn.duration)),
+            f"{format_text.count(session.total(lambda turn: turn.tokens))} tokens",
+            format_text.cost(session.total(lambda turn: turn.cost_usd)),
+        )
+        screen.spread(Cell(f"conversation {clean(session.conversation)}", ("bold",)), Cell("  ".join(facts), ("dim",)))
+        lines = iter(_table(screen, session.turns, waiting))
+        screen.line(next(lines))
+        for turn, line in zip(session.turns, lines, strict=True):
+            screen.line(line)
+            if question_and_answer := _conversation(turn, screen.width - 10):
+                screen.line(" " * 10 + screen.paint(question_and_answer, "dim"))
+
+
+def _row(trace: TraceSummary, now: int, *, is_waiting: bool) -> list[Cell]:
+    names = ", ".join(trace.agents or trace.workflows) or trace.name
     return [
-        Cell(trace.trace_id[:8], ("bold",)),
+        Cell(short_id(trace.trace_id), ("bold",)),
         Cell(format_text.age(trace.start, now)),
-        Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],)),
+        Cell("waits", ("blue",)) if is_waiting else Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],)),
         Cell(format_text.duration(trace.duration)),
         Cell(format_text.count(trace.spans)),
-        Cell(format_text.count(total)),
+        Cell(format_text.count(trace.tokens)),
         Cell(format_text.cost(trace.cost_usd)),
-        Cell(clean(", ".join(trace.agents) or trace.name.removeprefix("invoke_workflow "))),
+        Cell(clean(names)),
     ]
 
 

@@ -96,8 +96,8 @@ def message_text(message: Message) -> str:
 
 
 def texts_by_role(message: Message) -> Iterator[tuple[str, str]]:
-    """Roles and texts of a message. The results of tools are the tools', though Anthropic's are sent as the user's."""
-    if message.role != "user" or not any(isinstance(part, ToolResult) for part in message.parts):
+    """Roles and texts of a message. The results of tools are the tools', though some providers' are sent as the user's."""
+    if not any(isinstance(part, ToolResult) for part in message.parts):
         yield message.role, message_text(message)
         return
     for part in message.parts:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text, judge_option
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.recording import Recording, live_names, load, program
 from llmtrace.cli.terminal import Cell, Screen, Style
 from llmtrace.config import Config
@@ -296,34 +297,27 @@ class _Prover:
 
     def _run(self, assignment: Assignment) -> _Runs:
         well, ids = 0, []
-        for number in range(self.times):
-            if self.spent > self._limit:
-                raise BadInput(
-                    f"stopped after ${self.spent:.4f}, more than ${self._limit:.2f}.\nRaise --budget, or lower --times."
-                )
-            self._progress(number)
-            ran = run_replay(self._command, assignment, quiet=True)
-            if ran.divergences:
-                raise BadInput(f"a run stopped: {ran.divergences[0]['what']}.")
-            store = open_store(assignment.into, config=self._config)
-            try:
-                trace = store.trace(ran.trace_id or "")
-            except StoreError as error:
-                raise BadInput(f"a run was not recorded: {error}") from None
-            finally:
-                store.close()
-            self.spent += summarise(trace).cost_usd or 0.0
-            ids.append(trace.trace_id)
-            well += self.ended_well(trace, ran.exit_code)
-        self._progress(None)
+        with Progress("running") as progress:
+            for number in range(self.times):
+                if self.spent > self._limit:
+                    raise BadInput(
+                        f"stopped after ${self.spent:.4f}, more than ${self._limit:.2f}.\nRaise --budget, or lower --times."
+                    )
+                progress.text = f"run {number + 1} of {self.times}"
+                ran = run_replay(self._command, assignment, quiet=True)
+                if ran.divergences:
+                    raise BadInput(f"a run stopped: {ran.divergences[0]['what']}.")
+                store = open_store(assignment.into, config=self._config)
+                try:
+                    trace = store.trace(ran.trace_id or "")
+                except StoreError as error:
+                    raise BadInput(f"a run was not recorded: {error}") from None
+                finally:
+                    store.close()
+                self.spent += summarise(trace).cost_usd or 0.0
+                ids.append(trace.trace_id)
+                well += self.ended_well(trace, ran.exit_code)
         return _Runs(well, ids)
-
-    def _progress(self, number: int | None) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K" if number is None else f"\rrun {number + 1} of {self.times}\x1b[K")
-        elif number is not None:  # a log, in which a line stays
-            sys.stderr.write(f"run {number + 1} of {self.times}\n")
-        sys.stderr.flush()
 
     def ended_well(self, trace: Trace, exit_code: int) -> bool:
         if self._check is None:

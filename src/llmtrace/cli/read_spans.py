@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
 from llmtrace.codec import formats, genai
 from llmtrace.codec.dialects import decode
+from llmtrace.codec.formats import Skipped
 from llmtrace.codec.log_records import LogRecord, add_events
 from llmtrace.model import Event, Span
 
@@ -26,19 +29,28 @@ class BadLine(NamedTuple):
 
 
 def read(
-    path: str, progress: Callable[[float], None] | None = None, on_log: Callable[[LogRecord], None] | None = None
+    path: str,
+    progress: Callable[[float], None] | None = None,
+    on_log: Callable[[LogRecord], None] | None = None,
+    on_skipped: Callable[[Skipped], None] | None = None,
 ) -> Iterator[Span | BadLine]:
     """Read every span of a file, and what could not be read. Raises BadInput if the file does not exist or has no span.
 
     ``progress`` is called with the part of the file that was read (0 to 1); for stdin it is unknown. ``on_log`` is called with
-    each log record that belongs to a span; then a file without spans is no error if it has such records.
+    each log record that belongs to a span; then a file without spans is no error if it has such records. ``on_skipped`` is
+    called with each record that is understood but not stored.
     """
     spans_read, bad = 0, ""
+    skipped: Counter[Skipped] = Counter()
     with _opened(path) as file:
         for item in formats.read(file if progress is None else cast("BinaryIO", _Watched(file, progress))):
             if isinstance(item, formats.Unreadable):
                 bad = bad or f"; {item.where}: {item.reason}"
                 yield BadLine(*item)
+            elif isinstance(item, Skipped):
+                skipped[item] += 1
+                if on_skipped is not None:
+                    on_skipped(item)
             elif isinstance(item, LogRecord):
                 if on_log is not None:
                     spans_read += 1
@@ -46,8 +58,16 @@ def read(
             else:
                 spans_read += 1
                 yield decode(item)
+    if not spans_read and skipped:
+        advice = "".join(f" {item.advice}." for item in skipped if item.advice)
+        raise BadInput(f"{path} contains no spans, but {name_skipped(skipped)}.\nllmtrace stores spans only.{advice}")
     if not spans_read:
         raise BadInput(f"{path} contains no spans{bad}.\nExpected {formats.EXPECTED}.")
+
+
+def name_skipped(skipped: Counter[Skipped]) -> str:
+    """``3 Langfuse scores, 1 MLflow assessment``."""
+    return ", ".join(format_text.plural(count, item.name) for item, count in skipped.items())
 
 
 def join_logs(span: Span, events: Sequence[Event]) -> Span:

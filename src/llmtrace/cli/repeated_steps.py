@@ -1,16 +1,22 @@
-"""Finds siblings of a trace that repeat what stands before them, so that ``llmtrace show`` prints them once."""
+"""Finds siblings of a trace that repeat the calls before them, so that ``llmtrace show`` prints them once.
+
+The rule is the viewer's (``foldRepeats`` in ``viewer/static/tree.js``): the same steps, at least four times in a row, with at
+most half of their arguments different. A step that failed or broke its schema otherwise than the first is no repetition.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from llmtrace.model import Span, Trace
+from llmtrace.codec import json_text
+from llmtrace.model import Inference, Span, ToolExecution, Trace
 
-_LONGEST_PATTERN = 4
+_LONGEST_PERIOD = 4
 """Most steps that are repeated together."""
-_FEWEST = 3
-"""How often a pattern must occur in a row."""
+_FEWEST_REPEATS = 4
+_LOOK_AHEAD = 24
+"""Calls, of which half may differ before a repetition is given up."""
 
 
 class Repetition(NamedTuple):
@@ -18,50 +24,84 @@ class Repetition(NamedTuple):
 
     steps: int
     times: int
+    distinct: int
+    """Number of different arguments, with those of the first."""
     last: Span
     """The last of them."""
 
 
-def repetitions(trace: Trace, look: Callable[[Span], Hashable]) -> dict[str, Repetition | None]:
-    """The spans that repeat the siblings before them, by id: the first of them with its `Repetition`, the others with None.
+class _Step(NamedTuple):
+    sign: Hashable
+    """What makes two steps alike, but for the arguments."""
+    arguments: str | None
+    """Of a call; None for a step that is no call."""
+    is_tool: bool
 
-    ``look``: what is shown of one span, without what differs each time, as ids and times do. Two spans are alike if they and
-    all spans below them are.
-    """
-    numbers: dict[Hashable, int] = {}
-    kinds: dict[str, int] = {}
+
+def repetitions(trace: Trace) -> dict[str, Repetition | None]:
+    """The spans that repeat the siblings before them, by id: the first of them with its `Repetition`, the others with None."""
     repeated: dict[str, Repetition | None] = {}
-    for _, span in reversed(list(trace.walk())):  # children first
-        below = tuple(kinds[child.span_id] for child in trace.children(span))
-        kinds[span.span_id] = numbers.setdefault((look(span), below), len(numbers))
     for siblings in (trace.roots, *map(trace.children, trace.spans)):
-        for start, steps, times in _patterns([kinds[span.span_id] for span in siblings]):
-            first, *others = siblings[start + steps : start + steps * times]
-            repeated[first.span_id] = Repetition(steps, times - 1, siblings[start + steps * times - 1])
-            repeated.update({span.span_id: None for span in others})
+        steps = [_step(span) for span in siblings]
+        earlier = _earlier(steps)
+        start = 0
+        while start < len(steps):
+            period, times, distinct = _repetition(steps, earlier, start)
+            end = start + period * times
+            if times > 1:
+                first, *rest = siblings[start + period : end]
+                repeated[first.span_id] = Repetition(period, times - 1, distinct, siblings[end - 1])
+                repeated.update({span.span_id: None for span in rest})
+            start = end
     return repeated
 
 
-def _patterns(kinds: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Start, length and number of occurrences of each pattern that occurs at least `_FEWEST` times in a row."""
-    start = 0
-    while start < len(kinds):
-        steps, times = max(((steps, _times(kinds, start, steps)) for steps in range(1, _LONGEST_PATTERN + 1)), key=_size)
-        if times >= _FEWEST:
-            yield start, steps, times
-            start += steps * times
-        else:
-            start += 1
+def _step(span: Span) -> _Step:
+    operation, state = (
+        span.operation,
+        (span.failure and span.failure.type, span.end is None, *(one.code for one in span.violations)),
+    )
+    if isinstance(operation, ToolExecution):
+        sign = ("tool", operation.name, operation.executed, state)
+        return _Step(sign, json_text.write(operation.arguments), True)
+    if isinstance(operation, Inference):
+        calls = [call for message in operation.output for call in message.tool_calls()]
+        asked = tuple(dict.fromkeys(call.name for call in calls))
+        arguments = json_text.write([[call.name, call.arguments] for call in calls]) if calls else None
+        return _Step(("model", operation.title, asked, state), arguments, False)
+    return _Step((type(operation).__name__, getattr(operation, "name", span.name), state), None, False)
 
 
-def _size(pattern: tuple[int, int]) -> tuple[int, int]:
-    """Of two patterns that cover as much, the shorter one is the better; one that occurs too seldom is none."""
-    steps, times = pattern
-    return (steps * times if times >= _FEWEST else 0), -steps
+def _earlier(steps: Sequence[_Step]) -> list[int]:
+    """For each step the place of the last one before it with the same arguments; -1 without one."""
+    places: dict[Hashable, int] = {}
+    earlier = []
+    for place, step in enumerate(steps):
+        key = (step.sign, step.arguments)
+        earlier.append(places.get(key, -1))
+        places[key] = place
+    return earlier
 
 
-def _times(kinds: Sequence[int], start: int, steps: int) -> int:
-    times = 1
-    while kinds[start : start + steps] == kinds[start + times * steps : start + (times + 1) * steps]:
-        times += 1
-    return times
+def _repetition(steps: Sequence[_Step], earlier: Sequence[int], start: int) -> tuple[int, int, int]:
+    """Length, number of occurrences and of different arguments of the longest repetition that begins at ``start``."""
+    for period in range(1, min(_LONGEST_PERIOD, len(steps) - start) + 1):
+        first = steps[start : start + period]
+        has_tools = any(step.is_tool for step in first)  # else what the model asked for
+        calls = [place for place, step in enumerate(first) if (step.is_tool if has_tools else step.arguments is not None)]
+        if not calls:
+            continue
+        signs = [step.sign for step in first]
+        repeats = different = best_repeats = best_different = 0
+        at = start
+        while [step.sign for step in steps[at : at + period]] == signs:
+            different += sum(earlier[at + place] < start for place in calls)
+            repeats += 1
+            if different * 2 <= repeats * len(calls):
+                best_repeats, best_different = repeats, different
+            elif repeats * len(calls) >= _LOOK_AHEAD:
+                break
+            at += period
+        if repeats >= _FEWEST_REPEATS:
+            return (period, best_repeats, best_different) if best_repeats >= _FEWEST_REPEATS else (1, 1, 0)
+    return 1, 1, 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 from llmtrace.cli import format_text
@@ -37,6 +37,7 @@ from llmtrace.model import (
     Workflow,
     reads_as_data,
 )
+from llmtrace.model.traces import short_id
 from llmtrace.semconv import CONTENT_LEVEL
 from llmtrace.store.summary import last_answer, unwrap_task
 
@@ -88,7 +89,10 @@ def run(args: argparse.Namespace) -> int:
             screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
         elif not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
             screen.line()
-            screen.prose(f"Nothing could be judged. llmtrace why {trace.trace_id[:8]} says what was not visible.", "yellow")
+            screen.prose(
+                f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.",
+                "yellow",
+            )
     return FINE
 
 
@@ -121,7 +125,7 @@ class _Tree:
         self._messages = {span.span_id: tuple(new_messages.of(span)) for _, span in trace.walk()}
 
     def show(self) -> None:
-        repeated = {} if self._full else repetitions(self._trace, self._look)
+        repeated = {} if self._full else repetitions(self._trace)
         last: list[bool] = []
         hidden: int | None = None
         for depth, span in self._trace.walk():
@@ -140,26 +144,11 @@ class _Tree:
             else:
                 self._span(span, branch(last, has_children=bool(self._trace.children(span))))
 
-    def _look(self, span: Span) -> Hashable:
-        """What is shown of a span, without ids, times and numbers of tokens."""
-        operation = span.operation
-        shown: list[object] = [title_of(span), span.failure and format_text.failure(span.failure), span.end is None]
-        shown += [message_text(message) for message in self._messages[span.span_id]]
-        if isinstance(operation, (Inference, FetchResponse)):
-            for message in operation.output:
-                shown += [message_text(message), *map(format_text.tool_call, message.tool_calls())]
-        elif isinstance(operation, (AgentInvocation, Workflow)):
-            shown += [message_text(message) for message in (*operation.input, *operation.output)]
-        shown += [_text(getattr(operation, field)) for _, field in _CONTENT if getattr(operation, field, None) is not None]
-        shown += [(operation.outcome, _text(operation.value))] if isinstance(operation, Review) else []
-        shown += [(violation.code, violation.pointer) for violation in span.violations]
-        shown += [evaluation.name for evaluation in span.evaluations]
-        return tuple(shown)
-
     def _repetition(self, repetition: Repetition, at: Branch) -> None:
         steps = "the same" if repetition.steps == 1 else f"the same {repetition.steps} steps"
-        times = "once" if repetition.times == 1 else f"{repetition.times} times"
-        self._screen.spread(Cell(f"… {steps} {times} more (--full shows them)", ("dim",)), Cell(""), prefix=at.title)
+        arguments = "" if repetition.distinct == 1 else f", {repetition.distinct} distinct arguments"
+        text = f"… {steps} {repetition.times} times more{arguments} (--full shows them)"
+        self._screen.spread(Cell(text, ("dim",)), Cell(""), prefix=at.title)
 
     def show_span(self, span: Span) -> None:
         self._span(span, branch([], has_children=False))
@@ -196,6 +185,8 @@ class _Tree:
     def _facts(self, span: Span) -> str:
         facts = [span.span_id] if self._ids else []
         facts += [requests] if (requests := format_text.requests(span.operation)) else []
+        if isinstance(span.operation, Inference) and span.operation.alias:
+            facts.insert(0, f"asked for {span.operation.alias}")
         if isinstance(span.operation, Inference) and span.operation.usage is not None:
             usage = span.operation.usage
             facts.append(f"{format_text.count(usage.input_tokens)} → {format_text.count(usage.output_tokens)} tokens")

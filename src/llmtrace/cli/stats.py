@@ -15,6 +15,7 @@ from llmtrace.cli import format_stats, format_text, plots, vllm_stats
 from llmtrace.cli.format_stats import seconds, share, short_count, tokens
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.statistics import (
@@ -46,7 +47,7 @@ _INDENT = " " * 7
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
-        choices=["agent", "operation", "model", "tool", "prompt", "name"],
+        choices=["agent", "operation", "model", "tool", "prompt", "name", "user", "day"],
         help="how to group (default: operation: the steps of each agent, and their models)",
     )
     parser.add_argument("--since", metavar="WHEN", type=since, help="only newer traces: 30m, 2h, 7d, or 2026-01-31[T12:00]")
@@ -67,12 +68,15 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         query = Query(limit=_ALL, since=args.since, agent=args.agent)
         statistics, slowest = Statistics(by, now=time.time_ns(), agent=args.agent), vllm_stats.Slowest()
-        if args.vllm is None:
-            gather(store, query, statistics)
-        else:
-            collect(slowest.seen(store.spans(query, prompts=False)), statistics)
+        with Progress("counting"):
+            if args.vllm is None:
+                gather(store, query, statistics)
+            else:
+                collect(slowest.seen(store.spans(query, prompts=False)), statistics)
     server = None if args.vllm is None else vllm_stats.state(args.vllm)
     groups = sorted(statistics.groups.values(), key=lambda group: (-group.calls, -group.model_calls, str(group.key)))
+    if by == "day":
+        groups.sort(key=lambda group: str(group.key), reverse=True)
     if args.json:
         content = _as_json(statistics, groups[: args.limit], args)
         print_json(content if server is None else {**content, "vllm": {**server, "slowest": slowest.as_json()}})
@@ -133,14 +137,17 @@ def _groups(screen: Screen, statistics: Statistics, groups: list[Group], args: a
 
 
 def _tables(screen: Screen, statistics: Statistics, groups: list[Group], lengths: bool) -> None:
-    titles = ["CALLS", "P50", "P95", "P99", "TTFT P95", "TOKEN", "OUT P95", statistics.by.upper()]
+    last = "DAY (UTC)" if statistics.by == "day" else statistics.by.upper()
+    titles = ["CALLS", "MEDIAN", "P95", "P99", "FIRST TOKEN", "PER TOKEN", "OUTPUT", last]
     _table(screen, statistics, titles, groups, lambda group: (_latency(group), []), spare=(6, 4, 5, 3))
     if any(group.duration.count and group.duration.is_few(0.99) for group in groups):
         screen.prose(f"{format_stats.FEW} the largest value, because there are too few calls (p95: 20, p99: 100)", "dim")
+    if any(group.output_tokens.count for group in groups):
+        screen.prose("first token and output tokens: p95; time per token: median", "dim")
     if lengths:
         for group in groups:
             _lengths(screen, statistics, group)
-    titles = ["CALLS", "ERRORS", "INVALID", "FLAWED", "IN", "OUT", "COST", statistics.by.upper()]
+    titles = ["CALLS", "FAILED", "INVALID", "FINDINGS", "TOKENS IN", "OUT", "COST", last]
     _table(screen, statistics, titles, groups, lambda group: (_quality(group), _remarks(group)), spare=(5, 4, 6, 3))
 
 
@@ -270,7 +277,7 @@ def _suggestions(screen: Screen, groups: list[Group]) -> None:
                 Cell(clean(" · ".join(part for part in group.key if part) or "no system prompt")),
             ]
         )
-    titles = ["CALLS", "OUT P50", "OUT P99", "SET", "MAX_TOKENS", "TIMEOUT", "PROMPT"]
+    titles = ["CALLS", "OUTPUT P50", "OUTPUT P99", "LIMIT NOW", "MAX_TOKENS", "TIMEOUT", "PROMPT"]
     lines = iter(screen.table(titles, rows, right=range(6), spare=(1, 2, 3)))
     screen.line(next(lines))
     for group, line in zip(groups, lines, strict=True):

@@ -17,6 +17,8 @@ from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.errors import StoreError
 from llmtrace.model import AgentInvocation, Span, ToolExecution, Trace, Workflow
+from llmtrace.model.traces import short_id
+from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
 from llmtrace.store import Query, Store, TraceSummary, open_store
 from llmtrace.store.local import LocalStore
 
@@ -76,7 +78,7 @@ def find_span(trace: Trace, wanted: str) -> Span:
     shown = ", ".join([*names][:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
     raise BadInput(
         f"in trace {trace.trace_id} no span, tool or agent is called {wanted}.{did_you_mean(wanted, names)}\n"
-        f"It has {shown or 'none with a name'}; ids of spans: llmtrace show {trace.trace_id[:8]} --ids"
+        f"It has {shown or 'none with a name'}; ids of spans: llmtrace show {short_id(trace.trace_id)} --ids"
     )
 
 
@@ -86,8 +88,14 @@ def operation_name(span: Span) -> str:
 
 
 def _newest(store: Store) -> Trace:
-    """The newest trace that is no replay of another; if all of the newest are, the newest."""
-    return next(newest_traces(store, lambda summary: summary.replay_of is None), None) or store.trace("last")
+    """The newest trace that is no mere replay of another; if all of the newest are, the newest."""
+    return next((trace for trace in newest_traces(store) if not _is_replay(trace)), None) or store.trace("last")
+
+
+def _is_replay(trace: Trace) -> bool:
+    """True if all its calls were answered from a recording; a run that was resumed after a review goes on for real."""
+    is_live = any(span.attributes.get(REPLAY_LIVE) is True for span in trace.spans)
+    return not is_live and any(REPLAY_OF in span.attributes for span in trace.roots)
 
 
 def newest_traces(store: Store, chosen: Callable[[TraceSummary], bool] = lambda _: True) -> Iterator[Trace]:

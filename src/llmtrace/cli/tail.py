@@ -20,6 +20,7 @@ from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen, Style, cells, short
 from llmtrace.model import OUTCOME, Inference, Message, Span, failure_kind, has_error
+from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store
 from llmtrace.viewer.source import Source
 from llmtrace.viewer.watch import Follower
@@ -102,7 +103,7 @@ def _line(screen: Screen, span: Span) -> None:
     ]
     style: Style = "red" if has_error(span) else "yellow" if finding_names else "green"
     when = datetime.fromtimestamp((span.end or 0) / 1e9).astimezone().strftime("%H:%M:%S")
-    facts = f"{when}  {span.trace_id[:8]}  "
+    facts = f"{when}  {short_id(span.trace_id)}  "
     failed = [failure_kind(span.failure)] if span.failure is not None and not span.violations else []
     verdict = format_text.findings(dict.fromkeys([*failed, *finding_names]))
     end = f"  {format_text.duration(span.duration)}"

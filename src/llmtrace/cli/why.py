@@ -22,6 +22,7 @@ from llmtrace import semconv
 from llmtrace.cli import format_text, judge_option, prove
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.progress import Progress
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
@@ -29,6 +30,7 @@ from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, 
 from llmtrace.diagnosis.cause_groups import Case, Group, case_of, group_by_cause
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
+from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store
 
 NAME = "why"
@@ -75,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
         if args.all:
             return _all(store, args)
         trace = trace_of(store, args.trace)
-    with wrap_errors(trace.trace_id):
+    with wrap_errors(trace.trace_id), Progress("diagnosing"):
         flow = Flow(trace)
-    diagnosis = diagnose(trace, flow)
+        diagnosis = diagnose(trace, flow)
     reply = judge_option.ask(diagnosis, flow, endpoint)
     if args.json:
         print_json(judge_option.as_json(diagnosis, reply))
@@ -97,7 +99,7 @@ def show(
 ) -> None:
     """The diagnosis as text: the first marked suspect in two lines, the chain to it, then the others, ``top`` in all."""
     notes = notes or {}
-    verdict = verdict_of(diagnosis)
+    verdict = diagnosis.verdict
     if verdict:
         screen.prose(verdict, "bold")
         screen.line()
@@ -136,19 +138,8 @@ def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, 
         for number, suspect in enumerate(diagnosis.possible, 1):
             _suspect(screen, number, suspect, notes)
     else:
-        screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {trace.trace_id[:8]} --possible shows them.", "dim")
+        screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {short_id(trace.trace_id)} --possible shows them.", "dim")
     screen.line()
-
-
-def verdict_of(diagnosis: Diagnosis) -> str:
-    """The verdict in one sentence; empty if there is a marked suspect."""
-    if diagnosis.marked:
-        return ""
-    if diagnosis.failed:
-        return "The run failed, but no step is a clear cause."
-    if diagnosis.is_running:
-        return "Still running. Nothing so far."
-    return "No suspect." if diagnosis.is_judged else "Nothing could be judged."
 
 
 def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
@@ -157,7 +148,7 @@ def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tup
     ``names``: name each check."""
     good = diagnosis.last_good_checkpoint
     if good is not None:
-        begin = f"llmtrace replay {trace.trace_id[:8]} --from {shlex.quote(good.title)} -- COMMAND"
+        begin = f"llmtrace replay {short_id(trace.trace_id)} --from {shlex.quote(good.title)} -- COMMAND"
         yield "Last good checkpoint", f"{good.title}. To begin there again: {begin}"
     retried = list(format_text.retried_calls(trace))
     if retried:
@@ -256,7 +247,7 @@ def markdown(
 ) -> Iterator[str]:
     """Print the diagnosis as Markdown for a ticket: place, evidence, chain and advice. Content stands in code spans."""
     notes = notes or {}
-    verdict = verdict_of(diagnosis)
+    verdict = diagnosis.verdict
     if verdict:
         yield f"{verdict} Trace `{trace.trace_id}` ({trace.health}).\n"
     for number, suspect in enumerate((*diagnosis.marked[:top], *(diagnosis.possible if possible else ()))):
@@ -310,23 +301,25 @@ def _all(store: Store, args: argparse.Namespace) -> int:
     limit = args.limit or MOST_RUNS
     query = Query(limit=limit + 1, since=args.since, agent=args.agent)
     run_count, cases, unexplained, undiagnosed, more = 0, [], list[str](), list[DiagnosisFailed](), False
-    for number, (_, spans) in enumerate(groupby(store.spans(query), key=lambda span: span.trace_id)):
-        if number == limit:
-            more = True
-            break
-        trace = Trace(list(spans))
-        if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
-            continue
-        run_count += 1
-        try:
-            diagnosis = diagnose(trace)
-        except DiagnosisFailed as error:
-            undiagnosed.append(error)
-            continue
-        if diagnosis.prime is not None:
-            cases.append(case_of(trace, diagnosis.prime))
-        elif diagnosis.failed:
-            unexplained.append(trace.trace_id)
+    with Progress("diagnosing runs") as progress:
+        runs = groupby(store.spans(query), key=lambda span: span.trace_id)
+        for number, (_, spans) in enumerate(progress.count(runs)):
+            if number == limit:
+                more = True
+                break
+            trace = Trace(list(spans))
+            if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
+                continue
+            run_count += 1
+            try:
+                diagnosis = diagnose(trace)
+            except DiagnosisFailed as error:
+                undiagnosed.append(error)
+                continue
+            if diagnosis.prime is not None:
+                cases.append(case_of(trace, diagnosis.prime))
+            elif diagnosis.failed:
+                unexplained.append(trace.trace_id)
     groups = group_by_cause(cases)
     if args.json:
         faults = [{"trace_id": error.trace_id, "fault": error.fault} for error in undiagnosed]
@@ -348,7 +341,7 @@ def _warn_undiagnosed(screen: Screen, errors: list[DiagnosisFailed]) -> None:
     """Print each bug of llmtrace once, with the number of runs that could not be diagnosed."""
     for fault, example in {error.fault: error for error in errors}.items():
         runs = sum(error.fault == fault for error in errors)
-        report = f"This is a bug in llmtrace. See llmtrace why {example.trace_id[:8]} for how to report it."
+        report = f"This is a bug in llmtrace. See llmtrace why {short_id(example.trace_id)} for how to report it."
         screen.prose(f"llmtrace why: {format_text.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
 
 
@@ -380,7 +373,7 @@ def show_groups(
 
 
 def _unexplained(trace_ids: Sequence[str]) -> str:
-    newest = " ".join(trace_id[:8] for trace_id in trace_ids[:_EXAMPLES])
+    newest = " ".join(short_id(trace_id) for trace_id in trace_ids[:_EXAMPLES])
     return f"{format_text.plural(len(trace_ids), 'run')} failed without a clear cause. Newest: {newest}"
 
 
@@ -395,9 +388,9 @@ def _counted(groups: list[Group], run_count: int) -> str:
 def _when(group: Group) -> str:
     model = group.first.models[0] if group.first.models else ""
     if len(group.cases) == 1:
-        return f"{_day(group.first)}{model and f', with {model}'}. Trace: {group.first.trace_id[:8]}"
+        return f"{_day(group.first)}{model and f', with {model}'}. Trace: {short_id(group.first.trace_id)}"
     model = model and f", first with {model}"
-    ids = " ".join(case.trace_id[:8] for case in group.cases[-_EXAMPLES:][::-1])
+    ids = " ".join(short_id(case.trace_id) for case in group.cases[-_EXAMPLES:][::-1])
     return f"Since {_day(group.first)}, last {_day(group.last)}{model}. Newest: {ids}"
 
 

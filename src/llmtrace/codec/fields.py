@@ -127,7 +127,8 @@ def as_count(value: JsonValue) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return int(value) if value.isascii() and value.isdecimal() and len(value) < _MOST_DIGITS else None
+        digits = value.removesuffix(".0")  # a table's column with empty cells makes floats of integers
+        return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < _MOST_DIGITS else None
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 

@@ -126,6 +126,14 @@ WRITERS: Final = (
         "it writes tool calls on the step around a model call only",
     ),
     Writer("Langfuse", ("langfuse-sdk",), ("langfuse.",), "do not mask inputs and outputs", _WITH_CONTENT),
+    Writer(
+        "LangSmith",
+        ("langsmith",),
+        ("langsmith.",),
+        "leave LANGSMITH_HIDE_INPUTS and LANGSMITH_HIDE_OUTPUTS unset",
+        _WITH_CONTENT,
+    ),
+    Writer("MLflow", ("mlflow",), (), "nothing, it is always recorded", _WITH_CONTENT),
     Writer("Logfire", ("logfire",), ("logfire.",), "do not scrub messages", _WITH_CONTENT),
     Writer(
         "Pydantic AI",

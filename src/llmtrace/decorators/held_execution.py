@@ -142,6 +142,9 @@ class HeldExecution:
         played = player()
         may_run_again = played is not None and played.will_run(self._call.name)
         self._begin(new_arguments)
+        if new_arguments is not None:
+            changed = to_text(to_json(new_arguments))
+            execution.note = f"A reviewer changed the arguments of this call of {self._call.name} before it ran, to {changed}."
         review_id = hold.review_id
         if review_id is None:  # a replay, whose record is the decision
             if execution.body is not None or may_run_again:
@@ -155,9 +158,6 @@ class HeldExecution:
         if not has_started:
             self._ran_before(review_id, hold.payload if new_arguments is None else new_arguments)
             return
-        if new_arguments is not None:
-            changed = to_text(to_json(new_arguments))
-            execution.note = f"A reviewer changed the arguments of this call of {self._call.name} before it ran, to {changed}."
         execution.on_end = lambda state, result: guard(reviews.finish, review_id, state, result)
 
     def _digest(self, arguments: JsonValue) -> str:
@@ -186,6 +186,7 @@ class HeldExecution:
 
     def _deny(self, decision: Decision) -> None:
         text = denial(self._hold.asked, decision)
+        self._execution.note = ""
         self._execution.stand_in(text)
         if self._spec.on_denied == "raise":
             raise ReviewDenied(text, decision=decision, review_id=self._hold.review_id or "")

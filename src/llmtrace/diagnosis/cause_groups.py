@@ -44,7 +44,7 @@ class Group:
 
 def case_of(trace: Trace, suspect: Suspect) -> Case:
     inferences = [span.operation for span in trace.spans if isinstance(span.operation, Inference)]
-    models = dict.fromkeys(inference.response_model or inference.request_model for inference in inferences)
+    models = dict.fromkeys(inference.model for inference in inferences)
     return Case(trace.trace_id, trace.spans[0].start, tuple(model for model in models if model), suspect)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.result import Step
+from llmtrace.lineage import REVIEWED
 from llmtrace.model import JsonValue
 
 MOST_STEPS = 8
@@ -94,15 +95,31 @@ def _edge_step(flow: Flow, edge: Edge) -> Step:
 
 
 def _earliest_message(edge: Edge) -> str:
-    """The message in which the value stood first, before any result; empty if there is none."""
+    """The message, or the person's decision, in which the value stood first, before any result; empty if there is none."""
     first = edge.use.provenance.earliest
+    if first is not None and first.place == REVIEWED:
+        return f"the {REVIEWED} in a review"
     if first is None or not first.place.startswith(("message ", "input of ", "system prompt")):
         return ""
     return first.place if first.place.startswith("message ") else f"the {first.place}"
 
 
 def _node_step(node: Node, note: str) -> Step:
-    return Step(node.span_id, node.title, _value_of(node), note)
+    return Step(node.span_id, node.title, _value_of(node), _with_edit(node, note))
+
+
+def _with_edit(node: Node, note: str) -> str:
+    """The note, and which arguments of the call are not the model's but those of a person who edited them in a review."""
+    call = node.call
+    if call is None or call.decision != "edited" or not isinstance(call.corrected, Mapping):
+        return note
+    before = call.arguments if isinstance(call.arguments, Mapping) else {}
+    after = call.corrected
+    names = [
+        f"/{name}" for name in {**before, **after} if name not in before or name not in after or before[name] != after[name]
+    ]
+    edit = f"a person changed {', '.join(names) or 'its arguments'} in a review"
+    return f"{note}; {edit}" if note else edit
 
 
 def _last(finding: Finding, node: Node) -> tuple[Step, ...]:
@@ -112,9 +129,9 @@ def _last(finding: Finding, node: Node) -> tuple[Step, ...]:
         outcome = "it failed" if node.call.failed else "it answered" if node.call.failed is False else ""
         if finding.use is not None:
             note = "in no message and no result before"
-        call = Step(node.span_id, node.title, node.arguments, outcome)
+        call = Step(node.span_id, node.title, node.arguments, _with_edit(node, outcome))
         return (call, Step(finding.span_id, f"argument {finding.pointer}", finding.value, note))
-    return (Step(finding.span_id, node.title, _value_of(node), note),)
+    return (Step(finding.span_id, node.title, _value_of(node), _with_edit(node, note)),)
 
 
 def _value_of(node: Node) -> JsonValue:

@@ -28,6 +28,7 @@ MOST_STEPS = 2000
 """Steps of each trace that are compared; the time that it takes grows with the square where all are alike."""
 
 What: TypeAlias = Literal["same", "changed", "left", "right"]
+_WORDS = {"left": "only in the first", "right": "only in the second"}
 
 
 @value
@@ -42,11 +43,29 @@ class Pair:
 
 @value
 class Difference:
+    traces: tuple[Trace, Trace]
+    """Those that were compared."""
     pairs: tuple[Pair, ...]
     first: int | None
     """Position of the first pair that is not the same; None where all are."""
     left_out: int
     """Steps of both that were not compared, because there are too many."""
+
+    def _repr_html_(self) -> str:
+        from llmtrace.model.html import pairs_as_html  # for notebooks only
+
+        before, after = self.traces
+        pairs = [
+            (
+                _WORDS.get(pair.what, pair.what),
+                before.span(pair.left) if pair.left else None,
+                after.span(pair.right) if pair.right else None,
+            )
+            for pair in self.pairs
+        ]
+        same = "the same steps, with the same answers and tool calls"
+        words = same if self.first is None else f"first difference at step {self.first + 1}"
+        return pairs_as_html("comparison", (f"{before.trace_id[:8]} and {after.trace_id[:8]}", words), pairs, self.first)
 
 
 def compare(left: Trace, right: Trace) -> Difference:
@@ -65,7 +84,7 @@ def compare(left: Trace, right: Trace) -> Difference:
         else:
             pairs += _between(ours[a:b], theirs[c:d])
     first = next((at for at, pair in enumerate(pairs) if pair.what != "same"), None)
-    return Difference(tuple(pairs), first, left_out)
+    return Difference((left, right), tuple(pairs), first, left_out)
 
 
 def _between(ours: Sequence[Span], theirs: Sequence[Span]) -> Iterator[Pair]:

@@ -119,3 +119,33 @@ class Diagnosis:
     @property
     def is_running(self) -> bool:
         return self.health == "running"
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in one sentence; empty if there is a marked suspect."""
+        if self.marked:
+            return ""
+        if self.failed:
+            return "The run failed, but no step is a clear cause."
+        if self.is_running:
+            return "Still running. Nothing so far."
+        return "No suspect." if self.is_judged else "Nothing could be judged."
+
+    def _repr_html_(self) -> str:
+        from llmtrace.model.html import cards_as_html  # for notebooks only
+
+        cards: list[tuple[str, str, tuple[str, ...]]] = [
+            (suspect.confidence, suspect.title, (suspect.evidence, _path(suspect.chain), suspect.advice))
+            for suspect in self.suspects
+        ]
+        if not any(suspect.confidence == "certain" for suspect in self.marked):
+            cards += [("look here first", place.title, (place.evidence,)) for place in self.places]
+        notes = [f"Reported: {report}" for report in self.reports]
+        notes += [f"Checked: {', '.join(self.checked)}"] if self.checked else []
+        notes += [f"Not checked: {sentence}" for sentence in self.unchecked]
+        return cards_as_html("diagnosis", (self.health, self.trace_id, self.verdict), cards, notes)
+
+
+def _path(chain: tuple[Step, ...]) -> str:
+    """The steps from the outcome back to a suspect, in one line."""
+    return " ← ".join(step.title for step in chain)

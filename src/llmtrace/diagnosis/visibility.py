@@ -63,6 +63,8 @@ def _sentences(run: Run) -> Iterator[str]:
             "The models' answers were not recorded, so neither calls nor answers were checked."
             + _content_settings(run.inferences)
         )
+    elif any(span.run_id is None for span in run.inferences) and not any(map(_has_finish_reason, run.inferences)):
+        yield "No finish reason was recorded, so an answer that was cut by a limit does not show."
     for reason, span_id in run.flow.lineage.hidden.items():
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
@@ -121,6 +123,12 @@ def _schema_settings(spans: Iterable[Span]) -> str:
 def _has_known_answer(span: Span) -> bool:
     """True if the model's answer was recorded, also if that was an error or a response without an answer."""
     return bool(getattr(span.operation, "output", ())) or span.failure is not None or ending_of(span) == "missing"
+
+
+def _has_finish_reason(span: Span) -> bool:
+    operation = span.operation
+    reasons = operation.finish_reasons if isinstance(operation, Inference) else ()
+    return bool(reasons) or any(message.finish_reason for message in getattr(operation, "output", ()))
 
 
 def _first_request(run: Run) -> tuple[Message, ...]:

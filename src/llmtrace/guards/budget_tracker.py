@@ -214,7 +214,7 @@ class BudgetTracker:
             return self._after_another(operation)
         failed = span.failure is not None and operation.usage is None and not getattr(operation, "output", ())
         usage, cost = (Usage(), 0.0) if failed else (_usage(operation), _cost(operation))
-        spender = _spender(operation.response_model or operation.request_model, recording)
+        spender = _spender(operation.model, recording)
         window = self._window()
         with window.lock:
             window.flowing.pop(span.span_id, None)
@@ -271,7 +271,7 @@ class BudgetTracker:
     def _unpriced(self, operation: Inference | Embedding) -> Iterator[Evaluation]:
         if "usd" not in self._limits:
             return
-        model = operation.response_model or operation.request_model
+        model = operation.model
         calls = "calls without a model's name" if model is None else f"calls of {model!r}"
         price_table = f"configure(prices={{{model or 'model'!r}: {{'input': ..., 'output': ...}}}})"
         _warn_once(

@@ -8,9 +8,10 @@ from llmtrace.lineage.lineage import LineageTracker
 from llmtrace.lineage.live_lineage import LiveLineage
 from llmtrace.lineage.moments import moments
 from llmtrace.lineage.propagation import Edge, LineageResult, Propagation, Reached, analyze
-from llmtrace.lineage.provenance import DoubtfulValue, Match, Origin, Provenance, ValueUse
+from llmtrace.lineage.provenance import REVIEWED, DoubtfulValue, Match, Origin, Provenance, ValueUse
 
 __all__ = [
+    "REVIEWED",
     "DoubtfulValue",
     "Edge",
     "LineageResult",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from llmtrace.lineage.read_values import Kind
 from llmtrace.model import JsonValue
@@ -10,6 +10,10 @@ from llmtrace.model.value import value
 
 Status: TypeAlias = Literal["grounded", "ungrounded", "unknown"]
 Part: TypeAlias = Literal["argument", "answer"]
+
+
+REVIEWED: Final = "decision of a person"
+"""The place of values that a person edited or answered in a review."""
 
 
 @value

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from llmtrace import semconv
 from llmtrace.lineage.message_history import ASSISTANT, SYSTEM, USER_ROLES, MessageHistory, digest, remember
+from llmtrace.lineage.provenance import REVIEWED
 from llmtrace.lineage.sources import NO_ECHO, Source, Speaker
 from llmtrace.model.messages import (
     JsonValue,
@@ -214,7 +215,7 @@ class VisibleContext:
         elif isinstance(operation, Memory):
             brought = {"memory": operation.records}
         elif isinstance(operation, Review):
-            brought, speaker = {"decision of a person": operation.value}, "user"
+            brought, speaker = {REVIEWED: operation.value}, "user"
         elif isinstance(operation, Custom):
             brought = {f"result of {span.name}": operation.result}
         for place, content in brought.items():

@@ -1,6 +1,6 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
-from llmtrace.model.double_counted import double_counted_spans
+from llmtrace.model.double_counted import double_counted_spans, uncharged_spans
 from llmtrace.model.failure_kind import (
     BUDGET_EXCEEDED,
     BUDGET_STOPPED,
@@ -125,4 +125,5 @@ __all__ = [
     "reads_as_data",
     "refusal_as_text",
     "replace",
+    "uncharged_spans",
 ]

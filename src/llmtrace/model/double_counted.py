@@ -1,4 +1,4 @@
-"""Finds model calls that would be counted twice, because two instrumentations recorded one call.
+"""Finds model calls that would be counted twice: two instrumentations recorded one call, or a replay answered it again.
 
 Law: of an inference around another one, with no agent, workflow or tool between them, the inner counts; unless only the outer
 one says what was used.
@@ -8,9 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from llmtrace.model.operations import Custom, Embedding, Inference
+from llmtrace.model.operations import Custom, Embedding, Inference, ToolExecution
 from llmtrace.model.spans import Span
 from llmtrace.model.traces import Trace
+from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
+
+
+def uncharged_spans(trace: Trace) -> frozenset[str]:
+    """Return the ids of the calls of models and tools that count elsewhere: in another span of the trace, or, where a replay or
+    a resumed run answered them from a recording, in that."""
+    return double_counted_spans(trace).union(_answered_from_record(trace))
+
+
+def _answered_from_record(trace: Trace) -> Iterator[str]:
+    is_replay = False
+    for depth, span in trace.walk():
+        if depth == 0:
+            is_replay = REPLAY_OF in span.attributes
+        if (
+            is_replay
+            and isinstance(span.operation, (Inference, Embedding, ToolExecution))
+            and span.attributes.get(REPLAY_LIVE) is not True
+        ):
+            yield span.span_id
 
 
 def double_counted_spans(trace: Trace) -> frozenset[str]:

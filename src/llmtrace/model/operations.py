@@ -91,9 +91,19 @@ class Inference:
     One that runs in the background is queued or in_progress, and fetched later (`FetchResponse`)."""
 
     @property
+    def model(self) -> str | None:
+        """The model that answered; the one that was asked for where that is not known. Everything counts and names by it."""
+        return self.response_model or self.request_model
+
+    @property
+    def alias(self) -> str | None:
+        """The name by which the model was asked for, if another one answered."""
+        return self.request_model if self.request_model != self.model else None
+
+    @property
     def title(self) -> str:
-        """The call as lists, trees and causes name it: ``chat gpt-4o``, with the model that answered, if that is known."""
-        return f"{self.operation} {self.response_model or self.request_model or ''}".rstrip()
+        """The call as lists, trees and causes name it: ``chat gpt-4o``, by its `model`."""
+        return f"{self.operation} {self.model or ''}".rstrip()
 
     @property
     def calls_tools(self) -> bool:
@@ -170,6 +180,11 @@ class Embedding:
     server_port: int | None = None
     attempts: int | None = None
     """As of `Inference`."""
+
+    @property
+    def model(self) -> str | None:
+        """As of `Inference`."""
+        return self.response_model or self.request_model
 
 
 @value

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from llmtrace.model.findings import Evaluation
 from llmtrace.model.spans import Failure, Span
@@ -25,12 +25,28 @@ ACCEPTANCE = "acceptance"
 """Name of the evaluation of an agent's own check of its answer; label ``pass``, ``fail`` or ``check_failed``."""
 
 
+def short_id(trace_id: str) -> str:
+    """The beginning of a trace's id that is shown: 8 digits, or 16 of an id that begins with its time (LangSmith's UUIDs)."""
+    return trace_id[: 16 if _TIMED_ID.match(trace_id) else 8]
+
+
+_TIMED_ID: Final = re.compile("0[1-3][0-9a-f]{10}7[0-9a-f]{3}[89ab]")
+"""A UUID of version 7: milliseconds, version, variant."""
+
+
+def _place(span: Span) -> tuple[int, int, int]:
+    """Order of start. By a coarse clock, a span without length came before another that began in the same tick."""
+    if span.sequence is not None or span.parent_id is None:
+        return span.start, span.sequence or 0, 0
+    return span.start, 0, 1 if span.end == span.start else 2
+
+
 class Trace:
     """Spans of one trace id, in order of start. Unfinished spans (``end`` None) are among them."""
 
     def __init__(self, spans: list[Span] | tuple[Span, ...], *, alive: frozenset[str] = frozenset()) -> None:
         """``alive``: ids of unfinished spans whose program still runs; the other unfinished ones were interrupted."""
-        self.spans: tuple[Span, ...] = tuple(sorted(spans, key=lambda s: (s.start, s.sequence or 0)))
+        self.spans: tuple[Span, ...] = tuple(sorted(spans, key=_place))
         self.alive = alive
         self._by_id = {span.span_id: span for span in self.spans}
         self._children: dict[str | None, list[Span]] = {}
@@ -72,6 +88,11 @@ class Trace:
         return isinstance(other, Trace) and self.spans == other.spans
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _repr_html_(self) -> str:
+        from llmtrace.model.html import trace_as_html  # for notebooks only
+
+        return trace_as_html(self)
 
     @property
     def trace_id(self) -> str:

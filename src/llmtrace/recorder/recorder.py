@@ -37,6 +37,7 @@ from llmtrace.model import (
     Scope,
     Sink,
     Span,
+    Text,
     ToolExecution,
     Workflow,
     is_stopped_by_budget,
@@ -53,6 +54,9 @@ from llmtrace.recorder.run import Run
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
+
+_LONGEST_TASK = 4000
+"""Characters of a task that is in the start mark of its agent."""
 
 
 class Watcher(Protocol):
@@ -273,7 +277,7 @@ class Recorder:
                 report(step, error)
 
     def _start_mark(self, recording: Recording, name: str, attributes: Mapping[str, JsonValue]) -> RawSpan:
-        """The mark of a span that started: small and without content."""
+        """The mark of a span that started: small, and of content only the task of an agent or workflow, if that is short."""
         raw = RawSpan(
             recording.trace_id,
             recording.span_id,
@@ -286,8 +290,10 @@ class Recorder:
             resource=self._resource,
             scope=self._scope,
         )
-        if recording.attributes:
-            raw = genai.encode(self.content.clean(replace(genai.decode(raw), attributes=recording.attributes)))
+        task = _short_task(recording.operation)
+        if recording.attributes or task is not None:
+            mark = replace(genai.decode(raw), attributes=recording.attributes)
+            raw = genai.encode(self.content.clean(mark if task is None else replace(mark, operation=task)))
         return raw
 
     def finish(
@@ -428,6 +434,15 @@ def _joined(run: Run, operation: Operation) -> Operation:
         return replace(operation, arguments=call.arguments, inferred=True)
     call_id = run.match_call(operation.name, operation.arguments)
     return operation if call_id is None else replace(operation, call_id=call_id, inferred=True)
+
+
+def _short_task(operation: Operation) -> Operation | None:
+    """An agent or workflow whose task is a short text; None for any other operation or task."""
+    if not isinstance(operation, (AgentInvocation, Workflow)) or len(operation.input) != 1:
+        return None
+    parts = operation.input[0].parts
+    is_short = len(parts) == 1 and isinstance(parts[0], Text) and len(parts[0].content) <= _LONGEST_TASK
+    return operation if is_short else None
 
 
 def _admit(watchers: tuple[Watcher, ...], operation: Operation, around: Any) -> None:

@@ -268,7 +268,7 @@ _PLACE: Final = (
 """Of a span: the one above it, the agent, the step that is around it and the one that is around what is below it, whether it
 is within a model call and whether what is below it is, and the agents and workflows that it is in."""
 
-_GROUPED: Final[dict[By, tuple[str, str]]] = {
+GROUPED: Final[dict[By, tuple[str, str]]] = {
     "agent": ("1", "[agent]"),
     "operation": ("kind NOT IN ('agent', 'workflow', 'custom')", "[agent, step, model]"),
     "model": ("kind IN ('inference', 'embedding')", "[model]"),
@@ -423,7 +423,7 @@ def counting(by: By, trace_ids: str, table: str, *, of_agent: bool) -> str:
     ``traces`` begin with one, `DISTRIBUTIONS`, `AMOUNTS` (the sum, and how often it is unknown), `WORDS` and how often each
     came, `SUMS`, and along `WATCHED` ``watched`` and ``slow``.
     """
-    grouped, key = _GROUPED[by]
+    grouped, key = GROUPED[by]
     numbers = {name: f"if({sql} >= 0, {sql}, NULL)" for name, sql in DISTRIBUTIONS.items()} | AMOUNTS | WORDS | SUMS
     watched, slow = _watched()
     numbers |= {"watched": watched, "slow": slow}

@@ -1,7 +1,7 @@
 """The contribution of each span of a trace to statistics: its groups, times, tokens and errors.
 
 Laws: tokens and dollars come from model calls only, each counted once, also where two instrumentations saw it (see
-`double_counted_spans`). What is not known is None, never 0.
+`uncharged_spans`). What is not known is None, never 0.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ from llmtrace.model import (
     Trace,
     Usage,
     Workflow,
-    double_counted_spans,
     replace,
+    uncharged_spans,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, EXECUTE_TOOL
+from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, EXECUTE_TOOL, USER_ID
 from llmtrace.statistics.corrections import corrections_of
 
 
 @value
 class Place:
-    """The agent and step around a span."""
+    """The agent, step and user around a span."""
 
     agent: str | None = None
     """Name of the nearest agent; its own on an agent's span."""
     step: str | None = None
     """Name of the nearest span around it that is not an agent, workflow or inference."""
+    user: str | None = None
+    """Id of the user for whom it runs: its own, else that of the nearest span around it."""
 
 
 @value
@@ -48,6 +50,8 @@ class Step:
     """The model that answered, else the one asked for."""
     prompt: str | None
     """Fingerprint of the system prompt."""
+    user: str | None
+    """Id of the user for whom it ran."""
     first_token: float | None
     """Seconds until the first chunk; for an agent or workflow, of the first model call below it that streamed. Of an answer
     that was not streamed, until its first token, where the engine tells it."""
@@ -67,9 +71,9 @@ class Step:
 
 
 def steps_of(trace: Trace) -> Iterator[Step]:
-    """Yield each ended span of a trace, parents before children, without duplicates of model calls."""
+    """Yield each ended span of a trace, parents before children, without calls that count elsewhere (`uncharged_spans`)."""
     places = _places(trace)
-    hidden = double_counted_spans(trace)
+    hidden = uncharged_spans(trace)
     first = _first_tokens(trace)
     corrections = corrections_of(trace)
     for _, span in trace.walk():
@@ -86,7 +90,8 @@ def _places(trace: Trace) -> dict[str, Place]:
         above = Place() if parent is None else _below(parent, places[parent.span_id])
         operation = span.operation
         agent = operation.name if isinstance(operation, AgentInvocation) else above.agent
-        places[span.span_id] = Place(agent, above.step)
+        user = span.attributes.get(USER_ID)
+        places[span.span_id] = Place(agent, above.step, user if isinstance(user, str) and user else above.user)
     return places
 
 
@@ -94,10 +99,10 @@ def _below(parent: Span, place: Place) -> Place:
     """The place of what is directly below ``parent``, which stands in ``place`` itself."""
     operation = parent.operation
     if isinstance(operation, (AgentInvocation, Workflow)):
-        return Place(place.agent)
+        return replace(place, step=None)
     if isinstance(operation, Inference):
         return place
-    return Place(place.agent, parent.step)
+    return replace(place, step=parent.step)
 
 
 def _usage(span: Span) -> Usage | None:
@@ -136,7 +141,7 @@ def _step(span: Span, place: Place, first_token: float | None) -> Step:
     model = prompt = cost = None
     name = span.name
     if isinstance(operation, (Inference, Embedding)):
-        model = operation.response_model or operation.request_model
+        model = operation.model
         name = place.step or (operation.operation if isinstance(operation, Inference) else "embeddings")
     elif isinstance(operation, ToolExecution) and operation.name:
         name = f"{EXECUTE_TOOL} {operation.name}"  # other writers' spans have one name for all tools
@@ -149,6 +154,7 @@ def _step(span: Span, place: Place, first_token: float | None) -> Step:
         step=name,
         model=model,
         prompt=prompt,
+        user=place.user,
         first_token=first_token,
         per_token=_per_token(span),
         usage=_usage(span),

@@ -1,4 +1,4 @@
-"""Spans counted in groups: by agent, operation, model, tool, prompt or name.
+"""Spans counted in groups: by agent, operation, model, tool, prompt, name, user or day.
 
 Law: a trace is looked at once and not kept; the memory is bounded by the number of groups, which is bounded too (the calls of
 further ones are counted together, under `OTHERS`). Rates are of all calls; unknown is None.
@@ -7,6 +7,7 @@ further ones are counted together, under `OTHERS`). Rates are of all calls; unkn
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeAlias
@@ -28,8 +29,9 @@ from llmtrace.model import (
 from llmtrace.statistics.counted_steps import Step, steps_of
 from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import Objectives
+from llmtrace.statistics.settings import Settings
 
-By: TypeAlias = Literal["agent", "operation", "model", "tool", "prompt", "name"]
+By: TypeAlias = Literal["agent", "operation", "model", "tool", "prompt", "name", "user", "day"]
 Key: TypeAlias = "tuple[str | None, ...]"
 
 MAX_GROUPS = 1000
@@ -51,6 +53,8 @@ PARTS: dict[By, tuple[str, ...]] = {
     "tool": ("tool",),
     "prompt": ("prompt",),
     "name": ("name",),
+    "user": ("user",),
+    "day": ("day",),
 }
 """The parts of a group's key."""
 
@@ -212,6 +216,7 @@ class Statistics:
         self.total = Group(())
         """All model calls together."""
         self.objectives = Objectives(now)
+        self.settings = Settings()
         self.now = now
         self.agent = agent
         self._keys = _KEYS[by]
@@ -221,17 +226,18 @@ class Statistics:
         self.unfinished += sum(span.end is None for span in trace.spans)
         for step in steps_of(trace):
             if self.agent is None or step.agent == self.agent:
-                self._add(step)
+                self._add(step, trace.spans[0].start)
 
     def reach(self, first: int, last: int) -> None:
         """Spans that were counted began between these times."""
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
 
-    def _add(self, step: Step) -> None:
+    def _add(self, step: Step, start: int) -> None:
         span = step.span
         self.reach(span.start, span.start)
         self.objectives.add(step)
+        self.settings.add(step, start)
         if isinstance(span.operation, (Inference, Embedding)):
             self._count(self.total, step, is_call=True)
         key = self._keys(step)
@@ -280,6 +286,11 @@ def _by_operation(step: Step) -> Key | None:
     return (step.agent, step.step, step.model)
 
 
+def _day(start: int) -> str:
+    """The day in UTC."""
+    return time.strftime("%Y-%m-%d", time.gmtime(start // 1_000_000_000))
+
+
 _KEYS: dict[By, Callable[[Step], Key | None]] = {
     "agent": lambda step: (step.agent,),
     "operation": _by_operation,
@@ -287,4 +298,6 @@ _KEYS: dict[By, Callable[[Step], Key | None]] = {
     "tool": lambda step: (step.span.operation.name,) if isinstance(step.span.operation, ToolExecution) else None,
     "prompt": lambda step: (step.prompt,) if isinstance(step.span.operation, Inference) else None,
     "name": lambda step: (step.span.name,),
+    "user": lambda step: (step.user,) if isinstance(step.span.operation, (Inference, Embedding)) else None,
+    "day": lambda step: (_day(step.span.start),) if isinstance(step.span.operation, (Inference, Embedding)) else None,
 }

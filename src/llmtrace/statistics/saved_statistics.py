@@ -12,7 +12,7 @@ from llmtrace.statistics.distribution import Distribution, Summed
 from llmtrace.statistics.error_budget import WINDOWS
 from llmtrace.statistics.groups import Amount, Group, Statistics, Turns, count
 
-FORM: Final = 2
+FORM: Final = 3
 """Version of what is saved. Raise it when a span is counted in another way than before, or saved in another form."""
 
 
@@ -26,6 +26,7 @@ def save(statistics: Statistics) -> dict[str, Any]:
         "total": _save(vars(statistics.total)),
         "groups": [[list(key), _save(vars(group))] for key, group in statistics.groups.items()],
         "objectives": [[list(key), burn.calls, burn.breaches] for key, burn in burns.items()],
+        "settings": [[list(place), uses] for place, uses in statistics.settings.uses.items()],
     }
 
 
@@ -47,6 +48,8 @@ def add(saved: dict[str, Any], into: Statistics) -> None:
     for (name, measure, seconds), calls, breaches in saved["objectives"]:
         for window in calls:
             into.objectives.merge((name, measure, seconds), window, calls[window], breaches[window])
+    for (agent, kind), uses in saved["settings"]:
+        into.settings.merge((agent, kind), uses)
 
 
 def _save(content: Any) -> Any:

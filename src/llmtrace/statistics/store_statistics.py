@@ -10,7 +10,7 @@ from llmtrace.codec import json_text
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Span
 from llmtrace.statistics import saved_statistics
-from llmtrace.statistics.clickhouse_sql import WATCHED, counting
+from llmtrace.statistics.clickhouse_sql import GROUPED, WATCHED, counting
 from llmtrace.statistics.distribution import Distribution, Summed
 from llmtrace.statistics.error_budget import SHARES, Objectives
 from llmtrace.statistics.groups import Amount, By, Group, Statistics, collect, count
@@ -57,7 +57,9 @@ class OverEngine(Protocol):
 class ByHour(Protocol):
     """A store that keeps what was computed of the traces of each hour, as `store.local` does."""
 
-    def by_hour(self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]) -> Iterator[str]: ...
+    def by_hour(
+        self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]
+    ) -> Iterator[tuple[int, str]]: ...
 
 
 def gather(store: Store, query: Query, into: Statistics) -> Statistics:
@@ -67,8 +69,11 @@ def gather(store: Store, query: Query, into: Statistics) -> Statistics:
     limit of its memory), a line says so, and all are counted here. A store with an index keeps the figures of each hour.
     """
     if isinstance(store, ByHour) and into.agent is None and query == Query(query.limit, query.since, query.until):
-        return _gather_by_hour(store, query, into)
-    if isinstance(store, OverEngine) and isinstance(store.source, Engine) and query.health is None and not query.text:
+        for _, saved in saved_hours(store, query, into.by, into.now):
+            saved_statistics.add(saved, into)
+        return into
+    in_engine = into.by in GROUPED and query.health is None and not query.text
+    if in_engine and isinstance(store, OverEngine) and isinstance(store.source, Engine):
         try:
             rows = _counted(store, query, into)
         except UnreadableStore as error:
@@ -79,14 +84,18 @@ def gather(store: Store, query: Query, into: Statistics) -> Statistics:
     return collect(store.spans(query, prompts=False), into)
 
 
-def _gather_by_hour(store: ByHour, query: Query, into: Statistics) -> Statistics:
+def saved_hours(store: ByHour, query: Query, by: By, now: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the start of each hour, the newest first, and its saved statistics (see `saved_statistics`).
+
+    Raises UnreadableStore.
+    """
+
     def compute(spans: Iterable[Span]) -> tuple[str, bool]:
-        statistics = collect(spans, Statistics(into.by, now=into.now))
+        statistics = collect(spans, Statistics(by, now=now))
         return json_text.write(saved_statistics.save(statistics)), saved_statistics.is_lasting(statistics)
 
-    for saved in store.by_hour(query, f"statistics {saved_statistics.FORM} {into.by}", compute):
-        saved_statistics.add(json_text.read(saved), into)
-    return into
+    for start, saved in store.by_hour(query, f"statistics {saved_statistics.FORM} {by}", compute):
+        yield start, json_text.read(saved)
 
 
 _SIZE = """

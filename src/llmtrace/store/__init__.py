@@ -42,6 +42,27 @@ class Query:
     """Name of an agent that took part."""
     text: str | None = None
     """Words that must all be somewhere in the trace; see `search`."""
+    workflow: str | None = None
+    model: str | None = None
+    """A model that was asked for or answered."""
+    user: str | None = None
+    conversation: str | None = None
+    tag: str | None = None
+    confidence: str | None = None
+    """certain or likely: the confidence of the first suspect. `listing.find` applies it in every store."""
+    min_cost: float | None = None
+    """US dollars."""
+    max_cost: float | None = None
+    min_tokens: float | None = None
+    """Tokens in and out."""
+    max_tokens: float | None = None
+    min_duration: float | None = None
+    """Seconds."""
+    max_duration: float | None = None
+    sort: str = "age"
+    """One of `filters.SORTS`: the newest or the largest first."""
+    reverse: bool = False
+    """The oldest or the smallest first."""
 
 
 NEWEST = Query()
@@ -114,8 +135,17 @@ class Store(Sink, ABC):
         """The spans of a trace with these ids. ``prompts``: see `spans`; a store may ignore it. Raises UnreadableStore."""
         return [span for span in self.trace(trace_id).spans if span.span_id in span_ids]
 
-    def monitor_states(self) -> list[dict[str, Any]]:
+    def names(self, kind: str) -> list[str]:  # noqa: ARG002 - for stores with an index
+        """Up to 200 names of a kind of `filters.KINDS` that traces can be filtered by; empty without an index.
+
+        Raises UnreadableStore.
+        """
+        return []
+
+    def monitor_states(self, *, seconds: float = float("inf")) -> list[dict[str, Any]]:  # noqa: ARG002 - for stores with an index
         """What the monitors know about each key (`llmtrace.monitors.reports` reads it), the most recently used key first.
+
+        ``seconds``: a store with an index shows new traces to the monitors for at most this long (default: all).
 
         Raises UnreadableStore.
         """

@@ -20,9 +20,9 @@ from typing import ClassVar, NamedTuple
 
 from llmtrace.codec import dialects
 from llmtrace.errors import TraceNotFound, UnreadableStore
-from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.model import RawSpan, Span, Trace, replace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
-from llmtrace.store import NEWEST, Query, Store, journal_records, search
+from llmtrace.store import NEWEST, Query, Store, filters, journal_records, search
 from llmtrace.store._http import Address, TooLarge
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
@@ -34,6 +34,8 @@ QUIET = 300
 AGENT_ATTRIBUTES = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
 """A span with one of these attributes is about a model, a tool or an agent. Backends search by them."""
 AT_ONCE = 8
+MOST_SORTED = 10_000
+"""Newest traces among which the largest are looked for."""
 _BATCH = 100
 _MAX_SUMMARIES = 10_000
 _NEAR = 500
@@ -99,8 +101,10 @@ class RemoteStore(Store):
         )
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
-        summaries = (summary for summary, _ in self._select(query, self._find(query)))
-        return sorted(islice(summaries, query.limit), key=lambda summary: summary.start, reverse=True)
+        newest_first = query.sort == "age" and not query.reverse
+        wide = query if newest_first else replace(query, limit=max(query.limit, MOST_SORTED))
+        summaries = (summary for summary, _ in self._select(wide, self._find(wide)))
+        return filters.in_order(list(islice(summaries, wide.limit)), query)[: query.limit]
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         for _, trace in islice(self._select(query, self._find(query), prompts=prompts, traces=True), query.limit):

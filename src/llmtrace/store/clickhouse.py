@@ -18,7 +18,7 @@ from llmtrace.codec.retype import restore_types
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Event, Link, RawSpan, Scope
-from llmtrace.store import Query, _http, journal_records, search
+from llmtrace.store import Query, _http, filters, journal_records, search
 from llmtrace.store._remote import AGENT_ATTRIBUTES, Backend, RemoteStore, TraceHit, days_of
 
 SCHEMES = ("clickhouse", "clickhouse+http", "clickhouse+https")
@@ -71,7 +71,7 @@ class ClickHouse(Backend):
 
     def find(self, query: Query, since: int, until: int) -> Iterable[TraceHit]:
         sql, parameters = self.matching(query, since, until)
-        limit = f"LIMIT {query.limit:d}" if query.health is None and not query.text else ""
+        limit = "" if filters.is_applied_after_reading(query) else f"LIMIT {query.limit:d}"
         return [
             TraceHit(str(row["id"]).lower())
             for row in self.rows(f"{sql} ORDER BY began DESC {limit} FORMAT JSONEachRow", parameters)

@@ -20,8 +20,8 @@ from llmtrace.model import (
     ToolExecution,
     Trace,
     Usage,
-    double_counted_spans,
     is_stopped_by_budget,
+    uncharged_spans,
 )
 from llmtrace.model.value import value
 
@@ -171,7 +171,7 @@ def _letter(
     last: Span | None = None,
 ) -> DeadLetter:
     at = (last or span).end or (last or span).start
-    hidden = double_counted_spans(trace)
+    hidden = uncharged_spans(trace)
     calls = [
         other
         for other in trace.spans

@@ -6,14 +6,20 @@ spans, so these two show every change.
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from llmtrace.model import Span, Trace
 from llmtrace.model.value import value
 from llmtrace.store import Query
 from llmtrace.store.transactions import transaction
 
-_HOUR: Final = 3600 * 1_000_000_000
+HOUR: Final = 3600 * 1_000_000_000
+"""Nanoseconds of an hour."""
+_SPANS_AT_ONCE: Final = 2_000
+"""Spans that are in memory at once where several hours are read together."""
 _LAST: Final = (1 << 63) - 1
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS hourly_results (hour INTEGER, name TEXT, spans INTEGER, newest INTEGER, data TEXT,"
@@ -33,9 +39,9 @@ class Hour:
     result: str | None
     """The kept result; None if there is none, or if a span changed since."""
 
-    def within(self, query: Query) -> Query:
-        """The same query, for traces of this hour only."""
-        since, until = self.hour * _HOUR, (self.hour + 1) * _HOUR
+    def within(self, query: Query, last: Hour | None = None) -> Query:
+        """The same query, for traces of this hour only, or from this to the ``last`` hour."""
+        since, until = self.hour * HOUR, ((last or self).hour + 1) * HOUR
         return Query(
             limit=query.limit,
             since=since if query.since is None else max(since, query.since),
@@ -59,14 +65,37 @@ def hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
         " WHERE traces.start >= ? AND traces.start < ? GROUP BY hour ORDER BY hour DESC"
     )
     until = _LAST if query.until is None else query.until
-    rows = db.execute(statement, (_HOUR, -_LAST if query.since is None else query.since, until))
+    rows = db.execute(statement, (HOUR, -_LAST if query.since is None else query.since, until))
     return [Hour(hour, spans, newest, kept.get((hour, spans, newest))) for hour, spans, newest in rows]
 
 
-def keep(db: sqlite3.Connection, name: str, hour: Hour, result: str) -> None:
-    """Keep the result that was computed of the traces of an hour, and drop those of hours that have no trace any more."""
+def batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
+    """Split hours into single ones with a kept result, and runs of others whose spans can be read together."""
+    batch: list[Hour] = []
+    for hour in hours:
+        if batch and (hour.result is not None or sum(member.spans for member in batch) + hour.spans > _SPANS_AT_ONCE):
+            yield batch
+            batch = []
+        if hour.result is not None:
+            yield [hour]
+        else:
+            batch.append(hour)
+    if batch:
+        yield batch
+
+
+def by_hour(spans: Iterable[Span]) -> dict[int, list[Span]]:
+    """The spans by the start of the hour in which their trace began. Those of a trace are adjacent."""
+    hours: dict[int, list[Span]] = {}
+    for _, together in itertools.groupby(spans, lambda span: span.trace_id):
+        trace = Trace(list(together))
+        hours.setdefault(trace.spans[0].start // HOUR * HOUR, []).extend(trace.spans)
+    return hours
+
+
+def keep(db: sqlite3.Connection, name: str, results: list[tuple[Hour, str]]) -> None:
+    """Keep what was computed of the traces of each hour, and drop what is kept of hours that have no trace any more."""
     with transaction(db):
-        db.execute(
-            "INSERT OR REPLACE INTO hourly_results VALUES (?, ?, ?, ?, ?)", (hour.hour, name, hour.spans, hour.newest, result)
-        )
-        db.execute("DELETE FROM hourly_results WHERE hour < (SELECT min(start) / ? FROM traces)", (_HOUR,))
+        rows = [(hour.hour, name, hour.spans, hour.newest, result) for hour, result in results]
+        db.executemany("INSERT OR REPLACE INTO hourly_results VALUES (?, ?, ?, ?, ?)", rows)
+        db.execute("DELETE FROM hourly_results WHERE hour < (SELECT min(start) / ? FROM traces)", (HOUR,))

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
-from llmtrace.store import Query, baselines, journal_files, journal_records, monitoring, word_index
+from llmtrace.store import Query, baselines, filters, journal_files, journal_records, monitoring, word_index
 from llmtrace.store.journal_reader import Contexts, Reader
-from llmtrace.store.sqlite import Index, write_summary
+from llmtrace.store.sqlite import Index
 from llmtrace.store.summary import FORM, summarise
+from llmtrace.store.summary_rows import sql_text, write_summary
 from llmtrace.store.transactions import transaction
 from llmtrace.store.warnings import warn_once
 
@@ -68,7 +69,7 @@ class Indexer:
             self.words.catch_up(db)
         seen = self._few_unseen(db) and self.watch(db)
         summarised: set[str] = set()
-        while (summaries or query.health or query.agent) and (stale := self._index.stale(db, query, summarised)):
+        while (summaries or filters.needs_summaries(query)) and (stale := self._index.stale(db, query, summarised)):
             self.summarise(db, stale)
             summarised.update(stale)
         return seen
@@ -240,7 +241,8 @@ def _store_summary(db: sqlite3.Connection, trace_id: str, trace: Trace) -> None:
 
 def _drop(db: sqlite3.Connection, traces: Iterable[tuple[str]]) -> None:
     for (trace_id,) in traces:
-        db.execute("DELETE FROM traces WHERE trace = ?", (trace_id,))
+        for table in ("traces", "names"):
+            db.execute(f"DELETE FROM {table} WHERE trace = ?", (trace_id,))  # noqa: S608
         monitoring.forget(db, trace_id)
 
 
@@ -333,5 +335,4 @@ def _int64(number: int) -> int:
 
 
 def _printable(value: object) -> str | None:
-    """The value as a text without lone surrogates, which SQLite refuses."""
-    return str(value).encode("utf-8", "replace").decode() if value is not None else None
+    return None if value is None else sql_text(str(value))

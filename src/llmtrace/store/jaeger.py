@@ -23,7 +23,7 @@ from llmtrace.codec import formats, otlp
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import RawSpan
-from llmtrace.store import Query, _http
+from llmtrace.store import Query, _http, filters
 from llmtrace.store._remote import AT_ONCE, Backend, RemoteStore, TraceHit, days_of
 
 SCHEMES = ("jaeger+http", "jaeger+https")
@@ -54,7 +54,7 @@ class Jaeger(Backend):
         wanted = query.limit if query.limit <= _AT_MOST else 0  # more: all that there is
         most = max(self._limit, wanted)
         few = -(-max(wanted or most, 20) // AT_ONCE) * AT_ONCE  # a multiple of what is read at once, so none is fetched in vain
-        sifted = query.health is not None or bool(query.text)
+        sifted = filters.is_applied_after_reading(query)
         limit = most if sifted else min(most, few)
         services, seen = self._services(), set[str]()
         while services and since < until:

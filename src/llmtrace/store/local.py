@@ -230,8 +230,12 @@ class LocalStore(Store):
         for trace_ids in _batches(located):
             yield from self._spans_of(trace_ids, prompts)
 
-    def by_hour(self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]) -> Iterator[str]:
+    def by_hour(
+        self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]
+    ) -> Iterator[tuple[int, str]]:
         """Yield what ``compute`` returns for the spans (without prompts) of the traces of each hour, the newest hour first.
+
+        Before it goes the start of the hour, in nanoseconds since the Unix epoch.
 
         ``query``: only its times count. ``compute`` returns a text, and True if the text may be kept; while no span of the hour
         changes, the kept one is yielded. ``name``: of what is computed, with its version. Raises UnreadableStore.
@@ -243,30 +247,39 @@ class LocalStore(Store):
             indexer.ready(db, query, summaries=False)
             return hourly_results.hours(db, query, name)
 
+        from llmtrace.store.hourly_results import HOUR, batches, by_hour
+
         hours = self._read(find, lambda _: None)
         if hours is None:
-            yield compute(self.spans(query, prompts=False))[0]
+            for start, spans in sorted(by_hour(self.spans(query, prompts=False)).items(), reverse=True):
+                yield start, compute(spans)[0]
             return
-        for hour in hours:
-            if hour.result is not None:
-                yield hour.result
+        for batch in batches(hours):
+            if batch[0].result is not None:
+                yield batch[0].hour * HOUR, batch[0].result
                 continue
-            result, is_lasting = compute(self.spans(hour.within(query), prompts=False))
-            if is_lasting and hour.is_whole(query):
-                self._keep(name, hour, result)
-            yield result
+            together = self.spans(batch[-1].within(query, batch[0]), prompts=False)
+            grouped = by_hour(together) if len(batch) > 1 else {batch[0].hour * HOUR: together}
+            results = [(hour, *compute(grouped.get(hour.hour * HOUR, ()))) for hour in batch]
+            self._keep(name, [(hour, result) for hour, result, is_lasting in results if is_lasting and hour.is_whole(query)])
+            yield from ((hour.hour * HOUR, result) for hour, result, _ in results)
 
-    def _keep(self, name: str, hour: Hour, result: str) -> None:
+    def _keep(self, name: str, results: list[tuple[Hour, str]]) -> None:
         def keep(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> None:
             from llmtrace.store import hourly_results
 
-            hourly_results.keep(db, name, hour, result)
+            hourly_results.keep(db, name, results)
 
-        self._read(keep, lambda _: None)
+        if results:
+            self.with_index(keep, None)
 
     def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:
         outline: list[tuple[str, str | None, bool]] = self._read(lambda index, _, db: index.outline(db, trace_id), lambda _: [])
         return outline or ([] if self.replays is None else self.replays.outline(trace_id))
+
+    def names(self, kind: str) -> list[str]:
+        statement = "SELECT DISTINCT name FROM names WHERE kind = ? ORDER BY name LIMIT 200"
+        return self.with_index(lambda _index, _indexer, db: [name for (name,) in db.execute(statement, (kind,))], [])
 
     def pick(self, trace_id: str, span_ids: Collection[str], *, prompts: bool = True) -> list[Span]:
         picked: list[Span] = self._read(
@@ -295,14 +308,14 @@ class LocalStore(Store):
                 indexer.watch(db, seconds=deadline - time.monotonic(), max_spans=max_spans)
             return indexer.unseen(db)
 
-        return self._read(show, lambda _: 0)
+        return self.with_index(show, 0)
 
-    def monitor_states(self) -> list[dict[str, Any]]:
+    def monitor_states(self, *, seconds: float = float("inf")) -> list[dict[str, Any]]:
         def read(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[dict[str, Any]]:
             from llmtrace.store import monitoring
 
             indexer.catch_up(db)
-            indexer.watch(db)
+            indexer.watch(db, seconds=seconds)
             return monitoring.states(db)
 
         def learn(spans: Spans) -> list[dict[str, Any]]:
@@ -339,7 +352,7 @@ class LocalStore(Store):
             with transaction(db):
                 monitoring.pin(db, pins)
 
-        self._read(change, lambda _: None)
+        self.with_index(change, None)
 
     def close(self) -> None:
         if self._replays is not None:
@@ -356,6 +369,10 @@ class LocalStore(Store):
             self._contexts[id(resource), id(scope)] = shared
         self._shared = shared
         return shared[3]
+
+    def with_index(self, action: Callable[[Index, Indexer, sqlite3.Connection], T], default: T) -> T:
+        """What ``action`` returns for the index; ``default`` if the index cannot be used. Raises UnreadableStore."""
+        return self._read(action, lambda _: default)
 
     def _read(self, indexed: Callable[[Index, Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:
         with importing:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from llmtrace.codec import genai, message_cache
 from llmtrace.config import Config
 from llmtrace.model import RawSpan, Span, Trace
-from llmtrace.store import NEWEST, Query, Store, journal_records, search
+from llmtrace.store import NEWEST, Query, Store, filters, journal_records, search
 from llmtrace.store.summary import TraceSummary, summarise
 
 SCHEMES = ("memory",)
@@ -58,7 +58,7 @@ class Spans:
                 self._size -= journal_records.size_of(spans.pop(span_id).richness)
 
     def traces(self, query: Query) -> list[TraceSummary]:
-        return list(self._find(query))
+        return self._find(query)
 
     def ids(self, query: Query) -> list[str]:
         """Ids of the traces that `traces` returns."""
@@ -73,16 +73,16 @@ class Spans:
         raws = [journal_records.without_prompts(entry.raw) for entry in self._traces[trace_id].values()]
         return Trace([genai.decode(raw) for raw in raws]).spans
 
-    def _find(self, query: Query) -> Iterator[TraceSummary]:
-        count = 0
+    def _find(self, query: Query) -> list[TraceSummary]:
+        summaries: list[TraceSummary] = []
         for trace_id in self._newest():
-            if count >= query.limit:
-                return
+            if len(summaries) >= query.limit and query.sort == "age" and not query.reverse:
+                break
             trace = self._decoded(trace_id)
             summary = summarise(trace)
             if search.keeps(query, summary) and (not query.text or search.matches(trace.spans, query.text)):
-                count += 1
-                yield summary
+                summaries.append(summary)
+        return filters.in_order(summaries, query)[: query.limit]
 
     def trace(self, wanted: str) -> Trace:
         """The trace with this id, its beginning, or "last". Raises TraceNotFound."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import TraceNotFound
 from llmtrace.model import Blob, Span
+from llmtrace.store import filters
 from llmtrace.text.patterns import lazy_pattern
 
 if TYPE_CHECKING:
@@ -151,16 +152,8 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 
 def keeps(query: Query, summary: TraceSummary) -> bool:
-    """True if a summary matches the query, apart from the query's text."""
-    if not summary.is_run:
-        return False
-    if query.since is not None and summary.start < query.since:
-        return False
-    if query.until is not None and summary.start >= query.until:
-        return False
-    if query.health is not None and summary.health != query.health:
-        return False
-    return query.agent is None or query.agent in summary.agents
+    """True if a summary matches the query, apart from its text and confidence."""
+    return summary.is_run and all(filter_.keeps(summary, value) for filter_, value in filters.active(query))
 
 
 def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[str]]) -> str:
@@ -170,6 +163,8 @@ def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[s
     Raises TraceNotFound, with suggestions.
     """
     wanted = wanted.strip().lower()
+    if wanted.startswith("tr-") or wanted.count("-") == 4:  # MLflow's and LangSmith's ways of writing one
+        wanted = wanted.removeprefix("tr-").replace("-", "")
     if not newest:
         raise TraceNotFound("the store has no traces yet. Try: llmtrace demo")
     if wanted == "last":

@@ -18,16 +18,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmtrace.codec import json_text
 from llmtrace.errors import LlmtraceError, TraceNotFound, UnreadableStore
 from llmtrace.model import Trace, replace
-from llmtrace.store import Query, index_lock, journal_files, locks, monitoring, search, word_index
+from llmtrace.store import Query, filters, index_lock, journal_files, locks, monitoring, search, summary_rows, word_index
 from llmtrace.store.journal_reader import Misplaced, Reader
 from llmtrace.store.summary import FORM, UNFINISHED, TraceSummary
 from llmtrace.store.transactions import pragma, retry_locked, transaction
 from llmtrace.store.warnings import warn_once
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 APPLICATION_ID = 0x6C6C6D74
 BUSY_SECONDS = 5.0
 """Seconds to wait for another process before reading goes on without the index."""
@@ -36,8 +35,7 @@ FORK_SECONDS = 2.0
 _STALE_AT_ONCE = 100
 
 _PLACE = "CREATE INDEX spans_place ON spans (file, offset)"
-_UNSEEN = "CREATE INDEX traces_unseen ON traces (start, trace) WHERE unseen"
-_SCHEMA = (
+_JOURNAL_SCHEMA = (
     # done, words: the offset up to which a file's records, and their words, are indexed
     "CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, done INTEGER NOT NULL, words INTEGER NOT NULL)",
     "CREATE TABLE contexts (file INTEGER, ref INTEGER, data BLOB, PRIMARY KEY (file, ref)) WITHOUT ROWID",
@@ -47,41 +45,25 @@ _SCHEMA = (
         " name TEXT, operation TEXT, run TEXT, start INTEGER, end INTEGER, failed INTEGER, size INTEGER,"
         " file INTEGER, ref INTEGER, offset INTEGER, length INTEGER, UNIQUE (trace, span))"
     ),
-    _PLACE,
-    # stale: the columns after it are out of date; unseen: monitors have not seen all spans. health counts unfinished spans as
-    # interrupted, running is the health while their programs run, open their number; form: see `summary.FORM`
+    "CREATE INDEX spans_place ON spans (file, offset)",
+    # stale: the columns after form are out of date; unseen: monitors have not seen all spans; form: see `summary.FORM`. health
+    # counts unfinished spans as interrupted, running is the health while their programs run, open their number. verdict: what
+    # `listing` keeps of a diagnosis, judged: which code diagnosed. The longest column is last, since a filter reads none of it
     (
-        "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, health TEXT, running TEXT,"
-        " agents TEXT, summary BLOB, unseen INTEGER, form INTEGER)"
+        "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, unseen INTEGER, form INTEGER,"
+        " health TEXT, running TEXT, spans INTEGER, findings INTEGER, tokens INTEGER, cost REAL, duration REAL,"
+        " confidence TEXT, judged TEXT, verdict TEXT, summary BLOB)"
     ),
     "CREATE INDEX traces_start ON traces (start)",
     "CREATE INDEX traces_stale ON traces (trace) WHERE stale",
-    _UNSEEN,
-    *monitoring.SCHEMA,
-    *word_index.SCHEMA,
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
+    "CREATE INDEX traces_unseen ON traces (start, trace) WHERE unseen",
+    # kind: one of `filters.KINDS`
+    "CREATE TABLE names (kind TEXT, name TEXT, trace TEXT, PRIMARY KEY (kind, name, trace)) WITHOUT ROWID",
+    "CREATE INDEX names_trace ON names (trace)",
 )
-
-_FROM_4 = ("ALTER TABLE traces ADD COLUMN form INTEGER", f"PRAGMA user_version = {SCHEMA_VERSION}")
-"""Statements that bring an index of version 4 to the current version."""
-_FROM_3 = (
-    "ALTER TABLE traces ADD COLUMN unseen INTEGER",
-    "UPDATE traces SET unseen = stale",  # they were shown to monitors together
-    _UNSEEN,
-    *_FROM_4,
-)
-_FROM_2 = (
-    *word_index.SCHEMA,
-    "ALTER TABLE files RENAME COLUMN worded TO words",
-    "UPDATE files SET words = CASE WHEN words THEN done ELSE 0 END",
-    "DROP INDEX spans_file",
-    _PLACE,
-    *_FROM_3,
-)
-_FROM_1 = (*monitoring.SCHEMA, *_FROM_2)
-_STEPS = {0: _SCHEMA, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3, 4: _FROM_4}
-"""Statements that bring an index to the current version, by its own version."""
+"""What can be made again from the journal."""
+_TABLES = ("files", "contexts", "spans", "traces", "names")
+_SCHEMA = (*_JOURNAL_SCHEMA, *monitoring.SCHEMA, *word_index.SCHEMA)
 
 T = TypeVar("T")
 
@@ -159,7 +141,7 @@ class Index:
         if state != "ok":
             raise sqlite3.DatabaseError(f"malformed: {state}")
         with transaction(db):
-            for table in ("files", "contexts", "spans", "traces"):
+            for table in _TABLES:
                 db.execute(f"DELETE FROM {table}")  # noqa: S608
             db.execute("DROP TABLE IF EXISTS hourly_results")
             word_index.drop_unneeded(db)
@@ -184,8 +166,19 @@ class Index:
             self._back_up(db, version)
         with transaction(db):
             version = pragma(db, "user_version")
-            for statement in _STEPS.get(version, ()):  # empty if another process was faster
+            if version < SCHEMA_VERSION:  # no other process was faster
+                self._create(db)
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        """Create the tables. Of an older index, what comes from the journal is made again; what monitors learned stays."""
+        for table in (*_TABLES, "hourly_results", "searched", *word_index.tables(db)):
+            db.execute(f"DROP TABLE IF EXISTS {table}")
+        existing = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+        for statement in _SCHEMA:
+            if statement.split()[2] not in existing:
                 db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def check_owner(self) -> None:
         """Raise UnreadableStore if ``index.db`` belongs to another program. Nothing is written, beside it neither."""
@@ -227,7 +220,7 @@ class Index:
 
     def ids(self, db: sqlite3.Connection, query: Query) -> list[tuple[str, int]]:
         """Ids and numbers of spans of the traces that match ``query``, newest first."""
-        if query.health is not None or query.agent is not None:
+        if filters.needs_summaries(query):
             return [(trace_id, summary.spans) for trace_id, summary in self._find(db, query)]
         where, values = self._row_conditions(db, query)
         spans = "(SELECT count(*) FROM spans WHERE spans.trace = traces.trace)"
@@ -240,28 +233,29 @@ class Index:
         A summary of an older form is made again only if the query returns it: the columns that a query filters by are right.
         """
         where, values = self._row_conditions(db, query)
-        conditions, more = _summary_conditions(query)
+        conditions, more = summary_rows.summary_conditions(query)
         rows = db.execute(
             f"SELECT trace, stale, open, coalesce(form, 0) FROM traces WHERE {where} AND (stale OR {conditions})"  # noqa: S608
-            " ORDER BY start DESC",
+            f" ORDER BY {'start' if query.reverse else 'start DESC'}",
             values + more,
         )
-        is_unfiltered = query.health is None and query.agent is None
+        is_unfiltered = not filters.needs_summaries(query)
         sql_has_text = not query.text or self.has_words(db)
         matches, stale = 0, list[str]()
         for trace_id, is_stale, is_open, form in rows:
             if (is_stale or form < FORM) and trace_id not in fresh:
                 stale.append(trace_id)
             matches += sql_has_text and (is_unfiltered or not (is_stale or is_open))
-            if matches >= query.limit or len(stale) >= max(_STALE_AT_ONCE, len(fresh)):
+            if (matches >= query.limit and query.sort == "age") or len(stale) >= max(_STALE_AT_ONCE, len(fresh)):
                 break
         return stale
 
     def _find(self, db: sqlite3.Connection, query: Query) -> Iterator[tuple[str, TraceSummary]]:
-        where, values = self._row_conditions(db, query)
-        conditions, more = _summary_conditions(query)
+        where, values = self.conditions(db, query)
         count = 0
-        for trace_id, summary in self._summaries(db, f"{where} AND {conditions}", values + more):
+        column, direction = filters.SORTS[query.sort][0], "ASC" if query.reverse else "DESC"
+        order = f"{column} {direction}" if query.sort == "age" else f"{column} {direction}, start DESC"
+        for trace_id, summary in self._summaries(db, f"{where} ORDER BY {order}", values):
             if count >= query.limit:
                 return
             if search.keeps(query, summary) and self._has_text(db, trace_id, query.text):
@@ -272,18 +266,23 @@ class Index:
         running = journal_files.RunningWriters(self.journal)
         statement = (
             "SELECT trace, open, running, summary FROM traces"  # noqa: S608
-            f" WHERE summary IS NOT NULL AND {where} ORDER BY start DESC"
+            f" WHERE summary IS NOT NULL AND {where}"
         )
         for trace_id, is_open, health, data in db.execute(statement, values):
-            summary = _read_summary(data)
+            summary = summary_rows.read_summary(data)
             if is_open and all(running.is_running(name) for name in _open_files(db, trace_id)):
                 findings = tuple(name for name in summary.findings if name != UNFINISHED)
                 summary = replace(summary, health=health, findings=findings)
             yield trace_id, summary
 
+    def conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
+        """The SQL condition of a query on a row of ``traces`` with its summary."""
+        (where, values), (conditions, more) = self._row_conditions(db, query), summary_rows.summary_conditions(query)
+        return f"{where} AND {conditions}", values + more
+
     def _row_conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
         """The SQL condition of a query on a row of ``traces``, apart from the summary's columns."""
-        return _conditions(query, word_index.tables(db) if self.has_words(db) else None)
+        return summary_rows.row_conditions(query, word_index.tables(db) if self.has_words(db) else None)
 
     def _has_text(self, db: sqlite3.Connection, trace_id: str, text: str | None) -> bool:
         """True if the trace has the text. With word tables, the SQL condition has checked it already."""
@@ -316,61 +315,6 @@ class Index:
     def reader(self, db: sqlite3.Connection) -> Reader:
         """A reader for many traces. It can be used while the connection is open."""
         return Reader(db, self.journal)
-
-
-def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -> None:
-    """Write a trace's summary, computed as if no program of it were still running.
-
-    A trace that is not a run has the health ``none`` there, so that lists pass it over.
-    """
-    is_open = [span.span_id for span in trace.spans if span.end is None]
-    running = Trace(trace.spans, alive=frozenset(is_open)).health if is_open else summary.health
-    fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
-    agents = "\n".join(("", *summary.agents, "")).encode("utf-8", "replace").decode()  # SQLite takes no lone surrogates
-    db.execute(
-        "UPDATE traces SET stale = 0, open = ?, health = ?, running = ?, agents = ?, summary = ?, form = ? WHERE trace = ?",
-        (
-            len(is_open),
-            summary.health if summary.is_run else "none",
-            running,
-            agents,
-            json_text.write(fields).encode(),
-            FORM,
-            summary.trace_id,
-        ),
-    )
-
-
-def _read_summary(data: bytes) -> TraceSummary:
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in json_text.read(data.decode()).items()
-    }
-    return TraceSummary(**fields)
-
-
-def _conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]:
-    where, values = ["true"], list[Any]()
-    for condition, value in (("start >= ?", query.since), ("start < ?", query.until)):
-        if value is not None:
-            where.append(condition)
-            values.append(value)
-    for condition, terms in word_index.condition(query.text, tables) if query.text and tables is not None else ():
-        where.append(condition)
-        values += terms
-    return " AND ".join(where), values
-
-
-def _summary_conditions(query: Query) -> tuple[str, list[Any]]:
-    """The SQL condition of a query on the columns of a summary. Open traces are checked later, when they are read."""
-    where, values = ["health IS NOT 'none'"], list[Any]()  # see `write_summary`
-    for condition, value in (
-        ("(open OR health = ?)", query.health),
-        ("instr(agents, ?)", query.agent and f"\n{query.agent}\n"),
-    ):
-        if value is not None:
-            where.append(condition)
-            values.append(value)
-    return f"({' AND '.join(where)})", values
 
 
 def resolve(db: sqlite3.Connection, wanted: str) -> str:

@@ -24,19 +24,20 @@ from llmtrace.model import (
     Span,
     Trace,
     Workflow,
-    double_counted_spans,
     failure_kind,
     reads_as_data,
+    uncharged_spans,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import REPLAY_OF, SERVICE_NAME
+from llmtrace.semconv import CONVERSATION_ID, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 7
+FORM: Final = 8
 """Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
 when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
-4: a run that was cut off has the finding `end_state`. 5: a replay names its recording. 6: `is_run`. 7: `dead_letters`."""
+4: a run that was cut off has the finding `end_state`. 5: a replay names its recording. 6: `is_run`. 7: `dead_letters`.
+8: workflows, users, conversations, tags; both names of a model; calls answered from a record cost nothing."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
@@ -83,6 +84,15 @@ class TraceSummary:
     """The id of the trace that this one is a replay of."""
     dead_letters: int = 0
     """Number of its dead letters; see `store.dead_letters`."""
+    workflows: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    conversations: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens in and out; None if both are unknown."""
+        return _sum((self.input_tokens, self.output_tokens))
 
 
 def summarise(trace: Trace) -> TraceSummary:
@@ -103,7 +113,11 @@ def summarise(trace: Trace) -> TraceSummary:
         task=_task(trace),
         answer=_answer(trace),
         agents=_once(span.operation.name for span in trace.spans if isinstance(span.operation, AgentInvocation)),
+        workflows=_once(span.operation.name for span in trace.spans if isinstance(span.operation, Workflow)),
         models=_once(_models(trace)),
+        users=_once(_attributes(trace, USER_ID)),
+        conversations=_once(_attributes(trace, CONVERSATION_ID)),
+        tags=_once(_attributes(trace, TAGS)),
         errors=len(trace.root_causes),
         findings=_findings(trace),
         input_tokens=_sum(call.usage.input_tokens for call in calls if call.usage),
@@ -174,9 +188,17 @@ def _last_text(messages: tuple[Message, ...]) -> str | None:
 
 
 def _models(trace: Trace) -> Iterator[str | None]:
+    """The names of the models that answered, then those that were asked for by other names."""
+    calls = [span.operation for span in trace.spans if isinstance(span.operation, (Inference, Embedding))]
+    yield from (call.model for call in calls)
+    yield from (call.request_model for call in calls)
+
+
+def _attributes(trace: Trace, key: str) -> Iterator[str | None]:
+    """The values of an attribute of any span; of a list, its items."""
     for span in trace.spans:
-        if isinstance(span.operation, (Inference, Embedding)):
-            yield span.operation.response_model or span.operation.request_model
+        value = span.attributes.get(key)
+        yield from map(str, value) if isinstance(value, (list, tuple)) else () if value is None else (str(value),)
 
 
 def _findings(trace: Trace) -> tuple[str, ...]:
@@ -197,7 +219,7 @@ def _findings(trace: Trace) -> tuple[str, ...]:
 
 def _calls(trace: Trace) -> Iterator[Inference | Embedding]:
     """Model calls, without those that another span counts already."""
-    hidden = double_counted_spans(trace)
+    hidden = uncharged_spans(trace)
     for span in trace.spans:
         if isinstance(span.operation, (Inference, Embedding)) and span.span_id not in hidden:
             yield span.operation

@@ -17,7 +17,7 @@ from llmtrace.codec import otlp
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import RawSpan
-from llmtrace.store import Query, _http, search
+from llmtrace.store import Query, _http, filters, search
 from llmtrace.store._remote import AGENT_ATTRIBUTES, Backend, RemoteStore, TraceHit, days_of
 
 SCHEMES = ("tempo+http", "tempo+https")
@@ -48,7 +48,7 @@ class Tempo(Backend):
         self._address = address
 
     def find(self, query: Query, since: int, until: int) -> Iterator[TraceHit]:
-        sifted = query.health is not None or bool(query.text)
+        sifted = filters.is_applied_after_reading(query)
         limit = min(max(query.limit, _AT_LEAST) if sifted else query.limit, _AT_MOST)
         search_options = {"limit": limit, "start": since // 10**9, "end": -(-until // 10**9)}
         try:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmtrace.diagnosis import Suspect, diagnose
-from llmtrace.model import AgentInvocation, Health, Inference, Span, ToolExecution, Trace
-from llmtrace.store.summary import summarise
+from llmtrace.model import AgentInvocation, Health, Inference, Span, ToolExecution, Trace, double_counted_spans
 
 
 class Run:
@@ -83,9 +82,16 @@ class Run:
 
     @property
     def cost_usd(self) -> float | None:
-        """US dollars of all model calls whose price is known; None if no price is known."""
-        known = [cost for cost in (summarise(trace).cost_usd for trace in self.traces) if cost is not None]
-        return sum(known) if known else None
+        """US dollars of all model calls whose price is known, as recorded for those that a replay answered; None if no price is
+        known."""
+        costs = [
+            span.operation.cost_usd
+            for trace in self.traces
+            for span in trace.spans
+            if isinstance(span.operation, Inference) and span.span_id not in double_counted_spans(trace)
+        ]
+        known_costs = [cost for cost in costs if cost is not None]
+        return sum(known_costs) if known_costs else None
 
     @property
     def health(self) -> Health:

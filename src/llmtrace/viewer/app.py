@@ -1,4 +1,5 @@
-"""The viewer's pages and JSON interface, over one `Source`. Only ``POST /api/reviews/ID`` changes anything."""
+"""The viewer's pages and JSON interface, over one `Source`. Only ``POST`` changes anything: to
+``/api/reviews/ID`` and ``/api/traces/ID/feedback``."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
-from llmtrace.store import Query
+from llmtrace.store import Query, filters
 from llmtrace.version import __version__
 from llmtrace.viewer import page
 from llmtrace.viewer.access import AccessGuard
@@ -37,6 +38,7 @@ POLL_SECONDS = 0.08
 MOST_SPANS = 64
 """Payloads in one answer."""
 MOST_TRACES = 200
+_LAST = (1 << 63) - 1
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -45,7 +47,7 @@ class Viewer:
 
     def __init__(self, source: Source, *, facts: dict[str, Any] | None = None, poll: float = POLL_SECONDS) -> None:
         self._source = source
-        self._facts = {"version": __version__, "live": True} | (facts or {})
+        self._facts = {"version": __version__, "live": True, "filters": _filters()} | (facts or {})
         self._poll = poll
         self._queue = ReviewQueue(source)
         self._listeners: set[asyncio.Queue[dict[str, Any]]] = set()
@@ -56,11 +58,15 @@ class Viewer:
         return [
             Route("/", _index),
             Route("/static/{name}", _static),
+            Route("/static/vendor/{name}", _vendored),
             Route("/api/info", self._info),
             Route("/api/events", self._events),
             Route("/api/traces", self._traces),
+            Route("/api/sessions", self._sessions),
+            Route("/api/names", self._names),
             Route("/api/compare", self._compare),
             Route("/api/time", self._over_time),
+            Route("/api/drift", self._drift),
             Route("/api/suspicions", self._suspicions),
             Route("/api/reviews", self._reviews),
             Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
@@ -78,6 +84,7 @@ class Viewer:
             Route(f"{trace_path}/diagnosis", self._answer(lambda trace, _: self._trace_view(trace).diagnosis())),
             Route(f"{trace_path}/search", self._answer(self._search)),
             Route(f"{trace_path}/page", self._page),
+            Route(f"{trace_path}/feedback", self._feedback, methods=["POST"]),
         ]
 
     @contextlib.asynccontextmanager
@@ -94,15 +101,15 @@ class Viewer:
         return _json(self._facts | {"reviews": await run_in_threadpool(self._queue.waiting)})
 
     async def _traces(self, request: Request) -> Response:
-        query = Query(
-            limit=max(1, min(_number(request, "limit", 100), MOST_TRACES)),
-            since=_number(request, "since", None),
-            until=_number(request, "until", None),
-            health=_text(request, "health") or None,
-            agent=_text(request, "agent") or None,
-            text=_text(request, "q") or None,
-        )
+        query = _query(request)
         return await _in_thread(lambda: self._source.traces(query, max(0, _number(request, "offset", 0))))
+
+    async def _sessions(self, request: Request) -> Response:
+        query = _query(request)
+        return await _in_thread(lambda: self._source.sessions(query))
+
+    async def _names(self, request: Request) -> Response:
+        return await _in_thread(lambda: self._source.store.names(_text(request, "kind")))
 
     async def _suspicions(self, request: Request) -> Response:
         wanted = [trace_id for trace_id in _text(request, "traces").split(",") if trace_id][:MOST_SPANS]
@@ -113,14 +120,19 @@ class Viewer:
 
     async def _over_time(self, request: Request) -> Response:
         from llmtrace.statistics import PARTS  # takes a tenth of a second, with ClickHouse's SQL
-        from llmtrace.viewer.trends import DAY, HOUR
+        from llmtrace.viewer.trends import DAY, MINUTE
 
         by = _text(request, "by") or "model"
         if by not in PARTS:
             raise HTTPException(400, f"parameter 'by' must be one of {', '.join(PARTS)}")
-        size = max(HOUR, _number(request, "size", DAY))
-        since, offset = _number(request, "since", 0), _number(request, "offset", 0)
-        return await _in_thread(lambda: self._source.over_time(since, by, size, offset))
+        size, offset = max(MINUTE, _number(request, "size", DAY)), _number(request, "offset", 0)
+        since, until = _number(request, "since", 0), _number(request, "until", _LAST)
+        seconds = max(1, _number(request, "seconds", 60))
+        return await _in_thread(lambda: self._source.over_time(since, until, by, size, offset, seconds))
+
+    async def _drift(self, request: Request) -> Response:
+        since, until = _number(request, "since", 0), _number(request, "until", _LAST)
+        return await _in_thread(lambda: self._source.drift(since, until))
 
     def _answer(self, work: Callable[[str, Request], Content]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -148,6 +160,15 @@ class Viewer:
         html = await _guarded(lambda: page.write(self._trace_view(trace_id)))
         headers = {"content-disposition": f'attachment; filename="trace-{trace_id[:8]}.html"'}
         return Response(html, media_type="text/html", headers=headers)
+
+    async def _feedback(self, request: Request) -> Response:
+        body = await request.body()
+        from llmtrace.viewer import ratings  # with redaction
+
+        try:
+            return await _in_thread(lambda: ratings.rate(self._source.store, request.path_params["trace"], body))
+        except ratings.Refused as refused:
+            return _json({"error": str(refused)}, refused.status)
 
     # -- reviews
 
@@ -223,7 +244,14 @@ async def _index(_: Request) -> Response:
 
 
 async def _static(request: Request) -> Response:
-    path = STATIC / Path(request.path_params["name"]).name
+    return _file(STATIC / Path(request.path_params["name"]).name)
+
+
+async def _vendored(request: Request) -> Response:
+    return _file(STATIC / "vendor" / Path(request.path_params["name"]).name)
+
+
+def _file(path: Path) -> Response:
     if path.suffix not in _TYPES or not path.is_file():
         raise HTTPException(404)
     return FileResponse(path, media_type=_TYPES[path.suffix])
@@ -270,6 +298,32 @@ async def _guarded(work: Callable[[], T]) -> T:
 
 def _text(request: Request, name: str) -> str:
     return request.query_params.get(name, "").strip()
+
+
+def _filters() -> list[dict[str, Any]]:
+    """The filters, as the page offers them."""
+    return [
+        {"name": filter_.name, "help": filter_.help, "metavar": filter_.metavar, "choices": list(filter_.choices)}
+        for filter_ in filters.FILTERS
+    ]
+
+
+def _query(request: Request) -> Query:
+    """The filters and the order in an address, by the names of `filters`. Raises HTTPException."""
+    values: dict[str, Any] = {}
+    for filter_ in filters.FILTERS:
+        if text := _text(request, filter_.name):
+            try:
+                values[filter_.name] = filter_.parse(text)
+            except ValueError as error:
+                raise HTTPException(400, f"parameter {filter_.name!r}: {error}") from None
+    sort = _text(request, "sort") or "age"
+    if sort not in filters.SORTS:
+        raise HTTPException(400, f"parameter 'sort' must be one of {', '.join(filters.SORTS)}")
+    limit = max(1, min(_number(request, "limit", 100), MOST_TRACES))
+    return Query(
+        limit=limit, text=_text(request, "text") or None, sort=sort, reverse=_text(request, "reverse") == "1", **values
+    )
 
 
 def _number(request: Request, name: str, default: Any) -> Any:

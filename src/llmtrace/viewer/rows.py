@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from llmtrace.codec import json_text
+from llmtrace.listing import Session
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     OUTCOME,
@@ -56,8 +57,8 @@ _KINDS: dict[type, str] = {
 }
 
 
-def trace_row(summary: TraceSummary) -> Row:
-    """Times in milliseconds: ``start`` since the Unix epoch."""
+def trace_row(summary: TraceSummary, waiting: Collection[str] = ()) -> Row:
+    """Times in milliseconds: ``start`` since the Unix epoch. ``waiting``: ids of the traces that wait for a person."""
     return {
         "id": summary.trace_id,
         "name": summary.name,
@@ -67,7 +68,8 @@ def trace_row(summary: TraceSummary) -> Row:
         "health": summary.health,
         "task": summary.task,
         "answer": summary.answer,
-        "agents": _some(summary.agents),
+        "agents": _some(summary.agents or summary.workflows),
+        "waits": summary.trace_id in waiting,
         "models": list(summary.models),
         "errors": summary.errors,
         "findings": [name for name in summary.findings if name != INVALID_TOOL_CALL] or list(summary.findings),
@@ -76,6 +78,20 @@ def trace_row(summary: TraceSummary) -> Row:
         "cost": summary.cost_usd,
         "service": summary.service,
         "replayOf": summary.replay_of,
+    }
+
+
+def session_row(session: Session, waiting: Collection[str]) -> Row:
+    """A conversation with its turns and totals."""
+    duration = session.total(lambda turn: turn.duration)
+    return {
+        "conversation": session.conversation,
+        "health": session.health,
+        "duration": None if duration is None else duration * 1e3,
+        "input": session.total(lambda turn: turn.input_tokens),
+        "output": session.total(lambda turn: turn.output_tokens),
+        "cost": session.total(lambda turn: turn.cost_usd),
+        "turns": [trace_row(turn, waiting) for turn in session.turns],
     }
 
 
@@ -108,7 +124,7 @@ def title(span: Span) -> str:
     """The title of a span's row. A tool execution's arguments follow it as ``said``."""
     operation = span.operation
     if isinstance(operation, Inference):
-        return operation.response_model or operation.request_model or operation.operation
+        return operation.model or operation.operation
     if isinstance(operation, (ToolExecution, AgentInvocation, Workflow)):
         return operation.name
     if isinstance(operation, Review):

@@ -11,22 +11,22 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from llmtrace.errors import DiagnosisFailed, StoreError, TraceNotFound
-from llmtrace.model import Span, Trace
+from llmtrace import listing
+from llmtrace.errors import StoreError, TraceNotFound
+from llmtrace.model import Span, Trace, replace
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.viewer.payload import Payload, payload
-from llmtrace.viewer.rows import Row, span_row, trace_row
-from llmtrace.viewer.trace_view import TraceView, first_suspect
+from llmtrace.viewer.rows import Row, session_row, span_row, trace_row
+from llmtrace.viewer.trace_view import TraceView
 
 if TYPE_CHECKING:
     from llmtrace.statistics import By
 
 MOST_OPEN = 8
-MOST_KNOWN = 10_000
 MOST_COUNTED = 5_000
-"""Number of newest traces that the trends count."""
-MOST_DIAGNOSED_SPANS = 300
-"""Longest trace (in spans) that is diagnosed to show its first suspect in the list."""
+"""Number of newest traces that the trends of a store count that keeps no statistics of each hour."""
+LIST_SECONDS = 0.5
+"""Seconds that a page of a list filtered by confidence diagnoses before it is answered."""
 LONG = 500
 """A trace with more spans is first read without its models' input."""
 SCREENFUL = 120
@@ -42,48 +42,37 @@ class Source:
         self._complete: OrderedDict[str, TraceView] = OrderedDict()
         self._without_prompts: OrderedDict[str, TraceView] = OrderedDict()
         self._summaries: dict[str, TraceSummary] = {}
-        self._suspects: OrderedDict[str, tuple[tuple[int, str], Any]] = OrderedDict()
 
     def traces(self, query: Query, offset: int) -> dict[str, Any]:
-        """A page of the list; ``more`` tells if there is another page. Raises UnreadableStore."""
-        wanted = query.limit
-        query = Query(wanted + offset + 1, query.since, query.until, query.health, query.agent, query.text)
-        summaries = self.store.traces(query)
+        """A page of the list; ``more`` tells if there is another page. ``undiagnosed``: traces of which it is not known yet
+        whether they have the query's confidence. Raises UnreadableStore."""
+        summaries, undiagnosed = listing.find(self.store, replace(query, limit=query.limit + offset + 1), seconds=LIST_SECONDS)
         self._summaries.update((summary.trace_id, summary) for summary in summaries[offset:])
+        waiting = listing.waiting(self.store)
         return {
-            "traces": [trace_row(summary) for summary in summaries[offset : offset + wanted]],
-            "more": len(summaries) > offset + wanted,
+            "traces": [trace_row(summary, waiting) for summary in summaries[offset : offset + query.limit]],
+            "more": len(summaries) > offset + query.limit,
+            "undiagnosed": undiagnosed,
+        }
+
+    def sessions(self, query: Query) -> dict[str, Any]:
+        """The conversations that have a matching trace, with all their turns. Raises UnreadableStore."""
+        sessions, waiting = listing.sessions(self.store, replace(query, limit=query.limit + 1)), listing.waiting(self.store)
+        for session in sessions:
+            self._summaries.update((turn.trace_id, turn) for turn in session.turns)
+        return {
+            "sessions": [session_row(session, waiting) for session in sessions[: query.limit]],
+            "more": len(sessions) > query.limit,
         }
 
     def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
-        """The first suspect of each listed trace that has ended and is not too long; None without a suspect.
+        """The first suspect of each listed trace that was diagnosed; None without a suspect.
 
         For a trace that could not be diagnosed, it is a row that says so.
         """
-        suspects: dict[str, Any] = {}
-        for trace_id in trace_ids:
-            summary = self._summaries.get(trace_id)
-            if summary is None or summary.health == "running" or summary.spans > MOST_DIAGNOSED_SPANS:
-                continue
-            seen = self._suspects.get(trace_id)
-            state = (summary.spans, summary.health)
-            if seen is None or seen[0] != state:
-                seen = self._suspects[trace_id] = (state, self._first_suspect(summary))
-            suspects[trace_id] = seen[1]
-        while len(self._suspects) > MOST_KNOWN:
-            self._suspects.popitem(last=False)
-        return suspects
-
-    def _first_suspect(self, summary: TraceSummary) -> Any:
-        from llmtrace.diagnosis import wrap_errors
-
-        try:
-            with wrap_errors(summary.trace_id):
-                return first_suspect(self.store.trace(summary.trace_id))
-        except TraceNotFound:
-            return None
-        except DiagnosisFailed as error:
-            return {"title": f"not diagnosed because of a bug in llmtrace: {error.fault}", "confidence": "error"}
+        summaries = [self._summaries[trace_id] for trace_id in trace_ids if trace_id in self._summaries]
+        pairs = zip(summaries, listing.verdicts(self.store, summaries), strict=True)
+        return {trace.trace_id: _suspicion(verdict) for trace, verdict in pairs if not verdict.undiagnosed}
 
     def find_summary(self, trace_id: str) -> TraceSummary | None:
         """The summary of a trace; None if the store does not have it."""
@@ -107,12 +96,20 @@ class Source:
         heads = [trace_row(side.summary) for side in sides]
         return {"left": heads[0], "right": heads[1], "pairs": pairs, "first": comparison.first, "left_out": comparison.left_out}
 
-    def over_time(self, since: int, by: By, size: int, offset: int) -> dict[str, Any]:
-        """The trends since a time, see `trends.over_time`. Raises UnreadableStore."""
+    def over_time(self, since: int, until: int, by: By, size: int, offset: int, seconds: float) -> dict[str, Any]:
+        """The trends of a time, see `trends.over_time`. Raises UnreadableStore."""
         from llmtrace.viewer.trends import over_time  # with statistics
 
-        spans = self.store.spans(Query(limit=MOST_COUNTED, since=since), prompts=False)
-        return over_time(spans, by, size, offset) | {"limit": MOST_COUNTED}
+        return over_time(self.store, Query(MOST_COUNTED, since, until), by, size, offset, seconds)
+
+    def drift(self, since: int, until: int) -> list[dict[str, Any]]:
+        """The changes that the monitors found in a time; none for a store that would have to read all its spans for it.
+
+        Raises UnreadableStore.
+        """
+        from llmtrace.viewer.trends import drift
+
+        return drift(self.store, since, until) if self.store.has_index else []
 
     def rows(self, trace_id: str, after: int = 0, around: str | None = None) -> dict[str, Any]:
         """The rows that changed after version ``after``. Raises TraceNotFound, UnreadableStore.
@@ -224,6 +221,12 @@ class Source:
             self._complete.clear()
             self._without_prompts.clear()
             self._summaries.clear()
+
+
+def _suspicion(verdict: listing.Verdict) -> dict[str, str] | None:
+    if verdict.fault:
+        return {"title": f"not diagnosed because of a bug in llmtrace: {verdict.fault}", "confidence": "error"}
+    return None if verdict.confidence is None else {"title": verdict.title, "confidence": verdict.confidence}
 
 
 def _is_long(summary: TraceSummary) -> bool:

@@ -181,11 +181,3 @@ def _evaluator() -> Evaluator:
     from llmtrace.evaluation import Evaluator
 
     return Evaluator()
-
-
-def first_suspect(trace: Trace) -> dict[str, Any] | None:
-    """The first suspect that marks the trace; None if there is none. Raises DiagnosisFailed."""
-    from llmtrace.diagnosis import diagnose
-
-    prime = diagnose(as_read(trace)).prime
-    return None if prime is None else {"title": prime.title, "confidence": prime.confidence}

@@ -1,44 +1,106 @@
-"""Trends of quality, speed and cost: the statistics of `llmtrace stats` by hour or day, and by model or prompt. Pure.
+"""Trends of quality, speed and cost: the statistics of `llmtrace stats` in buckets of time.
 
-Law: a trace belongs to the hour or day in which it started. The page shows how many traces were counted (``traces`` of
-``limit``).
+Law: a trace belongs to the bucket in which it started, and a bucket without traces is absent, not zero.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import sys
+import time
+from collections.abc import Iterator
 from typing import Any
 
-from llmtrace.model import Span, Trace
-from llmtrace.statistics import By, Group, Statistics
+from llmtrace.model import Trace
+from llmtrace.monitors import reports
+from llmtrace.statistics import By, Distribution, Group, Statistics, saved_statistics
+from llmtrace.statistics.store_statistics import ByHour, saved_hours
+from llmtrace.store import Query, Store
 
-HOUR = 3600 * 1_000_000_000
+MINUTE = 60 * 1_000_000_000
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 MOST_GROUPS = 5
-"""Groups that are shown at most: those with the most calls."""
+"""Groups that are drawn at most: those with the most calls."""
+MOST_LISTED = 50
+"""Groups that the table of totals lists at most."""
+MOST_CHANGES = 100
+_PATIENCE = 2.0
+"""Seconds that new traces are shown to the monitors before their findings are answered."""
+_SHARES = (0.5, 0.95, 0.99)
 
 
-def over_time(spans: Iterable[Span], by: By, size: int, offset: int) -> dict[str, Any]:
-    """Count spans in buckets of time.
+def over_time(store: Store, query: Query, by: By, size: int, offset: int, seconds: float = float("inf")) -> dict[str, Any]:
+    """Count the traces of a store in buckets of time. Raises UnreadableStore.
 
-    ``spans``: the spans of a trace must be adjacent. ``size``: nanoseconds of one bucket. ``offset``: nanoseconds by which the
-    browser's clock is ahead of UTC.
+    ``size``: nanoseconds of one bucket. ``offset``: nanoseconds by which the browser's clock is ahead of UTC. ``seconds``:
+    time after which the answer is what was counted so far (``complete`` is false then); what a local store counted of whole
+    hours is kept, so that the next call goes on from there.
     """
+    now, deadline = time.time_ns(), time.monotonic() + seconds
+    hourly = None
+    if size % HOUR == 0:
+        offset = offset // HOUR * HOUR  # what a store counted of an hour is not divided
+        hourly = store if isinstance(store, ByHour) else None
+    since = None if query.since is None else _floor(query.since, size, offset)
+    query = Query(query.limit if hourly is None else sys.maxsize, since, query.until)
     buckets: dict[int, Statistics] = {}
-    traces = 0
-    for _, together in itertools.groupby(spans, lambda span: span.trace_id):
+    complete = True
+    for start, counted in _traces(store, query) if hourly is None else saved_hours(hourly, query, by, now):
+        bucket = buckets.setdefault(_floor(start, size, offset), Statistics(by, now=now))
+        if isinstance(counted, Trace):
+            bucket.add(counted)
+        else:
+            saved_statistics.add(counted, bucket)
+        if time.monotonic() > deadline:
+            complete = False
+            break
+    whole = Statistics(by, now=now)
+    for bucket in buckets.values():
+        saved_statistics.add(saved_statistics.save(bucket), whole)
+    ordered = sorted(whole.groups.values(), key=lambda group: (-group.calls, _name(group.key)))
+    shown = [_name(group.key) for group in ordered[:MOST_GROUPS]]
+    first_end = min(buckets, default=0) + size  # what is used in the first bucket was probably used before it
+    changes = sorted(
+        (change for change in whole.settings.changes() if change.time >= first_end), key=lambda change: change.time
+    )
+    return {
+        "by": by,
+        "since": str(min(buckets, default=0) if since is None else since),
+        "groups": shown,
+        "left_out": max(0, len(ordered) - MOST_GROUPS),
+        "traces": whole.traces,
+        "limit": None if hourly is not None else query.limit,
+        "complete": complete,
+        "buckets": [_bucket(start, size, buckets[start], shown) for start in sorted(buckets)],
+        "total": _figures(whole.total),
+        "totals": [{"name": _name(group.key), **_figures(group)} for group in ordered[:MOST_LISTED]],
+        "changes": [
+            {"time": str(change.time), "agent": change.agent, "kind": change.kind, "now": change.now}
+            for change in changes[-MOST_CHANGES:]
+        ],
+    }
+
+
+def drift(store: Store, since: int, until: int) -> list[dict[str, Any]]:
+    """The changes that the monitors of a store found in this time, the oldest first. Raises UnreadableStore."""
+    changes = [
+        {"time": str(change["since"]), "agent": report.key.agent or "", "what": change["what"], "trace": change["trace_id"]}
+        for report in reports(store.monitor_states(seconds=_PATIENCE))
+        for change in report.changes
+        if since <= int(str(change["since"])) < until
+    ]
+    return sorted(changes, key=lambda change: int(str(change["time"])))[-MOST_CHANGES:]
+
+
+def _traces(store: Store, query: Query) -> Iterator[tuple[int, Trace]]:
+    for _, together in itertools.groupby(store.spans(query, prompts=False), lambda span: span.trace_id):
         trace = Trace(list(together))
-        start = (trace.spans[0].start + offset) // size * size - offset
-        buckets.setdefault(start, Statistics(by)).add(trace)
-        traces += 1
-    calls: dict[str, int] = {}
-    for statistics in buckets.values():
-        for key, group in statistics.groups.items():
-            calls[_name(key)] = calls.get(_name(key), 0) + group.calls
-    shown = sorted(calls, key=lambda name: (-calls[name], name))[:MOST_GROUPS]
-    bucket_rows = [_bucket(start, size, buckets[start], shown) for start in sorted(buckets)]
-    return {"by": by, "groups": shown, "left_out": len(calls) - len(shown), "traces": traces, "buckets": bucket_rows}
+        yield trace.spans[0].start, trace
+
+
+def _floor(moment: int, size: int, offset: int) -> int:
+    return (moment + offset) // size * size - offset
 
 
 def _bucket(start: int, size: int, statistics: Statistics, shown: list[str]) -> dict[str, Any]:
@@ -54,25 +116,27 @@ def _bucket(start: int, size: int, statistics: Statistics, shown: list[str]) -> 
 
 def _figures(group: Group) -> dict[str, Any]:
     """The plotted numbers of a group. Times in milliseconds; shares from 0 to 1; None if unknown."""
-    common = max(group.lengths.items(), key=lambda item: item[1].count, default=(None, None))
+    common = max(group.lengths.values(), key=lambda times: times.count, default=Distribution())
     return {
         "calls": group.calls,
-        "length": [group.output_tokens.quantile(share) for share in (0.5, 0.95)],
-        "token": [_ms(group.per_token.quantile(share)) for share in (0.5, 0.95, 0.99)],
-        "first": [_ms(group.first_token.quantile(share)) for share in (0.5, 0.95)],
-        "given": None if common[1] is None else [common[0], _ms(common[1].quantile(0.5)), common[1].count],
+        "duration": _quantiles(group.duration, 1e3),
+        "first": _quantiles(group.first_token, 1e3),
+        "token": _quantiles(group.per_token, 1e3),
+        "length": _quantiles(group.output_tokens, 1),
+        "given": _quantiles(common, 1e3),
         "malformed": group.rate(group.malformed, group.model_calls),
         "invalid": group.rate(group.invalid_calls, group.tool_calls),
         "flawed": group.rate(group.flawed, sum(group.steps.values())),  # a call of an agent is many steps
         "errors": group.rate(group.errors),
         "cost": group.cost_usd.sum,
+        "unpriced": group.cost_usd.unknown,
         "tokens": [group.input_tokens.sum, group.output.sum],
-        "evaluations": dict(group.evaluations.most_common(6)),
     }
 
 
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1e3
+def _quantiles(numbers: Distribution, unit: float) -> list[float | None]:
+    quantiles = [numbers.quantile(share) for share in _SHARES]
+    return [None if quantile is None else quantile * unit for quantile in quantiles]
 
 
 def _name(key: tuple[str | None, ...]) -> str:

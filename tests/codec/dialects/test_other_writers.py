@@ -290,11 +290,11 @@ def test_spring_ai_tool() -> None:
 
 def test_a_writer_that_is_not_read_is_said_to_be_that() -> None:
     """Its spans stay plain steps with all that they say; nothing of them is made a model call."""
-    told = {"langsmith.span.kind": "llm", "inputs": '{"messages":[{"role":"user","content":"Hi"}]}', "seconds": "1"}
-    span = read(told, scope=Scope("langsmith"))
+    told = {"crewai.span.kind": "llm", "inputs": '{"messages":[{"role":"user","content":"Hi"}]}', "seconds": "1"}
+    span = read(told, scope=Scope("crewai"))
     assert isinstance(span.operation, Custom)
     assert span.attributes == told
-    assert unread_writers(Trace([span])) == (("langsmith", ("inputs",)),)
+    assert unread_writers(Trace([span])) == (("crewai", ("inputs",)),)
 
 
 @pytest.mark.parametrize(

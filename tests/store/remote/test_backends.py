@@ -15,6 +15,7 @@ import pytest
 from llmtrace.cli import main
 from llmtrace.codec import dialects, genai
 from llmtrace.errors import TraceNotFound, UnreadableStore
+from llmtrace.listing import find
 from llmtrace.model import Inference, Span, replace
 from llmtrace.statistics import By
 from llmtrace.store import Query, Store, _http, open_store
@@ -113,6 +114,12 @@ def test_queries(store: Store) -> None:
     assert ids(text="ks-20431 nowhere-at-all") == []
     assert ids(since=summaries[SILENT].start) == [SILENT]
     assert ids(until=summaries[SILENT].start) == [RECOVERED]
+    assert ids(model="gpt-4o-mini", limit=1) == [RECOVERED]
+    assert ids(min_tokens=200, limit=1) == [RECOVERED]
+    assert ids(sort="cost", limit=1) == [RECOVERED]
+    assert ids(reverse=True) == [RECOVERED, SILENT]
+    with pytest.raises(UnreadableStore, match="remote store cannot be filtered by confidence"):
+        find(store, Query(confidence="likely"))
 
 
 def test_spans_come_trace_by_trace_and_without_prompts(store: Store) -> None:

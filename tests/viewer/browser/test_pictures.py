@@ -29,7 +29,7 @@ VIEWS = {
     "conversation": ("#/trace/{silent}?view=c", ".card.c-tool .code.result"),
     "violation": ("#/trace/{long}?span={planted}", ".schema mark.wanted"),
     "compare": ("#/compare/{good}/{silent}", ".pane .attempt"),
-    "time": ("#/time?window=30+d", ".chart"),
+    "time": ("#/time?window=30+d", ".chart canvas"),
 }
 DAYS = 28
 SLOWER = 17

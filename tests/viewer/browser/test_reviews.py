@@ -120,6 +120,8 @@ def test_a_queue_by_keys(queue: Served, open_page: Callable[..., Any], start: Ca
     program = start()
     page = open_page(queue.address)
     page.wait_for_selector(".chip.waiting.on >> text=reviews 1")
+    page.click(".trace-row.running .said, .fresh:not([hidden])")
+    page.wait_for_selector(".rows .health >> text=waits")
     page.click(".trace-row.running .said")
     page.click(".row >> text=waits for a person")
     page.click("text=decide it")

@@ -31,9 +31,9 @@ __all__ = ["GROUP", "Dialect", "SpanReader", "decode", "dialects", "knows", "mar
 logger = logging.getLogger("llmtrace")
 
 GROUP: Final = "llmtrace.dialects"
-_LAST: Final = ("openinference", "older_genai")
-"""Asked last. Exporters add the names of OpenInference to spans that their library wrote in its own dialect; `older_genai`
-reads whatever has names of former conventions."""
+_LAST: Final = ("openinference", "mlflow", "older_genai")
+"""Asked last. Exporters add the names of OpenInference to spans that their library wrote in its own dialect, and MLflow's
+server adds its own to all; `older_genai` reads whatever has names of former conventions."""
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ What is spelt as the conventions, OpenAI or Anthropic spell it is read by `codec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from llmtrace.codec import json_members, messages, parts
 from llmtrace.codec.dialects._span_reader import parsed
@@ -40,6 +40,8 @@ def of_items(items: Sequence[JsonValue], role: str) -> tuple[Message, ...]:
 
 def of_item(item: JsonValue, role: str) -> Message:
     """A message; ``role`` where it does not say."""
+    if _is_pair(item):
+        item = {"role": item[0], "content": item[1]}
     if not isinstance(item, Mapping) or isinstance(item.get("parts"), list):
         return (messages.read_messages([item], role) or (Message(role, ()),))[0]
     serialised = of_langchain(item)
@@ -149,7 +151,16 @@ def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
 
 def is_message(item: JsonValue) -> bool:
     """True for a message in a shape that `of_item` knows."""
-    return isinstance(item, Mapping) and ("role" in item or "lc" in item or _is_response_item(item))
+    if not isinstance(item, Mapping):
+        return _is_pair(item)
+    return "role" in item or "lc" in item or _is_response_item(item) or _is_langchain_dump(item)
+
+
+def _is_pair(item: JsonValue) -> TypeGuard[Sequence[str]]:
+    """True for LangChain's short form of a message, ``["user", "Hi"]``."""
+    if not isinstance(item, (list, tuple)) or len(item) != 2 or not all(isinstance(part, str) for part in item):
+        return False
+    return item[0] in _PAIR_ROLES
 
 
 def _is_response_item(item: Mapping[str, Any]) -> bool:
@@ -185,7 +196,8 @@ def _bedrock(item: Mapping[str, Any]) -> Part | None:
     return Reasoning(str(reasoning.get("text", ""))) if isinstance(reasoning, Mapping) else None
 
 
-_LANGCHAIN_ROLES = {"Human": "user", "AI": "assistant", "System": "system", "Tool": "tool", "Function": "tool"}
+_LANGCHAIN_ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "tool"}
+_PAIR_ROLES = frozenset({"user", "human", "ai", "assistant", "system"})
 
 
 def langchain_fields(item: JsonValue) -> Mapping[str, Any] | None:
@@ -197,12 +209,14 @@ def langchain_fields(item: JsonValue) -> Mapping[str, Any] | None:
 
 
 def of_langchain(item: JsonValue) -> Message | None:
-    """A message that LangChain serialised."""
-    fields = langchain_fields(item)
-    if fields is None or not isinstance(item, Mapping):
+    """A message that LangChain serialised or dumped. None: it is none."""
+    if not isinstance(item, Mapping):
+        return None
+    fields = item if _is_langchain_dump(item) else langchain_fields(item)
+    if fields is None:
         return None
     path = item.get("id")
-    name = path[-1] if isinstance(path, list) and path and isinstance(path[-1], str) else ""
+    name = path[-1] if isinstance(path, list) and path and isinstance(path[-1], str) else str(item.get("type"))
     tool_calls = fields.get("tool_calls")
     calls = [
         {"type": "tool_call", "id": call.get("id"), "name": call.get("name"), "arguments": call.get("args")}
@@ -210,7 +224,14 @@ def of_langchain(item: JsonValue) -> Message | None:
         if isinstance(call, Mapping)
     ]
     message = {"content": fields.get("content") or None, "tool_call_id": fields.get("tool_call_id"), "tool_calls": calls}
-    return of_item(message, _LANGCHAIN_ROLES.get(name.partition("Message")[0], "user"))
+    return of_item(message, _LANGCHAIN_ROLES.get(name.partition("Message")[0].lower(), "user"))
+
+
+def _is_langchain_dump(item: Mapping[str, Any]) -> bool:
+    """True for a message of LangChain as ``model_dump()`` writes it: ``{"type": "human", "content": …, …}``."""
+    kind = item.get("type")
+    is_known = isinstance(kind, str) and kind.partition("Message")[0].lower() in _LANGCHAIN_ROLES
+    return is_known and "content" in item and "additional_kwargs" in item and "role" not in item
 
 
 def of_gemini(content: Mapping[str, Any]) -> Message:

@@ -10,16 +10,20 @@ from llmtrace.model import Usage
 
 
 def of_provider(details: Mapping[str, Any]) -> Usage:
-    """Read the usage of an OpenAI or Anthropic response. OpenAI's counts include their parts."""
+    """Read the usage of an OpenAI or Anthropic response, or LangChain's. All but Anthropic's counts include their parts."""
 
     def detail(names: tuple[str, ...], part: str) -> int | None:
         found = [details.get(f"{name}_tokens_details") for name in names]
+        found += [details.get(f"{name}_token_details") for name in names]  # LangChain's
         values = [fields.as_count(value.get(part)) for value in found if isinstance(value, Mapping)]
         flat = [fields.as_count(details.get(f"{name}_tokens_details.{part}")) for name in names]
         return next((count for count in (*values, *flat) if count is not None), None)
 
     def total(*names: str) -> int | None:
         return next((count for name in names if (count := fields.as_count(details.get(name))) is not None), None)
+
+    def first(*counts: int | None) -> int | None:
+        return next((count for count in counts if count is not None), None)
 
     read, write = total("cache_read_input_tokens"), total("cache_creation_input_tokens")  # Anthropic's, beside its input
     input_tokens = total("prompt_tokens", "input_tokens")
@@ -28,7 +32,7 @@ def of_provider(details: Mapping[str, Any]) -> Usage:
     return Usage(
         input_tokens,
         total("completion_tokens", "output_tokens"),
-        detail(("prompt", "input"), "cached_tokens") if read is None else read,
-        write,
-        detail(("completion", "output"), "reasoning_tokens"),
+        first(detail(("prompt", "input"), "cached_tokens"), detail(("input",), "cache_read")) if read is None else read,
+        detail(("input",), "cache_creation") if write is None else write,
+        first(detail(("completion", "output"), "reasoning_tokens"), detail(("output",), "reasoning")),
     )

@@ -13,7 +13,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
 from llmtrace.model import (
@@ -21,12 +21,10 @@ from llmtrace.model import (
     Custom,
     Embedding,
     Inference,
-    JsonValue,
     Message,
     Operation,
     RawSpan,
     Retrieval,
-    ToolDefinition,
     ToolExecution,
     Usage,
     Workflow,
@@ -78,51 +76,26 @@ class Langfuse(Dialect):
 
 
 def _generation(reader: SpanReader) -> Operation:
-    request, answer = parsed(reader.rest.pop(_INPUT, None)), parsed(reader.rest.pop(_OUTPUT, None))
+    request = _whole_calls.read_request(parsed(reader.rest.pop(_INPUT, None)))
+    answer = _whole_calls.read_answer(parsed(reader.rest.pop(_OUTPUT, None)))
     parameters = reader.object(_PARAMETERS) or {}
     model, stream = reader.text(_MODEL), parameters.pop("stream", None)
-    tools: list[ToolDefinition | None] = []
-    if isinstance(request, Mapping):
-        tools = [_tool_shapes.definition(item) for item in _list(request.get("tools") or request.get("functions"))]
-        system = request.get("instructions") or request.get("system")
-        request = next((request[name] for name in ("messages", "input", "contents", "prompt") if name in request), [request])
-        if isinstance(system, str):
-            request = [{"role": "system", "content": system}, *(request if isinstance(request, list) else [request])]
-    items = [item for item in _list(request) if not _is_tool(item, tools)]
     first = _first_chunk(reader)
     return Inference(
         "",
         request_model=model,
         response_model=model,
-        input=_message_shapes.of_conversation(items, "user"),
-        output=_answer(answer),
-        tools=tuple([tool for tool in tools if tool is not None]),
+        input=request.messages,
+        output=answer.messages,
+        tools=request.tools,
         parameters=_tool_shapes.parameters({name: value for name, value in parameters.items() if value != ""}),
+        response_id=answer.response_id,
+        finish_reasons=answer.finish_reasons,
         usage=_usage(reader),
         cost_usd=fields.as_number((reader.object(_COST) or {}).get("total")),
         stream=stream is True or first is not None,
         time_to_first_chunk=first,
     )
-
-
-def _is_tool(item: JsonValue, tools: list[ToolDefinition | None]) -> bool:
-    """Take a tool's definition out of the messages, where Langfuse's LangChain callback puts it with the role ``tool``."""
-    content = item.get("content") if isinstance(item, Mapping) and item.get("role") == "tool" else None
-    if not isinstance(content, Mapping) or content.get("type") != "function" or "function" not in content:
-        return False
-    tools.append(_tool_shapes.definition(content))
-    return True
-
-
-def _answer(answer: JsonValue) -> tuple[Message, ...]:
-    if isinstance(answer, Mapping) and isinstance(answer.get("choices"), list):
-        choices = [choice.get("message") for choice in answer["choices"] if isinstance(choice, Mapping)]
-        return _message_shapes.of_items(choices, "assistant")
-    if isinstance(answer, Mapping) and isinstance(answer.get("output"), list):
-        answer = answer["output"]
-    if isinstance(answer, Mapping) and not {"role", "content", "tool_calls", "type", "parts"} & set(answer):
-        return _message_shapes.of_text("assistant", answer)
-    return _message_shapes.of_answer(answer)
 
 
 def _first_chunk(reader: SpanReader) -> float | None:
@@ -140,22 +113,18 @@ def _first_chunk(reader: SpanReader) -> float | None:
 
 def _tool(reader: SpanReader) -> Operation:
     has_result = _OUTPUT in reader.rest
-    result = parse_text(reader.rest.pop(_OUTPUT, None))
-    call_id = None
-    message = _message_shapes.langchain_fields(result) or result
-    if isinstance(message, Mapping) and isinstance(message.get("tool_call_id"), str) and "content" in message:
-        call_id, result = message["tool_call_id"], message["content"]
+    result = _whole_calls.read_result(parse_text(reader.rest.pop(_OUTPUT, None)))
+    if result.failed:
+        reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
     arguments = _tool_shapes.arguments(reader.rest.pop(_INPUT, None), None)
-    return ToolExecution(reader.raw.name, arguments, result=result, has_result=has_result, call_id=call_id)
+    return ToolExecution(reader.raw.name, arguments, result=result.value, has_result=has_result, call_id=result.call_id)
 
 
 def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:
     value = parse_text(reader.rest.pop(key, None))
+    if isinstance(value, Mapping) and value.keys() == {"args", "kwargs"}:  # a function's call
+        value = _tool_shapes.arguments(value, None)
     return _message_shapes.of_values(value, role)
-
-
-def _list(value: JsonValue) -> list[JsonValue]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 # -- token counts

@@ -1,8 +1,9 @@
 """Read files of spans. The format is recognised by content, never by file name.
 
-OTLP as JSON or protobuf, what the SDK's console exporter prints, Jaeger's JSON, and records of a span each as tables of spans
-hold them; gzip'd or not. A form of JSON is one file here with ``read(document)``, which gives the spans of one JSON object, or
-None if it has another format; the folder is the registry. Law: unreadable parts are reported with their place.
+OTLP as JSON or protobuf, what the SDK's console exporter prints, Jaeger's JSON, the exports of Langfuse, LangSmith, MLflow
+and Phoenix, and records of a span each as tables of spans hold them; as JSON, CSV or parquet, gzip'd or not. A form is one file
+here with ``read(document)``, which gives the spans of one JSON object or one row of a table, or None if it has another format;
+the folder is the registry. Law: unreadable parts are reported with their place.
 """
 
 from __future__ import annotations
@@ -12,13 +13,24 @@ import pkgutil
 import zlib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol, cast
+from typing import Any, BinaryIO, Final, NamedTuple, Protocol, TypeAlias, cast
 
-from llmtrace.codec.formats import _json_documents, _protobuf_file
+from llmtrace.codec.formats import _json_documents, _protobuf_file, _tables
+from llmtrace.codec.formats._skipped import Skipped
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import JsonValue, RawSpan
 
-EXPECTED: Final = "OTLP (JSON, JSON lines or protobuf), the console exporter's output, Jaeger's JSON, or a record for each span"
+__all__ = ["EXPECTED", "FORMS", "Form", "Item", "Skipped", "Unreadable", "read", "spans_of"]
+
+EXPECTED: Final = (
+    "OTLP (JSON, JSON lines or protobuf), the console exporter's output, Jaeger's JSON, an export of Langfuse, LangSmith, "
+    "MLflow or Phoenix (JSON, CSV or parquet), or a record for each span"
+)
+_MOST_NAMED: Final = 6
+"""Members of an unknown object that are named."""
+
+Item: TypeAlias = "RawSpan | LogRecord | Skipped | str"
+"""What a form reads: a span, a log record that belongs to one, a record that is not stored, or what is wrong with one."""
 
 
 class Unreadable(NamedTuple):
@@ -30,9 +42,8 @@ class Unreadable(NamedTuple):
 
 
 class Form(Protocol):
-    def read(self, document: Mapping[str, JsonValue]) -> list[RawSpan | LogRecord | str] | None:
-        """The spans and the log records of a JSON object, with a text in place of one that cannot be read. None: it is of
-        another form."""
+    def read(self, document: Mapping[str, JsonValue]) -> list[Item] | None:
+        """What a JSON object or a row of a table holds. None: it is of another form."""
         ...
 
 
@@ -44,17 +55,21 @@ FORMS: Final[tuple[Form, ...]] = tuple(
 """In the order in which they are asked; `span_records`, which accepts the most, comes last."""
 
 
-def read(file: BinaryIO) -> Iterator[RawSpan | LogRecord | Unreadable]:
+def read(file: BinaryIO) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]:
     """Every span of a file and every log record that belongs to a span, in order, and what could not be read.
 
-    The file is read as it goes, not whole where it has lines.
+    The file is read as it goes, not whole where it has lines or rows.
     """
     try:
         file, head = _unpacked(file)
-        if _protobuf_file.is_protobuf(head):
+        if head.startswith(_tables.PARQUET):
+            yield from _items(_tables.read_parquet(file))
+        elif _tables.is_csv(head):
+            yield from _items(_tables.read_csv(file, head))
+        elif _protobuf_file.is_protobuf(head[: _protobuf_file.HEAD]):
             yield from _messages(file.read())
         else:
-            yield from _documents_of(file)
+            yield from _items((f"line {number}", document) for number, document in _json_documents.read(file))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         yield Unreadable("the end", f"the gzip data is cut off or broken ({error})")
 
@@ -64,7 +79,7 @@ def _unpacked(file: BinaryIO) -> tuple[BinaryIO, bytes]:
     buffered = _json_documents.Peekable(file)
     if buffered.peek(2) == b"\x1f\x8b":
         buffered = _json_documents.Peekable(cast("BinaryIO", gzip.GzipFile(fileobj=cast("Any", buffered))))
-    return cast("BinaryIO", buffered), buffered.peek(_protobuf_file.HEAD)
+    return cast("BinaryIO", buffered), buffered.peek(_tables.HEAD)
 
 
 def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:
@@ -74,33 +89,50 @@ def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:
         yield Unreadable("the file", str(error))
 
 
-def _documents_of(file: BinaryIO) -> Iterator[RawSpan | LogRecord | Unreadable]:
-    for number, document in _json_documents.read(file):
-        where = f"line {number}"
+def _items(documents: Iterator[tuple[str, JsonValue | ValueError]]) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]:
+    for where, document in documents:
         if isinstance(document, ValueError):
-            yield Unreadable(where, f"not JSON ({document})")
+            yield Unreadable(where, _reason(document))
             continue
         try:
-            module = spans_of(document)
+            items = spans_of(document)
         except (ValueError, RecursionError) as error:
             yield Unreadable(where, str(error) or "nested too deeply")
             continue
-        if module is None:
-            yield Unreadable(where, "JSON, but no spans in a form that is known")
-        for item in module or ():
+        if items is None:
+            yield Unreadable(where, _unknown(document))
+        for item in items or ():
             yield Unreadable(where, item) if isinstance(item, str) else item
 
 
-def spans_of(document: JsonValue) -> list[RawSpan | LogRecord | str] | None:
-    """The spans of a JSON value, and what is wrong with those that cannot be read. None: it is of no form that is known.
+def _reason(error: ValueError) -> str:
+    """What is wrong with a document; a table says it itself."""
+    text = str(error)
+    return text if isinstance(error, _tables.BadTable) else f"not JSON ({text})"
 
-    The value is an object, or a list of such. Raises ValueError where it is nested too deeply.
+
+def _unknown(document: JsonValue) -> str:
+    first = document[0] if isinstance(document, list) and document else document
+    names = list(first)[:_MOST_NAMED] if isinstance(first, Mapping) else []
+    return "JSON, but no spans in a form that is known" + (f" (it has {', '.join(names)})" if names else "")
+
+
+def spans_of(document: JsonValue) -> list[Item] | None:
+    """What a JSON value holds. None: it is of no form that is known.
+
+    The value is an object, a list of such, or a table by its columns. Raises ValueError where it is nested too deeply.
     """
     if isinstance(document, list):
-        span_lists = [spans_of(item) if isinstance(item, Mapping) else None for item in document]
-        return None if None in span_lists else [item for spans in span_lists for item in spans or ()]
+        items_of = [spans_of(item) if isinstance(item, Mapping) else None for item in document]
+        if all(items is None for items in items_of):
+            return None if items_of else []
+        pairs = zip(document, items_of, strict=True)
+        return [item for value, items in pairs for item in ([_unknown(value)] if items is None else items)]
     if not isinstance(document, Mapping):
         return None
+    rows = _tables.rows_of_columns(document)
+    if rows is not None:
+        return spans_of(rows)
     for form in FORMS:
         spans = form.read(document)
         if spans is not None:

@@ -1,17 +1,27 @@
 """JSON documents in a file: one a line, one over many lines, or several of either kind one after the other.
 
 Law: a line that is torn costs itself. A document over several lines begins with a line that is no JSON by itself, and ends
-with a line that begins with the closing bracket.
+with a line that begins with the closing bracket. The objects of a list are documents, which are read one by one: exports are
+lists of any size.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Iterator
-from typing import BinaryIO
+import re
+from collections.abc import Generator, Iterator
+from typing import BinaryIO, Final
 
 from llmtrace.codec import json_text
 from llmtrace.model import JsonValue
+
+_LIST: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\{")
+_LIST_HEAD: Final = 256
+"""Bytes in which a list of objects must begin."""
+_BETWEEN: Final = re.compile(r"[\s,]*")
+_CHUNK: Final = 1 << 20
+"""Bytes that are read at once."""
 
 
 class Peekable:
@@ -37,6 +47,9 @@ class Peekable:
         self._head = head[size:]
         return head[:size] if len(head) >= size else head + self._file.read(size - len(head))
 
+    def put_back(self, data: bytes) -> None:
+        self._head = data + self._head
+
     def readline(self) -> bytes:
         head, end = self._head, self._head.find(b"\n") + 1
         if end:
@@ -51,10 +64,46 @@ class Peekable:
 
 def read(file: BinaryIO) -> Iterator[tuple[int, JsonValue | ValueError]]:
     """Every document and the number of its first line (from 1); a ValueError in place of one that is none."""
+    peekable = file if isinstance(file, Peekable) else Peekable(file)
+    first = 1
+    while _LIST.match(peekable.peek(_LIST_HEAD)):
+        first = yield from _objects(peekable, first)
+    yield from _lines(peekable, first)
+
+
+def _objects(file: Peekable, line: int) -> Generator[tuple[int, JsonValue | ValueError], None, int]:
+    """Read the objects of a list. Returns the number of the line after it; what follows it is left in the file."""
+    decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8-sig")("replace")
+    text = utf8.decode(file.read(_CHUNK))
+    place, count = text.index("[") + 1, 0
+    line += text.count("\n", 0, place)
+    while True:
+        start = _BETWEEN.match(text, place).end()  # type: ignore[union-attr]
+        line += text.count("\n", place, start)
+        if text[start : start + 1] == "]":
+            file.put_back(text[start + 1 :].encode())
+            return line
+        try:
+            value, place = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError) as error:
+            more = b"" if isinstance(error, RecursionError) else file.read(max(_CHUNK, len(text) - start))
+            text, place = text[start:] + utf8.decode(more), 0
+            if more:
+                continue
+            yield line, ValueError(f"the list is cut off or broken after {count} of its items")
+            rest = [part.encode() for part in text.splitlines(keepends=True)]
+            yield from (item for item in _torn(rest[1:], line + 1) if not isinstance(item[1], ValueError))
+            return line + len(rest)
+        count += 1
+        yield line, value
+        line += text.count("\n", start, place)
+
+
+def _lines(file: Peekable, first: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
     block: list[bytes] = []
     """The lines of a document that has begun and not ended, and where it began."""
     begun = 0
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(file, first):
         line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         if block:
             alone = None if _is_bare(block[0]) or line[:1] not in (b"{", b"[") else _value(line)

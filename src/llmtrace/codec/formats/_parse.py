@@ -1,11 +1,17 @@
-"""Readings that forms of spans share: ids, times, kinds and statuses, in the many ways of writing them."""
+"""Readings that forms of spans share: ids, times, kinds, statuses and cells of tables, in the many ways of writing them."""
 
 from __future__ import annotations
 
+import ast
+import base64
+import binascii
+import hashlib
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Final, Literal
 
+from llmtrace.codec import json_text
 from llmtrace.model import JsonValue, Kind
 
 _KINDS: Final[tuple[Kind, ...]] = ("internal", "server", "client", "producer", "consumer")
@@ -22,6 +28,72 @@ def id_of(value: JsonValue, digits: int) -> str | None:
     if len(text) != digits or not all(char in "0123456789abcdef" for char in text) or not text.strip("0"):
         return None
     return text
+
+
+def own_id(value: JsonValue, digits: int) -> str | None:
+    """The id of an OpenTelemetry span for a product's id: hex digits, a UUID, base64 (MLflow), else a digest of it.
+
+    The same id always gives the same one. None: the value is no id.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value:
+        return None
+    text = value.removeprefix("tr-").removeprefix("0x").replace("-", "").lower()
+    if len(text) == digits and _HEX.fullmatch(text) and text.strip("0"):
+        return text
+    if len(value) == _BASE64_LENGTHS[digits] and value.endswith("="):
+        try:
+            return base64.b64decode(value, validate=True).hex()
+        except (ValueError, binascii.Error):
+            pass
+    return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:digits]
+
+
+_HEX: Final = re.compile("[0-9a-f]+")
+_BASE64_LENGTHS: Final = {32: 24, 16: 12}
+_LONGEST_LITERAL: Final = 1_000_000
+
+
+def structured(value: JsonValue) -> JsonValue:
+    """The object or list in a table's cell: JSON, or what Python prints for one, as pandas writes it to CSV."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
+        return value
+    try:
+        return json_text.read(value)
+    except (ValueError, RecursionError):
+        pass
+    if len(value) > _LONGEST_LITERAL:
+        return value
+    for text in (value.strip(), _DATETIME.sub(_iso, value.strip())):
+        try:
+            literal = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        return literal if isinstance(literal, (dict, list)) else value
+    return value
+
+
+_DATETIME: Final = re.compile(
+    r"datetime\.datetime\((\d[\d, ]*)(?:, tzinfo=[\w.]+(?:\([^()]*\))?)?\)|Timestamp\('([^']*)'[^()]*\)"
+)
+
+
+def _iso(match: re.Match[str]) -> str:
+    numbers, text = match.groups()
+    try:
+        return repr(text if numbers is None else datetime(*map(int, numbers.strip(", ").split(","))).isoformat())  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return match[0]
+
+
+def fields(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Members by their names in lower case, without underscores: TraceId and trace_id are one."""
+    return {name.replace("_", "").replace(".", "").replace(" ", "").lower(): value for name, value in item.items()}
+
+
+def is_empty(value: JsonValue) -> bool:
+    return value is None or value == "" or value == {} or value == []
 
 
 def kind_of(value: JsonValue) -> Kind:

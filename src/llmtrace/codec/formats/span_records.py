@@ -33,8 +33,7 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
 
 
 def _fields(item: Mapping[str, Any], blobs: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields by their names in lower case, without underscores: TraceId and trace_id are one."""
-    return {name.replace("_", "").replace(".", "").lower(): _whole(value, blobs) for name, value in item.items()}
+    return {name: _whole(value, blobs) for name, value in _parse.fields(item).items()}
 
 
 def _whole(value: Any, blobs: Mapping[str, Any]) -> Any:

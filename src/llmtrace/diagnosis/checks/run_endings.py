@@ -19,6 +19,7 @@ from llmtrace.model import (
     failure_kind,
     is_stopped_by_budget,
 )
+from llmtrace.model.traces import short_id
 
 
 def errors(run: Run) -> Iterator[Finding]:
@@ -36,7 +37,7 @@ def errors(run: Run) -> Iterator[Finding]:
         evidence = f"It says “{message}”." if message else "The error began there: nothing below it failed in the same way."
         if not ends_run:
             evidence = f"{evidence[:-1]}; the run went on."
-        advice = f"Read where it was raised: llmtrace show {trace.trace_id[:8]} --full."
+        advice = f"Read where it was raised: llmtrace show {short_id(trace.trace_id)} --full."
         if isinstance(span.operation, Inference):
             advice = advice_for_model_call(span.failure)
         title = f"{name_of(span)} {how_it_ended(span.failure)}"

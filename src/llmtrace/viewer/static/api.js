@@ -10,7 +10,7 @@ async function get(path, query = {}) {
   throw new Error(error ?? (text && text.length < 400 ? text : `the viewer's server answered ${response.status}`));
 }
 
-/** What a server that refuses a review says: a sentence, its kind, and the faults of an edit. */
+/** What a server that refuses to write says: a sentence, its kind, and the faults of an edit. */
 function refusal(text) {
   try {
     return JSON.parse(text);
@@ -19,8 +19,8 @@ function refusal(text) {
   }
 }
 
-async function decide(id, body) {
-  const response = await fetch(`/api/reviews/${id}`, { method: "POST", body, headers: { "content-type": "application/json", "x-llmtrace": "1" } }).catch(() => { throw new Error("The viewer's server does not answer: nothing was decided."); });
+async function post(path, body) {
+  const response = await fetch(`/api/${path}`, { method: "POST", body, headers: { "content-type": "application/json", "x-llmtrace": "1" } }).catch(() => { throw new Error("The viewer's server does not answer: nothing was written."); });
   const text = await response.text();
   const reply = refusal(text);
   return response.ok || reply.error ? reply : { error: text || `The viewer's server answered ${response.status}.`, kind: "network", faults: [] };
@@ -30,6 +30,8 @@ const server = {
   live: true,
   info: () => get("info"),
   traces: (query) => get("traces", query),
+  sessions: (query) => get("sessions", query),
+  names: (kind) => get("names", { kind }),
   rows: (trace, query = {}) => get(`traces/${trace}`, query),
   payloads: (trace, spans) => get(`traces/${trace}/payloads`, { spans: spans.join(",") }),
   origins: (trace, spans) => get(`traces/${trace}/origins`, { spans: spans.join(",") }),
@@ -40,9 +42,11 @@ const server = {
   suspicions: (traces) => get("suspicions", { traces: traces.join(",") }),
   compare: (left, right) => get("compare", { left, right }),
   time: (query) => get("time", query),
+  drift: (query) => get("drift", query),
   reviews: (query) => get("reviews", query),
   review: (id, query) => get(`reviews/${id}`, query),
-  decide,
+  decide: (id, body) => post(`reviews/${id}`, body),
+  rate: (trace, body) => post(`traces/${trace}/feedback`, body),
 
   /** Calls back with the ids of traces that changed, or null where any may have; and with how many calls wait for a person. */
   follow(changed, reviewed) {

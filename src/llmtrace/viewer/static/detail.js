@@ -5,11 +5,12 @@ import { decisionNode, heldNode } from "./decisions.js";
 import { cost, cut, duration, exactNumber, nameText, worded } from "./format.js";
 import { attemptsNode } from "./attempts.js";
 import { editButton } from "./edit.js";
-import { block, brokenPieces, callPieces, jsonPieces, names, segment } from "./json.js";
+import { block, brokenPieces, callPieces, jsonPieces, names, segment, textBlock } from "./json.js";
 import { answerNodes, factsOf, failureNode, resultNode } from "./lines.js";
 import { expectedText, marking, soughtIn, suspecting } from "./marks.js";
 import { messageNode, messageNodes } from "./messages.js";
 import { placeText } from "./place.js";
+import { rateButton } from "./rate.js";
 import { spreadNode } from "./spread.js";
 import { suspectCard } from "./suspects.js";
 
@@ -38,7 +39,7 @@ function headNode(view, row, payload) {
   return el("header", { class: "span-head" },
     el("nav", { class: "path", "aria-label": "Path to this step" }, path.map((above) => el("a", { href: view.linkTo(above.id), text: above.name }))),
     el("h2", { class: `k-${row.kind}` }, el("span", { class: "kind", text: row.kind }), row.name, el("span", { class: `state ${row.state}`, text: stateText(row) })),
-    el("p", { class: "facts-line" }, facts.join(" · "), payload.conversation && view.data.live ? [" · ", el("a", { href: placeText("", { q: payload.conversation }), text: `conversation ${cut(payload.conversation, 40)}` })] : null));
+    el("p", { class: "facts-line" }, facts.join(" · "), payload.conversation && view.data.live ? [" · ", el("a", { href: placeText("", { conversation: payload.conversation }), text: `conversation ${cut(payload.conversation, 40)}` })] : null, rateButton(view, row)));
 }
 
 function stateText(row) {
@@ -75,6 +76,8 @@ function bodyNodes(view, row, payload, uses) {
   if (payload.operation === "Inference" || payload.operation === "FetchResponse") {
     const nodes = messageNodes(view, payload);
     return [
+      row.state === "running" && !nodes.length ? el("p", { class: "gone", text: "The request is stored when the call ends." }) : null,
+      ...(row.state === "running" && !nodes.length ? wholeRun(view) : []),
       nodes.length ? titled("New in this call", ...nodes) : null,
       payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses), editButton(view, payload, "")) : null,
       payload.facts.partial ? el("p", { class: "gone", text: "the stream ended before its end" }) : null,
@@ -82,9 +85,23 @@ function bodyNodes(view, row, payload, uses) {
   }
   if (payload.review) return reviewBody(view, row, payload.review);
   const input = /** @type {Message[]} */ (payload.input ?? []);
+  if (!row.parent && !input.length && !payload.output?.length) return [...wholeRun(view), ...givenNodes(view, payload)];
   return [
     input.length ? titled("Task", ...input.map((message) => messageNode(message, "", view))) : null,
     payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses)) : null,
+    ...givenNodes(view, payload),
+  ];
+}
+
+/** What the whole run was asked and answered, on a root that does not say it itself. */
+function wholeRun(view) {
+  const { task, answer } = view.trace;
+  return [task ? titled("Task of this run", textBlock(task, "text")) : null, answer ? titled("Answer of this run", textBlock(answer, "text answer")) : null];
+}
+
+/** @param {Payload} payload */
+function givenNodes(view, payload) {
+  return [
     payload.arguments !== undefined ? titled("Given", block(jsonPieces(payload.arguments))) : null,
     payload.has_result ? titled("Result", resultNode(view, payload)) : null,
   ];

@@ -93,18 +93,20 @@ export function textField(id, label, value, changed) {
   return el("div", { class: "field" }, el("label", { for: node.id, text: label }), node);
 }
 
+/** Show words beside a place on the screen. @param {{left: number, top: number, bottom: number}} at @param {Child[]} words */
+export function showTip(at, words) {
+  const box = byId("tip");
+  fill(box, words);
+  box.hidden = false;
+  const left = Math.max(8, Math.min(at.left, innerWidth - box.offsetWidth - 8));
+  const below = at.bottom + 6 + box.offsetHeight < innerHeight;
+  box.style.left = `${left}px`;
+  box.style.top = `${below ? at.bottom + 6 : Math.max(8, at.top - box.offsetHeight - 6)}px`;
+}
+
 /** The words that follow the pointer or the focus on `node`. @param {HTMLElement} node @param {() => Child[]} make */
 export function tip(node, make) {
-  const show = () => {
-    const box = byId("tip");
-    fill(box, make());
-    box.hidden = false;
-    const at = node.getBoundingClientRect();
-    const left = Math.max(8, Math.min(at.left, innerWidth - box.offsetWidth - 8));
-    const below = at.bottom + 6 + box.offsetHeight < innerHeight;
-    box.style.left = `${left}px`;
-    box.style.top = `${below ? at.bottom + 6 : Math.max(8, at.top - box.offsetHeight - 6)}px`;
-  };
+  const show = () => showTip(node.getBoundingClientRect(), make());
   node.addEventListener("pointerenter", show);
   node.addEventListener("focus", show);
   node.addEventListener("pointerleave", hideTip);

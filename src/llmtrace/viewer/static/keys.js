@@ -6,20 +6,22 @@ import { MOVES } from "./moves.js";
 const NAMES = { ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", " ": "space", Escape: "esc", PageDown: "page↓", PageUp: "page↑", Home: "home", End: "end", Enter: "enter" };
 
 const LIST = [
-  ["j k ↓ ↑", "next, previous trace"], ["enter", "open it"], ["/", "search in messages, arguments, results, names"], ["f", "only failed, recovered, ok, running, all"],
-  ["x", "mark"], ["c", "compare the two marked: there n and N go from difference to difference"], ["t", "quality and cost over time"], ["r", "calls that wait for a person"], ["p", "pause, or go on with, live news"], ["?", "this"],
+  ["j k ↓ ↑", "next, previous trace"], ["enter", "open it"], ["/", "search in messages, arguments, results, names"], ["f", "only failed, recovered, ok, running, all"], ["i", "all filters"], ["s", "the turns of each conversation together"], ["n", "show the new runs"],
+  ["x", "mark"], ["c", "compare the two marked: there n and N go from difference to difference"], ["t", "quality and cost over time"], ["r", "calls that wait for a person"], ["?", "this"],
 ];
 
 const REVIEWS = [
   ["j k ↓ ↑ enter", "in the queue: next, previous, open it"], ["d", "in the queue: waiting, decided"], ["a e r i", "of a call: approve, edit, reject, answer in its place; esc leaves"], ["n", "the next that waits"], ["t", "the trace at this step"], ["u", "back"],
 ];
 
+const TIME = [["← → home end", "point to point of a plot"], ["enter", "its traces"], ["esc", "zoom out"], ["u", "back"]];
+
 export function help() {
   const known = document.querySelector("dialog.keys");
   if (known) return /** @type {HTMLDialogElement} */ (known).close();
   const table = (title, rows) => el("section", {}, el("h3", { text: title }), el("dl", {}, rows.flatMap(([keys, words]) => [el("dt", {}, keys.split(" ").map((key) => el("kbd", { text: key }))), el("dd", { text: words })])));
   const trace = MOVES.map(([keys, words]) => [keys.length > 4 ? `${keys[0]} … ${keys[keys.length - 1]}` : keys.map((key) => NAMES[key] ?? key).join(" "), words]);
-  const dialog = /** @type {HTMLDialogElement} */ (el("dialog", { class: "keys", "aria-label": "Keys" }, el("h2", { text: "Keys" }), el("form", { method: "dialog" }, el("button", { class: "chip", text: "close" })), table("In a trace", [...trace, ["/", "search in this trace"]]), table("In the list", LIST), table("Reviews", REVIEWS)));
+  const dialog = /** @type {HTMLDialogElement} */ (el("dialog", { class: "keys", "aria-label": "Keys" }, el("h2", { text: "Keys" }), el("form", { method: "dialog" }, el("button", { class: "chip", text: "close" })), table("In a trace", [...trace, ["/", "search in this trace"]]), table("In the list", LIST), table("Reviews", REVIEWS), table("Over time", TIME)));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

@@ -1,7 +1,7 @@
 // One line of the tree: a bar in the waterfall, or a card in the conversation. Few elements each, for there are many.
 
 import { dim, el } from "./dom.js";
-import { count, cut, duration, plural, someNames } from "./format.js";
+import { cost, count, cut, duration, nameText, plural, someNames } from "./format.js";
 import { callPieces, block, textBlock, textPieces } from "./json.js";
 import { marking, answerMarks, quotes, suspecting } from "./marks.js";
 import { messageNodes, partNode } from "./messages.js";
@@ -60,6 +60,15 @@ export function waterfallRow(view, line) {
     number || marks.length || row.error || hidden
       ? el("span", { class: `mark ${severity(row)}`, "data-number": number, text: hidden > 0 ? `${hidden} ✗` : markText(row, marks) }) : null,
     bar(view, row.kind, row.start, row.end ?? (row.state === "running" ? view.now() : view.span), timeText(view, row)));
+}
+
+/** @param {Row} row */
+export function rowTip(row) {
+  const facts = [`${row.kind}, began at ${duration(row.start)}`, ...factsOf(row), row.cost === undefined ? "" : cost(row.cost)].filter(Boolean);
+  const found = (row.marks ?? []).map(([, name]) => nameText(name));
+  if (row.error) found.push(row.error);
+  return [el("b", { text: row.name }), el("div", { class: "dim", text: facts.join(" · ") }), row.said ? el("div", { dir: "auto", text: row.said }) : null,
+    found.length ? el("div", { class: "drift", text: found.join(", ") }) : null];
 }
 
 /** The first words of a call or an answer, read in their own direction. @param {Row} row */

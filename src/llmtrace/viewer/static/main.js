@@ -7,7 +7,6 @@ import { help } from "./keys.js";
 import { ListView } from "./list.js";
 import { traceKey } from "./moves.js";
 import { readPlace } from "./place.js";
-import { TimeView } from "./time.js";
 import { TraceView } from "./trace.js";
 import { setWaiting } from "./waiting.js";
 
@@ -25,11 +24,11 @@ async function make() {
   if (!data.live) return new TraceView(app, data, data.id, place.query);
   if (place.page === "trace" && place.ids[0]) return new TraceView(app, data, place.ids[0], place.query);
   if (place.page === "compare" && place.ids.length === 2) return new CompareView(app, data, place.ids);
-  if (place.page === "reviews") { // loaded when they are looked at
+  if (place.page === "reviews") { // loaded when they are looked at, as the page over time is
     if (place.ids[0]) return new (await import("./review.js")).ReviewView(app, data, place.ids[0]);
     return new (await import("./reviews.js")).QueueView(app, data, place.query);
   }
-  if (place.page === "time") return new TimeView(app, data, place.query);
+  if (place.page === "time") return new (await import("./time.js")).TimeView(app, data, place.query);
   return new ListView(app, data, info, place.query);
 }
 

@@ -1,12 +1,13 @@
 // What a model was told: the messages that were new in its call, what was there before, what is no longer sent.
 
 import { dim, el } from "./dom.js";
-import { count, plural } from "./format.js";
+import { count, cut, plural } from "./format.js";
 import { block, callPieces, jsonPieces, textBlock } from "./json.js";
 import { soughtWords } from "./marks.js";
 
 const LONG = 1500;
 const MOST_MESSAGES = 40;
+const MOST_IMAGE = 4 << 20; // characters of base64
 
 /** @param {Message} message @param {any=} view */
 export function messageNode(message, cls = "", view = undefined) {
@@ -22,8 +23,20 @@ export function partNode(part, view) {
   if (part.type === "tool_call_response") return toolResult(part, view);
   if (part.type === "tool_call") return block(callPieces(`→ ${part.name}`, part.arguments, {}), { most: LONG });
   if (part.type === "compaction") return el("p", { class: "gone", text: `earlier messages were summed up: ${part.content ?? ""}` });
-  if (part.type === "blob" || part.type === "uri") return dim([part.mime_type ?? part.modality, part.size && `${count(part.size)} bytes`, part.uri ?? part.digest].filter(Boolean).join(" · "));
+  if (part.type === "blob" || part.type === "uri") return mediaNode(part);
   return block(jsonPieces(part), { most: LONG });
+}
+
+/** An image, audio or file: type, size and digest; of an image whose bytes were kept, the image. @param {Part} part */
+function mediaNode(part) {
+  const url = /^data:([\w/+.-]+);base64,(.*)$/s.exec(part.type === "uri" ? part.uri ?? "" : "");
+  const type = url ? url[1] : part.mime_type ?? "";
+  const bytes = url ? url[2] : typeof part.content === "string" ? part.content : "";
+  const size = part.size ?? (bytes ? Math.floor(bytes.length * 3 / 4) : null);
+  const isShown = /^image\/(png|jpeg|gif|webp)$/.test(type) && bytes.length < MOST_IMAGE && /^[A-Za-z0-9+/=\s]+$/.test(bytes);
+  const words = [type || part.modality, size === null ? "" : `${count(size)} bytes`, url ? "" : cut(part.uri ?? part.digest ?? "", 300)].filter(Boolean).join(" · ");
+  return el("figure", { class: "media" }, isShown ? el("img", { src: `data:${type};base64,${bytes}`, alt: `${part.modality ?? "image"} in this message`, loading: "lazy" }) : null,
+    el("figcaption", { class: "dim", text: bytes || part.type === "uri" ? words : `${words} · only the digest was kept` }));
 }
 
 /** @param {Part} part */

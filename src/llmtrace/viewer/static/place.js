@@ -1,4 +1,4 @@
-// Where one is, as the address says it: `#/?q=kettle&health=failed`, `#/trace/ID?span=ID&view=c`. It can be sent to others.
+// Where one is, as the address says it: `#/?text=kettle&health=failed`, `#/trace/ID?span=ID&view=c`. It can be sent to others.
 
 export function readPlace() {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?");

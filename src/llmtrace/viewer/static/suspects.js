@@ -77,17 +77,25 @@ export function suspectCard(view, at) {
     el("p", {}, linked(view, suspect.evidence)),
     suspect.symptoms.length ? el("p", { text: `It explains: ${suspect.symptoms.join("; ")}.` }) : null,
     el("button", { class: "more where", hidden: true, text: "show where", onclick: () => view.pane.querySelector(".suspected")?.scrollIntoView({ block: "center" }) }),
-    suspect.chain.length > 1 ? el("ol", { class: "chain", "aria-label": "The chain back from the outcome" }, suspect.chain.map((step, place) =>
+    suspect.chain.length > 1 ? el("ol", { class: "chain", "aria-label": "The chain back from the outcome" }, chainNodes(suspect.chain.map((step, place) =>
       el("li", { class: place === suspect.chain.length - 1 ? "last" : "" },
         el("a", { href: view.linkTo(step.span_id), "aria-current": step.span_id === view.cursor ? "step" : undefined, text: stepText(step) }),
-        step.note ? el("span", { class: "dim", text: step.note }) : null))) : null,
+        step.note ? el("span", { class: "dim", text: step.note }) : null)))) : null,
     suspect.advice ? el("p", { class: "advice", text: suspect.advice }) : null);
+}
+
+/** Both ends of a chain; what is between them unfolds, so that the call below stays on the screen. */
+function chainNodes(steps) {
+  const between = steps.slice(2, -2);
+  if (between.length < 2) return steps;
+  const more = el("li", {}, el("button", { class: "more", text: `${between.length} steps between`, onclick: () => more.replaceWith(...between) }));
+  return [...steps.slice(0, 2), more, ...steps.slice(-2)];
 }
 
 /** @param {Step} step */
 function stepText({ title, value }) {
   if (value == null) return title;
   if (title.startsWith("argument ")) return `${title} = ${compact(value)}`;
-  if (typeof value === "object" && !Array.isArray(value)) return cut(callText(title, value), 300);
-  return cut(`${title}: ${worded(value)}`, 300);
+  if (typeof value === "object" && !Array.isArray(value)) return cut(callText(title, value), 160);
+  return cut(`${title}: ${worded(value)}`, 160);
 }

@@ -1,7 +1,7 @@
 // One trace: suspects on top, its steps as waterfall or conversation, the chosen step beside. All views share one selection.
 
-import { el, fill, hideTip, quiet, say } from "./dom.js";
-import { conversationCard, waterfallRow } from "./lines.js";
+import { el, fill, hideTip, quiet, say, showTip } from "./dom.js";
+import { conversationCard, rowTip, waterfallRow } from "./lines.js";
 import { curveNode } from "./curve.js";
 import { detail } from "./detail.js";
 import { traceHead } from "./head.js";
@@ -107,9 +107,29 @@ export class TraceView {
     this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step" });
     this.app.replaceChildren(this.head, this.suspectBox, el("main", { class: "panes", "aria-label": "Trace" }, el("section", { class: "steps", "aria-label": "Steps of the trace" }, this.axis, this.rowsBox, this.curveBox), this.pane));
     listenToWheel(this);
+    this.listenToPointer();
     this.drawHead();
     this.drawSuspects();
     this.makeList();
+  }
+
+  /** Tooltips of steps: what a line of the waterfall has no room for. */
+  listenToPointer() {
+    let at = "";
+    let soon = 0;
+    this.rowsBox.addEventListener("pointerover", (event) => {
+      const line = event.target.closest(".row");
+      const row = line && this.row(line.id.slice("line-".length));
+      if ((row?.id ?? "") === at) return;
+      at = row?.id ?? "";
+      hideTip();
+      clearTimeout(soon);
+      if (row) soon = setTimeout(() => { // whoever only passes reads the lines below
+        const box = line.getBoundingClientRect();
+        if (line.isConnected) showTip({ left: event.clientX + 12, top: box.top, bottom: box.bottom }, rowTip(row));
+      }, 400);
+    });
+    this.rowsBox.addEventListener("pointerleave", () => { at = ""; clearTimeout(soon); hideTip(); });
   }
 
   makeList() {

@@ -40,7 +40,8 @@ export class Tree {
   }
 
   build() {
-    this.order = [...this.rows.values()].sort((a, b) => a.start - b.start || (a.id < b.id ? -1 : 1));
+    const lasted = (/** @type {Row} */ row) => (row.end === row.start ? 0 : 1);
+    this.order = [...this.rows.values()].sort((a, b) => a.start - b.start || lasted(a) - lasted(b) || (a.id < b.id ? -1 : 1));
     this.children = new Map();
     for (const row of this.order) {
       const parent = this.parentOf(row);

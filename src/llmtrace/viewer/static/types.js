@@ -4,7 +4,7 @@
  * One trace in the list. Times in milliseconds, `start` since the Unix epoch; what is not known is null.
  * @typedef {{id: string, name: string, start: number, duration: number|null, spans: number, health: string, task: string|null,
  *   answer: string|null, agents: string[], models: string[], errors: number, findings: string[], input: number|null,
- *   output: number|null, cost: number|null, service: string|null,
+ *   output: number|null, cost: number|null, service: string|null, waits?: boolean,
  *   replayOf?: string|null}} TraceRow
  */
 

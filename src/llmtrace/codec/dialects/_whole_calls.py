@@ -1,0 +1,135 @@
+"""Requests and answers that a writer recorded whole, in the shapes of APIs and of LangChain: Langfuse, LangSmith, MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from llmtrace.codec import json_members
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.model import JsonValue, Message, ToolDefinition
+
+_MESSAGES: Final = ("messages", "input", "contents", "prompt", "prompts")
+_ANSWER: Final = frozenset({"role", "content", "tool_calls", "type", "parts", "lc"})
+_REASONS: Final = ("finish_reason", "stop_reason", "done_reason")
+
+
+class Request(NamedTuple):
+    messages: tuple[Message, ...]
+    tools: tuple[ToolDefinition, ...]
+    rest: dict[str, JsonValue]
+    """Its other members: the model and the parameters."""
+
+
+class Answer(NamedTuple):
+    messages: tuple[Message, ...]
+    finish_reasons: tuple[str, ...] = ()
+    response_id: str | None = None
+    model: str | None = None
+    usage: Mapping[str, Any] = {}
+    """Token counts in the provider's own shape."""
+
+
+def read_request(request: JsonValue) -> Request:
+    """A request with all its members, a list of messages, or a text."""
+    tools: list[ToolDefinition | None] = []
+    rest: dict[str, JsonValue] = {}
+    if isinstance(request, Mapping):
+        tools = [_tool_shapes.definition(item) for item in as_list(request.get("tools") or request.get("functions"))]
+        system = request.get("instructions") or request.get("system")
+        name = next((name for name in _MESSAGES if name in request), None)
+        named = {"tools", "functions", "instructions", "system", name}
+        rest = {key: value for key, value in request.items() if key not in named} if name is not None else {}
+        request = request[name] if name is not None else [request]
+        if isinstance(system, str):
+            request = [{"role": "system", "content": system}, *as_list(request)]
+    items = as_list(request)
+    if len(items) == 1 and isinstance(items[0], list):  # LangChain's batch of one
+        items = items[0]
+    items = [item for item in items if not _is_tool(item, tools)]
+    definitions = tuple([tool for tool in tools if tool is not None])
+    return Request(_message_shapes.of_conversation(items, "user"), definitions, rest)
+
+
+def _is_tool(item: JsonValue, tools: list[ToolDefinition | None]) -> bool:
+    """Take a tool's definition out of the messages, where Langfuse's LangChain callback puts it with the role ``tool``."""
+    content = item.get("content") if isinstance(item, Mapping) and item.get("role") == "tool" else None
+    if not isinstance(content, Mapping) or content.get("type") != "function" or "function" not in content:
+        return False
+    tools.append(_tool_shapes.definition(content))
+    return True
+
+
+def read_answer(answer: JsonValue) -> Answer:
+    """A response with all its members, a message, or a text."""
+    if not isinstance(answer, Mapping):
+        return Answer(_message_shapes.of_answer(answer))
+    if isinstance(answer.get("generations"), list):
+        return _of_langchain(answer)
+    reasons = [json_members.text(answer, *_REASONS)]
+    if isinstance(answer.get("choices"), list):
+        choices = json_members.objects(answer, "choices")
+        messages = _message_shapes.of_items([choice.get("message") or choice.get("delta") for choice in choices], "assistant")
+        reasons = [json_members.text(choice, *_REASONS) for choice in choices]
+    elif isinstance(answer.get("output"), list):
+        messages = _message_shapes.of_answer(answer["output"])
+        reasons = [json_members.text(json_members.object_(answer, "incomplete_details"), "reason")]
+    elif isinstance(answer.get("message"), Mapping):  # Ollama, Cohere
+        messages = _message_shapes.of_answer(answer["message"])
+    elif _ANSWER.isdisjoint(answer):
+        only = answer.get("output") if len(answer) == 1 else None
+        messages = _message_shapes.of_text("assistant", only if isinstance(only, str) else dict(answer))
+    else:
+        messages = _message_shapes.of_answer(dict(answer))
+    return Answer(
+        messages,
+        tuple([reason for reason in reasons if reason]),
+        json_members.text(answer, "id"),
+        json_members.text(answer, "model"),
+        json_members.object_(answer, "usage_metadata", "usage"),
+    )
+
+
+def _of_langchain(answer: Mapping[str, Any]) -> Answer:
+    """LangChain's ``LLMResult``: generations of each prompt, with a message or a text each."""
+    generations = as_list(answer["generations"])
+    generations = generations[0] if len(generations) == 1 and isinstance(generations[0], list) else generations
+    items = [item for item in generations if isinstance(item, Mapping)]
+    messages = _message_shapes.of_conversation([item.get("message") or item.get("text") or "" for item in items], "assistant")
+    fields = [_message_shapes.langchain_fields(item.get("message")) or {} for item in items]
+    details = [json_members.object_(field, "response_metadata") for field in fields]
+    reasons = [
+        json_members.text(json_members.object_(item, "generation_info"), *_REASONS) or json_members.text(detail, *_REASONS)
+        for item, detail in zip(items, details, strict=True)
+    ]
+    usage = json_members.object_(json_members.object_(answer, "llm_output"), "token_usage", "usage")
+    first, detail = (fields[0], details[0]) if items else ({}, {})
+    return Answer(
+        tuple(
+            [Message("assistant", message.parts, message.name) if message.role == "user" else message for message in messages]
+        ),
+        tuple([reason for reason in reasons if reason]),
+        json_members.text(detail, "id") or json_members.text(first, "id"),
+        json_members.text(detail, "model_name", "model"),
+        json_members.object_(first, "usage_metadata") or usage,
+    )
+
+
+class Result(NamedTuple):
+    value: JsonValue
+    call_id: str | None = None
+    failed: bool = False
+    """The message says that the tool failed."""
+
+
+def read_result(value: JsonValue) -> Result:
+    """What a tool returned. In a message of LangChain it is the content, beside the call's id."""
+    wrapped = value["output"] if isinstance(value, Mapping) and set(value) == {"output"} else value
+    message = _message_shapes.langchain_fields(wrapped) or wrapped
+    if isinstance(message, Mapping) and isinstance(message.get("tool_call_id"), str) and "content" in message:
+        return Result(message["content"], message["tool_call_id"], message.get("status") == "error")
+    return Result(value)
+
+
+def as_list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else [] if value is None else [value]

@@ -1,0 +1,146 @@
+"""LangSmith's runs: of its OpenTelemetry exporter, and of its exports, which `formats.langsmith_runs` writes in the same names.
+
+Known by ``langsmith.span.kind``. ``gen_ai.prompt`` and ``gen_ai.completion`` hold all inputs and outputs of a run: a request
+and an answer as OpenAI's API or LangChain has them, a tool's arguments and result, or the values of a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import json_members
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader, parsed
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Embedding,
+    Inference,
+    JsonValue,
+    Message,
+    Operation,
+    RawSpan,
+    Retrieval,
+    ToolDefinition,
+    ToolExecution,
+    Usage,
+    Workflow,
+)
+
+_KIND: Final = "langsmith.span.kind"
+_INPUTS, _OUTPUTS = "gen_ai.prompt", "gen_ai.completion"
+_METADATA: Final = "langsmith.metadata."
+_NOT_PARAMETERS: Final = frozenset({"model", "model_name", "stream", "tools", "functions", "_type", "extra_headers", "api_key"})
+
+
+class LangSmith(Dialect):
+    name = "langsmith"
+    marks = frozenset({_KIND})
+
+    def knows(self, raw: RawSpan) -> bool:
+        return _KIND in raw.attributes
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        kind = reader.text(_KIND) or "chain"
+        inputs, outputs = reader.json(_INPUTS), reader.json(_OUTPUTS)
+        has_outputs = outputs is not None
+        if kind == "llm":
+            return _inference(reader, inputs, outputs)
+        if kind == "tool":
+            return _tool(reader, inputs, outputs, has_outputs)
+        if kind == "retriever":
+            query = inputs.get("query", inputs.get("input")) if isinstance(inputs, Mapping) else inputs
+            return Retrieval(query=query if isinstance(query, str) else None, documents=_only(outputs, "documents", "output"))
+        if kind == "embedding":
+            return Embedding(_provider(reader), request_model=_model(reader))
+        if kind == "chain" and reader.raw.parent_id is None:
+            task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
+            name = json_members.text(reader.rest, f"{_METADATA}lc_agent_name")
+            agent = reader.raw.name == "LangGraph" or name is not None
+            operation = AgentInvocation if agent else Workflow
+            return operation(name or reader.raw.name, input=task, output=answer)
+        if kind == "chain" or has_outputs or inputs is not None:
+            return Custom(inputs, _only(outputs, "output"), has_outputs)
+        return None
+
+
+def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Operation:
+    request = _whole_calls.read_request(inputs)
+    answer = _whole_calls.read_answer(outputs)
+    invocation = reader.object("langsmith.invocation_params", f"{_METADATA}ls_invocation_params") or {}
+    settings = {**invocation, **request.rest}
+    usage = answer.usage or reader.object(f"{_METADATA}usage_metadata") or {}
+    reader.drop(f"{_METADATA}usage_metadata")
+    model = json_members.text(request.rest, "model") or _model(reader) or json_members.text(settings, "model", "model_name")
+    return Inference(
+        _provider(reader),
+        request_model=model,
+        response_model=answer.model,
+        input=request.messages,
+        output=answer.messages,
+        tools=request.tools or _offered(settings),
+        parameters=_tool_shapes.parameters({name: value for name, value in settings.items() if name not in _NOT_PARAMETERS}),
+        response_id=answer.response_id,
+        finish_reasons=answer.finish_reasons,
+        usage=_usage_shapes.of_provider(usage) if usage else _counts(reader),
+        cost_usd=reader.number("langsmith.total_cost"),
+        stream=settings.get("stream") is True,
+        time_to_first_chunk=reader.number(sc.RESPONSE_TIME_TO_FIRST_CHUNK),
+    )
+
+
+def _offered(settings: Mapping[str, JsonValue]) -> tuple[ToolDefinition, ...]:
+    items = _whole_calls.as_list(settings.get("tools") or settings.get("functions"))
+    return tuple([definition for definition in map(_tool_shapes.definition, items) if definition is not None])
+
+
+def _counts(reader: SpanReader) -> Usage | None:
+    counts = reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS)
+    return None if counts == (None, None) else Usage(*counts)
+
+
+def _provider(reader: SpanReader) -> str:
+    return reader.text("gen_ai.system", f"{_METADATA}ls_provider") or ""
+
+
+def _model(reader: SpanReader) -> str | None:
+    return reader.text(sc.REQUEST_MODEL, f"{_METADATA}ls_model_name")
+
+
+def _tool(reader: SpanReader, inputs: JsonValue, outputs: JsonValue, has_outputs: bool) -> Operation:
+    arguments = _only(inputs, "input")
+    result = _whole_calls.read_result(outputs)
+    value = _only(result.value, "output") if result.call_id is None else result.value
+    if result.failed:
+        reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
+    return ToolExecution(
+        reader.text(sc.TOOL_NAME) or reader.raw.name,
+        _tool_shapes.arguments(arguments, None),
+        result=value,
+        has_result=has_outputs,
+        call_id=reader.text(sc.TOOL_CALL_ID) or result.call_id,
+    )
+
+
+def _only(value: JsonValue, *names: str) -> JsonValue:
+    """The value of an object's only member, if it has one of the names that LangSmith itself gives: ``{"output": …}``."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        return next((value[name] for name in names if name in value), value)
+    return value
+
+
+def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
+    """What a run was given or returned. LangGraph returns the whole conversation, which ends with the answer."""
+    if role == "assistant" and isinstance(value, Mapping) and isinstance(value.get("messages"), list):
+        value = {"messages": value["messages"][-1:]}
+    if isinstance(value, Mapping) and len(value) == 1:
+        (member,) = value.values()
+        if isinstance(member, str):
+            return _message_shapes.of_text(role, member)
+    return _message_shapes.of_values(parsed(value), role)
+
+
+DIALECT = LangSmith()

@@ -1,0 +1,136 @@
+"""MLflow's spans: of its autologging and its manual API, sent by OTLP or exported as its traces.
+
+Known by ``mlflow.spanType``. Every value is JSON text. Inputs of a model call are the whole request and outputs the whole
+answer of the library that was called. MLflow's server adds its names to the spans of other writers, whose own names say more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import fields, json_members
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Embedding,
+    Inference,
+    JsonValue,
+    Message,
+    Operation,
+    RawSpan,
+    Retrieval,
+    ToolDefinition,
+    ToolExecution,
+    Workflow,
+)
+
+_TYPE: Final = "mlflow.spanType"
+_INPUTS, _OUTPUTS = "mlflow.spanInputs", "mlflow.spanOutputs"
+_NOT_PARAMETERS: Final = frozenset({"model", "stream", "extra_headers", "api_key"})
+_GENERAL: Final = {"session.id": sc.CONVERSATION_ID}
+
+
+class MLflow(Dialect):
+    name = "mlflow"
+    marks = frozenset({_TYPE})
+
+    def knows(self, raw: RawSpan) -> bool:
+        return _TYPE in raw.attributes
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        kind = str(_value(reader, _TYPE)).upper()
+        has_outputs = _OUTPUTS in reader.rest and reader.rest[_OUTPUTS] != "null"
+        inputs, outputs = _value(reader, _INPUTS), _value(reader, _OUTPUTS)
+        reader.drop("mlflow.traceRequestId", "mlflow.spanFunctionName", "mlflow.spanLogLevel", "mlflow.message.format")
+        reader.rename(_GENERAL)
+        if kind in ("CHAT_MODEL", "LLM"):
+            return _inference(reader, inputs, outputs)
+        if kind == "TOOL":
+            return _tool(reader, inputs, outputs, has_outputs)
+        if kind == "RETRIEVER":
+            query = _only(inputs)
+            return Retrieval(query=query if isinstance(query, str) else None, documents=outputs)
+        if kind == "EMBEDDING":
+            return Embedding("", request_model=_text(reader, "mlflow.llm.model"))
+        task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
+        if kind == "AGENT":
+            return AgentInvocation(reader.raw.name, input=task, output=answer)
+        if reader.raw.parent_id is None:
+            return Workflow(reader.raw.name, input=task, output=answer)
+        return Custom(inputs, outputs, has_outputs)
+
+
+def _value(reader: SpanReader, key: str) -> JsonValue:
+    """Remove an attribute and return its value; text that is no JSON is itself."""
+    value = reader.rest.pop(key, None)
+    content = fields.as_json(value)
+    return value if content is None and value != "null" else content
+
+
+def _text(reader: SpanReader, key: str) -> str | None:
+    value = _value(reader, key)
+    return value if isinstance(value, str) and value else None
+
+
+def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Operation:
+    request, answer = _whole_calls.read_request(inputs), _whole_calls.read_answer(outputs)
+    model = _text(reader, "mlflow.llm.model")
+    usage: Any = answer.usage or _value(reader, "mlflow.chat.tokenUsage")
+    cost = _value(reader, "mlflow.llm.cost")
+    tools = request.tools or _definitions(_value(reader, "mlflow.chat.tools"))
+    reader.drop("mlflow.chat.tokenUsage", "mlflow.chat.tools", *_copies(reader, request.rest))
+    return Inference(
+        _text(reader, "mlflow.llm.provider") or "",
+        request_model=json_members.text(request.rest, "model") or model,
+        response_model=answer.model or model,
+        input=request.messages,
+        output=answer.messages,
+        tools=tools,
+        parameters=_tool_shapes.parameters({key: value for key, value in request.rest.items() if key not in _NOT_PARAMETERS}),
+        response_id=answer.response_id,
+        finish_reasons=answer.finish_reasons,
+        usage=_usage_shapes.of_provider(usage) if isinstance(usage, Mapping) else None,
+        cost_usd=fields.as_number(cost.get("total_cost")) if isinstance(cost, Mapping) else None,
+        stream=request.rest.get("stream") is True,
+    )
+
+
+def _copies(reader: SpanReader, parameters: Mapping[str, JsonValue]) -> list[str]:
+    """Attributes by which autologging repeats the request's parameters: ``model``, ``tools``, ``temperature``."""
+    return [key for key in reader.rest if "." not in key and (key == "tools" or key in parameters)]
+
+
+def _definitions(items: JsonValue) -> tuple[ToolDefinition, ...]:
+    definitions = map(_tool_shapes.definition, _whole_calls.as_list(items))
+    return tuple([definition for definition in definitions if definition is not None])
+
+
+def _tool(reader: SpanReader, inputs: JsonValue, outputs: JsonValue, has_outputs: bool) -> Operation:
+    result = _whole_calls.read_result(outputs)
+    if result.failed:
+        reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
+    return ToolExecution(
+        reader.raw.name,
+        _tool_shapes.arguments(inputs, None),
+        result=result.value,
+        has_result=has_outputs,
+        call_id=result.call_id,
+    )
+
+
+def _only(value: JsonValue) -> JsonValue:
+    """The only argument of a function."""
+    return next(iter(value.values())) if isinstance(value, Mapping) and len(value) == 1 else value
+
+
+def _messages(value: JsonValue, role: str) -> tuple[Message, ...]:
+    only = _only(value)
+    return _message_shapes.of_text(role, only) if isinstance(only, str) else _message_shapes.of_values(value, role)
+
+
+DIALECT = MLflow()

@@ -1,0 +1,109 @@
+"""MLflow's traces: ``Trace.to_json()`` of versions 2 and 3, the rows of ``search_traces``, and its server's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import json_members, otlp
+from llmtrace.codec.fields import as_json
+from llmtrace.codec.formats import _parse
+from llmtrace.codec.formats._skipped import Skipped
+from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
+
+_OWN: Final = "mlflow."
+_SCOPE: Final = Scope("mlflow")
+_TRACE_NAMES: Final = {"mlflow.trace.session": "session.id", "mlflow.trace.user": sc.USER_ID}
+
+
+def read(document: Mapping[str, JsonValue]) -> list[RawSpan | Skipped | str] | None:
+    trace = _parse.structured(document.get("trace"))
+    if isinstance(trace, Mapping) and ("data" in trace or "spans" in trace):
+        return read(trace)
+    data = document.get("data")
+    info = json_members.object_(document, "info", "trace_info")
+    spans = data.get("spans") if isinstance(data, Mapping) else None
+    if not info or spans is None:
+        spans = _parse.structured(document.get("spans"))
+        if not isinstance(spans, list) or not ({"trace_metadata", "trace_info", "request_metadata"} & document.keys()):
+            return None
+        info = info or document
+    notes: list[RawSpan | Skipped | str] = [Skipped("MLflow assessment")] * len(_parse.items(_structured(info, "assessments")))
+    items = _parse.items(spans)
+    if not items:
+        notes.append(Skipped("MLflow trace without spans"))
+    of_trace = dict(_of_trace(info))
+    return [*[_span(item, of_trace) for item in items], *notes]
+
+
+def _structured(item: Mapping[str, Any], name: str) -> JsonValue:
+    return _parse.structured(item.get(name))
+
+
+def _of_trace(info: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
+    """What the trace says that belongs on its root: session, user and tags."""
+    metadata = _parse.mapping(_structured(info, "trace_metadata") or _structured(info, "request_metadata"))
+    for name, attribute in _TRACE_NAMES.items():
+        if isinstance(metadata.get(name), str):
+            yield attribute, metadata[name]
+    tags = _parse.mapping(_structured(info, "tags"))
+    own = [f"{name}={value}" if value else name for name, value in tags.items() if not name.startswith(_OWN)]
+    if own:
+        yield sc.TAGS, own
+
+
+def _span(item: Mapping[str, Any], of_trace: Mapping[str, JsonValue]) -> RawSpan | str:
+    if isinstance(item.get("attributes"), list):  # as OTLP writes them
+        spans = otlp.from_json({"resourceSpans": [{"scopeSpans": [{"spans": [item]}]}]})
+        if not spans:
+            return "a span without trace_id and span_id"
+        return replace(spans[0], attributes=_with_trace(spans[0].attributes, spans[0].parent_id, of_trace), scope=_SCOPE)
+    context = json_members.object_(item, "context")
+    trace_id = _parse.own_id(context.get("trace_id", item.get("trace_id")), 32)
+    span_id = _parse.own_id(context.get("span_id", item.get("span_id")), 16)
+    start = _parse.time_of(json_members.first(item, "start_time_unix_nano", "start_time", "start_time_ns"))
+    if trace_id is None or span_id is None or start is None:
+        return "a span without trace_id, span_id and start time"
+    end = _parse.time_of(json_members.first(item, "end_time_unix_nano", "end_time", "end_time_ns"))
+    parent = json_members.first(item, "parent_span_id", "parent_id")
+    status = json_members.object_(item, "status")
+    return RawSpan(
+        trace_id,
+        span_id,
+        str(item.get("name") or ""),
+        start,
+        end,
+        _parse.own_id(parent, 16),
+        status=_parse.status_of(status.get("code", item.get("status_code"))),
+        status_message=str(json_members.first(status, "message") or item.get("status_message") or ""),
+        attributes=_with_trace(_parse.mapping(item.get("attributes")), parent, of_trace),
+        events=tuple([_event(event, end or start) for event in _parse.items(item.get("events"))]),
+        links=tuple(_links(item)),
+        scope=_SCOPE,
+    )
+
+
+def _with_trace(
+    attributes: Mapping[str, JsonValue], parent: JsonValue, of_trace: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """Attributes with what the trace says. MLflow writes each value as JSON text; its own are left to the dialect."""
+    read = {name: value if name.startswith(_OWN) else _value(value) for name, value in attributes.items()}
+    return {**({} if parent else of_trace), **read}
+
+
+def _value(value: JsonValue) -> JsonValue:
+    content = as_json(value)
+    return value if content is None else content
+
+
+def _event(item: Mapping[str, Any], end: int) -> Event:
+    time = _parse.time_of(json_members.first(item, "time_unix_nano", "timestamp"))
+    return Event(str(item.get("name") or ""), time or end, _parse.mapping(item.get("attributes")))
+
+
+def _links(item: Mapping[str, Any]) -> Iterator[Link]:
+    for link in _parse.items(item.get("links")):
+        trace_id, span_id = _parse.own_id(link.get("trace_id"), 32), _parse.own_id(link.get("span_id"), 16)
+        if trace_id and span_id:
+            yield Link(trace_id, span_id)

@@ -1,0 +1,180 @@
+"""What a list of traces is filtered and sorted by. Every store, `llmtrace ls` and the viewer read it here.
+
+Law: a filter's name is the field of `Query`, the parameter in the viewer's address and, with hyphens, the option of
+`llmtrace ls`; its condition in SQL selects the traces that `Filter.keeps` keeps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from llmtrace.store import Query
+    from llmtrace.store.summary import TraceSummary
+
+SORTS: Final[dict[str, tuple[str, Callable[[TraceSummary], Any]]]] = {
+    "age": ("start", lambda trace: trace.start),
+    "duration": ("coalesce(duration, 0)", lambda trace: trace.duration or 0),
+    "spans": ("spans", lambda trace: trace.spans),
+    "tokens": ("coalesce(tokens, 0)", lambda trace: trace.tokens or 0),
+    "cost": ("coalesce(cost, 0)", lambda trace: trace.cost_usd or 0),
+    "findings": ("findings", lambda trace: len(trace.findings)),
+    "health": ("instr('ok running recovered failed', health)", lambda trace: "ok running recovered failed".find(trace.health)),
+}
+"""By name: the SQL expression and the same of a summary. Of equal traces the newer comes first."""
+
+KINDS: Final = ("agent", "workflow", "model", "user", "conversation", "tag")
+"""Kinds of names that a trace is found by."""
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_INT64: Final = 1 << 63
+
+
+class Filter(NamedTuple):
+    """One filter. A trace for which the value is unknown does not pass it."""
+
+    name: str
+    help: str
+    """What passes, in a few words."""
+    parse: Callable[[str], Any]
+    """Reads the value that a person wrote. Raises ValueError with a sentence."""
+    metavar: str
+    condition: str
+    """SQL on a row of the index's table ``traces``."""
+    keeps: Callable[[TraceSummary, Any], bool]
+    choices: tuple[str, ...] = ()
+
+
+def moment(text: str) -> int:
+    """A time as nanoseconds since the Unix epoch: that number, a span of time before now (``30m``) or a date.
+
+    Raises ValueError.
+    """
+    number, unit = text[:-1], text[-1:]
+    try:
+        if text.isascii() and text.isdigit() and len(text) > 8 and int(text) < _INT64:
+            return int(text)
+        if unit in _UNITS and float(number) >= 0:
+            return time.time_ns() - int(float(number) * _UNITS[unit] * 1e9)
+        return int(datetime.fromisoformat(text).timestamp() * 1e9)
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected a time such as 30m, 2h, 7d or 2026-01-31, got {text[:40]!r}") from None
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a name, got an empty text")
+    return text
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < _INT64:
+        raise ValueError(f"expected a number from 0, got {text[:40]!r}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    return _number(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else _number(text)
+
+
+def _choice(*names: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"expected one of {', '.join(names)}, got {text[:40]!r}")
+        return text
+
+    return parse
+
+
+def _named(kind: str, what: str) -> Filter:
+    condition = f"trace IN (SELECT trace FROM names WHERE kind = '{kind}' AND name = ?)"  # noqa: S608
+    return Filter(kind, what, _name, "NAME", condition, lambda trace, name: name in getattr(trace, f"{kind}s"))
+
+
+def _bound(
+    name: str, what: str, metavar: str, column: str, parse: Callable[[str], Any], read: Callable[[TraceSummary], Any]
+) -> Filter:
+    """At least (``min_…``) or at most (``max_…``) a number."""
+    if name.startswith("min_"):
+        return Filter(name, what, parse, metavar, f"{column} >= ?", lambda t, n: (v := read(t)) is not None and v >= n)
+    return Filter(name, what, parse, metavar, f"{column} <= ?", lambda t, n: (v := read(t)) is not None and v <= n)
+
+
+_HEALTHS = ("ok", "recovered", "failed", "running")
+CONFIDENCES: Final = ("certain", "likely")
+
+FILTERS: Final = (
+    Filter(
+        "health",
+        "of this health",
+        _choice(*_HEALTHS),
+        "HEALTH",
+        "(open OR health = ?)",
+        lambda trace, health: trace.health == health,
+        _HEALTHS,
+    ),
+    Filter(
+        "confidence",
+        "whose first suspect is this sure",
+        _choice(*CONFIDENCES),
+        "CONFIDENCE",
+        "(open OR confidence = ?)",
+        lambda _trace, _confidence: True,  # a summary does not know it: see `listing`
+        CONFIDENCES,
+    ),
+    _named("agent", "in which this agent took part"),
+    _named("workflow", "of this workflow"),
+    _named("model", "in which this model was asked for or answered"),
+    _named("user", "of this user"),
+    _named("conversation", "of this conversation"),
+    _named("tag", "with this tag"),
+    Filter(
+        "since",
+        "that began later: 30m, 2h, 7d ago, or 2026-01-31[T12:00]",
+        moment,
+        "WHEN",
+        "start >= ?",
+        lambda trace, start: trace.start >= start,
+    ),
+    Filter("until", "that began earlier", moment, "WHEN", "start < ?", lambda trace, end: trace.start < end),
+    _bound("min_cost", "that cost at least this much", "USD", "cost", _number, lambda trace: trace.cost_usd),
+    _bound("max_cost", "that cost at most this much", "USD", "cost", _number, lambda trace: trace.cost_usd),
+    _bound("min_tokens", "with at least so many tokens, in and out", "N", "tokens", _number, lambda trace: trace.tokens),
+    _bound("max_tokens", "with at most so many tokens, in and out", "N", "tokens", _number, lambda trace: trace.tokens),
+    _bound("min_duration", "that took at least so long: 30s, 5m", "TIME", "duration", _seconds, lambda trace: trace.duration),
+    _bound("max_duration", "that took at most so long: 30s, 5m", "TIME", "duration", _seconds, lambda trace: trace.duration),
+)
+
+OF_START: Final = ("since", "until")
+"""Filters by the column that is right before a summary is made."""
+
+
+def active(query: Query) -> Iterator[tuple[Filter, Any]]:
+    """The filters that a query sets, with their values."""
+    for filter_ in FILTERS:
+        value = getattr(query, filter_.name)
+        if value is not None:
+            yield filter_, value
+
+
+def needs_summaries(query: Query) -> bool:
+    """True if the order of traces by start and their words do not suffice to answer ``query``."""
+    return query.sort != "age" or any(filter_.name not in OF_START for filter_, _ in active(query))
+
+
+def is_applied_after_reading(query: Query) -> bool:
+    """True if ``query`` has filters that no backend applies, so that more traces must be read than it returns."""
+    return bool(query.text) or any(filter_.name not in (*OF_START, "agent") for filter_, _ in active(query))
+
+
+def in_order(summaries: list[TraceSummary], query: Query) -> list[TraceSummary]:
+    """Summaries in the order of ``query``."""
+    newest_first = sorted(summaries, key=lambda trace: trace.start, reverse=True)
+    return sorted(newest_first, key=SORTS[query.sort][1], reverse=not query.reverse)

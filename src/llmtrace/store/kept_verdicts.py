@@ -1,0 +1,97 @@
+"""What a list says of each trace's diagnosis, kept in the index of a local store until a span of the trace changes.
+
+Law: a kept verdict is what the same code would say now. A changed span gets a new row id, so a verdict on earlier spans is not
+kept; one of other code (``judged``) is not read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmtrace.store import Query
+from llmtrace.store.transactions import transaction
+
+if TYPE_CHECKING:
+    from llmtrace.store.indexing import Indexer
+    from llmtrace.store.local import LocalStore
+    from llmtrace.store.sqlite import Index
+
+_TRACES_AT_ONCE = 500
+_UNJUDGED = "open = 0 AND (stale OR judged IS NOT ?)"
+_NEWEST = "(SELECT max(id) FROM spans WHERE spans.trace = traces.trace)"
+_KEEP = (
+    "UPDATE traces SET judged = ?, confidence = ?, verdict = ?"  # noqa: S608
+    f" WHERE trace = ? AND open = 0 AND NOT stale AND {_NEWEST} = ?"
+)
+
+
+class Unjudged(NamedTuple):
+    """A trace without a kept verdict."""
+
+    trace_id: str
+    newest: int
+    """The highest row id of its spans."""
+
+
+class KeptVerdicts:
+    """The verdicts of one version of the code. Methods raise UnreadableStore."""
+
+    def __init__(self, store: LocalStore, judged: str) -> None:
+        """``judged``: names the code that diagnoses."""
+        self._store = store
+        self._judged = judged
+
+    def get(self, trace_ids: Sequence[str]) -> dict[str, str]:
+        """The verdicts of these traces that are kept."""
+
+        def read(_index: Index, indexer: Indexer, db: sqlite3.Connection) -> dict[str, str]:
+            indexer.catch_up(db)
+            verdicts: dict[str, str] = {}
+            for at in range(0, len(trace_ids), _TRACES_AT_ONCE):
+                some = trace_ids[at : at + _TRACES_AT_ONCE]
+                statement = (
+                    f"SELECT trace, verdict FROM traces WHERE trace IN ({', '.join('?' * len(some))})"  # noqa: S608
+                    " AND NOT stale AND judged = ?"
+                )
+                verdicts |= dict(db.execute(statement, (*some, self._judged)).fetchall())
+            return verdicts
+
+        return self._store.with_index(read, {})
+
+    def missing(self, query: Query, *, max_spans: int) -> list[Unjudged]:
+        """The ended traces that match ``query``, whatever its confidence, and have no verdict. The newest come first."""
+
+        def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
+            indexer.ready(db, query)
+            where, values = index.conditions(db, query)
+            statement = (
+                f"SELECT trace, {_NEWEST} FROM traces WHERE {where} AND {_UNJUDGED} AND spans <= ?"  # noqa: S608
+                " ORDER BY start DESC"
+            )
+            return [Unjudged(*row) for row in db.execute(statement, (*values, self._judged, max_spans))]
+
+        return self._store.with_index(read, [])
+
+    def newest(self, trace_ids: Sequence[str]) -> list[Unjudged]:
+        """These traces as they are now, to be passed to `keep` once they are diagnosed."""
+
+        def read(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
+            statement = f"SELECT trace, {_NEWEST} FROM traces WHERE trace = ?"  # noqa: S608
+            return [Unjudged(*row) for trace_id in trace_ids for row in db.execute(statement, (trace_id,))]
+
+        return self._store.with_index(read, [])
+
+    def keep(self, verdicts: Mapping[Unjudged, tuple[str | None, str]]) -> None:
+        """Keep the confidence and the verdict of each trace of which no span has changed since."""
+
+        def write(_index: Index, indexer: Indexer, db: sqlite3.Connection) -> None:
+            indexer.catch_up(db)
+            indexer.summarise(db, [trace.trace_id for trace in verdicts])
+            rows = [(self._judged, *verdict, trace.trace_id, trace.newest) for trace, verdict in verdicts.items()]
+            with transaction(db):
+                db.executemany(_KEEP, rows)
+
+        if verdicts:
+            self._store.with_index(write, None)

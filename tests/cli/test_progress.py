@@ -1,0 +1,44 @@
+"""One line on a terminal for what takes long; nothing elsewhere, and nothing of it stays."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+
+from llmtrace.cli import progress
+from llmtrace.cli.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_line_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while, with a count, no control character and no more than one line; also where the block raises."""
+    monkeypatch.setattr(progress, "AFTER", 0.05)
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        with pytest.raises(KeyError), Progress("reading \x1b[2J" + "runs " * 20, stream) as line:
+            assert list(line.count("abc")) == ["a", "b", "c"]
+            deadline = time.monotonic() + 20
+            while stream is terminal and not stream.getvalue() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            raise KeyError
+    assert pipe.getvalue() == ""
+    first, *_, last = terminal.getvalue().split("\r\x1b[K")[1:]
+    assert first.startswith("reading ")
+    assert "\x1b" not in first
+    assert len(first) <= 39
+    assert last == ""
+
+
+def test_what_is_quick_shows_nothing() -> None:
+    """Not even on a terminal."""
+    terminal = Terminal()
+    with Progress("counting", terminal):
+        pass
+    assert terminal.getvalue() == ""

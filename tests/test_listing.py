@@ -1,0 +1,145 @@
+"""Lists of traces: what is suspected is computed once, a filter reads few rows, conversations are whole."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace import listing
+from llmtrace.model import Evaluation, replace
+from llmtrace.store import Query, Store, filters, open_store, sqlite, summary_rows
+from llmtrace.store.late_evaluations import attach
+from tests.cli.traces import RECOVERED, SILENT, recovered, silent
+from tests.store.spans import agent, inference, span, trace_id
+
+
+@pytest.fixture
+def diagnosed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the traces that were diagnosed."""
+    ids: list[str] = []
+    diagnose = listing.diagnose
+    monkeypatch.setattr(listing, "diagnose", lambda trace: ids.append(trace.trace_id) or diagnose(trace))
+    return ids
+
+
+def filled(url: str) -> Store:
+    store = open_store(url)
+    for one in (*recovered(), *silent()):
+        store.append(one)
+    return store
+
+
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_traces_by_confidence(tmp_path: Path, kind: str) -> None:
+    """Of the first suspect, the one that `why` names."""
+    store = filled(str(tmp_path / "store") if kind == "local" else "memory:")
+    for confidence, ids in (("likely", [SILENT]), ("certain", [])):
+        found, undiagnosed = listing.find(store, Query(confidence=confidence))
+        assert ([trace.trace_id for trace in found], undiagnosed) == (ids, 0)
+    titles = [verdict.title for verdict in listing.verdicts(store, store.traces())]
+    assert titles == ["look_up was called with a made-up /order_id", ""]
+
+
+def test_a_trace_is_diagnosed_once_until_one_of_its_spans_changes(tmp_path: Path, diagnosed: list[str]) -> None:
+    """By a list or by a filter, in any process; a late evaluation makes it new, and so does other code."""
+    store = filled(str(tmp_path / "store"))
+    first = list(listing.verdicts(store, store.traces()))
+    assert diagnosed == [SILENT, RECOVERED]
+    assert list(listing.verdicts(open_store(str(tmp_path / "store")), store.traces())) == first
+    assert len(listing.find(store, Query(confidence="likely"))[0]) == 1
+    assert len(diagnosed) == 2
+    attach(store, RECOVERED, [Evaluation("feedback", "warning", "a person found it bad", "bad", source="human")])
+    list(listing.verdicts(store, store.traces()))
+    assert diagnosed[2:] == [RECOVERED]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "code_version", lambda: "another")
+        assert listing.find(store, Query(confidence="likely"), seconds=0)[1] == 1
+        assert len(listing.find(store, Query(confidence="likely"))[0]) == 1
+    assert len(diagnosed) == 5
+
+
+def test_a_verdict_on_fewer_spans_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A span that arrives during the diagnosis."""
+    store = filled(str(tmp_path / "store"))
+    diagnose = listing.diagnose
+
+    def slow(trace: Any) -> Any:
+        store.append(replace(trace.spans[0], attributes={"late": "span" * 9}))
+        return diagnose(trace)
+
+    monkeypatch.setattr(listing, "diagnose", slow)
+    list(listing.verdicts(store, store.traces()))
+    monkeypatch.undo()
+    assert listing.KeptVerdicts(store, listing.code_version()).get([SILENT, RECOVERED]) == {}  # type: ignore[arg-type]
+
+
+MANY = 300
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Many traces, every thirtieth of which is unlike the others."""
+    folder = tmp_path_factory.mktemp("many") / "store"
+    store = open_store(str(folder))
+    for number in range(MANY):
+        rare = number % 30 == 0
+        kind = "rare" if rare else "common"
+        attributes = {"user.id": kind, "gen_ai.conversation.id": kind, "llmtrace.tags": (kind,)}
+        store.append(span(number, operation=agent(kind), attributes=attributes))
+        store.append(span(number, 2, parent=1, operation=inference("a", "b", response_model=kind, cost_usd=float(rare))))
+    store.traces(Query(limit=MANY))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(Query(limit=10, **{kind: "rare"}) for kind in ("agent", "model", "user", "conversation", "tag")),
+        Query(limit=10, min_cost=0.5),
+        Query(limit=10, sort="cost"),
+        Query(limit=10, health="ok"),
+    ],
+    ids=lambda query: " ".join(f"{name} {value}" for name, value in query_fields(query)),
+)
+def test_a_filter_reads_only_what_it_shows(many: Path, monkeypatch: pytest.MonkeyPatch, query: Query) -> None:
+    """No summary of a trace that does not match is read, no span at all, and a name is looked up in its index."""
+    reads: list[bytes] = []
+    read = summary_rows.read_summary
+    monkeypatch.setattr(summary_rows, "read_summary", lambda data: reads.append(data) or read(data))
+    store = open_store(str(many))
+    assert len(store.traces(query)) == 10
+    assert len(reads) <= 11
+    index = sqlite.Index(many)
+    with sqlite3.connect(many / "index.db") as db:
+        where, values = index.conditions(db, query)
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN SELECT summary FROM traces WHERE {where}", values)]
+    db.close()
+    assert not any("spans" in step for step in plan)
+    if any(filter_.name in filters.KINDS for filter_, _ in filters.active(query)):
+        assert any("SEARCH names USING PRIMARY KEY (kind=? AND name=?)" in step for step in plan)
+
+
+def query_fields(query: Query) -> list[tuple[str, Any]]:
+    order = [("sort", query.sort)] if query.sort != "age" else []
+    return [*((filter_.name, value) for filter_, value in filters.active(query)), *order]
+
+
+def test_a_conversation_is_whole_though_one_turn_matches(tmp_path: Path) -> None:
+    """The turns in their order with totals; the conversation that went on last comes first; runs without one are left out."""
+    store = open_store(str(tmp_path / "store"))
+    for number, talk in ((1, "b"), (2, "a"), (3, "a"), (4, None), (5, "b")):
+        attributes = {} if talk is None else {"gen_ai.conversation.id": talk}
+        operation = inference(f"question {number}", f"answer {number}", cost_usd=0.5)
+        store.append(span(number, operation=operation, attributes=attributes))
+    sessions = listing.sessions(store, Query())
+    assert [(session.conversation, [turn.task for turn in session.turns]) for session in sessions] == [
+        ("b", ["question 1", "question 5"]),
+        ("a", ["question 2", "question 3"]),
+    ]
+    assert sessions[0].total(lambda turn: turn.cost_usd) == 1.0
+    narrow = listing.sessions(store, Query(text='"question 3"'))
+    assert [(session.conversation, len(session.turns)) for session in narrow] == [("a", 2)]
+    assert [turn.trace_id for turn in listing.sessions(store, Query(limit=1))[0].turns] == [trace_id(1), trace_id(5)]

@@ -1,0 +1,107 @@
+"""The list as a reader uses it: filters and order in the address, news that moves nothing, conversations, feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace.store import open_store
+from tests.cli.traces import RECOVERED, SILENT
+from tests.store.spans import inference, span, trace_id
+from tests.viewer.browser.conftest import DIAGNOSED
+from tests.viewer.conftest import Served, serving
+
+pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
+
+ROWS = ".rows .trace-row[id]"
+SEEN = f"() => [...document.querySelectorAll('{ROWS}')].map((row) => row.id + row.getBoundingClientRect().top)"
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Iterator[Served]:
+    """Forty turns of two conversations."""
+    store = open_store(str(tmp_path / "store"))
+    for number in range(40):
+        talk = {"gen_ai.conversation.id": f"talk-{number % 2}"}
+        operation = inference(f"question {number}", f"answer {number}", cost_usd=number / 100)
+        store.append(span(number, operation=operation, attributes=talk))
+    with serving(store) as served:
+        yield served
+    store.close()
+
+
+def test_what_is_set_is_in_the_address(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """A filter and an order, by the panel and the heads; the address shows the same to somebody else. Axe finds nothing."""
+    page = open_page(viewer.address, bypass_csp=True)
+    page.wait_for_selector(f"#trace-{SILENT} .found.likely:has-text('(likely)')")
+    assert page.inner_text(f"#trace-{SILENT} .health") == "ok, suspect"
+    page.click("text=filter")
+    page.fill("#filter-min_tokens", "200")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{ROWS} >> nth=1", state="detached")
+    page.select_option("#filter-health", "recovered")
+    page.click(".heads >> text=cost")
+    page.wait_for_selector(".heads [aria-pressed=true] >> text=cost ↓")
+    assert page.url.endswith("#/?sort=cost&health=recovered&min_tokens=200")
+    from axe_playwright_python.sync_playwright import Axe
+
+    assert Axe().run(page).response["violations"] == []
+    other = open_page(page.url.replace("/#", f"/?token={viewer.token}#"))
+    other.wait_for_selector(f"#trace-{RECOVERED}")
+    assert other.locator(ROWS).count() == 1
+    other.click("text=min tokens 200 ×")
+    other.click(".filters >> text=all")
+    other.wait_for_selector(f"#trace-{SILENT}")
+    other.goto(f"{viewer.address}#/?confidence=likely")
+    other.wait_for_selector(f"#trace-{RECOVERED}", state="detached")
+    other.wait_for_selector(f"#trace-{SILENT}")
+
+
+def test_new_runs_wait_until_they_are_asked_for(talks: Served, open_page: Callable[..., Any]) -> None:
+    """Nothing that one reads moves; what is shown already is brought up to date in its place."""
+    page = open_page(talks.address)
+    page.wait_for_selector(ROWS)
+    page.evaluate("document.querySelector('.rows').scrollTop = 300")
+    page.wait_for_timeout(100)
+    before = page.evaluate(SEEN)
+    for number in (50, 51, 52):
+        talks.store.append(span(number, operation=inference("new question", "new answer")))
+    page.wait_for_selector("button >> text=3 new runs")
+    assert page.evaluate(SEEN) == before
+    page.keyboard.press("n")
+    page.wait_for_selector(f"#trace-{trace_id(52)}")
+    assert page.query_selector(".fresh:not([hidden])") is None
+
+
+def test_the_turns_of_a_conversation_stand_together(talks: Served, open_page: Callable[..., Any]) -> None:
+    """With their questions, answers and totals; a conversation leads to its own list."""
+    page = open_page(f"{talks.address}#/?sessions=1", bypass_csp=True)
+    page.wait_for_selector(".trace-row.session")
+    head, turn = page.inner_text(f"{ROWS} >> nth=0"), page.inner_text(f"{ROWS} >> nth=1")
+    assert [text in head for text in ("conversation talk-1", "20 turns", "300", "$4.00")] == [True] * 4
+    assert [text in turn for text in ("question 1", "answer 1")] == [True] * 2
+    from axe_playwright_python.sync_playwright import Axe
+
+    assert Axe().run(page).response["violations"] == []
+    page.click(".trace-row.session .said")
+    page.wait_for_selector("text=conversation talk-1 ×")
+    page.wait_for_selector("text=20 traces")
+
+
+def test_a_step_is_rated(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """The record is the one of the command, and the page shows it."""
+    page = open_page(f"{viewer.address}#/trace/{SILENT}")
+    page.wait_for_selector(DIAGNOSED)
+    page.keyboard.press("k")
+    page.click(".facts-line >> text=rate")
+    page.click("dialog >> text=bad")
+    page.fill("#text-comment", "not my kettle?")
+    page.click("dialog >> text=record it")
+    page.wait_for_selector(".findings >> text=not my kettle?")
+    ratings = [one for step in viewer.store.trace(SILENT).spans for one in step.evaluations if one.name == "feedback"]
+    assert [(one.label, one.severity, one.evidence["comment"], one.source) for one in ratings] == [
+        ("bad", "warning", "not my kettle?", "human")
+    ]
