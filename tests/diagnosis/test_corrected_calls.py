@@ -1,7 +1,11 @@
-"""What a model asked for and what the tool got are two things: only what the tool got was done."""
+"""What a model asked for and what the tool got are two things: only what the tool got was done.
+
+What a lookup found and how the call went are two things as well: a thing that is in a bad state is a finding.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,64 +15,178 @@ from tests.agent_run import AgentRun, tool
 
 import llmtrace
 from llmtrace.diagnosis import diagnose
-from llmtrace.diagnosis.result import Suspect
+from llmtrace.diagnosis.result import Diagnosis
+from llmtrace.errors import InvalidToolCall
 from llmtrace.lineage import analyze
 from llmtrace.model import Failure, Message, Review, ToolCall, ToolExecution, ToolResult
 from llmtrace.model.reviews import ReviewRequest
 from llmtrace.store import open_store
 
 MADE_UP = {"order_id": "KS-20431", "amount": 42.0}
+FIRST = {"order_id": "42", "amount": 42.0}
 WRONG_TYPE = {"order_id": "42", "amount": "42.0"}
 
 
-def suspect_of(check: str, arguments: dict[str, Any], store: Path, *, approves: bool = False, **options: Any) -> Suspect:
-    """What is said of a run in which a model asks for a refund, and gets an answer."""
+EDITED = llmtrace.Decision("edited", {"order_id": "KS-20457", "amount": 42.0}, by="Ada")
+APPROVED = llmtrace.Decision("approved", by="Ada")
+ANSWERED = llmtrace.Decision("answered", "done by hand", by="Ada")
+REJECTED = llmtrace.Decision("rejected", by="Ada")
+
+
+def diagnosis_of(
+    asked: list[dict[str, Any]],
+    store: Path,
+    *decisions: llmtrace.Decision,
+    result: Any = None,
+    first_name: str = "",
+    **options: Any,
+) -> Diagnosis:
+    """What is said of a run in which a model asks for refunds one after the other, and gets an answer."""
+    remaining = list(decisions)
 
     def look(request: ReviewRequest) -> llmtrace.Decision:
-        if approves:
-            return llmtrace.Decision("approved", by="Ada")
-        return llmtrace.Decision("edited", {"order_id": "KS-20457", "amount": 42.0}, by="Ada")
+        return remaining.pop(0)
 
-    def refund(order_id: str, amount: float) -> str:
+    def refund(order_id: str, amount: float) -> Any:
         """Pay back."""
-        return f"refunded {amount} EUR for {order_id}"
+        return result or f"refunded {amount} EUR for {order_id}"
 
     llmtrace.configure(store=store, instrument=(), exporters=(), notify=look)
     tools = llmtrace.Tools(llmtrace.tool(**options)(refund))
-    calls = [{"id": "c1", "type": "function", "function": {"name": "refund", "arguments": json.dumps(arguments)}}]
 
     @llmtrace.agent
     def support(task: str) -> str:
-        with llmtrace.inference("openai", model="m", messages=task, tools=tools) as call:
-            call.output = {"role": "assistant", "tool_calls": calls}
-        tools.run(calls)
+        messages: list[Any] = [{"role": "user", "content": task}]
+        for number, arguments in enumerate(asked):
+            function = {"name": first_name if first_name and not number else "refund", "arguments": json.dumps(arguments)}
+            message = {"role": "assistant", "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}]}
+            with llmtrace.inference("openai", model="m", messages=messages, tools=tools) as call:
+                call.output = message
+            messages += [message, *tools.run(message)]
+        with llmtrace.inference("openai", model="m", messages=messages, tools=tools) as call:
+            call.output = "It is on its way."
         return "It is on its way."
 
-    support("I would like my 42 EUR back.")
+    if first_name:
+        asked = [asked[0], *asked]
+    with contextlib.suppress(InvalidToolCall):
+        support("I would like my 42 EUR back.")
     llmtrace.shutdown()
     store_read = open_store(str(store))
     (summary,) = store_read.traces()
-    suspects = diagnose(store_read.trace(summary.trace_id)).suspects
-    return next(suspect for suspect in suspects if suspect.check == check)
+    return diagnose(store_read.trace(summary.trace_id))
 
 
 @pytest.mark.parametrize(
-    ("check", "arguments", "options", "confidence", "words"),
+    ("check", "arguments", "options", "decision", "confidence", "words"),
     [
-        ("ungrounded_argument", MADE_UP, {}, "likely", "answered all the same"),
-        ("ungrounded_argument", MADE_UP, {"review": True}, "possible", "it was corrected before refund ran"),
-        ("ungrounded_argument", MADE_UP, {"review": True, "approves": True}, "possible", "a person approved the call"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "record"}, "certain", "it ran all the same"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "repair"}, "possible", "were corrected before refund ran"),
-        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, "possible", "were corrected before refund ran"),
+        ("ungrounded_argument", MADE_UP, {}, None, "likely", "answered all the same"),
+        ("ungrounded_argument", MADE_UP, {"review": True}, EDITED, "possible", "it was corrected before refund ran"),
+        ("ungrounded_argument", MADE_UP, {"review": True}, APPROVED, "possible", "a person approved the call"),
+        ("ungrounded_argument", MADE_UP, {"review": True}, ANSWERED, "possible", "refund, which did not run"),
+        ("ungrounded_argument", MADE_UP, {"review": True}, REJECTED, "possible", "refund did not run"),
+        ("invalid_call", WRONG_TYPE, {"on_invalid": "record"}, None, "certain", "it ran all the same"),
+        ("invalid_call", WRONG_TYPE, {"on_invalid": "reply"}, None, "certain", "was refused and did not run"),
+        ("invalid_call", WRONG_TYPE, {"on_invalid": "repair"}, None, "possible", "it was corrected before refund ran"),
+        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, EDITED, "possible", "it was corrected before refund ran"),
+        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, APPROVED, "possible", "a person approved the call"),
+        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, ANSWERED, "possible", "refund, which did not run"),
+        ("invalid_call", WRONG_TYPE, {"on_invalid": "review"}, REJECTED, "possible", "refund did not run"),
     ],
 )
-def test_what_was_corrected_or_approved_before_it_ran_marks_no_run(
-    check: str, arguments: dict[str, Any], options: dict[str, Any], confidence: str, words: str, tmp_path: Path
+def test_what_was_corrected_or_decided_by_a_person_marks_no_run(
+    check: str,
+    arguments: dict[str, Any],
+    options: dict[str, Any],
+    decision: llmtrace.Decision | None,
+    confidence: str,
+    words: str,
+    tmp_path: Path,
 ) -> None:
-    suspect = suspect_of(check, arguments, tmp_path / "store", **options)
+    decisions = () if decision is None else (decision,)
+    suspects = diagnosis_of([arguments], tmp_path / "store", *decisions, **options).suspects
+    (suspect,) = [suspect for suspect in suspects if suspect.check == check]
     assert suspect.confidence == confidence
     assert words in suspect.evidence
+    assert confidence == "certain" or not [other for other in suspects if other.is_marked and other is not suspect]
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "decisions", "is_marked"),
+    [
+        ([FIRST, FIRST], {"review": True}, [APPROVED, EDITED], False),
+        ([FIRST, FIRST], {"review": True}, [APPROVED, APPROVED], True),
+        ([WRONG_TYPE, {"order_id": "42", "amount": 42.0}], {"on_invalid": "repair"}, [], True),
+    ],
+)
+def test_a_change_is_made_twice_if_the_tool_got_the_same_arguments_twice(
+    asked: list[dict[str, Any]], options: dict[str, Any], decisions: list[llmtrace.Decision], is_marked: bool, tmp_path: Path
+) -> None:
+    suspects = diagnosis_of(asked, tmp_path / "store", *decisions, changes=True, **options).suspects
+    assert is_marked == any(suspect.check == "change_made_twice" and suspect.is_marked for suspect in suspects)
+
+
+@pytest.mark.parametrize(
+    ("changes", "result", "confidence"),
+    [
+        (False, {"payment": "P-1", "status": "failed"}, "possible"),
+        (False, {"valid": False, "errors": ["no MX record"]}, "possible"),
+        (False, {"ok": False}, "possible"),
+        (False, {"url": "/orders", "status_code": 404}, "possible"),
+        (False, {"error": "the database is down"}, "certain"),
+        (True, {"ok": False}, "certain"),
+    ],
+)
+def test_what_a_lookup_says_of_a_thing_is_no_failure_of_the_lookup(
+    changes: bool, result: dict[str, Any], confidence: str, tmp_path: Path
+) -> None:
+    suspects = diagnosis_of([FIRST], tmp_path / "store", changes=changes, result=result).suspects
+    assert {suspect.confidence for suspect in suspects if suspect.check == "never_succeeded"} == {confidence}
+
+
+def test_what_is_polled_is_called_again_on_purpose(tmp_path: Path) -> None:
+    assert diagnosis_of([FIRST] * 4, tmp_path / "store", polls=True, result={"state": "running"}).suspects == ()
+
+
+def test_an_invalid_call_that_ends_the_run_is_one_suspect(tmp_path: Path) -> None:
+    suspects = diagnosis_of([WRONG_TYPE], tmp_path / "store", on_invalid="raise").suspects
+    assert [suspect.title for suspect in suspects if suspect.is_marked] == ["refund was called with invalid arguments"]
+
+
+def test_a_tool_that_does_not_exist_was_replaced_by_another(tmp_path: Path) -> None:
+    suspects = diagnosis_of([FIRST], tmp_path / "store", first_name="pay_back").suspects
+    assert not [suspect for suspect in suspects if suspect.is_marked]
+
+
+@pytest.mark.parametrize("are_separate", [True, False])
+def test_agents_that_do_not_know_of_each_other_are_no_loop(are_separate: bool, tmp_path: Path) -> None:
+    def look_up(order_id: str) -> str:
+        """Look up an order."""
+        return "shipped"
+
+    llmtrace.configure(store=tmp_path / "store", instrument=(), exporters=())
+    tools = llmtrace.Tools(look_up)
+    history: list[Any] = []
+
+    @llmtrace.agent
+    def worker(task: str, number: int) -> str:
+        messages = [{"role": "user", "content": task}] if are_separate else history
+        function = {"name": "look_up", "arguments": '{"order_id": "KS-20457"}'}
+        message = {"role": "assistant", "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}]}
+        with llmtrace.inference("openai", model="m", messages=list(messages), tools=tools) as call:
+            call.output = message
+        messages += [message, *tools.run(message)]
+        return "shipped"
+
+    with llmtrace.workflow("all orders"):
+        history.append({"role": "user", "content": "Where is KS-20457?"})
+        for number in range(3):
+            worker("Where is KS-20457?", number)
+    llmtrace.shutdown()
+    store = open_store(str(tmp_path / "store"))
+    (summary,) = store.traces()
+    marked = [suspect.check for suspect in diagnose(store.trace(summary.trace_id)).suspects if suspect.is_marked]
+    assert marked == ([] if are_separate else ["same_call"])
 
 
 @pytest.mark.parametrize("decision", ["edited", "approved"])

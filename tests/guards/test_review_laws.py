@@ -171,8 +171,9 @@ def test_always_counts_for_one_tool_one_value_and_this_run() -> None:
     """Later calls are approved by it, each in a record of its own; other tools, values and runs are not."""
     reviews = Reviews(None)
     reviews.propose(request())
-    with pytest.raises(ReviewConflict, match="does not have"):
-        reviews.decide("rev_1", Decision("approved", at=1.0, always={"n": 2}), digest=DIGEST)
+    for always, problem in (({"n": 2}, "does not have"), ("n", "takes the arguments, with values")):
+        with pytest.raises(ReviewConflict, match=problem):
+            reviews.decide("rev_1", Decision("approved", at=1.0, always=always), digest=DIGEST)  # type: ignore[arg-type]
     reviews.decide("rev_1", Decision("approved", by="ann", at=1.0, always={"n": 1}), digest=DIGEST)
     later = reviews.propose(request("rev_2"))
     assert later.state == "approved"

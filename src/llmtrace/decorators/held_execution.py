@@ -231,8 +231,9 @@ def reason_to_hold(
     played = player()
     if played is not None or is_any_resumed():
         arguments, digest = _shown(spec, execution, call)
-        if played is not None and played.review_of(call.name, digest, arguments, take=False) is not None:
-            return Reason("it was held when it was recorded")
+        recorded = None if played is None else played.review_of(call.name, digest, arguments, take=False)
+        if recorded is not None:
+            return Reason(recorded.reason or "it was held when it was recorded")
         if is_resumed(digest):
             return Reason("it was held before")
     if invalid:

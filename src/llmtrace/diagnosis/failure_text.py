@@ -29,6 +29,7 @@ _WORDS = {
     "quota": "was refused: nothing is left to spend",
     "rate_limit": "was refused: too many requests",
     "server_error": "failed at the server",
+    INVALID_TOOL_CALL: "was called with invalid arguments",
     "": "failed",
 }
 _WAIT = "Retry with growing pauses, and send fewer requests at once."
@@ -42,6 +43,7 @@ _ADVICE = {
     **_FROM_OUTSIDE,
     TIMEOUT: _MORE_TIME,
     DEADLINE: _MORE_TIME,
+    INVALID_TOOL_CALL: 'Let the model correct such calls: @llmtrace.tool(on_invalid="reply"), or catch InvalidToolCall.',
     "authentication": _SET_UP,
     "bad_request": "Look at the request: its parameters, messages and tools. A retry does not help.",
     "connection_refused": "Start what it calls, or correct the address.",
@@ -70,8 +72,6 @@ def advice_for_tool(node: Node) -> str:
     """What would have prevented the failure of a tool."""
     call = node.call
     failure = call.execution.failure if call is not None and call.execution is not None else None
-    if call is not None and call.offered is False:
-        return "Name the tools in the prompt as they are defined, and tell the model when a name is unknown."
     if call is not None and not call.executed:
         return f"End the run, or ask a person, where {node.tool} is refused: the model must not report it as done."
     if failure is not None and _kind(failure) in _ADVICE:
@@ -93,6 +93,20 @@ def how_call_failed(node: Node) -> str:
         return "gave no result"
     message = message_of(failure)
     return how_it_ended(failure) + (f" ({message})" if message else "")
+
+
+def how_reviewed(node: Node) -> str:
+    """What came between the model's call and the tool: a repair or a person. Empty if nothing did."""
+    call = node.call
+    if call is None:
+        return ""
+    if call.is_held_back:
+        return f"the call was held for a review, and {node.tool} did not run"
+    if call.decision == "answered" and not call.executed:
+        return f"a person answered in place of {node.tool}, which did not run"
+    if call.corrected is not None and call.executed:
+        return f"it was corrected before {node.tool} ran"
+    return f"a person approved the call of {node.tool}" if call.is_approved else ""
 
 
 def _kind(failure: Failure) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pydantic_core import to_json
 
-from llmtrace.evidence.result_form import has_failed, is_error
+from llmtrace.evidence.result_form import has_failed, is_error, may_be_finding
 from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.lineage.sources import as_text
 from llmtrace.model import (
@@ -119,9 +119,17 @@ class Call:
     @property
     def is_held_back(self) -> bool:
         """True if a person kept the call from running, or has still to decide. It has neither failed nor gone well."""
-        if self.execution is None:
-            return self.decision in _HELD_BACK
-        return _is_held(self.execution) and self.decision != "answered"
+        if self.decision in _HELD_BACK:
+            return self.execution is None or not self.executed
+        return self.execution is not None and _is_held(self.execution) and self.decision != "answered"
+
+    @property
+    def may_be_finding(self) -> bool:
+        """True for a lookup that reads as failed only by what its result says of a thing: `may_be_finding`."""
+        failure = self.execution.failure if self.execution is not None else None
+        return (
+            failure is None and self.has_result and not (self.is_change and not self.is_polling) and may_be_finding(self.result)
+        )
 
     @property
     def is_complete(self) -> bool:
@@ -134,6 +142,11 @@ class Call:
         if self._key is None:
             self._key = f"{self.tool} {canonical(self.arguments)}"
         return self._key
+
+    @property
+    def effect_key(self) -> str:
+        """As `key`, by the arguments that the tool got: equal for calls that did the same."""
+        return self.key if self.corrected is None else f"{self.tool} {canonical(self.corrected)}"
 
     @property
     def has_arguments(self) -> bool:
@@ -360,8 +373,10 @@ class CallLog:
             call.result, call.has_result = execution.result, True
         if call.arguments is None:
             call.arguments, call._key = execution.arguments, None
-        failed = False if call.decision == "answered" and not execution.executed else has_failed(span)
-        call.failed = call.failed if failed is None else failed
+        if call.decision == "answered" and not execution.executed:
+            call.failed = False
+        elif not call.is_held_back and (failed := has_failed(span)) is not None:
+            call.failed = failed
         if span.violations:
             call.violations = span.violations
         return (call,) if is_first and call.is_complete else ()

@@ -68,6 +68,17 @@ def is_error(result: JsonValue) -> bool:
     return False
 
 
+def may_be_finding(result: JsonValue) -> bool:
+    """True for an object that reads as an error only by ``ok``, ``success``, ``errors`` or a status. As the result of a lookup,
+    such members may describe what was looked up."""
+    value = structure_of(result)
+    return isinstance(value, Mapping) and not _names_error(value)
+
+
+def _names_error(result: Mapping[str, Any]) -> bool:
+    return bool(result.get("error") or result.get("isError") or result.get("is_error"))
+
+
 def _is_error_text(text: str) -> bool:
     start = text[:64].lstrip()
     if start[:1] in ("{", "[", '"'):
@@ -82,7 +93,7 @@ def _is_error_text(text: str) -> bool:
 
 
 def _is_error_object(result: Mapping[str, Any]) -> bool:
-    if result.get("error") or result.get("isError") or result.get("is_error"):
+    if _names_error(result):
         return True
     if len(result) > _MOST_MEMBERS:
         return False  # a report on something that failed, and no failure

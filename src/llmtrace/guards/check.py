@@ -132,7 +132,7 @@ def _shown(error: Mapping[str, Any]) -> str:
 
 
 def _by_function(check: Callable[[Any], Any], output: Any, subject: str) -> Evaluation:
-    name = str(getattr(check, "__name__", type(check).__name__))
+    name = str(getattr(check, "__name__", type(check).__name__)).replace("<lambda>", "the check")
     try:
         verdict = check(output)
     except AssertionError as error:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, TypeAlias
 
+from llmtrace.model.failure_kind import INVALID_TOOL_CALL
 from llmtrace.model.findings import Evaluation
 from llmtrace.model.spans import Failure, Span
 
@@ -196,6 +197,8 @@ _CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.Cance
 
 def _passed_on(below: Failure, failure: Failure) -> bool:
     """Return True if the failure came from this child: the same failure, one raised from it, or a group that holds it."""
+    if below.type == INVALID_TOOL_CALL and failure.type.rpartition(".")[2] == "InvalidToolCall":
+        return True
     if below.type == failure.type or (below.message and below.message == failure.message):
         return True
     named = _NAMED.findall(below.stacktrace)

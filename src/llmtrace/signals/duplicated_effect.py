@@ -55,7 +55,7 @@ class DuplicatedEffect(Signal[State]):
         timed_out = failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
         if not call.is_change or call.is_polling or not call.has_arguments or (call.failed is not False and not timed_out):
             return None
-        key = hash(call.key)
+        key = hash(call.effect_key)
         before = state.changes.get(key)
         remember(state.changes, key, (call.turn, call.span_id, timed_out), MOST_CALLS)
         if before is None or before[0] != call.turn:

@@ -77,7 +77,11 @@ def _open_failures(log: CallLog) -> Collection[list[Call]]:
         if call.turn != log.turn or call.is_held_back or (call.execution is None and not call.is_complete):
             continue
         if call.failed:
-            if _is_failure(call) and (call.is_change or call.asking_span is None or call.asking_span not in successful):
+            if (
+                _is_failure(call)
+                and not call.may_be_finding
+                and (call.is_change or call.asking_span is None or call.asking_span not in successful)
+            ):
                 open_failures.setdefault(call.tool, []).append(call)
         else:  # it went well, or may have: its result is not visible
             successful.add(call.asking_span)

@@ -80,7 +80,7 @@ class RepeatedCall(Signal[State]):
             state.turn = call.turn
             state.repeats.clear()
             state.newest.clear()
-        key, span_id = hash(call.key), call.span_id
+        key, span_id = hash(call.effect_key), call.span_id
         state.newest.append((key, span_id))
         before = state.repeats.get(key)
         repeat = before if before is not None and before.result == result else Repeat(result, span_id, span_id, 0)

@@ -308,6 +308,8 @@ def _problem(request: ReviewRequest, decision: Decision) -> str:
     """Why a decision cannot be taken; empty if it can."""
     from llmtrace.validation.json_pointers import steps
 
+    if not isinstance(decision.always, Mapping):
+        return "always= takes the arguments, with values, of the later calls that are approved, too"
     hidden = {step for place in request.hidden for step in steps(place)[:1]}
     if decision.always and not request.run_id:
         return "this run is not recorded, so that its later calls are not known"

@@ -13,6 +13,7 @@ from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import Call, result_text
 from llmtrace.evidence.result_form import is_empty
 from llmtrace.lineage import ValueUse
+from llmtrace.model import DEADLINE, TIMEOUT, failure_kind
 
 WORKED_AROUND = 5
 """Calls that went well after a failure from which on the run has worked around it."""
@@ -24,10 +25,11 @@ def failed_tools(run: Run) -> Iterator[Finding]:
 
     It is certain where the run had one task, ended with an answer, and few other calls went well afterwards: a run that goes on
     for long has worked around it. A lookup is only likely missed if the answer took its data from a later one. A later call did
-    the job if it was asked for after the failure, went well, and does not change another thing that was known before.
+    the job if it was asked for after the failure, went well, and does not change another thing that was known before. A tool
+    that does not exist is left to the check of unknown tools, since another one does its job.
     """
     for tool, calls in run.calls_by_tool.items():
-        failures = [node for node in calls if node.call is not None and node.call.failed]
+        failures = [node for node in calls if node.call is not None and node.call.failed and node.call.offered is not False]
         unresolved = [
             node for node in failures if not any(_did_the_job(run, node, later) for later in run.later_calls(node, tool))
         ]
@@ -37,9 +39,17 @@ def failed_tools(run: Run) -> Iterator[Finding]:
         elif failures:
             first = failures[0]
             title = f"{first.name} failed at first"
-            evidence = f"{tool} failed: it {how_call_failed(first)}. A later call went well."
+            evidence = f"{tool} failed: it {how_call_failed(first)}. A later call went well"
+            evidence += ", so the change may have been made twice." if _may_have_happened(first) else "."
             advice = advice_for_tool(first)
             yield of_call("failed_then_succeeded", "possible", first, title, evidence, advice, cause_key=tool)
+
+
+def _may_have_happened(node: Node) -> bool:
+    """True for a change that timed out: whether it took effect is not known."""
+    call = node.call
+    failure = call.execution.failure if call is not None and call.execution is not None else None
+    return call is not None and call.is_change and failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
 
 
 def _unresolved(run: Run, tool: str, nodes: list[Node], successes: int) -> Finding:
@@ -58,6 +68,8 @@ def _unresolved(run: Run, tool: str, nodes: list[Node], successes: int) -> Findi
 
 def _confidence(run: Run, nodes: Sequence[Node]) -> Confidence:
     if not run.is_answered or not run.has_one_task:
+        return "possible"
+    if all(node.call is not None and node.call.may_be_finding for node in nodes):
         return "possible"
     later = [_successes_after(run, node) for node in nodes]
     if all(len(successes) >= WORKED_AROUND for successes in later) and not _is_batch(run, nodes):
@@ -82,8 +94,6 @@ def _successes_after(run: Run, node: Node) -> list[Node]:
 
 def _title(node: Node, successes: int) -> str:
     call = node.call
-    if call is not None and call.offered is False:
-        return "a tool that does not exist was called"
     if successes:
         return f"one call of {node.name} never succeeded"
     if call is not None and not call.executed:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from llmtrace.diagnosis.checks import Check, Run
-from llmtrace.diagnosis.failure_text import how_call_failed
+from llmtrace.diagnosis.failure_text import advice_for_tool, how_call_failed, how_reviewed
 from llmtrace.diagnosis.finding import Finding, of_call, quote
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
@@ -32,7 +32,7 @@ def invalid_calls(run: Run) -> Iterator[Finding]:
             node,
             f"{node.tool} was called with {_described(violation)}",
             "",
-            _advice(violation),
+            _advice(node, violation),
             pointer=violation.pointer or None,
             value=violation.got if violation.pointer else node.arguments,
             cause_key=(node.tool, violation.pointer, violation.code),
@@ -45,14 +45,15 @@ def _judged(run: Run, node: Node, violation: Violation, finding: Finding) -> Fin
     assert call is not None
     problem = f"{violation.pointer or 'The arguments'}: {violation.message}"
     confidence: Confidence = "possible"
+    reviewed = how_reviewed(node)
     if call.failed:
         later = [later.call for later in run.later_calls(node, node.tool) if later.call is not None]
         corrected = any(later_call.failed is False and not later_call.error_violations for later_call in later)
         if not corrected and run.is_answered and run.has_one_task:
             confidence = "certain"
         then = f"{node.tool} {how_call_failed(node)}; " + ("a later call was right" if corrected else "no later call was right")
-    elif call.failed is False and call.corrected is not None:
-        then = f"the arguments were corrected before {node.tool} ran"
+    elif reviewed:
+        then = reviewed
     elif call.failed is False and call.is_change:
         confidence = "certain"
         then = f"{node.tool} changes something, and it ran all the same"
@@ -75,9 +76,11 @@ def _described(violation: Violation) -> str:
     }.get(violation.code, f"invalid {place}" if not violation.pointer else f"an invalid {place}")
 
 
-def _advice(violation: Violation) -> str:
+def _advice(node: Node, violation: Violation) -> str:
     if violation.code in ("malformed_json", "not_an_object"):
         return "Use strict tool calls (strict=True) so that the arguments are always a JSON object."
+    if node.call is not None and not node.call.executed:
+        return advice_for_tool(node)
     return _REPLY
 
 

@@ -12,7 +12,7 @@ from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import result_text
-from llmtrace.model import Span
+from llmtrace.model import AgentInvocation, Inference, Span, ToolResult, Trace
 
 SAME = 3
 """The same call with the same result this often is a loop."""
@@ -22,7 +22,7 @@ _STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool s
 
 def same_calls(run: Run) -> Iterator[Finding]:
     """The same call brought the same result three times within one turn of the user, asked for one after the other and not by
-    models that worked side by side.
+    models that worked side by side, or by agents that did not know of each other.
 
     It is no loop if its tool is polled, if the call brought another result in between or afterwards, or if another tool changed
     something in between. A change that was made twice with the same arguments is certain where the tool is declared to change
@@ -42,9 +42,11 @@ def same_calls(run: Run) -> Iterator[Finding]:
 
 
 def _key(node: Node) -> tuple[int, str] | None:
-    """The turn and what is called with which arguments; None if these are not known."""
+    """The turn and what is called with which arguments; None if these are not known, or it is called again on purpose."""
     call = node.call
-    return (node.turn, call.key) if call is not None and call.has_arguments and call.is_complete else None
+    if call is None or not call.has_arguments or not call.is_complete or call.is_polling:
+        return None
+    return node.turn, call.effect_key
 
 
 def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
@@ -55,7 +57,7 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
     results = {result_text(node.call) for node in nodes if node.call is not None}
     done = [node for node in nodes if node.call is not None and node.call.failed is False]
     confidence: Confidence = "possible"
-    if len(results) == 1 and not call.is_polling and _longest_streak(run, nodes, changes) >= SAME:
+    if len(results) == 1 and _longest_streak(run, nodes, changes) >= SAME:
         confidence = "certain"
     if call.is_change and len(done) > 1:
         description = (
@@ -68,7 +70,9 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
         if call.is_declared_change and len({node.span_id for node in nodes}) > 1:
             confidence = "certain"
         title = f"{first.name} was done again with the same arguments"
-        return of_call("change_made_twice", confidence, done[1], title, evidence, advice, cause_key=call.key, spans=spans)
+        return of_call(
+            "change_made_twice", confidence, done[1], title, evidence, advice, cause_key=call.effect_key, spans=spans
+        )
     same = "the same result" if len(results) == 1 else "other results"
     evidence = f"{first.tool} was called {times} with the same arguments and brought {same}, within one turn."
     title = f"{first.name} was called again and again with the same result"
@@ -83,10 +87,29 @@ def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) ->
     for before, node in pairwise(nodes):
         if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
             continue
+        if _agent_around(run.trace, before) != _agent_around(run.trace, node) and not _was_sent_result(run.trace, before, node):
+            continue
         between = changes[_first_after(changes, before) : _first_after(changes, node)]
         streak = 1 if any(change.tool != node.tool for change in between) else streak + 1
         longest = max(longest, streak)
     return longest
+
+
+def _agent_around(trace: Trace, node: Node) -> str | None:
+    """Id of the innermost agent invocation around a call."""
+    above = trace.parent(trace.span(node.span_id))
+    while above is not None and not isinstance(above.operation, AgentInvocation):
+        above = trace.parent(above)
+    return above.span_id if above is not None else None
+
+
+def _was_sent_result(trace: Trace, before: Node, node: Node) -> bool:
+    """True if the model that asked for the later call was sent the result of the earlier one, or may have been."""
+    request = trace.span(node.span_id).operation
+    if not isinstance(request, Inference) or not request.input or before.call is None or before.call.id is None:
+        return True
+    results = (part for message in request.input for part in message.parts if isinstance(part, ToolResult))
+    return any(result.id == before.call.id for result in results)
 
 
 def _overlap(first: Span, later: Span) -> bool:
@@ -105,7 +128,7 @@ def cycles(run: Run) -> Iterator[Finding]:
         for node in run.calls
         if node.call is not None and node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back
     ]
-    keys = [(node.turn, node.call.key, result_text(node.call)) for node in calls if node.call is not None]
+    keys = [(node.turn, node.call.effect_key, result_text(node.call)) for node in calls if node.call is not None]
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):
             part = keys[start : start + length]

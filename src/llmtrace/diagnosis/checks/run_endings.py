@@ -13,6 +13,7 @@ from llmtrace.model import (
     BUDGET_EXCEEDED,
     BUDGET_STOPPED,
     CANCELLED,
+    INVALID_TOOL_CALL,
     Inference,
     Span,
     ToolExecution,
@@ -26,11 +27,12 @@ def errors(run: Run) -> Iterator[Finding]:
     """An error ended the run, or the last model call failed. It is told where it began: on the innermost span that nothing
     below failed in the same way."""
     trace = run.trace
+    is_budget_stop = trace.root.failure is not None and is_stopped_by_budget(trace.root)
     for span in trace.root_causes:
         if span.failure is None or is_stopped_by_budget(span):
             continue
         is_lost = span is run.final_inference and failure_kind(span.failure) != CANCELLED
-        ends_run = is_lost or (trace.health == "failed" and not _went_on(run, span))
+        ends_run = is_lost or (trace.health == "failed" and not is_budget_stop and not _went_on(run, span))
         if isinstance(span.operation, ToolExecution) and not ends_run:
             continue  # the checks of calls say more
         message = message_of(span.failure)
@@ -38,7 +40,7 @@ def errors(run: Run) -> Iterator[Finding]:
         if not ends_run:
             evidence = f"{evidence[:-1]}; the run went on."
         advice = f"Read where it was raised: llmtrace show {short_id(trace.trace_id)} --full."
-        if isinstance(span.operation, Inference):
+        if isinstance(span.operation, Inference) or span.failure.type == INVALID_TOOL_CALL:
             advice = advice_for_model_call(span.failure)
         title = f"{name_of(span)} {how_it_ended(span.failure)}"
         confidence: Confidence = "certain" if ends_run else "possible"

@@ -60,6 +60,8 @@ def signal_findings(run: Run) -> Iterator[Finding]:
 
 def _is_read_anew(evaluation: Evaluation) -> bool:
     name = evaluation.name
+    if name == "refusal":
+        return evaluation.label == "provider"
     return name in _READ_ANEW or (name == "defective_output" and evaluation.label in _ENDINGS)
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.failure_text import how_reviewed
 from llmtrace.diagnosis.finding import Finding, of_call, quote
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
@@ -31,21 +32,21 @@ def ungrounded_arguments(run: Run) -> Iterator[Finding]:
 
 def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
     """``changes``: the changes that went through with the value."""
-    is_corrected = node.call is not None and not node.call.ran_with(use.pointer, use.value) and node.call.executed
-    is_approved = node.call is not None and node.call.is_approved
-    answered = node.call is not None and node.call.failed is False and not is_corrected
-    confidence: Confidence = "likely" if changes and (answered or node in changes) else "possible"
+    call = node.call
+    ran = call is not None and call.failed is False and call.ran_with(use.pointer, use.value)
+    reviewed = how_reviewed(node)
+    if ran and call is not None and call.corrected is not None:  # something else was corrected
+        reviewed = f"a person approved the call of {node.tool}" if call.is_approved else ""
+    confidence: Confidence = "likely" if changes and (ran or node in changes) else "possible"
     label = use.argument_label.partition(" ")[0]
     name = label if label.startswith("/") else "argument"
     evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"
-    if node.call is not None and node.call.failed:
+    if call is not None and call.failed:
         evidence += f"; {node.tool} failed."
-    elif is_approved and not is_corrected:
-        evidence += f"; a person approved the call of {node.tool}."
-    elif is_corrected:
-        evidence += f"; it was corrected before {node.tool} ran."
+    elif reviewed:
+        evidence += f"; {reviewed}."
     else:
-        evidence += f"; {node.tool} answered all the same." if answered else "."
+        evidence += f"; {node.tool} answered all the same." if ran else "."
     advice = f"Have {node.tool} refuse identifiers that it does not know, or ask the user for it."
     return of_call(
         "ungrounded_argument", confidence, node, f"{node.tool} was called with a made-up {name}", evidence, advice,
