@@ -113,3 +113,11 @@ def test_exemplars_lead_to_the_trace() -> None:
     (point,) = metrics["gen_ai.client.inference.duration"].data.data_points
     (exemplar,) = point.exemplars
     assert (exemplar.trace_id, exemplar.span_id) == (int(made.trace_id, 16), int(made.span_id, 16))
+
+
+def test_without_its_package_it_names_what_to_install(llmtrace: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no exporter at all is installed, and the package around it is missing."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter", None)
+    monkeypatch.delitem(sys.modules, "opentelemetry.exporter.prometheus", raising=False)
+    code, _, err = llmtrace("metrics")
+    assert (code, err.splitlines()[-1]) == (2, '  Install it: pip install "llmtrace-otel[prometheus]"')

@@ -178,6 +178,14 @@ def test_full_keeps_every_line(llmtrace: Callable[..., Any], store: str) -> None
     assert "\x1b" not in out
 
 
+def test_full_keeps_the_arguments_that_do_not_fit_in_the_title(llmtrace: Callable[..., Any], store: str) -> None:
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    keep(store, maker.span(1, None, "execute_tool pay", ToolExecution("pay", {"mail": "m" * 60 + "@b.example"})))
+    out = llmtrace("show", "--full", "--store", store).out
+    assert f'with    {{"mail": "{"m" * 60}@b.ex' in out
+    assert "with" not in llmtrace("show", "--store", store).out
+
+
 def test_full_keeps_the_indentation_of_lines(llmtrace: Callable[..., Any], store: str) -> None:
     """Code, JSON and stack traces can be read."""
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)

@@ -25,7 +25,7 @@ def test_a_tool_name_of_the_model_does_not_become_code() -> None:
         llmtrace.Tools(look_up).run({"role": "assistant", "tool_calls": [call]})
     (suspect,) = diagnose(captured.trace).suspects
     assert "\nraise SystemExit" in suspect.title
-    lines = to_test._assertions(captured.trace, (suspect,), [])
+    lines = to_test._assertions(captured.trace, (suspect,), [], has_failed=False)
     statements = ast.parse("\n".join(lines)).body
     assert statements
     assert all(isinstance(statement, ast.Assert) for statement in statements)
@@ -45,3 +45,10 @@ def test_a_task_that_is_json_is_one_argument(
     agent = AgentInvocation("support", input=(Message("user", (Text('{"order": 1}'),)),))
     written = to_test._arguments(agent, "agent:Desk.support")
     assert ast.dump(ast.parse(f"f({written})")) == ast.dump(ast.parse(f"f({expected})"))
+
+
+def test_a_run_that_was_reported_as_wrong_asks_for_another_answer() -> None:
+    """Nothing in the record tells such a run from a good one, and no test of a failure may pass at once."""
+    with capture() as captured:
+        llmtrace.agent(lambda: "42", name="support")()
+    assert next(to_test._assertions(captured.trace, (), [], has_failed=True)).startswith('assert run.answer != "42"')

@@ -20,7 +20,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, NoReturn, Protocol, cast
 
 from llmtrace.cli.help_formatter import EXAMPLE, Formatter
 from llmtrace.cli.options import BAD_INPUT, FINE, FOUND, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
@@ -65,6 +65,15 @@ def commands() -> dict[str, Command]:
     return commands_by_name
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one message, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+        near = did_you_mean(unknown, self._option_string_actions) if unknown.startswith("--") else ""
+        raise BadInput(f"{message}.{near} See {self.prog} --help.")
+
+
 class CommandModule(Protocol):
     """What a command's module provides, see this module's docstring."""
 
@@ -78,7 +87,7 @@ class CommandModule(Protocol):
 def parser_of(command: Command) -> tuple[argparse.ArgumentParser, CommandModule]:
     """Import a command's module. Returns its parser and the module."""
     module = cast("CommandModule", importlib.import_module(command.module))
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"llmtrace {command.name}",
         description=f"{command.help[:1].upper()}{command.help[1:]}.",
         epilog=f"{EXAMPLE}{module.EXAMPLE}",

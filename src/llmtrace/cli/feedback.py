@@ -19,7 +19,7 @@ from llmtrace.recorder.feedback import evaluation_of
 from llmtrace.store.late_evaluations import Unfinished, attach
 
 NAME = "feedback"
-HELP = "rate a finished trace: was the result good?"
+HELP = "say whether the result of a finished trace was good"
 EXAMPLE = 'llmtrace feedback last --score 0 --comment "wrong order"'
 
 

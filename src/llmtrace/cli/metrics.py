@@ -9,7 +9,6 @@ Needs ``pip install "llmtrace-otel[prometheus]"``. See docs/how_to/grafana.md.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import signal
 import sys
@@ -57,9 +56,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if importlib.util.find_spec("opentelemetry.exporter.prometheus") is None:
-        raise BadInput('one more package is needed.\nInstall it: pip install "llmtrace-otel[prometheus]"')
-    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+    try:
+        from opentelemetry.exporter.prometheus import PrometheusMetricReader
+    except ModuleNotFoundError:
+        raise BadInput('one more package is needed.\nInstall it: pip install "llmtrace-otel[prometheus]"') from None
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.resources import Resource
     from prometheus_client import start_http_server

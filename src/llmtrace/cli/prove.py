@@ -171,7 +171,10 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
         try:
             plans.append(_Plan(suspects[0], chosen(trace, suspects[0], args.set)))
         except ConfigurationError as error:
-            raise BadInput(f"--set {args.set}: {error}.") from None
+            raise BadInput(
+                f"--set {args.set}: {error}.\nIt corrects the first suspect: {suspects[0].title}. Another step is corrected by "
+                f"llmtrace replay {trace.trace_id[:8]} --edit SPAN --set {args.set} --live-after SPAN -- COMMAND"
+            ) from None
         suspects = suspects[1:] if asks_judge else ()
     for suspect in suspects:
         place = place_of(trace, suspect) if asks_judge else None

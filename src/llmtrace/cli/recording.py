@@ -46,7 +46,7 @@ class Recording(NamedTuple):
         found = [span.span_id for span in self.trace.spans if span.span_id.startswith(wanted)]
         if len(found) != 1:
             trace_id = self.trace.trace_id[:8]
-            listing = f"llmtrace show {trace_id} --json lists them."
+            listing = f"llmtrace show {trace_id} --ids shows them."
             raise BadInput(f"{option} {wanted}: {len(found)} span ids of trace {trace_id} begin so.\n{listing}")
         return found[0]
 

@@ -154,8 +154,12 @@ class _Tree:
         self._span(span, branch([], has_children=False))
 
     def _span(self, span: Span, at: Branch) -> None:
-        self._screen.spread(self._title(span), Cell(self._facts(span), ("dim",)), prefix=at.title)
+        title, facts = self._title(span), self._facts(span)
+        self._screen.spread(title, Cell(facts, ("dim",)), prefix=at.title)
         operation = span.operation
+        is_cut = cells(title.text) + cells(facts) + 2 > self._screen.room(at.title)
+        if self._full and is_cut and isinstance(operation, ToolExecution):
+            self._line("with", _text(operation.arguments), at.body)
         if isinstance(operation, Inference):
             self._inference(span, operation, at.body)
         elif isinstance(operation, FetchResponse):

@@ -160,7 +160,7 @@ def _lines(recording: Recording, call: _Call, pins: list[str]) -> Iterator[str]:
     day = datetime.fromtimestamp(trace.spans[0].start / 1e9).astimezone().strftime("%Y-%m-%d")
     diagnosis = diagnose(trace)
     prime = diagnosis.prime
-    yield f'"""A run of {day}, trace {trace.trace_id[:8]}: {_title(prime, trace)}.'
+    yield f'"""A run of {day}, trace {trace.trace_id[:8]}: {_title(prime, diagnosis.failed)}.'
     yield ""
     yield "Models and tools are answered from the recording beside this file; nothing is sent."
     yield "When the program has changed: pytest --llmtrace-record"
@@ -170,21 +170,23 @@ def _lines(recording: Recording, call: _Call, pins: list[str]) -> Iterator[str]:
     yield ""
     yield f"def test_{_name(trace)}(llmtrace_replay):"
     yield from [f"    {line}" for line in call.block]
-    yield from [f"    {line}" for line in _assertions(trace, diagnosis.marked, pins)]
+    yield from [f"    {line}" for line in _assertions(trace, diagnosis.marked, pins, has_failed=diagnosis.failed)]
 
 
-def _assertions(trace: Trace, marked: tuple[Suspect, ...], pins: list[str]) -> Iterator[str]:
+def _assertions(trace: Trace, marked: tuple[Suspect, ...], pins: list[str], *, has_failed: bool) -> Iterator[str]:
     recorded = StoredRun(trace)
     for suspect in {suspect.check: suspect for suspect in marked}.values():
         yield f"assert {_text(suspect.check)} not in run.findings  # {_line(suspect.title)}"
     if not marked and trace.health == "failed":
         yield 'assert run.health != "failed"'
-    if not marked and trace.health != "failed":
+    elif not marked and has_failed:  # somebody reported it: nothing in the record tells a good run but another answer
+        yield f"assert run.answer != {_text(recorded.answer)}  # it was reported as wrong"
+    elif not marked:
         yield "assert run.findings == []"
     if not recorded.invalid_calls:
         yield "assert run.invalid_calls == []"
     before = _tools_before(trace, marked)
-    if "tools" in pins or not (marked or trace.health == "failed"):
+    if "tools" in pins or not (marked or has_failed):
         yield _in_order("run.tools", recorded.tools, trace)
     elif before:  # what came after the failure need not come again
         yield _in_order(f"run.tools[:{len(before)}]", before, trace)
@@ -220,10 +222,10 @@ def _tools_before(trace: Trace, marked: tuple[Suspect, ...]) -> list[str]:
     return StoredRun(earlier).tools if earlier.spans and marked else []
 
 
-def _title(prime: Suspect | None, trace: Trace) -> str:
+def _title(prime: Suspect | None, has_failed: bool) -> str:
     if prime is not None:
         return _line(prime.title).replace('"""', "'''").replace("\\", "/")
-    return "it failed" if trace.health == "failed" else "it went well"
+    return "it failed" if has_failed else "it went well"
 
 
 def _line(title: str) -> str:
