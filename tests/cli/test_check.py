@@ -34,11 +34,19 @@ trace 0af7651916cd43dd8448eb211c80319c  invoke_agent support  recovered
     assert max(map(len, ran.out.splitlines())) <= 80
 
 
-def test_a_trace_without_errors_passes(llmtrace: Callable[..., Any], store: str) -> None:
-    """Findings below error let it pass."""
+def test_a_silent_failure_does_not_pass(llmtrace: Callable[..., Any], store: str) -> None:
+    """A run that ended well has no error, but a suspect that is likely."""
     ran = llmtrace("check", SILENT, "--store", store)
-    assert ran.code == 0
-    assert "0 errors" in ran.out
+    assert ran.code == 1
+    assert "likely   suspect" in ran.out
+    assert "1 suspect, 0 errors" in ran.out
+    told = json.loads(llmtrace("check", SILENT, "--json", "--store", store).out)
+    assert (told["suspects"], told["traces"][0]["suspects"][0]["check"]) == (1, "ungrounded_argument")
+
+
+def test_all_traces_of_a_store(llmtrace: Callable[..., Any], store: str) -> None:
+    assert "in 2 traces" in llmtrace("check", "--all", "--store", store).out
+    assert "name no others" in llmtrace("check", "--all", SILENT, "--store", store).err
 
 
 def test_a_run_that_failed_is_an_error(llmtrace: Callable[..., Any], store: str) -> None:
@@ -120,7 +128,7 @@ def test_nothing_to_judge_has_an_exit_code_of_its_own(llmtrace: Callable[..., An
     assert ran.code == 4
     assert "Nothing could be judged in 1 trace." in ran.out
     assert json.loads(llmtrace("check", "--json", "--store", store).out)["judged"] is False
-    assert llmtrace("check", "last", SILENT, "--store", store).code == 0
+    assert llmtrace("check", "last", SILENT, "--store", store).code == 1
 
 
 def test_what_could_not_be_judged_is_said_for_each_trace(llmtrace: Callable[..., Any], tmp_path: Path) -> None:

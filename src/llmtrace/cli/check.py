@@ -1,7 +1,8 @@
 """``llmtrace check``: evaluate stored traces again. The exit code tells if something is wrong, or nothing could be judged.
 
-Exit code 1: a finding of severity error; an exception that ended the run, or an interruption, is one. Exit code 4: no call and
-no answer to judge. Where content is missing, the original verdict stands. A file with an unreadable line is refused.
+Exit code 1: a finding of severity error (an exception that ended the run, or an interruption, is one), or a suspect of `why`
+that is certain or likely. Exit code 4: no call and no answer to judge. Where content is missing, the original verdict stands. A
+file with an unreadable line is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, cells, short
 from llmtrace.codec.log_records import LogRecord
-from llmtrace.diagnosis import diagnose
+from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.model import (
@@ -37,9 +38,10 @@ from llmtrace.model import (
     Trace,
     Violation,
 )
+from llmtrace.store import Query
 
 NAME = "check"
-HELP = "evaluate traces or OTLP files again; exit code 1 if there are errors"
+HELP = "evaluate traces or OTLP files again; exit code 1 if there are errors or suspects"
 EXAMPLE = "llmtrace check traces.jsonl --strict"
 
 
@@ -57,12 +59,15 @@ class Checked(NamedTuple):
     """False if the trace shows neither calls nor answers."""
     unchecked: tuple[str, ...]
     """What was not visible and therefore not judged, a sentence each."""
+    suspects: tuple[Suspect, ...] = ()
+    """Those that mark the run."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="*", metavar="TRACE|FILE", help="trace id, last, a file of OTLP JSON, or - (default: last)"
     )
+    parser.add_argument("--all", action="store_true", help="all traces of the store")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     add_import(parser)
 
@@ -73,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     with Progress("checking traces") as progress:
         checked = [_check(trace, evaluator) for trace in progress.count(_traces(args))]
     tally: Counter[str] = Counter(_severity(finding) for checked_trace in checked for _, finding in checked_trace.findings)
-    has_findings = bool(tally["error"] or (args.strict and tally["warning"]))
+    tally["suspects"] = sum(len(checked_trace.suspects) for checked_trace in checked)
+    has_findings = bool(tally["error"] or tally["suspects"] or (args.strict and tally["warning"]))
     judged = has_findings or any(checked_trace.judged for checked_trace in checked)
     if args.json:
         print_json(
@@ -81,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
                 "errors": tally["error"],
                 "warnings": tally["warning"],
                 "info": tally["info"],
+                "suspects": tally["suspects"],
                 "judged": judged,
                 "traces": [_as_json(checked_trace) for checked_trace in checked],
             }
@@ -91,6 +98,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _traces(args: argparse.Namespace) -> Iterator[Trace]:
+    if args.all:
+        if args.what:
+            raise BadInput("--all checks every trace of the store; name no others.")
+        with opened(args) as store:
+            yield from (store.trace(summary.trace_id) for summary in store.traces(Query(limit=sys.maxsize)))
+        return
     for what in args.what or ["last"]:
         if what == "-" or what.endswith((".jsonl", ".json")) or Path(what).is_file():
             yield from traces_of(what)
@@ -127,7 +140,7 @@ def _check(trace: Trace, evaluator: Evaluator) -> Checked:
         return Checked(evaluated, list(_findings(evaluated)), unknown, judged=True, unchecked=())
     findings = list(_findings(evaluated))
     judged = diagnosis.is_judged or any(_severity(finding) != "info" for _, finding in findings)
-    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked)
+    return Checked(evaluated, findings, unknown, judged, diagnosis.unchecked, diagnosis.marked)
 
 
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
@@ -172,6 +185,10 @@ def _as_json(checked: Checked) -> dict[str, object]:
         "trace_id": checked.trace.trace_id,
         "health": checked.trace.health,
         "findings": findings,
+        "suspects": [
+            {"title": suspect.title, "confidence": suspect.confidence, "check": suspect.check, "span_id": suspect.span_id}
+            for suspect in checked.suspects
+        ],
         "judged": checked.judged,
         "not_checked": list(checked.unchecked),
         "not_judged_again": list(checked.unknown),
@@ -179,13 +196,19 @@ def _as_json(checked: Checked) -> dict[str, object]:
 
 
 def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged: bool) -> None:
-    for trace, findings, unknown, is_judged, unchecked in checked:
-        if not findings and not unknown and is_judged:
+    for trace, findings, unknown, is_judged, unchecked, suspects in checked:
+        if not findings and not unknown and not suspects and is_judged:
             continue
         health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health])
         name = short(trace.root.name, screen.width - len("  recovered"))
         fits = cells(f"trace {trace.trace_id}  {name}  {trace.health}") <= screen.width
         screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{'  ' if fits else chr(10)}{name}  {health}")
+        for suspect in suspects:
+            style = format_text.CONFIDENCE_STYLE[suspect.confidence]
+            screen.spread(
+                Cell(f"{suspect.confidence:8} suspect", (style,)), Cell(f"span {suspect.span_id}", ("dim",)), prefix="  "
+            )
+            screen.prose(f"{suspect.title}. {suspect.evidence}", prefix=" " * 11)
         for span, finding in findings:
             _finding(screen, span, finding)
         for _ in unknown:
@@ -202,8 +225,9 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged
     errors, warnings = format_text.plural(tally["error"], "error"), format_text.plural(tally["warning"], "warning")
     silent = sum(not checked_trace.judged for checked_trace in checked)
     more = f" ({silent:,} of them could not be judged)" if silent else ""
-    counted = f"{errors}, {warnings}, {tally['info']:,} info"
-    style = format_text.SEVERITY_STYLE["error"] if tally["error"] else "green"
+    suspects_text = f"{format_text.plural(tally['suspects'], 'suspect')}, " if tally["suspects"] else ""
+    counted = f"{suspects_text}{errors}, {warnings}, {tally['info']:,} info"
+    style = format_text.SEVERITY_STYLE["error"] if tally["error"] or tally["suspects"] else "green"
     screen.line(screen.paint(f"{counted} in {traces}{more}", style))
 
 
