@@ -41,7 +41,7 @@ from llmtrace.model import (
 from llmtrace.store import Query
 
 NAME = "check"
-HELP = "evaluate traces or OTLP files again; exit code 1 if there are errors or suspects"
+HELP = "evaluate runs or OTLP files again; exit code 1 if one is bad"
 EXAMPLE = "llmtrace check traces.jsonl --strict"
 
 
@@ -228,7 +228,7 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged
     suspects_text = f"{format_text.plural(tally['suspects'], 'suspect')}, " if tally["suspects"] else ""
     counted = f"{suspects_text}{errors}, {warnings}, {tally['info']:,} info"
     style = format_text.SEVERITY_STYLE["error"] if tally["error"] or tally["suspects"] else "green"
-    screen.line(screen.paint(f"{counted} in {traces}{more}", style))
+    screen.prose(f"{counted} in {traces}{more}", style)
 
 
 def _finding(screen: Screen, span: Span, finding: Finding) -> None:
