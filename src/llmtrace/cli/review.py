@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         return _run(args, reviews)
     except ReviewConflict as conflict:
-        raise BadInput(f"{conflict}.") from None
+        hint = " llmtrace review ls lists them." if conflict.kind == "unknown" else ""
+        raise BadInput(f"{conflict}.{hint}") from None
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -73,6 +73,11 @@ class Source:
     @property
     def words(self) -> list[str]:
         return tokens(self.searchable)
+
+
+def holding(sources: Iterable[Source], key: str) -> Iterator[Source]:
+    """The sources whose letters and digits hold a squashed value. A run may have hundreds: this is one short loop."""
+    return (source for source in sources if key in (source._squashed or source.squashed))
 
 
 def _without_escapes(text: str) -> str:

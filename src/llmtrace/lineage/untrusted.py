@@ -14,7 +14,7 @@ from itertools import islice
 from llmtrace.lineage.provenance import DoubtfulValue
 from llmtrace.lineage.read_values import IDENTIFIERS, Path, Value, pointer_of, read_text, read_value, scalars
 from llmtrace.lineage.result_fields import host_of
-from llmtrace.lineage.sources import Source, as_text
+from llmtrace.lineage.sources import Source, as_text, holding
 from llmtrace.model import JsonValue, ToolCall
 from llmtrace.text.dates import dates_in
 from llmtrace.text.matching import contains, squash, stands_alone, tokens
@@ -81,9 +81,7 @@ def _origin(sources: Iterable[Source], written: str, *, is_host: bool) -> Source
     """The first free text of a result that holds a value, if nothing that can be trusted holds it."""
     key, origin = squash(written), None
     host = _host_pattern(written) if is_host else None
-    for source in sources:
-        if key not in source.squashed:
-            continue
+    for source in holding(sources, key):
         text = source.searchable
         if not (host.search(text) if host is not None else stands_alone(written, text) or contains(source.words, key)):
             continue
