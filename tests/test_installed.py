@@ -93,7 +93,7 @@ def test_extensions_load_or_say_why_not(monkeypatch: pytest.MonkeyPatch, caplog:
     try:
         span = dialects.decode(RawSpan("1" * 32, "2" * 16, "s", 1, attributes={"elsewhere.kind": "look_up"}))
         assert span.operation == ToolExecution("look_up")
-        assert [dialect.name for dialect in dialects.dialects()][-3:] == ["elsewhere", "openinference", "older_genai"]
+        assert [dialect.name for dialect in dialects.dialects()][-4:] == ["elsewhere", "openinference", "mlflow", "older_genai"]
         assert "length" in [monitor.name for monitor in monitors.load()]
     finally:
         dialects.dialects.cache_clear()

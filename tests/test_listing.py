@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmtrace import listing
+from llmtrace import diagnosis, listing
 from llmtrace.model import Evaluation, replace
 from llmtrace.store import Query, Store, filters, open_store, sqlite, summary_rows
 from llmtrace.store.late_evaluations import attach
@@ -20,8 +20,8 @@ from tests.store.spans import agent, inference, span, trace_id
 def diagnosed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of the traces that were diagnosed."""
     ids: list[str] = []
-    diagnose = listing.diagnose
-    monkeypatch.setattr(listing, "diagnose", lambda trace: ids.append(trace.trace_id) or diagnose(trace))
+    diagnose = diagnosis.diagnose
+    monkeypatch.setattr(diagnosis, "diagnose", lambda trace: ids.append(trace.trace_id) or diagnose(trace))
     return ids
 
 
@@ -64,13 +64,13 @@ def test_a_trace_is_diagnosed_once_until_one_of_its_spans_changes(tmp_path: Path
 def test_a_verdict_on_fewer_spans_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A span that arrives during the diagnosis."""
     store = filled(str(tmp_path / "store"))
-    diagnose = listing.diagnose
+    diagnose = diagnosis.diagnose
 
     def slow(trace: Any) -> Any:
         store.append(replace(trace.spans[0], attributes={"late": "span" * 9}))
         return diagnose(trace)
 
-    monkeypatch.setattr(listing, "diagnose", slow)
+    monkeypatch.setattr(diagnosis, "diagnose", slow)
     list(listing.verdicts(store, store.traces()))
     monkeypatch.undo()
     assert listing.KeptVerdicts(store, listing.code_version()).get([SILENT, RECOVERED]) == {}  # type: ignore[arg-type]

@@ -145,7 +145,7 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
         if not kwargs.get("stream"):
             response.read()
         return response
-    exchange = guard(open_exchange, call, _request_of(args, kwargs))
+    exchange = guard(_opened, call, args, kwargs)
     try:
         response = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -165,7 +165,7 @@ def _asend(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> An
     played = player()
     if played is not None and call.find_answer(played) is not None:
         return _arecorded(call, instance, _request_of(args, kwargs), is_stream=bool(kwargs.get("stream")))
-    exchange = guard(open_exchange, call, _request_of(args, kwargs))
+    exchange = guard(_opened, call, args, kwargs)
     return wrapped(*args, **kwargs) if exchange is None else _akept(wrapped, args, kwargs, exchange)
 
 
@@ -184,6 +184,10 @@ async def _arecorded(call: Call, client: Any, request: Any, *, is_stream: bool) 
     if not is_stream:
         await response.aread()
     return response
+
+
+def _opened(call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> OpenExchange | None:
+    return open_exchange(call, _request_of(args, kwargs))
 
 
 def open_exchange(call: Call, request: object) -> OpenExchange | None:

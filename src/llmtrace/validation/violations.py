@@ -165,7 +165,7 @@ def _message(fault: Fault) -> str:
     if fault.keyword == "type":
         return f"must be {a_type(limit)}, not {a_type(json_type(fault.instance))}"
     if fault.keyword == "enum" and isinstance(limit, list):
-        near = most_like(fault.instance, [option for option in limit if isinstance(option, str)])
+        near = near_name(fault.instance, [option for option in limit if isinstance(option, str)])
         return f"must be {_listed(limit)}" + (f"; did you mean {shown(near)}?" if near else "")
     if fault.keyword == "const":
         return f"must be {shown(limit)}"
