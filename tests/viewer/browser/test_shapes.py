@@ -57,6 +57,7 @@ def test_of_a_huge_result_the_first_part_is_written(open_page: Callable[..., Any
         assert arguments.startswith('query(\n  text="aaaaaaaaaa')
         for text in (result, arguments):
             assert "too long to show here; y copies all of it" in text
+        page.wait_for_selector(DIAGNOSED)  # after which the pane is drawn again
         page.click(".pane .code.result .more")
         assert "customer 2000" in page.inner_text(".pane .code.result")
         page.close()
