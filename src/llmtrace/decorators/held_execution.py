@@ -106,9 +106,8 @@ class HeldExecution:
         errors = [error for error in check_arguments(new_arguments, self._definition) if error.severity == "error"]
         refusals: list[Any] = []
         bound = guard(self._spec.signature.bind, {**new_arguments, **unchanged}, refusals) if not errors else None
-        problems = [f"{error.pointer or 'arguments'}: {error.message}" for error in errors] + [
-            refusal.reason for refusal in refusals
-        ]
+        problems = [f"{error.pointer or 'arguments'}: {error.message}" for error in errors]
+        problems += [refusal.reason for refusal in refusals]
         if bound is None or problems:
             return "; ".join(problems) or "they do not fit the tool"
         receiver = self._execution.args[: self._execution.receivers]
@@ -121,14 +120,9 @@ class HeldExecution:
         values = guard(self._spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs) or {}
         if not isinstance(shown, dict):
             return {}
-        same = [
-            name
-            for name in new_arguments
-            if name in values and name in shown and to_text(new_arguments[name]) == to_text(shown[name])
-        ]
-        return {
-            name: values[name] for name in same if to_text(to_json(values[name], limit=_WHOLE)) == to_text(new_arguments[name])
-        }
+        written = {name: to_text(value) for name, value in new_arguments.items() if name in values and name in shown}
+        same = [name for name, text in written.items() if text == to_text(shown[name])]
+        return {name: values[name] for name in same if to_text(to_json(values[name], limit=_WHOLE)) == written[name]}
 
     def _run(self, new_arguments: JsonValue) -> None:
         execution, hold = self._execution, self._hold
@@ -192,10 +186,10 @@ class HeldExecution:
             raise ReviewDenied(text, decision=decision, review_id=self._hold.review_id or "")
 
 
-def _holds_mark(new_arguments: JsonValue, raw: JsonValue) -> bool:
+def _holds_mark(arguments: JsonValue, raw: JsonValue) -> bool:
     """True if arguments hold what stands for a value that was redacted or cut, or that JSON cannot hold."""
-    text, raw_text = to_text(new_arguments), to_text(raw)
-    return holds_placeholder(new_arguments) or any(text.count(mark) > raw_text.count(mark) for mark in HIDDEN_MARKS)
+    text, raw_text = to_text(arguments), to_text(raw)
+    return holds_placeholder(arguments) or any(text.count(mark) > raw_text.count(mark) for mark in HIDDEN_MARKS)
 
 
 def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> JsonValue:
