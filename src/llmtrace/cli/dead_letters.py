@@ -25,6 +25,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import LetterConflict
 from llmtrace.model import Failure, Span
+from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store
 from llmtrace.store.dead_letters import DeadLetter, letters_of
 from llmtrace.store.letter_states import UNTOUCHED, WAITING, LetterState, LetterStates
@@ -150,7 +151,7 @@ def _show(entries: list[Entry], args: argparse.Namespace) -> int:
             screen.labelled("tokens  ", f"{usage.input_tokens or 0} in, {usage.output_tokens or 0} out")
         by = f" by {state.by}" if state.by else ""
         screen.labelled("state  ", f"{state.state}{by}{f': {state.note}' if state.note else ''}")
-        screen.labelled("trace  ", f"llmtrace why {letter.trace_id[:8]}", "cyan")
+        screen.labelled("trace  ", f"llmtrace why {short_id(letter.trace_id)}", "cyan")
         screen.line()
     return FINE
 

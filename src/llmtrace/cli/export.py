@@ -22,6 +22,7 @@ from llmtrace.codec import genai, otlp
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.model import Span, Trace
+from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store, locks
 
 NAME = "export"
@@ -77,7 +78,7 @@ def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
     with opened(args) as store:
         trace = store.trace((args.trace or ["last"])[0])
     trace = Trace([content(span) for span in trace.spans], alive=trace.alive)
-    output = args.output or f"trace-{trace.trace_id[:8]}.html"
+    output = args.output or f"trace-{short_id(trace.trace_id)}.html"
     html = page.write(TraceView(trace))
     with _writing(output) as file:
         file.write(html)

@@ -28,6 +28,7 @@ from llmtrace.judge.correction import CorrectionQuestion, correct, question_for
 from llmtrace.launch.replay_process import INCOMPARABLE, SAME, run_replay
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Inference, ToolExecution, Trace, Usage
+from llmtrace.model.traces import short_id
 from llmtrace.playback.corrections import Correction, chosen, correction, place_of
 from llmtrace.playback.proof import Verdict, verdict
 from llmtrace.prices import cost_usd
@@ -136,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     prover = _Prover(command, recording, args, endpoint)
     screen = Screen(sys.stderr if args.json else sys.stdout)
     if prover.ended_well(trace, 0):
-        raise BadInput(f"trace {trace.trace_id[:8]} ended well by this check, so there is nothing to prove.")
+        raise BadInput(f"trace {short_id(trace.trace_id)} ended well by this check, so there is nothing to prove.")
     prover.announce(screen, plans)
     prover.replay_unchanged()
     proofs = []
@@ -165,7 +166,7 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
     diagnosis = diagnose(trace, flow)
     suspects = (diagnosis.marked or diagnosis.suspects)[: args.top]
     if not suspects:
-        raise BadInput(f"llmtrace why {trace.trace_id[:8]} names no suspect, so there is nothing to prove.")
+        raise BadInput(f"llmtrace why {short_id(trace.trace_id)} names no suspect, so there is nothing to prove.")
     plans = []
     if args.set is not None:
         try:
@@ -173,7 +174,7 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
         except ConfigurationError as error:
             raise BadInput(
                 f"--set {args.set}: {error}.\nIt corrects the first suspect: {suspects[0].title}. Another step is corrected by "
-                f"llmtrace replay {trace.trace_id[:8]} --edit SPAN --set {args.set} --live-after SPAN -- COMMAND"
+                f"llmtrace replay {short_id(trace.trace_id)} --edit SPAN --set {args.set} --live-after SPAN -- COMMAND"
             ) from None
         suspects = suspects[1:] if asks_judge else ()
     for suspect in suspects:
@@ -193,7 +194,7 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
 def _check_outcome(trace: Trace, check: str | None) -> None:
     if check is None and (trace.outcome is None or trace.outcome.label not in ("success", "failure")):
         raise BadInput(
-            f"trace {trace.trace_id[:8]} does not say whether it ended well, so a correction could prove nothing.\n"
+            f"trace {short_id(trace.trace_id)} does not say whether it ended well, so a correction could prove nothing.\n"
             "Give --check COMMAND, which reads the answer from stdin, or call llmtrace.outcome('success') inside the agent."
         )
 

@@ -38,6 +38,7 @@ from llmtrace.exporters.forwarding.sending import Sending
 from llmtrace.external.ingest import Ingestor
 from llmtrace.installed import has_grpc
 from llmtrace.model import Trace
+from llmtrace.model.traces import short_id
 from llmtrace.receiver import Receiver
 from llmtrace.receiver.receiver import GRPC_PORT, HTTP_PORT
 from llmtrace.signals import load
@@ -223,8 +224,8 @@ def _tell(screen: Screen, summary: TraceSummary, *, judged: bool, as_json: bool)
     else:
         facts = [format_text.plural(summary.spans, "span"), format_text.duration(summary.duration)]
         findings = format_text.findings(summary.findings) or (
-            "nothing found" if judged else f"nothing could be judged. See llmtrace why {summary.trace_id[:8]}"
+            "nothing found" if judged else f"nothing could be judged. See llmtrace why {short_id(summary.trace_id)}"
         )
         health = screen.paint(summary.health.ljust(9), format_text.HEALTH_STYLE[summary.health])
-        screen.line(f"{summary.trace_id[:8]}  {health} {' '.join(facts)}  {clean(summary.name)}: {findings}")
+        screen.line(f"{short_id(summary.trace_id)}  {health} {' '.join(facts)}  {clean(summary.name)}: {findings}")
     screen.stream.flush()

@@ -16,6 +16,7 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.launch.replay_process import find_program
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
+from llmtrace.model.traces import short_id
 from llmtrace.playback.recorded_run import is_call, same_process
 from llmtrace.semconv import SERVICE_NAME
 from llmtrace.store import Store, TraceSummary
@@ -45,7 +46,7 @@ class Recording(NamedTuple):
         """The full id of a span. Raises BadInput unless exactly one begins so."""
         found = [span.span_id for span in self.trace.spans if span.span_id.startswith(wanted)]
         if len(found) != 1:
-            trace_id = self.trace.trace_id[:8]
+            trace_id = short_id(self.trace.trace_id)
             listing = f"llmtrace show {trace_id} --ids shows them."
             raise BadInput(f"{option} {wanted}: {len(found)} span ids of trace {trace_id} begin so.\n{listing}")
         return found[0]
@@ -60,7 +61,7 @@ def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
         folder = store.folder or default_folder() or Path()
     spans = [span for each in (trace, *others) for span in each.spans]
     if not may_be_empty and not any(span.run_id is not None and is_call(span.operation) for span in spans):
-        raise BadInput(f"trace {trace.trace_id[:8]} holds no call that llmtrace recorded, so there is nothing to answer.")
+        raise BadInput(f"trace {short_id(trace.trace_id)} holds no call that llmtrace recorded, so there is nothing to answer.")
     into = folder / REPLAYS
     try:
         into.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def live_tools(recording: Recording, options: Sequence[str]) -> list[str]:
     names = live_names(options)
     for name in names:
         if name not in ran:
-            raise BadInput(f"--tool {name}=live: no tool of this name ran in trace {recording.trace.trace_id[:8]}.")
+            raise BadInput(f"--tool {name}=live: no tool of this name ran in trace {short_id(recording.trace.trace_id)}.")
     return names
 
 

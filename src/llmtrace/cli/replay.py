@@ -21,6 +21,7 @@ from llmtrace.cli.terminal import Screen, Style
 from llmtrace.errors import ConfigurationError, LlmtraceError
 from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, NothingToldError, ReplayedProgram, run_replay
 from llmtrace.model import Trace
+from llmtrace.model.traces import short_id
 from llmtrace.playback.checkpoints import find_checkpoint
 from llmtrace.playback.corrections import edit_at
 from llmtrace.playback.player import CHANGE
@@ -119,7 +120,7 @@ def _run(args: argparse.Namespace) -> int:
         print_json({"of": trace.trace_id, "runs": [ran._asdict() for ran in runs]})
     elif args.times > 1:
         same = sum(ran.code == SAME for ran in runs[: args.times])
-        screen.line(f"{same} of {args.times} runs were the same as {trace.trace_id[:8]}")
+        screen.line(f"{same} of {args.times} runs were the same as {short_id(trace.trace_id)}")
         for line in repeatability([ran.divergences for ran in runs[: args.times]]):
             screen.prose(line)
     return _BISECT[code] if args.bisect else code
@@ -152,7 +153,7 @@ def _edit(recording: Recording, wanted: str | None, setting: str | None) -> tupl
 def _tell_edited(screen: Screen, trace: Trace, ran: ReplayedProgram, unchanged: ReplayedProgram) -> None:
     _tell(screen, trace, ran, None, name="edited")
     if unchanged.trace_id and ran.trace_id:
-        screen.labelled("        ", f"llmtrace diff {unchanged.trace_id[:8]} {ran.trace_id[:8]}", "cyan")
+        screen.labelled("        ", f"llmtrace diff {short_id(unchanged.trace_id)} {short_id(ran.trace_id)}", "cyan")
 
 
 _WORDS: dict[int, tuple[str, Style]] = {
@@ -167,10 +168,10 @@ _REAL: tuple[str, Style] = ("went on for real", "cyan")
 
 def _tell(screen: Screen, trace: Trace, ran: ReplayedProgram, number: int | None, *, name: str = "replay") -> None:
     word, style = _REAL if ran.live and ran.code == SAME else _WORDS[ran.code]
-    answered = f"{format_text.plural(ran.served, 'call')} answered from {trace.trace_id[:8]}"
+    answered = f"{format_text.plural(ran.served, 'call')} answered from {short_id(trace.trace_id)}"
     live = f", {ran.live} made for real" if ran.live else ", nothing was sent"
     live += f", in {ran.processes} processes, each from its start" if ran.processes > 1 else ""
-    as_trace = f"; recorded as {ran.trace_id[:8]}" if ran.trace_id else ""
+    as_trace = f"; recorded as {short_id(ran.trace_id)}" if ran.trace_id else ""
     screen.labelled(f"{name}{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)
     if ran.exit_code and ran.divergences and ran.divergences[0]["kind"] == "left over":
         screen.labelled("        ", f"the program ended with exit code {ran.exit_code}")

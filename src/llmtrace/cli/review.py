@@ -26,6 +26,7 @@ from llmtrace.errors import ReviewConflict
 from llmtrace.launch.replay_process import run_replay
 from llmtrace.model import JsonValue
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
+from llmtrace.model.traces import short_id
 from llmtrace.playback.player import CHANGE
 from llmtrace.store.reviews import Reviews, this_user
 from llmtrace.text.unsafe_characters import clean
@@ -332,7 +333,7 @@ def _show(screen: Screen, record: ReviewRecord) -> None:
     if request.reason:
         screen.labelled("  held     ", request.reason)
     if request.trace_id:
-        screen.labelled("  trace    ", f"llmtrace show {request.trace_id[:8]}")
+        screen.labelled("  trace    ", f"llmtrace show {short_id(request.trace_id)}")
     if record.state == "proposed":
         left = format_text.duration(max(request.deadline - time.time(), 0.0))
         screen.labelled("  expires  ", f"in {left}, and is denied then")
@@ -405,7 +406,7 @@ def _resume(args: argparse.Namespace, reviews: Reviews) -> int:
         screen = Screen(sys.stderr)
         answered = format_text.plural(ran.served, "call")
         then = ", then for real" if ran.went_live is not None else ""
-        screen.prose(f"{answered} answered from {request.trace_id[:8]}{then}: trace {(ran.trace_id or '-')[:8]}")
+        screen.prose(f"{answered} answered from {short_id(request.trace_id)}{then}: trace {(ran.trace_id or '-')[:8]}")
         for divergence in ran.divergences:
             screen.prose(f"{divergence['kind']}: {divergence['what']}", "yellow", prefix="  ")
     return ran.exit_code if ran.exit_code >= 0 else BAD_INPUT

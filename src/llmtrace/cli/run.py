@@ -39,6 +39,7 @@ from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
 from llmtrace.guards.budget import read_budget, track
 from llmtrace.launch import environment
 from llmtrace.model import AgentInvocation, Failure, ToolExecution, Trace, Workflow
+from llmtrace.model.traces import short_id
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
@@ -257,7 +258,7 @@ def _summary(trace: Trace) -> tuple[str, str, str]:
     counted = ", ".join([worded.plural(summary.spans, "span"), *has_name, worded.duration(summary.duration)])
     operation = trace.root.operation
     name = operation.name if isinstance(operation, (Workflow, AgentInvocation, ToolExecution)) else trace.root.name
-    return f"{name}: {counted}", f"{summary.health}; {verdict}", f"llmtrace {command} {trace.trace_id[:8]}"
+    return f"{name}: {counted}", f"{summary.health}; {verdict}", f"llmtrace {command} {short_id(trace.trace_id)}"
 
 
 def _verdict(diagnosis: Diagnosis) -> str:

@@ -24,6 +24,7 @@ from llmtrace.cli.recording import Recording, live_tools, load
 from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.model import AgentInvocation, ToolExecution, Trace, Workflow
+from llmtrace.model.traces import short_id
 from llmtrace.playback.recording_file import obstacles, write_recording
 from llmtrace.testing.run import StoredRun
 
@@ -78,9 +79,9 @@ def run(args: argparse.Namespace) -> int:
     recording = load(args)
     trace, tools = recording.trace, live_tools(recording, args.tool)
     for why in obstacles(trace):
-        raise BadInput(f"trace {trace.trace_id[:8]} cannot become a test: {why}.")
+        raise BadInput(f"trace {short_id(trace.trace_id)} cannot become a test: {why}.")
     test = None if args.output in (None, "-") else Path(args.output)
-    file = Path(f"{trace.trace_id[:8]}.jsonl") if test is None else test.with_suffix(".jsonl")
+    file = Path(f"{short_id(trace.trace_id)}.jsonl") if test is None else test.with_suffix(".jsonl")
     if test is not None and test.exists():
         raise BadInput(f"{test} is there already.\nRemove it, or write to another file with -o.")
     call = _function(trace, args.call, file, tools) if args.call else _program(args.command, file, tools)
@@ -110,7 +111,7 @@ def _function(trace: Trace, target: str, file: Path, tools: list[str]) -> _Call:
     agent = next((operation for operation in operations if operation.name == called), operations[0] if operations else None)
     if agent is None or not agent.input:
         raise BadInput(
-            f"--call {target}: trace {trace.trace_id[:8]} holds no agent and no task to call it with.\nUse -- COMMAND."
+            f"--call {target}: trace {short_id(trace.trace_id)} holds no agent and no task to call it with.\nUse -- COMMAND."
         )
     block = [f"run = llmtrace_replay({_text(file.name)}{_tools(tools)}).call({function}, {_arguments(agent, target)})"]
     return _Call(f"from {module} import {function.split('.')[0]}", block)
@@ -160,7 +161,7 @@ def _lines(recording: Recording, call: _Call, pins: list[str]) -> Iterator[str]:
     day = datetime.fromtimestamp(trace.spans[0].start / 1e9).astimezone().strftime("%Y-%m-%d")
     diagnosis = diagnose(trace)
     prime = diagnosis.prime
-    yield f'"""A run of {day}, trace {trace.trace_id[:8]}: {_title(prime, diagnosis.failed)}.'
+    yield f'"""A run of {day}, trace {short_id(trace.trace_id)}: {_title(prime, diagnosis.failed)}.'
     yield ""
     yield "Models and tools are answered from the recording beside this file; nothing is sent."
     yield "When the program has changed: pytest --llmtrace-record"

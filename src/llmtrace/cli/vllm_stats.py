@@ -16,6 +16,7 @@ from llmtrace.cli.options import BadInput
 from llmtrace.cli.terminal import Cell, Screen
 from llmtrace.cli.vllm_http import Metrics, ask, root_of
 from llmtrace.model import Inference, JsonValue, Span
+from llmtrace.model.traces import short_id
 from llmtrace.text.unsafe_characters import clean
 
 _SHOWN = 5
@@ -135,7 +136,7 @@ def show(screen: Screen, state: dict[str, Any], slowest: Slowest) -> None:
 def _named(span: Span) -> str:
     usage = span.operation.usage if isinstance(span.operation, Inference) else None
     output_tokens = None if usage is None else usage.output_tokens
-    return clean(f"{span.name}{'' if output_tokens is None else f', {output_tokens} tokens'}  {span.trace_id[:8]}")
+    return clean(f"{span.name}{'' if output_tokens is None else f', {output_tokens} tokens'}  {short_id(span.trace_id)}")
 
 
 def _time(times: dict[str, float], name: str) -> str:

@@ -22,6 +22,7 @@ from llmtrace.model import (
     Workflow,
     has_error,
 )
+from llmtrace.model.traces import short_id
 from llmtrace.model.value import value
 
 MOST_STEPS = 2000
@@ -65,7 +66,9 @@ class Difference:
         ]
         same = "the same steps, with the same answers and tool calls"
         words = same if self.first is None else f"first difference at step {self.first + 1}"
-        return pairs_as_html("comparison", (f"{before.trace_id[:8]} and {after.trace_id[:8]}", words), pairs, self.first)
+        return pairs_as_html(
+            "comparison", (f"{short_id(before.trace_id)} and {short_id(after.trace_id)}", words), pairs, self.first
+        )
 
 
 def compare(left: Trace, right: Trace) -> Difference:

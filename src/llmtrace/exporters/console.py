@@ -7,6 +7,7 @@ import time
 
 from llmtrace.content import Content
 from llmtrace.model import Inference, Sink, Span
+from llmtrace.model.traces import short_id
 
 _MARKS = {"error": "✗", "warning": "!", "info": "·"}
 
@@ -29,7 +30,7 @@ def line(span: Span) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(ended // 1_000_000_000))
     facts = [
         f"{clock}.{ended // 1_000_000 % 1000:03d}",
-        span.trace_id[:8],
+        short_id(span.trace_id),
         f"{span.name:<32}",
         f"{1000 * (span.duration or 0):.0f} ms",
     ]

@@ -55,7 +55,7 @@ def span_title(span: Span) -> str:
     """The model, tool or agent of a span, else its name."""
     operation = span.operation
     if isinstance(operation, Inference):
-        return operation.response_model or operation.request_model or span.name
+        return operation.model or span.name
     if isinstance(operation, (ToolExecution, AgentInvocation, Workflow)):
         return operation.name or span.name
     return span.name

@@ -6,6 +6,7 @@ from llmtrace import semconv
 from llmtrace.errors import StateUnavailable
 from llmtrace.guards.checkpoint import lost_state
 from llmtrace.model import Span, Trace
+from llmtrace.model.traces import short_id
 
 
 def find_checkpoint(trace: Trace, name: str | None = None) -> Span:
@@ -17,7 +18,7 @@ def find_checkpoint(trace: Trace, name: str | None = None) -> Span:
     found = [span for span in checkpoints if span.attributes[semconv.CHECKPOINT] == name]
     if name is None:
         found = [span for span in checkpoints if span.attributes.get(semconv.CHECKPOINT_PASSED) is not False]
-    what = f"trace {trace.trace_id[:8]}"
+    what = f"trace {short_id(trace.trace_id)}"
     if not found:
         names = ", ".join(dict.fromkeys(repr(span.attributes[semconv.CHECKPOINT]) for span in checkpoints)) or "none"
         which = "good checkpoint" if name is None else f"checkpoint {name!r}"

@@ -16,6 +16,7 @@ from llmtrace.codec.request_digest import request_digest, request_text
 from llmtrace.errors import ReplayDiverged
 from llmtrace.guards.resumed import is_any_resumed
 from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
+from llmtrace.model.traces import short_id
 from llmtrace.model.value import value
 from llmtrace.playback.difference import Difference, difference
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
@@ -323,7 +324,7 @@ class Replay(Player):
                 raise _LiveFromHere
         self.divergences.append(divergence)
         if not is_served:
-            self._stopped_by = ReplayDiverged(f"replay of {self.run.trace.trace_id[:8]}: {what}", kind=kind)
+            self._stopped_by = ReplayDiverged(f"replay of {short_id(self.run.trace.trace_id)}: {what}", kind=kind)
             raise self._stopped_by
 
     def _changed(self, span: Span, recording: Recording, operation: Operation) -> tuple[str, str, Difference | None]:

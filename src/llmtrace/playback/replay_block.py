@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.model import Trace
+from llmtrace.model.traces import short_id
 from llmtrace.playback.checkpoints import find_checkpoint
 from llmtrace.playback.network_guard import no_network
 from llmtrace.playback.player import Replay
@@ -66,7 +67,7 @@ def replay(
     failed = [divergence for divergence in player.divergences if not divergence.is_served]
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise ReplayDiverged(f"replay of {recorded.trace_id[:8]}: {failed[0].what}{more}", kind=failed[0].kind)
+        raise ReplayDiverged(f"replay of {short_id(recorded.trace_id)}: {failed[0].what}{more}", kind=failed[0].kind)
 
 
 def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | None]:

@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
+from llmtrace.model.traces import short_id
 from llmtrace.store import Query, filters
 from llmtrace.version import __version__
 from llmtrace.viewer import page
@@ -158,7 +159,7 @@ class Viewer:
     async def _page(self, request: Request) -> Response:
         trace_id = request.path_params["trace"]
         html = await _guarded(lambda: page.write(self._trace_view(trace_id)))
-        headers = {"content-disposition": f'attachment; filename="trace-{trace_id[:8]}.html"'}
+        headers = {"content-disposition": f'attachment; filename="trace-{short_id(trace_id)}.html"'}
         return Response(html, media_type="text/html", headers=headers)
 
     async def _feedback(self, request: Request) -> Response:
