@@ -19,6 +19,7 @@ from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, short
+from llmtrace.model.traces import short_id
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Block, Key, Report, reports
 from llmtrace.text.unsafe_characters import clean
 
@@ -197,7 +198,9 @@ def _change(screen: Screen, change: Mapping[str, Any]) -> None:
     screen.prose(f"! {when} UTC  {causes}: {clean(str(change['what']))}", "yellow", prefix=_INDENT)
     summary = f"from {format_text.plural(int(change['calls']), 'call')}, compared with {change['baseline']:,} before"
     screen.line(
-        _INDENT + "  " + screen.paint(short(f"{summary}: llmtrace show {change['trace_id'][:8]}", screen.width - 4), "dim")
+        _INDENT
+        + "  "
+        + screen.paint(short(f"{summary}: llmtrace show {short_id(change['trace_id'])}", screen.width - 4), "dim")
     )
 
 

@@ -339,7 +339,7 @@ def _show(screen: Screen, proof: _Proof, times: int) -> None:
     screen.prose(f"as recorded: {proof.as_recorded.ended_well} of {well} ended well", prefix="   ")
     text, style = _WORDS[proof.verdict]
     screen.prose(text, style, prefix="   ")
-    before, after = (runs.trace_ids[-1][:8] for runs in (proof.as_recorded, proof.corrected))
+    before, after = (short_id(runs.trace_ids[-1]) for runs in (proof.as_recorded, proof.corrected))
     screen.prose(f"llmtrace diff {before} {after}", "cyan", prefix="   ")
     screen.line()
 
