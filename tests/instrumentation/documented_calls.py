@@ -48,7 +48,7 @@ _GEMINI = 'api_key="none", http_options={"base_url": URL}'
 _MISTRAL = f'client = Mistral(api_key="none", server_url=URL)\nclient.chat.complete({_ASK})'
 _LITELLM = f'"openai/m-1", {MESSAGES}, api_base=URL + "/v1", api_key="none"'
 _AGENT_MODEL = f'OpenAIChatCompletionsModel("m-1", AsyncOpenAI({_OPENAI}))'
-_SHOP = str(Path(__file__).parent / "mcp_server.py")
+_SHOP = str(Path(__file__).parent / "mcp_shop.py")
 _OVER_STDIO = f"""
 import asyncio, sys
 async def main():

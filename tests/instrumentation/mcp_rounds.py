@@ -6,7 +6,7 @@ from typing import Any
 
 import mcp_types as types
 from mcp.server.mcpserver import Context
-from mcp_server import make
+from mcp_shop import make
 from pydantic import BaseModel
 
 ROUNDS = 3

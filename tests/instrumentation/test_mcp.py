@@ -19,7 +19,7 @@ mcp = pytest.importorskip("mcp")
 
 from mcp import ClientSession, StdioServerParameters  # noqa: E402
 from mcp.client.stdio import stdio_client  # noqa: E402
-from mcp_server import make  # noqa: E402
+from mcp_shop import make  # noqa: E402
 
 import llmtrace  # noqa: E402
 from llmtrace import instrumentation  # noqa: E402
@@ -513,7 +513,7 @@ def test_next_to_the_librarys_own_spans_there_is_one_span_on_each_side(exported:
 @pytest.mark.parametrize("traced", [False, True])
 def test_stdio_joins_two_processes(traced: bool, captured: Captured, tmp_path: Path) -> None:
     """The server's span, written by another process, is the child of the client's; an untraced server is served too."""
-    program = [str(Path(__file__).with_name("mcp_server.py")), *(["--trace", str(tmp_path / "store")] if traced else [])]
+    program = [str(Path(__file__).with_name("mcp_shop.py")), *(["--trace", str(tmp_path / "store")] if traced else [])]
 
     async def main() -> Any:
         parameters = StdioServerParameters(command=sys.executable, args=program, env=dict(os.environ))
@@ -532,7 +532,7 @@ def test_stdio_joins_two_processes(traced: bool, captured: Captured, tmp_path: P
 def test_what_a_server_asks_of_the_clients_model_belongs_to_the_call(captured: Captured, tmp_path: Path) -> None:
     """Sampling over stdio: what the client's callback does is in the call's trace, below the server's span."""
     types: Any = pytest.importorskip("mcp.types")
-    program = [str(Path(__file__).with_name("mcp_server.py")), "--trace", str(tmp_path / "store")]
+    program = [str(Path(__file__).with_name("mcp_shop.py")), "--trace", str(tmp_path / "store")]
 
     async def answer(context: Any, params: Any) -> Any:
         with llmtrace.span("the client's model"):

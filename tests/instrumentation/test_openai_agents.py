@@ -461,7 +461,7 @@ def test_a_tool_of_an_mcp_server_has_one_execution(shop: Any) -> None:
         return turns[len(request.results)]
 
     async def main() -> None:
-        program = {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_server.py"))], "env": dict(os.environ)}
+        program = {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_shop.py"))], "env": dict(os.environ)}
         async with agents.mcp.MCPServerStdio(params=program) as server:
             await run(shop(script).agent(tools=[], mcp_servers=[server]))
 

@@ -140,7 +140,7 @@ def test_an_exception_of_a_tool_of_langchain() -> None:
 def test_a_tool_of_an_mcp_server() -> None:
     """What it gave, an error that it reported, and one that the server refused; the server itself is not asked for them."""
     mcp = pytest.importorskip("mcp")
-    from mcp_server import make
+    from mcp_shop import make
 
     if not hasattr(mcp, "Client"):
         pytest.skip("the connection of mcp 1.x is another one")
