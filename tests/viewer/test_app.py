@@ -112,7 +112,7 @@ def test_the_list_names_no_suspect_of_a_failed_run_that_none_marks(tmp_path: Pat
         assert served.ask("/api/traces").json["traces"][0]["health"] == "failed"
         assert served.ask(f"/api/suspicions?traces={'e' * 32}").json == {"e" * 32: None}
         found = served.ask(f"/api/traces/{'e' * 32}/diagnosis").json
-    assert (found["failed"], found["is_judged"]) == (True, True)
+    assert (found["is_judged"], found["verdict"]) == (True, "The run failed, but no step is a clear cause.")
     assert found["unchecked"] == ["Arguments were not checked against a schema, since none was recorded: track."]
     assert found["reports"] == ["a: the program reported failure: it had not."]
     assert found["places"]
