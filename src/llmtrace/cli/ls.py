@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from llmtrace import listing
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import nothing_found, opened
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.listing import Session, Verdict
 from llmtrace.model.traces import short_id
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
                 _show(screen, store, traces)
             else:
                 filtered = bool(args.text) or any(filters.active(_query(args)))
-                screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
+                screen.line(nothing_found(store, args, filtered=filtered))
         if more:
             screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE

@@ -16,7 +16,7 @@ from llmtrace.cli.format_stats import seconds, share, short_count, tokens
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.progress import Progress
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import nothing_found, opened
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.statistics import (
     OTHERS,
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         return FINE
     screen = Screen(sys.stdout)
     if not statistics.traces:
-        screen.line("No trace matches these filters." if args.since or args.agent else "No traces yet. Try: llmtrace demo")
+        screen.line(nothing_found(store, args, filtered=bool(args.since or args.agent)))
         return FINE
     _head(screen, statistics)
     _groups(screen, statistics, groups, args)

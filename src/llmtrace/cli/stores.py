@@ -55,6 +55,14 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
         store.close()
 
 
+def nothing_found(store: Store, args: argparse.Namespace, *, filtered: bool) -> str:
+    """What a command that found no trace says: the filters keep none, or the store has none."""
+    if filtered:
+        return "No trace matches these filters."
+    place = store.folder or args.store
+    return f"No traces yet{f' in {place}' if place else ''}. Try: llmtrace demo"
+
+
 def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Trace:
     """Read a trace, with the monitors' findings if they see it within ``seconds``. Raises like `Store.trace`."""
     if isinstance(store, LocalStore):

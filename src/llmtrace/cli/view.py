@@ -106,7 +106,7 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
     try:
         if trace_id is not None:
             trace_id = store.summary(trace_id).trace_id
-        yield store, "your data folder" if url == "auto" else url, trace_id
+        yield store, str(store.folder) if url == "auto" else url, trace_id
     finally:
         store.close()
 

@@ -24,7 +24,7 @@ from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.show import headline
-from llmtrace.cli.stores import opened, trace_of
+from llmtrace.cli.stores import nothing_found, opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
 from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, wrap_errors
 from llmtrace.diagnosis.cause_groups import Case, Group, case_of, group_by_cause
@@ -256,10 +256,10 @@ def markdown(
         yield from [*(f"* Reported: {_code(report, 600)}" for report in diagnosis.reports), ""]
     if diagnosis.places:
         yield "Where to look first:\n"
-        for place in diagnosis.places:
+        for number, place in enumerate(diagnosis.places, 1):
             title = f"{_plain(place.title)} (span `{place.span_id}`, {format_text.probability(place.probability)})"
             note = notes.get((place.span_id, place.title))
-            yield f"1. {title}: {_plain(evidence_of(place))}{f'. {_code(note, 600)}' if note else ''}"
+            yield f"{number}. {title}: {_plain(evidence_of(place))}{f'. {_code(note, 600)}' if note else ''}"
         yield ""
     lines = [f"* {label}: {_plain(text)}" for label, text in coverage(trace, diagnosis, names=True)]
     if diagnosis.possible and not possible:
@@ -276,9 +276,9 @@ def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> I
     yield from [f"* {_code(judged, 600)}", ""] if judged else ()
     if is_first and suspect.chain and not _is_title_only(suspect):
         yield "From the outcome back to it:\n"
-        for step in folded(suspect.chain):
+        for number, step in enumerate(folded(suspect.chain), 1):
             note = f": {_plain(step.note)}" if step.note and step.note != suspect.evidence.rstrip(".") else ""
-            yield f"1. {_code(_step_text(step))} (span `{step.span_id}`){note}"
+            yield f"{number}. {_code(_step_text(step))} (span `{step.span_id}`){note}"
         yield ""
     if suspect.advice:
         yield f"What would have prevented it: {_plain(suspect.advice)}\n"
@@ -328,8 +328,8 @@ def _all(store: Store, args: argparse.Namespace) -> int:
     elif args.markdown:
         print("\n".join(_groups_as_markdown(groups, run_count, unexplained)))
     else:
-        filtered = bool(args.since or args.agent or args.tag)
-        show_groups(Screen(sys.stdout), groups, run_count, unexplained, top=max(args.top, 10), filtered=filtered)
+        nothing = nothing_found(store, args, filtered=bool(args.since or args.agent or args.tag))
+        show_groups(Screen(sys.stdout), groups, run_count, unexplained, top=max(args.top, 10), nothing=nothing)
     err = Screen(sys.stderr)
     _warn_undiagnosed(err, undiagnosed)
     if more and not args.json:
@@ -351,12 +351,12 @@ def _tags(attributes: object) -> tuple[str, ...]:
 
 
 def show_groups(
-    screen: Screen, groups: list[Group], run_count: int, unexplained: Sequence[str], *, top: int, filtered: bool
+    screen: Screen, groups: list[Group], run_count: int, unexplained: Sequence[str], *, top: int, nothing: str
 ) -> None:
     """Each cause with the number of its runs, since when, and with which model first. ``unexplained``: ids of failed runs
-    without a cause."""
+    without a cause. ``nothing``: what to say of no run at all."""
     if not run_count:
-        screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
+        screen.line(nothing)
         return
     screen.line(screen.paint(_counted(groups, run_count), "bold"))
     if groups:
