@@ -77,7 +77,7 @@ export class ListView extends TablePage {
     (shown ? this.panelBox.querySelector("input, select") : this.box).focus();
   }
 
-  /** Largest first; the same once more: smallest first. */
+  /** Largest first; once more: smallest first. */
   sort(name) {
     const same = (this.query.sort || "age") === name;
     this.filter({ sort: name === "age" ? "" : name, reverse: same && !this.query.reverse ? "1" : "" });
@@ -181,7 +181,7 @@ export class ListView extends TablePage {
   emptyWords() {
     const set = Object.entries(this.query).filter(([name, value]) => value && !["sort", "reverse", "at"].includes(name));
     if (set.length) return [el("p", this.query.sessions ? "No trace that matches belongs to a conversation." : "No trace matches this."), chip("show all", () => { this.search.value = ""; this.filter(Object.fromEntries(set.map(([name]) => [name, ""]))); })];
-    return [el("h2", "No traces yet"), el("p", "Run ", el("code", "llmtrace demo"), " or ", el("code", "llmtrace run agent.py"), ": traces appear here as they happen."),
+    return [el("h2", `No traces yet in ${this.info.store}`), el("p", "Run ", el("code", "llmtrace demo"), " or ", el("code", "llmtrace run agent.py"), ": traces appear here as they happen."),
       this.info.receive ? el("p", "Programs in any language may send spans: ", el("code", `OTEL_EXPORTER_OTLP_ENDPOINT=${this.info.receive}`)) : el("p", el("code", "llmtrace view --receive"), " takes spans by OTLP from programs in any language.")];
   }
 

@@ -187,8 +187,9 @@ export class TablePage extends Page {
     const found = await this.page.fetch(PAGE, this.rows.length).finally(() => { this.loading = false; });
     if (asked !== this.asked) return;
     const known = new Set(this.rows.map((row) => row.key));
-    this.rows.push(...found.rows.filter((row) => !known.has(row.key)));
-    this.more = found.more;
+    const fresh = found.rows.filter((row) => !known.has(row.key));
+    this.rows.push(...fresh);
+    this.more = found.more && fresh.length > 0;
     this.drawRows();
   }
 
