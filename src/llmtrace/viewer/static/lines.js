@@ -66,10 +66,11 @@ export const preview = (row) => el("bdi", row.kind === "tool" ? `(${row.said ?? 
 
 const twist = (view, line) => ({ true: "▾", false: "▸" })[view.isOpen(line)] ?? "";
 
-/** A bar, with its time behind it, before it, or in it. */
+/** A bar, with its time behind, before, or in it. */
 function bar(view, kind, start, end, time) {
   const { left, width, out } = barPlace(view, start, end);
-  const side = left + width <= 80 ? "" : left > 20 ? " end" : " inside";
+  const room = innerWidth < 820 ? 45 : 20;
+  const side = left + width <= 100 - room ? "" : left > room ? " end" : " inside";
   return el(`span.bar k-${kind}${out || side}`, { "data-time": out ? "" : time, style: { "--left": left.toFixed(3), "--width": width.toFixed(3) } });
 }
 
