@@ -384,7 +384,7 @@ function traceHead(view) {
   return [
     home(view.data.live),
     el("div.what", el("h1", { dir: "auto", title: trace.task ?? "" }, trace.task ?? trace.name),
-      el("p.dim", el(`span.health ${trace.health}`, trace.health), `${trace.agents.join(", ") || trace.name} · ${facts}`)),
+      el("p.dim", { title: facts }, el(`span.health.${trace.health}`, trace.health), `${trace.agents.join(", ") || trace.name} · ${facts}`)),
     el("div.toggle", { role: "group", label: "View" }, toggle("w", "Waterfall "), toggle("c", "Conversation ")),
     search,
     view.data.live && trace.replayOf && el("a.chip", { href: `#compare/${trace.replayOf}/${view.id}`, title: "This run is a replay" }, "beside its recording"),
