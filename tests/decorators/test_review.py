@@ -444,7 +444,7 @@ def test_an_event_loop_goes_on_while_the_store_is_locked(store: Path, is_asked_f
 
     async def longest_step() -> float:
         waiting = asyncio.create_task(send("a"))
-        while is_asked_first and not Reviews(store).list():
+        while is_asked_first and not Reviews(store).list():  # noqa: ASYNC110 - the store has no event
             await asyncio.sleep(0.02)
         other = sqlite3.connect(store / "reviews.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
