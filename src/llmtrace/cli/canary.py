@@ -21,8 +21,8 @@ from llmtrace.canary import LEVEL, Baseline, Comparison, Endpoint, Metric, Probe
 from llmtrace.canary.baseline import observe
 from llmtrace.canary.border import ENOUGH, find_border_probes
 from llmtrace.canary.border import MOST_CALLS as MOST_SEARCHED
-from llmtrace.canary.endpoint import OPENAI
 from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, tool_probes
+from llmtrace.chat_endpoint import OPENAI
 from llmtrace.cli import format_text
 from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, positive, print_json
 from llmtrace.cli.progress import Progress

@@ -9,13 +9,13 @@ import sys
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from llmtrace.chat_endpoint import OPENAI
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
 from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Diagnosis, Flow
 from llmtrace.errors import JudgeFailed
 from llmtrace.judge import Endpoint, Judged, judge
-from llmtrace.judge.endpoint import OPENAI
 
 _SECONDS = 60.0
 
