@@ -117,10 +117,8 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
             continue
         if span.operation.time_to_first_chunk is None:
             engine_seconds = span.attributes.get(ENGINE_FIRST_TOKEN)
-            if isinstance(engine_seconds, float):
-                seconds_by_span[span.span_id] = (
-                    engine_seconds  # of a whole answer, in the engine: no agent saw anything of it yet
-                )
+            if isinstance(engine_seconds, float):  # of a whole answer, in the engine: no agent saw anything of it yet
+                seconds_by_span[span.span_id] = engine_seconds
             continue
         seconds_by_span[span.span_id] = waited = span.operation.time_to_first_chunk
         if not math.isfinite(waited * 1e9):  # whoever wrote it: it says nothing of the agents around
