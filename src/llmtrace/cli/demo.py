@@ -202,21 +202,21 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
         screen.prose("Ada never gave an order number. This is what your model did:")
     suffix, program = _suffix(store), _program()
     screen.line()
-    screen.line(screen.paint(f"$ {program} why{suffix}", "cyan"))
+    screen.line(f"$ {program} why{suffix}", "cyan")
     screen.line()
     why.show(screen, trace, diagnose(trace), top=1)
     screen.line()
-    screen.line(screen.paint("Now look around:", "bold"))
+    screen.line("Now look around:", "bold")
     room = len(program) + len(suffix) + 10
     for command, purpose in (*_NEXT, *_view()):
         called = f"{program} {command}{suffix}".ljust(room)
         screen.line(f"  {screen.paint(called, 'cyan')}{purpose if room + 34 <= screen.width else ''}")
     if scripted:
-        screen.line(screen.paint("Correct the order number, and run the agent again from there:", "bold"))
+        screen.line("Correct the order number, and run the agent again from there:", "bold")
         right = f"--set look_up/order_id={RIGHT} --check 'grep -q {RIGHT}'"
         for line in (f"{program} why --prove{suffix} \\", f"  {right} \\", f"  --tool all=live -- {program} demo"):
             screen.line(f"  {screen.paint(line, 'cyan')}")
-    screen.line(screen.paint("Decide yourself before the refund is made:", "bold"))
+    screen.line("Decide yourself before the refund is made:", "bold")
     screen.line(f"  {screen.paint(f'{program} demo --review{suffix}', 'cyan')}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")

@@ -119,16 +119,15 @@ def _is_of(operation: object, model: str) -> bool:
 
 def _write(screen: Screen, difference: SetDifference, before: RunSet, now: RunSet) -> None:
     counts = [format_text.plural(len(runs.trace_ids), "run") for runs in (before, now)]
-    screen.line(screen.paint(f"{counts[0]} against {counts[1]}", "bold"))
+    screen.line(f"{counts[0]} against {counts[1]}", "bold")
     environments = before.environment(), now.environment()
     write_changes(screen, difference.causes, *environments)
     if not difference.causes:
         screen.prose("No change of models, prompts, tools, parameters or libraries is recorded between the sets.", "dim")
     screen.line()
     rows = [_row(figure) for figure in difference.figures]
-    for line in screen.table(["", "FIRST", "95 %", "SECOND", "95 %", "OF"], rows, right=(1, 3), spare=(4, 2)):
-        screen.line(line)
-    screen.line(screen.paint("! differs by more than chance, all comparisons together (5 %)", "dim"))
+    screen.table(["", "FIRST", "95 %", "SECOND", "95 %", "OF"], rows, right=(1, 3), spare=(4, 2))
+    screen.line("! differs by more than chance, all comparisons together (5 %)", "dim")
     for title, kinds, style in (
         ("New kinds of failure", difference.new, "red"),
         ("Fixed", difference.fixed, "green"),
@@ -146,7 +145,7 @@ def _write(screen: Screen, difference: SetDifference, before: RunSet, now: RunSe
 def _write_kinds(screen: Screen, title: str, kinds: Sequence[Kind], style: Any, before: RunSet, now: RunSet) -> None:
     if kinds:
         screen.line()
-        screen.line(screen.paint(title, "bold"))
+        screen.line(title, "bold")
     for kind in kinds:
         counts = f"{kind.before} of {len(before.trace_ids)} -> {kind.now} of {len(now.trace_ids)}"
         screen.spread(Cell(clean(kind.title), (style,)), Cell(f"{counts}  {kind.example[:8]}", ("dim",)), prefix="  ")

@@ -88,7 +88,7 @@ def write_facts(screen: Screen, environment: Environment) -> None:
     width = min(_WIDEST, max((len(_label(fact)) for fact in environment.facts), default=0))
     for agent in sorted(agents):
         if agent:
-            screen.line(screen.paint(clean(agent), "bold"))
+            screen.line(clean(agent), "bold")
         for fact, contents in environment.facts.items():
             if fact.where == agent:
                 _write_fact(screen, environment, fact, contents, "  " if agent else "", width)

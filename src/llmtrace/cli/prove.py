@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text, judge_option
-from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.options import FINE, BadInput, number_type, positive, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.recording import Recording, live_names, load, program
 from llmtrace.cli.terminal import Cell, Screen, Style
@@ -47,6 +47,9 @@ _WORDS: dict[Verdict, tuple[str, Style]] = {
     "not settled": ("Not settled: better, but it may be chance. Try more runs with --times.", "yellow"),
     "no cause": ("Not the cause, or not the only one: with the correction the run ends no better.", "red"),
 }
+
+
+_dollars = number_type(float, lambda value: 0 <= value < float("inf"), "a number of dollars")
 
 
 class _Plan(NamedTuple):
@@ -104,17 +107,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget", metavar="USD", type=_dollars, help=f"with --prove, the most that the runs may cost (default: {USD:g})"
     )
-
-
-def _dollars(text: str) -> float:
-    """An argparse type: a number of dollars, 0 or more. Not a number (``nan``) would be no limit."""
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = -1.0
-    if not 0 <= amount < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of dollars, got {text!r}")
-    return amount
 
 
 def check_options(args: argparse.Namespace) -> None:

@@ -210,10 +210,10 @@ def _open(screen: Screen, receiver: Receiver, store: str, forward: str | None, *
         if forward is not None:
             screen.line(f"forward to       {forward.rpartition('@')[2]}")
         screen.line()
-        screen.line(screen.paint(f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{receiver.http_port}", "cyan"))
-        screen.line(screen.paint("export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "cyan"))
+        screen.line(f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{receiver.http_port}", "cyan")
+        screen.line("export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "cyan")
         screen.line()
-        screen.line(screen.paint("waiting for spans. Press Ctrl-C to stop", "dim"))
+        screen.line("waiting for spans. Press Ctrl-C to stop", "dim")
     screen.stream.flush()
 
 

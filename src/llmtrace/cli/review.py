@@ -305,8 +305,7 @@ def _list(args: argparse.Namespace, reviews: Reviews) -> int:
         )
         for record in records
     ]
-    for line in screen.table(("REVIEW", "AGE", "STATE", "CALL"), rows, right=(1,)):
-        screen.line(line)
+    screen.table(("REVIEW", "AGE", "STATE", "CALL"), rows, right=(1,))
     return FINE
 
 

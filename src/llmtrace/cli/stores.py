@@ -55,6 +55,13 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
         store.close()
 
 
+def local_folder(store: Store) -> Path:
+    """The folder of a local store. Raises BadInput for other stores."""
+    if store.folder is None:
+        raise BadInput("a local store is needed.\nName its folder with --store FOLDER.")
+    return store.folder
+
+
 def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Trace:
     """Read a trace, with the monitors' findings if they see it within ``seconds``. Raises like `Store.trace`."""
     if isinstance(store, LocalStore):

@@ -74,7 +74,7 @@ def _ready(args: argparse.Namespace, screen: Screen, address: str, page: str, na
         screen.line(f"store    {name}")
         if received is not None:
             screen.line(f"OTLP     {received}   (export OTEL_EXPORTER_OTLP_ENDPOINT={received})")
-        screen.line(screen.paint("Press Ctrl-C to stop", "dim"))
+        screen.line("Press Ctrl-C to stop", "dim")
     screen.stream.flush()
     if not args.no_browser:
         threading.Thread(target=_browse, args=(page,), daemon=True).start()

@@ -122,10 +122,10 @@ def _marked(screen: Screen, suspects: Sequence[Suspect], top: int, notes: Notes)
             _first(screen, suspect, notes)
             continue
         if number == 2:
-            screen.line(screen.paint("Other suspects", "bold"))
+            screen.line("Other suspects", "bold")
         _suspect(screen, number, suspect, notes)
     if len(suspects) > top:
-        screen.line(screen.paint(f"{len(suspects) - top} more with --top {len(suspects)}", "dim"))
+        screen.line(f"{len(suspects) - top} more with --top {len(suspects)}", "dim")
     if len(suspects) > 1:
         screen.line()
 
@@ -134,7 +134,7 @@ def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, 
     if not diagnosis.possible:
         return
     if unfolded:
-        screen.line(screen.paint("Worth a look", "bold"))
+        screen.line("Worth a look", "bold")
         for number, suspect in enumerate(diagnosis.possible, 1):
             _suspect(screen, number, suspect, notes)
     else:
@@ -224,7 +224,7 @@ def _suspect(screen: Screen, number: int, suspect: Suspect, notes: Notes) -> Non
 def _places(screen: Screen, places: Sequence[Place], notes: Notes) -> None:
     if not places:
         return
-    screen.line(screen.paint("Where to look first", "bold"))
+    screen.line("Where to look first", "bold")
     for number, place in enumerate(places, 1):
         screen.headed(Cell(f"{number}. {place.title}"), Cell(format_text.probability(place.probability), ("dim",)))
         screen.prose(evidence_of(place), "dim", prefix="   ")
@@ -358,7 +358,7 @@ def show_groups(
     if not run_count:
         screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
         return
-    screen.line(screen.paint(_counted(groups, run_count), "bold"))
+    screen.line(_counted(groups, run_count), "bold")
     if groups:
         screen.line()
     for group in groups[:top]:
@@ -367,7 +367,7 @@ def show_groups(
         screen.prose(f"What would have prevented it: {group.advice}", "green", prefix="   ")
         screen.line()
     if len(groups) > top:
-        screen.line(screen.paint(f"{len(groups) - top} more with --top {len(groups)}", "dim"))
+        screen.line(f"{len(groups) - top} more with --top {len(groups)}", "dim")
     if unexplained:
         screen.prose(_unexplained(unexplained))
 

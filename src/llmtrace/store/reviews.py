@@ -362,7 +362,7 @@ def this_user() -> str:
     """The name of the user of this process; empty if it has none."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):
+    except (OSError, KeyError, ImportError):  # a container without this user
         return ""
 
 
