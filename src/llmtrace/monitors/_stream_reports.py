@@ -74,12 +74,8 @@ def _report(row: Row, name: str) -> Report:
     numbers = stream if isinstance(stream, Numbers) else None
     ours = (change for change in row.changes if (change["monitor"], change["part"], change["unit"]) == _identity(about))
     return Report(
+        **about,
         key=row.key,
-        monitor=about["monitor"],
-        part=about["part"],
-        noun=about["noun"],
-        unit=about["unit"],
-        kind=about["kind"],
         calls=stream.count,
         began=stream.began,
         last=row.last,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias, Union
 
 from llmtrace.model import Code, JsonValue, Severity, ToolCall, ToolDefinition, Violation, Where
 from llmtrace.validation.compiled_schema import Compiled, compile_schema
@@ -167,32 +167,7 @@ class _Check:
             message += "; the object is encoded twice, as text in JSON"
         self._add("not_an_object", message, keyword="type", expected="object", got=arguments)
 
-    def _add(
-        self,
-        code: Code,
-        message: str,
-        pointer: str = "",
-        *,
-        keyword: str = "",
-        expected: JsonValue = None,
-        got: JsonValue = None,
-        severity: Severity = "error",
-        line: int | None = None,
-        column: int | None = None,
-    ) -> None:
-        self.violations.append(
-            Violation(
-                code=code,
-                pointer=pointer,
-                keyword=keyword,
-                message=message,
-                expected=expected,
-                got=got,
-                severity=severity,
-                where=self.where,
-                tool=self.tool,
-                call_id=self.call_id,
-                line=line,
-                column=column,
-            )
-        )
+    def _add(self, code: Code, message: str, pointer: str = "", *, keyword: str = "", **details: Any) -> None:
+        """``details``: other fields of the violation."""
+        place: dict[str, Any] = {"where": self.where, "tool": self.tool, "call_id": self.call_id}
+        self.violations.append(Violation(code=code, pointer=pointer, keyword=keyword, message=message, **place, **details))
