@@ -5,27 +5,31 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llmtrace import semconv
 from llmtrace.cli import format_text
 from llmtrace.cli.environment_text import changes_as_json, write_changes
-from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.terminal import Cell, Screen
 from llmtrace.config import Config
-from llmtrace.model import Inference, Trace
+from llmtrace.model import Trace
+from llmtrace.model.traces import in_traces
 from llmtrace.statistics.run_sets import Compared, Kind, RunSet, SetDifference, compare_sets
 from llmtrace.statistics.two_samples import Interval
 from llmtrace.store import Query, Store, open_store
+from llmtrace.store import filters as trace_filters
 from llmtrace.text.unsafe_characters import clean
 
 MOST_RUNS = 1000
 """Runs of one set, the newest ones, unless ``limit=N`` says otherwise."""
 FILTERS = ("since", "until", "agent", "health", "text", "tag", "model", "limit")
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    **{filter_.name: filter_.parse for filter_ in trace_filters.FILTERS if filter_.name in FILTERS},
+    "text": str,
+    "limit": int,
+}
 _FEW = 10
 """Runs of a set below which little can be seen."""
 
@@ -65,53 +69,20 @@ def _chosen(store: Store, words: Sequence[str]) -> Iterator[Trace]:
         elif os.path.exists(word):
             other = open_store(word, config=Config.read())
             try:
-                yield from _traces(other, Query(limit=MOST_RUNS))
+                yield from in_traces(other.spans(Query(limit=MOST_RUNS)))
             finally:
                 other.close()
         else:
             trace_ids[store.trace(word).trace_id] = None
     for trace_id in trace_ids:
         yield store.trace(trace_id)
-    if filters:
-        yield from _filtered(store, filters)
-
-
-def _filtered(store: Store, filters: dict[str, str]) -> Iterator[Trace]:
+    if not filters:
+        return
     try:
-        limit = int(filters.get("limit", MOST_RUNS))
-        moments = {name: since(filters[name]) for name in ("since", "until") if name in filters}
-    except (ValueError, argparse.ArgumentTypeError) as error:
+        values = {name: _PARSERS[name](content) for name, content in filters.items()}
+    except ValueError as error:
         raise BadInput(f"{error}.") from None
-    query = Query(
-        limit=limit,
-        since=moments.get("since"),
-        until=moments.get("until"),
-        agent=filters.get("agent"),
-        health=filters.get("health"),
-        text=filters.get("text"),
-    )
-    for trace in _traces(store, query):
-        if "tag" in filters and not any(filters["tag"] in _tags(span.attributes) for span in trace.spans):
-            continue
-        if "model" in filters and not any(_is_of(span.operation, filters["model"]) for span in trace.spans):
-            continue
-        yield trace
-
-
-def _traces(store: Store, query: Query) -> Iterator[Trace]:
-    for number, (_, spans) in enumerate(groupby(store.spans(query), key=lambda span: span.trace_id)):
-        if number >= query.limit:
-            return
-        yield Trace(list(spans))
-
-
-def _tags(attributes: Any) -> Sequence[str]:
-    tags = attributes.get(semconv.TAGS)
-    return tags if isinstance(tags, (list, tuple)) else ()
-
-
-def _is_of(operation: object, model: str) -> bool:
-    return isinstance(operation, Inference) and model in (operation.request_model, operation.response_model)
+    yield from in_traces(store.spans(Query(**{"limit": MOST_RUNS, **values})))
 
 
 # -- output

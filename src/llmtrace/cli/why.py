@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from llmtrace import semconv
 from llmtrace.cli import format_text, judge_option, prove
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
@@ -30,7 +29,7 @@ from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, 
 from llmtrace.diagnosis.cause_groups import Case, Group, case_of, group_by_cause
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
-from llmtrace.model.traces import short_id
+from llmtrace.model.traces import in_traces, short_id
 from llmtrace.store import Query, Store
 
 NAME = "why"
@@ -299,17 +298,13 @@ def _code(text: str, length: int = 200) -> str:
 
 def _all(store: Store, args: argparse.Namespace) -> int:
     limit = args.limit or MOST_RUNS
-    query = Query(limit=limit + 1, since=args.since, agent=args.agent)
+    query = Query(limit=limit + 1, since=args.since, agent=args.agent, tag=args.tag)
     run_count, cases, unexplained, undiagnosed, more = 0, [], list[str](), list[DiagnosisFailed](), False
     with Progress("diagnosing runs") as progress:
-        runs = groupby(store.spans(query), key=lambda span: span.trace_id)
-        for number, (_, spans) in enumerate(progress.count(runs)):
-            if number == limit:
+        for trace in progress.count(in_traces(store.spans(query))):
+            if run_count == limit:
                 more = True
                 break
-            trace = Trace(list(spans))
-            if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
-                continue
             run_count += 1
             try:
                 diagnosis = diagnose(trace)
@@ -343,11 +338,6 @@ def _warn_undiagnosed(screen: Screen, errors: list[DiagnosisFailed]) -> None:
         runs = sum(error.fault == fault for error in errors)
         report = f"This is a bug in llmtrace. See llmtrace why {short_id(example.trace_id)} for how to report it."
         screen.prose(f"llmtrace why: {format_text.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
-
-
-def _tags(attributes: object) -> tuple[str, ...]:
-    tags = attributes.get(semconv.TAGS) if isinstance(attributes, dict) else None
-    return tuple(map(str, tags)) if isinstance(tags, (list, tuple)) else ()
 
 
 def show_groups(

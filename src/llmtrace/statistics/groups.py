@@ -6,10 +6,9 @@ further ones are counted together, under `OTHERS`). Rates are of all calls; unkn
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
 from llmtrace.model import (
@@ -26,6 +25,7 @@ from llmtrace.model import (
     Workflow,
     failure_kind,
 )
+from llmtrace.model.traces import in_traces
 from llmtrace.statistics.counted_steps import Step, steps_of
 from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import Objectives
@@ -265,14 +265,9 @@ class Statistics:
 
 def collect(spans: Iterable[Span], into: Statistics) -> Statistics:
     """Add spans, those of a trace together, as `Store.spans` gives them; one trace is in memory at a time."""
-    for trace in _traces(spans):
+    for trace in in_traces(spans):
         into.add(trace)
     return into
-
-
-def _traces(spans: Iterable[Span]) -> Iterator[Trace]:
-    for _, together in itertools.groupby(spans, lambda span: span.trace_id):
-        yield Trace(list(together))
 
 
 def count(counter: Counter[str], word: str, times: int = 1) -> None:

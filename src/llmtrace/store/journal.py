@@ -261,21 +261,17 @@ class _File:
         """True if nothing was written."""
         return self._size == journal_files.HEAD.size
 
-    def ours(self) -> bool:
+    def ours(self, least_links: int = 0) -> bool:
         """False if the program closed our descriptor, whose number may belong to another file by now."""
         try:
             status = os.fstat(self._descriptor)
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) == self._identity
+        return (status.st_dev, status.st_ino) == self._identity and status.st_nlink >= least_links
 
     def in_place(self) -> bool:
         """True if the descriptor is ours and the file was not deleted."""
-        try:
-            status = os.fstat(self._descriptor)
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._identity and status.st_nlink > 0
+        return self.ours(least_links=1)
 
     def full(self, max_days: float) -> bool:
         """True if a new file is due: this one is large, old (only whole files can be removed), or out of context numbers."""

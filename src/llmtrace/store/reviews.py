@@ -393,16 +393,7 @@ def is_alive(folder: Path | None, owner: str) -> bool:
     """True while the process runs, also where that cannot be told."""
     if folder is None or _owner.get(folder) == owner:
         return _owner.get(folder) == owner
-    try:
-        descriptor = os.open(folder / RUNNING / owner, os.O_RDWR | locks.FLAGS)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        return locks.take(descriptor, exclusive=False) is not True
-    finally:
-        os.close(descriptor)
+    return locks.is_held(folder / RUNNING / owner) is not False
 
 
 def _sweep(place: Path) -> None:
