@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from llmtrace.canary.probes import Probe
 from llmtrace.chat_endpoint import OPENAI, AnswerTooLong, error_message, post, without_key
 from llmtrace.errors import EndpointFailed
+from llmtrace.exporters.forwarding.transport import retry_after
 from llmtrace.model import JsonValue
 
 _ATTEMPTS: Final = 4
@@ -129,7 +130,7 @@ class Endpoint:
             raise _NoAnswerError(f"no whole answer within {self._seconds:g} s") from None
         except RequestException as error:
             raise _NoAnswerError(f"{self.url} cannot be reached: {type(error).__name__}") from None
-        return response.status, response.body, time.monotonic() - begin, _retry_after(response.retry_after)
+        return response.status, response.body, time.monotonic() - begin, retry_after(response.retry_after)
 
 
 class _NoAnswerError(Exception):
@@ -162,13 +163,6 @@ def _top_logprobs(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
         return tuple((str(one["token"]), float(one["logprob"])) for one in choice["logprobs"]["content"][0]["top_logprobs"])
     except (KeyError, IndexError, TypeError, ValueError):
         return ()
-
-
-def _retry_after(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text else None
-    except ValueError:
-        return None
 
 
 def _hint(status: int) -> str:

@@ -112,14 +112,15 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
 
 
 def _file(path: str, config: Config, screen: Screen) -> Store:
-    from llmtrace.cli.read_spans import BadLine, read  # imports every dialect, which a store does not need
+    from llmtrace.cli.read_spans import read  # imports every dialect, which a store does not need
+    from llmtrace.codec.formats import Unreadable
     from llmtrace.viewer.file_store import FileStore
 
-    bad: list[BadLine] = []
+    bad: list[Unreadable] = []
 
     def spans() -> Iterator[Span]:
         for item in read(path):
-            if isinstance(item, BadLine):
+            if isinstance(item, Unreadable):
                 bad.append(item)
             else:
                 yield item

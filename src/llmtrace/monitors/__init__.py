@@ -22,7 +22,6 @@ from llmtrace.monitors._change_text import PREFIX
 from llmtrace.monitors._key_state import KINDS
 from llmtrace.monitors._monitor import Monitor, Observation
 from llmtrace.monitors._stream_reports import Block, Report, baselines, pinned, reports
-from llmtrace.monitors._turn_kinds import unmixed
 from llmtrace.monitors._watch import MAX_KEYS, Shelf, Watch
 
 __all__ = [
@@ -42,7 +41,6 @@ __all__ = [
     "load",
     "pinned",
     "reports",
-    "unmixed",
 ]
 
 logger = logging.getLogger("llmtrace")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from llmtrace.model import (
     CANCELLED,
@@ -46,16 +46,7 @@ NO_QUALITY = (OUTCOME, "slo", "budget_", "drift.")
 USAGE_KINDS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 """Parts of the input and output tokens that are counted apart, where the provider tells them."""
 
-PARTS: dict[By, tuple[str, ...]] = {
-    "agent": ("agent",),
-    "operation": ("agent", "step", "model"),
-    "model": ("model",),
-    "tool": ("tool",),
-    "prompt": ("prompt",),
-    "name": ("name",),
-    "user": ("user",),
-    "day": ("day",),
-}
+PARTS: dict[By, tuple[str, ...]] = {**{by: (by,) for by in get_args(By)}, "operation": ("agent", "step", "model")}
 """The parts of a group's key."""
 
 

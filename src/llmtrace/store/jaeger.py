@@ -76,12 +76,7 @@ class Jaeger(Backend):
             services, limit = full, most
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:  # noqa: ARG002 - Jaeger gives whole spans
-        try:
-            return self._api().trace(trace_id)
-        except _http.Refused as refused:
-            if refused.status == 404:
-                return []
-            raise
+        return self._api().trace(trace_id)
 
     def _services(self) -> list[str]:
         only = self._address.options.get("service")

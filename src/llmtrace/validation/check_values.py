@@ -7,7 +7,7 @@ written is an error; what breaks only its closed form or a format is a warning, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, Union
 
 from llmtrace.model import Code, JsonValue, Severity, ToolCall, ToolDefinition, Violation, Where
@@ -32,6 +32,11 @@ def check_call(call: ToolCall, tools: Tools) -> tuple[Violation, ...]:
         return check_arguments(call.arguments, definition, call_id=call.id)
     text = check_arguments(call.arguments, ToolDefinition(call.name), call_id=call.id)
     return (_unknown_tool(call, tools), *text) if tools else text
+
+
+def errors_in(violations: Iterable[Violation]) -> list[Violation]:
+    """Those that are errors, not warnings."""
+    return [violation for violation in violations if violation.severity == "error"]
 
 
 def find_tool(name: str, tools: Tools) -> ToolDefinition | None:

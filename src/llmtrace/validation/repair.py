@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import JsonValue, ToolDefinition, Violation
-from llmtrace.validation.check_values import Tools, check_arguments, find_tool
+from llmtrace.validation.check_values import Tools, check_arguments, errors_in, find_tool
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.parse_arguments import parse_arguments, strip_fence
 from llmtrace.validation.violations import json_type, shown
@@ -44,7 +44,7 @@ def repair(arguments: JsonValue, definition: ToolDefinition) -> tuple[dict[str, 
     if copy is None:
         return None
     for _ in range(_ROUNDS):
-        errors = [violation for violation in check_arguments(copy, definition) if violation.severity == "error"]
+        errors = errors_in(check_arguments(copy, definition))
         if not errors:
             return copy, tuple(notes)
         for error in errors:

@@ -90,7 +90,7 @@ class CountsFile:
         if not any(new.values()):
             return
         with contextlib.suppress(OSError), locks.locked(self._path.with_suffix(".lock"), exclusive=True, seconds=0.1):
-            total: dict[str, int | str] = {name: number + new[name] for name, number in read(self._path.parent).items()}
+            total: dict[str, int | str] = {name: number + new[name] for name, number in read(self._path.parent)[0].items()}
             total["why"] = counts.why
             draft = self._path.with_name(f".{FILE}.{os.getpid()}")
             locks.write(draft, json.dumps(total).encode())
@@ -98,19 +98,10 @@ class CountsFile:
             self._written = numbers
 
 
-def read(folder: Path) -> dict[str, int]:
-    """Read the sums; zeros without a readable file."""
+def read(folder: Path) -> tuple[dict[str, int], str]:
+    """The sums, zeros without a readable file; and why the last request failed, empty if it succeeded or is not known."""
     try:
         totals = json.loads((folder / FILE).read_bytes())
-        return {name: int(totals.get(name, 0)) for name in NAMES}
+        return {name: int(totals.get(name, 0)) for name in NAMES}, str(totals.get("why") or "")
     except (OSError, ValueError, AttributeError, TypeError):
-        return dict.fromkeys(NAMES, 0)
-
-
-def why(folder: Path) -> str:
-    """Read why the last request failed; empty if it succeeded or is unknown."""
-    try:
-        reason = json.loads((folder / FILE).read_bytes()).get("why")
-        return reason if isinstance(reason, str) else ""
-    except (OSError, ValueError, AttributeError):
-        return ""
+        return dict.fromkeys(NAMES, 0), ""
