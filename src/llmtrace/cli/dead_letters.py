@@ -39,8 +39,6 @@ ACTIONS: Final = ("ls", "show", "retry", "drop")
 
 
 class Entry(NamedTuple):
-    """A letter and what became of it."""
-
     letter: DeadLetter
     state: LetterState
 

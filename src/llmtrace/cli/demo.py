@@ -44,8 +44,6 @@ _NEXT = (
 
 
 class Conversation(NamedTuple):
-    """A customer's mail, the answer, and the trace."""
-
     task: str
     answer: str
     trace: Trace

@@ -41,8 +41,6 @@ _CONTENT = {
 
 
 class Finding(NamedTuple):
-    """The result of a check."""
-
     status: Literal["ok", "note", "wrong"]
     about: str
     text: str

@@ -109,7 +109,6 @@ def texts_by_role(message: Message) -> Iterator[tuple[str, str]]:
 
 
 def reasoning_text(message: Message) -> str:
-    """The reasoning in a message."""
     return "\n".join(part.content for part in message.parts if isinstance(part, Reasoning) and part.content)
 
 

@@ -39,7 +39,7 @@ from llmtrace.model import (
 )
 from llmtrace.model.traces import short_id
 from llmtrace.semconv import CONTENT_LEVEL
-from llmtrace.store.summary import last_answer, unwrap_task
+from llmtrace.store.summary import last_answer, summarise, unwrap_task
 
 NAME = "show"
 HELP = "show one trace as a tree: messages, tool calls, results, findings"
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def headline(screen: Screen, trace: Trace) -> None:
     """Print a trace's id, health, times and totals in two lines."""
-    tokens, cost = format_text.usage_of(trace)
+    summary = summarise(trace)
     start = trace.spans[0].start
     when = datetime.fromtimestamp(start / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     ends = [span.end for span in trace.spans if span.end is not None]
@@ -106,8 +106,8 @@ def headline(screen: Screen, trace: Trace) -> None:
     health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health], "bold")
     gap = "  " if screen.width >= len(f"trace {trace.trace_id}  recovered") else "\n"
     screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{gap}{health}")
-    spans = format_text.plural(len(trace), "span")
-    screen.prose(f"{when}  {took}  {spans}  {format_text.count(tokens)} tokens  cost {format_text.cost(cost)}", "dim")
+    spans, cost = format_text.plural(len(trace), "span"), format_text.cost(summary.cost_usd)
+    screen.prose(f"{when}  {took}  {spans}  {format_text.count(summary.tokens)} tokens  cost {cost}", "dim")
     replay = format_text.replay(trace)
     if replay:
         screen.prose(replay, "dim")

@@ -219,7 +219,6 @@ def _quality(group: Group) -> list[Cell]:
 
 
 def _remarks(group: Group) -> list[str]:
-    """Counts of failures and findings."""
     failed = [f"{word} {count:,}" for word, count in format_stats.frequent(group.endings, 4)]
     names = [f"{name} {count:,}" for name, count in format_stats.frequent(group.evaluations, 4)]
     if group.malformed:

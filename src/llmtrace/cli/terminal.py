@@ -102,7 +102,6 @@ class Screen:
         return wrap(clean(text), self.room(" " * indent))
 
     def prose(self, text: str, *styles: Style, prefix: str = "") -> None:
-        """Write a text, wrapped at words to the screen's width."""
         for line in self.wrapped(text, cells(prefix)):
             self.line(self.paint(prefix, "dim") + self.paint(line, *styles))
 

@@ -17,8 +17,6 @@ from llmtrace.validation.parse_arguments import read, strip_fence
 
 
 class AnswerForm:
-    """Reads answers."""
-
     def __init__(self, form: Any, owner: str) -> None:
         """Raises `ConfigurationError` that names ``owner`` for what cannot be a form."""
         self.kind = form

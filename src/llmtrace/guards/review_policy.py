@@ -77,8 +77,6 @@ Condition: TypeAlias = "bool | When | Predicate"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a call is held."""
-
     text: str
     origins: tuple[ValueOrigin, ...] = ()
 

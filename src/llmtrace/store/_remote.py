@@ -87,8 +87,6 @@ class Backend(ABC):
 
 
 class RemoteStore(Store):
-    """A store that reads a `Backend`."""
-
     is_remote = True
 
     def __init__(self, source: Backend, *, days: float = DAYS) -> None:

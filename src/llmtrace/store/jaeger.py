@@ -37,8 +37,6 @@ _LAST_SECOND = 253_402_300_799
 
 
 class Jaeger(Backend):
-    """A `Backend` on Jaeger's query service."""
-
     selects = False
 
     def __init__(self, address: _http.Address) -> None:

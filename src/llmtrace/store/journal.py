@@ -70,7 +70,6 @@ class Journal:
         self.append_all([(kind, payload, context)])
 
     def append_all(self, records: Sequence[Entry]) -> None:
-        """Write several records at once."""
         file = self._file
         try:
             if file is None or time.monotonic() >= self._look_at:
@@ -258,7 +257,6 @@ class _File:
 
     @property
     def is_empty(self) -> bool:
-        """True if nothing was written."""
         return self._size == journal_files.HEAD.size
 
     def ours(self, least_links: int = 0) -> bool:

@@ -58,7 +58,6 @@ class Monitoring:
         self._monitors: tuple[Monitor, ...] | None = None
 
     def begin(self, db: sqlite3.Connection, pins: Pins) -> Watching:
-        """Start a `Watching` for one transaction."""
         from llmtrace.monitors import Watch, load
 
         if self._monitors is None:

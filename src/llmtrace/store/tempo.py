@@ -41,8 +41,6 @@ _AT_MOST = 100_000
 
 
 class Tempo(Backend):
-    """A `Backend` on Tempo's HTTP interface."""
-
     def __init__(self, address: _http.Address) -> None:
         self.name = f"Tempo at {address.base}"
         self._address = address

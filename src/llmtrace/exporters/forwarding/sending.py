@@ -108,7 +108,6 @@ class Sending:
 
 
 def has_terminal() -> bool:
-    """True if the program runs in a terminal."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         try:
             if stream is not None and stream.isatty():
