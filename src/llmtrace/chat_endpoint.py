@@ -39,7 +39,7 @@ def post(url: str, key: str | None, request: Mapping[str, Any], *, seconds: floa
         headers["authorization"] = f"Bearer {key}"
     end = time.monotonic() + seconds
     with requests.Session() as session:
-        session.auth = _unchanged  # else what ~/.netrc says would go out in place of our key
+        session.auth = lambda request: request  # else what ~/.netrc says would go out in place of our key
         response = session.post(
             f"{url.rstrip('/')}/chat/completions",
             data=json.dumps(request).encode(),
@@ -56,10 +56,6 @@ def post(url: str, key: str | None, request: Mapping[str, Any], *, seconds: floa
             if time.monotonic() > end:
                 raise TimeoutError
     return Response(response.status_code, body, response.headers.get("retry-after"))
-
-
-def _unchanged(request: Any) -> Any:
-    return request
 
 
 def error_message(body: bytes) -> str:

@@ -141,7 +141,7 @@ def _show(entries: list[Entry], args: argparse.Namespace) -> int:
         rows.append(("last answer", letter.completion))
         for label, value in rows:
             if value is not None:
-                screen.labelled(f"{label}  ", short(value if isinstance(value, str) else format_text.value(value), 2000))
+                screen.labelled(f"{label}  ", short(format_text.text(value), 2000))
         if letter.usage is not None:
             usage = letter.usage
             screen.labelled("tokens  ", f"{usage.input_tokens or 0} in, {usage.output_tokens or 0} out")

@@ -140,9 +140,8 @@ def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False
 
     scripted = model == MODEL
     llmtrace.configure(store=store, content="local", instrument=["openai"], prices=_PRICES if scripted else None)
-    client = openai.OpenAI(
-        base_url=url, api_key="none" if scripted else None, http_client=_direct(openai) if scripted else None
-    )
+    own: dict[str, Any] = {"api_key": "none", "http_client": openai.DefaultHttpxClient(trust_env=False)}  # without a proxy
+    client = openai.OpenAI(base_url=url, **(own if scripted else {}))
     try:
         answer = support_agent(client, model, reviewed=reviewed)(task)
     except openai.OpenAIError as error:
@@ -153,11 +152,6 @@ def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False
         client.close()
         llmtrace.shutdown()
     return Conversation(task, answer, _stored(task, store))
-
-
-def _direct(openai: Any) -> Any:
-    """An HTTP client that uses no proxy for a server on this machine."""
-    return openai.DefaultHttpxClient(trust_env=False)
 
 
 def _stored(task: str, store: str) -> Trace:

@@ -243,7 +243,8 @@ def _rivals(_: Config) -> Iterator[Finding]:
     instrumentors, seen = instrumentation.available(), set()
     for group in ("opentelemetry_instrumentor", "openinference_instrumentor"):
         for entry in metadata.entry_points(group=group):
-            if _library(entry.name) in instrumentors and not entry.value.startswith("llmtrace"):
+            library = entry.name.removeprefix("genai_").removesuffix("_v2").replace("-", "_")  # openai_v2, genai_openai
+            if library in instrumentors and not entry.value.startswith("llmtrace"):
                 package = entry.dist.name if entry.dist is not None else entry.value
                 if (entry.name, package) in seen:
                     continue  # it has an entry point for two launchers
@@ -254,11 +255,6 @@ def _rivals(_: Config) -> Iterator[Finding]:
                     f"{package} can instrument it too: the local store keeps one inference per call, exporters get both",
                     f"To avoid duplicates, uninstall {package}, or leave the library out of LLMTRACE_INSTRUMENT.",
                 )
-
-
-def _library(entry_point: str) -> str:
-    """``openai_agents`` of ``openai_agents_v2``, ``openai`` of ``openai_v2`` and of ``genai_openai``."""
-    return entry_point.removeprefix("genai_").removesuffix("_v2").replace("-", "_")
 
 
 def _patched(_: Config) -> Iterator[Finding]:

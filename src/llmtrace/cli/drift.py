@@ -193,12 +193,9 @@ def _plots(screen: Screen, key_reports: list[Report], args: argparse.Namespace) 
 
 def _change(screen: Screen, change: Mapping[str, Any]) -> None:
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(int(change["since"]) // 1_000_000_000))
-    causes = "; ".join(_cause(cause) for cause in change["causes"]) or "no recorded change at the same time"
+    causes = "; ".join(f"{cause['word']} changed {cause['before']} -> {cause['now']}" for cause in change["causes"])
+    causes = clean(causes) or "no recorded change at the same time"
     screen.prose(f"! {when} UTC  {causes}: {clean(str(change['what']))}", "yellow", prefix=_INDENT)
     compared = f"from {format_text.plural(int(change['calls']), 'call')}, compared with {change['baseline']:,} before"
     summary = short(f"{compared}: llmtrace show {short_id(change['trace_id'])}", screen.width - 4)
     screen.line(f"    {summary}", "dim")
-
-
-def _cause(cause: Mapping[str, Any]) -> str:
-    return clean(f"{cause['word']} changed {cause['before']} -> {cause['now']}")

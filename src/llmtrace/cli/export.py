@@ -112,7 +112,9 @@ def _writing(output: str) -> Iterator[BinaryIO]:
             f"cannot write {output or 'a file without name'}: it is {'a folder' if output else 'empty'}.\nName a file."
         )
     try:
-        if _is_special(path):
+        path = path.absolute()
+        is_device = path.is_relative_to("/dev") or path.is_relative_to("/proc")
+        if is_device or (path.exists() and not path.is_file()):  # a pipe or a file descriptor, too: it cannot be replaced
             with path.open("wb") as file:
                 yield file
             return
@@ -131,12 +133,3 @@ def _writing(output: str) -> Iterator[BinaryIO]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-
-
-def _is_special(path: Path) -> bool:
-    """True for a device, a pipe or an open file descriptor, which must be written and not replaced."""
-    return (
-        path.absolute().is_relative_to("/dev")
-        or path.absolute().is_relative_to("/proc")
-        or (path.exists() and not path.is_file())
-    )

@@ -105,6 +105,11 @@ def value(content: JsonValue) -> str:
     return json.dumps(content, ensure_ascii=False, default=str)
 
 
+def text(content: JsonValue) -> str:
+    """A text as it is, any other JSON value like `value`."""
+    return content if isinstance(content, str) else value(content)
+
+
 def call(name: str, arguments: JsonValue) -> str:
     """A tool call as a function call. Arguments that are not a JSON object are shown as the model's raw text.
 
@@ -124,7 +129,7 @@ def violation(finding: Violation) -> str:
     place = f" at {finding.pointer}" if finding.pointer else ""
     if finding.line is not None:
         place += f" at line {finding.line}, column {finding.column}"
-    wanted = "" if finding.expected is None else _plain(finding.expected)
+    wanted = "" if finding.expected is None else text(finding.expected)
     expected = f"; expected {wanted}" if wanted and wanted not in finding.message else ""
     got = "" if finding.got is None or finding.code == "missing" else f"; got {value(finding.got)}"
     return f"{finding.code}{place}: {finding.message}{expected}{got}"
@@ -151,10 +156,6 @@ def findings(names: Iterable[str]) -> str:
 def failure(error: Failure) -> str:
     """Type and message of a failure, or its type alone."""
     return f"{error.type}: {error.message}" if error.message else error.type
-
-
-def _plain(content: JsonValue) -> str:
-    return content if isinstance(content, str) else value(content)
 
 
 def as_json(content: Any) -> JsonValue:

@@ -159,7 +159,7 @@ class _Tree:
         operation = span.operation
         is_cut = cells(title.text) + cells(facts) + 2 > self._screen.room(at.title)
         if self._full and is_cut and isinstance(operation, ToolExecution):
-            self._line("with", _text(operation.arguments), at.body)
+            self._line("with", format_text.text(operation.arguments), at.body)
         if isinstance(operation, Inference):
             self._inference(span, operation, at.body)
         elif isinstance(operation, FetchResponse):
@@ -212,7 +212,7 @@ class _Tree:
         for label, field in _CONTENT:
             content = getattr(operation, field, None)
             if content is not None:
-                self._line(label, _text(content), prefix)
+                self._line(label, format_text.text(content), prefix)
 
     def _answered(self, span: Span, text: str) -> str:
         """The answer's text. If it is data, the last answer of a model below; with --full, the data itself."""
@@ -270,16 +270,16 @@ class _Tree:
                 gap=2,
             )
         if execution.has_result:
-            self._line("→", _text(execution.result), prefix, gap=2)
+            self._line("→", format_text.text(execution.result), prefix, gap=2)
 
     def _review(self, review: Review, prefix: str) -> None:
         if review.tool is None and review.payload is not None:
-            self._line("shown", _text(review.payload), prefix)
+            self._line("shown", format_text.text(review.payload), prefix)
         if review.reason:
             self._line("because", review.reason, prefix)
         self._line("→", review.outcome, prefix, gap=2)
         if review.value is not None:
-            self._line("ran with" if review.decision == "edited" else "answer", _text(review.value), prefix)
+            self._line("ran with" if review.decision == "edited" else "answer", format_text.text(review.value), prefix)
 
     def _findings(self, violations: tuple[Violation, ...], evaluations: tuple[Evaluation, ...], prefix: str) -> None:
         for broken in violations:
@@ -346,7 +346,3 @@ def title_of(span: Span) -> str:
     if isinstance(operation, AgentInvocation):
         return f"agent {operation.name}"
     return f"workflow {operation.name}" if isinstance(operation, Workflow) else span.name
-
-
-def _text(result: object) -> str:
-    return result if isinstance(result, str) else format_text.value(result)

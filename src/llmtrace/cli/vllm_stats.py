@@ -124,8 +124,9 @@ def show(screen: Screen, state: dict[str, Any], slowest: Slowest) -> None:
         return
     screen.line()
     screen.line("The slowest calls", "bold")
+    names = [name for _, name in _TIMES]
     rows = [
-        [Cell(format_text.duration(span.duration)), *(Cell(_time(told_of, name)) for _, name in _TIMES), Cell(_named(span))]
+        [*(Cell(format_text.duration(time)) for time in (span.duration, *map(told_of.get, names))), Cell(_named(span))]
         for span, told_of in calls
     ]
     screen.table(["TOOK", *(title for title, _ in _TIMES), "CALL"], rows, right=range(5), spare=(4, 1, 3))
@@ -135,10 +136,6 @@ def _named(span: Span) -> str:
     usage = span.operation.usage if isinstance(span.operation, Inference) else None
     output_tokens = None if usage is None else usage.output_tokens
     return clean(f"{span.name}{'' if output_tokens is None else f', {output_tokens} tokens'}  {short_id(span.trace_id)}")
-
-
-def _time(times: dict[str, float], name: str) -> str:
-    return format_text.duration(times[name]) if name in times else format_text.UNKNOWN
 
 
 def _at_most(bound: float | None) -> str:

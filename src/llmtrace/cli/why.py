@@ -420,4 +420,4 @@ def _step_text(step: Step) -> str:
         return f"{step.title} = {format_text.value(step.value)}"
     if isinstance(step.value, dict):
         return format_text.call(step.title, step.value)
-    return f"{step.title}: {step.value if isinstance(step.value, str) else format_text.value(step.value)}"
+    return f"{step.title}: {format_text.text(step.value)}"

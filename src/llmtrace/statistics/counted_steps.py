@@ -105,10 +105,6 @@ def _below(parent: Span, place: Place) -> Place:
     return replace(place, step=parent.step)
 
 
-def _usage(span: Span) -> Usage | None:
-    return span.operation.usage if isinstance(span.operation, (Inference, Embedding)) else None
-
-
 def _first_tokens(trace: Trace) -> dict[str, float]:
     """Seconds until the first chunk, by id: of the inference itself, and of every agent and workflow around it."""
     seconds_by_span: dict[str, float] = {}
@@ -136,10 +132,10 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
 def _step(span: Span, place: Place, first_token: float | None) -> Step:
     operation = span.operation
     tool_calls, invalid = _tool_calls(span)
-    model = prompt = cost = None
+    model = prompt = usage = cost = None
     name = span.name
     if isinstance(operation, (Inference, Embedding)):
-        model = operation.model
+        model, usage = operation.model, operation.usage
         name = place.step or (operation.operation if isinstance(operation, Inference) else "embeddings")
     elif isinstance(operation, ToolExecution) and operation.name:
         name = f"{EXECUTE_TOOL} {operation.name}"  # other writers' spans have one name for all tools
@@ -155,7 +151,7 @@ def _step(span: Span, place: Place, first_token: float | None) -> Step:
         user=place.user,
         first_token=first_token,
         per_token=_per_token(span),
-        usage=_usage(span),
+        usage=usage,
         cost_usd=cost,
         tool_calls=tool_calls,
         invalid=invalid,

@@ -177,7 +177,8 @@ class _Api3(_Api):
             error = document.get("error")
             if isinstance(error, dict):
                 message, status = str(error.get("message", "")), error.get("httpCode")
-                raise _http.Refused(f"{self._name} answered {path} with an error: {message}", _whole(status), message)
+                text = f"{self._name} answered {path} with an error: {message}"
+                raise _http.Refused(text, status if isinstance(status, int) else 0, message)
         return documents
 
 
@@ -214,10 +215,6 @@ def _list(documents: Sequence[dict[str, Any]], member: str) -> list[Any]:
 def _rfc3339(nanoseconds: int) -> str:
     seconds, rest = divmod(max(0, nanoseconds), 10**9)
     return f"{datetime.fromtimestamp(min(seconds, _LAST_SECOND), timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
-
-
-def _whole(number: object) -> int:
-    return number if isinstance(number, int) else 0
 
 
 def open(url: str, config: Config) -> RemoteStore:  # noqa: A001

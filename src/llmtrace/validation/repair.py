@@ -62,7 +62,7 @@ def reply(tool: str, violations: Sequence[Violation], definitions: Tools) -> str
         sentence = unknown.message if unknown.message.endswith("?") else f"{unknown.message}."
         return f"`{tool}` was not run: {sentence}\n" + (f"The tools are: {names}." if names else "There are no tools.")
     faults.sort(key=lambda violation: violation.severity != "error")
-    lines = [f"`{tool}` was not run: its arguments have {_count_faults(len(faults))}."]
+    lines = [f"`{tool}` was not run: its arguments have {len(faults)} fault{'' if len(faults) == 1 else 's'}."]
     lines += [f"- {_place(violation)} {violation.message}{_position(violation)}" for violation in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
         lines.append(f"- and {len(faults) - _SHOWN} more")
@@ -178,10 +178,6 @@ def _same(option: JsonValue, value: JsonValue) -> bool:
     if isinstance(value, str):
         return not isinstance(option, str) and shown(option) == value
     return type(value) is int and option == str(value)
-
-
-def _count_faults(faults: int) -> str:
-    return "1 fault" if faults == 1 else f"{faults} faults"
 
 
 def _place(violation: Violation) -> str:

@@ -109,7 +109,7 @@ class Http:
         if self._to.gzip:
             session.headers["content-encoding"] = "gzip"
         session.headers.update(dict(self._to.headers))
-        session.auth = _unchanged  # else requests would replace our headers by those of ~/.netrc
+        session.auth = lambda request: request  # else requests would replace our headers by those of ~/.netrc
         if self._to.client_certificate is not None:
             key = self._to.client_key
             session.cert = self._to.client_certificate if key is None else (self._to.client_certificate, key)
@@ -119,10 +119,6 @@ class Http:
         session, self._session = self._session, None
         if session is not None:
             session.close()
-
-
-def _unchanged(request: Any) -> Any:
-    return request
 
 
 def _content(response: Any, until: float) -> bytes:
