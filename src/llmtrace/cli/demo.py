@@ -65,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
         if args.review:
             return _second_act(args, screen, url, model, store)
         if not args.json:
-            _opening(screen, url, scripted=model == MODEL)
+            talks_to = "a scripted model on this machine: no key, no network" if model == MODEL else f"the model at {url}"
+            screen.prose(f"A shop's support agent answers two customers. It uses the openai client and talks to {talks_to}.")
+            screen.line()
         conversations = []
         for number, task in enumerate((GOOD_TASK, BAD_TASK), 1):
             conversations.append(_talk(task, url, model, store))
@@ -175,12 +177,6 @@ def _folder(*, permanent: bool) -> str:
             return str(folder)
     except OSError:
         return tempfile.mkdtemp(prefix="llmtrace-demo-")
-
-
-def _opening(screen: Screen, url: str, *, scripted: bool) -> None:
-    model = "a scripted model on this machine: no key, no network" if scripted else f"the model at {url}"
-    screen.prose(f"A shop's support agent answers two customers. It uses the openai client and talks to {model}.")
-    screen.line()
 
 
 def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None:

@@ -12,7 +12,7 @@ from llmtrace.cli import format_text
 from llmtrace.cli.environment_text import changes_as_json, write_changes
 from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
 from llmtrace.cli.progress import Progress
-from llmtrace.cli.terminal import Cell, Screen
+from llmtrace.cli.terminal import Cell, Screen, Style
 from llmtrace.config import Config
 from llmtrace.model import Trace
 from llmtrace.model.traces import in_traces
@@ -99,27 +99,24 @@ def _write(screen: Screen, difference: SetDifference, before: RunSet, now: RunSe
     rows = [_row(figure) for figure in difference.figures]
     screen.table(["", "FIRST", "95 %", "SECOND", "95 %", "OF"], rows, right=(1, 3), spare=(4, 2))
     screen.line("! differs by more than chance, all comparisons together (5 %)", "dim")
-    for title, kinds, style in (
+    sections: tuple[tuple[str, Sequence[Kind], Style], ...] = (
         ("New kinds of failure", difference.new, "red"),
         ("Fixed", difference.fixed, "green"),
         ("In both", difference.lasting, "dim"),
-    ):
-        _write_kinds(screen, title, kinds, style, before, now)
+    )
+    for title, kinds, style in sections:
+        if kinds:
+            screen.line()
+            screen.line(title, "bold")
+        for kind in kinds:
+            counts = f"{kind.before} of {len(before.trace_ids)} -> {kind.now} of {len(now.trace_ids)}  {kind.example[:8]}"
+            screen.spread(Cell(clean(kind.title), (style,)), Cell(counts, ("dim",)), prefix="  ")
     fewest = min(len(before.trace_ids), len(now.trace_ids))
     if fewest < _FEW:
         screen.prose(f"A set has only {format_text.plural(fewest, 'run')}: only a large difference can show.", "yellow")
     undiagnosed = before.undiagnosed + now.undiagnosed
     if undiagnosed:
         screen.prose(f"{format_text.plural(undiagnosed, 'run')} could not be diagnosed. See llmtrace why --all.", "yellow")
-
-
-def _write_kinds(screen: Screen, title: str, kinds: Sequence[Kind], style: Any, before: RunSet, now: RunSet) -> None:
-    if kinds:
-        screen.line()
-        screen.line(title, "bold")
-    for kind in kinds:
-        counts = f"{kind.before} of {len(before.trace_ids)} -> {kind.now} of {len(now.trace_ids)}"
-        screen.spread(Cell(clean(kind.title), (style,)), Cell(f"{counts}  {kind.example[:8]}", ("dim",)), prefix="  ")
 
 
 def _row(figure: Compared) -> list[Cell]:

@@ -23,7 +23,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.model import Span, Trace
 from llmtrace.model.traces import short_id
-from llmtrace.store import Query, Store, locks
+from llmtrace.store import Query, locks
 
 NAME = "export"
 HELP = "write traces as OTLP JSON lines, or one trace as an HTML page"
@@ -54,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
         return _page(args, content)
     traces = spans = 0
     with opened(args) as store, _writing(args.output) as file, Progress("exporting traces") as progress:
-        for trace in progress.count(_traces(store, args)):
+        names = args.trace or ["last"]
+        if args.all:
+            names = [summary.trace_id for summary in reversed(store.traces(Query(limit=_EVERY)))]
+        for trace in progress.count(trace_of(store, name) for name in names):
             line = otlp.to_json_line([genai.encode(content(span)) for span in trace.spans])
             file.write(line if line.endswith(b"\n") else line + b"\n")
             traces, spans = traces + 1, spans + len(trace)
@@ -88,13 +91,6 @@ def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
         place = "stdout" if output == "-" else output
         Screen(sys.stderr).line(f"exported {format_text.plural(len(trace), 'span')} to {place}, {len(html) / 1e6:.1f} MB")
     return FINE
-
-
-def _traces(store: Store, args: argparse.Namespace) -> Iterator[Trace]:
-    names = args.trace or ["last"]
-    if args.all:
-        names = [summary.trace_id for summary in reversed(store.traces(Query(limit=_EVERY)))]
-    return (trace_of(store, name) for name in names)
 
 
 @contextmanager

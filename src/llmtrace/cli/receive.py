@@ -131,7 +131,9 @@ def run(args: argparse.Namespace) -> int:
             if sending is not None:
                 sending.close(EXIT_SECONDS)
         if not args.json:
-            _close(screen, receiver.received, ingestor.waiting, forwards=sending is not None)
+            next_reader = "llmtrace check does it" if sending is None else "the next llmtrace receive --forward does it"
+            unevaluated = f". {format_text.plural(ingestor.waiting, 'trace')} could not be evaluated any more: {next_reader}"
+            screen.line(f"{format_text.plural(receiver.received, 'span')} received{unevaluated if ingestor.waiting else ''}")
     finally:
         store.close()
         if sending is not None:
@@ -177,14 +179,6 @@ def _announced(screen: Screen, action: str, as_json: bool) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _close(screen: Screen, received: int, waiting: int, *, forwards: bool) -> None:
-    line = f"{format_text.plural(received, 'span')} received"
-    if waiting:
-        next_reader = "the next llmtrace receive --forward does it" if forwards else "llmtrace check does it"
-        line += f". {format_text.plural(waiting, 'trace')} could not be evaluated any more: {next_reader}"
-    screen.line(line)
 
 
 def _wait() -> None:

@@ -228,7 +228,8 @@ def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
         screen.line()
         _show(screen, record)
         try:
-            word = _ask(_choices(record.request)).lower()
+            edit = "" if record.request.tool is None else "[e]dit, "
+            word = _ask(f"[a]pprove, {edit}[r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
             if word in ("q", "quit"):
                 return FINE
             if word in ("s", "skip"):
@@ -243,13 +244,6 @@ def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
         except EOFError:
             screen.line()
             return FINE
-
-
-def _choices(request: ReviewRequest) -> str:
-    """What may be done with a call, or with a question of the program."""
-    if request.tool is not None:
-        return "[a]pprove, [e]dit, [r]eject, a[n]swer, [s]kip, [q]uit? "
-    return "[a]pprove, [r]eject, a[n]swer, [s]kip, [q]uit? "
 
 
 def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, word: str) -> Decision | None:

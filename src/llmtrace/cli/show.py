@@ -154,7 +154,8 @@ class _Tree:
         self._span(span, branch([], has_children=False))
 
     def _span(self, span: Span, at: Branch) -> None:
-        title, facts = self._title(span), self._facts(span)
+        title = Cell(title_of(span), ("bold",) if span.failure is None else ("bold", "red"))
+        facts = self._facts(span)
         self._screen.spread(title, Cell(facts, ("dim",)), prefix=at.title)
         operation = span.operation
         is_cut = cells(title.text) + cells(facts) + 2 > self._screen.room(at.title)
@@ -177,10 +178,6 @@ class _Tree:
         self._failure(span, at.body)
         if self._full and span.attributes:
             self._line("set", format_text.value(dict(span.attributes)), at.body)
-
-    def _title(self, span: Span) -> Cell:
-        styles: tuple[Style, ...] = ("bold", "red") if span.failure is not None else ("bold",)
-        return Cell(title_of(span), styles)
 
     def _facts(self, span: Span) -> str:
         facts = [span.span_id] if self._ids else []
