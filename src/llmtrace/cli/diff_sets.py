@@ -109,8 +109,8 @@ def _write(screen: Screen, difference: SetDifference, before: RunSet, now: RunSe
             screen.line()
             screen.line(title, "bold")
         for kind in kinds:
-            counts = f"{kind.before} of {len(before.trace_ids)} -> {kind.now} of {len(now.trace_ids)}  {kind.example[:8]}"
-            screen.spread(Cell(clean(kind.title), (style,)), Cell(counts, ("dim",)), prefix="  ")
+            reached = f"{kind.before} of {len(before.trace_ids)} -> {kind.now} of {len(now.trace_ids)}  {kind.example[:8]}"
+            screen.spread(Cell(clean(kind.title), (style,)), Cell(reached, ("dim",)), prefix="  ")
     fewest = min(len(before.trace_ids), len(now.trace_ids))
     if fewest < _FEW:
         screen.prose(f"A set has only {format_text.plural(fewest, 'run')}: only a large difference can show.", "yellow")
