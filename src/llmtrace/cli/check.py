@@ -27,18 +27,7 @@ from llmtrace.codec.log_records import LogRecord
 from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.model import (
-    ACCEPTANCE,
-    INVALID_TOOL_CALL,
-    OUTCOME,
-    Evaluation,
-    Event,
-    Failure,
-    Inference,
-    Span,
-    Trace,
-    Violation,
-)
+from llmtrace.model import ACCEPTANCE, INVALID_TOOL_CALL, OUTCOME, Evaluation, Event, Failure, Inference, Span, Trace, Violation
 from llmtrace.store import Query
 
 NAME = "check"

@@ -72,12 +72,7 @@ def write_changes(screen: Screen, changes: Sequence[Change], before: Environment
 
 def changes_as_json(changes: Sequence[Change], before: Environment, now: Environment) -> list[dict[str, Any]]:
     return [
-        {
-            **change.fact._asdict(),
-            "before": list(change.before),
-            "now": list(change.now),
-            "text": sentence(change, before, now),
-        }
+        {**change.fact._asdict(), "before": list(change.before), "now": list(change.now), "text": sentence(change, before, now)}
         for change in changes
     ]
 

@@ -44,10 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
-        "trace",
-        nargs="?",
-        default="last",
-        help="id, its first digits, or last (default): the newest that is no replay itself",
+        "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is no replay itself"
     )
     parser.add_argument(
         "--tool",

@@ -90,8 +90,7 @@ def run(args: argparse.Namespace) -> int:
         elif not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
             screen.line()
             screen.prose(
-                f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.",
-                "yellow",
+                f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.", "yellow"
             )
     return FINE
 

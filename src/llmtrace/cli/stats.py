@@ -18,19 +18,7 @@ from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Cell, Screen, short
-from llmtrace.statistics import (
-    OTHERS,
-    Burn,
-    By,
-    Group,
-    Objective,
-    Statistics,
-    burn_rate,
-    collect,
-    gather,
-    suggest,
-    usual_turns,
-)
+from llmtrace.statistics import OTHERS, Burn, By, Group, Objective, Statistics, burn_rate, collect, gather, suggest, usual_turns
 from llmtrace.statistics.error_budget import WINDOWS, is_few
 from llmtrace.store import Query
 from llmtrace.text.unsafe_characters import clean

@@ -20,15 +20,7 @@ from llmtrace.text.unsafe_characters import clean
 
 Style: TypeAlias = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
 
-_CODES: dict[str, str] = {
-    "bold": "1",
-    "dim": "2",
-    "red": "31",
-    "green": "32",
-    "yellow": "33",
-    "blue": "34",
-    "cyan": "36",
-}
+_CODES: dict[str, str] = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 _NARROWEST = 12
 """Columns that the last one of a table keeps as long as there are others to leave out."""

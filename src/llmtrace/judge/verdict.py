@@ -19,11 +19,7 @@ SCHEMA: Final[dict[str, Any]] = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {
-                    "suspect": {"type": "integer"},
-                    "probability": {"type": "number"},
-                    "reason": {"type": "string"},
-                },
+                "properties": {"suspect": {"type": "integer"}, "probability": {"type": "number"}, "reason": {"type": "string"}},
                 "required": ["suspect", "probability", "reason"],
                 "additionalProperties": False,
             },

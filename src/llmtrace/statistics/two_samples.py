@@ -201,11 +201,7 @@ def _log_choose(total: int, count: int) -> float:
 
 
 def _p_value(
-    observed: float,
-    columns: Sequence[_Splits],
-    statistic: Callable[[float], float],
-    chance: Random,
-    resamples: int,
+    observed: float, columns: Sequence[_Splits], statistic: Callable[[float], float], chance: Random, resamples: int
 ) -> tuple[float, float]:
     """Sequential Monte Carlo p-value (Besag and Clifford, 1991), and the mean statistic of the permutations.
 
