@@ -8,6 +8,7 @@ stands once in the tree, whatever parents a sender names: of those that go round
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, TypeAlias
@@ -193,6 +194,12 @@ _EXIT = "SystemExit"
 _NAMED = re.compile(r"^[A-Za-z_][\w.]*(?::.*)?$", re.MULTILINE)
 """The lines of a stack trace that name an exception; the last is its own."""
 _CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.CancelledError"})
+
+
+def in_traces(spans: Iterable[Span]) -> Iterator[Trace]:
+    """The traces of spans of which those of a trace are adjacent, as `Store.spans` gives them; one is in memory at a time."""
+    for _, together in itertools.groupby(spans, lambda span: span.trace_id):
+        yield Trace(list(together))
 
 
 def _passed_on(below: Failure, failure: Failure) -> bool:
