@@ -223,8 +223,12 @@ class _Tree:
     def _inference(self, span: Span, inference: Inference, prefix: str) -> None:
         for message in self._messages[span.span_id]:
             self._thoughts(message, prefix)
+            calls = message.tool_calls()
             for role, text in texts_by_role(message):
-                self._line(role, text, prefix)
+                if text or not calls:
+                    self._line(role, text, prefix)
+            for call in calls:
+                self._line("call", format_text.tool_call(call), prefix, "cyan")
         self._answers(span, inference, prefix)
 
     def _answers(self, span: Span, operation: Inference | FetchResponse, prefix: str) -> None:

@@ -185,9 +185,14 @@ class Trace:
         failure = span.failure
         if failure is None or any(evaluation.severity == "error" for evaluation in span.evaluations):
             return False
-        failed = [child.failure for child in self.children(span) if child.failure is not None]
-        # a process that exits with a code says that it failed, and not of what
-        return bool(failed) if failure.type == _EXIT else any(_passed_on(below, failure) for below in failed)
+        children = self.children(span)
+        failed = [child.failure for child in children if child.failure is not None]
+        if failure.type == _EXIT:  # a process that exits with a code says that it failed, and not of what
+            return bool(failed)
+        if failed and failure.message in ("", failure.type) and not failure.stacktrace:  # nor does a writer's own word
+            last = max(children, key=lambda child: child.end or child.start)
+            return last.failure is not None or any(_passed_on(below, failure) for below in failed)
+        return any(_passed_on(below, failure) for below in failed)
 
 
 _EXIT = "SystemExit"
