@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import llmtrace
 
-llmtrace.configure(store=sys.argv[1], review_timeout=120, redact_keys=["card"])
+llmtrace.configure(store=sys.argv[1], review_timeout=900, redact_keys=["card"])
 
 
 @llmtrace.tool
