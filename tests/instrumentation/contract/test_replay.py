@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,8 +15,13 @@ from way import Program, Way
 from llmtrace.errors import ReplayDiverged
 from llmtrace.model import Inference, Span, Trace, replace
 from llmtrace.playback import replay
-from llmtrace.playback.edit import Edit, edited
+from llmtrace.playback.difference import difference as compare
+from llmtrace.playback.edit import Edit, apply, edited
+from llmtrace.playback.network_guard import no_network
+from llmtrace.playback.player import CHANGE, Replay
+from llmtrace.playback.recorded_run import RecordedRun
 from llmtrace.recorder import collected
+from llmtrace.recorder.player import use_player
 from llmtrace.testing import Captured, capture
 
 
@@ -144,6 +151,51 @@ def test_an_edited_answer(way: Way, is_streamed: bool) -> None:
     assert isinstance(operation, Inference)
     calls = [call.arguments for message in operation.output for call in message.tool_calls()]
     assert calls == [{"order_id": "99 “ü”"}, {"order_id": "8"}]
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_an_edited_request(way: Way, is_streamed: bool) -> None:
+    """The call is made for real, with one text changed in the body that the library makes; the span shows what was asked."""
+    if is_not_recorded(way):
+        return
+    answer = Answer()
+    reply, program = (way.kit.streamed(answer), read) if is_streamed else (way.kit.whole(answer), ask)
+    with Server(reply) as server:
+        seen, captured = record(way, program, server.url)
+        trace = captured.traces[0]
+        (span,) = trace.spans
+        asked = server.requests[-1].body
+        place = next(place for place, text in texts(json.loads(asked)) if text == Question().text)
+        run = RecordedRun([trace])
+        apply(run, Edit(span.span_id, place, "Where is “order” 8?"))
+        with capture(instrument=(way.kit.name,), redact=False) as again:
+            player = Replay(run, live_after=CHANGE, request_of=span.span_id)
+            before = use_player(player)
+            try:
+                with no_network(player.refuse_network):
+                    assert way._run(program, server.url) == seen
+            finally:
+                use_player(before)
+            gc.collect()
+            collected.settle()
+        player.finish()
+        sent = json.loads(server.requests[-1].body)
+    assert (player.divergences, player.served, player.live, player.request) == ([], 0, 1, asked)
+    assert dict(texts(sent)) == {**dict(texts(json.loads(asked))), place: "Where is “order” 8?"}
+    assert again.spans[0].attributes["llmtrace.replay.edited"] == span.span_id
+    assert isinstance(again.spans[0].operation, Inference)
+    assert isinstance(span.operation, Inference)
+    difference = compare(span.operation, again.spans[0].operation)
+    assert difference is not None
+    assert "[-order 7?-] {+“order” 8?+}" in difference.text
+
+
+def texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a JSON value, by its pointer."""
+    for name, member in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from texts(member, f"{place}/{name}")
+    if isinstance(value, str):
+        yield place, value
 
 
 def test_another_question_is_refused(way: Way) -> None:
