@@ -231,7 +231,7 @@ def test_bad_input_is_one_clear_line(store: str, llmtrace: Callable[..., Ran]) -
         (("--", "no-such-program"), "no command 'no-such-program'"),
         (("--tool", "refund", "--", "agent.py"), "expected NAME=live"),
         (("--tool", "fly=live", "--", "agent.py"), "no tool of this name ran"),
-        (("--live-after", "ffff", "--", "agent.py"), "0 span ids of trace"),
+        (("--live-after", "ffff", "--", "agent.py"), "no span id of trace"),
         (("--", sys.executable, "-c", "pass"), "told nothing of a replay"),
     ):
         ran = llmtrace("replay", *words)

@@ -135,7 +135,9 @@ def test_what_cannot_be_edited_is_said() -> None:
     for span, place, said in (
         (executed({"a": 1}), "/b", "nothing at /b"),
         (executed([1]), "/7", "nothing at /7"),
-        (answered({}, Text("x")), "look_up/id", r"does not call 'look_up'; edit its text"),
+        (answered({}, Text("x")), "look_up/id", "nothing at 'look_up/id'; edit its text"),
+        (answered({}, ToolCall("look_up", {"id": 1})), "text", "nothing at 'text'; edit its look_up/…"),
+        (executed({"a": 1}), "a", "the place in a tool's result is /a"),
         (answered({}, ToolCall("look_up", {"id": 1})), "look_up/name", "nothing at /name: it has id"),
         (answered({"x": "y"}, ToolCall("look_up", {"id": 1})), "look_up/id", "is not found"),
         (answered(twice, ToolCall("look_up", {"id": 1})), "look_up/id", "stands 2 times"),

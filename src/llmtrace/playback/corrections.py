@@ -45,7 +45,7 @@ def edit_at(trace: Trace, span_id: str, setting: str) -> Edit:
     """
     span = trace.span(span_id)
     place = read_edit(span_id, setting).place
-    is_of_model = place == TEXT or not (place == "" or place.startswith("/"))
+    is_of_model = place == TEXT or place.find("/") > 0
     if is_of_model and isinstance(span.operation, ToolExecution):
         span = asked_by(trace, span) or span
     edit = read_edit(span.span_id, setting)

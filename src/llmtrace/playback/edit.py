@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from llmtrace.codec import objects
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolCall, ToolExecution, replace
+from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolExecution, replace
 from llmtrace.playback import event_stream
 from llmtrace.playback.recorded_run import RecordedRun
 from llmtrace.recorder.recorded_outcome import RETURNED
@@ -175,7 +175,7 @@ def with_member(value: JsonValue, edit: Edit, *, may_add: bool = False) -> JsonV
     if not edit.place.strip("/"):
         return edit.value
     if not edit.place.startswith("/"):
-        raise ConfigurationError(f"the place in a tool's result is a JSON Pointer; try /{edit.place}")
+        raise ConfigurationError(f"the place in a tool's result is /{edit.place}, in its arguments TOOL/{edit.place}")
     value = json.loads(json.dumps(value))
     path = steps(edit.place)
     name = path[-1]
@@ -250,17 +250,19 @@ class _Replacement(NamedTuple):
 
 
 def _replacement(span: Span, operation: Inference | FetchResponse, edit: Edit) -> _Replacement:
-    if edit.place == TEXT:
+    text = "".join(message.text() for message in operation.output)
+    calls = [call for message in operation.output for call in message.tool_calls()]
+    if edit.place == TEXT and (text or not calls):
         if not isinstance(edit.value, str):
             raise ConfigurationError("the text of an answer is a text")
-        return _Replacement(None, "".join(message.text() for message in operation.output), edit.value)
+        return _Replacement(None, text, edit.value)
     tool, slash, rest = edit.place.partition("/")
-    calls: list[ToolCall] = [call for message in operation.output for call in message.tool_calls() if call.name == tool]
-    if not slash or not calls:
-        asked = sorted({call.name for message in operation.output for call in message.tool_calls()})
-        raise ConfigurationError(f"{span.name} does not call {tool!r}; edit its {', '.join([*asked, TEXT])}")
+    call = next((call for call in calls if call.name == tool), None)
+    if not slash or call is None:
+        places = [*sorted({f"{call.name}/…" for call in calls}), *([TEXT] if text else [])]
+        raise ConfigurationError(f"the answer of {span.name} has nothing at {edit.place!r}; edit its {' or '.join(places)}")
     path = steps(f"/{rest}")
-    return _Replacement(path[-1], member_at(calls[0].arguments, path), edit.value)
+    return _Replacement(path[-1], member_at(call.arguments, path), edit.value)
 
 
 # -- in the body of an answer
