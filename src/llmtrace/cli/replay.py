@@ -39,8 +39,8 @@ _BISECT_STOPS = 128
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [--tool NAME=live] [--loose] [--live-after SPAN | --from NAME] [--edit SPAN [--set PLACE[=VALUE]]]"
-        " [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
+        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT] [--loose] [--live-after SPAN | --from NAME]"
+        " [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
         "trace",
@@ -54,6 +54,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="run the body of this tool; default: its recorded result is given (can be repeated)",
+    )
+    parser.add_argument(
+        "--connect",
+        metavar="HOST:PORT",
+        action="append",
+        default=[],
+        help="let the program connect to this server, an MCP server's say; its recorded calls are still answered from the "
+        "recording (can be repeated)",
     )
     parser.add_argument("--loose", action="store_true", help="answer a request that changed, too, and report the change")
     parser.add_argument(
@@ -100,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
     tools = live_tools(recording, args.tool)
     live_after = _live_after(recording, args.live_after, args.checkpoint)
     edit = EditOption.read(args, recording, live_after)
-    assignment = replace(recording.assignment(), live_tools=tools, loose=args.loose)
+    assignment = replace(recording.assignment(), live_tools=tools, loose=args.loose, connect=_servers(args.connect))
     unchanged = replace(assignment, live_after=live_after) if edit is None else replace(assignment, request_of=edit.request_of)
     screen = Screen(sys.stderr)
     runs: list[ReplayedProgram] = []
@@ -128,6 +136,14 @@ def _run(args: argparse.Namespace) -> int:
 
 def _as_json(ran: ReplayedProgram) -> dict[str, object]:
     return {name: content for name, content in ran._asdict().items() if name != "request"}
+
+
+def _servers(options: list[str]) -> list[str]:
+    for server in options:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdigit():
+            raise BadInput(f"--connect {server}: expected HOST:PORT, as in --connect 127.0.0.1:8000")
+    return options
 
 
 def _live_after(recording: Recording, span: str | None, checkpoint: str | None) -> str | None:
@@ -166,7 +182,8 @@ _REAL: tuple[str, Style] = ("went on for real", "cyan")
 def _tell(screen: Screen, trace: Trace, ran: ReplayedProgram, number: int | None, *, name: str = "replay") -> None:
     word, style = _REAL if ran.live and ran.code == SAME else _WORDS[ran.code]
     answered = f"{format_text.plural(ran.served, 'call')} answered from {short_id(trace.trace_id)}"
-    live = f", {ran.live} made for real" if ran.live else ", nothing was sent"
+    live = f", {ran.live} made for real" if ran.live else "" if ran.connections else ", nothing was sent"
+    live += f", connected to {' and '.join(ran.connections)}" if ran.connections else ""
     live += f", in {ran.processes} processes, each from its start" if ran.processes > 1 else ""
     as_trace = f"; recorded as {short_id(ran.trace_id)}" if ran.trace_id else ""
     screen.labelled(f"{name}{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)

@@ -47,6 +47,8 @@ class ReplayedProgram(NamedTuple):
     """With ``live_after="change"``: the difference from which on calls were made for real."""
     request: str | None = None
     """The HTTP body of the request that `Assignment.request_of` asks for; None where no such request was made."""
+    connections: tuple[str, ...] = ()
+    """Servers that the program connected to outside of recorded calls, as `Assignment.connect` allows."""
     processes: int = 1
     """Processes of the program that replayed the run, each by itself."""
     printed: str = ""
@@ -105,6 +107,7 @@ def run_replay(
         [divergence for report in reports for divergence in report["divergences"]],
         next((report["went_live"] for report in reports if report["went_live"]), None),
         next((report["request"] for report in reports if report["request"] is not None), None),
+        tuple(dict.fromkeys(server for report in reports for server in report["connections"])),
         len(reports),
         printed,
     )

@@ -15,6 +15,7 @@ from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
 from llmtrace.model.traces import short_id
 from llmtrace.model.value import value
 from llmtrace.playback.difference import Difference, difference
+from llmtrace.playback.network_guard import is_at
 from llmtrace.playback.program_stack import calling_library, program_line
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
 from llmtrace.recorder import current
@@ -64,13 +65,15 @@ class Replay(Player):
         live_after: str | None = None,
         may_run: Collection[str] | None = None,
         request_of: str | None = None,
+        connect: Collection[str] = (),
     ) -> None:
         """``key``: the secret of the store that recorded the run; without it, contents are compared after redaction.
 
         ``loose``: serve the recorded answer to a request that changed, and note it. ``live_tools``: names of tools whose bodies
         run. ``live_after``: id of the recorded span with which the recording ends, or `CHANGE`; what comes later is done for
         real. ``may_run``: names of the tools whose bodies may run after that; default, all. ``request_of``: id of the recorded
-        span whose request, as the program makes it now, is kept in ``request``.
+        span whose request, as the program makes it now, is kept in ``request``. ``connect``: ``HOST:PORT`` of servers that
+        the program may connect to outside of a recorded call.
         """
         self.run = run
         self.divergences: list[Divergence] = []
@@ -90,6 +93,9 @@ class Replay(Player):
         self._live_after = live_after
         self._may_run = may_run
         self._request_of = request_of
+        self._connect = tuple(connect)
+        self.connections: list[str] = []
+        """Of ``connect``, the servers that the program connected to."""
         self._is_edit_used = False
         self._is_live = False
         self._stopped_by: ReplayDiverged | None = None
@@ -235,10 +241,13 @@ class Replay(Player):
                 sender = f"by {calling_library()}, and not by httpx or botocore"
                 unanswered = f"{recording.name} is sent {sender}, so that its answer is not recorded"
                 how: tuple[Recording | None, Kind, str] = recording, "incomparable", unanswered
+            elif (server := next((server for server in self._connect if is_at(address, server)), None)) is not None:
+                self.connections += [] if server in self.connections else [server]
+                return None
             else:
                 unanswered = (
                     f"the program connects to {address} by {calling_library()}, and no recorded call answers that "
-                    "(what a function with @tool does is recorded)"
+                    f"(what a function with @tool does is recorded; to let it connect: --connect {address})"
                 )
                 how = None, "network", unanswered
             try:
