@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from itertools import filterfalse
@@ -293,8 +294,12 @@ def _was_retried(exchange: Exchange) -> bool:
 
 
 def _transport_error(module: Any, exchange: Exchange, request: Any) -> Exception:
-    """The exception of ``httpx`` of that name; where there is none, its most general one."""
+    """The exception of ``httpx`` of that name, or of ``aiohttp``; where there is none, the most general one of ``httpx``."""
     kind = getattr(module, exchange.error, None)
+    of_aiohttp = getattr(sys.modules.get("aiohttp"), exchange.error, None)
+    if isinstance(of_aiohttp, type) and issubclass(of_aiohttp, Exception):
+        with suppress(TypeError):  # it is made of more than its message
+            return of_aiohttp(exchange.message)
     if not (isinstance(kind, type) and issubclass(kind, module.RequestError)):
         kind = module.TransportError
     error: Exception = kind(exchange.message, request=request)

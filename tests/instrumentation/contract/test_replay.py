@@ -72,25 +72,11 @@ def without_cause(seen: Any) -> Any:
     return (seen[0], seen[1]) if isinstance(seen, tuple) and len(seen) == 3 and isinstance(seen[0], str) else seen
 
 
-def is_not_recorded(way: Way) -> bool:
-    """True for what sends with something else than httpx or botocore: aiohttp."""
-    return (type(way.kit).__module__, way.asynchronous) == ("kits.google_genai", True)
-
-
 def check(way: Way, program: Program, reply: Reply) -> None:
     with Server(reply) as server:
         seen, captured = record(way, program, server.url)
         sent = len(server.requests)
         trace = captured.traces[0]
-        if is_not_recorded(way):
-            with (
-                pytest.raises(ReplayDiverged, match="not by httpx or botocore"),
-                capture(instrument=(way.kit.name,)),
-                replay(trace),
-            ):
-                way._run(program, server.url)
-            assert len(server.requests) == sent
-            return
         with capture(instrument=(way.kit.name,), redact=False) as again, replay(trace) as replayed:
             assert without_cause(way._run(program, server.url)) == without_cause(seen)
             gc.collect()
@@ -135,8 +121,6 @@ async def read_with_tools(way: Way, client: Any) -> Any:
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_an_edited_answer(way: Way, is_streamed: bool) -> None:
     """An argument of a call gets another value, whatever form the answer has, and in whatever pieces it came."""
-    if is_not_recorded(way):
-        return
     reply, program = (way.kit.streamed(CALLS), read_with_tools) if is_streamed else (way.kit.whole(CALLS), ask_with_tools)
     with Server(reply) as server:
         _, captured = record(way, program, server.url)
@@ -156,8 +140,6 @@ def test_an_edited_answer(way: Way, is_streamed: bool) -> None:
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_an_edited_request(way: Way, is_streamed: bool) -> None:
     """The call is made for real, with one text changed in the body that the library makes; the span shows what was asked."""
-    if is_not_recorded(way):
-        return
     answer = Answer()
     reply, program = (way.kit.streamed(answer), read) if is_streamed else (way.kit.whole(answer), ask)
     with Server(reply) as server:
@@ -202,8 +184,6 @@ def test_another_question_is_refused(way: Way) -> None:
     async def ask_other(way: Way, client: Any) -> Any:
         return way.kit.seen(await way.ask(client, Question(text="Where is order 8?")))
 
-    if is_not_recorded(way):
-        return
     with Server(way.kit.whole(Answer())) as server:
         _, captured = record(way, ask, server.url)
         sent = len(server.requests)
