@@ -38,9 +38,9 @@ def _request(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) ->
     return response if exchange is None else _kept(response, exchange)
 
 
-async def _kept(request: Coroutine[Any, Any, Any], exchange: OpenExchange) -> Any:
+async def _kept(wrapped: Coroutine[Any, Any, Any], exchange: OpenExchange) -> Any:
     try:
-        response = await request
+        response = await wrapped
     except BaseException as error:
         guard(exchange.failed, error)
         raise
@@ -62,20 +62,21 @@ class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run 
         self._self_exchange = exchange
 
     async def read(self, *args: Any, **kwargs: Any) -> Any:
-        return await self._self_keep(self.__wrapped__.read(*args, **kwargs))
+        return await _read(self.__wrapped__.read(*args, **kwargs), self._self_exchange)
 
     async def iter_any(self) -> AsyncIterator[bytes]:
-        while data := await self._self_keep(self.__wrapped__.readany()):
+        while data := await _read(self.__wrapped__.readany(), self._self_exchange):
             yield data
 
-    async def _self_keep(self, reading: Coroutine[Any, Any, bytes]) -> bytes:
-        try:
-            data = await reading
-        except Exception as error:
-            guard(self._self_exchange.failed, error)
-            raise
-        self._self_exchange.body += [data] if data else []
-        return data
+
+async def _read(wrapped: Coroutine[Any, Any, bytes], exchange: OpenExchange) -> bytes:
+    try:
+        data = await wrapped
+    except Exception as error:
+        guard(exchange.failed, error)
+        raise
+    exchange.body += [data] if data else []
+    return data
 
 
 PATCHES = (
