@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.trace import Status, StatusCode, get_current_span
 
 import llmtrace
+from llmtrace.model import Failure, Span, Trace
 from llmtrace.testing import capture
 from tests.instrumentation.openai_server import ASK, MODEL, Server, error
 
@@ -114,3 +115,11 @@ def test_others_were_cancelled_for_it() -> None:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     assert causes(lambda: asyncio.run(support()), LookupError) == ["execute_tool broken"]
+
+
+def test_another_writer_names_what_it_was_raised_for() -> None:
+    """The SDK knows the server's word for the error, the program the exception's class and the server's answer."""
+    call = Failure("invalid_request_error"), "2" * 16, "1" * 16
+    agent = Failure("BadRequestError", '400 {"type":"invalid_request_error"}'), "1" * 16, None
+    spans = [Span("1" * 32, number, "s", 1, 2, parent_id=parent, failure=failure) for failure, number, parent in (agent, call)]
+    assert [span.span_id for span in Trace(spans).root_causes] == ["2" * 16]
