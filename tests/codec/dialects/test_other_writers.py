@@ -30,6 +30,7 @@ from llmtrace.model import (
     ToolResult,
     Trace,
     Usage,
+    replace,
 )
 from llmtrace.store.summary import summarise
 
@@ -332,6 +333,12 @@ def test_plain_spans_are_not_taken_for_a_writer_of_agents(attributes: dict[str, 
     trace = Trace([read(attributes, scope=Scope("web"))])
     assert unread_writers(trace) == ()
     assert not summarise(trace).is_run
+
+
+def test_an_agent_that_is_made_is_no_run() -> None:
+    """AutoGen tells of it in a trace of its own."""
+    attributes = {sc.OPERATION_NAME: "create_agent", sc.AGENT_NAME: "support"}
+    assert not summarise(Trace([replace(read(attributes, scope=Scope("autogen-core")), run_id="1")])).is_run
 
 
 def test_a_writer_of_which_something_is_read_is_known() -> None:
