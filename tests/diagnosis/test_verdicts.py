@@ -229,7 +229,7 @@ def test_a_circle_of_calls_is_certain() -> None:
     """Three times over, with the same arguments."""
     story = Story(tool("open_page", "url"), tool("go_back")).user("Find the price.")
     for _ in range(3):
-        story.call("open_page", "a page", url="a").call("go_back", "the list")
+        story.call("open_page", "a page", url="https://shop.example/a").call("go_back", "the list")
     assert ("certain", "cycle") in marks(story.answer("I could not find it.").diagnosis())
 
 

@@ -4,7 +4,8 @@ is `twice`. `cycle`: two to four different calls came three times in a row.
 * Labels: `same_result`, `cycle`: warning; `twice`, `retry_storm`: info
 * On: the call: its execution, or the inference that got its result; `retry_storm` on the model call.
 * Bad: `look_up(W1)` brings the same result three times.
-* Good: The result changed; the user spoke; the program began its next task; the tool is polled; a person rejected the call.
+* Good: The result changed; the user spoke; the program began its next task; the tool is polled; a person rejected the call; a
+  key is pressed again, or a page scrolled.
 
 `retry_storm`: the client sent more than three HTTP requests for one model call. A tool is polled if it has `@tool(polls=True)`,
 or a word such as `status` or `wait` in its name. `Budget(repeats=…)` ends a run that repeats itself.
@@ -74,7 +75,7 @@ class RepeatedCall(Signal[State]):
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
         result = result_digest(call)
-        if result is None or not call.has_arguments or call.is_polling or call.turn < state.turn:
+        if result is None or not call.has_arguments or call.is_polling or call.may_come_again or call.turn < state.turn:
             return None
         if call.turn > state.turn:
             state.turn = call.turn
