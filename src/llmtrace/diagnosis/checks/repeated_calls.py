@@ -25,9 +25,9 @@ def same_calls(run: Run) -> Iterator[Finding]:
     models that worked side by side, or by agents that did not know of each other.
 
     It is no loop if its tool is polled, if the call brought another result in between or afterwards, if another tool changed
-    something in between, or if it may come again, as a key that is pressed. A change that was made twice with the same
-    arguments is certain where the tool is declared to change something with each call. Twice, and other changes, are worth a
-    look.
+    something in between, or if it may come again, as a key that is pressed. It is only likely one if the same tool may have
+    changed something in between, as a shell can. A change that was made twice with the same arguments is certain where the tool
+    is declared to change something with each call. Twice, and other changes, are worth a look.
     """
     counts = Counter(map(_key, run.calls))
     groups: dict[tuple[int, str], list[Node]] = defaultdict(list)
@@ -58,8 +58,12 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
     results = {result_text(node.call) for node in nodes if node.call is not None}
     done = [node for node in nodes if node.call is not None and node.call.failed is False]
     confidence: Confidence = "possible"
-    if len(results) == 1 and not call.may_come_again and _longest_streak(run, nodes, changes) >= SAME:
-        confidence = "certain"
+    if len(results) == 1 and not call.may_come_again:
+        others = [change for change in changes if change.call is not None and change.call.effect_key != call.effect_key]
+        if _longest_streak(run, nodes, others) >= SAME:
+            confidence = "certain"
+        elif _longest_streak(run, nodes, [change for change in others if change.tool != first.tool]) >= SAME:
+            confidence = "likely"
     if call.is_change and len(done) > 1:
         description = (
             "which is declared to change something with each call" if call.is_declared_change else "which may change something"
@@ -83,7 +87,7 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
 
 
 def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> int:
-    """How often the call came, asked for one after the other, without another change in between."""
+    """How often the call came, asked for one after the other, with none of these changes in between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
         if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
@@ -91,7 +95,7 @@ def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) ->
         if _agent_around(run.trace, before) != _agent_around(run.trace, node) and not _was_sent_result(run.trace, before, node):
             continue
         between = changes[_first_after(changes, before) : _first_after(changes, node)]
-        streak = 1 if any(change.tool != node.tool for change in between) else streak + 1
+        streak = 1 if between else streak + 1
         longest = max(longest, streak)
     return longest
 
