@@ -15,6 +15,7 @@ from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import (
     AgentInvocation,
     Custom,
+    Event,
     Failure,
     FetchResponse,
     Inference,
@@ -180,6 +181,8 @@ def test_messages_that_lost_their_ids_are_read_where_they_are_whole() -> None:
         ("length", "length"),
         (["STOP"], "stop"),
         (["end_turn"], "stop"),
+        (["endTurn"], "stop"),
+        (["maxTokens"], "length"),
         (["FinishReason.MAX_TOKENS"], "length"),
         (["content-filter"], "content_filter"),
         (['["tool_use"]'], "tool_call"),
@@ -193,6 +196,12 @@ def test_finish_reasons_in_one_vocabulary(written: Any, reason: str) -> None:
         assert isinstance(span.operation, (Inference, FetchResponse))
         assert span.operation.finish_reasons == (reason,)
         assert (sc.RESPONSE_FINISH_REASONS in span.attributes) == (reason not in str(written))
+
+
+def test_the_finish_reason_of_anthropics_own_spans() -> None:
+    operation = read({sc.OPERATION_NAME: "chat", "anthropic.message.stop_reason": "max_tokens"}).operation
+    assert isinstance(operation, Inference)
+    assert operation.finish_reasons == ("length",)
 
 
 def test_reasons_and_roles_of_messages_too() -> None:
@@ -335,3 +344,54 @@ def test_a_writer_of_which_something_is_read_is_known() -> None:
     ]
     assert isinstance(spans[0].operation, AgentInvocation)
     assert unread_writers(Trace(spans)) == ()
+
+
+# -- calls and results in the shapes of other libraries
+
+
+def test_a_call_that_is_written_twice_is_one_call() -> None:
+    """OpenInference's instrumentation of Anthropic's SDK writes a call as content and in the list of calls."""
+    message = "llm.output_messages.0.message."
+    call = {"tool_call.id": "c1", "tool_call.function.name": "look_up", "tool_call.function.arguments": '{"order_id":"A1"}'}
+    content = {f"{message}contents.0.{name}": value for name, value in call.items()}
+    content[f"{message}contents.0.message_content.type"] = "tool_use"
+    calls = {f"{message}tool_calls.0.{name}": value for name, value in call.items()}
+    for written in (content, calls, {**content, **calls}):
+        operation = read({"openinference.span.kind": "LLM", f"{message}role": "assistant", **written}).operation
+        assert isinstance(operation, Inference)
+        assert operation.output == (Message("assistant", (ToolCall("look_up", {"order_id": "A1"}, "c1"),)),)
+
+
+def test_hidden_content_is_not_content() -> None:
+    """OpenInference writes a word in place of what the program's settings hide."""
+    hidden = {"input.value": "__REDACTED__", "output.value": "__REDACTED__"}
+    model_call = read({"openinference.span.kind": "LLM", **hidden, "llm.finish_reason": "tool_calls"}).operation
+    assert isinstance(model_call, Inference)
+    assert (model_call.input, model_call.output) == ((), ())
+    execution = read({"openinference.span.kind": "TOOL", "tool.name": "look_up", **hidden}).operation
+    assert execution == ToolExecution("look_up")
+
+
+def test_parts_of_bedrock_with_a_type() -> None:
+    """Strands for TypeScript writes the parts of Bedrock's API with their names as types."""
+    call = {"type": "toolUse", "name": "look_up", "toolUseId": "c1", "input": {"order_id": "A1"}}
+    choice = Event("gen_ai.choice", 1, {"finish_reason": "toolUse", "message": json.dumps([call])})
+    operation = read({sc.OPERATION_NAME: "chat", "gen_ai.system": "strands-js"}, events=(choice,)).operation
+    assert isinstance(operation, Inference)
+    (message,) = operation.output
+    assert message.parts == (ToolCall("look_up", {"order_id": "A1"}, "c1"),)
+    assert message.finish_reason == "tool_call"
+
+
+def test_an_execution_that_its_writer_calls_a_task() -> None:
+    """Traceloop's instrumentation of LangChain JS names the operation, and the tool in the message that it returned."""
+    returned = serialised("ToolMessage", status="error", content="refused", tool_call_id="c1", name="look_up")
+    attributes = {
+        sc.OPERATION_NAME: "execute_tool",
+        "traceloop.span.kind": "task",
+        "traceloop.entity.name": "DynamicStructuredTool",
+        "traceloop.entity.output": json.dumps(returned),
+    }
+    span = read(attributes)
+    assert span.operation == ToolExecution("look_up", result="refused", has_result=True, call_id="c1")
+    assert span.failure is not None

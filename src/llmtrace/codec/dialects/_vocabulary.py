@@ -36,6 +36,7 @@ _REASONS: Final = {
 """Finish reasons of providers and frameworks that have a word of the conventions' own. All others stay, in lower case."""
 
 
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/a|", re.IGNORECASE)
 """``<not specified>`` (Google ADK) and the like."""
 _UUID: Final = re.compile(
@@ -50,8 +51,8 @@ _MOST_TOKENS_OF_NOTHING: Final = 8
 
 @lru_cache(maxsize=256)
 def finish_reason(written: str) -> str:
-    """A finish reason in the conventions' words: ``STOP``, ``end_turn`` and ``FinishReason.STOP`` are ``stop``."""
-    word = written.strip().rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
+    """A finish reason in the conventions' words: ``STOP``, ``endTurn`` and ``FinishReason.STOP`` are ``stop``."""
+    word = _CAMEL.sub("_", written.strip().rpartition(".")[2]).lower().replace("-", "_").replace(" ", "_")
     return _REASONS.get(word, word)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import parts
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed
 from llmtrace.model import (
@@ -80,7 +80,7 @@ class OpenLLMetry(Dialect):
 def _entity(reader: SpanReader, kind: str) -> Operation:
     del reader.rest[KIND]
     name = reader.text(_NAME) or reader.raw.name
-    if kind == "tool":
+    if kind == "tool" or reader.rest.get(sc.OPERATION_NAME) == sc.EXECUTE_TOOL:
         return _tool(reader, name)
     if kind == "task":
         has_result = _OUTPUT in reader.rest
@@ -106,12 +106,15 @@ def _tool(reader: SpanReader, name: str) -> Operation:
     result = parse_text(reader.rest.pop(_OUTPUT, None))
     if isinstance(result, Mapping) and set(result) & {"output"} and set(result) <= {"output", "kwargs"}:
         result = result["output"]
+    returned = _whole_calls.read_result(result)
+    if returned.failed:
+        reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
     return ToolExecution(
-        reader.text(sc.TOOL_NAME) or name,
+        reader.text(sc.TOOL_NAME) or returned.tool or name,
         _tool_shapes.arguments(arguments, definition),
-        result=result,
+        result=returned.value,
         has_result=has_result,
-        call_id=reader.text(sc.TOOL_CALL_ID),
+        call_id=reader.text(sc.TOOL_CALL_ID) or returned.call_id,
         definition=definition,
     )
 
