@@ -207,7 +207,7 @@ def _report(signal: AnySignal, error: Exception) -> None:
 def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
     operation = span.operation
     if isinstance(operation, Inference):
-        return _of_inference(state, operation)
+        return _of_inference(state, operation, is_ours=span.scope.name == semconv.SCOPE_NAME)
     if isinstance(operation, FetchResponse):
         return _of_fetched(state, operation)
     if isinstance(operation, ToolExecution):
@@ -222,7 +222,7 @@ def _is_as_written(span: Span, execution: ToolExecution) -> bool:
     return span.scope.name == semconv.SCOPE_NAME or isinstance(execution.arguments, dict)
 
 
-def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...]:
+def _of_inference(state: RunState, inference: Inference, *, is_ours: bool) -> tuple[Violation, ...]:
     tools, parameters = inference.tools, inference.parameters
     if tools:
         state.tools = tools
@@ -237,7 +237,9 @@ def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...
         for part in message.parts:
             if type(part) is ToolCall:
                 called = True
-                checked = _of_call(part, tools)
+                # another writer whose content is off leaves out the arguments; an unknown tool shows all the same
+                is_written = is_ours or part.arguments is not None or (bool(tools) and find_tool(part.name, tools) is None)
+                checked = _of_call(part, tools) if is_written else ()
                 if checked:
                     violations.extend(replace(violation, choice=choice) for violation in checked)
         if schema is not None and not called:
