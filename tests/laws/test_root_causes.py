@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import openai
 import pytest
+from opentelemetry.trace import Status, StatusCode, get_current_span
 
 import llmtrace
 from llmtrace.model import Failure, Span, Trace
@@ -73,6 +74,22 @@ def test_another_exception_that_is_none_of_it() -> None:
         raise RuntimeError("out of patience")
 
     assert causes(support, RuntimeError) == ["invoke_agent support", "execute_tool look_up"]
+
+
+@pytest.mark.parametrize("went_on", [False, True])
+def test_it_is_known_by_a_bare_word(went_on: bool) -> None:
+    """A span with neither message nor stack passes on what ended it: the last step below, and nothing before that."""
+    with capture() as captured:
+        with llmtrace.span("runner"):
+            with pytest.raises(LookupError):
+                look_up("W-1")
+            if went_on:
+                with llmtrace.span("another try"):
+                    pass
+            get_current_span().set_status(Status(StatusCode.ERROR))
+            get_current_span().set_attribute("error.type", "lookup_failed")
+        (trace,) = captured.traces
+    assert [span.name for span in trace.root_causes] == [*(["runner"] if went_on else []), "execute_tool look_up"]
 
 
 def test_it_ran_out_of_time() -> None:

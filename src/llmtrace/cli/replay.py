@@ -44,10 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
-        "trace",
-        nargs="?",
-        default="last",
-        help="id, its first digits, or last (default): the newest that is no replay itself",
+        "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is no replay itself"
     )
     parser.add_argument(
         "--tool",
@@ -113,7 +110,9 @@ def _run(args: argparse.Namespace) -> int:
         runs.append(ran)
         code = ran.code
         if not args.json:
-            _tell_edited(screen, trace, ran, runs[0])
+            _tell(screen, trace, ran, None, name="edited")
+            if runs[0].trace_id and ran.trace_id:
+                screen.labelled("        ", f"llmtrace diff {short_id(runs[0].trace_id)} {short_id(ran.trace_id)}", "cyan")
     elif edit is not None and not args.json:
         screen.line("The unchanged program does not replay, so an edit would show nothing.")
     if args.json:
@@ -148,12 +147,6 @@ def _edit(recording: Recording, wanted: str | None, setting: str | None) -> tupl
         return tuple(edit_at(recording.trace, span_id, setting))
     except ConfigurationError as error:
         raise BadInput(f"--set {setting}: {error}.") from None
-
-
-def _tell_edited(screen: Screen, trace: Trace, ran: ReplayedProgram, unchanged: ReplayedProgram) -> None:
-    _tell(screen, trace, ran, None, name="edited")
-    if unchanged.trace_id and ran.trace_id:
-        screen.labelled("        ", f"llmtrace diff {short_id(unchanged.trace_id)} {short_id(ran.trace_id)}", "cyan")
 
 
 _WORDS: dict[int, tuple[str, Style]] = {

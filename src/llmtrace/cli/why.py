@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from llmtrace import semconv
 from llmtrace.cli import format_text, judge_option, prove
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
@@ -30,7 +29,7 @@ from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, 
 from llmtrace.diagnosis.cause_groups import Case, Group, case_of, group_by_cause
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
-from llmtrace.model.traces import short_id
+from llmtrace.model.traces import in_traces, short_id
 from llmtrace.store import Query, Store
 
 NAME = "why"
@@ -122,10 +121,10 @@ def _marked(screen: Screen, suspects: Sequence[Suspect], top: int, notes: Notes)
             _first(screen, suspect, notes)
             continue
         if number == 2:
-            screen.line(screen.paint("Other suspects", "bold"))
+            screen.line("Other suspects", "bold")
         _suspect(screen, number, suspect, notes)
     if len(suspects) > top:
-        screen.line(screen.paint(f"{len(suspects) - top} more with --top {len(suspects)}", "dim"))
+        screen.line(f"{len(suspects) - top} more with --top {len(suspects)}", "dim")
     if len(suspects) > 1:
         screen.line()
 
@@ -134,7 +133,7 @@ def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, 
     if not diagnosis.possible:
         return
     if unfolded:
-        screen.line(screen.paint("Worth a look", "bold"))
+        screen.line("Worth a look", "bold")
         for number, suspect in enumerate(diagnosis.possible, 1):
             _suspect(screen, number, suspect, notes)
     else:
@@ -224,7 +223,7 @@ def _suspect(screen: Screen, number: int, suspect: Suspect, notes: Notes) -> Non
 def _places(screen: Screen, places: Sequence[Place], notes: Notes) -> None:
     if not places:
         return
-    screen.line(screen.paint("Where to look first", "bold"))
+    screen.line("Where to look first", "bold")
     for number, place in enumerate(places, 1):
         screen.headed(Cell(f"{number}. {place.title}"), Cell(format_text.probability(place.probability), ("dim",)))
         screen.prose(evidence_of(place), "dim", prefix="   ")
@@ -299,17 +298,13 @@ def _code(text: str, length: int = 200) -> str:
 
 def _all(store: Store, args: argparse.Namespace) -> int:
     limit = args.limit or MOST_RUNS
-    query = Query(limit=limit + 1, since=args.since, agent=args.agent)
+    query = Query(limit=limit + 1, since=args.since, agent=args.agent, tag=args.tag)
     run_count, cases, unexplained, undiagnosed, more = 0, [], list[str](), list[DiagnosisFailed](), False
     with Progress("diagnosing runs") as progress:
-        runs = groupby(store.spans(query), key=lambda span: span.trace_id)
-        for number, (_, spans) in enumerate(progress.count(runs)):
-            if number == limit:
+        for trace in progress.count(in_traces(store.spans(query))):
+            if run_count == limit:
                 more = True
                 break
-            trace = Trace(list(spans))
-            if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
-                continue
             run_count += 1
             try:
                 diagnosis = diagnose(trace)
@@ -345,11 +340,6 @@ def _warn_undiagnosed(screen: Screen, errors: list[DiagnosisFailed]) -> None:
         screen.prose(f"llmtrace why: {format_text.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
 
 
-def _tags(attributes: object) -> tuple[str, ...]:
-    tags = attributes.get(semconv.TAGS) if isinstance(attributes, dict) else None
-    return tuple(map(str, tags)) if isinstance(tags, (list, tuple)) else ()
-
-
 def show_groups(
     screen: Screen, groups: list[Group], run_count: int, unexplained: Sequence[str], *, top: int, filtered: bool
 ) -> None:
@@ -358,7 +348,7 @@ def show_groups(
     if not run_count:
         screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
         return
-    screen.line(screen.paint(_counted(groups, run_count), "bold"))
+    screen.line(_counted(groups, run_count), "bold")
     if groups:
         screen.line()
     for group in groups[:top]:
@@ -367,7 +357,7 @@ def show_groups(
         screen.prose(f"What would have prevented it: {group.advice}", "green", prefix="   ")
         screen.line()
     if len(groups) > top:
-        screen.line(screen.paint(f"{len(groups) - top} more with --top {len(groups)}", "dim"))
+        screen.line(f"{len(groups) - top} more with --top {len(groups)}", "dim")
     if unexplained:
         screen.prose(_unexplained(unexplained))
 
@@ -430,4 +420,4 @@ def _step_text(step: Step) -> str:
         return f"{step.title} = {format_text.value(step.value)}"
     if isinstance(step.value, dict):
         return format_text.call(step.title, step.value)
-    return f"{step.title}: {step.value if isinstance(step.value, str) else format_text.value(step.value)}"
+    return f"{step.title}: {format_text.text(step.value)}"

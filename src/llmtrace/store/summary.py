@@ -35,9 +35,7 @@ N = TypeVar("N", int, float)
 
 FORM: Final = 8
 """Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
-when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
-4: a run that was cut off has the finding `end_state`. 5: a replay names its recording. 6: `is_run`. 7: `dead_letters`.
-8: workflows, users, conversations, tags; both names of a model; calls answered from a record cost nothing."""
+when they are shown."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
