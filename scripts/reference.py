@@ -340,9 +340,15 @@ def on_config(config: Any) -> Any:
     _, *parts = re.split(r"^## (.*)$", (DOCS / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     config.nav = [{"Home": "README.md"}]
     for title, text in zip(parts[::2], parts[1::2], strict=True):
-        links = re.findall(r"\[([^\]]+)\]\(([\w/]+\.md)\)", text)
-        config.nav.append({title: [{name.replace("`", ""): path} for name, path in links]})
+        links, *groups = re.split(r"^### (.*)$", text, flags=re.MULTILINE)
+        together = [{group: _menu(lines)} for group, lines in zip(groups[::2], groups[1::2], strict=True)]
+        config.nav.append({title: [*_menu(links), *together]})
     return config
+
+
+def _menu(lines: str) -> list[dict[str, str]]:
+    links = re.findall(r"\[([^\]]+)\]\(([\w/]+\.md)\)", lines)
+    return [{name.replace("`", ""): path} for name, path in links]
 
 
 def on_files(files: Any, config: Any) -> Any:

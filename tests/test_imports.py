@@ -1,4 +1,4 @@
-"""Files of a registry do not know each other, and a room keeps its underscore modules to itself."""
+"""Files of a registry do not know each other, a room keeps its underscore modules to itself, and a wrong import gets a hint."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import llmtrace
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "llmtrace"
 REGISTRIES = {
@@ -57,3 +59,10 @@ def test_underscore_modules_stay_in_their_room() -> None:
             if parts[0] == "llmtrace" and is_private and is_module and parts[1] != room:
                 broken.append(f"{module_of(file)} imports {name}")
     assert sorted(set(broken)) == []
+
+
+def test_an_error_that_is_looked_for_at_the_top_is_named_where_it_is() -> None:
+    with pytest.raises(AttributeError, match=r"it is llmtrace\.errors\.BudgetExceeded$"):
+        llmtrace.BudgetExceeded  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'annotations'$"):
+        llmtrace.annotations  # noqa: B018

@@ -113,7 +113,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"llmtrace.{name}")
     module = _HOME.get(name)
     if module is None:
-        raise AttributeError(f"module 'llmtrace' has no attribute {name!r}")
+        from llmtrace import errors
+
+        hint = f"; it is llmtrace.errors.{name}" if isinstance(getattr(errors, name, None), type) else ""
+        raise AttributeError(f"module 'llmtrace' has no attribute {name!r}{hint}")
     member = getattr(importlib.import_module(module), name)
     globals()[name] = member
     return member

@@ -243,9 +243,9 @@ def test_filters_and_order(llmtrace: Callable[..., Any], store: str, options: li
 
 
 def test_nothing_found(llmtrace: Callable[..., Any], store: str) -> None:
-    """No trace is told apart from no such trace."""
+    """No trace is told apart from no such trace; the store that has none is named."""
     assert llmtrace("ls", "--store", store, "--health", "failed").out == "No trace matches these filters.\n"
-    assert llmtrace("ls").out == "No traces yet. Try: llmtrace demo\n"
+    assert re.fullmatch(r"No traces yet in /\S+\. Try: llmtrace demo\n", llmtrace("ls").out)
 
 
 def test_hostile_names_stay_on_their_line(llmtrace: Callable[..., Any], store: str) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from llmtrace.cli.options import BadInput
-from llmtrace.cli.read_spans import BadLine, read
+from llmtrace.cli.read_spans import read
 from llmtrace.codec import genai, otlp
+from llmtrace.codec.formats import Unreadable
 from llmtrace.model import Span
 from tests.cli.traces import silent
 
@@ -38,7 +39,7 @@ def test_a_bad_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     first, second, third, _ = lines()
     path.write_bytes(b"\n".join([first[40:], second, b"\xff\xfe", third, first[:50]]))
     found = list(read(str(path)))
-    assert [item.where for item in found if isinstance(item, BadLine)] == ["line 1", "line 3", "line 5"]
+    assert [item.where for item in found if isinstance(item, Unreadable)] == ["line 1", "line 3", "line 5"]
     assert [item.span_id[-1] for item in found if isinstance(item, Span)] == ["2", "3"]
 
 

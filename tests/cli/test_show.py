@@ -22,6 +22,7 @@ from llmtrace.model import (
     Reasoning,
     Retrieval,
     Text,
+    ToolCall,
     ToolExecution,
     ToolResult,
     Workflow,
@@ -207,11 +208,12 @@ def test_results_of_tools_are_not_the_users_words(llmtrace: Callable[..., Any], 
     """Anthropic and Google send them in the user's message: each has its own line, before what the user says."""
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
     results = (ToolResult("in stock", "a"), Text("Be quick."), ToolResult({"price": 4}, "b"))
-    messages = [user("A kettle?"), Message("user", results), Message("function", (ToolResult("red", "c"),))]
+    calls = Message("assistant", (ToolCall("look_up", {"sku": "K"}, "a"),))  # of a call that is not in the trace
+    messages = [user("A kettle?"), calls, Message("user", results), Message("function", (ToolResult("red", "c"),))]
     keep(store, maker.span(1, None, "chat m", chat(messages, answers("ok"))))
-    lines = [line.strip() for line in llmtrace("show", "--store", store).out.splitlines()[-6:]]
-    asked = ["user    A kettle?", "tool    in stock", 'tool    {"price": 4}', "user    Be quick.", "tool    red"]
-    assert lines == [*asked, "answer  ok"]
+    lines = [line.strip() for line in llmtrace("show", "--store", store).out.splitlines()[-7:]]
+    results_and_words = ["tool    in stock", 'tool    {"price": 4}', "user    Be quick.", "tool    red"]
+    assert lines == ["user    A kettle?", 'call    look_up(sku="K")', *results_and_words, "answer  ok"]
 
 
 def test_a_call_that_went_well_after_a_retry_leaves_a_trace(llmtrace: Callable[..., Any], store: str) -> None:

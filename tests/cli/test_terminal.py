@@ -71,7 +71,7 @@ def test_wide_characters_count_twice() -> None:
 def test_tables_line_up_and_fit() -> None:
     """Columns line up by width on screen; the last one gives way."""
     screen = Screen(io.StringIO(), width=40)
-    lines = list(screen.table(["A", "N", "TEXT"], [[Cell("日本"), Cell("7"), Cell("x" * 60)]], right=[1]))
+    lines = list(screen.table_lines(["A", "N", "TEXT"], [[Cell("日本"), Cell("7"), Cell("x" * 60)]], right=[1]))
     assert lines == ["A     N  TEXT", "日本  7  " + "x" * 30 + "…"]
 
 
@@ -84,7 +84,7 @@ def test_where_a_table_has_no_room_columns_are_left_out() -> None:
         (40, "AAAA      C         TEXT"),
     ):
         screen = Screen(io.StringIO(), width=width)
-        head, row = screen.table(["AAAA", "B", "C", "TEXT"], rows, spare=(1, 2))
+        head, row = screen.table_lines(["AAAA", "B", "C", "TEXT"], rows, spare=(1, 2))
         assert (head, cells(row)) == (shown, width)
 
 

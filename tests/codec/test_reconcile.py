@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import (
     AgentInvocation,
     Custom,
+    Failure,
     Inference,
     Message,
     Operation,
@@ -225,6 +227,32 @@ def test_a_clock_of_whole_milliseconds_changes_no_call(spans: list[Span]) -> Non
 @given(loops())
 def test_ids_that_were_written_are_kept(spans: list[Span]) -> None:
     assert reconcile(Trace(spans)) == Trace(spans)
+
+
+def test_two_writers_side_by_side_count_once() -> None:
+    """Of a stream, an SDK and its instrumentation have the same parent. A third span is another call, and so is a later one."""
+    instrumentation, sdk = Scope("instrumentation"), Scope("sdk")
+    outer = span(2, answer("a", 5), 1, scope=instrumentation, end=20)
+    failure = Failure("api_error", "lost")
+    inner = span(3, Inference("p", usage=Usage(10, 5), response_id="r"), 1, scope=sdk, end=19, failure=failure)
+    other, later = span(4, answer("b", 7), 1, scope=sdk, end=18), span(30, answer("a", 5), 1, scope=sdk)
+    spans = [span(1, Custom()), outer, inner, other, later]
+    for arrived in (spans, spans[::-1]):
+        trace = reconcile(Trace(arrived))
+        calls = [one for one in trace.spans if isinstance(one.operation, Inference)]
+        assert {one.span_id for one in calls} == {outer.span_id, other.span_id, later.span_id}
+        counted = trace.span(outer.span_id)
+        assert (counted.operation.response_id, counted.failure) == ("r", failure)  # type: ignore[attr-defined]
+        assert trace.span(inner.span_id).attributes[sc.SAME_CALL] == outer.span_id
+        assert reconcile(trace) == trace
+
+
+@pytest.mark.parametrize("written", ['{"order_id": "KS-1"}', [{"order_id": "KS-1"}], ['{"order_id":"KS-1"}']])
+def test_all_arguments_as_one(written: Any) -> None:
+    """A program may hand a tool the text that the model wrote, or one object: it is joined to its call all the same."""
+    call = span(1, Inference("p", output=(Message("assistant", (CALL,)),)), end=2)
+    trace = reconcile(Trace([call, span(3, ToolExecution("look_up", written))]))
+    assert trace.spans[1].operation == ToolExecution("look_up", written, call_id="call_1", inferred=True)
 
 
 def test_tools_told_of_with_the_agent_are_on_offer() -> None:

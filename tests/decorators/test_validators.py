@@ -206,7 +206,7 @@ def test_a_validator_runs_once_for_each_call_of_a_model() -> None:
 
 def test_plain_types_need_no_second_look() -> None:
     """A tool of plain types, models included, is judged by its schema alone."""
-    from llmtrace.validation.signature import signature_of
+    from llmtrace.validation.signature import Signature
 
     class Plain(BaseModel):
         type: str
@@ -215,5 +215,5 @@ def test_plain_types_need_no_second_look() -> None:
 
     def plain(a: int, b: str | None, c: dict[str, list[float]], d: Plain) -> None: ...
 
-    assert not signature_of(plain).has_validators
-    assert signature_of(refund).has_validators
+    assert not Signature(plain).has_validators
+    assert Signature(refund).has_validators

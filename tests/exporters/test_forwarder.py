@@ -33,7 +33,7 @@ def steps(count: int, name: str = "step") -> list[str]:
 def counted(home: Path, url: str) -> dict[str, int]:
     destination, _ = named(None, {"OTEL_EXPORTER_OTLP_ENDPOINT": url})
     assert destination is not None
-    return counts.read(home / "sent" / destination.id)
+    return counts.read(home / "sent" / destination.id)[0]
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

@@ -185,7 +185,8 @@ def test_autogen() -> None:
     assert len(operations(captured, Inference)) == 2
 
 
-def test_crewai() -> None:
+def test_crewai(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWAI_DISABLE_TELEMETRY", "true")
     crewai: Any = pytest.importorskip("crewai")
     from crewai.flow.flow import Flow, listen, start
     from crewai.tools import tool

@@ -19,7 +19,18 @@ from llmtrace.instrumentation._traced_functions import (
     read_output,
     traced_function,
 )
-from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Inference, Message, Operation, Span, ToolExecution
+from llmtrace.model import (
+    TOOL_ERROR,
+    AgentInvocation,
+    Failure,
+    Inference,
+    Message,
+    Operation,
+    Span,
+    ToolCall,
+    ToolExecution,
+    replace,
+)
 from llmtrace.recorder import active, collected, current
 from llmtrace.semconv import CONVERSATION_ID, PARTIAL
 from llmtrace.testing import Captured, capture
@@ -35,7 +46,8 @@ class AgentRun(TracedFunction):
 
 class ToolRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
-        return ToolExecution("look_up", {"order": arguments.get("order", arguments.get(POSITIONAL, [None])[0])})
+        values = (*arguments.get(POSITIONAL, ()), None, None)
+        return ToolExecution("look_up", {"order": arguments.get("order", values[0])}, call_id=values[1])
 
     def failure(self, result: Any) -> Failure | None:
         return Failure(TOOL_ERROR, result) if result == "refused" else None
@@ -220,6 +232,22 @@ def test_a_tool_that_fails_although_the_framework_answers(library: type[Library]
     failures = [span.failure and (span.failure.type, span.failure.message) for span in spans]
     assert failures == [None, ("ValueError", "no such order"), (TOOL_ERROR, "refused")]
     assert [getattr(span.operation, "result", None) for span in spans] == ["on its way", "Error: no such order", "refused"]
+
+
+def test_an_execution_is_joined_to_its_call(library: type[Library], captured: Captured) -> None:
+    """By its id. A framework may have an id of its own for it: then by what is called, once for each call of the model."""
+    calls = tuple(
+        ToolCall("look_up", {"order": order}, call_id) for order, call_id in (("7", "a"), ("7", "b"), ("8", "c"), ("9", "d"))
+    )
+    with llmtrace.agent("support"):
+        recorder = active()
+        assert recorder is not None
+        recorder.start(inference := Inference("acme")).end(replace(inference, output=(Message("assistant", calls),)))
+        for order, call_id in (("7", "b"), ("7", "b"), ("7", "own-1"), ("8", "own-2"), ("other", "own-3")):
+            library().tool(order, call_id)
+    found = [span.operation for span in captured.spans if isinstance(span.operation, ToolExecution)]
+    joined = [("b", False), ("b", False), ("a", True), ("c", True), ("own-3", False)]
+    assert [(execution.call_id, execution.inferred) for execution in found] == joined
 
 
 def test_exceptions_are_the_program_s_own(library: type[Library], captured: Captured) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import openai
 import pytest
+from opentelemetry.trace import Status, StatusCode, get_current_span
 
 import llmtrace
+from llmtrace.model import Failure, Span, Trace
 from llmtrace.testing import capture
 from tests.instrumentation.openai_server import ASK, MODEL, Server, error
 
@@ -74,6 +76,22 @@ def test_another_exception_that_is_none_of_it() -> None:
     assert causes(support, RuntimeError) == ["invoke_agent support", "execute_tool look_up"]
 
 
+@pytest.mark.parametrize("went_on", [False, True])
+def test_it_is_known_by_a_bare_word(went_on: bool) -> None:
+    """A span with neither message nor stack passes on what ended it: the last step below, and nothing before that."""
+    with capture() as captured:
+        with llmtrace.span("runner"):
+            with pytest.raises(LookupError):
+                look_up("W-1")
+            if went_on:
+                with llmtrace.span("another try"):
+                    pass
+            get_current_span().set_status(Status(StatusCode.ERROR))
+            get_current_span().set_attribute("error.type", "lookup_failed")
+        (trace,) = captured.traces
+    assert [span.name for span in trace.root_causes] == [*(["runner"] if went_on else []), "execute_tool look_up"]
+
+
 def test_it_ran_out_of_time() -> None:
     """The one that was waited for is where to look; that it was cancelled and the agent timed out is the same event."""
 
@@ -97,3 +115,11 @@ def test_others_were_cancelled_for_it() -> None:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     assert causes(lambda: asyncio.run(support()), LookupError) == ["execute_tool broken"]
+
+
+def test_another_writer_names_what_it_was_raised_for() -> None:
+    """The SDK knows the server's word for the error, the program the exception's class and the server's answer."""
+    call = Failure("invalid_request_error"), "2" * 16, "1" * 16
+    agent = Failure("BadRequestError", '400 {"type":"invalid_request_error"}'), "1" * 16, None
+    spans = [Span("1" * 32, number, "s", 1, 2, parent_id=parent, failure=failure) for failure, number, parent in (agent, call)]
+    assert [span.span_id for span in Trace(spans).root_causes] == ["2" * 16]

@@ -151,6 +151,7 @@ def test_traces_come_newest_first_and_within_limits(store: Store) -> None:
 
 FOUND: dict[str, tuple[Any, list[int]]] = {
     "health": ("failed", [2]),
+    "finding": ("timeout", [2]),
     "agent": ("support", [1]),
     "workflow": ("nightly", [3]),
     "model": ("gpt-4o", [3, 1]),

@@ -17,11 +17,10 @@ from llmtrace import monitors
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Trace, replace
 from llmtrace.monitors import baselines, reports
-from llmtrace.store import baselines as of_baselines
 from llmtrace.store import monitoring, open_store
 from llmtrace.store.late_evaluations import attach
 from llmtrace.store.local import LocalStore
-from tests.monitors.streams import asks, chat, lengths, run_of, tool
+from tests.monitors.streams import chat, lengths, run_of, tool
 from tests.store.older import make_older
 from tests.store.programs import start
 
@@ -189,27 +188,6 @@ def test_a_baseline_can_be_pinned_and_shipped(tmp_path: Path) -> None:
         target.pin({})
         assert not any(one.pinned for one in reports(target.monitor_states()))
         assert not (tmp_path / name / "baselines.json").exists()
-
-
-def test_a_baseline_of_an_older_version_counts_where_it_means_the_same(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Version 1 had one length for answers and tool calls together: where tools were called it is left out, and said so."""
-    runs = [run_of(n, asks(20), chat(tokens)) for n, tokens in enumerate(lengths(2, 30))]
-    runs += [run_of(100 + n, chat(tokens), agent="plain") for n, tokens in enumerate(lengths(3, 30))]
-    store = fill(tmp_path / "store", runs)
-    pins = baselines(store.monitor_states())
-    old = {key: {name: one for name, one in held.items() if ":tool_calls:" not in name} for key, held in pins.items()}
-    text = of_baselines.text(old).replace('"llmtrace_baselines": 2', '"llmtrace_baselines": 1')
-    (tmp_path / "store" / "baselines.json").write_text(text)
-    read = store.pins()
-    gone = {"response_length::tokens", "token_latency::s"}
-    for key, held in old.items():
-        assert read[key] == {name: one for name, one in held.items() if "support" not in key or name not in gone}
-        assert gone <= held.keys()
-    assert "baselines are of an older llmtrace: for 1 of 2 keys" in caplog.text
-    store.pin(read)
-    assert store.pins() == read
 
 
 def test_a_baseline_is_pinned_in_no_other_folder(tmp_path: Path) -> None:

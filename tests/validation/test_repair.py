@@ -14,7 +14,7 @@ from llmtrace.model import ToolCall, ToolDefinition
 from llmtrace.validation.check_values import check_arguments, check_call
 from llmtrace.validation.parse_arguments import parse_arguments
 from llmtrace.validation.repair import repair, reply
-from llmtrace.validation.signature import signature_of
+from llmtrace.validation.signature import Signature
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -184,7 +184,7 @@ def test_a_reply_names_every_fault_and_how_to_mend_it() -> None:
 
 def test_a_reply_to_malformed_json_says_where() -> None:
     """Line and column, and what the tool takes."""
-    definition = signature_of(refund).definition
+    definition = Signature(refund).definition
     said = reply("refund", check_arguments("{\"order_id\": '1'}", definition), {"refund": definition})
     assert said == (
         "`refund` was not run: its arguments have 1 fault.\n"

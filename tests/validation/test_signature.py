@@ -22,7 +22,7 @@ from typing_extensions import NotRequired, Unpack
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.validation.check_values import check_arguments, check_result
-from llmtrace.validation.signature import signature_of
+from llmtrace.validation.signature import Signature
 
 
 class Colour(Enum):
@@ -51,7 +51,7 @@ class Strange:
 
 
 def _schema(function: Callable[..., Any], **options: Any) -> Any:
-    return signature_of(function, **options).definition.parameters
+    return Signature(function, **options).definition.parameters
 
 
 def _members(function: Callable[..., Any]) -> Any:
@@ -73,7 +73,7 @@ def refund(
 
 def test_a_plain_function() -> None:
     """Name, description, a closed schema with required members, descriptions and defaults, and what it returns."""
-    definition = signature_of(refund).definition
+    definition = Signature(refund).definition
     assert (definition.name, definition.description, definition.strict) == ("refund", "Refund an order.", False)
     assert definition.output == {"type": "object", "additionalProperties": True}
     assert definition.parameters == {
@@ -130,7 +130,7 @@ def test_members_of_an_enum_that_are_literals_arrive_as_members() -> None:
         strict: Annotated[Literal[Sides.ONE], Field(description="One only.")] = Sides.ONE,
     ) -> None: ...
 
-    signature = signature_of(paint)
+    signature = Signature(paint)
     members = _members(paint)
     assert members["side"]["enum"] == [1, "both"]
     assert members["strict"] == {"const": 1, "type": "integer", "description": "One only.", "default": 1}
@@ -147,7 +147,7 @@ def test_members_of_an_enum_that_are_literals_arrive_as_members() -> None:
 def test_a_literal_is_itself_beside_a_member_of_its_value() -> None:
     def paint(colour: Literal["red", Colour.RED, Colour.BLUE]) -> None: ...
 
-    signature = signature_of(paint)
+    signature = Signature(paint)
     arguments = [signature.bind({"colour": colour})[1]["colour"] for colour in ("red", "blue")]
     assert arguments == ["red", Colour.BLUE]
     assert type(arguments[0]) is str
@@ -175,7 +175,7 @@ def test_kinds_of_annotations() -> None:
 
 def test_arguments_are_converted() -> None:
     """JSON becomes what the parameters are annotated with."""
-    args, kwargs = signature_of(annotated).bind(
+    args, kwargs = Signature(annotated).bind(
         {
             "colour": "blue",
             "point": {"x": 1},
@@ -201,7 +201,7 @@ def test_arguments_are_converted() -> None:
 
 def test_what_cannot_be_converted_is_passed_on() -> None:
     """Conversion refuses nothing: that is the check's to do, and Python's."""
-    assert signature_of(annotated).bind({"colour": "green", "when": "soon", "extra": 1})[1] == {
+    assert Signature(annotated).bind({"colour": "green", "when": "soon", "extra": 1})[1] == {
         "colour": "green",
         "when": "soon",
         "extra": 1,
@@ -251,7 +251,7 @@ _NAMED = {"named": "n", "x": "y"}
 )
 def test_binding(function: Callable[..., Any], arguments: dict[str, JsonValue], bound: Any) -> None:
     """Each argument reaches the parameter of its name, by position where Python wants that."""
-    assert signature_of(function).bind(arguments) == bound
+    assert Signature(function).bind(arguments) == bound
 
 
 @given(st.data())
@@ -262,13 +262,13 @@ def test_binding_undoes_a_call(data: st.DataObject) -> None:
     names = [name for name, each in signature.parameters.items() if each.kind is not each.VAR_POSITIONAL]
     given_arguments = {name: data.draw(st.integers(0, 9)) for name in data.draw(st.sets(st.sampled_from(names)))}
     given_arguments.pop("options", None)
-    args, kwargs = signature_of(function).bind(given_arguments)
-    assert signature_of(function).arguments(args, kwargs).items() >= given_arguments.items()
+    args, kwargs = Signature(function).bind(given_arguments)
+    assert Signature(function).arguments(args, kwargs).items() >= given_arguments.items()
 
 
 def test_arguments_of_a_direct_call() -> None:
     """By the names of the parameters; defaults are not filled in; a wrong call raises nothing."""
-    signature = signature_of(everything)
+    signature = Signature(everything)
     assert signature.arguments((1, 2, 3), {"named": "n", "x": "y"}) == {
         "first": 1,
         "second": 2,
@@ -276,7 +276,7 @@ def test_arguments_of_a_direct_call() -> None:
         "named": "n",
         "x": "y",
     }
-    assert signature_of(refund).arguments(("a", 1.0, None, "extra"), {"no": 1}) == {
+    assert Signature(refund).arguments(("a", 1.0, None, "extra"), {"no": 1}) == {
         "order_id": "a",
         "amount": 1.0,
         "note": None,
@@ -335,7 +335,7 @@ def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 def test_callables_of_all_kinds(function: Callable[..., Any], name: str, has_receiver: bool, output: Any) -> None:
     """Methods without their receiver, objects, wrappers, partials, coroutines, generators."""
-    signature = signature_of(function)
+    signature = Signature(function)
     assert (signature.definition.name, signature.has_receiver, signature.definition.output) == (name, has_receiver, output)
     assert signature.definition.parameters["properties"] == {"n": {"type": "integer"}}
     assert signature.arguments((1,), {}) == {"n": 1}
@@ -344,7 +344,7 @@ def test_callables_of_all_kinds(function: Callable[..., Any], name: str, has_rec
 @pytest.mark.parametrize("function", [dict, max, int, range, type, print, len, str.join, object(), json.dumps, asyncio.run, 5])
 def test_any_callable_has_a_definition(function: Any) -> None:
     """Builtins without a signature take any object; nothing raises, not even for what cannot be called."""
-    signature = signature_of(function)
+    signature = Signature(function)
     assert signature.definition.parameters["type"] == "object"
     assert signature.definition.name
     signature.bind({"a": 1})
@@ -359,15 +359,15 @@ def test_names_of_the_scope_around() -> None:
 
     def tool(inner: Inner, several: list[Inner]) -> Inner: ...
 
-    signature = signature_of(tool)
+    signature = Signature(tool)
     assert signature.definition.parameters["properties"]["several"]["items"] == {"$ref": "#/$defs/Inner"}
     assert signature.bind({"inner": {"n": 1}}) == ((), {"inner": Inner(n=1)})
 
 
 def test_lambdas_have_a_usable_name() -> None:
     """Names are made of what providers take."""
-    assert signature_of(lambda x: x).definition.name == "lambda"
-    assert signature_of(refund, name="give_back", description="D", strict=True).definition.name == "give_back"
+    assert Signature(lambda x: x).definition.name == "lambda"
+    assert Signature(refund, name="give_back", description="D", strict=True).definition.name == "give_back"
 
 
 class Query(BaseModel):
@@ -386,9 +386,9 @@ def test_a_model_as_schema() -> None:
     arguments = {"order_id": "1", "when": "2026-01-02"}
     made = Query(order_id="1", when=date(2026, 1, 2))
     assert _schema(whole, schema=Query) == _schema(by_field, schema=Query) == Query.model_json_schema()
-    assert signature_of(whole, schema=Query).bind(arguments) == ((made,), {})
-    assert signature_of(by_field, schema=Query).bind(arguments) == ((), {"order_id": "1", "when": date(2026, 1, 2)})
-    assert signature_of(whole, schema=Query).arguments((made,), {}) == {"order_id": "1", "when": date(2026, 1, 2)}
+    assert Signature(whole, schema=Query).bind(arguments) == ((made,), {})
+    assert Signature(by_field, schema=Query).bind(arguments) == ((), {"order_id": "1", "when": date(2026, 1, 2)})
+    assert Signature(whole, schema=Query).arguments((made,), {}) == {"order_id": "1", "when": date(2026, 1, 2)}
 
 
 def test_a_schema_or_definition_given() -> None:
@@ -396,7 +396,7 @@ def test_a_schema_or_definition_given() -> None:
     schema = {"type": "object", "properties": {"order_id": {"type": "string"}}}
     assert _schema(by_field, schema=schema) == schema
     given_definition = {"type": "function", "function": {"name": "n", "description": "d", "parameters": schema, "strict": True}}
-    definition = signature_of(by_field, schema=given_definition).definition
+    definition = Signature(by_field, schema=given_definition).definition
     assert (definition.name, definition.description, definition.strict) == ("n", "d", True)
     assert definition.parameters == schema
 
@@ -405,7 +405,7 @@ def test_a_schema_or_definition_given() -> None:
 def test_a_schema_that_is_none_is_refused(schema: Any) -> None:
     """What is neither an object nor a type with a schema would leave the tool unchecked: the program is told at once."""
     with pytest.raises(ConfigurationError, match=r"tool 'by_field': schema=.*Give a JSON Schema as a dict"):
-        signature_of(by_field, schema=schema)
+        Signature(by_field, schema=schema)
 
 
 @pytest.mark.parametrize("member", ["parameters", "input_schema", "outputSchema"])
@@ -415,9 +415,9 @@ def test_a_definition_with_a_schema_that_is_none_is_refused(member: str, odd: An
     """So it is with what a definition says of arguments and results."""
     inner = {"name": "n", "description": "d", "parameters": {"type": "object"}} | {member: odd}
     with pytest.raises(ConfigurationError, match=f"tool 'by_field': '{member}' in the definition"):
-        signature_of(by_field, schema={wrapper: inner} if wrapper else inner)
-    signature_of(by_field, schema=inner | {member: {}})
-    signature_of(by_field, schema=inner | {member: None})
+        Signature(by_field, schema={wrapper: inner} if wrapper else inner)
+    Signature(by_field, schema=inner | {member: {}})
+    Signature(by_field, schema=inner | {member: None})
 
 
 def test_a_schema_may_name_what_is_defined_later() -> None:
@@ -426,14 +426,14 @@ def test_a_schema_may_name_what_is_defined_later() -> None:
     class Order(BaseModel):
         line: Line
 
-    signature = signature_of(by_field, schema=Order)
+    signature = Signature(by_field, schema=Order)
 
     class Line(BaseModel):
         amount: int
 
     Order.model_rebuild()
     assert signature.definition.parameters == Order.model_json_schema()
-    assert signature_of(by_field, schema=list[Query]).definition.parameters is not None
+    assert Signature(by_field, schema=list[Query]).definition.parameters is not None
 
 
 class Computed(BaseModel):
@@ -450,7 +450,7 @@ def priced() -> Computed: ...
 
 def test_results_are_described_as_they_are_recorded() -> None:
     """The result's schema takes what is recorded of it: fields by name, computed ones or not."""
-    definition = signature_of(priced).definition
+    definition = Signature(priced).definition
     assert check_result({"price": "1.5"}, definition) == ()
     assert check_result({"price": "1.5", "double": "3.0"}, definition) == ()
     assert [each.code for each in check_result({}, definition)] == ["missing"]
@@ -463,14 +463,14 @@ def test_some_annotations_say_nothing_of_a_result(annotation: Any) -> None:
     def function(): ...
 
     function.__annotations__ = {"return": annotation}
-    assert signature_of(function).definition.output is None
+    assert Signature(function).definition.output is None
 
 
 def test_derived_schemas_are_closed_errors() -> None:
     """An unexpected argument of a function is an error, as it is for Python; with ``**kwargs`` it is none."""
-    [found] = check_arguments({"order_id": "1", "amount": 1, "colour": 1}, signature_of(refund).definition)
+    [found] = check_arguments({"order_id": "1", "amount": 1, "colour": 1}, Signature(refund).definition)
     assert (found.code, found.severity, found.pointer) == ("unexpected", "error", "/colour")
-    assert check_arguments({"first": 1, "second": 2, "named": "n", "x": "y"}, signature_of(everything).definition) == ()
+    assert check_arguments({"first": 1, "second": 2, "named": "n", "x": "y"}, Signature(everything).definition) == ()
 
 
 def test_annotations_that_cannot_be_read_are_none() -> None:
@@ -484,5 +484,5 @@ def test_annotations_that_cannot_be_read_are_none() -> None:
     def work(order_id: Any) -> None: ...
 
     work.__wrapped__ = Deferred()  # type: ignore[attr-defined]
-    signature = signature_of(work)
+    signature = Signature(work)
     assert signature.definition.parameters is not None

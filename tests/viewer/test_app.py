@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 from llmtrace.lineage import analyze
 from llmtrace.model import AgentInvocation, Evaluation, ToolExecution, Trace, replace
@@ -12,6 +15,7 @@ from llmtrace.store.filters import FILTERS
 from llmtrace.viewer.js_numbers import NUMBER, plain
 from llmtrace.viewer.payload import payload
 from llmtrace.viewer.rows import marks, span_row, trace_row
+from tests import failing_runs
 from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, reviewed, silent, user
 from tests.lineage_story import Story
 from tests.viewer.conftest import Served, serving
@@ -29,6 +33,28 @@ def test_the_list_filters_and_searches(viewer: Served) -> None:
     first = viewer.ask("/api/traces?limit=1").json
     assert (len(first["traces"]), first["more"]) == (1, True)
     assert [row["id"] for row in viewer.ask("/api/traces?limit=1&offset=1").json["traces"]] == [RECOVERED]
+
+
+def test_ten_kinds_of_failures_are_found_by_filters_only(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """Each is the only one of fifty that `ls`, and an address of the list, find by a filter or two."""
+    folder = str(tmp_path / "store")
+    failing_runs.write(folder)
+    listed = {
+        kind: [row["trace_id"] for row in json.loads(llmtrace("ls", "--json", "--store", folder, *options(filters)).out)]
+        for kind, filters in failing_runs.FILTERS.items()
+    }
+    store = open_store(folder)
+    with serving(store) as served:
+        shown = {
+            kind: [row["id"] for row in served.ask(f"/api/traces?{urlencode(filters)}").json["traces"]]
+            for kind, filters in failing_runs.FILTERS.items()
+        }
+    store.close()
+    assert listed == shown == {kind: [trace_id] for kind, trace_id in failing_runs.TRACES.items()}
+
+
+def options(filters: dict[str, str]) -> list[str]:
+    return [word for name, value in filters.items() for word in (f"--{name}", value)]
 
 
 def test_the_list_has_the_filters_and_orders_of_ls(viewer: Served) -> None:
@@ -112,7 +138,7 @@ def test_the_list_names_no_suspect_of_a_failed_run_that_none_marks(tmp_path: Pat
         assert served.ask("/api/traces").json["traces"][0]["health"] == "failed"
         assert served.ask(f"/api/suspicions?traces={'e' * 32}").json == {"e" * 32: None}
         found = served.ask(f"/api/traces/{'e' * 32}/diagnosis").json
-    assert (found["failed"], found["is_judged"]) == (True, True)
+    assert (found["is_judged"], found["verdict"]) == (True, "The run failed, but no step is a clear cause.")
     assert found["unchecked"] == ["Arguments were not checked against a schema, since none was recorded: track."]
     assert found["reports"] == ["a: the program reported failure: it had not."]
     assert found["places"]

@@ -17,8 +17,9 @@ SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(STATIC
 
 
 def test_script_stays_small() -> None:
-    """250 KB in all, without `types.js`, which is there for the type checker and never fetched."""
-    assert sum(len(text.encode()) for name, text in SCRIPTS.items() if name != "types.js") <= 250_000
+    """250 KB in all, the plotting library included. `types.js` is there for the type checker and never fetched."""
+    own = sum(len(text.encode()) for name, text in SCRIPTS.items() if name != "types.js")
+    assert own + (STATIC / "vendor" / "uPlot.iife.min.js").stat().st_size <= 250_000
 
 
 def test_libraries_of_others_are_unmodified() -> None:

@@ -57,7 +57,7 @@ def test_changes_are_first_runs_with_something_new(tmp_path: Path) -> None:
         operation = replace(operation, fingerprint=Fingerprint(f"{number:016x}", "b" * 16))
         spans.append(Maker(f"{number + 1:032x}", NOON + number * HOUR).span(1, None, "chat", operation))
     changes = counted(spans, tmp_path, "model", DAY // 4)["changes"]
-    assert [(change["kind"], change["now"], change["time"]) for change in changes] == [("model", "new", str(NOON + 10 * HOUR))]
+    assert [(change["text"], change["time"]) for change in changes] == [("first run with model new", str(NOON + 10 * HOUR))]
 
 
 def test_a_share_of_an_agent_is_one_of_its_steps(tmp_path: Path) -> None:

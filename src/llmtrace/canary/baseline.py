@@ -22,8 +22,6 @@ _HOPELESS: Final = 3
 
 @value
 class Observed:
-    """A question and its answers."""
-
     probe: Probe
     samples: tuple[Sample, ...]
 

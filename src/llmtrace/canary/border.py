@@ -27,9 +27,7 @@ _NEAR: Final = 1.0
 
 
 def find_border_probes(
-    endpoint: Endpoint,
-    candidates: Iterable[Probe],
-    progress: Callable[[int, int], None] = lambda *_: None,
+    endpoint: Endpoint, candidates: Iterable[Probe], progress: Callable[[int, int], None] = lambda *_: None
 ) -> list[Probe]:
     """The candidates, at most `ENOUGH`, whose first token is nearly a tie at this endpoint now. Raises EndpointFailed.
 

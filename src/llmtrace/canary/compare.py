@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from random import Random
 from statistics import median
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from llmtrace.canary.baseline import Baseline
 from llmtrace.canary.sample import Sample
@@ -35,6 +35,7 @@ _SEED: Final = 20240229
 _ANSWERED: Final = 0.8
 """Share of the questions that must have been answered for "no change" to be said."""
 
+T = TypeVar("T")
 Verdict: TypeAlias = Literal["changed", "no change", "unknown"]
 
 
@@ -136,9 +137,14 @@ def _is_varied(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]]) 
     return any(len({*before, *now}) > 1 for before, now in strata)
 
 
+def _strata(pairs: Sequence[_Pair], read: Callable[[Sample], T | None]) -> list[tuple[list[T], list[T]]]:
+    """What ``read`` gives for the answers before and now, for each question that has both."""
+    sides = [[[known for sample in side if (known := read(sample)) is not None] for side in pair[1:]] for pair in pairs]
+    return [(before, now) for before, now in sides if before and now]
+
+
 def _words(name: str, pairs: Sequence[_Pair], floor: float, chance: Random) -> _Draft | None:
-    strata = [([sample.first for sample in pair.before], [sample.first for sample in pair.now]) for pair in pairs]
-    strata = [stratum for stratum in strata if stratum[0] and stratum[1]]
+    strata = _strata(pairs, lambda sample: sample.first)
     if not strata:
         return None
     tested = words_test(strata, chance)
@@ -146,16 +152,14 @@ def _words(name: str, pairs: Sequence[_Pair], floor: float, chance: Random) -> _
     sizes = [sum(len(side) for side in sides) for sides in zip(*strata, strict=True)]
 
     def metric(p: float, level: float) -> Metric:
-        seen = detectable_drop(usual, sizes[0], sizes[1], level)
-        detectable = None if seen is None else max(seen, floor)
+        detectable = _at_least(floor, detectable_drop(usual, sizes[0], sizes[1], level))
         return Metric(name, "distance", len(strata), sizes[1], None, None, tested.effect, floor, p, detectable)
 
     return _Draft(tested, _is_varied(strata), metric)
 
 
 def _novelty(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
-    strata = [([sample.first for sample in pair.before], [sample.first for sample in pair.now]) for pair in pairs]
-    strata = [stratum for stratum in strata if stratum[0] and stratum[1]]
+    strata = _strata(pairs, lambda sample: sample.first)
     if not strata:
         return None
     tested = novelty_test(strata, chance)
@@ -164,8 +168,7 @@ def _novelty(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
     novel_now = sum(word not in old for old, new in strata for word in new)
 
     def metric(p: float, level: float) -> Metric:
-        seen = detectable_drop(total - novel, total, calls, level)
-        detectable = None if seen is None else max(seen, 0.05)
+        detectable = _at_least(0.05, detectable_drop(total - novel, total, calls, level))
         shares = novel / total, novel_now / calls
         return Metric("new first words", "share", len(strata), calls, *shares, tested.effect, 0.05, p, detectable)
 
@@ -174,11 +177,7 @@ def _novelty(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
 
 def _lengths(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
     floor = 0.1
-    strata = [
-        Stratum(*([math.log1p(sample.length) for sample in side] for side in (pair.before, pair.now)))
-        for pair in pairs
-        if pair.before and pair.now
-    ]
+    strata = [Stratum(*sides) for sides in _strata(pairs, lambda sample: math.log1p(sample.length))]
     if not strata:
         return None
     tested = shift_test(strata, chance)
@@ -186,7 +185,7 @@ def _lengths(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
 
     def metric(p: float, level: float) -> Metric:
         shift = detectable_shift([stratum.before for stratum in strata], [len(stratum.now) for stratum in strata], level)
-        detectable = None if shift is None else max(math.expm1(shift), floor)
+        detectable = _at_least(floor, None if shift is None else math.expm1(shift))
         calls = sum(len(stratum.now) for stratum in strata)
         factor = math.expm1(tested.effect)
         return Metric("length", "ratio", len(strata), calls, medians[0], medians[1], factor, floor, p, detectable)
@@ -195,11 +194,7 @@ def _lengths(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
 
 
 def _shares(name: str, pairs: Sequence[_Pair], floor: float, read: Callable[[Sample], bool | None]) -> _Draft | None:
-    strata = []
-    for pair in pairs:
-        old, new = ([flag for sample in side if (flag := read(sample)) is not None] for side in (pair.before, pair.now))
-        if old and new:
-            strata.append((old, new))
+    strata = _strata(pairs, read)
     if not strata:
         return None
     tested = shares_test(strata)
@@ -207,17 +202,17 @@ def _shares(name: str, pairs: Sequence[_Pair], floor: float, read: Callable[[Sam
     (hits, total), (hits_now, calls) = counts
 
     def metric(p: float, level: float) -> Metric:
-        seen = detectable_drop(max(hits, total - hits), total, calls, level)
-        detectable = None if seen is None else max(seen, floor)
+        detectable = _at_least(floor, detectable_drop(max(hits, total - hits), total, calls, level))
         return Metric(name, "share", len(strata), calls, hits / total, hits_now / calls, tested.effect, floor, p, detectable)
 
     return _Draft(tested, _is_varied(strata), metric)
 
 
+def _at_least(floor: float, change: float | None) -> float | None:
+    return None if change is None else max(floor, change)
+
+
 def _speeds(pairs: Sequence[_Pair]) -> tuple[float | None, float | None]:
-    return _speed([pair.before for pair in pairs]), _speed([pair.now for pair in pairs])
-
-
-def _speed(samples: Sequence[Sequence[Sample]]) -> float | None:
-    speeds = [sample.per_second for together in samples for sample in together if sample.per_second is not None]
-    return median(speeds) if speeds else None
+    before = [sample.per_second for pair in pairs for sample in pair.before if sample.per_second is not None]
+    now = [sample.per_second for pair in pairs for sample in pair.now if sample.per_second is not None]
+    return median(before) if before else None, median(now) if now else None

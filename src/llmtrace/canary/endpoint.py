@@ -1,7 +1,7 @@
 """Asks an endpoint with OpenAI's chat API one question at a time, and measures the answer's time.
 
-Law: at most ``most_calls`` requests, retries included; a redirect is not followed; no message of ours holds the key. An option
-that the endpoint refuses is left out from then on and named (`Endpoint.without`), so that both sides of a comparison ask alike.
+Law: at most ``most_calls`` requests, retries included. An option that the endpoint refuses is left out from then on and named
+(`Endpoint.without`), so that both sides of a comparison ask alike.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from llmtrace.canary.probes import Probe
+from llmtrace.chat_endpoint import OPENAI, AnswerTooLong, error_message, post, without_key
 from llmtrace.errors import EndpointFailed
+from llmtrace.exporters.forwarding.transport import retry_after
 from llmtrace.model import JsonValue
 
-OPENAI: Final = "https://api.openai.com/v1"
 _ATTEMPTS: Final = 4
 _LONGEST_WAIT: Final = 30.0
 _MOST_BYTES: Final = 4 << 20
-_MOST_SHOWN: Final = 200
 _RENAMED: Final = "max_tokens"
 _NEWER_NAME: Final = "max_completion_tokens"
 _OPTIONAL: Final = ("logprobs", "temperature", "top_p", "seed", "tool_choice", "reasoning_effort")
@@ -77,18 +77,18 @@ class Endpoint:
             else:
                 if 200 <= status < 300:
                     return _reply(body, seconds)
-                problem = f"HTTP {status}{_error_message(body)}"
-                if status in (400, 422) and self._adapts(_error_message(body), request):
+                problem = f"HTTP {status}{error_message(body)}"
+                if status in (400, 422) and self._adapts(error_message(body), request):
                     continue
                 if status not in (408, 409, 425, 429) and status < 500:
-                    raise EndpointFailed(self._bare(f"{self.url} answered {problem}{_hint(status)}"))
+                    raise EndpointFailed(without_key(f"{self.url} answered {problem}{_hint(status)}", self._key))
             if attempt + 1 < _ATTEMPTS:
                 usual = random.uniform(0.5, 1.0) * 2**attempt  # noqa: S311
                 self._stopped.wait(min(_LONGEST_WAIT, usual if wait is None else wait))
             if self._stopped.is_set():
                 break
         with self._lock:
-            self.problem = self._bare(problem)
+            self.problem = without_key(problem, self._key)
         return None
 
     def _request(self, probe: Probe, options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -117,46 +117,24 @@ class Endpoint:
 
     def _post(self, request: Mapping[str, JsonValue]) -> tuple[int, bytes, float, float | None]:
         """Status, body, seconds, and how many seconds the endpoint asks to wait."""
-        import requests
+        from requests import RequestException
 
         with self._lock:
             if self.calls >= self._most_calls:
                 raise EndpointFailed(f"stopped after {self.calls:,} calls. Allow more with --max-calls N.")
             self.calls += 1
-        headers = {"user-agent": "llmtrace", "content-type": "application/json"}
-        if self._key:
-            headers["authorization"] = f"Bearer {self._key}"
         begin = time.monotonic()
         try:
-            with requests.Session() as session:
-                session.auth = _unchanged  # else what ~/.netrc says would go out in place of our key
-                response = session.post(
-                    f"{self.url}/chat/completions",
-                    data=json.dumps(request).encode(),
-                    headers=headers,
-                    timeout=self._seconds,
-                    allow_redirects=False,
-                    stream=True,
-                )
-                body = b""
-                for piece in response.iter_content(1 << 14):
-                    body += piece
-                    if len(body) > _MOST_BYTES or time.monotonic() - begin > self._seconds:
-                        raise _NoAnswerError(f"no whole answer within {self._seconds:g} s")
-        except requests.RequestException as error:
+            response = post(self.url, self._key, request, seconds=self._seconds, most_bytes=_MOST_BYTES)
+        except (AnswerTooLong, TimeoutError):
+            raise _NoAnswerError(f"no whole answer within {self._seconds:g} s") from None
+        except RequestException as error:
             raise _NoAnswerError(f"{self.url} cannot be reached: {type(error).__name__}") from None
-        return response.status_code, body, time.monotonic() - begin, _retry_after(response.headers.get("retry-after"))
-
-    def _bare(self, message: str) -> str:
-        return message.replace(self._key, "***") if self._key else message
+        return response.status, response.body, time.monotonic() - begin, retry_after(response.retry_after)
 
 
 class _NoAnswerError(Exception):
     """There was no answer, which another attempt may change."""
-
-
-def _unchanged(request: Any) -> Any:
-    return request
 
 
 def _reply(body: bytes, seconds: float) -> Reply:
@@ -185,21 +163,6 @@ def _top_logprobs(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
         return tuple((str(one["token"]), float(one["logprob"])) for one in choice["logprobs"]["content"][0]["top_logprobs"])
     except (KeyError, IndexError, TypeError, ValueError):
         return ()
-
-
-def _retry_after(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text else None
-    except ValueError:
-        return None
-
-
-def _error_message(body: bytes) -> str:
-    """The message of an error in OpenAI's form, after a colon; empty if there is none."""
-    try:
-        return f": {str(json.loads(body)['error']['message'])[:_MOST_SHOWN]}"
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return ""
 
 
 def _hint(status: int) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Final
 
-from llmtrace.canary.example_values import example_of
 from llmtrace.model import JsonValue, ToolDefinition
 from llmtrace.model.value import value
-from llmtrace.validation.check_values import check_arguments
+from llmtrace.validation.example import example_of
 from llmtrace.validation.tool_definitions import read_definition
 
 _OPTIONS: Final = ("temperature", "top_p", "max_tokens", "seed", "response_format", "tool_choice", "stop", "reasoning_effort")
@@ -105,10 +105,10 @@ def tool_probes(tools: Sequence[ToolDefinition], options: Mapping[str, JsonValue
     """One probe for each tool, with all of them on offer. It names the tool and, if an example can be made, its arguments."""
     probes = []
     for tool in tools:
-        example = example_of(tool.parameters)
         text = f"Call the tool {tool.name}."
-        if isinstance(example, dict) and not check_arguments(example, tool):
-            text = f"Call the tool {tool.name} with exactly these arguments: {json.dumps(example, ensure_ascii=False)}"
+        with contextlib.suppress(LookupError):
+            arguments = json.dumps(example_of(tool.parameters), ensure_ascii=False)
+            text = f"Call the tool {tool.name} with exactly these arguments: {arguments}"
         messages = ({"role": "user", "content": text},)
         probes.append(Probe(f"tool {tool.name}", "tool", messages, tuple(map(_as_openai, tools)), options, tool.name))
     return probes

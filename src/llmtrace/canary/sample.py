@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from llmtrace.canary.endpoint import Reply
 from llmtrace.canary.probes import Probe
-from llmtrace.model import JsonValue, ToolCall, Violation
+from llmtrace.model import JsonValue, ToolCall
 from llmtrace.model.value import value
-from llmtrace.validation.check_values import check_call, check_output
+from llmtrace.validation.check_values import check_call, check_output, errors_in
 from llmtrace.validation.parse_arguments import parse_arguments
 from llmtrace.validation.tool_definitions import output_schema
 
@@ -64,7 +64,7 @@ def measure(probe: Probe, reply: Reply) -> Sample:
         reply.tokens if reply.tokens is not None else len(text),
         _has_form(text, probe.options.get("response_format")),
         called,
-        all(not _errors(check_call(call, definitions)) for call in calls) if calls and probe.tools else None,
+        all(not errors_in(check_call(call, definitions)) for call in calls) if calls and probe.tools else None,
         bool(reply.message.get("refusal")) or reply.finish_reason == "content_filter",
         round(reply.tokens / reply.seconds, 2) if reply.tokens and reply.seconds > 0 else None,
     )
@@ -89,12 +89,8 @@ def _has_form(text: str, form: JsonValue) -> bool | None:
         return None
     schema = output_schema(form)
     if schema is not None:
-        return not _errors(check_output(text, schema))
+        return not errors_in(check_output(text, schema))
     try:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _errors(violations: tuple[Violation, ...]) -> bool:
-    return any(violation.severity == "error" for violation in violations)

@@ -31,8 +31,6 @@ from llmtrace.version import __version__
 
 
 class Command(NamedTuple):
-    """A command and its module."""
-
     name: str
     help: str
     module: str

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from llmtrace.cli import format_text
-from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.options import FINE, BadInput, print_json, read_file
 from llmtrace.cli.terminal import Screen
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Key, Report, reports
 from llmtrace.monitors import baselines as learned
@@ -39,7 +39,7 @@ def act(store: Store, args: argparse.Namespace) -> int:
         store.pin({**store.pins(), **_some(_chosen(learned(store.monitor_states()), args.agent), args.agent)})
         _say_left_out(store, args.agent)
     elif action == "import":
-        store.pin({**store.pins(), **_chosen(_read(files[0]), args.agent)})
+        store.pin({**store.pins(), **_chosen(read_file(files[0], baselines.parse), args.agent)})
     elif action == "unpin":
         gone = _chosen(store.pins(), args.agent)
         store.pin({name: streams for name, streams in store.pins().items() if name not in gone})
@@ -95,15 +95,6 @@ def _export(pins: Pins, path: str) -> None:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise BadInput(f"cannot write {path}: {error.strerror}.") from error
-
-
-def _read(path: str) -> Pins:
-    try:
-        return baselines.parse(sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise BadInput(f"{path} cannot be used: {error}.") from error
 
 
 def _show(pins: Pins, *, as_json: bool) -> None:

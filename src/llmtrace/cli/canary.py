@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,10 +19,10 @@ from llmtrace.canary import LEVEL, Baseline, Comparison, Endpoint, Metric, Probe
 from llmtrace.canary.baseline import observe
 from llmtrace.canary.border import ENOUGH, find_border_probes
 from llmtrace.canary.border import MOST_CALLS as MOST_SEARCHED
-from llmtrace.canary.endpoint import OPENAI
 from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, tool_probes
+from llmtrace.chat_endpoint import OPENAI
 from llmtrace.cli import format_text
-from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, positive, print_json
+from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, is_http, positive, print_json, read_file
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.terminal import Cell, Screen
 from llmtrace.errors import EndpointFailed
@@ -70,8 +68,8 @@ def _record(args: argparse.Namespace) -> int:
         raise BadInput("canary record needs prompts: a FILE, --tools FILE, or --border.")
     options: dict[str, JsonValue] = {"temperature": args.temperature, "max_tokens": args.max_tokens}
     options = {name: option for name, option in options.items() if option is not None}
-    tools = [] if args.tools is None else _parsed(args.tools, read_tools)
-    probes = [] if args.file is None else _parsed(args.file, lambda text: read_prompts(text, options, tools))
+    tools = [] if args.tools is None else read_file(args.tools, read_tools)
+    probes = [] if args.file is None else read_file(args.file, lambda text: read_prompts(text, options, tools))
     probes += tool_probes(tools, options)
     times = args.times or _TIMES
     endpoint = _endpoint(args, args.model, args.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI)
@@ -107,7 +105,7 @@ def _compare(args: argparse.Namespace) -> int:
             raise BadInput(f"--{name.replace('_', '-')} is for canary record: a comparison asks what the baseline asked.")
     if args.file is None:
         raise BadInput("canary compare needs the baseline.\nWrite one with llmtrace canary record … > baseline.json.")
-    before = _parsed(args.file, Baseline.read)
+    before = read_file(args.file, Baseline.read)
     times = args.times or before.times
     _check_calls(len(before.observed), times, args.max_calls)
     endpoint = _endpoint(args, args.model or before.model, args.base_url or before.url)
@@ -140,8 +138,7 @@ def _write(screen: Screen, comparison: Comparison, before: Baseline, now: Baseli
     screen.prose(f"{now.model} at {urlsplit(now.url).netloc}: {asked} ({before.recorded or 'no date'}).", "dim")
     screen.line()
     rows = [_row(metric) for metric in comparison.metrics]
-    for line in screen.table(["", "BEFORE", "NOW", "CHANGE", "P", "DETECTS", "MEASURE"], rows, right=(1, 2, 3, 4, 5)):
-        screen.line(line)
+    screen.table(["", "BEFORE", "NOW", "CHANGE", "P", "DETECTS", "MEASURE"], rows, right=(1, 2, 3, 4, 5))
     screen.line()
     power = _power(comparison.metrics)
     if power:
@@ -208,12 +205,7 @@ def _as_json(comparison: Comparison, before: Baseline, now: Baseline) -> dict[st
 
 
 def _endpoint(args: argparse.Namespace, model: str, url: str) -> Endpoint:
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.password
-    except ValueError:
-        good = False
-    if not good:
+    if not is_http(url) or urlsplit(url).password:
         raise BadInput(
             "the endpoint's URL is not an http:// or https:// URL without a password.\n"
             "Set --base-url or OPENAI_BASE_URL to a URL such as http://HOST:PORT/v1. The key is in OPENAI_API_KEY."
@@ -241,12 +233,3 @@ def _observe(endpoint: Endpoint, probes: list[Probe], times: int, parallel: int)
             progress.text = f"{answers:,} answers of {len(probes) * times:,}, {failed:,} failed"
 
         return observe(endpoint, probes, times, parallel=parallel, recorded=recorded, progress=count)
-
-
-def _parsed(path: str, read: Callable[[str], Any]) -> Any:
-    try:
-        return read(sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}.") from None
-    except ValueError as error:
-        raise BadInput(f"{path} cannot be used: {error}.") from None

@@ -18,26 +18,16 @@ from llmtrace.cli import format_text
 from llmtrace.cli.import_modules import add_import, import_all
 from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, print_json
 from llmtrace.cli.progress import Progress
-from llmtrace.cli.read_spans import BadLine, join_logs, read
+from llmtrace.cli.read_spans import join_logs, read
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, cells, short
+from llmtrace.codec.formats import Unreadable
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.model import (
-    ACCEPTANCE,
-    INVALID_TOOL_CALL,
-    OUTCOME,
-    Evaluation,
-    Event,
-    Failure,
-    Inference,
-    Span,
-    Trace,
-    Violation,
-)
+from llmtrace.model import ACCEPTANCE, INVALID_TOOL_CALL, OUTCOME, Evaluation, Event, Failure, Inference, Span, Trace, Violation
 from llmtrace.store import Query
 
 NAME = "check"
@@ -117,7 +107,7 @@ def traces_of(path: str) -> list[Trace]:
     spans: dict[str, dict[str, Span]] = {}
     records: list[LogRecord] = []
     for item in read(path, on_log=records.append):
-        if isinstance(item, BadLine):
+        if isinstance(item, Unreadable):
             raise BadInput(f"{path}, {item.where}: {item.reason}.")
         previous = spans.setdefault(item.trace_id, {}).get(item.span_id)
         if previous is None or previous.end is None:  # an ended span replaces its start mark

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import inspect
 import sys
 import time
@@ -19,7 +18,7 @@ from llmtrace.cli import format_text
 from llmtrace.cli.import_modules import import_all
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import local_folder, opened
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -29,6 +28,7 @@ from llmtrace.model.traces import short_id
 from llmtrace.store import Query, Store
 from llmtrace.store.dead_letters import DeadLetter, letters_of
 from llmtrace.store.letter_states import UNTOUCHED, WAITING, LetterState, LetterStates
+from llmtrace.store.reviews import this_user
 from llmtrace.text.unsafe_characters import clean
 
 NAME = "dead-letters"
@@ -39,8 +39,6 @@ ACTIONS: Final = ("ls", "show", "retry", "drop")
 
 
 class Entry(NamedTuple):
-    """A letter and what became of it."""
-
     letter: DeadLetter
     state: LetterState
 
@@ -66,16 +64,14 @@ def run(args: argparse.Namespace) -> int:
     if (args.action == "retry") != bool(args.handler):
         raise BadInput("--with MODULE:FUNCTION and retry belong together: it names the function that takes a letter.")
     with opened(args) as store:
-        if store.folder is None:
-            raise BadInput("a local store is needed.\nName its folder with --store FOLDER.")
-        states = LetterStates(store.folder)
+        states = LetterStates(local_folder(store))
         entries = list(read_entries(store, states, args.since))
         if args.action == "ls":
             return _list(entries, args)
         chosen = [_find(entries, wanted) for wanted in args.letters]
     if args.action == "show":
         return _show(chosen, args)
-    by = args.by or _user()
+    by = args.by or this_user() or "unknown"
     if args.action == "drop":
         for entry in chosen:
             states.drop(entry.letter.letter_id, by, args.note)
@@ -127,7 +123,7 @@ def _list(entries: list[Entry], args: argparse.Namespace) -> int:
         )
         if letter.explanation:
             screen.prose(short(" ".join(letter.explanation.split()), 300), prefix="          ")
-    screen.line(screen.paint("llmtrace dead-letters show LETTER for its attempts", "dim"))
+    screen.line("llmtrace dead-letters show LETTER for its attempts", "dim")
     return FINE
 
 
@@ -145,7 +141,7 @@ def _show(entries: list[Entry], args: argparse.Namespace) -> int:
         rows.append(("last answer", letter.completion))
         for label, value in rows:
             if value is not None:
-                screen.labelled(f"{label}  ", short(value if isinstance(value, str) else format_text.value(value), 2000))
+                screen.labelled(f"{label}  ", short(format_text.text(value), 2000))
         if letter.usage is not None:
             usage = letter.usage
             screen.labelled("tokens  ", f"{usage.input_tokens or 0} in, {usage.output_tokens or 0} out")
@@ -217,10 +213,3 @@ def _report(args: argparse.Namespace, results: list[tuple[Entry, str]]) -> int:
             f"{entry.letter.letter_id[:8]}  ", result if is_fine else f"failed: {result}", "green" if is_fine else "red"
         )
     return FINE
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container without this user
-        return "unknown"

@@ -44,8 +44,6 @@ _NEXT = (
 
 
 class Conversation(NamedTuple):
-    """A customer's mail, the answer, and the trace."""
-
     task: str
     answer: str
     trace: Trace
@@ -67,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
         if args.review:
             return _second_act(args, screen, url, model, store)
         if not args.json:
-            _opening(screen, url, scripted=model == MODEL)
+            talks_to = "a scripted model on this machine: no key, no network" if model == MODEL else f"the model at {url}"
+            screen.prose(f"A shop's support agent answers two customers. It uses the openai client and talks to {talks_to}.")
+            screen.line()
         conversations = []
         for number, task in enumerate((GOOD_TASK, BAD_TASK), 1):
             conversations.append(_talk(task, url, model, store))
@@ -142,9 +142,8 @@ def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False
 
     scripted = model == MODEL
     llmtrace.configure(store=store, content="local", instrument=["openai"], prices=_PRICES if scripted else None)
-    client = openai.OpenAI(
-        base_url=url, api_key="none" if scripted else None, http_client=_direct(openai) if scripted else None
-    )
+    own: dict[str, Any] = {"api_key": "none", "http_client": openai.DefaultHttpxClient(trust_env=False)}  # without a proxy
+    client = openai.OpenAI(base_url=url, **(own if scripted else {}))
     try:
         answer = support_agent(client, model, reviewed=reviewed)(task)
     except openai.OpenAIError as error:
@@ -155,11 +154,6 @@ def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False
         client.close()
         llmtrace.shutdown()
     return Conversation(task, answer, _stored(task, store))
-
-
-def _direct(openai: Any) -> Any:
-    """An HTTP client that uses no proxy for a server on this machine."""
-    return openai.DefaultHttpxClient(trust_env=False)
 
 
 def _stored(task: str, store: str) -> Trace:
@@ -185,12 +179,6 @@ def _folder(*, permanent: bool) -> str:
         return tempfile.mkdtemp(prefix="llmtrace-demo-")
 
 
-def _opening(screen: Screen, url: str, *, scripted: bool) -> None:
-    model = "a scripted model on this machine: no key, no network" if scripted else f"the model at {url}"
-    screen.prose(f"A shop's support agent answers two customers. It uses the openai client and talks to {model}.")
-    screen.line()
-
-
 def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None:
     if scripted:
         owner = ORDERS[MADE_UP]["customer"]
@@ -202,21 +190,21 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
         screen.prose("Ada never gave an order number. This is what your model did:")
     suffix, program = _suffix(store), _program()
     screen.line()
-    screen.line(screen.paint(f"$ {program} why{suffix}", "cyan"))
+    screen.line(f"$ {program} why{suffix}", "cyan")
     screen.line()
     why.show(screen, trace, diagnose(trace), top=1)
     screen.line()
-    screen.line(screen.paint("Now look around:", "bold"))
+    screen.line("Now look around:", "bold")
     room = len(program) + len(suffix) + 10
     for command, purpose in (*_NEXT, *_view()):
         called = f"{program} {command}{suffix}".ljust(room)
         screen.line(f"  {screen.paint(called, 'cyan')}{purpose if room + 34 <= screen.width else ''}")
     if scripted:
-        screen.line(screen.paint("Correct the order number, and run the agent again from there:", "bold"))
+        screen.line("Correct the order number, and run the agent again from there:", "bold")
         right = f"--set look_up/order_id={RIGHT} --check 'grep -q {RIGHT}'"
         for line in (f"{program} why --prove{suffix} \\", f"  {right} \\", f"  --tool all=live -- {program} demo"):
             screen.line(f"  {screen.paint(line, 'cyan')}")
-    screen.line(screen.paint("Decide yourself before the refund is made:", "bold"))
+    screen.line("Decide yourself before the refund is made:", "bold")
     screen.line(f"  {screen.paint(f'{program} demo --review{suffix}', 'cyan')}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")

@@ -89,7 +89,7 @@ def _of_traces(args: argparse.Namespace) -> int:
             continue
         _pair(screen, pair, left_trace, right)
     if hidden:
-        screen.line(screen.paint(f"{format_text.plural(hidden, 'step')} the same in both (--all shows them)", "dim"))
+        screen.line(f"{format_text.plural(hidden, 'step')} the same in both (--all shows them)", "dim")
     if difference.left_out:
         screen.line(
             screen.paint(f"{format_text.plural(difference.left_out, 'step')} not compared: there are too many", "yellow")

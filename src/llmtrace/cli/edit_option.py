@@ -46,10 +46,10 @@ class EditOption(NamedTuple):
                 )
             return cls(trace, span, setting, None)
         try:
-            made = edit_at(trace, span.span_id, setting) if equals else edit_answer(span, place or None)
+            edit = edit_at(trace, span.span_id, setting) if equals else edit_answer(span, place or None)
         except ConfigurationError as error:
             raise BadInput(f"{'--set ' + setting if setting else '--edit ' + name}: {error}.") from None
-        return cls(trace, span, setting, made)
+        return cls(trace, span, setting, edit)
 
     @property
     def request_of(self) -> str | None:

@@ -72,12 +72,7 @@ def write_changes(screen: Screen, changes: Sequence[Change], before: Environment
 
 def changes_as_json(changes: Sequence[Change], before: Environment, now: Environment) -> list[dict[str, Any]]:
     return [
-        {
-            **change.fact._asdict(),
-            "before": list(change.before),
-            "now": list(change.now),
-            "text": sentence(change, before, now),
-        }
+        {**change.fact._asdict(), "before": list(change.before), "now": list(change.now), "text": sentence(change, before, now)}
         for change in changes
     ]
 
@@ -88,7 +83,7 @@ def write_facts(screen: Screen, environment: Environment) -> None:
     width = min(_WIDEST, max((len(_label(fact)) for fact in environment.facts), default=0))
     for agent in sorted(agents):
         if agent:
-            screen.line(screen.paint(clean(agent), "bold"))
+            screen.line(clean(agent), "bold")
         for fact, contents in environment.facts.items():
             if fact.where == agent:
                 _write_fact(screen, environment, fact, contents, "  " if agent else "", width)

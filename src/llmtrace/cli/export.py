@@ -23,7 +23,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.model import Span, Trace
 from llmtrace.model.traces import short_id
-from llmtrace.store import Query, Store, locks
+from llmtrace.store import Query, locks
 
 NAME = "export"
 HELP = "write traces as OTLP JSON lines, or one trace as an HTML page"
@@ -54,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
         return _page(args, content)
     traces = spans = 0
     with opened(args) as store, _writing(args.output) as file, Progress("exporting traces") as progress:
-        for trace in progress.count(_traces(store, args)):
+        names = args.trace or ["last"]
+        if args.all:
+            names = [summary.trace_id for summary in reversed(store.traces(Query(limit=_EVERY)))]
+        for trace in progress.count(trace_of(store, name) for name in names):
             line = otlp.to_json_line([genai.encode(content(span)) for span in trace.spans])
             file.write(line if line.endswith(b"\n") else line + b"\n")
             traces, spans = traces + 1, spans + len(trace)
@@ -90,13 +93,6 @@ def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
     return FINE
 
 
-def _traces(store: Store, args: argparse.Namespace) -> Iterator[Trace]:
-    names = args.trace or ["last"]
-    if args.all:
-        names = [summary.trace_id for summary in reversed(store.traces(Query(limit=_EVERY)))]
-    return (trace_of(store, name) for name in names)
-
-
 @contextmanager
 def _writing(output: str) -> Iterator[BinaryIO]:
     """The file to write. It appears under its name only when it is complete."""
@@ -112,7 +108,9 @@ def _writing(output: str) -> Iterator[BinaryIO]:
             f"cannot write {output or 'a file without name'}: it is {'a folder' if output else 'empty'}.\nName a file."
         )
     try:
-        if _is_special(path):
+        path = path.absolute()
+        is_device = path.is_relative_to("/dev") or path.is_relative_to("/proc")
+        if is_device or (path.exists() and not path.is_file()):  # a pipe or a file descriptor, too: it cannot be replaced
             with path.open("wb") as file:
                 yield file
             return
@@ -131,12 +129,3 @@ def _writing(output: str) -> Iterator[BinaryIO]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-
-
-def _is_special(path: Path) -> bool:
-    """True for a device, a pipe or an open file descriptor, which must be written and not replaced."""
-    return (
-        path.absolute().is_relative_to("/dev")
-        or path.absolute().is_relative_to("/proc")
-        or (path.exists() and not path.is_file())
-    )

@@ -7,7 +7,7 @@ from collections import Counter
 from llmtrace.cli import format_text
 from llmtrace.cli.terminal import Cell
 from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, JsonValue
-from llmtrace.statistics import PARTS, Amount, Burn, By, Distribution, Group, Objective, burn_rate, suggest
+from llmtrace.statistics import PARTS, Burn, By, Distribution, Group, Objective, burn_rate, suggest
 
 QUANTILES = (0.5, 0.95, 0.99)
 FEW = "*"
@@ -79,7 +79,7 @@ def as_json(group: Group, by: By, *, suggested: bool) -> dict[str, JsonValue]:
         "evaluations": dict(frequent(group.evaluations)),
         "models": dict(frequent(group.models)),
         "steps": dict(frequent(group.steps)),
-        **{name: _amount(amount) for name, amount in spent.items()},
+        **{name: {"sum": amount.sum, "unknown": amount.unknown} for name, amount in spent.items()},
     }
     if suggested:
         shown["suggested"] = format_text.as_json(suggest(group))
@@ -98,10 +98,6 @@ def distribution(numbers: Distribution) -> dict[str, JsonValue]:
 
 def _rate(count: int, of: int) -> dict[str, JsonValue]:
     return {"count": count, "of": of, "rate": count / of if of else None}
-
-
-def _amount(amount: Amount) -> dict[str, JsonValue]:
-    return {"sum": amount.sum, "unknown": amount.unknown}
 
 
 def _lower(upper: int) -> int:

@@ -13,7 +13,6 @@ from llmtrace.cli.terminal import Style
 from llmtrace.model import (
     FEEDBACK,
     INVALID_TOOL_CALL,
-    Embedding,
     Evaluation,
     Failure,
     Inference,
@@ -24,7 +23,6 @@ from llmtrace.model import (
     ToolCall,
     Trace,
     Violation,
-    uncharged_spans,
 )
 from llmtrace.text.unsafe_characters import clean
 
@@ -102,15 +100,14 @@ def confidence(suspect: Suspect | Verdict) -> str:
     return (suspect.confidence or "") + ("" if suspect.probability is None else f", {probability(suspect.probability)}")
 
 
-def tokens(*numbers: int | None) -> int | None:
-    """The sum of the known numbers; None if all are unknown."""
-    given_numbers = [number for number in numbers if number is not None]
-    return sum(given_numbers) if given_numbers else None
-
-
 def value(content: JsonValue) -> str:
     """A JSON value as compact text. Values that JSON does not have, such as NaN, are written as in Python."""
     return json.dumps(content, ensure_ascii=False, default=str)
+
+
+def text(content: JsonValue) -> str:
+    """A text as it is, any other JSON value like `value`."""
+    return content if isinstance(content, str) else value(content)
 
 
 def call(name: str, arguments: JsonValue) -> str:
@@ -132,7 +129,7 @@ def violation(finding: Violation) -> str:
     place = f" at {finding.pointer}" if finding.pointer else ""
     if finding.line is not None:
         place += f" at line {finding.line}, column {finding.column}"
-    wanted = "" if finding.expected is None else _plain(finding.expected)
+    wanted = "" if finding.expected is None else text(finding.expected)
     expected = f"; expected {wanted}" if wanted and wanted not in finding.message else ""
     got = "" if finding.got is None or finding.code == "missing" else f"; got {value(finding.got)}"
     return f"{finding.code}{place}: {finding.message}{expected}{got}"
@@ -159,26 +156,6 @@ def findings(names: Iterable[str]) -> str:
 def failure(error: Failure) -> str:
     """Type and message of a failure, or its type alone."""
     return f"{error.type}: {error.message}" if error.message else error.type
-
-
-def _plain(content: JsonValue) -> str:
-    return content if isinstance(content, str) else value(content)
-
-
-def usage_of(trace: Trace) -> tuple[int | None, float | None]:
-    """Tokens and US dollars of all inferences of a trace, each counted once; None if unknown."""
-    counted: list[int | None] = []
-    costs: list[float] = []
-    hidden = uncharged_spans(trace)
-    for span in trace.spans:
-        if span.span_id in hidden:
-            continue
-        operation = span.operation
-        if isinstance(operation, (Inference, Embedding)) and operation.usage is not None:
-            counted += [operation.usage.input_tokens, operation.usage.output_tokens]
-        if isinstance(operation, Inference) and operation.cost_usd is not None:
-            costs.append(operation.cost_usd)
-    return tokens(*counted), sum(costs) if costs else None
 
 
 def as_json(content: Any) -> JsonValue:

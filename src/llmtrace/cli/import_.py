@@ -18,10 +18,10 @@ from typing import Any
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.progress import Progress
-from llmtrace.cli.read_spans import BadLine, name_skipped, read
+from llmtrace.cli.read_spans import name_skipped, read
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen
-from llmtrace.codec.formats import Skipped
+from llmtrace.codec.formats import Skipped, Unreadable
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -58,7 +58,7 @@ class _Imported:
     """Records that are understood but not stored."""
     logs: int = 0
     """Number of log records that belong to spans."""
-    bad: list[tuple[str, BadLine]] = field(default_factory=list)
+    bad: list[tuple[str, Unreadable]] = field(default_factory=list)
     refused: list[BadInput] = field(default_factory=list)
     """Errors of files without spans. The other files are still read."""
     last: Span | None = None
@@ -107,7 +107,7 @@ def _import(path: str, store: Store, ingestor: Ingestor, progress: Progress, don
         progress.text = f"reading {path}" + (f" {part:.0%}" if part else "")
 
     for item in read(path, show, records.append, lambda record: done.skipped.update((record,))):
-        if isinstance(item, BadLine):
+        if isinstance(item, Unreadable):
             done.bad.append((path, item))
             continue
         is_stored = _is_stored(store, item, done)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
+from llmtrace.chat_endpoint import OPENAI
 from llmtrace.cli import format_text
-from llmtrace.cli.options import BadInput
+from llmtrace.cli.options import BadInput, is_http, number_type
 from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Diagnosis, Flow
 from llmtrace.errors import JudgeFailed
 from llmtrace.judge import Endpoint, Judged, judge
-from llmtrace.judge.endpoint import OPENAI
 
 _SECONDS = 60.0
+_seconds = number_type(float, lambda value: 0 < value <= 3600, "seconds above 0, up to 3600")
 
 
 class Reply(NamedTuple):
@@ -62,12 +61,7 @@ def endpoint(args: argparse.Namespace) -> Endpoint | None:
     if args.all:
         raise BadInput("--judge works on one run and cannot be combined with --all.\nLeave out --all, and name the trace.")
     url = args.judge_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good:
+    if not is_http(url):
         raise BadInput(
             "the judge's URL is not an http:// or https:// URL.\n"
             "Set --judge-url or OPENAI_BASE_URL to a URL such as http://HOST:PORT/v1 or https://HOST/v1."
@@ -93,14 +87,3 @@ def as_json(diagnosis: Diagnosis, reply: Reply) -> Any:
     if reply.judged is not None:
         return {**content, "judge": format_text.as_json(reply.judged)}
     return {**content, "judge": {"model": reply.model, "error": reply.error}} if reply.error else content
-
-
-def _seconds(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not (math.isfinite(number) and 0 < number <= 3600):
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, up to 3600, got {text!r}")
-    return number

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from llmtrace import listing
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import nothing_found, opened
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.listing import Session, Verdict
 from llmtrace.model.traces import short_id
@@ -103,9 +103,9 @@ def run(args: argparse.Namespace) -> int:
                 _show(screen, store, traces)
             else:
                 filtered = bool(args.text) or any(filters.active(_query(args)))
-                screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
+                screen.line(nothing_found(store, args, filtered=filtered))
         if more:
-            screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
+            screen.line(f"more with --limit {2 * args.limit}", "dim")
     return FINE
 
 
@@ -121,7 +121,7 @@ def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
     window, _ = listing.find(store, query)
     fresh = window[: args.limit]
     if not fresh and not args.json:
-        screen.line(screen.paint("no traces yet; waiting. Press Ctrl-C to stop", "dim"))
+        screen.line("no traces yet; waiting. Press Ctrl-C to stop", "dim")
     while True:
         fresh.reverse()
         if args.json:
@@ -203,8 +203,8 @@ def _table(screen: Screen, traces: Iterable[TraceSummary], waiting: Collection[s
     titles = ["TRACE", "AGE", "HEALTH", "TIME", "SPANS", "TOKENS", "COST", "NAME"]
     rows = [_row(trace, now, is_waiting=trace.trace_id in waiting) for trace in traces]
     if screen.width >= _WIDE:
-        return screen.table(titles, rows, right=(1, 3, 4, 5, 6))
-    return screen.table([*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows], right=(1, 3))
+        return screen.table_lines(titles, rows, right=(1, 3, 4, 5, 6))
+    return screen.table_lines([*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows], right=(1, 3))
 
 
 def _show_verdict(screen: Screen, trace: TraceSummary, verdict: Verdict) -> None:

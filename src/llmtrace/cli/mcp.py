@@ -69,7 +69,7 @@ def _serve_http(args: argparse.Namespace, server: object) -> None:
         else:
             screen.line(f"MCP      {screen.paint(address, 'cyan')}")
             screen.line(f"token    {secret}")
-            screen.line(screen.paint("Press Ctrl-C to stop", "dim"))
+            screen.line("Press Ctrl-C to stop", "dim")
         screen.stream.flush()
         over_http.serve(server, listener, secret)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from llmtrace.cli.dead_letters import read_entries
 from llmtrace.cli.options import FINE, BadInput, port
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import local_folder, opened
 from llmtrace.cli.terminal import Screen
 from llmtrace.errors import StoreError
 from llmtrace.metrics import Metrics, observe_dead_letters
@@ -65,9 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from prometheus_client import start_http_server
 
     with opened(args) as store:
-        folder = store.folder
-        if folder is None:
-            raise BadInput("a local store is needed.\nName its folder with --store FOLDER.")
+        folder = local_folder(store)
         provider = MeterProvider(
             [PrometheusMetricReader()], resource=Resource.create({SERVICE_NAME: NAME_THERE}), shutdown_on_exit=False
         )
@@ -163,5 +161,5 @@ def _tell(args: argparse.Namespace, listening: int, folder: str) -> None:
     else:
         screen.line(f"metrics   {address}")
         screen.line(f"store     {folder}")
-        screen.line(screen.paint("Ctrl-C ends", "dim"))
+        screen.line("Ctrl-C ends", "dim")
     screen.stream.flush()

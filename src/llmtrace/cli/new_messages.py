@@ -109,7 +109,6 @@ def texts_by_role(message: Message) -> Iterator[tuple[str, str]]:
 
 
 def reasoning_text(message: Message) -> str:
-    """The reasoning in a message."""
     return "\n".join(part.content for part in message.parts if isinstance(part, Reasoning) and part.content)
 
 
@@ -123,7 +122,7 @@ def _text(part: Part) -> str:
     if isinstance(part, Text):
         return part.content
     if isinstance(part, ToolResult):
-        return part.response if isinstance(part.response, str) else format_text.value(part.response)
+        return format_text.text(part.response)
     if isinstance(part, Blob):
         return f"({part.modality} {part.mime_type or ''} {format_text.count(part.size)} bytes)"
     if isinstance(part, (Uri, File)):

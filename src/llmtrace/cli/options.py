@@ -6,12 +6,18 @@ Law: bad input gets one message on stderr that says what is wrong, where, and wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import io
 import json
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+N = TypeVar("N", int, float)
+T = TypeVar("T")
 
 FINE, FOUND, BAD_INPUT, CHANGED, NOT_JUDGED, STOPPED, PIPE_CLOSED = 0, 1, 2, 3, 4, 130, 141
 EXIT_CODES = {
@@ -48,34 +54,37 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-def positive(text: str) -> int:
-    """An argparse type: a whole number above 0."""
+def number_type(read: Callable[[str], N], is_right: Callable[[N], bool], expected: str) -> Callable[[str], N]:
+    """An argparse type. ``read`` raises ValueError for what is no number; ``expected``: which numbers are right, in words."""
+
+    def parse(text: str) -> N:
+        with contextlib.suppress(ValueError):
+            if is_right(value := read(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+
+    return parse
+
+
+positive = number_type(int, lambda value: value > 0, "a whole number above 0")
+share = number_type(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+port = number_type(int, lambda value: 0 <= value <= 65535, "a port from 0 to 65535")
+
+
+def read_file(path: str, parse: Callable[[str], T]) -> T:
+    """What ``parse`` makes of the text of a file; ``-`` is stdin. Raises BadInput, also where it raises ValueError."""
     try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number <= 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return number
+        return parse(sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise BadInput(f"{path} cannot be used: {error}.") from None
 
 
-def share(text: str) -> float:
-    """An argparse type: a number from 0 to 1."""
+def is_http(url: str) -> bool:
+    """True for an ``http://`` or ``https://`` URL with a host."""
     try:
-        number = float(text)
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
-    return number
-
-
-def port(text: str) -> int:
-    """An argparse type: a port number, or 0."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
-    return number
+        return False

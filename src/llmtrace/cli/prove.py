@@ -12,11 +12,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text, judge_option
-from llmtrace.cli.options import FINE, BadInput, positive, print_json
+from llmtrace.cli.options import FINE, BadInput, number_type, positive, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.recording import Recording, live_names, load, program
 from llmtrace.cli.terminal import Cell, Screen, Style
@@ -47,6 +47,9 @@ _WORDS: dict[Verdict, tuple[str, Style]] = {
     "not settled": ("Not settled: better, but it may be chance. Try more runs with --times.", "yellow"),
     "no cause": ("Not the cause, or not the only one: with the correction the run ends no better.", "red"),
 }
+
+
+_dollars = number_type(float, lambda value: 0 <= value < float("inf"), "a number of dollars")
 
 
 class _Plan(NamedTuple):
@@ -104,17 +107,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget", metavar="USD", type=_dollars, help=f"with --prove, the most that the runs may cost (default: {USD:g})"
     )
-
-
-def _dollars(text: str) -> float:
-    """An argparse type: a number of dollars, 0 or more. Not a number (``nan``) would be no limit."""
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = -1.0
-    if not 0 <= amount < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of dollars, got {text!r}")
-    return amount
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -219,8 +211,9 @@ class _Prover:
 
     def announce(self, screen: Screen, plans: Sequence[_Plan]) -> None:
         """Say what will be done for real, before it is. Raises BadInput if tools or money for it are not allowed."""
-        points = {plan.point for plan in plans}
-        rest = [span for point in points for span in self._after(point)]
+        trace, points = self._recording.trace, {plan.point for plan in plans}
+        starts = {point: trace.span(point).start for point in points}
+        rest = [span for point in points for span in trace.spans if span.start > starts[point] and span.span_id != point]
         tools = sorted({span.operation.name for span in rest if isinstance(span.operation, ToolExecution)})
         missing = [name for name in tools if self._may_run is not None and name not in self._may_run]
         if missing:
@@ -244,10 +237,6 @@ class _Prover:
         cost = f"about ${about:.4f} at the recorded prices" if about else "at a price that is not known"
         screen.prose(f"{runs} runs, each with {len(calls) // len(points)} model calls for real, {cost}.", "dim")
         screen.line()
-
-    def _after(self, span_id: str) -> list[Any]:
-        point = self._recording.trace.span(span_id)
-        return [span for span in self._recording.trace.spans if span.start > point.start and span.span_id != span_id]
 
     def replay_unchanged(self) -> None:
         """Raise BadInput unless the unchanged program replays: a correction would show nothing then."""

@@ -11,21 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
 from llmtrace.codec import formats, genai
 from llmtrace.codec.dialects import decode
-from llmtrace.codec.formats import Skipped
+from llmtrace.codec.formats import Skipped, Unreadable
 from llmtrace.codec.log_records import LogRecord, add_events
 from llmtrace.model import Event, Span
-
-
-class BadLine(NamedTuple):
-    where: str
-    """``line 3``, counted from 1; ``the file``."""
-    reason: str
 
 
 def read(
@@ -33,7 +27,7 @@ def read(
     progress: Callable[[float], None] | None = None,
     on_log: Callable[[LogRecord], None] | None = None,
     on_skipped: Callable[[Skipped], None] | None = None,
-) -> Iterator[Span | BadLine]:
+) -> Iterator[Span | Unreadable]:
     """Read every span of a file, and what could not be read. Raises BadInput if the file does not exist or has no span.
 
     ``progress`` is called with the part of the file that was read (0 to 1); for stdin it is unknown. ``on_log`` is called with
@@ -44,9 +38,9 @@ def read(
     skipped: Counter[Skipped] = Counter()
     with _opened(path) as file:
         for item in formats.read(file if progress is None else cast("BinaryIO", _Watched(file, progress))):
-            if isinstance(item, formats.Unreadable):
+            if isinstance(item, Unreadable):
                 bad = bad or f"; {item.where}: {item.reason}"
-                yield BadLine(*item)
+                yield item
             elif isinstance(item, Skipped):
                 skipped[item] += 1
                 if on_skipped is not None:

@@ -131,7 +131,9 @@ def run(args: argparse.Namespace) -> int:
             if sending is not None:
                 sending.close(EXIT_SECONDS)
         if not args.json:
-            _close(screen, receiver.received, ingestor.waiting, forwards=sending is not None)
+            next_reader = "llmtrace check does it" if sending is None else "the next llmtrace receive --forward does it"
+            unevaluated = f". {format_text.plural(ingestor.waiting, 'trace')} could not be evaluated any more: {next_reader}"
+            screen.line(f"{format_text.plural(receiver.received, 'span')} received{unevaluated if ingestor.waiting else ''}")
     finally:
         store.close()
         if sending is not None:
@@ -179,14 +181,6 @@ def _announced(screen: Screen, action: str, as_json: bool) -> Iterator[None]:
         timer.cancel()
 
 
-def _close(screen: Screen, received: int, waiting: int, *, forwards: bool) -> None:
-    line = f"{format_text.plural(received, 'span')} received"
-    if waiting:
-        next_reader = "the next llmtrace receive --forward does it" if forwards else "llmtrace check does it"
-        line += f". {format_text.plural(waiting, 'trace')} could not be evaluated any more: {next_reader}"
-    screen.line(line)
-
-
 def _wait() -> None:
     """Wait for Ctrl-C or SIGTERM. A second one ends the program at once."""
     done, numbers = threading.Event(), (signal.SIGINT, signal.SIGTERM)
@@ -210,10 +204,10 @@ def _open(screen: Screen, receiver: Receiver, store: str, forward: str | None, *
         if forward is not None:
             screen.line(f"forward to       {forward.rpartition('@')[2]}")
         screen.line()
-        screen.line(screen.paint(f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{receiver.http_port}", "cyan"))
-        screen.line(screen.paint("export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "cyan"))
+        screen.line(f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{receiver.http_port}", "cyan")
+        screen.line("export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "cyan")
         screen.line()
-        screen.line(screen.paint("waiting for spans. Press Ctrl-C to stop", "dim"))
+        screen.line("waiting for spans. Press Ctrl-C to stop", "dim")
     screen.stream.flush()
 
 

@@ -39,7 +39,6 @@ class Recording(NamedTuple):
     """The folder in which new runs are recorded, see `LocalStore.replays`."""
 
     def assignment(self) -> Assignment:
-        """A replay of this recording."""
         return Assignment(self.store, [trace.trace_id for trace in (self.trace, *self.others)], self.into)
 
     def span_id(self, option: str, wanted: str) -> str:

@@ -43,10 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
-        "trace",
-        nargs="?",
-        default="last",
-        help="id, its first digits, or last (default): the newest that is no replay itself",
+        "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is no replay itself"
     )
     parser.add_argument(
         "--tool",
@@ -158,10 +155,10 @@ def _live_after(recording: Recording, span: str | None, checkpoint: str | None) 
 def _run_edited(
     screen: Screen, command: list[str], assignment: Assignment, edit: EditOption, unchanged: ReplayedProgram, *, quiet: bool
 ) -> ReplayedProgram:
-    made, change = edit.make(unchanged.request)
+    new, change = edit.make(unchanged.request)
     if not quiet and change:
         screen.labelled("edit    ", f"{edit.span.name} [{edit.span.span_id[:8]}] is asked: {change}")
-    ran = run_replay(command, replace(assignment, edit=tuple(made)))
+    ran = run_replay(command, replace(assignment, edit=tuple(new)))
     if not quiet:
         _tell(screen, edit.trace, ran, None, name="edited")
         if unchanged.trace_id and ran.trace_id:

@@ -10,7 +10,7 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -25,7 +25,7 @@ from llmtrace.config import Config
 from llmtrace.errors import ReviewConflict
 from llmtrace.launch.replay_process import run_replay
 from llmtrace.model import JsonValue
-from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
+from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.model.traces import short_id
 from llmtrace.playback.player import CHANGE
 from llmtrace.store.reviews import Reviews, this_user
@@ -107,7 +107,7 @@ def _run(args: argparse.Namespace, reviews: Reviews) -> int:
     else:
         record = reviews.get(args.id)
         digest = args.digest or record.request.digest
-        record = reviews.decide(record.request.review_id, _DECISIONS[args.action](args, record), digest=digest)
+        record = reviews.decide(record.request.review_id, _decision(args, record, args.action), digest=digest)
     if args.json:
         print_json(_as_json([record])[0])
     else:
@@ -144,38 +144,27 @@ def _by(args: argparse.Namespace) -> str:
 # -- decisions
 
 
-def _approved(args: argparse.Namespace, record: ReviewRecord) -> Decision:
+def _decision(args: argparse.Namespace, record: ReviewRecord, action: str) -> Decision:
     payload = record.request.payload
+    value: JsonValue = None
     always: dict[str, JsonValue] = {}
-    for name in args.always:
-        if not isinstance(payload, Mapping) or name not in payload:
-            raise BadInput(f"--always {name}: the call has no such argument.")
-        always[name] = payload[name]
-    return Decision("approved", by=_by(args), at=time.time(), reason=args.reason, always=always)
+    if action == "approve":
+        for name in args.always:
+            if not isinstance(payload, Mapping) or name not in payload:
+                raise BadInput(f"--always {name}: the call has no such argument.")
+            always[name] = payload[name]
+    elif action == "edit":
+        if not args.set:
+            raise BadInput("llmtrace review edit needs what to change, as in: --set amount=12.50")
+        value = _with(payload, args.set)
+    elif action == "answer":
+        if args.value is None:
+            raise BadInput('llmtrace review answer needs the answer, as JSON or text: llmtrace review answer ID "yes"')
+        value = _read(args.value)
+    return Decision(_KINDS[action], value, _by(args), time.time(), args.reason, always)
 
 
-def _edited(args: argparse.Namespace, record: ReviewRecord) -> Decision:
-    if not args.set:
-        raise BadInput("llmtrace review edit needs what to change, as in: --set amount=12.50")
-    return Decision("edited", _with(record.request.payload, args.set), _by(args), time.time(), args.reason)
-
-
-def _rejected(args: argparse.Namespace, _record: ReviewRecord) -> Decision:
-    return Decision("rejected", by=_by(args), at=time.time(), reason=args.reason)
-
-
-def _answered(args: argparse.Namespace, _record: ReviewRecord) -> Decision:
-    if args.value is None:
-        raise BadInput('llmtrace review answer needs the answer, as JSON or text: llmtrace review answer ID "yes"')
-    return Decision("answered", _read(args.value), _by(args), time.time(), args.reason)
-
-
-_DECISIONS: dict[str, Callable[[argparse.Namespace, ReviewRecord], Decision]] = {
-    "approve": _approved,
-    "edit": _edited,
-    "reject": _rejected,
-    "answer": _answered,
-}
+_KINDS: dict[str, DecisionKind] = {"approve": "approved", "edit": "edited", "reject": "rejected", "answer": "answered"}
 
 
 def _read(text: str) -> JsonValue:
@@ -228,7 +217,8 @@ def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
         screen.line()
         _show(screen, record)
         try:
-            word = _ask(_choices(record.request)).lower()
+            edit = "" if record.request.tool is None else "[e]dit, "
+            word = _ask(f"[a]pprove, {edit}[r]eject, a[n]swer, [s]kip, [q]uit? ").lower()
             if word in ("q", "quit"):
                 return FINE
             if word in ("s", "skip"):
@@ -245,22 +235,15 @@ def _one_by_one(args: argparse.Namespace, reviews: Reviews) -> int:
             return FINE
 
 
-def _choices(request: ReviewRequest) -> str:
-    """What may be done with a call, or with a question of the program."""
-    if request.tool is not None:
-        return "[a]pprove, [e]dit, [r]eject, a[n]swer, [s]kip, [q]uit? "
-    return "[a]pprove, [r]eject, a[n]swer, [s]kip, [q]uit? "
-
-
 def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, word: str) -> Decision | None:
     if word in ("a", "approve"):
-        return _approved(args, record)
+        return _decision(args, record, "approve")
     if word in ("r", "reject"):
         args.reason = _ask("why (the model is told)? ")
-        return _rejected(args, record)
+        return _decision(args, record, "reject")
     if word in ("n", "answer"):
         args.value = _ask("answer (JSON or text)? ")
-        return _answered(args, record)
+        return _decision(args, record, "answer")
     if word not in ("e", "edit"):
         screen.line(f"{word!r} is none of these." if word else "")
         return None
@@ -269,7 +252,7 @@ def _asked_for(screen: Screen, args: argparse.Namespace, record: ReviewRecord, w
         args.set.append(setting)
     if not args.set:
         return None
-    decision = _edited(args, record)
+    decision = _decision(args, record, "edit")
     _difference(screen, record.request.payload, decision.value)
     return decision if _ask("run it so? [y/N] ").lower() in ("y", "yes") else None
 
@@ -305,8 +288,7 @@ def _list(args: argparse.Namespace, reviews: Reviews) -> int:
         )
         for record in records
     ]
-    for line in screen.table(("REVIEW", "AGE", "STATE", "CALL"), rows, right=(1,)):
-        screen.line(line)
+    screen.table(("REVIEW", "AGE", "STATE", "CALL"), rows, right=(1,))
     return FINE
 
 

@@ -208,13 +208,12 @@ def _end(recording: Recording | None, **how: Any) -> None:
 
 def _main_frames(traceback: TracebackType | None) -> TracebackType | None:
     """The traceback from the program's first frame, without the frames of llmtrace and runpy above it."""
-    while traceback is not None and _is_above(traceback.tb_frame.f_code.co_filename):
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if file not in (__file__, runpy.__file__) and not file.startswith("<frozen "):
+            break
         traceback = traceback.tb_next
     return traceback
-
-
-def _is_above(file: str) -> bool:
-    return file in (__file__, runpy.__file__) or file.startswith("<frozen ")
 
 
 def _tell(recording: Recording, code: object, *, as_json: bool) -> None:

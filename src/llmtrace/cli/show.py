@@ -39,7 +39,7 @@ from llmtrace.model import (
 )
 from llmtrace.model.traces import short_id
 from llmtrace.semconv import CONTENT_LEVEL
-from llmtrace.store.summary import last_answer, unwrap_task
+from llmtrace.store.summary import last_answer, summarise, unwrap_task
 
 NAME = "show"
 HELP = "show one trace as a tree: messages, tool calls, results, findings"
@@ -90,15 +90,14 @@ def run(args: argparse.Namespace) -> int:
         elif not can_be_judged(trace) and any(span.run_id is None for span in trace.spans):
             screen.line()
             screen.prose(
-                f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.",
-                "yellow",
+                f"Nothing could be judged. llmtrace why {short_id(trace.trace_id)} says what was not visible.", "yellow"
             )
     return FINE
 
 
 def headline(screen: Screen, trace: Trace) -> None:
     """Print a trace's id, health, times and totals in two lines."""
-    tokens, cost = format_text.usage_of(trace)
+    summary = summarise(trace)
     start = trace.spans[0].start
     when = datetime.fromtimestamp(start / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     ends = [span.end for span in trace.spans if span.end is not None]
@@ -106,8 +105,8 @@ def headline(screen: Screen, trace: Trace) -> None:
     health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health], "bold")
     gap = "  " if screen.width >= len(f"trace {trace.trace_id}  recovered") else "\n"
     screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{gap}{health}")
-    spans = format_text.plural(len(trace), "span")
-    screen.prose(f"{when}  {took}  {spans}  {format_text.count(tokens)} tokens  cost {format_text.cost(cost)}", "dim")
+    spans, cost = format_text.plural(len(trace), "span"), format_text.cost(summary.cost_usd)
+    screen.prose(f"{when}  {took}  {spans}  {format_text.count(summary.tokens)} tokens  cost {cost}", "dim")
     replay = format_text.replay(trace)
     if replay:
         screen.prose(replay, "dim")
@@ -154,12 +153,13 @@ class _Tree:
         self._span(span, branch([], has_children=False))
 
     def _span(self, span: Span, at: Branch) -> None:
-        title, facts = self._title(span), self._facts(span)
+        title = Cell(title_of(span), ("bold",) if span.failure is None else ("bold", "red"))
+        facts = self._facts(span)
         self._screen.spread(title, Cell(facts, ("dim",)), prefix=at.title)
         operation = span.operation
         is_cut = cells(title.text) + cells(facts) + 2 > self._screen.room(at.title)
         if self._full and is_cut and isinstance(operation, ToolExecution):
-            self._line("with", _text(operation.arguments), at.body)
+            self._line("with", format_text.text(operation.arguments), at.body)
         if isinstance(operation, Inference):
             self._inference(span, operation, at.body)
         elif isinstance(operation, FetchResponse):
@@ -177,10 +177,6 @@ class _Tree:
         self._failure(span, at.body)
         if self._full and span.attributes:
             self._line("set", format_text.value(dict(span.attributes)), at.body)
-
-    def _title(self, span: Span) -> Cell:
-        styles: tuple[Style, ...] = ("bold", "red") if span.failure is not None else ("bold",)
-        return Cell(title_of(span), styles)
 
     def _facts(self, span: Span) -> str:
         facts = [span.span_id] if self._ids else []
@@ -212,7 +208,7 @@ class _Tree:
         for label, field in _CONTENT:
             content = getattr(operation, field, None)
             if content is not None:
-                self._line(label, _text(content), prefix)
+                self._line(label, format_text.text(content), prefix)
 
     def _answered(self, span: Span, text: str) -> str:
         """The answer's text. If it is data, the last answer of a model below; with --full, the data itself."""
@@ -227,8 +223,12 @@ class _Tree:
     def _inference(self, span: Span, inference: Inference, prefix: str) -> None:
         for message in self._messages[span.span_id]:
             self._thoughts(message, prefix)
+            calls = message.tool_calls()
             for role, text in texts_by_role(message):
-                self._line(role, text, prefix)
+                if text or not calls:
+                    self._line(role, text, prefix)
+            for call in calls:
+                self._line("call", format_text.tool_call(call), prefix, "cyan")
         self._answers(span, inference, prefix)
 
     def _answers(self, span: Span, operation: Inference | FetchResponse, prefix: str) -> None:
@@ -270,16 +270,16 @@ class _Tree:
                 gap=2,
             )
         if execution.has_result:
-            self._line("→", _text(execution.result), prefix, gap=2)
+            self._line("→", format_text.text(execution.result), prefix, gap=2)
 
     def _review(self, review: Review, prefix: str) -> None:
         if review.tool is None and review.payload is not None:
-            self._line("shown", _text(review.payload), prefix)
+            self._line("shown", format_text.text(review.payload), prefix)
         if review.reason:
             self._line("because", review.reason, prefix)
         self._line("→", review.outcome, prefix, gap=2)
         if review.value is not None:
-            self._line("ran with" if review.decision == "edited" else "answer", _text(review.value), prefix)
+            self._line("ran with" if review.decision == "edited" else "answer", format_text.text(review.value), prefix)
 
     def _findings(self, violations: tuple[Violation, ...], evaluations: tuple[Evaluation, ...], prefix: str) -> None:
         for broken in violations:
@@ -346,7 +346,3 @@ def title_of(span: Span) -> str:
     if isinstance(operation, AgentInvocation):
         return f"agent {operation.name}"
     return f"workflow {operation.name}" if isinstance(operation, Workflow) else span.name
-
-
-def _text(result: object) -> str:
-    return result if isinstance(result, str) else format_text.value(result)

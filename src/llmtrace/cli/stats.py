@@ -16,21 +16,9 @@ from llmtrace.cli.format_stats import seconds, share, short_count, tokens
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.progress import Progress
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import nothing_found, opened
 from llmtrace.cli.terminal import Cell, Screen, short
-from llmtrace.statistics import (
-    OTHERS,
-    Burn,
-    By,
-    Group,
-    Objective,
-    Statistics,
-    burn_rate,
-    collect,
-    gather,
-    suggest,
-    usual_turns,
-)
+from llmtrace.statistics import OTHERS, Burn, By, Group, Objective, Statistics, burn_rate, collect, gather, suggest, usual_turns
 from llmtrace.statistics.error_budget import WINDOWS, is_few
 from llmtrace.store import Query
 from llmtrace.text.unsafe_characters import clean
@@ -83,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return FINE
     screen = Screen(sys.stdout)
     if not statistics.traces:
-        screen.line("No trace matches these filters." if args.since or args.agent else "No traces yet. Try: llmtrace demo")
+        screen.line(nothing_found(store, args, filtered=bool(args.since or args.agent)))
         return FINE
     _head(screen, statistics)
     _groups(screen, statistics, groups, args)
@@ -133,7 +121,7 @@ def _groups(screen: Screen, statistics: Statistics, groups: list[Group], args: a
     else:
         _tables(screen, statistics, shown, args.lengths)
     if more > 0:
-        screen.line(screen.paint(f"and {format_text.plural(more, 'group')} more: --limit {len(groups)}", "dim"))
+        screen.line(f"and {format_text.plural(more, 'group')} more: --limit {len(groups)}", "dim")
 
 
 def _tables(screen: Screen, statistics: Statistics, groups: list[Group], lengths: bool) -> None:
@@ -165,11 +153,11 @@ def _table(
     ordered = list(_with_agents(groups)) if statistics.by == "operation" else [(None, group) for group in groups]
     rows = [row(group) for _, group in ordered]
     cells = [[*numbers, Cell(_name(statistics, group))] for (_, group), (numbers, _) in zip(ordered, rows, strict=True)]
-    lines = iter(screen.table(titles, cells, right=range(len(titles) - 1), spare=spare))
+    lines = iter(screen.table_lines(titles, cells, right=range(len(titles) - 1), spare=spare))
     screen.line(next(lines))
     for (agent, _), (_, remarks), line in zip(ordered, rows, lines, strict=True):
         if agent is not None:
-            screen.line(screen.paint(short(agent, screen.width), "bold"))
+            screen.line(short(agent, screen.width), "bold")
         screen.line(line)
         for remark in remarks:
             screen.line(_INDENT + screen.paint(short(f"! {remark}", screen.width - len(_INDENT)), "yellow"))
@@ -219,7 +207,6 @@ def _quality(group: Group) -> list[Cell]:
 
 
 def _remarks(group: Group) -> list[str]:
-    """Counts of failures and findings."""
     failed = [f"{word} {count:,}" for word, count in format_stats.frequent(group.endings, 4)]
     names = [f"{name} {count:,}" for name, count in format_stats.frequent(group.evaluations, 4)]
     if group.malformed:
@@ -234,20 +221,19 @@ def _lengths(screen: Screen, statistics: Statistics, group: Group) -> None:
     if not group.lengths:
         return
     screen.line()
-    screen.line(screen.paint(short(f"{_full_name(statistics, group)}, given the tokens of the answer", screen.width), "bold"))
+    screen.line(short(f"{_full_name(statistics, group)}, given the tokens of the answer", screen.width), "bold")
     rows = []
     for upper in sorted(group.lengths):
         times = group.lengths[upper]
         quantiles = [seconds(times, quantile) for quantile in format_stats.QUANTILES]
         rows.append([Cell(format_text.count(times.count)), *quantiles, Cell(format_stats.length(upper))])
-    for line in screen.table(["CALLS", "P50", "P95", "P99", "TOKENS"], rows, right=range(4)):
-        screen.line(line)
+    screen.table(["CALLS", "P50", "P95", "P99", "TOKENS"], rows, right=range(4))
 
 
 def _plots(screen: Screen, statistics: Statistics, groups: list[Group], lengths: bool) -> None:
     for group in groups:
         screen.line()
-        screen.line(screen.paint(short(_full_name(statistics, group), screen.width), "bold"))
+        screen.line(short(_full_name(statistics, group), screen.width), "bold")
         for line in plots.histogram(screen, group.duration):
             screen.line(line)
         if lengths and group.lengths:
@@ -278,7 +264,7 @@ def _suggestions(screen: Screen, groups: list[Group]) -> None:
             ]
         )
     titles = ["CALLS", "OUTPUT P50", "OUTPUT P99", "LIMIT NOW", "MAX_TOKENS", "TIMEOUT", "PROMPT"]
-    lines = iter(screen.table(titles, rows, right=range(6), spare=(1, 2, 3)))
+    lines = iter(screen.table_lines(titles, rows, right=range(6), spare=(1, 2, 3)))
     screen.line(next(lines))
     for group, line in zip(groups, lines, strict=True):
         screen.line(line)
@@ -296,8 +282,7 @@ def _objectives(screen: Screen, statistics: Statistics) -> None:
     screen.line()
     rows = [_objective(objective, burn) for objective, burn in report]
     titles = ["CALLS", "TOO SLOW", *(f"BURN {window.upper()}" for window in WINDOWS), "BURN", "OBJECTIVE"]
-    for line in screen.table(titles, rows, right=range(len(titles) - 1), spare=range(2, 2 + len(WINDOWS))):
-        screen.line(line)
+    screen.table(titles, rows, right=range(len(titles) - 1), spare=range(2, 2 + len(WINDOWS)))
     screen.prose("burn 1.0 uses exactly the error budget, 5.0 uses five times as much", "dim")
 
 

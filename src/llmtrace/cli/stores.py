@@ -38,7 +38,8 @@ _LONGEST: Final = 20_000
 @contextmanager
 def opened(args: argparse.Namespace) -> Iterator[Store]:
     """Open the store of ``--store``, else of LLMTRACE_STORE, else the default folder. Raises UnreadableStore."""
-    for word in _words(getattr(args, "trace", None)):
+    words = getattr(args, "trace", None) or []
+    for word in [words] if isinstance(words, str) else words:
         if Path(word).is_file():
             raise BadInput(f"expected a trace id, but {word} is a file.\nRead the file's traces with --store {word}.")
         if is_path(word):
@@ -53,6 +54,21 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def nothing_found(store: Store, args: argparse.Namespace, *, filtered: bool) -> str:
+    """What a command that found no trace says: the filters keep none, or the store has none."""
+    if filtered:
+        return "No trace matches these filters."
+    place = store.folder or args.store
+    return f"No traces yet{f' in {place}' if place else ''}. Try: llmtrace demo"
+
+
+def local_folder(store: Store) -> Path:
+    """The folder of a local store. Raises BadInput for other stores."""
+    if store.folder is None:
+        raise BadInput("a local store is needed.\nName its folder with --store FOLDER.")
+    return store.folder
 
 
 def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Trace:
@@ -125,7 +141,3 @@ def is_url(word: str) -> bool:
 def is_path(word: str) -> bool:
     """True if a word looks like a path: a trace id has neither a dot nor a slash."""
     return any(sign in word for sign in (".", "/", os.sep))
-
-
-def _words(content: str | list[str] | None) -> list[str]:
-    return [content] if isinstance(content, str) else content or []

@@ -20,15 +20,7 @@ from llmtrace.text.unsafe_characters import clean
 
 Style: TypeAlias = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
 
-_CODES: dict[str, str] = {
-    "bold": "1",
-    "dim": "2",
-    "red": "31",
-    "green": "32",
-    "yellow": "33",
-    "blue": "34",
-    "cyan": "36",
-}
+_CODES: dict[str, str] = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 _NARROWEST = 12
 """Columns that the last one of a table keeps as long as there are others to leave out."""
@@ -59,7 +51,8 @@ class Screen:
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")  # a character that the encoding lacks must not stop the command
 
-    def line(self, text: str = "") -> None:
+    def line(self, text: str = "", *styles: Style) -> None:
+        text = self.paint(text, *styles)
         self.stream.write((text if self.unicode else text.translate(_ASCII)).rstrip() + "\n")
 
     def paint(self, text: str, *styles: Style) -> str:
@@ -101,7 +94,6 @@ class Screen:
         return wrap(clean(text), self.room(" " * indent))
 
     def prose(self, text: str, *styles: Style, prefix: str = "") -> None:
-        """Write a text, wrapped at words to the screen's width."""
         for line in self.wrapped(text, cells(prefix)):
             self.line(self.paint(prefix, "dim") + self.paint(line, *styles))
 
@@ -117,37 +109,42 @@ class Screen:
         rows: Sequence[Sequence[Cell]],
         *,
         right: Iterable[int] = (),
-        prefix: str = "",
         spare: Iterable[int] = (),
-    ) -> Iterable[str]:
+        prefix: str = "",
+    ) -> None:
+        """Write a table after ``prefix``; see `table_lines`."""
+        for line in self.table_lines(titles, rows, right=right, spare=spare, prefix=prefix):
+            self.line(prefix + line)
+
+    def table_lines(
+        self,
+        titles: Sequence[str],
+        rows: Sequence[Sequence[Cell]],
+        *,
+        right: Iterable[int] = (),
+        spare: Iterable[int] = (),
+        prefix: str = "",
+    ) -> Iterator[str]:
         """The lines of a table that fits after ``prefix``. ``right``: numbers of the columns that are aligned right.
 
         The last column is cut to fit; if that is not enough, the columns in ``spare`` are left out, in their order.
         """
-        whole = [[Cell(title, ("dim",)) for title in titles], *rows]
-        return _table(self.room(prefix), self, whole, frozenset(right), iter(spare))
-
-
-def _table(
-    room: int, screen: Screen, rows: Sequence[Sequence[Cell]], right: frozenset[int], spare: Iterator[int]
-) -> Iterable[str]:
-    columns = list(range(len(rows[0])))
-    widths = [max(cells(row[column].text) for row in rows) for column in columns]
-    while (remaining := room - sum(widths[column] + 2 for column in columns[:-1])) < min(widths[-1], _NARROWEST):
-        column = next(spare, -1)
-        if column < 0:
-            break
-        columns.remove(column)
-    widths[-1] = min(widths[-1], max(6, remaining))
-    for row in rows:
-        shown = []
-        for column in columns:
-            cell = row[column]
-            text = cut(cell.text, widths[column])
-            filling = " " * (widths[column] - cells(text))
-            painted = screen.paint(text, *cell.styles)
-            shown.append(filling + painted if column in right else painted + filling)
-        yield "  ".join(shown).rstrip()
+        cells_of_rows = [[Cell(title, ("dim",)) for title in titles], *rows]
+        columns, waiting, room = list(range(len(titles))), iter(spare), self.room(prefix)
+        widths = [max(cells(row[column].text) for row in cells_of_rows) for column in columns]
+        while (remaining := room - sum(widths[column] + 2 for column in columns[:-1])) < min(widths[-1], _NARROWEST):
+            column = next(waiting, -1)
+            if column < 0:
+                break
+            columns.remove(column)
+        widths[-1] = min(widths[-1], max(6, remaining))
+        for row in cells_of_rows:
+            shown = []
+            for column in columns:
+                text = cut(row[column].text, widths[column])
+                filling, painted = " " * (widths[column] - cells(text)), self.paint(text, *row[column].styles)
+                shown.append(filling + painted if column in right else painted + filling)
+            yield "  ".join(shown).rstrip()
 
 
 class Branch(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 
 from llmtrace.cli.environment_text import changes_as_json, write_changes
 from llmtrace.cli.freeze import FORM
-from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, print_json
+from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, print_json, read_file
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    lock = _read(args.lock)
+    lock = read_file(args.lock, _read)
     before = facts_from_json(lock["facts"])
     if args.trace is None:
         before = Environment({fact: contents for fact, contents in before.facts.items() if fact.kind in PROGRAM_KINDS}, {})
@@ -129,18 +129,15 @@ def _package_changes(lock: Mapping[str, Any]) -> list[Change]:
     ]
 
 
-def _read(path: str) -> dict[str, Any]:
-    try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{path} is not a lock file: it is not text.\nWrite one with llmtrace freeze TRACE > {path}.") from None
+def _read(text: str) -> dict[str, Any]:
+    """A lock file. Raises ValueError for any other text."""
     try:
         lock = json.loads(text)
-        if lock["llmtrace_lock"] != FORM:
-            raise BadInput(f"{path} has form {lock['llmtrace_lock']!r}, which this version cannot read (it reads {FORM}).")
-        facts_from_json(lock["facts"])
+        form = lock["llmtrace_lock"]
+        if form == FORM:
+            facts_from_json(lock["facts"])
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise BadInput(f"{path} is not a lock file.\nWrite one with llmtrace freeze TRACE > run.lock.json.") from None
+        raise ValueError("it is not a lock file. Write one with llmtrace freeze TRACE > run.lock.json") from None
+    if form != FORM:
+        raise ValueError(f"it has form {form!r}, which this version cannot read (it reads {FORM})")
     return dict(lock)

@@ -74,7 +74,7 @@ def _ready(args: argparse.Namespace, screen: Screen, address: str, page: str, na
         screen.line(f"store    {name}")
         if received is not None:
             screen.line(f"OTLP     {received}   (export OTEL_EXPORTER_OTLP_ENDPOINT={received})")
-        screen.line(screen.paint("Press Ctrl-C to stop", "dim"))
+        screen.line("Press Ctrl-C to stop", "dim")
     screen.stream.flush()
     if not args.no_browser:
         threading.Thread(target=_browse, args=(page,), daemon=True).start()
@@ -106,20 +106,21 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
     try:
         if trace_id is not None:
             trace_id = store.summary(trace_id).trace_id
-        yield store, "your data folder" if url == "auto" else url, trace_id
+        yield store, str(store.folder) if url == "auto" else url, trace_id
     finally:
         store.close()
 
 
 def _file(path: str, config: Config, screen: Screen) -> Store:
-    from llmtrace.cli.read_spans import BadLine, read  # imports every dialect, which a store does not need
+    from llmtrace.cli.read_spans import read  # imports every dialect, which a store does not need
+    from llmtrace.codec.formats import Unreadable
     from llmtrace.viewer.file_store import FileStore
 
-    bad: list[BadLine] = []
+    bad: list[Unreadable] = []
 
     def spans() -> Iterator[Span]:
         for item in read(path):
-            if isinstance(item, BadLine):
+            if isinstance(item, Unreadable):
                 bad.append(item)
             else:
                 yield item

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -39,27 +37,19 @@ def root_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 def ask(url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply | None:
     """Send a request. Returns the answer, whatever its status; None without an answer."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"content-type": "application/json", **(headers or {})})  # noqa: S310
+    import requests
+
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
-            return _reply(answer)
-    except urllib.error.HTTPError as refused:
-        return _reply(refused)
-    except (OSError, ValueError):
+        with requests.Session() as session:
+            session.auth = lambda request: request  # else what ~/.netrc says would be sent
+            method = "GET" if body is None else "POST"
+            answer = session.request(method, url, json=body, headers=headers, timeout=TIMEOUT, allow_redirects=False)
+            answer.encoding = "utf-8"
+            return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.text)
+    except (requests.RequestException, ValueError):
         return None
-
-
-def _reply(answer: Any) -> Reply:
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    return Reply(answer.status, headers, answer.read(1 << 24).decode("utf-8", "replace"))
 
 
 class Metrics:

@@ -105,7 +105,7 @@ def state(url: str) -> dict[str, Any]:
 
 def show(screen: Screen, state: dict[str, Any], slowest: Slowest) -> None:
     screen.line()
-    screen.line(screen.paint(clean(f"vLLM at {state['url']}, now"), "bold"))
+    screen.line(clean(f"vLLM at {state['url']}, now"), "bold")
     parts = [
         f"{state['running']:.0f} running, {state['waiting'] or 0:.0f} waiting",
         f"KV cache {_share(state['kv_cache_usage'])} full",
@@ -118,29 +118,24 @@ def show(screen: Screen, state: dict[str, Any], slowest: Slowest) -> None:
         for of, quantiles in state["seconds"].items()
     ]
     screen.line(f"{format_text.plural(state['requests'], 'request')} since its start, each time at most")
-    for line in screen.table(["P50", "P95", "P99", "IN THE ENGINE"], rows, right=range(3)):
-        screen.line(line)
+    screen.table(["P50", "P95", "P99", "IN THE ENGINE"], rows, right=range(3))
     calls = slowest.calls()
     if not calls:
         return
     screen.line()
-    screen.line(screen.paint("The slowest calls", "bold"))
+    screen.line("The slowest calls", "bold")
+    names = [name for _, name in _TIMES]
     rows = [
-        [Cell(format_text.duration(span.duration)), *(Cell(_time(told_of, name)) for _, name in _TIMES), Cell(_named(span))]
+        [*(Cell(format_text.duration(time)) for time in (span.duration, *map(told_of.get, names))), Cell(_named(span))]
         for span, told_of in calls
     ]
-    for line in screen.table(["TOOK", *(title for title, _ in _TIMES), "CALL"], rows, right=range(5), spare=(4, 1, 3)):
-        screen.line(line)
+    screen.table(["TOOK", *(title for title, _ in _TIMES), "CALL"], rows, right=range(5), spare=(4, 1, 3))
 
 
 def _named(span: Span) -> str:
     usage = span.operation.usage if isinstance(span.operation, Inference) else None
     output_tokens = None if usage is None else usage.output_tokens
     return clean(f"{span.name}{'' if output_tokens is None else f', {output_tokens} tokens'}  {short_id(span.trace_id)}")
-
-
-def _time(times: dict[str, float], name: str) -> str:
-    return format_text.duration(times[name]) if name in times else format_text.UNKNOWN
 
 
 def _at_most(bound: float | None) -> str:

@@ -18,19 +18,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from llmtrace import semconv
 from llmtrace.cli import format_text, judge_option, prove
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.progress import Progress
 from llmtrace.cli.show import headline
-from llmtrace.cli.stores import opened, trace_of
+from llmtrace.cli.stores import nothing_found, opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
 from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, wrap_errors
 from llmtrace.diagnosis.cause_groups import Case, Group, case_of, group_by_cause
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
-from llmtrace.model.traces import short_id
+from llmtrace.model.traces import in_traces, short_id
 from llmtrace.store import Query, Store
 
 NAME = "why"
@@ -122,10 +121,10 @@ def _marked(screen: Screen, suspects: Sequence[Suspect], top: int, notes: Notes)
             _first(screen, suspect, notes)
             continue
         if number == 2:
-            screen.line(screen.paint("Other suspects", "bold"))
+            screen.line("Other suspects", "bold")
         _suspect(screen, number, suspect, notes)
     if len(suspects) > top:
-        screen.line(screen.paint(f"{len(suspects) - top} more with --top {len(suspects)}", "dim"))
+        screen.line(f"{len(suspects) - top} more with --top {len(suspects)}", "dim")
     if len(suspects) > 1:
         screen.line()
 
@@ -134,7 +133,7 @@ def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, 
     if not diagnosis.possible:
         return
     if unfolded:
-        screen.line(screen.paint("Worth a look", "bold"))
+        screen.line("Worth a look", "bold")
         for number, suspect in enumerate(diagnosis.possible, 1):
             _suspect(screen, number, suspect, notes)
     else:
@@ -224,7 +223,7 @@ def _suspect(screen: Screen, number: int, suspect: Suspect, notes: Notes) -> Non
 def _places(screen: Screen, places: Sequence[Place], notes: Notes) -> None:
     if not places:
         return
-    screen.line(screen.paint("Where to look first", "bold"))
+    screen.line("Where to look first", "bold")
     for number, place in enumerate(places, 1):
         screen.headed(Cell(f"{number}. {place.title}"), Cell(format_text.probability(place.probability), ("dim",)))
         screen.prose(evidence_of(place), "dim", prefix="   ")
@@ -256,10 +255,10 @@ def markdown(
         yield from [*(f"* Reported: {_code(report, 600)}" for report in diagnosis.reports), ""]
     if diagnosis.places:
         yield "Where to look first:\n"
-        for place in diagnosis.places:
+        for number, place in enumerate(diagnosis.places, 1):
             title = f"{_plain(place.title)} (span `{place.span_id}`, {format_text.probability(place.probability)})"
             note = notes.get((place.span_id, place.title))
-            yield f"1. {title}: {_plain(evidence_of(place))}{f'. {_code(note, 600)}' if note else ''}"
+            yield f"{number}. {title}: {_plain(evidence_of(place))}{f'. {_code(note, 600)}' if note else ''}"
         yield ""
     lines = [f"* {label}: {_plain(text)}" for label, text in coverage(trace, diagnosis, names=True)]
     if diagnosis.possible and not possible:
@@ -276,9 +275,9 @@ def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> I
     yield from [f"* {_code(judged, 600)}", ""] if judged else ()
     if is_first and suspect.chain and not _is_title_only(suspect):
         yield "From the outcome back to it:\n"
-        for step in folded(suspect.chain):
+        for number, step in enumerate(folded(suspect.chain), 1):
             note = f": {_plain(step.note)}" if step.note and step.note != suspect.evidence.rstrip(".") else ""
-            yield f"1. {_code(_step_text(step))} (span `{step.span_id}`){note}"
+            yield f"{number}. {_code(_step_text(step))} (span `{step.span_id}`){note}"
         yield ""
     if suspect.advice:
         yield f"What would have prevented it: {_plain(suspect.advice)}\n"
@@ -299,17 +298,13 @@ def _code(text: str, length: int = 200) -> str:
 
 def _all(store: Store, args: argparse.Namespace) -> int:
     limit = args.limit or MOST_RUNS
-    query = Query(limit=limit + 1, since=args.since, agent=args.agent)
+    query = Query(limit=limit + 1, since=args.since, agent=args.agent, tag=args.tag)
     run_count, cases, unexplained, undiagnosed, more = 0, [], list[str](), list[DiagnosisFailed](), False
     with Progress("diagnosing runs") as progress:
-        runs = groupby(store.spans(query), key=lambda span: span.trace_id)
-        for number, (_, spans) in enumerate(progress.count(runs)):
-            if number == limit:
+        for trace in progress.count(in_traces(store.spans(query))):
+            if run_count == limit:
                 more = True
                 break
-            trace = Trace(list(spans))
-            if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
-                continue
             run_count += 1
             try:
                 diagnosis = diagnose(trace)
@@ -328,8 +323,8 @@ def _all(store: Store, args: argparse.Namespace) -> int:
     elif args.markdown:
         print("\n".join(_groups_as_markdown(groups, run_count, unexplained)))
     else:
-        filtered = bool(args.since or args.agent or args.tag)
-        show_groups(Screen(sys.stdout), groups, run_count, unexplained, top=max(args.top, 10), filtered=filtered)
+        nothing = nothing_found(store, args, filtered=bool(args.since or args.agent or args.tag))
+        show_groups(Screen(sys.stdout), groups, run_count, unexplained, top=max(args.top, 10), nothing=nothing)
     err = Screen(sys.stderr)
     _warn_undiagnosed(err, undiagnosed)
     if more and not args.json:
@@ -345,20 +340,15 @@ def _warn_undiagnosed(screen: Screen, errors: list[DiagnosisFailed]) -> None:
         screen.prose(f"llmtrace why: {format_text.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
 
 
-def _tags(attributes: object) -> tuple[str, ...]:
-    tags = attributes.get(semconv.TAGS) if isinstance(attributes, dict) else None
-    return tuple(map(str, tags)) if isinstance(tags, (list, tuple)) else ()
-
-
 def show_groups(
-    screen: Screen, groups: list[Group], run_count: int, unexplained: Sequence[str], *, top: int, filtered: bool
+    screen: Screen, groups: list[Group], run_count: int, unexplained: Sequence[str], *, top: int, nothing: str
 ) -> None:
     """Each cause with the number of its runs, since when, and with which model first. ``unexplained``: ids of failed runs
-    without a cause."""
+    without a cause. ``nothing``: what to say of no run at all."""
     if not run_count:
-        screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
+        screen.line(nothing)
         return
-    screen.line(screen.paint(_counted(groups, run_count), "bold"))
+    screen.line(_counted(groups, run_count), "bold")
     if groups:
         screen.line()
     for group in groups[:top]:
@@ -367,7 +357,7 @@ def show_groups(
         screen.prose(f"What would have prevented it: {group.advice}", "green", prefix="   ")
         screen.line()
     if len(groups) > top:
-        screen.line(screen.paint(f"{len(groups) - top} more with --top {len(groups)}", "dim"))
+        screen.line(f"{len(groups) - top} more with --top {len(groups)}", "dim")
     if unexplained:
         screen.prose(_unexplained(unexplained))
 
@@ -430,4 +420,4 @@ def _step_text(step: Step) -> str:
         return f"{step.title} = {format_text.value(step.value)}"
     if isinstance(step.value, dict):
         return format_text.call(step.title, step.value)
-    return f"{step.title}: {step.value if isinstance(step.value, str) else format_text.value(step.value)}"
+    return f"{step.title}: {format_text.text(step.value)}"

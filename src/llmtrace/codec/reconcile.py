@@ -2,8 +2,9 @@
 
 Laws: one inference a call, and only spans of other writers (``run_id`` None) are changed. An inference that has another
 right below it, with only plain spans between, is its wrapper (a framework around a client) and becomes a plain step, unless
-what both tell contradicts that; an inference of kind ``server`` below another is the far side of it (an engine's span) and
-becomes one too. Such a step keeps what it says as attributes, and names the span that counts in `semconv.SAME_CALL`.
+what both tell contradicts that. So does the span of another writer beside it, while it was open, and an inference of kind
+``server`` below another, which is the far side of it (an engine's span). Such a step keeps what it says as attributes, and
+names the span that counts in `semconv.SAME_CALL`.
 The order in which spans arrived, and the resolution of their clocks, change nothing.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai, messages
+from llmtrace.codec import fields, genai, messages
 from llmtrace.codec.best_fields import fill_in
 from llmtrace.codec.growing_prompts import split_growing_prompts
 from llmtrace.model import (
@@ -46,6 +47,7 @@ def reconcile(trace: Trace) -> Trace:
     if any(isinstance(span.operation, Inference) for span in external):
         changes |= split_growing_prompts(sorted(external, key=_began))
         _join_stream_records(external, changes)
+        _join_siblings(external, changes)
         _count_once(trace, changes)
     if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in external):
         _add_agent_tools(trace, changes)
@@ -107,10 +109,18 @@ def _as_plain_step(span: Span, counts: Span) -> Span:
 
 def _fill_from_wrapper(inner: Span, wrapper: Span, changes: dict[str, Span]) -> Span:
     """Fill in what only the wrapper recorded: the offered tools, content that the inner writer left out."""
-    operation = fill_in(inner.operation, wrapper.operation)
-    if operation != inner.operation:
-        inner = changes[inner.span_id] = replace(inner, operation=operation)
-    return inner
+    filled = _filled(inner, wrapper)
+    if filled != inner:
+        changes[inner.span_id] = filled
+    return filled
+
+
+def _filled(span: Span, other: Span) -> Span:
+    """The span with what only the other span of the same call says of it, and of how it failed."""
+    failure = span.failure
+    if other.failure is not None and (failure is None or not failure.message):
+        failure = other.failure
+    return replace(span, operation=fill_in(span.operation, other.operation), failure=failure)
 
 
 def _may_be_same_call(inner: list[Span], outer: Span) -> bool:
@@ -179,6 +189,40 @@ def _awaits_record(call: Span, record: Span, answer: Inference) -> bool:
         return False
     same_place = call.parent_id == record.parent_id or call.span_id == record.parent_id
     return same_place and isinstance(call.operation, Inference) and call.operation.input == answer.input
+
+
+def _join_siblings(external: Sequence[Span], changes: dict[str, Span]) -> None:
+    """Count a call once that two writers recorded side by side, as an SDK and its instrumentation do of a stream.
+
+    The second span began while the first was open, below the same parent, and no recorded fact contradicts.
+    """
+    places: dict[str, list[Span]] = {}
+    for span in sorted([changes.get(span.span_id, span) for span in external], key=_began):
+        if span.parent_id is not None and span.kind != "server" and isinstance(span.operation, Inference):
+            places.setdefault(span.parent_id, []).append(span)
+    for calls in places.values():
+        while len({call.scope.name for call in calls}) > 1:
+            first = calls.pop(0)
+            second = next((call for call in calls if _is_beside(first, call)), None)
+            if second is not None:
+                calls.remove(second)
+                _join_pair(first, second, changes)
+
+
+def _is_beside(first: Span, second: Span) -> bool:
+    if first.scope.name == second.scope.name or (first.end is not None and second.start > first.end):
+        return False
+    assert isinstance(first.operation, Inference)
+    assert isinstance(second.operation, Inference)
+    return first.operation.request_model == second.operation.request_model and _may_be_same_call([second], first)
+
+
+def _join_pair(first: Span, second: Span, changes: dict[str, Span]) -> None:
+    """The span that has the answer counts, with what only the other says."""
+    has_answer = isinstance(second.operation, Inference) and bool(second.operation.output)
+    counts, other = (second, first) if has_answer else (first, second)
+    changes[counts.span_id] = _filled(counts, other)
+    changes[other.span_id] = _as_plain_step(other, counts)
 
 
 # -- tools that are recorded on the agent's span
@@ -294,6 +338,10 @@ def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | Non
 
 
 def _key(name: str, arguments: JsonValue) -> str:
+    """What a call says. Some programs hand a tool all arguments as one: an object, or the JSON text that the model wrote."""
+    only = arguments[0] if isinstance(arguments, (list, tuple)) and len(arguments) == 1 else arguments
+    value = fields.as_object(only)
+    arguments = arguments if value is None else value
     try:
         return f"{name} {json.dumps(arguments or {}, sort_keys=True)}"
     except (TypeError, ValueError, RecursionError):

@@ -29,6 +29,9 @@ class Writer(NamedTuple):
 
 
 _PYTHON: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_OPENINFERENCE: Final = (
+    "leave OPENINFERENCE_HIDE_INPUTS, OPENINFERENCE_HIDE_OUTPUTS and the other OPENINFERENCE_HIDE_* variables unset"
+)
 _WITH_CONTENT: Final = "record content, which includes them"
 
 WRITERS: Final = (
@@ -56,12 +59,25 @@ WRITERS: Final = (
         "it writes a tool's only argument without its name",
     ),
     Writer(
+        "OpenInference (openai JS)",
+        ("@arizeai/openinference-instrumentation-openai",),
+        (),
+        _OPENINFERENCE,
+        _WITH_CONTENT,
+        "it merges parallel tool calls of a stream into one",
+    ),
+    Writer(
         "OpenInference",
         ("@arizeai/openinference-", "openinference.instrumentation."),
         ("openinference.",),
-        "leave OPENINFERENCE_HIDE_INPUTS, OPENINFERENCE_HIDE_OUTPUTS and the other OPENINFERENCE_HIDE_* variables unset",
+        _OPENINFERENCE,
         _WITH_CONTENT,
-        "its JavaScript instrumentation of openai merges parallel tool calls of a stream into one",
+    ),
+    Writer(
+        "Anthropic's SDK for TypeScript",
+        ("com.anthropic.sdk.typescript",),
+        (),
+        "set ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE=content",
     ),
     Writer(
         "Traceloop (OpenLLMetry)",
@@ -125,7 +141,16 @@ WRITERS: Final = (
         "",
         "it writes tool calls on the step around a model call only",
     ),
-    Writer("Langfuse", ("langfuse-sdk",), ("langfuse.",), "do not mask inputs and outputs", _WITH_CONTENT),
+    Writer(
+        "Langfuse",
+        ("langfuse-sdk",),
+        ("langfuse.",),
+        "do not mask inputs and outputs",
+        _WITH_CONTENT,
+        "its JavaScript wrapper of openai merges parallel tool calls of a stream into one",
+    ),
+    Writer("LangWatch", ("langwatch",), ("langwatch.",), 'leave dataCapture at "all"', _WITH_CONTENT),
+    Writer("Laminar", ("lmnr.tracer",), ("lmnr.",), "leave ignoreInput and ignoreOutput unset", _WITH_CONTENT),
     Writer(
         "LangSmith",
         ("langsmith",),
@@ -134,7 +159,6 @@ WRITERS: Final = (
         _WITH_CONTENT,
     ),
     Writer("MLflow", ("mlflow",), (), "nothing, it is always recorded", _WITH_CONTENT),
-    Writer("Logfire", ("logfire",), ("logfire.",), "do not scrub messages", _WITH_CONTENT),
     Writer(
         "Pydantic AI",
         ("pydantic-ai",),
@@ -142,6 +166,7 @@ WRITERS: Final = (
         "use InstrumentationSettings(include_content=True)",
         _WITH_CONTENT,
     ),
+    Writer("Logfire", ("logfire",), ("logfire.",), "do not scrub messages", _WITH_CONTENT),
     Writer(
         "Google ADK",
         ("gcp.vertex.agent",),

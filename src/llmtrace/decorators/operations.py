@@ -20,7 +20,7 @@ from llmtrace.recorder import outcome as _outcome  # noqa: F401 - a program may 
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
 from llmtrace.semconv import PARTIAL
-from llmtrace.validation.signature import Signature, signature_of
+from llmtrace.validation.signature import Signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -118,7 +118,7 @@ class Traced:
             raise ConfigurationError(f"{self._owner}({function!r}): expected a function to decorate")
         kind = functions.kind_of(function)
         name = self._name if self._name is not None else str(getattr(inner, "__name__", type(inner).__name__))
-        signature = signature_of(inner)
+        signature = Signature(inner)
         operation = self._make(name)
         span_name = name if isinstance(operation, Custom) else None
         budgets, judge = self._budgets, self._judge

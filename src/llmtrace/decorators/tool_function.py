@@ -14,7 +14,7 @@ from llmtrace.recorder import functions
 from llmtrace.validation import parameters as _parameters  # noqa: F401 - a tool's first call may find no descriptor left …
 from llmtrace.validation import result_schema as _results  # noqa: F401 - … to import them with
 from llmtrace.validation.compiled_schema import compile_schema
-from llmtrace.validation.signature import signature_of
+from llmtrace.validation.signature import Signature
 
 if TYPE_CHECKING:
     from llmtrace.guards.review_policy import Condition, ReviewPolicy
@@ -120,7 +120,7 @@ def tool(
             raise ConfigurationError(
                 f"tool({spec.definition.name!r}): it already is a tool, whose calls would count twice; decorate it once"
             )
-        signature = signature_of(
+        signature = Signature(
             inner, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls
         )
         if isinstance(schema, Mapping):

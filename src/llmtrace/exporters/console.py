@@ -13,8 +13,6 @@ _MARKS = {"error": "✗", "warning": "!", "info": "·"}
 
 
 class Console(Sink):
-    """A sink that prints spans on stderr."""
-
     wants_start_marks = False
 
     def append(self, span: Span) -> None:

@@ -10,8 +10,6 @@ from llmtrace.store.otlp_file import OtlpFileStore
 
 
 class Jsonl(Sink):
-    """A sink that appends spans to a file."""
-
     wants_start_marks = False
 
     def __init__(self, path: Path, content: Content) -> None:

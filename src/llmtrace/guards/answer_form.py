@@ -9,7 +9,7 @@ from typing import Any
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.check import type_adapter
 from llmtrace.model import Fault, JsonValue, ToolDefinition
-from llmtrace.validation.check_values import check_output, check_result
+from llmtrace.validation.check_values import check_output, check_result, errors_in
 from llmtrace.validation.compiled_schema import compile_schema
 from llmtrace.validation.example import example_of
 from llmtrace.validation.json_pointers import pointer
@@ -17,8 +17,6 @@ from llmtrace.validation.parse_arguments import read, strip_fence
 
 
 class AnswerForm:
-    """Reads answers."""
-
     def __init__(self, form: Any, owner: str) -> None:
         """Raises `ConfigurationError` that names ``owner`` for what cannot be a form."""
         self.kind = form
@@ -59,7 +57,7 @@ class AnswerForm:
             violations = check_output(answer, self._schema)
         else:
             violations = check_result(answer, ToolDefinition("", output=self._schema))
-        faults = tuple(Fault(item.pointer, item.message) for item in violations if item.severity == "error")
+        faults = tuple(Fault(item.pointer, item.message) for item in errors_in(violations))
         value = read(answer).value if isinstance(answer, str) else answer
         return value, faults
 

@@ -77,9 +77,9 @@ class BudgetTracker:
         self._last = time.monotonic()
         self._reported: set[tuple[str, str]] = set()
         self._repeated: OrderedDict[str, int] = OrderedDict()
-        self._max_repeats = 0
-        self._max_repeats_tool = ""
-        self._corrections = 0
+        self.repeats = 0
+        self._repeated_tool = ""
+        self.corrections = 0
         self._lock = threading.RLock()
         if budget.scope != "run":
             self._begin()
@@ -119,22 +119,14 @@ class BudgetTracker:
     def seconds(self) -> float:
         return self._spent(self._window(), "seconds")
 
-    @property
-    def repeats(self) -> int:
-        return self._max_repeats
-
-    @property
-    def corrections(self) -> int:
-        return self._corrections
-
     def correct(self) -> None:
         """Count an answer that the model is asked to correct."""
         with self._lock:
-            self._corrections += 1
+            self.corrections += 1
 
     def _spent(self, window: SpendWindow, limit: str) -> float:
         if limit in IN_ONE_RUN:
-            return self._max_repeats if limit == "repeats" else self._corrections
+            return self.repeats if limit == "repeats" else self.corrections
         return window.total(limit) + (time.monotonic() - self._last if limit == "seconds" else 0)
 
     # -- a watcher
@@ -188,8 +180,8 @@ class BudgetTracker:
                 top = (Spender(execution.name, 1.0, repeats - 1),)
                 raise self._exceeded(None, "repeats", allowed, repeats - 1, top)
             self._repeated[key] = repeats
-            if repeats > self._max_repeats:
-                self._max_repeats, self._max_repeats_tool = repeats, execution.name
+            if repeats > self.repeats:
+                self.repeats, self._repeated_tool = repeats, execution.name
             if len(self._repeated) > DIFFERENT_CALLS:
                 self._repeated.popitem(last=False)
 
@@ -265,7 +257,7 @@ class BudgetTracker:
         if limit == "corrections":
             return ()
         if limit == "repeats":
-            return (Spender(self._max_repeats_tool, 1.0, self._max_repeats),)
+            return (Spender(self._repeated_tool, 1.0, self.repeats),)
         return window.top(limit)
 
     def _unpriced(self, operation: Inference | Embedding) -> Iterator[Evaluation]:

@@ -15,7 +15,7 @@ from llmtrace.content.strip import strip_pointer
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import ACCEPTANCE, Evaluation, JsonValue, Operation, Span, ToolDefinition, Violation, replace
 from llmtrace.recorder import Recording
-from llmtrace.validation.check_values import check_output, check_result
+from llmtrace.validation.check_values import check_output, check_result, errors_in
 from llmtrace.validation.compiled_schema import compile_schema
 from llmtrace.validation.json_pointers import pointer
 
@@ -95,7 +95,7 @@ def _by_schema(schema: Mapping[str, JsonValue], output: Any, subject: str) -> Ev
         violations = check_output(output, schema)
     else:
         violations = check_result(to_json(output), ToolDefinition("", output=schema))
-    errors = [violation for violation in violations if violation.severity == "error"]
+    errors = errors_in(violations)
     return _passed(subject) if not errors else _failed(*_describe(errors, subject))
 
 

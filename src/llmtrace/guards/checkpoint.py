@@ -204,7 +204,6 @@ def _record(
     *,
     raises: bool,
 ) -> None:
-    """End the span of a checkpoint."""
     run = recording.run
     before, run.checkpoint = run.checkpoint, (name, snapshot)
     operation = Custom(snapshot)

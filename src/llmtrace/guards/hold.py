@@ -75,6 +75,7 @@ class Hold:
         self._began = self._paused = 0.0
         self._is_pending = False
         """The program ended with `ReviewPending`: the review goes on without it."""
+        self._has_left = False
         self._woken = threading.Event()
 
     # -- waiting
@@ -93,14 +94,18 @@ class Hold:
         return self._end(decision)
 
     async def wait_async(self) -> Decision:
-        """As `wait`, while the event loop goes on."""
-        decision = self._begin()
+        """As `wait`, while the event loop goes on: a thread asks the store, which may wait for a disk or another process."""
         try:
+            decision = await asyncio.to_thread(self._begin_apart)
             while decision is None:
                 await asyncio.sleep(self._pause())
-                decision = self._look()
+                decision = await asyncio.to_thread(self._look)
         except BaseException:
-            self._leave()
+            self._has_left = True
+            try:
+                asyncio.get_running_loop().run_in_executor(None, self._leave)
+            except RuntimeError:  # the loop is gone
+                self._leave()
             raise
         return self._end(decision)
 
@@ -140,6 +145,13 @@ class Hold:
         if record.state == "proposed":
             self._tell(record)
         return _decided(record)
+
+    def _begin_apart(self) -> Decision | None:
+        """`_begin` in a thread. The program may stop waiting before it is done."""
+        decision = self._begin()
+        if self._has_left:
+            self._leave()
+        return decision
 
     def _propose(self, settings: ReviewSettings, operation: Review) -> ReviewRecord:
         recording = self._recording
@@ -220,9 +232,11 @@ class Hold:
 
     def _leave(self) -> None:
         """The program stops waiting."""
-        if not self._is_pending and self.review_id is not None:
+        if self._is_pending:
+            return
+        if self.review_id is not None:
             guard(self.settings.reviews.finish, self.review_id, "withdrawn")
-            self._end_span(Decision("timed_out"), "pending")
+        self._end_span(Decision("timed_out"), "pending")
 
     def _end(self, decision: Decision) -> Decision:
         self._end_span(decision, decision.kind)

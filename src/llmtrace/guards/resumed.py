@@ -16,7 +16,6 @@ _lock = threading.Lock()
 
 
 def new_id() -> str:
-    """An id for a review."""
     return f"rev_{secrets.token_hex(8)}"
 
 

@@ -32,12 +32,43 @@ class ReviewContext:
         self.trace_id = "" if recording is None else recording.trace_id
         """Empty where nothing is recorded."""
         self._asked = call, definition, recording
+        self._origins: dict[str, tuple[ValueOrigin, ...] | None] = {}
 
     @property
     def origins(self) -> tuple[ValueOrigin, ...]:
         """Where values came from that nothing visible contains (``ungrounded``), or only the text of a tool's result
         (``untrusted``)."""
-        return tuple(origin for kind in ("ungrounded", "untrusted") for origin in _origins(kind, *self._asked) or ())
+        return tuple(origin for kind in ("ungrounded", "untrusted") for origin in self._of_kind(kind) or ())
+
+    def _of_kind(self, kind: str) -> tuple[ValueOrigin, ...] | None:
+        """The values that are ``kind``; None where the run's evidence is not there to tell."""
+        if kind not in self._origins:
+            call, definition, recording = self._asked
+            self._origins[kind] = (
+                None if recording is None else recording.run.read_evidence(lambda run: _read(kind, run, call, definition))
+            )
+        return self._origins[kind]
+
+    def _doubtful(self, kind: str) -> list[Reason]:
+        origins = self._of_kind(kind)
+        if origins is None:
+            return [Reason(f"whether its values are {kind} is not known, since the run is not recorded")]
+        if not origins:
+            return []
+        places = ", ".join(origin.pointer for origin in origins[:3])
+        what = "that nothing visible contains" if kind == "ungrounded" else "that only the text of a tool's result contains"
+        return [Reason(f"{places}: a value {what}", origins)]
+
+    def _asked_for(self, predicate: Predicate, arguments: Mapping[str, JsonValue]) -> list[Reason]:
+        """What a condition of the program says of the call."""
+        name = getattr(predicate, "__name__", type(predicate).__name__)
+        try:
+            verdict = predicate(arguments, self)
+        except Exception as error:
+            return [Reason(f"whether it needs a review is not known: {name} raised {type(error).__name__}")]
+        if isinstance(verdict, str):
+            return [Reason(verdict)] if verdict else []
+        return [Reason(f"{name} asks for it")] if verdict else []
 
 
 Predicate: TypeAlias = Callable[[Mapping[str, JsonValue], ReviewContext], "bool | str"]
@@ -46,8 +77,6 @@ Condition: TypeAlias = "bool | When | Predicate"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a call is held."""
-
     text: str
     origins: tuple[ValueOrigin, ...] = ()
 
@@ -71,7 +100,7 @@ class ReviewPolicy:
         program's own conditions see them.
         """
         arguments = {**(defaults or {}), **(call.arguments if isinstance(call.arguments, dict) else {})}
-        origins: dict[str, tuple[ValueOrigin, ...] | None] = {}
+        context = ReviewContext(call, definition, recording)
         found: list[Reason] = []
         for condition in self.conditions:
             if condition is True:
@@ -80,9 +109,9 @@ class ReviewPolicy:
                 if Call(call.name, call.id, call.arguments, definition).is_change:
                     found.append(Reason("it changes something"))
             elif isinstance(condition, str):
-                found += _of_lineage(condition.removeprefix("when "), call, definition, recording, origins)
+                found += context._doubtful(condition.removeprefix("when "))
             else:
-                found += _of_program(condition, call, arguments, definition, recording)
+                found += context._asked_for(condition, arguments)
         if not found:
             return None
         return Reason("; ".join(dict.fromkeys(one.text for one in found)), tuple(o for one in found for o in one.origins))
@@ -105,52 +134,6 @@ def review_policy(review: Any) -> ReviewPolicy | None:
                 f"tool(review={condition!r}): expected True, {known}, or a plain function of the arguments and a ReviewContext"
             )
     return ReviewPolicy(conditions)
-
-
-def _of_program(
-    predicate: Predicate,
-    call: ToolCall,
-    arguments: Mapping[str, JsonValue],
-    definition: ToolDefinition,
-    recording: Recording | None,
-) -> list[Reason]:
-    context = ReviewContext(call, definition, recording)
-    name = getattr(predicate, "__name__", type(predicate).__name__)
-    try:
-        verdict = predicate(arguments, context)
-    except Exception as error:
-        return [Reason(f"whether it needs a review is not known: {name} raised {type(error).__name__}")]
-    if isinstance(verdict, str):
-        return [Reason(verdict)] if verdict else []
-    return [Reason(f"{name} asks for it")] if verdict else []
-
-
-def _of_lineage(
-    kind: str,
-    call: ToolCall,
-    definition: ToolDefinition,
-    recording: Recording | None,
-    known: dict[str, tuple[ValueOrigin, ...] | None],
-) -> list[Reason]:
-    if kind not in known:
-        known[kind] = _origins(kind, call, definition, recording)
-    origins = known[kind]
-    if origins is None:
-        return [Reason(f"whether its values are {kind} is not known, since the run is not recorded")]
-    if not origins:
-        return []
-    places = ", ".join(origin.pointer for origin in origins[:3])
-    what = "that nothing visible contains" if kind == "ungrounded" else "that only the text of a tool's result contains"
-    return [Reason(f"{places}: a value {what}", origins)]
-
-
-def _origins(
-    kind: str, call: ToolCall, definition: ToolDefinition, recording: Recording | None
-) -> tuple[ValueOrigin, ...] | None:
-    """The values of a call that are ``kind``; None where the run's evidence is not there to tell."""
-    if recording is None:
-        return None
-    return recording.run.read_evidence(lambda evidence: _read(kind, evidence, call, definition))
 
 
 def _read(kind: str, evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:

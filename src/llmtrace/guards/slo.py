@@ -17,12 +17,7 @@ from llmtrace.recorder import objectives
 
 @suggest_keywords
 def slo(
-    name: str,
-    *,
-    p50: float | None = None,
-    p95: float | None = None,
-    p99: float | None = None,
-    ttft: float | None = None,
+    name: str, *, p50: float | None = None, p95: float | None = None, p99: float | None = None, ttft: float | None = None
 ) -> None:
     """Declare an objective, for all spans that start from now on in this process.
 

@@ -91,8 +91,6 @@ async def _ask_async(
 
 
 class _Attempts:
-    """The answers so far."""
-
     def __init__(self, form: AnswerForm, retries: int) -> None:
         self.form = form
         self.value: Any = None

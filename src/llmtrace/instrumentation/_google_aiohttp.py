@@ -35,10 +35,10 @@ def _request(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) ->
     call = guard(_open_call)
     exchange = None if call is None else guard(open_exchange, call, object())
     response = wrapped(*args, **kwargs)
-    return response if exchange is None else _kept(response, exchange)
+    return response if exchange is None else _keep_answer(response, exchange)
 
 
-async def _kept(wrapped: Coroutine[Any, Any, Any], exchange: OpenExchange) -> Any:
+async def _keep_answer(wrapped: Coroutine[Any, Any, Any], exchange: OpenExchange) -> Any:
     try:
         response = await wrapped
     except BaseException as error:

@@ -243,8 +243,8 @@ def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> 
         run.outer = outer
         _ask(run, outer, instance)
         return None
-    if isinstance(operation, ToolExecution):
-        operation = _of_pending_call(operation, around)
+    if isinstance(operation, ToolExecution) and around is not None:
+        operation = around.run.join_call(operation)
     conversation = guard(run.function.conversation, instance, arguments)
     if conversation is not None:
         attributes: Any = context.get(keys.ATTRIBUTES) or {}
@@ -283,17 +283,6 @@ def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, 
     if isinstance(operation, ToolExecution) or isinstance(ours, ToolExecution):
         return isinstance(operation, ToolExecution) and isinstance(ours, ToolExecution) and operation.name == ours.name
     return instance is not None and outer.instance is instance and isinstance(outer.function, type(function))
-
-
-def _of_pending_call(operation: ToolExecution, around: Recording | None) -> ToolExecution:
-    """Join an execution to the call of the model that it answers, by its id or, without one, by name and arguments."""
-    if around is None:
-        return operation
-    if operation.call_id is not None:
-        around.run.take_call(operation.call_id)
-        return operation
-    call_id = around.run.match_call(operation.name, operation.arguments)
-    return operation if call_id is None else replace(operation, call_id=call_id, inferred=True)
 
 
 # -- streams

@@ -18,8 +18,8 @@ MOST_DOCUMENTS = 1000
 class Search(TracedFunction):
     """One kind of search. Inside a framework's retriever, whose span has the same documents, it is not recorded."""
 
-    def retrieval(self, instance: Any, arguments: Mapping[str, Any]) -> Retrieval:
-        """Return where is searched, for what, and for how many."""
+    def retrieval(self, instance: Any, arguments: Mapping[str, Any]) -> Retrieval | None:
+        """Return where is searched, for what, and for how many. None: it is not a search."""
         raise NotImplementedError
 
     def documents(self, result: Any) -> Any:

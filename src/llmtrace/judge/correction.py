@@ -74,13 +74,10 @@ def correct(question: CorrectionQuestion, endpoint: Endpoint) -> tuple[Answer, C
 
 def _read(question: CorrectionQuestion, text: str) -> tuple[Edit, str]:
     try:
-        fields = read_fields(text, {"value", "reason"})
-        value, reason = fields["value"], fields["reason"]
-        if not isinstance(value, (str, type(None))) or not isinstance(reason, str):
-            raise TypeError
-    except (ValueError, TypeError, RecursionError):
+        fields = read_fields(text, SCHEMA)
+    except (ValueError, RecursionError):
         raise not_as_asked(text) from None
-    reason = reason[:LONGEST_REASON].strip()
+    value, reason = fields["value"], fields["reason"][:LONGEST_REASON].strip()
     if value is None:
         raise JudgeFailed(f'it cannot tell the right value: "{reason}"')
     try:

@@ -1,7 +1,6 @@
 """Sends one question to an endpoint with OpenAI's chat API, and returns the answer as text.
 
-Law: one deadline for all of it, however slowly the other side speaks; no more is read than an answer needs; a redirect is not
-followed and no message of ours holds the key. `requests` is the one that OpenTelemetry's exporters send by.
+Law: one deadline for all of it, however slowly the other side speaks.
 """
 
 from __future__ import annotations
@@ -13,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any, NamedTuple
 
+from llmtrace.chat_endpoint import MOST_SHOWN, OPENAI, AnswerTooLong, error_message, post, without_key
 from llmtrace.errors import JudgeFailed
 from llmtrace.model.value import value
 
-OPENAI = "https://api.openai.com/v1"
 MOST_OUTPUT_TOKENS = 4000
 """Room for a model that thinks before it speaks; the verdict itself needs a tenth."""
 _MOST_BYTES = 1 << 20
-_MOST_SAID = 200
 _NO_SUCH_FORMAT = frozenset({400, 404, 415, 422, 501})
 
 
@@ -60,7 +58,7 @@ class Endpoint:
             raise outcome
         if outcome is None or time.monotonic() >= end:
             raise JudgeFailed(f"no answer within {self.seconds:g} s")
-        raise JudgeFailed(self._bare(_reason(outcome))) from None
+        raise JudgeFailed(without_key(_reason(outcome), self.key)) from None
 
     def _ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], end: float) -> Answer:
         plain = {"model": self.model, "messages": list(messages)}
@@ -69,38 +67,16 @@ class Endpoint:
         if status in _NO_SUCH_FORMAT:
             status, body = self._post({**plain, "max_tokens": MOST_OUTPUT_TOKENS}, end)
         if not 200 <= status < 300:
-            raise JudgeFailed(self._bare(f"it answered HTTP {status}{_error_message(body) or _meant(status)}"))
+            message = f"it answered HTTP {status}{error_message(body) or _meant(status)}"
+            raise JudgeFailed(without_key(message, self.key))
         return _answer(body)
 
     def _post(self, question: Mapping[str, Any], end: float) -> tuple[int, bytes]:
-        import requests
-
-        with requests.Session() as session:
-            session.auth = _as_it_is  # or requests would put what ~/.netrc says in place of our key
-            headers = {"user-agent": "llmtrace", "content-type": "application/json"}
-            if self.key:
-                headers["authorization"] = f"Bearer {self.key}"
-            response = session.post(
-                f"{self.url.rstrip('/')}/chat/completions",
-                data=json.dumps(question).encode(),
-                headers=headers,
-                timeout=max(0.01, end - time.monotonic()),
-                allow_redirects=False,
-                stream=True,
-            )
-            body = b""
-            for piece in response.iter_content(1 << 14):
-                body += piece
-                if len(body) > _MOST_BYTES:
-                    raise JudgeFailed("its answer is longer than any verdict")
-            return response.status_code, body
-
-    def _bare(self, message: str) -> str:
-        return message.replace(self.key, "***") if self.key else message
-
-
-def _as_it_is(request: Any) -> Any:
-    return request
+        seconds = max(0.01, end - time.monotonic())
+        try:
+            return post(self.url, self.key, question, seconds=seconds, most_bytes=_MOST_BYTES)[:2]
+        except AnswerTooLong:
+            raise JudgeFailed("its answer is longer than any verdict") from None
 
 
 def _answer(body: bytes) -> Answer:
@@ -114,7 +90,7 @@ def _answer(body: bytes) -> Answer:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise JudgeFailed("its answer is not a chat completion") from None
     if refusal:
-        raise JudgeFailed(f"the model refused: {str(refusal)[:_MOST_SAID]}")
+        raise JudgeFailed(f"the model refused: {str(refusal)[:MOST_SHOWN]}")
     if choice.get("finish_reason") == "length":
         raise JudgeFailed(f"its answer was cut off at {MOST_OUTPUT_TOKENS} tokens")
     if not isinstance(text, (str, NoneType)):
@@ -126,14 +102,6 @@ def _answer(body: bytes) -> Answer:
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _error_message(body: bytes) -> str:
-    """Return the message of an error response in OpenAI's format."""
-    try:
-        return f": {str(json.loads(body)['error']['message'])[:_MOST_SAID]}"
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return ""
 
 
 def _meant(status: int) -> str:

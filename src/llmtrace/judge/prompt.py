@@ -88,7 +88,6 @@ def _step(step: Step, longest: int) -> dict[str, Any]:
 
 
 def _node(node: Node, longest: int) -> dict[str, Any]:
-    """A step in short."""
     content: dict[str, Any] = {"by": _cut(node.agent, longest) if node.agent else None}
     call = node.call
     if call is not None:

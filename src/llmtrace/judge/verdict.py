@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from llmtrace.errors import JudgeFailed
+from llmtrace.model import JsonValue
 from llmtrace.model.value import value
+from llmtrace.validation.check_values import check_output, errors_in
 
 LONGEST_REASON = 400
 
@@ -19,11 +20,7 @@ SCHEMA: Final[dict[str, Any]] = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {
-                    "suspect": {"type": "integer"},
-                    "probability": {"type": "number"},
-                    "reason": {"type": "string"},
-                },
+                "properties": {"suspect": {"type": "integer"}, "probability": {"type": "number"}, "reason": {"type": "string"}},
                 "required": ["suspect", "probability", "reason"],
                 "additionalProperties": False,
             },
@@ -47,44 +44,27 @@ class Verdict:
 def read(text: str, suspects: int) -> tuple[Verdict, ...]:
     """Read one verdict for each suspect, in order. A sum of probabilities above 1 is scaled to 1. Raises JudgeFailed."""
     try:
-        items = read_fields(text, {"verdicts"})["verdicts"]
-        verdicts = dict(_verdict(verdict) for verdict in items)
-        if len(verdicts) != len(items) or set(verdicts) != set(range(1, suspects + 1)):
+        items = sorted(read_fields(text, SCHEMA)["verdicts"], key=lambda item: item["suspect"])
+        in_range = all(0 <= item["probability"] <= 1 for item in items)
+        if not in_range or [item["suspect"] for item in items] != list(range(1, suspects + 1)):
             raise ValueError
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, RecursionError):
         raise not_as_asked(text) from None
-    total = max(1.0, sum(verdict.probability for verdict in verdicts.values()))
-    return tuple(Verdict(verdicts[number].probability / total, verdicts[number].reason) for number in range(1, suspects + 1))
+    total = max(1.0, sum(item["probability"] for item in items))
+    return tuple(Verdict(item["probability"] / total, item["reason"][:LONGEST_REASON]) for item in items)
 
 
-def read_fields(text: str, names: set[str]) -> dict[str, Any]:
-    """Read an answer that must be a JSON object with exactly these fields. Raises ValueError or TypeError if it is not."""
+def read_fields(text: str, schema: JsonValue) -> Any:
+    """Read an answer that must be JSON of this schema. Raises ValueError if it is not."""
     text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
     fenced = _FENCED.fullmatch(text)  # as models without a response format like to write
-    return _fields(json.loads(fenced[1] if fenced else text, parse_constant=_refuse), names)
+    text = fenced[1] if fenced else text
+    if errors_in(check_output(text, schema)):
+        raise ValueError("not of the schema")
+    return json.loads(text)
 
 
 def not_as_asked(text: str) -> JudgeFailed:
     text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
     began = " ".join(text[: 2 * _MOST_QUOTED].split())[:_MOST_QUOTED]
     return JudgeFailed(f"its answer is not in the form that was asked for; it begins: {began}")
-
-
-def _verdict(item: Any) -> tuple[int, Verdict]:
-    fields = _fields(item, {"suspect", "probability", "reason"})
-    number, probability, reason = fields["suspect"], fields["probability"], fields["reason"]
-    if type(number) is not int or type(probability) not in (int, float) or not isinstance(reason, str):
-        raise TypeError
-    if not (math.isfinite(probability) and 0 <= probability <= 1):
-        raise ValueError
-    return number, Verdict(float(probability), reason[:LONGEST_REASON])
-
-
-def _fields(value: Any, names: set[str]) -> dict[str, Any]:
-    if not isinstance(value, dict) or set(value) != names:
-        raise TypeError
-    return value
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)

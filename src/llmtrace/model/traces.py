@@ -8,6 +8,7 @@ stands once in the tree, whatever parents a sender names: of those that go round
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, TypeAlias
@@ -184,23 +185,37 @@ class Trace:
         failure = span.failure
         if failure is None or any(evaluation.severity == "error" for evaluation in span.evaluations):
             return False
-        failed = [child.failure for child in self.children(span) if child.failure is not None]
-        # a process that exits with a code says that it failed, and not of what
-        return bool(failed) if failure.type == _EXIT else any(_passed_on(below, failure) for below in failed)
+        children = self.children(span)
+        failed = [child.failure for child in children if child.failure is not None]
+        if failure.type == _EXIT:  # a process that exits with a code says that it failed, and not of what
+            return bool(failed)
+        if failed and failure.message in ("", failure.type) and not failure.stacktrace:  # nor does a writer's own word
+            last = max(children, key=lambda child: child.end or child.start)
+            return last.failure is not None or any(_passed_on(below, failure) for below in failed)
+        return any(_passed_on(below, failure) for below in failed)
 
 
 _EXIT = "SystemExit"
 _NAMED = re.compile(r"^[A-Za-z_][\w.]*(?::.*)?$", re.MULTILINE)
 """The lines of a stack trace that name an exception; the last is its own."""
+_ANY_ERROR = frozenset({"", "Error", "Exception", "error", "_OTHER"})
 _CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.CancelledError"})
+
+
+def in_traces(spans: Iterable[Span]) -> Iterator[Trace]:
+    """The traces of spans of which those of a trace are adjacent, as `Store.spans` gives them; one is in memory at a time."""
+    for _, together in itertools.groupby(spans, lambda span: span.trace_id):
+        yield Trace(list(together))
 
 
 def _passed_on(below: Failure, failure: Failure) -> bool:
     """Return True if the failure came from this child: the same failure, one raised from it, or a group that holds it."""
     if below.type == INVALID_TOOL_CALL and failure.type.rpartition(".")[2] == "InvalidToolCall":
         return True
-    if below.type == failure.type or (below.message and below.message == failure.message):
+    if below.type == failure.type or (below.message and below.message in failure.message):
         return True
+    if below.type not in _ANY_ERROR and below.type.rpartition(".")[2] in re.findall(r"\w+", failure.message):
+        return True  # its message names what it was raised for
     named = _NAMED.findall(below.stacktrace)
     return bool(named) and named[-1] in failure.stacktrace
 

@@ -11,7 +11,6 @@ keys; the same spans in the same order give the same changes; an evaluation's ex
 from __future__ import annotations
 
 import importlib
-import logging
 import pkgutil
 from importlib.metadata import EntryPoint
 
@@ -22,7 +21,6 @@ from llmtrace.monitors._change_text import PREFIX
 from llmtrace.monitors._key_state import KINDS
 from llmtrace.monitors._monitor import Monitor, Observation
 from llmtrace.monitors._stream_reports import Block, Report, baselines, pinned, reports
-from llmtrace.monitors._turn_kinds import unmixed
 from llmtrace.monitors._watch import MAX_KEYS, Shelf, Watch
 
 __all__ = [
@@ -42,31 +40,16 @@ __all__ = [
     "load",
     "pinned",
     "reports",
-    "unmixed",
 ]
-
-logger = logging.getLogger("llmtrace")
 
 GROUP = "llmtrace.monitors"
 
 
-def load(names: tuple[str, ...] | None = None) -> tuple[Monitor, ...]:
-    """Load the monitors of these names, in alphabetical order. None: all. A name with a minus: all but that one.
-
-    Never raises: an unknown name and a monitor that cannot be loaded are each logged and left out.
-    """
+def load() -> tuple[Monitor, ...]:
+    """Load all monitors, in alphabetical order. Never raises: one that cannot be loaded is logged and left out."""
     built_in = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
     added = {entry.name: entry for entry in installed.entries(GROUP, built_in)}
-    available = sorted((*built_in, *added))
-    if names is None:
-        selected = available
-    else:
-        for name in names:
-            if name.removeprefix("-") not in available:
-                logger.warning("llmtrace: unknown monitor %r; it is ignored. Known: %s", name, ", ".join(available))
-        without, only = {n[1:] for n in names if n.startswith("-")}, {n for n in names if not n.startswith("-")}
-        selected = [name for name in available if name not in without and (name in only or (without and not only))]
-    monitors = (_load(added[name]) if name in added else _load_built_in(name) for name in selected)
+    monitors = (_load(added[name]) if name in added else _load_built_in(name) for name in sorted((*built_in, *added)))
     return tuple(monitor for monitor in monitors if monitor is not None)
 
 

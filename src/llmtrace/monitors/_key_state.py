@@ -12,14 +12,15 @@ from llmtrace.monitors._call_keys import Key
 from llmtrace.monitors._change_causes import WORDS, Cause, InForce
 from llmtrace.monitors._change_text import evaluation, what
 from llmtrace.monitors._monitor import Observation
-from llmtrace.monitors._number_stream import At, Numbers, Shift
+from llmtrace.monitors._number_stream import Numbers, Shift
 from llmtrace.monitors._run_similarity import Runs
 from llmtrace.monitors._shape_stream import Shapes
 from llmtrace.monitors._share_stream import Shares
-from llmtrace.monitors._turn_kinds import CALLS, unmixed
+from llmtrace.monitors._stream import At
+from llmtrace.monitors._turn_kinds import CALLS
 
 FORMAT: Final = 2
-"""Version of the state's format. A state of a newer version is not read."""
+"""Version of the state's format. A state of another version is not read."""
 MOST_CHANGES: Final = 12
 _MOST_STREAMS: Final = 24
 KINDS: Final[Mapping[str, Any]] = {"number": Numbers, "share": Shares, "shape": Shapes}
@@ -126,13 +127,7 @@ class Row:
             "part": seen.part,
             "unit": seen.unit,
             "what": what(seen, shift),
-            "since": shift.since,
-            "calls": shift.calls,
-            "baseline": shift.baseline,
-            "before": shift.before,
-            "now": shift.now,
-            "word": shift.word,
-            "pointer": shift.pointer,
+            **{name: getattr(shift, name) for name in ("since", "calls", "baseline", "before", "now", "word", "pointer")},
             "causes": [
                 {"what": cause.what, "word": WORDS[cause.what], "before": cause.before, "now": cause.now, "time": cause.time}
                 for cause in causes
@@ -146,19 +141,11 @@ class Row:
 
 
 def row_of(state: Mapping[str, Any]) -> Row | None:
-    """The row with this state; None for one that a newer version wrote, or that is damaged."""
+    """The row with this state; None for one that another version wrote, or that is damaged."""
     try:
-        return _row_of(state)
+        return Row(Key(*state["key"]), state) if state.get("format") == FORMAT else None
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
-
-
-def _row_of(state: Mapping[str, Any]) -> Row | None:
-    if state.get("format") == 1:
-        streams = state.get("streams", {})
-        state = {**state, "streams": unmixed(streams, streams), "format": FORMAT}
-        state["about"] = {name: description for name, description in state["about"].items() if name in state["streams"]}
-    return Row(Key(*state["key"]), state) if state.get("format") == FORMAT else None
 
 
 def _tie(span: Span, stream: str) -> float:

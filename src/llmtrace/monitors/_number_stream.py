@@ -22,12 +22,12 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import NormalDist
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from llmtrace.model.value import value
 from llmtrace.monitors._alarm_rate import CALLS_PER_ALARM, MINIMUM, RECENT, RUNS_BEFORE, RUNS_SINCE, Places
-from llmtrace.monitors._history import History
 from llmtrace.monitors._run_similarity import Alike
+from llmtrace.monitors._stream import At, Stream
 
 _WIDTH: Final = 0.02
 _MOST_BINS: Final = 400
@@ -74,20 +74,6 @@ class Shift:
     pointer: str | None = None
 
 
-class At(NamedTuple):
-    """Position of an observation in time, among calls and among runs."""
-
-    time: int
-    """When the call began: nanoseconds since the Unix epoch."""
-    call: int
-    """Number of the call among those of its key."""
-    run: int
-    alike: int
-    """The number of its run, and of the group of calls that it may resemble (`_run_similarity.Runs`)."""
-    hinted: bool = False
-    """Whether something that shapes answers changed since the stream's last call."""
-
-
 class _Bins:
     """How many numbers there are in each bin, in order."""
 
@@ -114,22 +100,14 @@ class _Bins:
         return {str(place): count for place, count in self.items()}
 
 
-class Numbers:
-    """One stream. ``state()`` is JSON, and all of it."""
-
+class Numbers(Stream):
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         saved = state or {}
+        super().__init__(saved)
         self.bins = _Bins(saved.get("bins", {}))
         self.width: int = saved.get("width", 1)
         """Width of a bin, in steps of 2 %."""
-        self.pin: dict[str, Any] | None = saved.get("pin")
-        self.armed: bool = saved.get("armed", False)
-        """Whether the pin still is what is compared with: until the first change."""
         self.count = sum(self.bins.counts)
-        self.history = History(saved.get("history"))
-        self.began: int | None = saved.get("began")
-        self.first: int | None = saved.get("first")
-        """Number of the run that the baseline begins with; None: it was there before the first run."""
         self.odds: list[float] = saved.get("odds") or [0.0] * len(_WAYS)
         self.recent: list[list[Any]] = saved.get("recent", [])
         """Bin (in steps), score, time, number and run of the last calls."""
@@ -139,14 +117,9 @@ class Numbers:
         self.places = Places(saved.get("saved", 0.0))
 
     def state(self) -> dict[str, Any]:
-        return {
+        return super().state() | {
             "bins": self.bins.state(),
             "width": self.width,
-            "pin": self.pin,
-            "armed": self.armed,
-            "history": self.history.state(),
-            "began": self.began,
-            "first": self.first,
             "odds": self.odds,
             "recent": self.recent,
             "alike": self.alike,
@@ -160,10 +133,8 @@ class Numbers:
             return None
         height = math.log(max(number, _LOWEST))
         self.history.add(at.time, height)
-        if self.began is None:
-            self.began, self.first = at.time, None if self.armed else at.run
-        if self.armed:
-            self._renew()
+        self._begin(at)
+        self._renew()
         step = math.floor(height / _WIDTH)
         score = self._score(step, tie)
         rounded = round(score, 3)
@@ -251,12 +222,6 @@ class Numbers:
         self.bins, self.width, self.count, self.recent, self.armed, self.began = _Bins({}), 1, 0, [], False, None
         self.odds = [0.0] * len(_WAYS)
 
-    def _renew(self) -> None:
-        """With a pinned baseline, forget what came since when that is as much again: so what creeps in does not become
-        usual. Each stretch is a test of its own."""
-        if self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
-            self.start_from(self.pin)
-
     def baseline(self) -> dict[str, Any]:
         """Return the baseline to export or pin: the counts, and how much calls resemble each other."""
         return {
@@ -268,8 +233,7 @@ class Numbers:
         }
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
-        """Compare with this baseline from now on, until it is seen that things have changed."""
-        self.pin, self.armed, self.first = dict(baseline), True, None
+        super().start_from(baseline)
         self.bins = _Bins(baseline["bins"])
         self.width, self.count = int(baseline["width"]), sum(self.bins.counts)
         self.odds, self.recent = [0.0] * len(_WAYS), []

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmtrace.monitors._alarm_rate import MINIMUM, RUNS_BEFORE, RUNS_SINCE
-from llmtrace.monitors._history import History
-from llmtrace.monitors._number_stream import At, Shift
+from llmtrace.monitors._number_stream import Shift
+from llmtrace.monitors._stream import At, Stream
 
 _PATHS: Final = 300
 _DEEP: Final = 8
@@ -37,11 +37,10 @@ Seen = tuple[str, str, str]
 """A path, its parent's, and the type of one value that stands there."""
 
 
-class Shapes:
-    """One stream. ``state()`` is JSON, and all of it."""
-
+class Shapes(Stream):
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         saved = state or {}
+        super().__init__(saved)
         self.paths: dict[str, dict[str, int]] = saved.get("paths", {})
         """How often each type stood at a path."""
         self.open: list[str] = saved.get("open", [])
@@ -49,31 +48,14 @@ class Shapes:
         self.count: int = saved.get("count", 0)
         self.last: int = saved.get("last", 0)
         """Values seen when anything was new for the last time."""
-        self.first: int | None = saved.get("first")
-        """Number of the run that the baseline begins with; see `Numbers.first`."""
         self.waiting: list[dict[str, Any]] = saved.get("waiting", [])
         """What was new and is not known to stay: where, what, which kinds were there before, in which value, and the numbers of
         the runs with a value that has it, and with one that could."""
-        self.pin: dict[str, Any] | None = saved.get("pin")
-        self.armed: bool = saved.get("armed", False)
-        self.history = History(saved.get("history"))
-        self.began: int | None = saved.get("began")
         self._wide: list[str] | None = None
         """Objects with many fields, of which some may be data; None: to be looked for."""
 
     def state(self) -> dict[str, Any]:
-        return {
-            "paths": self.paths,
-            "open": self.open,
-            "count": self.count,
-            "last": self.last,
-            "first": self.first,
-            "waiting": self.waiting,
-            "pin": self.pin,
-            "armed": self.armed,
-            "history": self.history.state(),
-            "began": self.began,
-        }
+        return super().state() | self.baseline() | {"waiting": self.waiting}
 
     def _knows(self, run: int) -> bool:
         return self.count >= MINIMUM and (self.first is None or run - self.first >= RUNS_BEFORE)
@@ -94,8 +76,7 @@ class Shapes:
                 within[path] = parent
         news = sorted(self._news(paths, within)) if self.count else []
         values_before = self.count
-        if self.began is None:
-            self.began, self.first = at.time, None if self.armed else at.run
+        self._begin(at)
         self.history.add(at.time, float(bool(news)))
         yield from self._confirmed(paths, at)
         if news and self._knows(at.run):
@@ -127,17 +108,8 @@ class Shapes:
             candidate["runs"] = sorted({*candidate["runs"], at.run})
             candidate["with"] = sorted({*candidate["with"], at.run}) if has else candidate["with"]
             if len(candidate["with"]) >= RUNS_SINCE:
-                shift = Shift(
-                    candidate["time"],
-                    candidate["call"],
-                    candidate["calls"],
-                    candidate["known"],
-                    0.0,
-                    1.0,
-                    candidate["word"],
-                    candidate["path"],
-                )
-                yield shift, candidate["mark"]
+                time, call, calls, known = (candidate[name] for name in ("time", "call", "calls", "known"))
+                yield Shift(time, call, calls, known, 0.0, 1.0, candidate["word"], candidate["path"]), candidate["mark"]
             if len(candidate["with"]) >= RUNS_SINCE or len(candidate["runs"]) >= _WAITS:
                 self.waiting.remove(candidate)
 
@@ -200,7 +172,7 @@ class Shapes:
         return {"paths": self.paths, "open": self.open, "count": self.count, "last": self.last}
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
-        self.pin, self.armed, self.first = dict(baseline), True, None
+        super().start_from(baseline)
         self.paths = {str(path): dict(kinds) for path, kinds in baseline["paths"].items()}
         self.open, self.count, self.last = list(baseline["open"]), int(baseline["count"]), int(baseline["last"])
         self._wide = None

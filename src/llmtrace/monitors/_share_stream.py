@@ -14,12 +14,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from llmtrace.monitors._alarm_rate import CALLS_PER_ALARM, HEAD_START, MINIMUM, RUNS_BEFORE, RUNS_SINCE, Places
-from llmtrace.monitors._history import History
-from llmtrace.monitors._number_stream import At, Shift
+from llmtrace.monitors._number_stream import Shift
 from llmtrace.monitors._run_similarity import AlikeWords
+from llmtrace.monitors._stream import At, Stream
 
 _PLACES: Final = 24
 _WORDS: Final = 8
@@ -29,32 +30,23 @@ _CLEAR: Final = math.log(CALLS_PER_ALARM) + 5
 """Evidence by which most changes are seen: the threshold, the price of not knowing the shares, and luck."""
 
 
+@dataclass(slots=True)
 class _Place:
     """A call at which the shares may have changed."""
 
-    __slots__ = ("after", "before", "began", "call", "counts", "run", "stands", "time")
-
-    def __init__(
-        self,
-        began: int,
-        time: int,
-        call: int,
-        run: int,
-        stands: float,
-        counts: dict[str, int] | None = None,
-        before: float = 0.0,
-        after: float = 0.0,
-    ) -> None:
-        self.began = began
-        """Calls before it."""
-        self.time, self.call, self.run = time, call, run
-        """Time, number and run of its first call."""
-        self.stands = stands
-        """Number of calls that this place represents."""
-        self.counts = counts or {}
-        """Count of each word since then. While there is only one word, it is updated by `Shares._settle`."""
-        self.before, self.after = before, after
-        """Logarithms of the probabilities of what came before it, and since."""
+    began: int
+    """Calls before it."""
+    time: int
+    call: int
+    run: int
+    """Time, number and run of its first call."""
+    stands: float
+    """Number of calls that this place represents."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Count of each word since then. While there is only one word, it is updated by `Shares._settle`."""
+    before: float = 0.0
+    after: float = 0.0
+    """Logarithms of the probabilities of what came before it, and since."""
 
     def state(self, count: int) -> dict[str, Any]:
         position = {"time": self.time, "call": self.call, "run": self.run, "counts": self.counts, "calls": count - self.began}
@@ -66,34 +58,22 @@ def _placed(state: Mapping[str, Any], count: int) -> _Place:
     return _Place(count - rest.pop("calls"), **rest)
 
 
-class Shares:
-    """One stream. ``state()`` is JSON, and all of it."""
-
+class Shares(Stream):
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         saved = state or {}
+        super().__init__(saved)
         self.counts: dict[str, int] = saved.get("counts", {})
         self.count = sum(self.counts.values())
         self.places: list[_Place] = [_placed(place, self.count) for place in saved.get("places", [])]
-        self.pin: dict[str, Any] | None = saved.get("pin")
-        self.armed: bool = saved.get("armed", False)
-        self.history = History(saved.get("history"))
-        self.began: int | None = saved.get("began")
-        self.first: int | None = saved.get("first")
-        """As of `Numbers`."""
         self.event: str = saved.get("event", "")
         self.of_runs = AlikeWords(saved.get("of_runs"))
         self.saved = Places(saved.get("saved", 0.0))
 
     def state(self) -> dict[str, Any]:
         self._settle()
-        return {
+        return super().state() | {
             "counts": self.counts,
             "places": [place.state(self.count) for place in self.places],
-            "pin": self.pin,
-            "armed": self.armed,
-            "history": self.history.state(),
-            "began": self.began,
-            "first": self.first,
             "event": self.event,
             "of_runs": self.of_runs.state,
             "saved": self.saved.saved,
@@ -106,10 +86,8 @@ class Shares:
             word = _OTHER
         self.event = event or self.event or word
         self.history.add(at.time, float(word == self.event))
-        if self.began is None:
-            self.began, self.first = at.time, None if self.armed else at.run
-        if self.armed:
-            self._renew()
+        self._begin(at)
+        self._renew()
         new = word not in self.counts
         if new:
             self._settle()
@@ -199,16 +177,11 @@ class Shares:
         """Start anew with an empty baseline, as `Numbers._restart` does."""
         self.counts, self.count, self.places, self.armed, self.began = {}, 0, [], False, None
 
-    def _renew(self) -> None:
-        """As of `Numbers`."""
-        if self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
-            self.start_from(self.pin)
-
     def baseline(self) -> dict[str, Any]:
         return {"counts": dict(self.counts), "count": self.count, "event": self.event, "of_runs": self.of_runs.closed()}
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
-        self.pin, self.armed, self.first = dict(baseline), True, None
+        super().start_from(baseline)
         self.counts = {str(word): int(count) for word, count in baseline["counts"].items()}
         self.count, self.places, self.event = sum(self.counts.values()), [], str(baseline["event"])
         self.of_runs = AlikeWords({**baseline["of_runs"], "open": {}})

@@ -72,14 +72,10 @@ def _rows(states: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
 def _report(row: Row, name: str) -> Report:
     stream, about = row.streams[name], row.about[name]
     numbers = stream if isinstance(stream, Numbers) else None
-    ours = (change for change in row.changes if (change["monitor"], change["part"], change["unit"]) == _identity(about))
+    ours = (change for change in row.changes if all(change[part] == about[part] for part in ("monitor", "part", "unit")))
     return Report(
+        **about,
         key=row.key,
-        monitor=about["monitor"],
-        part=about["part"],
-        noun=about["noun"],
-        unit=about["unit"],
-        kind=about["kind"],
         calls=stream.count,
         began=stream.began,
         last=row.last,
@@ -100,10 +96,6 @@ def _report(row: Row, name: str) -> Report:
 
 def _missing_runs(row: Row, stream: Any) -> int:
     return 0 if stream.first is None else max(0, RUNS_BEFORE - (row.runs.begun - stream.first))
-
-
-def _identity(about: Mapping[str, str]) -> tuple[str, str, str]:
-    return about["monitor"], about["part"], about["unit"]
 
 
 def baselines(states: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

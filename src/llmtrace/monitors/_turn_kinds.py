@@ -7,18 +7,13 @@ behind the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from llmtrace.model import Inference
-from llmtrace.model.operations import CALLED
 from llmtrace.monitors._monitor import Observation
 
 CALLS: Final = "tool_calls"
 """The part of turns that ask for tools; turns that answer are the one without a name."""
-_APART: Final = ("response_length", "token_latency")
-
-T = TypeVar("T")
 
 
 def of_turn(inference: Inference, number: float, noun: str, noun_of_calls: str, unit: str) -> Observation:
@@ -26,16 +21,3 @@ def of_turn(inference: Inference, number: float, noun: str, noun_of_calls: str, 
     if inference.calls_tools:
         return Observation("number", number, noun_of_calls, unit, part=CALLS)
     return Observation("number", number, noun, unit)
-
-
-def unmixed(streams: Mapping[str, T], words: Mapping[str, Mapping[str, Any]]) -> dict[str, T]:
-    """The streams of a key without those in which an earlier version followed both kinds of turns together: where tools were
-    called, they tell of neither. ``words``: of streams of shares, what is known of them."""
-    called = _called(words)
-    return {name: stream for name, stream in streams.items() if not (called and name.partition(":")[0] in _APART)}
-
-
-def _called(words: Mapping[str, Mapping[str, Any]]) -> bool:
-    rate, reasons = words.get("tool_call_rate::", {}), words.get("finish_reasons::", {})
-    shown = rate.get("counts", {}).get("yes") or any(block[2] for block in rate.get("history", {}).get("blocks", ()))
-    return bool(shown) or not CALLED.isdisjoint(reasons.get("counts", ()))

@@ -105,9 +105,9 @@ def _change(old: JsonValue, new: JsonValue, path: tuple[str, ...]) -> tuple[tupl
         return None
     if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
         changed = [_change(old[name], new[name], (*path, name)) for name in old]
-        found = [each for each in changed if each is not None]
-        if len(found) == 1:
-            return found[0]
+        differences = [change for change in changed if change is not None]
+        if len(differences) == 1:
+            return differences[0]
     return path, new
 
 
@@ -193,9 +193,9 @@ def member_at(value: JsonValue, path: Sequence[str]) -> JsonValue:
             value = follow(value, [step])
         except (LookupError, TypeError, ValueError):
             names = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-            known = ", ".join(map(str, islice(names, _MOST_NAMES))) or "no members"
+            listing = ", ".join(map(str, islice(names, _MOST_NAMES))) or "no members"
             above = pointer(path[:depth]) or "it"
-            raise ConfigurationError(f"nothing at {pointer(path[: depth + 1])}: {above} has {known}") from None
+            raise ConfigurationError(f"nothing at {pointer(path[: depth + 1])}: {above} has {listing}") from None
     return value
 
 

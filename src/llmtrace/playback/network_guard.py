@@ -17,10 +17,10 @@ def is_at(address: str, server: str) -> bool:
     """True if ``server``, as ``HOST:PORT``, has this address: ``127.0.0.1:8000``. Its name is looked up."""
     host, _, port = server.rpartition(":")
     try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        places = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return False
-    return address in {f"{place[0]!s}:{place[1]!s}" for *_, place in found}
+    return address in {f"{place[0]!s}:{place[1]!s}" for *_, place in places}
 
 
 @contextmanager

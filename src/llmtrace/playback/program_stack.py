@@ -21,17 +21,17 @@ def program_line() -> str:
 
 def calling_library() -> str:
     """The package that the program's own code called on this thread's stack: ``aiohttp``, ``botocore`` …"""
-    frame, found = sys._getframe(1), ""
+    frame, library = sys._getframe(1), ""
     while frame is not None:
         file = frame.f_code.co_filename
         folder = next((folder for folder in _LIBRARIES if file.startswith(folder)), None)
         if folder is not None and not file.startswith(_OURS):
             name = file[len(folder) :].partition(os.sep)[0].removesuffix(".py")
-            found = found if name in _BETWEEN else name
+            library = library if name in _BETWEEN else name
         elif not file.startswith((_OURS, "<")):
             break
         frame = frame.f_back  # type: ignore[assignment]
-    return found or "itself"
+    return library or "itself"
 
 
 _BETWEEN = frozenset({"wrapt", "opentelemetry", "site-packages"})

@@ -372,7 +372,9 @@ class Recorder:
     def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
         """Take a span that another instrumentation made into a run, as if it were ours."""
         operation = guard(self._enrich, span.operation) or span.operation
-        span = replace(span, run_id=run.id, operation=_joined(run, operation))
+        if isinstance(operation, ToolExecution):
+            operation = run.join_call(operation)
+        span = replace(span, run_id=run.id, operation=operation)
         span = run.end_span(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         span = run.judge(span, outermost=outermost)
         outcome = run.outcome_of(span.span_id, outermost=outermost)
@@ -421,19 +423,6 @@ def _seconds(waits: Sequence[tuple[int, int]]) -> float:
         total += max(0, end - max(start, until))
         until = max(until, end)
     return total / 1e9
-
-
-def _joined(run: Run, operation: Operation) -> Operation:
-    """An execution that does not say which call it answers, or with which arguments, joined to the call that it must be."""
-    if not isinstance(operation, ToolExecution):
-        return operation
-    if operation.call_id is not None:
-        call = run.take_call(operation.call_id)
-        if call is None or operation.arguments is not None or call.name != operation.name:
-            return operation
-        return replace(operation, arguments=call.arguments, inferred=True)
-    call_id = run.match_call(operation.name, operation.arguments)
-    return operation if call_id is None else replace(operation, call_id=call_id, inferred=True)
 
 
 def _short_task(operation: Operation) -> Operation | None:

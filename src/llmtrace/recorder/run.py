@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as otel_context
 
-from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall
+from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall, ToolExecution, replace
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
 from llmtrace.signals.user_signals import is_judging
@@ -50,6 +50,8 @@ class Run:
         self._state: Any = None if evaluator is None else evaluator.start()
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
+        self._taken: deque[str | None] = deque(maxlen=PENDING_CALLS)
+        """Ids of calls that were run."""
         self._lock = threading.RLock()
         self._turns = threading.Condition(self._lock)
         self._turn = 0
@@ -170,18 +172,34 @@ class Run:
             for call in self._pending:
                 if call_id is not None and call.id == call_id:
                     self._pending.remove(call)
+                    self._taken.append(call_id)
                     return call
         return None
 
-    def match_call(self, name: str, arguments: JsonValue) -> str | None:
+    def join_call(self, operation: ToolExecution) -> ToolExecution:
+        """Return the execution with the id of the model's call that it answers, and with its arguments if it has none.
+
+        An id that the model did not give is the framework's own (Agno): then only equal arguments join the two.
+        """
+        call = self.take_call(operation.call_id)
+        if call is not None:
+            has_arguments = operation.arguments is not None or call.name != operation.name
+            return operation if has_arguments else replace(operation, arguments=call.arguments, inferred=True)
+        if operation.call_id is not None and operation.call_id in self._taken:
+            return operation
+        call_id = self.match_call(operation.name, operation.arguments, only_equal=operation.call_id is not None)
+        return operation if call_id is None else replace(operation, call_id=call_id, inferred=True)
+
+    def match_call(self, name: str, arguments: JsonValue, *, only_equal: bool = False) -> str | None:
         """Return the id of the pending call that a direct call of this tool answers: by equal arguments, else the only one."""
         if not self._pending:
             return None
         with self._lock:
             of_name = [call for call in self._pending if call.name == name]
             equal = [call for call in of_name if call.arguments == arguments]
-            match = equal[0] if equal else of_name[0] if len(of_name) == 1 else None
+            match = equal[0] if equal else of_name[0] if len(of_name) == 1 and not only_equal else None
             if match is None:
                 return None
             self._pending.remove(match)
+            self._taken.append(match.id)
             return match.id

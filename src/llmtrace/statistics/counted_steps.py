@@ -105,10 +105,6 @@ def _below(parent: Span, place: Place) -> Place:
     return replace(place, step=parent.step)
 
 
-def _usage(span: Span) -> Usage | None:
-    return span.operation.usage if isinstance(span.operation, (Inference, Embedding)) else None
-
-
 def _first_tokens(trace: Trace) -> dict[str, float]:
     """Seconds until the first chunk, by id: of the inference itself, and of every agent and workflow around it."""
     seconds_by_span: dict[str, float] = {}
@@ -117,10 +113,8 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
             continue
         if span.operation.time_to_first_chunk is None:
             engine_seconds = span.attributes.get(ENGINE_FIRST_TOKEN)
-            if isinstance(engine_seconds, float):
-                seconds_by_span[span.span_id] = (
-                    engine_seconds  # of a whole answer, in the engine: no agent saw anything of it yet
-                )
+            if isinstance(engine_seconds, float):  # of a whole answer, in the engine: no agent saw anything of it yet
+                seconds_by_span[span.span_id] = engine_seconds
             continue
         seconds_by_span[span.span_id] = waited = span.operation.time_to_first_chunk
         if not math.isfinite(waited * 1e9):  # whoever wrote it: it says nothing of the agents around
@@ -138,10 +132,10 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
 def _step(span: Span, place: Place, first_token: float | None) -> Step:
     operation = span.operation
     tool_calls, invalid = _tool_calls(span)
-    model = prompt = cost = None
+    model = prompt = usage = cost = None
     name = span.name
     if isinstance(operation, (Inference, Embedding)):
-        model = operation.model
+        model, usage = operation.model, operation.usage
         name = place.step or (operation.operation if isinstance(operation, Inference) else "embeddings")
     elif isinstance(operation, ToolExecution) and operation.name:
         name = f"{EXECUTE_TOOL} {operation.name}"  # other writers' spans have one name for all tools
@@ -157,7 +151,7 @@ def _step(span: Span, place: Place, first_token: float | None) -> Step:
         user=place.user,
         first_token=first_token,
         per_token=_per_token(span),
-        usage=_usage(span),
+        usage=usage,
         cost_usd=cost,
         tool_calls=tool_calls,
         invalid=invalid,

@@ -6,11 +6,10 @@ further ones are counted together, under `OTHERS`). Rates are of all calls; unkn
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias, get_args
 
 from llmtrace.model import (
     CANCELLED,
@@ -26,6 +25,7 @@ from llmtrace.model import (
     Workflow,
     failure_kind,
 )
+from llmtrace.model.traces import in_traces
 from llmtrace.statistics.counted_steps import Step, steps_of
 from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import Objectives
@@ -46,16 +46,7 @@ NO_QUALITY = (OUTCOME, "slo", "budget_", "drift.")
 USAGE_KINDS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 """Parts of the input and output tokens that are counted apart, where the provider tells them."""
 
-PARTS: dict[By, tuple[str, ...]] = {
-    "agent": ("agent",),
-    "operation": ("agent", "step", "model"),
-    "model": ("model",),
-    "tool": ("tool",),
-    "prompt": ("prompt",),
-    "name": ("name",),
-    "user": ("user",),
-    "day": ("day",),
-}
+PARTS: dict[By, tuple[str, ...]] = {**{by: (by,) for by in get_args(By)}, "operation": ("agent", "step", "model")}
 """The parts of a group's key."""
 
 
@@ -265,14 +256,9 @@ class Statistics:
 
 def collect(spans: Iterable[Span], into: Statistics) -> Statistics:
     """Add spans, those of a trace together, as `Store.spans` gives them; one trace is in memory at a time."""
-    for trace in _traces(spans):
+    for trace in in_traces(spans):
         into.add(trace)
     return into
-
-
-def _traces(spans: Iterable[Span]) -> Iterator[Trace]:
-    for _, together in itertools.groupby(spans, lambda span: span.trace_id):
-        yield Trace(list(together))
 
 
 def count(counter: Counter[str], word: str, times: int = 1) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from llmtrace.diagnosis import diagnose
 from llmtrace.diagnosis.environment import ABSENT, Change, Environment, Fact, compare, environment_of, without_task
 from llmtrace.errors import DiagnosisFailed
-from llmtrace.model import INVALID_TOOL_CALL, Inference, Span, ToolExecution, Trace
+from llmtrace.model import INVALID_TOOL_CALL, Inference, Span, ToolExecution, Trace, replace
 from llmtrace.model.value import value
 from llmtrace.statistics.two_samples import (
     Interval,
@@ -203,18 +203,7 @@ def compare_sets(before: RunSet, now: RunSet) -> SetDifference:
     ]
     kinds.sort(key=lambda kind: -(kind.before + kind.now))
     return SetDifference(
-        tuple(
-            Compared(
-                figure.name,
-                figure.unit,
-                figure.before,
-                figure.before_interval,
-                figure.now,
-                figure.now_interval,
-                p,
-            )
-            for figure, p in zip(figures, adjusted, strict=True)
-        ),
+        tuple(replace(figure, p=p) for figure, p in zip(figures, adjusted, strict=True)),
         tuple(kind for kind in kinds if not kind.before),
         tuple(kind for kind in kinds if not kind.now),
         tuple(kind for kind in kinds if kind.before and kind.now),

@@ -24,6 +24,7 @@ BOOTSTRAPS: Final = 400
 _MOST_WORK: Final = 2_000_000
 """Numbers that one bootstrap may draw."""
 POWER: Final = 0.8
+CONFIDENCE: Final = 0.95
 _STEP: Final = 0.01
 
 
@@ -46,11 +47,11 @@ Interval = tuple[float, float]
 # -- intervals
 
 
-def wilson(count: int, total: int, confidence: float = 0.95) -> Interval:
-    """Wilson's interval for a share. (0, 1) without observations."""
+def wilson(count: int, total: int) -> Interval:
+    """Wilson's interval of 95 % for a share. (0, 1) without observations."""
     if not total:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     share, scale = count / total, 1 + z * z / total
     middle = (share + z * z / (2 * total)) / scale
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
@@ -64,10 +65,8 @@ def quantile(numbers: Sequence[float], share: float) -> float:
     return sorted(numbers)[max(0, math.ceil(share * len(numbers) - 1e-9) - 1)]
 
 
-def bootstrap_interval(
-    groups: Sequence[Sequence[float]], share: float, chance: Random, confidence: float = 0.95
-) -> Interval | None:
-    """Interval for a quantile of all numbers in ``groups``, of which whole ones are drawn: numbers of one run are alike.
+def bootstrap_interval(groups: Sequence[Sequence[float]], share: float, chance: Random) -> Interval | None:
+    """Interval of 95 % for a quantile of all numbers in ``groups``. Whole groups are drawn, since numbers of a run are alike.
 
     None with fewer than five groups, of which too few different samples can be drawn.
     """
@@ -80,7 +79,7 @@ def bootstrap_interval(
         numbers = [number for group in chance.choices(groups, k=len(groups)) for number in group]
         drawn.append(quantile(numbers, share))
     drawn.sort()
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     return drawn[int(tail * times)], drawn[min(times - 1, int((1 - tail) * times))]
 
 
@@ -101,19 +100,22 @@ def shift_test(strata: Sequence[Stratum], chance: Random, *, resamples: int = RE
     return Tested(p, observed / weight)
 
 
-def words_test(
-    strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random, *, resamples: int = RESAMPLES
-) -> Tested:
+def words_test(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random) -> Tested:
     """Are the words (first tokens …) distributed in another way? ``effect``: the total variation distance (0 to 1) between
     before and now, averaged over the strata, above what chance alone gives; at least 0."""
+    observed, columns, number = _measured(strata, _distance_from_rest)
+    p, mean = _p_value(observed, columns, lambda total: total, chance, RESAMPLES)
+    return Tested(p, max(0.0, (observed - mean) / number))
+
+
+def _measured(
+    strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]],
+    measure_of: Callable[[Sequence[Hashable], int], Callable[[Sequence[Hashable]], float]],
+) -> tuple[float, list[_Splits], int]:
+    """The sum of a measure over the strata, their splits where words differ, and the number of strata (1 for none)."""
     pools = [([*before, *now], len(now)) for before, now in strata if before and now]
-    varied = [(pool, size) for pool, size in pools if len(set(pool)) > 1]
-    if not varied:
-        return Tested(1.0, 0.0)
-    columns = [_Splits(pool, size, _distance_from_rest(pool, size)) for pool, size in varied]
-    observed = math.fsum(column.measure(pool[-size:]) for column, (pool, size) in zip(columns, varied, strict=True))
-    p, mean = _p_value(observed, columns, lambda total: total, chance, resamples)
-    return Tested(p, max(0.0, (observed - mean) / len(pools)))
+    columns = [_Splits(pool, size, measure_of(pool, size)) for pool, size in pools if len(set(pool)) > 1]
+    return math.fsum(column.measure(column.pool[-column.size :]) for column in columns), columns, max(1, len(pools))
 
 
 def _distance_from_rest(pool: Sequence[Hashable], size: int) -> Callable[[Sequence[Hashable]], float]:
@@ -126,19 +128,12 @@ def _distance_from_rest(pool: Sequence[Hashable], size: int) -> Callable[[Sequen
     return distance
 
 
-def novelty_test(
-    strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random, *, resamples: int = RESAMPLES
-) -> Tested:
+def novelty_test(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]], chance: Random) -> Tested:
     """Does one side have more words that the other side of its stratum lacks? It sees what `words_test` does not: rare words
     that are another one each time. ``effect``: the share of such words now, less their share before."""
-    pools = [([*before, *now], len(now)) for before, now in strata if before and now]
-    varied = [(pool, size) for pool, size in pools if len(set(pool)) > 1]
-    if not varied:
-        return Tested(1.0, 0.0)
-    columns = [_Splits(pool, size, _novelty(pool, size)) for pool, size in varied]
-    observed = math.fsum(column.measure(pool[-size:]) for column, (pool, size) in zip(columns, varied, strict=True))
-    p, _ = _p_value(abs(observed), columns, abs, chance, resamples)
-    return Tested(p, observed / len(pools))
+    observed, columns, number = _measured(strata, _novelty)
+    p, _ = _p_value(abs(observed), columns, abs, chance, RESAMPLES)
+    return Tested(p, observed / number)
 
 
 def _novelty(pool: Sequence[Hashable], size: int) -> Callable[[Sequence[Hashable]], float]:
@@ -206,11 +201,7 @@ def _log_choose(total: int, count: int) -> float:
 
 
 def _p_value(
-    observed: float,
-    columns: Sequence[_Splits],
-    statistic: Callable[[float], float],
-    chance: Random,
-    resamples: int,
+    observed: float, columns: Sequence[_Splits], statistic: Callable[[float], float], chance: Random, resamples: int
 ) -> tuple[float, float]:
     """Sequential Monte Carlo p-value (Besag and Clifford, 1991), and the mean statistic of the permutations.
 
@@ -261,7 +252,7 @@ def midranks(before: Sequence[float], now: Sequence[float]) -> Stratum:
 # -- power
 
 
-def detectable_drop(hits: int, before: int, now: int, alpha: float, power: float = POWER) -> float | None:
+def detectable_drop(hits: int, before: int, now: int, alpha: float) -> float | None:
     """The smallest drop of a share of ``hits`` in ``before`` that ``now`` more observations show with this power.
 
     In steps of one point, at the level ``alpha``. None if not even a drop to 0 would be seen.
@@ -277,12 +268,12 @@ def detectable_drop(hits: int, before: int, now: int, alpha: float, power: float
             (middle, high) if is_drop and _exact_p([(before, now, hits + middle, middle)], middle) <= alpha else (low, middle)
         )
     for drop in range(1, round(share / _STEP) + 1):
-        if _at_most(low, now, max(0.0, share - drop * _STEP)) >= power:
+        if _at_most(low, now, max(0.0, share - drop * _STEP)) >= POWER:
             return drop * _STEP
     return None
 
 
-def detectable_shift(before: Sequence[Sequence[float]], now: Sequence[int], alpha: float, power: float = POWER) -> float | None:
+def detectable_shift(before: Sequence[Sequence[float]], now: Sequence[int], alpha: float) -> float | None:
     """The smallest shift of all numbers that would be seen with this power: by the spread within each group of ``before``.
 
     ``now``: how many numbers each group gets now. None without a group that shows a spread.
@@ -296,7 +287,7 @@ def detectable_shift(before: Sequence[Sequence[float]], now: Sequence[int], alph
     if not weight:
         return None
     normal = NormalDist()
-    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * math.sqrt(variance) / weight
+    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(POWER)) * math.sqrt(variance) / weight
 
 
 def _at_most(count: int, total: int, share: float) -> float:

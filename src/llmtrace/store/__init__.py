@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, UnreadableStore
 from llmtrace.model import Sink, Span, Trace
+from llmtrace.model.traces import in_traces
 from llmtrace.model.value import value
 from llmtrace.near_names import most_like
 from llmtrace.store.summary import TraceSummary, summarise
@@ -48,6 +49,8 @@ class Query:
     user: str | None = None
     conversation: str | None = None
     tag: str | None = None
+    finding: str | None = None
+    """Name of a failed signal, code of a violation or type of an error."""
     confidence: str | None = None
     """certain or likely: the confidence of the first suspect. `listing.find` applies it in every store."""
     min_cost: float | None = None
@@ -151,10 +154,7 @@ class Store(Sink, ABC):
         """
         from llmtrace.store.monitoring import learn
 
-        traces: dict[str, list[Span]] = {}
-        for span in self.spans(Query(limit=sys.maxsize)):
-            traces.setdefault(span.trace_id, []).append(span)
-        return learn((Trace(spans) for spans in reversed(traces.values())), {})
+        return learn(reversed(list(in_traces(self.spans(Query(limit=sys.maxsize))))), {})
 
     def has_unwritten(self) -> bool:
         """Return True if spans wait in memory to be written, such as on a full disk."""

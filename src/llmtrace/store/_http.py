@@ -64,7 +64,8 @@ class Address:
         headers = {"Accept-Encoding": "gzip", **({"Accept": accept} if accept else {}), **self.headers}
         request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - `address` admits http and https
         try:
-            with urllib.request.urlopen(request, timeout=seconds, context=_tls(url)) as response:  # noqa: S310
+            tls = ssl.create_default_context() if url.startswith("https:") else None
+            with urllib.request.urlopen(request, timeout=seconds, context=tls) as response:  # noqa: S310
                 return _read_body(response, self.base)
         except urllib.error.HTTPError as error:
             reason = _error_text(error)
@@ -113,10 +114,6 @@ def address(
     if unknown is not None:
         raise UnreadableStore(f"unknown option {unknown!r} in the store's URL ({base}). Options: {', '.join(option_names)}")
     return Address(base, path, options, request_headers)
-
-
-def _tls(url: str) -> ssl.SSLContext | None:
-    return ssl.create_default_context() if url.startswith("https:") else None
 
 
 def _read_body(response: HTTPResponse, base: str) -> bytes:

@@ -23,7 +23,7 @@ from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import RawSpan, Span, Trace, replace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import NEWEST, Query, Store, filters, journal_records, search
-from llmtrace.store._http import Address, TooLarge
+from llmtrace.store._http import Address, Refused, TooLarge
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
 
@@ -72,7 +72,10 @@ class Backend(ABC):
 
     @abstractmethod
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
-        """All spans of a trace; empty if it does not exist. ``prompts`` False: `journal_records.PROMPTS` may be left out."""
+        """All spans of a trace; none, or `Refused` with status 404, if it does not exist.
+
+        ``prompts`` False: `journal_records.PROMPTS` may be left out.
+        """
 
     def fetch_many(self, trace_ids: Sequence[str], *, prompts: bool = True) -> Iterable[RawSpan]:
         """All spans of these traces, in any order."""
@@ -84,8 +87,6 @@ class Backend(ABC):
 
 
 class RemoteStore(Store):
-    """A store that reads a `Backend`."""
-
     is_remote = True
 
     def __init__(self, source: Backend, *, days: float = DAYS) -> None:
@@ -120,15 +121,23 @@ class RemoteStore(Store):
     def trace(self, trace_id: str) -> Trace:
         wanted = trace_id.strip().lower()
         if _FULL.fullmatch(wanted):
-            raws = self.source.fetch(wanted)
+            raws = self._fetch(wanted)
             if raws:
                 return _decoded(raws)
         newest = self._last() if wanted == "last" else self._newest(_NEAR)
         full = search.resolve(wanted, newest, lambda start: self._starting(start, newest))
-        raws = self.source.fetch(full)
+        raws = self._fetch(full)
         if not raws:
             raise TraceNotFound(f"no trace {full!r} in {self.source.name}. The backend may have deleted it because of its age")
         return _decoded(raws)
+
+    def _fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
+        try:
+            return self.source.fetch(trace_id, prompts=prompts)
+        except Refused as refused:
+            if refused.status == 404:
+                return ()
+            raise
 
     def _newest(self, limit: int) -> list[str]:
         query = Query(limit=limit)
@@ -142,7 +151,7 @@ class RemoteStore(Store):
         for hit in self.source.find(query, *self.bounds(query)):
             spans = hit.spans
             if spans is None and not self.source.selects and not hit.note:
-                spans = self.source.fetch(hit.trace_id)
+                spans = self._fetch(hit.trace_id)
             if not hit.note and (spans is None or any(map(_is_known, spans))):
                 return [hit.trace_id]
         return []
@@ -195,7 +204,7 @@ class RemoteStore(Store):
             cached = self._summaries.get(hit.trace_id)
         if cached is not None and not traces and not query.text:
             return cached, None
-        raws = self.source.fetch(hit.trace_id, prompts=prompts) if hit.spans is None else hit.spans
+        raws = self._fetch(hit.trace_id, prompts=prompts) if hit.spans is None else hit.spans
         if not any(_is_known(raw) for raw in raws):
             return None, None
         trace = _decoded(raws if prompts else [journal_records.without_prompts(raw) for raw in raws])

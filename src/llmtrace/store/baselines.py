@@ -1,7 +1,6 @@
 """Pinned baselines of a store: a file beside the journal that can be copied elsewhere and does not depend on the index.
 
-Law: a file that is not a baseline file, or is of a newer version, changes nothing. A file of an older version is used as far
-as its numbers still mean the same.
+Law: a file that is not a baseline file, or is of another version, changes nothing.
 """
 
 from __future__ import annotations
@@ -46,11 +45,10 @@ def parse(text: str) -> Pins:
         version = document["llmtrace_baselines"]
     except (ValueError, TypeError, KeyError):
         raise ValueError("it is not a baseline file. 'llmtrace drift baseline export' writes one") from None
-    if version not in (1, _VERSION):
+    if version != _VERSION:
         raise ValueError(f"it has version {version!r}, but this llmtrace reads version {_VERSION}. Upgrade llmtrace")
     try:
-        pins = {Key(**entry["key"]).name(): _streams(entry["streams"]) for entry in document["keys"]}
-        return _unmixed(pins) if version == 1 else pins
+        return {Key(**entry["key"]).name(): _streams(entry["streams"]) for entry in document["keys"]}
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from None
 
@@ -61,23 +59,6 @@ def _streams(streams: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     for stream in streams.values():
         KINDS[stream["kind"]]().start_from(stream["baseline"])  # raises if something is missing
     return streams
-
-
-def _unmixed(pins: Pins) -> Pins:
-    """Baselines of version 1, without those that changed their meaning: they mixed answers with turns that call tools."""
-    from llmtrace.monitors import unmixed
-
-    unchanged = {
-        name: unmixed(streams, {stream_name: its["baseline"] for stream_name, its in streams.items()})
-        for name, streams in pins.items()
-    }
-    if changed := sum(len(unchanged[name]) < len(streams) for name, streams in pins.items()):
-        warn_once(
-            f"the pinned baselines are of an older llmtrace: for {changed} of {len(pins)} keys, length and time per token of "
-            "turns that call tools were mixed with those of answers. These are left out and learned again. Pin them again with "
-            "'llmtrace drift baseline pin'"
-        )
-    return unchanged
 
 
 def key(name: str) -> Key:

@@ -56,8 +56,6 @@ _WORD = """(positionCaseInsensitiveUTF8(SpanName, {{{name}:String}}) > 0
 
 
 class ClickHouse(Backend):
-    """A `Backend` on the Collector's table of spans."""
-
     fetches_many = True
 
     def __init__(self, address: _http.Address) -> None:

@@ -21,6 +21,7 @@ from llmtrace.model import (
     Trace,
     Usage,
     is_stopped_by_budget,
+    replace,
     uncharged_spans,
 )
 from llmtrace.model.value import value
@@ -137,11 +138,7 @@ def _output(trace: Trace, span: Span) -> DeadLetter:
     letter = _letter(trace, span, "invalid_output", str(span.attributes[semconv.VALIDATED]), _explanation(span), None, tried)
     answer = tried[-1].get("answer") if tried and isinstance(tried[-1], Mapping) else None
     usage = None if counts == [None, None] else Usage(*counts)
-    return DeadLetter(**{**_fields(letter), "usage": usage, "completion": answer})
-
-
-def _fields(letter: DeadLetter) -> dict[str, Any]:
-    return {name: getattr(letter, name) for name in DeadLetter.__dataclass_fields__}
+    return replace(letter, usage=usage, completion=answer)
 
 
 def _explanation(span: Span) -> str:

@@ -26,7 +26,7 @@ SORTS: Final[dict[str, tuple[str, Callable[[TraceSummary], Any]]]] = {
 }
 """By name: the SQL expression and the same of a summary. Of equal traces the newer comes first."""
 
-KINDS: Final = ("agent", "workflow", "model", "user", "conversation", "tag")
+KINDS: Final = ("finding", "agent", "workflow", "model", "user", "conversation", "tag")
 """Kinds of names that a trace is found by."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -129,6 +129,7 @@ FILTERS: Final = (
         lambda _trace, _confidence: True,  # a summary does not know it: see `listing`
         CONFIDENCES,
     ),
+    _named("finding", "in which this was found: a signal, a broken rule of a schema, or an error"),
     _named("agent", "in which this agent took part"),
     _named("workflow", "of this workflow"),
     _named("model", "in which this model was asked for or answered"),

@@ -6,12 +6,12 @@ spans, so these two show every change.
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from llmtrace.model import Span, Trace
+from llmtrace.model import Span
+from llmtrace.model.traces import in_traces
 from llmtrace.model.value import value
 from llmtrace.store import Query
 from llmtrace.store.transactions import transaction
@@ -87,8 +87,7 @@ def batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
 def by_hour(spans: Iterable[Span]) -> dict[int, list[Span]]:
     """The spans by the start of the hour in which their trace began. Those of a trace are adjacent."""
     hours: dict[int, list[Span]] = {}
-    for _, together in itertools.groupby(spans, lambda span: span.trace_id):
-        trace = Trace(list(together))
+    for trace in in_traces(spans):
         hours.setdefault(trace.spans[0].start // HOUR * HOUR, []).extend(trace.spans)
     return hours
 

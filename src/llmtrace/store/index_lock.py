@@ -1,18 +1,16 @@
 """The lock file beside the index. Its content tells whether another program changed the index since llmtrace used it last.
 
 It holds the size and the time of the last change of ``index.db``, and the version of the index, written whenever its last user
-is done. A store that was
-copied, repaired or damaged on disk has others; a program of ours that was killed leaves SQLite's ``-wal`` file, which SQLite
-itself recovers.
+is done. A store that was copied, repaired or damaged on disk has others; a program of ours that was killed leaves SQLite's
+``-wal`` file, which SQLite itself recovers.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from llmtrace.store import locks
@@ -22,19 +20,9 @@ _AGAIN_SECONDS = 0.05
 """Another process may be about to write the seal, so a wrong one is looked at twice."""
 
 
-@contextlib.contextmanager
-def locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[int]:
+def locked(path: Path, *, exclusive: bool, seconds: float) -> AbstractContextManager[int]:
     """Hold the index's lock: shared to use the index, exclusive to rename it. Raises OSError if that takes too long."""
-    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600)
-    try:
-        deadline = time.monotonic() + seconds
-        while locks.take(descriptor, exclusive=exclusive) is False:
-            if time.monotonic() > deadline:
-                raise OSError(errno.EAGAIN, "the index is in use by another process")
-            time.sleep(min(0.02, max(seconds, 0.001)))
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    return locks.locked(path.with_suffix(".lock"), exclusive=exclusive, seconds=seconds)
 
 
 def is_changed(path: Path, version: int) -> bool:

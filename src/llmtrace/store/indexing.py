@@ -14,8 +14,9 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from llmtrace.locks import lazy_property
 from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import Query, baselines, filters, journal_files, journal_records, monitoring, word_index
@@ -25,6 +26,9 @@ from llmtrace.store.summary import FORM, summarise
 from llmtrace.store.summary_rows import sql_text, write_summary
 from llmtrace.store.transactions import transaction
 from llmtrace.store.warnings import warn_once
+
+if TYPE_CHECKING:  # see `monitoring`
+    from llmtrace.monitors import Monitor
 
 _BATCH = 2000
 """Records in one transaction. Other processes wait for the write lock meanwhile."""
@@ -56,7 +60,12 @@ class Indexer:
         self._index = index
         self._journal = index.journal
         self.words = word_index.Words(index)
-        self._monitoring = monitoring.Monitoring()
+
+    @lazy_property
+    def _monitors(self) -> tuple[Monitor, ...]:
+        from llmtrace.monitors import load
+
+        return load()
 
     def ready(self, db: sqlite3.Connection, query: Query, *, summaries: bool = True) -> bool:
         """Bring up to date what ``query`` reads, and run the monitors if there are few new spans.
@@ -107,7 +116,7 @@ class Indexer:
                 return False
             pins = baselines.read(self._journal.parent) if pins is None else pins
             with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
-                watching = self._monitoring.begin(db, pins)
+                watching = monitoring.Watching(db, self._monitors, pins)
                 until = min(time.monotonic() + _SECONDS, deadline)
                 waiting = deque(_unseen(db, _TRACES_AT_ONCE, ended=ended, max_spans=max_spans)) or quiet
                 while waiting:

@@ -37,8 +37,6 @@ _LAST_SECOND = 253_402_300_799
 
 
 class Jaeger(Backend):
-    """A `Backend` on Jaeger's query service."""
-
     selects = False
 
     def __init__(self, address: _http.Address) -> None:
@@ -76,12 +74,7 @@ class Jaeger(Backend):
             services, limit = full, most
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:  # noqa: ARG002 - Jaeger gives whole spans
-        try:
-            return self._api().trace(trace_id)
-        except _http.Refused as refused:
-            if refused.status == 404:
-                return []
-            raise
+        return self._api().trace(trace_id)
 
     def _services(self) -> list[str]:
         only = self._address.options.get("service")
@@ -184,7 +177,8 @@ class _Api3(_Api):
             error = document.get("error")
             if isinstance(error, dict):
                 message, status = str(error.get("message", "")), error.get("httpCode")
-                raise _http.Refused(f"{self._name} answered {path} with an error: {message}", _whole(status), message)
+                text = f"{self._name} answered {path} with an error: {message}"
+                raise _http.Refused(text, status if isinstance(status, int) else 0, message)
         return documents
 
 
@@ -221,10 +215,6 @@ def _list(documents: Sequence[dict[str, Any]], member: str) -> list[Any]:
 def _rfc3339(nanoseconds: int) -> str:
     seconds, rest = divmod(max(0, nanoseconds), 10**9)
     return f"{datetime.fromtimestamp(min(seconds, _LAST_SECOND), timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
-
-
-def _whole(number: object) -> int:
-    return number if isinstance(number, int) else 0
 
 
 def open(url: str, config: Config) -> RemoteStore:  # noqa: A001

@@ -70,7 +70,6 @@ class Journal:
         self.append_all([(kind, payload, context)])
 
     def append_all(self, records: Sequence[Entry]) -> None:
-        """Write several records at once."""
         file = self._file
         try:
             if file is None or time.monotonic() >= self._look_at:
@@ -258,24 +257,19 @@ class _File:
 
     @property
     def is_empty(self) -> bool:
-        """True if nothing was written."""
         return self._size == journal_files.HEAD.size
 
-    def ours(self) -> bool:
+    def ours(self, least_links: int = 0) -> bool:
         """False if the program closed our descriptor, whose number may belong to another file by now."""
         try:
             status = os.fstat(self._descriptor)
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) == self._identity
+        return (status.st_dev, status.st_ino) == self._identity and status.st_nlink >= least_links
 
     def in_place(self) -> bool:
         """True if the descriptor is ours and the file was not deleted."""
-        try:
-            status = os.fstat(self._descriptor)
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._identity and status.st_nlink > 0
+        return self.ours(least_links=1)
 
     def full(self, max_days: float) -> bool:
         """True if a new file is due: this one is large, old (only whole files can be removed), or out of context numbers."""

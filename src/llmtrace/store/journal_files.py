@@ -8,7 +8,6 @@ running process is never removed either: its writer holds an exclusive ``flock``
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import struct
 import time
@@ -97,12 +96,18 @@ def iterate(path: Path, offset: int = 0) -> Iterator[Record | Gap]:
 
     Raises `Unusable` for a head that is not a journal's, OSError if the file cannot be opened.
     """
-    with path.open("rb", buffering=_BLOCK) as file:
+    return _iterate(path, offset, _record_at, _BLOCK)
+
+
+def _iterate(
+    path: Path, offset: int, read_at: Callable[[BinaryIO, int, int], Record | None], buffering: int
+) -> Iterator[Record | Gap]:
+    with path.open("rb", buffering) as file:
         size = os.fstat(file.fileno()).st_size
         _check_head(file, path)
         offset = max(offset, HEAD.size)
         while offset < size:
-            record = _record_at(file, offset, size) or _gap(file, offset, size)
+            record = read_at(file, offset, size) or _gap(file, offset, size)
             yield record
             offset += record.length
 
@@ -112,15 +117,7 @@ def outline(path: Path) -> Iterator[Record]:
 
     Raises `Unusable`, OSError.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        _check_head(file, path)
-        offset = HEAD.size
-        while offset < size:
-            record = _outlined(file, offset, size) or _gap(file, offset, size)
-            if isinstance(record, Record):
-                yield record
-            offset += record.length
+    return (record for record in _iterate(path, 0, _outlined, -1) if isinstance(record, Record))
 
 
 def _outlined(file: BinaryIO, offset: int, size: int) -> Record | None:
@@ -256,15 +253,8 @@ class RunningWriters:
 
 def is_being_written(path: Path) -> bool:
     """True if the process that writes this file still runs. Without file locks: if it wrote in the last minute."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | locks.FLAGS)
-    except OSError as error:
-        return error.errno != errno.ENOENT  # it exists but we may not read it: assume that it is in use
-    try:
-        locked = locks.take(descriptor, exclusive=False)
-        return not locked if locked is not None else time.time() - os.fstat(descriptor).st_mtime < 60
-    finally:
-        os.close(descriptor)
+    is_locked = locks.is_held(path)
+    return is_locked if is_locked is not None else _age(path) < 60
 
 
 def set_aside(path: Path) -> Path:
@@ -287,9 +277,7 @@ def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool, rem
     if now or _age(stamp) > 3600 or stamp.read_text() != bounds:
         if stamp.is_symlink():
             stamp.unlink()
-        descriptor = os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
-        os.write(descriptor, bounds.encode())
-        os.close(descriptor)
+        locks.write(stamp, bounds.encode())
         sweep(folder, max_bytes, max_days, removing)
 
 

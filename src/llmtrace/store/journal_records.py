@@ -70,7 +70,6 @@ def encode(raw: RawSpan) -> bytes:
 
 
 def without_prompts(raw: RawSpan) -> RawSpan:
-    """The span without `PROMPTS`."""
     attributes = {name: value for name, value in raw.attributes.items() if name not in PROMPTS}
     return raw if len(attributes) == len(raw.attributes) else replace(raw, attributes=attributes)
 

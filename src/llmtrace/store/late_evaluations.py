@@ -7,11 +7,8 @@ reads the newest version first, and in all processes that use one store folder o
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from llmtrace.model import Evaluation, Span, replace
 from llmtrace.store import Store, locks
@@ -40,7 +37,10 @@ def attach(
     evaluations (see `Content`); the rest of the span is stored already, perhaps under other rules.
     Raises TraceNotFound, UnreadableStore, KeyError (the trace has no such span), Unfinished.
     """
-    with _lock, _locked(store.folder):
+    with _lock, contextlib.ExitStack() as stack:
+        if store.folder is not None:
+            with contextlib.suppress(OSError):  # too long in use; no store yet, or a read-only one, which reading reports
+                stack.enter_context(locks.locked(store.folder / "attach.lock", exclusive=True, seconds=PATIENCE))
         trace = store.trace(trace_id)
         span = trace.root if span_id is None else trace.span(span_id)
         if span.end is None:
@@ -51,25 +51,3 @@ def attach(
         if new:
             store.append(updated)
         return updated
-
-
-@contextlib.contextmanager
-def _locked(folder: Path | None) -> Iterator[None]:
-    descriptor = None if folder is None else _opened(folder / "attach.lock")
-    if descriptor is None:
-        yield
-        return
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while locks.take(descriptor, exclusive=True) is False and time.monotonic() < deadline:
-            time.sleep(0.005)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _opened(path: Path) -> int | None:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600)
-    except OSError:  # no store yet, or a read-only one: reading raises an error that says which
-        return None

@@ -327,7 +327,6 @@ class LocalStore(Store):
         return self._read(read, learn)
 
     def pins(self) -> baselines.Pins:
-        """The pinned baselines."""
         return {} if self.folder is None else baselines.read(self.folder)
 
     def pin(self, pins: baselines.Pins) -> None:

@@ -6,7 +6,12 @@ On a platform or file system without locks, callers use the file's age instead.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 try:
     import fcntl
@@ -18,6 +23,43 @@ SUPPORTED = fcntl is not None
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 """Flags to open every file of a store with. A child process must not inherit a lock. A symbolic link is an error, since in a
 folder that several users share, one of them may have laid it to have another's file overwritten."""
+
+
+def write(path: Path, data: bytes, flags: int = os.O_TRUNC) -> None:
+    """Write to a file that only its user may read, which is made if it does not exist. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | FLAGS | flags, 0o600)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[int]:
+    """Hold the lock of a lock file, which is made if it does not exist. Raises OSError, also after ``seconds`` without it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
+    try:
+        deadline = time.monotonic() + seconds
+        while take(descriptor, exclusive=exclusive) is False:
+            if time.monotonic() > deadline:
+                raise OSError(errno.EAGAIN, "it is in use by another process")
+            time.sleep(min(0.01, max(seconds, 0.001)))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool | None:
+    """True if a process holds the lock of a file, or if the file may not be opened. None: locks are not supported."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | FLAGS)
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    try:
+        taken = take(descriptor, exclusive=False)
+        return None if taken is None else not taken
+    finally:
+        os.close(descriptor)
 
 
 def take(descriptor: int, *, exclusive: bool) -> bool | None:

@@ -57,12 +57,9 @@ class Spans:
                     return
                 self._size -= journal_records.size_of(spans.pop(span_id).richness)
 
-    def traces(self, query: Query) -> list[TraceSummary]:
-        return self._find(query)
-
     def ids(self, query: Query) -> list[str]:
         """Ids of the traces that `traces` returns."""
-        return [summary.trace_id for summary in self._find(query)]
+        return [summary.trace_id for summary in self.traces(query)]
 
     def spans_of(self, trace_id: str, *, prompts: bool) -> tuple[Span, ...]:
         """The spans of one trace in order of start; empty if it was dropped. ``prompts``: see `Store.spans`."""
@@ -73,7 +70,7 @@ class Spans:
         raws = [journal_records.without_prompts(entry.raw) for entry in self._traces[trace_id].values()]
         return Trace([genai.decode(raw) for raw in raws]).spans
 
-    def _find(self, query: Query) -> list[TraceSummary]:
+    def traces(self, query: Query) -> list[TraceSummary]:
         summaries: list[TraceSummary] = []
         for trace_id in self._newest():
             if len(summaries) >= query.limit and query.sort == "age" and not query.reverse:

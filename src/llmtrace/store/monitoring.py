@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llmtrace.codec import json_text
@@ -18,7 +18,7 @@ from llmtrace.model import Evaluation, Span, Trace, replace
 from llmtrace.store.warnings import warn_once
 
 if TYPE_CHECKING:  # importing monitors takes a tenth of the start-up time of a program that only reads
-    from llmtrace.monitors import Monitor, Watch
+    from llmtrace.monitors import Monitor
 
 SCHEMA = (
     "CREATE TABLE watched (trace TEXT, span TEXT, PRIMARY KEY (trace, span)) WITHOUT ROWID",
@@ -51,27 +51,14 @@ class Shelf:
         self._db.execute(insert, (name, used, json_text.write(state).encode()))
 
 
-class Monitoring:
-    """The installed monitors. One for each process and store."""
-
-    def __init__(self) -> None:
-        self._monitors: tuple[Monitor, ...] | None = None
-
-    def begin(self, db: sqlite3.Connection, pins: Pins) -> Watching:
-        """Start a `Watching` for one transaction."""
-        from llmtrace.monitors import Watch, load
-
-        if self._monitors is None:
-            self._monitors = load()
-        return Watching(db, Watch(self._monitors, Shelf(db), pins))
-
-
 class Watching:
     """Shows traces to the monitors within one transaction."""
 
-    def __init__(self, db: sqlite3.Connection, watch: Watch) -> None:
+    def __init__(self, db: sqlite3.Connection, monitors: Sequence[Monitor], pins: Pins) -> None:
+        from llmtrace.monitors import Watch
+
         self._db = db
-        self._watch = watch
+        self._watch = Watch(monitors, Shelf(db), pins)
         self._loud = {trace for (trace,) in db.execute("SELECT trace FROM loud")}
 
     def see(self, trace: Trace) -> bool:

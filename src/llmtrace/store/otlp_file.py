@@ -44,9 +44,8 @@ class OtlpFileStore(Store):
     def append_encoded(self, raw: RawSpan) -> None:
         line = otlp.to_json_line([raw])
         with self._lock:
-            if raw.end is None:
-                self._begun.add((raw.trace_id, raw.span_id))
-            self._begun -= {(raw.trace_id, raw.span_id)} if raw.end is not None else set()
+            change = self._begun.add if raw.end is None else self._begun.discard
+            change((raw.trace_id, raw.span_id))
             self._waiting.append(line if line.endswith(b"\n") else line + b"\n")
         self.flush()
 

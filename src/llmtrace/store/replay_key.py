@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from llmtrace.store import locks
+
 NAME = "replay.key"
 REPLAYS = "replays"
 """The folder within a store's folder that keeps replays of its traces; it has the same secret."""
@@ -25,11 +27,7 @@ def of(folder: Path) -> bytes:
             pass
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = folder / f"{NAME}.{os.getpid()}.{secrets.token_hex(4)}"
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        try:
-            os.write(file, secrets.token_bytes(_BYTES))
-        finally:
-            os.close(file)
+        locks.write(temporary, secrets.token_bytes(_BYTES), os.O_EXCL)
         try:
             os.link(temporary, path)  # fails where another process was first: then its key counts
         except FileExistsError:

@@ -13,7 +13,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -328,19 +328,15 @@ def _problem(request: ReviewRequest, decision: Decision) -> str:
 def faults_of(request: ReviewRequest, decision: Decision) -> list[Violation]:
     """The errors of the value of an edit or an answer, by the schema. A hidden value that was left as it is shown has none."""
     with importing:  # the list of what waits needs no validation
-        from llmtrace.validation.check_values import check_arguments, check_result
+        from llmtrace.validation.check_values import check_arguments, check_result, errors_in
 
     if decision.kind == "edited" and request.tool is not None and isinstance(decision.value, dict):
         definition = ToolDefinition(request.tool, parameters=request.schema, strict=request.strict)
         found = check_arguments(decision.value, definition)
-        return [one for one in _errors(found) if not _is_as_shown(one.pointer, decision.value, request)]
+        return [one for one in errors_in(found) if not _is_as_shown(one.pointer, decision.value, request)]
     if decision.kind == "answered" and request.tool is None and request.schema is not None:
-        return _errors(check_result(decision.value, ToolDefinition("", output=request.schema)))
+        return errors_in(check_result(decision.value, ToolDefinition("", output=request.schema)))
     return []
-
-
-def _errors(violations: Iterable[Violation]) -> list[Violation]:
-    return [violation for violation in violations if violation.severity == "error"]
 
 
 def _is_as_shown(pointer: str, edited: JsonValue, request: ReviewRequest) -> bool:
@@ -362,7 +358,7 @@ def this_user() -> str:
     """The name of the user of this process; empty if it has none."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):
+    except (OSError, KeyError, ImportError):  # a container without this user
         return ""
 
 
@@ -393,16 +389,7 @@ def is_alive(folder: Path | None, owner: str) -> bool:
     """True while the process runs, also where that cannot be told."""
     if folder is None or _owner.get(folder) == owner:
         return _owner.get(folder) == owner
-    try:
-        descriptor = os.open(folder / RUNNING / owner, os.O_RDWR | locks.FLAGS)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        return locks.take(descriptor, exclusive=False) is not True
-    finally:
-        os.close(descriptor)
+    return locks.is_held(folder / RUNNING / owner) is not False
 
 
 def _sweep(place: Path) -> None:

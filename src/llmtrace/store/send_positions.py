@@ -49,12 +49,8 @@ class Positions:
         """Write the position of a journal file. Raises OSError."""
         if self._written.get(name) == position:
             return
-        flags = os.O_WRONLY | os.O_CREAT | locks.FLAGS
-        descriptor = os.open(self.folder / (name + SUFFIX), flags, 0o600)
-        try:
-            os.write(descriptor, b"%020d %010d\n" % position)  # always the same length, so within one page
-        finally:
-            os.close(descriptor)
+        # always the same length, so within one page
+        locks.write(self.folder / (name + SUFFIX), b"%020d %010d\n" % position, flags=0)
         self._written[name] = position
 
     def forget(self, names: Collection[str]) -> None:
@@ -80,10 +76,7 @@ def note_removed(path: Path) -> None:
     try:
         home, name = home_of(path.parent)
         for destination, number in _unsent(path, home / FOLDER, name).items():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | locks.FLAGS
-            descriptor = os.open(home / FOLDER / destination / REMOVED, flags, 0o600)
-            os.write(descriptor, b"%d\n" % number)
-            os.close(descriptor)
+            locks.write(home / FOLDER / destination / REMOVED, b"%d\n" % number, os.O_APPEND)
             warn_once(
                 f"{number} spans were removed from {path.parent} before an OTLP endpoint took them, because the store reached "
                 "its limit of size or age"

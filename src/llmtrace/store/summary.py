@@ -29,15 +29,13 @@ from llmtrace.model import (
     uncharged_spans,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import CONVERSATION_ID, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
+from llmtrace.semconv import CONVERSATION_ID, CREATE_AGENT, OPERATION_NAME, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 8
+FORM: Final = 9
 """Version of the summaries. Raise it when a trace gets another summary than before: older ones in an index are then made again
-when they are shown. 2: findings name why a run failed, a refusal is an answer. 3: a budget that stopped the run has one name.
-4: a run that was cut off has the finding `end_state`. 5: a replay names its recording. 6: `is_run`. 7: `dead_letters`.
-8: workflows, users, conversations, tags; both names of a model; calls answered from a record cost nothing."""
+when they are shown."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
@@ -131,6 +129,9 @@ def summarise(trace: Trace) -> TraceSummary:
 
 
 def _is_of_run(span: Span) -> bool:
+    """Return False for a plain span of another program, and where a framework makes an agent, which does not run yet."""
+    if span.attributes.get(OPERATION_NAME) == CREATE_AGENT:
+        return False
     return span.run_id is not None or not isinstance(span.operation, Custom) or looks_like_agent(span)
 
 

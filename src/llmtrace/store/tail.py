@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmtrace.codec import genai
-from llmtrace.model import JsonValue, Scope, Span
+from llmtrace.model import JsonValue, RawSpan, Scope, Span
 from llmtrace.store import journal_files, journal_records
 
 Context = tuple[Mapping[str, JsonValue], Scope]
@@ -48,19 +48,30 @@ class Tail:
         contexts = self._contexts.get(name)
         if contexts is None:
             contexts = self._contexts[name] = _contexts(path, start)
-        for record in journal_files.iterate(path, start):
-            if isinstance(record, journal_files.Gap):
-                if record.tail:
-                    return
-            elif record.kind == journal_files.CONTEXT:
-                with contextlib.suppress(journal_records.NoRecord):
+        for end, raw in read_spans(path, start, contexts):
+            self._done[name] = end
+            if raw is not None:
+                yield Written(genai.decode(raw), name)
+
+
+def read_spans(path: Path, start: int, contexts: dict[int, Context]) -> Iterator[tuple[int, RawSpan | None]]:
+    """The end of each record of a journal file from offset ``start``, and its span; None if it is no span or damaged.
+
+    ``contexts``: those before; new ones are added. Bytes at the end that are no record yet are left out. Raises
+    `journal_files.Unusable`, OSError.
+    """
+    for record in journal_files.iterate(path, start):
+        raw = None
+        if isinstance(record, journal_files.Gap):
+            if record.tail:
+                return
+        else:
+            with contextlib.suppress(journal_records.NoRecord):
+                if record.kind == journal_files.CONTEXT:
                     contexts[record.ref] = journal_records.decode_context(record.payload)
-            elif record.kind in (journal_files.START, journal_files.SPAN):
-                with contextlib.suppress(journal_records.NoRecord):
+                elif record.kind in (journal_files.START, journal_files.SPAN):
                     raw = journal_records.decode(record.payload, *contexts.get(record.ref, ({}, Scope())))
-                    self._done[name] = record.offset + record.length
-                    yield Written(genai.decode(raw), name)
-            self._done[name] = record.offset + record.length
+        yield record.offset + record.length, raw
 
 
 def _contexts(path: Path, until: int) -> dict[int, Context]:

@@ -41,8 +41,6 @@ _AT_MOST = 100_000
 
 
 class Tempo(Backend):
-    """A `Backend` on Tempo's HTTP interface."""
-
     def __init__(self, address: _http.Address) -> None:
         self.name = f"Tempo at {address.base}"
         self._address = address
@@ -67,19 +65,11 @@ class Tempo(Backend):
             yield TraceHit("", note=f"{self.name} returned {limit:,} traces, the most that were requested. {advice}")
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:  # noqa: ARG002 - Tempo gives whole spans
-        try:
-            return list(self._fetched(trace_id))
-        except _http.Refused as refused:
-            if refused.status == 404:
-                return []
-            raise
-
-    def _fetched(self, trace_id: str) -> Iterator[RawSpan]:
-        """The spans of a trace. Tempo calls its resource spans ``batches``."""
         document = self._json(f"/api/traces/{trace_id}", {})
         inner = document.get("trace")
         trace = inner if isinstance(inner, dict) else document
-        yield from otlp.from_json({"resourceSpans": trace.get("batches") or trace.get("resourceSpans") or []})
+        spans = trace.get("batches") or trace.get("resourceSpans") or []  # Tempo's name for resource spans is batches
+        return list(otlp.from_json({"resourceSpans": spans}))
 
     def _json(self, path: str, options: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 
-from llmtrace.model import JsonValue, RawSpan, Scope
 from llmtrace.store import journal_files, journal_records
 from llmtrace.store.memory import Spans
+from llmtrace.store.tail import read_spans
 
 
 def read_journal(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) -> Spans:
@@ -18,20 +17,9 @@ def read_journal(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) 
         running = journal_files.RunningWriters(journal)
         for file in journal_files.listing(journal):
             with contextlib.suppress(OSError, journal_files.Unusable):
-                _add_file(spans, journal / file.name, running)
+                for _, raw in read_spans(journal / file.name, 0, {}):
+                    if raw is not None:
+                        spans.add(raw, alive=raw.end is None and running.is_running(file.name))
     for _, payload, context in waiting:
         spans.add(journal_records.decode(payload, *journal_records.decode_context(context)), alive=True)
     return spans
-
-
-def _add_file(spans: Spans, path: Path, running: journal_files.RunningWriters) -> None:
-    contexts: dict[int, tuple[Mapping[str, JsonValue], Scope]] = {}
-    for record in journal_files.iterate(path):
-        if isinstance(record, journal_files.Gap):
-            continue
-        with contextlib.suppress(journal_records.NoRecord):
-            if record.kind == journal_files.CONTEXT:
-                contexts[record.ref] = journal_records.decode_context(record.payload)
-            elif record.kind in (journal_files.START, journal_files.SPAN):
-                raw: RawSpan = journal_records.decode(record.payload, *contexts.get(record.ref, ({}, Scope())))
-                spans.add(raw, alive=raw.end is None and running.is_running(path.name))

@@ -7,8 +7,8 @@ written is an error; what breaks only its closed form or a format is a warning, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias, Union
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, Union
 
 from llmtrace.model import Code, JsonValue, Severity, ToolCall, ToolDefinition, Violation, Where
 from llmtrace.validation.compiled_schema import Compiled, compile_schema
@@ -32,6 +32,11 @@ def check_call(call: ToolCall, tools: Tools) -> tuple[Violation, ...]:
         return check_arguments(call.arguments, definition, call_id=call.id)
     text = check_arguments(call.arguments, ToolDefinition(call.name), call_id=call.id)
     return (_unknown_tool(call, tools), *text) if tools else text
+
+
+def errors_in(violations: Iterable[Violation]) -> list[Violation]:
+    """Those that are errors, not warnings."""
+    return [violation for violation in violations if violation.severity == "error"]
 
 
 def find_tool(name: str, tools: Tools) -> ToolDefinition | None:
@@ -167,32 +172,7 @@ class _Check:
             message += "; the object is encoded twice, as text in JSON"
         self._add("not_an_object", message, keyword="type", expected="object", got=arguments)
 
-    def _add(
-        self,
-        code: Code,
-        message: str,
-        pointer: str = "",
-        *,
-        keyword: str = "",
-        expected: JsonValue = None,
-        got: JsonValue = None,
-        severity: Severity = "error",
-        line: int | None = None,
-        column: int | None = None,
-    ) -> None:
-        self.violations.append(
-            Violation(
-                code=code,
-                pointer=pointer,
-                keyword=keyword,
-                message=message,
-                expected=expected,
-                got=got,
-                severity=severity,
-                where=self.where,
-                tool=self.tool,
-                call_id=self.call_id,
-                line=line,
-                column=column,
-            )
-        )
+    def _add(self, code: Code, message: str, pointer: str = "", *, keyword: str = "", **details: Any) -> None:
+        """``details``: other fields of the violation."""
+        place: dict[str, Any] = {"where": self.where, "tool": self.tool, "call_id": self.call_id}
+        self.violations.append(Violation(code=code, pointer=pointer, keyword=keyword, message=message, **place, **details))

@@ -25,7 +25,6 @@ _MEANINGS = (
 
 
 def explain(raw: str, error: json.JSONDecodeError) -> str:
-    """Explain the error at the place where parsing failed."""
     rest = raw[error.pos :]
     if not raw.strip():
         return "it is empty"

@@ -248,11 +248,7 @@ def _unevaluated(check: Any) -> Any:
     return unevaluated
 
 
-_PATTERNS = {
-    "pattern": _pattern,
-    "patternProperties": _pattern_properties,
-    "additionalProperties": _additional_properties,
-}
+_PATTERNS = {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional_properties}
 _NAMES = {
     "properties": _properties,
     "required": _required,

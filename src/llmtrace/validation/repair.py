@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import JsonValue, ToolDefinition, Violation
-from llmtrace.validation.check_values import Tools, check_arguments, find_tool
+from llmtrace.validation.check_values import Tools, check_arguments, errors_in, find_tool
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.parse_arguments import parse_arguments, strip_fence
 from llmtrace.validation.violations import json_type, shown
@@ -44,7 +44,7 @@ def repair(arguments: JsonValue, definition: ToolDefinition) -> tuple[dict[str, 
     if copy is None:
         return None
     for _ in range(_ROUNDS):
-        errors = [violation for violation in check_arguments(copy, definition) if violation.severity == "error"]
+        errors = errors_in(check_arguments(copy, definition))
         if not errors:
             return copy, tuple(notes)
         for error in errors:
@@ -62,7 +62,7 @@ def reply(tool: str, violations: Sequence[Violation], definitions: Tools) -> str
         sentence = unknown.message if unknown.message.endswith("?") else f"{unknown.message}."
         return f"`{tool}` was not run: {sentence}\n" + (f"The tools are: {names}." if names else "There are no tools.")
     faults.sort(key=lambda violation: violation.severity != "error")
-    lines = [f"`{tool}` was not run: its arguments have {_count_faults(len(faults))}."]
+    lines = [f"`{tool}` was not run: its arguments have {len(faults)} fault{'' if len(faults) == 1 else 's'}."]
     lines += [f"- {_place(violation)} {violation.message}{_position(violation)}" for violation in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
         lines.append(f"- and {len(faults) - _SHOWN} more")
@@ -178,10 +178,6 @@ def _same(option: JsonValue, value: JsonValue) -> bool:
     if isinstance(value, str):
         return not isinstance(option, str) and shown(option) == value
     return type(value) is int and option == str(value)
-
-
-def _count_faults(faults: int) -> str:
-    return "1 fault" if faults == 1 else f"{faults} faults"
 
 
 def _place(violation: Violation) -> str:

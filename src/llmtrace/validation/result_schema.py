@@ -21,10 +21,7 @@ from llmtrace.validation.keywords import every_object
 from llmtrace.validation.parameters import MISSING
 
 _AWAITABLE = (abc.Awaitable, abc.Coroutine)
-_STREAMS = (
-    *(abc.Iterator, abc.Iterable, abc.Generator),
-    *(abc.AsyncIterator, abc.AsyncIterable, abc.AsyncGenerator),
-)
+_STREAMS = (*(abc.Iterator, abc.Iterable, abc.Generator), *(abc.AsyncIterator, abc.AsyncIterable, abc.AsyncGenerator))
 _NOTHING = (MISSING, None, type(None), Any, object, typing.NoReturn)
 
 

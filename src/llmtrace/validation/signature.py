@@ -27,40 +27,25 @@ if TYPE_CHECKING:  # they import pydantic, which takes 70 ms, and functions that
 _POSITIONAL = (Kind.POSITIONAL_ONLY, Kind.POSITIONAL_OR_KEYWORD)
 
 
-def signature_of(
-    function: Callable[..., Any],
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    schema: type | Mapping[str, JsonValue] | None = None,
-    strict: bool = False,
-    changes: bool | None = None,
-    polls: bool = False,
-) -> Signature:
-    """A function as a tool.
-
-    ``name`` and ``description``: default, the function's name and what its docstring says before its first section.
-    ``schema``: a JSON Schema of the parameters, a pydantic model or other type, or a provider's tool definition; default,
-    derived from the signature. ``strict``: what breaks only the closed form, or a format, is an error. ``changes`` and
-    ``polls``: see `ToolDefinition`. Raises `ConfigurationError` for a ``schema`` that is none, or a definition with such.
-    """
-    return Signature(function, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls)
-
-
 class Signature:
-    """See `signature_of`. Annotations are resolved when first needed, so that they may name what is defined later."""
+    """A function as a tool. Annotations are resolved when first needed, so that they may name what is defined later."""
 
     def __init__(
         self,
         function: Callable[..., Any],
         *,
-        name: str | None,
-        description: str | None,
-        schema: type | Mapping[str, JsonValue] | None,
-        strict: bool,
-        changes: bool | None,
-        polls: bool,
+        name: str | None = None,
+        description: str | None = None,
+        schema: type | Mapping[str, JsonValue] | None = None,
+        strict: bool = False,
+        changes: bool | None = None,
+        polls: bool = False,
     ) -> None:
+        """``name`` and ``description``: default, the function's name and what its docstring says before its first section.
+        ``schema``: a JSON Schema of the parameters, a pydantic model or other type, or a provider's tool definition; default,
+        derived from the signature. ``strict``: what breaks only the closed form, or a format, is an error. ``changes`` and
+        ``polls``: see `ToolDefinition`. Raises `ConfigurationError` for a ``schema`` that is none, or a definition with such.
+        """
         self.function = function
         self._name = name
         self._description = description

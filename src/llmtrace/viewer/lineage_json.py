@@ -24,8 +24,8 @@ _EDGES = {
 
 
 def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    content: dict[str, Any] = plain(diagnosis)
-    return content
+    """With its verdict in words."""
+    return {**plain(diagnosis), "verdict": diagnosis.verdict}
 
 
 def without_diagnosis(trace: Trace, error: DiagnosisFailed) -> dict[str, Any]:

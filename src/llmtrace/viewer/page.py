@@ -70,6 +70,13 @@ def _content(trace_view: TraceView) -> dict[str, Any]:
         if content["diagnosis"].get("fault"):  # following values may have been what failed
             return content
         content["origins"] = {span: uses for span, uses in trace_view.origins(spans).items() if uses}
+    else:
+        from llmtrace.diagnosis import Diagnosis
+        from llmtrace.viewer.lineage_json import diagnosis_as_json
+
+        health = trace_view.trace.health
+        too_long = ("This trace is too long to be diagnosed in a file.",)
+        content["diagnosis"] = diagnosis_as_json(Diagnosis(trace_view.trace.trace_id, health, unchecked=too_long))
     if len(spans) <= LONGEST_SPREAD:
         content["reached"] = {span: trace_view.reached(span) for span in spans}
     return content

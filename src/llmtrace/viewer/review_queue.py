@@ -32,6 +32,19 @@ LONGEST_TRACE = 5_000
 """Longest run (in spans) that is diagnosed for its reviewer, who would wait too long for more."""
 STATUS = {"unknown": 404, "decided": 409, "changed": 409, "expired": 410, "invalid": 400}
 """HTTP status of a decision that was refused, by the kind of its `ReviewConflict`."""
+_OUTCOMES: Mapping[ReviewState, str] = {
+    "approved": "It runs as soon as its program goes on.",
+    "started": "It runs …",
+    "failed": "It ran, and failed.",
+    "withdrawn": "The program stopped waiting. Nothing ran.",
+    "timed_out": "Nothing ran.",
+    "unattended": "Nothing ran.",
+    "rejected": "Nothing ran. The model is told.",
+    "answered": "The tool does not run.",
+    "in_doubt": "The program died while this ran. Whether it took effect is not known. "
+    "It does not run again unless you say that it did not.",
+}
+_ENDED = "Its program has ended. What is decided counts when it is resumed."
 _KINDS: Mapping[str, DecisionKind] = {"approve": "approved", "edit": "edited", "reject": "rejected", "answer": "answered"}
 _MEMBERS = frozenset({"action", "digest", "value", "reason", "by", "always", "happened"})
 _NO_FOLDER = "Reviews are kept in the folder of a local store, which this store is not."
@@ -158,6 +171,7 @@ class ReviewQueue:
             "call": arguments_text(request.payload)[:LONGEST_CALL],
             "reason": request.reason,
             "state": record.state,
+            "outcome": _ENDED if record.state == "proposed" and not record.is_waiting else _OUTCOMES.get(record.state, ""),
             "asked": request.asked_at * 1e3,
             "deadline": request.deadline * 1e3,
             "alive": record.is_waiting,

@@ -27,6 +27,7 @@ MOST_LISTED = 50
 MOST_CHANGES = 100
 _PATIENCE = 2.0
 """Seconds that new traces are shown to the monitors before their findings are answered."""
+_KINDS = {"model": "model", "prompt": "system prompt", "tools": "tools", "code": "code version"}
 _SHARES = (0.5, 0.95, 0.99)
 
 
@@ -76,7 +77,7 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
         "total": _figures(whole.total),
         "totals": [{"name": _name(group.key), **_figures(group)} for group in ordered[:MOST_LISTED]],
         "changes": [
-            {"time": str(change.time), "agent": change.agent, "kind": change.kind, "now": change.now}
+            {"time": str(change.time), "text": _said(change.agent, f"first run with {_KINDS[change.kind]} {change.now}")}
             for change in changes[-MOST_CHANGES:]
         ],
     }
@@ -85,12 +86,16 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
 def drift(store: Store, since: int, until: int) -> list[dict[str, Any]]:
     """The changes that the monitors of a store found in this time, the oldest first. Raises UnreadableStore."""
     changes = [
-        {"time": str(change["since"]), "agent": report.key.agent or "", "what": change["what"], "trace": change["trace_id"]}
+        {"time": str(change["since"]), "text": _said(report.key.agent, change["what"]), "trace": change["trace_id"]}
         for report in reports(store.monitor_states(seconds=_PATIENCE))
         for change in report.changes
         if since <= int(str(change["since"])) < until
     ]
     return sorted(changes, key=lambda change: int(str(change["time"])))[-MOST_CHANGES:]
+
+
+def _said(agent: str | None, what: object) -> str:
+    return f"{agent}: {what}" if agent else str(what)
 
 
 def _traces(store: Store, query: Query) -> Iterator[tuple[int, Trace]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llmtrace.store import open_store
+from tests import failing_runs
 from tests.cli.traces import RECOVERED, SILENT
 from tests.store.spans import inference, span, trace_id
 from tests.viewer.browser.conftest import DIAGNOSED
@@ -58,6 +59,24 @@ def test_what_is_set_is_in_the_address(viewer: Served, open_page: Callable[..., 
     other.goto(f"{viewer.address}#/?confidence=likely")
     other.wait_for_selector(f"#trace-{RECOVERED}", state="detached")
     other.wait_for_selector(f"#trace-{SILENT}")
+
+
+def test_a_kind_of_failure_is_found_by_typing_its_name(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    """The panel offers the names of what was found; one of fifty runs is left."""
+    failing_runs.write(str(tmp_path / "store"))
+    store = open_store(str(tmp_path / "store"))
+    with serving(store) as served:
+        page = open_page(served.address)
+        page.wait_for_selector("text=50 traces")
+        page.keyboard.press("i")
+        page.fill("#filter-finding", "duplicated_effect")
+        page.wait_for_selector("#names-finding option[value=duplicated_effect]", state="attached")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=/^1 trace$/")
+        assert page.url.endswith("#/?finding=duplicated_effect")
+        page.wait_for_selector(f"#trace-{failing_runs.TRACES['a change that was made twice']}")
+        page.close()
+    store.close()
 
 
 def test_new_runs_wait_until_they_are_asked_for(talks: Served, open_page: Callable[..., Any]) -> None:

@@ -1,8 +1,8 @@
-"""Pictures of every view (of the demo's silent failure, and of four weeks of two models), in both themes; with KEEP_PICTURES=1
-they are those of the docs."""
+"""Pictures of every view, on three screens and in both themes; with KEEP_PICTURES=1 they are those of the docs."""
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import os
 import random
@@ -21,7 +21,8 @@ from tests.viewer.browser.conftest import PICTURES, missing
 from tests.viewer.conftest import Served, serving
 from tests.viewer.made import START, trace
 
-pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
+HELD = Path(__file__).parents[1] / "held_program.py"
+pytestmark = [pytest.mark.all, pytest.mark.timeout(600)]
 
 VIEWS = {
     "list": ("#/", ".trace-row .found.likely"),
@@ -30,16 +31,23 @@ VIEWS = {
     "violation": ("#/trace/{long}?span={planted}", ".schema mark.wanted"),
     "compare": ("#/compare/{good}/{silent}", ".pane .attempt"),
     "time": ("#/time?window=30+d", ".chart canvas"),
+    "reviews": ("#/reviews", ".review-row .running"),
+    "review": ("#/reviews/{review}", ".origins .grounded"),
 }
+SIZES = ((400, 860), (1280, 800), (2560, 1300))
+"""A phone, a laptop and a large screen: the sheet of a view shows it on each."""
+IN_PAGES = ("trace", "conversation", "violation", "time")
+"""Views that pages of the docs show alone, too."""
 DAYS = 28
 SLOWER = 17
 """The day from which on the second model is slower, and says more."""
 MOST_BYTES = 200_000
+"""Of one picture."""
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, dict[str, str]]]:
-    """What `llmtrace demo` recorded, and a longer trace with a broken call."""
+    """What `llmtrace demo` recorded, a longer trace with a broken call, and a run that waits for a person."""
     if importlib.util.find_spec("openai") is None:
         missing("the demo needs the openai package")
     folder = str(tmp_path_factory.mktemp("demo") / "traces")
@@ -49,9 +57,22 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, dic
     made = trace(48, seed=7)
     for span in made.spans:
         store.append(span)
+    waiting = subprocess.Popen([sys.executable, str(HELD), folder], stdout=subprocess.DEVNULL)
     with serving(store) as served:
+        names["review"] = _waiting(served)
         yield served, names | {"long": made.trace_id, "planted": made.planted}
+    waiting.kill()
+    waiting.wait()
     store.close()
+
+
+def _waiting(served: Served) -> str:
+    """The id of the first review, once there is one."""
+    for _ in range(600):
+        if found := served.ask("/api/reviews").json["reviews"]:
+            return str(found[0]["id"])
+        time.sleep(0.1)
+    raise AssertionError("nothing waits for a person")
 
 
 @pytest.fixture(scope="module")
@@ -89,24 +110,53 @@ def _on(day: int, model: str, span: Span, dice: random.Random) -> Span:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("view", sorted(VIEWS))
-def test_every_view_has_its_picture(
-    demo: tuple[Served, dict[str, str]],
-    weeks: Served,
-    open_page: Callable[..., Any],
-    tmp_path: Path,
-    view: str,
-    theme: str,
+def test_every_view_has_its_pictures(
+    demo: tuple[Served, dict[str, str]], weeks: Served, open_page: Callable[..., Any], tmp_path: Path, theme: str
 ) -> None:
-    """It shows what it is for, and the picture is small enough to be kept."""
-    served, names = (weeks, {}) if view == "time" else demo
-    place, shown = VIEWS[view]
-    page = open_page(f"{served.address}{place.format(**names)}", size=(1160, 640), theme=theme)
+    """On each screen a view shows what it is for, and scrolls down only. Axe finds nothing on the small one."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    folder = PICTURES if os.environ.get("KEEP_PICTURES") else tmp_path
+    served, names = demo
+    shots: dict[str, list[bytes]] = {view: [] for view in VIEWS}
+    pages = [open_page(one.address, theme=theme, bypass_csp=True) for one in (served, weeks)]
+    for size in SIZES:
+        for view, (place, shown) in VIEWS.items():
+            page, server = (pages[1], weeks) if view == "time" else (pages[0], served)
+            page.set_viewport_size({"width": size[0], "height": size[1]})
+            page.goto(f"{server.address}{place.format(**names)}")
+            _settle(page, view, shown)
+            shots[view].append(page.screenshot())
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (view, size)
+            if size == SIZES[0]:
+                assert Axe().run(page).response["violations"] == [], view
+            elif view in IN_PAGES and size == SIZES[1]:
+                page.set_viewport_size({"width": 1160, "height": 640})
+                _settle(page, view, shown)
+                _keep(folder / f"viewer-{view}-{theme}.png", page.screenshot())
+    for view, pictures in shots.items():
+        _keep(folder / f"sheet-{view}-{theme}.webp", _sheet(pages[0], pictures))
+
+
+def _settle(page: Any, view: str, shown: str) -> None:
     page.wait_for_selector(shown)
     page.wait_for_timeout(400)
-    page.evaluate("document.querySelector('.beside')?.closest('.part')?.scrollIntoView()")  # the call and its schema
-    folder = PICTURES if os.environ.get("KEEP_PICTURES") else tmp_path
-    folder.mkdir(exist_ok=True)
-    path = folder / f"viewer-{view}-{theme}.png"
-    page.screenshot(path=str(path))
-    assert 5_000 < path.stat().st_size <= MOST_BYTES
+    if view == "violation":  # the call and its schema
+        page.evaluate("document.querySelector('.beside').closest('.part').scrollIntoView()")
+
+
+def _sheet(page: Any, pictures: list[bytes]) -> bytes:
+    """The pictures beside each other, all of one height."""
+    images = "".join(f'<img src="data:image/png;base64,{base64.b64encode(picture).decode()}">' for picture in pictures)
+    page.goto("about:blank")
+    page.set_viewport_size({"width": 2687, "height": 660})
+    style = "<style>body{margin:0;display:flex;gap:12px;background:#888}img{height:660px}</style>"
+    page.set_content(f"{style}{images}")
+    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    taken = page.context.new_cdp_session(page).send("Page.captureScreenshot", {"format": "webp", "quality": 60})
+    return base64.b64decode(taken["data"])
+
+
+def _keep(path: Path, picture: bytes) -> None:
+    path.write_bytes(picture)
+    assert 5_000 < len(picture) <= MOST_BYTES

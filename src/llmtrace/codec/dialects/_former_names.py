@@ -34,6 +34,7 @@ FORMER: Final = {
     "gen_ai.openai.request.seed": "gen_ai.request.seed",
     "gen_ai.openai.response.system_fingerprint": sc.OPENAI_SYSTEM_FINGERPRINT,
     "gen_ai.response.finish_reason": sc.RESPONSE_FINISH_REASONS,
+    "anthropic.message.stop_reason": sc.RESPONSE_FINISH_REASONS,
     "gen_ai.client.operation.time_to_first_chunk": sc.RESPONSE_TIME_TO_FIRST_CHUNK,
     "gen_ai.agent_name": sc.AGENT_NAME,
     "spring.ai.tool.definition.name": sc.TOOL_NAME,

@@ -186,14 +186,22 @@ def _bedrock(item: Mapping[str, Any]) -> Part | None:
     if isinstance(text, str):
         return Text(text)
     if isinstance(call, Mapping):
-        return ToolCall(
-            json_members.text(call, "name") or "", parts.arguments(call.get("input")), json_members.text(call, "toolUseId")
-        )
+        return _bedrock_call(call)
     if isinstance(result, Mapping):
-        return ToolResult(unwrap_result(result.get("content")), json_members.text(result, "toolUseId"))
+        return _bedrock_result(result)
     reasoning_content = item.get("reasoningContent")
     reasoning = reasoning_content.get("reasoningText") if isinstance(reasoning_content, Mapping) else None
     return Reasoning(str(reasoning.get("text", ""))) if isinstance(reasoning, Mapping) else None
+
+
+def _bedrock_call(item: Mapping[str, Any]) -> Part:
+    return ToolCall(
+        json_members.text(item, "name") or "", parts.arguments(item.get("input")), json_members.text(item, "toolUseId")
+    )
+
+
+def _bedrock_result(item: Mapping[str, Any]) -> Part:
+    return ToolResult(unwrap_result(item.get("content")), json_members.text(item, "toolUseId"))
 
 
 _LANGCHAIN_ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "tool"}
@@ -217,10 +225,10 @@ def of_langchain(item: JsonValue) -> Message | None:
         return None
     path = item.get("id")
     name = path[-1] if isinstance(path, list) and path and isinstance(path[-1], str) else str(item.get("type"))
-    tool_calls = fields.get("tool_calls")
     calls = [
         {"type": "tool_call", "id": call.get("id"), "name": call.get("name"), "arguments": call.get("args")}
-        for call in (tool_calls if isinstance(tool_calls, list) else ())
+        for calls in (fields.get("tool_calls"), fields.get("invalid_tool_calls"))  # the latter's arguments are not JSON
+        for call in (calls if isinstance(calls, list) else ())
         if isinstance(call, Mapping)
     ]
     message = {"content": fields.get("content") or None, "tool_call_id": fields.get("tool_call_id"), "tool_calls": calls}
@@ -306,6 +314,8 @@ def _reasoning(item: Mapping[str, Any]) -> Part | None:
 _READERS = {
     "tool-call": _vercel_call,
     "tool-result": _vercel_result,
+    "toolUse": _bedrock_call,
+    "toolResult": _bedrock_result,
     "image": _image,
     "reasoning": _reasoning,
     "thinking": _reasoning,

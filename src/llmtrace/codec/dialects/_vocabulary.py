@@ -15,7 +15,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.best_fields import says_nothing
 from llmtrace.codec.dialects._message_shapes import ROLES
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, ToolExecution, Workflow, replace
+from llmtrace.model import AgentInvocation, Custom, FetchResponse, Inference, Message, Span, ToolExecution, Workflow, replace
 from llmtrace.model.operations import CALLED
 
 _ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
@@ -36,6 +36,7 @@ _REASONS: Final = {
 """Finish reasons of providers and frameworks that have a word of the conventions' own. All others stay, in lower case."""
 
 
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/a|", re.IGNORECASE)
 """``<not specified>`` (Google ADK) and the like."""
 _UUID: Final = re.compile(
@@ -43,6 +44,8 @@ _UUID: Final = re.compile(
 )
 """With what puts it behind a name: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
 _AGENT_ID: Final = "gen_ai.agent.id"
+_SESSION: Final = "session.id"
+"""OpenTelemetry's general name, which many programs give to a conversation."""
 _NO_MODEL: Final = frozenset({"", "none", "null", "unknown"})
 _MOST_TOKENS_OF_NOTHING: Final = 8
 """Output tokens that an empty answer may have: the marks at its beginning and end."""
@@ -50,8 +53,8 @@ _MOST_TOKENS_OF_NOTHING: Final = 8
 
 @lru_cache(maxsize=256)
 def finish_reason(written: str) -> str:
-    """A finish reason in the conventions' words: ``STOP``, ``end_turn`` and ``FinishReason.STOP`` are ``stop``."""
-    word = written.strip().rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
+    """A finish reason in the conventions' words: ``STOP``, ``endTurn`` and ``FinishReason.STOP`` are ``stop``."""
+    word = _CAMEL.sub("_", written.strip().rpartition(".")[2]).lower().replace("-", "_").replace(" ", "_")
     return _REASONS.get(word, word)
 
 
@@ -75,9 +78,12 @@ def use_standard_words(span: Span) -> Span:
     elif isinstance(operation, ToolExecution) and operation.call_id is not None:
         changes["call_id"] = None if _PLACEHOLDER.fullmatch(operation.call_id.strip()) else operation.call_id
     changes = {name: value for name, value in changes.items() if value != getattr(operation, name)}
+    attributes = span.attributes
+    if _SESSION in attributes and sc.CONVERSATION_ID not in attributes and not isinstance(operation, Custom):
+        attributes = {sc.CONVERSATION_ID if key == _SESSION else key: value for key, value in attributes.items()}
+        span = replace(span, attributes=attributes)
     if not changes:
         return span
-    attributes = span.attributes
     if any(finish_reason(word) != word for word in written):
         attributes = {sc.RESPONSE_FINISH_REASONS: written, **attributes}
     return replace(span, operation=replace(operation, **changes), attributes=attributes)

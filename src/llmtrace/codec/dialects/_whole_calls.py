@@ -120,6 +120,7 @@ class Result(NamedTuple):
     call_id: str | None = None
     failed: bool = False
     """The message says that the tool failed."""
+    tool: str | None = None
 
 
 def read_result(value: JsonValue) -> Result:
@@ -127,7 +128,8 @@ def read_result(value: JsonValue) -> Result:
     wrapped = value["output"] if isinstance(value, Mapping) and set(value) == {"output"} else value
     message = _message_shapes.langchain_fields(wrapped) or wrapped
     if isinstance(message, Mapping) and isinstance(message.get("tool_call_id"), str) and "content" in message:
-        return Result(message["content"], message["tool_call_id"], message.get("status") == "error")
+        failed = message.get("status") == "error"
+        return Result(message["content"], message["tool_call_id"], failed, json_members.text(message, "name"))
     return Result(value)
 
 

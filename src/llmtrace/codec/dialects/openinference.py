@@ -12,7 +12,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, parts
-from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
 from llmtrace.model import (
@@ -34,12 +34,13 @@ from llmtrace.model import (
     ToolResult,
     Usage,
     Workflow,
-    replace,
 )
 
 KIND: Final = "openinference.span.kind"
 _INPUT: Final = "input.value"
 _OUTPUT: Final = "output.value"
+_HIDDEN: Final = "__REDACTED__"
+"""What stands for content that the program's settings hide: nothing was recorded."""
 _OUTCOME: Final = "gen_ai.tool.call.outcome"
 _GENERAL: Final = {"session.id": sc.CONVERSATION_ID, "tag.tags": sc.TAGS}
 
@@ -62,6 +63,7 @@ class OpenInference(Dialect):
 
     def read(self, reader: SpanReader) -> Operation | None:
         kind = reader.rest[KIND]
+        reader.drop(*[key for key, value in reader.raw.attributes.items() if value == _HIDDEN])
         read_kind = _READERS.get(kind.upper()) if isinstance(kind, str) else _step
         operation = (read_kind or _step)(reader)
         if not isinstance(operation, Custom) or kind == "CHAIN":
@@ -88,8 +90,7 @@ def _llm(reader: SpanReader) -> Operation:
     input_messages = _completed(input_messages, _serialised_messages(parsed(raw_input), "messages"))
     output_messages = _completed(output_messages, _serialised_messages(answer, "generations"))
     output_messages = _one_answer(output_messages, answer)
-    if _merged_calls.merges_calls(reader.raw.scope.name):
-        output_messages = tuple([_separated(message, tools) for message in output_messages])
+    output_messages = _merged_calls.separate_calls(reader.raw.scope.name, output_messages, tools)
     finish = reader.text("llm.finish_reason") or _finish_reason(answer)
     return Inference(
         provider=reader.text("llm.provider", "llm.system") or "",
@@ -148,7 +149,8 @@ def _message(item: Node) -> Message:
         return Message(role, (ToolResult(result, call_id),), node.text("name"))
     if text is not None and text != "" and text != "".join([part.content for part in _texts(content)]):
         content.append(_message_shapes.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
-    content += [_call(call) for call in node.items("tool_calls")]
+    calls = [_call(call) for call in node.items("tool_calls")]
+    content += [call for call in calls if call not in content]  # some write a call as content, too
     old = node.text("function_call_name")
     if old is not None:
         content.append(ToolCall(old, parts.arguments(node.value("function_call_arguments_json"))))
@@ -183,6 +185,9 @@ def _texts(content: list[Part]) -> list[Text | Reasoning]:
 
 
 def _content(item: Node) -> Part:
+    if item.at("tool_call") is not None:
+        item.text("message_content", "type")
+        return _call(item)
     content = (item.at("message_content") or item).everything()
     return _message_shapes.as_part(content)
 
@@ -220,15 +225,6 @@ def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Messa
         return messages
     last = messages[-1]
     return (Message(last.role, tuple([part for message in messages for part in message.parts]), last.name, last.finish_reason),)
-
-
-def _separated(message: Message, tools: tuple[ToolDefinition, ...]) -> Message:
-    parts = [
-        one
-        for part in message.parts
-        for one in (_merged_calls.separate(part, tools) if isinstance(part, ToolCall) else (part,))
-    ]
-    return message if len(parts) == len(message.parts) else replace(message, parts=tuple(parts))
 
 
 def _finish_reason(answer: JsonValue) -> str | None:
@@ -281,13 +277,10 @@ def _tool(reader: SpanReader) -> Operation:
     has_result = _OUTPUT in reader.rest
     result = parse_text(reader.rest.pop(_OUTPUT, None))
     reader.drop("input.mime_type", "output.mime_type")
-    call_id = reader.text("tool_call.id", "tool.id")
-    wrapped = result["output"] if isinstance(result, Mapping) and set(result) == {"output"} else result
-    result = _message_shapes.langchain_fields(wrapped) or result
-    if isinstance(result, Mapping) and isinstance(result.get("tool_call_id"), str) and "content" in result:
-        if result.get("status") == "error":
-            reader.rest.setdefault(_OUTCOME, "error")
-        call_id, result = call_id or result["tool_call_id"], result["content"]  # LangChain's ToolMessage
+    returned = _whole_calls.read_result(result)
+    if returned.failed:
+        reader.rest.setdefault(_OUTCOME, "error")
+    call_id, result = reader.text("tool_call.id", "tool.id") or returned.call_id, returned.value
     if isinstance(result, Mapping) and "raw_output" in result and "tool_name" in result:
         result = result["raw_output"]  # LlamaIndex's ToolOutput
     return ToolExecution(name, arguments, result=result, has_result=has_result, call_id=call_id, definition=definition)

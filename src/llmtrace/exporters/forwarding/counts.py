@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -90,47 +89,19 @@ class CountsFile:
         new = {name: number - self._written[name] for name, number in numbers.items()}
         if not any(new.values()):
             return
-        with contextlib.suppress(OSError), _locked(self._path.with_suffix(".lock")):
-            total: dict[str, int | str] = {name: number + new[name] for name, number in read(self._path.parent).items()}
+        with contextlib.suppress(OSError), locks.locked(self._path.with_suffix(".lock"), exclusive=True, seconds=0.1):
+            total: dict[str, int | str] = {name: number + new[name] for name, number in read(self._path.parent)[0].items()}
             total["why"] = counts.why
             draft = self._path.with_name(f".{FILE}.{os.getpid()}")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
-            try:
-                os.write(descriptor, json.dumps(total).encode())
-            finally:
-                os.close(descriptor)
+            locks.write(draft, json.dumps(total).encode())
             draft.replace(self._path)
             self._written = numbers
 
 
-def read(folder: Path) -> dict[str, int]:
-    """Read the sums; zeros without a readable file."""
+def read(folder: Path) -> tuple[dict[str, int], str]:
+    """The sums, zeros without a readable file; and why the last request failed, empty if it succeeded or is not known."""
     try:
         totals = json.loads((folder / FILE).read_bytes())
-        return {name: int(totals.get(name, 0)) for name in NAMES}
+        return {name: int(totals.get(name, 0)) for name in NAMES}, str(totals.get("why") or "")
     except (OSError, ValueError, AttributeError, TypeError):
-        return dict.fromkeys(NAMES, 0)
-
-
-def why(folder: Path) -> str:
-    """Read why the last request failed; empty if it succeeded or is unknown."""
-    try:
-        reason = json.loads((folder / FILE).read_bytes()).get("why")
-        return reason if isinstance(reason, str) else ""
-    except (OSError, ValueError, AttributeError):
-        return ""
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600)
-    try:
-        for _ in range(20):
-            if locks.take(descriptor, exclusive=True) is not False:
-                break
-            time.sleep(0.005)
-        else:
-            raise BlockingIOError
-        yield
-    finally:
-        os.close(descriptor)
+        return dict.fromkeys(NAMES, 0), ""

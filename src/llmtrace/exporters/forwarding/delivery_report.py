@@ -35,9 +35,9 @@ def reports(home: Path) -> list[Report]:
         for folder in sorted((home / FOLDER).iterdir()):
             with contextlib.suppress(OSError):
                 about = (folder / ABOUT).read_text(encoding="utf-8").strip()
-                counts = counts_file.read(folder)
+                counts, why = counts_file.read(folder)
                 counts["lost"] += removed(folder)
-                destinations.append(Report(folder.name, about, counts, _waiting(home, folder), counts_file.why(folder)))
+                destinations.append(Report(folder.name, about, counts, _waiting(home, folder), why))
     return destinations
 
 

@@ -75,8 +75,7 @@ def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.envir
             if kind == "otlp":
                 return _read(environment, url), True
         return None, False
-    exporters_variable = environment.get("OTEL_TRACES_EXPORTER", "")
-    requested = {word.strip() for word in exporters_variable.split(",") if word.strip()}
+    requested = _requested(environment)
     if requested and not requested & _OTLP:
         return None, False
     if not requested and _variable(environment, "ENDPOINT") is None:
@@ -95,14 +94,17 @@ def standard_sinks(
         return tuple(names)
     if tracer_provider is not None or not isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
         return ()
-    exporters_variable = environment.get("OTEL_TRACES_EXPORTER", "")
-    requested = {word.strip() for word in exporters_variable.split(",") if word.strip()}
+    requested = _requested(environment)
     if requested - _OTLP - {"console", "none"}:
         logger.warning(
             "llmtrace: OTEL_TRACES_EXPORTER=%r: llmtrace supports otlp, console and none; others are ignored",
-            exporters_variable,
+            environment["OTEL_TRACES_EXPORTER"],
         )
     return ("console",) if "console" in requested else ()
+
+
+def _requested(environment: Mapping[str, str]) -> set[str]:
+    return {word for part in environment.get("OTEL_TRACES_EXPORTER", "").split(",") if (word := part.strip())}
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str | None:

@@ -279,9 +279,7 @@ class Forwarder:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             about = self._folder / ABOUT
             if not about.exists():
-                descriptor = os.open(about, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
-                os.write(descriptor, f"{self.destination.protocol} {self.destination.shown}\n".encode())
-                os.close(descriptor)
+                locks.write(about, f"{self.destination.protocol} {self.destination.shown}\n".encode())
         except OSError:
             return False
         return True

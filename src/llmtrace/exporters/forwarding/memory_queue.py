@@ -57,6 +57,3 @@ class MemoryQueue(Sink):
             most_bytes -= item.size
             batch.append(item)
         return batch
-
-    def save(self) -> None:
-        """Do nothing: unsent spans are lost with the process."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from opentelemetry import trace
 from opentelemetry.trace import ProxyTracerProvider
@@ -72,7 +71,7 @@ class Sending:
             )
             self.journals = True
             local.on_look(self._forwarder.wake)
-            if _left_behind(store.folder):
+            if any((store.folder / name).is_dir() for name in ("journal", UNSENT)):  # there may be unsent spans already
                 self._forwarder.wake()
             return ()
         memory = MemoryQueue(self._marking("memory"), self._level == export_view.WHOLE, self._wake)
@@ -108,7 +107,6 @@ class Sending:
 
 
 def has_terminal() -> bool:
-    """True if the program runs in a terminal."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         try:
             if stream is not None and stream.isatty():
@@ -116,8 +114,3 @@ def has_terminal() -> bool:
         except (OSError, ValueError):  # closed
             continue
     return False
-
-
-def _left_behind(home: Path) -> bool:
-    """True if an earlier program may have left unsent spans: then sending need not wait for our first span."""
-    return any((home / name).is_dir() for name in ("journal", UNSENT))

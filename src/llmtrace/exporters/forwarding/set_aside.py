@@ -23,8 +23,6 @@ class _Entry(NamedTuple):
 
 
 class SetAside:
-    """A queue of such spans."""
-
     def __init__(self) -> None:
         self._entries: deque[_Entry] = deque()
         self._due = 0.0

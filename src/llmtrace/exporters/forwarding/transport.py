@@ -6,6 +6,7 @@ forwarder's thread.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import importlib
 import json
@@ -109,7 +110,7 @@ class Http:
         if self._to.gzip:
             session.headers["content-encoding"] = "gzip"
         session.headers.update(dict(self._to.headers))
-        session.auth = _unchanged  # else requests would replace our headers by those of ~/.netrc
+        session.auth = lambda request: request  # else requests would replace our headers by those of ~/.netrc
         if self._to.client_certificate is not None:
             key = self._to.client_key
             session.cert = self._to.client_certificate if key is None else (self._to.client_certificate, key)
@@ -119,10 +120,6 @@ class Http:
         session, self._session = self._session, None
         if session is not None:
             session.close()
-
-
-def _unchanged(request: Any) -> Any:
-    return request
 
 
 def _content(response: Any, until: float) -> bytes:
@@ -141,7 +138,7 @@ def _content(response: Any, until: float) -> bytes:
 def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
     why = f"HTTP {status}"
     if 200 <= status < 300:
-        return Answer("taken", *_partial(content, headers.get("content-type", "")))
+        return _taken(content, headers.get("content-type", ""))
     if status == 413:
         return Answer("large", why)
     if status in _BAD:
@@ -151,29 +148,17 @@ def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
     return Answer("closed", why)
 
 
-def _partial(content: bytes, kind: str) -> tuple[str, None, int]:
-    """Why a response that accepted the other spans rejected some, and how many."""
-    if not content:
-        return "", None, 0
-    if "json" in kind:
-        return _partial_json(content)
-    if "protobuf" not in kind:
-        return "", None, 0
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+def _taken(content: bytes, kind: str) -> Answer:
+    """What a response says that accepted spans, perhaps not all. What is no OTLP response accepted all of them."""
+    rejected = 0
+    with contextlib.suppress(Exception):
+        if "json" in kind:
+            rejected = int(json.loads(content)["partialSuccess"]["rejectedSpans"])
+        elif content and "protobuf" in kind:
+            from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-    try:
-        partial_success = ExportTraceServiceResponse.FromString(content).partial_success
-    except Exception:  # not an OTLP response; the spans were accepted
-        return "", None, 0
-    return "partial success", None, max(0, int(partial_success.rejected_spans))
-
-
-def _partial_json(content: bytes) -> tuple[str, None, int]:
-    try:
-        rejected = int(json.loads(content)["partialSuccess"]["rejectedSpans"])
-    except (ValueError, TypeError, KeyError):
-        return "", None, 0
-    return "partial success", None, max(0, rejected)
+            rejected = int(ExportTraceServiceResponse.FromString(content).partial_success.rejected_spans)
+    return Answer("taken", "partial success" if rejected > 0 else "", rejected=max(0, rejected))
 
 
 def retry_after(header: str | None) -> float | None:
@@ -209,7 +194,7 @@ class Grpc:
                 answered = self._export(body, timeout=wait, metadata=self._to.headers)
             except grpc.RpcError as error:
                 return self._refused(error, len(body))
-            return Answer("taken", *_partial(answered, "protobuf"))
+            return _taken(answered, "protobuf")
         except ModuleNotFoundError:
             return Answer("closed", installed.NO_GRPC)
         except Exception as error:
@@ -282,12 +267,11 @@ def _imported(name: str, *more: str) -> Any:
 
 def _reason(error: Exception) -> str:
     """The reason without address and headers: the innermost error's type, or the text of an operating system error."""
-    seen: BaseException = error
+    seen: BaseException | None = error
     for _ in range(8):
-        inner = seen.__cause__ or seen.__context__
+        if seen is None:
+            break
         if isinstance(seen, OSError) and seen.strerror:
             return seen.strerror
-        if inner is None:
-            break
-        seen = inner
-    return seen.strerror if isinstance(seen, OSError) and seen.strerror else type(error).__name__
+        seen = seen.__cause__ or seen.__context__
+    return type(error).__name__

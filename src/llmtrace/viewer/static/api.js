@@ -1,29 +1,27 @@
-// Where data comes from: the server, or, in a file on disk, what stands in the file itself. Both answer alike.
+// Where data comes from: the server, or what stands in a file on disk itself. Both answer alike.
 
 import { queryText } from "./place.js";
 
-async function get(path, query = {}) {
-  const response = await fetch(`/api/${path}${queryText(query)}`).catch(() => { throw new Error("the viewer's server does not answer: it has ended"); });
-  if (response.ok) return response.json();
+async function ask(path, options, otherwise) {
+  const response = await fetch(`/api/${path}`, options).catch(() => { throw new Error(`The viewer's server does not answer: ${otherwise}.`); });
   const text = await response.text();
-  const { error } = refusal(text);
-  throw new Error(error ?? (text && text.length < 400 ? text : `the viewer's server answered ${response.status}`));
-}
-
-/** What a server that refuses to write says: a sentence, its kind, and the faults of an edit. */
-function refusal(text) {
+  let reply = /** @type {any} */ ({});
   try {
-    return JSON.parse(text);
-  } catch {
-    return {};
-  }
+    reply = JSON.parse(text);
+  } catch { /* an error in plain words */ }
+  return { ok: response.ok, status: response.status, text, reply };
 }
 
+async function get(path, query = {}) {
+  const { ok, status, text, reply } = await ask(path + queryText(query), {}, "it has ended");
+  if (ok) return reply;
+  throw new Error(reply.error ?? (text && text.length < 400 ? text : `The viewer's server answered ${status}.`));
+}
+
+/** What the server says; if it refuses: a sentence, its kind, and the faults of an edit. */
 async function post(path, body) {
-  const response = await fetch(`/api/${path}`, { method: "POST", body, headers: { "content-type": "application/json", "x-llmtrace": "1" } }).catch(() => { throw new Error("The viewer's server does not answer: nothing was written."); });
-  const text = await response.text();
-  const reply = refusal(text);
-  return response.ok || reply.error ? reply : { error: text || `The viewer's server answered ${response.status}.`, kind: "network", faults: [] };
+  const { ok, status, text, reply } = await ask(path, { method: "POST", body, headers: { "content-type": "application/json", "x-llmtrace": "1" } }, "nothing was written");
+  return ok || reply.error ? reply : { error: text || `The viewer's server answered ${status}.`, kind: "network", faults: [] };
 }
 
 const server = {
@@ -33,13 +31,13 @@ const server = {
   sessions: (query) => get("sessions", query),
   names: (kind) => get("names", { kind }),
   rows: (trace, query = {}) => get(`traces/${trace}`, query),
-  payloads: (trace, spans) => get(`traces/${trace}/payloads`, { spans: spans.join(",") }),
-  origins: (trace, spans) => get(`traces/${trace}/origins`, { spans: spans.join(",") }),
+  payloads: (trace, spans) => get(`traces/${trace}/payloads`, { spans }),
+  origins: (trace, spans) => get(`traces/${trace}/origins`, { spans }),
   reached: (trace, span) => get(`traces/${trace}/reached`, { span }),
   diagnosis: (trace) => get(`traces/${trace}/diagnosis`),
   history: (trace, span) => get(`traces/${trace}/history`, { span }),
   search: (trace, q) => get(`traces/${trace}/search`, { q }),
-  suspicions: (traces) => get("suspicions", { traces: traces.join(",") }),
+  suspicions: (traces) => get("suspicions", { traces }),
   compare: (left, right) => get("compare", { left, right }),
   time: (query) => get("time", query),
   drift: (query) => get("drift", query),
@@ -48,7 +46,7 @@ const server = {
   decide: (id, body) => post(`reviews/${id}`, body),
   rate: (trace, body) => post(`traces/${trace}/feedback`, body),
 
-  /** Calls back with the ids of traces that changed, or null where any may have; and with how many calls wait for a person. */
+  /** Calls back with the ids of traces that changed (null: any may have), and with how many calls wait for a person. */
   follow(changed, reviewed) {
     const events = new EventSource("/api/events");
     let first = true;
@@ -72,7 +70,7 @@ const embedded = (file) => ({
   rows: async () => ({ version: 1, trace: file.trace, rows: file.rows }),
   payloads: async (_, spans) => Object.fromEntries(spans.filter((id) => file.payloads[id]).map((id) => [id, file.payloads[id]])),
   origins: async (_, spans) => Object.fromEntries(spans.map((id) => [id, file.origins?.[id] ?? []])),
-  diagnosis: async () => file.diagnosis ?? { suspects: [], places: [], checked: [], unchecked: ["This trace is too long to be diagnosed in a file."], reports: [], failed: false, is_judged: false },
+  diagnosis: async () => file.diagnosis,
   reached: async (_, span) => file.reached?.[span] ?? null,
 
   async history(_, span) {
@@ -98,7 +96,6 @@ const embedded = (file) => ({
   follow() {},
 });
 
-/** The server's data, or the file's own. */
 export async function openData() {
   const packed = document.getElementById("trace");
   if (!packed) return server;

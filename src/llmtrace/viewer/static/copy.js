@@ -1,7 +1,8 @@
-// What can be taken away: the chosen steps as text for a language model, as JSON, as curl or Python that repeats the call.
+// What can be copied: steps as text for a language model or as JSON, a call as curl or Python.
 
-import { copyText, el } from "./dom.js";
+import { copyText, el, openDialog } from "./dom.js";
 import { callText, compact, cut, jsonText, worded } from "./format.js";
+import { newMessages } from "./messages.js";
 import { asCurl, asPython } from "./request.js";
 import { confidenceText, isMarked } from "./suspects.js";
 
@@ -10,7 +11,7 @@ const LONGEST = 1500;
 
 export function copyMenu(view) {
   const row = view.row(view.cursor);
-  const ways = /** @type {[string, string, () => Promise<[string, string]>][]} */ ([
+  const ways = /** @type {any[]} */ ([
     ["t", "text for a language model: suspects and this step", async () => [await forModel(view), "text for a model"]],
     ["j", "this step as JSON", async () => [jsonText((await view.need([view.cursor])).get(view.cursor), 2), "JSON"]],
     ["l", "link to this step", async () => [location.href, "link"]],
@@ -18,27 +19,21 @@ export function copyMenu(view) {
   if (row?.kind === "model") {
     ways.push(["c", "curl that repeats this call", async () => [await asCurl(view, row), "curl"]], ["p", "Python that repeats this call", async () => [await asPython(view, row), "Python"]]);
   }
-  const dialog = el("dialog", { class: "menu", "aria-label": "Copy" }, el("h2", { text: "Copy" }), ways.map(([key, words, make]) =>
-    el("button", { "data-letter": key, onclick: () => take(make) }, el("kbd", { text: key }), ` ${words}`)));
   const take = async (make) => {
     dialog.close();
     const [text, what] = await make();
     await copyText(text, what);
   };
+  const dialog = openDialog("menu", "Copy", "Copy", ways.map(([key, words, make]) => el("button", { "data-letter": key, onclick: () => take(make) }, el("kbd", key), ` ${words}`)));
   dialog.addEventListener("keydown", (event) => {
-    event.stopPropagation();
     const way = ways.find(([key]) => key === event.key);
-    if (way) {
-      event.preventDefault();
-      take(way[2]);
-    }
+    if (!way) return;
+    event.preventDefault();
+    take(way[2]);
   });
-  dialog.addEventListener("close", () => { dialog.remove(); view.rowsBox.focus(); });
-  document.body.append(dialog);
-  dialog.showModal();
 }
 
-export async function forModel(view) {
+async function forModel(view) {
   const trace = view.trace;
   const lines = [`# Trace ${trace.id}: ${trace.health}`, `Task: ${trace.task ?? "unknown"}`, `Answer: ${trace.answer ?? "none"}`, ""];
   const suspects = (view.diagnosis?.suspects ?? []).filter(isMarked).slice(0, 3);
@@ -48,7 +43,7 @@ export async function forModel(view) {
     for (const one of suspect.chain) lines.push(`  <- ${one.title}${one.value === null ? "" : ` ${cut(compact(one.value), 200)}`}${one.note ? `: ${one.note}` : ""}`);
   }
   const chosen = view.row(view.cursor);
-  const steps = chosen ? view.tree.subtree(chosen.id).slice(0, MOST_STEPS) : [];
+  const steps = chosen ? view.tree.subtree(chosen.id, MOST_STEPS) : [];
   const path = view.tree.path(chosen).map((up) => up.name).reverse();
   const payloads = await view.need(steps.map((row) => row.id));
   lines.push("", `## Step${path.length ? ` in ${path.join(" > ")}` : ""}`);
@@ -56,11 +51,10 @@ export async function forModel(view) {
   return lines.join("\n");
 }
 
-/** @param {Payload|undefined} payload @returns {string[]} */
 function stepLines(row, payload) {
   const lines = [`### ${row.kind} ${row.name} [${row.state}] span ${row.id}`];
   if (!payload) return lines;
-  for (const message of [...(payload.input ?? []), ...(payload.output ?? [])]) if (!Array.isArray(message)) lines.push(...messageLines(message));
+  for (const message of [...newMessages(payload), ...(payload.output ?? [])]) lines.push(...messageLines(message));
   if (payload.arguments !== undefined) lines.push(cut(callText(row.name, payload.arguments), LONGEST));
   if (payload.has_result) lines.push(`result: ${cut(worded(payload.result), LONGEST)}`);
   for (const one of payload.violations) lines.push(`! ${one.code} at ${one.pointer || "the whole"}: ${one.message}; expected ${compact(one.expected)}, got ${compact(one.got)}`);
@@ -69,10 +63,7 @@ function stepLines(row, payload) {
   return lines;
 }
 
-/** @param {Message} message */
-function messageLines(message) {
-  return message.parts.map((part) => {
-    if (part.type === "tool_call") return `${message.role} calls ${cut(callText(part.name, part.arguments), LONGEST)}`;
-    return `${message.role}: ${cut(worded(part.content ?? part.response ?? part), LONGEST)}`;
-  });
-}
+const messageLines = (message) => message.parts.map((part) => {
+  if (part.type === "tool_call") return `${message.role} calls ${cut(callText(part.name, part.arguments), LONGEST)}`;
+  return `${message.role}: ${cut(worded(part.content ?? part.response ?? part), LONGEST)}`;
+});

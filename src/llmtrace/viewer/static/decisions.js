@@ -1,9 +1,9 @@
 // What a person decided, in words, and what an edit changed.
 
-import { differences } from "./attempts.js";
 import { el } from "./dom.js";
 import { clock, worded } from "./format.js";
 import { block, callPieces, jsonPieces, textBlock } from "./json.js";
+import { changeMarks } from "./marks.js";
 
 const DECISIONS = {
   approved: "Approved", edited: "Approved with other arguments", rejected: "Rejected", answered: "Answered by a person", timed_out: "Denied: nobody decided in time",
@@ -11,28 +11,25 @@ const DECISIONS = {
 };
 const HIDDEN = /[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]/g;
 
-/** A text in which characters that a reader cannot see, or that turn the text around, are written out. @param {string} text */
+/** A text in which characters that a reader cannot see, or that turn the text around, are written out. */
 export const visibleText = (text) => text.replace(HIDDEN, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-/** @param {Piece[]} pieces */
 export const visible = (pieces) => pieces.map((piece) => ({ ...piece, text: visibleText(piece.text) }));
 
-/** What was decided, by whom, when and why. @param {{kind: string, by?: string|null, at?: number|null, note?: string|null, value?: Json}} decision */
-export function decisionNode(tool, before, decision, heading = "h3") {
-  const { kind, by, at, note, value } = decision;
+/** What was decided, by whom, when and why. */
+export function decisionNode(tool, before, { kind, by, at, note, value }, heading = "h3") {
   const good = kind === "approved" || kind === "edited" || kind === "answered";
-  return el("section", { class: `decision ${good ? "ok" : "denied"}`, "aria-label": "Decision" },
-    el(heading, {}, DECISIONS[kind] ?? kind, by ? ` by ${by}` : "", at ? el("span", { class: "dim", text: clock(at) }) : null),
-    note ? el("p", { class: "text", text: visibleText(note) }) : null,
-    kind === "edited" ? differenceNode(tool, before, value) : null,
-    kind === "answered" ? textBlock(value, "code result") : null);
+  return el(`section.decision.${good ? "ok" : "denied"}`, { label: "Decision" },
+    el(heading, {}, DECISIONS[kind] ?? kind, by ? ` by ${by}` : "", at && el("span.dim", clock(at))),
+    note && el("p.text", visibleText(note)),
+    kind === "edited" && differenceNode(tool, before, value),
+    kind === "answered" && textBlock(value, "code result"));
 }
 
-/** A call before and after, with what is different marked. */
 export function differenceNode(tool, before, after) {
-  const marks = new Map(differences(before, after).map((pointer) => [pointer, { cls: "changed" }]));
-  const side = (title, value) => el("div", { class: "attempt" }, el("h3", { text: title }), block(visible(callPieces(tool, value, { marks })), { cls: "code call" }));
-  return el("div", { class: "beside" }, side("before", before), side("after", after));
+  const marks = changeMarks(before, after);
+  const side = (title, value) => el("div.attempt", el("h3", title), block(visible(callPieces(tool, value, marks)), { cls: "code call" }));
+  return el("div.beside", side("before", before), side("after", after));
 }
 
 /** What was held: a call, or what the program wanted to have looked at. */

@@ -1,123 +1,105 @@
 // Elements. Text is only ever set as text: whatever a model wrote cannot become markup here.
 
 /**
- * An element with attributes (`class`, `text`, `style` as an object, `onclick` … and any other) and children; null and false are
- * left out.
- * @param {string} tag
- * @param {{[name: string]: any}} options
- * @param {...(Child|Child[])} children
+ * An element with classes (`el("p.dim")`), attributes (`style` as an object, `onclick` …, `label` for aria-label) and children; null and false
+ * are left out, but an ARIA state may be false.
  * @returns {any}
  */
 export function el(tag, options = {}, ...children) {
-  const node = /** @type {any} */ (document.createElement(tag));
-  if (tag === "button") node.type = "button";
-  for (const [name, value] of Object.entries(options)) {
-    if (value == null || value === false) continue;
-    if (name === "class") node.className = value;
-    else if (name === "text") node.textContent = value;
-    else if (name === "value") node.value = value;
-    else if (name === "style") for (const [property, text] of Object.entries(value)) node.style.setProperty(property, String(text));
-    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else node.setAttribute(name, value === true ? "" : String(value));
+  if (options?.constructor !== Object) return el(tag, {}, options, ...children);
+  const [name, ...classes] = tag.split(".");
+  const node = /** @type {any} */ (/^(svg|path)$/.test(name) ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name));
+  if (classes.length) node.setAttribute("class", classes.join(" "));
+  if (name === "button") node.type = "button";
+  for (const [key, value] of Object.entries(options)) {
+    if (value == null || (value === false && !key.startsWith("aria-"))) continue;
+    if (key === "value") node.value = value;
+    else if (key === "style") for (const [property, text] of Object.entries(value)) node.style.setProperty(property, text);
+    else if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else node.setAttribute(key === "label" ? "aria-label" : key, value === true && !key.startsWith("aria-") ? "" : value);
   }
-  node.append(...present(children));
+  fill(node, ...children);
   return node;
 }
 
-export const dim = (text) => el("p", { class: "dim", text });
-export const quiet = (text, cls = "") => el("p", { class: `quiet ${cls}`, text });
+export const dim = (text) => el("p.dim", text);
+export const quiet = (text, cls = "") => el(`p.quiet.${cls}`, text);
+export const link = (href, ...children) => el("a", { href }, ...children);
+export const chip = (text, onclick, options = {}) => el("button.chip", { onclick, ...options }, text);
+export const more = (text, onclick) => el("button.more", { onclick }, text);
+export const keysButton = () => chip("?", null, { label: "Keys", "data-key": "?" });
 
-/** The way back to all traces. */
-export function home(live = true) {
-  return el("nav", { "aria-label": "Traces" }, el(live ? "a" : "span", { class: "brand", href: live && "#/", text: "llmtrace" }));
-}
+/** The line over a page: the way back to all traces, a title, what is said of it. */
+export const pageHead = (title, said, ...more) => [home(), el("div.what", el("h1", { dir: "auto" }, title), el("p.dim", said)), more, keysButton()];
 
-/** How many lines of a list a key moves by. @param {string} key @param {number} page @returns {number|undefined} */
-export function stepsOf(key, page) {
-  return { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: page, " ": page, PageUp: -page, g: -1e9, G: 1e9, Home: -1e9, End: 1e9 }[key];
-}
+export const home = (live = true) => el("nav", { label: "Traces" }, el(live ? "a.brand" : "span.brand", { href: live && "#/" }, "llmtrace"));
 
-export function keysButton() {
-  return el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" });
-}
+/** How many lines of a list a key moves by. */
+export const stepsOf = (key, page) => ({ j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: page, " ": page, PageUp: -page, g: -1e9, G: 1e9, Home: -1e9, End: 1e9 }[key]);
 
-/** @param {Child[]} children */
-function present(children) {
-  return children.flat(Infinity).filter((child) => child != null && child !== false);
-}
-
-/** These children and no other. @param {any} node @param {...Child} children */
 export function fill(node, ...children) {
-  node.replaceChildren(...present(children));
+  node.replaceChildren(...children.flat(Infinity).filter((child) => child != null && child !== false));
 }
 
-/** @param {string} tag @param {{[name: string]: any}} options @param {...Node} children @returns {SVGElement} */
-export function svg(tag, options = {}, ...children) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(options)) node.setAttribute(name, String(value));
-  node.append(...children);
-  return node;
-}
-
-/** @param {string} id @returns {HTMLElement} */
-export function byId(id) {
-  return /** @type {HTMLElement} */ (document.getElementById(id));
-}
+/** @returns {any} */
+export const byId = (id) => document.getElementById(id);
+/** @returns {any} */
+export const first = (selector) => document.querySelector(selector);
 
 let sayTimer = 0;
 
-/** One line at the bottom for a moment; screen readers read it. @param {string} text */
+/** One line at the bottom for a moment; screen readers read it. */
 export function say(text) {
   const place = byId("said");
   place.textContent = text.length > 180 ? `${text.slice(0, 180)}…` : text;
   place.classList.add("shown");
   clearTimeout(sayTimer);
-  sayTimer = setTimeout(() => place.classList.remove("shown"), 2500);
+  sayTimer = setTimeout(hush, 2500);
 }
 
-/** What was said is over. */
 export function hush() {
   byId("said").classList.remove("shown");
 }
 
-/** A part that folds, whose content is made when it is first opened. @param {string} title @param {() => Child|Child[]} make */
+/** A part that folds, whose content is made when it is first opened. */
 export function lazySection(title, make) {
-  const node = el("details", { class: "section" }, el("summary", { text: title }));
-  node.addEventListener("toggle", () => { if (node.open && node.childElementCount === 1) node.append(...[make()].flat()); });
+  const node = el("details.section", { ontoggle: () => { if (node.open && node.childElementCount === 1) fill(node, node.firstChild, make()); } }, el("summary", title));
   return node;
 }
 
-/** A labelled line of text. @param {(text: string) => void} changed */
 export function textField(id, label, value, changed) {
   const node = el("input", { id: `text-${id}`, type: "text", autocomplete: "off", value, oninput: () => changed(node.value) });
-  return el("div", { class: "field" }, el("label", { for: node.id, text: label }), node);
+  return field(label, node);
 }
 
-/** Show words beside a place on the screen. @param {{left: number, top: number, bottom: number}} at @param {Child[]} words */
+export const field = (label, node, ...more) => el("div.field", el("label", { for: node.id }, label), node, more);
+
+/** Show a dialog that keeps its keys to itself. */
+export function openDialog(cls, label, heading, ...content) {
+  const dialog = el("dialog", { class: cls, label: label, onkeydown: (event) => event.stopPropagation(), onclose: () => { dialog.remove(); first(".rows")?.focus(); } }, el("h2", heading), content);
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
 export function showTip(at, words) {
   const box = byId("tip");
   fill(box, words);
   box.hidden = false;
-  const left = Math.max(8, Math.min(at.left, innerWidth - box.offsetWidth - 8));
   const below = at.bottom + 6 + box.offsetHeight < innerHeight;
-  box.style.left = `${left}px`;
+  box.style.left = `${Math.max(8, Math.min(at.left, innerWidth - box.offsetWidth - 8))}px`;
   box.style.top = `${below ? at.bottom + 6 : Math.max(8, at.top - box.offsetHeight - 6)}px`;
 }
 
-/** The words that follow the pointer or the focus on `node`. @param {HTMLElement} node @param {() => Child[]} make */
 export function tip(node, make) {
-  const show = () => showTip(node.getBoundingClientRect(), make());
-  node.addEventListener("pointerenter", show);
-  node.addEventListener("focus", show);
-  node.addEventListener("pointerleave", hideTip);
-  node.addEventListener("blur", hideTip);
+  for (const name of ["pointerenter", "focus"]) node.addEventListener(name, () => showTip(node.getBoundingClientRect(), make()));
+  for (const name of ["pointerleave", "blur"]) node.addEventListener(name, hideTip);
 }
 
 export function hideTip() {
   byId("tip").hidden = true;
 }
 
-/** How far across an element the pointer is, from 0 to 1. @param {Element} node @param {MouseEvent} event */
 export function across(node, event) {
   const box = node.getBoundingClientRect();
   return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
@@ -127,7 +109,7 @@ export async function copyText(text, what) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    const area = el("textarea", { value: text, class: "offscreen", "aria-hidden": "true" });
+    const area = el("textarea.offscreen", { value: text, "aria-hidden": true });
     document.body.append(area);
     area.select();
     document.execCommand("copy");

@@ -1,29 +1,29 @@
 // A recorded value, changed by hand, as the commands that run the program again with it. Nothing runs here.
 
-import { copyText, dim, el, fill, say } from "./dom.js";
-import { compact, exactNumber, jsonText } from "./format.js";
+import { chip, copyText, dim, el, field, fill, more, openDialog, say } from "./dom.js";
+import { compact, isObject, jsonText } from "./format.js";
 import { exactly, segment } from "./json.js";
+import { answerParts } from "./messages.js";
 import { asciiJson, quoted } from "./request.js";
 
 const PLAIN = /^[\p{L}\p{M}\p{N} -<>-~]*$/u; // what a terminal shows as it is, without the = that ends a place
-const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value) && exactNumber(value) === undefined;
 
-/** What can be changed in a step: a label, the value, and what its place begins with. @param {Payload} payload @returns {[string, Json, string][]} */
+/** What can be changed in a step: a label, the value, and what its place begins with. @param {Payload} payload */
 function editable(payload) {
   if (!/^(ToolE|Inf|Fetch)/.test(payload.operation)) return [];
   const isTool = payload.operation === "ToolExecution";
-  const parts = (payload.output ?? []).flatMap((message) => message.parts);
-  const calls = /** @type {Json[]} */ (isTool ? [{ name: payload.facts.name, arguments: payload.arguments }] : parts.filter((part) => part.type === "tool_call"));
+  const parts = answerParts(payload);
+  const calls = /** @type {Part[]} */ (isTool ? [{ name: payload.facts.name, arguments: payload.arguments }] : parts.filter((part) => part.type === "tool_call"));
   const first = calls.filter((call, at) => isObject(call.arguments) && PLAIN.test(call.name) && !call.name.includes("/") && calls.findIndex(({ name }) => name === call.name) === at);
   const texts = parts.filter((part) => part.type === "text");
-  return /** @type {[string, Json, string][]} */ ([
+  return [
     ...(isTool ? [["Result", payload.has_result ? payload.result : null, ""]] : []),
     ...(texts.length ? [["Text", texts.map((part) => part.content).join("\n"), "text"]] : []),
     ...first.map((call) => [`Arguments of ${call.name}`, call.arguments, call.name]),
-  ]);
+  ];
 }
 
-/** The deepest member of objects that holds all that differs: its pointer and new value; null: nothing does. @returns {[string, Json]|null} */
+/** The deepest member of objects that holds all that differs: its pointer and new value; null: nothing does. */
 function changeOf(old, value, pointer = "") {
   if (compact(old) === compact(value)) return null;
   if (isObject(old) && isObject(value) && Object.keys(old).join("\n") === Object.keys(value).join("\n")) {
@@ -33,7 +33,7 @@ function changeOf(old, value, pointer = "") {
   return [pointer, value];
 }
 
-/** PLACE=VALUE for what was typed; empty: nothing differs. Throws what is wrong with it. */
+/** PLACE=VALUE for what was typed; empty: nothing differs. Throws what is wrong with it. @param {any[]} field */
 function settingOf([, old, place], text) {
   const change = changeOf(old, typeof old === "string" ? text : JSON.parse(text, exactly));
   if (change && !change[0] && place && place !== "text") throw new Error("change one argument: an edit changes one value");
@@ -46,12 +46,9 @@ function isFirstSuspect(view, row) {
   return span === row.id || Boolean(row.calls?.includes(view.row(span)?.call));
 }
 
-/** @param {Payload} payload @param {string} label what the field's label begins with */
-export function editButton(view, payload, label) {
-  return editable(payload).some(([name]) => name.startsWith(label)) ? el("button", { class: "more", text: "edit", onclick: () => openEdit(view, label) }) : null;
-}
+/** A button for the fields whose label begins so. */
+export const editButton = (view, payload, label) => editable(payload).some(([name]) => name.startsWith(label)) && more("edit", () => openEdit(view, label));
 
-/** Change a value of the chosen step. @param {string=} label what the field's label begins with */
 export function openEdit(view, label = "") {
   const row = view.row(view.cursor);
   const payload = view.payloads.get(row?.id);
@@ -60,10 +57,10 @@ export function openEdit(view, label = "") {
   const out = el("div", { "aria-live": "polite" });
   const areas = fields.map(([, value], at) => {
     const text = typeof value === "string" ? value : jsonText(value, 2);
-    return el("textarea", { id: `edit-${at}`, spellcheck: "false", rows: Math.min(14, text.split("\n").length + 1), value: text, oninput: () => fill(out, ...commands()) });
+    return el("textarea", { id: `edit-${at}`, spellcheck: "false", rows: Math.min(14, text.split("\n").length + 1), value: text, oninput: () => fill(out, commands()) });
   });
   const starts = areas.map((area) => area.value);
-  const commandNodes = (line) => [el("pre", { class: "code", text: line }), el("button", { class: "chip", text: "copy", onclick: () => { dialog.close(); copyText(line, "command"); } })];
+  const commandNodes = (line) => [el("pre.code", line), chip("copy", () => { dialog.close(); copyText(line, "command"); })];
   const commands = () => {
     const changed = areas.flatMap((area, at) => (area.value === starts[at] ? [] : [at]));
     try {
@@ -77,17 +74,12 @@ export function openEdit(view, label = "") {
       }
       if (isFirstSuspect(view, row)) lines.push(`llmtrace why ${view.id} --prove ${end}`);
       return lines.map(commandNodes);
-    } catch (error) {
-      return [el("p", { class: "fault", text: /** @type {Error} */ (error).message })];
+    } catch (/** @type {any} */ error) {
+      return [el("p.fault", (error).message)];
     }
   };
-  const dialog = el("dialog", { class: "edit", "aria-label": "Edit" }, el("h2", { text: "Edit, and run it again" }),
-    el("div", { class: "panel" }, fields.map(([name], at) => el("div", { class: "field" }, el("label", { for: areas[at].id, text: name }), areas[at])), out,
-      el("button", { class: "chip", text: "close", onclick: () => dialog.close() })));
-  dialog.addEventListener("keydown", (event) => event.stopPropagation());
-  dialog.addEventListener("close", () => { dialog.remove(); view.rowsBox.focus(); });
-  fill(out, ...commands());
-  document.body.append(dialog);
-  dialog.showModal();
+  const dialog = openDialog("edit", "Edit", "Edit, and run it again",
+    el("div.panel", fields.map(([name], at) => field(name, areas[at])), out, chip("close", () => dialog.close())));
+  fill(out, commands());
   areas[Math.max(0, fields.findIndex(([name]) => name.startsWith(label)))].focus();
 }

@@ -14,28 +14,17 @@ export function duration(ms) {
 }
 
 /** Tokens in and out; unknown where both are. */
-export function tokensOf(trace) {
-  return count(sum(trace.input, trace.output));
-}
+export const tokensOf = (trace) => count(sum(trace.input, trace.output));
 
-export function lasted(trace) {
-  return trace.duration === null && trace.health === "running" ? "running" : duration(trace.duration);
-}
+export const lasted = (trace) => (trace.duration === null && trace.health === "running" ? "running" : duration(trace.duration));
 
-export function count(number) {
-  return number == null ? UNKNOWN : number.toLocaleString("en-US");
-}
+export const count = (number) => (number == null ? UNKNOWN : number.toLocaleString("en-US"));
 
 export const nameText = (name) => name.replaceAll("_", " ");
 
-/** The first two names and how many more. */
-export function someNames(names) {
-  return nameText(names.slice(0, 2).join(", ")) + (names.length > 2 ? ` +${names.length - 2}` : "");
-}
+export const someNames = (names) => nameText(names.slice(0, 2).join(", ")) + (names.length > 2 ? ` +${names.length - 2}` : "");
 
-export function plural(number, noun) {
-  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
-}
+export const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 export function cost(usd) {
   if (usd == null) return UNKNOWN;
@@ -43,37 +32,25 @@ export function cost(usd) {
   return usd < 1 ? `$${usd.toFixed(4)}` : `$${usd.toFixed(2)}`;
 }
 
-/** The local time. */
-export function clock(ms) {
-  return new Date(ms - new Date(ms).getTimezoneOffset() * 6e4).toISOString().slice(0, 19).replace("T", " ");
-}
+export const clock = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * 6e4).toISOString().slice(0, 19).replace("T", " ");
 
 /** To the minute, of nanoseconds as text. */
-export function minute(ns) {
-  return clock(Number(BigInt(ns) / 1000000n)).slice(0, 16);
-}
+export const minute = (ns) => clock(Number(BigInt(ns) / 1000000n)).slice(0, 16);
 
 export function ago(ms) {
   const seconds = Math.max(0, (Date.now() - ms) / 1000);
-  for (const [size, unit] of /** @type {[number, string][]} */ ([[86400, "d"], [3600, "h"], [60, "m"]])) {
-    if (seconds >= size) return `${Math.floor(seconds / size)}${unit} ago`;
-  }
-  return `${Math.floor(seconds)}s ago`;
+  const [size, unit] = seconds < 60 ? [1, "s"] : seconds < 3600 ? [60, "m"] : seconds < 86400 ? [3600, "h"] : [86400, "d"];
+  return `${Math.floor(seconds / size)}${unit} ago`;
 }
 
-export function sum(a, b) {
-  return a == null ? (b ?? null) : a + (b ?? 0);
-}
+export const sum = (a, b) => (a == null ? (b ?? null) : a + (b ?? 0));
 
 export function likelihood(probability) {
   const share = Number(exactNumber(probability) ?? probability);
   return share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`;
 }
 
-/** JSON, with every number as it was written. */
-export function jsonText(value, indent = 0) {
-  return (JSON.stringify(value, null, indent) ?? "null").replace(/\{\s*"\\u0000number":\s*"([^"]*)"\s*\}/g, (whole, text) => (WRITTEN.test(text) ? text : whole));
-}
+export const jsonText = (value, indent = 0) => (JSON.stringify(value, null, indent) ?? "null").replace(/\{\s*"\\u0000number":\s*"([^"]*)"\s*\}/g, (whole, text) => (WRITTEN.test(text) ? text : whole));
 
 const WRITTEN = /^-?(\d+(\.\d+)?(e[+-]?\d+)?|inf|nan)$/i;
 
@@ -83,35 +60,29 @@ export function exactNumber(value) {
   return typeof text === "string" && WRITTEN.test(text) && Object.keys(value).length === 1 ? text : undefined;
 }
 
-/** A text as it is, any other value as compact JSON. */
-export function worded(value) {
-  return typeof value === "string" ? value : compact(value);
-}
+/** Whether a value is a JSON object. */
+export const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value) && exactNumber(value) === undefined;
 
-/** A JSON value as compact text. */
+/** A text as it is, any other value as compact JSON. */
+export const worded = (value) => (typeof value === "string" ? value : compact(value));
+
 export function compact(value) {
   if (value === undefined) return "";
   const exact = exactNumber(value);
   if (exact !== undefined) return exact;
   if (Array.isArray(value)) return `[${value.map(compact).join(", ")}]`;
-  if (value && typeof value === "object") {
-    return `{${Object.entries(value).map(([name, member]) => `${JSON.stringify(name)}: ${compact(member)}`).join(", ")}}`;
-  }
+  if (isObject(value)) return `{${Object.entries(value).map(([name, member]) => `${JSON.stringify(name)}: ${compact(member)}`).join(", ")}}`;
   return JSON.stringify(value);
 }
 
 /** An argument's name; in quotes where it is no name. */
-export function argumentName(name) {
-  return /^[\p{L}\p{N}_$.-]+$/u.test(name) ? name : JSON.stringify(name);
-}
+export const argumentName = (name) => (/^[\p{L}\p{N}_$.-]+$/u.test(name) ? name : JSON.stringify(name));
 
 /** A tool call as a function call. Arguments that were no JSON object stand as the text that the model wrote. */
 export function callText(name, args) {
   if (args == null) return `${name}(…)`;
-  if (typeof args !== "object" || Array.isArray(args)) return `${name}(${worded(args)})`;
+  if (!isObject(args)) return `${name}(${worded(args)})`;
   return `${name}(${Object.entries(args).map(([key, value]) => `${argumentName(key)}=${compact(value)}`).join(", ")})`;
 }
 
-export function cut(text, most) {
-  return text.length > most ? `${text.slice(0, most)}…` : text;
-}
+export const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

@@ -1,38 +1,29 @@
-// JSON and tool calls as text with marks: a field that broke its schema, a value and where it came from. Pieces of text, never HTML.
+// JSON and tool calls as pieces of text with marks, never HTML.
 
-import { el, tip } from "./dom.js";
-import { argumentName, count, exactNumber } from "./format.js";
+import { el, more, tip } from "./dom.js";
+import { argumentName, count, exactNumber, isObject } from "./format.js";
 
 const WIDTH = 72;
-const MOST_CHARACTERS = 12000;
+export const MOST_CHARACTERS = 12000;
 const MOST_WRITTEN = 24e4; // characters of one value, after which only what is marked is written
 const MOST_PARSED = 1e6;
 
-/** @param {string|number} name */
-export function segment(name) {
-  return `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
-}
+export const segment = (name) => `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
 
 /** The names that a JSON pointer leads through. */
-export function names(pointer) {
-  return pointer.split("/").slice(1).map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
-}
+export const names = (pointer) => pointer.split("/").slice(1).map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
 
 class Writer {
-  /** @param {Marking} marking */
   constructor(marking, call) {
     this.marks = marking.marks ?? new Map();
     this.ghosts = marking.ghosts ?? new Map();
     this.quotes = marking.quotes ?? [];
     this.call = call;
-    /** @type {Piece[]} */
     this.pieces = [];
-    /** @type {string[]} */
     this.notes = [];
     this.left = MOST_WRITTEN;
   }
 
-  /** @param {Mark=} mark */
   put(whole, mark) {
     const text = mark ? whole : whole.slice(0, Math.max(0, this.left));
     this.left -= whole.length;
@@ -53,11 +44,12 @@ class Writer {
     if (exact !== undefined) return this.put(exact, mark);
     if (typeof value === "string" && mark?.start !== undefined) return this.parts(value, [mark, ...(mark.more ?? [])]);
     if (value === null || typeof value !== "object") return this.put(this.scalar(value), mark);
-    if (mark) this.put(Array.isArray(value) ? "[" : "{", mark);
-    this.inside(value, pointer, depth, mark ? ["", Array.isArray(value) ? "]" : "}"] : Array.isArray(value) ? ["[", "]"] : ["{", "}"], false);
+    const [open, close] = Array.isArray(value) ? "[]" : "{}";
+    if (mark) this.put(open, mark);
+    this.inside(value, pointer, depth, [mark ? "" : open, close], false);
   }
 
-  /** A text of which some characters are marked. @param {Mark[]} marks */
+  /** A text of which some characters are marked. */
   parts(value, marks) {
     const pieces = rangePieces(value, marks.map((one) => [unit(value, one.start ?? 0), unit(value, one.end ?? 0), one]));
     const whole = pieces.length === 1 ? pieces[0].mark : undefined;
@@ -72,7 +64,6 @@ class Writer {
     return JSON.stringify(value) ?? "null";
   }
 
-  /** @param {string[]} brackets */
   inside(parent, pointer, depth, brackets, named) {
     const members = Array.isArray(parent) ? parent.map((value, at) => [at, value]) : Object.entries(parent);
     const ghosts = this.ghosts.get(pointer) ?? [];
@@ -112,9 +103,7 @@ class Writer {
 function plainLength(value) {
   const exact = exactNumber(value);
   if (exact !== undefined) return exact.length;
-  if (value === null || typeof value !== "object") {
-    return typeof value === "string" && value.includes("\n") ? 1000 : String(JSON.stringify(value)).length;
-  }
+  if (value === null || typeof value !== "object") return typeof value === "string" && value.includes("\n") ? 1000 : String(JSON.stringify(value)).length;
   let length = 2;
   for (const [name, member] of Object.entries(value)) {
     length += 2 + (Array.isArray(value) ? 0 : name.length + 3) + plainLength(member);
@@ -123,18 +112,17 @@ function plainLength(value) {
   return length;
 }
 
-/** @param {Marking} marking @returns {Piece[]} */
 export function jsonPieces(value, marking = {}) {
   const writer = new Writer(marking, false);
   writer.value(value, "", 0);
   return writer.end();
 }
 
-/** A call as one writes it: `name(member=value)`. @param {Marking} marking @returns {Piece[]} */
+/** A call as one writes it: `name(member=value)`. */
 export function callPieces(name, args, marking = {}) {
   const writer = new Writer(marking, true);
   if (args == null) writer.put(`${name}(…)`);
-  else if (typeof args === "object" && !Array.isArray(args) && exactNumber(args) === undefined) {
+  else if (isObject(args)) {
     const whole = writer.marks.get("");
     writer.put(name);
     writer.inside(args, "", 0, ["(", ")"], true);
@@ -148,7 +136,10 @@ export function callPieces(name, args, marking = {}) {
   return writer.end();
 }
 
-/** A text with the characters from a line and column on marked. @param {Mark} mark */
+export const jsonBlock = (value, marking = {}, cls = "code") => block(jsonPieces(value, marking), { cls });
+export const callBlock = (name, args, marking = {}, most = MOST_CHARACTERS) => block(callPieces(name, args, marking), { cls: "code call", most });
+
+/** A text with the characters from a line and column on marked. */
 export function brokenPieces(text, line, column, mark) {
   const lines = text.split("\n");
   const at = Math.min(text.length, lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0) + column - 1);
@@ -158,9 +149,8 @@ export function brokenPieces(text, line, column, mark) {
 /** How far into a text, as JavaScript counts, so many characters reach. */
 const unit = (text, characters) => (/[\ud800-\udfff]/.test(text) ? [...text].slice(0, characters).join("").length : characters);
 
-/** The places where values stand in a text, as marks: where the mark says, else the first. @param {[string, Mark][]} values */
+/** The places where values stand in a text, as marks: where the mark says, else the first. */
 export function textPieces(text, values) {
-  /** @type {[number, number, Mark][]} */
   const found = [];
   for (const [value, mark] of values) {
     const start = mark.start === undefined ? -1 : unit(text, mark.start);
@@ -171,9 +161,8 @@ export function textPieces(text, values) {
   return rangePieces(text, found);
 }
 
-/** A text in pieces; of ranges that overlap the first counts. @param {[number, number, Mark][]} ranges @returns {Piece[]} */
+/** A text in pieces; of ranges that overlap the first counts. */
 function rangePieces(text, ranges) {
-  /** @type {Piece[]} */
   const pieces = [];
   let done = 0;
   const apart = ranges.filter(([start, end], at) => !ranges.slice(0, at).some(([from, to]) => start < to && from < end));
@@ -185,19 +174,17 @@ function rangePieces(text, ranges) {
   return pieces.filter((piece) => piece.text);
 }
 
-/** @param {Piece} piece */
 function pieceNode(piece) {
   const mark = piece.mark;
   if (!mark) return document.createTextNode(piece.text);
   const tag = mark.href ? "a" : mark.cls === "note" || mark.cls === "ghost" ? "span" : "mark";
-  const node = el(tag, { class: mark.cls, href: mark.href, text: piece.text });
+  const node = el(tag, { class: mark.cls, href: mark.href }, piece.text);
   if (mark.words) tip(node, mark.words);
   if (mark.enter) node.addEventListener("pointerenter", mark.enter);
   if (mark.leave) node.addEventListener("pointerleave", mark.leave);
   return node;
 }
 
-/** A number as it was written. */
 export function exactly(_, value) {
   const source = arguments[2]?.source;
   return typeof value === "number" && source && source !== String(value) ? { "\u0000number": source } : value;
@@ -212,14 +199,14 @@ export function parsed(text) {
   }
 }
 
-/** A text, or the JSON that it is, with its marks. @param {number=} most @param {[string, Mark][]} quotes @param {Marking=} marks */
+/** A text, or the JSON that it is, with its marks. */
 export function textBlock(content, cls, most, quotes = [], marks = {}) {
   const value = parsed(content);
   const text = typeof value === "string";
   return block(text ? textPieces(value, quotes) : jsonPieces(value, { ...marks, quotes: quotes.map(([words, mark]) => [words, { ...mark, start: undefined }]) }), { cls: text ? cls : cls.replace("text", "code"), colours: !text, most });
 }
 
-/** Pieces as a block; what is long shows its begin, and the rest on demand. @param {Piece[]} pieces @param {{cls?: string, colours?: boolean, most?: number}} options */
+/** Pieces as a block; what is long shows its begin, and the rest on demand. */
 export function block(pieces, { cls = "code", colours = true, most = MOST_CHARACTERS } = {}) {
   const box = el("pre", { class: cls });
   const draw = (limit) => {
@@ -230,7 +217,7 @@ export function block(pieces, { cls = "code", colours = true, most = MOST_CHARAC
       left -= piece.text.length;
       if (text) box.append(pieceNode({ ...piece, text }));
     }
-    if (left < 0) box.append(el("button", { class: "more", text: `… ${count(-left)} more characters`, onclick: () => draw(limit * 20) }));
+    if (left < 0) box.append(more(`… ${count(-left)} more characters`, () => draw(limit * 20)));
     if (colours) colour(box);
   };
   draw(most);
@@ -239,18 +226,17 @@ export function block(pieces, { cls = "code", colours = true, most = MOST_CHARAC
 
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null|None)\b|-?\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b|\b([A-Za-z_]\w*)(?=[=(])/g;
 
-/** A range that the style sheet colours by name: no element is needed. @param {Node} text */
+/** A range that the style sheet colours by name: no element is needed. */
 function highlight(name, text, start, length) {
-  const registry = /** @type {any} */ (CSS).highlights;
+  const registry = CSS.highlights;
   if (!registry) return;
-  if (!registry.has(name)) registry.set(name, new /** @type {any} */ (window).Highlight());
+  if (!registry.has(name)) registry.set(name, new window.Highlight());
   const range = document.createRange();
   range.setStart(text, start);
   range.setEnd(text, start + length);
-  registry.get(name).add(range);
+  registry.get(name)?.add(range);
 }
 
-/** @param {HTMLElement} box */
 function colour(box) {
   for (const child of box.childNodes) {
     if (child.nodeType !== Node.TEXT_NODE) continue;
@@ -260,7 +246,7 @@ function colour(box) {
   }
 }
 
-/** Words that were searched are marked; the element that holds the first of them. @param {HTMLElement} box */
+/** Words that were searched are marked; the element that holds the first of them. */
 export function markWords(box, words) {
   const terms = words.toLowerCase().split(/[\s"]+/).filter(Boolean);
   const walker = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
@@ -279,7 +265,7 @@ export function markWords(box, words) {
 
 /** Ranges of what is gone from the page are let go of. */
 export function forgetColours() {
-  for (const kind of /** @type {any} */ (CSS).highlights?.values() ?? []) {
+  for (const kind of CSS.highlights?.values() ?? []) {
     for (const range of [...kind]) if (!range.startContainer.isConnected) kind.delete(range);
   }
 }

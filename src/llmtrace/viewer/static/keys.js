@@ -1,6 +1,6 @@
 // The help: every key, where it works.
 
-import { el } from "./dom.js";
+import { chip, el, openDialog } from "./dom.js";
 import { MOVES } from "./moves.js";
 
 const NAMES = { ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", " ": "space", Escape: "esc", PageDown: "page↓", PageUp: "page↑", Home: "home", End: "end", Enter: "enter" };
@@ -17,12 +17,8 @@ const REVIEWS = [
 const TIME = [["← → home end", "point to point of a plot"], ["enter", "its traces"], ["esc", "zoom out"], ["u", "back"]];
 
 export function help() {
-  const known = document.querySelector("dialog.keys");
-  if (known) return /** @type {HTMLDialogElement} */ (known).close();
-  const table = (title, rows) => el("section", {}, el("h3", { text: title }), el("dl", {}, rows.flatMap(([keys, words]) => [el("dt", {}, keys.split(" ").map((key) => el("kbd", { text: key }))), el("dd", { text: words })])));
+  const table = (title, rows) => el("section", el("h3", title), el("dl", rows.map(([keys, words]) => [el("dt", keys.split(" ").map((key) => el("kbd", key))), el("dd", words)])));
   const trace = MOVES.map(([keys, words]) => [keys.length > 4 ? `${keys[0]} … ${keys[keys.length - 1]}` : keys.map((key) => NAMES[key] ?? key).join(" "), words]);
-  const dialog = /** @type {HTMLDialogElement} */ (el("dialog", { class: "keys", "aria-label": "Keys" }, el("h2", { text: "Keys" }), el("form", { method: "dialog" }, el("button", { class: "chip", text: "close" })), table("In a trace", [...trace, ["/", "search in this trace"]]), table("In the list", LIST), table("Reviews", REVIEWS), table("Over time", TIME)));
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
+  const dialog = openDialog("keys", "Keys", "Keys", chip("close", () => dialog.close()), table("In a trace", [...trace, ["/", "search in this trace"]]), table("In the list", LIST), table("Reviews", REVIEWS), table("Over time", TIME));
+  dialog.addEventListener("keydown", (event) => { if (event.key === "?") dialog.close(); });
 }

@@ -1,34 +1,27 @@
-// The list of traces: what each was asked and answered, how it went, what it cost; filters, order and search, kept in the address.
+// The list of traces; filters, order and search are kept in the address.
 
-import { el, fill, keysButton, stepsOf } from "./dom.js";
-import { filterPanel } from "./filters.js";
+import { chip, el, field, fill, keysButton } from "./dom.js";
 import { ago, cost, count, lasted, minute, nameText, plural, someNames, tokensOf } from "./format.js";
 import { go, note, placeText } from "./place.js";
-import { VirtualList } from "./virtual.js";
+import { PAGE, TablePage } from "./virtual.js";
 import { waitingChip } from "./waiting.js";
 
-const PAGE = 100;
 const MOST = 200; // rows in one answer
 const HEALTHS = ["", "failed", "recovered", "ok", "running"];
 const HEADS = [["", "health"], ["task and answer"], ["agent"], ["found", "findings"], ["tokens", "tokens"], ["cost", "cost"], ["duration", "duration"], ["started", "age"]];
 
-/** A trace as it is now: more may come to be known of it. @param {TraceRow} row */
+/** A trace as it is now. */
 const signOf = (row) => `${row.id} ${row.spans} ${row.health} ${row.waits} ${row.findings}`;
 
-export class ListView {
-  rows = /** @type {any[]} */ ([]); // traces; of sessions, each with its turns after it
-  picked = /** @type {Set<string>} */ (new Set());
-  suspicions = /** @type {Map<string, {title: string, confidence: string}|null>} */ (new Map());
-  cursor = 0;
-  more = false;
-  asked = 0;
+/** Its rows are traces; or sessions, each with its turns after it. */
+export class ListView extends TablePage {
+  picked = new Set();
+  suspicions = new Map();
 
-  /** @param {HTMLElement} app @param {URLSearchParams} query */
   constructor(app, data, info, query) {
-    this.app = app;
-    this.data = data;
+    super(app, data);
     this.info = info;
-    this.filters = /** @type {import("./filters.js").Filter[]} */ (info.filters ?? []);
+    this.filters = info.filters ?? [];
     this.query = Object.fromEntries(["text", "sort", "reverse", "sessions", "at", ...this.filters.map(({ name }) => name)].map((name) => [name, query.get(name) ?? ""]));
     document.title = "llmtrace";
   }
@@ -40,42 +33,39 @@ export class ListView {
   }
 
   build() {
-    const search = this.search = el("input", { type: "search", class: "search", placeholder: "Search messages, arguments, results …", "aria-label": "Search traces", value: this.query.text, oninput: () => this.searched(search.value) });
-    this.healths = el("div", { class: "filters", role: "group", "aria-label": "Health" }, HEALTHS.map((health) => el("button", { class: `chip ${health}`, text: health || "all", onclick: () => this.filter({ health }) })));
-    this.notes = el("div", { class: "filters" });
-    this.count = el("span", { class: "dim", role: "status" });
-    this.box = el("div", { class: "rows", role: "grid", tabindex: "0", "aria-label": "Traces" });
-    this.compare = el("button", { class: "chip", text: "compare", hidden: true, onclick: () => this.comparePicked() });
-    this.fresh = el("button", { class: "chip on fresh", hidden: true, onclick: () => this.showNew() });
-    this.sessions = el("button", { class: "chip", text: "sessions", title: "the turns of each conversation together", onclick: () => this.filter({ sessions: this.query.sessions ? "" : "1" }) });
-    this.panelButton = el("button", { class: "chip", text: "filter", "aria-expanded": "false", onclick: () => this.togglePanel() });
-    this.panelBox = el("section", { "aria-label": "Filter", hidden: true });
-    this.heads = el("div", { class: "trace-row heads" });
+    const search = this.search = el("input.search", { type: "search", placeholder: "Search messages, arguments, results …", label: "Search traces", value: this.query.text, oninput: () => this.searched(search.value) });
+    this.healths = el("div.filters", { role: "group", label: "Health" }, HEALTHS.map((health) => el(`button.chip.${health}`, { onclick: () => this.filter({ health }) }, health || "all")));
+    this.notes = el("div.filters");
+    this.compare = chip("compare", () => this.comparePicked(), { hidden: true });
+    this.fresh = el("button.chip.on.fresh", { hidden: true, onclick: () => this.showNew() });
+    this.sessions = chip("sessions", () => this.toggleSessions(), { title: "the turns of each conversation together" });
+    this.panelButton = chip("filter", () => this.togglePanel(), { "aria-expanded": false });
+    this.panelBox = el("section", { label: "Filter", hidden: true });
+    this.heads = el("div.trace-row.heads");
+    this.makeTable("Traces", 46, 78);
     this.app.className = "list";
     this.app.replaceChildren(
-      el("header", { class: "top" }, el("h1", { class: "brand", text: "llmtrace" }), el("span", { class: "dim store", text: this.info.store ?? "" }), search, this.healths, this.panelButton, this.sessions, this.notes, this.compare,
-        el("span", { class: "gap" }), this.fresh, this.count, waitingChip(true), el("a", { class: "chip", href: "#/time", text: "over time" }), keysButton()),
+      el("header.top", el("h1.brand", "llmtrace"), el("span.dim.store", this.info.store), search, this.healths, this.panelButton, this.sessions, this.notes, this.compare,
+        el("span.gap"), this.fresh, this.count, waitingChip(), el("a.chip", { href: "#/time" }, "over time"), keysButton()),
       this.panelBox,
-      el("main", { class: "table", "aria-label": "Traces" }, this.heads, this.box));
-    this.list = new VirtualList(this.box, { render: (at) => this.row(at), estimate: () => (innerWidth < 700 ? 78 : 46), key: (at) => this.rows[at].key, onScroll: (first, last) => { if (last > this.rows.length - 20 && this.more) this.loadMore(); this.glance(first, last); } });
+      el("main.table", { label: "Traces" }, this.heads, this.box));
     this.drawFilters();
   }
 
   /** What is set, in the head: each is taken away by a click. */
   drawFilters() {
-    const on = (button, value) => button.setAttribute("aria-pressed", String(value));
-    for (const button of this.healths.children) on(button, button.textContent === (this.query.health || "all"));
-    on(this.sessions, Boolean(this.query.sessions));
+    for (const button of this.healths.children) button.ariaPressed = button.textContent === (this.query.health || "all");
+    this.sessions.ariaPressed = Boolean(this.query.sessions);
     const names = this.filters.map(({ name }) => name).filter((name) => name !== "health" && this.query[name]);
     fill(this.notes, names.map((name) => {
       const value = this.query[name];
       const text = `${nameText(name)} ${/^\d{15,}$/.test(value) ? minute(value) : value}`;
-      return el("button", { class: "chip on", text: `${text} ×`, "aria-label": `no longer only ${text}`, onclick: () => this.filter({ [name]: "" }) });
+      return el("button.chip.on", { label: `no longer only ${text}`, onclick: () => this.filter({ [name]: "" }) }, `${text} ×`);
     }));
     fill(this.heads, HEADS.map(([text, sort]) => {
-      const sorted = sort && (this.query.sort || "age") === sort;
+      const sorted = (this.query.sort || "age") === sort;
       const arrow = sorted ? (this.query.reverse ? " ↑" : " ↓") : "";
-      return el("span", {}, sort ? el("button", { text: (text || "health") + arrow, "aria-pressed": String(sorted), title: `sort by ${text || "health"}`, onclick: () => this.sort(sort) }) : text);
+      return el("span", sort ? el("button", { "aria-pressed": sorted, title: `sort by ${text || "health"}`, onclick: () => this.sort(sort) }, (text || "health") + arrow) : text);
     }));
   }
 
@@ -83,14 +73,18 @@ export class ListView {
     const shown = this.panelBox.hidden;
     if (shown) fill(this.panelBox, filterPanel(this.data, this.filters, this.query, (change) => this.filter(change)));
     this.panelBox.hidden = !shown;
-    this.panelButton.setAttribute("aria-expanded", String(shown));
+    this.panelButton.ariaExpanded = shown;
     (shown ? this.panelBox.querySelector("input, select") : this.box).focus();
   }
 
-  /** Largest first; the same once more: smallest first. */
+  /** Largest first; once more: smallest first. */
   sort(name) {
     const same = (this.query.sort || "age") === name;
     this.filter({ sort: name === "age" ? "" : name, reverse: same && !this.query.reverse ? "1" : "" });
+  }
+
+  toggleSessions() {
+    this.filter({ sessions: this.query.sessions ? "" : "1" });
   }
 
   filter(changed) {
@@ -101,22 +95,21 @@ export class ListView {
   }
 
   searched(text) {
-    clearTimeout(this.wait);
-    this.wait = setTimeout(() => this.filter({ text: text.trim() }), 120);
+    clearTimeout(this.typing);
+    this.typing = setTimeout(() => this.filter({ text: text.trim() }), 120);
   }
 
-  /** Rows of the list, and whether there are more. */
   async fetch(limit, offset = 0) {
     if (!this.query.sessions) {
       const reply = await this.data.traces({ ...this.query, limit, offset });
-      return { rows: reply.traces.map((row) => ({ ...row, key: row.id })), more: reply.more, undiagnosed: reply.undiagnosed };
+      return { ...reply, rows: reply.traces.map((row) => ({ ...row, key: row.id })) };
     }
-    const reply = await this.data.sessions({ ...this.query, limit: PAGE });
-    const rows = reply.sessions.flatMap((session, number) => {
+    const { sessions } = await this.data.sessions({ ...this.query, limit: PAGE });
+    const rows = sessions.flatMap((session, number) => {
       const turns = session.turns.map((row) => ({ ...row, key: `${number}-${row.id}` }));
       return [{ session, key: `session-${number}`, start: turns[turns.length - 1].start }, ...turns];
     });
-    return { rows, more: false, undiagnosed: 0 };
+    return { rows };
   }
 
   async load(keep = false) {
@@ -126,31 +119,17 @@ export class ListView {
     const found = await this.fetch(before ? MOST : PAGE);
     if (asked !== this.asked) return;
     this.took = performance.now() - began;
-    this.rows = found.rows;
     this.more = found.more;
     this.fresh.hidden = true;
-    this.cursor = Math.max(0, this.rows.findIndex((row) => row.id && row.id === before));
-    this.drawRows();
-    if (!keep) this.list?.show(this.cursor);
+    this.put(found.rows, before);
+    if (!keep) this.list.show(this.cursor);
     if (found.undiagnosed) {
       this.count.textContent += `, ${count(found.undiagnosed)} not diagnosed yet`;
       this.soon = setTimeout(() => this.load(true), 50);
     }
   }
 
-  async loadMore() {
-    if (this.loading) return;
-    this.loading = true;
-    const asked = this.asked;
-    const found = await this.fetch(PAGE, this.rows.length).finally(() => { this.loading = false; });
-    if (asked !== this.asked) return;
-    const known = new Set(this.rows.map((row) => row.key));
-    this.rows.push(...found.rows.filter((row) => !known.has(row.key)));
-    this.more = found.more;
-    this.drawRows();
-  }
-
-  /** News: what is shown is brought up to date in its place; new traces wait until they are asked for. */
+  /** News: what is shown is brought up to date in its place; new traces wait. */
   async refresh() {
     const asked = this.asked;
     const limit = Math.min(MOST, Math.max(PAGE, this.rows.length));
@@ -163,13 +142,10 @@ export class ListView {
       const newer = row.id && now.get(row.id);
       if (!newer || signOf(newer) === signOf(row)) return;
       this.rows[at] = { ...newer, key: row.key };
-      this.list?.redraw(row.key);
+      this.list.redraw(row.key);
     });
     if (!found.more && !this.query.sessions && this.rows.length <= limit && this.rows.some((row) => !now.has(row.id))) { // no longer matches
-      const at = this.rows[this.cursor]?.id;
-      this.rows = this.rows.filter((row) => now.has(row.id));
-      this.cursor = Math.max(0, this.rows.findIndex((row) => row.id === at));
-      this.drawRows();
+      this.put(this.rows.filter((row) => now.has(row.id)), this.rows[this.cursor]?.id);
     }
     const fresh = [...now.keys()].filter((id) => !known.has(id)).length;
     this.fresh.hidden = !fresh;
@@ -183,16 +159,10 @@ export class ListView {
     this.box.focus();
   }
 
-  drawRows() {
-    const traces = this.rows.filter((row) => !row.session);
-    const number = `${count(traces.length)}${this.more ? "+" : ""}`;
-    this.count.textContent = number + (this.query.text ? ` found in ${Math.round(this.took ?? 0)} ms` : traces.length === 1 ? " trace" : " traces");
-    this.box.querySelector(".empty")?.remove();
-    this.list?.reset(this.rows.length);
-    if (!this.rows.length) this.box.append(el("div", { role: "row", class: "empty" }, el("div", { role: "gridcell" }, this.emptyWords())));
+  countWords(number) {
+    return this.query.text ? `found in ${Math.round(this.took ?? 0)} ms` : number === 1 ? "trace" : "traces";
   }
 
-  /** The first suspects of the traces on the screen. */
   glance(first, last) {
     clearTimeout(this.glanceSoon);
     this.glanceSoon = setTimeout(async () => {
@@ -202,7 +172,7 @@ export class ListView {
         const reply = await this.data.suspicions(some.map((row) => row.id)).catch(() => ({}));
         for (const row of some) {
           this.suspicions.set(signOf(row), reply[row.id] ?? null);
-          if (reply[row.id]) this.list?.redraw(row.key);
+          if (reply[row.id]) this.list.redraw(row.key);
         }
       }
     }, 60);
@@ -210,24 +180,24 @@ export class ListView {
 
   emptyWords() {
     const set = Object.entries(this.query).filter(([name, value]) => value && !["sort", "reverse", "at"].includes(name));
-    if (set.length) return [el("p", { text: this.query.sessions ? "No trace that matches belongs to a conversation." : "No trace matches this." }), el("button", { class: "chip", text: "show all", onclick: () => { this.search.value = ""; this.filter(Object.fromEntries(set.map(([name]) => [name, ""]))); } })];
-    return [el("h2", { text: "No traces yet" }), el("p", {}, "Run ", el("code", { text: "llmtrace demo" }), " or ", el("code", { text: "llmtrace run agent.py" }), ": traces appear here as they happen."),
-      this.info.receive ? el("p", {}, "Programs in any language may send spans: ", el("code", { text: `OTEL_EXPORTER_OTLP_ENDPOINT=${this.info.receive}` })) : el("p", {}, el("code", { text: "llmtrace view --receive" }), " takes spans by OTLP from programs in any language.")];
+    if (set.length) return [el("p", this.query.sessions ? "No trace that matches belongs to a conversation." : "No trace matches this."), chip("show all", () => { this.search.value = ""; this.filter(Object.fromEntries(set.map(([name]) => [name, ""]))); })];
+    return [el("h2", `No traces yet in ${this.info.store}`), el("p", "Run ", el("code", "llmtrace demo"), " or ", el("code", "llmtrace run agent.py"), ": traces appear here as they happen."),
+      this.info.receive ? el("p", "Programs in any language may send spans: ", el("code", `OTEL_EXPORTER_OTLP_ENDPOINT=${this.info.receive}`)) : el("p", el("code", "llmtrace view --receive"), " takes spans by OTLP from programs in any language.")];
   }
 
   row(at) {
     const row = this.rows[at];
     const shown = row.session ?? row;
-    const cell = (cls, text) => el("span", { class: cls, role: "gridcell", text });
+    const cell = (cls, text) => el("span", { class: cls, role: "gridcell" }, text);
     const suspicion = row.session ? null : this.suspicions.get(signOf(row));
     const found = suspicion ? suspicion.title + (suspicion.confidence === "error" ? "" : ` (${suspicion.confidence})`) : someNames(row.findings ?? []);
     const doubtful = suspicion && suspicion.confidence !== "error" && row.health === "ok";
     const health = doubtful ? cell(`health ${suspicion.confidence === "certain" ? "failed" : "recovered"}`, "ok, suspect") : row.waits ? cell("health running", "waits") : cell(`health ${shown.health}`, shown.health);
-    const said = row.session
-      ? el("span", { class: "said", role: "gridcell", dir: "auto" }, el("a", { href: placeText("", { conversation: shown.conversation }), tabindex: -1, text: `conversation ${shown.conversation}` }), plural(shown.turns.length, "turn"))
-      : el("span", { class: "said", role: "gridcell", dir: "auto" }, el("a", { href: this.placeOf(row), tabindex: -1, text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : ""));
-    return el("div", { class: `trace-row ${shown.health}${row.session ? " session" : ""}${this.picked.has(row.id) ? " picked" : ""}`, role: "row", id: `trace-${row.key}`, "aria-selected": String(at === this.cursor), onclick: (event) => this.clicked(at, event) },
-      health, said,
+    const [href, title, below] = row.session
+      ? [placeText("", { conversation: shown.conversation }), `conversation ${shown.conversation}`, plural(shown.turns.length, "turn")]
+      : [this.placeOf(row), row.task ?? row.name, row.answer ?? (row.health === "running" ? "…" : "")];
+    return el("div", this.common(at, `trace-row ${shown.health}${row.session ? " session" : ""}${this.picked.has(row.id) ? " picked" : ""}`, `trace-${row.key}`),
+      health, el("span.said", { role: "gridcell", dir: "auto" }, el("a", { href, tabindex: -1 }, title), below),
       cell("agent", row.session ? "" : row.agents.join(", ") || row.service || row.name),
       cell(`found ${suspicion?.confidence ?? (row.errors || row.health === "failed" ? "error" : "")}`, found),
       cell("num", tokensOf(shown)),
@@ -248,20 +218,13 @@ export class ListView {
     location.hash = this.placeOf(row);
   }
 
-  clicked(at, event) {
-    if (event.ctrlKey || event.metaKey) return; // a tab of its own
-    event.preventDefault();
-    if (event.shiftKey) this.pick(at);
-    else this.enter(at);
-  }
-
   pick(at) {
     const { id, key } = this.rows[at] ?? {};
     if (!id) return;
     if (!this.picked.delete(id)) this.picked.add(id);
     if (this.picked.size > 2) this.picked.delete([...this.picked][0]);
     this.compare.hidden = this.picked.size !== 2;
-    this.list?.redraw(key);
+    this.list.redraw(key);
   }
 
   comparePicked() {
@@ -269,31 +232,15 @@ export class ListView {
     if (a && b) go(`compare/${a.id}/${b.id}`);
   }
 
-  move(to) {
-    const before = this.rows[this.cursor]?.key;
-    this.cursor = Math.max(0, Math.min(this.rows.length - 1, to));
-    if (before) this.list?.redraw(before);
-    const now = this.rows[this.cursor]?.key;
-    if (now) {
-      this.list?.redraw(now);
-      this.list?.show(this.cursor);
-      this.box.setAttribute("aria-activedescendant", `trace-${now}`);
-    }
-  }
-
-  /** @param {KeyboardEvent} event */
   key(event) {
-    const page = Math.max(1, Math.floor(this.box.clientHeight / 46) - 1);
-    const steps = stepsOf(event.key, page);
-    if (steps) this.move(this.cursor + steps);
-    else if (["Enter", "l", "ArrowRight"].includes(event.key)) this.enter(this.cursor);
-    else if (event.key === "x") this.pick(this.cursor);
+    if (super.key(event)) return true;
+    if (event.key === "x") this.pick(this.cursor);
     else if (event.key === "c" && this.picked.size === 2) this.comparePicked();
     else if (event.key === "t") go("time");
     else if (event.key === "r") go("reviews");
     else if (event.key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
     else if (event.key === "i" || (event.key === "Escape" && !this.panelBox.hidden)) this.togglePanel();
-    else if (event.key === "s") this.filter({ sessions: this.query.sessions ? "" : "1" });
+    else if (event.key === "s") this.toggleSessions();
     else if (event.key === "n" && !this.fresh.hidden) this.showNew();
     else return false;
     return true;
@@ -312,13 +259,26 @@ export class ListView {
     this.soon = setTimeout(() => this.refresh(), this.rows.length > 20 ? 250 : 60);
   }
 
-  /** Whether a run waits for a person changed. */
   reviewed() {
     this.changed();
   }
 
   close() {
-    this.list?.close();
-    for (const wait of [this.soon, this.wait, this.glanceSoon]) clearTimeout(wait);
+    super.close();
+    for (const wait of [this.soon, this.typing, this.glanceSoon]) clearTimeout(wait);
   }
+}
+
+/** One field for each filter that the server names; `changed` is called with each value once it is chosen. */
+function filterPanel(data, filters, query, changed) {
+  return el("form.panel.filter-panel", { label: "Filters", onsubmit: (event) => event.preventDefault() }, filters.map(({ name, help, metavar, choices }) => {
+    const common = { id: `filter-${name}`, name, title: `only traces ${help}`, onchange: (event) => changed({ [name]: event.target.value.trim() }) };
+    const list = metavar === "NAME" && el("datalist", { id: `names-${name}` });
+    const offer = () => data.names(name).then((names) => fill(list, names.map((value) => el("option", { value })))).catch(() => null);
+    const node = choices.length
+      ? el("select", common, ["", ...choices].map((value) => el("option", { value }, value || "any")))
+      : el("input", { ...common, type: "text", autocomplete: "off", ...list ? { list: list.id, onfocus: offer } : { placeholder: metavar.toLowerCase() } });
+    node.value = query[name] ?? "";
+    return field(nameText(name), node, list);
+  }));
 }

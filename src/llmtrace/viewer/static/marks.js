@@ -1,10 +1,10 @@
-// What is marked inside a call or an answer: fields that broke the schema, and values with the place they came from.
+// What is marked inside a call or an answer: fields that broke the schema, and values with their origin.
 
 import { el } from "./dom.js";
-import { compact, cut, nameText, worded } from "./format.js";
-import { names } from "./json.js";
+import { compact, cut, exactNumber, nameText, worded } from "./format.js";
+import { names, segment } from "./json.js";
 
-/** What was expected and what came. @param {Violation} found */
+/** @param {Violation} found */
 export function expectedText(found) {
   const got = found.got == null ? "" : `, got ${cut(compact(found.got), 40)}`;
   if (found.code === "missing") return "missing";
@@ -12,23 +12,16 @@ export function expectedText(found) {
   return `expected ${cut(worded(found.expected), 60)}${got}`;
 }
 
-/**
- * Marks for the arguments (or the result, the output) that violations and uses are about.
- * @param {Violation[]} violations @param {Use[]} uses @param {string} where
- */
+/** Marks for the arguments (or the result, the output) that violations and uses are about. */
 export function marking(view, violations, uses, where) {
-  /** @type {Map<string, Mark>} */
-  const marks = new Map();
-  /** @type {Map<string, {name: string, note: string}[]>} */
-  const ghosts = new Map();
+  const [marks, ghosts] = [new Map(), new Map()];
   for (const use of uses.filter((one) => one.part === "argument")) {
     for (const mark of useMarks(view, use)) {
       const other = marks.get(use.pointer);
       marks.set(use.pointer, { ...mark, more: other && [other, ...(other.more ?? [])] });
     }
   }
-  for (const found of violations) {
-    if (found.where !== where) continue;
+  for (const found of violations.filter((one) => one.where === where)) {
     if (found.code === "missing" && found.pointer) {
       const name = names(found.pointer).pop() ?? "";
       const parent = found.pointer.slice(0, found.pointer.lastIndexOf("/"));
@@ -41,25 +34,24 @@ export function marking(view, violations, uses, where) {
       start: undefined,
       cls: `bad ${found.severity}`,
       note: [before?.note, `✗ ${expectedText(found)}`].filter(Boolean).join(" · "),
-      words: () => [el("b", { text: nameText(found.code) }), ` ${found.message}`, el("br"), expectedText(found), ...(before?.words?.() ?? [])],
+      words: () => [el("b", nameText(found.code)), ` ${found.message}`, el("br"), expectedText(found), ...(before?.words?.() ?? [])],
     });
   }
   return { marks, ghosts };
 }
 
-/** Marks, with one on the suspect's argument. @param {{marks: Map<string, Mark>}} marking */
 export function suspecting(view, id, args, marking) {
   const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
   const at = suspect?.pointer;
   const before = marking.marks.get(at);
   const value = at ? names(at).reduce((here, name) => here?.[name], args) : undefined;
   if (value !== undefined && !/bad|ungrounded/.test(before?.cls ?? "") && [compact(value), "null"].includes(compact(suspect.value))) {
-    marking.marks.set(at, { ...before, start: undefined, cls: "suspected", note: "⚠ suspect", words: () => [el("b", { text: suspect.evidence }), el("br"), ...(before?.words?.() ?? [])] });
+    marking.marks.set(at, { ...before, start: undefined, cls: "suspected", note: "⚠ suspect", words: () => [el("b", suspect.evidence), el("br"), ...(before?.words?.() ?? [])] });
   }
   return marking;
 }
 
-/** Where in a span a value stands, as the address says it: a JSON pointer, the characters there, and of a plain text what they are. */
+/** Where in a span a value stands, for the address: a JSON pointer, the characters there, of a plain text what they are. */
 export function placeOf(origin, match = origin.matches?.[0]) {
   return match && !match.of_name ? `${match.pointer}@${match.origin_start}-${match.origin_end}${match.pointer ? "" : `=${match.text}`}` : origin.pointer;
 }
@@ -70,20 +62,19 @@ export function soughtIn(view, id) {
   return { cls: "origin", pointer, text, start: start ? Number(start) : undefined, end: Number(end ?? 0) };
 }
 
-/** The words that were followed to a span. @returns {[string, Mark][]} */
 export function soughtWords(view, id) {
   const { text, ...mark } = soughtIn(view, id);
   return text ? [[text, mark]] : [];
 }
 
-/** The suspect's value where it stands in a text, and the words that were followed to it. @returns {[string, Mark][]} */
+/** The suspect's value where it stands in a text, and the words that were followed to it. */
 export function quotes(view, id) {
   const { pointer, value } = view.diagnosis?.suspects[view.suspectOf(id)] ?? {};
   const isWord = !pointer && ["string", "number"].includes(typeof value);
-  return [...(isWord ? [/** @type {[string, Mark]} */ ([String(value), { cls: "suspected" }])] : []), ...soughtWords(view, id)];
+  return [...(isWord ? [[String(value), { cls: "suspected" }]] : []), ...soughtWords(view, id)];
 }
 
-/** Of a value a mark on each part of it that stands in its origin, or on all of it. @param {Use} use @returns {Mark[]} */
+/** Of a value a mark on each part of it that stands in its origin, or on all of it. */
 function useMarks(view, use) {
   const origin = use.from ?? use.first;
   const parts = use.from?.matches?.length ? use.from.matches : [use];
@@ -99,24 +90,24 @@ function useMarks(view, use) {
   }));
 }
 
-/** @param {Use} use */
 function useWords(view, use) {
-  const place = (/** @type {Origin} */ origin) => {
-    const row = view.row(origin.span);
-    return `${origin.place}${origin.pointer ? ` ${origin.pointer}` : ""}${row ? ` (${row.name})` : ""}`;
-  };
-  if (use.status === "grounded" && use.from) {
-    return [el("b", { text: "comes from " }), place(use.from),
-      use.latest ? el("div", { text: `stands again in ${place(use.latest)}` }) : null, el("div", { class: "dim", text: "click to go there; b goes back step by step" })];
-  }
-  if (use.status === "ungrounded") {
-    return [el("b", { text: "ungrounded" }), ": in no message and no result before", use.first && !use.first_ungrounded ? `; first in ${place(use.first)}` : ""];
-  }
-  return [el("b", { text: "origin unknown" }), use.reason ? `: ${use.reason}` : ""];
+  const place = ({ span, place, pointer }) => `${place}${pointer ? ` ${pointer}` : ""}${view.row(span) ? ` (${view.row(span).name})` : ""}`;
+  if (use.status === "grounded" && use.from) return [el("b", "comes from "), place(use.from), use.latest && el("div", `stands again in ${place(use.latest)}`), el("div.dim", "click to go there; b goes back step by step")];
+  if (use.status === "ungrounded") return [el("b", "ungrounded"), ": in no message and no result before", use.first && !use.first_ungrounded ? `; first in ${place(use.first)}` : ""];
+  return [el("b", "origin unknown"), use.reason ? `: ${use.reason}` : ""];
 }
 
-/** The values of an answer with their marks. @param {Use[]} uses @returns {[string, Mark][]} */
-export function answerMarks(view, uses) {
-  return uses.filter((use) => use.part === "answer").flatMap((use) => useMarks(view, use).map((mark) => /** @type {[string, Mark]} */ ([
-    mark.start === undefined ? worded(use.value) : [...worded(use.value)].slice(mark.start - use.start, (mark.end ?? 0) - use.start).join(""), mark])));
+export const answerMarks = (view, uses) => uses.filter((use) => use.part === "answer").flatMap((use) => useMarks(view, use).map((mark) => [
+  mark.start === undefined ? worded(use.value) : [...worded(use.value)].slice(mark.start - use.start, (mark.end ?? 0) - use.start).join(""), mark]));
+
+/** Pointers at which two values differ, as deep as both have the same members. */
+function differences(a, b, pointer = "") {
+  const both = a && b && typeof a === "object" && typeof b === "object" && Array.isArray(a) === Array.isArray(b) && exactNumber(a) === undefined;
+  if (!both) return compact(a) === compact(b) ? [] : [pointer];
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((name) => {
+    const at = `${pointer}${segment(name)}`;
+    return name in a && name in b ? differences(a[name], b[name], at) : [at];
+  });
 }
+
+export const changeMarks = (a, b) => ({ marks: new Map(differences(a, b).map((pointer) => [pointer, { cls: "changed" }])) });

@@ -7,21 +7,14 @@ import { openEdit } from "./edit.js";
 import { placeOf } from "./marks.js";
 import { fit, pan, zoom } from "./zoom.js";
 
-function at(view) {
-  return view.lines.findIndex((line) => line.key === view.cursor);
-}
+const at = (view) => view.lines.findIndex((line) => line.key === view.cursor);
 
-export function move(view, steps) {
+function move(view, steps) {
   const to = Math.max(0, Math.min(view.lines.length - 1, at(view) + steps));
   if (view.lines[to]) view.select(view.lines[to].key);
 }
 
-/** The next or previous problem, from where the cursor is, around the end. */
-export function nextProblem(view, direction) {
-  step(view, view.tree.problems, direction, "nothing went wrong here");
-}
-
-/** @param {any[]} rows */
+/** The next or previous of some rows, from where the cursor is, around the end. */
 function step(view, rows, direction, none) {
   if (!rows.length) return say(none);
   const order = view.tree.walked;
@@ -33,12 +26,12 @@ function step(view, rows, direction, none) {
   if (sorted.length > 1) say(`${sorted.indexOf(next) + 1} of ${sorted.length}`);
 }
 
-/** One step back: along the suspect's chain, else to where the first value came from, else to who asked for this. */
-export async function back(view) {
+/** One step back: along the suspect's chain, else to a value's origin, else to who asked for this. */
+async function back(view) {
   const row = view.row(view.cursor);
   if (!row) return;
-  const begun = chainEnd(view, row.id);
-  if (begun) return say(begun);
+  const suspect = view.diagnosis?.suspects[view.suspect];
+  if (suspect?.span_id === row.id) return say(`here it begins: ${suspect.chain[suspect.chain.length - 1]?.note || suspect.title}`);
   const to = chainStep(view, row.id) ?? (await originOf(view, row)) ?? askedBy(view, row);
   if (!to || to.span === row.id) return say("nothing leads further back from here");
   view.trail.push(row.id);
@@ -46,43 +39,34 @@ export async function back(view) {
   if (to.words) say(to.words);
 }
 
-export function forth(view) {
+function forth(view) {
   const to = view.trail.pop();
   if (to) view.go(to);
   else say("this is where you began to go back");
-}
-
-/** Where the chosen suspect's chain ends, there it began. */
-function chainEnd(view, id) {
-  const suspect = view.diagnosis?.suspects[view.suspect];
-  return suspect && suspect.span_id === id ? `here it begins: ${suspect.chain[suspect.chain.length - 1]?.note || suspect.title}` : null;
 }
 
 function chainStep(view, id) {
   const suspects = view.diagnosis?.suspects ?? [];
   const chain = (suspects[view.suspect] ?? suspects[0])?.chain ?? [];
   const here = chain.map((one) => one.span_id).lastIndexOf(id);
-  const next = here >= 0 ? chain[here + 1] : null;
-  return next && view.tree.rows.has(next.span_id) ? { span: next.span_id, words: chain[here].note } : null;
+  const next = here >= 0 && chain[here + 1];
+  return next && view.row(next.span_id) ? { span: next.span_id, words: chain[here].note } : null;
 }
 
 async function originOf(view, row) {
   if (!view.uses.has(row.id)) await view.origins([row.id]);
-  const uses = view.usesOf(row.id).filter((use) => use.from && use.from.span !== row.id && view.tree.rows.has(use.from.span));
-  const before = uses.filter((use) => view.row(use.from.span).start <= row.start);
-  const use = before.sort((a, b) => view.row(b.from.span).start - view.row(a.from.span).start)[0];
+  const uses = view.usesOf(row.id).filter((use) => use.from && use.from.span !== row.id && view.row(use.from.span)?.start <= row.start);
+  const [use] = uses.sort((a, b) => view.row(b.from.span).start - view.row(a.from.span).start);
   return use ? { span: use.from.span, pointer: placeOf(use.from), words: `${use.pointer || JSON.stringify(use.value)} comes from ${use.from.place} ${use.from.pointer}` } : null;
 }
 
 function askedBy(view, row) {
-  if (row.call) {
-    const model = view.tree.order.find((one) => one.calls?.includes(row.call));
-    if (model) return { span: model.id, words: "the model that asked for this call" };
-  }
+  const model = row.call && view.tree.order.find((one) => one.calls?.includes(row.call));
+  if (model) return { span: model.id, words: "the model that asked for this call" };
   const order = view.tree.walked;
   const before = order.slice(0, order.indexOf(row)).reverse().find((one) => one.kind === "model" || one.kind === "tool");
   if (before) return { span: before.id, words: "the step before" };
-  return row.parent ? { span: row.parent } : null;
+  return row.parent && { span: row.parent };
 }
 
 function sideways(view, direction) {
@@ -93,10 +77,9 @@ function sideways(view, direction) {
   else if (direction > 0) move(view, 1);
   else if (open) view.toggle(line);
   else if (line.within) view.select(line.within);
-  else if (line.row?.parent && view.tree.rows.has(line.row.parent)) view.select(line.row.parent);
+  else if (view.row(line.row?.parent)) view.select(line.row.parent);
 }
 
-/** @param {"w"|"c"} mode */
 export function show(view, mode) {
   if (view.mode === mode) return;
   view.mode = mode;
@@ -105,7 +88,7 @@ export function show(view, mode) {
   view.select(view.cursor);
 }
 
-/** Keys, what they do, and the words of the help. @type {[string[], string, (view: any, key: string) => any][]} */
+/** Keys, the words of the help, what they do. @type {[string[], string, (view: any, key: string) => any][]} */
 export const MOVES = [
   [["j", "ArrowDown"], "next step", (view) => move(view, 1)],
   [["k", "ArrowUp"], "previous step", (view) => move(view, -1)],
@@ -116,8 +99,8 @@ export const MOVES = [
   [["g", "Home"], "first step", (view) => move(view, -1e9)],
   [["G", "End"], "last step", (view) => move(view, 1e9)],
   [[..."123456789"], "jump to the suspect", (view, key) => view.goSuspect(Number(key) - 1)],
-  [["e"], "next problem", (view) => nextProblem(view, 1)],
-  [["E"], "previous problem", (view) => nextProblem(view, -1)],
+  [["e"], "next problem", (view) => step(view, view.tree.problems, 1, "nothing went wrong here")],
+  [["E"], "previous problem", (view) => step(view, view.tree.problems, -1, "nothing went wrong here")],
   [["b"], "one step back along the lineage", (view) => back(view)],
   [["B"], "and forth again", (view) => forth(view)],
   [["r"], "what fed this step and what it fed; again: hide", (view) => { if (!view.diagnosis) say("still reading"); view.spreading = !view.spreading; view.drawPane(); }],
@@ -148,7 +131,6 @@ function pause(view) {
   view.drawHead();
 }
 
-/** @param {KeyboardEvent} event */
 export function traceKey(view, event) {
   const line = view.lines[at(view)];
   if (event.key === "Enter" && line?.fold) {

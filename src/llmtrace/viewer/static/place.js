@@ -1,4 +1,4 @@
-// Where one is, as the address says it: `#/?text=kettle&health=failed`, `#/trace/ID?span=ID&view=c`. It can be sent to others.
+// The address: `#/?text=kettle&health=failed`, `#/trace/ID?span=ID&view=c`.
 
 export function readPlace() {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?");
@@ -6,23 +6,19 @@ export function readPlace() {
   return { page, ids: ids.filter((id) => /^\w+$/.test(id)), query: new URLSearchParams(query) };
 }
 
-/** What of a query is not empty. @param {Query} query */
+/** What of a query is not empty. */
 export function queryText(query) {
   const text = new URLSearchParams(Object.entries(query).filter(([, value]) => value || value === 0)).toString();
   return text && `?${text}`;
 }
 
-/** @param {Query} query */
-export function placeText(path, query = {}) {
-  return `#/${path}${queryText(query)}`;
-}
+export const placeText = (path, query = {}) => `#/${path}${queryText(query)}`;
 
-/** Go somewhere else; Back returns. @param {Query} query */
 export function go(path, query = {}) {
   location.hash = placeText(path, query);
 }
 
-/** Say in the address what changed here, without a step for Back. @param {Query} query */
+/** Say in the address what changed here, without a step for Back. */
 export function note(path, query) {
   history.replaceState(null, "", placeText(path, query));
   if (!path) list = location.hash;
@@ -30,7 +26,6 @@ export function note(path, query) {
 
 let list = "#/";
 
-/** The list as it was left. */
 export function toList() {
   location.hash = list;
 }

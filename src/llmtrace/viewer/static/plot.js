@@ -1,4 +1,4 @@
-// One plot over time, drawn by uPlot: lines with bands between their percentiles, marks, hover, zoom, and keys.
+// One plot over time, drawn by uPlot.
 
 import { el, hideTip, showTip } from "./dom.js";
 import { clock } from "./format.js";
@@ -7,9 +7,8 @@ const HIGH = 190;
 const LINES = [{ width: 2 }, { width: 1.2 }, { width: 1.2, dash: [2, 4] }];
 const BANDS = ["2b", "16"];
 
-let loading = /** @type {Promise<any>|null} */ (null);
+let loading = null;
 
-/** Load the library, once. */
 export function loadPlots() {
   loading ??= new Promise((loaded, failed) => {
     document.head.append(el("link", { rel: "stylesheet", href: "/static/vendor/uPlot.min.css" }),
@@ -18,28 +17,19 @@ export function loadPlots() {
   return loading;
 }
 
-/**
- * @typedef {{title: string, note: string, times: number[], series: {group: number, part: number, values: (number|null)[]}[], percentiles: boolean,
- *   axis: (value: number) => string, marks: {time: number, number: number, drift: boolean}[], tip: (at: number) => Child[],
- *   enter: (at: number) => void, zoom: (from: number, to: number) => void, out: () => void}} Plot
- */
-
 /** A figure; times are in seconds. `draw` needs it in the page. @param {Plot} plot */
 export function plotFigure(plot) {
-  const area = el("div", { class: "plot-box", tabindex: "0", role: "group", "aria-label": `${plot.title}. ${plot.note}. Arrow keys: point to point; Enter: its traces.` });
-  const figure = el("figure", { class: "chart" }, el("figcaption", {}, el("b", { text: plot.title }), el("span", { class: "dim", text: plot.note })), area);
-  return { figure, draw: (/** @type {any} */ uPlot, /** @type {string[]} */ colours) => drawn(uPlot, { ...plot, series: plot.series.map((one) => ({ ...one, color: colours[one.group] })) }, area) };
+  const area = el("div.plot-box", { tabindex: 0, role: "group", label: `${plot.title}. ${plot.note}. Arrow keys: point to point; Enter: its traces.` });
+  const figure = el("figure.chart", el("figcaption", el("b", plot.title), el("span.dim", plot.note)), area);
+  return { figure, draw: (uPlot, colours) => drawn(uPlot, { ...plot, series: plot.series.map((one) => ({ ...one, color: colours[one.group] })) }, area) };
 }
 
-/** @param {any} plot */
 function drawn(uPlot, plot, area) {
   const look = getComputedStyle(area);
-  const colour = (name) => look.getPropertyValue(name).trim();
-  const [dim, line, warning, accent] = ["--dim", "--line", "--warning", "--accent"].map(colour);
+  const [dim, line, warning, accent] = ["dim", "line", "warning", "accent"].map((name) => look.getPropertyValue(`--${name}`).trim());
   const axis = { stroke: dim, font: `11px ${look.fontFamily}`, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 4 } };
   const [first, last] = [plot.times[0], plot.times[plot.times.length - 1]];
   const half = plot.times.length > 1 ? (plot.times[1] - first) / 2 : 1800;
-  const select = (chart, at) => chart.setCursor({ left: chart.valToPos(plot.times[at], "x"), top: chart.over.clientHeight / 3 });
   let inside = false;
   const chart = new uPlot({
     width: area.clientWidth,
@@ -72,16 +62,15 @@ function drawn(uPlot, plot, area) {
       draw: [(self) => { drawMarks(self, plot.marks, { warning, accent, font: axis.font }); }],
     },
   }, [plot.times, ...plot.series.map((one) => one.values)], area);
-  chart.over.addEventListener("pointerenter", () => { inside = true; });
-  chart.over.addEventListener("pointerleave", () => { inside = false; hideTip(); });
-  chart.over.addEventListener("click", () => { if (chart.cursor.idx != null) plot.enter(chart.cursor.idx); });
-  area.addEventListener("focus", () => { inside = true; });
-  area.addEventListener("blur", () => { inside = false; hideTip(); });
+  const come = () => { inside = true; };
+  const leave = () => { inside = false; hideTip(); };
+  const enter = () => { if (chart.cursor.idx != null) plot.enter(chart.cursor.idx); };
+  for (const [node, name, react] of [[chart.over, "pointerenter", come], [chart.over, "pointerleave", leave], [chart.over, "click", enter], [area, "focus", come], [area, "blur", leave]]) node.addEventListener(name, react);
   area.addEventListener("keydown", (event) => {
     const at = chart.cursor.idx ?? plot.times.length;
     const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: plot.times.length - 1 }[event.key];
-    if (to !== undefined) select(chart, Math.max(0, Math.min(plot.times.length - 1, to)));
-    else if (event.key === "Enter" && chart.cursor.idx != null) plot.enter(chart.cursor.idx);
+    if (to !== undefined) chart.setCursor({ left: chart.valToPos(plot.times[Math.max(0, Math.min(plot.times.length - 1, to))], "x"), top: chart.over.clientHeight / 3 });
+    else if (event.key === "Enter") enter();
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -89,7 +78,6 @@ function drawn(uPlot, plot, area) {
   return chart;
 }
 
-/** Lines at the times of marks, with their numbers where there is room. */
 function drawMarks(chart, marks, { warning, accent, font }) {
   const { ctx, bbox } = chart;
   const ratio = devicePixelRatio;
@@ -114,7 +102,7 @@ function drawMarks(chart, marks, { warning, accent, font }) {
   ctx.restore();
 }
 
-/** The local hour or day of each tick, with the day or year below it where that changes. @param {number[]} splits */
+/** The local hour or day of each tick, with the day or year below it where that changes. */
 function timeLabels(splits) {
   const days = splits.length > 1 && splits[1] - splits[0] >= 86000;
   let above = "";

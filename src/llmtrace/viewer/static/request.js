@@ -1,4 +1,4 @@
-// A recorded call of a model as a request that repeats it. Keys are never in it: they come from the environment.
+// A recorded call of a model as a request that repeats it. Keys come from the environment.
 
 import { jsonText } from "./format.js";
 
@@ -8,7 +8,8 @@ async function request(view, row) {
   const { stream_options: _, ...parameters } = facts.parameters ?? {};
   const messages = await view.data.history(view.id, row.id);
   const anthropic = facts.provider === "anthropic";
-  const host = facts.server_address && !["api.openai.com", "api.anthropic.com"].includes(facts.server_address) ? `http${facts.server_port === 443 ? "s" : ""}://${facts.server_address}${facts.server_port ? `:${facts.server_port}` : ""}` : null;
+  const { server_address: address, server_port: port } = facts;
+  const host = address && !["api.openai.com", "api.anthropic.com"].includes(address) && `http${port === 443 ? "s" : ""}://${address}${port ? `:${port}` : ""}`;
   const model = facts.request_model ?? facts.response_model;
   const tools = payload.tools?.length ? payload.tools.map((tool) => anthropic
     ? { name: tool.name, description: tool.description ?? undefined, input_schema: tool.parameters }
@@ -18,7 +19,7 @@ async function request(view, row) {
     ? { model, max_tokens: 1024, ...parameters, system: system || undefined, messages: messages.map(anthropicMessage), tools }
     : { model, ...parameters, messages: [...(system ? [{ role: "system", content: system }] : []), ...messages.flatMap(openaiMessages)], tools };
   const name = anthropic ? "anthropic" : "openai";
-  return { url: `${host ?? `https://api.${name}.com`}/v1/${anthropic ? "messages" : "chat/completions"}`, key: `${name.toUpperCase()}_API_KEY`, headers: anthropic ? ["anthropic-version: 2023-06-01"] : [], body, anthropic };
+  return { url: `${host || `https://api.${name}.com`}/v1/${anthropic ? "messages" : "chat/completions"}`, body, anthropic };
 }
 
 function openaiMessages(message) {
@@ -30,33 +31,27 @@ function openaiMessages(message) {
   return [{ role: message.role, content: items.some((one) => one.image_url) ? items : text || (calls.length ? null : ""), ...(calls.length ? { tool_calls: calls.map((part) => ({ id: part.id, type: "function", function: { name: part.name, arguments: asText(part.arguments) } })) } : {}) }];
 }
 
-function anthropicMessage(message) {
-  return {
-    role: message.role === "assistant" ? "assistant" : "user",
-    content: message.parts.map((part) => {
-      if (part.type === "tool_call") return { type: "tool_use", id: part.id, name: part.name, input: part.arguments };
-      if (part.type === "tool_call_response") return { type: "tool_result", tool_use_id: part.id, content: asText(part.response) };
-      return { type: "text", text: part.content ?? jsonText(part) };
-    }),
-  };
-}
+const anthropicMessage = (message) => ({
+  role: message.role === "assistant" ? "assistant" : "user",
+  content: message.parts.map((part) => {
+    if (part.type === "tool_call") return { type: "tool_use", id: part.id, name: part.name, input: part.arguments };
+    if (part.type === "tool_call_response") return { type: "tool_result", tool_use_id: part.id, content: asText(part.response) };
+    return { type: "text", text: part.content ?? jsonText(part) };
+  }),
+});
 
 const asText = (value) => (typeof value === "string" ? value : jsonText(value));
 
 /** A text as one word of a POSIX shell. */
-export function quoted(text) {
-  return `'${text.replaceAll("'", `'"'"'`)}'`;
-}
+export const quoted = (text) => `'${text.replaceAll("'", `'"'"'`)}'`;
 
 /** JSON in which nothing but plain ASCII stands: no terminal and no shell reads anything into it. */
-export function asciiJson(value, indent = 2) {
-  return jsonText(value, indent).replace(/[\u007f-\uffff]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
+export const asciiJson = (value, indent = 2) => jsonText(value, indent).replace(/[\u007f-\uffff]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 export async function asCurl(view, row) {
-  const made = await request(view, row);
-  const auth = made.anthropic ? `-H "x-api-key: $${made.key}"` : `-H "Authorization: Bearer $${made.key}"`;
-  return [`curl ${quoted(made.url)}`, auth, "-H 'content-type: application/json'", ...made.headers.map((header) => `-H ${quoted(header)}`), `--data-raw ${quoted(asciiJson(made.body))}`].join(" \\\n  ");
+  const { url, body, anthropic } = await request(view, row);
+  const auth = anthropic ? ['-H "x-api-key: $ANTHROPIC_API_KEY"', "-H 'anthropic-version: 2023-06-01'"] : ['-H "Authorization: Bearer $OPENAI_API_KEY"'];
+  return [`curl ${quoted(url)}`, ...auth, "-H 'content-type: application/json'", `--data-raw ${quoted(asciiJson(body))}`].join(" \\\n  ");
 }
 
 export async function asPython(view, row) {

@@ -1,61 +1,61 @@
-// One trace: suspects on top, its steps as waterfall or conversation, the chosen step beside. All views share one selection.
+// One trace: suspects on top, its steps as waterfall or conversation, the chosen step beside.
 
-import { el, fill, hideTip, quiet, say, showTip } from "./dom.js";
+import { chip, el, fill, hideTip, home, keysButton, quiet, say, showTip } from "./dom.js";
+import { copyMenu } from "./copy.js";
 import { conversationCard, rowTip, waterfallRow } from "./lines.js";
 import { curveNode } from "./curve.js";
-import { detail } from "./detail.js";
-import { traceHead } from "./head.js";
+import { detail, spreadClasses } from "./detail.js";
+import { UNKNOWN, clock, cost, lasted, plural, tokensOf } from "./format.js";
 import { forgetColours, markWords } from "./json.js";
+import { show } from "./moves.js";
 import { note, placeText } from "./place.js";
-import { spreadClasses } from "./spread.js";
 import { isMarked, suspectStrip } from "./suspects.js";
 import { Tree } from "./tree.js";
-import { VirtualList } from "./virtual.js";
+import { Page, VirtualList } from "./virtual.js";
+import { waitingChip } from "./waiting.js";
 import { axisNodes, follow, listenToWheel } from "./zoom.js";
 
 const BATCH = 48;
 
-export class TraceView {
+const estimate = ({ row }) => (row ? { model: 130, tool: 96 }[row.kind] ?? 52 : 34);
+
+export class TraceView extends Page {
   tree = new Tree();
   version = 0;
-  trace = /** @type {TraceRow|null} */ (null);
-  diagnosis = /** @type {Diagnosis|null} */ (null);
+  trace; diagnosis;
   payloads = new Map();
   uses = new Map();
   executions = new Map();
   suspectAt = new Map();
   lit = new Set();
   spreading = false;
-  spread = /** @type {Spread|null} */ (null);
+  spread;
   reached = new Map();
   above = new Set();
   found = new Set();
   focus = { span: "", pointer: "" };
-  trail = /** @type {string[]} */ ([]);
+  trail = [];
   cursor = "";
   suspect = -1;
-  unfolded = /** @type {Map<string, boolean>} */ (new Map());
+  unfolded = new Map();
   chosen = false;
   paused = false;
   follows = false;
   waiting = false;
-  hits = /** @type {Row[]} */ ([]);
+  hits = [];
   span = 1;
-  lines = /** @type {any[]} */ ([]);
-  zoomed = /** @type {{from: number, to: number}|null} */ (null);
+  lines = [];
+  zoomed;
 
-  /** @param {HTMLElement} app @param {URLSearchParams} query */
   constructor(app, data, id, query) {
-    this.app = app;
-    this.data = data;
+    super(app, data);
     this.id = id;
     this.mode = query.get("view") === "c" ? "c" : "w";
     this.query = { span: query.get("span"), pointer: query.get("at") ?? "", words: query.get("q") ?? "" };
   }
 
   async open() {
-    this.app.className = "trace";
-    this.app.replaceChildren(el("p", { class: "quiet loading", role: "status", text: "reading the trace …" }));
+    this.wait("trace", "reading the trace …");
     const first = await this.data.rows(this.id, { around: this.query.span ?? "-" });
     this.merge(first);
     this.id = this.trace?.id ?? this.id;
@@ -99,13 +99,13 @@ export class TraceView {
 
   build() {
     document.title = `${this.trace?.task ?? this.trace?.name} · llmtrace`;
-    this.head = el("header", { class: "top" });
-    this.suspectBox = el("section", { class: "suspects", "aria-label": "Suspects" });
-    this.axis = el("div", { class: "axis-line" });
-    this.rowsBox = el("div", { class: "rows", role: "tree", tabindex: "0", "aria-label": "Steps" });
-    this.curveBox = el("div", { class: "curve-box" });
-    this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step" });
-    this.app.replaceChildren(this.head, this.suspectBox, el("main", { class: "panes", "aria-label": "Trace" }, el("section", { class: "steps", "aria-label": "Steps of the trace" }, this.axis, this.rowsBox, this.curveBox), this.pane));
+    this.head = el("header.top");
+    this.suspectBox = el("section.suspects", { label: "Suspects" });
+    this.axis = el("div.axis-line");
+    this.rowsBox = el("div.rows", { role: "tree", tabindex: 0, label: "Steps" });
+    this.curveBox = el("div.curve-box");
+    this.pane = el("section.pane", { tabindex: 0, label: "The chosen step" });
+    this.app.replaceChildren(this.head, this.suspectBox, el("main.panes", { label: "Trace" }, el("section.steps", { label: "Steps of the trace" }, this.axis, this.rowsBox, this.curveBox), this.pane));
     listenToWheel(this);
     this.listenToPointer();
     this.drawHead();
@@ -113,32 +113,32 @@ export class TraceView {
     this.makeList();
   }
 
-  /** Tooltips of steps: what a line of the waterfall has no room for. */
+  /** Tooltips of steps. */
   listenToPointer() {
-    let at = "";
+    let over;
     let soon = 0;
-    this.rowsBox.addEventListener("pointerover", (event) => {
-      const line = event.target.closest(".row");
+    const enter = (line, left) => {
       const row = line && this.row(line.id.slice("line-".length));
-      if ((row?.id ?? "") === at) return;
-      at = row?.id ?? "";
+      if (row === over) return;
+      over = row;
       hideTip();
       clearTimeout(soon);
       if (row) soon = setTimeout(() => { // whoever only passes reads the lines below
-        const box = line.getBoundingClientRect();
-        if (line.isConnected) showTip({ left: event.clientX + 12, top: box.top, bottom: box.bottom }, rowTip(row));
+        const { top, bottom } = line.getBoundingClientRect();
+        if (line.isConnected) showTip({ left, top, bottom }, rowTip(row));
       }, 400);
-    });
-    this.rowsBox.addEventListener("pointerleave", () => { at = ""; clearTimeout(soon); hideTip(); });
+    };
+    this.rowsBox.addEventListener("pointerover", (event) => enter(event.target.closest(".row"), event.clientX + 12));
+    this.rowsBox.addEventListener("pointerleave", () => enter());
   }
 
   makeList() {
     this.list?.close();
-    this.app.classList.toggle("conversing", this.mode === "c");
     const cards = this.mode === "c";
+    this.app.classList.toggle("conversing", cards);
     this.list = new VirtualList(this.rowsBox, {
       render: (at) => (cards ? conversationCard : waterfallRow)(this, this.lines[at]),
-      estimate: (at) => (cards ? this.estimate(this.lines[at]) : this.rowHeight()),
+      estimate: (at) => (cards ? estimate(this.lines[at]) : innerHeight > 1700 ? 30 : 26),
       key: (at) => this.lines[at].key, measured: cards,
       onScroll: (first, last) => { if (cards) this.fetch(this.lines.slice(first, last)); },
     });
@@ -155,15 +155,6 @@ export class TraceView {
     return line.kids ? this.tree.open.get(line.key) !== false : null;
   }
 
-  rowHeight() {
-    return innerHeight > 1700 ? 30 : 26;
-  }
-
-  estimate(line) {
-    if (line.fold) return 34;
-    return line.row.kind === "model" ? 130 : line.row.kind === "tool" ? 96 : 52;
-  }
-
   drawHead() {
     fill(this.head, traceHead(this));
   }
@@ -174,10 +165,9 @@ export class TraceView {
 
   drawLines() {
     this.lines = this.tree.lines();
-    this.axis.replaceChildren(...(this.mode === "w" ? axisNodes(this) : []));
+    fill(this.axis, this.mode === "w" && axisNodes(this));
     this.list?.reset(this.lines.length);
-    const curve = this.mode === "w" ? curveNode(this) : null;
-    this.curveBox.replaceChildren(...(curve ? [curve] : []));
+    fill(this.curveBox, this.mode === "w" && curveNode(this));
   }
 
   // -- where the cursor is
@@ -191,17 +181,13 @@ export class TraceView {
     if (first) await this.go(first, this.query.pointer, false);
   }
 
-  /** @param {Diagnosis|null} diagnosis */
   diagnosed(diagnosis) {
-    if (!diagnosis) {
-      this.suspectBox.replaceChildren(quiet("This trace could not be diagnosed."));
-      return;
-    }
+    if (!diagnosis) return fill(this.suspectBox, quiet("This trace could not be diagnosed."));
     this.diagnosis = diagnosis;
-    this.suspectAt.clear();
-    diagnosis.suspects.filter(isMarked).slice(0, 9).forEach((suspect, at) => { if (!this.suspectAt.has(suspect.span_id)) this.suspectAt.set(suspect.span_id, at + 1); });
+    const marked = diagnosis.suspects.filter(isMarked).slice(0, 9);
+    this.suspectAt = new Map(marked.map((suspect, at) => [suspect.span_id, at + 1]).reverse());
     this.drawLines();
-    const first = diagnosis.suspects.find(isMarked);
+    const [first] = marked;
     const place = this.tree.problems.length ? undefined : diagnosis.places[0];
     if (!this.chosen && first && this.tree.rows.has(first.span_id)) this.goSuspect(0, false);
     else if (!this.chosen && place && this.tree.rows.has(place.span_id)) this.go(place.span_id, "", false);
@@ -246,29 +232,24 @@ export class TraceView {
     follow(this, row);
     const wasAbove = this.above;
     this.above = new Set(this.tree.path(row).map((up) => up.id));
-    for (const id of new Set([before, key, ...wasAbove, ...this.above])) this.list?.redraw(id);
-    this.list?.show(this.lines.findIndex((line) => line.key === key));
-    this.rowsBox.setAttribute("aria-activedescendant", `line-${key.replaceAll(" ", "-")}`);
+    this.list.redraw(...wasAbove, ...this.above);
+    this.list.move(before, this.lines.findIndex((line) => line.key === key));
     if (this.suspect >= 0 || !this.diagnosis) this.drawSuspects();
-    note(`trace/${this.id}`, this.place());
+    note(`trace/${this.id}`, { ...this.placeIn(row?.id, this.focus.pointer), q: this.query.words });
     return this.drawPane();
   }
 
-  place() {
-    return { span: this.tree.rows.has(this.cursor) ? this.cursor : null, view: this.mode === "c" ? "c" : null, at: this.focus.pointer, q: this.query.words };
+  placeIn(span, pointer) {
+    return { span, at: pointer, view: this.mode === "c" && "c" };
   }
 
   linkTo(span, pointer = "") {
-    return placeText(`trace/${this.id}`, { span, at: pointer, view: this.mode === "c" ? "c" : null });
+    return placeText(`trace/${this.id}`, this.placeIn(span, pointer));
   }
 
   async drawPane() {
     const row = this.row(this.cursor);
-    if (!row) {
-      const line = this.lines.find((one) => one.key === this.cursor);
-      this.pane.replaceChildren(quiet(line ? "Repeated steps, folded. → or Enter opens them." : ""));
-      return;
-    }
+    if (!row) return fill(this.pane, quiet(this.lines.some((line) => line.key === this.cursor) ? "Repeated steps, folded. → or Enter opens them." : ""));
     const wanted = this.cursor;
     if (!this.payloads.has(row.id) || !this.uses.has(row.id)) {
       const wait = setTimeout(() => { if (wanted === this.cursor) this.pane.classList.add("waiting"); }, 150);
@@ -283,7 +264,7 @@ export class TraceView {
       if (wanted !== this.cursor) return;
       const before = this.reached;
       this.reached = spreadClasses(this);
-      for (const id of [...before.keys(), ...this.reached.keys()]) this.list?.redraw(id);
+      this.list.redraw(...before.keys(), ...this.reached.keys());
     }
     const samePlace = this.drawn === wanted;
     const top = this.pane.scrollTop;
@@ -295,15 +276,12 @@ export class TraceView {
     forgetColours();
     const word = markWords(this.pane, this.query.words);
     if (!samePlace) word?.scrollIntoView({ block: "nearest" });
-    const where = this.pane.querySelector(".suspicion .where");
-    if (where) where.hidden = !this.pane.querySelector(".suspected");
     if (this.focus.pointer) this.pane.querySelector("mark.origin")?.scrollIntoView({ block: "center" });
-    if (!this.uses.has(row.id) && this.diagnosis) this.origins([row.id]).then(() => { if (wanted === this.cursor && (this.uses.get(row.id) ?? []).length) this.drawPane(); });
+    if (!this.uses.has(row.id) && this.diagnosis) this.origins([row.id]).then(() => { if (wanted === this.cursor && this.usesOf(row.id).length) this.drawPane(); });
   }
 
   // -- what spans hold, fetched when looked at
 
-  /** @param {string[]} ids @returns {Promise<Map<string, Payload>>} */
   async need(ids) {
     const missing = [...new Set(ids)].filter((id) => !this.payloads.has(id));
     for (let at = 0; at < missing.length; at += BATCH) {
@@ -313,18 +291,15 @@ export class TraceView {
     return this.payloads;
   }
 
-  /** @param {string[]} ids */
   async origins(ids) {
     const reply = await this.data.origins(this.id, ids).catch(() => ({}));
     for (const id of ids) this.uses.set(id, reply[id] ?? []);
   }
 
-  /** @returns {Use[]} */
   usesOf(id) {
     return this.uses.get(id) ?? [];
   }
 
-  /** @param {any[]} lines */
   async fetch(lines) {
     const ids = lines.filter((line) => line.row && !this.payloads.has(line.row.id)).map((line) => line.row.id);
     if (!ids.length || this.fetching) return;
@@ -332,45 +307,36 @@ export class TraceView {
     await this.need(ids).catch(() => null);
     if (this.diagnosis) await this.origins(ids);
     this.fetching = false;
-    for (const id of ids) this.list?.redraw(id);
+    this.list.redraw(...ids);
   }
 
-  /** Spans that the pointer asks about are lit, with what is between them and the chosen one. @param {string[]} ids */
+  /** Spans that the pointer asks about are lit. */
   light(ids) {
-    const before = this.lit;
+    this.list.redraw(...this.lit, ...ids);
     this.lit = new Set(ids);
-    for (const id of new Set([...before, ...this.lit])) this.list?.redraw(id);
   }
 
   // -- search inside
 
   async search(words, jump = true) {
     this.query.words = words;
-    const query = words;
     const ids = words ? await this.data.search(this.id, words) : [];
-    if (query !== this.query.words) return;
+    if (words !== this.query.words) return;
     this.found = new Set(ids);
     this.hits = this.tree.walked.filter((row) => this.found.has(row.id));
     this.list?.reset(this.lines.length);
-    if (words) say(this.hits.length ? `${this.hits.length} steps hold it: n next, N previous` : "no step holds that");
+    if (words) say(this.hits.length ? `in ${plural(this.hits.length, "step")}: n next, N previous` : "no step holds that");
     if (jump && this.hits.length) this.go(this.hits[0].id);
     else this.drawPane();
   }
 
   // -- news
 
-  /** @param {string[]|null} traces */
   changed(traces) {
     if (traces && !traces.includes(this.id)) return;
-    if (this.paused) {
-      this.waiting = true;
-      return;
-    }
-    if (this.refreshing) {
-      this.again = true;
-      return;
-    }
-    this.refresh();
+    if (this.paused) this.waiting = true;
+    else if (this.refreshing) this.again = true;
+    else this.refresh();
   }
 
   async refresh() {
@@ -400,14 +366,32 @@ export class TraceView {
     this.drawLines();
   }
 
-  close() {
-    this.list?.close();
-  }
-
   toggle(line) {
     const open = line ? this.isOpen(line) : null;
     if (open === null) return;
     this.tree.open.set(line.key, !open);
     this.drawLines();
   }
+}
+
+/** What the trace is, how it went, what it lasted. */
+function traceHead(view) {
+  const { trace } = view;
+  const errors = view.tree.problems.filter((row) => row.state !== "warning").length;
+  const facts = [plural(trace.spans, "step"), lasted(trace), `${tokensOf(trace)} tokens`, cost(trace.cost), errors ? plural(errors, "error") : UNKNOWN, clock(trace.start)].filter((fact) => !fact.startsWith(UNKNOWN)).join(" · ");
+  const search = el("input.search", { type: "search", placeholder: "Search this trace", label: "Search this trace", value: view.query.words, onchange: () => view.search(search.value.trim()) });
+  const toggle = (mode, text) => el("button", { "aria-pressed": view.mode === mode, onclick: () => show(view, mode) }, text, el("kbd", mode));
+  return [
+    home(view.data.live),
+    el("div.what", el("h1", { dir: "auto", title: trace.task ?? "" }, trace.task ?? trace.name),
+      el("p.dim", { title: facts }, el(`span.health.${trace.health}`, trace.health), `${trace.agents.join(", ") || trace.name} · ${facts}`)),
+    el("div.toggle", { role: "group", label: "View" }, toggle("w", "Waterfall "), toggle("c", "Conversation ")),
+    search,
+    view.data.live && trace.replayOf && el("a.chip", { href: `#compare/${trace.replayOf}/${view.id}`, title: "This run is a replay" }, "beside its recording"),
+    view.paused && el("span.chip.on", "paused"),
+    view.data.live && waitingChip(),
+    chip("copy", () => copyMenu(view)),
+    view.data.live && el("a.chip", { href: `/api/traces/${view.id}/page`, download: "" }, "export"),
+    keysButton(),
+  ];
 }

@@ -1,4 +1,4 @@
-// The spans of a trace as a tree, in lines: what is folded away, what repeats, what a subtree holds of errors.
+// The spans of a trace as lines of a tree: what is folded away, what repeats.
 
 const LONGEST_PERIOD = 4;
 const FEWEST_REPEATS = 4;
@@ -10,44 +10,31 @@ const DEEPEST = 1000;
 export const isProblem = (row) => row.state === "error" || row.state === "interrupted";
 
 export class Tree {
-  /** @type {Map<string, Row>} */
   rows = new Map();
-  /** @type {Map<string, boolean>} What a person opened or closed, by the key of a line. */
-  open = new Map();
-  /** @type {Set<string>} Chosen steps of long folds, which stand alone below them. */
-  peeked = new Set();
-  /** @type {Row[]} By start. */
-  order = [];
-  /** @type {Row[]} Parents before children. */
-  walked = [];
-  /** @type {Row[]} Parents in a circle, which no root leads to. */
-  circular = [];
-  /** @type {Row[]} */
+  open = new Map(); // what a person opened or closed, by the key of a line
+  peeked = new Set(); // chosen steps of long folds, which stand alone below them
+  order = []; // by start
+  walked = []; // parents before children
+  circular = []; // parents in a circle, which no root leads to
   problems = [];
-  /** @type {Map<string|null, Row[]>} */
   children = new Map();
-  /** @type {Map<string|null, Fold[]>} By parent. */
-  folds = new Map();
-  /** @type {Map<string, number>} Errors at and below a span. */
-  below = new Map();
+  folds = new Map(); // by parent
+  below = new Map(); // errors at and below a span
   running = false;
   end = 0;
 
-  /** @param {Row[]} rows */
   merge(rows) {
     for (const row of rows) this.rows.set(row.id, row);
     this.build();
   }
 
   build() {
-    const lasted = (/** @type {Row} */ row) => (row.end === row.start ? 0 : 1);
+    const lasted = (row) => (row.end === row.start ? 0 : 1);
     this.order = [...this.rows.values()].sort((a, b) => a.start - b.start || lasted(a) - lasted(b) || (a.id < b.id ? -1 : 1));
     this.children = new Map();
     for (const row of this.order) {
       const parent = this.parentOf(row);
-      const kids = this.children.get(parent);
-      if (kids) kids.push(row);
-      else this.children.set(parent, [row]);
+      if (!this.children.get(parent)?.push(row)) this.children.set(parent, [row]);
     }
     this.end = this.order.reduce((last, row) => Math.max(last, row.end ?? row.start), 0);
     this.running = this.order.some((row) => row.state === "running");
@@ -58,17 +45,21 @@ export class Tree {
     this.below = new Map();
     for (let at = this.walked.length - 1; at >= 0; at -= 1) {
       const row = this.walked[at];
-      const kids = this.children.get(row.id) ?? [];
-      this.below.set(row.id, kids.reduce((total, kid) => total + (this.below.get(kid.id) ?? 0), Number(isProblem(row))));
+      this.below.set(row.id, this.kidsOf(row.id).reduce((total, kid) => total + (this.below.get(kid.id) ?? 0), Number(isProblem(row))));
     }
     // where an error began, not the callers that it went through
     this.problems = this.walked.filter((row) => isProblem(row) && this.below.get(row.id) === 1);
     if (!this.problems.length) this.problems = this.walked.filter((row) => row.state === "warning");
   }
 
-  /** @param {Row} row @returns {string|null} */
+  /** @param {Row} row */
   parentOf({ id, parent }) {
     return parent && parent !== id && this.rows.has(parent) ? parent : null;
+  }
+
+  /** @returns {Row[]} */
+  kidsOf(parent) {
+    return this.children.get(parent) ?? [];
   }
 
   /** Lines in order: {key, row, depth} or {key, fold, depth}; what is closed is left out. */
@@ -87,7 +78,7 @@ export class Tree {
     const one = (row, depth, within) => {
       if (shown.has(row.id)) return;
       shown.add(row.id);
-      const kids = this.children.get(row.id)?.length ?? 0;
+      const kids = this.kidsOf(row.id).length;
       lines.push({ key: row.id, row, depth, within, kids });
       if (kids && this.open.get(row.id) !== false) add(row.id, depth + 1);
     };
@@ -96,9 +87,9 @@ export class Tree {
     return lines;
   }
 
-  /** The spans that a span stands in, the innermost first; parents in a circle have no end. @param {Row|undefined} row @returns {Row[]} */
+  /** The spans that a span stands in, the innermost first; parents in a circle have no end. */
   path(row) {
-    const above = /** @type {Row[]} */ ([]);
+    const above = [];
     for (let up = row; up && above.length < DEEPEST; above.push(up)) if (!(up = this.rows.get(up.parent ?? ""))) break;
     return above;
   }
@@ -117,22 +108,21 @@ export class Tree {
     }
   }
 
-  /** A span and all below it, parents first; of null, all that is below no span. @param {string|null} id @returns {Row[]} */
+  /** A span and all below it, parents first; of null, all that is below no span. */
   subtree(id, most = 500) {
-    const found = /** @type {Set<Row>} */ (new Set());
+    const found = new Set();
     const top = this.rows.get(id ?? "");
-    const stack = top ? [top] : [...(this.children.get(null) ?? [])].reverse();
+    const stack = top ? [top] : [...this.kidsOf(null)].reverse();
     for (let row = stack.pop(); row && found.size < most; row = stack.pop()) {
       if (found.has(row)) continue;
       found.add(row);
-      const kids = this.children.get(row.id) ?? [];
-      for (let at = kids.length - 1; at >= 0; at -= 1) stack.push(kids[at]);
+      stack.push(...[...this.kidsOf(row.id)].reverse());
     }
     return [...found];
   }
 }
 
-/** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. @param {Row[]} rows @returns {Fold[]} */
+/** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. */
 function foldRepeats(rows) {
   const signs = rows.map((row) => `${row.kind} ${row.name} ${row.asks ?? ""}`);
   const last = new Map();
@@ -142,16 +132,16 @@ function foldRepeats(rows) {
     last.set(key, at);
     return earlier;
   });
-  const pieces = /** @type {Fold[]} */ ([]);
+  const pieces = [];
   for (let at = 0; at < rows.length;) {
-    const piece = repetition(rows, signs, before, at) ?? { row: rows[at] };
+    const piece = /** @type {Fold} */ (repetition(rows, signs, before, at) ?? { row: rows[at] });
     pieces.push(piece);
     at += piece.fold?.length ?? 1;
   }
   return pieces;
 }
 
-/** The longest repetition that begins at a step. It is given up early where most calls differ: time stays linear. @param {Row[]} rows @returns {Fold|null} */
+/** The longest repetition that begins at a step. It is given up early where most calls differ: time stays linear. */
 function repetition(rows, signs, before, at) {
   for (let period = 1; period <= LONGEST_PERIOD && at + period <= rows.length; period++) {
     const first = rows.slice(at, at + period);
@@ -174,7 +164,6 @@ function repetition(rows, signs, before, at) {
   return null;
 }
 
-/** @param {string[]} signs */
 function same(signs, a, b, length) {
   for (let step = 0; step < length; step++) if (signs[a + step] !== signs[b + step]) return false;
   return true;

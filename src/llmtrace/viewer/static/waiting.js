@@ -3,22 +3,18 @@
 import { el, say } from "./dom.js";
 import { plural } from "./format.js";
 
-let waiting = /** @type {number|null} */ (null); // null: the store keeps no reviews
+let waiting = null; // null: the store keeps no reviews
 
 const words = () => (waiting ? `reviews ${waiting}` : "reviews");
 
-/** The way to the queue. `always`: also where nothing waits. */
-export function waitingChip(always = false) {
-  return el("a", { class: `chip waiting${waiting ? " on" : ""}`, href: "#/reviews", text: words(), title: "calls that wait for a person", hidden: waiting === null || !(waiting || always), "data-always": always });
-}
+export const waitingChip = () => el(`a.chip.waiting${waiting ? ".on" : ""}`, { href: "#/reviews", title: "calls that wait for a person", hidden: waiting === null }, words());
 
-/** @param {number|null} number */
 export function setWaiting(number) {
   if (number && number > (waiting ?? 0)) say(`${plural(number, "call")} ${number === 1 ? "waits" : "wait"} for a person`);
   waiting = number;
-  for (const chip of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".chip.waiting"))) {
+  for (const chip of /** @type {any} */ (document.querySelectorAll(".chip.waiting"))) {
     chip.textContent = words();
     chip.classList.toggle("on", Boolean(waiting));
-    chip.hidden = waiting === null || !(waiting || chip.dataset.always !== undefined);
+    chip.hidden = waiting === null;
   }
 }

@@ -1,15 +1,12 @@
-// The part of the time that the waterfall shows: all of it, or what keys, the wheel or a drag along the axis chose.
+// The part of the time that the waterfall shows.
 
-import { across, el } from "./dom.js";
+import { across, el, more } from "./dom.js";
 import { duration } from "./format.js";
 
 const CLOSEST = 0.01;
 const BESIDE = 0.15;
 
-/** From when to when, in milliseconds. @returns {{from: number, to: number}} */
-export function frame(view) {
-  return view.zoomed ?? { from: 0, to: view.span };
-}
+const frame = (view) => view.zoomed ?? { from: 0, to: view.span };
 
 /** Where a moment stands, in percent; outside of what is shown it is less than 0 or more than 100. */
 export function place(view, ms) {
@@ -33,12 +30,11 @@ function set(view, from, to) {
   view.drawLines();
 }
 
-/** Closer (`factor` below 1) or farther, about a moment. @param {number=} about */
+/** Closer (`factor` below 1) or farther, about a moment. */
 export function zoom(view, factor, about) {
   const { from, to } = frame(view);
   const row = view.row(view.cursor);
-  const own = row && row.start >= from && row.start <= to ? (row.start + Math.min(to, row.end ?? row.start)) / 2 : (from + to) / 2;
-  const at = about ?? own;
+  const at = about ?? (row && row.start >= from && row.start <= to ? (row.start + Math.min(to, row.end ?? row.start)) / 2 : (from + to) / 2);
   set(view, at - (at - from) * factor, at + (to - at) * factor);
 }
 
@@ -65,12 +61,11 @@ export function follow(view, row) {
   set(view, row.start - (to - from) / 4, row.start + ((to - from) * 3) / 4);
 }
 
-/** The line over the bars. @returns {Node[]} */
 export function axisNodes(view) {
   const { from, to } = frame(view);
-  const ticks = [0, 0.25, 0.5, 0.75].map((share) => el("span", { style: { "--left": share * 100 }, text: moment(from + (to - from) * share, to - from) }));
-  const words = view.zoomed ? el("button", { class: "more", onclick: () => fit(view) }, `${(view.span / (to - from)).toFixed(1)} × closer · show all `, el("kbd", { text: "z" })) : el("span", {});
-  return [words, el("div", { class: "axis", "aria-hidden": "true", onpointerdown: (event) => drag(view, event) }, ticks)];
+  const ticks = [0, 0.25, 0.5, 0.75].map((share) => el("span", { style: { "--left": share * 100 } }, moment(from + (to - from) * share, to - from)));
+  const words = view.zoomed ? more([`${(view.span / (to - from)).toFixed(1)} × closer · show all `, el("kbd", "z")], () => fit(view)) : el("span");
+  return [words, el("div.axis", { "aria-hidden": "true", onpointerdown: (event) => drag(view, event) }, ticks)];
 }
 
 /** A moment, as fine as neighbours need it to be told apart. */
@@ -81,11 +76,10 @@ function moment(ms, shown) {
   return `${Math.floor(ms / 60_000)}m ${((ms % 60_000) / 1000).toFixed(digits)}s`;
 }
 
-/** Along the axis, from here to there. @param {PointerEvent} event */
 function drag(view, event) {
-  const axis = /** @type {HTMLElement} */ (event.currentTarget);
+  const axis = event.currentTarget;
   const began = across(axis, event);
-  const range = el("i", { class: "range" });
+  const range = el("i.range");
   axis.append(range);
   axis.setPointerCapture(event.pointerId);
   const ends = (one) => [began, across(axis, one)].sort((a, b) => a - b);

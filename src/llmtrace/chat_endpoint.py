@@ -1,0 +1,70 @@
+"""One request to an endpoint with OpenAI's chat API, as the judge and the canary send it.
+
+Law: no more is read than an answer needs, a redirect is not followed, and no message of ours holds the key. `requests` is the
+package that OpenTelemetry's exporters send by.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+OPENAI: Final = "https://api.openai.com/v1"
+MOST_SHOWN: Final = 200
+"""Characters of an endpoint's own words that a message of ours holds."""
+
+
+class Response(NamedTuple):
+    status: int
+    body: bytes
+    retry_after: str | None
+    """The header of this name."""
+
+
+class AnswerTooLong(Exception):
+    """The answer has more bytes than may be read."""
+
+
+def post(url: str, key: str | None, request: Mapping[str, Any], *, seconds: float, most_bytes: int) -> Response:
+    """Ask for a chat completion. ``url``: up to ``/v1``; ``seconds``: for the whole answer.
+
+    Raises `AnswerTooLong`, TimeoutError, and what `requests` raises.
+    """
+    import requests
+
+    headers = {"user-agent": "llmtrace", "content-type": "application/json"}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
+    end = time.monotonic() + seconds
+    with requests.Session() as session:
+        session.auth = lambda request: request  # else what ~/.netrc says would go out in place of our key
+        response = session.post(
+            f"{url.rstrip('/')}/chat/completions",
+            data=json.dumps(request).encode(),
+            headers=headers,
+            timeout=seconds,
+            allow_redirects=False,
+            stream=True,
+        )
+        body = b""
+        for piece in response.iter_content(1 << 14):
+            body += piece
+            if len(body) > most_bytes:
+                raise AnswerTooLong
+            if time.monotonic() > end:
+                raise TimeoutError
+    return Response(response.status_code, body, response.headers.get("retry-after"))
+
+
+def error_message(body: bytes) -> str:
+    """The message of an error in OpenAI's form, after a colon; empty if there is none."""
+    try:
+        return f": {str(json.loads(body)['error']['message'])[:MOST_SHOWN]}"
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+
+
+def without_key(message: str, key: str | None) -> str:
+    return message.replace(key, "***") if key else message

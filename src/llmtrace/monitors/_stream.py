@@ -1,0 +1,86 @@
+"""What the streams of numbers, of shares and of shapes have in common: their baseline's beginning, a pin, and their history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+BLOCKS = 32
+
+
+class At(NamedTuple):
+    """Position of an observation in time, among calls and among runs."""
+
+    time: int
+    """When the call began: nanoseconds since the Unix epoch."""
+    call: int
+    """Number of the call among those of its key."""
+    run: int
+    alike: int
+    """The number of its run, and of the group of calls that it may resemble (`_run_similarity.Runs`)."""
+    hinted: bool = False
+    """Whether something that shapes answers changed since the stream's last call."""
+
+
+class History:
+    """The course of a stream, for a sparkline, in at most `BLOCKS` blocks of calls.
+
+    When they are full, neighbours are joined, so that each always holds equally many calls but the last.
+    """
+
+    __slots__ = ("blocks", "size")
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        self.size: int = state["size"] if state else 1
+        """Calls in a block."""
+        self.blocks: list[list[Any]] = state["blocks"] if state else []
+        """Time of the first call (nanoseconds since the Unix epoch), number of calls, sum of the values."""
+
+    def state(self) -> dict[str, Any]:
+        return {"size": self.size, "blocks": self.blocks}
+
+    def add(self, time: int, value: float) -> None:
+        if self.blocks and self.blocks[-1][1] < self.size:
+            last = self.blocks[-1]
+            last[1] += 1
+            last[2] = round(last[2] + value, 6)
+            return
+        if len(self.blocks) == BLOCKS:
+            pairs = zip(self.blocks[::2], self.blocks[1::2], strict=True)
+            self.blocks = [[first[0], first[1] + second[1], round(first[2] + second[2], 6)] for first, second in pairs]
+            self.size *= 2
+        self.blocks.append([time, 1, round(value, 6)])
+
+
+class Stream:
+    """``state()`` is JSON, and all of it."""
+
+    count: int
+    """Calls of the baseline."""
+
+    def __init__(self, saved: Mapping[str, Any]) -> None:
+        self.pin: dict[str, Any] | None = saved.get("pin")
+        self.armed: bool = saved.get("armed", False)
+        """Whether the pin still is what is compared with: until the first change."""
+        self.history = History(saved.get("history"))
+        self.began: int | None = saved.get("began")
+        self.first: int | None = saved.get("first")
+        """Number of the run that the baseline begins with; None: it was there before the first run."""
+
+    def state(self) -> dict[str, Any]:
+        history = self.history.state()
+        return {"pin": self.pin, "armed": self.armed, "history": history, "began": self.began, "first": self.first}
+
+    def _begin(self, at: At) -> None:
+        if self.began is None:
+            self.began, self.first = at.time, None if self.armed else at.run
+
+    def start_from(self, baseline: Mapping[str, Any]) -> None:
+        """Compare with this baseline from now on, until it is seen that things have changed."""
+        self.pin, self.armed, self.first = dict(baseline), True, None
+
+    def _renew(self) -> None:
+        """With a pinned baseline, forget what came since when that is as much again: so what creeps in does not become
+        usual. Each stretch is a test of its own."""
+        if self.armed and self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
+            self.start_from(self.pin)
