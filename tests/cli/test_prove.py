@@ -81,7 +81,7 @@ def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_pat
         (RIGHT, "after the correction, look_up and refund would run for real, 10 times"),
         ((*RIGHT, "--tool", "look_up=live"), "allow it: --tool refund=live"),
         (RIGHT[:2], "does not say whether it ended well"),
-        ((*RIGHT[2:], "--set", "look_up/nothing=1"), "has no argument /nothing. It corrects the first suspect: look_up"),
+        ((*RIGHT[2:], "--set", "look_up/nothing=1"), "nothing at /nothing: it has order_id. It corrects the first"),
         ((*RIGHT, "--tool", "look_up"), "expected NAME=live"),
         ((*RIGHT, "--budget", "nan"), "expected a number of dollars"),
         (("--set", "look_up/order_id=KS-20418", "--check", "grep -q KS-20431"), "ended well by this check"),

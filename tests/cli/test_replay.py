@@ -121,6 +121,37 @@ def test_a_correction_is_tried(store: str, llmtrace: Callable[..., Ran]) -> None
 
 
 @pytest.mark.all
+def test_a_prompt_is_edited(store: str, llmtrace: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call is made for real with another request; what can be seen to be wrong is said before anything is sent."""
+    record(BAD_TASK)
+    models = [span.span_id for span in open_store(store).trace("last").spans if isinstance(span.operation, Inference)]
+    temperature = ("--edit", models[1], "--set", "/temperature=0")
+    with ModelServer(pace=0) as server:
+        monkeypatch.setenv("URL", server.url)
+        for words, said in (
+            (temperature, f"is asked for real. Allow it: --live-after {models[1][:8]}"),
+            ((*temperature, "--live-after", models[0]), f"the recording ends before it, at {models[0][:8]}"),
+            ((*temperature[:3], "/messages/9/content=x", "--live-after", "change"), "nothing at /messages/9: /messages has 0,"),
+            ((*temperature[:3], "/model=scripted", "--live-after", "change"), "/model has this value already"),
+        ):
+            ran = llmtrace("replay", *words, "--", "agent.py", BAD_TASK)
+            assert (ran.code, said in " ".join(ran.err.split())) == (2, True), ran.err
+        ran = llmtrace("replay", *temperature, "--live-after", "change", "--", "agent.py", BAD_TASK)
+        said = " ".join(ran.err.split())
+        assert ran.code == 0, ran.err
+        assert f"chat scripted [{models[1][:8]}] is asked: /temperature is new: 0" in said
+        assert "went on for real: 5 calls answered" in said
+        assert ", 1 made for real" in said
+        diff = llmtrace("diff", *said.partition("llmtrace diff ")[2].split())
+        assert "temperature is 0.0, was absent" in " ".join(diff.out.split())
+        words = ("--edit", models[0], "--set", "/messages/1/content=refund order KS-20457", "--live-after", models[0], "--json")
+        ran = llmtrace("replay", *words, "--", "agent.py", BAD_TASK)
+    edited = json.loads(ran.out)["runs"][1]
+    assert (edited["served"], edited["divergences"]) == (0, [])
+    assert "for order KS-20457" in repr(open_store(store).trace(edited["trace_id"]).spans)
+
+
+@pytest.mark.all
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
 def test_an_answer_is_edited_in_the_editor(
     store: str, tmp_path: Path, llmtrace: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
@@ -161,6 +192,13 @@ def test_an_answer_is_edited_in_the_editor(
         ran = llmtrace("replay", "--edit", model.span_id, *program)
         assert ran.code == 3
         assert 'order_id was "KS-20431", is "KS-20457"' in " ".join(ran.err.split())
+        editor("open(path, 'w').write(text.replace('kettle', 'lamp'))")  # what the model was asked, as plain text
+        words = ("--edit", model.span_id, "--set", "/messages/1/content", "--live-after", model.span_id)
+        with ModelServer(pace=0) as server:
+            monkeypatch.setenv("URL", server.url)
+            ran = llmtrace("replay", *words, *program)
+        assert ran.code == 0, ran.err
+        assert "[-kettle-] {+lamp+}" in " ".join(ran.err.split())
     os.close(ours)
 
 
@@ -193,7 +231,7 @@ def test_bad_input_is_one_clear_line(store: str, llmtrace: Callable[..., Ran]) -
         (("--", "no-such-program"), "no command 'no-such-program'"),
         (("--tool", "refund", "--", "agent.py"), "expected NAME=live"),
         (("--tool", "fly=live", "--", "agent.py"), "no tool of this name ran"),
-        (("--live-after", "ffff", "--", "agent.py"), "0 span ids of trace"),
+        (("--live-after", "ffff", "--", "agent.py"), "no span id of trace"),
         (("--", sys.executable, "-c", "pass"), "told nothing of a replay"),
     ):
         ran = llmtrace("replay", *words)

@@ -225,11 +225,22 @@ def test_polling_is_no_loop(definition: object) -> None:
     assert not story.call(definition.name, {"state": "done"}, number="7").answer("It is done.").diagnosis().marked  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("between", "expected"), [("shell", "likely"), ("edit", None), ("look", "certain")])
+def test_a_loop_is_as_sure_as_what_happened_in_between(between: str, expected: str | None) -> None:
+    """The same tool may have changed something in between, another one has, and a lookup has not."""
+    story = Story(tool("shell", "cmd"), tool("edit", "path"), tool("look", "path")).user("Fix the test.")
+    for number in range(3):
+        story.call("shell", "test_add failed at line 12 of tests/test_a.py: 3 is not 4", cmd="pytest -q")
+        story.call(between, "done", **{"cmd" if between == "shell" else "path": f"a{number}.py"})
+    found = [mark[0] for mark in marks(story.answer("I could not fix it.").diagnosis())]
+    assert found == ([expected] if expected else [])
+
+
 def test_a_circle_of_calls_is_certain() -> None:
     """Three times over, with the same arguments."""
     story = Story(tool("open_page", "url"), tool("go_back")).user("Find the price.")
     for _ in range(3):
-        story.call("open_page", "a page", url="a").call("go_back", "the list")
+        story.call("open_page", "a page", url="https://shop.example/a").call("go_back", "the list")
     assert ("certain", "cycle") in marks(story.answer("I could not find it.").diagnosis())
 
 

@@ -73,10 +73,11 @@ def test_no_text_is_too_odd(text: str) -> None:
 
 
 def test_cut_json_is_told_from_whole() -> None:
-    """The beginning of an object was cut; a whole one with words behind it was not."""
+    """The beginning of an object was cut; a whole one with words behind it was not, nor a line of a log."""
     assert is_cut_json('{"a": [1, 2')
     assert not is_cut_json('{"a": 1} and more')
     assert not is_cut_json("plain words")
+    assert not is_cut_json("[14:51:14] Monitoring ...")
 
 
 def execution(**fields: Any) -> Span:

@@ -3,9 +3,6 @@ and answers; once whole and once streamed. Each needs its own environment, which
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +10,8 @@ import pytest
 
 from llmtrace import semconv as sc
 from llmtrace.diagnosis import diagnose
-from llmtrace.model import AgentInvocation, Inference, Span, ToolExecution, Trace
-from llmtrace.store import Query, open_store
+from llmtrace.model import AgentInvocation, Inference, ToolExecution, Trace
+from tests.frameworks.running import of, run_program, skip_if_absent, traces_in
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "frameworks"
 CLAUDE = "claude_agent_sdk"
@@ -26,51 +23,16 @@ REFUSES_ITSELF = {"agent_framework"}
 """Frameworks that do not run, or tell of, a tool whose arguments are of the wrong type."""
 WRITERS = {"pydantic_ai": "pydantic-ai", "strands": "strands", "agent_framework": "agent_framework"}
 """Frameworks whose own spans tell all of it; the others have an instrumentor of ours."""
-MODULES = {"google_adk": "google.adk"}
 
 pytestmark = pytest.mark.all
 
 
-def is_here(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # nor what it is a part of
-        return False
-
-
-def traces_of(name: str, store: Path, **environment: str) -> list[Trace]:
+def traces_of(name: str, home: Path, **environment: str) -> list[Trace]:
     """Run the program, for which two lines suffice, and read what it left."""
-    if not is_here(MODULES.get(name, name)):
-        pytest.skip(f"{name} is not installed here; scripts/test --all has an environment for it")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "LLMTRACE_", "OTEL_"))}
-    alone = (
-        "CREWAI_DISABLE_TELEMETRY",
-        "CREWAI_DISABLE_VERSION_CHECK",
-        "LITELLM_LOCAL_MODEL_COST_MAP",
-        "HAYSTACK_TELEMETRY_ENABLED",
-    )
-    quiet = {**dict.fromkeys(alone, "true"), "HAYSTACK_TELEMETRY_ENABLED": "false", "HOME": str(store.parent)}
-    ran = subprocess.run(
-        [sys.executable, str(FOLDER / f"with_{name}.py")],
-        env={**kept, **quiet, "LLMTRACE_STORE": str(store), **environment},
-        cwd=store.parent,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "llmtrace" not in ran.stderr
-    assert "detach" not in ran.stderr
+    skip_if_absent(name)
+    ran = run_program([sys.executable, str(FOLDER / f"with_{name}.py")], home, **environment)
     assert ran.stdout.splitlines().count("KS-1 is on its way.") == 2
-    opened = open_store(str(store))
-    found = [opened.trace(one.trace_id) for one in reversed(opened.traces(Query(limit=100)))]
-    opened.close()
-    return found
-
-
-def of(trace: Trace, kind: type) -> list[Span]:
-    return [span for span in trace.spans if isinstance(span.operation, kind)]
+    return traces_in(home)
 
 
 def check(name: str, trace: Trace, writer: str) -> None:
@@ -107,7 +69,7 @@ def check(name: str, trace: Trace, writer: str) -> None:
 def test_a_framework_runs(name: str, tmp_path: Path) -> None:
     """One trace a run, with one root and one run; each model call once, by the client's instrumentor, below the framework's
     span; tools joined by call id; the verdict on the call that is wrong. Streamed as whole."""
-    traces = traces_of(name, tmp_path / "store")
+    traces = traces_of(name, tmp_path)
     assert len(traces) == 2
     for trace in traces:
         check(name, trace, "llmtrace")
@@ -116,7 +78,7 @@ def test_a_framework_runs(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WRITERS)
 def test_by_its_own_spans_alone(name: str, tmp_path: Path) -> None:
     """The same where no library of ours is instrumented: the framework's spans tell it all."""
-    traces = traces_of(name, tmp_path / "store", LLMTRACE_INSTRUMENT="")
+    traces = traces_of(name, tmp_path, LLMTRACE_INSTRUMENT="")
     assert len(traces) == 2
     for trace in traces:
         check(name, trace, WRITERS[name])
@@ -125,7 +87,7 @@ def test_by_its_own_spans_alone(name: str, tmp_path: Path) -> None:
 def test_an_agent_whose_model_calls_are_not_told_of(tmp_path: Path) -> None:
     """The Claude Agent SDK, by `query` and by its client: the agent with its question, answer, model and tokens, and below it
     the executions of its tools by call id, the one that was refused in error."""
-    traces = [trace for trace in traces_of(CLAUDE, tmp_path / "store") if of(trace, AgentInvocation)]
+    traces = [trace for trace in traces_of(CLAUDE, tmp_path) if of(trace, AgentInvocation)]
     assert [trace.root.name for trace in traces] == ["ClaudeAgentSDK.query", "ClaudeAgentSDK.ClaudeSDKClient.receive_response"]
     for trace in traces:
         (agent,) = of(trace, AgentInvocation)
@@ -148,7 +110,7 @@ def test_an_agent_whose_model_calls_are_not_told_of(tmp_path: Path) -> None:
 def test_an_agent_that_asks_in_plain_text(tmp_path: Path) -> None:
     """DSPy's agent, by its own engine and by LiteLLM: one run with four model calls and their tokens, and three tools, of which
     one refused its arguments."""
-    traces = traces_of(DSPY, tmp_path / "store")
+    traces = traces_of(DSPY, tmp_path)
     assert len(traces) == 2
     for trace in traces:
         assert (len(trace.roots), trace.root.name, trace.health) == (1, "invoke_agent ReAct", "recovered")

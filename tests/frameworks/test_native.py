@@ -8,11 +8,8 @@ scripts/test --all makes.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +20,7 @@ import pytest
 
 from llmtrace.model import AgentInvocation, Inference, Span, ToolExecution, Trace
 from llmtrace.semconv import CONVERSATION_ID
-from llmtrace.store import Query, open_store
+from tests.frameworks.running import is_here, of, run_program, skip_if_absent, traces_in
 
 PROGRAMS = Path(__file__).parent / "programs"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how_to/frameworks.md"
@@ -44,13 +41,6 @@ TITLES = {
     "smolagents": "smolagents",
     "strands": "Strands",
 }
-MODULES = {
-    "autogen": "autogen_agentchat",
-    "google_adk": "google.adk",
-    "langchain": "langgraph",
-    "llama_index": "llama_index.core",
-    "openai_agents": "agents",
-}
 NATIVE = set(NAMES) - {"ag2", "agent_framework", "pydantic_ai", "strands"}
 """Frameworks with an instrumentor of ours: they need no line."""
 ANSWER = "KS-1 is on its way."
@@ -61,18 +51,10 @@ WAYS = ("configured first", "imported first")
 pytestmark = pytest.mark.all
 
 
-def is_here(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # nor what it is a part of
-        return False
-
-
 @functools.cache
 def run(name: str, *arguments: str, launcher: str = "") -> tuple[list[Any], list[Trace]]:
     """Run a program once, and return what it saw and what was recorded; with the argument "again", of its replay."""
-    if not is_here(MODULES.get(name, name)):
-        pytest.skip(f"{name} is not installed here; scripts/test --all has an environment for it")
+    skip_if_absent(name)
     if arguments[1:] and "openinference" in source_of(name) and not is_here(f"openinference.instrumentation.{name}"):
         pytest.skip(f"OpenInference's instrumentor of {name} is not installed here")
     python = [sys.executable]
@@ -82,51 +64,24 @@ def run(name: str, *arguments: str, launcher: str = "") -> tuple[list[Any], list
         if not is_here("opentelemetry.distro"):
             pytest.skip("opentelemetry-distro is not installed here")
         python = [str(Path(sys.executable).with_name(launcher)), *python]
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "LLMTRACE_", "OTEL_"))}
-    quiet = ("CREWAI_DISABLE_TELEMETRY", "CREWAI_DISABLE_VERSION_CHECK", "LITELLM_LOCAL_MODEL_COST_MAP")
+    program = [*python, str(PROGRAMS / "run.py"), f"with_{name}", *arguments[:2]]
+    commands = [program]
+    if arguments[2:]:
+        commands.append([sys.executable, "-m", "llmtrace", "replay", "last", "--", *program])
     with tempfile.TemporaryDirectory() as home:
-        alone = {
-            **dict.fromkeys(quiet, "true"),
-            "AGNO_TELEMETRY": "false",
-            "HAYSTACK_TELEMETRY_ENABLED": "false",
-            "OPENAI_AGENTS_DISABLE_TRACING": "1",
-            "HOME": home,
-            "LLMTRACE_STORE": f"{home}/store",
-            "PYTHONWARNINGS": "ignore",
-            **{f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")},
-        }
-        program = [*python, str(PROGRAMS / "run.py"), f"with_{name}", *arguments[:2]]
-        commands = [program]
-        if arguments[2:]:
-            commands.append([sys.executable, "-m", "llmtrace", "replay", "last", "--", *program])
         for command in commands:
-            ran = subprocess.run(
-                command, env={**kept, **alone}, cwd=home, capture_output=True, text=True, timeout=110, check=False
-            )
-            assert ran.returncode == 0, ran.stderr
-            assert "llmtrace: " not in ran.stderr, ran.stderr
+            ran = run_program(command, Path(home))
         seen = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith(('["', "[["))]
-        return seen, traces_of(Path(home, "store"))
+        return seen, traces_of(Path(home))
 
 
 def source_of(name: str) -> str:
     return (PROGRAMS / f"with_{name}.py").read_text(encoding="utf-8")
 
 
-def traces_of(store: Path) -> list[Trace]:
+def traces_of(home: Path) -> list[Trace]:
     """The traces of the three runs, in order. A framework may write others: that it made an agent, say."""
-    if not store.exists():
-        return []
-    opened = open_store(str(store))
-    try:
-        traces = [opened.trace(found.trace_id) for found in reversed(opened.traces(Query(limit=100)))]
-    finally:
-        opened.close()
-    return [trace for trace in traces if any(isinstance(span.operation, (AgentInvocation, Inference)) for span in trace.spans)]
-
-
-def of(trace: Trace, kind: type) -> list[Span]:
-    return [span for span in trace.spans if isinstance(span.operation, kind)]
+    return [trace for trace in traces_in(home) if of(trace, AgentInvocation) or of(trace, Inference)]
 
 
 def has_model_calls(trace: Trace, source: str) -> bool:

@@ -8,10 +8,12 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -23,7 +25,7 @@ from mcp_shop import make  # noqa: E402
 
 import llmtrace  # noqa: E402
 from llmtrace import instrumentation  # noqa: E402
-from llmtrace.model import Review, Span, ToolExecution  # noqa: E402
+from llmtrace.model import AgentInvocation, Review, Span, ToolExecution  # noqa: E402
 from llmtrace.store import open_store  # noqa: E402
 from llmtrace.testing import Captured, capture  # noqa: E402
 
@@ -578,6 +580,13 @@ def over_http() -> Iterator[str]:
         thread.join(10)
 
 
+def http_streams(url: str) -> Any:
+    from mcp.client import streamable_http
+
+    connect: Any = getattr(streamable_http, "streamable_http_client", None) or streamable_http.streamablehttp_client
+    return connect(url)
+
+
 @pytest.mark.parametrize("revision", [OLD_REVISION] if OLD else [OLD_REVISION, NEW_REVISION])
 def test_streamable_http(revision: str, captured: Captured) -> None:
     """Joined over HTTP; the session's id is there as long as there are sessions, and not from 2026-07-28 on."""
@@ -587,10 +596,7 @@ def test_streamable_http(revision: str, captured: Captured) -> None:
             async with mcp.Client(url) as client:
                 await client.call_tool("look_up", {"order_id": "7"})
             return
-        from mcp.client import streamable_http
-
-        connect: Any = getattr(streamable_http, "streamable_http_client", None) or streamable_http.streamablehttp_client
-        async with connect(url) as streams, ClientSession(*streams[:2]) as session:
+        async with http_streams(url) as streams, ClientSession(*streams[:2]) as session:
             await session.initialize()
             await session.call_tool("look_up", {"order_id": "7"})
 
@@ -601,6 +607,32 @@ def test_streamable_http(revision: str, captured: Captured) -> None:
     assert server.attributes["mcp.protocol.version"] == revision
     assert ("mcp.session.id" in server.attributes) is (revision == OLD_REVISION)
     assert server.attributes["network.transport"] == "tcp"
+
+
+def test_a_replay_over_http_connects_where_it_may() -> None:
+    """The server is greeted, and its tool does not run; without leave to connect, the address is named."""
+
+    async def session(url: str) -> Any:
+        async with http_streams(url) as (read, write, *_), ClientSession(read, write) as session:
+            await session.initialize()
+            return (await session.call_tool("look_up", {"order_id": "7"})).content[0].text
+
+    @llmtrace.agent
+    def work() -> Any:
+        return asyncio.run(session(url))
+
+    with over_http() as url:
+        server = urlsplit(url).netloc
+        with capture(instrument=("mcp",)) as captured:
+            answer = work()
+        trace = next(trace for trace in captured.traces if isinstance(trace.root.operation, AgentInvocation))
+        with capture(instrument=("mcp",)) as again, llmtrace.replay(trace, connect=[server]) as replayed:
+            assert work() == answer
+        assert (replayed.served, replayed.live, replayed.connections) == (1, 0, [server])
+        assert calls(again, "server") == []
+        with capture(instrument=("mcp",)), pytest.raises(BaseException) as raised, llmtrace.replay(trace):  # noqa: PT011 - a group
+            work()
+        assert f"to let it connect: --connect {server}" in "".join(traceback.format_exception(raised.value))
 
 
 def test_what_is_current_on_the_transport_is_linked(captured: Captured) -> None:

@@ -22,7 +22,7 @@ from llmtrace.model import (
     Trace,
     replace,
 )
-from llmtrace.playback.edit import Edit, answer_of, apply, edit_to, edited
+from llmtrace.playback.edit import Edit, answer_of, apply, edit_to, edited, edited_body, request_change
 from llmtrace.playback.recorded_run import RecordedRun
 
 ID = "1" * 16
@@ -107,13 +107,38 @@ def test_a_value_in_pieces_is_put_in_the_first() -> None:
     assert new.count("\r\n\r\n") == 3
 
 
+def test_a_request_is_edited_where_the_program_makes_it() -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 1}
+
+    def edited_to(place: str, value: Any) -> Any:
+        return json.loads(edited_body(json.dumps(body).encode(), Edit(ID, place, value)))
+
+    assert edited_to("/messages/0/content", "Hö")["messages"] == [{"role": "user", "content": "Hö"}]
+    assert edited_to("/seed", 7) == {**body, "seed": 7}
+    assert edited_to("", {"messages": []}) == {"messages": []}
+    assert request_change(body, Edit(ID, "/messages/0/content", "Ho")) == "/messages/0/content: [-Hi-] {+Ho+}"
+    assert request_change(body, Edit(ID, "/seed", 7)) == "/seed is new: 7"
+    for place, value, said in (
+        ("/temperature", 1, "has this value already"),
+        ("/messages/1/content", "x", "nothing at /messages/1: /messages has 0"),
+        ("/messages/1", "x", "nothing at /messages/1"),
+        ("/temperature/x", 1, "nothing at /temperature/x: /temperature has no members"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            request_change(body, Edit(ID, place, value))
+    with pytest.raises(ConfigurationError, match="not sent as JSON"):
+        edited_body(b"a=1", Edit(ID, "/a", 2))
+
+
 def test_what_cannot_be_edited_is_said() -> None:
     twice = {"a": [{"arguments": '{"id": 1}'}, {"arguments": '{"id": 1}'}]}
     for span, place, said in (
         (executed({"a": 1}), "/b", "nothing at /b"),
         (executed([1]), "/7", "nothing at /7"),
-        (answered({}, Text("x")), "look_up/id", r"does not call 'look_up'; edit its text"),
-        (answered({}, ToolCall("look_up", {"id": 1})), "look_up/name", "no argument /name"),
+        (answered({}, Text("x")), "look_up/id", "nothing at 'look_up/id'; edit its text"),
+        (answered({}, ToolCall("look_up", {"id": 1})), "text", "nothing at 'text'; edit its look_up/…"),
+        (executed({"a": 1}), "a", "the place in a tool's result is /a"),
+        (answered({}, ToolCall("look_up", {"id": 1})), "look_up/name", "nothing at /name: it has id"),
         (answered({"x": "y"}, ToolCall("look_up", {"id": 1})), "look_up/id", "is not found"),
         (answered(twice, ToolCall("look_up", {"id": 1})), "look_up/id", "stands 2 times"),
         (answered(b"not JSON", Text("x")), "text", "no JSON"),

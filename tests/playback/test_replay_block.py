@@ -206,6 +206,8 @@ def test_only_a_live_tool_may_connect(server: ModelServer) -> None:
     with pytest.raises(ReplayDiverged) as raised:
         again(lambda: work(True), trace, tools={"fetch": "live"})
     assert raised.value.kind == "network"
+    assert f"--connect {host}:{port}" in str(raised.value)
+    assert again(lambda: work(True), trace, tools={"fetch": "live"}, connect=[f"localhost:{port}"]) == "fetched"
 
 
 def test_an_exported_file_is_a_recording(

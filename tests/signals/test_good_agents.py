@@ -359,11 +359,53 @@ AGENTS: dict[str, tuple[tuple[ToolDefinition, ...], tuple[Step, ...]]] = {
 }
 
 
-FAILED_LOOKUPS = ("un médicament manque, et on le dit", "天気を二つの方法で調べる")
+AGENTS |= {
+    "a key is pressed five times": (
+        (tool("press_key", key="string"), tool("read_screen")),
+        (
+            user("Log me in: five tabs, then Enter."),
+            *(call("press_key", None, key="Tab") for _ in range(5)),
+            call("press_key", None, key="Enter"),
+            call("read_screen", "Welcome back."),
+            say("You are logged in."),
+        ),
+    ),
+    "the first lines of a file": (
+        (tool("bash", command="string"),),
+        (
+            user("Which version is this?"),
+            call("bash", '{\n  "name": "shop-2044",\n  "version": "4.17.2",\n', command="head -n 3 package.json"),
+            say("shop-2044 is at 4.17.2."),
+        ),
+    ),
+    "a file is changed by another tool": (
+        (tool("edit_file", path="string", old="string", new="string"), tool("bash", command="string")),
+        (
+            user("End the lines of run.sh as on Linux."),
+            fail("edit_file", "String to replace not found", path="/app/run.sh", old="\r\n", new="\n"),
+            call("bash", "", command="sed -i 's/\\r$//' /app/run.sh"),
+            say("Done."),
+        ),
+    ),
+    "新しい鍵": (
+        (tool("メモ作成", メモID="string", 内容="string"),),
+        (
+            user("メモ: 牛乳を買う"),
+            call("メモ作成", {"ok": True}, メモID="0b54e2a7-61c3-4f5e-8d0a-91f27c3b6e48", 内容="牛乳を買う"),
+            say("作成しました。"),
+        ),
+    ),
+    "eine Lizenz ist abgelaufen": (
+        (tool("lizenz_prüfen", lizenz="string"),),
+        (
+            user("Ist die Lizenz LIC-5521 gültig?"),
+            call("lizenz_prüfen", {"ok": False, "grund": "abgelaufen"}, lizenz="LIC-5521"),
+            say("Nein, sie ist abgelaufen."),
+        ),
+    ),
+}
 
-
-def test_there_are_thirty() -> None:
-    assert len(AGENTS) == 30
+FAILED_LOOKUPS = ("un médicament manque, et on le dit",)
 
 
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "messages only"])

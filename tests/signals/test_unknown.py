@@ -10,7 +10,7 @@ from signal_cases import CASES
 
 from llmtrace.content.strip import strip_operation
 from llmtrace.evaluation import evaluate_trace
-from llmtrace.model import Inference, Span, ToolExecution, Trace, replace
+from llmtrace.model import Inference, Message, Scope, Span, ToolCall, ToolDefinition, ToolExecution, Trace, replace
 
 EVERY_RUN = [spans for cases in CASES.values() for spans in (*cases.bad.values(), *cases.good)]
 
@@ -23,6 +23,7 @@ LESS: dict[str, Callable[[Any], Any]] = {
     "results": without(ToolExecution, result=None, has_result=False),
     "arguments and results": without(ToolExecution, arguments=None, result=None, has_result=False),
     "messages": without(Inference, system=(), input=(), output=()),
+    "messages, but no system prompt": without(Inference, input=()),
     "any content": strip_operation,
 }
 """What another writer may keep to itself, saying nothing of it."""
@@ -43,3 +44,13 @@ def test_less_content_gives_no_other_findings(less: str) -> None:
         known = [replace(span, operation=LESS[less](span.operation)) for span in spans]
         new = verdicts(known) - verdicts(spans)
         assert new <= TRUE_OF_LESS
+
+
+@pytest.mark.parametrize(("tool", "codes"), [("refund", []), ("repay", ["unknown_tool"])])
+def test_arguments_that_another_writer_left_out_are_not_judged(tool: str, codes: list[str]) -> None:
+    """A call without them breaks no schema; its tool may still be unknown."""
+    refund = ToolDefinition("refund", {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]})
+    answer = Message("assistant", (ToolCall(tool, None, "c1"),))
+    inference = Inference("openai", input=(Message("user", ()),), output=(answer,), tools=(refund,))
+    judged, _ = evaluate_trace(Trace([Span("a" * 32, "b" * 16, "chat", 0, 1, operation=inference, scope=Scope("another"))]))
+    assert [violation.code for violation in judged.root.violations] == codes

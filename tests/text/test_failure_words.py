@@ -22,6 +22,7 @@ from llmtrace.text.failure_words import begins_as_error, mentions_failure
         "[ERROR] disk full",
         "meta=None content=[...] isError=True",
         "Error executing tool pay: limit exceeded",
+        "An error occurred while running the tool. Please try again. Error: limit exceeded",
     ],
 )
 def test_a_text_that_begins_as_programs_write_errors(text: str) -> None:

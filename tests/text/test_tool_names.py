@@ -36,6 +36,10 @@ def test_a_name_is_split_at_case_digits_and_marks(name: str, words: tuple[str, .
         ("order_pizza", False),
         ("run_job", False),
         ("frobnicate", False),
+        ("lizenz_prüfen", True),
+        ("建物検索", True),
+        ("주문_취소", False),
+        ("buscar_y_cancelar", False),
     ],
 )
 def test_a_verb_of_change_decides(name: str, reads: bool) -> None:

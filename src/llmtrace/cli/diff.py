@@ -26,6 +26,8 @@ from llmtrace.diagnosis import environment
 from llmtrace.diagnosis.difference import Difference, Pair, compare
 from llmtrace.diagnosis.environment import environment_of
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Review, Span, ToolExecution, Trace, Workflow
+from llmtrace.playback.difference import difference as request_difference
+from llmtrace.semconv import REPLAY_EDITED
 
 NAME = "diff"
 HELP = "compare two runs or sets of runs: the first cause, where they differ"
@@ -77,7 +79,7 @@ def _of_traces(args: argparse.Namespace) -> int:
     write_changes(screen, changes, before, now)
     if changes:
         screen.line()
-    elif difference.first is not None:
+    elif not _edited(screen, difference, left_trace, right) and difference.first is not None:
         screen.prose("No change of models, prompts, tools, parameters or libraries is recorded.", "dim")
     _first(screen, difference, left_trace, right)
     hidden = 0
@@ -101,6 +103,18 @@ def _json(difference: Difference) -> dict[str, object]:
         "left_out": difference.left_out,
         "pairs": [{"what": pair.what, "left": pair.left, "right": pair.right} for pair in difference.pairs],
     }
+
+
+def _edited(screen: Screen, difference: Difference, left_trace: Trace, right: Trace) -> bool:
+    """Say what was edited in the request of a replay; False if nothing was."""
+    for pair in difference.pairs:
+        span = None if pair.left is None or pair.right is None else right.span(pair.right)
+        if span is not None and REPLAY_EDITED in span.attributes and isinstance(span.operation, Inference):
+            change = request_difference(left_trace.span(pair.left or "").operation, span.operation)
+            if change is not None:
+                screen.prose(f"edited: {title_of(span)} was asked something else: {change.text}", "bold")
+                return True
+    return False
 
 
 def _first(screen: Screen, difference: Difference, left_trace: Trace, right: Trace) -> None:

@@ -1,4 +1,4 @@
-"""A recorded answer in the user's editor (``VISUAL``, else ``EDITOR``): what is saved becomes an edit."""
+"""A recorded value in the user's editor (``VISUAL``, else ``EDITOR``): what is saved becomes an edit."""
 
 from __future__ import annotations
 
@@ -11,28 +11,40 @@ import tempfile
 from pathlib import Path
 
 from llmtrace.cli.options import BadInput
-from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue, Span
-from llmtrace.playback.edit import Edit, answer_of, edit_to, edited
+from llmtrace.playback.edit import Edit, answer_of, edit_to, edited, member_at
+from llmtrace.validation.json_pointers import steps
 
 _INSTEAD = "Say what to change: --set PLACE=VALUE"
 
 
-def edit_in_editor(span: Span) -> Edit:
-    """Open the span's answer, as JSON or plain text, and wait. The edit is tried on the span.
+def edit_answer(span: Span, place: str | None) -> Edit:
+    """Open the span's answer, or what is at ``place`` in it, and wait. The edit is tried on the span.
 
-    Raises BadInput: no terminal, no editor, the editor failed, nothing was changed, or what was saved cannot be used.
+    Raises BadInput as `_changed` does, and `ConfigurationError` where what was saved cannot be used.
     """
-    try:
-        answer = answer_of(span)
-        saved = _saved(answer)
-        edit = edit_to(span, saved)
-        if edit is None:
-            raise BadInput("nothing was changed in the editor, so nothing was run.")
-        edited(span, edit)
-    except ConfigurationError as error:
-        raise BadInput(f"--edit {span.span_id[:8]}: {error}.") from None
+    answer = answer_of(span, place)
+    saved = _changed(answer)
+    edit = edit_to(span, saved) if not place else Edit(span.span_id, place, saved)
+    assert edit is not None
+    edited(span, edit)
     return edit
+
+
+def edit_request(span: Span, place: str, request: JsonValue) -> Edit:
+    """Open what is at ``place`` in the request of a model call, and wait. Raises as `edit_answer` does."""
+    return Edit(span.span_id, place, _changed(member_at(request, steps(place) if place.strip("/") else ())))
+
+
+def _changed(value: JsonValue) -> JsonValue:
+    """What is saved in place of the value, which is shown as JSON or as plain text.
+
+    Raises BadInput: no terminal, no editor, the editor failed, nothing was changed, or it is not JSON any more.
+    """
+    saved = _saved(value)
+    if json.dumps(saved) == json.dumps(value):
+        raise BadInput("nothing was changed in the editor, so nothing more was run.")
+    return saved
 
 
 def _saved(answer: JsonValue) -> JsonValue:

@@ -188,11 +188,11 @@ _ENGINE = (
 
 
 def replay(trace: Trace) -> str:
-    """What a trace is a replay of, and which of the recorded answers was changed; empty for a trace that is none."""
+    """What a trace is a replay of, and which of its steps was edited; empty for a trace that is none."""
     for span in trace.roots:
         if semconv.REPLAY_OF in span.attributes:
             edited = span.attributes.get(semconv.REPLAY_EDITED)
-            change = f", with the answer of {str(edited)[:8]} changed" if edited else ""
+            change = f", with {str(edited)[:8]} edited" if edited else ""
             return f"a replay of {str(span.attributes[semconv.REPLAY_OF])[:8]}{change}"
     return ""
 

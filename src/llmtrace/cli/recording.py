@@ -47,7 +47,8 @@ class Recording(NamedTuple):
         if len(found) != 1:
             trace_id = short_id(self.trace.trace_id)
             listing = f"llmtrace show {trace_id} --ids shows them."
-            raise BadInput(f"{option} {wanted}: {len(found)} span ids of trace {trace_id} begin so.\n{listing}")
+            count = f"{len(found)} span ids" if found else "no span id"
+            raise BadInput(f"{option} {wanted}: {count} of trace {trace_id} begin{'' if found else 's'} so.\n{listing}")
         return found[0]
 
 

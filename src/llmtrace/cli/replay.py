@@ -11,19 +11,18 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from typing import Any
 
 from llmtrace.cli import format_text
-from llmtrace.cli.editor import edit_in_editor
+from llmtrace.cli.edit_option import EditOption
 from llmtrace.cli.options import BadInput, positive, print_json
 from llmtrace.cli.recording import Recording, live_tools, load, program
 from llmtrace.cli.terminal import Screen, Style
-from llmtrace.errors import ConfigurationError, LlmtraceError
+from llmtrace.errors import LlmtraceError
 from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, NothingToldError, ReplayedProgram, run_replay
+from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
 from llmtrace.model.traces import short_id
 from llmtrace.playback.checkpoints import find_checkpoint
-from llmtrace.playback.corrections import edit_at
 from llmtrace.playback.player import CHANGE
 from llmtrace.playback.repeatability import repeatability
 
@@ -40,8 +39,8 @@ _BISECT_STOPS = 128
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "%(prog)s [TRACE] [--tool NAME=live] [--loose] [--live-after SPAN | --from NAME] [--edit SPAN [--set PLACE=VALUE]]"
-        " [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
+        "%(prog)s [TRACE] [--tool NAME=live] [--connect HOST:PORT] [--loose] [--live-after SPAN | --from NAME]"
+        " [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
         "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is no replay itself"
@@ -52,6 +51,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="run the body of this tool; default: its recorded result is given (can be repeated)",
+    )
+    parser.add_argument(
+        "--connect",
+        metavar="HOST:PORT",
+        action="append",
+        default=[],
+        help="let the program connect to this server, an MCP server's say; its recorded calls are still answered from the "
+        "recording (can be repeated)",
     )
     parser.add_argument("--loose", action="store_true", help="answer a request that changed, too, and report the change")
     parser.add_argument(
@@ -66,13 +73,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "comes later for real",
     )  # fmt: skip
     parser.add_argument(
-        "--edit", metavar="SPAN", help="change this recorded answer, after a run that shows that the program replays unchanged"
+        "--edit",
+        metavar="SPAN",
+        help="change this recorded answer, or what the model is asked there, after a run that shows that the program replays "
+        "unchanged",
     )
     parser.add_argument(
         "--set",
-        metavar="PLACE=VALUE",
-        help="with --edit, what to change: /pointer of a tool's result, TOOL/pointer of a call's argument, or text "
-        "(default: VISUAL or EDITOR opens the answer)",
+        metavar="PLACE[=VALUE]",
+        help="with --edit, what to change: /pointer of a tool's result, TOOL/pointer of a call's argument, text, or /pointer "
+        "of a model's request (default: the answer). Without =VALUE, VISUAL or EDITOR opens it",
     )
     parser.add_argument("--times", metavar="N", type=positive, default=1, help="run it N times, to find what is not repeatable")
     parser.add_argument("--bisect", action="store_true", help="exit with 0, 1 and 125, as git bisect run expects")
@@ -94,9 +104,9 @@ def _run(args: argparse.Namespace) -> int:
     trace = recording.trace
     tools = live_tools(recording, args.tool)
     live_after = _live_after(recording, args.live_after, args.checkpoint)
-    edit = _edit(recording, args.edit, args.set)
-    assignment = replace(recording.assignment(), live_tools=tools, loose=args.loose)
-    unchanged = replace(assignment, live_after=None if edit is not None else live_after)
+    edit = EditOption.read(args, recording, live_after)
+    assignment = replace(recording.assignment(), live_tools=tools, loose=args.loose, connect=_servers(args.connect))
+    unchanged = replace(assignment, live_after=live_after) if edit is None else replace(assignment, request_of=edit.request_of)
     screen = Screen(sys.stderr)
     runs: list[ReplayedProgram] = []
     for number in range(args.times):
@@ -106,23 +116,31 @@ def _run(args: argparse.Namespace) -> int:
             _tell(screen, trace, ran, number + 1 if args.times > 1 else None)
     code = max(ran.code for ran in runs)
     if edit is not None and code == SAME:
-        ran = run_replay(command, replace(assignment, live_after=live_after, edit=edit))
+        ran = _run_edited(screen, command, replace(assignment, live_after=live_after), edit, runs[0], quiet=args.json)
         runs.append(ran)
         code = ran.code
-        if not args.json:
-            _tell(screen, trace, ran, None, name="edited")
-            if runs[0].trace_id and ran.trace_id:
-                screen.labelled("        ", f"llmtrace diff {short_id(runs[0].trace_id)} {short_id(ran.trace_id)}", "cyan")
     elif edit is not None and not args.json:
         screen.line("The unchanged program does not replay, so an edit would show nothing.")
     if args.json:
-        print_json({"of": trace.trace_id, "runs": [ran._asdict() for ran in runs]})
+        print_json({"of": trace.trace_id, "runs": [_as_json(ran) for ran in runs]})
     elif args.times > 1:
         same = sum(ran.code == SAME for ran in runs[: args.times])
         screen.line(f"{same} of {args.times} runs were the same as {short_id(trace.trace_id)}")
         for line in repeatability([ran.divergences for ran in runs[: args.times]]):
             screen.prose(line)
     return _BISECT[code] if args.bisect else code
+
+
+def _as_json(ran: ReplayedProgram) -> dict[str, object]:
+    return {name: content for name, content in ran._asdict().items() if name != "request"}
+
+
+def _servers(options: list[str]) -> list[str]:
+    for server in options:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdigit():
+            raise BadInput(f"--connect {server}: expected HOST:PORT, as in --connect 127.0.0.1:8000")
+    return options
 
 
 def _live_after(recording: Recording, span: str | None, checkpoint: str | None) -> str | None:
@@ -134,19 +152,18 @@ def _live_after(recording: Recording, span: str | None, checkpoint: str | None) 
     return find_checkpoint(recording.trace, checkpoint).span_id
 
 
-def _edit(recording: Recording, wanted: str | None, setting: str | None) -> tuple[Any, ...] | None:
-    """The edit that is asked for, tried on the recording. Without ``setting`` it is made in the user's editor."""
-    if wanted is None:
-        if setting is not None:
-            raise BadInput("--set needs --edit SPAN, as in: --edit 4360aab6 --set look_up/order_id=KS-20457")
-        return None
-    span_id = recording.span_id("--edit", wanted)
-    if setting is None:
-        return tuple(edit_in_editor(recording.trace.span(span_id)))
-    try:
-        return tuple(edit_at(recording.trace, span_id, setting))
-    except ConfigurationError as error:
-        raise BadInput(f"--set {setting}: {error}.") from None
+def _run_edited(
+    screen: Screen, command: list[str], assignment: Assignment, edit: EditOption, unchanged: ReplayedProgram, *, quiet: bool
+) -> ReplayedProgram:
+    new, change = edit.make(unchanged.request)
+    if not quiet and change:
+        screen.labelled("edit    ", f"{edit.span.name} [{edit.span.span_id[:8]}] is asked: {change}")
+    ran = run_replay(command, replace(assignment, edit=tuple(new)))
+    if not quiet:
+        _tell(screen, edit.trace, ran, None, name="edited")
+        if unchanged.trace_id and ran.trace_id:
+            screen.labelled("        ", f"llmtrace diff {short_id(unchanged.trace_id)} {short_id(ran.trace_id)}", "cyan")
+    return ran
 
 
 _WORDS: dict[int, tuple[str, Style]] = {
@@ -162,7 +179,8 @@ _REAL: tuple[str, Style] = ("went on for real", "cyan")
 def _tell(screen: Screen, trace: Trace, ran: ReplayedProgram, number: int | None, *, name: str = "replay") -> None:
     word, style = _REAL if ran.live and ran.code == SAME else _WORDS[ran.code]
     answered = f"{format_text.plural(ran.served, 'call')} answered from {short_id(trace.trace_id)}"
-    live = f", {ran.live} made for real" if ran.live else ", nothing was sent"
+    live = f", {ran.live} made for real" if ran.live else "" if ran.connections else ", nothing was sent"
+    live += f", connected to {' and '.join(ran.connections)}" if ran.connections else ""
     live += f", in {ran.processes} processes, each from its start" if ran.processes > 1 else ""
     as_trace = f"; recorded as {short_id(ran.trace_id)}" if ran.trace_id else ""
     screen.labelled(f"{name}{'' if number is None else f' {number}'}  ", f"{word}: {answered}{live}{as_trace}", style)

@@ -147,6 +147,9 @@ def _read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
 def _read_message(item: JsonValue, role: str) -> Message:
     if type(item) is not dict and not isinstance(item, Mapping):
         return Message(role, (parts.read(item),))
+    inner = item.get("message")
+    if isinstance(inner, Mapping) and "role" not in item:  # a choice of OpenAI's API
+        item = {"finish_reason": item.get("finish_reason"), **inner}
     item_role, item_parts = json_members.text(item, "role"), item.get("parts")
     role = item_role if item_role is not None else role
     read = map(parts.read, item_parts) if isinstance(item_parts, (list, tuple)) else _content_parts(item, role)

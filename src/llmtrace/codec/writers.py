@@ -141,7 +141,16 @@ WRITERS: Final = (
         "",
         "it writes tool calls on the step around a model call only",
     ),
-    Writer("Langfuse", ("langfuse-sdk",), ("langfuse.",), "do not mask inputs and outputs", _WITH_CONTENT),
+    Writer(
+        "Langfuse",
+        ("langfuse-sdk",),
+        ("langfuse.",),
+        "do not mask inputs and outputs",
+        _WITH_CONTENT,
+        "its JavaScript wrapper of openai merges parallel tool calls of a stream into one",
+    ),
+    Writer("LangWatch", ("langwatch",), ("langwatch.",), 'leave dataCapture at "all"', _WITH_CONTENT),
+    Writer("Laminar", ("lmnr.tracer",), ("lmnr.",), "leave ignoreInput and ignoreOutput unset", _WITH_CONTENT),
     Writer(
         "LangSmith",
         ("langsmith",),
@@ -150,7 +159,6 @@ WRITERS: Final = (
         _WITH_CONTENT,
     ),
     Writer("MLflow", ("mlflow",), (), "nothing, it is always recorded", _WITH_CONTENT),
-    Writer("Logfire", ("logfire",), ("logfire.",), "do not scrub messages", _WITH_CONTENT),
     Writer(
         "Pydantic AI",
         ("pydantic-ai",),
@@ -158,6 +166,7 @@ WRITERS: Final = (
         "use InstrumentationSettings(include_content=True)",
         _WITH_CONTENT,
     ),
+    Writer("Logfire", ("logfire",), ("logfire.",), "do not scrub messages", _WITH_CONTENT),
     Writer(
         "Google ADK",
         ("gcp.vertex.agent",),

@@ -9,6 +9,7 @@ from llmtrace.codec.writers import writers_of
 from llmtrace.diagnosis.checks import Check, Need, Run
 from llmtrace.diagnosis.flow import Node
 from llmtrace.evidence.answer_endings import ending_of
+from llmtrace.evidence.call_log import Call
 from llmtrace.lineage import ValueUse
 from llmtrace.model import FetchResponse, Inference, Message, Operation, Span, ToolExecution, ToolResult, Trace
 from llmtrace.semconv import CONTENT_LEVEL
@@ -72,6 +73,7 @@ def _sentences(run: Run) -> Iterator[str]:
         names = ", ".join(without_schema[:5]) + (" …" if len(without_schema) > 5 else "")
         settings = _schema_settings([*run.inferences, *_tool_spans(run)])
         yield f"Arguments were not checked against a schema, since none was recorded: {names}.{settings}"
+    yield from _about_arguments(run, calls)
     if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
         yield (
             "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
@@ -98,6 +100,13 @@ def _about_writers(trace: Trace) -> Iterator[str]:
     for writer in writers_of(trace.spans):
         if writer.damage:
             yield f"{writer.name} is known to change what it records: {writer.damage}."
+
+
+def _about_arguments(run: Run, calls: Iterable[Call]) -> Iterator[str]:
+    unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
+    if unwritten and all(span.run_id is None for span in run.inferences):
+        names = ", ".join(unwritten[:5]) + (" …" if len(unwritten) > 5 else "")
+        yield f"Arguments were not checked, since none were recorded: {names}.{_content_settings(run.inferences)}"
 
 
 def _tool_spans(run: Run) -> list[Span]:

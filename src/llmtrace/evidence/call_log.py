@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 from pydantic_core import to_json
 
-from llmtrace.evidence.result_form import has_failed, is_error, may_be_finding
+from llmtrace.evidence.result_form import has_failed, is_acknowledgement, is_error, may_be_finding
 from llmtrace.lineage.message_history import USER_ROLES
+from llmtrace.lineage.read_values import read_value, scalars
 from llmtrace.lineage.sources import as_text
 from llmtrace.model import (
     FetchResponse,
@@ -31,7 +32,8 @@ from llmtrace.model import (
     Violation,
 )
 from llmtrace.model.operations import CALLED
-from llmtrace.text.tool_names import is_polling_name, is_reading_name
+from llmtrace.text.matching import is_email, is_identifier, stands_alone
+from llmtrace.text.tool_names import is_polling_name, is_reading_name, split_name
 from llmtrace.validation.check_values import find_tool
 from llmtrace.validation.json_pointers import follow, steps
 
@@ -170,11 +172,47 @@ class Call:
         return (self.definition is not None and self.definition.polls) or is_polling_name(self.tool)
 
     @property
+    def may_come_again(self) -> bool:
+        """True for a change that says of no particular thing that it was done: a key that is pressed, a page that is scrolled.
+        Each time does something, and an equal result does not show that it brought nothing."""
+        return (
+            self.is_change and self.failed is False and is_acknowledgement(self.result) and not _is_particular(self.arguments)
+        )
+
+    @property
     def error_violations(self) -> tuple[Violation, ...]:
         """What is wrong with the arguments by the schema as it is written."""
         return tuple(
             violation for violation in self.violations if violation.severity == "error" and violation.where == "arguments"
         )
+
+
+_LONGEST_CHOICE = 40
+"""Characters of an argument that may be a choice, such as a key or a button. A longer one is a job of its own."""
+_IDS = frozenset({"id", "ids", "uuid"})
+
+
+def _is_particular(arguments: JsonValue) -> bool:
+    """True if an argument names one thing among many, by its own name or by its form, or holds three words or more."""
+    return any(_names_thing(path[-1], value) for path, value in scalars(arguments))
+
+
+def changes_same_file(failed: Call, later: Call) -> bool:
+    """True if a later change went well and names a file that a failed change was about. Any tool may change a file."""
+    if not (failed.is_change and later.is_change and later.failed is False):
+        return False
+    values = (read_value(value) for _, value in scalars(failed.arguments))
+    files = [str(value.content) for value in values if value is not None and value.kind == "path"]
+    return any(stands_alone(file, canonical(later.arguments)) for file in files)
+
+
+def _names_thing(name: str | int, value: JsonValue) -> bool:
+    if isinstance(name, str) and not _IDS.isdisjoint(split_name(name)):
+        return True
+    if not isinstance(value, str):
+        return False
+    is_long = len(value) > _LONGEST_CHOICE or len(value.split()) > 2
+    return is_long or "://" in value or is_identifier(value) or is_email(value)
 
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode

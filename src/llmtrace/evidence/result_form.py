@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,19 +16,25 @@ _LONGEST_ERROR = 8192
 """Characters of JSON text up to which it is parsed to see whether it reports an error. Error reports are short."""
 _MOST_MEMBERS = 4
 """Members of an object up to which ``success``, ``ok``, ``errors`` and ``status`` are about the call itself."""
+_LONGEST_ACKNOWLEDGEMENT = 40
 _DEEPEST = 8
 _MARKS = ('"error', '"isError', '"is_error', '"success"', '"ok"', '"status')
 _EMPTY_TEXTS = frozenset(("", "[]", "{}", "()", "null", "None", '""', "''"))
 
 
-def parse_json(text: str, *, partial: bool = False) -> JsonValue:
-    """Return the JSON value of a text, or `NOT_JSON`. ``partial``: accept the beginning of a value. Never raises."""
+def parse_json(text: str) -> JsonValue:
+    """Return the JSON value of a text, or `NOT_JSON`. Never raises."""
     try:
-        return from_json(text, allow_partial=partial)
+        return _parse(text)
     except ValueError:
         return NOT_JSON
+
+
+def _parse(text: str) -> JsonValue:
+    try:
+        return from_json(text)
     except TypeError:  # a lone surrogate
-        return parse_json(text.encode("utf-8", "replace").decode(), partial=partial)
+        return from_json(text.encode("utf-8", "replace"))
 
 
 def structure_of(result: JsonValue) -> JsonValue:
@@ -46,13 +51,11 @@ def is_cut_json(text: str) -> bool:
     """True if the text is the beginning of a JSON object or array but not the whole of one."""
     if text.lstrip()[:1] not in ("{", "["):
         return False
-    if parse_json(text) is not NOT_JSON or parse_json(text, partial=True) is NOT_JSON:
-        return False
     try:
-        json.JSONDecoder(strict=False).raw_decode(text.lstrip())
-    except (ValueError, RecursionError):
-        return True
-    return False  # a whole value with something behind it was not cut
+        _parse(text)
+    except ValueError as error:
+        return str(error).startswith("EOF")
+    return False
 
 
 def is_error(result: JsonValue) -> bool:
@@ -123,6 +126,16 @@ def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
     if isinstance(result, list):
         return all(is_empty(item, depth - 1) for item in result)
     return result is None
+
+
+def is_acknowledgement(result: JsonValue) -> bool:
+    """True for a result that says no more than that something was done: nothing, flags, a few words."""
+    if isinstance(result, str):
+        value = structure_of(result)
+        return len(result) <= _LONGEST_ACKNOWLEDGEMENT if value is None else is_acknowledgement(value)
+    if isinstance(result, Mapping):
+        return len(result) <= _MOST_MEMBERS and all(map(is_acknowledgement, result.values()))
+    return result is None or isinstance(result, bool)
 
 
 def has_failed(span: Span) -> bool | None:

@@ -14,7 +14,13 @@ from typing import Any
 
 import wrapt
 
-from llmtrace.instrumentation._exchanges import NOT_KEPT, OpenExchange, open_exchange, recorded_exchange
+from llmtrace.instrumentation._exchanges import (
+    NOT_KEPT,
+    OpenExchange,
+    body_in_replay,
+    open_exchange,
+    recorded_exchange,
+)
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import current_call
 from llmtrace.model import Exchange
@@ -41,6 +47,18 @@ def _send(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> An
     if exchange is not None:
         guard(_answered, exchange, response, is_read=not request.stream_output)
     return response
+
+
+def _make_request(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``Endpoint.make_request``, which signs the request: in a replay, what is edited in it must come before."""
+    call = guard(current_call)
+    played = player()
+    if call is None or not call.open or played is None:
+        return wrapped(*args, **kwargs)
+    operation_model, request = args
+    body = request["body"]
+    new = body_in_replay(call, played, body) if isinstance(body, bytes) and body else body
+    return wrapped(operation_model, {**request, "body": new}, **kwargs)
 
 
 def _answered(exchange: OpenExchange, response: Any, *, is_read: bool) -> None:
@@ -152,4 +170,7 @@ class _Pieces(io.RawIOBase):
         return size
 
 
-PATCHES = (Patch("botocore.httpsession", "URLLib3Session.send", _send),)
+PATCHES = (
+    Patch("botocore.endpoint", "Endpoint.make_request", _make_request),
+    Patch("botocore.httpsession", "URLLib3Session.send", _send),
+)

@@ -10,8 +10,10 @@ sends nothing.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from itertools import filterfalse
@@ -23,7 +25,7 @@ from llmtrace.instrumentation._provider import Call, current_call
 from llmtrace.model import Exchange
 from llmtrace.recorder.failures import message_of
 from llmtrace.recorder.guard import guard
-from llmtrace.recorder.player import player
+from llmtrace.recorder.player import Player, player
 
 _MODULES = ("httpx", "httpx2")
 NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length"})
@@ -140,11 +142,14 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
     played = player()
-    if played is not None and call.find_answer(played) is not None:
-        response = _recorded_response(call, instance, _request_of(args, kwargs))
-        if not kwargs.get("stream"):
-            response.read()
-        return response
+    if played is not None:
+        request = _request_in_replay(call, played, _request_of(args, kwargs))
+        if call.answered_by is not None:
+            response = _recorded_response(call, instance, request)
+            if not kwargs.get("stream"):
+                response.read()
+            return response
+        args, kwargs = (request, *args[1:]), {name: value for name, value in kwargs.items() if name != "request"}
     exchange = guard(_opened, call, args, kwargs)
     try:
         response = wrapped(*args, **kwargs)
@@ -163,8 +168,11 @@ def _asend(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> An
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
     played = player()
-    if played is not None and call.find_answer(played) is not None:
-        return _arecorded(call, instance, _request_of(args, kwargs), is_stream=bool(kwargs.get("stream")))
+    if played is not None:
+        request = _request_in_replay(call, played, _request_of(args, kwargs))
+        if call.answered_by is not None:
+            return _arecorded(call, instance, request, is_stream=bool(kwargs.get("stream")))
+        args, kwargs = (request, *args[1:]), {name: value for name, value in kwargs.items() if name != "request"}
     exchange = guard(_opened, call, args, kwargs)
     return wrapped(*args, **kwargs) if exchange is None else _akept(wrapped, args, kwargs, exchange)
 
@@ -216,6 +224,29 @@ PATCHES = tuple(
 # -- replay
 
 
+def _request_in_replay(call: Call, played: Player, request: Any) -> Any:
+    """Find the recorded answer of a call, if it has one; else return the request to send, with what is edited in it."""
+    body = vars(request).get("_content")  # of a stream that httpx has not read: none
+    new = body_in_replay(call, played, body)
+    if new is None or new is body:
+        return request
+    headers = [item for item in request.headers.multi_items() if item[0].lower() != "content-length"]
+    return type(request)(request.method, request.url, headers=headers, content=new, extensions=request.extensions)
+
+
+def body_in_replay(call: Call, played: Player, body: bytes | None) -> bytes | None:
+    """Find the recorded answer of a call, if it has one; return the body of its request, with what is edited in it."""
+    call.find_answer(played)
+    new = None if body is None else played.request_body(call.recording, body)
+    if body is not None and new is not None and new is not body:
+        guard(_read_edited, call, body, new)
+    return new
+
+
+def _read_edited(call: Call, body: bytes, new: bytes) -> None:
+    call.read_edited(json.loads(body), json.loads(new))
+
+
 def _recorded_response(call: Call, client: Any, request: Any) -> Any:
     """The recorded answer as a response of ``httpx``. Raises the transport's exception where the recording ends with one."""
     module = _module_of(client)
@@ -263,8 +294,12 @@ def _was_retried(exchange: Exchange) -> bool:
 
 
 def _transport_error(module: Any, exchange: Exchange, request: Any) -> Exception:
-    """The exception of ``httpx`` of that name; where there is none, its most general one."""
+    """The exception of ``httpx`` of that name, or of ``aiohttp``; where there is none, the most general one of ``httpx``."""
     kind = getattr(module, exchange.error, None)
+    of_aiohttp = getattr(sys.modules.get("aiohttp"), exchange.error, None)
+    if isinstance(of_aiohttp, type) and issubclass(of_aiohttp, Exception):
+        with suppress(TypeError):  # it is made of more than its message
+            return of_aiohttp(exchange.message)
     if not (isinstance(kind, type) and issubclass(kind, module.RequestError)):
         kind = module.TransportError
     error: Exception = kind(exchange.message, request=request)

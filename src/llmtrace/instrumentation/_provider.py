@@ -93,6 +93,10 @@ class Endpoint:
         the HTTP body: then it is called again with that. Default: nothing."""
         return {}, False
 
+    def read_body(self, body: Mapping[str, Any]) -> Fields:
+        """Return the content of the request from its HTTP body. Default: the body has the names of the arguments."""
+        return self.request(body)[0]
+
     def answer(self, result: Any) -> Fields:
         """Return the fields of a whole answer (output, usage, finish_reasons, response_model …)."""
         raise NotImplementedError
@@ -180,6 +184,14 @@ class Call:
         self.fields.update(fields)
         if not self.needs_body:
             self.kwargs = {}
+
+    def read_edited(self, body: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """In a replay: take what an edit changed in the HTTP body of the request."""
+        before, model = self.endpoint.read_body(body), new.get("model")
+        self.fields.update({name: value for name, value in self.endpoint.read_body(new).items() if value != before.get(name)})
+        if isinstance(model, str) and model != body.get("model"):
+            self.fields["request_model"] = model
+            self.recording.name = genai.opening(build_operation(self.endpoint.operation_type, self.fields)).name
 
     def attempt(self, body: Any) -> None:
         """Count one HTTP request, the first or a retry; read ``body`` (a mapping) if the arguments did not hold all content."""

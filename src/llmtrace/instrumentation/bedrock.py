@@ -80,6 +80,9 @@ class Invoke(Converse):
         body = kwargs.get("body")
         return (read_body(from_json(body)) if isinstance(body, (str, bytes, bytearray)) else {}), False
 
+    def read_body(self, body: Mapping[str, Any]) -> Fields:
+        return read_body(body)
+
     def answer(self, result: Any) -> Fields:
         return read_whole(result)
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic_core import from_json
 
 from llmtrace import semconv
-from llmtrace.instrumentation import _exchanges, _google_interactions
+from llmtrace.instrumentation import _exchanges, _google_aiohttp, _google_interactions
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import traced_generator, watch_generator
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
@@ -141,6 +141,7 @@ _CLIENT = "google.genai._api_client"
 
 PATCHES = (
     *_exchanges.PATCHES,
+    *_google_aiohttp.PATCHES,
     Patch(_MODELS, "Models._generate_content", traced(_WHOLE)),
     Patch(_MODELS, "Models._generate_content_stream", traced_generator(_STREAM)),
     Patch(_MODELS, "Models.embed_content", traced(_EMBEDDINGS)),

@@ -58,6 +58,9 @@ class Generate(_Endpoint):
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return self._read(kwargs["json"]), False
 
+    def read_body(self, body: Mapping[str, Any]) -> Fields:
+        return self._read(body)
+
     def answer(self, result: Any) -> Fields:
         reader = AnswerReader()
         reader.feed(result)

@@ -45,6 +45,10 @@ class ReplayedProgram(NamedTuple):
     """The fields of `llmtrace.playback.Divergence`."""
     went_live: Mapping[str, Any] | None
     """With ``live_after="change"``: the difference from which on calls were made for real."""
+    request: str | None = None
+    """The HTTP body of the request that `Assignment.request_of` asks for; None where no such request was made."""
+    connections: tuple[str, ...] = ()
+    """Servers that the program connected to outside of recorded calls, as `Assignment.connect` allows."""
     processes: int = 1
     """Processes of the program that replayed the run, each by itself."""
     printed: str = ""
@@ -102,6 +106,8 @@ def run_replay(
         next((report["trace_id"] for report in reports if report["trace_id"]), None),
         [divergence for report in reports for divergence in report["divergences"]],
         next((report["went_live"] for report in reports if report["went_live"]), None),
+        next((report["request"] for report in reports if report["request"] is not None), None),
+        tuple(dict.fromkeys(server for report in reports for server in report["connections"])),
         len(reports),
         printed,
     )

@@ -51,6 +51,9 @@ class Assignment:
     may_run: list[str] | None = None
     edit: Sequence[Any] | None = None
     """The fields of an `Edit`."""
+    connect: list[str] = field(default_factory=list)
+    request_of: str | None = None
+    """Id of the recorded span whose request, as the program makes it now, is wanted in the report."""
     resume: Sequence[str] | None = None
     """Id and digest of the review with which a run goes on for real. It is recorded where the program says, not in ``into``."""
 
@@ -81,6 +84,8 @@ def start() -> None:
         live_tools=assignment.live_tools,
         live_after=assignment.live_after,
         may_run=assignment.may_run,
+        request_of=assignment.request_of,
+        connect=assignment.connect,
     )
     if assignment.resume is None:
         record_only_into(assignment.into)
@@ -115,6 +120,8 @@ def _report(player: Replay, path: Path) -> None:
         "trace_id": player.trace_id,
         "divergences": [asdict(divergence) for divergence in player.divergences],
         "went_live": None if player.went_live is None else asdict(player.went_live),
+        "connections": player.connections,
+        "request": None if player.request is None else player.request.decode(errors="replace"),
     }
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal, TypeAlias
 
 from llmtrace.lineage.read_values import Kind
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
+from llmtrace.text.patterns import lazy_pattern
+
+_UUID = lazy_pattern(r"\{?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\}?", re.IGNORECASE)
 
 Status: TypeAlias = Literal["grounded", "ungrounded", "unknown"]
 Part: TypeAlias = Literal["argument", "answer"]
@@ -93,6 +97,11 @@ class ValueUse:
     """True for the first ungrounded use of a value among all arguments, or among all answers."""
     argument_label: str = ""
     """The argument in the program's own words, without content; empty for an answer."""
+
+    @property
+    def is_uuid(self) -> bool:
+        """True for a UUID: made so that anyone can choose one for something new, and never that of another thing by chance."""
+        return isinstance(self.value, str) and _UUID.fullmatch(self.value.strip()) is not None
 
 
 @value

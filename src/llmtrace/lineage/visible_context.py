@@ -119,7 +119,7 @@ class VisibleContext:
     def _add_request(self, span: Span, inference: Inference) -> None:
         if inference.previous_response_id:
             self.hidden.setdefault("the provider keeps earlier responses", span.span_id)
-        if not inference.input and not inference.system:
+        if not inference.input:
             self.hidden.setdefault("the messages of an inference were not recorded", span.span_id)
         for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()) if inference.parameters else ():
             self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)

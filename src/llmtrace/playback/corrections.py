@@ -14,7 +14,7 @@ from llmtrace.diagnosis import Suspect
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Inference, JsonValue, Span, ToolCall, ToolDefinition, ToolExecution, ToolResult, Trace, Violation
 from llmtrace.model.value import value
-from llmtrace.playback.edit import TEXT, Edit, edited, read_edit, with_member
+from llmtrace.playback.edit import TEXT, Edit, edited, is_of_request, read_edit, with_member
 from llmtrace.validation.check_values import check_arguments, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.repair import repair
@@ -45,11 +45,12 @@ def edit_at(trace: Trace, span_id: str, setting: str) -> Edit:
     """
     span = trace.span(span_id)
     place = read_edit(span_id, setting).place
-    is_of_model = place == TEXT or not (place == "" or place.startswith("/"))
+    is_of_model = place == TEXT or place.find("/") > 0
     if is_of_model and isinstance(span.operation, ToolExecution):
         span = asked_by(trace, span) or span
     edit = read_edit(span.span_id, setting)
-    edited(span, edit)
+    if not is_of_request(span, edit.place):  # which is known when the program makes it
+        edited(span, edit)
     return edit
 
 

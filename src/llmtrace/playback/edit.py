@@ -1,27 +1,36 @@
-"""An edit of a recorded answer: what would the program have done, had this been another value?
+"""An edit of a recorded answer, or of a request: what would the program have done, had this been another value?
 
 A tool's result is edited by a JSON Pointer. The answer of a model is edited in the HTTP body in which it came, so that the
 library reads it as it reads any other: an argument of a tool call by the tool's name and a pointer, or the text. A stream may
 have cut the value into pieces; the first piece takes the new value.
+
+The request of a model call is edited by a JSON Pointer into the HTTP body that the program sends. That body is not recorded:
+the program makes it again, and the call is made for real.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from llmtrace.codec import objects
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolCall, ToolExecution, replace
+from llmtrace.model import Exchange, FetchResponse, Inference, JsonValue, Recorded, Span, ToolExecution, replace
 from llmtrace.playback import event_stream
 from llmtrace.playback.recorded_run import RecordedRun
 from llmtrace.recorder.recorded_outcome import RETURNED
+from llmtrace.text.word_difference import word_difference
 from llmtrace.validation.json_pointers import follow, pointer, steps
 
 TEXT = "text"
 """In place of a tool's name and pointer: the whole text of an answer."""
+
+
+_MOST_NAMES = 12
 
 
 class Edit(NamedTuple):
@@ -29,8 +38,14 @@ class Edit(NamedTuple):
 
     span_id: str
     place: str
-    """``/pointer`` into a tool's result (empty: all of it); ``TOOL/pointer`` into a model's call of that tool; or ``text``."""
+    """``/pointer`` into a tool's result, or into the request of a model (empty: all of it); ``TOOL/pointer`` into a model's
+    call of that tool; or ``text``."""
     value: JsonValue
+
+
+def is_of_request(span: Span, place: str) -> bool:
+    """True if a place is in what the model was asked, and not in the answer: a pointer, of a model call."""
+    return isinstance(span.operation, Inference) and (not place or place.startswith("/"))
 
 
 def read_edit(span_id: str, setting: str) -> Edit:
@@ -44,12 +59,17 @@ def read_edit(span_id: str, setting: str) -> Edit:
         return Edit(span_id, place, text)
 
 
-def answer_of(span: Span) -> JsonValue:
+def answer_of(span: Span, place: str | None = None) -> JsonValue:
     """What an edit can change: a tool's result; a model's text; or, if it calls tools, its text and their arguments by name.
 
-    Raises `ConfigurationError` for a span without an answer.
+    ``place``: only what stands at this place of an `Edit`. Raises `ConfigurationError` for a span without an answer, and for a
+    place that it does not have.
     """
     operation = span.operation
+    if place and isinstance(operation, ToolExecution):
+        return member_at(operation.result, steps(place))
+    if place and isinstance(operation, (Inference, FetchResponse)):
+        return _replacement(span, operation, Edit(span.span_id, place, "")).old
     if isinstance(operation, ToolExecution):
         return operation.result
     if not isinstance(operation, (Inference, FetchResponse)):
@@ -85,18 +105,24 @@ def _change(old: JsonValue, new: JsonValue, path: tuple[str, ...]) -> tuple[tupl
         return None
     if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
         changed = [_change(old[name], new[name], (*path, name)) for name in old]
-        found = [each for each in changed if each is not None]
-        if len(found) == 1:
-            return found[0]
+        differences = [change for change in changed if change is not None]
+        if len(differences) == 1:
+            return differences[0]
     return path, new
 
 
 def apply(run: RecordedRun, edit: Edit) -> None:
-    """Change the recording. Raises `ConfigurationError`: no such span or value, or an answer that cannot be edited."""
+    """Change the recording, or have the request changed when the program makes it.
+
+    Raises `ConfigurationError`: no such span or value, or an answer that cannot be edited.
+    """
     for step in run.top:
         if step.span is not None and step.span.span_id == edit.span_id:
-            step.span = edited(step.span, edit)
             run.edited = edit.span_id
+            if is_of_request(step.span, edit.place):
+                run.edit_request = partial(edited_body, edit=edit)
+            else:
+                step.span = edited(step.span, edit)
             return
     raise ConfigurationError(f"the recording has no step {edit.span_id}")
 
@@ -115,21 +141,62 @@ def edited(span: Span, edit: Edit) -> Span:
     return replace(span, recorded=replace(span.recorded, exchanges=(*before, changed)))
 
 
-def with_member(result: JsonValue, edit: Edit) -> JsonValue:
-    """The result with the member at ``edit.place`` replaced; the recorded one stays as it is. Raises `ConfigurationError`."""
+def edited_body(body: bytes, edit: Edit) -> bytes:
+    """The body of a request with the edit in it; a member that is not there (``/temperature``) is added.
+
+    Raises `ConfigurationError`.
+    """
+    try:
+        request = json.loads(body)
+    except ValueError:
+        raise ConfigurationError("it is not sent as JSON") from None
+    return json.dumps(with_member(request, edit, may_add=True), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def request_change(request: JsonValue, edit: Edit) -> str:
+    """What an edit changes in a request, in words. Raises `ConfigurationError` where it changes nothing, or cannot be made."""
+    with_member(request, edit, may_add=True)
+    place = edit.place if edit.place.strip("/") else ""
+    try:
+        old = member_at(request, steps(place))
+    except ConfigurationError:
+        return f"{place} is new: {json.dumps(edit.value, ensure_ascii=False)}"
+    if json.dumps(old) == json.dumps(edit.value):
+        raise ConfigurationError(f"{place or 'it'} has this value already")
+    texts = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in (old, edit.value)]
+    return f"{place}: {word_difference(*texts)}"
+
+
+def with_member(value: JsonValue, edit: Edit, *, may_add: bool = False) -> JsonValue:
+    """The value with its member at ``edit.place`` replaced; the recorded one stays as it is. Raises `ConfigurationError`.
+
+    ``may_add``: a member that an object does not have is added to it.
+    """
     if not edit.place.strip("/"):
         return edit.value
     if not edit.place.startswith("/"):
-        raise ConfigurationError(f"the place in a tool's result is a JSON Pointer; try /{edit.place}")
-    result = json.loads(json.dumps(result))
-    *above, name = steps(edit.place)
-    try:
-        owner: Any = follow(result, above)
-        follow(owner, [name])
-        owner[int(name) if isinstance(owner, list) else name] = edit.value
-    except (LookupError, TypeError, ValueError):
-        raise ConfigurationError(f"the result has nothing at {edit.place}") from None
-    return result
+        raise ConfigurationError(f"the place in a tool's result is /{edit.place}, in its arguments TOOL/{edit.place}")
+    value = json.loads(json.dumps(value))
+    path = steps(edit.place)
+    name = path[-1]
+    owner: Any = member_at(value, path[:-1])
+    if not (may_add and isinstance(owner, dict)):
+        member_at(value, path)
+    owner[int(name) if isinstance(owner, list) else name] = edit.value
+    return value
+
+
+def member_at(value: JsonValue, path: Sequence[str]) -> JsonValue:
+    """The member that a path leads to. Raises `ConfigurationError`, with the names of the members where the path ends."""
+    for depth, step in enumerate(path):
+        try:
+            value = follow(value, [step])
+        except (LookupError, TypeError, ValueError):
+            names = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+            listing = ", ".join(map(str, islice(names, _MOST_NAMES))) or "no members"
+            above = pointer(path[:depth]) or "it"
+            raise ConfigurationError(f"nothing at {pointer(path[: depth + 1])}: {above} has {listing}") from None
+    return value
 
 
 def _edited_outcome(recorded: Recorded, old: JsonValue, new: JsonValue, edit: Edit) -> Recorded:
@@ -183,19 +250,19 @@ class _Replacement(NamedTuple):
 
 
 def _replacement(span: Span, operation: Inference | FetchResponse, edit: Edit) -> _Replacement:
-    if edit.place == TEXT:
+    text = "".join(message.text() for message in operation.output)
+    calls = [call for message in operation.output for call in message.tool_calls()]
+    if edit.place == TEXT and (text or not calls):
         if not isinstance(edit.value, str):
             raise ConfigurationError("the text of an answer is a text")
-        return _Replacement(None, "".join(message.text() for message in operation.output), edit.value)
-    tool, slash, pointer = edit.place.partition("/")
-    calls: list[ToolCall] = [call for message in operation.output for call in message.tool_calls() if call.name == tool]
-    if not slash or not calls:
-        asked = sorted({call.name for message in operation.output for call in message.tool_calls()})
-        raise ConfigurationError(f"{span.name} does not call {tool!r}; edit its {', '.join([*asked, TEXT])}")
-    try:
-        return _Replacement(steps(f"/{pointer}")[-1], follow(calls[0].arguments, steps(f"/{pointer}")), edit.value)
-    except (LookupError, TypeError, ValueError):
-        raise ConfigurationError(f"the call of {tool} has no argument /{pointer}") from None
+        return _Replacement(None, text, edit.value)
+    tool, slash, rest = edit.place.partition("/")
+    call = next((call for call in calls if call.name == tool), None)
+    if not slash or call is None:
+        places = [*sorted({f"{call.name}/…" for call in calls}), *([TEXT] if text else [])]
+        raise ConfigurationError(f"the answer of {span.name} has nothing at {edit.place!r}; edit its {' or '.join(places)}")
+    path = steps(f"/{rest}")
+    return _Replacement(path[-1], member_at(call.arguments, path), edit.value)
 
 
 # -- in the body of an answer

@@ -6,9 +6,21 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 _LOCK = threading.RLock()
+
+
+@lru_cache(maxsize=64)
+def is_at(address: str, server: str) -> bool:
+    """True if ``server``, as ``HOST:PORT``, has this address: ``127.0.0.1:8000``. Its name is looked up."""
+    host, _, port = server.rpartition(":")
+    try:
+        places = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return address in {f"{place[0]!s}:{place[1]!s}" for *_, place in places}
 
 
 @contextmanager

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import sysconfig
 import threading
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.codec.request_digest import request_digest, request_text
-from llmtrace.errors import ReplayDiverged
+from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.guards.resumed import is_any_resumed
 from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
 from llmtrace.model.traces import short_id
 from llmtrace.model.value import value
 from llmtrace.playback.difference import Difference, difference
+from llmtrace.playback.network_guard import is_at
+from llmtrace.playback.program_stack import calling_library, program_line
 from llmtrace.playback.recorded_run import ANSWERED, RecordedRun, Step, is_alike, is_call
 from llmtrace.recorder import current
 from llmtrace.recorder.player import Player
@@ -66,12 +64,16 @@ class Replay(Player):
         live_tools: Collection[str] = (),
         live_after: str | None = None,
         may_run: Collection[str] | None = None,
+        request_of: str | None = None,
+        connect: Collection[str] = (),
     ) -> None:
         """``key``: the secret of the store that recorded the run; without it, contents are compared after redaction.
 
         ``loose``: serve the recorded answer to a request that changed, and note it. ``live_tools``: names of tools whose bodies
         run. ``live_after``: id of the recorded span with which the recording ends, or `CHANGE`; what comes later is done for
-        real. ``may_run``: names of the tools whose bodies may run after that; default, all.
+        real. ``may_run``: names of the tools whose bodies may run after that; default, all. ``request_of``: id of the recorded
+        span whose request, as the program makes it now, is kept in ``request``. ``connect``: ``HOST:PORT`` of servers that
+        the program may connect to outside of a recorded call.
         """
         self.run = run
         self.divergences: list[Divergence] = []
@@ -81,6 +83,8 @@ class Replay(Player):
         """Calls that were made for real."""
         self.went_live: Divergence | None = None
         """With `CHANGE`: the first difference, from which on calls were made for real."""
+        self.request: bytes | None = None
+        """The HTTP body that the program makes for the span of ``request_of``."""
         self.trace_id: str | None = None
         """The trace of the new run; None before its first span."""
         self._key = key
@@ -88,6 +92,11 @@ class Replay(Player):
         self._live_tools = frozenset(live_tools)
         self._live_after = live_after
         self._may_run = may_run
+        self._request_of = request_of
+        self._connect = tuple(connect)
+        self.connections: list[str] = []
+        """Of ``connect``, the servers that the program connected to."""
+        self._is_edit_used = False
         self._is_live = False
         self._stopped_by: ReplayDiverged | None = None
         self._reviewed: set[str] = set()
@@ -136,6 +145,7 @@ class Replay(Player):
                 step = self._step_for(recording, operation)
                 assert step.span is not None
                 is_live = isinstance(operation, ToolExecution) and operation.name in self._live_tools
+                is_live |= self.run.edit_request is not None and self.run.edited == step.span.span_id
                 if not is_live:
                     self._check_answer(recording, step.span)
             except _LiveFromHere:
@@ -149,7 +159,24 @@ class Replay(Player):
             for inner in step if isinstance(operation, ToolExecution) else ():  # what the tool's body did
                 inner.is_taken = inner.is_answered = True
             self.served += 1
+            self._is_edit_used |= step.span.span_id == self.run.edited
             return step.span
+
+    def request_body(self, recording: Recording, body: bytes) -> bytes:
+        with self._lock:
+            step = self._places.get(recording.span_id)
+            span = None if step is None else step.span
+            if span is not None and span.span_id == self._request_of:
+                self.request = body
+            if span is not None and span.span_id == self.run.edited and self.run.edit_request is not None:
+                try:
+                    body = self.run.edit_request(body)
+                except ConfigurationError as error:
+                    what = f"the request of {_step_name(span)} cannot be edited: {error}"
+                    self._diverge(None, "incomparable", what, span.span_id)
+                self._is_edit_used = True
+                recording.set({semconv.REPLAY_EDITED: span.span_id})
+            return body
 
     def resumes_at(self, recording: Recording) -> Span | None:
         with self._lock:
@@ -208,16 +235,19 @@ class Replay(Player):
         """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""
         with self._lock:
             recording = current()
-            if self._is_live or self._is_in_live_tool(recording):
+            if self._is_live or self._is_in_live_call(recording):
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
                 sender = f"by {calling_library()}, and not by httpx or botocore"
                 unanswered = f"{recording.name} is sent {sender}, so that its answer is not recorded"
                 how: tuple[Recording | None, Kind, str] = recording, "incomparable", unanswered
+            elif (server := next((server for server in self._connect if is_at(address, server)), None)) is not None:
+                self.connections += [] if server in self.connections else [server]
+                return None
             else:
                 unanswered = (
                     f"the program connects to {address} by {calling_library()}, and no recorded call answers that "
-                    "(what a function with @tool does is recorded)"
+                    f"(what a function with @tool does is recorded; to let it connect: --connect {address})"
                 )
                 how = None, "network", unanswered
             try:
@@ -228,9 +258,9 @@ class Replay(Player):
                 self._make_for_real(how[0])
         return None
 
-    def _is_in_live_tool(self, recording: Recording | None) -> bool:
+    def _is_in_live_call(self, recording: Recording | None) -> bool:
         while recording is not None:
-            if isinstance(recording.operation, ToolExecution) and recording.operation.name in self._live_tools:
+            if recording.attributes.get(semconv.REPLAY_LIVE) is True:
                 return True
             recording = recording.parent
         return False
@@ -243,6 +273,9 @@ class Replay(Player):
                     self.divergences.append(
                         Divergence("left over", f"{_step_name(span)} was recorded, and did not happen", span.span_id)
                     )
+            if self.run.edited is not None and not self._is_edit_used and self._stopped_by is None:
+                what = "the edit was not used: the program did not come to this step, or the step was made for real"
+                self.divergences.append(Divergence("incomparable", what, self.run.edited))
 
     # -- where a call belongs
 
@@ -344,40 +377,6 @@ class _LiveFromHere(Exception):
 
 def _step_name(span: Span) -> str:
     return f"{span.name} [{span.span_id[:8]}]"
-
-
-def program_line() -> str:
-    """The innermost line of the program's own code on this thread's stack: neither ours nor a library's."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((_OURS, *_LIBRARIES, "<")):
-            return f"{os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
-
-
-def calling_library() -> str:
-    """The package that the program's own code called on this thread's stack: ``aiohttp``, ``botocore`` …"""
-    frame, found = sys._getframe(1), ""
-    while frame is not None:
-        file = frame.f_code.co_filename
-        folder = next((folder for folder in _LIBRARIES if file.startswith(folder)), None)
-        if folder is not None and not file.startswith(_OURS):
-            name = file[len(folder) :].partition(os.sep)[0].removesuffix(".py")
-            found = found if name in _BETWEEN else name
-        elif not file.startswith((_OURS, "<")):
-            break
-        frame = frame.f_back  # type: ignore[assignment]
-    return found or "itself"
-
-
-_BETWEEN = frozenset({"wrapt", "opentelemetry", "site-packages"})
-_OURS = str(Path(__file__).resolve().parent.parent) + os.sep
-_LIBRARIES = tuple(
-    sorted({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, key=len, reverse=True)
-)
-"""The longest first, since the packages are inside the standard library's folder."""
 
 
 def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "diverged", "incomparable"]:

@@ -7,7 +7,7 @@ that changed is found, and said to have changed. Spans of other instrumentations
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from llmtrace.model import (
     AgentInvocation,
@@ -52,7 +52,9 @@ class RecordedRun:
         """``traces``: the first is the one that is replayed; the others are what the same process did beside it."""
         self.trace = traces[0]
         self.edited: str | None = None
-        """Id of the span whose recorded answer was changed."""
+        """Id of the span whose recorded answer was changed, or whose request is to be changed."""
+        self.edit_request: Callable[[bytes], bytes] | None = None
+        """Changes the HTTP body of that request, or raises `ConfigurationError`; None: the answer was changed."""
         self.top = Step(None)
         for trace in sorted(traces, key=lambda trace: trace.spans[0].start):
             self._add(trace)

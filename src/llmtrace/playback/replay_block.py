@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -31,6 +31,7 @@ def replay(
     tools: Mapping[str, ToolPolicy] | None = None,
     loose: bool = False,
     live_after: str | None = None,
+    connect: Collection[str] = (),
 ) -> Iterator[Replay]:
     """Answer every call that the block makes from a recorded run: of models, and of tools. Nothing is sent anywhere.
 
@@ -38,7 +39,8 @@ def replay(
     that `llmtrace export` wrote. ``tools``: ``{"refund": "live"}`` runs that tool's body; default, all
     are answered from the recording. ``loose``: answer a request that is not the recorded one, too, and note the difference.
     ``live_after``: id of the recorded span, or name of the `checkpoint`, after which calls are made for real (`checkpoint`
-    returns the recorded state there); or ``"change"``: from the first call on that has no recorded answer.
+    returns the recorded state there); or ``"change"``: from the first call on that has no recorded answer. ``connect``:
+    servers, as ``HOST:PORT``, that the program may connect to outside of recorded calls (an MCP server); default, none.
 
     ``with replay() as replayed:`` gives ``served`` and ``live``, numbers of calls, and ``divergences``, each with ``kind``,
     ``what``, ``where``, ``span_id`` and ``is_served``.
@@ -56,7 +58,8 @@ def replay(
     if live_after is not None and any(span.attributes.get(CHECKPOINT) == live_after for span in recorded.spans):
         live_after = find_checkpoint(recorded, live_after).span_id
     live_tools = [name for name, policy in (tools or {}).items() if policy == "live"]
-    player = Replay(RecordedRun([recorded]), key=key, loose=loose, live_tools=live_tools, live_after=live_after)
+    run = RecordedRun([recorded])
+    player = Replay(run, key=key, loose=loose, live_tools=live_tools, live_after=live_after, connect=connect)
     before = use_player(player)
     try:
         with no_network(player.refuse_network):

@@ -24,6 +24,14 @@ class Player:
         """
         raise NotImplementedError
 
+    def request_body(self, recording: Recording, body: bytes) -> bytes:
+        """Return what a call sends in place of ``body``, the HTTP body that the library made of it: the same bytes, unless the
+        request is edited. What a call sends that is answered from the recording is only taken note of.
+
+        Raises `ReplayDiverged` if the edit does not fit this body.
+        """
+        raise NotImplementedError
+
     def resumes_at(self, recording: Recording) -> Span | None:
         """Return the recorded span if the recording ends with this checkpoint: its state takes the place of the program's."""
         raise NotImplementedError

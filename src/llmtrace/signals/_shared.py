@@ -80,8 +80,10 @@ def is_quoted(text: str, place: int) -> bool:
 
 
 def user_mentions(inference: Inference, text: str) -> bool:
-    """True if the user's newest messages contain this text: then the answer may well be about it."""
-    return any(text in message.text() for message in new_messages(inference) if message.role in USER_ROLES)
+    """True if the user's newest messages contain this text, or were not recorded: then the answer may well be about it."""
+    return not inference.input or any(
+        text in message.text() for message in new_messages(inference) if message.role in USER_ROLES
+    )
 
 
 def is_question(text: str) -> bool:

@@ -148,7 +148,7 @@ def _answer_label(state: State, answer: Span) -> str | None:
     has_used = bool(used) or state.retrieved
     if _shared.is_question(text) and (not has_used or _SENTENCE_END.search(text[:-1]) is None):
         return "asked_back"  # a question after statements may be mere courtesy
-    return "no_action" if calls.tools and not has_used else None
+    return "no_action" if calls.tools and not has_used and inference.input else None
 
 
 def _is_note(call: Call) -> bool:

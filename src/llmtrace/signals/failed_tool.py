@@ -1,5 +1,6 @@
 """A tool failed in the user's last turn, nothing replaced it, and the run ended with an answer (`never_succeeded`). A change
-must succeed itself. A lookup may be replaced by any later call with the same information.
+must succeed itself, but a file may be changed by another tool. A lookup may be replaced by any later call with the same
+information.
 
 * Labels: `never_succeeded`: warning; `admitted`, `raised`, `error_result`: info
 * On: the call: its execution, or the inference that got its result; `never_succeeded` and `admitted` on the outermost span.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from llmtrace.evidence.call_log import Call, CallLog
+from llmtrace.evidence.call_log import Call, CallLog, changes_same_file
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import CANCELLED, Evaluation, Inference, Severity, Span, ToolExecution, failure_kind
 from llmtrace.signals._shared import has_call
@@ -87,6 +88,7 @@ def _open_failures(log: CallLog) -> Collection[list[Call]]:
             successful.add(call.asking_span)
             for tool, calls in list(open_failures.items()):
                 is_same = tool == call.tool or (call.arguments and call.arguments in [failed.arguments for failed in calls])
+                is_same = is_same or all(changes_same_file(failed, call) for failed in calls)
                 if is_same or calls[0].offered is False or not calls[0].is_change:
                     del open_failures[tool]
     return open_failures.values()

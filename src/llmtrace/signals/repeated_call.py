@@ -4,7 +4,8 @@ is `twice`. `cycle`: two to four different calls came three times in a row.
 * Labels: `same_result`, `cycle`: warning; `twice`, `retry_storm`: info
 * On: the call: its execution, or the inference that got its result; `retry_storm` on the model call.
 * Bad: `look_up(W1)` brings the same result three times.
-* Good: The result changed; the user spoke; the program began its next task; the tool is polled; a person rejected the call.
+* Good: The result changed, or another tool changed something; the user spoke; the program began its next task; the tool is
+  polled; a person rejected the call; a key is pressed again, or a page scrolled.
 
 `retry_storm`: the client sent more than three HTTP requests for one model call. A tool is polled if it has `@tool(polls=True)`,
 or a word such as `status` or `wait` in its name. `Budget(repeats=…)` ends a run that repeats itself.
@@ -33,6 +34,7 @@ DEFAULT_REQUESTS = 3
 
 @dataclass(slots=True)
 class Repeat:
+    tool: str
     result: int
     first_span: str
     newest_span: str
@@ -73,8 +75,11 @@ class RepeatedCall(Signal[State]):
         return evaluations
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
+        if call.is_change and call.failed is False:  # what other tools said may not be so any more
+            for old in [key for key, repeat in state.repeats.items() if repeat.tool != call.tool]:
+                del state.repeats[old]
         result = result_digest(call)
-        if result is None or not call.has_arguments or call.is_polling or call.turn < state.turn:
+        if result is None or not call.has_arguments or call.is_polling or call.may_come_again or call.turn < state.turn:
             return None
         if call.turn > state.turn:
             state.turn = call.turn
@@ -83,7 +88,7 @@ class RepeatedCall(Signal[State]):
         key, span_id = hash(call.effect_key), call.span_id
         state.newest.append((key, span_id))
         before = state.repeats.get(key)
-        repeat = before if before is not None and before.result == result else Repeat(result, span_id, span_id, 0)
+        repeat = before if before is not None and before.result == result else Repeat(call.tool, result, span_id, span_id, 0)
         repeat.count += 1
         sources = tuple(dict.fromkeys((repeat.first_span, repeat.newest_span)))
         repeat.newest_span = span_id

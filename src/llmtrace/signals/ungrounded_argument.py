@@ -1,5 +1,6 @@
 """The model puts an identifier into a tool call, as a whole argument, and nothing visible contains it. `made_up` is reported
-before the tool runs, `in_change` when a change with it, that no person approved, succeeded.
+before the tool runs, `in_change` when a change with it, that no person approved, succeeded. A UUID is only `made_up`: a model
+may choose one as the key of something new.
 
 * Labels: `in_change`: warning; `made_up`: info
 * On: the inference (`made_up`), or the call that succeeded (`in_change`).
@@ -16,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import ValueUse
 from llmtrace.model import Evaluation, Severity, Span
@@ -56,7 +58,7 @@ class UngroundedArgument(Signal[State]):
         for call in completed:
             if call.failed is False and call.id is not None:
                 uses_of_call = state.calls.pop(call.id, ())
-                ran = [use for use in uses_of_call if not call.is_approved and call.ran_with(use.pointer, use.value)]
+                ran = [use for use in uses_of_call if _matters(call, use)]
                 evaluations += [self._evaluation(use, "in_change", "warning") for use in ran]
         return evaluations
 
@@ -72,6 +74,10 @@ class UngroundedArgument(Signal[State]):
             call_id=use.call_id,
             sources=(use.span_id,) if went_through else (),
         )
+
+
+def _matters(call: Call, use: ValueUse) -> bool:
+    return not (call.is_approved or use.is_uuid) and call.ran_with(use.pointer, use.value)
 
 
 SIGNAL = UngroundedArgument()

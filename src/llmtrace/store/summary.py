@@ -29,7 +29,7 @@ from llmtrace.model import (
     uncharged_spans,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import CONVERSATION_ID, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
+from llmtrace.semconv import CONVERSATION_ID, CREATE_AGENT, OPERATION_NAME, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
 
 N = TypeVar("N", int, float)
 
@@ -129,6 +129,9 @@ def summarise(trace: Trace) -> TraceSummary:
 
 
 def _is_of_run(span: Span) -> bool:
+    """Return False for a plain span of another program, and where a framework makes an agent, which does not run yet."""
+    if span.attributes.get(OPERATION_NAME) == CREATE_AGENT:
+        return False
     return span.run_id is not None or not isinstance(span.operation, Custom) or looks_like_agent(span)
 
 

@@ -17,6 +17,7 @@ _ERROR_START = lazy_pattern(
     r"""\W{0,4}(?:
         [\w.]{0,80}(?:Error|Exception|Failure|Fault)\s*(?:[:(\[\n]|$)      # an exception's name
       | (?i:(?!no\ |0\ )(?:[a-z_]+\ ){0,2}(?:error|exception)\s*(?:[:!\[\]\-–]|\d|$))   # "Validation error:"
+      | (?i:an\ (?:[a-z]+\ )?error\ (?:occurred|happened)\b)
       | (?i:(?:error|exception|failure|panic)\s(?:in|while|when|executing|occurred|during|processing|code|from|reading|at)\b)
       | (?i:fatal|failed|abort(?:ed)?|invalid)\b(?![-_])
       | (?i:unauthorized|forbidden|(?:permission|access)\ denied|bad\ request|command\ not\ found)\s*(?:[:.!,(]|\n|$)

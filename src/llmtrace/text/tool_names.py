@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+_WORD = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[a-zß-öø-ÿ]+|[^\W\d_A-Za-zÀ-ÖØ-öø-ÿ]+")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -17,18 +17,35 @@ READING: Final = _words(
     """analyse analyze ask assess balance browse calculate calculator cat check classify compare compute convert count
     describe detail details detect display estimate evaluate explain explore extract fetch filter find forecast get grep
     head help history identify info information inspect list load locate lookup look ls measure monitor open parse peek
-    plan preview price prices progress query read recall recommend retrieve review route scan score scrape scroll search
+    plan preview price prices progress query read recall recommend retrieve review route scan score scrape search
     see select show sort stat state status suggest summarise summarize tail think trace track translate validate verify
-    view visit weather wikipedia"""
+    view visit weather wikipedia
+    abfrage abfragen anzeigen auflisten berechnen ermitteln finden holen lesen nachschlagen pruefen prüfen suche suchen
+    buscar calcular comparar consultar encontrar leer ler listar mostrar obtener obter pesquisar procurar ver verificar
+    afficher calculer chercher comparer consulter lire lister obtenir recherche rechercher trouver verifier vérifier
+    calcolare cerca cercare consultare elencare leggere mostra trovare bekijken berekenen lezen ophalen opvragen tonen zoeken
+    найти поиск показать получить проверить прочитать pobierz pokaż sprawdź szukaj wyszukaj znajdź
+    listele oku sorgula cari lihat بحث ابحث استعلام عرض"""
 )
-"""Words in the names of tools that read: verbs of reading, and nouns of what is read where the name has no verb."""
+"""Words in the names of tools that read: verbs of reading, and nouns of what is read where the name has no verb. English,
+German, Spanish and Portuguese, French, Italian and Dutch, Russian and Polish, Turkish, Indonesian, Arabic."""
+
+_SPACELESS_READING: Final = _words(
+    "検索 照会 参照 取得 一覧 閲覧 表示 計算 查询 查找 查看 搜索 获取 读取 列出 计算 검색 조회 목록 계산"
+)
+_SPACELESS_CHANGING: Final = _words(
+    "作成 削除 更新 変更 登録 送信 キャンセル 取消 创建 删除 修改 发送 생성 삭제 수정 변경 전송 취소"
+)
+"""The same where a name has no spaces between its words."""
 
 CHANGING: Final = _words(
     """accept activate add adjust allocate append apply approve assign attach authorize cancel close commit confirm connect
     create deactivate delete deliver disable dispatch edit enable enroll escalate exec execute extend insert install join
     kill launch make modify notify overwrite pay perform publish put redeem register reject remove rename renew reorder
     replace reschedule reserve reset resolve restart restore revert revoke rotate save send submit subscribe suspend
-    terminate toggle trigger unlock unsubscribe update upgrade upload upsert withdraw write"""
+    terminate toggle trigger unlock unsubscribe update upgrade upload upsert withdraw write
+    anlegen bezahlen buchen erstellen löschen loeschen senden stornieren überweisen actualizar atualizar borrar cancelar crear
+    criar eliminar enviar excluir guardar pagar reservar salvar annuler créer envoyer payer réserver supprimer"""
 )
 """Verbs of change that are not nouns as well. One of them decides, wherever it stands in the name."""
 
@@ -56,7 +73,8 @@ def split_name(name: str) -> tuple[str, ...]:
 def is_reading_name(name: str) -> bool:
     """True if the name has a word of reading and no verb of change. A name without either counts as a change."""
     words = split_name(name)
-    if READING.isdisjoint(words) or not CHANGING.isdisjoint(words):
+    reads = not READING.isdisjoint(words) or any(word in name for word in _SPACELESS_READING)
+    if not reads or not CHANGING.isdisjoint(words) or any(word in name for word in _SPACELESS_CHANGING):
         return False
     return not any(
         word in _ALSO_NOUNS and (position == 0 or words[position - 1] in _JOINING) for position, word in enumerate(words)

@@ -30,6 +30,7 @@ from llmtrace.model import (
     ToolResult,
     Trace,
     Usage,
+    replace,
 )
 from llmtrace.store.summary import summarise
 
@@ -334,6 +335,12 @@ def test_plain_spans_are_not_taken_for_a_writer_of_agents(attributes: dict[str, 
     assert not summarise(trace).is_run
 
 
+def test_an_agent_that_is_made_is_no_run() -> None:
+    """AutoGen tells of it in a trace of its own."""
+    attributes = {sc.OPERATION_NAME: "create_agent", sc.AGENT_NAME: "support"}
+    assert not summarise(Trace([replace(read(attributes, scope=Scope("autogen-core")), run_id="1")])).is_run
+
+
 def test_a_writer_of_which_something_is_read_is_known() -> None:
     """Plain steps are part of its writing. A web server's or a database's spans are nobody's that matters here."""
     scope = Scope("a-framework")
@@ -395,3 +402,51 @@ def test_an_execution_that_its_writer_calls_a_task() -> None:
     span = read(attributes)
     assert span.operation == ToolExecution("look_up", result="refused", has_result=True, call_id="c1")
     assert span.failure is not None
+
+
+def test_a_call_whose_arguments_are_not_json() -> None:
+    """LangChain keeps it apart from the other calls of an answer, and so OpenInference writes an empty message."""
+    call = {"name": "look_up", "args": '{"order_id": ', "id": "c1", "error": "Malformed args."}
+    answer = serialised("AIMessage", content="", tool_calls=[], invalid_tool_calls=[call])
+    attributes = {
+        "openinference.span.kind": "LLM",
+        "llm.output_messages.0.message.role": "assistant",
+        "output.value": json.dumps({"generations": [[{"text": "", "message": answer}]]}),
+    }
+    operation = read(attributes).operation
+    assert isinstance(operation, Inference)
+    (message,) = operation.output
+    assert message.tool_calls() == (ToolCall("look_up", '{"order_id": ', "c1"),)
+
+
+def test_choices_in_place_of_messages() -> None:
+    """Laminar for Python writes the choices of OpenAI's API as output messages."""
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Sent."}}
+    operation = read({sc.OPERATION_NAME: "chat", sc.OUTPUT_MESSAGES: json.dumps([choice])}).operation
+    assert isinstance(operation, Inference)
+    assert operation.output == (Message("assistant", (Text("Sent."),), finish_reason="stop"),)
+
+
+def test_opentelemetrys_session_is_the_conversation() -> None:
+    """Of a span with a model, agent or tool. A page of a web site has a session, too."""
+    agent = read({sc.OPERATION_NAME: "invoke_agent", "session.id": "s1"})
+    assert agent.attributes == {sc.CONVERSATION_ID: "s1"}
+    assert read({"http.route": "/", "session.id": "s1"}).attributes == {"http.route": "/", "session.id": "s1"}
+
+
+def test_arguments_that_were_not_written_are_not_judged() -> None:
+    """Pydantic AI leaves them out where content is off. A tool that is not on offer shows all the same."""
+    tools = json.dumps([{"type": "function", "name": "look_up", "parameters": SCHEMA}])
+    for name, codes in (("look_up", []), ("cancel", ["unknown_tool"])):
+        said = json.dumps([{"role": "assistant", "parts": [{"type": "tool_call", "id": "c1", "name": name}]}])
+        call = read({sc.OPERATION_NAME: "chat", sc.TOOL_DEFINITIONS: tools, sc.OUTPUT_MESSAGES: said})
+        judged, _ = evaluate_trace(Trace([call]))
+        assert [violation.code for span in judged.spans for violation in span.violations] == codes
+
+
+def test_the_answer_of_an_agent_is_what_its_model_said() -> None:
+    """Pydantic AI's conversation may end with a request to try again."""
+    conversation = [{"role": role, "parts": [{"type": "text", "content": role}]} for role in ("user", "assistant", "user")]
+    operation = read({sc.OPERATION_NAME: "invoke_agent", "pydantic_ai.all_messages": json.dumps(conversation)}).operation
+    assert isinstance(operation, AgentInvocation)
+    assert operation.output == (Message("assistant", (Text("assistant"),)),)

@@ -163,6 +163,8 @@ def test_an_edit_is_a_command_to_paste(tmp_path: Path, open_page: Callable[..., 
         assert read_edit(span.span_id, words[6]) == (span.span_id, "look_up/n", 12345678901234567891)
     assert edited(model, 0, lambda text: text.replace("1", "2")) == "change one argument: an edit changes one value"
     assert "JSON" in edited(model, 0, lambda text: text[1:])
+    prompt = f"llmtrace replay {trace.trace_id} --edit {model.span_id} --set / --live-after {model.span_id} -- python agent.py"
+    assert prompt in edited(model, 0, lambda text: text)
     assert page.evaluate("document.querySelectorAll('b b, dialog').length") == 0
 
 

@@ -1,8 +1,9 @@
 """Separates parallel tool calls that a writer merged into one.
 
-OpenInference's JavaScript instrumentation of openai joins the pieces of a stream without looking at which call they are of:
-ids, names and arguments of parallel calls become one text each. Where these texts can be taken apart in one way only, the calls
-are what the model asked for; otherwise nothing is known of them. Either way it is not the model's fault.
+OpenInference's JavaScript instrumentation of openai, and Langfuse's, join the pieces of a stream without looking at which call
+they are of: ids, names and arguments of parallel calls become one text each, or the first name stands for all. Where these
+texts can be taken apart in one way only, the calls are what the model asked for; otherwise nothing is known of them. Either way
+it is not the model's fault.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from llmtrace.model import JsonValue, ToolCall, ToolDefinition
+from llmtrace.model import JsonValue, Message, ToolCall, ToolDefinition, replace
 
-_SCOPE: Final = "@arizeai/openinference-instrumentation-openai"
+_SCOPES: Final = frozenset({"@arizeai/openinference-instrumentation-openai", "langfuse-sdk"})
 _SHARED: Final = 3
 """Characters that ids of one provider have in common at their beginning, at least."""
 
 
-def merges_calls(scope: str) -> bool:
-    return scope == _SCOPE
+def separate_calls(scope: str, messages: tuple[Message, ...], tools: Sequence[ToolDefinition]) -> tuple[Message, ...]:
+    """The messages of a writer with this scope, each merged call as the calls that it consists of."""
+    return tuple([_separated(message, tools) for message in messages]) if scope in _SCOPES else messages
 
 
-def separate(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[ToolCall, ...]:
+def _separated(message: Message, tools: Sequence[ToolDefinition]) -> Message:
+    parts = [one for part in message.parts for one in (_separate(part, tools) if isinstance(part, ToolCall) else (part,))]
+    return message if len(parts) == len(message.parts) else replace(message, parts=tuple(parts))
+
+
+def _separate(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[ToolCall, ...]:
     """Return the calls that a call consists of; itself, if it is one; none, if they cannot be told apart."""
     arguments = _objects(call.arguments)
     if len(arguments) < 2:
@@ -59,7 +66,7 @@ def _names(text: str, count: int, known: Sequence[str]) -> list[str] | None:
     """Split a text into so many names; None unless there is exactly one way."""
     parts = _equal_parts(text, count)
     if not known:
-        return parts if len(set(parts)) == 1 and text else None
+        return parts if len(parts) == count and len(set(parts)) == 1 and text else None
     ways: dict[tuple[int, int], list[list[str]]] = {(0, 0): [[]]}
     for number in range(count):
         for (used, at), beginnings in list(ways.items()):

@@ -225,10 +225,10 @@ def of_langchain(item: JsonValue) -> Message | None:
         return None
     path = item.get("id")
     name = path[-1] if isinstance(path, list) and path and isinstance(path[-1], str) else str(item.get("type"))
-    tool_calls = fields.get("tool_calls")
     calls = [
         {"type": "tool_call", "id": call.get("id"), "name": call.get("name"), "arguments": call.get("args")}
-        for call in (tool_calls if isinstance(tool_calls, list) else ())
+        for calls in (fields.get("tool_calls"), fields.get("invalid_tool_calls"))  # the latter's arguments are not JSON
+        for call in (calls if isinstance(calls, list) else ())
         if isinstance(call, Mapping)
     ]
     message = {"content": fields.get("content") or None, "tool_call_id": fields.get("tool_call_id"), "tool_calls": calls}

@@ -15,7 +15,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.best_fields import says_nothing
 from llmtrace.codec.dialects._message_shapes import ROLES
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, ToolExecution, Workflow, replace
+from llmtrace.model import AgentInvocation, Custom, FetchResponse, Inference, Message, Span, ToolExecution, Workflow, replace
 from llmtrace.model.operations import CALLED
 
 _ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
@@ -44,6 +44,8 @@ _UUID: Final = re.compile(
 )
 """With what puts it behind a name: ``Crew_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed.kickoff`` (CrewAI)."""
 _AGENT_ID: Final = "gen_ai.agent.id"
+_SESSION: Final = "session.id"
+"""OpenTelemetry's general name, which many programs give to a conversation."""
 _NO_MODEL: Final = frozenset({"", "none", "null", "unknown"})
 _MOST_TOKENS_OF_NOTHING: Final = 8
 """Output tokens that an empty answer may have: the marks at its beginning and end."""
@@ -76,9 +78,12 @@ def use_standard_words(span: Span) -> Span:
     elif isinstance(operation, ToolExecution) and operation.call_id is not None:
         changes["call_id"] = None if _PLACEHOLDER.fullmatch(operation.call_id.strip()) else operation.call_id
     changes = {name: value for name, value in changes.items() if value != getattr(operation, name)}
+    attributes = span.attributes
+    if _SESSION in attributes and sc.CONVERSATION_ID not in attributes and not isinstance(operation, Custom):
+        attributes = {sc.CONVERSATION_ID if key == _SESSION else key: value for key, value in attributes.items()}
+        span = replace(span, attributes=attributes)
     if not changes:
         return span
-    attributes = span.attributes
     if any(finish_reason(word) != word for word in written):
         attributes = {sc.RESPONSE_FINISH_REASONS: written, **attributes}
     return replace(span, operation=replace(operation, **changes), attributes=attributes)

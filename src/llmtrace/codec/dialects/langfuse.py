@@ -13,7 +13,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
+from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
 from llmtrace.model import (
@@ -81,12 +81,15 @@ def _generation(reader: SpanReader) -> Operation:
     parameters = reader.object(_PARAMETERS) or {}
     model, stream = reader.text(_MODEL), parameters.pop("stream", None)
     first = _first_chunk(reader)
+    output = answer.messages
+    if first is not None:
+        output = _merged_calls.separate_calls(reader.raw.scope.name, output, request.tools)
     return Inference(
         "",
         request_model=model,
         response_model=model,
         input=request.messages,
-        output=answer.messages,
+        output=output,
         tools=request.tools,
         parameters=_tool_shapes.parameters({name: value for name, value in parameters.items() if value != ""}),
         response_id=answer.response_id,

@@ -104,7 +104,7 @@ def _agent(reader: SpanReader) -> Operation | None:
     answers = [number for number, message in enumerate(conversation) if message.role == "assistant"]
     first = answers[0] if answers else len(conversation)
     final = reader.rest.pop("final_result", None)
-    output = _message_shapes.of_text("assistant", final) or (conversation[answers[-1] :] if answers else ())
+    output = _message_shapes.of_text("assistant", final) or tuple([conversation[number] for number in answers[-1:]])
     reader.drop("pydantic_ai.all_messages", "all_messages_events")
     reader.drop("logfire.json_schema")
     return AgentInvocation(reader.text(sc.AGENT_NAME, "agent_name") or "", input=conversation[:first], output=output)

@@ -34,7 +34,6 @@ from llmtrace.model import (
     ToolResult,
     Usage,
     Workflow,
-    replace,
 )
 
 KIND: Final = "openinference.span.kind"
@@ -91,8 +90,7 @@ def _llm(reader: SpanReader) -> Operation:
     input_messages = _completed(input_messages, _serialised_messages(parsed(raw_input), "messages"))
     output_messages = _completed(output_messages, _serialised_messages(answer, "generations"))
     output_messages = _one_answer(output_messages, answer)
-    if _merged_calls.merges_calls(reader.raw.scope.name):
-        output_messages = tuple([_separated(message, tools) for message in output_messages])
+    output_messages = _merged_calls.separate_calls(reader.raw.scope.name, output_messages, tools)
     finish = reader.text("llm.finish_reason") or _finish_reason(answer)
     return Inference(
         provider=reader.text("llm.provider", "llm.system") or "",
@@ -227,15 +225,6 @@ def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Messa
         return messages
     last = messages[-1]
     return (Message(last.role, tuple([part for message in messages for part in message.parts]), last.name, last.finish_reason),)
-
-
-def _separated(message: Message, tools: tuple[ToolDefinition, ...]) -> Message:
-    parts = [
-        one
-        for part in message.parts
-        for one in (_merged_calls.separate(part, tools) if isinstance(part, ToolCall) else (part,))
-    ]
-    return message if len(parts) == len(message.parts) else replace(message, parts=tuple(parts))
 
 
 def _finish_reason(answer: JsonValue) -> str | None:

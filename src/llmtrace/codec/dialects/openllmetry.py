@@ -1,4 +1,5 @@
-"""OpenLLMetry: Traceloop's instrumentors and decorators, in their present and their former, flattened writing.
+"""OpenLLMetry: Traceloop's instrumentors and decorators, in their present and their former, flattened writing, and the
+libraries that were made of it, Laminar and AgentOps.
 
 Known by ``traceloop.span.kind`` on workflows, tasks, agents and tools, and by ``llm.request.type`` or numbered prompts
 (``gen_ai.prompt.0.content``) on model calls. Present model calls follow the official conventions, but for a few names.
@@ -13,7 +14,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import parts
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed
+from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -34,11 +35,22 @@ KIND: Final = "traceloop.span.kind"
 _NAME: Final = "traceloop.entity.name"
 _INPUT: Final = "traceloop.entity.input"
 _OUTPUT: Final = "traceloop.entity.output"
+_COPIES: Final = {
+    "lmnr.span.type": KIND,
+    "lmnr.span.input": _INPUT,
+    "lmnr.span.output": _OUTPUT,
+    "agentops.span.kind": KIND,
+    **{f"agentops.{kind}.input": _INPUT for kind in ("entity", "task", "tool")},
+    **{f"agentops.{kind}.output": _OUTPUT for kind in ("entity", "task", "tool")},
+}
+"""Names of Laminar and AgentOps."""
 _TYPE: Final = "llm.request.type"
 _FLAT: Final = ("gen_ai.prompt.0.role", "gen_ai.prompt.0.content", "gen_ai.completion.0.role", "gen_ai.completion.0.content")
 _GENERAL: Final = {
     "traceloop.association.properties.session_id": sc.CONVERSATION_ID,
     "traceloop.association.properties.user_id": sc.USER_ID,
+    "lmnr.association.properties.session_id": sc.CONVERSATION_ID,
+    "lmnr.association.properties.user_id": sc.USER_ID,
     "gen_ai.usage.cache_read_input_tokens": sc.USAGE_CACHE_READ,
 }
 _KINDS: Final = ("workflow", "task", "agent", "tool")
@@ -55,19 +67,24 @@ _PARAMETERS: Final = {
 
 class OpenLLMetry(Dialect):
     name = "openllmetry"
-    marks = frozenset({KIND, _TYPE, *_FLAT})
+    marks = frozenset({KIND, _TYPE, *_FLAT, *_COPIES})
 
     def knows(self, raw: RawSpan) -> bool:
         attributes = raw.attributes
         if KIND in attributes:
             return attributes[KIND] in _KINDS
-        return _TYPE in attributes or any(key in attributes for key in _FLAT)
+        return not self.marks.isdisjoint(attributes)
 
     def read(self, reader: SpanReader) -> Operation | None:
         reader.rename(_GENERAL)
-        kind = reader.rest.get(KIND)
-        if kind is not None:
-            return _entity(reader, str(kind))
+        reader.rename(_COPIES)
+        kind = str(reader.rest.get(KIND, "")).lower()
+        if kind in _KINDS or (_INPUT in reader.rest and sc.OPERATION_NAME not in reader.rest):
+            return _entity(reader, kind)
+        if kind == "llm":
+            reader.drop(KIND)
+        elif _TYPE not in reader.rest and not any(key in reader.rest for key in _FLAT):
+            return None
         _former_names.use_current_names(reader)
         operation = _read_flattened(reader)
         reader.drop(_TYPE)
@@ -78,11 +95,11 @@ class OpenLLMetry(Dialect):
 
 
 def _entity(reader: SpanReader, kind: str) -> Operation:
-    del reader.rest[KIND]
-    name = reader.text(_NAME) or reader.raw.name
+    reader.drop(KIND)
+    name = reader.text(_NAME) or stem(reader.raw.name)
     if kind == "tool" or reader.rest.get(sc.OPERATION_NAME) == sc.EXECUTE_TOOL:
         return _tool(reader, name)
-    if kind == "task":
+    if kind == "task" or (kind not in _KINDS and reader.raw.parent_id is not None):
         has_result = _OUTPUT in reader.rest
         return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
     input_messages = _message_shapes.of_text("user", _only_argument(reader.rest.pop(_INPUT, None)))

@@ -11,10 +11,11 @@ from llmtrace.evidence.result_form import is_cut_json, is_empty
 
 
 def cut_results(run: Run) -> Iterator[Finding]:
-    """A result begins as JSON and ends in the middle, and a value of it was used afterwards."""
+    """A result begins as JSON and ends in the middle of a line, and a value of it was used afterwards. What ends with a line is
+    a part of a file that was read on purpose."""
     for node in run.calls:
         call = node.call
-        if call is None or call.failed or not isinstance(call.result, str) or not is_cut_json(call.result):
+        if call is None or call.failed or not isinstance(call.result, str) or not _is_cut(call.result):
             continue
         used = any(edge.via == "result" for edge in node.later)
         evidence = f"The result of {node.tool} begins as JSON and ends in the middle"
@@ -23,6 +24,12 @@ def cut_results(run: Run) -> Iterator[Finding]:
         title = f"the result of {node.tool} was cut"
         confidence: Confidence = "certain" if used else "possible"
         yield of_call("cut_result", confidence, node, title, evidence, advice, cause_key=node.tool)
+
+
+def _is_cut(text: str) -> bool:
+    lines = text.strip().count("\n")
+    ends_with_line = lines and text.endswith(("\n", ",", "{", "["))
+    return not ends_with_line and is_cut_json(text)
 
 
 def empty_lookups(run: Run) -> Iterator[Finding]:

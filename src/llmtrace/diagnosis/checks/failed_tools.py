@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import advice_for_tool, how_call_failed
 from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.evidence.call_log import Call, result_text
+from llmtrace.evidence.call_log import Call, changes_same_file, result_text
 from llmtrace.evidence.result_form import is_empty
 from llmtrace.lineage import ValueUse
 from llmtrace.model import DEADLINE, TIMEOUT, failure_kind
@@ -25,13 +26,16 @@ def failed_tools(run: Run) -> Iterator[Finding]:
 
     It is certain where the run had one task, ended with an answer, and few other calls went well afterwards: a run that goes on
     for long has worked around it. A lookup is only likely missed if the answer took its data from a later one. A later call did
-    the job if it was asked for after the failure, went well, and does not change another thing that was known before. A tool
-    that does not exist is left to the check of unknown tools, since another one does its job.
+    the job if it was asked for after the failure, went well, and does not change another thing that was known before. A call of
+    another tool did it if it asked the same, or changed the same file. A tool that does not exist is left to the check of
+    unknown tools, since another one does its job.
     """
     for tool, calls in run.calls_by_tool.items():
         failures = [node for node in calls if node.call is not None and node.call.failed and node.call.offered is not False]
         unresolved = [
-            node for node in failures if not any(_did_the_job(run, node, later) for later in run.later_calls(node, tool))
+            node
+            for node in failures
+            if not any(_did_the_job(run, node, later) for later in chain(run.later_calls(node, tool), run.later_calls(node)))
         ]
         if unresolved:
             successes = sum(node.call is not None and node.call.failed is False for node in calls)
@@ -104,7 +108,11 @@ def _title(node: Node, successes: int) -> str:
 def _did_the_job(run: Run, failed: Node, later: Node) -> bool:
     if later.call is None or later.call.failed is not False:
         return False
-    return failed.call is None or not failed.call.is_change or not _is_other_job(run, failed, later)
+    if failed.call is None or failed.tool == later.tool:
+        return failed.call is None or not failed.call.is_change or not _is_other_job(run, failed, later)
+    question = {use.key for use in failed.uses}
+    was_asked_same = not failed.call.is_change and bool(question) and question == {use.key for use in later.uses}
+    return was_asked_same or changes_same_file(failed.call, later.call)
 
 
 def _is_other_job(run: Run, failed: Node, later: Node) -> bool:

@@ -24,9 +24,10 @@ def same_calls(run: Run) -> Iterator[Finding]:
     """The same call brought the same result three times within one turn of the user, asked for one after the other and not by
     models that worked side by side, or by agents that did not know of each other.
 
-    It is no loop if its tool is polled, if the call brought another result in between or afterwards, or if another tool changed
-    something in between. A change that was made twice with the same arguments is certain where the tool is declared to change
-    something with each call. Twice, and other changes, are worth a look.
+    It is no loop if its tool is polled, if the call brought another result in between or afterwards, if another tool changed
+    something in between, or if it may come again, as a key that is pressed. It is only likely one if the same tool may have
+    changed something in between, as a shell can. A change that was made twice with the same arguments is certain where the tool
+    is declared to change something with each call. Twice, and other changes, are worth a look.
     """
     counts = Counter(map(_key, run.calls))
     groups: dict[tuple[int, str], list[Node]] = defaultdict(list)
@@ -57,11 +58,15 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
     results = {result_text(node.call) for node in nodes if node.call is not None}
     done = [node for node in nodes if node.call is not None and node.call.failed is False]
     confidence: Confidence = "possible"
-    if len(results) == 1 and _longest_streak(run, nodes, changes) >= SAME:
-        confidence = "certain"
+    if len(results) == 1 and not call.may_come_again:
+        others = [change for change in changes if change.call is not None and change.call.effect_key != call.effect_key]
+        if _longest_streak(run, nodes, others) >= SAME:
+            confidence = "certain"
+        elif _longest_streak(run, nodes, [change for change in others if change.tool != first.tool]) >= SAME:
+            confidence = "likely"
     if call.is_change and len(done) > 1:
         description = (
-            "which is declared to change something with each call" if call.is_declared_change else "which changes something"
+            "which is declared to change something with each call" if call.is_declared_change else "which may change something"
         )
         evidence = (
             f"{first.tool}, {description}, went through {plural(len(done), 'time')} with the same arguments, within one turn."
@@ -82,7 +87,7 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
 
 
 def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> int:
-    """How often the call came, asked for one after the other, without another change in between."""
+    """How often the call came, asked for one after the other, with none of these changes in between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
         if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
@@ -90,7 +95,7 @@ def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) ->
         if _agent_around(run.trace, before) != _agent_around(run.trace, node) and not _was_sent_result(run.trace, before, node):
             continue
         between = changes[_first_after(changes, before) : _first_after(changes, node)]
-        streak = 1 if any(change.tool != node.tool for change in between) else streak + 1
+        streak = 1 if between else streak + 1
         longest = max(longest, streak)
     return longest
 
@@ -136,6 +141,8 @@ def cycles(run: Run) -> Iterator[Finding]:
                 len(set(part)) > 1
                 and part == keys[start + length : start + 2 * length] == keys[start + 2 * length : start + 3 * length]
             ):
+                if all(node.call is None or node.call.may_come_again for node in calls[start : start + length]):
+                    continue
                 first = calls[start]
                 names = ", ".join(dict.fromkeys(node.tool for node in calls[start : start + length]))
                 evidence = f"The calls {names} came three times over in a row, with the same arguments and results."

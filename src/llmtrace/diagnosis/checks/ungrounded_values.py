@@ -17,7 +17,7 @@ def ungrounded_arguments(run: Run) -> Iterator[Finding]:
     """An identifier that is a whole argument stands nowhere in what the model could see.
 
     It is likely wrong where a change went through with it that no person approved, or where a lookup answered and such a change
-    took the value over.
+    took the value over. A UUID may be chosen as the key of something new.
     """
     changes: dict[str, list[Node]] = defaultdict(list)
     for node in run.calls:
@@ -37,7 +37,7 @@ def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
     reviewed = how_reviewed(node)
     if ran and call is not None and call.corrected is not None:  # something else was corrected
         reviewed = f"a person approved the call of {node.tool}" if call.is_approved else ""
-    confidence: Confidence = "likely" if changes and (ran or node in changes) else "possible"
+    confidence: Confidence = "likely" if changes and (ran or node in changes) and not use.is_uuid else "possible"
     label = use.argument_label.partition(" ")[0]
     name = label if label.startswith("/") else "argument"
     evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"

@@ -60,16 +60,20 @@ export function openEdit(view, label = "") {
     return el("textarea", { id: `edit-${at}`, spellcheck: "false", rows: Math.min(14, text.split("\n").length + 1), value: text, oninput: () => fill(out, commands()) });
   });
   const starts = areas.map((area) => area.value);
+  const commandNodes = (line) => [el("pre.code", line), chip("copy", () => { dialog.close(); copyText(line, "command"); })];
   const commands = () => {
     const changed = areas.flatMap((area, at) => (area.value === starts[at] ? [] : [at]));
     try {
       if (changed.length > 1) throw new Error("change one value");
       const setting = changed.length && settingOf(fields[changed[0]], areas[changed[0]].value);
-      if (!setting) return [dim("Change the value: the command that runs your program again with it stands here then.")];
-      const end = `--set ${quoted(setting)} -- python agent.py`;
+      const end = setting ? `--set ${quoted(setting)} -- python agent.py` : `--set / --live-after ${row.id} -- python agent.py`;
       const lines = [`llmtrace replay ${view.id} --edit ${row.id} ${end}`];
+      if (!setting) {
+        const hint = dim("Change the value: the command that runs your program again with it stands here then.");
+        return payload.operation !== "Inference" ? [hint] : [hint, dim("Or change what the model is asked: this opens it in your editor, and asks for real."), ...lines.map(commandNodes)];
+      }
       if (isFirstSuspect(view, row)) lines.push(`llmtrace why ${view.id} --prove ${end}`);
-      return lines.map((line) => [el("pre.code", line), chip("copy", () => { dialog.close(); copyText(line, "command"); })]);
+      return lines.map(commandNodes);
     } catch (/** @type {any} */ error) {
       return [el("p.fault", (error).message)];
     }

@@ -33,7 +33,7 @@ class GoogleGenai:
     has_choices = True
     has_call_ids = True
     retries = True
-    guards = ("_stepped", "_astepped", "_first", "_unhooked")
+    guards = ("_stepped", "_astepped", "_first", "_unhooked", "read", "iter_any")
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         again = types.HttpRetryOptions(attempts=retries + 1, initial_delay=0.001, max_delay=0.001, jitter=0.001)
