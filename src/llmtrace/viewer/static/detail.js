@@ -76,13 +76,13 @@ function bodyNodes(view, row, payload, uses) {
   ];
 }
 
-/** What the whole run was asked and answered, on a root that does not say it itself. */
+/** What the whole run was asked and answered. */
 function wholeRun(view) {
   const { task, answer } = view.trace;
   return [task && titled("Task of this run", textBlock(task, "text")), answer && titled("Answer of this run", textBlock(answer, "text answer"))];
 }
 
-/** What waits, as the store of reviews has it; nothing if it is not there any more. */
+/** What waits, as the store of reviews has it. */
 const waitingNodes = (found) => found.id && [
   el("p.gone", "It waits for a person. Nothing has run."), heldFor(found.reason),
   heldNode(found.tool, found.payload), el("p", el("a.chip.on", { href: `#/reviews/${found.id}` }, "decide it"))];
@@ -129,7 +129,7 @@ function schemaNode(definition, violations) {
   return el("div.schema", el("h4", "Schema"), definition.description && dim(cut(definition.description, 600)), jsonBlock(definition.parameters, { marks }));
 }
 
-/** Where a schema speaks of the value at a pointer, as far as its plain members say. */
+/** Where a schema speaks of the value at a pointer. */
 function schemaPointer(schema, pointer) {
   let [here, at] = [schema, ""];
   for (const plain of names(pointer)) {

@@ -190,7 +190,7 @@ export function exactly(_, value) {
   return typeof value === "number" && source && source !== String(value) ? { "\u0000number": source } : value;
 }
 
-/** The value that a text is the JSON of, else the text; any other value is itself. */
+/** The value that a text is the JSON of, else what was given. */
 export function parsed(text) {
   try {
     return typeof text === "string" && text.length < MOST_PARSED && /^\s*[[{]/.test(text) ? JSON.parse(text, exactly) : text;

@@ -74,7 +74,7 @@ export function quotes(view, id) {
   return [...(isWord ? [[String(value), { cls: "suspected" }]] : []), ...soughtWords(view, id)];
 }
 
-/** Of a value a mark on each part of it that stands in its origin, or on all of it. */
+/** A mark on each part of a value that stands in its origin, or on all of it. */
 function useMarks(view, use) {
   const origin = use.from ?? use.first;
   const parts = use.from?.matches?.length ? use.from.matches : [use];

@@ -45,7 +45,7 @@ function toolResult(part, view) {
 /** @returns {Message[]} */
 export const newMessages = (payload) => (payload.input ?? []).filter((piece) => !Array.isArray(piece));
 
-/** The new messages of an inference, with how many were there before and how many vanished. @param {Payload} payload */
+/** The new messages of an inference, and how many vanished. @param {Payload} payload */
 export function messageNodes(view, payload, brief = false) {
   const fresh = newMessages(payload).filter((message) => !brief || !isShownElsewhere(view, message));
   const shown = payload.system?.length && !payload.before ? [{ role: "system", parts: payload.system }, ...fresh] : fresh;

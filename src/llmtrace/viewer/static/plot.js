@@ -102,7 +102,7 @@ function drawMarks(chart, marks, { warning, accent, font }) {
   ctx.restore();
 }
 
-/** The local hour or day of each tick, with the day or year below it where that changes. */
+/** The local hour or day of each tick, with the day or year where that changes. */
 function timeLabels(splits) {
   const days = splits.length > 1 && splits[1] - splits[0] >= 86000;
   let above = "";

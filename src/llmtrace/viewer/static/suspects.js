@@ -49,7 +49,7 @@ function problemLine(view, row) {
   return line("possible", view.cursor === row.id, () => view.go(row.id), "e", row.name, found || (row.error ?? ""), "");
 }
 
-/** The word, the probability where it was measured, and the count. @param {Suspect} suspect */
+/** The word, the probability where it was measured, and the count. */
 export const confidenceText = ({ confidence, probability, count }) => [confidence, probability === null ? "" : likelihood(probability), count > 1 ? `${count} times` : ""].filter(Boolean).join(", ");
 
 const linked = (view, text) => text.split(SPAN).map((piece, at) => (at % 2 && view.tree.rows.has(piece) ? [" (", link(view.linkTo(piece), view.row(piece).name), ")"] : piece));
@@ -67,7 +67,7 @@ export function suspectCard(view, at) {
     suspect.advice && el("p.advice", suspect.advice));
 }
 
-/** Both ends of a chain; what is between them unfolds, so that the call below stays on the screen. */
+/** Both ends of a chain; what is between them unfolds. */
 function chainNodes(steps) {
   const between = steps.slice(2, -2);
   if (between.length < 2) return steps;

@@ -199,7 +199,6 @@ export class TimeView extends Page {
     return `${minute(ns(start))} – ${minute(ns(start + this.size)).slice(this.size < DAY ? 11 : 0)}`;
   }
 
-  /** What a reader should know of few calls. */
   hints() {
     const calls = this.trends.buckets.map((bucket) => bucket.all.calls).sort((a, b) => a - b);
     return [calls[calls.length >> 1] < 20 && quiet("Few calls in most points: a p95 of fewer than 20 calls, or a p99 of fewer than 100, is the slowest call."),
@@ -221,7 +220,7 @@ export class TimeView extends Page {
       [by, "calls", "input tokens", "output tokens", "cost", "p50", "p95", "failed"], [...totals.map((one) => row(nameOf(one), one)), row("all model calls", total)]));
   }
 
-  /** The same as the plots: for screen readers, and for whoever wants numbers. */
+  /** The same as the plots, in numbers. */
   table() {
     const heads = ["began", "traces", "calls", "cost", "input tokens", "output tokens", "p50", "p95", "p99", "first token p50", "per token p50", "malformed", "failing"];
     const rows = this.trends.buckets.map(({ since, until, traces, all }) => [link(placeText("", { since, until }), minute(since)),

@@ -122,7 +122,7 @@ export class Tree {
   }
 }
 
-/** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. */
+/** Siblings with runs of repeated steps put together. */
 function foldRepeats(rows) {
   const signs = rows.map((row) => `${row.kind} ${row.name} ${row.asks ?? ""}`);
   const last = new Map();

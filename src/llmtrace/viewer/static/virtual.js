@@ -84,7 +84,7 @@ export class VirtualList {
     this.onScroll(first, last);
   }
 
-  /** Heights of what is shown; where one differs, all below moves, and what is looked at stays. */
+  /** Where a height differs, all below moves, and what is looked at stays. */
   measure(wanted) {
     const top = this.box.scrollTop;
     let moved = 0;
