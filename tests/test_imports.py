@@ -64,5 +64,5 @@ def test_underscore_modules_stay_in_their_room() -> None:
 def test_an_error_that_is_looked_for_at_the_top_is_named_where_it_is() -> None:
     with pytest.raises(AttributeError, match=r"it is llmtrace\.errors\.BudgetExceeded$"):
         llmtrace.BudgetExceeded  # noqa: B018
-    with pytest.raises(AttributeError, match=r"no attribute 'annotations'$"):
-        llmtrace.annotations  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'Sequence'$"):
+        llmtrace.Sequence  # noqa: B018

@@ -148,6 +148,7 @@ def test_most_hooks_were_really_hit() -> None:
         "positional_names",
         "_read_names",
         "find_answer",
+        "read_edited",
     }  # not on the way of this library
     assert {
         name

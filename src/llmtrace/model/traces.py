@@ -185,19 +185,16 @@ class Trace:
         failure = span.failure
         if failure is None or any(evaluation.severity == "error" for evaluation in span.evaluations):
             return False
-        children = self.children(span)
-        failed = [child.failure for child in children if child.failure is not None]
-        if failure.type == _EXIT:  # a process that exits with a code says that it failed, and not of what
-            return bool(failed)
-        if failed and failure.message in ("", failure.type) and not failure.stacktrace:  # nor does a writer's own word
-            last = max(children, key=lambda child: child.end or child.start)
-            return last.failure is not None or any(_passed_on(below, failure) for below in failed)
-        return any(_passed_on(below, failure) for below in failed)
+        failed = [child.failure for child in self.children(span) if child.failure is not None]
+        # a process that exits with a code says that it failed, and not of what
+        return bool(failed) if failure.type == _EXIT else any(_passed_on(below, failure) for below in failed)
 
 
 _EXIT = "SystemExit"
 _NAMED = re.compile(r"^[A-Za-z_][\w.]*(?::.*)?$", re.MULTILINE)
 """The lines of a stack trace that name an exception; the last is its own."""
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SAYS_NOTHING = frozenset({"error", "errors", "exception", "failed", "failure", "fail", "other"})
 _ANY_ERROR = frozenset({"", "Error", "Exception", "error", "_OTHER"})
 _CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.CancelledError"})
 
@@ -216,8 +213,15 @@ def _passed_on(below: Failure, failure: Failure) -> bool:
         return True
     if below.type not in _ANY_ERROR and below.type.rpartition(".")[2] in re.findall(r"\w+", failure.message):
         return True  # its message names what it was raised for
+    if failure.message in ("", failure.type) and not failure.stacktrace:  # a writer's own word, such as connection_error
+        said = _words(failure.type)
+        return bool(said) and said <= _words(f"{below.type} {below.message}")
     named = _NAMED.findall(below.stacktrace)
     return bool(named) and named[-1] in failure.stacktrace
+
+
+def _words(text: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(text)} - _SAYS_NOTHING
 
 
 def _is_cancelled(span: Span) -> bool:
