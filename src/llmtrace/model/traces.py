@@ -187,7 +187,7 @@ class Trace:
             return False
         failed = [child.failure for child in self.children(span) if child.failure is not None]
         # a process that exits with a code says that it failed, and not of what
-        return bool(failed) if failure.type == _EXIT else any(_passed_on(below, failure) for below in failed)
+        return bool(failed) if failure.type == _EXIT else any(passed_on(below, failure) for below in failed)
 
 
 _EXIT = "SystemExit"
@@ -205,7 +205,7 @@ def in_traces(spans: Iterable[Span]) -> Iterator[Trace]:
         yield Trace(list(together))
 
 
-def _passed_on(below: Failure, failure: Failure) -> bool:
+def passed_on(below: Failure, failure: Failure) -> bool:
     """Return True if the failure came from this child: the same failure, one raised from it, or a group that holds it."""
     if below.type == INVALID_TOOL_CALL and failure.type.rpartition(".")[2] == "InvalidToolCall":
         return True

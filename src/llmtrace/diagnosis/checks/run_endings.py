@@ -20,7 +20,7 @@ from llmtrace.model import (
     failure_kind,
     is_stopped_by_budget,
 )
-from llmtrace.model.traces import short_id
+from llmtrace.model.traces import passed_on, short_id
 
 
 def errors(run: Run) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def _went_on(run: Run, span: Span) -> bool:
     """True if a model answered, or a tool went well, after the error, and the root did not fail of it."""
     root = run.trace.root
     if root.failure is not None and span.failure is not None:
-        return root.failure.type != span.failure.type and any(later.start > span.start for later in run.inferences)
+        return not passed_on(span.failure, root.failure) and any(later.start > span.start for later in run.inferences)
     return any(later.start >= span.start and later is not span and later.failure is None for later in run.inferences)
 
 
