@@ -2,6 +2,7 @@
 how many functions and files of llmtrace it passes.
 
     python benchmarks/overhead/calls.py [--json]
+    python benchmarks/overhead/calls.py --rooms         # and which rooms run how many of a chat's bytecode instructions
 
 A time depends on the machine and on what else it does; a count does not. Code that runs between two calls of a model runs
 cold, and each function adds about 0.3 µs then. OpenTelemetry's own functions count too: about 45 a span.
@@ -10,8 +11,10 @@ cold, and each function adds about 0.3 µs then. OpenTelemetry's own functions c
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
@@ -76,7 +79,32 @@ def calls(operation: Callable[[], Any]) -> Passed:
     return Passed(count / REPEATED, len(own), len({code.co_filename for code in own}))
 
 
-def counted(options: dict[str, Any]) -> dict[str, Passed]:
+def instructions(operation: Callable[[], Any]) -> Counter[str]:
+    """Bytecode instructions that one run takes, by room of llmtrace or by library."""
+    found: Counter[str] = Counter()
+
+    def entered(frame: Any, _event: str, _argument: Any) -> Callable[..., Any]:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        file = frame.f_code.co_filename
+        own = file.removeprefix(FOLDER + os.sep)
+        made = "generated for value classes" if file == "<string>" else "other libraries"
+        room = own.partition(os.sep)[0] if own != file else "opentelemetry" if "opentelemetry" in file else made
+
+        def ran(frame: Any, event: str, _argument: Any) -> Callable[..., Any]:
+            found[room] += event == "opcode"
+            return ran
+
+        return ran
+
+    for _ in range(REPEATED):
+        operation()
+    sys.settrace(entered)
+    operation()
+    sys.settrace(None)
+    return found
+
+
+def counted(options: dict[str, Any]) -> tuple[dict[str, Passed], Counter[str]]:
     original = completions.Completions.create
     completions.Completions.create = kept(original)  # type: ignore[method-assign]
     try:
@@ -87,24 +115,35 @@ def counted(options: dict[str, Any]) -> dict[str, Passed]:
                 lambda function, kind: (llmtrace.tool if kind == "tool" else llmtrace.workflow)(function),
             )
             found = {name: calls(getattr(load, name)) for name in NAMES}
+            rooms = instructions(load.chat_tools)
             llmtrace.shutdown()
     finally:
         completions.Completions.create = original  # type: ignore[method-assign]
-    return found
+    return found, rooms
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rooms", action="store_true")
     arguments = parser.parse_args()
     _otelsink.provider("otlp")
-    results = {name: counted(options) for name, options in MEASURES.items()}
+    measured = {name: counted(options) for name, options in MEASURES.items()}
+    results = {name: found for name, (found, _) in measured.items()}
     body = [[name, *(f"{found[each].calls:.0f}" for each in NAMES)] for name, found in results.items()]
     passed = [[name, *(f"{found[each].functions} in {found[each].files}" for each in NAMES)] for name, found in results.items()]
     tables = [
         report.table("Python functions run for one operation", ["llmtrace", *NAMES], body),
         report.table("Functions and files of llmtrace that it passes through", ["llmtrace", *NAMES], passed),
     ]
+    if arguments.rooms:
+        rooms = measured["all and journal"][1]
+        shares = [[room, str(count), f"{100 * count / rooms.total():.0f} %"] for room, count in rooms.most_common()]
+        tables.append(
+            report.table(
+                f"Of {rooms.total()} bytecode instructions of a chat, each room runs", ["room", "count", "share"], shares
+            )
+        )
     report.done(results, tables, arguments.json)
     return 0
 
