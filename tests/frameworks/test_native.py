@@ -208,6 +208,7 @@ def test_a_launcher_is_enough(name: str, launcher: str) -> None:
     assert counts == [3, 5, tools]
 
 
+@pytest.mark.timeout(300)  # two processes, each of which imports a framework
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "dspy"])  # whose own engine does not send by httpx
 def test_a_replay_is_the_same(name: str) -> None:
     """Models and tools are answered from the recording, and the framework's own code gives the program what it gave."""
