@@ -76,7 +76,7 @@ def test_another_exception_that_is_none_of_it() -> None:
     assert causes(support, RuntimeError) == ["invoke_agent support", "execute_tool look_up"]
 
 
-@pytest.mark.parametrize(("word", "is_same"), [("lookup_failed", True), ("quota_exceeded", False)])
+@pytest.mark.parametrize(("word", "is_same"), [("lookup_error", True), ("quota_exceeded", False)])
 def test_it_is_known_by_a_bare_word(word: str, is_same: bool) -> None:
     """A span with neither message nor stack passes on a failure below that its word names."""
     with capture() as captured:

@@ -84,12 +84,12 @@ def run(args: argparse.Namespace) -> int:
 
 def read_entries(store: Store, states: LetterStates, after: int | None = None) -> Iterator[Entry]:
     """The dead letters of a store, those of the newest trace first."""
-    known = states.all()
+    letter_states = states.all()
     for summary in store.traces(Query(limit=sys.maxsize, since=after)):
         if summary.dead_letters and summary.replay_of is None and summary.health != "running":
             with suppress(LookupError):  # it is gone meanwhile
                 for letter in letters_of(store.trace(summary.trace_id)):
-                    yield Entry(letter, known.get(letter.letter_id, UNTOUCHED))
+                    yield Entry(letter, letter_states.get(letter.letter_id, UNTOUCHED))
 
 
 def _find(entries: list[Entry], wanted: str) -> Entry:
@@ -97,12 +97,12 @@ def _find(entries: list[Entry], wanted: str) -> Entry:
         raise BadInput(
             f"{wanted}: give the first 4 or more characters of a dead letter's id.\nllmtrace dead-letters lists them."
         )
-    found = [entry for entry in entries if entry.letter.letter_id.startswith(wanted)]
-    if len(found) != 1:
+    matching = [entry for entry in entries if entry.letter.letter_id.startswith(wanted)]
+    if len(matching) != 1:
         raise BadInput(
-            f"{len(found)} dead letters have an id that begins with {wanted}.\nllmtrace dead-letters --all lists them."
+            f"{len(matching)} dead letters have an id that begins with {wanted}.\nllmtrace dead-letters --all lists them."
         )
-    return found[0]
+    return matching[0]
 
 
 def _list(entries: list[Entry], args: argparse.Namespace) -> int:

@@ -142,8 +142,8 @@ def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False
 
     scripted = model == MODEL
     llmtrace.configure(store=store, content="local", instrument=["openai"], prices=_PRICES if scripted else None)
-    own: dict[str, Any] = {"api_key": "none", "http_client": openai.DefaultHttpxClient(trust_env=False)}  # without a proxy
-    client = openai.OpenAI(base_url=url, **(own if scripted else {}))
+    offline: dict[str, Any] = {"api_key": "none", "http_client": openai.DefaultHttpxClient(trust_env=False)}  # without a proxy
+    client = openai.OpenAI(base_url=url, **(offline if scripted else {}))
     try:
         answer = support_agent(client, model, reviewed=reviewed)(task)
     except openai.OpenAIError as error:

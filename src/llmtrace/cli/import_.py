@@ -48,12 +48,12 @@ _NEVER = 1e9
 class _Imported:
     spans: Counter[str] = field(default_factory=Counter)
     """Number of spans by trace id."""
-    known: dict[str, dict[str, bool]] | None = None
+    stored: dict[str, dict[str, bool]] | None = None
     """Ids of the spans that are in the store, by trace id, and whether they have ended; None where the store cannot tell."""
     old_traces: set[str] = field(default_factory=set)
     """Traces of which the store had spans before."""
     new: int = 0
-    """Number of spans that were not in the store before. Counted if ``known`` is."""
+    """Number of spans that were not in the store before. Counted if ``stored`` is known."""
     skipped: Counter[Skipped] = field(default_factory=Counter)
     """Records that are understood but not stored."""
     logs: int = 0
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     config = Config.read(store=args.store)
     with Progress("importing") as progress, opened(args) as store:
         if store.has_index:
-            done.known = {}
+            done.stored = {}
             with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
                 store.traces(Query(limit=1))
         ingestor = Ingestor(
@@ -124,11 +124,11 @@ def _import(path: str, store: Store, ingestor: Ingestor, progress: Progress, don
 
 def _is_stored(store: Store, span: Span, done: _Imported) -> bool:
     """Count a span. True if the store has it already, and as an ended one if this one has ended."""
-    if done.known is None:
+    if done.stored is None:
         return False
-    spans = done.known.get(span.trace_id)
+    spans = done.stored.get(span.trace_id)
     if spans is None:
-        spans = done.known[span.trace_id] = {}
+        spans = done.stored[span.trace_id] = {}
         with contextlib.suppress(StoreError):  # there is no such trace, or no store yet
             if store.outline(span.trace_id):
                 spans.update((stored.span_id, stored.end is not None) for stored in store.trace(span.trace_id).spans)
@@ -158,7 +158,7 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
     if args.json:
         lines = [{"file": path, "where": line.where, "reason": line.reason} for path, line in done.bad]
         counts: dict[str, Any] = {"traces": len(done.spans), "spans": total, "new_traces": None, "new_spans": None}
-        if done.known is not None:
+        if done.stored is not None:
             counts |= {"new_traces": len(done.spans) - len(done.old_traces), "new_spans": done.new}
         skipped = {record.name: count for record, count in done.skipped.items()}
         print_json({**counts, "bad_lines": lines, "not_stored": skipped})
@@ -183,7 +183,7 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
 
 def _novelty(done: _Imported, total: int) -> str:
     """How much of what was read was new to the store; empty if all was, or if the store cannot tell."""
-    if done.known is None or done.new == total:
+    if done.stored is None or done.new == total:
         return ""
     if not done.new:
         return ", none of them new"

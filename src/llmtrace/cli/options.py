@@ -55,7 +55,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def number_type(read: Callable[[str], N], is_right: Callable[[N], bool], expected: str) -> Callable[[str], N]:
-    """An argparse type. ``read`` raises ValueError for what is no number; ``expected``: which numbers are right, in words."""
+    """An argparse type for numbers. ``read`` raises ValueError for other texts; ``expected``: which numbers are accepted."""
 
     def parse(text: str) -> N:
         with contextlib.suppress(ValueError):

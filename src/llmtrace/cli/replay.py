@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " [--edit SPAN [--set PLACE[=VALUE]]] [--times N] [--bisect] [--store URL] [--json] -- COMMAND [ARGUMENTS …]"
     )
     parser.add_argument(
-        "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is no replay itself"
+        "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is not a replay"
     )
     parser.add_argument(
         "--tool",

@@ -57,7 +57,7 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
 
 
 def nothing_found(store: Store, args: argparse.Namespace, *, filtered: bool) -> str:
-    """What a command that found no trace says: the filters keep none, or the store has none."""
+    """The line for a command that found no trace: none passes its filters, or the store has none."""
     if filtered:
         return "No trace matches these filters."
     place = store.folder or args.store

@@ -338,7 +338,7 @@ def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | Non
 
 
 def _key(name: str, arguments: JsonValue) -> str:
-    """What a call says. Some programs hand a tool all arguments as one: an object, or the JSON text that the model wrote."""
+    """The name and the arguments of a call, as text. Some programs pass all arguments as one: an object, or its JSON text."""
     only = arguments[0] if isinstance(arguments, (list, tuple)) and len(arguments) == 1 else arguments
     value = fields.as_object(only)
     arguments = arguments if value is None else value

@@ -194,7 +194,6 @@ _EXIT = "SystemExit"
 _NAMED = re.compile(r"^[A-Za-z_][\w.]*(?::.*)?$", re.MULTILINE)
 """The lines of a stack trace that name an exception; the last is its own."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_SAYS_NOTHING = frozenset({"error", "errors", "exception", "failed", "failure", "fail", "other"})
 _ANY_ERROR = frozenset({"", "Error", "Exception", "error", "_OTHER"})
 _CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.CancelledError"})
 
@@ -215,13 +214,13 @@ def passed_on(below: Failure, failure: Failure) -> bool:
         return True  # its message names what it was raised for
     if failure.message in ("", failure.type) and not failure.stacktrace:  # a writer's own word, such as connection_error
         said = _words(failure.type)
-        return bool(said) and said <= _words(f"{below.type} {below.message}")
+        return len(said) > 1 and said <= _words(f"{below.type} {below.message}")
     named = _NAMED.findall(below.stacktrace)
     return bool(named) and named[-1] in failure.stacktrace
 
 
 def _words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)} - _SAYS_NOTHING
+    return {word.lower() for word in _WORD.findall(text)}
 
 
 def _is_cancelled(span: Span) -> bool:

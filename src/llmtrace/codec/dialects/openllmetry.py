@@ -1,5 +1,5 @@
 """OpenLLMetry: Traceloop's instrumentors and decorators, in their present and their former, flattened writing, and the
-libraries that were made of it, Laminar and AgentOps.
+libraries that were built on it, Laminar and AgentOps.
 
 Known by ``traceloop.span.kind`` on workflows, tasks, agents and tools, and by ``llm.request.type`` or numbered prompts
 (``gen_ai.prompt.0.content``) on model calls. Present model calls follow the official conventions, but for a few names.
