@@ -55,7 +55,7 @@ def test_a_point_leads_to_its_traces_and_a_drag_zooms(store: Store, open_page: C
     """The shortest window that shows all is chosen; a gap has no point; the change is named; keys do what the mouse does."""
     with serving(store) as served:
         page = _opened(open_page, served.address, "#/time")
-        assert "window=24+h" in page.url
+        page.wait_for_function("location.hash.includes('window=24+h')")
         page.wait_for_selector(".changes:has-text('first run with system prompt bbbb')")
         plot = page.locator(".chart .u-over").first
         box = plot.bounding_box()
