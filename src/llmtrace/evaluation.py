@@ -140,6 +140,7 @@ def _judge(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
         "": True,
         "attributes": span.attributes,
         "results": state.evidence.completed,
+        "ungrounded": state.evidence.has_ungrounded,
         "violations": span.violations,
         "words": _has_words(span.operation),
     }
@@ -152,10 +153,7 @@ def _judge(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
             if isinstance(signal, Stateless):
                 found = signal.check(span)
             else:
-                if signal.name not in states:
-                    states[signal.name] = _FAILED  # unless it starts
-                    states[signal.name] = signal.start(state.evidence)
-                signal_state = states[signal.name]
+                signal_state = states[signal.name] if signal.name in states else _start(signal, state)
                 found = () if signal_state is _FAILED else signal.step(signal_state, span)
             if found:
                 evaluations += tuple(found)  # all that it finds, or nothing
@@ -170,14 +168,18 @@ def _judge_run(signals: Iterable[AnySignal], state: RunState, span: Span) -> Spa
     evaluations: list[Evaluation] = []
     for signal in signals:
         try:
-            if signal.name not in states:
-                states[signal.name] = _FAILED
-                states[signal.name] = signal.start(state.evidence)
-            if states[signal.name] is not _FAILED:
-                evaluations += tuple(signal.finish(states[signal.name]))
+            signal_state = states[signal.name] if signal.name in states else _start(signal, state)
+            if signal_state is not _FAILED:
+                evaluations += tuple(signal.finish(signal_state))
         except Exception as error:
             _report(signal, error)
     return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+
+
+def _start(signal: AnySignal, state: RunState) -> Any:
+    state.signal_states[signal.name] = _FAILED  # unless it starts
+    signal_state = state.signal_states[signal.name] = signal.start(state.evidence)
+    return signal_state
 
 
 def _has_words(operation: Operation) -> bool:
@@ -211,15 +213,8 @@ def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
     if isinstance(operation, FetchResponse):
         return _of_fetched(state, operation)
     if isinstance(operation, ToolExecution):
-        return _of_tool_execution(state, operation, as_written=_is_as_written(span, operation))
+        return _of_tool_execution(state, span, operation)
     return ()
-
-
-def _is_as_written(span: Span, execution: ToolExecution) -> bool:
-    """False for arguments that were guessed or wrapped on the way in: of those, nobody wrote what a schema would refuse."""
-    if execution.inferred and execution.definition is None:
-        return False
-    return span.scope.name == semconv.SCOPE_NAME or isinstance(execution.arguments, dict)
 
 
 def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Violation, ...]:
@@ -274,11 +269,15 @@ def _of_constrained(message: Message, inference: Inference) -> tuple[Violation, 
     return check_structured("".join(texts), inference.parameters) if texts else ()
 
 
-def _of_tool_execution(state: RunState, execution: ToolExecution, *, as_written: bool) -> tuple[Violation, ...]:
+def _of_tool_execution(state: RunState, span: Span, execution: ToolExecution) -> tuple[Violation, ...]:
     definition = execution.definition or find_tool(execution.name, state.tools)
     if definition is None:
         return () if execution.executed else (_unknown(execution),)
-    violations = check_arguments(execution.arguments, definition, call_id=execution.call_id) if as_written else ()
+    violations: tuple[Violation, ...] = ()
+    # of arguments that were guessed or wrapped on the way in, nobody wrote what a schema would refuse
+    is_guessed = execution.inferred and execution.definition is None
+    if not is_guessed and (span.scope.name == semconv.SCOPE_NAME or isinstance(execution.arguments, dict)):
+        violations = check_arguments(execution.arguments, definition, call_id=execution.call_id)
     if violations:
         violations = tuple(replace(violation, executed=execution.executed) for violation in violations)
     if execution.has_result and execution.executed and definition.output is not None:

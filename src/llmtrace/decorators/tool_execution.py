@@ -121,7 +121,7 @@ class Execution:
         """A result as it may be kept."""
         if self.recording is None or self.operation is None:
             return None
-        kept = self.recording.clean(replace(self.operation, result=to_json(result), has_result=True))
+        kept = self.recording.recorder.clean(replace(self.operation, result=to_json(result), has_result=True))
         return kept.result if isinstance(kept, ToolExecution) else None
 
     def raised(self, error: BaseException) -> None:

@@ -398,7 +398,7 @@ class CallLog:
         return next((call for call in reversed(self.calls[-16:]) if call.asking_span is None and call.key == key), None)
 
     def _read_execution(self, span: Span, execution: ToolExecution) -> Sequence[Call]:
-        call = self._find_call(span, execution)
+        call = self._find_call(span, execution) if self.calls else None
         is_first = call is None or not call.is_complete
         if call is None:
             call = Call(execution.name, execution.call_id, execution.arguments, turn=self.turn)
@@ -406,21 +406,19 @@ class CallLog:
             if execution.executed is False:
                 call.offered = None
         call.execution = span
-        call.definition = execution.definition or call.definition or self._on_offer(execution.name)
-        if execution.has_result and not call.is_held_back:
+        call.definition = execution.definition or call.definition or find_tool(execution.name, self.tools)
+        is_held_back = call.is_held_back
+        if execution.has_result and not is_held_back:
             call.result, call.has_result = execution.result, True
         if call.arguments is None:
             call.arguments, call._key = execution.arguments, None
         if call.decision == "answered" and not execution.executed:
             call.failed = False
-        elif not call.is_held_back and (failed := has_failed(span)) is not None:
+        elif not is_held_back and (failed := has_failed(span)) is not None:
             call.failed = failed
         if span.violations:
             call.violations = span.violations
         return (call,) if is_first and call.is_complete else ()
-
-    def _on_offer(self, name: str) -> ToolDefinition | None:
-        return find_tool(name, self.tools)
 
     def _find_call(self, span: Span, execution: ToolExecution) -> Call | None:
         """The call that an execution answers: by id, else by tool and arguments, else the only one of the tool that waits."""

@@ -21,13 +21,18 @@ class RunEvidence:
     lineage: LiveLineage = field(default_factory=LiveLineage)
     ungrounded: Sequence[ValueUse] = ()
     """The ungrounded identifiers in the calls that the newest span asked for."""
+    has_ungrounded: bool = False
+    """Whether a call so far had one."""
     tasks: TaskTracker = field(default_factory=TaskTracker)
+    newest: Span | None = None
     newest_inference: Span | None = None
 
     def add(self, span: Span) -> None:
         operation = span.operation
+        self.newest = span
         self.completed = self.calls.add(span)
         self.ungrounded = self.lineage.add(span)
+        self.has_ungrounded = self.has_ungrounded or bool(self.ungrounded)
         if isinstance(operation, Inference):
             self.newest_inference = span
             self.tasks.add_inference(span, operation)

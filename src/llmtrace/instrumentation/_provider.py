@@ -248,7 +248,7 @@ class Call:
             except Exception as fault:
                 report(self._operation, fault)
                 operation = None
-            key = self.recording.replay_key
+            key = self.recording.recorder.replay_key
             if key is not None and operation is not None:
                 self.recording.recorded = guard(self._recorded, operation, error, key)
             self.recording.end(operation, failure=failure, exception=error)
