@@ -11,6 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -107,7 +108,8 @@ def preload() -> None:
     global _preloading
     if _preloading is None:
         _preloading = threading.Thread(target=_preload, name="llmtrace-prices", daemon=True)
-        _preloading.start()
+        with suppress(RuntimeError):  # no thread is to be had: the first `cost_usd` reads it
+            _preloading.start()
 
 
 def _preload() -> None:

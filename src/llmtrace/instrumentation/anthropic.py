@@ -21,7 +21,7 @@ from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cac
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
-from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of
+from llmtrace.instrumentation._stainless import is_given, members, server_of
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
@@ -44,7 +44,7 @@ class Messages(Endpoint):
     """The method always gives a stream."""
 
     def client(self, instance: Any) -> Any:
-        return client_of(instance)
+        return instance._client
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
