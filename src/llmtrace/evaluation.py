@@ -24,7 +24,6 @@ from llmtrace.model import (
     Inference,
     JsonValue,
     Message,
-    Operation,
     Reasoning,
     Span,
     Text,
@@ -142,7 +141,7 @@ def _judge(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
         "results": state.evidence.completed,
         "ungrounded": state.evidence.has_ungrounded,
         "violations": span.violations,
-        "words": _has_words(span.operation),
+        "words": isinstance(span.operation, (Inference, FetchResponse)) and _has_words(span.operation),
     }
     states = state.signal_states
     evaluations: list[Evaluation] = []
@@ -182,9 +181,9 @@ def _start(signal: AnySignal, state: RunState) -> Any:
     return signal_state
 
 
-def _has_words(operation: Operation) -> bool:
+def _has_words(operation: Inference | FetchResponse) -> bool:
     """False if the model answered with tool calls only."""
-    for message in operation.output if isinstance(operation, (Inference, FetchResponse)) else ():
+    for message in operation.output:
         kinds = set(map(type, message.parts))
         if ToolCall not in kinds or not kinds <= _CALLING:
             return True

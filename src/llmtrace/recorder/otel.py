@@ -248,10 +248,13 @@ def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan |
         exported: RawSpan | None = None
         if not isinstance(span, LocalSpan) and span.is_recording():
             exported = _exported(ended, clean, raw, content)
-            known = recording.otel_attributes
             if exported.name != recording.otel_name:
                 span.update_name(well_formed(exported.name))
-            span.set_attributes({key: value for key, value in exported.attributes.items() if known.get(key) != value})
+            attributes = dict(exported.attributes)
+            for key, value in recording.otel_attributes.items():  # what it was started with
+                if key in attributes and attributes[key] == value:
+                    del attributes[key]
+            span.set_attributes(attributes)
             for event in _own_events(recording, exported):
                 span.add_event(event.name, event.attributes, event.time)
             if exported.status == "error" and not recording.has_program_failure:
