@@ -7,9 +7,8 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.codec.reconcile import reconcile
@@ -36,13 +35,16 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.run_verdict import ATTRIBUTES, RunVerdict
-from llmtrace.signals import AnySignal, Signal, Stateless, UserSignal, load
+from llmtrace.signals import AnySignal, Need, Signal, Stateless, UserSignal, load
 from llmtrace.validation.check_values import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.structured_outputs import CONSTRAINTS, check_structured
 from llmtrace.validation.tool_definitions import output_schema
 
 logger = logging.getLogger("llmtrace")
+
+_Step: TypeAlias = "tuple[Need, str, AnySignal, Callable[[Span], Iterable[Evaluation]] | None]"
+"""What a signal needs, its name, the signal, and its function where it is a plain one."""
 
 _failing: set[str] = set()
 """Names of the signals whose failure has been logged."""
@@ -52,17 +54,18 @@ _FAILED: Any = object()
 """In the place of the state of a signal that could not be started."""
 
 
-@dataclass(slots=True)
 class RunState:
     """What evaluation remembers of one run."""
 
-    signal_states: dict[str, Any] = field(default_factory=dict)
-    """By name of the signal. A state is made when it is first needed: many runs are one span."""
-    evidence: RunEvidence = field(default_factory=RunEvidence)
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that were last on offer, for validation."""
-    verdict: RunVerdict = field(default_factory=RunVerdict)
-    """What the spans that have ended say of the run as a whole."""
+
+    def __init__(self) -> None:
+        self.signal_states: dict[str, Any] = {}
+        """By name of the signal. A state is made when it is first needed: many runs are one span."""
+        self.evidence = RunEvidence()
+        self.verdict = RunVerdict()
+        """What the spans that have ended say of the run as a whole."""
 
 
 class Evaluator:
@@ -76,7 +79,7 @@ class Evaluator:
         self.has_user_signals = bool(self._user_signals)
         self._finishing = tuple(signal for signal in self._built_in if type(signal).finish is not Signal.finish)
         self._names = frozenset(signal.name for signal in self.signals)
-        self._by_kind: dict[type, tuple[AnySignal, ...]] = {}
+        self._by_kind: dict[type, tuple[_Step, ...]] = {}
         """By kind of operation: the signals that look at it, the program's own left out."""
 
     def start(self) -> RunState:
@@ -91,7 +94,14 @@ class Evaluator:
 
     def validate(self, state: RunState, span: Span) -> Span:
         """Return the span with what breaks a schema. The spans of a run are validated in the order in which they ended."""
-        violations = _violations(state, span)
+        operation = span.operation
+        violations: tuple[Violation, ...] = ()
+        if isinstance(operation, Inference):
+            violations = _of_inference(state, span, operation)
+        elif isinstance(operation, FetchResponse):
+            violations = _of_fetched(state, operation)
+        elif isinstance(operation, ToolExecution):
+            violations = _of_tool_execution(state, span, operation)
         if not violations:
             return span
         return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
@@ -133,7 +143,7 @@ class Evaluator:
         return replace(span, violations=(), evaluations=remaining, failure=failure)
 
 
-def _judge(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
+def _judge(steps: Iterable[_Step], state: RunState, span: Span) -> Span:
     """Return the span with what each signal finds in it. A signal that fails costs its own verdicts only."""
     shows = {
         "": True,
@@ -145,14 +155,14 @@ def _judge(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
     }
     states = state.signal_states
     evaluations: list[Evaluation] = []
-    for signal in signals:
-        if not shows[signal.needs]:
+    for need, name, signal, check in steps:
+        if not shows[need]:
             continue
         try:
-            if isinstance(signal, Stateless):
-                found = signal.check(span)
+            if check is not None:
+                found = check(span)
             else:
-                signal_state = states[signal.name] if signal.name in states else _start(signal, state)
+                signal_state = states[name] if name in states else _start(signal, state)
                 found = () if signal_state is _FAILED else signal.step(signal_state, span)
             if found:
                 evaluations += tuple(found)  # all that it finds, or nothing
@@ -190,8 +200,12 @@ def _has_words(operation: Inference | FetchResponse) -> bool:
     return False
 
 
-def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[AnySignal, ...]:
-    return tuple(signal for signal in signals if not signal.looks_at or kind in signal.looks_at)
+def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[_Step, ...]:
+    return tuple(
+        (signal.needs, signal.name, signal, signal.check if isinstance(signal, Stateless) else None)
+        for signal in signals
+        if not signal.looks_at or kind in signal.looks_at
+    )
 
 
 def _report(signal: AnySignal, error: Exception) -> None:
@@ -203,17 +217,6 @@ def _report(signal: AnySignal, error: Exception) -> None:
             signal.name,
             type(error).__qualname__,
         )
-
-
-def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
-    operation = span.operation
-    if isinstance(operation, Inference):
-        return _of_inference(state, span, operation)
-    if isinstance(operation, FetchResponse):
-        return _of_fetched(state, operation)
-    if isinstance(operation, ToolExecution):
-        return _of_tool_execution(state, span, operation)
-    return ()
 
 
 def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Violation, ...]:

@@ -33,16 +33,17 @@ _NEWEST = 8
 
 
 class LiveLineage:
+    _visible: VisibleContext | None = None
+    """Made when spans are first taken apart: many runs have no identifier that has to be looked for."""
+    _newest: tuple[Span | None, tuple[ValueUse, ...]] = (None, ())
+
     def __init__(self) -> None:
         self._pending: list[Span] = []
         """Spans that were not taken apart yet."""
         self._sources = _NewestSources()
-        self._visible: VisibleContext | None = None
-        """Made when spans are first taken apart: many runs have no identifier that has to be looked for."""
         self._grounded: dict[str, None] = {}
         """Keys of identifiers that were found."""
         self._first: dict[str, Origin] = {}
-        self._newest: tuple[Span | None, tuple[ValueUse, ...]] = (None, ())
 
     @property
     def hidden(self) -> Mapping[str, str]:
@@ -115,7 +116,7 @@ class LiveLineage:
         uses: list[ValueUse] = []
         ungrounded: dict[str, set[str]] = {}
         for candidate in () if self.hidden else candidates:
-            (choice, position, call, reading), key = candidate, candidate.key
+            choice, position, call, reading, key, _ = candidate
             part = self._missing_part(candidate, own_calls)
             if not part:
                 remember(self._grounded, key, None, _MOST_REMEMBERED)
@@ -143,14 +144,8 @@ class _Candidate(NamedTuple):
     position: int
     call: ToolCall
     reading: Reading
-
-    @property
-    def key(self) -> str:
-        return self.reading.value.keys[0]
-
-    @property
-    def written(self) -> str:
-        return str(self.reading.value.content).strip()
+    key: str
+    written: str
 
 
 def _candidates(output: tuple[Message, ...]) -> list[_Candidate]:
@@ -164,7 +159,8 @@ def _candidates(output: tuple[Message, ...]) -> list[_Candidate]:
                     continue
                 value = None if content.isalpha() or content.isdecimal() else read_value(content)
                 if value is not None and value.kind in IDENTIFIERS:
-                    candidates.append(_Candidate(choice, position, part, Reading(value, path, 0, len(content))))
+                    reading = Reading(value, path, 0, len(content))
+                    candidates.append(_Candidate(choice, position, part, reading, value.keys[0], content.strip()))
     return candidates
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from llmtrace.evidence.call_log import Call, result_digest
 from llmtrace.evidence.run_evidence import RunEvidence
@@ -48,7 +49,7 @@ class State:
     turn: int = 0
     repeats: OrderedDict[int, Repeat] = field(default_factory=OrderedDict)
     """The calls of this turn, by the digest of tool and arguments."""
-    newest: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=OFTEN * LONGEST_ROUND))
+    newest: deque[tuple[int, str]] = field(default_factory=partial(deque, (), OFTEN * LONGEST_ROUND))
     """The newest calls of this turn: digest and span."""
 
 
