@@ -1,4 +1,7 @@
-"""Pydantic AI: approvals of tool calls as reviews. Everything else is in the framework's own spans (``instrument_all()``).
+"""Pydantic AI: agents, tools, and approvals of tool calls as reviews.
+
+The framework's own spans (``instrument_all()``) stay as plain spans beside ours. Model calls are recorded by the instrumentor
+of the client that the model uses.
 
 A capability may decide while the run waits (``HandleDeferredToolCalls``); what it leaves ends the run, and its
 ``DeferredToolResults`` come with the run that goes on.
@@ -10,19 +13,81 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import context as otel_context
+from opentelemetry.trace import NoOpTracer
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, spanned
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._reviews import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, record_review
-from llmtrace.model import Review, replace
+from llmtrace.instrumentation._traced_functions import (
+    TracedFunction,
+    read_input,
+    read_output,
+    traced_block,
+    traced_function,
+)
+from llmtrace.model import AgentInvocation, Operation, Review, ToolDefinition, ToolExecution, replace
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "pydantic_ai", "pydantic-ai-slim"
 SUPPORTED = ">=2.0,<3"
 """Versions of the library that are tested."""
+
+
+class AgentRun(TracedFunction):
+    """``agent.iter(prompt)``, which all ways to run an agent go through."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        prompt = arguments.get("user_prompt")
+        pieces = prompt if prompt is None or isinstance(prompt, str) else [to_json(piece) for piece in prompt]
+        return AgentInvocation(instance.name or type(instance).__name__, input=read_input(pieces))
+
+    def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return arguments.get("conversation_id")
+
+    def complete(self, operation: Operation, result: Any) -> Operation:
+        """``result``: the `AgentRun` of the block, which has no result if the block was left early."""
+        is_done = isinstance(operation, AgentInvocation) and result.result is not None
+        return replace(operation, output=read_output(to_json(result.result.output))) if is_done else operation
+
+
+class CallRun(TracedFunction):
+    """``manager.execute_tool_call(validated)``: a call of the model, which the framework may refuse."""
+
+    takes_answer = False
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
+        validated = arguments["validated"]
+        if getattr(validated, "deferral", None) is not None:
+            return None
+        if not validated.args_valid and not isinstance(validated.ctx.tracer, NoOpTracer):
+            return None  # the framework's own span is the record of a call that it refuses
+        call, definition = validated.call, definition_of(validated.tool)
+        return ToolExecution(call.tool_name, _arguments_of(call), call_id=call.tool_call_id, definition=definition)
+
+    def is_pause(self, error: BaseException) -> bool:
+        return type(error).__name__ in ("ApprovalRequired", "CallDeferred")
+
+
+class BodyRun(CallRun):
+    """The part of a call that runs the tool."""
+
+    takes_answer = True
+
+    def on_answer(self, instance: Any, result: Any) -> None:  # noqa: ARG002
+        instance.ctx.usage.tool_calls += 1
+
+
+def definition_of(tool: Any) -> ToolDefinition | None:
+    """Read the definition that the framework sends to a model."""
+    if tool is None:
+        return None
+    sent = tool.tool_def
+    function = {"name": sent.name, "description": sent.description, "parameters": sent.parameters_json_schema}
+    return read_definition({"type": "function", "function": function})
 
 
 class _Approvals:
@@ -42,9 +107,12 @@ class _Approvals:
             review.raised(error)
 
 
+def _arguments_of(call: Any) -> Any:
+    return parse_arguments(call.args) if isinstance(call.args, str) else to_json(call.args or {})
+
+
 def _review_of(call: Any) -> Review:
-    arguments = parse_arguments(call.args) if isinstance(call.args, str) else to_json(call.args)
-    return Review(call.tool_name, tool=call.tool_name, call_id=call.tool_call_id, payload=arguments)
+    return Review(call.tool_name, tool=call.tool_name, call_id=call.tool_call_id, payload=_arguments_of(call))
 
 
 def _decide(review: Review, answer: tuple[Any, str]) -> Review:
@@ -82,7 +150,12 @@ def _record_decisions(results: Any, messages: Any) -> None:
             record_review(_decide(_review_of(by_id[call_id]), (results, call_id)))
 
 
+_TOOLS = "pydantic_ai.tool_manager"
+
 PATCHES = (
-    Patch("pydantic_ai.tool_manager", "ToolManager.resolve_deferred_tool_calls", spanned(_resolving)),
+    Patch("pydantic_ai.agent", "Agent.iter", traced_block(AgentRun())),
+    Patch(_TOOLS, "ToolManager.execute_tool_call", traced_function(CallRun())),
+    Patch(_TOOLS, "ToolManager._raw_execute", traced_function(BodyRun())),
+    Patch(_TOOLS, "ToolManager.resolve_deferred_tool_calls", spanned(_resolving)),
     Patch("pydantic_ai._agent_graph", "UserPromptNode._handle_deferred_tool_results", _resuming),
 )
