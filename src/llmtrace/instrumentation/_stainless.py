@@ -83,6 +83,17 @@ def with_headers(client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any]
     return {**kwargs, "extra_headers": headers}, headers
 
 
+def with_traced_options(
+    call: Call, client: Any, args: Any, kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The arguments of the function that builds one HTTP request, with ``traceparent``; None if the program sets its own."""
+    options = args[0]
+    headers = options.headers if is_given(options.headers) and options.headers else {}
+    if any(name.lower() == "traceparent" for name in (*headers, *(getattr(client, "_custom_headers", None) or ()))):
+        return None
+    return (options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]), kwargs
+
+
 class Chunks(Reader):
     """A reader of a stream's chunks."""
 

@@ -18,10 +18,11 @@ from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_cont
 from llmtrace.instrumentation._anthropic_events import EventReader
 from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
+from llmtrace.instrumentation._hooks import changing
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
-from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of
+from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of, with_traced_options
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
@@ -38,7 +39,7 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "system", "output_config", "anthro
 
 
 class Messages(Endpoint):
-    """The endpoint of messages. Headers are put in by `send`."""
+    """The endpoint of messages. Headers are put in by `_sending`."""
 
     stream = False
     """The method always gives a stream."""
@@ -173,22 +174,13 @@ def _ignoring(request: Any) -> Any:
     return lambda **_: request() if callable(request) else request
 
 
-def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the function that builds one HTTP request: puts ``traceparent`` into it.
+def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Put ``traceparent`` into the options of which an HTTP request is built.
 
     Here and not by ``extra_headers``, since the helper ``.stream()`` takes those long before the span begins.
     """
-    return wrapped(*(guard(_with_traceparent, instance, args) or args), **kwargs)
-
-
-def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     call = call_of(client)
-    options = args[0]
-    headers = options.headers if is_given(options.headers) else {}
-    always = getattr(client, "_custom_headers", None) or {}
-    if call is None or not _propagates(client) or any(name.lower() == "traceparent" for name in (*headers, *always)):
-        return args
-    return options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]
+    return None if call is None or not _propagates(client) else with_traced_options(call, client, args, kwargs)
 
 
 def _propagates(client: Any) -> bool:
@@ -226,7 +218,7 @@ PATCHES = (
     *(patch for module in (_BETA_MODULE, *_COPIES) for patch in _methods(module, *_BETA)),
     Patch(_MODULE, "parse_response", note_answer),
     Patch(_BETA_MODULE, "parse_beta_response", note_answer),
-    Patch("anthropic._base_client", "BaseClient._build_request", send),
+    Patch("anthropic._base_client", "BaseClient._build_request", changing(_sending)),
     Patch("anthropic._base_client", "start_api_call_span", without_own_span),
     Patch(_RUNNER, "tool_use_span", without_own_tool_span),
     Patch(_RUNNER, "BaseSyncToolRunner._run_tool", run_tool),

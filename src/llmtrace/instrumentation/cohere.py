@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from llmtrace import semconv
 from llmtrace.content import to_json
@@ -24,20 +23,11 @@ from llmtrace.instrumentation._cohere_chat import (
     read_usage,
 )
 from llmtrace.instrumentation._generators import followed
+from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import (
-    Call,
-    Endpoint,
-    Fields,
-    Headers,
-    Outgoing,
-    begin,
-    call_of,
-    prepare,
-    traced,
-    traced_async,
-)
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, Outgoing, begin, call_of, prepare
+from llmtrace.instrumentation._requests import both, headers_in, start_fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Watch, watched
 from llmtrace.model import Embedding, JsonValue, Retrieval, ToolDefinition
@@ -51,7 +41,6 @@ CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client
 
 _NAMES = {"p": "top_p", "k": "top_k"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
-_PORTS = {"https": 443, "http": 80}
 
 
 class _Endpoint(Endpoint):
@@ -61,21 +50,11 @@ class _Endpoint(Endpoint):
         return instance._client_wrapper.httpx_client
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        url = urlsplit(client.get_base_url(None))
-        model = kwargs.get("model")
-        return {
-            "provider": "cohere",
-            "request_model": model if isinstance(model, str) else None,
-            "server_address": url.hostname,
-            "server_port": url.port or _PORTS.get(url.scheme),
-        }
+        return start_fields("cohere", client.get_base_url(None), kwargs)
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        options = kwargs.get("request_options") or {}
-        headers = dict(options.get("additional_headers") or {})
-        if any(name.lower() == "traceparent" for name in (*headers, *client.base_headers())):
-            return dict(kwargs), None
-        return {**kwargs, "request_options": {**options, "additional_headers": headers}}, headers
+        options, headers = headers_in(kwargs.get("request_options") or {}, "additional_headers", client.base_headers())
+        return (dict(kwargs) if headers is None else {**kwargs, "request_options": options}), headers
 
     def on_response(self, call: Call, result: Any) -> Any:
         call.end(self.answer(result.data))
@@ -214,33 +193,24 @@ def _open(instance: Any, outgoing: Outgoing) -> Any:
     return _Opened(call) if call is not None and not isinstance(call, LlmtraceError) else call
 
 
-def count(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the functions that make one HTTP request; to try again they call themselves."""
-    call = guard(call_of, instance)
+def _count(client: Any, *_: Any) -> None:
+    """Count one HTTP request; to try again the client's function calls itself."""
+    call = call_of(client)
     if call is not None:
-        guard(call.attempt, None)
-    return wrapped(*args, **kwargs)
+        call.attempt(None)
 
 
 _WHOLE, _STREAM, _EMBEDDINGS, _RERANK = Chat(stream=False), Chat(stream=True), Embeddings(), Rerank()
 _V2, _V1, _HTTP = "cohere.v2.raw_client", "cohere.raw_base_client", "cohere.core.http_client"
+_CLIENTS = ("HttpClient", "AsyncHttpClient")
 
 PATCHES = (
     *_exchanges.PATCHES,
-    Patch(_V2, "RawV2Client.chat", traced(_WHOLE)),
-    Patch(_V2, "RawV2Client.chat_stream", stream),
-    Patch(_V2, "RawV2Client.embed", traced(_EMBEDDINGS)),
-    Patch(_V2, "RawV2Client.rerank", traced(_RERANK)),
-    Patch(_V2, "AsyncRawV2Client.chat", traced_async(_WHOLE)),
-    Patch(_V2, "AsyncRawV2Client.chat_stream", stream),
-    Patch(_V2, "AsyncRawV2Client.embed", traced_async(_EMBEDDINGS)),
-    Patch(_V2, "AsyncRawV2Client.rerank", traced_async(_RERANK)),
-    Patch(_V1, "RawBaseCohere.embed", traced(_EMBEDDINGS)),
-    Patch(_V1, "RawBaseCohere.rerank", traced(_RERANK)),
-    Patch(_V1, "AsyncRawBaseCohere.embed", traced_async(_EMBEDDINGS)),
-    Patch(_V1, "AsyncRawBaseCohere.rerank", traced_async(_RERANK)),
-    Patch(_HTTP, "HttpClient.request", count),
-    Patch(_HTTP, "HttpClient.stream", count),
-    Patch(_HTTP, "AsyncHttpClient.request", count),
-    Patch(_HTTP, "AsyncHttpClient.stream", count),
+    *both(_V2, "RawV2Client.chat", _WHOLE),
+    *both(_V2, "RawV2Client.embed", _EMBEDDINGS),
+    *both(_V2, "RawV2Client.rerank", _RERANK),
+    *both(_V1, "RawBaseCohere.embed", _EMBEDDINGS),
+    *both(_V1, "RawBaseCohere.rerank", _RERANK),
+    *(Patch(_V2, f"{name}.chat_stream", stream) for name in ("RawV2Client", "AsyncRawV2Client")),
+    *(Patch(_HTTP, f"{name}.{method}", before(_count)) for name in _CLIENTS for method in ("request", "stream")),
 )

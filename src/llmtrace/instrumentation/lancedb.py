@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import traced_function
-from llmtrace.instrumentation._vector_stores import MOST_DOCUMENTS, Search, text_of
+from llmtrace.instrumentation._traced_functions import MOST_DOCUMENTS, patches
+from llmtrace.instrumentation._vector_stores import Search, text_of
 from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "lancedb", "lancedb"
@@ -26,7 +25,7 @@ class Query(Search):
             table, next(filter(None, queries), None), top_k=limit if isinstance(limit, int) else None, provider="lancedb"
         )
 
-    def documents(self, result: Any) -> Iterator[Any]:
+    def answer(self, result: Any) -> Iterator[Any]:
         """Each row without its vectors; ``result``: an Arrow table."""
         texts = [field.name for field in result.schema if "list" not in str(field.type) and "binary" not in str(field.type)]
         for row in result.select(texts).slice(0, MOST_DOCUMENTS).to_pylist():
@@ -36,4 +35,4 @@ class Query(Search):
 
 _KINDS = ("LanceVectorQueryBuilder", "LanceFtsQueryBuilder", "LanceHybridQueryBuilder", "AsyncQueryBase")
 
-PATCHES = tuple([Patch("lancedb.query", f"{kind}.to_arrow", traced_function(Query())) for kind in _KINDS])
+PATCHES = patches("lancedb.query", Query(), *(f"{kind}.to_arrow" for kind in _KINDS))

@@ -18,6 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llmtrace import semconv
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._generators import watch_generator
+from llmtrace.instrumentation._hooks import after, changing
 from llmtrace.instrumentation._litellm_answers import (
     PARAMETERS,
     StreamReader,
@@ -27,14 +28,14 @@ from llmtrace.instrumentation._litellm_answers import (
     provider_name,
     read_usage,
 )
-from llmtrace.instrumentation._litellm_answers import server_of as server_of_url
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_completions import Completions, TextReader
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
-from llmtrace.instrumentation._stainless import is_given, members
+from llmtrace.instrumentation._requests import address, with_trace
+from llmtrace.instrumentation._stainless import members, with_traced_options
 from llmtrace.instrumentation._stream_classes import aclosing, astepping, closing, is_patched, stepping
 from llmtrace.instrumentation._streams import Reader, watch_stream, watched
 from llmtrace.model import Embedding
@@ -59,7 +60,7 @@ class _Covering(Endpoint):
         return self
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # they are put in by `send` and `post`
+        return dict(kwargs), None  # they are put in by `_sending` and `_posting`
 
     def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:
         """Continue the trace of a client of LiteLLM's proxy, unless an instrumentation of its web server does."""
@@ -81,7 +82,7 @@ def _outline(kwargs: Mapping[str, Any]) -> Fields:
     return {
         "provider": provider,
         "request_model": model,
-        **server_of_url(kwargs.get("api_base") or kwargs.get("base_url")),
+        **address(kwargs.get("api_base") or kwargs.get("base_url")),
     }
 
 
@@ -164,9 +165,9 @@ class Embed(_Covering):
 
 def _end_call(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
     """End ``call`` with a whole answer, or have it ended by a stream."""
+    steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
     if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         return watch_generator(call, reader(), result)
-    steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
     if steps and all(is_patched(result, method) for method in steps):
         watched(call, reader(), result)
         return result
@@ -231,36 +232,33 @@ def falling_back(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
 # -- requests
 
 
-def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the function of OpenAI's SDK that builds one HTTP request: puts ``traceparent`` into it."""
-    return wrapped(*(guard(_with_traceparent, instance, args) or args), **kwargs)
-
-
-def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _call_of(client: Any) -> Call | None:
     call = call_of(client)
-    if call is None or not isinstance(call.endpoint, _Covering):
-        return args
-    options = args[0]
-    headers = options.headers if is_given(options.headers) and options.headers else {}
-    if any(name.lower() == "traceparent" for name in (*headers, *(getattr(client, "_custom_headers", None) or {}))):
-        return args
-    return options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]
+    return call if call is not None and isinstance(call.endpoint, _Covering) else None
 
 
-def post(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``post`` of litellm's own HTTP clients: counts, and puts ``traceparent`` into the headers."""
-    return wrapped(*args, **(guard(_posted, instance, kwargs) or kwargs))
+def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Put ``traceparent`` into the options of which OpenAI's SDK builds an HTTP request."""
+    call = _call_of(client)
+    return None if call is None else with_traced_options(call, client, args, kwargs)
 
 
-def _posted(client: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    call = call_of(client)
-    if call is None or not isinstance(call.endpoint, _Covering):
-        return kwargs
+def _posting(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Count a request of litellm's own HTTP clients, and put ``traceparent`` into its headers."""
+    call, headers = _call_of(client), kwargs.get("headers") or {}
+    if call is None:
+        return None
     call.attempt(None)
-    headers = kwargs.get("headers") or {}
-    if not isinstance(headers, dict) or any(name.lower() == "traceparent" for name in headers):
-        return kwargs
-    return {**kwargs, "headers": {**headers, **call.recording.headers()}}
+    traced_headers = with_trace(call, headers) if isinstance(headers, dict) else None
+    return None if traced_headers is None else (args, {**kwargs, "headers": traced_headers})
+
+
+def _functions(module: str, prefix: str = "", **endpoints: Any) -> tuple[Patch, ...]:
+    """The patches of functions by their names, and of those for asyncio, which have an ``a`` before."""
+    return (
+        *(Patch(module, f"{prefix}{name}", function(traced, endpoint)) for name, endpoint in endpoints.items()),
+        *(Patch(module, f"{prefix}a{name}", function(traced_async, endpoint)) for name, endpoint in endpoints.items()),
+    )
 
 
 _CLIENT = "openai._base_client"
@@ -273,20 +271,10 @@ _RESPONSES = "litellm.responses.streaming_iterator"
 
 PATCHES = (
     *_exchanges.PATCHES,
-    Patch("litellm", "completion", function(traced, _COMPLETION)),
-    Patch("litellm", "acompletion", function(traced_async, _COMPLETION)),
-    Patch("litellm", "text_completion", function(traced, _TEXT)),
-    Patch("litellm", "atext_completion", function(traced_async, _TEXT)),
-    Patch("litellm", "embedding", function(traced, _EMBED)),
-    Patch("litellm", "aembedding", function(traced_async, _EMBED)),
-    Patch("litellm", "responses", function(traced, _RESPOND)),
-    Patch("litellm", "aresponses", function(traced_async, _RESPOND)),
+    *_functions("litellm", completion=_COMPLETION, text_completion=_TEXT, embedding=_EMBED, responses=_RESPOND),
     Patch("litellm.rust_bridge.dispatch", "PublicDispatch.run", routed(traced)),  # 1.110
     Patch("litellm.rust_bridge.dispatch", "PublicDispatch.arun", routed(traced_async)),
-    Patch("litellm.router_rust.core", "RustCore.completion", function(traced, _COMPLETION)),
-    Patch("litellm.router_rust.core", "RustCore.acompletion", function(traced_async, _COMPLETION)),
-    Patch("litellm.router_rust.core", "RustCore.embedding", function(traced, _EMBED)),
-    Patch("litellm.router_rust.core", "RustCore.aembedding", function(traced_async, _EMBED)),
+    *_functions("litellm.router_rust.core", "RustCore.", completion=_COMPLETION, embedding=_EMBED),
     Patch("litellm.router", "Router.function_with_fallbacks", falling_back(traced)),  # before
     Patch("litellm.router", "Router.async_function_with_fallbacks", falling_back(traced_async)),
     Patch(_STREAM, "CustomStreamWrapper.__next__", stepping),
@@ -295,15 +283,15 @@ PATCHES = (
     Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
     *(Patch(module, "TextCompletionStreamWrapper.__next__", stepping) for module in _TEXT_STREAMS),
     *(Patch(module, "TextCompletionStreamWrapper.__anext__", astepping) for module in _TEXT_STREAMS),
-    Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", keep_chunks),
+    Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", after(keep_chunks)),
     Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", stepping),
     Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.aclose", aclosing),
     Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.__next__", stepping),
     Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.close", closing),
-    Patch(_HTTP, "HTTPHandler.post", post),
-    Patch(_HTTP, "AsyncHTTPHandler.post", post),
+    Patch(_HTTP, "HTTPHandler.post", changing(_posting)),
+    Patch(_HTTP, "AsyncHTTPHandler.post", changing(_posting)),
     Patch(_CLIENT, "BaseClient._build_request", count_attempt),
-    Patch(_CLIENT, "BaseClient._build_request", send),
+    Patch(_CLIENT, "BaseClient._build_request", changing(_sending)),
 )

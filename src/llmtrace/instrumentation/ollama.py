@@ -15,7 +15,8 @@ from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._ollama_messages import AnswerReader, read_chat, read_prompt, read_usage
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, traced, traced_async
-from llmtrace.instrumentation._stainless import members, server_of
+from llmtrace.instrumentation._requests import headers_in, start_fields
+from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 
@@ -29,19 +30,10 @@ class _Endpoint(Endpoint):
     """What the endpoints have in common."""
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        host, port = server_of(client._client)
-        return {
-            "provider": "ollama",
-            "request_model": kwargs["json"].get("model") or None,
-            "server_address": host,
-            "server_port": port,
-        }
+        return start_fields("ollama", client._client.base_url, {"model": kwargs["json"].get("model") or None})
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        if "traceparent" in client._client.headers:
-            return dict(kwargs), None
-        headers = dict(kwargs.get("headers") or {})
-        return {**kwargs, "headers": headers}, headers
+        return headers_in(kwargs, "headers", client._client.headers)
 
 
 class Generate(_Endpoint):
