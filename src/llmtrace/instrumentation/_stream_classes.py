@@ -12,9 +12,8 @@ from typing import Any
 import wrapt
 
 from llmtrace.instrumentation._coroutines import stepwise
-from llmtrace.instrumentation._provider import Call, current_call
+from llmtrace.instrumentation._provider import Call
 from llmtrace.instrumentation._streams import Watch, watch_of
-from llmtrace.recorder import collected
 from llmtrace.recorder.guard import guard
 
 
@@ -63,32 +62,3 @@ async def _stepped(watch: Watch, call: Call, step: Any) -> Any:
         raise
     guard(watch.see, chunk)
     return chunk
-
-
-# A stream may close itself in a step, before it says why; that the step says.
-
-
-def closing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``close``."""
-    try:
-        return wrapped(*args, **kwargs)
-    finally:
-        guard(_end_stream, instance)
-
-
-def aclosing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``aclose``."""
-    return _closed(wrapped(*args, **kwargs), instance)
-
-
-async def _closed(waiting: Any, stream: Any) -> Any:
-    try:
-        return await waiting
-    finally:
-        guard(_end_stream, stream)
-
-
-def _end_stream(stream: Any) -> None:
-    watch = watch_of(stream)
-    if watch is not None and current_call() is not watch.call:
-        watch.abandon() if collected.is_collecting() else watch.leave()

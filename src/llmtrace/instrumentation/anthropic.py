@@ -220,7 +220,7 @@ PATCHES = (
     Patch(_BETA_MODULE, "parse_beta_response", note_answer),
     Patch("anthropic._base_client", "BaseClient._build_request", changing(_sending)),
     Patch("anthropic._base_client", "start_api_call_span", without_own_span),
-    Patch(_RUNNER, "tool_use_span", without_own_tool_span),
+    Patch(_RUNNER, "tool_use_span", changing(without_own_tool_span)),
     Patch(_RUNNER, "BaseSyncToolRunner._run_tool", run_tool),
     Patch(_RUNNER, "BaseAsyncToolRunner._run_tool", run_tool_async),
     *_stainless.patches("anthropic", CLIENTS),

@@ -36,8 +36,8 @@ from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
 from llmtrace.instrumentation._requests import address, with_trace
 from llmtrace.instrumentation._stainless import members, with_traced_options
-from llmtrace.instrumentation._stream_classes import aclosing, astepping, closing, is_patched, stepping
-from llmtrace.instrumentation._streams import Reader, watch_stream, watched
+from llmtrace.instrumentation._stream_classes import astepping, is_patched, stepping
+from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_stream, watched
 from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import output_schema

@@ -9,29 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry import context as otel_context
-
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._hooks import before
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._reviews import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, record_review
 from llmtrace.model import Review, replace
-from llmtrace.recorder import active
-from llmtrace.recorder.guard import guard
-from llmtrace.validation.parse_arguments import parse_arguments
 
 LIBRARY, DISTRIBUTION = "pydantic_ai", "pydantic-ai-slim"
 SUPPORTED = ">=2.0,<3"
 """Versions of the library that are tested."""
 
 
-class _Approvals:
-    """The calls of one model answer that wait for approval; a `Step`."""
+class _Approvals(Step):
+    """The calls of one model answer that wait for approval."""
 
     def __init__(self, calls: Any) -> None:
         self._reviews = {call.tool_call_id: ReviewStep(_review_of(call), _decide) for call in calls}
         first = next(iter(self._reviews.values()))
-        self.context = first.context if len(self._reviews) == 1 else otel_context.get_current()
+        super().__init__(first.context if len(self._reviews) == 1 else None)
 
     def returned(self, result: Any) -> None:
         for call_id, review in self._reviews.items():
@@ -43,8 +40,7 @@ class _Approvals:
 
 
 def _review_of(call: Any) -> Review:
-    arguments = parse_arguments(call.args) if isinstance(call.args, str) else to_json(call.args)
-    return Review(call.tool_name, tool=call.tool_name, call_id=call.tool_call_id, payload=arguments)
+    return Review(call.tool_name, tool=call.tool_name, call_id=call.tool_call_id, payload=read_arguments(call.args))
 
 
 def _decide(review: Review, answer: tuple[Any, str]) -> Review:
@@ -67,14 +63,9 @@ def _resolving(manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
     return _Approvals(requests.approvals) if requests.approvals else None
 
 
-def _resuming(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for what begins a run with decisions on the calls of the run before: (results, messages, context)."""
-    if active() is not None:
-        guard(_record_decisions, *args[:2])
-    return wrapped(*args, **kwargs)
-
-
-def _record_decisions(results: Any, messages: Any) -> None:
+def _record_decisions(_instance: Any, args: tuple[Any, ...], _kwargs: Any) -> None:
+    """Record the decisions with which a run begins, on the calls of the run before: (results, messages, context)."""
+    results, messages, *_ = args
     calls = [part for message in messages for part in message.parts if getattr(part, "part_kind", None) == "tool-call"]
     by_id = {call.tool_call_id: call for call in calls}
     for call_id in results.approvals:
@@ -84,5 +75,5 @@ def _record_decisions(results: Any, messages: Any) -> None:
 
 PATCHES = (
     Patch("pydantic_ai.tool_manager", "ToolManager.resolve_deferred_tool_calls", spanned(_resolving)),
-    Patch("pydantic_ai._agent_graph", "UserPromptNode._handle_deferred_tool_results", _resuming),
+    Patch("pydantic_ai._agent_graph", "UserPromptNode._handle_deferred_tool_results", before(_record_decisions)),
 )

@@ -16,12 +16,13 @@ from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._generators import traced_generator
+from llmtrace.instrumentation._hooks import after
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_answers import OutputReader
 from llmtrace.instrumentation._vllm_children import starting
-from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, aborting, adding, current, pooled, stepping
+from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, abort, adding, current, pooled, stepping
 from llmtrace.instrumentation._vllm_requests import (
     conversations,
     count_prompts,
@@ -215,7 +216,7 @@ PATCHES = (
     *(Patch(_IN_LLM, f"LLM.{name}", pooling(f"LLM.{name}")) for name in ("embed", "encode", "classify", "score", "reward")),
     Patch(_IN_ENGINE, "LLMEngine.add_request", adding),
     Patch(_IN_ENGINE, "LLMEngine.step", stepping),
-    Patch(_IN_ENGINE, "LLMEngine.abort_request", aborting),
+    Patch(_IN_ENGINE, "LLMEngine.abort_request", after(abort, always=True)),
     Patch(_IN_CLIENT, "EngineCoreClient.make_client", starting),
     Patch(_IN_CLIENT, "EngineCoreClient.make_async_mp_client", starting),
     Patch(_IN_ASYNC, "AsyncLLM.generate", traced_generator(Generate())),

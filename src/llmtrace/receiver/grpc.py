@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from llmtrace.receiver import logs
-from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, store
+from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, store, success
 
 MOST_THREADS = 32
 CONNECTION_SECONDS, GRACE_SECONDS = 60, 10
@@ -58,12 +57,7 @@ class Server:
             rejected, why = store(data, "", PROTOBUF, self._take)
         except Refused as refusal:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
-        response = ExportTraceServiceResponse()
-        if rejected:
-            response.partial_success.rejected_spans = rejected
-            response.partial_success.error_message = why
-        answer: bytes = response.SerializeToString()
-        return answer
+        return success(rejected, why)
 
     def _export_logs(self, data: bytes, context: Any) -> bytes:
         try:

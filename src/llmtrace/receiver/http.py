@@ -13,10 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from llmtrace.receiver import logs
-from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, store
+from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, store, success
 from llmtrace.recorder.guard import report
 
 REQUEST_SECONDS = 30.0
@@ -243,12 +242,7 @@ def _success(kind: str, rejected: int, why: str) -> bytes:
     if kind == JSON:
         response_json = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": why}} if rejected else {}
         return json.dumps(response_json).encode()
-    response = ExportTraceServiceResponse()
-    if rejected:
-        response.partial_success.rejected_spans = rejected
-        response.partial_success.error_message = why
-    data: bytes = response.SerializeToString()
-    return data
+    return success(rejected, why)
 
 
 def _refusal(kind: str, message: str) -> bytes:

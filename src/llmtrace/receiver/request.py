@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from llmtrace.codec import json_text, otlp
 from llmtrace.model import RawSpan
@@ -13,6 +15,8 @@ from llmtrace.receiver import limits
 
 MAX_BYTES = 64 << 20
 """Maximum size of a request in bytes, both compressed and unpacked."""
+
+T = TypeVar("T")
 
 _at_a_time = threading.BoundedSemaphore(2)
 
@@ -66,23 +70,37 @@ def store(body: bytes, encoding: str, content_type: str, take: Callable[[Request
 
 def parse(data: bytes, content_type: str) -> Request:
     """Read the spans of a request. Raises Refused."""
+    return read(data, content_type, "spans", lambda total: Request(otlp.from_protobuf(data), total), _from_json)
+
+
+def _from_json(document: Mapping[str, Any]) -> Request:
+    refuse_other_signals(document, "resourceSpans", "resource_spans")
+    total = otlp.count_json(document)
+    if total > limits.MAX_SPANS:
+        raise limits.TooMany(f"more than {limits.MAX_SPANS:,} spans")
+    return Request(otlp.from_json(document), total)
+
+
+def read(
+    data: bytes,
+    content_type: str,
+    name: str,
+    from_protobuf: Callable[[int], T],
+    from_json: Callable[[Mapping[str, Any]], T],
+) -> T:
+    """Read a request within the limits. ``name``: of what is counted; ``from_protobuf`` gets its number. Raises Refused."""
     kind = content_type.partition(";")[0].strip().lower()
     try:
         if kind == PROTOBUF:
-            total = limits.count_protobuf(data)
-            return Request(otlp.from_protobuf(data), total)
+            return from_protobuf(limits.count_protobuf(data))
         if kind == JSON:
             limits.check_json(data)
             document = json_text.read(data.decode())
-            if not isinstance(document, Mapping):
-                raise Refused(400, "not an OTLP request: the body is not a JSON object")
-            refuse_other_signals(document, "resourceSpans", "resource_spans")
-            total = otlp.count_json(document)
-            if total > limits.MAX_SPANS:
-                raise limits.TooMany(f"more than {limits.MAX_SPANS:,} spans")
-            return Request(otlp.from_json(document), total)
+            if isinstance(document, Mapping):
+                return from_json(document)
+            raise Refused(400, "not an OTLP request: the body is not a JSON object")
     except limits.TooMany as excess:
-        raise Refused(413, f"the request has {excess}. Send smaller batches") from None
+        raise Refused(413, f"the request has {str(excess).replace('spans', name)}. Send smaller batches") from None
     except (ValueError, RecursionError) as error:
         raise Refused(400, str(error) or "not an OTLP request") from None
     raise Refused(415, f"content-type {kind or 'none'!r} is not OTLP. Send {PROTOBUF} or {JSON}")
@@ -101,6 +119,16 @@ def refuse_other_signals(document: Mapping[str, Any], *names: str) -> None:
     other = next((text for name, text in _SIGNALS.items() if name in document and name not in names), None)
     if other is not None and not any(name in document for name in names):
         raise Refused(400, f"the body holds {other}")
+
+
+def success(rejected: int, why: str) -> bytes:
+    """The answer to a request by protobuf that was accepted, but for so many spans."""
+    response = ExportTraceServiceResponse()
+    if rejected:
+        response.partial_success.rejected_spans = rejected
+        response.partial_success.error_message = why
+    data: bytes = response.SerializeToString()
+    return data
 
 
 def partial(request: Request, stored: int) -> tuple[int, str]:
