@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from llmtrace.content import to_json
+from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import (
     Blob,
@@ -28,7 +29,6 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
-from llmtrace.validation.parse_arguments import parse_arguments
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -129,13 +129,8 @@ def _thinking(block: Mapping[str, Any]) -> Iterator[Part]:
 # -- tools
 
 
-def _arguments(raw: Any) -> JsonValue:
-    """Return an object unchanged; parse the text of a stream if it is one JSON object."""
-    return parse_arguments(raw) if isinstance(raw, str) else to_json(raw)
-
-
 def _tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
-    yield ToolCall(_a_text(block["name"]), _arguments(block.get("input")), block.get("id"))
+    yield ToolCall(_a_text(block["name"]), arguments(block.get("input")), block.get("id"))
 
 
 def _tool_result(block: Mapping[str, Any]) -> Iterator[Part]:
@@ -158,7 +153,7 @@ def _text_or_blocks(blocks: list[Mapping[str, Any]]) -> Any:
 def _server_tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
     name = _a_text(block["name"])
     kind = name if block.get("type") == "server_tool_use" else _a_text(block["type"])
-    call = {"type": kind, **_rest(block, "id", "name", "input"), "input": _arguments(block.get("input"))}
+    call = {"type": kind, **_rest(block, "id", "name", "input"), "input": arguments(block.get("input"))}
     yield ServerToolCall(name, call, block.get("id"))
 
 

@@ -16,8 +16,7 @@ from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import anthropic
 from llmtrace.instrumentation._anthropic_events import EventReader
-from llmtrace.instrumentation._bedrock_chunks import ConverseReader
-from llmtrace.instrumentation._bedrock_converse import read_answer, read_request
+from llmtrace.instrumentation._bedrock_converse import ConverseReader, read_answer, read_request
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._provider import Fields

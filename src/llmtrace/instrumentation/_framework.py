@@ -144,7 +144,7 @@ async def _awaited(holder: CoroutineHolder, begin: Callable[[], Step | None], *,
     body = step.body if isinstance(step, ToolStep) else None
     try:
         if body is None:
-            result = await stepwise(_Inside(step.context, keeps=keeps), inner)
+            result = await stepwise(Inside(step.context, keeps=keeps), inner)
         else:
             inner.close()
             result = body()
@@ -162,7 +162,7 @@ def _opened(begin: Callable[[], Step | None]) -> Step | LlmtraceError | None:
         return refusal
 
 
-class _Inside:
+class Inside:
     """Makes a context current in the steps of a coroutine. ``keeps``: what a step leaves current is so in the next one."""
 
     def __init__(self, context: Context, *, keeps: bool) -> None:

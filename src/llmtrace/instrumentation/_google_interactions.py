@@ -17,9 +17,9 @@ from llmtrace.instrumentation._generators import end_or_watch
 from llmtrace.instrumentation._google_steps import StepReader, read_input, read_interaction, read_parameters, read_tools
 from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of
 from llmtrace.instrumentation._requests import address, has_traceparent, start_fields
-from llmtrace.instrumentation._stainless import end_call, members
+from llmtrace.instrumentation._stainless import both, end_call, members
 from llmtrace.instrumentation._streams import aclosing, closing
 from llmtrace.model import Text
 
@@ -73,12 +73,11 @@ def _prepare(hook_ctx: Any, request: Any) -> None:
         call.fields.update(call.endpoint.read_body(from_json(request.content)))
 
 
-_INTERACTIONS, _SENDING = Interactions(), before(lambda _, args, kwargs: _prepare(*args, **kwargs))
+_SENDING = before(lambda _, args, kwargs: _prepare(*args, **kwargs))
 _GENERATED = "google.genai._gaos"
 
 PATCHES = (
-    Patch(f"{_GENERATED}.interactions", "Interactions.create", traced(_INTERACTIONS)),
-    Patch(f"{_GENERATED}.interactions", "AsyncInteractions.create", traced_async(_INTERACTIONS)),
+    *both(f"{_GENERATED}.interactions", "Interactions.create", Interactions()),
     Patch(f"{_GENERATED}._hooks.sdkhooks", "SDKHooks.before_request", _SENDING),
     Patch(f"{_GENERATED}._hooks.asyncsdkhooks", "AsyncSDKHooks.before_request", _SENDING),
     Patch(f"{_GENERATED}.utils.eventstreaming", "Stream.close", closing),

@@ -11,6 +11,7 @@ from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import Chunks, members
 from llmtrace.model import (
@@ -29,7 +30,6 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
-from llmtrace.validation.parse_arguments import parse_arguments
 from llmtrace.validation.tool_definitions import read_definition
 
 _FINISH = {
@@ -45,16 +45,8 @@ _UNDER_WAY = frozenset({"in_progress", "queued", "idle"})
 _MEDIA = {"image": "image", "audio": "audio", "video": "video", "document": "file", "file": "file"}
 _NAMES = {"max_output_tokens": "max_tokens", "thinking_level": "reasoning.level"}
 _ELSEWHERE = frozenset(
-    {
-        "model",
-        "input",
-        "stream",
-        "tools",
-        "system_instruction",
-        "previous_interaction_id",
-        "generation_config",
-        "response_format",
-    }
+    {"model", "input", "stream", "tools", "system_instruction"}
+    | {"previous_interaction_id", "generation_config", "response_format"}
 )
 _ROLES = {"user_input": "user", "function_result": "tool"}
 
@@ -142,7 +134,7 @@ def _step(kind: str, step: Mapping[str, Any]) -> list[Part]:
         return _thought(step.get("summary"))
     if kind == "function_call":
         raw = step.get("arguments")
-        return [ToolCall(step["name"], parse_arguments(raw) if isinstance(raw, str) else to_json(raw or {}), step.get("id"))]
+        return [ToolCall(step["name"], arguments({} if raw is None else raw), step.get("id"))]
     if kind == "function_result":
         return [ToolResult(_result(step), step.get("call_id"))]
     tool = kind.removesuffix("_call").removesuffix("_result")

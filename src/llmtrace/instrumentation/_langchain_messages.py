@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import to_json as dump
 
 from llmtrace.content import to_json
+from llmtrace.instrumentation._openai_messages import data_url
 from llmtrace.model import (
     Blob,
     Generic,
@@ -93,10 +94,7 @@ def _part(block: Mapping[str, Any]) -> Part:
 
 
 def _uri(url: str, modality: str) -> Part:
-    if not url.startswith("data:"):
-        return Uri(url, modality)
-    head, _, data = url.removeprefix("data:").partition(",")
-    return Blob(modality, head.partition(";")[0] or None, data)
+    return data_url(url, modality) if url.startswith("data:") else Uri(url, modality)
 
 
 def read_usage(message: Any) -> Usage | None:
@@ -105,9 +103,8 @@ def read_usage(message: Any) -> Usage | None:
         return None
     read, written = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
     hour, minutes = read.get("ephemeral_1h_input_tokens"), read.get("ephemeral_5m_input_tokens")
-    cache_writes = [
-        count for count in (read.get("cache_creation"), hour, minutes) if count is not None
-    ]  # beside each other there
+    written_there = (read.get("cache_creation"), hour, minutes)  # beside each other
+    cache_writes = [count for count in written_there if count is not None]
     return Usage(
         usage.get("input_tokens"),
         usage.get("output_tokens"),
@@ -143,13 +140,10 @@ def read_output(state: Any) -> tuple[Message, ...]:
 
 
 def _messages(state: Any) -> tuple[Message, ...] | None:
-    messages = (
-        state.get("messages")
-        if isinstance(state, Mapping)
-        else [state]
-        if is_message(state)
-        else getattr(state, "messages", None)
-    )
+    if isinstance(state, Mapping):
+        messages = state.get("messages")
+    else:
+        messages = [state] if is_message(state) else getattr(state, "messages", None)
     if isinstance(messages, str):
         messages = [messages]
     if not isinstance(messages, (list, tuple)):

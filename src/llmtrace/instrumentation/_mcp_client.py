@@ -5,7 +5,7 @@ inside an execution of that very tool (a framework that hands the call on) it ad
 unprefixed into ``params._meta``.
 
 A server may ask for more input before it answers (``InputRequiredResult``). ``Client.call_tool`` then calls again, and all of
-it is one execution, which waited, with a review for each question to a person (`_mcp_reviews`). Where the program calls again
+it is one execution, which waited, with a review for each question to a person. Where the program calls again
 itself, each earlier call is a plain step, and the last one is the execution.
 """
 
@@ -24,9 +24,9 @@ from opentelemetry.context import Context
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, ToolStep, spanned
 from llmtrace.instrumentation._hooks import after, changing
-from llmtrace.instrumentation._mcp_reviews import ELICIT, decide, record_decisions, record_questions, review_of
 from llmtrace.instrumentation._mcp_tools import (
     CALL,
+    ELICIT,
     LIST,
     SPANS,
     answered,
@@ -34,10 +34,14 @@ from llmtrace.instrumentation._mcp_tools import (
     asks_for_input,
     code_of,
     context_in,
+    decide,
     describe,
     failure_in_request,
     listed,
+    record_decisions,
+    record_questions,
     remember,
+    review_of,
     said_by,
     wire,
 )

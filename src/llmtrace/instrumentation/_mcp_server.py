@@ -3,7 +3,7 @@
 Its parent is the trace context in the request's ``_meta``, wherever the message came from; what is current where it is
 handled (the span of an HTTP server, say) is linked. It is a run of its own, as it would be in a process of its own. A request
 that is answered by asking for more input is a plain step: the execution is the one that comes again and gets an answer.
-Questions to a person are reviews inside it (`_mcp_reviews`).
+Questions to a person are reviews inside it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, spanned
 from llmtrace.instrumentation._hooks import before
-from llmtrace.instrumentation._mcp_reviews import decide, record_decisions, record_questions, review_of
 from llmtrace.instrumentation._mcp_tools import (
     CALL,
     CLIENT_FAULTS,
@@ -26,10 +25,14 @@ from llmtrace.instrumentation._mcp_tools import (
     asks_for_input,
     code_of,
     context_in,
+    decide,
     describe,
     failure_in_request,
     listed,
+    record_decisions,
+    record_questions,
     remember,
+    review_of,
     said_by,
     wire,
 )

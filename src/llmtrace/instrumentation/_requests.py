@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import PORTS
-
-
-def both(module: str, path: str, endpoint: Endpoint) -> tuple[Patch, Patch]:
-    """The patches of a method, and of that of the client for asyncio: of the class with ``Async`` before its name."""
-    return Patch(module, path, traced(endpoint)), Patch(module, f"Async{path}", traced_async(endpoint))
 
 
 def address(url: Any) -> Fields:

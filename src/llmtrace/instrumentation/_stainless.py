@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, count_attempt
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, count_attempt, traced, traced_async
 from llmtrace.instrumentation._selection import copying
 from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_body, watch_stream
 
@@ -39,6 +39,11 @@ def patches(package: str, clients: Mapping[str, str]) -> tuple[Patch, ...]:
         Patch(f"{package}._response", "APIResponse.close", closing),
         Patch(f"{package}._response", "AsyncAPIResponse.close", aclosing),
     )
+
+
+def both(module: str, path: str, endpoint: Endpoint) -> tuple[Patch, Patch]:
+    """The patches of a method, and of that of the client for asyncio: of the class with ``Async`` before its name."""
+    return Patch(module, path, traced(endpoint)), Patch(module, f"Async{path}", traced_async(endpoint))
 
 
 def is_given(value: object) -> bool:

@@ -20,9 +20,8 @@ from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._provider import Fields, build_operation
-from llmtrace.instrumentation._vllm_answers import ABORTED, OutputReader
+from llmtrace.instrumentation._vllm_answers import ABORTED, CallReader, OutputReader
 from llmtrace.instrumentation._vllm_requests import is_delta, model_of, read_chat, read_parameters, read_prompt
-from llmtrace.instrumentation._vllm_tools import CallReader
 from llmtrace.model import Custom, Embedding, Failure, Inference, Usage
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard, report

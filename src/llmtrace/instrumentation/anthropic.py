@@ -22,7 +22,7 @@ from llmtrace.instrumentation._hooks import changing
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
-from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of, with_traced_options
+from llmtrace.instrumentation._stainless import both, client_of, is_given, members, server_of, with_traced_options
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
@@ -195,18 +195,15 @@ _COPIES = ("anthropic.lib.bedrock._beta_messages", "anthropic.lib.vertex._beta_m
 """Classes of their own, made of the same functions."""
 
 
-_CREATE, _ACREATE = traced(_MESSAGES), traced_async(_MESSAGES)
 _MANAGER, _BETA_MANAGER = (f"_{beta}MessageStreamManager__api_request" for beta in ("", "Beta"))
 _AMANAGER, _BETA_AMANAGER = (f"_{beta}AsyncMessageStreamManager__api_request" for beta in ("", "Beta"))
 
 
 def _methods(module: str, streaming: Wrapper, streaming_async: Wrapper) -> tuple[Patch, ...]:
     return (
-        Patch(module, "Messages.create", _CREATE),
-        Patch(module, "Messages.parse", _CREATE),
+        *both(module, "Messages.create", _MESSAGES),
+        *both(module, "Messages.parse", _MESSAGES),
         Patch(module, "Messages.stream", streaming),
-        Patch(module, "AsyncMessages.create", _ACREATE),
-        Patch(module, "AsyncMessages.parse", _ACREATE),
         Patch(module, "AsyncMessages.stream", streaming_async),
     )
 

@@ -22,8 +22,9 @@ from llmtrace.instrumentation._google_functions import FUNCTIONS
 from llmtrace.instrumentation._google_parts import python_members, read_content, read_parameters, read_parts, read_tools
 from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced_async
 from llmtrace.instrumentation._requests import start_fields, with_trace
+from llmtrace.instrumentation._stainless import both
 from llmtrace.model import Embedding, Usage
 
 LIBRARY, DISTRIBUTION = "google.genai", "google-genai"
@@ -117,19 +118,17 @@ def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
         call.fields.update(call.endpoint.read_body(request.data))
 
 
-_WHOLE, _STREAM, _EMBEDDINGS = Content(stream=False), Content(stream=True), Embeddings()
+_STREAM = Content(stream=True)
 _MODELS = "google.genai.models"
 _CLIENT = "google.genai._api_client"
 
 PATCHES = (
     *_exchanges.PATCHES,
     *_google_aiohttp.PATCHES,
-    Patch(_MODELS, "Models._generate_content", traced(_WHOLE)),
+    *both(_MODELS, "Models._generate_content", Content(stream=False)),
+    *both(_MODELS, "Models.embed_content", Embeddings()),
     Patch(_MODELS, "Models._generate_content_stream", traced_generator(_STREAM)),
-    Patch(_MODELS, "Models.embed_content", traced(_EMBEDDINGS)),
-    Patch(_MODELS, "AsyncModels._generate_content", traced_async(_WHOLE)),
     Patch(_MODELS, "AsyncModels._generate_content_stream", traced_async(_STREAM)),
-    Patch(_MODELS, "AsyncModels.embed_content", traced_async(_EMBEDDINGS)),
     Patch(_CLIENT, "BaseApiClient._request_once", before(_prepare)),
     Patch(_CLIENT, "BaseApiClient._async_request_once", before(_prepare)),
     *FUNCTIONS,

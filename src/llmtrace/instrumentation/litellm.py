@@ -7,16 +7,19 @@ the engine is `_provider`, and answers have the form of OpenAI's.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+import wrapt
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from llmtrace import semconv
 from llmtrace.instrumentation import _exchanges
+from llmtrace.instrumentation._coroutines import stepwise
 from llmtrace.instrumentation._generators import watch_generator
 from llmtrace.instrumentation._hooks import after, changing
 from llmtrace.instrumentation._litellm_answers import (
@@ -36,11 +39,63 @@ from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
 from llmtrace.instrumentation._requests import address, with_trace
 from llmtrace.instrumentation._stainless import members, with_traced_options
-from llmtrace.instrumentation._stream_classes import astepping, is_patched, stepping
-from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_stream, watched
+from llmtrace.instrumentation._streams import Reader, Watch, aclosing, closing, watch_of, watch_stream, watched
 from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import output_schema
+
+# -- streams that are iterators of litellm's own classes, which are patched
+#
+# The program keeps the very object, which is what is `watched`. Each step is taken within the call, since litellm makes its
+# request, or another one after the first failed, when the program asks for a chunk.
+
+
+def _is_patched(stream: Any, method: str) -> bool:
+    """Return True if ``method`` of a stream's class is wrapped; a subclass may have overridden it."""
+    return isinstance(inspect.getattr_static(type(stream), method, None), wrapt.FunctionWrapper)
+
+
+def _stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``__next__``."""
+    watch = guard(watch_of, instance)
+    call = None if watch is None else watch.call
+    if watch is None or call is None:
+        return wrapped(*args, **kwargs)
+    tokens = guard(call.enter)
+    try:
+        chunk = wrapped(*args, **kwargs)
+    except StopIteration:
+        guard(watch.finish)
+        raise
+    except BaseException as error:
+        guard(watch.fail, error)
+        raise
+    finally:
+        if tokens is not None:
+            guard(call.leave, tokens)
+    guard(watch.see, chunk)
+    return chunk
+
+
+def _astepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``__anext__``."""
+    step = wrapped(*args, **kwargs)
+    watch = guard(watch_of, instance)
+    return step if watch is None or watch.call is None else _stepped(watch, watch.call, step)
+
+
+async def _stepped(watch: Watch, call: Call, step: Any) -> Any:
+    try:
+        chunk = await stepwise(call, step)
+    except StopAsyncIteration:
+        guard(watch.finish)
+        raise
+    except BaseException as error:
+        guard(watch.fail, error)
+        raise
+    guard(watch.see, chunk)
+    return chunk
+
 
 LIBRARY, DISTRIBUTION = "litellm", "litellm"
 SUPPORTED = ">=1.80,<2"
@@ -51,13 +106,41 @@ _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Set where a sync function is to give a coroutine: litellm's own async functions do it."""
 
 
+# -- endpoints
+
+
 class _Covering(Endpoint):
     """What the endpoints have in common. There is no client: litellm makes them as it needs them."""
 
     suppress_nested = True
 
+    operation_name: str | None = semconv.CHAT
+
     def client(self, instance: Any) -> Any:  # noqa: ARG002
         return self
+
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        provider, model = provider_and_model(kwargs.get("model"), kwargs.get("custom_llm_provider"))
+        fields = {"provider": provider, "request_model": model, **address(kwargs.get("api_base") or kwargs.get("base_url"))}
+        if self.operation_name is None:
+            return fields
+        return {**fields, "operation": self.operation_name, "stream": kwargs.get("stream") is True}
+
+    def on_response(self, call: Call, result: Any) -> Any:
+        """End ``call`` with a whole answer, or have it ended by a stream."""
+        if isinstance(result, (GeneratorType, AsyncGeneratorType)):
+            return watch_generator(call, self.stream_reader(call, result), result)
+        steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
+        if steps and all(_is_patched(result, method) for method in steps):
+            watched(call, self.stream_reader(call, result), result)
+        elif steps:  # an older Router's, of a class that each call makes anew
+            return watch_stream(call, self.stream_reader(call, result), result, result)
+        else:
+            call.end(self.answer(result))
+        return result
+
+    def stream_reader(self, call: Call, stream: Any) -> Reader:
+        raise NotImplementedError
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
         return dict(kwargs), None  # they are put in by `_sending` and `_posting`
@@ -77,20 +160,8 @@ class _Covering(Endpoint):
         return {"provider": provider_name(provider), **fields} if isinstance(provider, str) and provider else fields
 
 
-def _outline(kwargs: Mapping[str, Any]) -> Fields:
-    provider, model = provider_and_model(kwargs.get("model"), kwargs.get("custom_llm_provider"))
-    return {
-        "provider": provider,
-        "request_model": model,
-        **address(kwargs.get("api_base") or kwargs.get("base_url")),
-    }
-
-
 class Completion(_Covering, Chat):
     """The endpoint of chats."""
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
@@ -103,15 +174,14 @@ class Completion(_Covering, Chat):
         usage = read_usage(members(result).get("usage"))
         return {**super().answer(result), "usage": usage, **answered_by(result)}
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _end_call(self, call, result, lambda: StreamReader(result, call.choice_count))
+    def stream_reader(self, call: Call, stream: Any) -> Reader:
+        return StreamReader(stream, call.choice_count)
 
 
 class TextCompletion(_Covering, Completions):
     """The endpoint of text completions."""
 
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        return {**_outline(kwargs), "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
+    operation_name = semconv.TEXT_COMPLETION
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return super().request({name: kwargs.get(name) for name in (*PARAMETERS, "prompt", "echo", "best_of", "suffix")})
@@ -119,15 +189,12 @@ class TextCompletion(_Covering, Completions):
     def answer(self, result: Any) -> Fields:
         return {**super().answer(result), "usage": read_usage(members(result).get("usage")), **answered_by(result)}
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _end_call(self, call, result, lambda: TextReader(call.choice_count))
+    def stream_reader(self, call: Call, stream: Any) -> Reader:  # noqa: ARG002
+        return TextReader(call.choice_count)
 
 
 class Respond(_Covering, Responses):
     """The endpoint of the Responses API."""
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
@@ -136,17 +203,15 @@ class Respond(_Covering, Responses):
     def answer(self, result: Any) -> Fields:
         return {**super().answer(result), **answered_by(result)}
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _end_call(self, call, result, lambda: EventReader(read_response))
+    def stream_reader(self, call: Call, stream: Any) -> Reader:  # noqa: ARG002
+        return EventReader(read_response)
 
 
 class Embed(_Covering):
     """The endpoint that turns texts into vectors; neither is recorded."""
 
     operation_type = Embedding
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        return _outline(kwargs)
+    operation_name = None
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return {"dimensions": kwargs.get("dimensions")}, False
@@ -155,26 +220,8 @@ class Embed(_Covering):
         response = members(result)
         vector = members((response.get("data") or [{}])[0]).get("embedding")
         length = {"dimensions": len(vector)} if isinstance(vector, list) else {}
-        return {
-            "response_model": response.get("model"),
-            "usage": read_usage(response.get("usage")),
-            **length,
-            **answered_by(result),
-        }
-
-
-def _end_call(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
-    """End ``call`` with a whole answer, or have it ended by a stream."""
-    steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
-    if isinstance(result, (GeneratorType, AsyncGeneratorType)):
-        return watch_generator(call, reader(), result)
-    if steps and all(is_patched(result, method) for method in steps):
-        watched(call, reader(), result)
-        return result
-    if steps:  # an older Router's, of a class that each call makes anew
-        return watch_stream(call, reader(), result, result)
-    call.end(endpoint.answer(result))
-    return result
+        usage = read_usage(response.get("usage"))
+        return {"response_model": response.get("model"), "usage": usage, **length, **answered_by(result)}
 
 
 # -- functions, and methods of the Router
@@ -277,18 +324,18 @@ PATCHES = (
     *_functions("litellm.router_rust.core", "RustCore.", completion=_COMPLETION, embedding=_EMBED),
     Patch("litellm.router", "Router.function_with_fallbacks", falling_back(traced)),  # before
     Patch("litellm.router", "Router.async_function_with_fallbacks", falling_back(traced_async)),
-    Patch(_STREAM, "CustomStreamWrapper.__next__", stepping),
-    Patch(_STREAM, "CustomStreamWrapper.__anext__", astepping),
+    Patch(_STREAM, "CustomStreamWrapper.__next__", _stepping),
+    Patch(_STREAM, "CustomStreamWrapper.__anext__", _astepping),
     Patch(_STREAM, "CustomStreamWrapper.close", closing),
     Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
-    *(Patch(module, "TextCompletionStreamWrapper.__next__", stepping) for module in _TEXT_STREAMS),
-    *(Patch(module, "TextCompletionStreamWrapper.__anext__", astepping) for module in _TEXT_STREAMS),
+    *(Patch(module, "TextCompletionStreamWrapper.__next__", _stepping) for module in _TEXT_STREAMS),
+    *(Patch(module, "TextCompletionStreamWrapper.__anext__", _astepping) for module in _TEXT_STREAMS),
     Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", after(keep_chunks)),
-    Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", stepping),
-    Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", astepping),
-    Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", astepping),
+    Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", _stepping),
+    Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", _astepping),
+    Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", _astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.aclose", aclosing),
-    Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.__next__", stepping),
+    Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.__next__", _stepping),
     Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.close", closing),
     Patch(_HTTP, "HTTPHandler.post", changing(_posting)),
     Patch(_HTTP, "AsyncHTTPHandler.post", changing(_posting)),

@@ -1,5 +1,5 @@
 """Mistral: ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async, and
-the functions that a run of a conversation runs (``_mistral_tools``).
+the functions that a run of a conversation runs.
 
 Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's (`_openai_chat`); peculiar to Mistral are
 how headers are given, where requests go out, how events are wrapped, and that the SDK can make spans of its own.
@@ -17,6 +17,7 @@ from llmtrace import semconv
 from llmtrace.content import to_json as snapshot
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
+from llmtrace.instrumentation._framework import ToolStep, spanned
 from llmtrace.instrumentation._generators import end_or_watch
 from llmtrace.instrumentation._hooks import before, changing
 from llmtrace.instrumentation._mistral_entries import (
@@ -27,19 +28,56 @@ from llmtrace.instrumentation._mistral_entries import (
     read_entry,
     set_members,
 )
-from llmtrace.instrumentation._mistral_tools import TOOLS
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_events import EventReader as ResponseEventReader
-from llmtrace.instrumentation._openai_messages import read_usage
+from llmtrace.instrumentation._openai_messages import arguments, read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, current_call, traced, traced_async
 from llmtrace.instrumentation._requests import headers_in, start_fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader, aclosing, closing
-from llmtrace.model import Message, Text, ToolCall, Usage, replace
+from llmtrace.model import TOOL_ERROR, Failure, Message, Text, ToolCall, ToolExecution, Usage, replace
+from llmtrace.validation.tool_definitions import read_definition
+
+# -- the functions that a run of a conversation (``beta.conversations.run_async``) runs
+#
+# Each is an execution, joined to the model's call by its id. What a function raises goes on as the SDK's own error, or is told
+# to the model where the run is to go on; here it is the span's failure. The SDK's own span inside ours stays as a plain one.
+
+
+_COMPLAINT = "Error while executing {}: "
+"""How the SDK begins what it tells the model of an error."""
+
+
+class _Step(ToolStep):
+    def returned(self, result: Any) -> None:
+        """End the span with the entry that the model gets."""
+        content, complaint = result.result, _COMPLAINT.format(self.operation.name)
+        failed = isinstance(content, str) and content.startswith(complaint)
+        failure = Failure(TOOL_ERROR, content[len(complaint) :]) if failed else None
+        self.end(replace(self.operation, result=content, has_result=True), result, failure)
+
+    def raised(self, error: BaseException) -> None:
+        super().raised(error.__cause__ or error)
+
+
+def _run_function(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
+    """Open the span of the SDK's function (function_call, run_tool, continue_on_fn_error)."""
+    parameters = dict(zip(("function_call", "run_tool"), args, strict=False)) | kwargs
+    call, tool = parameters["function_call"], parameters["run_tool"]
+    function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
+    if hasattr(function, "_self_spec"):
+        return None  # decorated with `llmtrace.tool`, it makes its span itself
+    definition = read_definition(tool.tool)
+    return _Step.begin(ToolExecution(call.name, arguments(call.arguments), call_id=call.tool_call_id, definition=definition))
+
+
+TOOLS = (Patch("mistralai.extra.run.context", "create_function_result", spanned(_run_function)),)
+"""Where the SDK's run takes the function from; it is defined in a module beside it."""
+
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
 SUPPORTED = ">=1.10,<4"
@@ -50,6 +88,9 @@ _LEFT_OUT = frozenset({"retries", "server_url", "timeout_ms", "http_headers"})
 _NO_ID = "null"
 """What the SDK says for an id that the server did not give."""
 _FINISH = {"model_length": "length"}
+
+
+# -- endpoints
 
 
 class _Client(Endpoint):
