@@ -124,11 +124,6 @@ class ConverseReader:
             self._usage = read_usage(event.get("usage"))
             self._trace = event.get("trace") or {}
 
-    def add_all(self, events: Mapping[str, Any]) -> None:
-        """Read all events of a chunk by their names, as Nova writes them."""
-        for name, event in events.items():
-            self.add(name, event)
-
     def _block(self, event: Mapping[str, Any]) -> _Block:
         return self._blocks.setdefault(event.get("contentBlockIndex") or 0, _Block())
 

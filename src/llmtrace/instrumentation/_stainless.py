@@ -137,21 +137,34 @@ _whole: set[type] = set()
 """The SDK's models, which are neither streams nor raw: to ask one for what it does not have takes pydantic 2 µs each time."""
 
 
-class Body(Reader):
-    """Reader of an HTTP body: of JSON, or of server-sent events, whose data it hands to a reader of chunks."""
+class JsonBody(Reader):
+    """Reader of an HTTP body of JSON, in pieces of any size."""
 
-    def __init__(self, endpoint: Endpoint, response: Any, chunks: Chunks) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
-        self._chunks = chunks
         self._pieces: list[bytes] = []
 
     def feed(self, chunk: bytes) -> None:
         self._pieces.append(chunk)
 
     def fields(self) -> Fields:
-        data = b"".join(self._pieces)
-        return self._streamed(data) if self._is_stream else self._whole(data)
+        fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None}
+        try:
+            return {**fields, "partial": False, **self._endpoint.answer(from_json(b"".join(self._pieces)))}
+        except ValueError:  # no JSON, or cut off
+            return fields
+
+
+class Body(JsonBody):
+    """Reader of an HTTP body: of JSON, or of server-sent events, whose data it hands to a reader of chunks."""
+
+    def __init__(self, endpoint: Endpoint, response: Any, chunks: Chunks) -> None:
+        super().__init__(endpoint)
+        self._is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        self._chunks = chunks
+
+    def fields(self) -> Fields:
+        return self._streamed(b"".join(self._pieces)) if self._is_stream else super().fields()
 
     def _streamed(self, data: bytes) -> Fields:
         reported: Fields = {}
@@ -163,13 +176,6 @@ class Body(Reader):
                 count += 1
                 self._chunks.add(event)
         return {"chunks": count, **self._chunks.fields(), **reported}
-
-    def _whole(self, data: bytes) -> Fields:
-        fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None}
-        try:
-            return {**fields, "partial": False, **self._endpoint.answer(from_json(data))}
-        except ValueError:  # no JSON, or cut off
-            return fields
 
 
 def _events(data: bytes) -> Iterator[dict[str, Any]]:

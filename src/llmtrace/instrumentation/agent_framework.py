@@ -17,7 +17,6 @@ from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "agent_framework", "agent-framework-core"
 SUPPORTED = ">=1.23,<2"
-"""Versions of the library that are tested."""
 
 
 class ToolRun(TracedFunction):

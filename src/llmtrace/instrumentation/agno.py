@@ -16,7 +16,6 @@ from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "agno", "agno"
 SUPPORTED = ">=3.0,<4"
-"""Versions of the library that are tested."""
 
 
 class AgentRun(TracedFunction):

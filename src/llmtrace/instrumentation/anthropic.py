@@ -29,7 +29,6 @@ from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "anthropic", "anthropic"
 SUPPORTED = ">=0.60,<3"
-"""Versions of the library that are tested."""
 CLIENTS = {
     f"anthropic.{start}Anthropic{cloud}": "" for start in ("", "Async") for cloud in ("", "Bedrock", "BedrockMantle", "Vertex")
 }

@@ -16,7 +16,6 @@ from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "autogen_agentchat", "autogen-agentchat"
 SUPPORTED = ">=0.7,<1"
-"""Versions of the library that are tested."""
 
 
 class AgentRun(TracedFunction):

@@ -22,13 +22,13 @@ from llmtrace.instrumentation._hooks import after
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced
 from llmtrace.instrumentation._requests import has_traceparent, start_fields
-from llmtrace.instrumentation._streams import Reader, Watch, closing, pump, watched
+from llmtrace.instrumentation._stainless import JsonBody
+from llmtrace.instrumentation._streams import Watch, closing, pump, watched
 from llmtrace.model import Usage
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "botocore", "boto3"
 SUPPORTED = ">=1.40,<2"
-"""Versions of the library that are tested."""
 
 _SERVICE = "bedrock-runtime"
 _NO_CHATS = ("embed", "rerank", "stability.", "image", "canvas", "reel")
@@ -114,24 +114,16 @@ def _overheard(watch: Watch, reader: Events, messages: Iterator[Any]) -> Iterato
 # -- bodies
 
 
-class _Body(Reader):
-    """Reader of an answer that the program reads in pieces of its own choice."""
+class _Body(JsonBody):
+    """Reader of an answer that the program reads in pieces of its own choice. ``counted``: what Bedrock counted."""
 
     def __init__(self, endpoint: Invoke, counted: Usage | None) -> None:
-        self._endpoint = endpoint
+        super().__init__(endpoint)
         self._counted = counted
-        self._pieces: list[bytes] = []
-
-    def feed(self, chunk: bytes) -> None:
-        self._pieces.append(chunk)
 
     def fields(self) -> Fields:
-        fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None, "usage": self._counted}
-        try:
-            answer = self._endpoint.answer(from_json(b"".join(self._pieces)))
-        except ValueError:  # no JSON, or cut off
-            return fields
-        return {**fields, "partial": False, **answer, "usage": merged(answer.get("usage"), self._counted)}
+        fields = super().fields()
+        return {**fields, "usage": merged(fields.get("usage"), self._counted)}
 
 
 class _Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2

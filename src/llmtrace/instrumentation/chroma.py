@@ -12,7 +12,6 @@ from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "chromadb", "chromadb"
 SUPPORTED = ">=1.0,<2"
-"""Versions of the library that are tested."""
 
 
 class Query(Search):

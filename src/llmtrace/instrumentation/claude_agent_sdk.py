@@ -22,7 +22,6 @@ from llmtrace.model import Review, replace
 
 LIBRARY, DISTRIBUTION = "claude_agent_sdk", "claude-agent-sdk"
 SUPPORTED = ">=0.2.100,<1"
-"""Versions of the library that are tested."""
 
 _contexts: weakref.WeakKeyDictionary[Any, Context] = weakref.WeakKeyDictionary()
 """By ``Query``: what is current where its messages are received."""

@@ -184,7 +184,6 @@ class EventReader(Reader):
 
 LIBRARY, DISTRIBUTION = "cohere", "cohere"
 SUPPORTED = ">=5.18,<8"
-"""Versions of the library that are tested."""
 CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client", "ClientV2", "AsyncClient", "AsyncClientV2")}
 
 _NAMES = {"p": "top_p", "k": "top_k"}

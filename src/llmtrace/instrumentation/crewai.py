@@ -18,7 +18,6 @@ from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "crewai", "crewai"
 SUPPORTED = ">=1.15,<2"
-"""Versions of the library that are tested."""
 
 _UTILITIES = "crewai.utilities.agent_utils"
 _EXECUTOR, _STEPS = "crewai.agents.agent_executor", "crewai.agents.step_executor"

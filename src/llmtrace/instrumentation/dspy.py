@@ -35,7 +35,6 @@ from llmtrace.recorder import current
 
 LIBRARY, DISTRIBUTION = "dspy", "dspy"
 SUPPORTED = ">=3.4,<4"
-"""Versions of the library that are tested."""
 
 _AGENTS = frozenset({"ReAct", "CodeAct", "RLM", "Avatar"})
 

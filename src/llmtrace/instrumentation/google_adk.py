@@ -16,7 +16,6 @@ from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Tool
 
 LIBRARY, DISTRIBUTION = "google.adk", "google-adk"
 SUPPORTED = ">=2.13,<3"
-"""Versions of the library that are tested."""
 
 
 class RunnerRun(TracedFunction):

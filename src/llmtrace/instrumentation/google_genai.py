@@ -29,7 +29,6 @@ from llmtrace.model import Embedding, Usage
 
 LIBRARY, DISTRIBUTION = "google.genai", "google-genai"
 SUPPORTED = ">=1.30,<4"
-"""Versions of the library that are tested."""
 
 
 class _Endpoint(Endpoint):

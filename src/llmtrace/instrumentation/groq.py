@@ -25,7 +25,6 @@ from llmtrace.model import Generic, JsonValue, Message, Part, ServerToolCall, Se
 
 LIBRARY, DISTRIBUTION = "groq", "groq"
 SUPPORTED = ">=1.0,<2"
-"""Versions of the library that are tested."""
 CLIENTS = {"groq.Groq": "", "groq.AsyncGroq": ""}
 
 PROVIDER = "groq"

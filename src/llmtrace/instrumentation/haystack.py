@@ -15,7 +15,6 @@ from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "haystack", "haystack-ai"
 SUPPORTED = ">=3.4,<4"
-"""Versions of the library that are tested."""
 
 
 class PipelineRun(TracedFunction):

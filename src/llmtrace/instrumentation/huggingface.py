@@ -25,7 +25,6 @@ from llmtrace.model import Embedding, Message, Text, Usage
 
 LIBRARY, DISTRIBUTION = "huggingface_hub.inference", "huggingface_hub"
 SUPPORTED = ">=1.0,<3"
-"""Versions of the library that are tested."""
 CLIENTS = {"huggingface_hub.InferenceClient": "", "huggingface_hub.AsyncInferenceClient": ""}
 
 _FINISH_REASONS = {"eos_token": "stop", "stop_sequence": "stop"}

@@ -16,7 +16,6 @@ from llmtrace.recorder import active
 
 LIBRARY, DISTRIBUTION = "instructor", "instructor"
 SUPPORTED = ">=1.17,<2"
-"""Versions of the library that are tested."""
 
 
 class _Answer(SpanStep):

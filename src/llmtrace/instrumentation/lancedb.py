@@ -11,7 +11,6 @@ from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "lancedb", "lancedb"
 SUPPORTED = ">=0.36,<1"
-"""Versions of the library that are tested."""
 
 
 class Query(Search):

@@ -22,7 +22,6 @@ from llmtrace.recorder.player import player
 
 LIBRARY, DISTRIBUTION = "langchain_core", "langchain-core"
 SUPPORTED = ">=1.0,<2"
-"""Versions of the library that are tested."""
 
 
 def _add_handler(manager: Any, *_: Any) -> None:

@@ -99,7 +99,6 @@ async def _stepped(watch: Watch, call: Call, step: Any) -> Any:
 
 LIBRARY, DISTRIBUTION = "litellm", "litellm"
 SUPPORTED = ">=1.80,<2"
-"""Versions of the library that are tested."""
 
 _W3C = TraceContextTextMapPropagator()
 _FLAGS = ("acompletion", "aembedding", "aresponses")

@@ -17,7 +17,6 @@ from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "llama_index.core", "llama-index-core"
 SUPPORTED = ">=0.14.10,<1"
-"""Versions of the library that are tested."""
 
 
 class WorkflowRun(TracedFunction):

@@ -81,7 +81,6 @@ TOOLS = (Patch("mistralai.extra.run.context", "create_function_result", spanned(
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
 SUPPORTED = ">=1.10,<4"
-"""Versions of the library that are tested."""
 CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral": "sdk_configuration"}
 
 _LEFT_OUT = frozenset({"retries", "server_url", "timeout_ms", "http_headers"})

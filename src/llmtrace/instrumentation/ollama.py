@@ -159,7 +159,6 @@ class AnswerReader(Reader):
 
 LIBRARY, DISTRIBUTION = "ollama", "ollama"
 SUPPORTED = ">=0.4,<1"
-"""Versions of the library that are tested."""
 CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
 
 

@@ -20,7 +20,6 @@ from llmtrace.instrumentation._streams import aclosing, closing
 
 LIBRARY, DISTRIBUTION = "openai", "openai"
 SUPPORTED = ">=1.66,<4"
-"""Versions of the library that are tested."""
 CLIENTS = {f"openai.{name}OpenAI": "" for name in ("", "Async", "Azure", "AsyncAzure")}
 
 

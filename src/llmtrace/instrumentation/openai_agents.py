@@ -33,7 +33,6 @@ from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERRO
 
 LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = ">=0.20,<1"
-"""Versions of the library that are tested."""
 
 _SPAN = "llmtrace-agents-span"
 """In the context: the framework's id of the span that it belongs to."""

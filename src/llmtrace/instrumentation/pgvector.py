@@ -19,7 +19,6 @@ from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "pgvector", "pgvector"
 SUPPORTED = ">=0.3,<1"
-"""Versions of the library that are tested."""
 
 _DISTANCE = re.compile(r"<(?:->|=>|#>|\+>|~>|%>)")
 _LITERAL = re.compile(r"'\[-?[\d.][-+.,\deE\s]*\]'")

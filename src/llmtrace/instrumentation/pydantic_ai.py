@@ -19,7 +19,6 @@ from llmtrace.model import Review, replace
 
 LIBRARY, DISTRIBUTION = "pydantic_ai", "pydantic-ai-slim"
 SUPPORTED = ">=2.0,<3"
-"""Versions of the library that are tested."""
 
 
 class _Approvals(Step):

@@ -11,7 +11,6 @@ from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "qdrant_client", "qdrant-client"
 SUPPORTED = ">=1.12,<2"
-"""Versions of the library that are tested."""
 
 
 class Query(Search):

@@ -17,7 +17,6 @@ from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "smolagents", "smolagents"
 SUPPORTED = ">=1.20,<2"
-"""Versions of the library that are tested."""
 
 
 class AgentRun(TracedFunction):

@@ -68,7 +68,6 @@ def _is_traced(args: Any, kwargs: dict[str, Any]) -> bool | None:
 
 LIBRARY, DISTRIBUTION = "vllm", "vllm"
 SUPPORTED = ">=0.32,<1"
-"""Versions of the library that are tested."""
 
 
 # -- calls of LLM

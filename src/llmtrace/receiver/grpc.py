@@ -9,8 +9,7 @@ from typing import Any
 
 import grpc
 
-from llmtrace.receiver import logs
-from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, store, success
+from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, TakeLogs, store, store_logs, success
 
 MOST_THREADS = 32
 CONNECTION_SECONDS, GRACE_SECONDS = 60, 10
@@ -25,7 +24,7 @@ class Server:
     """A gRPC server on 127.0.0.1. ``take`` stores a request's spans and returns how many it stored; ``take_logs`` joins its
     log records to their spans."""
 
-    def __init__(self, port: int, take: Callable[[Request], int], take_logs: logs.TakeLogs) -> None:
+    def __init__(self, port: int, take: Callable[[Request], int], take_logs: TakeLogs) -> None:
         """Start to listen. Raises OSError if the port is busy."""
         self._take = take
         self._take_logs = take_logs
@@ -61,7 +60,7 @@ class Server:
 
     def _export_logs(self, data: bytes, context: Any) -> bytes:
         try:
-            logs.store(data, "", PROTOBUF, self._take_logs)
+            store_logs(data, "", PROTOBUF, self._take_logs)
         except Refused as refusal:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
         return b""

@@ -14,8 +14,7 @@ from typing import Any
 
 from google.rpc.status_pb2 import Status
 
-from llmtrace.receiver import logs
-from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, store, success
+from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, TakeLogs, store, store_logs, success
 from llmtrace.recorder.guard import report
 
 REQUEST_SECONDS = 30.0
@@ -36,9 +35,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(
-        self, port: int, take: Callable[[Request], int], take_logs: logs.TakeLogs, origins: Collection[str] = ()
-    ) -> None:
+    def __init__(self, port: int, take: Callable[[Request], int], take_logs: TakeLogs, origins: Collection[str] = ()) -> None:
         """Start to listen. ``origins``: those whose pages may send (CORS). Raises OSError if the port is busy."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.take = take
@@ -145,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             encoding, content_type = self.headers.get("content-encoding", ""), self.headers.get("content-type", "")
             if self.path == "/v1/logs":
-                logs.store(body, encoding, content_type, self.server.take_logs)
+                store_logs(body, encoding, content_type, self.server.take_logs)
                 self._answer(200, kind, b"{}" if kind == JSON else b"")
                 return
             if self.path != "/v1/traces":

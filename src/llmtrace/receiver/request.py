@@ -1,4 +1,7 @@
-"""One OTLP request: from the bytes on the wire to spans, within limits. Law: invalid bytes raise `Refused` and nothing else."""
+"""One OTLP request: from the bytes on the wire to spans or log records, within limits.
+
+Law: invalid bytes raise `Refused` and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from llmtrace.codec import json_text, otlp
+from llmtrace.codec import json_text, log_records, otlp
+from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import RawSpan
 from llmtrace.receiver import limits
 
@@ -17,6 +21,7 @@ MAX_BYTES = 64 << 20
 """Maximum size of a request in bytes, both compressed and unpacked."""
 
 T = TypeVar("T")
+TakeLogs = Callable[[list[LogRecord]], None]
 
 _at_a_time = threading.BoundedSemaphore(2)
 
@@ -119,6 +124,20 @@ def refuse_other_signals(document: Mapping[str, Any], *names: str) -> None:
     other = next((text for name, text in _SIGNALS.items() if name in document and name not in names), None)
     if other is not None and not any(name in document for name in names):
         raise Refused(400, f"the body holds {other}")
+
+
+def store_logs(body: bytes, encoding: str, content_type: str, take: TakeLogs) -> None:
+    """Hand the log records of a request to ``take``: those that belong to a span are added to it. Raises Refused."""
+    data = unpack(body, encoding)
+    # they are counted as spans: log records have the place in their request that spans have in theirs
+    records = read(data, content_type, "records", lambda _: log_records.from_protobuf(data), _logs_from_json)
+    if records:
+        take(records)
+
+
+def _logs_from_json(document: Mapping[str, Any]) -> list[LogRecord]:
+    refuse_other_signals(document, "resourceLogs", "resource_logs")
+    return log_records.from_json(document)
 
 
 def success(rejected: int, why: str) -> bytes:

@@ -24,7 +24,6 @@ from llmtrace.model import (
     Message,
     Operation,
     Part,
-    RawSpan,
     Reasoning,
     Retrieval,
     Text,
@@ -44,9 +43,6 @@ _ROLES: Final = {"model": "assistant"}
 class Genkit(Dialect):
     name = "genkit"
     marks = frozenset({_TYPE})
-
-    def knows(self, raw: RawSpan) -> bool:
-        return _TYPE in raw.attributes
 
     def read(self, reader: SpanReader) -> Operation | None:
         kind = reader.text(_SUBTYPE) or str(reader.rest.get(_TYPE))

@@ -23,7 +23,6 @@ from llmtrace.model import (
     Inference,
     Message,
     Operation,
-    RawSpan,
     Retrieval,
     Usage,
     Workflow,
@@ -48,9 +47,6 @@ _WRITES: Final = ("cache_creation", "cache_write", "cache_creation_input")
 class Langfuse(Dialect):
     name = "langfuse"
     marks = frozenset({_TYPE, _INPUT, _OUTPUT, _MODEL, _USAGE})
-
-    def knows(self, raw: RawSpan) -> bool:
-        return not self.marks.isdisjoint(raw.attributes)
 
     def read(self, reader: SpanReader) -> Operation | None:
         kind = reader.text(_TYPE) or ("generation" if _MODEL in reader.rest else "span")

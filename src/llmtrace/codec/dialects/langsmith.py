@@ -22,7 +22,6 @@ from llmtrace.model import (
     JsonValue,
     Message,
     Operation,
-    RawSpan,
     Retrieval,
     Usage,
     Workflow,
@@ -37,9 +36,6 @@ _NOT_PARAMETERS: Final = frozenset({"model", "model_name", "stream", "tools", "f
 class LangSmith(Dialect):
     name = "langsmith"
     marks = frozenset({_KIND})
-
-    def knows(self, raw: RawSpan) -> bool:
-        return _KIND in raw.attributes
 
     def read(self, reader: SpanReader) -> Operation | None:
         kind = reader.text(_KIND) or "chain"

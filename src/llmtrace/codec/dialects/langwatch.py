@@ -12,7 +12,7 @@ from llmtrace.codec import fields
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parse_text
-from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Operation, RawSpan, Workflow
+from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Operation, Workflow
 
 _TYPE, _INPUT, _OUTPUT = "langwatch.span.type", "langwatch.input", "langwatch.output"
 _GENERAL: Final = {"langwatch.thread.id": sc.CONVERSATION_ID, "langwatch.user.id": sc.USER_ID}
@@ -21,9 +21,6 @@ _GENERAL: Final = {"langwatch.thread.id": sc.CONVERSATION_ID, "langwatch.user.id
 class LangWatch(Dialect):
     name = "langwatch"
     marks = frozenset({_TYPE, _INPUT, _OUTPUT})
-
-    def knows(self, raw: RawSpan) -> bool:
-        return not self.marks.isdisjoint(raw.attributes)
 
     def read(self, reader: SpanReader) -> Operation | None:
         reader.rename(_GENERAL)

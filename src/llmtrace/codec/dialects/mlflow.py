@@ -22,7 +22,6 @@ from llmtrace.model import (
     JsonValue,
     Message,
     Operation,
-    RawSpan,
     Retrieval,
     Workflow,
 )
@@ -36,9 +35,6 @@ _GENERAL: Final = {"session.id": sc.CONVERSATION_ID}
 class MLflow(Dialect):
     name = "mlflow"
     marks = frozenset({_TYPE})
-
-    def knows(self, raw: RawSpan) -> bool:
-        return _TYPE in raw.attributes
 
     def read(self, reader: SpanReader) -> Operation | None:
         kind = str(_value(reader, _TYPE)).upper()

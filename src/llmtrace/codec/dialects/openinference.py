@@ -24,7 +24,6 @@ from llmtrace.model import (
     Message,
     Operation,
     Part,
-    RawSpan,
     Reasoning,
     Retrieval,
     Text,
@@ -59,9 +58,6 @@ _OF_AN_AGENT: Final = {
 class OpenInference(Dialect):
     name = "openinference"
     marks = frozenset({KIND})
-
-    def knows(self, raw: RawSpan) -> bool:
-        return KIND in raw.attributes
 
     def read(self, reader: SpanReader) -> Operation | None:
         kind = reader.rest[KIND]

@@ -69,10 +69,7 @@ class OpenLLMetry(Dialect):
     marks = frozenset({KIND, _TYPE, *_FLAT, *_COPIES})
 
     def knows(self, raw: RawSpan) -> bool:
-        attributes = raw.attributes
-        if KIND in attributes:
-            return attributes[KIND] in _KINDS
-        return not self.marks.isdisjoint(attributes)
+        return raw.attributes[KIND] in _KINDS if KIND in raw.attributes else super().knows(raw)
 
     def read(self, reader: SpanReader) -> Operation | None:
         reader.rename(_GENERAL)
