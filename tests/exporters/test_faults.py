@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from llmtrace import semconv
+from llmtrace.exporters.forwarding import retries
 from llmtrace.model import RawSpan
 from tests.exporters.collector import Collector
 from tests.exporters.programs import Program, run, start
