@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._stainless import members
@@ -30,16 +31,6 @@ from llmtrace.model import (
     Usage,
 )
 
-FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_call",
-    "refusal": "content_filter",
-}
-"""Anthropic's word to the conventions' word, where they differ."""
-
 _MEDIA = {"image": "image", "document": "file"}
 """Kinds of blocks with a source, to their modality."""
 
@@ -57,7 +48,7 @@ def read_message(raw: Any, stop_reason: str | None = None) -> Message:
         parts = read_content(content)
     if message.get("stop_details"):
         parts = (*parts, Generic("stop_details", _rest(members(message["stop_details"]))))
-    reason = FINISH_REASONS.get(stop_reason, stop_reason) if stop_reason else None
+    reason = finish_reason(stop_reason) if stop_reason else None
     return Message(str(to_json(role) or "unknown"), parts, finish_reason=reason, cache={})
 
 

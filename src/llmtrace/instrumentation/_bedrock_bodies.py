@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation import anthropic
 from llmtrace.instrumentation._anthropic_events import EventReader
@@ -44,7 +45,6 @@ _PARAMETERS = {
 _PROMPTS = ("prompt", "inputText")
 _TEXTS = ("generation", "outputText", "text", "completion")
 _REASONS = ("stop_reason", "completionReason", "finish_reason")
-_FINISH = {"finish": "stop", "complete": "stop", "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
 _COUNTS = (
     ("prompt_token_count", "generation_token_count"),
     ("inputTextTokenCount", "totalOutputTextTokenCount"),
@@ -118,8 +118,8 @@ def _count(body: Mapping[str, Any], results: Any, name: str) -> int | None:
 
 def _message(result: Mapping[str, Any]) -> Message:
     text = next((result[name] for name in _TEXTS if isinstance(result.get(name), str)), "")
-    reason = next((str(result[name]).lower() for name in _REASONS if result.get(name)), None)
-    return Message("assistant", (Text(text),) if text else (), finish_reason=_FINISH.get(reason, reason) if reason else None)
+    reason = next((finish_reason(str(result[name])) for name in _REASONS if result.get(name)), None)
+    return Message("assistant", (Text(text),) if text else (), finish_reason=reason)
 
 
 # -- usage that is not in the body

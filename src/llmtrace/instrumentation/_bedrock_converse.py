@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from pydantic_core import from_json
 
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._bedrock_messages import (
-    FINISH_REASONS,
     citations,
     read_blocks,
     read_message,
@@ -119,7 +119,7 @@ class ConverseReader:
             self._role = event.get("role") or self._role
         elif name == "messageStop":
             reason = event.get("stopReason")
-            self._finish = FINISH_REASONS.get(reason, reason) if reason else self._finish
+            self._finish = finish_reason(reason) if reason else self._finish
         elif name == "metadata":
             self._usage = read_usage(event.get("usage"))
             self._trace = event.get("trace") or {}
@@ -238,7 +238,7 @@ def _format(text_format: Any) -> JsonValue:
 def read_answer(answer: Mapping[str, Any]) -> Fields:
     """Read the fields of an answer."""
     reason = answer.get("stopReason")
-    finish = FINISH_REASONS.get(reason, reason) if reason else None
+    finish = finish_reason(reason) if reason else None
     message = read_message(_of(_of(answer, "output"), "message"), finish)
     parts = list(message.parts)
     traced = traced_fields(_of(answer, "trace"), parts)

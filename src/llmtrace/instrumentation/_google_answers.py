@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._google_parts import python_members, read_parts, server_call, server_result, word
 from llmtrace.instrumentation._provider import Fields
@@ -72,26 +73,6 @@ def _value(piece: Mapping[str, Any]) -> JsonValue:
             return int(value) if isinstance(value, float) and value.is_integer() else value
     return None
 
-
-_FINISH = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "IMAGE_PROHIBITED_CONTENT": "content_filter",
-    "IMAGE_RECITATION": "content_filter",
-    "MODEL_ARMOR": "content_filter",
-    "MALFORMED_FUNCTION_CALL": "error",
-    "UNEXPECTED_TOOL_CALL": "error",
-    "TOO_MANY_TOOL_CALLS": "error",
-    "MISSING_THOUGHT_SIGNATURE": "error",
-    "MALFORMED_RESPONSE": "error",
-}
-"""Google's word to the conventions' word; the others stay, in lower case."""
 
 _UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
 _BLOCKED = "content_filter"
@@ -163,7 +144,7 @@ class _Candidate:
     def reason(self) -> str | None:
         if self.finish == "STOP" and any(isinstance(part, ToolCall) for part in self.parts):
             return "tool_call"
-        return None if self.finish is None else _FINISH.get(self.finish, self.finish.lower())
+        return None if self.finish is None else finish_reason(self.finish)
 
     def _parts(self) -> Iterator[Part]:
         for part in self.parts:

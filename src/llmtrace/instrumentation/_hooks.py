@@ -37,7 +37,8 @@ def changing(change: Callable[[Any, Any, Any], tuple[Any, dict[str, Any]] | None
     """A wrapper that calls the function with what ``change(instance, args, kwargs)`` returns; None: with what it was given."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        args, kwargs = (guard(change, instance, args, kwargs) if active() is not None else None) or (args, kwargs)
+        changed = guard(change, instance, args, kwargs) if active() is not None else None
+        args, kwargs = (args, kwargs) if changed is None else changed
         return wrapped(*args, **kwargs)
 
     return wrapper

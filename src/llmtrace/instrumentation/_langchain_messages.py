@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import to_json as dump
 
+from llmtrace.codec import finish_reasons as words
 from llmtrace.content import to_json
 from llmtrace.instrumentation._openai_messages import data_url
 from llmtrace.model import (
@@ -29,16 +30,6 @@ from llmtrace.recorder.guard import guard
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "function": "tool", "HumanMessageChunk": "user"}
 _CALLS = frozenset({"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "input_json_delta", "function_call"})
 """Blocks that say again what the message's ``tool_calls`` say."""
-FINISH_REASONS = {
-    "tool_calls": "tool_call",
-    "function_call": "tool_call",
-    "tool_use": "tool_call",
-    "end_turn": "stop",
-    "STOP": "stop",
-    "max_tokens": "length",
-    "MAX_TOKENS": "length",
-}
-"""The provider's word to the conventions', where they differ."""
 
 
 def is_message(thing: Any) -> bool:
@@ -121,7 +112,7 @@ def read_usage(message: Any) -> Usage | None:
 
 def read_reason(metadata: Mapping[str, Any]) -> str | None:
     reason = next((metadata[key] for key in ("finish_reason", "stop_reason", "done_reason") if metadata.get(key)), None)
-    return None if reason is None else FINISH_REASONS.get(str(reason), str(reason))
+    return None if reason is None else words.finish_reason(str(reason))
 
 
 # -- what goes into an agent or graph, and comes out

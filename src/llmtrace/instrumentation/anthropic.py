@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
-from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_content, read_message, read_usage
+from llmtrace.instrumentation._anthropic_blocks import read_content, read_message, read_usage
 from llmtrace.instrumentation._anthropic_events import EventReader
 from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
@@ -80,7 +81,7 @@ class Messages(Endpoint):
             "response_model": message.get("model"),
             "usage": read_usage(message.get("usage")),
             "output": (read_message(message, stop),),
-            "finish_reasons": (FINISH_REASONS.get(stop, stop) if stop else "error",),
+            "finish_reasons": (finish_reason(stop) if stop else "error",),
         }
 
     def on_response(self, call: Call, result: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation import _exchanges
@@ -45,19 +46,6 @@ from llmtrace.validation.tool_definitions import read_definition
 # Law: a streamed answer reads like the whole one. The plan is reasoning; citations are kept whole as `Generic`.
 
 
-_FINISH = {
-    "COMPLETE": "stop",
-    "STOP_SEQUENCE": "stop",
-    "MAX_TOKENS": "length",
-    "ERROR_LIMIT": "length",
-    "TOOL_CALL": "tool_call",
-    "ERROR_TOXIC": "content_filter",
-    "ERROR": "error",
-    "TIMEOUT": "error",
-}
-"""Cohere's word to the conventions' word; others stay, in lower case."""
-
-
 def read_chat_message(raw: Any, finish: str | None = None) -> Message:
     """Read a message of a request or an answer. ``finish``: the conventions' word."""
     message = members(raw)
@@ -85,7 +73,7 @@ def read_documents(raw: Any) -> Iterator[Part]:
 
 
 def finish_word(reason: Any) -> str | None:
-    return None if reason is None else _FINISH.get(str(reason), str(reason).lower())
+    return None if reason is None else finish_reason(str(reason))
 
 
 def read_usage(raw: Any) -> Usage | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._generators import end_or_watch
 from llmtrace.instrumentation._hooks import before
@@ -27,7 +28,6 @@ LIBRARY, DISTRIBUTION = "huggingface_hub.inference", "huggingface_hub"
 SUPPORTED = ">=1.0,<3"
 CLIENTS = {"huggingface_hub.InferenceClient": "", "huggingface_hub.AsyncInferenceClient": ""}
 
-_FINISH_REASONS = {"eos_token": "stop", "stop_sequence": "stop"}
 _PARAMETERS = {"max_new_tokens": "max_tokens", "stop": "stop_sequences", "n": "choice.count"}
 _RECORDED_ELSEWHERE = frozenset({"model", "prompt", "stream", "details"})
 
@@ -145,7 +145,7 @@ class FeatureExtraction(Endpoint):
 
 def _text_output(text: str, details: Mapping[str, Any]) -> Fields:
     reason = details.get("finish_reason")
-    reason = _FINISH_REASONS.get(reason, reason) if reason else None
+    reason = finish_reason(reason) if reason else None
     message = Message("assistant", (Text(text),), finish_reason=reason)
     return {"output": (message,), **({"finish_reasons": (reason,)} if reason else {})}
 

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from pydantic_core import from_json, to_json
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json as snapshot
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
@@ -86,7 +87,6 @@ CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral":
 _LEFT_OUT = frozenset({"retries", "server_url", "timeout_ms", "http_headers"})
 _NO_ID = "null"
 """What the SDK says for an id that the server did not give."""
-_FINISH = {"model_length": "length"}
 
 
 # -- endpoints
@@ -133,7 +133,7 @@ class MistralChat(_Client, Chat):
             **fields,
             "usage": _read_usage(members(result).get("usage")),
             "output": tuple([_named(message) for message in fields["output"]]),
-            "finish_reasons": tuple([_FINISH.get(reason, reason) for reason in reasons]),
+            "finish_reasons": tuple(map(finish_reason, reasons)),
         }
 
     def reader(self, call: Call) -> Reader:
@@ -246,7 +246,7 @@ def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     delta = members(choice.get("delta"))
     reason = choice.get("finish_reason")
     calls = [_plain_call(members(call)) for call in delta.get("tool_calls") or ()]
-    return {**choice, "finish_reason": _FINISH.get(reason, reason), "delta": {**delta, "tool_calls": calls}}  # type: ignore[arg-type]
+    return {**choice, "finish_reason": reason and finish_reason(reason), "delta": {**delta, "tool_calls": calls}}
 
 
 def _plain_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -261,7 +261,7 @@ def _named(message: Message) -> Message:
     parts = tuple(
         replace(part, id=None) if isinstance(part, ToolCall) and part.id == _NO_ID else part for part in message.parts
     )
-    return replace(message, parts=parts, finish_reason=_FINISH.get(message.finish_reason or "", message.finish_reason))
+    return replace(message, parts=parts, finish_reason=message.finish_reason and finish_reason(message.finish_reason))
 
 
 def _read_format(response_format: Any) -> Any:
