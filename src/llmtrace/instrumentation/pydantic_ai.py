@@ -12,29 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry import context as otel_context
 from opentelemetry.trace import NoOpTracer
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._hooks import before
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._reviews import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, record_review
-from llmtrace.instrumentation._traced_functions import (
-    TracedFunction,
-    read_input,
-    read_output,
-    traced_block,
-    traced_function,
-)
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input, traced_block
 from llmtrace.model import AgentInvocation, Operation, Review, ToolDefinition, ToolExecution, replace
-from llmtrace.recorder import active
-from llmtrace.recorder.guard import guard
-from llmtrace.validation.parse_arguments import parse_arguments
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "pydantic_ai", "pydantic-ai-slim"
 SUPPORTED = ">=2.0,<3"
-"""Versions of the library that are tested."""
 
 
 class AgentRun(TracedFunction):
@@ -48,10 +39,9 @@ class AgentRun(TracedFunction):
     def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
         return arguments.get("conversation_id")
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        """``result``: the `AgentRun` of the block, which has no result if the block was left early."""
-        is_done = isinstance(operation, AgentInvocation) and result.result is not None
-        return replace(operation, output=read_output(to_json(result.result.output))) if is_done else operation
+    def answer(self, result: Any) -> Any:
+        """``result``: the framework's `AgentRun`, which has no result if the block was left early."""
+        return None if result.result is None else to_json(result.result.output)
 
 
 class CallRun(TracedFunction):
@@ -66,7 +56,7 @@ class CallRun(TracedFunction):
         if not validated.args_valid and not isinstance(validated.ctx.tracer, NoOpTracer):
             return None  # the framework's own span is the record of a call that it refuses
         call, definition = validated.call, definition_of(validated.tool)
-        return ToolExecution(call.tool_name, _arguments_of(call), call_id=call.tool_call_id, definition=definition)
+        return ToolExecution(call.tool_name, read_arguments(call.args or {}), call_id=call.tool_call_id, definition=definition)
 
     def is_pause(self, error: BaseException) -> bool:
         return type(error).__name__ in ("ApprovalRequired", "CallDeferred")
@@ -90,13 +80,13 @@ def definition_of(tool: Any) -> ToolDefinition | None:
     return read_definition({"type": "function", "function": function})
 
 
-class _Approvals:
-    """The calls of one model answer that wait for approval; a `Step`."""
+class _Approvals(Step):
+    """The calls of one model answer that wait for approval."""
 
     def __init__(self, calls: Any) -> None:
         self._reviews = {call.tool_call_id: ReviewStep(_review_of(call), _decide) for call in calls}
         first = next(iter(self._reviews.values()))
-        self.context = first.context if len(self._reviews) == 1 else otel_context.get_current()
+        super().__init__(first.context if len(self._reviews) == 1 else None)
 
     def returned(self, result: Any) -> None:
         for call_id, review in self._reviews.items():
@@ -107,12 +97,8 @@ class _Approvals:
             review.raised(error)
 
 
-def _arguments_of(call: Any) -> Any:
-    return parse_arguments(call.args) if isinstance(call.args, str) else to_json(call.args or {})
-
-
 def _review_of(call: Any) -> Review:
-    return Review(call.tool_name, tool=call.tool_name, call_id=call.tool_call_id, payload=_arguments_of(call))
+    return Review(call.tool_name, tool=call.tool_name, call_id=call.tool_call_id, payload=read_arguments(call.args))
 
 
 def _decide(review: Review, answer: tuple[Any, str]) -> Review:
@@ -135,14 +121,9 @@ def _resolving(manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
     return _Approvals(requests.approvals) if requests.approvals else None
 
 
-def _resuming(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for what begins a run with decisions on the calls of the run before: (results, messages, context)."""
-    if active() is not None:
-        guard(_record_decisions, *args[:2])
-    return wrapped(*args, **kwargs)
-
-
-def _record_decisions(results: Any, messages: Any) -> None:
+def _record_decisions(_instance: Any, args: tuple[Any, ...], _kwargs: Any) -> None:
+    """Record the decisions with which a run begins, on the calls of the run before: (results, messages, context)."""
+    results, messages, *_ = args
     calls = [part for message in messages for part in message.parts if getattr(part, "part_kind", None) == "tool-call"]
     by_id = {call.tool_call_id: call for call in calls}
     for call_id in results.approvals:
@@ -154,8 +135,8 @@ _TOOLS = "pydantic_ai.tool_manager"
 
 PATCHES = (
     Patch("pydantic_ai.agent", "Agent.iter", traced_block(AgentRun())),
-    Patch(_TOOLS, "ToolManager.execute_tool_call", traced_function(CallRun())),
-    Patch(_TOOLS, "ToolManager._raw_execute", traced_function(BodyRun())),
+    *patches(_TOOLS, CallRun(), "ToolManager.execute_tool_call"),
+    *patches(_TOOLS, BodyRun(), "ToolManager._raw_execute"),
     Patch(_TOOLS, "ToolManager.resolve_deferred_tool_calls", spanned(_resolving)),
-    Patch("pydantic_ai._agent_graph", "UserPromptNode._handle_deferred_tool_results", _resuming),
+    Patch("pydantic_ai._agent_graph", "UserPromptNode._handle_deferred_tool_results", before(_record_decisions)),
 )
