@@ -42,6 +42,9 @@ class Cell(NamedTuple):
     styles: tuple[Style, ...] = ()
 
 
+Rows: TypeAlias = Sequence[Sequence[Cell]]
+
+
 class Screen:
     """Writes text to a stream. ``colour`` and ``width`` are detected by default. A stream that is None gets nothing."""
 
@@ -107,23 +110,15 @@ class Screen:
             self.line(self.paint(label, "dim") + self.paint(line, *styles))
             label = " " * cells(label)
 
-    def table(
-        self,
-        titles: Sequence[str],
-        rows: Sequence[Sequence[Cell]],
-        *,
-        right: Iterable[int] = (),
-        spare: Iterable[int] = (),
-        prefix: str = "",
-    ) -> None:
-        """Write a table after ``prefix``; see `table_lines`."""
-        for line in self.table_lines(titles, rows, right=right, spare=spare, prefix=prefix):
+    def table(self, titles: Sequence[str], rows: Rows, *, prefix: str = "", **columns: Iterable[int]) -> None:
+        """Write a table after ``prefix``. ``columns``: ``right`` and ``spare`` of `table_lines`."""
+        for line in self.table_lines(titles, rows, prefix=prefix, **columns):
             self.line(prefix + line)
 
     def table_lines(
         self,
         titles: Sequence[str],
-        rows: Sequence[Sequence[Cell]],
+        rows: Rows,
         *,
         right: Iterable[int] = (),
         spare: Iterable[int] = (),

@@ -122,12 +122,10 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
         if not math.isfinite(waited * 1e9):  # whoever wrote it: it says nothing of the agents around
             continue
         arrival = span.start + round(waited * 1e9)
-        above = trace.parent(span)
-        while above is not None:
+        for above in trace.ancestors(span):
             if isinstance(above.operation, (AgentInvocation, Workflow)):
                 seconds = max(0, arrival - above.start) / 1e9
                 seconds_by_span[above.span_id] = min(seconds, seconds_by_span.get(above.span_id, seconds))
-            above = trace.parent(above)
     return seconds_by_span
 
 
