@@ -6,10 +6,10 @@ takes an attribute out of the rest only when its value fits; what does not fit s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from operator import attrgetter
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmtrace.codec import json_text
 from llmtrace.model import JsonValue
@@ -28,8 +28,8 @@ class Row(NamedTuple):
     """Turns the attribute's value into the field's, or into None if it does not fit."""
     default: str | None = None
     """Value of a required field that no attribute holds."""
-    absent: Literal["", "empty", "True", "False"] = ""
-    """Which value besides None is not written."""
+    omits_empty: bool = False
+    """Whether a value that is empty or False is not written either."""
 
 
 class Extra(NamedTuple):
@@ -50,20 +50,27 @@ Write: TypeAlias = Callable[[Any, Attributes], None]
 def writer(rows: Rows) -> Write:
     """Return a function that sets the attributes of a value's fields."""
 
-    contents_of = attrgetter(*(row.field for row in rows))
-    is_single = len(rows) == 1
-    columns = [(row.key, row.write, row.absent) for row in rows]  # to unpack a named tuple takes ten times as long
+    plain = [row for row in rows if row.write is None and not row.omits_empty]
+    others = [row for row in rows if row not in plain]
+    plain_keys, plain_of, others_of = [row.key for row in plain], _getter(plain), _getter(others)
+    columns = [(row.key, row.write, row.omits_empty) for row in others]  # to unpack a named tuple takes ten times as long
 
     def write(value: Any, out: Attributes) -> None:
-        contents = (contents_of(value),) if is_single else contents_of(value)
-        for content, (key, convert, absent) in zip(contents, columns, strict=True):
-            if content is None or (absent and (content is True if absent == "True" else not content)):
-                continue
-            attribute = content if convert is None else convert(content)
-            if attribute is not None:
-                out[key] = attribute
+        for key, content in zip(plain_keys, plain_of(value), strict=True):
+            if content is not None:
+                out[key] = content
+        for (key, convert, omits_empty), content in zip(columns, others_of(value), strict=True):
+            if content or not (omits_empty or content is None):
+                attribute = content if convert is None else convert(content)
+                if attribute is not None:
+                    out[key] = attribute
 
     return write
+
+
+def _getter(rows: Sequence[Row]) -> Callable[[Any], Sequence[Any]]:
+    names = [row.field for row in rows]
+    return attrgetter(*names) if len(names) > 1 else lambda value: [getattr(value, name) for name in names]
 
 
 Read: TypeAlias = Callable[[Attributes], dict[str, Any]]
@@ -194,7 +201,7 @@ def text(field: str, key: str) -> Row:
 
 def name(field: str, key: str) -> Row:
     """Text that the model requires; empty when a writer did not say."""
-    return Row(field, key, None, as_text, "", absent="empty")
+    return Row(field, key, None, as_text, "", omits_empty=True)
 
 
 def count(field: str, key: str) -> Row:
@@ -207,11 +214,15 @@ def number(field: str, key: str) -> Row:
 
 def flag(field: str, key: str, *, default: bool = False) -> Row:
     """True or False; only what is not the default is written."""
-    return Row(field, key, None, as_flag, absent="True" if default else "False")
+    return Row(field, key, _unless_true, as_flag) if default else Row(field, key, None, as_flag, omits_empty=True)
+
+
+def _unless_true(flag: bool) -> bool | None:
+    return None if flag is True else flag
 
 
 def texts(field: str, key: str) -> Row:
-    return Row(field, key, list, as_texts, absent="empty")
+    return Row(field, key, list, as_texts, omits_empty=True)
 
 
 def json(field: str, key: str) -> Row:
@@ -221,4 +232,4 @@ def json(field: str, key: str) -> Row:
 
 def object_(field: str, key: str) -> Row:
     """A JSON object as JSON text; an empty one is absent."""
-    return Row(field, key, json_text.write, as_object, absent="empty")
+    return Row(field, key, json_text.write, as_object, omits_empty=True)

@@ -7,7 +7,6 @@ own, since what others derived from the raw one must not go out with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import is_
 from typing import Any
 
 from llmtrace.content.blobs import without_bytes
@@ -81,19 +80,7 @@ class Messages:
 
     def _message(self, message: Message) -> _Seen:
         stats = RedactionStats()
-        parts = message.parts
-        if len(parts) == 1:  # as most have
-            only = parts[0]
-            cleaned: Part
-            if type(only) is Text and only.content:  # what `part` does, without the call
-                text = self._redactor.in_text(only.content, stats)
-                cleaned = only if text is only.content else Text(text)
-            else:
-                cleaned = self.part(only, stats)
-            parts = parts if cleaned is parts[0] else (cleaned,)
-        else:
-            cleaned_parts = tuple([self.part(part, stats) for part in parts])
-            parts = parts if all(map(is_, cleaned_parts, parts)) else cleaned_parts
+        parts = map_items(message.parts, lambda part: self.part(part, stats))
         role = self._values.name(message.role, stats)
         name = self._values.optional_name(message.name, stats)
         size = stats.size + len(role) + _PART * (len(parts) + 1)
@@ -131,11 +118,16 @@ class Messages:
 
     def part(self, part: Part, stats: RedactionStats) -> Part:
         """A part redacted and without inline bytes; the same object where there was nothing to do."""
-        kind = type(part)
-        if kind is Text or kind is Reasoning or kind is Compaction:
-            content = part.content  # type: ignore[union-attr]
+        if isinstance(part, (Text, Reasoning, Compaction)):
+            content = part.content
             redacted = self._redactor.in_text(content, stats) if content else content
             return part if redacted is content else replace(part, content=redacted)
+        if isinstance(part, ToolCall):
+            name, arguments = self._values.said_name(part.name, stats), self._redactor.in_document(part.arguments, stats)
+            return part if name is part.name and arguments is part.arguments else ToolCall(name, arguments, part.id)
+        if isinstance(part, ToolResult):
+            response = self._redactor.in_document(part.response, stats)
+            return part if response is part.response else ToolResult(response, part.id)
         if isinstance(part, (Blob, Uri)):
             part = without_bytes(part)
         fields: dict[str, Any] = {}
@@ -204,8 +196,6 @@ def _smaller(tool: ToolDefinition, limit: int, stats: RedactionStats) -> ToolDef
 
 
 _FIELDS: dict[type, tuple[tuple[str, str], ...]] = {
-    ToolCall: (("name", "name"), ("arguments", "in_document")),
-    ToolResult: (("response", "in_document"),),
     Uri: (("uri", "in_text"),),
     ServerToolCall: (("name", "name"), ("server_tool_call", "in_value")),
     ServerToolResult: (("server_tool_call_response", "in_value"),),
