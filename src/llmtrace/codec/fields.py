@@ -6,9 +6,8 @@ takes an attribute out of the rest only when its value fits; what does not fit s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import isfinite
-from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmtrace.codec import json_text
@@ -50,27 +49,20 @@ Write: TypeAlias = Callable[[Any, Attributes], None]
 def writer(rows: Rows) -> Write:
     """Return a function that sets the attributes of a value's fields."""
 
-    plain = [row for row in rows if row.write is None and not row.omits_empty]
-    others = [row for row in rows if row not in plain]
-    plain_keys, plain_of, others_of = [row.key for row in plain], _getter(plain), _getter(others)
-    columns = [(row.key, row.write, row.omits_empty) for row in others]  # to unpack a named tuple takes ten times as long
+    columns = [(row.field, row.key, row.write, row.omits_empty) for row in rows]  # a named tuple is slow to unpack
 
     def write(value: Any, out: Attributes) -> None:
-        for key, content in zip(plain_keys, plain_of(value), strict=True):
-            if content is not None:
-                out[key] = content
-        for (key, convert, omits_empty), content in zip(columns, others_of(value), strict=True):
-            if content or not (omits_empty or content is None):
-                attribute = content if convert is None else convert(content)
-                if attribute is not None:
-                    out[key] = attribute
+        for field, key, convert, omits_empty in columns:
+            content = getattr(value, field)
+            if content is None or (omits_empty and not content):
+                continue
+            if convert is not None:
+                content = convert(content)
+                if content is None:
+                    continue
+            out[key] = content
 
     return write
-
-
-def _getter(rows: Sequence[Row]) -> Callable[[Any], Sequence[Any]]:
-    names = [row.field for row in rows]
-    return attrgetter(*names) if len(names) > 1 else lambda value: [getattr(value, name) for name in names]
 
 
 Read: TypeAlias = Callable[[Attributes], dict[str, Any]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import Any, Final
 
 from llmtrace.codec import json_text, messages
@@ -42,24 +42,21 @@ def request_digest(operation: Operation, key: bytes = b"") -> str:
         asked = f"{operation.data_source_id}\n{_sorted(operation.query)}"
     else:
         return ""
-    return _digest(asked, key)
+    return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=_BYTES, key=key).hexdigest()
 
 
 def _digests(values: Iterable[Any], write: Callable[[Iterable[Any]], str]) -> str:
+    """The digest of each, which stays in memory and so needs no key."""
     digests: list[str] = []
     for value in values:
         cache = value.cache
         digest = None if cache is None else cache.get(_DIGEST)
         if digest is None:
-            digest = _digest(write((value,)))
+            digest = sha256(write((value,)).encode("utf-8", "surrogatepass")).hexdigest()
             if cache is not None:
                 cache[_DIGEST] = digest
         digests.append(digest)
     return ",".join(digests)
-
-
-def _digest(text: str, key: bytes = b"") -> str:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_BYTES, key=key).hexdigest()
 
 
 def _sorted(value: JsonValue) -> str:

@@ -58,19 +58,18 @@ class Content:
         self._level = "none" if redactor.broken else config.content
         self._values = values = Values(redactor, config.max_content_bytes)
         messages = Messages(values)
-        readers: dict[str, Callable[[Any, RedactionStats], Any]] = {
-            "name": values.name,
-            "said_name": values.said_name,
-            "document": values.document,
+        read_by_field: dict[str, Callable[[Any, RedactionStats], Any]] = {
+            **dict.fromkeys(_NAMES, values.said_name),
+            **dict.fromkeys(("request_model", "response_model"), values.name),
+            **dict.fromkeys(("input", "output"), messages.messages),
+            "system": messages.system,
+            "tools": messages.definitions,
+            "definition": messages.definition,
             "parameters": self._parameters,
             "result": self._result,
-            "messages": messages.messages,
-            "system": messages.system,
-            "definition": messages.definition,
-            "definitions": messages.definitions,
         }
         self._fields = {
-            operation_class: [(field, readers[reader]) for field, reader in fields.items()]
+            operation_class: [(field, read_by_field.get(field, values.document)) for field in fields]
             for operation_class, fields in _FIELDS.items()
         }
         self._resource: tuple[Any, Mapping[str, JsonValue]] = (None, {})
@@ -97,9 +96,7 @@ class Content:
         """What a span may start with in the local store, and as an OpenTelemetry span: redacted, and without the name of a tool
         that a model made up where content must not be. Never raises."""
         redact, stats = self._values.name, RedactionStats()
-        shown: dict[str, JsonValue] = {}
-        for key, value in attributes.items():
-            shown[key] = redact(value, stats) if type(value) is str else value
+        shown = {key: redact(value, stats) if type(value) is str else value for key, value in attributes.items()}
         stored = exported = Opening(redact(name, stats), shown)
         if isinstance(operation, ToolExecution) and self._level != "all":
             hidden = strip_tool_name(operation.name)
@@ -266,42 +263,21 @@ class Content:
         return self._values.document(result, stats)
 
 
-_FIELDS: dict[type, dict[str, str]] = {
-    Inference: {
-        "input": "messages",
-        "output": "messages",
-        "system": "system",
-        "tools": "definitions",
-        "parameters": "parameters",
-        "request_model": "name",
-        "response_model": "name",
-    },
-    ToolExecution: {
-        "arguments": "document",
-        "repaired": "document",
-        "result": "result",
-        "definition": "definition",
-        "name": "said_name",
-    },
-    AgentInvocation: {"name": "said_name", "description": "document", "input": "messages", "output": "messages"},
-    Workflow: {"name": "said_name", "input": "messages", "output": "messages"},
-    Retrieval: {"data_source_id": "said_name", "query": "document", "documents": "document", "request_model": "said_name"},
-    Memory: {"store_id": "said_name", "record_id": "said_name", "query": "document", "records": "document"},
-    FetchResponse: {"output": "messages"},
-    Plan: {"agent_name": "said_name"},
-    Review: {
-        "payload": "document",
-        "value": "document",
-        "question": "document",
-        "reason": "document",
-        "note": "document",
-        "tool": "said_name",
-        "decided_by": "document",
-    },
-    Embedding: {"request_model": "said_name", "response_model": "said_name"},
-    Custom: {"arguments": "document", "result": "result"},
+_NAMES = ("name", "agent_name", "record_id", "store_id", "data_source_id", "tool")
+_FIELDS: dict[type, tuple[str, ...]] = {
+    Inference: ("input", "output", "system", "tools", "parameters", "request_model", "response_model"),
+    ToolExecution: ("arguments", "repaired", "result", "definition", "name"),
+    AgentInvocation: ("name", "description", "input", "output"),
+    Workflow: ("name", "input", "output"),
+    Retrieval: ("data_source_id", "query", "documents", "request_model"),
+    Memory: ("store_id", "record_id", "query", "records"),
+    FetchResponse: ("output",),
+    Plan: ("agent_name",),
+    Review: ("payload", "value", "question", "reason", "note", "tool", "decided_by"),
+    Embedding: ("request_model", "response_model"),
+    Custom: ("arguments", "result"),
 }
-"""Fields of an operation that hold content or a name, arguments before what may repeat them, and how each is cleaned."""
+"""Fields of an operation that hold content or a name, arguments before what may repeat them."""
 
 
 def _segments(pointer: str) -> Sequence[str]:
