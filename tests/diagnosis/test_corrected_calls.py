@@ -140,7 +140,7 @@ LOG = "ERROR 500: no route to db-1\nERROR 500: no route to db-1\nINFO restarted\
         (False, [{"type": "text", "text": LOG}], "possible"),
         (True, LOG, "certain"),
         (False, "Traceback (most recent call last):\n" + LOG, "certain"),
-        (False, "Error: the database is down\nTry again.", "certain"),
+        (False, "Error: 1 validation error\norder_id\n  Field required\nTry again.", "certain"),
         (False, {"error": "the database is down"}, "certain"),
         (True, {"ok": False}, "certain"),
     ],

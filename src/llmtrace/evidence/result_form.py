@@ -17,7 +17,7 @@ _LONGEST_ERROR = 8192
 _MOST_MEMBERS = 4
 """Members of an object up to which ``success``, ``ok``, ``errors`` and ``status`` are about the call itself."""
 _MOST_LINES = 3
-"""Lines up to which a text that begins as an error is one. A stack trace may be longer."""
+"""Lines up to which a text is no log."""
 _STACK_TRACE = "Traceback (most recent call last)"
 _LONGEST_ACKNOWLEDGEMENT = 40
 _DEEPEST = 8
@@ -71,13 +71,16 @@ def is_error(result: JsonValue) -> bool:
 
 
 def may_be_finding(result: JsonValue) -> bool:
-    """True for an object that reads as an error only by ``ok``, ``success``, ``errors`` or a status, and for a text of many
-    lines that only begins as one. As the result of a lookup, such a thing may be what was looked up: a log, or a page."""
+    """True for an object that reads as an error only by ``ok``, ``success``, ``errors`` or a status, and for a log: a
+    text of many lines, of which several begin as an error. As the result of a lookup, it may be what was looked up."""
     value = structure_of(result)
     if isinstance(value, Mapping):
         return not _names_error(value)
     text = _text_of(result)
-    return text is not None and _STACK_TRACE not in text and sum(1 for line in text.splitlines() if line.strip()) > _MOST_LINES
+    if text is None or _STACK_TRACE in text:
+        return False
+    lines = [line for line in text.splitlines() if line.strip()]
+    return len(lines) > _MOST_LINES and any(map(begins_as_error, lines[1:]))
 
 
 def _text_of(result: JsonValue) -> str | None:
