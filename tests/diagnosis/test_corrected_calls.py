@@ -126,7 +126,7 @@ def test_a_change_is_made_twice_if_the_tool_got_the_same_arguments_twice(
     assert is_marked == any(suspect.check == "change_made_twice" and suspect.is_marked for suspect in suspects)
 
 
-LOG = "ERROR 500: no route to db-1\nERROR 500: no route to db-1\nINFO restarted\nINFO up"
+LOG = "ERROR 500: no route to db-1\nERROR connection refused\nINFO restarted\nINFO up"
 
 
 @pytest.mark.parametrize(

@@ -72,15 +72,15 @@ def is_error(result: JsonValue) -> bool:
 
 def may_be_finding(result: JsonValue) -> bool:
     """True for an object that reads as an error only by ``ok``, ``success``, ``errors`` or a status, and for a log: a
-    text of many lines, of which several begin as an error. As the result of a lookup, it may be what was looked up."""
+    text of many lines, of which several begin as an error, or as the first. As the result of a lookup, it may be what was looked up."""
     value = structure_of(result)
     if isinstance(value, Mapping):
         return not _names_error(value)
     text = _text_of(result)
     if text is None or _STACK_TRACE in text:
         return False
-    lines = [line for line in text.splitlines() if line.strip()]
-    return len(lines) > _MOST_LINES and any(map(begins_as_error, lines[1:]))
+    first, *others = [line for line in text.splitlines() if line.strip()] or [""]
+    return len(others) >= _MOST_LINES and any(line.split()[0] == first.split()[0] or begins_as_error(line) for line in others)
 
 
 def _text_of(result: JsonValue) -> str | None:
