@@ -71,8 +71,8 @@ def is_error(result: JsonValue) -> bool:
 
 
 def may_be_finding(result: JsonValue) -> bool:
-    """True for an object that reads as an error only by ``ok``, ``success``, ``errors`` or a status, and for a log: a
-    text of many lines, of which several begin as an error, or as the first. As the result of a lookup, it may be what was looked up."""
+    """True for an object that reads as an error only by ``ok``, ``success``, ``errors`` or a status, and for a log: a text of
+    many lines, of which others begin as an error, or as the first. As the result of a lookup, it may be what was looked up."""
     value = structure_of(result)
     if isinstance(value, Mapping):
         return not _names_error(value)
