@@ -68,6 +68,8 @@ class ReplayedRun(Run):
         assert self._replay is not None
         try:
             self._open.__exit__(kind, error, trace)
+            if isinstance(error, ReplayDiverged):  # the program did not swallow it
+                raise error
         except ReplayDiverged as diverged:
             if not (self._record and diverged.kind == "left over"):
                 what = [f"{divergence.kind}: {divergence.what}" for divergence in self._replay.divergences]
