@@ -23,7 +23,7 @@ from llmtrace.instrumentation._hooks import changing
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
-from llmtrace.instrumentation._stainless import both, client_of, is_given, members, server_of, with_traced_options
+from llmtrace.instrumentation._stainless import both, is_given, members, server_of, with_traced_options
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
@@ -45,7 +45,7 @@ class Messages(Endpoint):
     """The method always gives a stream."""
 
     def client(self, instance: Any) -> Any:
-        return client_of(instance)
+        return instance._client
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
