@@ -35,6 +35,10 @@ from llmtrace.model import Custom, Embedding, Inference
 from llmtrace.recorder import Recorder, active
 from llmtrace.recorder.guard import guard, report
 
+LIBRARY, DISTRIBUTION = "vllm", "vllm"
+SUPPORTED = ">=0.32,<1"
+
+
 # -- child processes
 #
 # They send spans of their start wherever the variable points, although nobody asked the engine to trace, and whoever uses
@@ -64,10 +68,6 @@ def _is_traced(args: Any, kwargs: dict[str, Any]) -> bool | None:
         if observed is not None:
             return observed.otlp_traces_endpoint is not None
     return None
-
-
-LIBRARY, DISTRIBUTION = "vllm", "vllm"
-SUPPORTED = ">=0.32,<1"
 
 
 # -- calls of LLM
