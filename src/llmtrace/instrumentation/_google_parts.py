@@ -32,8 +32,7 @@ from llmtrace.model import (
     ToolResult,
     Uri,
 )
-from llmtrace.validation.google_schema import standard_schema
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.validation.tool_definitions import read_definition, standard_schema
 
 CODE_EXECUTION = "code_execution"
 

@@ -1,7 +1,8 @@
 """Functions of agent frameworks as spans: where an agent, a workflow, a tool or a search runs.
 
 An instrumentor derives from `TracedFunction` and wraps the framework's function with `traced_function`. The function may be
-plain, a coroutine function, a generator function or an async one, or a plain function that returns any of these.
+plain, a coroutine function, a generator function or an async one, or a plain function that returns any of these. One that
+returns an async context manager is wrapped with `traced_block`.
 
 Laws: the span is current in each step of the function and in nothing that runs between the steps (`recorder.functions`); what
 the function gives and raises goes through untouched; only a policy that the program asked for (a budget) raises; a method that
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from enum import Enum
 from itertools import islice
 from typing import Any, ClassVar
@@ -27,6 +29,7 @@ from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import positional_names
 from llmtrace.model import AgentInvocation, Failure, Message, Operation, Retrieval, Text, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recorder, Recording, active, collected, current, functions, keys
+from llmtrace.recorder.attached import attached
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import CONVERSATION_ID, PARTIAL
@@ -76,6 +79,10 @@ class TracedFunction:
     def failure(self, result: Any) -> Failure | None:  # noqa: ARG002
         """Return the failure that a result reports where the framework raises nothing. Default: None."""
         return None
+
+    def is_pause(self, error: BaseException) -> bool:  # noqa: ARG002
+        """Return True if a tool raised ``error`` only to have the run wait, for an approval for example. Default: False."""
+        return False
 
     def end_later(self, result: Any, end: Callable[[Any, BaseException | None], None]) -> bool:  # noqa: ARG002
         """Have ``end`` called with the result or the exception if ``result`` is a run that goes on. Default: return False."""
@@ -168,6 +175,35 @@ def traced_function(function: TracedFunction) -> Wrapper:
     return wrapper
 
 
+def traced_block(function: TracedFunction) -> Wrapper:
+    """Return a wrapper for a function that returns an async context manager. The span is current in the program's block."""
+
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        manager = wrapped(*args, **kwargs)
+        return manager if active() is None else _in_span(manager, function, wrapped, instance, args, kwargs)
+
+    return wrapper
+
+
+@asynccontextmanager
+async def _in_span(
+    manager: Any, function: TracedFunction, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> AsyncIterator[Any]:
+    run = _begin(function, wrapped, instance, args, kwargs)
+    context = otel_context.get_current() if run.recording is None else run.recording.context
+    with attached(context):
+        try:
+            async with manager as value:
+                yield value
+        except GeneratorExit:
+            run.leave()
+            raise
+        except BaseException as error:
+            run.raised(error)
+            raise
+        run.returned(value)
+
+
 class FunctionRun:
     """One run of a function; a `functions.Step`. Without a recording nothing is recorded."""
 
@@ -246,6 +282,9 @@ class FunctionRun:
             return
         if error is not None:
             self.keep(self, raised=error)
+            if isinstance(operation, ToolExecution) and guard(self.function.is_pause, error):
+                recording.end(replace(operation, executed=False))
+                return
             recording.end(operation, failure=guard(failure_in_call, error), exception=error)
             return
         self.operation = operation = guard(self._complete, operation, result) or operation
