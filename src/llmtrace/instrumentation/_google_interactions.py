@@ -73,7 +73,7 @@ def _prepare(hook_ctx: Any, request: Any) -> None:
         call.fields.update(call.endpoint.read_body(from_json(request.content)))
 
 
-_SENDING = before(lambda _, args, kwargs: _prepare(*args, **kwargs))
+_SENDING = before(lambda _, args, kwargs: _prepare(*args, **kwargs), always=True)
 _GENERATED = "google.genai._gaos"
 
 PATCHES = (

@@ -351,5 +351,5 @@ PATCHES = (
     *both(_V1, "RawBaseCohere.embed", _EMBEDDINGS),
     *both(_V1, "RawBaseCohere.rerank", _RERANK),
     *(Patch(_V2, f"{name}.chat_stream", stream) for name in ("RawV2Client", "AsyncRawV2Client")),
-    *(Patch(_HTTP, f"{name}.{method}", before(_count)) for name in _CLIENTS for method in ("request", "stream")),
+    *(Patch(_HTTP, f"{name}.{method}", before(_count, always=True)) for name in _CLIENTS for method in ("request", "stream")),
 )

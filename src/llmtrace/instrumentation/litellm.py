@@ -330,7 +330,7 @@ PATCHES = (
     Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
     *(Patch(module, "TextCompletionStreamWrapper.__next__", _stepping) for module in _TEXT_STREAMS),
     *(Patch(module, "TextCompletionStreamWrapper.__anext__", _astepping) for module in _TEXT_STREAMS),
-    Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", after(keep_chunks)),
+    Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", after(keep_chunks, always=True)),
     Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", _stepping),
     Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", _astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", _astepping),

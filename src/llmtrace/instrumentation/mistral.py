@@ -318,7 +318,7 @@ _METHODS: tuple[tuple[str, str, Endpoint], ...] = (
 
 def _patches(package: str) -> tuple[Patch, ...]:
     events = f"{package}.utils.eventstreaming"
-    counting = before(lambda _, args, kwargs: _count(*args, **kwargs))
+    counting = before(lambda _, args, kwargs: _count(*args, **kwargs), always=True)
     return (
         *(Patch(f"{package}.{module}", path, traced(endpoint)) for module, path, endpoint in _METHODS),
         *(Patch(f"{package}.{module}", f"{path}_async", traced_async(endpoint)) for module, path, endpoint in _METHODS),
