@@ -1,4 +1,4 @@
-"""A `RawSpan` as the payload of a journal record: JSON, followed by the long texts of its content as raw bytes.
+"""A `RawSpan` as the payload of a journal record: JSON, followed by its long texts as raw bytes.
 
 Law: ``decode(encode(raw), *decode_context(encode_context(raw)))`` equals ``raw`` for every value that JSON can represent, lone
 surrogates and NaN included. Other values become a marked text, never an error. Long texts are kept out of the JSON because
@@ -15,7 +15,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
-from llmtrace.semconv import CONTENT, EVALUATION_ROUND, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
+from llmtrace.semconv import EVALUATION_ROUND, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
 
 PROMPTS = frozenset({INPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQUEST_OTHER})
 """The models' input: most of a journal, since each call repeats the messages before it."""
@@ -34,19 +34,16 @@ class NoRecord(ValueError):
 
 def encode(raw: RawSpan) -> bytes:
     """Encode a span without its resource and scope, which `encode_context` encodes."""
-    short: Mapping[str, JsonValue] = raw.attributes
+    short: dict[str, JsonValue] = {}
     long: list[tuple[str, int]] = []
     blocks: list[bytes] = []
-    for name in sorted(CONTENT & short.keys()):
-        value = short[name]
+    for name, value in raw.attributes.items():
         if type(value) is str and len(value) > _LONG:
             block = value.encode("utf-8", "surrogatepass")
             long.append((name, len(block)))
             blocks.append(block)
-    if long:
-        short = dict(short)
-        for name, _ in long:
-            del short[name]
+        else:
+            short[name] = value
     row: Any = (
         raw.trace_id,
         raw.span_id,
