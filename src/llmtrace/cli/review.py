@@ -24,7 +24,7 @@ from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, ReviewConflict
 from llmtrace.launch.replay_process import run_replay
 from llmtrace.model import JsonValue
-from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ReviewState
+from llmtrace.model.reviews import DECISIONS, Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.model.traces import short_id
 from llmtrace.playback.edit import Edit, with_member
 from llmtrace.playback.player import CHANGE
@@ -161,10 +161,7 @@ def _decision(args: argparse.Namespace, record: ReviewRecord, action: str) -> De
         if args.value is None:
             raise BadInput('llmtrace review answer needs the answer, as JSON or text: llmtrace review answer ID "yes"')
         value = _read(args.value)
-    return Decision(_KINDS[action], value, _by(args), time.time(), args.reason, always)
-
-
-_KINDS: dict[str, DecisionKind] = {"approve": "approved", "edit": "edited", "reject": "rejected", "answer": "answered"}
+    return Decision(DECISIONS[action], value, _by(args), time.time(), args.reason, always)
 
 
 def _read(text: str) -> JsonValue:
