@@ -17,9 +17,8 @@ from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text, judge_option
 from llmtrace.cli.options import FINE, BadInput, number_type, positive, print_json
-from llmtrace.cli.progress import Progress
 from llmtrace.cli.recording import Recording, live_names, load, program
-from llmtrace.cli.terminal import Cell, Screen, Style
+from llmtrace.cli.terminal import Cell, Progress, Screen, Style
 from llmtrace.config import Config
 from llmtrace.diagnosis import Flow, Suspect, diagnose
 from llmtrace.errors import ConfigurationError, JudgeFailed, StoreError
@@ -29,8 +28,7 @@ from llmtrace.launch.replay_process import INCOMPARABLE, SAME, run_replay
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Inference, ToolExecution, Trace, Usage
 from llmtrace.model.traces import short_id
-from llmtrace.playback.corrections import Correction, chosen, correction, place_of
-from llmtrace.playback.proof import Verdict, verdict
+from llmtrace.playback.corrections import Correction, Verdict, chosen, correction, place_of, verdict
 from llmtrace.prices import cost_usd
 from llmtrace.store import open_store
 from llmtrace.store.summary import summarise

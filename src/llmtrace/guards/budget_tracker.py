@@ -16,8 +16,7 @@ from opentelemetry import context as otel_context
 from llmtrace import semconv
 from llmtrace.errors import BudgetExceeded, LlmtraceError
 from llmtrace.guards import messages
-from llmtrace.guards.spend_file import period, spend_file
-from llmtrace.guards.spend_window import Amounts, SpendWindow
+from llmtrace.guards.spend_file import Amounts, SpendWindow, period, spend_file
 from llmtrace.guards.token_estimate import usage_of
 from llmtrace.model import (
     BUDGET_EXCEEDED,

@@ -18,7 +18,7 @@ from typing import Any
 
 from llmtrace.config import Config
 from llmtrace.errors import ReplayDiverged
-from llmtrace.guards.resumed import expect
+from llmtrace.guards.review_settings import expect
 from llmtrace.launch import VARIABLE
 from llmtrace.playback import RecordedRun, Replay
 from llmtrace.playback.edit import Edit, apply

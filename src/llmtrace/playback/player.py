@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from llmtrace import semconv
 from llmtrace.codec.request_digest import request_digest
 from llmtrace.errors import ConfigurationError, ReplayDiverged
-from llmtrace.guards.resumed import is_any_resumed
+from llmtrace.guards.review_settings import is_any_resumed
 from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
 from llmtrace.model.traces import short_id
 from llmtrace.model.value import value

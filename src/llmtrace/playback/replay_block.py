@@ -12,10 +12,9 @@ from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.model import Trace
 from llmtrace.model.traces import short_id
-from llmtrace.playback.checkpoints import find_checkpoint
 from llmtrace.playback.network_guard import no_network
 from llmtrace.playback.player import Replay
-from llmtrace.playback.recorded_run import RecordedRun
+from llmtrace.playback.recorded_run import RecordedRun, find_checkpoint
 from llmtrace.recorder import active
 from llmtrace.recorder.player import use_player
 from llmtrace.semconv import CHECKPOINT

@@ -47,14 +47,16 @@ def definition(item: JsonValue) -> ToolDefinition | None:
     schema = item.get("inputSchema")
     if isinstance(schema, Mapping):  # Vercel's jsonSchema, Bedrock's json
         item = {**item, "inputSchema": schema.get("jsonSchema") or schema.get("json") or schema}
-    definitions = messages.read_definitions([item])
-    if not definitions or not (definitions[0].name or definitions[0].parameters):
+    tool = next(iter(messages.read_definitions([item]) or ()), None)
+    if tool is None or not (tool.name or tool.parameters):
         return None
-    return (
-        definitions[0]
-        if isinstance(definitions[0].parameters, (Mapping, bool, type(None)))
-        else replace(definitions[0], parameters=None)
-    )
+    return tool if isinstance(tool.parameters, (Mapping, bool, type(None))) else replace(tool, parameters=None)
+
+
+def definitions(items: JsonValue) -> tuple[ToolDefinition, ...]:
+    """The tools on offer: a list of definitions, or one of them; what is none is left out."""
+    listed = items if isinstance(items, (list, tuple)) else [items]
+    return tuple([tool for item in listed if (tool := definition(item)) is not None])
 
 
 def schema_of(parameters: JsonValue) -> dict[str, Any] | None:
