@@ -187,6 +187,8 @@ def test_messages_that_lost_their_ids_are_read_where_they_are_whole() -> None:
         (["FinishReason.MAX_TOKENS"], "length"),
         (["content-filter"], "content_filter"),
         (['["tool_use"]'], "tool_call"),
+        (["MODEL_ARMOR"], "content_filter"),
+        (["malformedToolUse"], "error"),
         (["Something Else"], "something_else"),
     ],
 )

@@ -43,6 +43,9 @@ _SETTINGS: Final = {
 }
 _TRANSLATOR: Final = "openinference.span.kind"
 _FINISHED: Final = "ai.response.finishReason"
+_COUNTS: Final = (
+    *("inputTokens", "promptTokens", "tokens", "outputTokens", "completionTokens", "cachedInputTokens", "reasoningTokens"),
+)
 _SAID_TWICE: Final = ("operation.name", "ai.model.id", "ai.model.provider")
 
 
@@ -105,19 +108,18 @@ def _prompt(prompt: JsonValue) -> tuple[Message, ...]:
 
 def _inference(reader: SpanReader, name: str) -> Operation:
     items = reader.json("ai.prompt.messages")
-    model = reader.text("ai.model.id")
     reason = reader.text(_FINISHED)
     first = reader.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
     return Inference(
         (reader.text(sc.PROVIDER_NAME) or reader.text("ai.model.provider") or "").partition(".")[0],
-        request_model=reader.text(sc.REQUEST_MODEL) or model,
-        response_model=reader.text(sc.RESPONSE_MODEL, "ai.response.model"),
-        response_id=reader.text(sc.RESPONSE_ID, "ai.response.id"),
+        request_model=reader.text("ai.model.id"),
+        response_model=reader.text("ai.response.model"),
+        response_id=reader.text("ai.response.id"),
         input=_message_shapes.of_items(items, "user") if isinstance(items, list) else _message_shapes.of_text("user", items),
         output=_answer(reader, finish=True),
         tools=_tool_shapes.definitions(reader.json("ai.prompt.tools")),
         parameters=_settings(reader),
-        finish_reasons=() if sc.RESPONSE_FINISH_REASONS in reader.rest or reason is None else (reason,),
+        finish_reasons=() if reason is None else (reason,),
         usage=_usage(reader),
         stream="stream" in name.lower(),
         time_to_first_chunk=None if first is None else first / 1000,
@@ -152,19 +154,14 @@ def _settings(reader: SpanReader) -> dict[str, JsonValue]:
 
 
 def _usage(reader: SpanReader) -> Usage | None:
-    names = {
-        "input": (sc.USAGE_INPUT_TOKENS, "ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"),
-        "output": (sc.USAGE_OUTPUT_TOKENS, "ai.usage.outputTokens", "ai.usage.completionTokens"),
-        "cached": (sc.USAGE_CACHE_READ, "ai.usage.cachedInputTokens"),
-        "reasoning": (sc.USAGE_REASONING, "ai.usage.reasoningTokens"),
-    }
-    counts = {name: reader.count(*keys) for name, keys in names.items()}
-    reader.drop("ai.usage.totalTokens", *(key for keys in names.values() for key in keys))
-    return _usage_shapes.of_counts(counts["input"], counts["output"], counts["cached"], None, counts["reasoning"])
+    own = {name: reader.count(f"ai.usage.{name}") for name in _COUNTS}
+    reader.drop("ai.usage.totalTokens")
+    inputs, outputs = json_members.first(own, *_COUNTS[:3]), json_members.first(own, *_COUNTS[3:5])
+    return _usage_shapes.of_counts(inputs, outputs, own["cachedInputTokens"], None, own["reasoningTokens"])
 
 
 def _embedding(reader: SpanReader) -> Operation:
-    model = reader.text(sc.REQUEST_MODEL, "ai.model.id")
+    model = reader.text("ai.model.id")
     provider = reader.text(sc.PROVIDER_NAME) or reader.text("ai.model.provider") or ""
     return Embedding(provider.partition(".")[0], request_model=model, usage=_usage(reader))
 
