@@ -154,8 +154,8 @@ FILTERS: Final = (
     _bound("max_cost", "that cost at most this much", "USD", "cost", _number, lambda trace: trace.cost_usd),
     _bound("min_tokens", "with at least so many tokens, in and out", "N", "tokens", _number, lambda trace: trace.tokens),
     _bound("max_tokens", "with at most so many tokens, in and out", "N", "tokens", _number, lambda trace: trace.tokens),
-    _bound("min_duration", "that took at least so long: 500ms, 30s", "TIME", "duration", _seconds, lambda trace: trace.duration),
-    _bound("max_duration", "that took at most so long: 500ms, 30s", "TIME", "duration", _seconds, lambda trace: trace.duration),
+    _bound("min_duration", "that took at least so long: 500ms, 5m", "TIME", "duration", _seconds, lambda trace: trace.duration),
+    _bound("max_duration", "that took at most so long: 500ms, 5m", "TIME", "duration", _seconds, lambda trace: trace.duration),
 )
 
 OF_START: Final = ("since", "until")
