@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from llmtrace.instrumentation import instrument
     from llmtrace.model.reviews import Decision
     from llmtrace.playback import replay
-    from llmtrace.playback.resume import resume
-    from llmtrace.playback.resume_review import resume_review
+    from llmtrace.playback.resume import resume, resume_review
     from llmtrace.recorder.context import context, extract, inject, suppress, wrap
     from llmtrace.recorder.feedback import feedback
     from llmtrace.recorder.open_span import current_span
@@ -55,7 +54,7 @@ _HOME = {
     "prompt": "llmtrace.decorators.prompt",
     "replay": "llmtrace.playback",
     "resume": "llmtrace.playback.resume",
-    "resume_review": "llmtrace.playback.resume_review",
+    "resume_review": "llmtrace.playback.resume",
     "retrieval": "llmtrace.decorators.manual",
     "review": "llmtrace.guards.review",
     "shutdown": "llmtrace.runtime",

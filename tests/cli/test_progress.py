@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from llmtrace.cli import progress
-from llmtrace.cli.progress import Progress
+from llmtrace.cli import terminal as terminal_module
+from llmtrace.cli.terminal import Progress
 
 
 class Terminal(io.StringIO):
@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 def test_a_line_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while, with a count, no control character and no more than one line; also where the block raises."""
-    monkeypatch.setattr(progress, "AFTER", 0.05)
+    monkeypatch.setattr(terminal_module, "AFTER", 0.05)
     monkeypatch.setenv("COLUMNS", "40")
     terminal, pipe = Terminal(), io.StringIO()
     for stream in (terminal, pipe):

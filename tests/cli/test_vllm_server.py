@@ -9,8 +9,7 @@ import pytest
 
 from llmtrace import cli
 from llmtrace.cli import format_text
-from llmtrace.cli.vllm_http import Metrics, root_of
-from llmtrace.cli.vllm_stats import Slowest
+from llmtrace.cli.vllm_stats import Metrics, Slowest, root_of
 from llmtrace.model import Custom, Inference, Span, Trace, Usage
 from llmtrace.semconv import ENGINE_DECODE, ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, ENGINE_QUEUE, SAME_CALL
 from llmtrace.statistics.counted_steps import steps_of

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from llmtrace import semconv
 from llmtrace.config import Config
-from llmtrace.exporters.forwarding import breaker, set_aside
+from llmtrace.exporters.forwarding import retries
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.destination import named
 from llmtrace.exporters.forwarding.export_view import WHOLE, mark
@@ -83,7 +83,7 @@ def program(collector: Collector | GrpcCollector, folder: Path) -> Iterator[Prog
 
 @contextlib.contextmanager
 def impatient() -> Iterator[None]:
-    with mock.patch.multiple(breaker, LONGEST=0.002, CLOSED_LEAST=0.002):
+    with mock.patch.multiple(retries, LONGEST=0.002, CLOSED_LEAST=0.002):
         yield
 
 
@@ -205,7 +205,7 @@ def test_spans_of_ended_programs_pass_one_that_is_set_aside(tmp_path: Path) -> N
         with program(collector, tmp_path) as first:
             first.record(1, poison=True)
         collector.up()
-        with mock.patch.object(set_aside, "AGAIN_SECONDS", 0.0), program(collector, tmp_path) as sender:
+        with mock.patch.object(retries, "AGAIN_SECONDS", 0.0), program(collector, tmp_path) as sender:
             sender.flush()
             with program(collector, tmp_path) as other:  # has no thread, and ends without sending
                 other._store.journal.append(9, b"")

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from llmtrace import semconv
-from llmtrace.exporters.forwarding import breaker
+from llmtrace.exporters.forwarding import retries
 from llmtrace.model import RawSpan
 from tests.exporters.collector import Collector
 from tests.exporters.programs import Program, run, start
 
-_QUICK = "from llmtrace.exporters.forwarding import breaker, forwarder; forwarder.INTERVAL = 0.05; breaker.LONGEST = 0.2\n"
+_QUICK = "from llmtrace.exporters.forwarding import forwarder, retries; forwarder.INTERVAL = 0.05; retries.LONGEST = 0.2\n"
 _WORKER = (
     _QUICK
     + """
@@ -187,7 +187,7 @@ def test_the_clock_jumps(tmp_path: Path) -> None:
 def test_the_breaker_keeps_to_the_monotonic_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wall clock that goes back a year holds nothing up."""
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    circuit = breaker.Breaker()
+    circuit = retries.Breaker()
     circuit.failed()
     assert 0 < circuit.seconds < 2
 

@@ -24,10 +24,10 @@ from llmtrace import semconv
 from llmtrace.codec import genai, messages
 from llmtrace.errors import ConfigurationError
 from llmtrace.exporters.forwarding import truncate
-from llmtrace.exporters.forwarding.breaker import Breaker
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.destination import Destination, named, standard_sinks
 from llmtrace.exporters.forwarding.otlp_exporter import Exporter
+from llmtrace.exporters.forwarding.retries import Breaker
 from llmtrace.exporters.forwarding.transport import Answer, retry_after, transport
 from llmtrace.model import Message, RawSpan, Text
 from tests import strategies as some

@@ -41,7 +41,7 @@ TITLES = {
     "smolagents": "smolagents",
     "strands": "Strands",
 }
-NATIVE = set(NAMES) - {"ag2", "agent_framework", "pydantic_ai", "strands"}
+NATIVE = set(NAMES) - {"ag2", "agent_framework", "strands"}
 """Frameworks with an instrumentor of ours: they need no line."""
 ANSWER = "KS-1 is on its way."
 AGENTS = ("support", "Agent", "ReAct")

@@ -1,4 +1,4 @@
-"""Approvals of tool calls by frameworks whose other spans are not ours: Pydantic AI and the Claude Agent SDK."""
+"""Approvals of tool calls by Pydantic AI and the Claude Agent SDK."""
 
 from __future__ import annotations
 
@@ -32,9 +32,13 @@ def decided(name: str) -> list[Review]:
     ]
 
 
+@pytest.mark.parametrize("raises", [False, True])
 @pytest.mark.parametrize("inline", [False, True])
-def test_pydantic_ai(inline: bool) -> None:
-    """A run ends with the calls that wait, and the next has the decisions; or a capability decides while the run waits."""
+def test_pydantic_ai(inline: bool, raises: bool) -> None:
+    """A run ends with the calls that wait, and the next has the decisions; or a capability decides while the run waits.
+
+    A tool may raise to wait for the approval: that is not a failure.
+    """
     pydantic_ai: Any = pytest.importorskip("pydantic_ai")
     from pydantic_ai.capabilities import HandleDeferredToolCalls
     from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
@@ -59,12 +63,17 @@ def test_pydantic_ai(inline: bool) -> None:
         FunctionModel(answer), output_type=[str, pydantic_ai.DeferredToolRequests], capabilities=capabilities
     )
 
-    @agent.tool_plain(requires_approval=True)  # type: ignore[untyped-decorator]
+    raising = set(CALLS if raises else ())
+
+    @agent.tool_plain(requires_approval=not raises)  # type: ignore[untyped-decorator]
     def refund(order_id: str) -> str:
+        if order_id in raising:
+            raising.remove(order_id)
+            raise pydantic_ai.ApprovalRequired
         ran.append(order_id)
         return "refunded"
 
-    with capture(instrument=["pydantic_ai"]) as captured, llmtrace.agent("shop"):
+    with capture(instrument=["pydantic_ai"]) as captured:
         result = agent.run_sync("Refund them.")
         if not inline:
             waits = reviews(captured)

@@ -221,7 +221,7 @@ _PROGRAM = """
     import llmtrace
     from llmtrace.decorators import held_execution  # what a child would have to import
     from llmtrace.guards import review_policy
-    from llmtrace.guards.resumed import expect
+    from llmtrace.guards.review_settings import expect
     from llmtrace.model.reviews import Decision, ReviewState
     from llmtrace.store.reviews import Reviews
 

@@ -15,8 +15,7 @@ import llmtrace
 from llmtrace.errors import BudgetExceeded
 from llmtrace.guards import budget_tracker
 from llmtrace.guards import spend_file as spend_files
-from llmtrace.guards.spend_file import SpendFile, period, sweep
-from llmtrace.guards.spend_window import Amounts
+from llmtrace.guards.spend_file import Amounts, SpendFile, period, sweep
 from llmtrace.model import Inference, Usage
 from llmtrace.recorder import active
 
@@ -100,7 +99,7 @@ def test_periods() -> None:
 PROGRAM = """
 import sys
 from pathlib import Path
-from llmtrace.guards.spend_window import Amounts
+from llmtrace.guards.spend_file import Amounts
 from llmtrace.guards.spend_file import SpendFile
 account = SpendFile(Path(sys.argv[1]))
 for number in range(int(sys.argv[2])):

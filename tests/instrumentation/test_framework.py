@@ -13,11 +13,20 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.instrumentation._framework import isolated, spanned, stepwise
+from llmtrace.instrumentation import _coroutines
+from llmtrace.instrumentation._framework import Inside, spanned
 from llmtrace.recorder import Recording
 from llmtrace.testing import capture
 
 OURS = Context({"who": "ours"})
+
+
+def stepwise(context: Context, inner: Any) -> Any:
+    return _coroutines.stepwise(Inside(context, keeps=False), inner)
+
+
+def isolated(context: Context, inner: Any) -> Any:
+    return _coroutines.stepwise(Inside(context, keeps=True), inner)
 
 
 def who() -> object:
@@ -83,7 +92,7 @@ def test_a_decorator_around_it_takes_nothing_away() -> None:
         return who()
 
     async def outer() -> Any:
-        values = await isolated(OURS, inner())  # type: ignore[misc]
+        values = await isolated(OURS, inner())
         return values, who()
 
     assert finish(stepwise(Context({"who": "outer"}), outer())) == ("inner", "outer")

@@ -277,8 +277,8 @@ def test_the_function_inside_takes_the_answer(monkeypatch: pytest.MonkeyPatch) -
     class Call(Tool):
         takes_answer = False
 
-        def complete(self, operation: Any, result: Any) -> Any:
-            return super().complete(operation, result["error"])
+        def answer(self, result: Any) -> Any:
+            return result["error"]
 
         def failure(self, result: Any) -> Failure | None:
             return Failure(TOOL_ERROR, result["error"]) if isinstance(result, dict) else None

@@ -17,7 +17,7 @@ from llmtrace.evidence.result_form import is_cut_json
 from llmtrace.instrumentation import _vllm_engine, vllm
 from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_chat import Chat
-from llmtrace.instrumentation._vllm_tools import hermes
+from llmtrace.instrumentation._vllm_answers import hermes
 from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, Usage
 from llmtrace.recorder import active
 from llmtrace.testing import capture

@@ -14,9 +14,8 @@ import pytest
 
 pytest.importorskip("anyio")
 
-from llmtrace.cli.captured import run_captured
-from llmtrace.mcp_server.fence import PAGE, Refused, fenced
-from llmtrace.mcp_server.reading_tools import TOOLS, ReadingTools
+from llmtrace.cli.mcp import run_captured
+from llmtrace.mcp_server.reading_tools import PAGE, TOOLS, ReadingTools, Refused, fenced
 from llmtrace.model import (
     AgentInvocation,
     Evaluation,

@@ -9,12 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmtrace.monitors._alarm_rate import Places
 from llmtrace.monitors._number_stream import Numbers
 from llmtrace.monitors._run_similarity import Runs
 from llmtrace.monitors._shape_stream import Shapes
 from llmtrace.monitors._share_stream import Shares
-from llmtrace.monitors._stream import At
+from llmtrace.monitors._stream import At, Places
 from tests.monitors.streams import followed, lengths
 
 

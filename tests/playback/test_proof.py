@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmtrace.playback.proof import verdict
-from llmtrace.playback.repeatability import repeatability
+from llmtrace.playback.corrections import verdict
+from llmtrace.playback.difference import repeatability
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmtrace.statistics import Distribution, distribution
-from llmtrace.statistics.distribution import EXACT, Summed, needed
+from llmtrace.statistics.distribution import EXACT, needed
 
 numbers = st.floats(min_value=1e-6, max_value=1e9)
 shares = st.floats(min_value=0.001, max_value=0.999)
@@ -109,7 +109,7 @@ def test_what_was_summed_elsewhere(weighted: list[tuple[float, int]], place: int
         few = len(elsewhere) <= EXACT
         buckets = Counter(map(distribution._bucket, elsewhere))
         sizes = (len(elsewhere), sum(elsewhere), min(elsewhere), max(elsewhere))
-        here.merge(Summed(*sizes, elsewhere if few else (), {} if few else buckets))
+        here.merge(*sizes, elsewhere if few else (), {} if few else buckets)
     whole = of(values)
     assert (here.count, here.smallest, here.largest) == (whole.count, whole.smallest, whole.largest)
     assert here.total == pytest.approx(whole.total)

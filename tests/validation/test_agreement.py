@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llmtrace.model import ToolDefinition
 from llmtrace.validation import python_engine, rust_engine
 from llmtrace.validation.check_values import check_arguments
-from llmtrace.validation.strict_schema import close
+from llmtrace.validation.compiled_schema import close
 from llmtrace.validation.violations import violations
 
 NAMES = ["a", "b", "c/d", "~"]

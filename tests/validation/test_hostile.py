@@ -25,10 +25,10 @@ def refuse(*_, **__):
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
 from llmtrace.model import ToolDefinition
-from llmtrace.validation import validators
+from llmtrace.validation import compiled_schema
 from llmtrace.validation.check_values import check_arguments
 from llmtrace.validation.parse_arguments import parse_arguments
-assert (validators.load_rust_engine() is None) is {blocked}
+assert (compiled_schema.load_rust_engine() is None) is {blocked}
 
 def nested(times, leaf=1, name="a"):
     for _ in range(times):
@@ -128,7 +128,7 @@ CASES = {
     """,
     "values that are huge": """
         texts = {"properties": {"a": {"items": {"type": "string"}}}}
-        check(texts, {"a": list(range(300_000))}, "no_match" if validators.load_rust_engine() else "schema")
+        check(texts, {"a": list(range(300_000))}, "no_match" if compiled_schema.load_rust_engine() else "schema")
         check({"properties": {"a": {"type": "integer"}}}, {"a": 10**5000}, None)
     """,
 }

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from llmtrace.validation.compiled_schema import compile_schema
+from llmtrace.validation.compiled_schema import close, compile_engine, compile_schema
 from llmtrace.validation.limits import MAX_VISITS
-from llmtrace.validation.strict_schema import close
-from llmtrace.validation.validators import compile_schema as compile_engine
 
 DRAFTS = {
     "draft7": "http://json-schema.org/draft-07/schema#",

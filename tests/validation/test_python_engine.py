@@ -17,10 +17,10 @@ import copy, json, sys
 if {blocked}:
     sys.modules["jsonschema_rs"] = None
 from llmtrace.model import ToolDefinition
-from llmtrace.validation import validators
+from llmtrace.validation import compiled_schema
 from llmtrace.validation.check_values import check_arguments
 from tests.validation.test_check_values import PLANTED, SCHEMA, VALID
-assert (validators.load_rust_engine() is None) is {blocked}
+assert (compiled_schema.load_rust_engine() is None) is {blocked}
 tool = ToolDefinition("refund", SCHEMA, cache={{}})
 assert check_arguments(VALID, tool) == ()
 for mutate, *_ in PLANTED:

@@ -19,10 +19,9 @@ import pkgutil
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, NoReturn, Protocol, cast
 
-from llmtrace.cli.help_formatter import EXAMPLE, Formatter
 from llmtrace.cli.options import BAD_INPUT, FINE, FOUND, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
 from llmtrace.cli.terminal import Screen
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
@@ -198,3 +197,56 @@ def _refuse(name: str, message: str, code: int = BAD_INPUT) -> int:
     for line in rest:
         screen.line("  " + clean(line))
     return code
+
+
+# -- help within the width of the screen
+
+
+_WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
+_ENDS = ((" [", 0), (" ", 0), (",", 1), ("|", 1))
+"""Where a line may break, the best first, and how many characters stay: options can be as long as ``{ok,recovered,failed}``."""
+EXAMPLE = "example: "
+
+
+class Formatter(argparse.HelpFormatter):
+    """argparse's formatter, but without lines that run beyond the screen because they have no spaces."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(EXAMPLE):
+            return "\n".join(_example(text, self._screen))
+        return super()._fill_text(text, width, indent)
+
+    def format_help(self) -> str:
+        lines = super().format_help().splitlines()
+        return "".join(f"{piece}\n" for line in lines for piece in _folded(line, self._screen))
+
+    @property
+    def _screen(self) -> int:
+        """Columns; argparse itself leaves two of them free."""
+        return self._width + 2
+
+
+def _example(text: str, width: int) -> Iterator[str]:
+    """A command in lines that a shell reads as one."""
+    line, *words = _WORD.findall(text)
+    for number, word in enumerate(words, 1):
+        is_last = number == len(words)
+        if len(f"{line} {word}") > (width if is_last else width - 2):
+            yield f"{line} \\"
+            line = " " * (len(EXAMPLE) - 1)
+        line = f"{line} {word}"
+    yield line
+
+
+def _folded(line: str, width: int) -> Iterator[str]:
+    if "\x1b" in line:  # Python 3.14 on a terminal: colours, which have no width
+        yield line
+        return
+    start = len(line) - len(line.lstrip())
+    indent = min(start + 4, width // 2)
+    while len(line) > width:
+        ends = (line.rfind(mark, start + 1, width + len(mark) - shown) + shown for mark, shown in _ENDS)
+        end = next((end for end in ends if end > start + 1), width)
+        yield line[:end].rstrip()
+        line, start = " " * indent + line[end:].lstrip(), indent
+    yield line

@@ -23,8 +23,7 @@ from llmtrace.canary.probes import border_candidates, read_prompts, read_tools, 
 from llmtrace.chat_endpoint import OPENAI
 from llmtrace.cli import format_text
 from llmtrace.cli.options import CHANGED, FINE, NOT_JUDGED, BadInput, is_http, positive, print_json, read_file
-from llmtrace.cli.progress import Progress
-from llmtrace.cli.terminal import Cell, Screen
+from llmtrace.cli.terminal import Cell, Progress, Screen
 from llmtrace.errors import EndpointFailed
 from llmtrace.model import JsonValue
 from llmtrace.text.unsafe_characters import clean

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from llmtrace.cli import format_text
-from llmtrace.cli.import_modules import add_import, import_all
-from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, print_json
-from llmtrace.cli.progress import Progress
+from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, add_import, import_all, print_json
 from llmtrace.cli.read_spans import join_logs, read
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
-from llmtrace.cli.terminal import Cell, Screen, cells, short
+from llmtrace.cli.terminal import Cell, Progress, Screen, cells, short
 from llmtrace.codec.formats import Unreadable
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.diagnosis import Suspect, diagnose

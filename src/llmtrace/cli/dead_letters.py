@@ -15,9 +15,8 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from llmtrace.cli import format_text
-from llmtrace.cli.import_modules import import_all
 from llmtrace.cli.ls import since
-from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
+from llmtrace.cli.options import FINE, FOUND, BadInput, import_all, print_json
 from llmtrace.cli.stores import local_folder, opened
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.config import Config

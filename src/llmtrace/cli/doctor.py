@@ -11,8 +11,7 @@ import platform
 import sys
 
 from llmtrace.cli import doctor_checks, doctor_vllm, format_text
-from llmtrace.cli.import_modules import add_import, import_all
-from llmtrace.cli.options import FINE, FOUND, print_json
+from llmtrace.cli.options import FINE, FOUND, add_import, import_all, print_json
 from llmtrace.cli.terminal import Screen, Style, pad
 from llmtrace.version import __version__
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmtrace.cli.doctor_checks import Finding
-from llmtrace.cli.vllm_http import Metrics, Reply, ask, root_of
+from llmtrace.cli.vllm_stats import Metrics, Reply, ask, root_of
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import ConfigurationError, LlmtraceError, PortBusy

@@ -10,17 +10,19 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-from llmtrace.cli import format_text, plots
-from llmtrace.cli.baseline import ACTIONS, act, called, missing
+from llmtrace.cli import format_stats, format_text
 from llmtrace.cli.ls import since
-from llmtrace.cli.options import FINE, BadInput, positive, print_json
-from llmtrace.cli.progress import Progress
+from llmtrace.cli.options import FINE, BadInput, positive, print_json, read_file
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Cell, Screen, short
+from llmtrace.cli.terminal import Cell, Progress, Screen, short
 from llmtrace.model.traces import short_id
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Block, Key, Report, reports
+from llmtrace.monitors import baselines as learned
+from llmtrace.store import Store, baselines
+from llmtrace.store.local import LocalStore
 from llmtrace.text.unsafe_characters import clean
 
 NAME = "drift"
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
                 raise BadInput(
                     f"unknown argument {args.baseline[0]!r}.\nUse llmtrace drift, or llmtrace drift baseline export FILE."
                 )
-            return act(store, args)
+            return _act_on_baselines(store, args)
         with Progress("comparing runs"):
             followed = [report for report in reports(store.monitor_states()) if args.agent in (None, report.key.agent)]
     keys: dict[Key, list[Report]] = {}
@@ -187,7 +189,7 @@ def _plots(screen: Screen, key_reports: list[Report], args: argparse.Namespace) 
             continue
         at = [int(change["since"]) for change in _changes(report, args.since)]
         rows = [(block, _level(report, block.level)) for block in report.history]
-        for line in plots.course(screen, rows, at):
+        for line in format_stats.course(screen, rows, at):
             screen.line(_INDENT + line)
 
 
@@ -199,3 +201,101 @@ def _change(screen: Screen, change: Mapping[str, Any]) -> None:
     compared = f"from {format_text.plural(int(change['calls']), 'call')}, compared with {change['baseline']:,} before"
     summary = short(f"{compared}: llmtrace show {short_id(change['trace_id'])}", screen.width - 4)
     screen.line(f"    {summary}", "dim")
+
+
+# -- baselines: show, pin, export, import and unpin what later calls are compared with
+
+
+ACTIONS: Final = ("show", "pin", "unpin", "export", "import")
+
+_SHOWN: Final = 5
+
+Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def _act_on_baselines(store: Store, args: argparse.Namespace) -> int:
+    action, *files = args.baseline[1:] or ["show"]
+    if action not in ACTIONS:
+        raise BadInput(f"unknown action {action!r} for baseline.\nUse one of: {', '.join(ACTIONS)}.")
+    if len(files) != (action in ("export", "import")):
+        raise BadInput(f"baseline {action} takes {'one file' if action in ('export', 'import') else 'no file'}.")
+    if not isinstance(store, LocalStore):
+        raise BadInput("baselines need a local store.\nName its folder with --store FOLDER.")
+    if action == "export":
+        _export_pins(_some(_chosen_pins(learned(store.monitor_states()), args.agent), args.agent), files[0])
+        _say_left_out(store, args.agent)
+        return FINE
+    if action == "pin":
+        store.pin({**store.pins(), **_some(_chosen_pins(learned(store.monitor_states()), args.agent), args.agent)})
+        _say_left_out(store, args.agent)
+    elif action == "import":
+        store.pin({**store.pins(), **_chosen_pins(read_file(files[0], baselines.parse), args.agent)})
+    elif action == "unpin":
+        gone = _chosen_pins(store.pins(), args.agent)
+        store.pin({name: streams for name, streams in store.pins().items() if name not in gone})
+    _show_pins(store.pins(), as_json=args.json)
+    return FINE
+
+
+def _some(pins: Pins, agent: str | None) -> Pins:
+    if not pins:
+        whose = "" if agent is None else f" of {agent!r}"
+        needs = f"a monitor needs {format_text.plural(MINIMUM, 'call')} in {format_text.plural(RUNS_BEFORE, 'run')}"
+        raise BadInput(f"no baseline{whose} yet: {needs}.\nSee llmtrace drift.")
+    return pins
+
+
+def _say_left_out(store: LocalStore, agent: str | None) -> None:
+    """Print which monitors have no baseline yet, and what each key still needs."""
+    keys: dict[Key, list[Report]] = {}
+    for report in reports(store.monitor_states()):
+        if missing(report) and agent in (None, report.key.agent):
+            keys.setdefault(report.key, []).append(report)
+    screen = Screen(sys.stderr)
+    for key, lacking in [*keys.items()][:_SHOWN]:
+        neediest = max(lacking, key=lambda report: (report.missing, report.missing_runs))
+        nouns = ", ".join(report.noun.removeprefix("the ") for report in lacking)
+        screen.prose(f"Not enough data yet, so left out: {called(key)}: {nouns} ({missing(neediest)})", "yellow")
+    if len(keys) > _SHOWN:
+        screen.prose(f"and of {format_text.plural(len(keys) - _SHOWN, 'key')} more: llmtrace drift", "yellow")
+
+
+def missing(report: Report) -> str:
+    """What a monitor still needs before it can find changes; empty if it has enough."""
+    if report.missing:
+        return f"{format_text.plural(report.missing, 'call')} more"
+    return f"{format_text.plural(report.missing_runs, 'run')} more" if report.missing_runs else ""
+
+
+def called(key: Key) -> str:
+    parts = key.agent, key.tool or key.operation, key.model, key.prompt and f"prompt {key.prompt[:8]}"
+    return " · ".join(filter(None, parts))
+
+
+def _chosen_pins(pins: Pins, agent: str | None) -> Pins:
+    return {name: streams for name, streams in pins.items() if agent in (None, baselines.key(name).agent)}
+
+
+def _export_pins(pins: Pins, path: str) -> None:
+    text = baselines.text(pins)
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}.") from error
+
+
+def _show_pins(pins: Pins, *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"key": baselines.key(name)._asdict(), "monitors": sorted(streams)} for name, streams in pins.items()])
+        return
+    screen = Screen(sys.stdout)
+    if not pins:
+        screen.prose("No baseline is pinned: each key is compared with its own past.")
+        return
+    screen.line(f"{format_text.plural(len(pins), 'key')} with a pinned baseline")
+    for name, streams in pins.items():
+        parts = " · ".join(part for part in baselines.key(name) if part)
+        screen.prose(f"{parts}: {format_text.plural(len(streams), 'monitor')}", prefix="  ")

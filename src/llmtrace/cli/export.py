@@ -15,9 +15,8 @@ from typing import BinaryIO
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, print_json
-from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import opened, trace_of
-from llmtrace.cli.terminal import Screen
+from llmtrace.cli.terminal import Progress, Screen
 from llmtrace.codec import genai, otlp
 from llmtrace.config import Config
 from llmtrace.content import Content

@@ -17,10 +17,9 @@ from typing import Any
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
-from llmtrace.cli.progress import Progress
 from llmtrace.cli.read_spans import name_skipped, read
 from llmtrace.cli.stores import opened
-from llmtrace.cli.terminal import Screen
+from llmtrace.cli.terminal import Progress, Screen
 from llmtrace.codec.formats import Skipped, Unreadable
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config

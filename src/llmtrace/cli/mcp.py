@@ -6,18 +6,26 @@ See docs/how_to/coding_agents.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmtrace.cli.options import FINE, BadInput, port, print_json
+from llmtrace import cli
+from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, port, print_json
 from llmtrace.cli.stores import is_url
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
-from llmtrace.mcp_server.client_config import CLIENTS, Client, Connection
 from llmtrace.viewer import token
+
+if TYPE_CHECKING:
+    from llmtrace.mcp_server.reading_tools import Answer
 
 NAME = "mcp"
 HELP = "give coding agents the traces of a store, read-only, by MCP"
@@ -44,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
         return _print_config(args, CLIENTS[args.print_config], store)
     if importlib.util.find_spec("mcp") is None:
         raise BadInput('one more package is needed.\nInstall it: pip install "llmtrace-otel[mcp]"')
-    from llmtrace.cli.captured import run_captured
     from llmtrace.mcp_server.agent_server import build
 
     os.environ.update(NO_COLOR="1", COLUMNS=str(_WIDTH))  # of what the commands print
@@ -59,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve_http(args: argparse.Namespace, server: object) -> None:
-    from llmtrace.mcp_server import over_http
+    from llmtrace.mcp_server import agent_server
 
     secret = token.kept(_TOKEN_FILE)
-    with over_http.listen(_PORT if args.port is None else args.port) as listener:
+    with agent_server.listen(_PORT if args.port is None else args.port) as listener:
         address, screen = _address(listener.getsockname()[1]), Screen(sys.stdout)
         if args.json:
             screen.line(json.dumps({"address": address, "token": secret}))
@@ -71,7 +78,7 @@ def _serve_http(args: argparse.Namespace, server: object) -> None:
             screen.line(f"token    {secret}")
             screen.line("Press Ctrl-C to stop", "dim")
         screen.stream.flush()
-        over_http.serve(server, listener, secret)
+        agent_server.serve(server, listener, secret)
 
 
 def _print_config(args: argparse.Namespace, client: Client, store: list[str]) -> int:
@@ -99,3 +106,82 @@ def _store(option: str | None) -> list[str]:
     if url == "auto":
         return []
     return ["--store", url if url == "off" or is_url(url) else str(Path(url).absolute())]
+
+
+_one_at_a_time = threading.Lock()
+"""stdout and stderr belong to the whole process."""
+
+
+def run_captured(words: Sequence[str]) -> Answer:
+    """Run a command inside this process, and return what it printed. Raises what a bug in it raises."""
+    from llmtrace.mcp_server.reading_tools import Answer
+
+    out, err = io.StringIO(), io.StringIO()
+    with _one_at_a_time, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = cli.main(words)
+        except SystemExit as stopped:  # argparse refused the words
+            code = stopped.code if isinstance(stopped.code, int) else BAD_INPUT
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+# -- the configuration of coding agents, in the format of each
+
+
+SERVER = "llmtrace"
+"""The server's name in the configuration."""
+
+
+class Connection(NamedTuple):
+    """How the server is reached: the command that starts it, or, over HTTP, its URL and token."""
+
+    command: Sequence[str]
+    url: str | None = None
+    token: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+class Client(NamedTuple):
+    """A coding agent."""
+
+    title: str
+    file: str
+    """Where its configuration is kept."""
+    render: Callable[[Connection], str]
+
+
+def _entry(connection: Connection, kind: bool) -> dict[str, Any]:
+    """One server as JSON. ``kind``: with its type."""
+    if connection.url is not None:
+        return {**({"type": "http"} if kind else {}), "url": connection.url, "headers": connection.headers}
+    program, *arguments = connection.command
+    return {**({"type": "stdio"} if kind else {}), "command": program, "args": arguments}
+
+
+def _as_json(member: str, *, kind: bool) -> Callable[[Connection], str]:
+    return lambda connection: json.dumps({member: {SERVER: _entry(connection, kind)}}, indent=2, ensure_ascii=False)
+
+
+def _as_toml(connection: Connection) -> str:
+    """TOML's basic strings and arrays of them are written as in JSON."""
+    if connection.url is not None:
+        headers = ", ".join(f"{name} = {json.dumps(value)}" for name, value in connection.headers.items())
+        lines = [f"url = {json.dumps(connection.url)}", f"http_headers = {{ {headers} }}"]
+    else:
+        program, *arguments = connection.command
+        lines = [
+            f"command = {json.dumps(program, ensure_ascii=False)}",
+            f"args = {json.dumps(arguments, ensure_ascii=False)}",
+        ]
+    return "\n".join([f"[mcp_servers.{SERVER}]", *lines])
+
+
+CLIENTS: Mapping[str, Client] = {
+    "claude": Client("Claude Code", ".mcp.json in the project", _as_json("mcpServers", kind=True)),
+    "cursor": Client("Cursor", ".cursor/mcp.json in the project, or ~/.cursor/mcp.json", _as_json("mcpServers", kind=False)),
+    "vscode": Client("VS Code", ".vscode/mcp.json in the workspace", _as_json("servers", kind=True)),
+    "codex": Client("Codex", "~/.codex/config.toml", _as_toml),
+}

@@ -17,9 +17,8 @@ from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text, judge_option
 from llmtrace.cli.options import FINE, BadInput, number_type, positive, print_json
-from llmtrace.cli.progress import Progress
 from llmtrace.cli.recording import Recording, live_names, load, program
-from llmtrace.cli.terminal import Cell, Screen, Style
+from llmtrace.cli.terminal import Cell, Progress, Screen, Style
 from llmtrace.config import Config
 from llmtrace.diagnosis import Flow, Suspect, diagnose
 from llmtrace.errors import ConfigurationError, JudgeFailed, StoreError
@@ -29,8 +28,7 @@ from llmtrace.launch.replay_process import INCOMPARABLE, SAME, run_replay
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Inference, ToolExecution, Trace, Usage
 from llmtrace.model.traces import short_id
-from llmtrace.playback.corrections import Correction, chosen, correction, place_of
-from llmtrace.playback.proof import Verdict, verdict
+from llmtrace.playback.corrections import Correction, Verdict, chosen, correction, place_of, verdict
 from llmtrace.prices import cost_usd
 from llmtrace.store import open_store
 from llmtrace.store.summary import summarise
@@ -297,13 +295,11 @@ class _Prover:
                 ran = run_replay(self._command, assignment, quiet=True)
                 if ran.divergences:
                     raise BadInput(f"a run stopped: {ran.divergences[0]['what']}.")
-                store = open_store(assignment.into, config=self._config)
                 try:
-                    trace = store.trace(ran.trace_id or "")
+                    with open_store(assignment.into, config=self._config) as store:
+                        trace = store.trace(ran.trace_id or "")
                 except StoreError as error:
                     raise BadInput(f"a run was not recorded: {error}") from None
-                finally:
-                    store.close()
                 self.spent += summarise(trace).cost_usd or 0.0
                 ids.append(trace.trace_id)
                 well += self.ended_well(trace, ran.exit_code)

@@ -22,9 +22,9 @@ from llmtrace.launch.replay_process import DIVERGED, INCOMPARABLE, SAME, Nothing
 from llmtrace.launch.replayed import Assignment
 from llmtrace.model import Trace
 from llmtrace.model.traces import short_id
-from llmtrace.playback.checkpoints import find_checkpoint
+from llmtrace.playback.difference import repeatability
 from llmtrace.playback.player import CHANGE
-from llmtrace.playback.repeatability import repeatability
+from llmtrace.playback.recorded_run import find_checkpoint
 
 NAME = "replay"
 HELP = "run a program again, answered from a recorded run: what differs"

@@ -11,13 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from llmtrace.cli import format_stats, format_text, plots, vllm_stats
+from llmtrace.cli import format_stats, format_text, vllm_stats
 from llmtrace.cli.format_stats import seconds, share, short_count, tokens
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
-from llmtrace.cli.progress import Progress
 from llmtrace.cli.stores import nothing_found, opened
-from llmtrace.cli.terminal import Cell, Screen, short
+from llmtrace.cli.terminal import Cell, Progress, Screen, short
 from llmtrace.statistics import OTHERS, Burn, By, Group, Objective, Statistics, burn_rate, collect, gather, suggest, usual_turns
 from llmtrace.statistics.error_budget import WINDOWS, is_few
 from llmtrace.store import Query
@@ -234,10 +233,10 @@ def _plots(screen: Screen, statistics: Statistics, groups: list[Group], lengths:
     for group in groups:
         screen.line()
         screen.line(short(_full_name(statistics, group), screen.width), "bold")
-        for line in plots.histogram(screen, group.duration):
+        for line in format_stats.histogram(screen, group.duration):
             screen.line(line)
         if lengths and group.lengths:
-            for line in plots.spreads(screen, group.lengths):
+            for line in format_stats.spreads(screen, group.lengths):
                 screen.line(line)
 
 

@@ -47,13 +47,10 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
     config = Config.read(store=args.store)
     if config.store == "off":
         raise BadInput("LLMTRACE_STORE is off, so nothing is kept.\nName the store to read with --store FOLDER.")
-    store = open_store(config.store, config=config)
-    if isinstance(store, LocalStore):
-        args.later = lambda: _go_on(store, args)
-    try:
+    with open_store(config.store, config=config) as store:
+        if isinstance(store, LocalStore):
+            args.later = lambda: _go_on(store, args)
         yield store
-    finally:
-        store.close()
 
 
 def nothing_found(store: Store, args: argparse.Namespace, *, filtered: bool) -> str:
@@ -76,7 +73,7 @@ def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Tra
     if isinstance(store, LocalStore):
         store.refresh(seconds=seconds, max_spans=_LONGEST)
         if wanted == "last":
-            return _newest(store)
+            return next((trace for trace in newest_traces(store) if not _is_replay(trace)), None) or store.trace("last")
     return store.trace(wanted)
 
 
@@ -101,11 +98,6 @@ def find_span(trace: Trace, wanted: str) -> Span:
 def operation_name(span: Span) -> str:
     """The name of a tool, agent or workflow; empty for other operations."""
     return span.operation.name if isinstance(span.operation, (ToolExecution, AgentInvocation, Workflow)) else ""
-
-
-def _newest(store: Store) -> Trace:
-    """The newest trace that is no mere replay of another; if all of the newest are, the newest."""
-    return next((trace for trace in newest_traces(store) if not _is_replay(trace)), None) or store.trace("last")
 
 
 def _is_replay(trace: Trace) -> bool:

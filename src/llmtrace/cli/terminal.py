@@ -12,9 +12,13 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
+import threading
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple, TextIO, TypeAlias
+from types import TracebackType
+from typing import Literal, NamedTuple, TextIO, TypeAlias, TypeVar
 
 from llmtrace.text.unsafe_characters import clean
 
@@ -36,6 +40,9 @@ _ASCII = str.maketrans(
 class Cell(NamedTuple):
     text: str
     styles: tuple[Style, ...] = ()
+
+
+Rows: TypeAlias = Sequence[Sequence[Cell]]
 
 
 class Screen:
@@ -103,23 +110,15 @@ class Screen:
             self.line(self.paint(label, "dim") + self.paint(line, *styles))
             label = " " * cells(label)
 
-    def table(
-        self,
-        titles: Sequence[str],
-        rows: Sequence[Sequence[Cell]],
-        *,
-        right: Iterable[int] = (),
-        spare: Iterable[int] = (),
-        prefix: str = "",
-    ) -> None:
-        """Write a table after ``prefix``; see `table_lines`."""
-        for line in self.table_lines(titles, rows, right=right, spare=spare, prefix=prefix):
+    def table(self, titles: Sequence[str], rows: Rows, *, prefix: str = "", **columns: Iterable[int]) -> None:
+        """Write a table after ``prefix``. ``columns``: ``right`` and ``spare`` of `table_lines`."""
+        for line in self.table_lines(titles, rows, prefix=prefix, **columns):
             self.line(prefix + line)
 
     def table_lines(
         self,
         titles: Sequence[str],
-        rows: Sequence[Sequence[Cell]],
+        rows: Rows,
         *,
         right: Iterable[int] = (),
         spare: Iterable[int] = (),
@@ -241,3 +240,50 @@ def _can_show(stream: TextIO, text: str) -> bool:
     except (UnicodeError, LookupError):
         return False
     return True
+
+
+T = TypeVar("T")
+
+AFTER = 1.0
+"""Seconds until the line appears."""
+_EVERY = 0.25
+
+
+class Progress:
+    """Shows the line while its block runs. What is printed meanwhile must wait until the block has ended."""
+
+    def __init__(self, text: str, stream: TextIO | None = None) -> None:
+        """``stream``: default, stderr."""
+        self.text = text
+        self._stream = sys.stderr if stream is None else stream
+        self._ended = threading.Event()
+        self._writer: threading.Thread | None = None
+
+    def __enter__(self) -> Progress:
+        if self._stream is not None and self._stream.isatty():
+            self._writer = threading.Thread(target=self._write, name="llmtrace progress", daemon=True)
+            self._writer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ended.set()
+        if self._writer is not None:
+            self._writer.join()
+
+    def count(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items, with how many there were after the text."""
+        text = self.text
+        for number, item in enumerate(items, 1):
+            self.text = f"{text}: {number:,}"
+            yield item
+
+    def _write(self) -> None:
+        began = time.monotonic()
+        if self._ended.wait(AFTER):
+            return
+        width = Screen(self._stream).width - 1
+        while not self._ended.is_set():
+            line = f"{clean(self.text)} … {time.monotonic() - began:.0f} s"
+            print(f"\r\x1b[K{line[:width]}", end="", file=self._stream, flush=True)
+            self._ended.wait(_EVERY)
+        print("\r\x1b[K", end="", file=self._stream, flush=True)

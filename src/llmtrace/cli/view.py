@@ -15,17 +15,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.stores import is_path, is_url
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
+from llmtrace.model import Span, Trace
 from llmtrace.store import Store, open_store
 from llmtrace.text.unsafe_characters import clean
-
-if TYPE_CHECKING:
-    from llmtrace.model import Span
 
 NAME = "view"
 HELP = "view traces in the browser: a trace, a file of spans, a store"
@@ -102,35 +100,38 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
     else:
         url = config.store
         trace_id = what
-    store = open_store(url, config=config)
-    try:
+    with open_store(url, config=config) as store:
         if trace_id is not None:
             trace_id = store.summary(trace_id).trace_id
         yield store, str(store.folder) if url == "auto" else url, trace_id
-    finally:
-        store.close()
 
 
 def _file(path: str, config: Config, screen: Screen) -> Store:
+    """The traces of a file. Those of other instrumentations are evaluated; unfinished spans count as interrupted."""
     from llmtrace.cli.read_spans import read  # imports every dialect, which a store does not need
+    from llmtrace.codec import genai
     from llmtrace.codec.formats import Unreadable
-    from llmtrace.viewer.file_store import FileStore
+    from llmtrace.content import Content
+    from llmtrace.evaluation import evaluate_trace
+    from llmtrace.store.memory import Spans, SpansStore
 
     bad: list[Unreadable] = []
-
-    def spans() -> Iterator[Span]:
-        for item in read(path):
-            if isinstance(item, Unreadable):
-                bad.append(item)
-            else:
-                yield item
-
-    store = FileStore(spans(), config)
+    by_trace: dict[str, list[Span]] = {}
+    for item in read(path):
+        if isinstance(item, Unreadable):
+            bad.append(item)
+        else:
+            by_trace.setdefault(item.trace_id, []).append(item)
+    content, kept = Content(config), Spans()
+    for spans in by_trace.values():
+        is_external = any(span.run_id is None for span in spans)
+        for span in evaluate_trace(Trace(spans))[0].spans if is_external else spans:
+            kept.add(genai.encode(content.clean(span) if span.run_id is None else span))
     if bad:
         screen.line(
             clean(f"{path}, {bad[0].where}: {bad[0].reason}; left out" + (f", and {len(bad) - 1} more" if bad[1:] else ""))
         )
-    return store
+    return SpansStore(kept)
 
 
 @contextlib.contextmanager

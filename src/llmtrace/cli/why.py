@@ -21,12 +21,11 @@ from itertools import groupby
 from llmtrace.cli import format_text, judge_option, prove
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
-from llmtrace.cli.progress import Progress
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import nothing_found, opened, trace_of
-from llmtrace.cli.terminal import Cell, Screen, Style, short
+from llmtrace.cli.terminal import Cell, Progress, Screen, Style, short
 from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, wrap_errors
-from llmtrace.diagnosis.cause_groups import Case, Group, case_of, group_by_cause
+from llmtrace.diagnosis.causes import Case, Group, case_of, group_by_cause
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
 from llmtrace.model.traces import in_traces, short_id

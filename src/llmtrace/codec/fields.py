@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import isfinite
-from operator import attrgetter
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmtrace.codec import json_text
 from llmtrace.model import JsonValue
@@ -28,8 +27,8 @@ class Row(NamedTuple):
     """Turns the attribute's value into the field's, or into None if it does not fit."""
     default: str | None = None
     """Value of a required field that no attribute holds."""
-    absent: Literal["", "empty", "True", "False"] = ""
-    """Which value besides None is not written."""
+    omits_empty: bool = False
+    """Whether a value that is empty or False is not written either."""
 
 
 class Extra(NamedTuple):
@@ -50,18 +49,18 @@ Write: TypeAlias = Callable[[Any, Attributes], None]
 def writer(rows: Rows) -> Write:
     """Return a function that sets the attributes of a value's fields."""
 
-    contents_of = attrgetter(*(row.field for row in rows))
-    is_single = len(rows) == 1
-    columns = [(row.key, row.write, row.absent) for row in rows]  # to unpack a named tuple takes ten times as long
+    columns = [(row.field, row.key, row.write, row.omits_empty) for row in rows]  # a named tuple is slow to unpack
 
     def write(value: Any, out: Attributes) -> None:
-        contents = (contents_of(value),) if is_single else contents_of(value)
-        for content, (key, convert, absent) in zip(contents, columns, strict=True):
-            if content is None or (absent and (content is True if absent == "True" else not content)):
+        for field, key, convert, omits_empty in columns:
+            content = getattr(value, field)
+            if content is None or (omits_empty and not content):
                 continue
-            attribute = content if convert is None else convert(content)
-            if attribute is not None:
-                out[key] = attribute
+            if convert is not None:
+                content = convert(content)
+                if content is None:
+                    continue
+            out[key] = content
 
     return write
 
@@ -194,7 +193,7 @@ def text(field: str, key: str) -> Row:
 
 def name(field: str, key: str) -> Row:
     """Text that the model requires; empty when a writer did not say."""
-    return Row(field, key, None, as_text, "", absent="empty")
+    return Row(field, key, None, as_text, "", omits_empty=True)
 
 
 def count(field: str, key: str) -> Row:
@@ -207,11 +206,15 @@ def number(field: str, key: str) -> Row:
 
 def flag(field: str, key: str, *, default: bool = False) -> Row:
     """True or False; only what is not the default is written."""
-    return Row(field, key, None, as_flag, absent="True" if default else "False")
+    return Row(field, key, _unless_true, as_flag) if default else Row(field, key, None, as_flag, omits_empty=True)
+
+
+def _unless_true(flag: bool) -> bool | None:
+    return None if flag is True else flag
 
 
 def texts(field: str, key: str) -> Row:
-    return Row(field, key, list, as_texts, absent="empty")
+    return Row(field, key, list, as_texts, omits_empty=True)
 
 
 def json(field: str, key: str) -> Row:
@@ -221,4 +224,4 @@ def json(field: str, key: str) -> Row:
 
 def object_(field: str, key: str) -> Row:
     """A JSON object as JSON text; an empty one is absent."""
-    return Row(field, key, json_text.write, as_object, absent="empty")
+    return Row(field, key, json_text.write, as_object, omits_empty=True)

@@ -43,20 +43,20 @@ def encode(span: Span) -> RawSpan:
     if span.recorded is not None:
         recorded.write(span.recorded, span_attributes)
     return RawSpan(
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        name=span.name,
-        start=span.start,
-        end=span.end,
-        parent_id=span.parent_id,
-        kind=span.kind,
-        status=status,
-        status_message=message,
-        attributes=span_attributes,
-        events=events(span),
-        links=span.links,
-        resource=span.resource,
-        scope=span.scope,
+        span.trace_id,
+        span.span_id,
+        span.name,
+        span.start,
+        span.end,
+        span.parent_id,
+        span.kind,
+        status,
+        message,
+        span_attributes,
+        events(span),
+        span.links,
+        span.resource,
+        span.scope,
     )
 
 

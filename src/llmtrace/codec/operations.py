@@ -53,15 +53,15 @@ class Shape(NamedTuple):
 
 
 def _messages(field: str, key: str, read: Callable[[JsonValue], tuple[Message, ...] | None]) -> Row:
-    return Row(field, key, messages.write_messages, read, absent="empty")
+    return Row(field, key, messages.write_messages, read, omits_empty=True)
 
 
 def _parts(field: str, key: str) -> Row:
-    return Row(field, key, messages.write_parts, messages.read_parts, absent="empty")
+    return Row(field, key, messages.write_parts, messages.read_parts, omits_empty=True)
 
 
 def _definitions(field: str, key: str) -> Row:
-    return Row(field, key, messages.write_definitions, messages.read_definitions, absent="empty")
+    return Row(field, key, messages.write_definitions, messages.read_definitions, omits_empty=True)
 
 
 _PROVIDER: Final = fields.name("provider", sc.PROVIDER_NAME)
@@ -301,9 +301,9 @@ def is_known(name: JsonValue) -> bool:
 
 def write(operation: Operation, out: Attributes) -> None:
     """Set an operation's attributes."""
-    name = _NAMES[type(operation)]
+    name = name_of(operation)
     if name is not None:
-        out[sc.OPERATION_NAME] = operation.operation if name is _IN_FIELD else name  # type: ignore[union-attr]
+        out[sc.OPERATION_NAME] = name
     for write_some in _WRITERS[type(operation)]:
         write_some(operation, out)
 
@@ -311,9 +311,9 @@ def write(operation: Operation, out: Attributes) -> None:
 def at_start(operation: Operation) -> Attributes:
     """Return the attributes that are known when an operation starts, as a new dict."""
     out: Attributes = {}
-    name = _NAMES[type(operation)]
+    name = name_of(operation)
     if name is not None:
-        out[sc.OPERATION_NAME] = operation.operation if name is _IN_FIELD else name  # type: ignore[union-attr]
+        out[sc.OPERATION_NAME] = name
     write_some = _START[type(operation)]
     if write_some is not None:
         write_some(operation, out)

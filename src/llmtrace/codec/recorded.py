@@ -52,7 +52,10 @@ def without(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     """The attributes that may leave this machine; the same object where all may."""
     if KEYS.isdisjoint(attributes):
         return attributes
-    return {key: value for key, value in attributes.items() if key not in KEYS}
+    remaining = dict(attributes)
+    for key in KEYS:
+        remaining.pop(key, None)
+    return remaining
 
 
 def _item(exchange: Exchange) -> dict[str, JsonValue]:

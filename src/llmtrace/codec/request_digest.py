@@ -5,51 +5,63 @@ It is made before redaction, and the key never leaves the store's folder: what w
 
 from __future__ import annotations
 
-from hashlib import blake2b
+import json
+from collections.abc import Callable, Iterable
+from hashlib import blake2b, sha256
+from typing import Any, Final
 
 from llmtrace.codec import json_text, messages
 from llmtrace.model import Embedding, Inference, JsonValue, Operation, Retrieval, ToolExecution
 
 _BYTES = 16
+_DIGEST: Final = "codec.request_digest"
+"""Key of a message's or definition's digest in its cache."""
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
 
 
-def request_digest(operation: Operation, key: bytes) -> str:
-    """Return 32 hex digits; empty for an operation that asks nobody."""
-    content = request_text(operation)
-    return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=_BYTES, key=key).hexdigest() if content else ""
+def request_digest(operation: Operation, key: bytes = b"") -> str:
+    """Return 32 hex digits: equal for requests that say the same. Empty for an operation that asks nobody.
 
-
-def request_text(operation: Operation) -> str:
-    """What is asked, as text: equal for requests that say the same. Empty for an operation that asks nobody."""
+    A message that comes again is not read again.
+    """
     if isinstance(operation, Inference):
-        return "\n".join(
+        asked = "\n".join(
             (
                 operation.request_model or "",
-                messages.write_parts(operation.system) if operation.system else "[]",
-                messages.write_messages(operation.input),
-                messages.write_definitions(operation.tools),
-                _sorted(dict(operation.parameters)) if operation.parameters else "{}",
+                messages.write_parts(operation.system),
+                _digests(operation.input, messages.write_messages),
+                _digests(operation.tools, messages.write_definitions),
+                _sorted(dict(operation.parameters)),
             )
         )
-    if isinstance(operation, ToolExecution):
-        return f"{operation.name}\n{_sorted(operation.arguments)}"
-    if isinstance(operation, Embedding):
-        return f"{operation.request_model}\n{operation.dimensions}"
-    if isinstance(operation, Retrieval):
-        return f"{operation.data_source_id}\n{_sorted(operation.query)}"
-    return ""
+    elif isinstance(operation, ToolExecution):
+        asked = f"{operation.name}\n{_sorted(operation.arguments)}"
+    elif isinstance(operation, Embedding):
+        asked = f"{operation.request_model}\n{operation.dimensions}"
+    elif isinstance(operation, Retrieval):
+        asked = f"{operation.data_source_id}\n{_sorted(operation.query)}"
+    else:
+        return ""
+    return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=_BYTES, key=key).hexdigest()
+
+
+def _digests(values: Iterable[Any], write: Callable[[Iterable[Any]], str]) -> str:
+    """The digest of each, which stays in memory and so needs no key."""
+    digests: list[str] = []
+    for value in values:
+        cache = value.cache
+        digest = None if cache is None else cache.get(_DIGEST)
+        if digest is None:
+            digest = sha256(write((value,)).encode("utf-8", "surrogatepass")).hexdigest()
+            if cache is not None:
+                cache[_DIGEST] = digest
+        digests.append(digest)
+    return ",".join(digests)
 
 
 def _sorted(value: JsonValue) -> str:
-    return json_text.write(_in_order(value))
-
-
-def _in_order(value: JsonValue) -> JsonValue:
-    """The same value with the members of every object in the order of their names."""
-    if isinstance(value, dict):
-        value = {name: value[name] for name in sorted(value, key=str)}
-        for name, member in value.items():
-            if isinstance(member, (dict, list, tuple)):  # a scalar needs no call
-                value[name] = _in_order(member)
-        return value
-    return [_in_order(item) for item in value] if isinstance(value, (list, tuple)) else value
+    """JSON text with the members of every object in the order of their names."""
+    try:
+        return _CANONICAL.encode(value)
+    except Exception:  # names that have no order, a cycle, endless nesting
+        return json_text.write(value)

@@ -8,7 +8,7 @@ applied to does not get out. Where cleaning itself fails, only the span's ids an
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llmtrace import semconv
@@ -56,8 +56,22 @@ class Content:
     def __init__(self, config: Config) -> None:
         redactor = Redactor(config, blobs=True)
         self._level = "none" if redactor.broken else config.content
-        self._values = Values(redactor, config.max_content_bytes)
-        self._messages = Messages(self._values)
+        self._values = values = Values(redactor, config.max_content_bytes)
+        messages = Messages(values)
+        read_by_field: dict[str, Callable[[Any, RedactionStats], Any]] = {
+            **dict.fromkeys(_NAMES, values.said_name),
+            **dict.fromkeys(("request_model", "response_model"), values.name),
+            **dict.fromkeys(("input", "output"), messages.messages),
+            "system": messages.system,
+            "tools": messages.definitions,
+            "definition": messages.definition,
+            "parameters": self._parameters,
+            "result": self._result,
+        }
+        self._fields = {
+            operation_class: [(field, read_by_field.get(field, values.document)) for field in fields]
+            for operation_class, fields in _FIELDS.items()
+        }
         self._resource: tuple[Any, Mapping[str, JsonValue]] = (None, {})
         self._has_reported = False
 
@@ -82,9 +96,7 @@ class Content:
         """What a span may start with in the local store, and as an OpenTelemetry span: redacted, and without the name of a tool
         that a model made up where content must not be. Never raises."""
         redact, stats = self._values.name, RedactionStats()
-        shown: dict[str, JsonValue] = {}
-        for key, value in attributes.items():
-            shown[key] = redact(value, stats) if type(value) is str else value
+        shown = {key: redact(value, stats) if type(value) is str else value for key, value in attributes.items()}
         stored = exported = Opening(redact(name, stats), shown)
         if isinstance(operation, ToolExecution) and self._level != "all":
             hidden = strip_tool_name(operation.name)
@@ -233,56 +245,27 @@ class Content:
     # -- what it did
 
     def _operation(self, operation: Operation, stats: RedactionStats) -> Operation:
-        if type(operation) is Inference:
-            return self._inference(operation, stats)
         changes: dict[str, Any] = {}
-        for name in _FIELDS.get(type(operation), ()):
+        for name, read in self._fields.get(type(operation), ()):
             old = getattr(operation, name)
             if old:
-                new = self._field(name, old, stats)
+                new = read(old, stats)
                 if new is not old:
                     changes[name] = new
         return replace(operation, **changes) if changes else operation
 
-    def _field(self, name: str, value: Any, stats: RedactionStats) -> Any:
-        if name in ("input", "output"):
-            return self._messages.messages(value, stats)
-        if name == "definition":
-            return self._messages.definition(value, stats)
-        if name == "result" and type(value) is list and len(value) > 1:
-            value = self._values.redactor.in_chunks(value, stats)
-        return self._values.said_name(value, stats) if name in _NAMES else self._values.document(value, stats)
+    def _parameters(self, parameters: Mapping[str, JsonValue], stats: RedactionStats) -> Mapping[str, JsonValue]:
+        return mapping(self._values.document(parameters, stats), parameters)
 
-    def _inference(self, call: Inference, stats: RedactionStats) -> Inference:
-        messages, name = self._messages, self._values.name
-        inputs = messages.messages(call.input, stats) if call.input else call.input
-        outputs = messages.messages(call.output, stats) if call.output else call.output
-        system = messages.system(call.system, stats) if call.system else call.system
-        tools = messages.definitions(call.tools, stats) if call.tools else call.tools
-        parameters = call.parameters
-        if parameters:
-            parameters = mapping(self._values.document(parameters, stats), parameters)
-        request_model = name(call.request_model, stats) if call.request_model else call.request_model
-        response_model = name(call.response_model, stats) if call.response_model else call.response_model
-        same = inputs is call.input and outputs is call.output and system is call.system and tools is call.tools
-        same = same and parameters is call.parameters and request_model is call.request_model
-        if same and response_model is call.response_model:
-            return call
-        return replace(
-            call,
-            input=inputs,
-            output=outputs,
-            system=system,
-            tools=tools,
-            parameters=parameters,
-            request_model=request_model,
-            response_model=response_model,
-        )
+    def _result(self, result: JsonValue, stats: RedactionStats) -> JsonValue:
+        if type(result) is list and len(result) > 1:
+            result = self._values.redactor.in_chunks(result, stats)
+        return self._values.document(result, stats)
 
 
-_NAMES = frozenset({"name", "agent_name", "record_id", "store_id", "data_source_id", "request_model", "response_model", "tool"})
+_NAMES = ("name", "agent_name", "record_id", "store_id", "data_source_id", "tool")
 _FIELDS: dict[type, tuple[str, ...]] = {
-    Inference: ("request_model", "response_model", "parameters", "system", "input", "output", "tools"),
+    Inference: ("input", "output", "system", "tools", "parameters", "request_model", "response_model"),
     ToolExecution: ("arguments", "repaired", "result", "definition", "name"),
     AgentInvocation: ("name", "description", "input", "output"),
     Workflow: ("name", "input", "output"),

@@ -6,9 +6,8 @@ own, since what others derived from the raw one must not go out with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import is_
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from llmtrace.content.blobs import without_bytes
 from llmtrace.content.redaction_stats import RedactionStats
@@ -30,6 +29,8 @@ from llmtrace.model import (
     Uri,
     replace,
 )
+
+T = TypeVar("T", Message, ToolDefinition)
 
 _PART = 32
 """What a part counts for beside its texts."""
@@ -60,51 +61,44 @@ class Messages:
         self._limit = values.limit
 
     def messages(self, messages: tuple[Message, ...], stats: RedactionStats) -> tuple[Message, ...]:
+        clean, all_seen, size = self._clean_all(messages, self._message, stats)
+        return clean if size * WIDEST <= self._limit else self._fewer(clean, all_seen, stats)
+
+    def _clean_all(
+        self, items: tuple[T, ...], read: Callable[[Any], _Seen], stats: RedactionStats
+    ) -> tuple[tuple[T, ...], list[_Seen], int]:
+        """The cleaned items, what is known of each, and how long all are."""
         size = 0
-        cleaned: list[Message] | None = None
+        cleaned: list[T] | None = None
         all_seen: list[_Seen] = []
-        for index, message in enumerate(messages):
-            cache = message.cache
-            seen = cache.get(self) if cache else None
-            if seen is None:
-                seen = self._message(message)
+        for index, item in enumerate(items):
+            cache = item.cache
+            seen = (cache and cache.get(self)) or read(item)
             all_seen.append(seen)
             size += seen.size
             if seen.clean is not None:
                 stats.redacted += seen.redacted
                 stats.remember(seen.secrets)
-                if cleaned is None:
-                    cleaned = list(messages)
+                cleaned = cleaned or list(items)
                 cleaned[index] = seen.clean
-        clean = messages if cleaned is None else tuple(cleaned)
-        return clean if size * WIDEST <= self._limit else self._fewer(clean, all_seen, stats)
+        return items if cleaned is None else tuple(cleaned), all_seen, size
 
     def _message(self, message: Message) -> _Seen:
         stats = RedactionStats()
-        parts = message.parts
-        if len(parts) == 1:  # as most have
-            only = parts[0]
-            cleaned: Part
-            if type(only) is Text and only.content:  # what `part` does, without the call
-                text = self._redactor.in_text(only.content, stats)
-                cleaned = only if text is only.content else Text(text)
-            else:
-                cleaned = self.part(only, stats)
-            parts = parts if cleaned is parts[0] else (cleaned,)
-        else:
-            cleaned_parts = tuple([self.part(part, stats) for part in parts])
-            parts = parts if all(map(is_, cleaned_parts, parts)) else cleaned_parts
+        parts = map_items(message.parts, lambda part: self.part(part, stats))
         role = self._values.name(message.role, stats)
         name = self._values.optional_name(message.name, stats)
-        size = stats.size + len(role) + _PART * (len(parts) + 1)
-        if parts is message.parts and role is message.role and name is message.name:
-            seen = _Seen(None, 0, size)
-        else:
-            cache = {self: _Seen(None, 0, size)}
-            clean = replace(message, parts=parts, role=role, name=name, cache=cache)
-            seen = _Seen(clean, stats.redacted, size, stats.secrets)
-        if message.cache is not None:
-            message.cache[self] = seen
+        same = parts is message.parts and role is message.role and name is message.name
+        cleaned = message if same else replace(message, parts=parts, role=role, name=name)
+        return self._see(message, cleaned, stats, stats.size + len(role) + _PART * (len(parts) + 1))
+
+    def _see(self, owner: Message | ToolDefinition, cleaned: Any, stats: RedactionStats, size: int) -> _Seen:
+        """Note what became of a message or definition. The cleaned one is not to be looked at again."""
+        seen = _Seen(None, 0, size)
+        if cleaned is not owner:
+            seen = _Seen(replace(cleaned, cache={self: seen}), stats.redacted, size, stats.secrets)
+        if owner.cache is not None:
+            owner.cache[self] = seen
         return seen
 
     def _fewer(self, messages: tuple[Message, ...], all_seen: Sequence[_Seen], stats: RedactionStats) -> tuple[Message, ...]:
@@ -131,11 +125,16 @@ class Messages:
 
     def part(self, part: Part, stats: RedactionStats) -> Part:
         """A part redacted and without inline bytes; the same object where there was nothing to do."""
-        kind = type(part)
-        if kind is Text or kind is Reasoning or kind is Compaction:
-            content = part.content  # type: ignore[union-attr]
+        if isinstance(part, (Text, Reasoning, Compaction)):
+            content = part.content
             redacted = self._redactor.in_text(content, stats) if content else content
             return part if redacted is content else replace(part, content=redacted)
+        if isinstance(part, ToolCall):
+            name, arguments = self._values.said_name(part.name, stats), self._redactor.in_document(part.arguments, stats)
+            return part if name is part.name and arguments is part.arguments else ToolCall(name, arguments, part.id)
+        if isinstance(part, ToolResult):
+            response = self._redactor.in_document(part.response, stats)
+            return part if response is part.response else ToolResult(response, part.id)
         if isinstance(part, (Blob, Uri)):
             part = without_bytes(part)
         fields: dict[str, Any] = {}
@@ -153,22 +152,10 @@ class Messages:
     # -- tools
 
     def definitions(self, tools: tuple[ToolDefinition, ...], stats: RedactionStats) -> tuple[ToolDefinition, ...]:
-        size = 0
-        same = True
-        cleaned: list[ToolDefinition] = []
-        for tool in tools:
-            cache = tool.cache
-            seen = (cache.get(self) if cache else None) or self._definition(tool)
-            size += seen.size
-            if seen.clean is not None:
-                same = False
-                stats.redacted += seen.redacted
-                stats.remember(seen.secrets)
-            cleaned.append(tool if seen.clean is None else seen.clean)
+        clean, _, size = self._clean_all(tools, self._definition, stats)
         if size * WIDEST <= self._limit:
-            return tools if same else tuple(cleaned)
-        share = self._limit // len(cleaned)
-        return map_items(tuple(cleaned), lambda tool: _smaller(tool, share, stats))
+            return clean
+        return map_items(clean, lambda tool: _smaller(tool, self._limit // len(clean), stats))
 
     def definition(self, tool: ToolDefinition, stats: RedactionStats) -> ToolDefinition:
         return self.definitions((tool,), stats)[0]
@@ -182,15 +169,7 @@ class Messages:
             parameters=self._redactor.in_value(tool.parameters, stats),
             output=self._redactor.in_value(tool.output, stats),
         )
-        size = stats.size + 2 * _PART
-        if cleaned is tool:
-            seen = _Seen(None, 0, size)
-        else:
-            clean = replace(cleaned, cache={self: _Seen(None, 0, size)})
-            seen = _Seen(clean, stats.redacted, size, stats.secrets)
-        if tool.cache is not None:
-            tool.cache[self] = seen
-        return seen
+        return self._see(tool, cleaned, stats, stats.size + 2 * _PART)
 
 
 def _smaller(tool: ToolDefinition, limit: int, stats: RedactionStats) -> ToolDefinition:
@@ -204,8 +183,6 @@ def _smaller(tool: ToolDefinition, limit: int, stats: RedactionStats) -> ToolDef
 
 
 _FIELDS: dict[type, tuple[tuple[str, str], ...]] = {
-    ToolCall: (("name", "name"), ("arguments", "in_document")),
-    ToolResult: (("response", "in_document"),),
     Uri: (("uri", "in_text"),),
     ServerToolCall: (("name", "name"), ("server_tool_call", "in_value")),
     ServerToolResult: (("server_tool_call_response", "in_value"),),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic_core import from_json
 from pydantic_core import to_json as write_json
@@ -28,6 +28,8 @@ from llmtrace.content.secrets import LONGEST_BARE, SHORTEST_BARE, bare_secret, s
 from llmtrace.content.snapshot import to_json
 from llmtrace.model import JsonValue
 
+T = TypeVar("T")
+
 logger = logging.getLogger("llmtrace")
 
 _CLEAN, _SECRET, _USERS, _TEXT, _SECRET_TEXT = range(5)
@@ -39,6 +41,8 @@ _SHORTEST = 6
 _KNOWN_LENGTH = 128
 _MAX_KNOWN = 4096
 """So many short texts are known to be clean: ids, states and names come again and again."""
+_KNOWN_BYTES = 1024
+"""Arguments and results come thrice: as the model asked, as the tool ran, and in the next request."""
 _EXAMPLES = ("default", "const", "enum", "examples", "example")
 _SCHEMA_MEMBERS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 _said_broken: set[tuple[str, str]] = set()
@@ -57,6 +61,7 @@ class Redactor:
         self._own_keys: set[str] = set()
         self._keys: dict[str, int] = {}
         self._clean_texts: set[str] = set()
+        self._clean_documents: set[bytes] = set()
         self._patterns: list[re.Pattern[str]] = []
         self._paths: list[Path] = []
         self.broken = False
@@ -134,7 +139,7 @@ class Redactor:
                 if self._always:
                     text = self._by_user(text, stats)
                 elif size <= _KNOWN_LENGTH and text is original:
-                    self._know(text)
+                    _know(self._clean_texts, text)
             if SHORTEST_BARE <= size <= LONGEST_BARE and self._defaults and (rule := bare_secret(text)) is not None:
                 return stats.take(rule)
             if size >= LEAST_BASE64 and self._blobs and is_base64(text):
@@ -153,11 +158,6 @@ class Redactor:
         except Exception:  # as a rule that fails: the body is not kept
             return False
 
-    def _know(self, text: str) -> None:
-        if len(self._clean_texts) >= _MAX_KNOWN:
-            self._clean_texts.clear()
-        self._clean_texts.add(text)
-
     def in_name(self, text: str, stats: RedactionStats) -> str:
         """A name of a span, tool or model: all rules but the user's function, and readable even where a rule is broken."""
         try:
@@ -169,9 +169,18 @@ class Redactor:
     def in_document(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
         """A whole value: the one that ``$`` of a JSON path stands for."""
         try:
-            if self._paths and type(value) is not str:
-                value = self._by_paths(value, stats)
-            return self.in_value(value, stats)
+            if type(value) is not dict or self._always or stats.secrets:
+                if self._paths and type(value) is not str:
+                    value = self._by_paths(value, stats)
+                return self.in_value(value, stats)
+            written = _written(value)
+            if written in self._clean_documents:
+                stats.size += len(written)
+                return value
+            redacted = self.in_value(value, stats)
+            if redacted is value and written and len(written) <= _KNOWN_BYTES:
+                _know(self._clean_documents, written)
+            return redacted
         except Exception as error:  # nested too deep
             return self._failed(error, stats)
 
@@ -376,6 +385,20 @@ class Redactor:
             self._has_reported = True  # the error's text may quote what it was about: only its type is told
             logger.error("llmtrace: redaction failed (%s); what it was to look at is left out.", type(error).__name__)
         return ERROR
+
+
+def _know(clean: set[T], content: T) -> None:
+    if len(clean) >= _MAX_KNOWN:
+        clean.clear()
+    clean.add(content)
+
+
+def _written(value: JsonValue) -> bytes:
+    """A value as JSON; empty where it is not JSON."""
+    try:
+        return write_json(value)
+    except ValueError:
+        return b""
 
 
 def _text(value: object) -> str:

@@ -67,8 +67,6 @@ NOT_PLAIN: Any = object()
 _MEMBERS, _LEVELS, _CHARACTERS, _KEY = 12, 3, 400, 64
 _PLAIN_LIMIT = (_MEMBERS + _MEMBERS**2 + _MEMBERS**3) * (_CHARACTERS + _KEY + 8)
 """Characters of JSON that a value copied by `plain` may have at most."""
-_NOTHING_TO_COPY = frozenset({bool, type(None)})
-_SCALARS = frozenset({str, int, float, *_NOTHING_TO_COPY})
 
 
 def plain(value: object) -> JsonValue:
@@ -83,43 +81,27 @@ def plain(value: object) -> JsonValue:
 def _plain(value: Any, level: int) -> Any:
     """So few levels and members need no look at cycles or at the room that is left."""
     kind = type(value)
-    copy: Any
-    if kind is dict and len(value) <= _MEMBERS and level < _LEVELS:
-        copy = {}
+    if kind is dict or kind is list:
+        if len(value) > _MEMBERS or level == _LEVELS:
+            return NOT_PLAIN
+        if kind is list:
+            items = [_plain(item, level + 1) for item in value]
+            return NOT_PLAIN if NOT_PLAIN in items else items
+        copy: dict[str, Any] = {}
         for key, item in value.items():
             if type(key) is not str or len(key) > _KEY or not key.isascii():
                 return NOT_PLAIN
-            kind = type(item)
-            if kind is str and len(item) <= _CHARACTERS and item.isascii():  # as most are
-                copy[key] = item
-                continue
-            copy[key] = copied = _plain_scalar(item, kind) if kind in _SCALARS else _plain(item, level + 1)
-            if copied is NOT_PLAIN:
-                return NOT_PLAIN
+            if type(item) is not str or len(item) > _CHARACTERS or not item.isascii():  # most are such texts
+                item = _plain(item, level + 1)
+                if item is NOT_PLAIN:
+                    return NOT_PLAIN
+            copy[key] = item
         return copy
-    if kind is list and len(value) <= _MEMBERS and level < _LEVELS:
-        copy = []
-        for item in value:
-            kind = type(item)
-            if kind is str and len(item) <= _CHARACTERS and item.isascii():
-                copy.append(item)
-                continue
-            copied = _plain_scalar(item, kind) if kind in _SCALARS else _plain(item, level + 1)
-            if copied is NOT_PLAIN:
-                return NOT_PLAIN
-            copy.append(copied)
-        return copy
-    return _plain_scalar(value, kind)
-
-
-def _plain_scalar(value: Any, kind: type) -> Any:
     if kind is str:
         return value if len(value) <= _CHARACTERS and value.isascii() else NOT_PLAIN
     if kind is int:
         return value if -_PLAIN_INT < value < _PLAIN_INT else NOT_PLAIN
-    if kind is float:
-        return value if math.isfinite(value) else NOT_PLAIN
-    return value if kind in _NOTHING_TO_COPY else NOT_PLAIN
+    return value if value is None or kind is bool or (kind is float and math.isfinite(value)) else NOT_PLAIN
 
 
 class _Snapshot:

@@ -16,9 +16,8 @@ from llmtrace.content.placeholders import HIDDEN_MARKS, holds_placeholder
 from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
 from llmtrace.guards.hold import Hold, denial, digest_of, here
-from llmtrace.guards.resumed import is_any_resumed, is_resumed
 from llmtrace.guards.review_policy import Reason
-from llmtrace.guards.review_settings import review_settings
+from llmtrace.guards.review_settings import is_any_resumed, is_resumed, review_settings
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition, replace
 from llmtrace.model.reviews import Decision
 from llmtrace.recorder.guard import guard

@@ -230,12 +230,8 @@ def _is_unknown(fact: Fact, environment: Environment) -> bool:
 
 
 def _caller(trace: Trace, span: Span) -> str:
-    above = trace.parent(span)
-    while above is not None:
-        if isinstance(above.operation, (AgentInvocation, Workflow)):
-            return above.operation.name
-        above = trace.parent(above)
-    return ""
+    around = (above.operation for above in trace.ancestors(span))
+    return next((operation.name for operation in around if isinstance(operation, (AgentInvocation, Workflow))), "")
 
 
 def _add_task(facts: _Facts, operation: AgentInvocation | Workflow | Inference) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal, TypeAlias
 
 from llmtrace.evidence.call_log import Call, CallLog
@@ -292,15 +293,11 @@ def _taken_choice(trace: Trace, span: Span, output: Sequence[Message]) -> int:
     if len(output) < 2:
         return 0
     choices = [message.text().strip() for message in output]
-    above = trace.parent(span)
-    for _ in range(_MOST_ABOVE):
-        if above is None:
-            break
+    for above in islice(trace.ancestors(span), _MOST_ABOVE):
         if isinstance(above.operation, (AgentInvocation, Workflow)):
             answer = "\n".join(message.text() for message in above.operation.output).strip()
             if answer and answer in choices:
                 return choices.index(answer)
-        above = trace.parent(above)
     return 0
 
 

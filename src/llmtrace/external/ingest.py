@@ -20,6 +20,7 @@ from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
 from llmtrace.external.log_joiner import LogJoiner
+from llmtrace.external.same_call import remember
 from llmtrace.locks import importing
 from llmtrace.model import Event, RawSpan, Span, Trace, replace
 from llmtrace.prices import with_cost
@@ -266,9 +267,7 @@ class Ingestor:
 
     def _evaluate(self, trace_id: str, trace: _WaitingTrace) -> None:
         was_known = trace_id in self._known
-        self._known[trace_id] = None
-        if len(self._known) > _MOST_KNOWN:
-            self._known.popitem(last=False)
+        remember(self._known, trace_id, None, _MOST_KNOWN)
         alive: frozenset[str] = frozenset()
         if self._is_only_writer and trace.is_complete and not was_known:
             stored = {span_id: cleaned for span_id, (_, cleaned) in trace.spans.items()}

@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 
 from llmtrace.codec.unread_writers import PREFIXES
-from llmtrace.external.same_call import Worker, current_worker
+from llmtrace.external.same_call import Worker, current_worker, remember
 from llmtrace.locks import fork_safe_lock
 from llmtrace.recorder import Recording, keys
 from llmtrace.recorder.root import is_program
@@ -143,9 +143,7 @@ class OpenSpans:
 
     def _remember(self, span_id: int, run: Run | None) -> None:
         if run is not None:
-            self._known_runs[span_id] = run
-            if len(self._known_runs) > MOST_KNOWN:
-                self._known_runs.popitem(last=False)
+            remember(self._known_runs, span_id, run, MOST_KNOWN)
 
     def _run(self, outermost: int) -> Run | None:
         run = self._runs.get(outermost)

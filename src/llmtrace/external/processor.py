@@ -27,7 +27,7 @@ from opentelemetry.trace.status import StatusCode
 from llmtrace import semconv
 from llmtrace.codec.messages import read_definitions
 from llmtrace.external.open_spans import MOST_OPEN, OpenSpans, Place
-from llmtrace.external.same_call import OurCalls, is_only_request
+from llmtrace.external.same_call import OurCalls, is_only_request, remember
 from llmtrace.external.tracer_provider import listen
 from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import (
@@ -87,16 +87,17 @@ class ExternalSpans(SpanProcessor, Sink):
     def on_span_end(self, span: Span) -> bool:
         """Remember our ended inferences. Return False, since this sink does not need the ended span."""
         listen()  # the program may have set a provider without `set_tracer_provider`
-        if isinstance(span.operation, _STEPS) and span.parent_id is not None and self._open.any_open():
-            self._note_step(span.parent_id, span.operation)
         if self._open_tools:
             with self._lock:
                 self._open_tools.pop(span.span_id, None)
-        if isinstance(span.operation, Inference):
-            if span.parent_id is not None:
-                self._note(span.parent_id)
-            if span.scope.name == semconv.SCOPE_NAME and self._open.any_open():
+        is_inference, parent_id = isinstance(span.operation, Inference), span.parent_id
+        if is_inference and parent_id is not None:
+            self._note(parent_id)
+        if self._open.any_open():
+            if is_inference and span.scope.name == semconv.SCOPE_NAME:
                 self._calls.ended(span)
+            elif parent_id is not None and isinstance(span.operation, _STEPS):
+                self._note_step(parent_id, span.operation)
         return False
 
     def append(self, span: Span) -> None:
@@ -106,9 +107,7 @@ class ExternalSpans(SpanProcessor, Sink):
         """Remember an inference or an execution of ours that starts."""
         if isinstance(operation, ToolExecution) and self._open.any_open():
             with self._lock:
-                self._open_tools[span_id] = operation
-                if len(self._open_tools) > MOST_OPEN:
-                    self._open_tools.popitem(last=False)
+                remember(self._open_tools, span_id, operation, MOST_OPEN)
         if isinstance(operation, Inference):
             self._calls.started(span_id, operation)
 
@@ -140,18 +139,13 @@ class ExternalSpans(SpanProcessor, Sink):
 
     def _start(self, span: SdkSpan, context: Context) -> None:
         if is_suppressed(context):
-            self._remember_suppressed(span)
+            with self._lock:
+                remember(self._suppressed, span.get_span_context().span_id, None, MOST_OPEN)
         elif not _is_ours(span):
             self._open.add(span, context)
             played = player()
             if played is not None:
                 _refuse_tool(played, span, context)
-
-    def _remember_suppressed(self, span: SdkSpan) -> None:
-        with self._lock:
-            self._suppressed[span.get_span_context().span_id] = None
-            if len(self._suppressed) > MOST_OPEN:
-                self._suppressed.popitem(last=False)
 
     def _was_suppressed(self, span_id: int) -> bool:
         with self._lock:
@@ -209,18 +203,15 @@ class ExternalSpans(SpanProcessor, Sink):
 
     def _note(self, parent_id: str | None) -> None:
         """Remember that this span has an inference of ours as a direct child."""
-        with self._lock:
-            if parent_id is not None:
-                self._around[parent_id] = None
-            if len(self._around) > MOST_OPEN:
-                self._around.popitem(last=False)
+        if parent_id is not None:
+            with self._lock:
+                remember(self._around, parent_id, None, MOST_OPEN)
 
     def _note_step(self, parent_id: str, operation: Operation) -> None:
         """Remember that this span has a step of ours as a direct child."""
         with self._lock:
-            self._steps_within.setdefault(parent_id, []).append(type(operation)(_name_of(operation)))
-            if len(self._steps_within) > MOST_OPEN:
-                self._steps_within.popitem(last=False)
+            steps = self._steps_within.get(parent_id, [])
+            remember(self._steps_within, parent_id, [*steps, type(operation)(_name_of(operation))], MOST_OPEN)
 
     def _is_step_of_ours(self, span: Span, operation: Operation, owner: Recording | None) -> bool:
         """True if an execution, an agent's run or a workflow is the same as ours right around it, or right inside it; or if an

@@ -12,7 +12,7 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
@@ -23,16 +23,23 @@ from llmtrace.model import Inference, Span
 MOST_CALLS = 1024
 """Calls of ours that are remembered at most. Another instrumentation's span of the same call ends right after it, or before."""
 
+K = TypeVar("K")
+V = TypeVar("V")
 Worker: TypeAlias = tuple[int, int]
 """Thread and asyncio task (0: none), by their ids."""
 
 
+def remember(memory: OrderedDict[K, V], key: K, value: V, most: int = MOST_CALLS) -> None:
+    """Put an entry at the end of a memory that holds at most so many: the oldest is forgotten."""
+    memory[key] = value
+    if len(memory) > most:
+        memory.popitem(last=False)
+
+
 def current_worker() -> Worker:
     """Return the thread and the task that run now."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # this thread has no event loop
-        task = None
+    loop = asyncio._get_running_loop()  # `current_task` alone would raise where none runs, which takes ten times as long
+    task = None if loop is None else asyncio.current_task(loop)
     return threading.get_ident(), 0 if task is None else id(task)
 
 
@@ -65,9 +72,7 @@ class OurCalls:
         around = trace.get_current_span().get_span_context()
         call = _Call(around, time.time_ns(), current_worker(), (operation.request_model,), set())
         with self._lock:
-            self._calls[span_id] = call
-            if len(self._calls) > MOST_CALLS:
-                self._calls.popitem(last=False)
+            remember(self._calls, span_id, call)
 
     def __contains__(self, span_id: object) -> bool:
         """True for the id of one of these inferences, also when it has ended."""

@@ -21,8 +21,7 @@ from typing import Any, get_args
 from llmtrace.codec import json_text
 from llmtrace.content.placeholders import holds_placeholder
 from llmtrace.errors import ConfigurationError, LlmtraceError, ReviewConflict, ReviewDenied, ReviewPending
-from llmtrace.guards import resumed
-from llmtrace.guards.review_settings import ReviewSettings, review_settings
+from llmtrace.guards.review_settings import ReviewSettings, new_review_id, review_settings, take_resumed
 from llmtrace.model import JsonValue, Review, replace
 from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ValueOrigin
 from llmtrace.recorder import Recording, active, current
@@ -130,7 +129,7 @@ class Hold:
             self._recording = recorder.start(replace(operation, payload=None))
         operation = _cleaned(operation)
         self._shown = operation.payload
-        earlier = resumed.take(self.digest)
+        earlier = take_resumed(self.digest)
         if recorded is not None and recorded.decision not in (None, "pending"):
             self.recorded_id = recorded.review_id
             return _recorded_decision(recorded)
@@ -157,7 +156,7 @@ class Hold:
         recording = self._recording
         now = time.time()
         request = ReviewRequest(
-            resumed.new_id(),
+            new_review_id(),
             operation.question,
             self.digest,
             self._shown,

@@ -1,8 +1,12 @@
-"""Where reviews are kept, who is told of them, and how long a program waits: as ``configure()`` says."""
+"""Where reviews are kept, who is told of them, how long a program waits; and reviews that a resumed program goes on with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,3 +59,51 @@ def _settings(config: Config, folder: Path | None, make_key: Callable[[], bytes]
     return ReviewSettings(
         Reviews(folder), make_key(), config.notify, config.review_timeout, config.review_wait, config.unattended
     )
+
+
+_of_process: dict[str, str] = {}
+"""Ids of reviews that this process resumes, by digest of the call."""
+_of_block: ContextVar[dict[str, str] | None] = ContextVar("llmtrace_resumed", default=None)
+"""The same of `resuming`: a worker may resume two runs at the same time that made the same call."""
+_lock = threading.Lock()
+
+
+def new_review_id() -> str:
+    return f"rev_{secrets.token_hex(8)}"
+
+
+def expect(review_id: str, digest: str) -> None:
+    """The next call of this digest takes the decision of this review."""
+    with _lock:
+        _of_process[digest] = review_id
+
+
+@contextmanager
+def resuming(review_id: str, digest: str) -> Iterator[None]:
+    """`expect`, within the block."""
+    before = _of_block.get()
+    _of_block.set({digest: review_id})
+    try:
+        yield
+    finally:
+        _of_block.set(before)
+
+
+def take_resumed(digest: str) -> str | None:
+    """The resumed review of a call, once."""
+    with _lock:
+        return next((found for ids in _resumed() if (found := ids.pop(digest, None)) is not None), None)
+
+
+def is_any_resumed() -> bool:
+    """Whether this program goes on with a review, and has not reached its call."""
+    return any(_resumed())
+
+
+def is_resumed(digest: str) -> bool:
+    """Whether this very call was held before, whatever is said of it now."""
+    return any(digest in ids for ids in _resumed())
+
+
+def _resumed() -> tuple[dict[str, str], ...]:
+    return _of_block.get() or {}, _of_process

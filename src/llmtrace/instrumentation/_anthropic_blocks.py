@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
+from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import (
     Blob,
@@ -28,17 +30,6 @@ from llmtrace.model import (
     Uri,
     Usage,
 )
-from llmtrace.validation.parse_arguments import parse_arguments
-
-FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_call",
-    "refusal": "content_filter",
-}
-"""Anthropic's word to the conventions' word, where they differ."""
 
 _MEDIA = {"image": "image", "document": "file"}
 """Kinds of blocks with a source, to their modality."""
@@ -57,7 +48,7 @@ def read_message(raw: Any, stop_reason: str | None = None) -> Message:
         parts = read_content(content)
     if message.get("stop_details"):
         parts = (*parts, Generic("stop_details", _rest(members(message["stop_details"]))))
-    reason = FINISH_REASONS.get(stop_reason, stop_reason) if stop_reason else None
+    reason = finish_reason(stop_reason) if stop_reason else None
     return Message(str(to_json(role) or "unknown"), parts, finish_reason=reason, cache={})
 
 
@@ -129,13 +120,8 @@ def _thinking(block: Mapping[str, Any]) -> Iterator[Part]:
 # -- tools
 
 
-def _arguments(raw: Any) -> JsonValue:
-    """Return an object unchanged; parse the text of a stream if it is one JSON object."""
-    return parse_arguments(raw) if isinstance(raw, str) else to_json(raw)
-
-
 def _tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
-    yield ToolCall(_a_text(block["name"]), _arguments(block.get("input")), block.get("id"))
+    yield ToolCall(_a_text(block["name"]), arguments(block.get("input")), block.get("id"))
 
 
 def _tool_result(block: Mapping[str, Any]) -> Iterator[Part]:
@@ -158,7 +144,7 @@ def _text_or_blocks(blocks: list[Mapping[str, Any]]) -> Any:
 def _server_tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
     name = _a_text(block["name"])
     kind = name if block.get("type") == "server_tool_use" else _a_text(block["type"])
-    call = {"type": kind, **_rest(block, "id", "name", "input"), "input": _arguments(block.get("input"))}
+    call = {"type": kind, **_rest(block, "id", "name", "input"), "input": arguments(block.get("input"))}
     yield ServerToolCall(name, call, block.get("id"))
 
 

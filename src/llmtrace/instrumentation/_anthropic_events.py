@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 
-from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_message, read_usage
+from llmtrace.codec.finish_reasons import finish_reason
+from llmtrace.instrumentation._anthropic_blocks import read_message, read_usage
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import Chunks, members
 
@@ -114,6 +115,6 @@ class EventReader(Chunks):
         if self._counts:
             fields["usage"] = read_usage(self._counts)
         if self._stop is not None:
-            fields["finish_reasons"] = (FINISH_REASONS.get(self._stop, self._stop),)
+            fields["finish_reasons"] = (finish_reason(self._stop),)
             fields["partial"] = False  # also where the rest of the stream, which tells nothing more, was left
         return fields

@@ -55,16 +55,12 @@ def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, A
     return None
 
 
-def without_own_tool_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the SDK's own span of a tool run: passes a client without a tracer, for which it makes no span."""
-    return wrapped(*(guard(_untraced, *args) or args), **kwargs)
-
-
-def _untraced(client: Any, tool: Any) -> tuple[Any, ...] | None:
-    """Return arguments that suppress the SDK's span, or None if the SDK's span should stay."""
+def without_own_tool_span(_instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Pass a client without a tracer to the SDK's own span of a tool run, which is none then; None if it should stay."""
+    client, tool = args
     if active() is None or not hasattr(tool, "call") or _has_own_provider(client) or is_left_out(client):
         return None
-    return _UNTRACED, tool
+    return (_UNTRACED, tool), kwargs
 
 
 _UNTRACED = SimpleNamespace(_tracer=None)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic_core import from_json
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation import anthropic
 from llmtrace.instrumentation._anthropic_events import EventReader
-from llmtrace.instrumentation._bedrock_chunks import ConverseReader
-from llmtrace.instrumentation._bedrock_converse import read_answer, read_request
+from llmtrace.instrumentation._bedrock_converse import ConverseReader, read_answer, read_request
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._provider import Fields
@@ -45,7 +45,6 @@ _PARAMETERS = {
 _PROMPTS = ("prompt", "inputText")
 _TEXTS = ("generation", "outputText", "text", "completion")
 _REASONS = ("stop_reason", "completionReason", "finish_reason")
-_FINISH = {"finish": "stop", "complete": "stop", "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
 _COUNTS = (
     ("prompt_token_count", "generation_token_count"),
     ("inputTextTokenCount", "totalOutputTextTokenCount"),
@@ -119,8 +118,8 @@ def _count(body: Mapping[str, Any], results: Any, name: str) -> int | None:
 
 def _message(result: Mapping[str, Any]) -> Message:
     text = next((result[name] for name in _TEXTS if isinstance(result.get(name), str)), "")
-    reason = next((str(result[name]).lower() for name in _REASONS if result.get(name)), None)
-    return Message("assistant", (Text(text),) if text else (), finish_reason=_FINISH.get(reason, reason) if reason else None)
+    reason = next((finish_reason(str(result[name])) for name in _REASONS if result.get(name)), None)
+    return Message("assistant", (Text(text),) if text else (), finish_reason=reason)
 
 
 # -- usage that is not in the body
@@ -150,10 +149,6 @@ def merged(reported: Usage | None, counted: Usage | None) -> Usage | None:
 # -- streams
 
 
-class _Reading(Protocol):
-    def fields(self) -> Fields: ...
-
-
 class PlainReader:
     """Chunks with a piece of text each: Llama, Mistral, Titan, older Cohere and Anthropic."""
 
@@ -179,8 +174,7 @@ class InvokeReader:
     """The chunks of ``invoke_model_with_response_stream``, in the form of whatever model wrote them."""
 
     def __init__(self) -> None:
-        self._reader: _Reading | None = None
-        self._add: Any = None
+        self._reader: Any = None
         self._counted: Usage | None = None
 
     def add(self, name: str, event: Mapping[str, Any]) -> None:  # noqa: ARG002
@@ -188,31 +182,35 @@ class InvokeReader:
         metrics = chunk.pop(METRICS, None)
         if isinstance(metrics, Mapping):
             self._counted = Usage(metrics.get("inputTokenCount"), metrics.get("outputTokenCount"))
-        if self._add is None:
-            self._reader, self._add = _reader_for(chunk)
-        self._add(chunk)
+        self._reader = self._reader or _reader_for(chunk)
+        self._reader.add(chunk)
 
     def fields(self) -> Fields:
         fields = {} if self._reader is None else self._reader.fields()
         return {**fields, "usage": merged(fields.get("usage"), self._counted)}
 
 
-def _reader_for(chunk: Mapping[str, Any]) -> tuple[_Reading, Any]:
-    """Return a reader for chunks like this one, and its method that reads a chunk."""
+def _reader_for(chunk: Mapping[str, Any]) -> Any:
+    """Return a reader for chunks like this one."""
     if isinstance(chunk.get("type"), str):
-        events = EventReader()
-        return events, events.add
+        return EventReader()
     if isinstance(chunk.get("choices"), list):
-        chunks = ChunkReader()
-        return chunks, lambda event: chunks.add(_with_reasons(event))
-    if any(name in chunk for name in ("messageStart", "contentBlockStart", "contentBlockDelta")):
-        converse = ConverseReader(joins=True)
-        return converse, converse.add_all
-    plain = PlainReader()
-    return plain, plain.add
+        return _MistralReader()
+    is_converse = any(name in chunk for name in ("messageStart", "contentBlockStart", "contentBlockDelta"))
+    return _NovaReader(joins=True) if is_converse else PlainReader()
 
 
-def _with_reasons(chunk: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a chunk of Mistral in OpenAI's form, where a piece of a message is a ``delta``."""
-    choices = [{"delta": choice.get("message"), **_choice(choice)} for choice in chunk.get("choices") or ()]
-    return {**chunk, "choices": choices}
+class _MistralReader(ChunkReader):
+    """Chunks of OpenAI's form; in Mistral's a piece of a message is a ``message``, not a ``delta``."""
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        choices = [{"delta": choice.get("message"), **_choice(choice)} for choice in chunk.get("choices") or ()]
+        super().add({**chunk, "choices": choices})
+
+
+class _NovaReader(ConverseReader):
+    """Chunks that hold events of Converse by their names."""
+
+    def add(self, chunk: Mapping[str, Any]) -> None:  # type: ignore[override]
+        for name, event in chunk.items():
+            super().add(name, event)

@@ -28,19 +28,6 @@ from llmtrace.model import (
 )
 from llmtrace.validation.tool_definitions import read_definition
 
-FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "tool_use": "tool_call",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "guardrail_intervened": "content_filter",
-    "content_filtered": "content_filter",
-    "malformed_model_output": "error",
-    "malformed_tool_use": "error",
-}
-"""Bedrock's word to the conventions' word."""
-
 _SERVER_TOOL = "server_tool_use"
 
 

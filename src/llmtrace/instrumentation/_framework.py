@@ -6,15 +6,14 @@ raises goes through untouched; only a policy that the program asked for (a budge
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._coroutines import CoroutineHolder, rename
+from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.model import Failure, ToolExecution
 from llmtrace.recorder import Recording, active, current
@@ -24,29 +23,42 @@ from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 T = TypeVar("T", bound="ToolStep")
 
 
-class Step(Protocol):
-    """One traced run of a function."""
+class Step:
+    """One traced run of a function. By itself it has no span: ``context`` is current in each of its steps, and that is all."""
 
-    context: Context
-    """What is current in each of its steps."""
+    def __init__(self, context: Context | None = None) -> None:
+        """``context``: default: the current one."""
+        self.context = otel_context.get_current() if context is None else context
 
-    def returned(self, result: Any) -> None: ...
+    def returned(self, result: Any) -> None:
+        """Take what the function returned."""
 
-    def raised(self, error: BaseException) -> None: ...
+    def raised(self, error: BaseException) -> None:
+        """Take what the function raised."""
 
 
-class ToolStep:
-    """One run of a tool that a client runs for the model; a `Step`. Subclasses define `returned`.
+class SpanStep(Step):
+    """A `Step` with a span, which ends with ``operation``. Subclasses add the result in `returned`."""
+
+    def __init__(self, recording: Recording, operation: Any) -> None:
+        super().__init__(recording.context)
+        self.recording = recording
+        self.operation = operation
+
+    def returned(self, result: Any) -> None:  # noqa: ARG002
+        self.recording.end(self.operation)
+
+    def raised(self, error: BaseException) -> None:
+        self.recording.end(self.operation, exception=error)
+
+
+class ToolStep(SpanStep):
+    """One run of a tool that a client runs for the model. Subclasses define `returned`.
 
     In a replay, `body` takes the place of the wrapped function, which does not run.
     """
 
     body: Callable[[], Any] | None = None
-
-    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
-        self.recording = recording
-        self.context = recording.context
-        self.operation = operation
 
     def answer(self) -> None:
         """Ask the recorded run for the outcome, in a replay. Raises `ReplayDiverged`."""
@@ -71,7 +83,7 @@ class ToolStep:
 
     def raised(self, error: BaseException) -> None:
         guard(keep_outcome, self.recording, self.operation, raised=error)
-        self.recording.end(self.operation, exception=error)
+        super().raised(error)
 
 
 Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "Step | None"]
@@ -105,22 +117,23 @@ def spanned_call(begin: Begin) -> Wrapper:
 def spanned(begin: Begin, *, inside: bool = False) -> Wrapper:
     """A wrapper for a function that returns a coroutine: ``begin`` is called when the program awaits it.
 
-    ``inside``: what the coroutine itself makes current stays so in its later steps (see `isolated`).
+    ``inside``: what the coroutine itself makes current stays so in its later steps, and nothing takes its place that is made
+    current around each step (by a decorator, say). For a framework that sets and resets what is current in the course of its
+    coroutine: outside, nothing of it is seen between the steps.
     """
-    steps = isolated if inside else stepwise
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inner = wrapped(*args, **kwargs)
         if active() is None or not hasattr(inner, "send"):
             return inner
-        coroutine = _awaited(CoroutineHolder(inner), lambda: begin(instance, args, kwargs), steps)
+        coroutine = _awaited(CoroutineHolder(inner), lambda: begin(instance, args, kwargs), keeps=inside)
         guard(rename, coroutine, inner)
         return coroutine
 
     return wrapper
 
 
-async def _awaited(holder: CoroutineHolder, begin: Callable[[], Step | None], steps: Callable[[Context, Any], Any]) -> Any:
+async def _awaited(holder: CoroutineHolder, begin: Callable[[], Step | None], *, keeps: bool) -> Any:
     inner = holder.coroutine
     step = guard(_opened, begin)
     if step is None:
@@ -131,7 +144,7 @@ async def _awaited(holder: CoroutineHolder, begin: Callable[[], Step | None], st
     body = step.body if isinstance(step, ToolStep) else None
     try:
         if body is None:
-            result = await steps(step.context, inner)
+            result = await stepwise(Inside(step.context, keeps=keeps), inner)
         else:
             inner.close()
             result = body()
@@ -149,40 +162,17 @@ def _opened(begin: Callable[[], Step | None]) -> Step | LlmtraceError | None:
         return refusal
 
 
-def stepwise(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Run a coroutine with ``context`` current in each of its steps."""
-    return _steps(context, inner, keeps=False)
+class Inside:
+    """Makes a context current in the steps of a coroutine. ``keeps``: what a step leaves current is so in the next one."""
 
+    def __init__(self, context: Context, *, keeps: bool) -> None:
+        self._context = context
+        self._keeps = keeps
 
-def isolated(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Run a coroutine that begins with ``context``, and goes on in each step with the context it had before.
+    def enter(self) -> Any:
+        return otel_context.attach(self._context)
 
-    For a framework that sets and resets what is current in the course of its coroutine: outside, nothing of it is seen
-    between the steps; inside, nothing that is made current around each step (by a decorator, say) takes its place.
-    """
-    return _steps(context, inner, keeps=True)
-
-
-@types.coroutine
-def _steps(context: Context, inner: Coroutine[Any, Any, Any], *, keeps: bool) -> Generator[Any, Any, Any]:
-    step = cast(Any, inner.send)
-    inbox: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
-    while True:
-        token = otel_context.attach(context)
-        try:
-            waited_for = step(inbox.pop())
-        except StopIteration as done:
-            return done.value
-        finally:
-            if keeps:
-                context = otel_context.get_current()
-            Recording.detach(token)
-        try:
-            inbox.append((yield waited_for))
-            step = inner.send
-        except GeneratorExit:
-            inner.close()
-            raise
-        except BaseException as error:
-            inbox.append(error)
-            step = inner.throw
+    def leave(self, token: Any) -> None:
+        if self._keeps:
+            self._context = otel_context.get_current()
+        Recording.detach(token)

@@ -5,11 +5,13 @@ Law: pieces of text that follow each other are one part, so that a streamed answ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
-from llmtrace.instrumentation._google_arguments import Arguments
 from llmtrace.instrumentation._google_parts import python_members, read_parts, server_call, server_result, word
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._streams import Reader
@@ -24,25 +26,53 @@ from llmtrace.model import (
     Usage,
 )
 
-_FINISH = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "IMAGE_PROHIBITED_CONTENT": "content_filter",
-    "IMAGE_RECITATION": "content_filter",
-    "MODEL_ARMOR": "content_filter",
-    "MALFORMED_FUNCTION_CALL": "error",
-    "UNEXPECTED_TOOL_CALL": "error",
-    "TOO_MANY_TOOL_CALLS": "error",
-    "MISSING_THOUGHT_SIGNATURE": "error",
-    "MALFORMED_RESPONSE": "error",
-}
-"""Google's word to the conventions' word; the others stay, in lower case."""
+# -- arguments of a call that come in pieces: ``{"jsonPath": "$.days[0].name", "stringValue": "Mo"}``
+
+
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
+_LONGEST = 10_000
+"""An index beyond that is none."""
+
+
+class Arguments:
+    """Streamed arguments of a tool call. ``value`` grows in place and holds what has come so far."""
+
+    def __init__(self) -> None:
+        self.value: dict[str, JsonValue] = {}
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        steps = [
+            int(number) if number else name or single_quoted or double_quoted
+            for name, number, single_quoted, double_quoted in _STEP.findall(piece["json_path"])
+        ]
+        value = _value(piece)
+        holder: Any = self.value
+        for step, following in pairwise(steps):
+            holder = _member(holder, step, [] if isinstance(following, int) else {})
+        before = _member(holder, steps[-1], None)
+        holder[steps[-1]] = before + value if isinstance(before, str) and isinstance(value, str) else value
+
+
+def _member(holder: Any, step: Any, fresh: Any) -> Any:
+    """Return the member at a place; create it if it is missing."""
+    if isinstance(holder, list):
+        if step > _LONGEST:
+            raise IndexError(step)
+        holder.extend([None] * (step + 1 - len(holder)))
+        if holder[step] is None:
+            holder[step] = fresh
+    else:
+        holder.setdefault(step, fresh)
+    return holder[step]
+
+
+def _value(piece: Mapping[str, Any]) -> JsonValue:
+    for name in ("string_value", "number_value", "bool_value"):
+        if piece.get(name) is not None:
+            value = piece[name]
+            return int(value) if isinstance(value, float) and value.is_integer() else value
+    return None
+
 
 _UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
 _BLOCKED = "content_filter"
@@ -114,7 +144,7 @@ class _Candidate:
     def reason(self) -> str | None:
         if self.finish == "STOP" and any(isinstance(part, ToolCall) for part in self.parts):
             return "tool_call"
-        return None if self.finish is None else _FINISH.get(self.finish, self.finish.lower())
+        return None if self.finish is None else finish_reason(self.finish)
 
     def _parts(self) -> Iterator[Part]:
         for part in self.parts:

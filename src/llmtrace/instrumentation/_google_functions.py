@@ -12,13 +12,13 @@ from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
+from llmtrace.instrumentation._framework import SpanStep, ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._generators import follow
 from llmtrace.instrumentation._google_parts import python_members
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._streams import Watch
 from llmtrace.model import ToolCall, ToolExecution, Workflow, replace
-from llmtrace.recorder import Recording, active, current
+from llmtrace.recorder import active, current
 from llmtrace.recorder.guard import guard
 
 LOOP = "automatic_function_calling"
@@ -32,19 +32,8 @@ class _Function(ToolStep):
         self.end(replace(self.operation, result=to_json(result), has_result=True), result)
 
 
-class _Step:
+class _Step(SpanStep):
     """A loop of calls and executions."""
-
-    def __init__(self, recording: Recording, operation: Workflow) -> None:
-        self.recording = recording
-        self.context = recording.context
-        self.operation = operation
-
-    def returned(self, result: Any) -> None:  # noqa: ARG002
-        self.recording.end(self.operation)
-
-    def raised(self, error: BaseException) -> None:
-        self.recording.end(self.operation, exception=error)
 
     def enter(self) -> Any:
         return self.recording.attach()

@@ -8,42 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic_core import from_json
 
 from llmtrace import semconv
 from llmtrace.instrumentation._cache import read_tools_cached
-from llmtrace.instrumentation._google_steps import StepReader, read_input, read_interaction, read_parameters, read_tools
+from llmtrace.instrumentation._generators import end_or_watch
+from llmtrace.instrumentation._google_steps import StepReader, read_input, read_interaction, read_parameters
+from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced, traced_async
-from llmtrace.instrumentation._stainless import Body, members
-from llmtrace.instrumentation._streams import aclosing, closing, watch_body, watch_stream
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of
+from llmtrace.instrumentation._requests import address, has_traceparent, start_fields
+from llmtrace.instrumentation._stainless import both, end_call, members
+from llmtrace.instrumentation._streams import aclosing, closing
 from llmtrace.model import Text
-from llmtrace.recorder.guard import guard
-
-_PORTS = {"https": 443, "http": 80}
-_VERTEX = "aiplatform."
 
 
 class Interactions(Endpoint):
-    """The endpoint that makes an interaction. Headers are put in, and the request is read, when it is sent (`send`)."""
+    """The endpoint that makes an interaction. Headers are put in, and the request is read, when it is sent."""
 
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        url = urlsplit(client.get_server_details()[0])
+        url = client.get_server_details()[0]
         body = members(members(kwargs.get("request")).get("body")) or kwargs
-        model = body.get("model")
-        return {
-            "provider": "gcp.vertex_ai" if _VERTEX in (url.hostname or "") else "gcp.gemini",
-            "operation": semconv.GENERATE_CONTENT,
-            "request_model": model if isinstance(model, str) else None,
-            "stream": body.get("stream") is True,
-            "server_address": url.hostname,
-            "server_port": url.port or _PORTS.get(url.scheme),
-        }
+        is_vertex = "aiplatform." in address(url).get("server_address", "")
+        known = {"operation": semconv.GENERATE_CONTENT, "stream": body.get("stream") is True}
+        return start_fields("gcp.vertex_ai" if is_vertex else "gcp.gemini", url, body, **known)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
         """Return the fields that the body of the request holds."""
@@ -52,7 +44,7 @@ class Interactions(Endpoint):
             "request_model": body.get("model"),
             "system": (Text(system),) if isinstance(system, str) and system else (),
             "input": read_input(body.get("input")),
-            "tools": read_tools_cached(tools, read_tools) if isinstance(tools, list) and tools else (),
+            "tools": read_tools_cached(tools) if isinstance(tools, list) and tools else (),
             "parameters": read_parameters(body),
             "previous_response_id": body.get("previous_interaction_id"),
         }
@@ -61,45 +53,33 @@ class Interactions(Endpoint):
         return read_interaction(members(result))
 
     def on_response(self, call: Call, result: Any) -> Any:
-        if hasattr(result, "generator"):
-            return watch_stream(call, StepReader(), result, result.response, slot="generator")
-        http = getattr(result, "http_response", None)
-        if http is None:
-            call.end(self.answer(result))
-        elif http.is_closed:
-            body = Body(self, http, StepReader())
-            body.feed(http.content)
-            call.end(body.fields())
-        else:
-            watch_body(call, Body(self, http, StepReader()), http)
-        return result
+        if getattr(result, "http_response", None) is not None:
+            return end_call(self, call, result, StepReader)
+        return end_or_watch(call, result)
 
-
-def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the hooks that see one HTTP request before it goes out, called anew for each retry inside the client."""
-    guard(_prepare, *args, **kwargs)
-    return wrapped(*args, **kwargs)
+    def reader(self, call: Call) -> StepReader:  # noqa: ARG002
+        return StepReader()
 
 
 def _prepare(hook_ctx: Any, request: Any) -> None:
+    """Look at one HTTP request before it goes out; retries inside the client come here, too."""
     call = call_of(hook_ctx.config)
     if call is None or not isinstance(call.endpoint, Interactions):
         return
     call.attempt(None)
-    if "traceparent" not in request.headers:
+    if not has_traceparent(request.headers):
         request.headers.update(call.recording.headers())
     if call.attempts == 1:
         call.fields.update(call.endpoint.read_body(from_json(request.content)))
 
 
-_INTERACTIONS = Interactions()
+_SENDING = before(lambda _, args, kwargs: _prepare(*args, **kwargs), always=True)
 _GENERATED = "google.genai._gaos"
 
 PATCHES = (
-    Patch(f"{_GENERATED}.interactions", "Interactions.create", traced(_INTERACTIONS)),
-    Patch(f"{_GENERATED}.interactions", "AsyncInteractions.create", traced_async(_INTERACTIONS)),
-    Patch(f"{_GENERATED}._hooks.sdkhooks", "SDKHooks.before_request", send),
-    Patch(f"{_GENERATED}._hooks.asyncsdkhooks", "AsyncSDKHooks.before_request", send),
+    *both(f"{_GENERATED}.interactions", "Interactions.create", Interactions()),
+    Patch(f"{_GENERATED}._hooks.sdkhooks", "SDKHooks.before_request", _SENDING),
+    Patch(f"{_GENERATED}._hooks.asyncsdkhooks", "AsyncSDKHooks.before_request", _SENDING),
     Patch(f"{_GENERATED}.utils.eventstreaming", "Stream.close", closing),
     Patch(f"{_GENERATED}.utils.eventstreaming", "Stream.__exit__", closing),
     Patch(f"{_GENERATED}.utils.eventstreaming", "AsyncStream.close", aclosing),

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from llmtrace.content import to_json
+from llmtrace.instrumentation._openai_messages import modality
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import (
     Blob,
@@ -31,8 +32,7 @@ from llmtrace.model import (
     ToolResult,
     Uri,
 )
-from llmtrace.validation.google_schema import standard_schema
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.validation.tool_definitions import read_definition, standard_schema
 
 CODE_EXECUTION = "code_execution"
 
@@ -113,19 +113,14 @@ def _inline_data(raw: Any) -> Iterator[Part]:
     blob = python_members(raw)
     data, mime = blob.get("data"), blob.get("mime_type")
     content = base64.b64encode(data).decode("ascii") if isinstance(data, bytes) else data and str(data).translate(_URL_SAFE)
-    yield Blob(_modality(mime), mime, content)
+    yield Blob(modality(mime), mime, content)
 
 
 def _file_data(raw: Any) -> Iterator[Part]:
     file = python_members(raw)
     uri, mime = str(file["file_uri"]), file.get("mime_type")
     _, separator, name = uri.partition("/files/")
-    yield File(f"files/{name}", _modality(mime), mime) if separator and _HELD in uri else Uri(uri, _modality(mime), mime)
-
-
-def _modality(mime: Any) -> str:
-    major = str(mime or "").partition("/")[0]
-    return major if major in ("image", "audio", "video") else "file"
+    yield File(f"files/{name}", modality(mime), mime) if separator and _HELD in uri else Uri(uri, modality(mime), mime)
 
 
 def _executable_code(raw: Any) -> Iterator[Part]:
@@ -177,10 +172,7 @@ _READERS = {
 
 # -- tools and parameters, as they are sent
 
-_NAMES = {
-    "max_output_tokens": "max_tokens",
-    "candidate_count": "choice.count",
-}
+_NAMES = {"max_output_tokens": "max_tokens", "candidate_count": "choice.count"}
 _JSON = "application/json"
 
 

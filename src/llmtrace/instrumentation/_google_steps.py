@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import Chunks, members
 from llmtrace.model import (
@@ -24,37 +26,17 @@ from llmtrace.model import (
     ServerToolResult,
     Text,
     ToolCall,
-    ToolDefinition,
     ToolResult,
     Uri,
     Usage,
 )
-from llmtrace.validation.parse_arguments import parse_arguments
-from llmtrace.validation.tool_definitions import read_definition
 
-_FINISH = {
-    "completed": "stop",
-    "requires_action": "tool_call",
-    "incomplete": "length",
-    "budget_exceeded": "length",
-    "failed": "error",
-    "cancelled": "error",
-}
-"""Google's status to the conventions' finish reason; others that are an end stay."""
 _UNDER_WAY = frozenset({"in_progress", "queued", "idle"})
 _MEDIA = {"image": "image", "audio": "audio", "video": "video", "document": "file", "file": "file"}
 _NAMES = {"max_output_tokens": "max_tokens", "thinking_level": "reasoning.level"}
 _ELSEWHERE = frozenset(
-    {
-        "model",
-        "input",
-        "stream",
-        "tools",
-        "system_instruction",
-        "previous_interaction_id",
-        "generation_config",
-        "response_format",
-    }
+    {"model", "input", "stream", "tools", "system_instruction"}
+    | {"previous_interaction_id", "generation_config", "response_format"}
 )
 _ROLES = {"user_input": "user", "function_result": "tool"}
 
@@ -103,10 +85,6 @@ def _pieces(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else () if value is None else (value,)
 
 
-def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    return tuple([read_definition(tool) for tool in raw])
-
-
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
     """Read the parameters of a request: all but input and tools."""
     parameters = {name: to_json(value) for name, value in body.items() if value is not None and name not in _ELSEWHERE}
@@ -142,7 +120,7 @@ def _step(kind: str, step: Mapping[str, Any]) -> list[Part]:
         return _thought(step.get("summary"))
     if kind == "function_call":
         raw = step.get("arguments")
-        return [ToolCall(step["name"], parse_arguments(raw) if isinstance(raw, str) else to_json(raw or {}), step.get("id"))]
+        return [ToolCall(step["name"], arguments({} if raw is None else raw), step.get("id"))]
     if kind == "function_result":
         return [ToolResult(_result(step), step.get("call_id"))]
     tool = kind.removesuffix("_call").removesuffix("_result")
@@ -205,7 +183,7 @@ def _mime(piece: Mapping[str, Any]) -> str | None:
 def read_interaction(interaction: Mapping[str, Any]) -> Fields:
     """Read the fields of an answer, as far as it has come."""
     status = interaction.get("status")
-    reason = None if status is None or status in _UNDER_WAY else _FINISH.get(status, str(status))
+    reason = None if status is None or status in _UNDER_WAY else finish_reason(str(status))
     steps = [step for step in _pieces(interaction.get("steps")) if members(step).get("type") not in _ROLES]
     parts = tuple([part for step in steps for part in step_parts(step)])
     faults = interaction.get("errors") or ()

@@ -8,7 +8,9 @@ from typing import Any
 
 from pydantic_core import to_json as dump
 
+from llmtrace.codec import finish_reasons as words
 from llmtrace.content import to_json
+from llmtrace.instrumentation._openai_messages import data_url
 from llmtrace.model import (
     Blob,
     Generic,
@@ -28,16 +30,6 @@ from llmtrace.recorder.guard import guard
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "function": "tool", "HumanMessageChunk": "user"}
 _CALLS = frozenset({"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "input_json_delta", "function_call"})
 """Blocks that say again what the message's ``tool_calls`` say."""
-FINISH_REASONS = {
-    "tool_calls": "tool_call",
-    "function_call": "tool_call",
-    "tool_use": "tool_call",
-    "end_turn": "stop",
-    "STOP": "stop",
-    "max_tokens": "length",
-    "MAX_TOKENS": "length",
-}
-"""The provider's word to the conventions', where they differ."""
 
 
 def is_message(thing: Any) -> bool:
@@ -93,10 +85,7 @@ def _part(block: Mapping[str, Any]) -> Part:
 
 
 def _uri(url: str, modality: str) -> Part:
-    if not url.startswith("data:"):
-        return Uri(url, modality)
-    head, _, data = url.removeprefix("data:").partition(",")
-    return Blob(modality, head.partition(";")[0] or None, data)
+    return data_url(url, modality) if url.startswith("data:") else Uri(url, modality)
 
 
 def read_usage(message: Any) -> Usage | None:
@@ -105,9 +94,8 @@ def read_usage(message: Any) -> Usage | None:
         return None
     read, written = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
     hour, minutes = read.get("ephemeral_1h_input_tokens"), read.get("ephemeral_5m_input_tokens")
-    cache_writes = [
-        count for count in (read.get("cache_creation"), hour, minutes) if count is not None
-    ]  # beside each other there
+    written_there = (read.get("cache_creation"), hour, minutes)  # beside each other
+    cache_writes = [count for count in written_there if count is not None]
     return Usage(
         usage.get("input_tokens"),
         usage.get("output_tokens"),
@@ -124,7 +112,7 @@ def read_usage(message: Any) -> Usage | None:
 
 def read_reason(metadata: Mapping[str, Any]) -> str | None:
     reason = next((metadata[key] for key in ("finish_reason", "stop_reason", "done_reason") if metadata.get(key)), None)
-    return None if reason is None else FINISH_REASONS.get(str(reason), str(reason))
+    return None if reason is None else words.finish_reason(str(reason))
 
 
 # -- what goes into an agent or graph, and comes out
@@ -143,13 +131,10 @@ def read_output(state: Any) -> tuple[Message, ...]:
 
 
 def _messages(state: Any) -> tuple[Message, ...] | None:
-    messages = (
-        state.get("messages")
-        if isinstance(state, Mapping)
-        else [state]
-        if is_message(state)
-        else getattr(state, "messages", None)
-    )
+    if isinstance(state, Mapping):
+        messages = state.get("messages")
+    else:
+        messages = [state] if is_message(state) else getattr(state, "messages", None)
     if isinstance(messages, str):
         messages = [messages]
     if not isinstance(messages, (list, tuple)):

@@ -221,7 +221,7 @@ def _go_on(run: Run) -> None:
     marker: Any = otel_context.get_value(OWN)
     if marker == []:
         marker.append(True)
-        otel_context.attach(run.context)  # inside `_framework.isolated`, which undoes it
+        otel_context.attach(run.context)  # inside `_framework.spanned`, which undoes it
 
 
 # -- chains, graphs, agents, nodes

@@ -9,11 +9,11 @@ import sys
 import weakref
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_messages import read_usage as read_openai_usage
 from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._requests import address
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Usage, replace
@@ -86,8 +86,6 @@ _PROVIDERS = {
 UNKNOWN = "litellm"
 """The provider, where nobody knows yet who will answer (a router's group of models)."""
 
-_PORTS = {"https": 443, "http": 80}
-
 
 def provider_name(litellm_name: str) -> str:
     if litellm_name.startswith("vertex_ai-"):  # the table of prices tells kinds of models apart
@@ -108,21 +106,13 @@ def provider_and_model(model: Any, provider: Any) -> tuple[str, str | None]:
     return provider_name(priced.get("litellm_provider") or UNKNOWN), name
 
 
-def server_of(url: Any) -> Fields:
-    """Return host and port of a base URL, if there is one."""
-    parts = urlsplit(url) if isinstance(url, str) and url else None
-    if parts is None or not parts.hostname:
-        return {}
-    return {"server_address": parts.hostname, "server_port": parts.port or _PORTS.get(parts.scheme)}
-
-
 def answered_by(answer: Any) -> Fields:
     """Read provider and server of an answer, which litellm keeps in ``_hidden_params``."""
     hidden = getattr(answer, "_hidden_params", None)
     params = hidden if isinstance(hidden, Mapping) else {}
     provider = params.get("custom_llm_provider") or getattr(answer, "custom_llm_provider", None)
     fields: Fields = {"provider": provider_name(provider)} if isinstance(provider, str) and provider else {}
-    return {**fields, **server_of(params.get("api_base"))}
+    return {**fields, **address(params.get("api_base"))}
 
 
 def read_usage(raw: Any) -> Usage | None:
@@ -151,11 +141,9 @@ _chunks_of: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 """The chunks below a stream of a synchronous Router, which keeps none itself."""
 
 
-def keep_chunks(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the constructor of a synchronous Router's stream: (generator, model_response)."""
-    result = wrapped(*args, **kwargs)
-    guard(lambda: _chunks_of.__setitem__(instance, (args[1] if len(args) > 1 else kwargs["model_response"]).chunks))
-    return result
+def keep_chunks(_result: Any, stream: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
+    """Keep the chunks of a synchronous Router's stream that was made: (generator, model_response)."""
+    _chunks_of[stream] = (args[1] if len(args) > 1 else kwargs["model_response"]).chunks
 
 
 class StreamReader(Reader):

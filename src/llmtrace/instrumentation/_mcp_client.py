@@ -5,7 +5,7 @@ inside an execution of that very tool (a framework that hands the call on) it ad
 unprefixed into ``params._meta``.
 
 A server may ask for more input before it answers (``InputRequiredResult``). ``Client.call_tool`` then calls again, and all of
-it is one execution, which waited, with a review for each question to a person (`_mcp_reviews`). Where the program calls again
+it is one execution, which waited, with a review for each question to a person. Where the program calls again
 itself, each earlier call is a plain step, and the last one is the execution.
 """
 
@@ -23,9 +23,10 @@ from opentelemetry.context import Context
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, ToolStep, spanned
-from llmtrace.instrumentation._mcp_reviews import ELICIT, decide, record_decisions, record_questions, review_of
+from llmtrace.instrumentation._hooks import after, changing
 from llmtrace.instrumentation._mcp_tools import (
     CALL,
+    ELICIT,
     LIST,
     SPANS,
     answered,
@@ -33,10 +34,14 @@ from llmtrace.instrumentation._mcp_tools import (
     asks_for_input,
     code_of,
     context_in,
+    decide,
     describe,
     failure_in_request,
     listed,
+    record_decisions,
+    record_questions,
     remember,
+    review_of,
     said_by,
     wire,
 )
@@ -56,11 +61,11 @@ from llmtrace.semconv import (
 )
 
 
-class _Execution:
-    """A call of a tool; a `Step`."""
+class _Execution(Step):
+    """A call of a tool."""
 
     def __init__(self, session: Any, name: str, recording: Recording) -> None:
-        self.context = recording.context
+        Step.__init__(self, recording.context)
         self.session = session
         self.name = name
         self.recording = recording
@@ -73,12 +78,6 @@ class _Execution:
     def asked(self) -> None:
         """Count that the server asked for more input."""
         self.recording.set({MCP_ROUNDS: self.recording.attributes.get(MCP_ROUNDS, 0) + 1})
-
-    def returned(self, result: Any) -> None:
-        raise NotImplementedError
-
-    def raised(self, error: BaseException) -> None:
-        raise NotImplementedError
 
 
 _open_calls: weakref.WeakKeyDictionary[Any, weakref.WeakSet[_Execution]] = weakref.WeakKeyDictionary()
@@ -120,30 +119,24 @@ class _Covered(_Execution):
         if answer.get("isError") is True:
             self.recording.set({MCP_TOOL_ERROR: True})
 
-    def raised(self, error: BaseException) -> None:
-        """Do nothing: the owner of the span reports the error."""
 
-
-class _Round:
-    """One of the calls that the library makes until the server answers; a `Step` without a span."""
+class _Round(Step):
+    """One of the calls that the library makes until the server answers. The whole call has the span, and reports the error."""
 
     def __init__(self, call: _Execution) -> None:
-        self.context = otel_context.get_current()
+        super().__init__()
         self._call = call
 
     def returned(self, result: Any) -> None:
         if asks_for_input(wire(result)):
             self._call.asked()
 
-    def raised(self, error: BaseException) -> None:
-        """Do nothing: the whole call reports the error."""
 
-
-class _Request:
-    """Any other request; a `Step`."""
+class _Request(Step):
+    """Any other request."""
 
     def __init__(self, session: Any, method: str, params: dict[str, JsonValue], recording: Recording) -> None:
-        self.context = recording.context
+        super().__init__(recording.context)
         self._session = session
         self._method = method
         self._params = params
@@ -160,18 +153,15 @@ class _Request:
         _fail(self._recording, Custom(self._params or None), error)
 
 
-class _Greeting:
+class _Greeting(Step):
     """``initialize``, which gets no span. It reports the protocol version, which mcp 1.x does not keep."""
 
     def __init__(self, session: Any) -> None:
-        self.context = otel_context.get_current()
+        super().__init__()
         self._session = session
 
     def returned(self, result: Any) -> None:
         _versions[self._session] = wire(result).get("protocolVersion")
-
-    def raised(self, error: BaseException) -> None:
-        """Do nothing: without a session there is nothing to remember."""
 
 
 _versions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -296,29 +286,24 @@ def _headers() -> dict[str, str]:
     return recording.headers() if recording is not None else {}
 
 
-def _carrying_old(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for ``BaseSession.send_request`` of mcp 1.x."""
+def _carrying_old(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Add the trace context to what ``BaseSession.send_request`` of mcp 1.x sends."""
     if active() is None:
-        return wrapped(*args, **kwargs)
+        return None
     if args:
-        return wrapped(_Carrying(args[0]), *args[1:], **kwargs)
-    return wrapped(**{**kwargs, "request": _Carrying(kwargs["request"])}) if "request" in kwargs else wrapped(**kwargs)
+        return (_Carrying(args[0]), *args[1:]), kwargs
+    return ((), {**kwargs, "request": _Carrying(kwargs["request"])}) if "request" in kwargs else None
 
 
-def _carrying_direct(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for ``DirectDispatcher.send_raw_request``, where mcp 2.x itself adds no trace context."""
-    new = guard(_with_meta, args) if active() is not None and len(args) > 1 else None
-    return wrapped(*(new or args), **kwargs)
-
-
-def _with_meta(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    headers = _headers()
+def _carrying_direct(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Add the trace context to what ``DirectDispatcher.send_raw_request`` sends, where mcp 2.x itself adds none."""
+    headers = _headers() if active() is not None and len(args) > 1 else None
     if not headers:
         return None
     method, params, *rest = args
     params = dict(params or {})
     params["_meta"] = {**headers, **(params.get("_meta") or {})}
-    return (method, params, *rest)
+    return (method, params, *rest), kwargs
 
 
 def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
@@ -333,19 +318,6 @@ def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
 
 
 # -- what the server asks of the client
-
-
-class _Answering:
-    """A request of the server's (sampling), answered by a callback of the program's; a `Step` without a span."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-
-    def returned(self, result: Any) -> None:
-        """What the callback does has spans of its own."""
-
-    def raised(self, error: BaseException) -> None:
-        """What the callback does has spans of its own."""
 
 
 class _Elicitation(ReviewStep):
@@ -364,10 +336,11 @@ def _context_of_request(session: Any, meta: Any, *, is_review: bool) -> Context:
 
 
 def _server_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
-    """Open a `Step` for a request of the server in mcp 2.x: (dispatch context, method, params)."""
+    """Open a `Step` for a request of the server in mcp 2.x, which a callback of the program answers, with spans of its own:
+    (dispatch context, method, params)."""
     _, method, params = (*args, *(kwargs[name] for name in ("dctx", "method", "params")[len(args) :]))
     meta, is_review = (params or {}).get("_meta"), method == ELICIT
-    return _Answering(_context_of_request(session, meta, is_review=is_review)) if meta or is_review else None
+    return Step(_context_of_request(session, meta, is_review=is_review)) if meta or is_review else None
 
 
 def _ask(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
@@ -384,7 +357,7 @@ def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
         return None
     request, meta = _root(args[0].request), wire(getattr(args[0], "request_meta", None))
     if getattr(request, "method", None) != ELICIT:
-        return _Answering(context_in(meta)[0]) if meta else None
+        return Step(context_in(meta)[0]) if meta else None
     context = _context_of_request(session, meta, is_review=True)
     step = answering[args[0]] = _Elicitation(review_of(wire(request.params), args[0].request_id), decide, context)
     return step
@@ -393,25 +366,22 @@ def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 # -- the tools that a session lists
 
 
-def _absorb(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``ClientSession._absorb_tool_listing`` of mcp 2.x, which every listing goes through, cached ones too."""
-    result = wrapped(*args, **kwargs)
-    if active() is not None:
-        guard(remember, instance, result.tools, complete=kwargs.get("complete") is True)
-    return result
+def _absorb(result: Any, session: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+    """Read what ``ClientSession._absorb_tool_listing`` of mcp 2.x lists: every listing goes through it, cached ones too."""
+    remember(session, result.tools, complete=kwargs.get("complete") is True)
 
 
 _SESSION = "mcp.client.session"
 
 PATCHES = (
-    Patch("mcp.shared.session", "BaseSession.send_request", _carrying_old),  # 1.x; before the class that inherits it
+    Patch("mcp.shared.session", "BaseSession.send_request", changing(_carrying_old)),  # 1.x; before the class that inherits it
     Patch("mcp.client.client", "Client.call_tool", spanned(_call_until_answered)),  # 2.x
     Patch(_SESSION, "ClientSession.call_tool", spanned(_call_tool)),
     Patch(_SESSION, "ClientSession.send_request", spanned(_send_request)),
     Patch(_SESSION, "ClientSession._on_request", spanned(_server_request)),  # 2.x
     Patch(_SESSION, "ClientSession.dispatch_input_request", spanned(_ask)),  # 2.x
     Patch(_SESSION, "ClientSession._received_request", spanned(_asked_old)),  # 1.x
-    Patch(_SESSION, "ClientSession._absorb_tool_listing", _absorb),  # 2.x
-    Patch("mcp.shared.direct_dispatcher", "DirectDispatcher.send_raw_request", _carrying_direct),  # 2.x
+    Patch(_SESSION, "ClientSession._absorb_tool_listing", after(_absorb)),  # 2.x
+    Patch("mcp.shared.direct_dispatcher", "DirectDispatcher.send_raw_request", changing(_carrying_direct)),  # 2.x
     Patch("mcp.shared.jsonrpc_dispatcher", "otel_span", _own_span),  # 2.x
 )

@@ -3,7 +3,7 @@
 Its parent is the trace context in the request's ``_meta``, wherever the message came from; what is current where it is
 handled (the span of an HTTP server, say) is linked. It is a run of its own, as it would be in a process of its own. A request
 that is answered by asking for more input is a plain step: the execution is the one that comes again and gets an answer.
-Questions to a person are reviews inside it (`_mcp_reviews`).
+Questions to a person are reviews inside it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._mcp_reviews import decide, record_decisions, record_questions, review_of
+from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._mcp_tools import (
     CALL,
     CLIENT_FAULTS,
@@ -25,10 +25,14 @@ from llmtrace.instrumentation._mcp_tools import (
     asks_for_input,
     code_of,
     context_in,
+    decide,
     describe,
     failure_in_request,
     listed,
+    record_decisions,
+    record_questions,
     remember,
+    review_of,
     said_by,
     wire,
 )
@@ -44,8 +48,8 @@ _SESSIONLESS = "2026-07-28"
 _INVALID_PARAMS = -32602
 
 
-class _Serving:
-    """A request that is being handled; a `Step`."""
+class _Serving(Step):
+    """A request that is being handled."""
 
     def __init__(self, server: Any, method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> None:
         recorder = active()
@@ -70,7 +74,7 @@ class _Serving:
             context=context,
             links=links,
         )
-        self.context = self._recording.context
+        super().__init__(self._recording.context)
         guard(record_decisions, params.get("inputResponses"), self.context)
 
     def returned(self, result: Any) -> None:
@@ -183,12 +187,11 @@ def _handle_request(server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     return step
 
 
-def _respond(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``RequestResponder.respond``: reads the answer, which the handler does not return."""
-    step = answering.get(instance)
+def _respond(responder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Keep the answer of ``RequestResponder.respond``, which the handler does not return."""
+    step = answering.get(responder)
     if step is not None:
         step.answer = args[0] if args else kwargs.get("response")
-    return wrapped(*args, **kwargs)
 
 
 # -- what the server asks of the client
@@ -208,5 +211,5 @@ PATCHES = (
     Patch("mcp.server.runner", "ServerRunner._on_request", spanned(_on_request)),
     Patch("mcp.server._otel", "OpenTelemetryMiddleware.__call__", _own_middleware),
     Patch("mcp.server.lowlevel.server", "Server._handle_request", spanned(_handle_request)),
-    Patch("mcp.shared.session", "RequestResponder.respond", _respond),
+    Patch("mcp.shared.session", "RequestResponder.respond", before(_respond, always=True)),
 )

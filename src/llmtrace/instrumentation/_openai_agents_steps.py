@@ -6,20 +6,19 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import to_json as dump
-
 from llmtrace import instrumentation, semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._openai_items import read_item
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._openai_messages import read_message
 from llmtrace.instrumentation._openai_responses import read_response, read_response_usage
 from llmtrace.instrumentation._reviews import APPROVED, REJECTED
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._traced_functions import read_output
 from llmtrace.model import (
     AgentInvocation,
     Custom,
     Inference,
-    JsonValue,
     Message,
     Operation,
     Review,
@@ -30,7 +29,6 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.parse_arguments import parse_arguments
 
 _MASK = "Agent run"
 """What the framework puts over the program's span where its own tracing is disabled for one run."""
@@ -83,13 +81,6 @@ def read_input(run_input: Any) -> tuple[Message, ...]:
     return tuple(map(read_item, run_input)) if isinstance(run_input, (list, tuple)) else ()  # the state of a run that goes on
 
 
-def read_output(output: Any) -> tuple[Message, ...]:
-    if output is None:
-        return ()
-    snapshot = to_json(output)
-    return (Message("assistant", (Text(snapshot if isinstance(snapshot, str) else dump(snapshot).decode()),)),)
-
-
 # -- tools
 
 
@@ -104,8 +95,7 @@ def definition_of(tool: Any) -> ToolDefinition | None:
 def _execution(operation: ToolExecution, data: Any) -> ToolExecution:
     if data.input is None:  # the program told the framework to keep tools' data out of traces
         return replace(operation, definition=None)
-    arguments: JsonValue = parse_arguments(data.input) if isinstance(data.input, str) else to_json(data.input)
-    operation = replace(operation, arguments=arguments)
+    operation = replace(operation, arguments=read_arguments(data.input))
     if data.output is None:
         return operation
     result = to_json(data.output)
@@ -129,12 +119,9 @@ def decisions_in(run_input: Any, config: Any) -> list[Review]:
         approved = run_input._context.is_tool_approved(item.tool_name, call_id)
         if approved is not None:
             note = None if approved else run_input._context.get_rejection_message(item.tool_name, call_id)
-            arguments, note = (call.get("arguments"), note) if has_content else (None, None)
-            payload: JsonValue = parse_arguments(arguments) if isinstance(arguments, str) else to_json(arguments)
-            decision = APPROVED if approved else REJECTED
-            decided.append(
-                Review(item.tool_name, tool=item.tool_name, call_id=call_id, payload=payload, decision=decision, note=note)
-            )
+            payload, note = (read_arguments(call.get("arguments")), note) if has_content else (None, None)
+            review = Review(item.tool_name, tool=item.tool_name, call_id=call_id, payload=payload, note=note)
+            decided.append(replace(review, decision=APPROVED if approved else REJECTED))
     return decided
 
 
@@ -182,9 +169,5 @@ def _usage(raw: Mapping[str, Any] | None) -> Usage | None:
     usage = read_response_usage(raw) if raw else None
     if usage is None:
         return None
-    return replace(
-        usage,
-        cache_read_input_tokens=usage.cache_read_input_tokens or None,
-        cache_write_input_tokens=usage.cache_write_input_tokens or None,
-        reasoning_output_tokens=usage.reasoning_output_tokens or None,
-    )
+    details = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
+    return replace(usage, **{name: getattr(usage, name) or None for name in details})

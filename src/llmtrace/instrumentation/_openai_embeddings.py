@@ -38,7 +38,7 @@ class Embeddings(OpenAIEndpoint):
         return fields if length is None else {**fields, "dimensions": length}
 
     def on_response(self, call: Call, result: Any) -> Any:
-        return _stainless.end_call(self, call, result, _NoChunks)
+        return _stainless.end_call(self, call, result, _stainless.Chunks)  # never streamed: it gets none
 
 
 def _length(vector: Any) -> int | None:
@@ -46,14 +46,3 @@ def _length(vector: Any) -> int | None:
     if isinstance(vector, list):
         return len(vector)
     return int(len(vector.rstrip("=")) * _BASE64) // _BYTES if isinstance(vector, str) else None
-
-
-class _NoChunks(_stainless.Chunks):
-    """Reader that reads nothing: embeddings are never streamed."""
-
-    def feed(self, chunk: Any) -> None: ...
-
-    def add(self, chunk: Any) -> None: ...
-
-    def fields(self) -> Fields:
-        return {}

@@ -84,8 +84,8 @@ def _parts(message: Mapping[str, Any]) -> list[Part]:
     if message.get("annotations"):
         parts.append(cited(message["annotations"]))
     calls = message.get("tool_calls")
-    if calls:
-        parts += [read_tool_call(call) for call in _sequence(calls)]
+    if isinstance(calls, (list, tuple)):  # not a generator, which only the SDK may consume
+        parts += [read_tool_call(call) for call in calls]
     if message.get("function_call"):
         parts.append(_function_call(message["function_call"]))
     return parts
@@ -132,7 +132,7 @@ def audio(clip: Mapping[str, Any]) -> Iterator[Part]:
 def read_tool_call(raw: Any) -> ToolCall:
     call = members(raw)
     function = members(call.get("function"))
-    custom = custom_call(call, function)
+    custom = None if call.get("custom") is None else custom_call(call, function)
     if custom is not None:
         return ToolCall(str(custom.get("name")), custom.get("input"), call.get("id"))
     raw, name = function.get("arguments"), function.get("name")
@@ -196,28 +196,29 @@ def _a_text(value: Any) -> str:
     return value
 
 
-def _media(modality: str, key: str) -> Callable[[Mapping[str, Any]], Part]:
+def _media(kind: str, key: str) -> Callable[[Mapping[str, Any]], Part]:
     """Return a reader of ``{key: {"url": …}}`` or ``{key: url}``; a data URL becomes a blob."""
 
     def read(part: Mapping[str, Any]) -> Part:
         media = part[key]
         url = _a_text(media if isinstance(media, str) else members(media)["url"])
-        return data_url(url, modality) if url.startswith("data:") else Uri(url, modality)
+        return data_url(url, kind) if url.startswith("data:") else Uri(url, kind)
 
     return read
 
 
-def data_url(url: str, modality: str | None = None) -> Blob:
+def data_url(url: str, kind: str | None = None) -> Blob:
     """Return the bytes of a data URL as a blob."""
     head, _, payload = url.partition(",")
     mime, *options = head[len("data:") :].split(";")
     if "base64" not in options:
         payload = base64.b64encode(unquote_to_bytes(payload)).decode("ascii")
-    return Blob(modality or _modality(mime), mime or None, payload)
+    return Blob(kind or modality(mime), mime or None, payload)
 
 
-def _modality(mime: str) -> str:
-    major = mime.partition("/")[0]
+def modality(mime: Any) -> str:
+    """``image``, ``audio``, ``video``, or ``file`` for any other MIME type."""
+    major = str(mime or "").partition("/")[0]
     return major if major in ("image", "audio", "video") else "file"
 
 

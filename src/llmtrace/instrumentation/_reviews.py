@@ -13,6 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from llmtrace.instrumentation._framework import Step
 from llmtrace.model import Review
 from llmtrace.recorder import active, keys
 from llmtrace.recorder.guard import guard
@@ -30,8 +31,8 @@ def record_review(review: Review, context: Context | None = None) -> None:
         recording.end(end=recording.start)
 
 
-class ReviewStep:
-    """A `Step`: the call that asks the person, and waits."""
+class ReviewStep(Step):
+    """The call that asks the person, and waits."""
 
     def __init__(self, review: Review, decide: Callable[[Review, Any], Review], context: Context | None = None) -> None:
         """``decide``: adds the decision that the call's result says. May raise what a budget raises."""
@@ -39,7 +40,7 @@ class ReviewStep:
         self._review = review
         self._decide = decide
         self._recording = None if recorder is None else recorder.start(review, context=context)
-        self.context = (context or otel_context.get_current()) if self._recording is None else self._recording.context
+        super().__init__((context or None) if self._recording is None else self._recording.context)
 
     def returned(self, result: Any) -> None:
         if self._recording is not None:

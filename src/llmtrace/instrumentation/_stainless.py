@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, count_attempt
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, count_attempt, traced, traced_async
 from llmtrace.instrumentation._selection import copying
 from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_body, watch_stream
 
@@ -41,6 +41,11 @@ def patches(package: str, clients: Mapping[str, str]) -> tuple[Patch, ...]:
     )
 
 
+def both(module: str, path: str, endpoint: Endpoint) -> tuple[Patch, Patch]:
+    """The patches of a method, and of that of the client for asyncio: of the class with ``Async`` before its name."""
+    return Patch(module, path, traced(endpoint)), Patch(module, f"Async{path}", traced_async(endpoint))
+
+
 def is_given(value: object) -> bool:
     """Return False for the SDK's markers of an omitted argument."""
     return type(value).__name__ not in _NOT_GIVEN
@@ -55,10 +60,6 @@ def members(thing: Any) -> Mapping[str, Any]:
     except AttributeError:
         return thing if isinstance(thing, Mapping) else getattr(thing, "__dict__", {})
     return {**fields, **extra} if extra else fields
-
-
-def client_of(resource: Any) -> Any:
-    return resource._client
 
 
 def server_of(client: Any) -> Address:
@@ -81,6 +82,17 @@ def with_headers(client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any]
         if name.lower() == "traceparent":
             return dict(kwargs), None
     return {**kwargs, "extra_headers": headers}, headers
+
+
+def with_traced_options(
+    call: Call, client: Any, args: Any, kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The arguments of the function that builds one HTTP request, with ``traceparent``; None if the program sets its own."""
+    options = args[0]
+    headers = options.headers if is_given(options.headers) and options.headers else {}
+    if any(name.lower() == "traceparent" for name in (*headers, *(getattr(client, "_custom_headers", None) or ()))):
+        return None
+    return (options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]), kwargs
 
 
 class Chunks(Reader):
@@ -121,21 +133,34 @@ _whole: set[type] = set()
 """The SDK's models, which are neither streams nor raw: to ask one for what it does not have takes pydantic 2 µs each time."""
 
 
-class Body(Reader):
-    """Reader of an HTTP body: of JSON, or of server-sent events, whose data it hands to a reader of chunks."""
+class JsonBody(Reader):
+    """Reader of an HTTP body of JSON, in pieces of any size."""
 
-    def __init__(self, endpoint: Endpoint, response: Any, chunks: Chunks) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
-        self._chunks = chunks
         self._pieces: list[bytes] = []
 
     def feed(self, chunk: bytes) -> None:
         self._pieces.append(chunk)
 
     def fields(self) -> Fields:
-        data = b"".join(self._pieces)
-        return self._streamed(data) if self._is_stream else self._whole(data)
+        fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None}
+        try:
+            return {**fields, "partial": False, **self._endpoint.answer(from_json(b"".join(self._pieces)))}
+        except ValueError:  # no JSON, or cut off
+            return fields
+
+
+class Body(JsonBody):
+    """Reader of an HTTP body: of JSON, or of server-sent events, whose data it hands to a reader of chunks."""
+
+    def __init__(self, endpoint: Endpoint, response: Any, chunks: Chunks) -> None:
+        super().__init__(endpoint)
+        self._is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        self._chunks = chunks
+
+    def fields(self) -> Fields:
+        return self._streamed(b"".join(self._pieces)) if self._is_stream else super().fields()
 
     def _streamed(self, data: bytes) -> Fields:
         reported: Fields = {}
@@ -147,13 +172,6 @@ class Body(Reader):
                 count += 1
                 self._chunks.add(event)
         return {"chunks": count, **self._chunks.fields(), **reported}
-
-    def _whole(self, data: bytes) -> Fields:
-        fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None}
-        try:
-            return {**fields, "partial": False, **self._endpoint.answer(from_json(data))}
-        except ValueError:  # no JSON, or cut off
-            return fields
 
 
 def _events(data: bytes) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import wrapt
 
 from llmtrace import semconv
-from llmtrace.instrumentation._provider import Call, Fields
+from llmtrace.instrumentation._provider import Call, Fields, current_call
 from llmtrace.instrumentation._stream_budget import ametered, metered
 from llmtrace.recorder import collected
 from llmtrace.recorder.guard import guard, report
@@ -282,7 +282,8 @@ def _end_stream(holder: Any) -> None:
     for source in (holder, *sources):
         watch = watch_of(source)
         if watch is not None:
-            watch.abandon() if collected.is_collecting() else watch.leave()
+            if current_call() is not watch.call:  # else it closes itself in a step, which says why
+                watch.abandon() if collected.is_collecting() else watch.leave()
             return
 
 

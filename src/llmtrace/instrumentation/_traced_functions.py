@@ -1,7 +1,8 @@
 """Functions of agent frameworks as spans: where an agent, a workflow, a tool or a search runs.
 
 An instrumentor derives from `TracedFunction` and wraps the framework's function with `traced_function`. The function may be
-plain, a coroutine function, a generator function or an async one, or a plain function that returns any of these.
+plain, a coroutine function, a generator function or an async one, or a plain function that returns any of these. One that
+returns an async context manager is wrapped with `traced_block`.
 
 Laws: the span is current in each step of the function and in nothing that runs between the steps (`recorder.functions`); what
 the function gives and raises goes through untouched; only a policy that the program asked for (a budget) raises; a method that
@@ -12,7 +13,10 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from enum import Enum
+from itertools import islice
 from typing import Any, ClassVar
 
 from opentelemetry import context as otel_context
@@ -21,16 +25,19 @@ from pydantic_core import to_json as dump
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._patches import Wrapper
+from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import positional_names
-from llmtrace.model import AgentInvocation, Failure, Message, Operation, Text, ToolExecution, Workflow, replace
+from llmtrace.model import AgentInvocation, Failure, Message, Operation, Retrieval, Text, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recorder, Recording, active, collected, current, functions, keys
+from llmtrace.recorder.attached import attached
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import CONVERSATION_ID, PARTIAL
 
 _RUN = "llmtrace-framework-run"
 """In the context: the innermost `FunctionRun` that is recorded."""
+MOST_DOCUMENTS = 1000
+"""How many documents of one search are recorded."""
 POSITIONAL = "*args"
 """Name of the arguments that a function takes by position only (``*args``)."""
 
@@ -54,16 +61,13 @@ class TracedFunction:
         """Return the id of the conversation that the run belongs to, as all spans below it. Default: None."""
         return None
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        """Return the operation with its result: what the function returned, or what `fold` makes of its stream.
+    def answer(self, result: Any) -> Any:
+        """Return what a result says. ``result``: what the function returned, or what `fold` makes of its stream.
 
-        Default: the result of a tool, and the answer of an agent or workflow as text.
+        Of an agent or workflow its answer (a text, messages, or another value), of a tool its value, of a search an iterable
+        of documents, the nearest first. Default: the result.
         """
-        if isinstance(operation, ToolExecution):
-            return replace(operation, result=to_json(result), has_result=True)
-        if isinstance(operation, (AgentInvocation, Workflow)):
-            return replace(operation, output=read_output(result))
-        return operation
+        return result
 
     def on_answer(self, instance: Any, result: Any) -> None:
         """In a replay, where the recorded ``result`` takes the place of a tool: do what the function does to ``instance``."""
@@ -75,6 +79,10 @@ class TracedFunction:
     def failure(self, result: Any) -> Failure | None:  # noqa: ARG002
         """Return the failure that a result reports where the framework raises nothing. Default: None."""
         return None
+
+    def is_pause(self, error: BaseException) -> bool:  # noqa: ARG002
+        """Return True if a tool raised ``error`` only to have the run wait, for an approval for example. Default: False."""
+        return False
 
     def end_later(self, result: Any, end: Callable[[Any, BaseException | None], None]) -> bool:  # noqa: ARG002
         """Have ``end`` called with the result or the exception if ``result`` is a run that goes on. Default: return False."""
@@ -99,15 +107,51 @@ def _messages(role: str, value: Any) -> tuple[Message, ...]:
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) or _is_message(item) for item in value):
         return tuple([message for item in value for message in _messages(role, item)])
     if _is_message(value):
-        from llmtrace.instrumentation._openai_messages import read_message
-
-        return (read_message(value),)
+        return (_message(value),)
     snapshot = to_json(value)
     return (Message(role, (Text(snapshot if isinstance(snapshot, str) else dump(snapshot).decode()),)),)
 
 
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+
+
 def _is_message(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("role"), str) and "content" in value
+    if isinstance(value, Mapping):
+        return isinstance(value.get("role"), str) and "content" in value
+    return isinstance(value, Message) or (_role_of(value) in _ROLES and (hasattr(value, "content") or hasattr(value, "text")))
+
+
+def _role_of(message: Any) -> Any:
+    role = getattr(message, "role", None)
+    return getattr(role, "value", role) if isinstance(role, (str, Enum)) else None
+
+
+def _message(message: Any) -> Message:
+    """Read a message in OpenAI's form, or an object of a framework's with a role, and a content or a text."""
+    if isinstance(message, Message):
+        return message
+    if not isinstance(message, Mapping):
+        message = {"role": _role_of(message), "content": getattr(message, "content", getattr(message, "text", None)) or ""}
+        if isinstance(message["content"], str):
+            return Message(message["role"], (Text(message["content"]),))
+    from llmtrace.instrumentation._openai_messages import read_message
+
+    return read_message(message)
+
+
+def _with_answer(operation: Operation, answer: Any) -> Operation:
+    if isinstance(operation, ToolExecution):
+        return replace(operation, result=to_json(answer), has_result=True)
+    if isinstance(operation, (AgentInvocation, Workflow)):
+        return replace(operation, output=read_output(answer))
+    if isinstance(operation, Retrieval):
+        return replace(operation, documents=[to_json(document) for document in islice(answer, MOST_DOCUMENTS)])
+    return operation
+
+
+def patches(module: str, function: TracedFunction, *paths: str) -> tuple[Patch, ...]:
+    """Wrap the functions of one kind: their paths in a module."""
+    return tuple([Patch(module, path, traced_function(function)) for path in paths])
 
 
 def traced_function(function: TracedFunction) -> Wrapper:
@@ -129,6 +173,35 @@ def traced_function(function: TracedFunction) -> Wrapper:
         )
 
     return wrapper
+
+
+def traced_block(function: TracedFunction) -> Wrapper:
+    """Return a wrapper for a function that returns an async context manager. The span is current in the program's block."""
+
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        manager = wrapped(*args, **kwargs)
+        return manager if active() is None else _in_span(manager, function, wrapped, instance, args, kwargs)
+
+    return wrapper
+
+
+@asynccontextmanager
+async def _in_span(
+    manager: Any, function: TracedFunction, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> AsyncIterator[Any]:
+    run = _begin(function, wrapped, instance, args, kwargs)
+    context = otel_context.get_current() if run.recording is None else run.recording.context
+    with attached(context):
+        try:
+            async with manager as value:
+                yield value
+        except GeneratorExit:
+            run.leave()
+            raise
+        except BaseException as error:
+            run.raised(error)
+            raise
+        run.returned(value)
 
 
 class FunctionRun:
@@ -199,6 +272,9 @@ class FunctionRun:
             self.recording.set({PARTIAL: True})
             self.recording.end(self.operation)
 
+    def _complete(self, operation: Operation, result: Any) -> Operation:
+        return _with_answer(operation, self.function.answer(result))
+
     def end(self, result: Any, error: BaseException | None) -> None:
         """End the span with what the function gave or raised."""
         recording, operation = self.recording, self.operation
@@ -206,9 +282,12 @@ class FunctionRun:
             return
         if error is not None:
             self.keep(self, raised=error)
+            if isinstance(operation, ToolExecution) and guard(self.function.is_pause, error):
+                recording.end(replace(operation, executed=False))
+                return
             recording.end(operation, failure=guard(failure_in_call, error), exception=error)
             return
-        self.operation = operation = guard(self.function.complete, operation, result) or operation
+        self.operation = operation = guard(self._complete, operation, result) or operation
         self.keep(self, returned=iter(self.folded) if self.folded else result)  # a stream cannot be given again
         failure = self.failure_within or guard(self.function.failure, result)
         if self.error_within is not None:

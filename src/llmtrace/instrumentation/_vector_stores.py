@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
-from llmtrace.content import to_json
 from llmtrace.instrumentation._traced_functions import TracedFunction
-from llmtrace.model import Operation, Retrieval, replace
+from llmtrace.model import Operation, Retrieval
 from llmtrace.recorder import current
-
-MOST_DOCUMENTS = 1000
-"""How many documents of one search are recorded."""
 
 
 class Search(TracedFunction):
-    """One kind of search. Inside a framework's retriever, whose span has the same documents, it is not recorded."""
+    """One kind of search, whose `answer` yields dicts with id, content, score and metadata. Inside a framework's retriever,
+    whose span has the same documents, it is not recorded."""
 
     def retrieval(self, instance: Any, arguments: Mapping[str, Any]) -> Retrieval | None:
         """Return where is searched, for what, and for how many. None: it is not a search."""
-        raise NotImplementedError
-
-    def documents(self, result: Any) -> Any:
-        """Return an iterable of what was found, the nearest first: dicts with id, content, score and metadata."""
         raise NotImplementedError
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
@@ -31,10 +23,6 @@ class Search(TracedFunction):
         if around is not None and isinstance(around.operation, Retrieval):
             return None
         return self.retrieval(instance, arguments)
-
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        documents = [to_json(document) for document in islice(self.documents(result), MOST_DOCUMENTS)]
-        return replace(operation, documents=documents) if isinstance(operation, Retrieval) else operation
 
 
 def text_of(query: Any) -> str | None:

@@ -20,9 +20,8 @@ from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._provider import Fields, build_operation
-from llmtrace.instrumentation._vllm_answers import ABORTED, OutputReader
+from llmtrace.instrumentation._vllm_answers import ABORTED, CallReader, OutputReader
 from llmtrace.instrumentation._vllm_requests import is_delta, model_of, read_chat, read_parameters, read_prompt
-from llmtrace.instrumentation._vllm_tools import CallReader
 from llmtrace.model import Custom, Embedding, Failure, Inference, Usage
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard, report
@@ -237,14 +236,9 @@ def _fail_all(engine: Any, error: BaseException) -> None:
         guard(prompt.fail, error)
 
 
-def aborting(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``LLMEngine.abort_request(request_ids)``: aborted requests have no further output."""
-    result = wrapped(*args, **kwargs)
-    guard(_abort, instance, _argument(args, kwargs, 0, "request_ids"))
-    return result
-
-
-def _abort(engine: Any, ids: Any) -> None:
+def abort(_result: Any, engine: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
+    """End the spans of requests after ``LLMEngine.abort_request(request_ids)``, since they have no further output."""
+    ids = _argument(args, kwargs, 0, "request_ids")
     prompts = _open.get(engine) or {}
     dropped = {ids} if isinstance(ids, str) else set(ids)
     for request_id, prompt in list(prompts.items()):

@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import TracedFunction, traced_function
-from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolDefinition, ToolExecution, replace
-from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches
+from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolDefinition, ToolExecution
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "agent_framework", "agent-framework-core"
 SUPPORTED = ">=1.23,<2"
-"""Versions of the library that are tested."""
 
 
 class ToolRun(TracedFunction):
@@ -33,11 +31,10 @@ class ToolRun(TracedFunction):
         call_id = arguments.get("tool_call_id")
         return ToolExecution(instance.name, to_json(values), call_id=call_id, definition=definition_of(instance))
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
+    def answer(self, result: Any) -> Any:
         """``result``: pieces of content, or the value itself."""
         texts = [str(piece.text) for piece in result if piece.type == "text"] if _is_content(result) else []
-        value = "\n".join(texts) if texts and len(texts) == len(result) else result
-        return replace(operation, result=to_json(value), has_result=True) if isinstance(operation, ToolExecution) else operation
+        return "\n".join(texts) if texts and len(texts) == len(result) else result
 
 
 class CallRun(ToolRun):
@@ -48,11 +45,11 @@ class CallRun(ToolRun):
         if call.type != "function_call":
             return None
         tool = arguments["tool_map"].get(call.name)
-        values = parse_arguments(call.arguments) if isinstance(call.arguments, str) else to_json(call.arguments or {})
-        return ToolExecution(call.name, values, call_id=call.call_id, definition=definition_of(tool) if tool else None)
+        definition = definition_of(tool) if tool else None
+        return ToolExecution(call.name, read_arguments(call.arguments or {}), call_id=call.call_id, definition=definition)
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        return super().complete(operation, result.result)
+    def answer(self, result: Any) -> Any:
+        return super().answer(result.result)
 
     def failure(self, result: Any) -> Failure | None:
         return Failure(TOOL_ERROR, str(result.exception)) if getattr(result, "exception", None) else None
@@ -82,7 +79,7 @@ def _properties(tool: Any) -> Mapping[str, Any]:
 _TOOLS = "agent_framework._tools"
 
 PATCHES = (
-    Patch(_TOOLS, "_auto_invoke_function", traced_function(CallRun())),
-    Patch(_TOOLS, "FunctionTool.invoke", traced_function(ToolRun())),
-    Patch(_TOOLS, "FunctionTool._invoke_function", traced_function(BodyRun())),
+    *patches(_TOOLS, CallRun(), "_auto_invoke_function"),
+    *patches(_TOOLS, ToolRun(), "FunctionTool.invoke"),
+    *patches(_TOOLS, BodyRun(), "FunctionTool._invoke_function"),
 )

@@ -10,14 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import TracedFunction, read_input, read_output, traced_function
-from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolExecution, Workflow, replace
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolExecution, Workflow
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "agno", "agno"
 SUPPORTED = ">=3.0,<4"
-"""Versions of the library that are tested."""
 
 
 class AgentRun(TracedFunction):
@@ -28,15 +26,14 @@ class AgentRun(TracedFunction):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         name = instance.name or type(instance).__name__
-        return AgentInvocation(name, getattr(instance, "description", None), read_input(_plain(arguments.get("input"))))
+        return AgentInvocation(name, getattr(instance, "description", None), read_input(arguments.get("input")))
 
     def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:
         return arguments.get("session_id") or instance.session_id
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
+    def answer(self, result: Any) -> Any:
         """``result``: a run's output, or the last event of its stream with the content so far."""
-        answer = () if self.failure(result) else read_output(_plain(getattr(result, "content", None)))
-        return replace(operation, output=answer) if isinstance(operation, (AgentInvocation, Workflow)) else operation
+        return None if self.failure(result) else getattr(result, "content", None)
 
     def fold(self, folded: Any, item: Any) -> Any:
         """Join the pieces of the content, until an event, or the run's output, holds all of it."""
@@ -59,7 +56,7 @@ class WorkflowRun(AgentRun):
     events = "Workflow"
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
-        return Workflow(instance.name or type(instance).__name__, input=read_input(_plain(arguments.get("input"))))
+        return Workflow(instance.name or type(instance).__name__, input=read_input(arguments.get("input")))
 
 
 class TeamRun(WorkflowRun):
@@ -80,8 +77,8 @@ class ToolRun(TracedFunction):
             definition=read_definition({"type": "function", "function": function.to_dict()}),
         )
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        return super().complete(operation, result.result)
+    def answer(self, result: Any) -> Any:
+        return result.result
 
     def failure(self, result: Any) -> Failure | None:
         return Failure(TOOL_ERROR, str(result.error or "")) if result.status == "failure" else None
@@ -91,24 +88,9 @@ class ToolRun(TracedFunction):
         instance.result, instance.error = result.result, result.error
 
 
-def _plain(value: Any) -> Any:
-    """Return the messages of a run's input as plain dicts."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return {"role": value.role, "content": value.content} if hasattr(value, "role") and hasattr(value, "content") else value
-
-
-_KINDS = {
-    "agno.agent.agent:Agent": AgentRun(),
-    "agno.team.team:Team": TeamRun(),
-    "agno.workflow.workflow:Workflow": WorkflowRun(),
-}
-
 PATCHES = (
-    *(
-        Patch(place.partition(":")[0], f"{place.partition(':')[2]}.{method}", traced_function(function))
-        for place, function in _KINDS.items()
-        for method in ("run", "arun")
-    ),
-    *(Patch("agno.tools.function", f"FunctionCall.{method}", traced_function(ToolRun())) for method in ("execute", "aexecute")),
+    *patches("agno.agent.agent", AgentRun(), "Agent.run", "Agent.arun"),
+    *patches("agno.team.team", TeamRun(), "Team.run", "Team.arun"),
+    *patches("agno.workflow.workflow", WorkflowRun(), "Workflow.run", "Workflow.arun"),
+    *patches("agno.tools.function", ToolRun(), "FunctionCall.execute", "FunctionCall.aexecute"),
 )

@@ -12,23 +12,23 @@ from functools import partial
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
-from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_content, read_message, read_usage
+from llmtrace.instrumentation._anthropic_blocks import read_content, read_message, read_usage
 from llmtrace.instrumentation._anthropic_events import EventReader
 from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
+from llmtrace.instrumentation._hooks import changing
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
-from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of
+from llmtrace.instrumentation._stainless import both, is_given, members, server_of, with_traced_options
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "anthropic", "anthropic"
 SUPPORTED = ">=0.60,<3"
-"""Versions of the library that are tested."""
 CLIENTS = {
     f"anthropic.{start}Anthropic{cloud}": "" for start in ("", "Async") for cloud in ("", "Bedrock", "BedrockMantle", "Vertex")
 }
@@ -38,13 +38,13 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "system", "output_config", "anthro
 
 
 class Messages(Endpoint):
-    """The endpoint of messages. Headers are put in by `send`."""
+    """The endpoint of messages. Headers are put in by `_sending`."""
 
     stream = False
     """The method always gives a stream."""
 
     def client(self, instance: Any) -> Any:
-        return client_of(instance)
+        return instance._client
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
@@ -80,7 +80,7 @@ class Messages(Endpoint):
             "response_model": message.get("model"),
             "usage": read_usage(message.get("usage")),
             "output": (read_message(message, stop),),
-            "finish_reasons": (FINISH_REASONS.get(stop, stop) if stop else "error",),
+            "finish_reasons": (finish_reason(stop) if stop else "error",),
         }
 
     def on_response(self, call: Call, result: Any) -> Any:
@@ -130,8 +130,7 @@ def _read_messages(messages: Any) -> Any:
 
 def _read_tools(tools: Any) -> tuple[ToolDefinition, ...]:
     """Read tool definitions. Tools of the beta tool runner are objects with ``to_dict``."""
-    plain = [_plain(tool) for tool in tools]
-    return read_tools_cached(plain, lambda raw: tuple([read_definition(tool) for tool in raw]))
+    return read_tools_cached([_plain(tool) for tool in tools])
 
 
 def _plain(tool: Any) -> Any:
@@ -173,22 +172,13 @@ def _ignoring(request: Any) -> Any:
     return lambda **_: request() if callable(request) else request
 
 
-def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the function that builds one HTTP request: puts ``traceparent`` into it.
+def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Put ``traceparent`` into the options of which an HTTP request is built.
 
     Here and not by ``extra_headers``, since the helper ``.stream()`` takes those long before the span begins.
     """
-    return wrapped(*(guard(_with_traceparent, instance, args) or args), **kwargs)
-
-
-def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     call = call_of(client)
-    options = args[0]
-    headers = options.headers if is_given(options.headers) else {}
-    always = getattr(client, "_custom_headers", None) or {}
-    if call is None or not _propagates(client) or any(name.lower() == "traceparent" for name in (*headers, *always)):
-        return args
-    return options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]
+    return None if call is None or not _propagates(client) else with_traced_options(call, client, args, kwargs)
 
 
 def _propagates(client: Any) -> bool:
@@ -203,18 +193,15 @@ _COPIES = ("anthropic.lib.bedrock._beta_messages", "anthropic.lib.vertex._beta_m
 """Classes of their own, made of the same functions."""
 
 
-_CREATE, _ACREATE = traced(_MESSAGES), traced_async(_MESSAGES)
 _MANAGER, _BETA_MANAGER = (f"_{beta}MessageStreamManager__api_request" for beta in ("", "Beta"))
 _AMANAGER, _BETA_AMANAGER = (f"_{beta}AsyncMessageStreamManager__api_request" for beta in ("", "Beta"))
 
 
 def _methods(module: str, streaming: Wrapper, streaming_async: Wrapper) -> tuple[Patch, ...]:
     return (
-        Patch(module, "Messages.create", _CREATE),
-        Patch(module, "Messages.parse", _CREATE),
+        *both(module, "Messages.create", _MESSAGES),
+        *both(module, "Messages.parse", _MESSAGES),
         Patch(module, "Messages.stream", streaming),
-        Patch(module, "AsyncMessages.create", _ACREATE),
-        Patch(module, "AsyncMessages.parse", _ACREATE),
         Patch(module, "AsyncMessages.stream", streaming_async),
     )
 
@@ -226,9 +213,9 @@ PATCHES = (
     *(patch for module in (_BETA_MODULE, *_COPIES) for patch in _methods(module, *_BETA)),
     Patch(_MODULE, "parse_response", note_answer),
     Patch(_BETA_MODULE, "parse_beta_response", note_answer),
-    Patch("anthropic._base_client", "BaseClient._build_request", send),
+    Patch("anthropic._base_client", "BaseClient._build_request", changing(_sending)),
     Patch("anthropic._base_client", "start_api_call_span", without_own_span),
-    Patch(_RUNNER, "tool_use_span", without_own_tool_span),
+    Patch(_RUNNER, "tool_use_span", changing(without_own_tool_span)),
     Patch(_RUNNER, "BaseSyncToolRunner._run_tool", run_tool),
     Patch(_RUNNER, "BaseAsyncToolRunner._run_tool", run_tool_async),
     *_stainless.patches("anthropic", CLIENTS),

@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import TracedFunction, read_input, read_output, traced_function
-from llmtrace.model import AgentInvocation, Message, Operation, ToolExecution, Workflow, replace
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
+from llmtrace.model import AgentInvocation, Message, Operation, ToolExecution, Workflow
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "autogen_agentchat", "autogen-agentchat"
 SUPPORTED = ">=0.7,<1"
-"""Versions of the library that are tested."""
 
 
 class AgentRun(TracedFunction):
@@ -26,10 +24,9 @@ class AgentRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         return AgentInvocation(instance.name, instance.description, _messages(arguments.get("task")))
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
+    def answer(self, result: Any) -> Any:
         """``result``: a ``TaskResult``, which is also the last item of a stream."""
-        answer = read_output(_content(result.messages[-1])) if result.messages else ()
-        return replace(operation, output=answer) if isinstance(operation, (AgentInvocation, Workflow)) else operation
+        return _content(result.messages[-1]) if result.messages else None
 
 
 class TeamRun(AgentRun):
@@ -60,14 +57,11 @@ def _content(message: Any) -> Any:
     return getattr(message, "content", message)
 
 
-_TEAM, _TOOL = "autogen_agentchat.teams._group_chat._base_group_chat", "autogen_core.tools._base"
+_AGENT, _TOOL = "autogen_agentchat.agents._base_chat_agent", "autogen_core.tools._base"
+_TEAM = "autogen_agentchat.teams._group_chat._base_group_chat"
 
 PATCHES = (
-    *(
-        Patch("autogen_agentchat.agents._base_chat_agent", f"BaseChatAgent.{name}", traced_function(AgentRun()))
-        for name in ("run", "run_stream")
-    ),
-    *(Patch(_TEAM, f"BaseGroupChat.{name}", traced_function(TeamRun())) for name in ("run", "run_stream")),
-    Patch(_TOOL, "BaseTool.run_json", traced_function(ToolRun())),
-    Patch(_TOOL, "BaseStreamTool.run_json_stream", traced_function(ToolRun())),
+    *patches(_AGENT, AgentRun(), "BaseChatAgent.run", "BaseChatAgent.run_stream"),
+    *patches(_TEAM, TeamRun(), "BaseGroupChat.run", "BaseGroupChat.run_stream"),
+    *patches(_TOOL, ToolRun(), "BaseTool.run_json", "BaseStreamTool.run_json_stream"),
 )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import wrapt
 from pydantic_core import from_json
@@ -18,26 +17,26 @@ from pydantic_core import from_json
 from llmtrace import semconv
 from llmtrace.instrumentation import _botocore_exchanges
 from llmtrace.instrumentation._bedrock_bodies import InvokeReader, merged, read_body, read_headers, read_whole
-from llmtrace.instrumentation._bedrock_chunks import ConverseReader, Events
-from llmtrace.instrumentation._bedrock_converse import read_answer, read_request
+from llmtrace.instrumentation._bedrock_converse import ConverseReader, Events, read_answer, read_request
+from llmtrace.instrumentation._hooks import after
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced
-from llmtrace.instrumentation._streams import Reader, Watch, closing, pump, watched
+from llmtrace.instrumentation._requests import has_traceparent, start_fields
+from llmtrace.instrumentation._stainless import JsonBody
+from llmtrace.instrumentation._streams import Watch, closing, pump, watched
 from llmtrace.model import Usage
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "botocore", "boto3"
 SUPPORTED = ">=1.40,<2"
-"""Versions of the library that are tested."""
 
 _SERVICE = "bedrock-runtime"
-_PORTS = {"https": 443, "http": 80}
 _NO_CHATS = ("embed", "rerank", "stability.", "image", "canvas", "reel")
 """Parts of the names of models that are no language models."""
 
 
 class Converse(Endpoint):
-    """The endpoint of ``converse``. Headers are put in by `prepare`."""
+    """The endpoint of ``converse``. Headers are put in when a request is sent."""
 
     stream = False
 
@@ -45,16 +44,8 @@ class Converse(Endpoint):
         return instance._endpoint  # which is what makes the requests
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        url = urlsplit(client.host)
-        model = kwargs.get("modelId")
-        return {
-            "provider": "aws.bedrock",
-            "operation": semconv.CHAT,
-            "request_model": model if isinstance(model, str) else None,
-            "stream": self.stream,
-            "server_address": url.hostname,
-            "server_port": url.port or _PORTS.get(url.scheme),
-        }
+        model = {"model": kwargs.get("modelId")}
+        return start_fields("aws.bedrock", client.host, model, operation=semconv.CHAT, stream=self.stream)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return read_request(kwargs), False
@@ -123,24 +114,16 @@ def _overheard(watch: Watch, reader: Events, messages: Iterator[Any]) -> Iterato
 # -- bodies
 
 
-class _Body(Reader):
-    """Reader of an answer that the program reads in pieces of its own choice."""
+class _Body(JsonBody):
+    """Reader of an answer that the program reads in pieces of its own choice. ``counted``: what Bedrock counted."""
 
     def __init__(self, endpoint: Invoke, counted: Usage | None) -> None:
-        self._endpoint = endpoint
+        super().__init__(endpoint)
         self._counted = counted
-        self._pieces: list[bytes] = []
-
-    def feed(self, chunk: bytes) -> None:
-        self._pieces.append(chunk)
 
     def fields(self) -> Fields:
-        fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None, "usage": self._counted}
-        try:
-            answer = self._endpoint.answer(from_json(b"".join(self._pieces)))
-        except ValueError:  # no JSON, or cut off
-            return fields
-        return {**fields, "partial": False, **answer, "usage": merged(answer.get("usage"), self._counted)}
+        fields = super().fields()
+        return {**fields, "usage": merged(fields.get("usage"), self._counted)}
 
 
 class _Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
@@ -202,24 +185,18 @@ def _is_ours(client: Any, parameters: Mapping[str, Any]) -> bool:
     return client.meta.service_model.service_name == _SERVICE and not any(part in model for part in _NO_CHATS)
 
 
-def prepare(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the last step before a request goes out, after it was signed; done anew for each retry."""
-    prepared = wrapped(*args, **kwargs)
-    guard(_prepare, instance, prepared)
-    return prepared
-
-
-def _prepare(endpoint: object, prepared: Any) -> None:
+def _prepare(prepared: Any, endpoint: object, *_: Any) -> None:
+    """Look at one HTTP request in the last step before it goes out, after it was signed; done anew for each retry."""
     call = call_of(endpoint)
     if call is not None:
         call.attempt(None)
-        if "traceparent" not in prepared.headers:
+        if not has_traceparent(prepared.headers):
             prepared.headers.update(call.recording.headers())
 
 
 PATCHES = (
     *_botocore_exchanges.PATCHES,
     Patch("botocore.client", "BaseClient._make_api_call", make_api_call),
-    Patch("botocore.endpoint", "Endpoint.prepare_request", prepare),
+    Patch("botocore.endpoint", "Endpoint.prepare_request", after(_prepare, always=True)),
     Patch("botocore.eventstream", "EventStream.close", closing),
 )

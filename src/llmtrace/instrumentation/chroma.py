@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping
 from itertools import repeat
 from typing import Any
 
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import traced_function
+from llmtrace.instrumentation._traced_functions import patches
 from llmtrace.instrumentation._vector_stores import Search, text_of
 from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "chromadb", "chromadb"
 SUPPORTED = ">=1.0,<2"
-"""Versions of the library that are tested."""
 
 
 class Query(Search):
@@ -23,7 +21,7 @@ class Query(Search):
         top = arguments.get("n_results", 10)
         return Retrieval(instance.name, text_of(arguments.get("query_texts")), top_k=top, provider="chroma")
 
-    def documents(self, result: Any) -> Iterator[Any]:
+    def answer(self, result: Any) -> Iterator[Any]:
         columns = [result.get(name) or repeat(None) for name in ("documents", "distances", "metadatas")]
         for ids, *parts in zip(result["ids"], *columns, strict=False):
             for fields in zip(ids, *(repeat(None) if part is None else part for part in parts), strict=False):
@@ -31,6 +29,6 @@ class Query(Search):
 
 
 PATCHES = (
-    Patch("chromadb.api.models.Collection", "Collection.query", traced_function(Query())),
-    Patch("chromadb.api.models.AsyncCollection", "AsyncCollection.query", traced_function(Query())),
+    *patches("chromadb.api.models.Collection", Query(), "Collection.query"),
+    *patches("chromadb.api.models.AsyncCollection", Query(), "AsyncCollection.query"),
 )

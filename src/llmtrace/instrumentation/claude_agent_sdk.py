@@ -15,27 +15,23 @@ from opentelemetry.context import Context
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._hooks import after, before
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._reviews import APPROVED, EDITED, REJECTED, ReviewStep
 from llmtrace.model import Review, replace
-from llmtrace.recorder import active
-from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "claude_agent_sdk", "claude-agent-sdk"
 SUPPORTED = ">=0.2.100,<1"
-"""Versions of the library that are tested."""
 
 _contexts: weakref.WeakKeyDictionary[Any, Context] = weakref.WeakKeyDictionary()
 """By ``Query``: what is current where its messages are received."""
 
 
-def _creating(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``Query()``: puts our function around the callback of the program."""
-    result = wrapped(*args, **kwargs)
-    callback = getattr(instance, "can_use_tool", None)
-    if callback is not None and active() is not None:
-        instance.can_use_tool = partial(_asked, callback, weakref.ref(instance))
-    return result
+def _wrap_callback(_result: Any, query: Any, *_: Any) -> None:
+    """Put our function around the callback of the program, when a ``Query`` was made."""
+    callback = getattr(query, "can_use_tool", None)
+    if callback is not None:
+        query.can_use_tool = partial(_asked, callback, weakref.ref(query))
 
 
 def _asked(callback: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
@@ -59,16 +55,13 @@ def _decide(review: Review, result: Any) -> Review:
     return replace(review, decision=EDITED, value=arguments)
 
 
-def _receiving(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``Query.receive_messages``."""
-    if active() is not None:
-        guard(_contexts.__setitem__, instance, otel_context.get_current())
-    return wrapped(*args, **kwargs)
+def _keep_context(query: Any, *_: Any) -> None:
+    _contexts[query] = otel_context.get_current()
 
 
 _QUERY = "claude_agent_sdk._internal.query"
 
 PATCHES = (
-    Patch(_QUERY, "Query.__init__", _creating),
-    Patch(_QUERY, "Query.receive_messages", _receiving),
+    Patch(_QUERY, "Query.__init__", after(_wrap_callback)),
+    Patch(_QUERY, "Query.receive_messages", before(_keep_context)),
 )

@@ -6,52 +6,180 @@ own methods when it is made. Chat by the v1 API is not recorded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
-from llmtrace.instrumentation._cohere_chat import (
-    EventReader,
-    finish_word,
-    read_chat_message,
-    read_documents,
-    read_format,
-    read_usage,
-)
 from llmtrace.instrumentation._generators import followed
+from llmtrace.instrumentation._hooks import before
+from llmtrace.instrumentation._openai_messages import arguments, read_message, read_tool_call
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import (
-    Call,
-    Endpoint,
-    Fields,
-    Headers,
-    Outgoing,
-    begin,
-    call_of,
-    prepare,
-    traced,
-    traced_async,
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, Outgoing, begin, call_of, prepare
+from llmtrace.instrumentation._requests import headers_in, start_fields
+from llmtrace.instrumentation._stainless import both, members
+from llmtrace.instrumentation._streams import Reader, Watch, watched
+from llmtrace.model import (
+    Embedding,
+    Failure,
+    Generic,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    Retrieval,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    Usage,
 )
-from llmtrace.instrumentation._stainless import members
-from llmtrace.instrumentation._streams import Watch, watched
-from llmtrace.model import Embedding, JsonValue, Retrieval, ToolDefinition
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "cohere", "cohere"
 SUPPORTED = ">=5.18,<8"
-"""Versions of the library that are tested."""
 CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client", "ClientV2", "AsyncClient", "AsyncClientV2")}
+
+
+# -- messages, and what else an answer says
+#
+# Law: a streamed answer reads like the whole one. The plan is reasoning; citations are kept whole as `Generic`.
+
+
+def read_chat_message(raw: Any, finish: str | None = None) -> Message:
+    """Read a message of a request or an answer. ``finish``: the conventions' word."""
+    message = members(raw)
+    read = read_message(raw)
+    parts = tuple(_parts(message, read.parts))
+    return Message(read.role, parts, finish_reason=finish, cache={})
+
+
+def _parts(message: Mapping[str, Any], read: tuple[Part, ...]) -> Iterator[Part]:
+    if message.get("tool_plan"):
+        yield Reasoning(message["tool_plan"])
+    yield from read
+    if message.get("citations"):
+        yield _citations(message["citations"])
+
+
+def _citations(citations: Any) -> Generic:
+    return Generic("citations", {"citations": to_json(list(citations))})
+
+
+def read_documents(raw: Any) -> Iterator[Part]:
+    """Read the documents of a request that the answer may cite: text, or ``{id, data}``."""
+    for document in raw:
+        yield Text(document) if isinstance(document, str) else Generic("document", {"document": to_json(document)})
+
+
+def finish_word(reason: Any) -> str | None:
+    return None if reason is None else finish_reason(str(reason))
+
+
+def read_usage(raw: Any) -> Usage | None:
+    """Read billed tokens. ``cached_tokens`` is ignored, because it also counts tokens of Cohere's own prompt."""
+    usage = members(raw)
+    counted = members(usage.get("billed_units")) or members(usage.get("tokens"))
+    if not counted:
+        return None
+    return Usage(_whole(counted.get("input_tokens")), _whole(counted.get("output_tokens")))
+
+
+def _whole(tokens: Any) -> int | None:
+    return None if tokens is None else int(tokens)
+
+
+def read_format(response_format: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """Return ``response_format`` in OpenAI's form, if it has a schema."""
+    schema = response_format.get("json_schema") or response_format.get("schema")
+    return {"type": "json_schema", "json_schema": {"schema": schema}} if schema else response_format
+
+
+class EventReader(Reader):
+    """`Reader` of the events of a chat."""
+
+    def __init__(self) -> None:
+        self._id: str | None = None
+        self._plan: list[str] = []
+        self._content: dict[Any, tuple[str, list[str]]] = {}
+        """By index: the kind of a content part, and its pieces."""
+        self._calls: dict[Any, tuple[ToolCall, list[str]]] = {}
+        """By index: a call, and the pieces of its arguments."""
+        self._citations: list[Any] = []
+        self._finish: str | None = None
+        self._usage: Usage | None = None
+        self._failure: Failure | None = None
+
+    def feed(self, chunk: Any) -> None:
+        event = members(chunk)
+        delta = members(event.get("delta"))
+        kind = event.get("type")
+        if kind == "message-start":
+            self._id = event.get("id")
+        elif kind == "message-end":
+            self._end(delta)
+        else:
+            self._add(kind, event.get("index"), members(delta.get("message")))
+
+    def _add(self, kind: Any, index: Any, message: Mapping[str, Any]) -> None:
+        if kind in ("content-start", "content-delta"):
+            self._add_content(index, members(message.get("content")))
+        elif kind == "tool-plan-delta":
+            self._plan.append(message.get("tool_plan") or "")
+        elif kind == "tool-call-start":
+            call = members(message.get("tool_calls"))
+            self._calls[index] = read_tool_call(call), [members(call.get("function")).get("arguments") or ""]
+        elif kind == "tool-call-delta":
+            function = members(members(message.get("tool_calls")).get("function"))
+            self._calls[index][1].append(function.get("arguments") or "")
+        elif kind == "citation-start":
+            self._citations.append(message.get("citations"))
+
+    def _add_content(self, index: Any, content: Mapping[str, Any]) -> None:
+        kind = "thinking" if content.get("thinking") is not None or content.get("type") == "thinking" else "text"
+        pieces = self._content.setdefault(index, (kind, []))[1]
+        pieces.append(content.get("thinking") or content.get("text") or "")
+
+    def _end(self, delta: Mapping[str, Any]) -> None:
+        self._finish = finish_word(delta.get("finish_reason"))
+        self._usage = read_usage(delta.get("usage"))
+        if delta.get("error"):
+            self._failure = Failure("server_error", str(delta["error"]))
+
+    def fields(self) -> Fields:
+        begun = self._id is not None or self._content or self._calls or self._plan
+        message = Message("assistant", tuple(self._parts()), finish_reason=self._finish)
+        fields: Fields = {"response_id": self._id, "usage": self._usage, "output": (message,) if begun else ()}
+        if self._finish is not None:
+            fields |= {"finish_reasons": (self._finish,), "partial": False}
+        if self._failure is not None:
+            fields["failure"] = self._failure
+        return fields
+
+    def _parts(self) -> Iterator[Part]:
+        plan = "".join(self._plan)
+        if plan:
+            yield Reasoning(plan)
+        for kind, pieces in self._content.values():
+            text = "".join(pieces)
+            if text:
+                yield Reasoning(text) if kind == "thinking" else Text(text)
+        for call, pieces in self._calls.values():
+            yield ToolCall(call.name, arguments("".join(pieces)), call.id)
+        if self._citations:
+            yield _citations(self._citations)
+
 
 _NAMES = {"p": "top_p", "k": "top_k"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
-_PORTS = {"https": 443, "http": 80}
+
+
+# -- endpoints
 
 
 class _Endpoint(Endpoint):
@@ -61,21 +189,11 @@ class _Endpoint(Endpoint):
         return instance._client_wrapper.httpx_client
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        url = urlsplit(client.get_base_url(None))
-        model = kwargs.get("model")
-        return {
-            "provider": "cohere",
-            "request_model": model if isinstance(model, str) else None,
-            "server_address": url.hostname,
-            "server_port": url.port or _PORTS.get(url.scheme),
-        }
+        return start_fields("cohere", client.get_base_url(None), kwargs)
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        options = kwargs.get("request_options") or {}
-        headers = dict(options.get("additional_headers") or {})
-        if any(name.lower() == "traceparent" for name in (*headers, *client.base_headers())):
-            return dict(kwargs), None
-        return {**kwargs, "request_options": {**options, "additional_headers": headers}}, headers
+        options, headers = headers_in(kwargs.get("request_options") or {}, "additional_headers", client.base_headers())
+        return (dict(kwargs) if headers is None else {**kwargs, "request_options": options}), headers
 
     def on_response(self, call: Call, result: Any) -> Any:
         call.end(self.answer(result.data))
@@ -214,33 +332,24 @@ def _open(instance: Any, outgoing: Outgoing) -> Any:
     return _Opened(call) if call is not None and not isinstance(call, LlmtraceError) else call
 
 
-def count(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the functions that make one HTTP request; to try again they call themselves."""
-    call = guard(call_of, instance)
+def _count(client: Any, *_: Any) -> None:
+    """Count one HTTP request; to try again the client's function calls itself."""
+    call = call_of(client)
     if call is not None:
-        guard(call.attempt, None)
-    return wrapped(*args, **kwargs)
+        call.attempt(None)
 
 
 _WHOLE, _STREAM, _EMBEDDINGS, _RERANK = Chat(stream=False), Chat(stream=True), Embeddings(), Rerank()
 _V2, _V1, _HTTP = "cohere.v2.raw_client", "cohere.raw_base_client", "cohere.core.http_client"
+_CLIENTS = ("HttpClient", "AsyncHttpClient")
 
 PATCHES = (
     *_exchanges.PATCHES,
-    Patch(_V2, "RawV2Client.chat", traced(_WHOLE)),
-    Patch(_V2, "RawV2Client.chat_stream", stream),
-    Patch(_V2, "RawV2Client.embed", traced(_EMBEDDINGS)),
-    Patch(_V2, "RawV2Client.rerank", traced(_RERANK)),
-    Patch(_V2, "AsyncRawV2Client.chat", traced_async(_WHOLE)),
-    Patch(_V2, "AsyncRawV2Client.chat_stream", stream),
-    Patch(_V2, "AsyncRawV2Client.embed", traced_async(_EMBEDDINGS)),
-    Patch(_V2, "AsyncRawV2Client.rerank", traced_async(_RERANK)),
-    Patch(_V1, "RawBaseCohere.embed", traced(_EMBEDDINGS)),
-    Patch(_V1, "RawBaseCohere.rerank", traced(_RERANK)),
-    Patch(_V1, "AsyncRawBaseCohere.embed", traced_async(_EMBEDDINGS)),
-    Patch(_V1, "AsyncRawBaseCohere.rerank", traced_async(_RERANK)),
-    Patch(_HTTP, "HttpClient.request", count),
-    Patch(_HTTP, "HttpClient.stream", count),
-    Patch(_HTTP, "AsyncHttpClient.request", count),
-    Patch(_HTTP, "AsyncHttpClient.stream", count),
+    *both(_V2, "RawV2Client.chat", _WHOLE),
+    *both(_V2, "RawV2Client.embed", _EMBEDDINGS),
+    *both(_V2, "RawV2Client.rerank", _RERANK),
+    *both(_V1, "RawBaseCohere.embed", _EMBEDDINGS),
+    *both(_V1, "RawBaseCohere.rerank", _RERANK),
+    *(Patch(_V2, f"{name}.chat_stream", stream) for name in ("RawV2Client", "AsyncRawV2Client")),
+    *(Patch(_HTTP, f"{name}.{method}", before(_count, always=True)) for name in _CLIENTS for method in ("request", "stream")),
 )

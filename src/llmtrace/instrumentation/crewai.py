@@ -11,31 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import (
-    POSITIONAL,
-    TracedFunction,
-    read_input,
-    read_output,
-    traced_function,
-)
-from llmtrace.model import (
-    TOOL_ERROR,
-    AgentInvocation,
-    Failure,
-    JsonValue,
-    Operation,
-    ToolDefinition,
-    ToolExecution,
-    Workflow,
-    replace,
-)
-from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
+from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, ToolExecution, Workflow
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "crewai", "crewai"
 SUPPORTED = ">=1.15,<2"
-"""Versions of the library that are tested."""
 
 _UTILITIES = "crewai.utilities.agent_utils"
 _EXECUTOR, _STEPS = "crewai.agents.agent_executor", "crewai.agents.step_executor"
@@ -52,9 +34,8 @@ class CrewRun(TracedFunction):
         name = getattr(instance, "name", None) or type(instance).__name__
         return Workflow(name, input=read_input(arguments.get("inputs")))
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        answer = read_output(getattr(result, "raw", result))
-        return replace(operation, output=answer) if isinstance(operation, (AgentInvocation, Workflow)) else operation
+    def answer(self, result: Any) -> Any:
+        return getattr(result, "raw", result)
 
 
 class AgentRun(CrewRun):
@@ -77,14 +58,11 @@ class CallRun(TracedFunction):
             return None
         call_id, name, values = read
         tools = arguments.get("original_tools") or getattr(instance, "original_tools", None) or ()
-        definition = next(
-            (declared for declared in map(definition_of, tools) if declared is not None and declared.name == name), None
-        )
-        parsed = parse_arguments(values) if isinstance(values, str) else to_json(values)
-        return ToolExecution(name, parsed, call_id=call_id, definition=definition)
+        declared = next((tool for tool in map(definition_of, tools) if tool is not None and tool.name == name), None)
+        return ToolExecution(name, read_arguments(values), call_id=call_id, definition=declared)
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        return super().complete(operation, _part(result, "result"))
+    def answer(self, result: Any) -> Any:
+        return _part(result, "result")
 
     def failure(self, result: Any) -> Failure | None:
         """Return the failure of a call that did not reach a tool: its arguments are no JSON, or there is no such tool."""
@@ -118,7 +96,7 @@ def definition_of(tool: Any) -> ToolDefinition | None:
     return read_definition(schemas[0]) if schemas else None
 
 
-def _part(result: Any, name: str) -> JsonValue:
+def _part(result: Any, name: str) -> Any:
     """Return a part of the outcome of a call, which is a dict or an object."""
     return result.get(name) if isinstance(result, dict) else getattr(result, name, None)
 
@@ -126,21 +104,11 @@ def _part(result: Any, name: str) -> JsonValue:
 _KICKOFFS = ("kickoff", "kickoff_async", "akickoff")
 
 PATCHES = (
-    *(Patch("crewai.crew", f"Crew.{name}", traced_function(CrewRun())) for name in _KICKOFFS),
-    *(Patch("crewai.flow.runtime", f"Flow.{name}", traced_function(CrewRun())) for name in _KICKOFFS),
-    *(
-        Patch("crewai.agent.core", f"Agent.{name}", traced_function(AgentRun()))
-        for name in ("execute_task", "aexecute_task", *_KICKOFFS)
-    ),
-    Patch(_EXECUTOR, "AgentExecutor._execute_single_native_tool_call", traced_function(CallRun())),
-    Patch(_STEPS, "execute_single_native_tool_call", traced_function(CallRun())),
-    *(
-        Patch("crewai.tools.base_tool", f"{kind}.{name}", traced_function(ToolRun()))
-        for kind in ("BaseTool", "Tool")
-        for name in ("run", "arun")
-    ),
-    *(
-        Patch("crewai.tools.structured_tool", f"CrewStructuredTool.{name}", traced_function(ToolRun()))
-        for name in ("invoke", "ainvoke")
-    ),
+    *patches("crewai.crew", CrewRun(), *(f"Crew.{name}" for name in _KICKOFFS)),
+    *patches("crewai.flow.runtime", CrewRun(), *(f"Flow.{name}" for name in _KICKOFFS)),
+    *patches("crewai.agent.core", AgentRun(), *(f"Agent.{name}" for name in ("execute_task", "aexecute_task", *_KICKOFFS))),
+    *patches(_EXECUTOR, CallRun(), "AgentExecutor._execute_single_native_tool_call"),
+    *patches(_STEPS, CallRun(), "execute_single_native_tool_call"),
+    *patches("crewai.tools.base_tool", ToolRun(), "BaseTool.run", "BaseTool.arun", "Tool.run", "Tool.arun"),
+    *patches("crewai.tools.structured_tool", ToolRun(), "CrewStructuredTool.invoke", "CrewStructuredTool.ainvoke"),
 )

@@ -14,7 +14,7 @@ from pydantic_core import to_json as dump
 from llmtrace.content import to_json
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Endpoint, Fields, traced, traced_async
-from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, read_input, read_output, traced_function
+from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
 from llmtrace.model import (
     AgentInvocation,
     Generic,
@@ -35,7 +35,6 @@ from llmtrace.recorder import current
 
 LIBRARY, DISTRIBUTION = "dspy", "dspy"
 SUPPORTED = ">=3.4,<4"
-"""Versions of the library that are tested."""
 
 _AGENTS = frozenset({"ReAct", "CodeAct", "RLM", "Avatar"})
 
@@ -51,10 +50,8 @@ class ProgramRun(TracedFunction):
         is_library = type(instance).__module__.startswith("dspy.")
         return None if is_library and current() is not None else Workflow(type(instance).__name__, input=inputs)
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        answer = result.toDict() if hasattr(result, "toDict") else result
-        output = read_output(to_json(answer))
-        return replace(operation, output=output) if isinstance(operation, (AgentInvocation, Workflow)) else operation
+    def answer(self, result: Any) -> Any:
+        return to_json(result.toDict() if hasattr(result, "toDict") else result)
 
 
 class ToolRun(TracedFunction):
@@ -87,19 +84,13 @@ class Complete(Endpoint):
         }, False
 
     def answer(self, result: Any) -> Fields:
-        usage = result.usage
+        usage, names = result.usage, ("input", "output", "cache_read", "cache_write", "reasoning")
         return {
             "output": (replace(_message(result.message), finish_reason=result.finish_reason),),
             "finish_reasons": (result.finish_reason,),
             "response_id": result.id,
             "response_model": result.model,
-            "usage": Usage(
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.cache_read_tokens,
-                usage.cache_write_tokens,
-                usage.reasoning_tokens,
-            ),
+            "usage": Usage(*[getattr(usage, f"{name}_tokens") for name in names]),
         }
 
 
@@ -130,8 +121,8 @@ def _parts(parts: Any) -> Iterator[Part]:
 _MODULE, _TOOL, _ENGINE = "dspy.primitives.module", "dspy.adapters.types.tool", "dspy.clients.engines.lm15_engine"
 
 PATCHES = (
-    *(Patch(_MODULE, f"Module.{name}", traced_function(ProgramRun())) for name in ("__call__", "acall")),
-    *(Patch(_TOOL, f"Tool.{name}", traced_function(ToolRun())) for name in ("__call__", "acall")),
+    *patches(_MODULE, ProgramRun(), "Module.__call__", "Module.acall"),
+    *patches(_TOOL, ToolRun(), "Tool.__call__", "Tool.acall"),
     Patch(_ENGINE, "LM15Engine.complete", traced(Complete())),
     Patch(_ENGINE, "AsyncLM15Engine.complete", traced_async(Complete())),
 )

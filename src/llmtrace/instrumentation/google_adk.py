@@ -11,13 +11,11 @@ from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._google_parts import read_content, read_tools
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import TracedFunction, traced_function
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, ToolDefinition, ToolExecution, Workflow, replace
 
 LIBRARY, DISTRIBUTION = "google.adk", "google-adk"
 SUPPORTED = ">=2.13,<3"
-"""Versions of the library that are tested."""
 
 
 class RunnerRun(TracedFunction):
@@ -34,10 +32,9 @@ class RunnerRun(TracedFunction):
         """Keep the last answer that is whole, or the last error."""
         return item if item.error_code or (item.content and item.is_final_response()) else folded
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        if not isinstance(operation, (AgentInvocation, Workflow)) or getattr(result, "content", None) is None:
-            return operation
-        return replace(operation, output=(replace(read_content(result.content), role="assistant"),))
+    def answer(self, result: Any) -> Any:
+        content = getattr(result, "content", None)
+        return None if content is None else replace(read_content(content), role="assistant")
 
     def failure(self, result: Any) -> Failure | None:
         """Return the failure of a model that ADK reports as an event."""
@@ -78,7 +75,7 @@ def definition_of(tool: Any) -> ToolDefinition | None:
 
 
 PATCHES = (
-    Patch("google.adk.runners", "Runner.run_async", traced_function(RunnerRun())),
-    Patch("google.adk.agents.base_agent", "BaseAgent.run_async", traced_function(AgentRun())),
-    Patch("google.adk.flows.llm_flows.tools._caller", "_call_tool_async", traced_function(ToolRun())),
+    *patches("google.adk.runners", RunnerRun(), "Runner.run_async"),
+    *patches("google.adk.agents.base_agent", AgentRun(), "BaseAgent.run_async"),
+    *patches("google.adk.flows.llm_flows.tools._caller", ToolRun(), "_call_tool_async"),
 )

@@ -10,44 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic_core import from_json
 
 from llmtrace import semconv
 from llmtrace.instrumentation import _exchanges, _google_aiohttp, _google_interactions
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
-from llmtrace.instrumentation._generators import traced_generator, watch_generator
+from llmtrace.instrumentation._generators import end_or_watch, traced_generator
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
 from llmtrace.instrumentation._google_functions import FUNCTIONS
 from llmtrace.instrumentation._google_parts import python_members, read_content, read_parameters, read_parts, read_tools
+from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced_async
+from llmtrace.instrumentation._requests import start_fields, with_trace
+from llmtrace.instrumentation._stainless import both
 from llmtrace.model import Embedding, Usage
-from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "google.genai", "google-genai"
 SUPPORTED = ">=1.30,<4"
-"""Versions of the library that are tested."""
-
-_PORTS = {"https": 443, "http": 80}
 
 
 class _Endpoint(Endpoint):
-    """What all calls of the SDK share. Headers are put in, and the request is read, when it is sent (`send`)."""
+    """What all calls of the SDK share. Headers are put in, and the request is read, when it is sent."""
 
     def client(self, instance: Any) -> Any:
         return instance._api_client
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        url = urlsplit(client._http_options.base_url or "")
-        model = kwargs.get("model")
-        return {
-            "provider": "gcp.vertex_ai" if client.vertexai else "gcp.gemini",
-            "request_model": model if isinstance(model, str) else None,
-            "server_address": url.hostname,
-            "server_port": url.port or _PORTS.get(url.scheme),
-        }
+        return start_fields("gcp.vertex_ai" if client.vertexai else "gcp.gemini", client._http_options.base_url, kwargs)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         """Return the fields that the body of the request holds."""
@@ -88,10 +79,7 @@ class Content(_Endpoint):
         return fields
 
     def on_response(self, call: Call, result: Any) -> Any:
-        if hasattr(result, "__anext__"):
-            return watch_generator(call, self.reader(call), result)
-        call.end(self.answer(result))
-        return result
+        return end_or_watch(call, result)
 
 
 def _whole(result: Any) -> Any:
@@ -116,40 +104,32 @@ class Embeddings(_Endpoint):
         return {"usage": usage, "dimensions": len(embeddings[0].get("values") or ()) or None if embeddings else None}
 
 
-def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the function that sends one HTTP request, called anew for each retry inside the client."""
-    guard(_prepare, instance, args[0] if args else kwargs.get("http_request"))
-    return wrapped(*args, **kwargs)
-
-
-def _prepare(client: Any, request: Any) -> None:
-    call = call_of(client)
+def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
+    """Look at one HTTP request before it is sent; retries inside the client come here, too."""
+    call, request = call_of(client), args[0] if args else kwargs.get("http_request")
     if call is None or request is None:
         return
     call.attempt(None)
     if call.attempts > 1:
         return
-    if not any(name.lower() == "traceparent" for name in request.headers or ()):
-        request.headers = {**(request.headers or {}), **call.recording.headers()}  # a new dict: it may be the client's own
+    request.headers = with_trace(call, request.headers) or request.headers  # a new dict: it may be the client's own
     if isinstance(call.endpoint, _Endpoint) and isinstance(request.data, Mapping):
         call.fields.update(call.endpoint.read_body(request.data))
 
 
-_WHOLE, _STREAM, _EMBEDDINGS = Content(stream=False), Content(stream=True), Embeddings()
+_STREAM = Content(stream=True)
 _MODELS = "google.genai.models"
 _CLIENT = "google.genai._api_client"
 
 PATCHES = (
     *_exchanges.PATCHES,
     *_google_aiohttp.PATCHES,
-    Patch(_MODELS, "Models._generate_content", traced(_WHOLE)),
+    *both(_MODELS, "Models._generate_content", Content(stream=False)),
+    *both(_MODELS, "Models.embed_content", Embeddings()),
     Patch(_MODELS, "Models._generate_content_stream", traced_generator(_STREAM)),
-    Patch(_MODELS, "Models.embed_content", traced(_EMBEDDINGS)),
-    Patch(_MODELS, "AsyncModels._generate_content", traced_async(_WHOLE)),
     Patch(_MODELS, "AsyncModels._generate_content_stream", traced_async(_STREAM)),
-    Patch(_MODELS, "AsyncModels.embed_content", traced_async(_EMBEDDINGS)),
-    Patch(_CLIENT, "BaseApiClient._request_once", send),
-    Patch(_CLIENT, "BaseApiClient._async_request_once", send),
+    Patch(_CLIENT, "BaseApiClient._request_once", before(_prepare, always=True)),
+    Patch(_CLIENT, "BaseApiClient._async_request_once", before(_prepare, always=True)),
     *FUNCTIONS,
     *_google_interactions.PATCHES,
 )

@@ -19,14 +19,12 @@ from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_messages import read_usage
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Fields, traced, traced_async
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._provider import Call, Fields
+from llmtrace.instrumentation._stainless import both, members
 from llmtrace.model import Generic, JsonValue, Message, Part, ServerToolCall, ServerToolResult, ToolCall, replace
 
 LIBRARY, DISTRIBUTION = "groq", "groq"
 SUPPORTED = ">=1.0,<2"
-"""Versions of the library that are tested."""
 CLIENTS = {"groq.Groq": "", "groq.AsyncGroq": ""}
 
 PROVIDER = "groq"
@@ -42,10 +40,8 @@ class GroqChat(Chat):
         fields = super().answer(result)
         raw_messages = [members(members(choice).get("message")) for choice in members(result).get("choices") or ()]
         output = zip(fields["output"], raw_messages, strict=True)
-        return {
-            **fields,
-            "output": tuple([_with_executed(message, raw.get("executed_tools") or ()) for message, raw in output]),
-        }
+        messages = tuple([_with_executed(message, raw.get("executed_tools") or ()) for message, raw in output])
+        return {**fields, "output": messages}
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
         """Add the model's output that the server rejected."""
@@ -90,9 +86,8 @@ class GroqReader(ChunkReader):
         for choice in map(members, fields.get("choices") or ()):
             for tool in members(choice.get("delta")).get("executed_tools") or ():
                 execution = {name: value for name, value in to_json(members(tool)).items() if value is not None}
-                self._executed.setdefault(choice.get("index") or 0, {}).setdefault(execution.get("index", 0), {}).update(
-                    execution
-                )
+                executed = self._executed.setdefault(choice.get("index") or 0, {})
+                executed.setdefault(execution.get("index", 0), {}).update(execution)
 
     def fields(self) -> Fields:
         fields = super().fields()
@@ -123,22 +118,15 @@ def _failed(generated: str) -> Part:
     """Return the rejected output as a tool call if it is one, else as text."""
     try:
         call = from_json(generated)
-        return ToolCall(call["name"], call["arguments"]) if isinstance(call["name"], str) else _text(generated)
+        if isinstance(call["name"], str):
+            return ToolCall(call["name"], call["arguments"])
     except (ValueError, TypeError, KeyError):
-        return _text(generated)
-
-
-def _text(generated: str) -> Part:
+        pass
     return Generic("failed_generation", {"content": generated})
 
 
-_CHAT, _EMBEDDINGS = GroqChat(), GroqEmbeddings()
-_COMPLETIONS = "groq.resources.chat.completions"
-
 PATCHES = (
-    Patch(_COMPLETIONS, "Completions.create", traced(_CHAT)),
-    Patch(_COMPLETIONS, "AsyncCompletions.create", traced_async(_CHAT)),
-    Patch("groq.resources.embeddings", "Embeddings.create", traced(_EMBEDDINGS)),
-    Patch("groq.resources.embeddings", "AsyncEmbeddings.create", traced_async(_EMBEDDINGS)),
+    *both("groq.resources.chat.completions", "Completions.create", GroqChat()),
+    *both("groq.resources.embeddings", "Embeddings.create", GroqEmbeddings()),
     *_stainless.patches("groq", CLIENTS),
 )

@@ -5,18 +5,16 @@ Model calls are recorded by the instrumentor of the client that the generator us
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import TracedFunction, read_input, read_output, traced_function
-from llmtrace.model import AgentInvocation, Message, Operation, Retrieval, Text, ToolExecution, Workflow, replace
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input
+from llmtrace.model import AgentInvocation, Operation, Retrieval, ToolExecution, Workflow
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "haystack", "haystack-ai"
 SUPPORTED = ">=3.4,<4"
-"""Versions of the library that are tested."""
 
 
 class PipelineRun(TracedFunction):
@@ -29,8 +27,8 @@ class PipelineRun(TracedFunction):
         """Join what the components give, one after the other."""
         return {**(folded or {}), **item} if isinstance(item, dict) else folded
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        return replace(operation, output=read_output(to_json(result))) if isinstance(operation, Workflow) else operation
+    def answer(self, result: Any) -> Any:
+        return to_json(result)
 
 
 class AgentRun(TracedFunction):
@@ -38,12 +36,10 @@ class AgentRun(TracedFunction):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         name = getattr(instance, "__component_name__", None) or type(instance).__name__
-        return AgentInvocation(name, input=tuple(map(_message, arguments.get("messages") or ())))
+        return AgentInvocation(name, input=read_input(arguments.get("messages") or None))
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        answer = result.get("last_message")
-        is_complete = answer is not None and isinstance(operation, AgentInvocation)
-        return replace(operation, output=(_message(answer),)) if is_complete else operation
+    def answer(self, result: Any) -> Any:
+        return result.get("last_message")
 
 
 class ToolRun(TracedFunction):
@@ -65,29 +61,16 @@ class ComponentRun(TracedFunction):
         query, top = inputs.get("query"), inputs.get("top_k")
         return Retrieval(kind, query if isinstance(query, str) else None, top_k=top if isinstance(top, int) else None)
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        documents = [
-            {"id": document.id, "content": document.content, "score": document.score, "metadata": to_json(document.meta)}
-            for document in result.get("documents") or ()
-        ]
-        return replace(operation, documents=documents) if isinstance(operation, Retrieval) else operation
-
-
-def _message(message: Any) -> Message:
-    return Message(str(getattr(message.role, "value", message.role)), (Text(message.text or ""),))
+    def answer(self, result: Any) -> Iterator[Any]:
+        for found in result.get("documents") or ():
+            yield {"id": found.id, "content": found.content, "score": found.score, "metadata": found.meta}
 
 
 _PIPELINE = "haystack.core.pipeline.pipeline"
 
 PATCHES = (
-    *(
-        Patch(_PIPELINE, f"Pipeline.{name}", traced_function(PipelineRun()))
-        for name in ("run", "run_async", "run_async_generator")
-    ),
-    *(
-        Patch(_PIPELINE, f"Pipeline.{name}", traced_function(ComponentRun()))
-        for name in ("_run_component", "_run_component_async")
-    ),
-    *(Patch("haystack.components.agents.agent", f"Agent.{name}", traced_function(AgentRun())) for name in ("run", "run_async")),
-    *(Patch("haystack.tools.tool", f"Tool.{name}", traced_function(ToolRun())) for name in ("invoke", "invoke_async")),
+    *patches(_PIPELINE, PipelineRun(), "Pipeline.run", "Pipeline.run_async", "Pipeline.run_async_generator"),
+    *patches(_PIPELINE, ComponentRun(), "Pipeline._run_component", "Pipeline._run_component_async"),
+    *patches("haystack.components.agents.agent", AgentRun(), "Agent.run", "Agent.run_async"),
+    *patches("haystack.tools.tool", ToolRun(), "Tool.invoke", "Tool.invoke_async"),
 )

@@ -8,28 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from llmtrace import semconv
-from llmtrace.content import to_json
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.instrumentation import _exchanges
-from llmtrace.instrumentation._generators import watch_generator
+from llmtrace.instrumentation._generators import end_or_watch
+from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_messages import read_prompt
+from llmtrace.instrumentation._openai_parameters import read_parameters
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, traced, traced_async
-from llmtrace.instrumentation._stainless import PORTS
+from llmtrace.instrumentation._requests import address, has_traceparent
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Embedding, Message, Text, Usage
-from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "huggingface_hub.inference", "huggingface_hub"
 SUPPORTED = ">=1.0,<3"
-"""Versions of the library that are tested."""
 CLIENTS = {"huggingface_hub.InferenceClient": "", "huggingface_hub.AsyncInferenceClient": ""}
 
-_FINISH_REASONS = {"eos_token": "stop", "stop_sequence": "stop"}
 _PARAMETERS = {"max_new_tokens": "max_tokens", "stop": "stop_sequences", "n": "choice.count"}
 _RECORDED_ELSEWHERE = frozenset({"model", "prompt", "stream", "details"})
 
@@ -65,10 +63,10 @@ class HuggingFaceChat(Chat):
         return super().answer(_plain(result))
 
     def on_response(self, call: Call, result: Any) -> Any:
-        if call.fields["stream"]:
-            return watch_generator(call, HuggingFaceReader(call.choice_count), result)
-        call.end(self.answer(result))
-        return result
+        return end_or_watch(call, result)
+
+    def reader(self, call: Call) -> HuggingFaceReader:
+        return HuggingFaceReader(call.choice_count)
 
 
 class HuggingFaceReader(ChunkReader):
@@ -88,11 +86,7 @@ class TextGeneration(Endpoint):
         return {**fields, "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        parameters = {
-            _PARAMETERS.get(name, name): to_json(value)
-            for name, value in kwargs.items()
-            if name not in _RECORDED_ELSEWHERE and value is not None
-        }
+        parameters = read_parameters(kwargs, _PARAMETERS, _RECORDED_ELSEWHERE)
         return {"input": read_prompt(kwargs.get("prompt")), "parameters": parameters}, False
 
     def answer(self, result: Any) -> Fields:
@@ -103,10 +97,10 @@ class TextGeneration(Endpoint):
         return {**_text_output(fields.get("generated_text") or "", details), "usage": _usage(details)}
 
     def on_response(self, call: Call, result: Any) -> Any:
-        if call.fields["stream"]:
-            return watch_generator(call, TextReader(), result)
-        call.end(self.answer(result))
-        return result
+        return end_or_watch(call, result)
+
+    def reader(self, call: Call) -> TextReader:  # noqa: ARG002
+        return TextReader()
 
 
 class TextReader(Reader):
@@ -151,7 +145,7 @@ class FeatureExtraction(Endpoint):
 
 def _text_output(text: str, details: Mapping[str, Any]) -> Fields:
     reason = details.get("finish_reason")
-    reason = _FINISH_REASONS.get(reason, reason) if reason else None
+    reason = finish_reason(reason) if reason else None
     message = Message("assistant", (Text(text),), finish_reason=reason)
     return {"output": (message,), **({"finish_reasons": (reason,)} if reason else {})}
 
@@ -164,20 +158,14 @@ def _usage(details: Mapping[str, Any]) -> Usage | None:
     return Usage(input_tokens=details.get("input_length") or (len(prompt) if prompt else None), output_tokens=generated)
 
 
-def _posting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the method that posts one HTTP request."""
-    guard(_note_request, instance, args[0] if args else kwargs.get("request_parameters"))
-    return wrapped(*args, **kwargs)
-
-
-def _note_request(client: Any, request: Any) -> None:
-    call = call_of(client)
-    if call is None:
+def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
+    """Look at one HTTP request before it is posted."""
+    call, request = call_of(client), args[0] if args else kwargs.get("request_parameters")
+    if call is None or request is None:
         return
-    url = urlsplit(request.url)
-    call.fields.update(server_address=url.hostname, server_port=url.port or PORTS.get(url.scheme))
+    call.fields.update(address(request.url))
     call.attempt(request.json)
-    if not any(name.lower() == "traceparent" for name in request.headers):
+    if not has_traceparent(request.headers):
         request.headers.update(call.recording.headers())
 
 
@@ -192,6 +180,6 @@ PATCHES = (
     *_exchanges.PATCHES,
     *(Patch(_SYNC, f"InferenceClient.{name}", traced(endpoint)) for name, endpoint in _METHODS.items()),
     *(Patch(_ASYNC, f"AsyncInferenceClient.{name}", traced_async(endpoint)) for name, endpoint in _METHODS.items()),
-    Patch(_SYNC, "InferenceClient._inner_post", _posting),
-    Patch(_ASYNC, "AsyncInferenceClient._inner_post", _posting),
+    Patch(_SYNC, "InferenceClient._inner_post", before(_prepare, always=True)),
+    Patch(_ASYNC, "AsyncInferenceClient._inner_post", before(_prepare, always=True)),
 )

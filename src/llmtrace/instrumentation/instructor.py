@@ -9,29 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import spanned, spanned_call
+from llmtrace.instrumentation._framework import SpanStep, spanned, spanned_call
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.model import Custom
-from llmtrace.recorder import Recording, active
+from llmtrace.model import Custom, replace
+from llmtrace.recorder import active
 
 LIBRARY, DISTRIBUTION = "instructor", "instructor"
 SUPPORTED = ">=1.17,<2"
-"""Versions of the library that are tested."""
 
 
-class _Answer:
-    """One structured answer; a `Step`."""
-
-    def __init__(self, recording: Recording, asked: dict[str, Any]) -> None:
-        self.context = recording.context
-        self._recording = recording
-        self._asked = asked
+class _Answer(SpanStep):
+    """One structured answer."""
 
     def returned(self, result: Any) -> None:
-        self._recording.end(Custom(self._asked, to_json(result), has_result=True))
-
-    def raised(self, error: BaseException) -> None:
-        self._recording.end(exception=error)
+        self.recording.end(replace(self.operation, result=to_json(result), has_result=True))
 
 
 def _begin(_module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Answer | None:
@@ -40,8 +31,8 @@ def _begin(_module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Ans
     if recorder is None or model is None:
         return None
     name = getattr(model, "__name__", type(model).__name__)
-    asked = {"response_model": name}
-    return _Answer(recorder.start(Custom(asked), name=f"instructor {name}"), asked)
+    operation = Custom({"response_model": name})
+    return _Answer(recorder.start(operation, name=f"instructor {name}"), operation)
 
 
 _RETRYING = "instructor.v2.core.patch"

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import traced_function
-from llmtrace.instrumentation._vector_stores import MOST_DOCUMENTS, Search, text_of
+from llmtrace.instrumentation._traced_functions import MOST_DOCUMENTS, patches
+from llmtrace.instrumentation._vector_stores import Search, text_of
 from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "lancedb", "lancedb"
 SUPPORTED = ">=0.36,<1"
-"""Versions of the library that are tested."""
 
 
 class Query(Search):
@@ -26,7 +24,7 @@ class Query(Search):
             table, next(filter(None, queries), None), top_k=limit if isinstance(limit, int) else None, provider="lancedb"
         )
 
-    def documents(self, result: Any) -> Iterator[Any]:
+    def answer(self, result: Any) -> Iterator[Any]:
         """Each row without its vectors; ``result``: an Arrow table."""
         texts = [field.name for field in result.schema if "list" not in str(field.type) and "binary" not in str(field.type)]
         for row in result.select(texts).slice(0, MOST_DOCUMENTS).to_pylist():
@@ -36,4 +34,4 @@ class Query(Search):
 
 _KINDS = ("LanceVectorQueryBuilder", "LanceFtsQueryBuilder", "LanceHybridQueryBuilder", "AsyncQueryBase")
 
-PATCHES = tuple([Patch("lancedb.query", f"{kind}.to_arrow", traced_function(Query())) for kind in _KINDS])
+PATCHES = patches("lancedb.query", Query(), *(f"{kind}.to_arrow" for kind in _KINDS))

@@ -13,6 +13,7 @@ from opentelemetry.context import Context
 
 from llmtrace.instrumentation import _langchain_models
 from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._hooks import after
 from llmtrace.instrumentation._langchain_runs import OWN, TOOL, ToolRun, answers_found, context_of, handler
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.recorder import Recording, active
@@ -21,34 +22,21 @@ from llmtrace.recorder.player import player
 
 LIBRARY, DISTRIBUTION = "langchain_core", "langchain-core"
 SUPPORTED = ">=1.0,<2"
-"""Versions of the library that are tested."""
 
 
-def with_handler(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function that makes every callback manager: adds our handler, which is inherited."""
-    manager = wrapped(*args, **kwargs)
-    if active() is not None:
-        guard(_add, manager)
-    return manager
-
-
-def _add(manager: Any) -> None:
+def _add_handler(manager: Any, *_: Any) -> None:
+    """Add our handler, which is inherited, to every callback manager that is made."""
     ours = handler()
     if ours is not None and ours not in manager.handlers:
         manager.add_handler(ours, inherit=True)
 
 
-def in_context(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for what the frameworks run inside the copy of the context that a step gets: the step's span is current there.
+def in_context(_result: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Make a step's span current inside the copy of the context that the step gets from the frameworks.
 
     Nothing has to be detached: the copy is the step's alone.
     """
-    result = wrapped(*args, **kwargs)
-    guard(_attach, args[0] if args else kwargs.get("config"))
-    return result
-
-
-def _attach(config: Any) -> None:
+    config = args[0] if args else kwargs.get("config")
     context = context_of(getattr((config or {}).get("callbacks"), "parent_run_id", None))
     if context is not None:
         otel_context.attach(context)
@@ -71,50 +59,40 @@ def _with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[
     """`with_tool` for ``BaseTool.arun``."""
     run = ToolRun(instance)
     function = wrapped if player() is None else guard(run.answering, wrapped) or wrapped
-    return spanned(lambda *_: _Within(otel_context.set_value(TOOL, run)), inside=True)(function, instance, args, kwargs)
+    return spanned(lambda *_: _within(otel_context.set_value(TOOL, run)), inside=True)(function, instance, args, kwargs)
 
 
-def with_answers(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for LangGraph's function that prepares a task: the writes hold what a person answered to its interrupts."""
-    task = wrapped(*args, **kwargs)
+def with_answers(task: Any, _instance: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+    """Read what a person answered to the interrupts of a task: it is in the writes from which LangGraph prepares the task."""
     writes = kwargs.get("pending_writes")
-    if task is not None and writes and kwargs.get("for_execution") and active() is not None:
+    if task is not None and writes and kwargs.get("for_execution"):
         run_id = getattr(kwargs.get("manager"), "run_id", None)
-        guard(answers_found, task, run_id, writes, kwargs["config"].get("configurable", {}).get("__pregel_resume_map"))
-    return task
+        answers_found(task, run_id, writes, kwargs["config"].get("configurable", {}).get("__pregel_resume_map"))
 
 
-class _Within:
-    """A `Step` that only sets the context; the callbacks get the outcome."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = otel_context.set_value(OWN, [], context) if _WITHOUT_CONTEXTS else context
-
-    def returned(self, result: Any) -> None:
-        """The callback is told."""
-
-    def raised(self, error: BaseException) -> None:
-        """The callback is told."""
-
-
-def _alone(runnable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    """Open a `Step` for the coroutine of a chain or node."""
-    return _Within(otel_context.get_current())
+def _within(context: Context) -> Step:
+    """A step that only sets the context; the callbacks get the outcome."""
+    return Step(otel_context.set_value(OWN, [], context) if _WITHOUT_CONTEXTS else context)
 
 
 _WITHOUT_CONTEXTS = sys.version_info < (3, 11)
 """A task cannot be given a context, so the frameworks run their coroutines in the one that is there."""
 
 _ALONE = (
-    Patch("langchain_core.runnables.base", "RunnableSequence.ainvoke", spanned(_alone, inside=True)),
-    Patch("langgraph._internal._runnable", "RunnableSeq.ainvoke", spanned(_alone, inside=True)),
+    *(
+        Patch(module, path, spanned(lambda *_: _within(otel_context.get_current()), inside=True))
+        for module, path in (
+            ("langchain_core.runnables.base", "RunnableSequence.ainvoke"),
+            ("langgraph._internal._runnable", "RunnableSeq.ainvoke"),
+        )
+    ),
 )
 
 PATCHES = (
-    Patch("langchain_core.callbacks.manager", "_configure", with_handler),
-    Patch("langchain_core.runnables.config", "_set_config_context", in_context),
-    Patch("langgraph._internal._runnable", "_set_config_context", in_context),
-    Patch("langgraph.pregel._algo", "prepare_single_task", with_answers),
+    Patch("langchain_core.callbacks.manager", "_configure", after(_add_handler)),
+    Patch("langchain_core.runnables.config", "_set_config_context", after(in_context, always=True)),
+    Patch("langgraph._internal._runnable", "_set_config_context", after(in_context, always=True)),
+    Patch("langgraph.pregel._algo", "prepare_single_task", after(with_answers)),
     Patch("langchain_core.tools.base", "BaseTool.run", with_tool),
     Patch("langchain_core.tools.base", "BaseTool.arun", _with_tool),
     *(_ALONE if _WITHOUT_CONTEXTS else ()),

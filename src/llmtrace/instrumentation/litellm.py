@@ -7,17 +7,21 @@ the engine is `_provider`, and answers have the form of OpenAI's.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+import wrapt
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from llmtrace import semconv
 from llmtrace.instrumentation import _exchanges
+from llmtrace.instrumentation._coroutines import stepwise
 from llmtrace.instrumentation._generators import watch_generator
+from llmtrace.instrumentation._hooks import after, changing
 from llmtrace.instrumentation._litellm_answers import (
     PARAMETERS,
     StreamReader,
@@ -27,27 +31,82 @@ from llmtrace.instrumentation._litellm_answers import (
     provider_name,
     read_usage,
 )
-from llmtrace.instrumentation._litellm_answers import server_of as server_of_url
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_completions import Completions, TextReader
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
-from llmtrace.instrumentation._stainless import is_given, members
-from llmtrace.instrumentation._stream_classes import aclosing, astepping, closing, is_patched, stepping
-from llmtrace.instrumentation._streams import Reader, watch_stream, watched
+from llmtrace.instrumentation._requests import address, with_trace
+from llmtrace.instrumentation._stainless import members, with_traced_options
+from llmtrace.instrumentation._streams import Reader, Watch, aclosing, closing, watch_of, watch_stream, watched
 from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import output_schema
 
 LIBRARY, DISTRIBUTION = "litellm", "litellm"
 SUPPORTED = ">=1.80,<2"
-"""Versions of the library that are tested."""
+
+
+# -- streams that are iterators of litellm's own classes, which are patched
+#
+# The program keeps the very object, which is what is `watched`. Each step is taken within the call, since litellm makes its
+# request, or another one after the first failed, when the program asks for a chunk.
+
+
+def _is_patched(stream: Any, method: str) -> bool:
+    """Return True if ``method`` of a stream's class is wrapped; a subclass may have overridden it."""
+    return isinstance(inspect.getattr_static(type(stream), method, None), wrapt.FunctionWrapper)
+
+
+def _stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``__next__``."""
+    watch = guard(watch_of, instance)
+    call = None if watch is None else watch.call
+    if watch is None or call is None:
+        return wrapped(*args, **kwargs)
+    tokens = guard(call.enter)
+    try:
+        chunk = wrapped(*args, **kwargs)
+    except StopIteration:
+        guard(watch.finish)
+        raise
+    except BaseException as error:
+        guard(watch.fail, error)
+        raise
+    finally:
+        if tokens is not None:
+            guard(call.leave, tokens)
+    guard(watch.see, chunk)
+    return chunk
+
+
+def _astepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``__anext__``."""
+    step = wrapped(*args, **kwargs)
+    watch = guard(watch_of, instance)
+    return step if watch is None or watch.call is None else _stepped(watch, watch.call, step)
+
+
+async def _stepped(watch: Watch, call: Call, step: Any) -> Any:
+    try:
+        chunk = await stepwise(call, step)
+    except StopAsyncIteration:
+        guard(watch.finish)
+        raise
+    except BaseException as error:
+        guard(watch.fail, error)
+        raise
+    guard(watch.see, chunk)
+    return chunk
+
 
 _W3C = TraceContextTextMapPropagator()
 _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Set where a sync function is to give a coroutine: litellm's own async functions do it."""
+
+
+# -- endpoints
 
 
 class _Covering(Endpoint):
@@ -55,11 +114,36 @@ class _Covering(Endpoint):
 
     suppress_nested = True
 
+    operation_name: str | None = semconv.CHAT
+
     def client(self, instance: Any) -> Any:  # noqa: ARG002
         return self
 
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        provider, model = provider_and_model(kwargs.get("model"), kwargs.get("custom_llm_provider"))
+        fields = {"provider": provider, "request_model": model, **address(kwargs.get("api_base") or kwargs.get("base_url"))}
+        if self.operation_name is None:
+            return fields
+        return {**fields, "operation": self.operation_name, "stream": kwargs.get("stream") is True}
+
+    def on_response(self, call: Call, result: Any) -> Any:
+        """End ``call`` with a whole answer, or have it ended by a stream."""
+        if isinstance(result, (GeneratorType, AsyncGeneratorType)):
+            return watch_generator(call, self.stream_reader(call, result), result)
+        steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
+        if steps and all(_is_patched(result, method) for method in steps):
+            watched(call, self.stream_reader(call, result), result)
+        elif steps:  # an older Router's, of a class that each call makes anew
+            return watch_stream(call, self.stream_reader(call, result), result, result)
+        else:
+            call.end(self.answer(result))
+        return result
+
+    def stream_reader(self, call: Call, stream: Any) -> Reader:
+        raise NotImplementedError
+
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # they are put in by `send` and `post`
+        return dict(kwargs), None  # they are put in by `_sending` and `_posting`
 
     def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:
         """Continue the trace of a client of LiteLLM's proxy, unless an instrumentation of its web server does."""
@@ -76,20 +160,8 @@ class _Covering(Endpoint):
         return {"provider": provider_name(provider), **fields} if isinstance(provider, str) and provider else fields
 
 
-def _outline(kwargs: Mapping[str, Any]) -> Fields:
-    provider, model = provider_and_model(kwargs.get("model"), kwargs.get("custom_llm_provider"))
-    return {
-        "provider": provider,
-        "request_model": model,
-        **server_of_url(kwargs.get("api_base") or kwargs.get("base_url")),
-    }
-
-
 class Completion(_Covering, Chat):
     """The endpoint of chats."""
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
@@ -102,15 +174,14 @@ class Completion(_Covering, Chat):
         usage = read_usage(members(result).get("usage"))
         return {**super().answer(result), "usage": usage, **answered_by(result)}
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _end_call(self, call, result, lambda: StreamReader(result, call.choice_count))
+    def stream_reader(self, call: Call, stream: Any) -> Reader:
+        return StreamReader(stream, call.choice_count)
 
 
 class TextCompletion(_Covering, Completions):
     """The endpoint of text completions."""
 
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        return {**_outline(kwargs), "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
+    operation_name = semconv.TEXT_COMPLETION
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return super().request({name: kwargs.get(name) for name in (*PARAMETERS, "prompt", "echo", "best_of", "suffix")})
@@ -118,15 +189,12 @@ class TextCompletion(_Covering, Completions):
     def answer(self, result: Any) -> Fields:
         return {**super().answer(result), "usage": read_usage(members(result).get("usage")), **answered_by(result)}
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _end_call(self, call, result, lambda: TextReader(call.choice_count))
+    def stream_reader(self, call: Call, stream: Any) -> Reader:  # noqa: ARG002
+        return TextReader(call.choice_count)
 
 
 class Respond(_Covering, Responses):
     """The endpoint of the Responses API."""
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
@@ -135,17 +203,15 @@ class Respond(_Covering, Responses):
     def answer(self, result: Any) -> Fields:
         return {**super().answer(result), **answered_by(result)}
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        return _end_call(self, call, result, lambda: EventReader(read_response))
+    def stream_reader(self, call: Call, stream: Any) -> Reader:  # noqa: ARG002
+        return EventReader(read_response)
 
 
 class Embed(_Covering):
     """The endpoint that turns texts into vectors; neither is recorded."""
 
     operation_type = Embedding
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        return _outline(kwargs)
+    operation_name = None
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return {"dimensions": kwargs.get("dimensions")}, False
@@ -154,26 +220,8 @@ class Embed(_Covering):
         response = members(result)
         vector = members((response.get("data") or [{}])[0]).get("embedding")
         length = {"dimensions": len(vector)} if isinstance(vector, list) else {}
-        return {
-            "response_model": response.get("model"),
-            "usage": read_usage(response.get("usage")),
-            **length,
-            **answered_by(result),
-        }
-
-
-def _end_call(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
-    """End ``call`` with a whole answer, or have it ended by a stream."""
-    if isinstance(result, (GeneratorType, AsyncGeneratorType)):
-        return watch_generator(call, reader(), result)
-    steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
-    if steps and all(is_patched(result, method) for method in steps):
-        watched(call, reader(), result)
-        return result
-    if steps:  # an older Router's, of a class that each call makes anew
-        return watch_stream(call, reader(), result, result)
-    call.end(endpoint.answer(result))
-    return result
+        usage = read_usage(response.get("usage"))
+        return {"response_model": response.get("model"), "usage": usage, **length, **answered_by(result)}
 
 
 # -- functions, and methods of the Router
@@ -231,36 +279,33 @@ def falling_back(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
 # -- requests
 
 
-def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the function of OpenAI's SDK that builds one HTTP request: puts ``traceparent`` into it."""
-    return wrapped(*(guard(_with_traceparent, instance, args) or args), **kwargs)
-
-
-def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _call_of(client: Any) -> Call | None:
     call = call_of(client)
-    if call is None or not isinstance(call.endpoint, _Covering):
-        return args
-    options = args[0]
-    headers = options.headers if is_given(options.headers) and options.headers else {}
-    if any(name.lower() == "traceparent" for name in (*headers, *(getattr(client, "_custom_headers", None) or {}))):
-        return args
-    return options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]
+    return call if call is not None and isinstance(call.endpoint, _Covering) else None
 
 
-def post(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``post`` of litellm's own HTTP clients: counts, and puts ``traceparent`` into the headers."""
-    return wrapped(*args, **(guard(_posted, instance, kwargs) or kwargs))
+def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Put ``traceparent`` into the options of which OpenAI's SDK builds an HTTP request."""
+    call = _call_of(client)
+    return None if call is None else with_traced_options(call, client, args, kwargs)
 
 
-def _posted(client: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    call = call_of(client)
-    if call is None or not isinstance(call.endpoint, _Covering):
-        return kwargs
+def _posting(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Count a request of litellm's own HTTP clients, and put ``traceparent`` into its headers."""
+    call, headers = _call_of(client), kwargs.get("headers") or {}
+    if call is None:
+        return None
     call.attempt(None)
-    headers = kwargs.get("headers") or {}
-    if not isinstance(headers, dict) or any(name.lower() == "traceparent" for name in headers):
-        return kwargs
-    return {**kwargs, "headers": {**headers, **call.recording.headers()}}
+    traced_headers = with_trace(call, headers) if isinstance(headers, dict) else None
+    return None if traced_headers is None else (args, {**kwargs, "headers": traced_headers})
+
+
+def _functions(module: str, prefix: str = "", **endpoints: Any) -> tuple[Patch, ...]:
+    """The patches of functions by their names, and of those for asyncio, which have an ``a`` before."""
+    return (
+        *(Patch(module, f"{prefix}{name}", function(traced, endpoint)) for name, endpoint in endpoints.items()),
+        *(Patch(module, f"{prefix}a{name}", function(traced_async, endpoint)) for name, endpoint in endpoints.items()),
+    )
 
 
 _CLIENT = "openai._base_client"
@@ -273,37 +318,27 @@ _RESPONSES = "litellm.responses.streaming_iterator"
 
 PATCHES = (
     *_exchanges.PATCHES,
-    Patch("litellm", "completion", function(traced, _COMPLETION)),
-    Patch("litellm", "acompletion", function(traced_async, _COMPLETION)),
-    Patch("litellm", "text_completion", function(traced, _TEXT)),
-    Patch("litellm", "atext_completion", function(traced_async, _TEXT)),
-    Patch("litellm", "embedding", function(traced, _EMBED)),
-    Patch("litellm", "aembedding", function(traced_async, _EMBED)),
-    Patch("litellm", "responses", function(traced, _RESPOND)),
-    Patch("litellm", "aresponses", function(traced_async, _RESPOND)),
+    *_functions("litellm", completion=_COMPLETION, text_completion=_TEXT, embedding=_EMBED, responses=_RESPOND),
     Patch("litellm.rust_bridge.dispatch", "PublicDispatch.run", routed(traced)),  # 1.110
     Patch("litellm.rust_bridge.dispatch", "PublicDispatch.arun", routed(traced_async)),
-    Patch("litellm.router_rust.core", "RustCore.completion", function(traced, _COMPLETION)),
-    Patch("litellm.router_rust.core", "RustCore.acompletion", function(traced_async, _COMPLETION)),
-    Patch("litellm.router_rust.core", "RustCore.embedding", function(traced, _EMBED)),
-    Patch("litellm.router_rust.core", "RustCore.aembedding", function(traced_async, _EMBED)),
+    *_functions("litellm.router_rust.core", "RustCore.", completion=_COMPLETION, embedding=_EMBED),
     Patch("litellm.router", "Router.function_with_fallbacks", falling_back(traced)),  # before
     Patch("litellm.router", "Router.async_function_with_fallbacks", falling_back(traced_async)),
-    Patch(_STREAM, "CustomStreamWrapper.__next__", stepping),
-    Patch(_STREAM, "CustomStreamWrapper.__anext__", astepping),
+    Patch(_STREAM, "CustomStreamWrapper.__next__", _stepping),
+    Patch(_STREAM, "CustomStreamWrapper.__anext__", _astepping),
     Patch(_STREAM, "CustomStreamWrapper.close", closing),
     Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
-    *(Patch(module, "TextCompletionStreamWrapper.__next__", stepping) for module in _TEXT_STREAMS),
-    *(Patch(module, "TextCompletionStreamWrapper.__anext__", astepping) for module in _TEXT_STREAMS),
-    Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", keep_chunks),
-    Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", stepping),
-    Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", astepping),
-    Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", astepping),
+    *(Patch(module, "TextCompletionStreamWrapper.__next__", _stepping) for module in _TEXT_STREAMS),
+    *(Patch(module, "TextCompletionStreamWrapper.__anext__", _astepping) for module in _TEXT_STREAMS),
+    Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", after(keep_chunks, always=True)),
+    Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", _stepping),
+    Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", _astepping),
+    Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", _astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.aclose", aclosing),
-    Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.__next__", stepping),
+    Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.__next__", _stepping),
     Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.close", closing),
-    Patch(_HTTP, "HTTPHandler.post", post),
-    Patch(_HTTP, "AsyncHTTPHandler.post", post),
+    Patch(_HTTP, "HTTPHandler.post", changing(_posting)),
+    Patch(_HTTP, "AsyncHTTPHandler.post", changing(_posting)),
     Patch(_CLIENT, "BaseClient._build_request", count_attempt),
-    Patch(_CLIENT, "BaseClient._build_request", send),
+    Patch(_CLIENT, "BaseClient._build_request", changing(_sending)),
 )

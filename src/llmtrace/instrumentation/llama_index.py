@@ -7,36 +7,16 @@ instrumentor of the client that the model uses.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import (
-    POSITIONAL,
-    TracedFunction,
-    read_input,
-    read_output,
-    traced_function,
-)
-from llmtrace.model import (
-    TOOL_ERROR,
-    AgentInvocation,
-    Failure,
-    Message,
-    Operation,
-    Retrieval,
-    Text,
-    ToolDefinition,
-    ToolExecution,
-    Workflow,
-    replace,
-)
+from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Retrieval, ToolDefinition, ToolExecution, Workflow
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "llama_index.core", "llama-index-core"
 SUPPORTED = ">=0.14.10,<1"
-"""Versions of the library that are tested."""
 
 
 class WorkflowRun(TracedFunction):
@@ -46,11 +26,9 @@ class WorkflowRun(TracedFunction):
         inputs = {name: value for name, value in arguments.items() if name not in ("ctx", "run_id") and value is not None}
         return Workflow(type(instance).__name__, input=read_input(inputs or None))
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
+    def answer(self, result: Any) -> Any:
         answer = getattr(result, "result", result)
-        answer = getattr(answer, "response", answer)
-        output = (_message(answer),) if _is_message(answer) else read_output(answer)
-        return replace(operation, output=output) if isinstance(operation, (AgentInvocation, Workflow)) else operation
+        return getattr(answer, "response", answer)
 
     def end_later(self, result: Any, end: Callable[[Any, BaseException | None], None]) -> bool:
         """``result``: a handler, which holds the task that waits for the run's last event."""
@@ -67,8 +45,7 @@ class AgentRun(WorkflowRun):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         positional = arguments.get(POSITIONAL) or (None,)
         question = arguments.get("user_msg") or (None if type(positional[0]).__name__ == "Context" else positional[0])
-        history = tuple(map(_message, arguments.get("chat_history") or ()))
-        messages = (*history, *((_message(question),) if _is_message(question) else read_input(question)))
+        messages = (*read_input(arguments.get("chat_history") or None), *read_input(question))
         if hasattr(instance, "agents"):
             return Workflow(type(instance).__name__, input=messages)
         return AgentInvocation(instance.name, instance.description or None, messages)
@@ -82,17 +59,16 @@ class AgentStep(TracedFunction):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
         event = arguments["ev"]
-        return AgentInvocation(event.current_agent_name, input=tuple(map(_message, event.input[-1:])))
+        return AgentInvocation(event.current_agent_name, input=read_input(event.input[-1:] or None))
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        return replace(operation, output=(_message(result.response),)) if isinstance(operation, AgentInvocation) else operation
+    def answer(self, result: Any) -> Any:
+        return result.response
 
 
 class _ToolRun(TracedFunction):
-    def complete(self, operation: Operation, result: Any) -> Operation:
+    def answer(self, result: Any) -> Any:
         output = _output_of(result)
-        value = output.raw_output if type(output.raw_output) in _PLAIN else output.content
-        return replace(operation, result=to_json(value), has_result=True) if isinstance(operation, ToolExecution) else operation
+        return output.raw_output if type(output.raw_output) in _PLAIN else output.content
 
     def failure(self, result: Any) -> Failure | None:
         output = _output_of(result)
@@ -100,18 +76,14 @@ class _ToolRun(TracedFunction):
 
 
 class ToolCallRun(_ToolRun):
-    """An agent's run of a tool that the model question for."""
+    """An agent's run of a tool that the model asked for."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         event = arguments["ev"]
         agents = getattr(instance, "agents", None) or {"": instance}
         tools = [tool for agent in agents.values() for tool in agent.tools or ()]
-        return ToolExecution(
-            event.tool_name,
-            to_json(event.tool_kwargs),
-            call_id=event.tool_id,
-            definition=next(filter(None, (definition_of(tool, event.tool_name) for tool in tools)), None),
-        )
+        definition = next(filter(None, (definition_of(tool, event.tool_name) for tool in tools)), None)
+        return ToolExecution(event.tool_name, to_json(event.tool_kwargs), call_id=event.tool_id, definition=definition)
 
 
 class FunctionToolRun(_ToolRun):
@@ -132,8 +104,8 @@ class QueryRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         return Workflow(type(instance).__name__, input=read_input(_query(arguments.get("str_or_query_bundle"))))
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        return replace(operation, output=read_output(str(result))) if isinstance(operation, Workflow) else operation
+    def answer(self, result: Any) -> Any:
+        return str(result)
 
 
 class RetrieverRun(TracedFunction):
@@ -144,17 +116,10 @@ class RetrieverRun(TracedFunction):
         query = _query(arguments.get("str_or_query_bundle"))
         return Retrieval(type(instance).__name__, query, top_k=top if isinstance(top, int) else None)
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
-        documents = [
-            {
-                "id": scored.node.node_id,
-                "content": scored.node.get_content(),
-                "score": to_json(scored.score),
-                "metadata": to_json(scored.node.metadata),
-            }
-            for scored in result
-        ]
-        return replace(operation, documents=documents) if isinstance(operation, Retrieval) else operation
+    def answer(self, result: Any) -> Iterator[Any]:
+        for found in result:
+            node = found.node
+            yield {"id": node.node_id, "content": node.get_content(), "score": found.score, "metadata": node.metadata}
 
 
 _PLAIN = frozenset({str, int, float, bool, dict, list, type(None)})
@@ -174,14 +139,6 @@ def _query(query: Any) -> str | None:
     return query if isinstance(query, str) else getattr(query, "query_str", None)
 
 
-def _is_message(value: Any) -> bool:
-    return hasattr(value, "blocks") and hasattr(value, "role")
-
-
-def _message(message: Any) -> Message:
-    return Message(str(getattr(message.role, "value", message.role)), (Text(message.content or ""),))
-
-
 def _end_with(task: Any, end: Callable[[Any, BaseException | None], None]) -> None:
     """End a span as a task ended."""
     # `exception()` would tell asyncio that the program has seen the exception, and asyncio reports those that nobody saw.
@@ -193,16 +150,13 @@ _BASE, _MULTI = "llama_index.core.agent.workflow.base_agent", "llama_index.core.
 _QUERY, _RETRIEVER = "llama_index.core.base.base_query_engine", "llama_index.core.base.base_retriever"
 
 PATCHES = (
-    Patch("workflows.workflow", "Workflow.run", traced_function(WorkflowRun())),
-    Patch(_BASE, "BaseWorkflowAgent.run", traced_function(AgentRun())),
-    Patch(_BASE, "BaseWorkflowAgent.call_tool", traced_function(ToolCallRun())),
-    Patch(_MULTI, "AgentWorkflow.run", traced_function(AgentRun())),
-    Patch(_MULTI, "AgentWorkflow.run_agent_step", traced_function(AgentStep())),
-    Patch(_MULTI, "AgentWorkflow.call_tool", traced_function(ToolCallRun())),
-    *(
-        Patch("llama_index.core.tools.function_tool", f"FunctionTool.{name}", traced_function(FunctionToolRun()))
-        for name in ("call", "acall")
-    ),
-    *(Patch(_QUERY, f"BaseQueryEngine.{name}", traced_function(QueryRun())) for name in ("query", "aquery")),
-    *(Patch(_RETRIEVER, f"BaseRetriever.{name}", traced_function(RetrieverRun())) for name in ("retrieve", "aretrieve")),
+    *patches("workflows.workflow", WorkflowRun(), "Workflow.run"),
+    *patches(_BASE, AgentRun(), "BaseWorkflowAgent.run"),
+    *patches(_BASE, ToolCallRun(), "BaseWorkflowAgent.call_tool"),
+    *patches(_MULTI, AgentRun(), "AgentWorkflow.run"),
+    *patches(_MULTI, AgentStep(), "AgentWorkflow.run_agent_step"),
+    *patches(_MULTI, ToolCallRun(), "AgentWorkflow.call_tool"),
+    *patches("llama_index.core.tools.function_tool", FunctionToolRun(), "FunctionTool.call", "FunctionTool.acall"),
+    *patches(_QUERY, QueryRun(), "BaseQueryEngine.query", "BaseQueryEngine.aquery"),
+    *patches(_RETRIEVER, RetrieverRun(), "BaseRetriever.retrieve", "BaseRetriever.aretrieve"),
 )

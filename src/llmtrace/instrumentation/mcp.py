@@ -10,6 +10,5 @@ from llmtrace.instrumentation import _mcp_client, _mcp_server
 
 LIBRARY, DISTRIBUTION = "mcp", "mcp"
 SUPPORTED = ">=1.23,<3"
-"""Versions of the library that are tested."""
 
 PATCHES = (*_mcp_client.PATCHES, *_mcp_server.PATCHES)

@@ -1,5 +1,5 @@
 """Mistral: ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async, and
-the functions that a run of a conversation runs (``_mistral_tools``).
+the functions that a run of a conversation runs.
 
 Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's (`_openai_chat`); peculiar to Mistral are
 how headers are given, where requests go out, how events are wrapped, and that the SDK can make spans of its own.
@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from pydantic_core import from_json, to_json
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json as snapshot
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
+from llmtrace.instrumentation._framework import ToolStep, spanned
+from llmtrace.instrumentation._generators import end_or_watch
+from llmtrace.instrumentation._hooks import before, changing
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
     conversation_named,
@@ -26,32 +29,68 @@ from llmtrace.instrumentation._mistral_entries import (
     read_entry,
     set_members,
 )
-from llmtrace.instrumentation._mistral_tools import TOOLS
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_events import EventReader as ResponseEventReader
-from llmtrace.instrumentation._openai_messages import read_usage
+from llmtrace.instrumentation._openai_messages import arguments, read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, current_call, traced, traced_async
+from llmtrace.instrumentation._requests import headers_in, start_fields
 from llmtrace.instrumentation._stainless import members
-from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_stream
-from llmtrace.model import Message, Text, ToolCall, Usage, replace
-from llmtrace.recorder.guard import guard
+from llmtrace.instrumentation._streams import Reader, aclosing, closing
+from llmtrace.model import TOOL_ERROR, Failure, Message, Text, ToolCall, ToolExecution, Usage, replace
+from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
 SUPPORTED = ">=1.10,<4"
-"""Versions of the library that are tested."""
 CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral": "sdk_configuration"}
 
-PROVIDER = "mistral_ai"
+
+# -- the functions that a run of a conversation (``beta.conversations.run_async``) runs
+#
+# Each is an execution, joined to the model's call by its id. What a function raises goes on as the SDK's own error, or is told
+# to the model where the run is to go on; here it is the span's failure. The SDK's own span inside ours stays as a plain one.
+
+
+_COMPLAINT = "Error while executing {}: "
+"""How the SDK begins what it tells the model of an error."""
+
+
+class _Step(ToolStep):
+    def returned(self, result: Any) -> None:
+        """End the span with the entry that the model gets."""
+        content, complaint = result.result, _COMPLAINT.format(self.operation.name)
+        failed = isinstance(content, str) and content.startswith(complaint)
+        failure = Failure(TOOL_ERROR, content[len(complaint) :]) if failed else None
+        self.end(replace(self.operation, result=content, has_result=True), result, failure)
+
+    def raised(self, error: BaseException) -> None:
+        super().raised(error.__cause__ or error)
+
+
+def _run_function(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
+    """Open the span of the SDK's function (function_call, run_tool, continue_on_fn_error)."""
+    parameters = dict(zip(("function_call", "run_tool"), args, strict=False)) | kwargs
+    call, tool = parameters["function_call"], parameters["run_tool"]
+    function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
+    if hasattr(function, "_self_spec"):
+        return None  # decorated with `llmtrace.tool`, it makes its span itself
+    definition = read_definition(tool.tool)
+    return _Step.begin(ToolExecution(call.name, arguments(call.arguments), call_id=call.tool_call_id, definition=definition))
+
+
+TOOLS = (Patch("mistralai.extra.run.context", "create_function_result", spanned(_run_function)),)
+"""Where the SDK's run takes the function from; it is defined in a module beside it."""
+
 
 _LEFT_OUT = frozenset({"retries", "server_url", "timeout_ms", "http_headers"})
-_PORTS = {"https": 443, "http": 80}
 _NO_ID = "null"
 """What the SDK says for an id that the server did not give."""
-_FINISH = {"model_length": "length"}
+
+
+# -- endpoints
 
 
 class _Client(Endpoint):
@@ -61,21 +100,14 @@ class _Client(Endpoint):
         return instance.sdk_configuration
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        headers = dict(kwargs.get("http_headers") or {})
-        if any(name.lower() == "traceparent" for name in headers):
-            return dict(kwargs), None
-        return {**kwargs, "http_headers": headers}, headers
+        return headers_in(kwargs, "http_headers")
+
+    def on_response(self, call: Call, result: Any) -> Any:
+        return end_or_watch(call, result)
 
 
-def _outline(client: Any, kwargs: Mapping[str, Any]) -> Fields:
-    url = urlsplit(kwargs.get("server_url") or client.get_server_details()[0])
-    model = kwargs.get("model")
-    return {
-        "provider": PROVIDER,
-        "request_model": model if isinstance(model, str) else None,
-        "server_address": url.hostname,
-        "server_port": url.port or _PORTS.get(url.scheme),
-    }
+def _outline(client: Any, kwargs: Mapping[str, Any], **fields: Any) -> Fields:
+    return start_fields("mistral_ai", kwargs.get("server_url") or client.get_server_details()[0], kwargs, **fields)
 
 
 class MistralChat(_Client, Chat):
@@ -85,7 +117,7 @@ class MistralChat(_Client, Chat):
         self._stream = stream
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
+        return _outline(client, kwargs, operation=semconv.CHAT, stream=self._stream)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)}
@@ -102,15 +134,11 @@ class MistralChat(_Client, Chat):
             **fields,
             "usage": _read_usage(members(result).get("usage")),
             "output": tuple([_named(message) for message in fields["output"]]),
-            "finish_reasons": tuple([_FINISH.get(reason, reason) for reason in reasons]),
+            "finish_reasons": tuple(map(finish_reason, reasons)),
         }
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        if not hasattr(result, "generator"):
-            call.end(self.answer(result))
-            return result
-        reader = EventReader(call.choice_count)
-        return watch_stream(call, reader, result, result.response, slot="generator")
+    def reader(self, call: Call) -> Reader:
+        return EventReader(call.choice_count)
 
 
 class MistralFim(MistralChat):
@@ -129,11 +157,8 @@ class MistralConversations(MistralChat):
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         arguments = {name: value for name, value in kwargs.items() if name not in ("inputs", "instructions", "completion_args")}
-        conversation, inputs, instructions = (
-            arguments.pop("conversation_id", None),
-            kwargs.get("inputs"),
-            kwargs.get("instructions"),
-        )
+        conversation, inputs = arguments.pop("conversation_id", None), kwargs.get("inputs")
+        instructions = kwargs.get("instructions")
         if conversation is not None:
             arguments["conversation"] = conversation  # whose earlier entries the server adds
         fields, one_shot = super().request({**arguments, **set_members(kwargs.get("completion_args")), "messages": ()})
@@ -148,18 +173,15 @@ class MistralConversations(MistralChat):
     def answer(self, result: Any) -> Fields:
         return read_conversation(members(result))
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        if hasattr(result, "generator"):
-            return watch_stream(call, ConversationReader(), result, result.response, slot="generator")
-        call.end(self.answer(result))
-        return result
+    def reader(self, call: Call) -> Reader:  # noqa: ARG002
+        return ConversationReader()
 
 
 class MistralResponses(_Client, Responses):
     """The endpoint that makes a response."""
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+        return _outline(client, kwargs, operation=semconv.CHAT, stream=kwargs.get("stream") is True)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return super().request({name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)})
@@ -167,11 +189,8 @@ class MistralResponses(_Client, Responses):
     def answer(self, result: Any) -> Fields:
         return read_response(_as_sent(result))
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        if hasattr(result, "generator"):
-            return watch_stream(call, _ResponseEvents(read_response), result, result.response, slot="generator")
-        call.end(self.answer(result))
-        return result
+    def reader(self, call: Call) -> Reader:  # noqa: ARG002
+        return _ResponseEvents(read_response)
 
 
 class _ResponseEvents(ResponseEventReader):
@@ -204,10 +223,6 @@ class MistralEmbeddings(_Client, Embeddings):
         form = kwargs.get("encoding_format")
         return super().request({"encoding_format": str(form)} if is_set(form) else {})
 
-    def on_response(self, call: Call, result: Any) -> Any:
-        call.end(self.answer(result))
-        return result
-
 
 class EventReader(Reader):
     """`Reader` of ``CompletionEvent``s, each of which holds a chunk of OpenAI's form."""
@@ -232,7 +247,7 @@ def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     delta = members(choice.get("delta"))
     reason = choice.get("finish_reason")
     calls = [_plain_call(members(call)) for call in delta.get("tool_calls") or ()]
-    return {**choice, "finish_reason": _FINISH.get(reason, reason), "delta": {**delta, "tool_calls": calls}}  # type: ignore[arg-type]
+    return {**choice, "finish_reason": reason and finish_reason(reason), "delta": {**delta, "tool_calls": calls}}
 
 
 def _plain_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -247,7 +262,7 @@ def _named(message: Message) -> Message:
     parts = tuple(
         replace(part, id=None) if isinstance(part, ToolCall) and part.id == _NO_ID else part for part in message.parts
     )
-    return replace(message, parts=parts, finish_reason=_FINISH.get(message.finish_reason or "", message.finish_reason))
+    return replace(message, parts=parts, finish_reason=message.finish_reason and finish_reason(message.finish_reason))
 
 
 def _read_format(response_format: Any) -> Any:
@@ -256,11 +271,8 @@ def _read_format(response_format: Any) -> Any:
     schema = members(form.get("json_schema"))
     if not schema:
         return snapshot(response_format)
-    return {"type": "json_schema", "json_schema": {"name": schema.get("name"), "schema": _schema(schema)}}
-
-
-def _schema(json_schema: Mapping[str, Any]) -> Any:
-    return snapshot(json_schema.get("schema_definition") or json_schema.get("schema"))
+    definition = snapshot(schema.get("schema_definition") or schema.get("schema"))
+    return {"type": "json_schema", "json_schema": {"name": schema.get("name"), "schema": definition}}
 
 
 def _read_usage(raw: Any) -> Usage | None:
@@ -271,64 +283,47 @@ def _read_usage(raw: Any) -> Usage | None:
     return replace(usage, cache_read_input_tokens=cached)
 
 
-def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the hooks that see one HTTP request before it goes out, called anew for each retry inside the client."""
-    guard(_count, *args, **kwargs)
-    return wrapped(*args, **kwargs)
-
-
 def _count(hook_ctx: Any, request: Any) -> None:
+    """Count one HTTP request before it goes out; retries inside the client come here, too."""
     call = call_of(hook_ctx.config)
     if call is not None:
         call.attempt(from_json(request.content) if call.needs_body else None)
 
 
-def own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the SDK's own span: suppressed on the global provider, which gets ours."""
-    return wrapped(*args, **(guard(_without_span, kwargs) or kwargs))
-
-
-def _without_span(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+def _without_own_span(_instance: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Suppress the SDK's own span on the global provider, which gets ours."""
     call = current_call()
     processor = getattr(trace.get_tracer_provider(), "_active_span_processor", None)
     is_global = getattr(kwargs.get("tracer"), "span_processor", None) is processor
-    return (
-        {**kwargs, "tracing_enabled": False} if call is not None and isinstance(call.endpoint, _Client) and is_global else None
-    )
+    is_ours = call is not None and isinstance(call.endpoint, _Client)
+    return (args, {**kwargs, "tracing_enabled": False}) if is_ours and is_global else None
 
 
-_WHOLE, _STREAM, _EMBEDDINGS = MistralChat(stream=False), MistralChat(stream=True), MistralEmbeddings()
-_RESPONSES = MistralResponses()
+_WHOLE, _STREAM = MistralChat(stream=False), MistralChat(stream=True)
 _CONVERSATION, _CONVERSATION_STREAM = MistralConversations(stream=False), MistralConversations(stream=True)
-_FIM, _FIM_STREAM = MistralFim(stream=False), MistralFim(stream=True)
+_METHODS: tuple[tuple[str, str, Endpoint], ...] = (
+    ("chat", "Chat.complete", _WHOLE),
+    ("chat", "Chat.stream", _STREAM),
+    ("agents", "Agents.complete", _WHOLE),
+    ("agents", "Agents.stream", _STREAM),
+    *(("conversations", f"Conversations.{turn}", _CONVERSATION) for turn in ("start", "append", "restart")),
+    *(("conversations", f"Conversations.{turn}_stream", _CONVERSATION_STREAM) for turn in ("start", "append", "restart")),
+    ("responses", "Responses.create", MistralResponses()),
+    ("fim", "Fim.complete", MistralFim(stream=False)),
+    ("fim", "Fim.stream", MistralFim(stream=True)),
+    ("embeddings", "Embeddings.create", MistralEmbeddings()),
+)
+"""Module, method, endpoint. Each method has one for asyncio, ``<method>_async``."""
 
 
 def _patches(package: str) -> tuple[Patch, ...]:
     events = f"{package}.utils.eventstreaming"
-    completions = ((f"{package}.chat", "Chat"), (f"{package}.agents", "Agents"))
-    turns = ("start", "append", "restart")
+    counting = before(lambda _, args, kwargs: _count(*args, **kwargs), always=True)
     return (
-        *(Patch(module, f"{name}.complete", traced(_WHOLE)) for module, name in completions),
-        *(Patch(module, f"{name}.complete_async", traced_async(_WHOLE)) for module, name in completions),
-        *(Patch(module, f"{name}.stream", traced(_STREAM)) for module, name in completions),
-        *(Patch(module, f"{name}.stream_async", traced_async(_STREAM)) for module, name in completions),
-        *(Patch(f"{package}.conversations", f"Conversations.{name}", traced(_CONVERSATION)) for name in turns),
-        *(Patch(f"{package}.conversations", f"Conversations.{name}_async", traced_async(_CONVERSATION)) for name in turns),
-        *(Patch(f"{package}.conversations", f"Conversations.{name}_stream", traced(_CONVERSATION_STREAM)) for name in turns),
-        *(
-            Patch(f"{package}.conversations", f"Conversations.{name}_stream_async", traced_async(_CONVERSATION_STREAM))
-            for name in turns
-        ),
-        Patch(f"{package}.responses", "Responses.create", traced(_RESPONSES)),
-        Patch(f"{package}.responses", "Responses.create_async", traced_async(_RESPONSES)),
-        Patch(f"{package}.fim", "Fim.complete", traced(_FIM)),
-        Patch(f"{package}.fim", "Fim.complete_async", traced_async(_FIM)),
-        Patch(f"{package}.fim", "Fim.stream", traced(_FIM_STREAM)),
-        Patch(f"{package}.fim", "Fim.stream_async", traced_async(_FIM_STREAM)),
-        Patch(f"{package}.embeddings", "Embeddings.create", traced(_EMBEDDINGS)),
-        Patch(f"{package}.embeddings", "Embeddings.create_async", traced_async(_EMBEDDINGS)),
-        Patch(f"{package}._hooks.sdkhooks", "SDKHooks.before_request", send),
-        Patch(f"{package}._hooks.tracing", "get_traced_request_and_span", own_span),
+        *(Patch(f"{package}.{module}", path, traced(endpoint)) for module, path, endpoint in _METHODS),
+        *(Patch(f"{package}.{module}", f"{path}_async", traced_async(endpoint)) for module, path, endpoint in _METHODS),
+        Patch(f"{package}._hooks.sdkhooks", "SDKHooks.before_request", counting),
+        Patch(f"{package}._hooks.tracing", "get_traced_request_and_span", changing(_without_own_span)),
         Patch(events, "EventStream.close", closing),
         Patch(events, "EventStream.__exit__", closing),
         Patch(events, "EventStreamAsync.close", aclosing),

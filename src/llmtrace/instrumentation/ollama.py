@@ -6,42 +6,167 @@ Ollama stands here; the engine is `_provider`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.content import to_json
 from llmtrace.instrumentation import _exchanges
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import traced_generator
-from llmtrace.instrumentation._ollama_messages import AnswerReader, read_chat, read_prompt, read_usage
+from llmtrace.instrumentation._openai_messages import read_tool_call
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, traced, traced_async
-from llmtrace.instrumentation._stainless import members, server_of
-from llmtrace.model import Embedding
+from llmtrace.instrumentation._requests import headers_in, start_fields
+from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
+from llmtrace.model import (
+    Blob,
+    Embedding,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "ollama", "ollama"
 SUPPORTED = ">=0.4,<1"
-"""Versions of the library that are tested."""
 CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
+
+
+# -- requests and answers
+
+
+_OPTIONS = {"num_predict": "max_tokens", "stop": "stop_sequences"}
+"""Ollama's name of an option to the conventions' name, where they differ."""
+_NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "stream", "options", "format", "context")
+
+
+def read_chat(sent: Mapping[str, Any]) -> Fields:
+    """Read the fields of a ``chat`` request from its JSON."""
+    fields: Fields = {"parameters": _parameters(sent)}
+    fields["input"] = read_messages_cached(sent.get("messages") or (), read_message)
+    if sent.get("tools"):
+        fields["tools"] = read_tools_cached(sent["tools"])
+    return fields
+
+
+def read_prompt(sent: Mapping[str, Any]) -> Fields:
+    """Read the fields of a ``generate`` request from its JSON."""
+    message = {"role": "user", "content": sent.get("prompt"), "images": sent.get("images")}
+    system = sent.get("system")
+    return {
+        "parameters": _parameters(sent),
+        "system": (Text(system),) if isinstance(system, str) and system else (),
+        "input": (read_message(message),),
+    }
+
+
+def _parameters(sent: Mapping[str, Any]) -> dict[str, JsonValue]:
+    options = members(sent.get("options") or {})
+    parameters = {_OPTIONS.get(name, name): to_json(value) for name, value in options.items() if value is not None}
+    parameters.update({name: to_json(value) for name, value in sent.items() if name not in _NO_PARAMETERS})
+    if isinstance(parameters.get("think"), str):
+        parameters["reasoning.level"] = parameters.pop("think")
+    if isinstance(parameters.get("stop_sequences"), str):
+        parameters["stop_sequences"] = [parameters["stop_sequences"]]
+    form = sent.get("format")
+    if isinstance(form, Mapping):
+        parameters["response_format"] = {"type": "json_schema", "json_schema": {"schema": to_json(form)}}
+    elif form:
+        parameters["response_format"] = {"type": "json_object"}
+    return parameters
+
+
+def read_message(raw: Any, finish_reason: str | None = None) -> Message:
+    message = members(raw)
+    role = str(to_json(message.get("role")) or "unknown")
+    if role == "tool":
+        return Message(role, (ToolResult(message.get("content")),), message.get("tool_name"), cache={})
+    return Message(role, tuple(_parts(message)), finish_reason=finish_reason, cache={})
+
+
+def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
+    if message.get("thinking"):
+        yield Reasoning(message["thinking"])
+    if message.get("content"):
+        yield Text(message["content"])
+    for image in message.get("images") or ():
+        yield Blob("image", None, image if isinstance(image, str) else None)
+    for call in message.get("tool_calls") or ():
+        yield read_tool_call(call)
+
+
+# -- answers
+
+
+def finish_of(reason: str | None, *, calls: bool) -> str | None:
+    """Return the finish reason. Ollama writes ``stop`` for tool calls, too."""
+    return "tool_call" if calls and reason == "stop" else reason
+
+
+def read_usage(answer: Mapping[str, Any]) -> Usage | None:
+    counts = answer.get("prompt_eval_count"), answer.get("eval_count")
+    return None if counts == (None, None) else Usage(*counts)
+
+
+class AnswerReader(Reader):
+    """`Reader` of an answer in pieces; a whole answer is one piece."""
+
+    __slots__ = ("_calls", "_last", "_model", "_role", "_text", "_thought")
+
+    def __init__(self) -> None:
+        self._role = "assistant"
+        self._model: str | None = None
+        self._text: list[str] = []
+        self._thought: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._last: Mapping[str, Any] = {}
+
+    def feed(self, chunk: Any) -> None:
+        answer = members(chunk)
+        message = members(answer.get("message") or {"content": answer.get("response"), "thinking": answer.get("thinking")})
+        self._model = answer.get("model") or self._model
+        self._role = message.get("role") or self._role
+        self._text.append(message.get("content") or "")
+        self._thought.append(message.get("thinking") or "")
+        self._calls += [read_tool_call(call) for call in message.get("tool_calls") or ()]
+        if answer.get("done"):
+            self._last = answer
+
+    def fields(self) -> Fields:
+        finish = finish_of(self._last.get("done_reason"), calls=bool(self._calls))
+        thought, text = "".join(self._thought), "".join(self._text)
+        parts: list[Part] = [Reasoning(thought)] if thought else []
+        parts += [Text(text)] if text else []
+        fields: Fields = {
+            "response_model": self._model,
+            "usage": read_usage(self._last),
+        }
+        if self._text:  # of each chunk
+            fields["output"] = (Message(self._role, (*parts, *self._calls), finish_reason=finish),)
+        if self._last:
+            fields["finish_reasons"] = (finish or "error",)
+            fields["partial"] = False
+        return fields
+
+
+# -- endpoints
 
 
 class _Endpoint(Endpoint):
     """What the endpoints have in common."""
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        host, port = server_of(client._client)
-        return {
-            "provider": "ollama",
-            "request_model": kwargs["json"].get("model") or None,
-            "server_address": host,
-            "server_port": port,
-        }
+        return start_fields("ollama", client._client.base_url, {"model": kwargs["json"].get("model") or None})
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        if "traceparent" in client._client.headers:
-            return dict(kwargs), None
-        headers = dict(kwargs.get("headers") or {})
-        return {**kwargs, "headers": headers}, headers
+        return headers_in(kwargs, "headers", client._client.headers)
 
 
 class Generate(_Endpoint):

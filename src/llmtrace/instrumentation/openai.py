@@ -14,57 +14,43 @@ from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_responses import FetchedResponses, Responses
 from llmtrace.instrumentation._openai_tools import TOOLS
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import note_answer, traced, traced_async
+from llmtrace.instrumentation._provider import note_answer
+from llmtrace.instrumentation._stainless import both
 from llmtrace.instrumentation._streams import aclosing, closing
 
 LIBRARY, DISTRIBUTION = "openai", "openai"
 SUPPORTED = ">=1.66,<4"
-"""Versions of the library that are tested."""
 CLIENTS = {f"openai.{name}OpenAI": "" for name in ("", "Async", "Azure", "AsyncAzure")}
 
 
 _CHAT, _RESPONSES, _FETCHED = Chat(), Responses(), FetchedResponses()
-_COMPLETIONS, _EMBEDDINGS = Completions(), Embeddings()
 
 _IN_CHAT = "openai.resources.chat.completions.completions"
 _IN_RESPONSES = "openai.resources.responses.responses"
 _IN_BETA = "openai.resources.beta.responses.responses"
-_IN_COMPLETIONS = "openai.resources.completions"
-_IN_EMBEDDINGS = "openai.resources.embeddings"
 _CHAT_STREAMS = "openai.lib.streaming.chat._completions"
 _RESPONSE_STREAMS = "openai.lib.streaming.responses._responses"
 
 PATCHES = (
-    Patch(_IN_CHAT, "Completions.create", traced(_CHAT)),
-    Patch(_IN_CHAT, "Completions.parse", traced(_CHAT)),
-    Patch(_IN_CHAT, "AsyncCompletions.create", traced_async(_CHAT)),
-    Patch(_IN_CHAT, "AsyncCompletions.parse", traced_async(_CHAT)),
+    *both(_IN_CHAT, "Completions.create", _CHAT),
+    *both(_IN_CHAT, "Completions.parse", _CHAT),
     Patch(_IN_CHAT, "_parse_chat_completion", note_answer),  # 2.x
     Patch("openai.lib._chat_completion_resources", "_parse_chat_completion", note_answer),  # 3.x
     Patch(_CHAT_STREAMS, "ChatCompletionStream.close", closing),
     Patch(_CHAT_STREAMS, "AsyncChatCompletionStream.close", aclosing),
-    Patch(_IN_RESPONSES, "Responses.create", traced(_RESPONSES)),
-    Patch(_IN_RESPONSES, "Responses.parse", traced(_RESPONSES)),
-    Patch(_IN_RESPONSES, "Responses.retrieve", traced(_FETCHED)),
-    Patch(_IN_RESPONSES, "AsyncResponses.create", traced_async(_RESPONSES)),
-    Patch(_IN_RESPONSES, "AsyncResponses.parse", traced_async(_RESPONSES)),
-    Patch(_IN_RESPONSES, "AsyncResponses.retrieve", traced_async(_FETCHED)),
-    Patch(_IN_RESPONSES, "Responses.compact", traced(_RESPONSES)),
-    Patch(_IN_RESPONSES, "AsyncResponses.compact", traced_async(_RESPONSES)),
-    Patch(_IN_BETA, "Responses.create", traced(_RESPONSES)),
-    Patch(_IN_BETA, "Responses.retrieve", traced(_FETCHED)),
-    Patch(_IN_BETA, "AsyncResponses.create", traced_async(_RESPONSES)),
-    Patch(_IN_BETA, "AsyncResponses.retrieve", traced_async(_FETCHED)),
-    Patch(_IN_BETA, "Responses.compact", traced(_RESPONSES)),
-    Patch(_IN_BETA, "AsyncResponses.compact", traced_async(_RESPONSES)),
+    *both(_IN_RESPONSES, "Responses.create", _RESPONSES),
+    *both(_IN_RESPONSES, "Responses.parse", _RESPONSES),
+    *both(_IN_RESPONSES, "Responses.retrieve", _FETCHED),
+    *both(_IN_RESPONSES, "Responses.compact", _RESPONSES),
+    *both(_IN_BETA, "Responses.create", _RESPONSES),
+    *both(_IN_BETA, "Responses.retrieve", _FETCHED),
+    *both(_IN_BETA, "Responses.compact", _RESPONSES),
     Patch(_IN_RESPONSES, "parse_response", note_answer),  # 2.x
     Patch("openai.lib._response_resources", "parse_response", note_answer),  # 3.x
     Patch(_RESPONSE_STREAMS, "ResponseStream.close", closing),
     Patch(_RESPONSE_STREAMS, "AsyncResponseStream.close", aclosing),
-    Patch(_IN_COMPLETIONS, "Completions.create", traced(_COMPLETIONS)),
-    Patch(_IN_COMPLETIONS, "AsyncCompletions.create", traced_async(_COMPLETIONS)),
-    Patch(_IN_EMBEDDINGS, "Embeddings.create", traced(_EMBEDDINGS)),
-    Patch(_IN_EMBEDDINGS, "AsyncEmbeddings.create", traced_async(_EMBEDDINGS)),
+    *both("openai.resources.completions", "Completions.create", Completions()),
+    *both("openai.resources.embeddings", "Embeddings.create", Embeddings()),
     *TOOLS,
     *_stainless.patches("openai", CLIENTS),
 )

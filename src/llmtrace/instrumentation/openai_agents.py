@@ -2,7 +2,7 @@
 
 The framework opens a span of its own for each step, and keeps the current one in a context variable, which it sets and resets
 in the course of one coroutine. Ours begin and end with them, and are current where theirs are, inside that coroutine alone
-(`_framework.isolated`). That is done where those spans start and finish, and not by a trace processor: a processor is lost when
+(`_framework.spanned`). That is done where those spans start and finish, and not by a trace processor: a processor is lost when
 the program calls ``set_trace_processors``, sees nothing where the framework's own tracing is disabled, as it mostly is without
 a key of OpenAI's, and cannot make a span the current one. The program's own processors stay as they are.
 """
@@ -17,22 +17,22 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.content import to_json
 from llmtrace.instrumentation import _openai_agents_steps as steps
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._framework import Step, ToolStep, spanned
+from llmtrace.instrumentation._hooks import after, before
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._reviews import PENDING, record_review
+from llmtrace.instrumentation._traced_functions import read_output
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Review, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import keep_outcome
 from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
-from llmtrace.validation.parse_arguments import parse_arguments
 
 LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = ">=0.20,<1"
-"""Versions of the library that are tested."""
 
 _SPAN = "llmtrace-agents-span"
 """In the context: the framework's id of the span that it belongs to."""
@@ -80,14 +80,9 @@ _attached: dict[int, tuple[Any, Any]] = {}
 # -- starting and finishing
 
 
-def _starting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``start()`` of a span."""
-    if active() is not None and instance not in _open:
-        guard(_start, instance)
-    return wrapped(*args, **kwargs)
-
-
-def _start(span: Any) -> None:
+def _start(span: Any, *_: Any) -> None:
+    if span in _open:
+        return
     data = span.span_data
     step = _Open(_context(span))
     begun = steps.started(data, step.context.get(_INPUT))
@@ -130,13 +125,7 @@ def _context(span: Any) -> Context:
     return current_context if parent is None or current_context.get(_SPAN) == parent_id else parent.context
 
 
-def _finishing(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``finish()`` of a span."""
-    guard(_finish, instance)
-    return wrapped(*args, **kwargs)
-
-
-def _finish(span: Any) -> None:
+def _finish(span: Any, *_: Any) -> None:
     step = _open.pop(span, None)
     recording = None if step is None else step.recording
     if step is None or recording is None or step.operation is None:
@@ -205,26 +194,13 @@ def _end(step: _Open, recording: Recording, operation: Operation, reported: Fail
 # -- traces
 
 
-def _creating(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function that makes a trace."""
-    trace = wrapped(*args, **kwargs)
-    if active() is not None:
-        guard(_note_trace, trace, {**dict(zip(("name", "trace_id", "group_id"), args, strict=False)), **kwargs})
-    return trace
+def _note_trace(trace: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    _trace_options[trace] = {**dict(zip(("name", "trace_id", "group_id"), args, strict=False)), **kwargs}
 
 
-def _note_trace(trace: Any, options: Mapping[str, Any]) -> None:
-    _trace_options[trace] = options
-
-
-def _starting_trace(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``start()`` of a trace."""
-    if active() is not None and instance not in _open:
-        guard(_start_trace, instance)
-    return wrapped(*args, **kwargs)
-
-
-def _start_trace(trace: Any) -> None:
+def _start_trace(trace: Any, *_: Any) -> None:
+    if trace in _open:
+        return
     options = _trace_options.get(trace, {})
     name, group = options.get("name") or trace.name, options.get("group_id") or getattr(trace, "group_id", None)
     step = _Open(otel_context.get_current())
@@ -238,32 +214,19 @@ def _start_trace(trace: Any) -> None:
     step.context = otel_context.set_value(_TRACE, step, step.context)
 
 
-def _finishing_trace(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``finish()`` of a trace."""
-    guard(_finish_trace, instance)
-    return wrapped(*args, **kwargs)
-
-
-def _finish_trace(trace: Any) -> None:
+def _finish_trace(trace: Any, *_: Any) -> None:
     step = _open.pop(trace, None)
     if step is not None and step.recording is not None and isinstance(step.operation, Workflow):
-        _end(step, step.recording, replace(step.operation, output=steps.read_output(step.output)), None)
+        _end(step, step.recording, replace(step.operation, output=read_output(step.output)), None)
 
 
 # -- what is current
 
 
-def _setting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function that makes a span or trace of the framework current: ours becomes current, too."""
-    token = wrapped(*args, **kwargs)
+def _attach(token: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Make ours current, too, when a span or trace of the framework becomes current."""
     thing = args[0] if args else next(iter(kwargs.values()), None)
-    if thing is not None and active() is not None:
-        guard(_attach, token, thing)
-    return token
-
-
-def _attach(token: Any, thing: Any) -> None:
-    step = _open.get(thing)
+    step = None if thing is None else _open.get(thing)
     if step is None:
         return
     if len(_attached) >= _KEPT:
@@ -271,33 +234,21 @@ def _attach(token: Any, thing: Any) -> None:
     _attached[id(token)] = token, otel_context.attach(step.context)
 
 
-def _resetting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function that undoes that."""
+def _detach(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Undo `_attach`."""
     tokens = _attached.pop(id(args[0] if args else kwargs.get("token")), None)
     if tokens is not None:
         Recording.detach(tokens[1])
-    return wrapped(*args, **kwargs)
 
 
 # -- what the framework's spans do not say
 
 
-class _RunInput:
-    """Puts a run's input into the context for the agents in it; a `Step` without a span."""
-
-    def __init__(self, run_input: Any, config: Any) -> None:
-        context = otel_context.set_value(_INPUT, run_input)
-        self.context = otel_context.set_value(_DECISIONS, guard(steps.decisions_in, run_input, config), context)
-
-    def returned(self, result: Any) -> None:
-        """The agent's span has ended by itself."""
-
-    def raised(self, error: BaseException) -> None:
-        """The agent's span has ended by itself."""
-
-
-def _run(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    return _RunInput(args[1] if len(args) > 1 else kwargs.get("input"), kwargs.get("run_config"))
+def _run(_runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
+    """Put a run's input into the context for the agents in it, whose spans end by themselves."""
+    run_input = args[1] if len(args) > 1 else kwargs.get("input")
+    decisions = guard(steps.decisions_in, run_input, kwargs.get("run_config"))
+    return Step(otel_context.set_value(_DECISIONS, decisions, otel_context.set_value(_INPUT, run_input)))
 
 
 def _run_streamed(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -312,18 +263,12 @@ def _run_streamed(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: di
         Recording.detach(token)
 
 
-def _final(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the hooks on the final output."""
-    if active() is not None:
-        guard(_note_output, args[3] if len(args) > 3 else kwargs.get("final_output"))
-    return wrapped(*args, **kwargs)
-
-
-def _note_output(output: Any) -> None:
+def _note_output(_instance: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    """Keep the final output, of which the framework's hooks are told."""
     for key in (_AGENT, _TRACE):
         step = otel_context.get_value(key)
         if isinstance(step, _Open):
-            step.output = output
+            step.output = args[3] if len(args) > 3 else kwargs.get("final_output")
 
 
 class _Invocation(ToolStep):
@@ -350,55 +295,32 @@ def _invoke(_instance: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
     step.operation = replace(step.operation, definition=steps.definition_of(tool) or step.operation.definition)
     if step.recording is None:
         return None
-    arguments = kwargs.get("arguments")
-    parsed = parse_arguments(arguments) if isinstance(arguments, str) else to_json(arguments)
-    return _Invocation(step.recording, replace(step.operation, arguments=parsed))
+    return _Invocation(step.recording, replace(step.operation, arguments=read_arguments(kwargs.get("arguments"))))
 
 
-class _OtherTool(_RunInput):
-    """Marks what runs in it as a tool that is no function tool."""
-
-    def __init__(self) -> None:
-        self.context = otel_context.set_value(_OTHER_TOOL, True)
+def _other_tool(*_: Any) -> Step:
+    """Mark what runs as a tool that is no function tool."""
+    return Step(otel_context.set_value(_OTHER_TOOL, True))
 
 
-def _failing(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function that turns a tool's exception into an answer."""
-    step = otel_context.get_value(_TOOL) if active() is not None else None
+def _failing(_instance: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+    """Note what a tool raised, before the framework turns it into an answer."""
+    step = otel_context.get_value(_TOOL)
     if isinstance(step, _Open):
         step.failed = kwargs.get("error")
-    return wrapped(*args, **kwargs)
 
 
-class _Rejection:
-    """A `Step` without a span: the framework makes the answer to a call that was rejected."""
-
-    def __init__(self) -> None:
-        self.context = otel_context.get_current()
-        step = otel_context.get_value(_TOOL)
-        if isinstance(step, _Open):
-            step.rejected = True
-
-    def returned(self, result: Any) -> None:
-        """The answer is on the tool's span."""
-
-    def raised(self, error: BaseException) -> None:
-        """The tool's span has ended by itself."""
+def _rejecting(*_: Any) -> Step:
+    """Note that a call was rejected, when the framework makes the answer to it, which is on the tool's span."""
+    step = otel_context.get_value(_TOOL)
+    if isinstance(step, _Open):
+        step.rejected = True
+    return Step()
 
 
-def _rejecting(wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    return _Rejection()
-
-
-def _told_of_call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the tool's context, which holds the call's id, and the agent with its tools."""
-    if active() is not None:
-        names = ("context", "tool_call_id", "tool_call", "agent")
-        guard(_note_call, {**dict(zip(names, args, strict=False)), **kwargs})
-    return wrapped(*args, **kwargs)
-
-
-def _note_call(call: Mapping[str, Any]) -> None:
+def _note_call(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Read what a tool's context is made of: the call's id, and the agent with its tools."""
+    call = {**dict(zip(("context", "tool_call_id", "tool_call", "agent"), args, strict=False)), **kwargs}
     step = otel_context.get_value(_TOOL)
     if not isinstance(step, _Open) or not isinstance(step.operation, ToolExecution) or step.operation.call_id is not None:
         return
@@ -413,21 +335,24 @@ _TOOLS = ("agents.tool", "agents.run_internal.tool_execution")
 """The second has names of the first's as its own."""
 
 PATCHES = (
-    *(Patch(_SPANS, f"{kind}.start", _starting) for kind in ("SpanImpl", "NoOpSpan")),
-    *(Patch(_SPANS, f"{kind}.finish", _finishing) for kind in ("SpanImpl", "NoOpSpan")),
-    *(Patch(_TRACES, f"{kind}.start", _starting_trace) for kind in ("TraceImpl", "NoOpTrace", "ReattachedTrace")),
-    *(Patch(_TRACES, f"{kind}.finish", _finishing_trace) for kind in ("TraceImpl", "NoOpTrace", "ReattachedTrace")),
-    Patch("agents.tracing.provider", "DefaultTraceProvider.create_trace", _creating),
-    *(Patch(_SCOPE, f"Scope.set_current_{kind}", _setting) for kind in ("span", "trace")),
-    *(Patch(_SCOPE, f"Scope.reset_current_{kind}", _resetting) for kind in ("span", "trace")),
+    *(Patch(_SPANS, f"{kind}.start", before(_start)) for kind in ("SpanImpl", "NoOpSpan")),
+    *(Patch(_SPANS, f"{kind}.finish", before(_finish, always=True)) for kind in ("SpanImpl", "NoOpSpan")),
+    *(Patch(_TRACES, f"{kind}.start", before(_start_trace)) for kind in ("TraceImpl", "NoOpTrace", "ReattachedTrace")),
+    *(
+        Patch(_TRACES, f"{kind}.finish", before(_finish_trace, always=True))
+        for kind in ("TraceImpl", "NoOpTrace", "ReattachedTrace")
+    ),
+    Patch("agents.tracing.provider", "DefaultTraceProvider.create_trace", after(_note_trace)),
+    *(Patch(_SCOPE, f"Scope.set_current_{kind}", after(_attach)) for kind in ("span", "trace")),
+    *(Patch(_SCOPE, f"Scope.reset_current_{kind}", before(_detach, always=True)) for kind in ("span", "trace")),
     Patch("agents.run", "AgentRunner.run", spanned(_run, inside=True)),
     Patch("agents.run", "AgentRunner.run_streamed", _run_streamed),
-    Patch("agents.run_internal.turn_resolution", "run_final_output_hooks", _final),
-    Patch("agents.run_internal.run_loop", "run_final_output_hooks", _final),
+    Patch("agents.run_internal.turn_resolution", "run_final_output_hooks", before(_note_output)),
+    Patch("agents.run_internal.run_loop", "run_final_output_hooks", before(_note_output)),
     *(Patch(module, "_invoke_function_tool_with_metadata", spanned(_invoke, inside=True)) for module in _TOOLS),
     *(Patch(module, "invoke_function_tool", spanned(_invoke, inside=True)) for module in _TOOLS),
-    Patch("agents.run_internal.tool_actions", "with_tool_function_span", spanned(lambda *_: _OtherTool(), inside=True)),
-    *(Patch(module, "maybe_invoke_function_tool_failure_error_function", _failing) for module in _TOOLS),
+    Patch("agents.run_internal.tool_actions", "with_tool_function_span", spanned(_other_tool, inside=True)),
+    *(Patch(module, "maybe_invoke_function_tool_failure_error_function", before(_failing)) for module in _TOOLS),
     Patch("agents.run_internal.tool_execution", "resolve_approval_rejection_message", spanned(_rejecting)),
-    Patch("agents.tool_context", "ToolContext.from_agent_context", _told_of_call),
+    Patch("agents.tool_context", "ToolContext.from_agent_context", before(_note_call)),
 )

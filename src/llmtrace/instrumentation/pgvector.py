@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._traced_functions import POSITIONAL, traced_function
-from llmtrace.instrumentation._vector_stores import MOST_DOCUMENTS, Search
+from llmtrace.instrumentation._traced_functions import MOST_DOCUMENTS, POSITIONAL, traced_function
+from llmtrace.instrumentation._vector_stores import Search
 from llmtrace.model import Retrieval
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "pgvector", "pgvector"
 SUPPORTED = ">=0.3,<1"
-"""Versions of the library that are tested."""
 
 _DISTANCE = re.compile(r"<(?:->|=>|#>|\+>|~>|%>)")
 _LITERAL = re.compile(r"'\[-?[\d.][-+.,\deE\s]*\]'")
@@ -43,7 +42,7 @@ class Query(Search):
         table, limit = _TABLE.search(sql), _LIMIT.search(sql)
         return Retrieval(table and table[1], top_k=int(limit[1]) if limit else None, provider="pgvector")
 
-    def documents(self, result: Any) -> Iterator[Any]:
+    def answer(self, result: Any) -> Iterator[Any]:
         for row in self.rows(result):
             yield {"content": {name: value for name, value in row.items() if not _is_vector(value)}}
 

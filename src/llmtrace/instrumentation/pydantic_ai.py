@@ -1,4 +1,7 @@
-"""Pydantic AI: approvals of tool calls as reviews. Everything else is in the framework's own spans (``instrument_all()``).
+"""Pydantic AI: agents, tools, and approvals of tool calls as reviews.
+
+The framework's own spans (``instrument_all()``) stay as plain spans beside ours. Model calls are recorded by the instrumentor
+of the client that the model uses.
 
 A capability may decide while the run waits (``HandleDeferredToolCalls``); what it leaves ends the run, and its
 ``DeferredToolResults`` come with the run that goes on.
@@ -9,29 +12,81 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry import context as otel_context
+from opentelemetry.trace import NoOpTracer
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._hooks import before
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._reviews import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, record_review
-from llmtrace.model import Review, replace
-from llmtrace.recorder import active
-from llmtrace.recorder.guard import guard
-from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input, traced_block
+from llmtrace.model import AgentInvocation, Operation, Review, ToolDefinition, ToolExecution, replace
+from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "pydantic_ai", "pydantic-ai-slim"
 SUPPORTED = ">=2.0,<3"
-"""Versions of the library that are tested."""
 
 
-class _Approvals:
-    """The calls of one model answer that wait for approval; a `Step`."""
+class AgentRun(TracedFunction):
+    """``agent.iter(prompt)``, which all ways to run an agent go through."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
+        prompt = arguments.get("user_prompt")
+        pieces = prompt if prompt is None or isinstance(prompt, str) else [to_json(piece) for piece in prompt]
+        return AgentInvocation(instance.name or type(instance).__name__, input=read_input(pieces))
+
+    def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return arguments.get("conversation_id")
+
+    def answer(self, result: Any) -> Any:
+        """``result``: the framework's `AgentRun`, which has no result if the block was left early."""
+        return None if result.result is None else to_json(result.result.output)
+
+
+class CallRun(TracedFunction):
+    """``manager.execute_tool_call(validated)``: a call of the model, which the framework may refuse."""
+
+    takes_answer = False
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
+        validated = arguments["validated"]
+        if getattr(validated, "deferral", None) is not None:
+            return None
+        if not validated.args_valid and not isinstance(validated.ctx.tracer, NoOpTracer):
+            return None  # the framework's own span is the record of a call that it refuses
+        call, definition = validated.call, definition_of(validated.tool)
+        return ToolExecution(call.tool_name, read_arguments(call.args or {}), call_id=call.tool_call_id, definition=definition)
+
+    def is_pause(self, error: BaseException) -> bool:
+        return type(error).__name__ in ("ApprovalRequired", "CallDeferred")
+
+
+class BodyRun(CallRun):
+    """The part of a call that runs the tool."""
+
+    takes_answer = True
+
+    def on_answer(self, instance: Any, result: Any) -> None:  # noqa: ARG002
+        instance.ctx.usage.tool_calls += 1
+
+
+def definition_of(tool: Any) -> ToolDefinition | None:
+    """Read the definition that the framework sends to a model."""
+    if tool is None:
+        return None
+    sent = tool.tool_def
+    function = {"name": sent.name, "description": sent.description, "parameters": sent.parameters_json_schema}
+    return read_definition({"type": "function", "function": function})
+
+
+class _Approvals(Step):
+    """The calls of one model answer that wait for approval."""
 
     def __init__(self, calls: Any) -> None:
         self._reviews = {call.tool_call_id: ReviewStep(_review_of(call), _decide) for call in calls}
         first = next(iter(self._reviews.values()))
-        self.context = first.context if len(self._reviews) == 1 else otel_context.get_current()
+        super().__init__(first.context if len(self._reviews) == 1 else None)
 
     def returned(self, result: Any) -> None:
         for call_id, review in self._reviews.items():
@@ -43,8 +98,7 @@ class _Approvals:
 
 
 def _review_of(call: Any) -> Review:
-    arguments = parse_arguments(call.args) if isinstance(call.args, str) else to_json(call.args)
-    return Review(call.tool_name, tool=call.tool_name, call_id=call.tool_call_id, payload=arguments)
+    return Review(call.tool_name, tool=call.tool_name, call_id=call.tool_call_id, payload=read_arguments(call.args))
 
 
 def _decide(review: Review, answer: tuple[Any, str]) -> Review:
@@ -67,14 +121,9 @@ def _resolving(manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
     return _Approvals(requests.approvals) if requests.approvals else None
 
 
-def _resuming(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for what begins a run with decisions on the calls of the run before: (results, messages, context)."""
-    if active() is not None:
-        guard(_record_decisions, *args[:2])
-    return wrapped(*args, **kwargs)
-
-
-def _record_decisions(results: Any, messages: Any) -> None:
+def _record_decisions(_instance: Any, args: tuple[Any, ...], _kwargs: Any) -> None:
+    """Record the decisions with which a run begins, on the calls of the run before: (results, messages, context)."""
+    results, messages, *_ = args
     calls = [part for message in messages for part in message.parts if getattr(part, "part_kind", None) == "tool-call"]
     by_id = {call.tool_call_id: call for call in calls}
     for call_id in results.approvals:
@@ -82,7 +131,12 @@ def _record_decisions(results: Any, messages: Any) -> None:
             record_review(_decide(_review_of(by_id[call_id]), (results, call_id)))
 
 
+_TOOLS = "pydantic_ai.tool_manager"
+
 PATCHES = (
-    Patch("pydantic_ai.tool_manager", "ToolManager.resolve_deferred_tool_calls", spanned(_resolving)),
-    Patch("pydantic_ai._agent_graph", "UserPromptNode._handle_deferred_tool_results", _resuming),
+    Patch("pydantic_ai.agent", "Agent.iter", traced_block(AgentRun())),
+    *patches(_TOOLS, CallRun(), "ToolManager.execute_tool_call"),
+    *patches(_TOOLS, BodyRun(), "ToolManager._raw_execute"),
+    Patch(_TOOLS, "ToolManager.resolve_deferred_tool_calls", spanned(_resolving)),
+    Patch("pydantic_ai._agent_graph", "UserPromptNode._handle_deferred_tool_results", before(_record_decisions)),
 )

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import traced_function
+from llmtrace.instrumentation._traced_functions import patches
 from llmtrace.instrumentation._vector_stores import Search, text_of
 from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "qdrant_client", "qdrant-client"
 SUPPORTED = ">=1.12,<2"
-"""Versions of the library that are tested."""
 
 
 class Query(Search):
@@ -23,15 +21,16 @@ class Query(Search):
         text = text_of(getattr(query, "text", query))
         return Retrieval(arguments["collection_name"], text, top_k=arguments.get("limit", 10), provider="qdrant")
 
-    def documents(self, result: Any) -> Iterator[Any]:
+    def answer(self, result: Any) -> Iterator[Any]:
         points = result.points if hasattr(result, "points") else [point for group in result.groups for point in group.hits]
         for point in points:
             yield {"id": str(point.id), "score": point.score, "content": point.payload}
 
 
-_METHODS = ("query_points", "query_points_groups")
-
-PATCHES = (
-    *(Patch("qdrant_client.qdrant_client", f"QdrantClient.{name}", traced_function(Query())) for name in _METHODS),
-    *(Patch("qdrant_client.async_qdrant_client", f"AsyncQdrantClient.{name}", traced_function(Query())) for name in _METHODS),
+PATCHES = tuple(
+    [
+        patch
+        for module, client in (("qdrant_client", "QdrantClient"), ("async_qdrant_client", "AsyncQdrantClient"))
+        for patch in patches(f"qdrant_client.{module}", Query(), f"{client}.query_points", f"{client}.query_points_groups")
+    ]
 )

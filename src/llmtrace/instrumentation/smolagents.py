@@ -11,20 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._traced_functions import (
-    POSITIONAL,
-    TracedFunction,
-    read_input,
-    read_output,
-    traced_function,
-)
-from llmtrace.model import AgentInvocation, Operation, ToolDefinition, ToolExecution, replace
+from llmtrace.instrumentation._traced_functions import POSITIONAL, TracedFunction, patches, read_input
+from llmtrace.model import AgentInvocation, Operation, ToolDefinition, ToolExecution
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "smolagents", "smolagents"
 SUPPORTED = ">=1.20,<2"
-"""Versions of the library that are tested."""
 
 
 class AgentRun(TracedFunction):
@@ -34,11 +26,10 @@ class AgentRun(TracedFunction):
         name = getattr(instance, "name", None) or type(instance).__name__
         return AgentInvocation(name, getattr(instance, "description", None), read_input(arguments.get("task")))
 
-    def complete(self, operation: Operation, result: Any) -> Operation:
+    def answer(self, result: Any) -> Any:
         """A stream ends with the final answer; a full result holds it."""
         kinds = (module := sys.modules.get("smolagents.agents")) and (module.FinalAnswerStep, module.RunResult)
-        answer = result.output if kinds and isinstance(result, kinds) else result
-        return replace(operation, output=read_output(answer)) if isinstance(operation, AgentInvocation) else operation
+        return result.output if kinds and isinstance(result, kinds) else result
 
 
 class ToolCallRun(TracedFunction):
@@ -73,7 +64,7 @@ def definition_of(tool: Any) -> ToolDefinition | None:
 _AGENTS = "smolagents.agents"
 
 PATCHES = (
-    Patch(_AGENTS, "MultiStepAgent.run", traced_function(AgentRun())),
-    Patch(_AGENTS, "ToolCallingAgent.execute_tool_call", traced_function(ToolCallRun())),
-    Patch("smolagents.tools", "Tool.__call__", traced_function(ToolRun())),
+    *patches(_AGENTS, AgentRun(), "MultiStepAgent.run"),
+    *patches(_AGENTS, ToolCallRun(), "ToolCallingAgent.execute_tool_call"),
+    *patches("smolagents.tools", ToolRun(), "Tool.__call__"),
 )

@@ -14,6 +14,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import guard
@@ -28,13 +29,8 @@ begins with none."""
 _OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS, keys.JUDGING, *keys.SUPPRESS)
 
 
-def _keep(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the function that hands work to a thread: keeps the current context."""
-    guard(_note, instance)
-    return wrapped(*args, **kwargs)
-
-
-def _note(instance: Any) -> None:
+def _keep(instance: Any, *_: Any) -> None:
+    """Keep the current context, when work is handed to a thread."""
     current_context = otel_context.get_current()
     if not any(key in current_context for key in _OURS):
         return
@@ -66,8 +62,8 @@ def _attach(instance: Any) -> Any:
 
 
 PATCHES = (
-    Patch("threading", "Thread.start", _keep),
+    Patch("threading", "Thread.start", before(_keep, always=True)),
     Patch("threading", "Thread._bootstrap_inner", _within),  # and not run(), which subclasses write anew
-    Patch("concurrent.futures.thread", "_WorkItem.__init__", _keep),
+    Patch("concurrent.futures.thread", "_WorkItem.__init__", before(_keep, always=True)),
     Patch("concurrent.futures.thread", "_WorkItem.run", _within),
 )

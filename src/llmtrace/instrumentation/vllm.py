@@ -9,6 +9,7 @@ Works with 0.32 (which was run) and 0.33 (which has the same arguments), install
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,12 +17,12 @@ from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._generators import traced_generator
+from llmtrace.instrumentation._hooks import after
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers
 from llmtrace.instrumentation._streams import Reader
-from llmtrace.instrumentation._vllm_answers import OutputReader
-from llmtrace.instrumentation._vllm_children import starting
-from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, aborting, adding, current, pooled, stepping
+from llmtrace.instrumentation._vllm_answers import CallReader, OutputReader
+from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, abort, adding, current, pooled, stepping
 from llmtrace.instrumentation._vllm_requests import (
     conversations,
     count_prompts,
@@ -30,14 +31,43 @@ from llmtrace.instrumentation._vllm_requests import (
     read_parameters,
     read_prompt,
 )
-from llmtrace.instrumentation._vllm_tools import CallReader
 from llmtrace.model import Custom, Embedding, Inference
 from llmtrace.recorder import Recorder, active
 from llmtrace.recorder.guard import guard, report
 
 LIBRARY, DISTRIBUTION = "vllm", "vllm"
 SUPPORTED = ">=0.32,<1"
-"""Versions of the library that are tested."""
+
+
+# -- child processes
+#
+# They send spans of their start wherever the variable points, although nobody asked the engine to trace, and whoever uses
+# llmtrace is likely to have set it for the program. So while an engine without an endpoint of its own starts its children, the
+# variable is out of their sight. Law: it is back when the engine is made, or was refused.
+
+
+VARIABLE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+
+
+def _starting(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for the functions that start an engine's processes; one of their arguments is its configuration."""
+    endpoint = os.environ.get(VARIABLE)
+    if endpoint is None or active() is None or guard(_is_traced, args, kwargs) is not False:
+        return wrapped(*args, **kwargs)
+    del os.environ[VARIABLE]
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        os.environ.setdefault(VARIABLE, endpoint)
+
+
+def _is_traced(args: Any, kwargs: dict[str, Any]) -> bool | None:
+    """Return True if the engine writes spans; None if that is unknown."""
+    for argument in (*kwargs.values(), *args):
+        observed = getattr(argument, "observability_config", None)
+        if observed is not None:
+            return observed.otlp_traces_endpoint is not None
+    return None
 
 
 # -- calls of LLM
@@ -57,19 +87,24 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
         except Exception as error:
             report(_batch, error)
             return wrapped(*args, **kwargs)
-        token = current.set(batch)
         try:
-            result = wrapped(*args, **kwargs)
+            result = _within(batch, wrapped, args, kwargs)
         except BaseException as error:
             guard(_failed, recorder, batch, model_of(getattr(instance, "llm_engine", None)), began, error)
             raise
-        finally:
-            current.reset(token)
         batch.adds = False
         guard(batch.close)
         return result
 
     return wrapper
+
+
+def _within(batch: Batch, wrapped: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    token = current.set(batch)
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        current.reset(token)
 
 
 def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwargs: Mapping[str, Any]) -> Batch:
@@ -110,14 +145,11 @@ def pooling(name: str) -> Wrapper:
         model = guard(model_of, getattr(instance, "llm_engine", None))
         operation: Any = Embedding(PROVIDER, request_model=model) if makes_vectors else Custom()
         recording = recorder.start(operation, name=None if makes_vectors else name)
-        token = current.set(Batch(is_silent=True))
         try:
-            result = wrapped(*args, **kwargs)
+            result = _within(Batch(is_silent=True), wrapped, args, kwargs)
         except BaseException as error:
             guard(recording.end, failure=guard(failure_in_call, error))
             raise
-        finally:
-            current.reset(token)
         done: Any = guard(_vectors if makes_vectors else _scores, model, result)
         guard(recording.end, done)
         return result
@@ -215,9 +247,9 @@ PATCHES = (
     *(Patch(_IN_LLM, f"LLM.{name}", pooling(f"LLM.{name}")) for name in ("embed", "encode", "classify", "score", "reward")),
     Patch(_IN_ENGINE, "LLMEngine.add_request", adding),
     Patch(_IN_ENGINE, "LLMEngine.step", stepping),
-    Patch(_IN_ENGINE, "LLMEngine.abort_request", aborting),
-    Patch(_IN_CLIENT, "EngineCoreClient.make_client", starting),
-    Patch(_IN_CLIENT, "EngineCoreClient.make_async_mp_client", starting),
+    Patch(_IN_ENGINE, "LLMEngine.abort_request", after(abort, always=True)),
+    Patch(_IN_CLIENT, "EngineCoreClient.make_client", _starting),
+    Patch(_IN_CLIENT, "EngineCoreClient.make_async_mp_client", _starting),
     Patch(_IN_ASYNC, "AsyncLLM.generate", traced_generator(Generate())),
     Patch(_IN_ASYNC, "AsyncLLM.encode", traced_generator(Encode())),
 )

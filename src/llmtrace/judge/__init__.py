@@ -7,8 +7,7 @@ place in the order. Nothing is recorded: no span is made, and no store is writte
 
 from llmtrace.diagnosis import Diagnosis, Flow
 from llmtrace.judge.endpoint import Endpoint
-from llmtrace.judge.prompt import MOST_ASKED, Subject, messages_for
-from llmtrace.judge.verdict import SCHEMA, read
+from llmtrace.judge.prompt import MOST_ASKED, SCHEMA, Subject, messages_for, read
 from llmtrace.model.value import value
 
 __all__ = ["MOST_ASKED", "Endpoint", "Judged", "Opinion", "judge"]

@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 from llmtrace.diagnosis import Flow, Suspect
 from llmtrace.errors import ConfigurationError, JudgeFailed
 from llmtrace.judge.endpoint import Answer, Endpoint
-from llmtrace.judge.prompt import MOST_CHARACTERS, messages_for
-from llmtrace.judge.verdict import LONGEST_REASON, not_as_asked, read_fields
+from llmtrace.judge.prompt import LONGEST_REASON, MOST_CHARACTERS, messages_for, not_as_asked, read_fields
 from llmtrace.model import Trace
 from llmtrace.playback.corrections import Correction, definition_at, read_value
 from llmtrace.playback.edit import Edit

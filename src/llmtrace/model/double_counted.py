@@ -51,9 +51,7 @@ def double_counted_spans(trace: Trace) -> frozenset[str]:
 
 def _enclosing_inference(trace: Trace, span: Span) -> Span | None:
     """Return the inference around a call, with only plain spans between."""
-    above = trace.parent(span)
-    while above is not None and isinstance(above.operation, Custom):
-        above = trace.parent(above)
+    above = next((above for above in trace.ancestors(span) if not isinstance(above.operation, Custom)), None)
     return above if above is not None and isinstance(above.operation, Inference) else None
 
 

@@ -120,6 +120,13 @@ class Trace:
     def parent(self, span: Span) -> Span | None:
         return self._by_id.get(span.parent_id) if span.parent_id and span.span_id not in self._uprooted else None
 
+    def ancestors(self, span: Span) -> Iterator[Span]:
+        """The spans around a span, the nearest first."""
+        above = self.parent(span)
+        while above is not None:
+            yield above
+            above = self.parent(above)
+
     def walk(self) -> Iterator[tuple[int, Span]]:
         """Every span with its depth, parents before children, siblings in order of start."""
         return self._below(*self.roots)

@@ -15,11 +15,11 @@ import pkgutil
 from importlib.metadata import EntryPoint
 
 from llmtrace import installed
-from llmtrace.monitors._alarm_rate import MINIMUM, RUNS_BEFORE
 from llmtrace.monitors._call_keys import Key
-from llmtrace.monitors._change_text import PREFIX
+from llmtrace.monitors._change_causes import PREFIX
 from llmtrace.monitors._key_state import KINDS
 from llmtrace.monitors._monitor import Monitor, Observation
+from llmtrace.monitors._stream import MINIMUM, RUNS_BEFORE
 from llmtrace.monitors._stream_reports import Block, Report, baselines, pinned, reports
 from llmtrace.monitors._watch import MAX_KEYS, Shelf, Watch
 

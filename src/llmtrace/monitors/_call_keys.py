@@ -76,13 +76,12 @@ def key_of(trace: Trace, span: Span) -> KeyedCall | None:
 
 
 def _around(trace: Trace, span: Span) -> tuple[str | None, str | None, str]:
-    step, above = None, trace.parent(span)
-    while above is not None:
+    step = None
+    for above in trace.ancestors(span):
         if isinstance(above.operation, (AgentInvocation, Workflow)):
             return above.operation.name, step, above.trace_id + above.span_id
         if step is None and isinstance(above.operation, Custom):
             step = above.step
-        above = trace.parent(above)
     return _service(span), step, span.trace_id
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
-from llmtrace.model import JsonValue, Span
+from llmtrace.model import Inference, JsonValue, Span
 from llmtrace.model.value import value
 
 Kind: TypeAlias = Literal["number", "share", "shape"]
@@ -56,3 +56,14 @@ class PlainMonitor:
 def share(happened: bool, noun: str, part: str = "") -> Observation:
     """Return the observation of an event that happened or did not happen."""
     return Observation("share", "yes" if happened else "no", noun, part=part, event="yes")
+
+
+CALLS: Final = "tool_calls"
+"""The part of turns that ask for tools; turns that answer are the one without a name."""
+
+
+def of_turn(inference: Inference, number: float, noun: str, noun_of_calls: str, unit: str) -> Observation:
+    """A number of the kind of turn that the inference is."""
+    if inference.calls_tools:
+        return Observation("number", number, noun_of_calls, unit, part=CALLS)
+    return Observation("number", number, noun, unit)

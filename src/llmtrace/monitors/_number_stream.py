@@ -4,13 +4,13 @@ Each number is ranked among all before it (ties broken at random, by the span's 
 independent and uniform, whatever the distribution: heavy tails, a few values only, two humps. Turned into normal scores ``z``
 they feed Shiryaev-Roberts statistics ``M = (M + 1) · p(z) / q(z)``, one for each way ``p`` in which the scores may come after
 a change (shifted, narrower, wider; ``q`` is how they come before), which are then averaged. ``M`` minus the number of calls
-is a martingale, so an alarm at ``M ≥ c`` comes at most once in ``c`` calls on average (`_rate`): by proof, from the first
-call on, for every size of the baseline. With few calls before it a change is less surprising, so the price of a small
+is a martingale, so an alarm at ``M ≥ c`` comes at most once in ``c`` calls on average (`CALLS_PER_ALARM`): by proof, from the
+first call on, for every size of the baseline. With few calls before it a change is less surprising, so the price of a small
 baseline is power, never false alarms.
 
 The proof holds for calls that have nothing to do with each other. Numbers that resemble the one before them (a server's load)
 are whitened by their own lag-1 correlation first, and what the calls of one run say counts for as much less as they resemble
-each other (`_runs`).
+each other (`_run_similarity`).
 
 Memory: counts in bins of 2 % (wider where there would be too many), and the last calls one by one.
 """
@@ -25,9 +25,8 @@ from statistics import NormalDist
 from typing import Any, Final
 
 from llmtrace.model.value import value
-from llmtrace.monitors._alarm_rate import CALLS_PER_ALARM, MINIMUM, RECENT, RUNS_BEFORE, RUNS_SINCE, Places
 from llmtrace.monitors._run_similarity import Alike
-from llmtrace.monitors._stream import At, Stream
+from llmtrace.monitors._stream import CALLS_PER_ALARM, MINIMUM, RECENT, RUNS_BEFORE, RUNS_SINCE, At, Places, Stream
 
 _WIDTH: Final = 0.02
 _MOST_BINS: Final = 400

@@ -17,9 +17,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from llmtrace.monitors._alarm_rate import MINIMUM, RUNS_BEFORE, RUNS_SINCE
 from llmtrace.monitors._number_stream import Shift
-from llmtrace.monitors._stream import At, Stream
+from llmtrace.monitors._stream import MINIMUM, RUNS_BEFORE, RUNS_SINCE, At, Stream
 
 _PATHS: Final = 300
 _DEEP: Final = 8

@@ -3,8 +3,8 @@
 For each of some places at which the shares may have changed: how much more likely is all that came, if it changed there, than
 if it never did? Both sides of the place are weighed by a Krichevsky-Trofimov mixture over all shares, "never" by the shares
 that fit it best. Under "never" each such ratio is, at any time, at most 1 on average, whatever the shares are. An alarm comes
-when their sum over the places reaches ``c`` (`_rate`). What the calls of one run say counts for as much less as they resemble
-each other (`_runs`).
+when their sum over the places reaches ``c`` (`CALLS_PER_ALARM`). What the calls of one run say counts for as much less as they
+resemble each other (`_run_similarity`).
 
 Memory: the counts, and the counts since each of at most `_PLACES` places, which lie the further apart the older they are.
 """
@@ -17,10 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from llmtrace.monitors._alarm_rate import CALLS_PER_ALARM, HEAD_START, MINIMUM, RUNS_BEFORE, RUNS_SINCE, Places
 from llmtrace.monitors._number_stream import Shift
 from llmtrace.monitors._run_similarity import AlikeWords
-from llmtrace.monitors._stream import At, Stream
+from llmtrace.monitors._stream import CALLS_PER_ALARM, HEAD_START, MINIMUM, RUNS_BEFORE, RUNS_SINCE, At, Places, Stream
 
 _PLACES: Final = 24
 _WORDS: Final = 8

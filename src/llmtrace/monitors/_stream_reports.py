@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
-from llmtrace.monitors._alarm_rate import MINIMUM, RUNS_BEFORE
 from llmtrace.monitors._call_keys import Key
 from llmtrace.monitors._key_state import KINDS, Row, row_of
 from llmtrace.monitors._number_stream import Numbers
 from llmtrace.monitors._shape_stream import Shapes
 from llmtrace.monitors._share_stream import Shares
+from llmtrace.monitors._stream import MINIMUM, RUNS_BEFORE
 
 
 class Block(NamedTuple):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.model import Inference, Span
-from llmtrace.monitors._monitor import Observation, PlainMonitor
-from llmtrace.monitors._turn_kinds import of_turn
+from llmtrace.monitors._monitor import Observation, PlainMonitor, of_turn
 
 
 def observe(span: Span) -> Iterable[Observation]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 from llmtrace.diagnosis import Suspect
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Inference, JsonValue, Span, ToolCall, ToolDefinition, ToolExecution, ToolResult, Trace, Violation
 from llmtrace.model.value import value
 from llmtrace.playback.edit import TEXT, Edit, edited, is_of_request, read_edit, with_member
+from llmtrace.statistics.two_samples import shares_test
 from llmtrace.validation.check_values import check_arguments, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.repair import repair
@@ -206,3 +208,21 @@ def _at(arguments: JsonValue, pointer: str) -> JsonValue:
     except (LookupError, TypeError, ValueError):
         return None
     return found
+
+
+Verdict: TypeAlias = Literal["cause", "not settled", "no cause"]
+
+CHANCE = 0.05
+"""So rare must the difference be by chance alone, for a suspect to be called a cause."""
+
+
+def verdict(corrected: int, as_recorded: int, times: int) -> Verdict:
+    """What so many good runs of ``times`` say, with the correction and without it.
+
+    ``cause``: by Fisher's exact test the difference is rarer than `CHANCE`. ``no cause``: the corrected runs ended no better.
+    ``not settled``: better, and it may be chance.
+    """
+    if corrected <= as_recorded:
+        return "no cause"
+    ended_well = [[number < good for number in range(times)] for good in (as_recorded, corrected)]
+    return "cause" if shares_test([(ended_well[0], ended_well[1])]).p <= CHANCE else "not settled"

@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import Literal, TypeAlias
 
 from llmtrace import semconv
-from llmtrace.codec.request_digest import request_digest, request_text
+from llmtrace.codec.request_digest import request_digest
 from llmtrace.errors import ConfigurationError, ReplayDiverged
-from llmtrace.guards.resumed import is_any_resumed
+from llmtrace.guards.review_settings import is_any_resumed
 from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution
 from llmtrace.model.traces import short_id
 from llmtrace.model.value import value
@@ -215,13 +215,13 @@ class Replay(Player):
             self._make_for_real(recording)
 
     def review_of(self, question: str, digest: str, payload: JsonValue, *, take: bool) -> Review | None:
-        text = request_text(ToolExecution(question, payload))
+        shown = request_digest(ToolExecution(question, payload))
         with self._lock:
             for span in () if self._is_live else self.run.trace.spans:
                 review = span.operation
                 if not isinstance(review, Review) or review.question != question or span.span_id in self._reviewed:
                     continue
-                if review.digest == digest or request_text(ToolExecution(question, review.payload)) == text:
+                if review.digest == digest or request_digest(ToolExecution(question, review.payload)) == shown:
                     if take:
                         self._reviewed.add(span.span_id)
                     return review
@@ -312,7 +312,7 @@ class Replay(Player):
         recorded = "" if span.recorded is None else span.recorded.request
         if recorded and self._key is not None:
             return request_digest(operation, self._key) == recorded
-        return request_text(span.operation) == request_text(recording.clean(operation))
+        return request_digest(span.operation) == request_digest(recording.recorder.clean(operation))
 
     def _check_answer(self, recording: Recording, span: Span) -> None:
         """Raise where the recorded answer cannot be given again."""
@@ -361,7 +361,7 @@ class Replay(Player):
             raise self._stopped_by
 
     def _changed(self, span: Span, recording: Recording, operation: Operation) -> tuple[str, str, Difference | None]:
-        change = difference(span.operation, recording.clean(operation))
+        change = difference(span.operation, recording.recorder.clean(operation))
         how = ", in what was redacted or cut" if change is None else f": {change.text}"
         return f"{_step_name(span)} asks for something else{how}", span.span_id, change
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from llmtrace import semconv
+from llmtrace.errors import StateUnavailable
+from llmtrace.guards.checkpoint import lost_state
 from llmtrace.model import (
     AgentInvocation,
     Embedding,
@@ -21,6 +24,7 @@ from llmtrace.model import (
     Trace,
     Workflow,
 )
+from llmtrace.model.traces import short_id
 from llmtrace.semconv import PROGRAM, SCOPE_NAME
 
 ANSWERED = (Inference, Embedding, Retrieval, FetchResponse)
@@ -127,3 +131,22 @@ def _process(trace: Trace) -> tuple[object, ...]:
         if span.resource.get("process.pid") is not None:
             return tuple(span.resource.get(name) for name in ("service.instance.id", "service.name", "process.pid"))
     return ()
+
+
+def find_checkpoint(trace: Trace, name: str | None = None) -> Span:
+    """The last checkpoint of this name; without a name, the last one whose state passed its check or had none.
+
+    Raises `StateUnavailable` if there is none, or if its state was not kept whole.
+    """
+    checkpoints = [span for span in trace.spans if semconv.CHECKPOINT in span.attributes and span.end is not None]
+    found = [span for span in checkpoints if span.attributes[semconv.CHECKPOINT] == name]
+    if name is None:
+        found = [span for span in checkpoints if span.attributes.get(semconv.CHECKPOINT_PASSED) is not False]
+    what = f"trace {short_id(trace.trace_id)}"
+    if not found:
+        names = ", ".join(dict.fromkeys(repr(span.attributes[semconv.CHECKPOINT]) for span in checkpoints)) or "none"
+        which = "good checkpoint" if name is None else f"checkpoint {name!r}"
+        raise StateUnavailable(f"{what} has no {which}. Its checkpoints: {names}")
+    if problem := lost_state(found[-1]):
+        raise StateUnavailable(f"the state of {found[-1].name} in {what} was not kept whole: {problem}")
+    return found[-1]

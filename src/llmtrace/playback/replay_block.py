@@ -12,10 +12,9 @@ from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.model import Trace
 from llmtrace.model.traces import short_id
-from llmtrace.playback.checkpoints import find_checkpoint
 from llmtrace.playback.network_guard import no_network
 from llmtrace.playback.player import Replay
-from llmtrace.playback.recorded_run import RecordedRun
+from llmtrace.playback.recorded_run import RecordedRun, find_checkpoint
 from llmtrace.recorder import active
 from llmtrace.recorder.player import use_player
 from llmtrace.semconv import CHECKPOINT
@@ -84,11 +83,8 @@ def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | No
     if own is not None:
         own.flush()
         return own.trace(str(trace)), key_of(own)
-    store = open_store(str(path) if is_file else Config.read().store)
-    try:
+    with open_store(str(path) if is_file else Config.read().store) as store:
         return store.trace("last" if is_file else str(trace)), key_of(store)
-    finally:
-        store.close()
 
 
 def key_of(store: Store) -> bytes | None:

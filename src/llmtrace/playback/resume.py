@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
+from llmtrace.errors import ConfigurationError
+from llmtrace.guards.review_settings import resuming, review_settings
 from llmtrace.model import Custom, JsonValue, Trace
-from llmtrace.playback.checkpoints import find_checkpoint
-from llmtrace.playback.replay_block import load_trace
+from llmtrace.playback.player import CHANGE
+from llmtrace.playback.recorded_run import find_checkpoint
+from llmtrace.playback.replay_block import load_trace, replay
+from llmtrace.recorder import active
 
 
 def resume(trace: Trace | str | os.PathLike[str] = "last", name: str | None = None) -> JsonValue:
@@ -21,3 +27,27 @@ def resume(trace: Trace | str | os.PathLike[str] = "last", name: str | None = No
     """
     operation = find_checkpoint(load_trace(trace)[0], name).operation
     return operation.arguments if isinstance(operation, Custom) else None
+
+
+@contextmanager
+def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[None]:
+    """Run the program again in the block: the held call takes the decision that was made, and what is later is done for real. A
+    review that nobody has decided yet goes on waiting.
+
+    ``review_id``: of a `ReviewPending`. ``from_recording``: answer what the program asks and does before that call from the
+    record of the run, so that nothing is asked or done twice; False for a program that has kept its messages and only runs the
+    held call again (``tools.run(message)``; calls of that message which ran before would run a second time, so leave them out).
+
+    The program has called `configure` before, with the store that keeps the review. Raises `ReviewConflict` for an unknown id,
+    `ConfigurationError`, and `TraceNotFound` where the run is not recorded. In the block, `ReplayDiverged` is raised where
+    something before the held call cannot be answered from the record, since the program does other things or an answer was
+    redacted.
+    """
+    if active() is None:
+        raise ConfigurationError("llmtrace.resume_review(): call llmtrace.configure() before, with the store of the review")
+    request = review_settings().reviews.get(review_id).request
+    with ExitStack() as stack:
+        stack.enter_context(resuming(request.review_id, request.digest))
+        if from_recording:
+            stack.enter_context(replay(request.trace_id, live_after=CHANGE))
+        yield

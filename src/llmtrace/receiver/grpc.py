@@ -8,10 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from llmtrace.receiver import logs
-from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, store
+from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, TakeLogs, store, store_logs, success
 
 MOST_THREADS = 32
 CONNECTION_SECONDS, GRACE_SECONDS = 60, 10
@@ -26,7 +24,7 @@ class Server:
     """A gRPC server on 127.0.0.1. ``take`` stores a request's spans and returns how many it stored; ``take_logs`` joins its
     log records to their spans."""
 
-    def __init__(self, port: int, take: Callable[[Request], int], take_logs: logs.TakeLogs) -> None:
+    def __init__(self, port: int, take: Callable[[Request], int], take_logs: TakeLogs) -> None:
         """Start to listen. Raises OSError if the port is busy."""
         self._take = take
         self._take_logs = take_logs
@@ -58,16 +56,11 @@ class Server:
             rejected, why = store(data, "", PROTOBUF, self._take)
         except Refused as refusal:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
-        response = ExportTraceServiceResponse()
-        if rejected:
-            response.partial_success.rejected_spans = rejected
-            response.partial_success.error_message = why
-        answer: bytes = response.SerializeToString()
-        return answer
+        return success(rejected, why)
 
     def _export_logs(self, data: bytes, context: Any) -> bytes:
         try:
-            logs.store(data, "", PROTOBUF, self._take_logs)
+            store_logs(data, "", PROTOBUF, self._take_logs)
         except Refused as refusal:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
         return b""

@@ -13,10 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from llmtrace.receiver import logs
-from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, store
+from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, TakeLogs, store, store_logs, success
 from llmtrace.recorder.guard import report
 
 REQUEST_SECONDS = 30.0
@@ -37,9 +35,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(
-        self, port: int, take: Callable[[Request], int], take_logs: logs.TakeLogs, origins: Collection[str] = ()
-    ) -> None:
+    def __init__(self, port: int, take: Callable[[Request], int], take_logs: TakeLogs, origins: Collection[str] = ()) -> None:
         """Start to listen. ``origins``: those whose pages may send (CORS). Raises OSError if the port is busy."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.take = take
@@ -146,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             encoding, content_type = self.headers.get("content-encoding", ""), self.headers.get("content-type", "")
             if self.path == "/v1/logs":
-                logs.store(body, encoding, content_type, self.server.take_logs)
+                store_logs(body, encoding, content_type, self.server.take_logs)
                 self._answer(200, kind, b"{}" if kind == JSON else b"")
                 return
             if self.path != "/v1/traces":
@@ -243,12 +239,7 @@ def _success(kind: str, rejected: int, why: str) -> bytes:
     if kind == JSON:
         response_json = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": why}} if rejected else {}
         return json.dumps(response_json).encode()
-    response = ExportTraceServiceResponse()
-    if rejected:
-        response.partial_success.rejected_spans = rejected
-        response.partial_success.error_message = why
-    data: bytes = response.SerializeToString()
-    return data
+    return success(rejected, why)
 
 
 def _refusal(kind: str, message: str) -> bytes:

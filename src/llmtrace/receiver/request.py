@@ -1,18 +1,27 @@
-"""One OTLP request: from the bytes on the wire to spans, within limits. Law: invalid bytes raise `Refused` and nothing else."""
+"""One OTLP request: from the bytes on the wire to spans or log records, within limits.
+
+Law: invalid bytes raise `Refused` and nothing else.
+"""
 
 from __future__ import annotations
 
 import threading
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from llmtrace.codec import json_text, otlp
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from llmtrace.codec import json_text, log_records, otlp
+from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import RawSpan
 from llmtrace.receiver import limits
 
 MAX_BYTES = 64 << 20
 """Maximum size of a request in bytes, both compressed and unpacked."""
+
+T = TypeVar("T")
+TakeLogs = Callable[[list[LogRecord]], None]
 
 _at_a_time = threading.BoundedSemaphore(2)
 
@@ -66,23 +75,37 @@ def store(body: bytes, encoding: str, content_type: str, take: Callable[[Request
 
 def parse(data: bytes, content_type: str) -> Request:
     """Read the spans of a request. Raises Refused."""
+    return read(data, content_type, "spans", lambda total: Request(otlp.from_protobuf(data), total), _from_json)
+
+
+def _from_json(document: Mapping[str, Any]) -> Request:
+    refuse_other_signals(document, "resourceSpans", "resource_spans")
+    total = otlp.count_json(document)
+    if total > limits.MAX_SPANS:
+        raise limits.TooMany(f"more than {limits.MAX_SPANS:,} spans")
+    return Request(otlp.from_json(document), total)
+
+
+def read(
+    data: bytes,
+    content_type: str,
+    name: str,
+    from_protobuf: Callable[[int], T],
+    from_json: Callable[[Mapping[str, Any]], T],
+) -> T:
+    """Read a request within the limits. ``name``: of what is counted; ``from_protobuf`` gets its number. Raises Refused."""
     kind = content_type.partition(";")[0].strip().lower()
     try:
         if kind == PROTOBUF:
-            total = limits.count_protobuf(data)
-            return Request(otlp.from_protobuf(data), total)
+            return from_protobuf(limits.count_protobuf(data))
         if kind == JSON:
             limits.check_json(data)
             document = json_text.read(data.decode())
-            if not isinstance(document, Mapping):
-                raise Refused(400, "not an OTLP request: the body is not a JSON object")
-            refuse_other_signals(document, "resourceSpans", "resource_spans")
-            total = otlp.count_json(document)
-            if total > limits.MAX_SPANS:
-                raise limits.TooMany(f"more than {limits.MAX_SPANS:,} spans")
-            return Request(otlp.from_json(document), total)
+            if isinstance(document, Mapping):
+                return from_json(document)
+            raise Refused(400, "not an OTLP request: the body is not a JSON object")
     except limits.TooMany as excess:
-        raise Refused(413, f"the request has {excess}. Send smaller batches") from None
+        raise Refused(413, f"the request has {str(excess).replace('spans', name)}. Send smaller batches") from None
     except (ValueError, RecursionError) as error:
         raise Refused(400, str(error) or "not an OTLP request") from None
     raise Refused(415, f"content-type {kind or 'none'!r} is not OTLP. Send {PROTOBUF} or {JSON}")
@@ -101,6 +124,30 @@ def refuse_other_signals(document: Mapping[str, Any], *names: str) -> None:
     other = next((text for name, text in _SIGNALS.items() if name in document and name not in names), None)
     if other is not None and not any(name in document for name in names):
         raise Refused(400, f"the body holds {other}")
+
+
+def store_logs(body: bytes, encoding: str, content_type: str, take: TakeLogs) -> None:
+    """Hand the log records of a request to ``take``: those that belong to a span are added to it. Raises Refused."""
+    data = unpack(body, encoding)
+    # they are counted as spans: log records have the place in their request that spans have in theirs
+    records = read(data, content_type, "records", lambda _: log_records.from_protobuf(data), _logs_from_json)
+    if records:
+        take(records)
+
+
+def _logs_from_json(document: Mapping[str, Any]) -> list[LogRecord]:
+    refuse_other_signals(document, "resourceLogs", "resource_logs")
+    return log_records.from_json(document)
+
+
+def success(rejected: int, why: str) -> bytes:
+    """The answer to a request by protobuf that was accepted, but for so many spans."""
+    response = ExportTraceServiceResponse()
+    if rejected:
+        response.partial_success.rejected_spans = rejected
+        response.partial_success.error_message = why
+    data: bytes = response.SerializeToString()
+    return data
 
 
 def partial(request: Request, stored: int) -> tuple[int, str]:

@@ -7,7 +7,9 @@ Laws: tokens and dollars come from model calls only, each counted once, also whe
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from llmtrace.model import (
     AgentInvocation,
@@ -22,8 +24,8 @@ from llmtrace.model import (
     uncharged_spans,
 )
 from llmtrace.model.value import value
-from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, EXECUTE_TOOL, USER_ID
-from llmtrace.statistics.corrections import corrections_of
+from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, EXECUTE_TOOL, USER_ID, VALIDATED_ATTEMPTS, VALIDATED_PASSED
+from llmtrace.store.dead_letters import correction_chains
 
 
 @value
@@ -120,12 +122,10 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
         if not math.isfinite(waited * 1e9):  # whoever wrote it: it says nothing of the agents around
             continue
         arrival = span.start + round(waited * 1e9)
-        above = trace.parent(span)
-        while above is not None:
+        for above in trace.ancestors(span):
             if isinstance(above.operation, (AgentInvocation, Workflow)):
                 seconds = max(0, arrival - above.start) / 1e9
                 seconds_by_span[above.span_id] = min(seconds, seconds_by_span.get(above.span_id, seconds))
-            above = trace.parent(above)
     return seconds_by_span
 
 
@@ -181,3 +181,45 @@ def _tool_calls(span: Span) -> tuple[int, int]:
     if not isinstance(operation, Inference):
         return 0, 0
     return max(len(wrong), sum(len(message.tool_calls()) for message in operation.output)), len(wrong)
+
+
+# -- corrections
+
+
+class Corrections(NamedTuple):
+    """By id of the model call whose fault was to be corrected."""
+
+    wanted: Counter[str]
+    done: Counter[str]
+
+
+def corrections_of(trace: Trace) -> Corrections:
+    wanted: Counter[str] = Counter()
+    done: Counter[str] = Counter()
+    for chain in correction_chains(trace):
+        call = _asking_call(trace, chain.refused[0])
+        if call is not None:
+            wanted[call] += 1
+            done[call] += chain.is_corrected
+    for span in trace.spans:
+        attempts, passed = span.attributes.get(VALIDATED_ATTEMPTS), span.attributes.get(VALIDATED_PASSED)
+        if isinstance(attempts, int) and (attempts > 1 or passed is False):
+            call = next((inner.span_id for inner in trace.children(span) if isinstance(inner.operation, Inference)), None)
+            if call is not None:
+                wanted[call] += 1
+                done[call] += passed is True
+    return Corrections(wanted, done)
+
+
+def _asking_call(trace: Trace, refused: Span) -> str | None:
+    """The id of the model call that asked for an execution: by the id of the tool call, else the last one before it."""
+    call_id = refused.operation.call_id if isinstance(refused.operation, ToolExecution) else None
+    last = None
+    for span in trace.spans:
+        if not isinstance(span.operation, Inference) or span.run_id != refused.run_id or span.start > refused.start:
+            continue
+        last = span.span_id
+        calls = (call.id for message in span.operation.output for call in message.tool_calls())
+        if call_id is not None and call_id in calls:
+            return span.span_id
+    return last

@@ -11,10 +11,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
-
-from llmtrace.model.value import value
+from collections.abc import Iterable, Iterator, Mapping
 
 EXACT = 512
 """Numbers up to which quantiles are exact."""
@@ -22,20 +19,6 @@ GROWTH = 1.02
 LOG = math.log(GROWTH)
 SMALLEST = 1e-9
 """Smaller numbers count as this: a nanosecond."""
-
-
-@value
-class Summed:
-    """A distribution that was summed up elsewhere."""
-
-    count: int
-    total: float
-    smallest: float
-    largest: float
-    numbers: Sequence[float] = ()
-    """All of them where they are no more than `EXACT`."""
-    buckets: Mapping[int, int] = field(default_factory=dict[int, int])
-    """Else how many are in each bucket: number n goes up to `GROWTH` to the power of n."""
 
 
 class Distribution:
@@ -67,26 +50,37 @@ class Distribution:
             self._numbers = array("d")
         self._buckets[_bucket(number)] += 1
 
-    def merge(self, summed: Summed) -> None:
-        """Count numbers that were summed up elsewhere; all of them 0 or more."""
-        if not summed.count:
+    def merge(
+        self,
+        count: int,
+        total: float,
+        smallest: float,
+        largest: float,
+        numbers: Iterable[float] = (),
+        buckets: Mapping[int, int] | None = None,
+    ) -> None:
+        """Count numbers that were summed up elsewhere; all of them 0 or more.
+
+        ``numbers``: all of them where they are no more than `EXACT`; else ``buckets``: how many are in each, by the number n of
+        a bucket that goes up to `GROWTH` to the power of n.
+        """
+        if not count:
             return
-        self.count += summed.count
-        self.total += summed.total
-        self.smallest = summed.smallest if self.smallest is None else min(self.smallest, summed.smallest)
-        self.largest = summed.largest if self.largest is None else max(self.largest, summed.largest)
+        self.count += count
+        self.total += total
+        self.smallest = smallest if self.smallest is None else min(self.smallest, smallest)
+        self.largest = largest if self.largest is None else max(self.largest, largest)
         if self.count <= EXACT:
-            self._numbers.extend(summed.numbers)
+            self._numbers.extend(numbers)
             return
         self._buckets.update(map(_bucket, self._numbers))
         self._numbers = array("d")
-        self._buckets.update(map(_bucket, summed.numbers))
-        self._buckets.update(summed.buckets)
+        self._buckets.update(map(_bucket, numbers))
+        self._buckets.update(buckets or {})
 
-    def summed(self) -> Summed:
+    def summed(self) -> tuple[int, float, float, float, list[float], dict[int, int]]:
         """All of it, for `merge`."""
-        smallest, largest = self.smallest or 0, self.largest or 0
-        return Summed(self.count, self.total, smallest, largest, self._numbers, self._buckets)
+        return self.count, self.total, self.smallest or 0, self.largest or 0, list(self._numbers), dict(self._buckets)
 
     @property
     def mean(self) -> float | None:

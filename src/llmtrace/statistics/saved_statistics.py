@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-from llmtrace.statistics.distribution import Distribution, Summed
+from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import WINDOWS
 from llmtrace.statistics.groups import Amount, Group, Statistics, Turns, count
 
@@ -54,9 +54,8 @@ def add(saved: dict[str, Any], into: Statistics) -> None:
 
 def _save(content: Any) -> Any:
     if isinstance(content, Distribution):
-        summed = content.summed()
-        numbers, buckets = list(summed.numbers), list(summed.buckets.items())
-        return [summed.count, summed.total, summed.smallest, summed.largest, numbers, buckets]
+        *summed, buckets = content.summed()
+        return [*summed, list(buckets.items())]
     if isinstance(content, Amount):
         return [content.sum, content.unknown]
     if isinstance(content, Turns):
@@ -81,12 +80,9 @@ def _add_group(saved: dict[str, Any], group: Group) -> None:
 def _add(saved: Any, into: Any) -> None:
     if isinstance(into, Distribution):
         number, total, smallest, largest, numbers, buckets = saved
-        into.merge(Summed(number, total, smallest, largest, numbers, dict(buckets)))
+        into.merge(number, total, smallest, largest, numbers, dict(buckets))
     elif isinstance(into, Amount):
-        total, unknown = saved
-        into.unknown += unknown
-        if total is not None:
-            into.add(total)
+        into.merge(*saved)
     elif isinstance(into, Turns):
         _add(saved[0], into.tokens)
         _add(saved[1], into.per_token)

@@ -11,7 +11,7 @@ from llmtrace.errors import UnreadableStore
 from llmtrace.model import Span
 from llmtrace.statistics import saved_statistics
 from llmtrace.statistics.clickhouse_sql import GROUPED, WATCHED, counting
-from llmtrace.statistics.distribution import Distribution, Summed
+from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import SHARES, Objectives
 from llmtrace.statistics.groups import Amount, By, Group, Statistics, collect, count
 from llmtrace.store import Query, Store
@@ -156,15 +156,15 @@ def _add_steps(row: Row, group: Group, by: By, *, is_call: bool) -> None:
         group.calls += calls
         _add_words(group.endings, row["endings"])
         for name in ("duration", "first_token"):
-            getattr(group, name).merge(_summed(*row[name]))
+            _merge(getattr(group, name), row[name])
     if what == "inference":
         for name in ("per_token", "limits", "output_tokens", "answered"):
-            getattr(group, name).merge(_summed(*row[name], whole=name in ("limits", "output_tokens")))
+            _merge(getattr(group, name), row[name], whole=name in ("limits", "output_tokens"))
         for turns, kind in ((group.answers, "answers"), (group.called, "called")):
-            turns.tokens.merge(_summed(*row[f"{kind}_tokens"], whole=True))
-            turns.per_token.merge(_summed(*row[f"{kind}_per_token"]))
+            _merge(turns.tokens, row[f"{kind}_tokens"], whole=True)
+            _merge(turns.per_token, row[f"{kind}_per_token"])
         if int(row["length"]):
-            group.lengths.setdefault(int(row["length"]), Distribution()).merge(_summed(*row["answered"]))
+            _merge(group.lengths.setdefault(int(row["length"]), Distribution()), row["answered"])
         group.cut += int(row["cut"])
         _add_amount(group.output, *row["output"])
         _add_amount(group.cost_usd, *row["cost_usd"], whole=False)
@@ -193,9 +193,7 @@ def _add_objectives(row: Row, objectives: Objectives) -> None:
 
 
 def _add_amount(amount: Amount, total: float | None, unknown: int | str, *, whole: bool = True) -> None:
-    amount.unknown += int(unknown)
-    if total is not None:
-        amount.add(int(total) if whole else float(total))
+    amount.merge(total if total is None else int(total) if whole else float(total), int(unknown))
 
 
 def _add_words(counter: Counter[str], columns: tuple[list[str], list[int | str]]) -> None:
@@ -203,16 +201,8 @@ def _add_words(counter: Counter[str], columns: tuple[list[str], list[int | str]]
         count(counter, word, int(times))
 
 
-def _summed(
-    times: int | str,
-    total: float,
-    smallest: float,
-    largest: float,
-    numbers: list[float],
-    buckets: tuple[list[int], list[int | str]],
-    *,
-    whole: bool = False,
-) -> Summed:
+def _merge(into: Distribution, column: Iterable[Any], *, whole: bool = False) -> None:
+    times, total, smallest, largest, numbers, buckets = column
     kind, in_buckets = int if whole else float, zip(*buckets, strict=True)
     sizes = {at: int(many) for at, many in in_buckets}
-    return Summed(int(times), total or 0.0, kind(smallest or 0), kind(largest or 0), numbers, sizes)
+    into.merge(int(times), total or 0.0, kind(smallest or 0), kind(largest or 0), numbers, sizes)

@@ -33,6 +33,8 @@ ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
 """How often the file is checked: is it full, is it old?"""
+IN_PLACE_SECONDS = 0.05
+"""How often it is checked whether the file is still ours, and was not deleted."""
 RETRY_SECONDS = 5.0
 _HIGH = 512
 """The journal's descriptor is moved up to this number. A program that closes all low descriptors and opens its own files must
@@ -58,6 +60,7 @@ class Journal:
         self._file: _File | None = None  # None while there is trouble
         self._parked: _File | None = None  # during trouble: it keeps its lock, since our process still runs
         self._look_at = 0.0
+        self._in_place_until = 0.0
         self._troubled = False
         self._process = ""
         self._numbers = itertools.count()
@@ -72,11 +75,15 @@ class Journal:
     def append_all(self, records: Sequence[Entry]) -> None:
         file = self._file
         try:
-            if file is None or time.monotonic() >= self._look_at:
+            now = time.monotonic()
+            if file is None or now >= self._look_at:
                 file = self._look()
-            elif not file.in_place():
-                self._look_at = 0.0
-                file = self._look()
+            elif now >= self._in_place_until:
+                if file.in_place():
+                    self._in_place_until = now + IN_PLACE_SECONDS
+                else:
+                    self._look_at = 0.0
+                    file = self._look()
             if file is None:
                 self._keep(records)
             else:

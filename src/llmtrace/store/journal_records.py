@@ -1,4 +1,4 @@
-"""A `RawSpan` as the payload of a journal record: JSON, followed by the long texts of its content as raw bytes.
+"""A `RawSpan` as the payload of a journal record: JSON, followed by its long texts as raw bytes.
 
 Law: ``decode(encode(raw), *decode_context(encode_context(raw)))`` equals ``raw`` for every value that JSON can represent, lone
 surrogates and NaN included. Other values become a marked text, never an error. Long texts are kept out of the JSON because
@@ -15,12 +15,21 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
-from llmtrace.semconv import CONTENT, EVALUATION_ROUND, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
+from llmtrace.semconv import (
+    CONTENT,
+    EVALUATION_ROUND,
+    INPUT_MESSAGES,
+    REPLAY_EXCHANGES,
+    REQUEST_OTHER,
+    SYSTEM_INSTRUCTIONS,
+    TOOL_DEFINITIONS,
+)
 
 PROMPTS = frozenset({INPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQUEST_OTHER})
 """The models' input: most of a journal, since each call repeats the messages before it."""
 
 _LONG = 256
+_MAY_BE_LONG = CONTENT | {REPLAY_EXCHANGES}
 _SIZE = struct.Struct("<I")
 
 # On its first call pydantic-core imports modules. If that fails (no file descriptor left, interpreter shutdown) it panics with
@@ -34,18 +43,15 @@ class NoRecord(ValueError):
 
 def encode(raw: RawSpan) -> bytes:
     """Encode a span without its resource and scope, which `encode_context` encodes."""
-    short: Mapping[str, JsonValue] = raw.attributes
+    short = dict(raw.attributes)
     long: list[tuple[str, int]] = []
     blocks: list[bytes] = []
-    for name in sorted(CONTENT & short.keys()):
+    for name in sorted(_MAY_BE_LONG & short.keys()):
         value = short[name]
         if type(value) is str and len(value) > _LONG:
             block = value.encode("utf-8", "surrogatepass")
             long.append((name, len(block)))
             blocks.append(block)
-    if long:
-        short = dict(short)
-        for name, _ in long:
             del short[name]
     row: Any = (
         raw.trace_id,

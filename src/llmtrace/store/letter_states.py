@@ -16,8 +16,7 @@ from typing import Literal, TypeAlias
 from llmtrace.errors import LetterConflict, StoreError
 from llmtrace.model.value import value
 from llmtrace.store.reviews import is_alive, owner_of
-from llmtrace.store.shared_table import opened
-from llmtrace.store.transactions import transaction
+from llmtrace.store.transactions import opened, transaction
 
 NAME = "dead_letters.db"
 BUSY_SECONDS = 5.0

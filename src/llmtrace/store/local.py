@@ -388,7 +388,7 @@ class LocalStore(Store):
                 return self._call(index, indexer, lambda db: indexed(index, indexer, db))
             except IndexUnusable as error:
                 warn_once(f"the index {index.path} cannot be used ({error}). The journal is read instead, which is slower")
-        from llmtrace.store.unindexed import read_journal
+        from llmtrace.store.tail import read_journal
 
         return direct(read_journal(None if folder is None else folder / "journal", waiting))
 

@@ -1,4 +1,4 @@
-"""Spans in memory: the store ``memory:``, and `Spans`, which stores without an index read their spans into."""
+"""Spans in memory: the store ``memory:``, and `Spans` and `SpansStore`, of which stores without an index are made."""
 
 from __future__ import annotations
 
@@ -18,34 +18,37 @@ MAX_BYTES = 256 << 20
 
 
 class Spans:
-    """Encoded spans by trace. Of two versions of a span the richer is kept."""
+    """Encoded spans by trace. Of two versions of a span the richer is kept. Several threads may use it at once."""
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()  # reentrant: a finaliser may append while its thread is in here
         self._traces: dict[str, dict[str, _Entry]] = {}
         self._read: dict[str, Trace] = {}
         self._size = 0
 
     def add(self, raw: RawSpan, *, alive: bool = False) -> None:
         """Add a span. ``alive``: an unfinished span's program still runs."""
-        entry = _Entry(raw, journal_records.richness(raw), alive and raw.end is None)
-        spans = self._traces.setdefault(raw.trace_id, {})
-        before = spans.get(raw.span_id)
-        if before is not None:
-            if before.richness > entry.richness:
-                return
-            self._size -= journal_records.size_of(before.richness)
-        spans[raw.span_id] = entry
-        self._size += journal_records.size_of(entry.richness)
-        self._read.pop(raw.trace_id, None)
+        with self._lock:
+            entry = _Entry(raw, journal_records.richness(raw), alive and raw.end is None)
+            spans = self._traces.setdefault(raw.trace_id, {})
+            before = spans.get(raw.span_id)
+            if before is not None:
+                if before.richness > entry.richness:
+                    return
+                self._size -= journal_records.size_of(before.richness)
+            spans[raw.span_id] = entry
+            self._size += journal_records.size_of(entry.richness)
+            self._read.pop(raw.trace_id, None)
 
     def bound(self, size: int) -> None:
         """Drop the oldest traces until the rest has at most ``size`` characters; then ended spans of the last trace."""
-        while self._size > size and len(self._traces) > 1:
-            trace_id = next(iter(self._traces))
-            self._size -= sum(journal_records.size_of(entry.richness) for entry in self._traces.pop(trace_id).values())
-            self._read.pop(trace_id, None)
-        if self._size > size:
-            self._thin(size)
+        with self._lock:
+            while self._size > size and len(self._traces) > 1:
+                trace_id = next(iter(self._traces))
+                self._size -= sum(journal_records.size_of(entry.richness) for entry in self._traces.pop(trace_id).values())
+                self._read.pop(trace_id, None)
+            if self._size > size:
+                self._thin(size)
 
     def _thin(self, size: int) -> None:
         """Drop ended spans of the last trace. Open spans stay, since their end may still come, and so does the newest span."""
@@ -63,28 +66,31 @@ class Spans:
 
     def spans_of(self, trace_id: str, *, prompts: bool) -> tuple[Span, ...]:
         """The spans of one trace in order of start; empty if it was dropped. ``prompts``: see `Store.spans`."""
-        if trace_id not in self._traces:
-            return ()
-        if prompts:
-            return self._decoded(trace_id).spans
-        raws = [journal_records.without_prompts(entry.raw) for entry in self._traces[trace_id].values()]
-        return Trace([genai.decode(raw) for raw in raws]).spans
+        with self._lock:
+            if trace_id not in self._traces:
+                return ()
+            if prompts:
+                return self._decoded(trace_id).spans
+            raws = [journal_records.without_prompts(entry.raw) for entry in self._traces[trace_id].values()]
+            return Trace([genai.decode(raw) for raw in raws]).spans
 
     def traces(self, query: Query) -> list[TraceSummary]:
-        summaries: list[TraceSummary] = []
-        for trace_id in self._newest():
-            if len(summaries) >= query.limit and query.sort == "age" and not query.reverse:
-                break
-            trace = self._decoded(trace_id)
-            summary = summarise(trace)
-            if search.keeps(query, summary) and (not query.text or search.matches(trace.spans, query.text)):
-                summaries.append(summary)
-        return filters.in_order(summaries, query)[: query.limit]
+        with self._lock:
+            summaries: list[TraceSummary] = []
+            for trace_id in self._newest():
+                if len(summaries) >= query.limit and query.sort == "age" and not query.reverse:
+                    break
+                trace = self._decoded(trace_id)
+                summary = summarise(trace)
+                if search.keeps(query, summary) and (not query.text or search.matches(trace.spans, query.text)):
+                    summaries.append(summary)
+            return filters.in_order(summaries, query)[: query.limit]
 
     def trace(self, wanted: str) -> Trace:
         """The trace with this id, its beginning, or "last". Raises TraceNotFound."""
-        newest = self._newest()
-        return self._decoded(search.resolve(wanted, newest, lambda start: [i for i in newest if i.startswith(start)]))
+        with self._lock:
+            newest = self._newest()
+            return self._decoded(search.resolve(wanted, newest, lambda start: [i for i in newest if i.startswith(start)]))
 
     def _newest(self) -> list[str]:
         return sorted(self._traces, key=lambda i: min(entry.raw.start for entry in self._traces[i].values()), reverse=True)
@@ -105,37 +111,44 @@ class _Entry(NamedTuple):
     alive: bool
 
 
-class MemoryStore(Store):
-    """A store that ends with its process. Its unfinished spans count as running."""
+class SpansStore(Store):
+    """A store that answers from `Spans`."""
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
-        self._lock = threading.RLock()  # reentrant: a finaliser may append while its thread is in here
-        self._max_bytes = max_bytes
-        self._spans = Spans()
+    def __init__(self, spans: Spans) -> None:
+        self._spans = spans
+
+    def current(self) -> Spans:
+        """What is stored now. Raises UnreadableStore."""
+        return self._spans
 
     def append(self, span: Span) -> None:
         self.append_encoded(genai.encode(span))
 
     def append_encoded(self, raw: RawSpan) -> None:
-        with self._lock:
-            self._spans.add(raw, alive=True)
-            self._spans.bound(self._max_bytes)
+        self._spans.add(raw)
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
-        with self._lock:
-            return self._spans.traces(query)
+        return self.current().traces(query)
 
     def trace(self, trace_id: str) -> Trace:
-        with self._lock:
-            return self._spans.trace(trace_id)
+        return self.current().trace(trace_id)
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
-        with self._lock:
-            trace_ids = self._spans.ids(query)
-        for trace_id in trace_ids:
-            with self._lock:
-                spans = self._spans.spans_of(trace_id, prompts=prompts)
-            yield from spans
+        spans = self.current()
+        for trace_id in spans.ids(query):
+            yield from spans.spans_of(trace_id, prompts=prompts)
+
+
+class MemoryStore(SpansStore):
+    """A store that ends with its process. Its unfinished spans count as running."""
+
+    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+        super().__init__(Spans())
+        self._max_bytes = max_bytes
+
+    def append_encoded(self, raw: RawSpan) -> None:
+        self._spans.add(raw, alive=True)
+        self._spans.bound(self._max_bytes)
 
 
 def open(url: str, config: Config) -> MemoryStore:  # noqa: A001, ARG001

@@ -9,16 +9,13 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
-from llmtrace.codec import genai, otlp
+from llmtrace.codec import otlp
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
-from llmtrace.model import RawSpan, Span, Trace
-from llmtrace.store import NEWEST, Query, Store
-from llmtrace.store.memory import Spans
-from llmtrace.store.summary import TraceSummary
+from llmtrace.model import RawSpan
+from llmtrace.store.memory import Spans, SpansStore
 from llmtrace.store.warnings import warn_once
 
 SCHEMES = ("otlp-json",)
@@ -27,19 +24,17 @@ WAITING_LINES = 10_000
 """Spans that are kept in memory while the file cannot be written."""
 
 
-class OtlpFileStore(Store):
+class OtlpFileStore(SpansStore):
     """Appends to and reads one file. It opens the file for each call, so forks and deleted files do no harm."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__(Spans())
         self.path: Path = path
         self._lock = threading.RLock()
         self._waiting: deque[bytes] = deque(maxlen=WAITING_LINES)
         self._torn = False
         self._is_ours = False
         self._begun: set[tuple[str, str]] = set()
-
-    def append(self, span: Span) -> None:
-        self.append_encoded(genai.encode(span))
 
     def append_encoded(self, raw: RawSpan) -> None:
         line = otlp.to_json_line([raw])
@@ -86,21 +81,10 @@ class OtlpFileStore(Store):
         finally:
             os.close(descriptor)
 
-    def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
-        return self._spans().traces(query)
-
-    def trace(self, trace_id: str) -> Trace:
-        return self._spans().trace(trace_id)
-
-    def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
-        spans = self._spans()
-        for trace_id in spans.ids(query):
-            yield from spans.spans_of(trace_id, prompts=prompts)
-
     def close(self) -> None:
         self.flush()
 
-    def _spans(self) -> Spans:
+    def current(self) -> Spans:
         with self._lock:
             self.flush()
             waiting = list(self._waiting)

@@ -25,8 +25,7 @@ from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import JsonValue, ToolDefinition, Violation, replace
 from llmtrace.model.reviews import Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.store import locks
-from llmtrace.store.shared_table import opened
-from llmtrace.store.transactions import transaction
+from llmtrace.store.transactions import opened, transaction
 from llmtrace.store.warnings import warn_once
 
 NAME = "reviews.db"

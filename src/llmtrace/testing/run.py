@@ -122,7 +122,4 @@ class StoredRun(Run):
 
 
 def _is_below_agent(trace: Trace, span: Span) -> bool:
-    above = trace.parent(span)
-    while above is not None and not isinstance(above.operation, AgentInvocation):
-        above = trace.parent(above)
-    return above is not None
+    return any(isinstance(above.operation, AgentInvocation) for above in trace.ancestors(span))

@@ -2,14 +2,14 @@
 
 ::
 
-    tool_definitions.py  google_schema.py  signature.py    where a schema comes from: a provider's format, a Python function
+    tool_definitions.py  signature.py                      where a schema comes from: a provider's format, a Python function
     │                     ├── annotations.py  docstrings.py  parameters.py  result_schema.py
-    parse_arguments.py  json_errors.py                     parse raw text, and explain why it is not JSON
+    parse_arguments.py                                     parse raw text, and explain why it is not JSON
     check_values.py                                        check_call, check_arguments, check_output, check_result
-    ├── compiled_schema.py                                 a schema ready to check: as written, and closed (strict_schema.py)
+    ├── compiled_schema.py                                 a schema ready to check: as written, and closed
     │   ├── limits.py  keywords.py                         limits on what a check may cost
-    │   └── validators.py                                  rust_engine.py, or python_engine.py if that is not possible
-    └── violations.py  any_of.py                           faults (schema_errors.py) into codes, pointers and messages
+    │   └── rust_engine.py                                 or python_engine.py if that is not possible
+    └── violations.py                                      faults (schema_errors.py) into codes, pointers and messages
     repair.py                                              repair a call, or reply to the model
 
 Law: pure, and never raises, whatever a model, a program or a server sends.

@@ -7,19 +7,19 @@ or that would cost too much, is a reason, never an exception, and nothing is fet
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from functools import lru_cache
+from types import ModuleType
+from urllib.parse import unquote
 
 from pydantic_core import from_json, to_json
 
+from llmtrace.log_once import warn_once
 from llmtrace.model import JsonValue
-from llmtrace.validation import validators
+from llmtrace.validation.json_pointers import follow, steps
+from llmtrace.validation.keywords import every_object
 from llmtrace.validation.limits import MAX_VISITS, Limits, TooCostlyError, limits_of
 from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, BrokenSchemaError, Engine, Fault
-from llmtrace.validation.strict_schema import close
-
-logger = logging.getLogger("llmtrace")
 
 MAX_BYTES = 1 << 19
 """Longest schema, as JSON, that is used."""
@@ -54,14 +54,14 @@ class Compiled:
         if text.count(b'"pattern') > _MAX_PATTERNS:
             raise BrokenSchemaError(f"it has more than {_MAX_PATTERNS} patterns")
         self._limits = limits_of(self.schema, text)
-        self._written, visits = validators.compile_schema(self.schema, formats=False)
+        self._written, visits = compile_engine(self.schema, formats=False)
         if visits != MAX_VISITS:
             self._limits = limits_of(self.schema, text, budget=visits)
         self._passes_written = self._written.is_valid
         self._closed: Engine | None = None
         closed = close(self.schema)
         if closed is not self.schema or b'"format"' in text:
-            self._closed, _ = validators.compile_schema(closed, formats=True)
+            self._closed, _ = compile_engine(closed, formats=True)
             self._passes_closed = self._closed.is_valid
 
     @property
@@ -97,19 +97,9 @@ class Compiled:
     def report(self, owner: str, faults: Iterable[Fault] = ()) -> None:
         """Log once that a schema cannot be used, or that, by these ``faults``, a pattern in it cannot."""
         if self.problem:
-            _report_once(f"{owner} goes unvalidated: its schema cannot be used: {self.problem}")
+            warn_once(f"{owner} goes unvalidated: its schema cannot be used: {self.problem}")
         elif _name_unusable_pattern(faults):
-            _report_once(f"{owner} goes unvalidated in part: a pattern in its schema cannot be used")
-
-
-_reported: set[str] = set()
-_MOST_REPORTS = 1000
-
-
-def _report_once(line: str) -> None:
-    if line not in _reported and len(_reported) < _MOST_REPORTS:
-        _reported.add(line)
-        logger.warning("llmtrace: %s", line)
+            warn_once(f"{owner} goes unvalidated in part: a pattern in its schema cannot be used")
 
 
 def _name_unusable_pattern(faults: Iterable[Fault]) -> bool:
@@ -157,3 +147,137 @@ def compile_schema(schema: JsonValue) -> Compiled:
 
 
 _NO_JSON = Compiled(b"")
+
+
+_COMPOSED = frozenset(
+    (
+        *("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"),
+        *("$ref", "$dynamicRef", "$recursiveRef"),
+    )
+)
+_SPEAKS = frozenset(("additionalProperties", "unevaluatedProperties"))
+_IDENTIFIERS = frozenset(("$id", "$anchor", "$dynamicAnchor"))
+_NULL: JsonValue = {"type": "null"}
+_HOME = "llmtrace:closed"
+"""Key of the closed copies of definitions. The originals stay, since other parts of the schema may refer to them."""
+
+
+def close(schema: JsonValue) -> JsonValue:
+    """Return the closed form as a new schema, or the same object if it needs no change."""
+    if not isinstance(schema, dict):
+        return schema
+    closing = _Closing(schema)
+    closed = closing.close(schema, root=True)
+    if not closing.closed:
+        return schema
+    return {**closed, _HOME: closing.copies} if closing.copies else closed
+
+
+class _Closing:
+    def __init__(self, root: dict[str, JsonValue]) -> None:
+        self.root = root
+        self.closed = 0
+        """Objects that were closed."""
+        self.copies: dict[str, JsonValue] = {}
+        self.names: dict[str, str] = {}
+        """Names of the copies, by the references to their originals."""
+        # With an identifier inside, "#/…" may count from there, and a copy would repeat it: then no reference is followed.
+        self.follows = all(_IDENTIFIERS.isdisjoint(node) for node in every_object(root) if node is not root)
+
+    def close(self, node: JsonValue, *, root: bool = False) -> JsonValue:
+        if not isinstance(node, dict):
+            return node
+        if _COMPOSED.isdisjoint(node):
+            return self._plain(node, root=root)
+        if "$ref" in node and _COMPOSED.isdisjoint(node.keys() - {"$ref"}) and "properties" not in node:
+            return self._reference(node)
+        for keyword in ("anyOf", "oneOf", "allOf"):
+            if keyword in node and _COMPOSED.isdisjoint(node.keys() - {keyword}) and "properties" not in node:
+                return self._wrapped(node, keyword)
+        return node
+
+    def _plain(self, node: dict[str, JsonValue], *, root: bool) -> dict[str, JsonValue]:
+        changed: dict[str, JsonValue] = {}
+        for keyword in ("properties", "patternProperties"):
+            members = node.get(keyword)
+            if isinstance(members, dict):
+                changed[keyword] = {name: self.close(member) for name, member in members.items()}
+        for keyword in ("items", "additionalProperties", "additionalItems"):
+            if isinstance(node.get(keyword), dict):
+                changed[keyword] = self.close(node[keyword])
+        for keyword in ("items", "prefixItems"):
+            if isinstance(node.get(keyword), list):
+                changed[keyword] = [self.close(element) for element in node[keyword]]
+        if _closable(node, root=root):
+            self.closed += 1
+            changed["additionalProperties"] = False
+        return {**node, **changed} if any(changed[keyword] != node.get(keyword) for keyword in changed) else node
+
+    def _wrapped(self, node: dict[str, JsonValue], keyword: str) -> dict[str, JsonValue]:
+        """``anyOf: [X, null]``, and allOf with one member, say no more than X does."""
+        branches = node[keyword]
+        if not isinstance(branches, list):
+            return node
+        meant = [branch for branch in branches if branch != _NULL]
+        if len(meant) != 1 or (keyword == "allOf" and len(branches) != 1):
+            return node
+        closed = [self.close(branch) if branch is meant[0] else branch for branch in branches]
+        return {**node, keyword: closed} if closed != branches else node
+
+    def _reference(self, node: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        reference = node["$ref"]
+        if not self.follows or not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+            return node
+        if reference not in self.names:
+            try:
+                target = follow(self.root, steps(unquote(reference)))
+            except (LookupError, TypeError, ValueError):
+                return node
+            # Named before it is closed, for a definition that refers to itself.
+            self.names[reference] = name = str(len(self.names))
+            self.copies[name] = self.close(target, root=reference == "#")
+        return {**node, "$ref": f"#/{_HOME}/{self.names[reference]}"}
+
+
+def _closable(node: dict[str, JsonValue], *, root: bool) -> bool:
+    members = node.get("properties")
+    if not isinstance(members, dict) or not _SPEAKS.isdisjoint(node):
+        return False
+    # A tool without parameters lists none and means it; deeper down, an empty list is a free-form object.
+    if not members and not root:
+        return False
+    required = node.get("required")
+    if isinstance(required, list) and not all(name in members for name in required):
+        return False
+    least = node.get("minProperties")
+    return not (isinstance(least, int) and least > len(members))
+
+
+_FALLBACK_VISITS = 50_000
+"""Subschemas applied during one check by the slower validator, at about 10 µs each."""
+
+
+def load_rust_engine() -> ModuleType | None:
+    """Return `rust_engine`, or None without a wheel for this platform, or with a release too old to explain faults.
+
+    A failure is not remembered: a program that has no file descriptor left may have one when the next schema is compiled.
+    """
+    try:
+        from llmtrace.validation import rust_engine
+    except ImportError:
+        return None
+    return rust_engine
+
+
+def compile_engine(schema: JsonValue, *, formats: bool) -> tuple[Engine, int]:
+    """A validator for a schema, and how many subschemas it may apply during one check. Raises `BrokenSchemaError`."""
+    rust_engine = load_rust_engine()
+    if rust_engine is not None:
+        try:
+            return rust_engine.compile_schema(schema, formats=formats), MAX_VISITS
+        except rust_engine.OtherEngineError:
+            pass
+    # imported only when needed: jsonschema takes 100 ms to import, or a second with its extras
+    from llmtrace.validation import python_engine
+
+    return python_engine.compile_schema(schema, formats=formats), _FALLBACK_VISITS

@@ -14,7 +14,6 @@ from pydantic_core import from_json, to_json
 
 from llmtrace.model import JsonValue, ToolDefinition, changes_by_hints
 from llmtrace.validation.annotations import adapt_annotation
-from llmtrace.validation.google_schema import standard_schema
 
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "parametersJsonSchema")
 _OUTPUTS = ("outputSchema", "output_schema", "response_json_schema", "responseJsonSchema", "response")
@@ -145,3 +144,56 @@ def _schema_of_format(form: Mapping[str, Any]) -> JsonValue | None:
     if kind in ("object", "array", "OBJECT", "ARRAY") or "$ref" in form or "$defs" in form or "anyOf" in form:
         return standard_schema(form)
     return None
+
+
+_TYPES = frozenset(("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"))
+_NAMES = {
+    "any_of": "anyOf",
+    "min_items": "minItems",
+    "max_items": "maxItems",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+    "min_properties": "minProperties",
+    "max_properties": "maxProperties",
+}
+_COUNTS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"))
+
+
+def standard_schema(schema: Any) -> Any:
+    """Return a schema in standard JSON Schema; the same object if it is not one of Google's."""
+    return _standard(schema) if isinstance(schema, Mapping) and _is_type(schema.get("type")) else schema
+
+
+def _is_type(text: Any) -> bool:
+    return isinstance(text, str) and text in _TYPES
+
+
+def _standard(schema: Any) -> JsonValue:
+    if not isinstance(schema, Mapping):
+        return schema
+    standard: dict[str, JsonValue] = {}
+    for name, setting in schema.items():
+        keyword = _NAMES.get(str(name), str(name))
+        if keyword == "type" and _is_type(setting):
+            standard[keyword] = setting.lower()
+        elif keyword == "properties" and isinstance(setting, Mapping):
+            standard[keyword] = {name: _standard(member) for name, member in setting.items()}
+        elif keyword in ("items", "additionalProperties"):
+            standard[keyword] = _standard(setting)
+        elif keyword == "anyOf" and isinstance(setting, list):
+            standard[keyword] = [_standard(branch) for branch in setting]
+        elif keyword in _COUNTS and isinstance(setting, str) and setting.isdigit():
+            standard[keyword] = int(setting)
+        elif keyword not in ("nullable", "property_ordering", "propertyOrdering"):
+            standard[keyword] = setting
+    return _or_null(standard) if schema.get("nullable") is True else standard
+
+
+def _or_null(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if isinstance(schema.get("type"), str):
+        schema["type"] = [schema["type"], "null"]
+    if isinstance(schema.get("enum"), list):
+        schema["enum"] = [*schema["enum"], None]
+    if isinstance(schema.get("anyOf"), list):
+        schema["anyOf"] = [*schema["anyOf"], {"type": "null"}]
+    return schema

@@ -12,8 +12,8 @@ from typing import get_args
 from pydantic_core import to_json
 
 from llmtrace.model import Code, JsonValue, Severity, Violation, Where
+from llmtrace.model.value import replace
 from llmtrace.near_names import most_like
-from llmtrace.validation.any_of import nearest
 from llmtrace.validation.json_pointers import pointer
 from llmtrace.validation.schema_errors import NOT_CHECKED, TOO_LARGE, Fault
 
@@ -23,43 +23,20 @@ MOST = 100
 _SHOWN = 20
 """Options that a message lists; ``expected`` has them all."""
 
-_CODES: dict[str, Code] = {
-    "type": "wrong_type",
-    "required": "missing",
-    "dependentRequired": "missing",
-    "dependencies": "missing",
-    "additionalProperties": "unexpected",
-    "unevaluatedProperties": "unexpected",
-    "propertyNames": "unexpected",
-    "additionalItems": "unexpected",
-    "unevaluatedItems": "unexpected",
-    "enum": "not_allowed",
-    "const": "not_allowed",
-    "not": "not_allowed",
-    "minimum": "out_of_range",
-    "maximum": "out_of_range",
-    "exclusiveMinimum": "out_of_range",
-    "exclusiveMaximum": "out_of_range",
-    "multipleOf": "out_of_range",
-    "pattern": "bad_format",
-    "format": "bad_format",
-    "contentEncoding": "bad_format",
-    "contentMediaType": "bad_format",
-    "maxLength": "too_long",
-    "maxItems": "too_long",
-    "maxProperties": "too_long",
-    "minLength": "too_short",
-    "minItems": "too_short",
-    "minProperties": "too_short",
-    "uniqueItems": "not_unique",
-    "anyOf": "no_match",
-    "oneOf": "no_match",
-    "contains": "no_match",
-    "minContains": "no_match",
-    "maxContains": "no_match",
-    NOT_CHECKED: "schema",
-    TOO_LARGE: "no_match",
+_KEYWORDS_OF: dict[Code, tuple[str, ...]] = {
+    "wrong_type": ("type",),
+    "missing": ("required", "dependentRequired", "dependencies"),
+    "unexpected": ("additionalProperties", "unevaluatedProperties", "propertyNames", "additionalItems", "unevaluatedItems"),
+    "not_allowed": ("enum", "const", "not"),
+    "out_of_range": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    "bad_format": ("pattern", "format", "contentEncoding", "contentMediaType"),
+    "too_long": ("maxLength", "maxItems", "maxProperties"),
+    "too_short": ("minLength", "minItems", "minProperties"),
+    "not_unique": ("uniqueItems",),
+    "no_match": ("anyOf", "oneOf", "contains", "minContains", "maxContains", TOO_LARGE),
+    "schema": (NOT_CHECKED,),
 }
+_CODES = {keyword: code for code, keywords in _KEYWORDS_OF.items() for keyword in keywords}
 
 _KEYWORDS = {NOT_CHECKED: "pattern", TOO_LARGE: ""}
 
@@ -237,3 +214,44 @@ def shown(value: JsonValue) -> str:
 def _members(schema: JsonValue) -> dict[str, JsonValue]:
     properties = schema.get("properties") if isinstance(schema, dict) else None
     return properties if isinstance(properties, dict) else {}
+
+
+_Branch = tuple[Fault, ...]
+
+_STEPS = ((0, ("type",)), (0, ("const", "enum")), (1, ("const", "enum")))
+"""Depth below the value and keywords of the faults by which an alternative is excluded, step by step."""
+
+
+def nearest(fault: Fault) -> tuple[Fault, ...]:
+    """Return the faults against the nearest alternative, or the fault itself if no alternative is nearest."""
+    if fault.keyword not in ("anyOf", "oneOf") or not fault.branches or not all(fault.branches):
+        return (fault,)
+    # Alternatives may hold alternatives: the inner ones first.
+    branches = [tuple(plain for inner in branch for plain in nearest(inner)) for branch in fault.branches]
+    for branch in branches:
+        for branch_fault in branch:
+            if branch_fault.keyword == NOT_CHECKED:
+                return (branch_fault,)  # this alternative may fit
+    if all(_shows(branch, len(fault.path), ("type",)) for branch in branches):
+        return (_wrong_type(fault, branches),)
+    candidates = branches
+    for below, keywords in _STEPS:
+        candidates = [branch for branch in candidates if not _shows(branch, len(fault.path) + below, keywords)] or candidates
+    fewest = min(map(len, candidates))
+    candidates = [branch for branch in candidates if len(branch) == fewest]
+    return candidates[0] if len(candidates) == 1 else (fault,)
+
+
+def _shows(branch: _Branch, depth: int, keywords: tuple[str, ...]) -> bool:
+    return any(fault.keyword in keywords and len(fault.path) == depth for fault in branch)
+
+
+def _wrong_type(fault: Fault, branches: list[_Branch]) -> Fault:
+    """Return one fault that lists the types of all alternatives, if none accepts a value of this type."""
+    types: dict[str, None] = {}
+    for branch in branches:
+        for inner in branch:
+            if inner.keyword == "type" and inner.path == fault.path:
+                types.update(dict.fromkeys(inner.limit if isinstance(inner.limit, list) else [inner.limit]))
+    ordered = sorted(types, key="null".__eq__)
+    return replace(fault, keyword="type", limit=ordered if len(ordered) > 1 else ordered[0], branches=())

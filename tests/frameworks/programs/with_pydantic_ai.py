@@ -1,4 +1,4 @@
-"""Pydantic AI: an agent with its own spans."""
+"""Pydantic AI: an agent, whole and streamed."""
 
 import asyncio
 from typing import Any
@@ -6,9 +6,6 @@ from typing import Any
 from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
-
-HAS_CONVERSATIONS = False
-"""The framework has no id of a conversation."""
 
 
 def line() -> None:
@@ -27,12 +24,12 @@ def agent(url: str) -> Any:
 
 
 def whole(url: str, conversation: str) -> str:
-    return str(agent(url).run_sync("Where are my orders?").output)
+    return str(agent(url).run_sync("Where are my orders?", conversation_id=conversation).output)
 
 
 def streamed(url: str, conversation: str) -> str:
     async def main() -> str:
-        async with agent(url).run_stream("Where are my orders?") as run:
+        async with agent(url).run_stream("Where are my orders?", conversation_id=conversation) as run:
             return str([text async for text in run.stream_text()][-1])
 
     return asyncio.run(main())

@@ -7,7 +7,7 @@ from llmtrace.model import Operation, RawSpan
 
 
 class Dialect:
-    """Reads the spans of one other instrumentation. Derive from it, set ``name`` and ``marks``, define `knows` and `read`."""
+    """Reads the spans of one other instrumentation. Derive from it, set ``name`` and ``marks``, define `read`."""
 
     name: str
     marks: frozenset[str]
@@ -15,8 +15,11 @@ class Dialect:
     can tell which spans no dialect knows."""
 
     def knows(self, raw: RawSpan) -> bool:
-        """Return True if the span is written in this dialect. Called for every span, so it must be cheap."""
-        raise NotImplementedError
+        """Return True if the span is written in this dialect. Called for every span, so it must be cheap.
+
+        Default: one of its attributes is among ``marks``.
+        """
+        return not self.marks.isdisjoint(raw.attributes)
 
     def read(self, reader: SpanReader) -> Operation | None:
         """Return what the span did, and take the attributes and events that say it out of the reader.

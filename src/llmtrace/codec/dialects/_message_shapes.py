@@ -85,15 +85,9 @@ def _plain_call(call: JsonValue) -> JsonValue:
 
 
 def _called_item(item: Mapping[str, Any]) -> Message:
-    arguments = item.get("arguments", item.get("input"))
-    return Message(
-        "assistant",
-        (
-            ToolCall(
-                json_members.text(item, "name") or "", parts.arguments(arguments), json_members.text(item, "call_id", "id")
-            ),
-        ),
-    )
+    arguments = parts.arguments(item.get("arguments", item.get("input")))
+    call = ToolCall(json_members.text(item, "name") or "", arguments, json_members.text(item, "call_id", "id"))
+    return Message("assistant", (call,))
 
 
 def _result_item(item: Mapping[str, Any]) -> Message:
@@ -101,9 +95,9 @@ def _result_item(item: Mapping[str, Any]) -> Message:
 
 
 def _reasoning_item(item: Mapping[str, Any]) -> Message:
-    summary = item.get("summary") or item.get("content")
-    texts = [part.get("text") for part in summary if isinstance(part, Mapping)] if isinstance(summary, list) else []
-    return Message("assistant", tuple([Reasoning(text) for text in texts if isinstance(text, str) and text]))
+    pieces = json_members.objects(item, "summary") or json_members.objects(item, "content")
+    texts = [json_members.text(piece, "text") for piece in pieces]
+    return Message("assistant", tuple([Reasoning(text) for text in texts if text]))
 
 
 _ITEMS = {
@@ -128,9 +122,8 @@ def of_answer(answer: JsonValue) -> tuple[Message, ...]:
 
 def of_conversation(items: Sequence[JsonValue], role: str) -> tuple[Message, ...]:
     """Messages; a text alone is one of ``role``."""
-    return tuple(
-        [message for item in items for message in (of_text(role, item) if isinstance(item, str) else (of_item(item, role),))]
-    )
+    read = [of_text(role, item) if isinstance(item, (str, type(None))) else (of_item(item, role),) for item in items]
+    return tuple([message for messages_of_item in read for message in messages_of_item])
 
 
 def of_values(value: JsonValue, role: str) -> tuple[Message, ...]:
@@ -189,15 +182,13 @@ def _bedrock(item: Mapping[str, Any]) -> Part | None:
         return _bedrock_call(call)
     if isinstance(result, Mapping):
         return _bedrock_result(result)
-    reasoning_content = item.get("reasoningContent")
-    reasoning = reasoning_content.get("reasoningText") if isinstance(reasoning_content, Mapping) else None
+    reasoning = json_members.object_(item, "reasoningContent").get("reasoningText")
     return Reasoning(str(reasoning.get("text", ""))) if isinstance(reasoning, Mapping) else None
 
 
 def _bedrock_call(item: Mapping[str, Any]) -> Part:
-    return ToolCall(
-        json_members.text(item, "name") or "", parts.arguments(item.get("input")), json_members.text(item, "toolUseId")
-    )
+    arguments = parts.arguments(item.get("input"))
+    return ToolCall(json_members.text(item, "name") or "", arguments, json_members.text(item, "toolUseId"))
 
 
 def _bedrock_result(item: Mapping[str, Any]) -> Part:
@@ -244,15 +235,8 @@ def _is_langchain_dump(item: Mapping[str, Any]) -> bool:
 
 def of_gemini(content: Mapping[str, Any]) -> Message:
     """A content of Google's API: a role and parts without types."""
-    content_role = content.get("role")
-    role = ROLES.get(content_role, content_role) if isinstance(content_role, str) else "user"
-    content_parts = content.get("parts")
-    return Message(
-        role,
-        tuple(
-            [_gemini(part) for part in content_parts if isinstance(part, Mapping)] if isinstance(content_parts, list) else ()
-        ),
-    )
+    role = json_members.text(content, "role") or "user"
+    return Message(ROLES.get(role, role), tuple(map(_gemini, json_members.objects(content, "parts"))))
 
 
 def _gemini(item: Mapping[str, Any]) -> Part:
@@ -278,11 +262,9 @@ def unwrap_result(content: JsonValue) -> JsonValue:
     return content
 
 
-def _vercel_call(item: Mapping[str, Any]) -> Part:
-    arguments = item.get("input", item.get("args"))
-    return ToolCall(
-        json_members.text(item, "toolName") or "", parts.arguments(arguments), json_members.text(item, "toolCallId")
-    )
+def vercel_call(item: Mapping[str, Any]) -> Part:
+    arguments = parts.arguments(item.get("input", item.get("args")))
+    return ToolCall(json_members.text(item, "toolName") or "", arguments, json_members.text(item, "toolCallId"))
 
 
 def _vercel_result(item: Mapping[str, Any]) -> Part:
@@ -312,7 +294,7 @@ def _reasoning(item: Mapping[str, Any]) -> Part | None:
 
 
 _READERS = {
-    "tool-call": _vercel_call,
+    "tool-call": vercel_call,
     "tool-result": _vercel_result,
     "toolUse": _bedrock_call,
     "toolResult": _bedrock_result,

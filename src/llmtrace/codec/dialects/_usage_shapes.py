@@ -9,8 +9,17 @@ from llmtrace.codec import fields
 from llmtrace.model import Usage
 
 
-def of_provider(details: Mapping[str, Any]) -> Usage:
+def of_counts(*counts: int | None) -> Usage | None:
+    """Input, output, cache reads, cache writes and reasoning; None if nothing was counted."""
+    return Usage(*counts) if any(count is not None for count in counts) else None
+
+
+def of_provider(details: Any) -> Usage | None:
     """Read the usage of an OpenAI or Anthropic response, or LangChain's. All but Anthropic's counts include their parts."""
+    return _of_provider(details) if isinstance(details, Mapping) else None
+
+
+def _of_provider(details: Mapping[str, Any]) -> Usage:
 
     def detail(names: tuple[str, ...], part: str) -> int | None:
         found = [details.get(f"{name}_tokens_details") for name in names]

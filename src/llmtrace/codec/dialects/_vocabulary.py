@@ -7,7 +7,6 @@ an execution to its call, and a name is what runs are compared by, so a placehol
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from operator import is_
 from typing import Any, Final
 
@@ -15,28 +14,12 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.best_fields import says_nothing
 from llmtrace.codec.dialects._message_shapes import ROLES
+from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.model import AgentInvocation, Custom, FetchResponse, Inference, Message, Span, ToolExecution, Workflow, replace
 from llmtrace.model.operations import CALLED
 
 _ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}
 _STANDARD_ROLES: Final = frozenset(_ROLES.values())
-_REASONS: Final = {
-    "tool_calls": "tool_call",
-    "toolcalls": "tool_call",
-    "toolcall": "tool_call",
-    "tool_use": "tool_call",
-    "tool_execution": "tool_call",
-    "function_call": "tool_call",
-    "end_turn": "stop",
-    "eos": "stop",
-    "max_tokens": "length",
-    "max_output_tokens": "length",
-    "content_filtered": "content_filter",
-}
-"""Finish reasons of providers and frameworks that have a word of the conventions' own. All others stay, in lower case."""
-
-
-_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _PLACEHOLDER: Final = re.compile(r"[<(\[].*[>)\]]|none|null|unknown|undefined|n/a|", re.IGNORECASE)
 """``<not specified>`` (Google ADK) and the like."""
 _UUID: Final = re.compile(
@@ -49,13 +32,6 @@ _SESSION: Final = "session.id"
 _NO_MODEL: Final = frozenset({"", "none", "null", "unknown"})
 _MOST_TOKENS_OF_NOTHING: Final = 8
 """Output tokens that an empty answer may have: the marks at its beginning and end."""
-
-
-@lru_cache(maxsize=256)
-def finish_reason(written: str) -> str:
-    """A finish reason in the conventions' words: ``STOP``, ``endTurn`` and ``FinishReason.STOP`` are ``stop``."""
-    word = _CAMEL.sub("_", written.strip().rpartition(".")[2]).lower().replace("-", "_").replace(" ", "_")
-    return _REASONS.get(word, word)
 
 
 def use_standard_words(span: Span) -> Span:

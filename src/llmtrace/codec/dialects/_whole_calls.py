@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from llmtrace.codec import json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes
-from llmtrace.model import JsonValue, Message, ToolDefinition
+from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.model import JsonValue, Message, ToolDefinition, ToolExecution
 
 _MESSAGES: Final = ("messages", "input", "contents", "prompt", "prompts")
 _ANSWER: Final = frozenset({"role", "content", "tool_calls", "type", "parts", "lc"})
@@ -32,10 +33,10 @@ class Answer(NamedTuple):
 
 def read_request(request: JsonValue) -> Request:
     """A request with all its members, a list of messages, or a text."""
-    tools: list[ToolDefinition | None] = []
+    tools: list[ToolDefinition] = []
     rest: dict[str, JsonValue] = {}
     if isinstance(request, Mapping):
-        tools = [_tool_shapes.definition(item) for item in as_list(request.get("tools") or request.get("functions"))]
+        tools += _tool_shapes.definitions(request.get("tools") or request.get("functions"))
         system = request.get("instructions") or request.get("system")
         name = next((name for name in _MESSAGES if name in request), None)
         named = {"tools", "functions", "instructions", "system", name}
@@ -47,16 +48,15 @@ def read_request(request: JsonValue) -> Request:
     if len(items) == 1 and isinstance(items[0], list):  # LangChain's batch of one
         items = items[0]
     items = [item for item in items if not _is_tool(item, tools)]
-    definitions = tuple([tool for tool in tools if tool is not None])
-    return Request(_message_shapes.of_conversation(items, "user"), definitions, rest)
+    return Request(_message_shapes.of_conversation(items, "user"), tuple(tools), rest)
 
 
-def _is_tool(item: JsonValue, tools: list[ToolDefinition | None]) -> bool:
+def _is_tool(item: JsonValue, tools: list[ToolDefinition]) -> bool:
     """Take a tool's definition out of the messages, where Langfuse's LangChain callback puts it with the role ``tool``."""
     content = item.get("content") if isinstance(item, Mapping) and item.get("role") == "tool" else None
     if not isinstance(content, Mapping) or content.get("type") != "function" or "function" not in content:
         return False
-    tools.append(_tool_shapes.definition(content))
+    tools += _tool_shapes.definitions(content)
     return True
 
 
@@ -115,22 +115,39 @@ def _of_langchain(answer: Mapping[str, Any]) -> Answer:
     )
 
 
-class Result(NamedTuple):
-    value: JsonValue
-    call_id: str | None = None
-    failed: bool = False
-    """The message says that the tool failed."""
-    tool: str | None = None
+def execution(
+    reader: SpanReader,
+    name: str,
+    arguments: JsonValue,
+    result: JsonValue,
+    has_result: bool,
+    *,
+    call_id: str | None = None,
+    definition: ToolDefinition | None = None,
+) -> ToolExecution:
+    """A tool's execution, from what was recorded of its call and of what it returned.
+
+    A result may be a message of LangChain: then it is the content, beside the call's id and whether the tool failed.
+    """
+    message = _tool_message(result)
+    if message is not None:
+        result, call_id = message["content"], call_id or message["tool_call_id"]
+        if message.get("status") == "error":
+            reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
+    arguments = _tool_shapes.arguments(arguments, definition)
+    return ToolExecution(name, arguments, result=result, has_result=has_result, call_id=call_id, definition=definition)
 
 
-def read_result(value: JsonValue) -> Result:
-    """What a tool returned. In a message of LangChain it is the content, beside the call's id."""
-    wrapped = value["output"] if isinstance(value, Mapping) and set(value) == {"output"} else value
+def tool_named(result: JsonValue) -> str | None:
+    """The name of the tool, where the result is a message of LangChain that says it."""
+    return json_members.text(_tool_message(result) or {}, "name")
+
+
+def _tool_message(result: JsonValue) -> Mapping[str, Any] | None:
+    wrapped = result["output"] if isinstance(result, Mapping) and set(result) == {"output"} else result
     message = _message_shapes.langchain_fields(wrapped) or wrapped
-    if isinstance(message, Mapping) and isinstance(message.get("tool_call_id"), str) and "content" in message:
-        failed = message.get("status") == "error"
-        return Result(message["content"], message["tool_call_id"], failed, json_members.text(message, "name"))
-    return Result(value)
+    is_one = isinstance(message, Mapping) and isinstance(message.get("tool_call_id"), str) and "content" in message
+    return message if is_one else None
 
 
 def as_list(value: JsonValue) -> list[JsonValue]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
-from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
 from llmtrace.model import (
@@ -24,7 +24,6 @@ from llmtrace.model import (
     Message,
     Operation,
     Part,
-    RawSpan,
     Reasoning,
     Retrieval,
     Text,
@@ -45,9 +44,6 @@ class Genkit(Dialect):
     name = "genkit"
     marks = frozenset({_TYPE})
 
-    def knows(self, raw: RawSpan) -> bool:
-        return _TYPE in raw.attributes
-
     def read(self, reader: SpanReader) -> Operation | None:
         kind = reader.text(_SUBTYPE) or str(reader.rest.get(_TYPE))
         kind = kind.partition(".")[0]  # "tool.v2"
@@ -60,10 +56,9 @@ class Genkit(Dialect):
             return _tool(reader, name)
         has_result = _OUTPUT in reader.rest
         given, result = parse_text(reader.rest.pop(_INPUT, None)), parse_text(reader.rest.pop(_OUTPUT, None))
-        if kind == "flow":
-            return Workflow(name, input=_said(given, "user"), output=_said(result, "assistant"))
-        if kind == "agent":
-            return AgentInvocation(name, input=_said(given, "user"), output=_said(result, "assistant"))
+        if kind in ("flow", "agent"):
+            run = AgentInvocation if kind == "agent" else Workflow
+            return run(name, input=_said(given, "user"), output=_said(result, "assistant"))
         if kind == "retriever":
             return Retrieval(query=_text_of(given), documents=result)
         if kind == "embedder":
@@ -74,13 +69,9 @@ class Genkit(Dialect):
 def _model(reader: SpanReader, name: str) -> Operation:
     request = reader.object(_INPUT) or {}
     answer = reader.object(_OUTPUT) or {}
-    custom = answer.get("custom") or answer.get("raw")
-    custom = custom if isinstance(custom, Mapping) else {}
-    config = request.get("config")
+    custom = json_members.object_(answer, "custom") or json_members.object_(answer, "raw")
     provider, _, model = name.rpartition("/")
-    finish = answer.get("finishReason")
-    message = answer.get("message")
-    tools = [_tool_shapes.definition(item) for item in json_members.items(request, "tools")]
+    finish, message = answer.get("finishReason"), answer.get("message")
     return Inference(
         provider,
         request_model=model,
@@ -88,10 +79,10 @@ def _model(reader: SpanReader, name: str) -> Operation:
         response_id=json_members.text(custom, "id", "responseId") or None,
         input=tuple([_message(item) for item in json_members.objects(request, "messages")]),
         output=(_message(message),) if isinstance(message, Mapping) else (),
-        tools=tuple([tool for tool in tools if tool is not None]),
-        parameters=_tool_shapes.parameters(dict(config)) if isinstance(config, Mapping) else {},
+        tools=_tool_shapes.definitions(request.get("tools")),
+        parameters=_tool_shapes.parameters(json_members.object_(request, "config")),
         finish_reasons=(finish,) if isinstance(finish, str) and finish != "unknown" else (),
-        usage=_usage(answer.get("usage")),
+        usage=_usage(json_members.object_(answer, "usage")),
     )
 
 
@@ -123,12 +114,9 @@ def _tool(reader: SpanReader, name: str) -> Operation:
     return ToolExecution(name, parsed(reader.rest.pop(_INPUT, None)), result=result, has_result=has_result)
 
 
-def _usage(usage: JsonValue) -> Usage | None:
-    if not isinstance(usage, Mapping):
-        return None
+def _usage(usage: Mapping[str, Any]) -> Usage | None:
     names = ("inputTokens", "outputTokens", "cachedContentTokens", "cacheCreationTokens", "thoughtsTokens")
-    counts = [fields.as_count(usage.get(name)) for name in names]
-    return None if counts == [None] * len(names) else Usage(*counts)
+    return _usage_shapes.of_counts(*[fields.as_count(usage.get(name)) for name in names])
 
 
 def _said(value: JsonValue, role: str) -> tuple[Message, ...]:

@@ -11,7 +11,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec.dialects import _former_names
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader
-from llmtrace.model import Operation, RawSpan
+from llmtrace.model import Operation
 
 _HIDDEN: Final = "HIDDEN:non-empty"
 _CONTENT: Final = (
@@ -27,9 +27,6 @@ _CONTENT: Final = (
 class Koog(Dialect):
     name = "koog"
     marks = frozenset({"koog.event.id", "koog.node.id", "koog.strategy.name"})
-
-    def knows(self, raw: RawSpan) -> bool:
-        return not self.marks.isdisjoint(raw.attributes)
 
     def read(self, reader: SpanReader) -> Operation | None:
         _former_names.use_current_names(reader)

@@ -23,9 +23,7 @@ from llmtrace.model import (
     Inference,
     Message,
     Operation,
-    RawSpan,
     Retrieval,
-    ToolExecution,
     Usage,
     Workflow,
 )
@@ -50,9 +48,6 @@ class Langfuse(Dialect):
     name = "langfuse"
     marks = frozenset({_TYPE, _INPUT, _OUTPUT, _MODEL, _USAGE})
 
-    def knows(self, raw: RawSpan) -> bool:
-        return not self.marks.isdisjoint(raw.attributes)
-
     def read(self, reader: SpanReader) -> Operation | None:
         kind = reader.text(_TYPE) or ("generation" if _MODEL in reader.rest else "span")
         reader.rename(_GENERAL)
@@ -61,16 +56,14 @@ class Langfuse(Dialect):
         if kind == "embedding":
             return Embedding("", request_model=reader.text(_MODEL), usage=_usage(reader))
         if kind == "tool":
-            return _tool(reader)
+            has_result, result = _OUTPUT in reader.rest, parse_text(reader.rest.pop(_OUTPUT, None))
+            return _whole_calls.execution(reader, reader.raw.name, reader.rest.pop(_INPUT, None), result, has_result)
         if kind == "retriever":
             query, documents = parse_text(reader.rest.pop(_INPUT, None)), parsed(reader.rest.pop(_OUTPUT, None))
             return Retrieval(query=query if isinstance(query, str) else None, documents=documents)
-        if kind == "agent":
-            return AgentInvocation(
-                reader.raw.name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant")
-            )
-        if kind == "chain" and reader.raw.parent_id is None:
-            return Workflow(reader.raw.name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant"))
+        if kind == "agent" or (kind == "chain" and reader.raw.parent_id is None):
+            run = AgentInvocation if kind == "agent" else Workflow
+            return run(reader.raw.name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant"))
         has_result = _OUTPUT in reader.rest
         return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
 
@@ -112,15 +105,6 @@ def _first_chunk(reader: SpanReader) -> float | None:
         return None
     reader.drop(_FIRST)
     return max(0.0, seconds)
-
-
-def _tool(reader: SpanReader) -> Operation:
-    has_result = _OUTPUT in reader.rest
-    result = _whole_calls.read_result(parse_text(reader.rest.pop(_OUTPUT, None)))
-    if result.failed:
-        reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
-    arguments = _tool_shapes.arguments(reader.rest.pop(_INPUT, None), None)
-    return ToolExecution(reader.raw.name, arguments, result=result.value, has_result=has_result, call_id=result.call_id)
 
 
 def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:

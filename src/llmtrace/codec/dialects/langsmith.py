@@ -22,10 +22,7 @@ from llmtrace.model import (
     JsonValue,
     Message,
     Operation,
-    RawSpan,
     Retrieval,
-    ToolDefinition,
-    ToolExecution,
     Usage,
     Workflow,
 )
@@ -40,9 +37,6 @@ class LangSmith(Dialect):
     name = "langsmith"
     marks = frozenset({_KIND})
 
-    def knows(self, raw: RawSpan) -> bool:
-        return _KIND in raw.attributes
-
     def read(self, reader: SpanReader) -> Operation | None:
         kind = reader.text(_KIND) or "chain"
         inputs, outputs = reader.json(_INPUTS), reader.json(_OUTPUTS)
@@ -50,7 +44,9 @@ class LangSmith(Dialect):
         if kind == "llm":
             return _inference(reader, inputs, outputs)
         if kind == "tool":
-            return _tool(reader, inputs, outputs, has_outputs)
+            name, call_id = reader.text(sc.TOOL_NAME) or reader.raw.name, reader.text(sc.TOOL_CALL_ID)
+            arguments, result = _only(inputs, "input"), _only(outputs, "output")
+            return _whole_calls.execution(reader, name, arguments, result, has_outputs, call_id=call_id)
         if kind == "retriever":
             query = inputs.get("query", inputs.get("input")) if isinstance(inputs, Mapping) else inputs
             return Retrieval(query=query if isinstance(query, str) else None, documents=_only(outputs, "documents", "output"))
@@ -58,10 +54,9 @@ class LangSmith(Dialect):
             return Embedding(_provider(reader), request_model=_model(reader))
         if kind == "chain" and reader.raw.parent_id is None:
             task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
-            name = json_members.text(reader.rest, f"{_METADATA}lc_agent_name")
-            agent = reader.raw.name == "LangGraph" or name is not None
-            operation = AgentInvocation if agent else Workflow
-            return operation(name or reader.raw.name, input=task, output=answer)
+            agent = json_members.text(reader.rest, f"{_METADATA}lc_agent_name")
+            is_agent = reader.raw.name == "LangGraph" or agent is not None
+            return (AgentInvocation if is_agent else Workflow)(agent or reader.raw.name, input=task, output=answer)
         if kind == "chain" or has_outputs or inputs is not None:
             return Custom(inputs, _only(outputs, "output"), has_outputs)
         return None
@@ -81,7 +76,7 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         response_model=answer.model,
         input=request.messages,
         output=answer.messages,
-        tools=request.tools or _offered(settings),
+        tools=request.tools or _tool_shapes.definitions(settings.get("tools") or settings.get("functions")),
         parameters=_tool_shapes.parameters({name: value for name, value in settings.items() if name not in _NOT_PARAMETERS}),
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
@@ -92,14 +87,8 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
     )
 
 
-def _offered(settings: Mapping[str, JsonValue]) -> tuple[ToolDefinition, ...]:
-    items = _whole_calls.as_list(settings.get("tools") or settings.get("functions"))
-    return tuple([definition for definition in map(_tool_shapes.definition, items) if definition is not None])
-
-
 def _counts(reader: SpanReader) -> Usage | None:
-    counts = reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS)
-    return None if counts == (None, None) else Usage(*counts)
+    return _usage_shapes.of_counts(reader.count(sc.USAGE_INPUT_TOKENS), reader.count(sc.USAGE_OUTPUT_TOKENS))
 
 
 def _provider(reader: SpanReader) -> str:
@@ -108,21 +97,6 @@ def _provider(reader: SpanReader) -> str:
 
 def _model(reader: SpanReader) -> str | None:
     return reader.text(sc.REQUEST_MODEL, f"{_METADATA}ls_model_name")
-
-
-def _tool(reader: SpanReader, inputs: JsonValue, outputs: JsonValue, has_outputs: bool) -> Operation:
-    arguments = _only(inputs, "input")
-    result = _whole_calls.read_result(outputs)
-    value = _only(result.value, "output") if result.call_id is None else result.value
-    if result.failed:
-        reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
-    return ToolExecution(
-        reader.text(sc.TOOL_NAME) or reader.raw.name,
-        _tool_shapes.arguments(arguments, None),
-        result=value,
-        has_result=has_outputs,
-        call_id=reader.text(sc.TOOL_CALL_ID) or result.call_id,
-    )
 
 
 def _only(value: JsonValue, *names: str) -> JsonValue:

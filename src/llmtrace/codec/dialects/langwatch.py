@@ -9,20 +9,10 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _whole_calls
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parse_text
-from llmtrace.model import (
-    AgentInvocation,
-    Custom,
-    Inference,
-    JsonValue,
-    Operation,
-    RawSpan,
-    ToolExecution,
-    Usage,
-    Workflow,
-)
+from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Operation, Workflow
 
 _TYPE, _INPUT, _OUTPUT = "langwatch.span.type", "langwatch.input", "langwatch.output"
 _GENERAL: Final = {"langwatch.thread.id": sc.CONVERSATION_ID, "langwatch.user.id": sc.USER_ID}
@@ -31,9 +21,6 @@ _GENERAL: Final = {"langwatch.thread.id": sc.CONVERSATION_ID, "langwatch.user.id
 class LangWatch(Dialect):
     name = "langwatch"
     marks = frozenset({_TYPE, _INPUT, _OUTPUT})
-
-    def knows(self, raw: RawSpan) -> bool:
-        return not self.marks.isdisjoint(raw.attributes)
 
     def read(self, reader: SpanReader) -> Operation | None:
         reader.rename(_GENERAL)
@@ -47,11 +34,10 @@ class LangWatch(Dialect):
         if kind == "llm":
             return _inference(reader, given, returned)
         if kind == "tool":
-            return ToolExecution(name, _tool_shapes.arguments(given, None), result=parse_text(returned), has_result=has_result)
+            return _whole_calls.execution(reader, name, given, parse_text(returned), has_result)
         if kind == "agent" or reader.raw.parent_id is None:
             task, answer = _message_shapes.of_values(given, "user"), _message_shapes.of_values(returned, "assistant")
-            operation = AgentInvocation if kind == "agent" else Workflow
-            return operation(name, input=task, output=answer)
+            return (AgentInvocation if kind == "agent" else Workflow)(name, input=task, output=answer)
         return Custom(given, returned, has_result)
 
 
@@ -64,22 +50,18 @@ def _value(reader: SpanReader, key: str) -> JsonValue:
 def _inference(reader: SpanReader, given: JsonValue, returned: JsonValue) -> Operation:
     _former_names.use_current_names(reader)
     parameters = reader.object("langwatch.params") or {}
-    metrics = _value(reader, "langwatch.metrics")
-    counts = fields.as_object(metrics) or {}
-    tools = map(_tool_shapes.definition, _whole_calls.as_list(parameters.pop("tools", None)))
+    counts = fields.as_object(_value(reader, "langwatch.metrics")) or {}
     return Inference(
         reader.text(sc.PROVIDER_NAME) or "",
         request_model=reader.text(sc.REQUEST_MODEL),
         input=_message_shapes.of_values(given, "user"),
         output=_message_shapes.of_values(returned, "assistant"),
-        tools=tuple([definition for definition in tools if definition is not None]),
+        tools=_tool_shapes.definitions(parameters.pop("tools", None)),
         parameters=_tool_shapes.parameters(parameters),
-        usage=Usage(
+        usage=_usage_shapes.of_counts(
             fields.as_count(counts.get("prompt_tokens", counts.get("promptTokens"))),
             fields.as_count(counts.get("completion_tokens", counts.get("completionTokens"))),
-        )
-        if counts
-        else None,
+        ),
     )
 
 

@@ -36,9 +36,6 @@ class LogfireDialect(Dialect):
         response = reader.object(_RESPONSE) or {}
         reader.drop("logfire.json_schema")
         items = request.get("messages", request.get("input"))
-        offered = request.get("tools")
-        tools = [_tool_shapes.definition(item) for item in offered] if isinstance(offered, list) else []
-        usage = response.get("usage")
         model = request["model"]
         return Inference(
             "",
@@ -46,8 +43,8 @@ class LogfireDialect(Dialect):
             request_model=model if isinstance(model, str) else None,
             input=_input(items, request.get("system")),
             output=_output(response),
-            tools=tuple([tool for tool in tools if tool is not None]),
-            usage=_usage_shapes.of_provider(usage) if isinstance(usage, Mapping) else None,
+            tools=_tool_shapes.definitions(request.get("tools")),
+            usage=_usage_shapes.of_provider(response.get("usage")),
             stream=request.get("stream") is True,
         )
 

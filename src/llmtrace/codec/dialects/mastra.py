@@ -8,14 +8,14 @@ messages, so it is read as the same call and joined to it (`codec.reconcile`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members, json_text
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
 from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
-from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, RawSpan, Workflow
+from llmtrace.codec.dialects._span_reader import SpanReader, parse_text
+from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, RawSpan, Reasoning, Workflow
 
 _TYPE: Final = "mastra.span.type"
 _MODEL: Final = "mastra.metadata.modelMetadata"
@@ -35,14 +35,11 @@ class Mastra(Dialect):
         _former_names.use_current_names(reader)
         reader.rename(dict.fromkeys(_THREADS, sc.CONVERSATION_ID))
         _read_instructions(reader)
-        if kind == "agent_run":
-            name = reader.text(sc.AGENT_NAME) or reader.raw.name
-            return AgentInvocation(
-                name, input=_pop(reader, kind, "input", "user"), output=_pop(reader, kind, "output", "assistant")
-            )
-        if kind == "workflow_run":
-            name = reader.raw.name.removeprefix("invoke_workflow ")
-            return Workflow(name, input=_pop(reader, kind, "input", "user"), output=_pop(reader, kind, "output", "assistant"))
+        if kind in ("agent_run", "workflow_run"):
+            task, answer = _pop(reader, kind, "input", "user"), _pop(reader, kind, "output", "assistant")
+            if kind == "agent_run":
+                return AgentInvocation(reader.text(sc.AGENT_NAME) or reader.raw.name, input=task, output=answer)
+            return Workflow(reader.raw.name.removeprefix("invoke_workflow "), input=task, output=answer)
         if reader.rest.get(sc.OPERATION_NAME) in (sc.CHAT, sc.EXECUTE_TOOL):
             return None
         if kind in _STEPS:
@@ -64,16 +61,11 @@ def _pop(reader: SpanReader, kind: str, what: str, role: str) -> tuple[Message, 
 
 def _step(reader: SpanReader, kind: str) -> Operation:
     """Read the messages of one model call. Usage and model stand on the call inside; old versions have no such span."""
-    request, answer = (
-        parsed(reader.rest.pop(f"mastra.{kind}.input", None)),
-        parsed(reader.rest.pop(f"mastra.{kind}.output", None)),
-    )
+    request, answer = reader.json(f"mastra.{kind}.input"), reader.json(f"mastra.{kind}.output")
     model = reader.object(_MODEL) or {}
-    tools: list[Any] = []
+    tools: JsonValue = None
     if isinstance(request, Mapping):
-        offered = request.get("tools")
-        tools = [_tool_shapes.definition(item) for item in offered] if isinstance(offered, list) else []
-        request = request.get("messages", request.get("input"))
+        tools, request = request.get("tools"), request.get("messages", request.get("input"))
     if request is None and answer is None:
         return Custom()
     provider = str(model.get("modelProvider") or "").partition(".")[0]
@@ -84,7 +76,7 @@ def _step(reader: SpanReader, kind: str) -> Operation:
         if isinstance(request, list)
         else _message_shapes.of_values(request, "user"),
         output=_output(answer),
-        tools=tuple([tool for tool in tools if tool is not None]),
+        tools=_tool_shapes.definitions(tools),
     )
 
 
@@ -93,16 +85,10 @@ def _output(answer: JsonValue) -> tuple[Message, ...]:
         return _message_shapes.of_text("assistant", answer)
     text, reasoning = answer.get("text"), answer.get("reasoningText")
     item = {"role": "assistant", "content": text or None, "toolCalls": answer.get("toolCalls")}
-    message = _message_shapes.of_item(item, "assistant")
+    parts = _message_shapes.of_item(item, "assistant").parts
     if isinstance(reasoning, str) and reasoning:
-        message = Message(
-            "assistant",
-            (
-                *_message_shapes.of_item({"content": [{"type": "reasoning", "text": reasoning}]}, "assistant").parts,
-                *message.parts,
-            ),
-        )
-    return (message,) if message.parts else ()
+        parts = (Reasoning(reasoning), *parts)
+    return (Message("assistant", parts),) if parts else ()
 
 
 DIALECT = Mastra()

@@ -22,10 +22,7 @@ from llmtrace.model import (
     JsonValue,
     Message,
     Operation,
-    RawSpan,
     Retrieval,
-    ToolDefinition,
-    ToolExecution,
     Workflow,
 )
 
@@ -39,9 +36,6 @@ class MLflow(Dialect):
     name = "mlflow"
     marks = frozenset({_TYPE})
 
-    def knows(self, raw: RawSpan) -> bool:
-        return _TYPE in raw.attributes
-
     def read(self, reader: SpanReader) -> Operation | None:
         kind = str(_value(reader, _TYPE)).upper()
         has_outputs = _OUTPUTS in reader.rest and reader.rest[_OUTPUTS] != "null"
@@ -51,17 +45,15 @@ class MLflow(Dialect):
         if kind in ("CHAT_MODEL", "LLM"):
             return _inference(reader, inputs, outputs)
         if kind == "TOOL":
-            return _tool(reader, inputs, outputs, has_outputs)
+            return _whole_calls.execution(reader, reader.raw.name, inputs, outputs, has_outputs)
         if kind == "RETRIEVER":
             query = _only(inputs)
             return Retrieval(query=query if isinstance(query, str) else None, documents=outputs)
         if kind == "EMBEDDING":
             return Embedding("", request_model=_text(reader, "mlflow.llm.model"))
         task, answer = _messages(inputs, "user"), _messages(outputs, "assistant")
-        if kind == "AGENT":
-            return AgentInvocation(reader.raw.name, input=task, output=answer)
-        if reader.raw.parent_id is None:
-            return Workflow(reader.raw.name, input=task, output=answer)
+        if kind == "AGENT" or reader.raw.parent_id is None:
+            return (AgentInvocation if kind == "AGENT" else Workflow)(reader.raw.name, input=task, output=answer)
         return Custom(inputs, outputs, has_outputs)
 
 
@@ -82,7 +74,7 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
     model = _text(reader, "mlflow.llm.model")
     usage: Any = answer.usage or _value(reader, "mlflow.chat.tokenUsage")
     cost = _value(reader, "mlflow.llm.cost")
-    tools = request.tools or _definitions(_value(reader, "mlflow.chat.tools"))
+    tools = request.tools or _tool_shapes.definitions(_value(reader, "mlflow.chat.tools"))
     reader.drop("mlflow.chat.tokenUsage", "mlflow.chat.tools", *_copies(reader, request.rest))
     return Inference(
         _text(reader, "mlflow.llm.provider") or "",
@@ -94,7 +86,7 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         parameters=_tool_shapes.parameters({key: value for key, value in request.rest.items() if key not in _NOT_PARAMETERS}),
         response_id=answer.response_id,
         finish_reasons=answer.finish_reasons,
-        usage=_usage_shapes.of_provider(usage) if isinstance(usage, Mapping) else None,
+        usage=_usage_shapes.of_provider(usage),
         cost_usd=fields.as_number(cost.get("total_cost")) if isinstance(cost, Mapping) else None,
         stream=request.rest.get("stream") is True,
     )
@@ -103,24 +95,6 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
 def _copies(reader: SpanReader, parameters: Mapping[str, JsonValue]) -> list[str]:
     """Attributes by which autologging repeats the request's parameters: ``model``, ``tools``, ``temperature``."""
     return [key for key in reader.rest if "." not in key and (key == "tools" or key in parameters)]
-
-
-def _definitions(items: JsonValue) -> tuple[ToolDefinition, ...]:
-    definitions = map(_tool_shapes.definition, _whole_calls.as_list(items))
-    return tuple([definition for definition in definitions if definition is not None])
-
-
-def _tool(reader: SpanReader, inputs: JsonValue, outputs: JsonValue, has_outputs: bool) -> Operation:
-    result = _whole_calls.read_result(outputs)
-    if result.failed:
-        reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
-    return ToolExecution(
-        reader.raw.name,
-        _tool_shapes.arguments(inputs, None),
-        result=result.value,
-        has_result=has_outputs,
-        call_id=result.call_id,
-    )
 
 
 def _only(value: JsonValue) -> JsonValue:

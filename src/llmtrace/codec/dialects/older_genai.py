@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import json_text, messages
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec import json_members, json_text, messages
+from llmtrace.codec.dialects import _former_names, _message_shapes
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parsed
 from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan
@@ -32,7 +32,7 @@ _MARKS: Final = frozenset(
         _ADK_ARGUMENTS,
         _ADK_RESULT,
         _ADK_EVENT,
-        *("gen_ai.tool.json_schema",),
+        "gen_ai.tool.json_schema",
     }
 )
 _TOKENS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS)
@@ -77,9 +77,7 @@ def _add_offered_tools(reader: SpanReader) -> None:
     parameters = parsed(reader.rest.get("model_request_parameters"))
     if not isinstance(parameters, Mapping):
         return
-    offered = [
-        tool for name in ("function_tools", "output_tools") for tool in parameters.get(name) or () if isinstance(tool, Mapping)
-    ]
+    offered = [tool for name in ("function_tools", "output_tools") for tool in json_members.objects(parameters, name)]
     tools = [
         {
             "type": "function",
@@ -112,15 +110,12 @@ def _agent(reader: SpanReader) -> Operation | None:
 
 def _conversation(items: list[Any]) -> tuple[Message, ...]:
     """Messages, or the events that stood for them (``event.name`` gen_ai.user.message …)."""
-    return tuple(
-        [
-            _former_names.message_of(item) if isinstance(item, Mapping) and "event.name" in item else _read_message(item)
-            for item in items
-        ]
-    )
+    return tuple(map(_read_message, items))
 
 
 def _read_message(item: Any) -> Message:
+    if isinstance(item, Mapping) and "event.name" in item:
+        return _former_names.message_of(item)
     return (messages.read_messages([item], "user") or (Message("user", ()),))[0]
 
 
@@ -146,40 +141,24 @@ def _adk(reader: SpanReader) -> None:
 
 def _gemini_request(reader: SpanReader, request: Mapping[str, Any]) -> None:
     rest = reader.rest
-    contents = request.get("contents")
-    config = request.get("config")
-    config = config if isinstance(config, Mapping) else {}
-    if isinstance(contents, list) and sc.INPUT_MESSAGES not in rest:
-        input_messages = [_message_shapes.of_gemini(item) for item in contents if isinstance(item, Mapping)]
+    config = json_members.object_(request, "config")
+    if isinstance(request.get("contents"), list) and sc.INPUT_MESSAGES not in rest:
+        input_messages = list(map(_message_shapes.of_gemini, json_members.objects(request, "contents")))
         rest[sc.INPUT_MESSAGES] = messages.write_messages(input_messages)
     system = config.get("system_instruction")
     if isinstance(system, str) and sc.SYSTEM_INSTRUCTIONS not in rest:
         rest[sc.SYSTEM_INSTRUCTIONS] = json_text.write([{"type": "text", "content": system}])
-    functions = [
-        function for group in config.get("tools") or () if isinstance(group, Mapping) for function in _declared_functions(group)
-    ]
+    groups = json_members.objects(config, "tools")
+    functions = [_function(item) for group in groups for item in json_members.objects(group, "function_declarations")]
     if functions and sc.TOOL_DEFINITIONS not in rest:
         rest[sc.TOOL_DEFINITIONS] = json_text.write(functions)
     del rest[_ADK_REQUEST]
 
 
-def _declared_functions(group: Mapping[str, Any]) -> list[dict[str, Any]]:
-    functions = []
-    for declaration in group.get("function_declarations") or ():
-        if isinstance(declaration, Mapping):
-            schema = declaration.get("parameters_json_schema") or declaration.get("parameters")
-            definition = _tool_shapes.definition(
-                {"name": declaration.get("name"), "description": declaration.get("description"), "parameters": schema}
-            )
-            if definition is not None:
-                item = {
-                    "type": "function",
-                    "name": definition.name,
-                    "parameters": definition.parameters,
-                    "description": definition.description,
-                }
-                functions.append({name: value for name, value in item.items() if value is not None})
-    return functions
+def _function(declaration: Mapping[str, Any]) -> dict[str, Any]:
+    schema = declaration.get("parameters_json_schema") or declaration.get("parameters")
+    item = {"name": declaration.get("name"), "parameters": schema, "description": declaration.get("description")}
+    return {"type": "function", **{name: value for name, value in item.items() if value is not None}}
 
 
 DIALECT = OlderGenAI()

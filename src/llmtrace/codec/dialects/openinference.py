@@ -12,7 +12,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, parts
-from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _whole_calls
+from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
 from llmtrace.model import (
@@ -24,16 +24,15 @@ from llmtrace.model import (
     Message,
     Operation,
     Part,
-    RawSpan,
     Reasoning,
     Retrieval,
     Text,
     ToolCall,
     ToolDefinition,
-    ToolExecution,
     ToolResult,
     Usage,
     Workflow,
+    replace,
 )
 
 KIND: Final = "openinference.span.kind"
@@ -41,9 +40,11 @@ _INPUT: Final = "input.value"
 _OUTPUT: Final = "output.value"
 _HIDDEN: Final = "__REDACTED__"
 """What stands for content that the program's settings hide: nothing was recorded."""
-_OUTCOME: Final = "gen_ai.tool.call.outcome"
 _GENERAL: Final = {"session.id": sc.CONVERSATION_ID, "tag.tags": sc.TAGS}
 
+_COUNTS: Final = (
+    *("prompt", "completion", "prompt_details.cache_read", "prompt_details.cache_write", "completion_details.reasoning"),
+)
 _OF_AN_AGENT: Final = {
     "llm.provider": sc.PROVIDER_NAME,
     "llm.model_name": sc.REQUEST_MODEL,
@@ -57,9 +58,6 @@ _OF_AN_AGENT: Final = {
 class OpenInference(Dialect):
     name = "openinference"
     marks = frozenset({KIND})
-
-    def knows(self, raw: RawSpan) -> bool:
-        return KIND in raw.attributes
 
     def read(self, reader: SpanReader) -> Operation | None:
         kind = reader.rest[KIND]
@@ -84,14 +82,14 @@ def _llm(reader: SpanReader) -> Operation:
     tools = _definitions(reader, parameters)
     input_messages, output_messages = _messages_of(reader, "llm.input_messages."), _messages_of(reader, "llm.output_messages.")
     prompts, completions = _completion(reader)
-    raw_input, raw_output = reader.rest.pop(_INPUT, None), reader.rest.pop(_OUTPUT, None)
-    reader.drop("input.mime_type", "output.mime_type")
+    raw_input, raw_output = _pop_value(reader, _INPUT), _pop_value(reader, _OUTPUT)
     answer = _response(parsed(raw_output))
-    input_messages = _completed(input_messages, _serialised_messages(parsed(raw_input), "messages"))
-    output_messages = _completed(output_messages, _serialised_messages(answer, "generations"))
-    output_messages = _one_answer(output_messages, answer)
+    whole = _whole_calls.read_answer(answer)
+    if any(map(_is_lossy, input_messages)):
+        input_messages = _completed(input_messages, _whole_calls.read_request(parsed(raw_input)).messages)
+    output_messages = _one_answer(_completed(output_messages, whole.messages), answer)
     output_messages = _merged_calls.separate_calls(reader.raw.scope.name, output_messages, tools)
-    finish = reader.text("llm.finish_reason") or _finish_reason(answer)
+    finish = reader.text("llm.finish_reason")
     return Inference(
         provider=reader.text("llm.provider", "llm.system") or "",
         operation=sc.TEXT_COMPLETION if prompts and not input_messages else sc.CHAT,
@@ -101,8 +99,8 @@ def _llm(reader: SpanReader) -> Operation:
         output=output_messages or completions or _message_shapes.of_text("assistant", raw_output),
         tools=tools,
         parameters=_tool_shapes.parameters(parameters),
-        response_id=_id(answer),
-        finish_reasons=(finish,) if finish else (),
+        response_id=whole.response_id or None,
+        finish_reasons=(finish,) if finish else whole.finish_reasons,
         usage=_usage(reader),
         cost_usd=reader.number("llm.cost.total"),
     )
@@ -124,11 +122,8 @@ def _definitions(reader: SpanReader, parameters: dict[str, JsonValue]) -> tuple[
         if definition is not None and schema is not None:
             schema.value()
             definitions.append(definition)
-    tool_lists = [parameters.pop(name, None) for name in ("tools", "functions")]
-    if not definitions:
-        items = [item for tools in tool_lists if isinstance(tools, list) for item in tools]
-        definitions = [definition for definition in map(_tool_shapes.definition, items) if definition is not None]
-    return tuple(definitions)
+    tools, functions = [_tool_shapes.definitions(parameters.pop(name, None)) for name in ("tools", "functions")]
+    return tuple(definitions) or (*tools, *functions)
 
 
 def _messages_of(reader: SpanReader, prefix: str) -> tuple[Message, ...]:
@@ -157,21 +152,12 @@ def _message(item: Node) -> Message:
     return Message(role, tuple(content), node.text("name"), node.text("finish_reason"))
 
 
-def _serialised_messages(value: JsonValue, name: str) -> list[Message | None]:
-    """The messages that LangChain serialised into a model call's input or output; None for what is none."""
-    items = value.get(name) if isinstance(value, Mapping) else None
-    items = items[0] if isinstance(items, list) and len(items) == 1 else items
-    if not isinstance(items, list):
-        return []
-    return [_message_shapes.of_langchain(item.get("message", item) if isinstance(item, Mapping) else item) for item in items]
-
-
-def _completed(messages: tuple[Message, ...], serialised_messages: list[Message | None]) -> tuple[Message, ...]:
-    """Messages as the writer flattened them; in place of one without content or call ids, the serialised one."""
-    if len(messages) != len(serialised_messages):
+def _completed(messages: tuple[Message, ...], written: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Messages as the writer flattened them; one without content or call ids as it is in the whole call."""
+    if len(messages) != len(written):
         return messages
-    pairs = zip(messages, serialised_messages, strict=True)
-    return tuple([serialised if serialised is not None and _is_lossy(message) else message for message, serialised in pairs])
+    pairs = zip(messages, written, strict=True)
+    return tuple([whole if _is_lossy(message) and not _is_lossy(whole) else message for message, whole in pairs])
 
 
 def _is_lossy(message: Message) -> bool:
@@ -205,10 +191,7 @@ def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message,
     """Prompts and choices of a text completion."""
     prompts = [node.text("prompt", "text") for node in reader.nested("llm.prompts.").items()]
     choices = [node.text("completion", "text") for node in reader.nested("llm.choices.").items()]
-    return (
-        tuple(message for text in prompts for message in _message_shapes.of_text("user", text)),
-        tuple(message for text in choices for message in _message_shapes.of_text("assistant", text)),
-    )
+    return _message_shapes.of_conversation(prompts, "user"), _message_shapes.of_conversation(choices, "assistant")
 
 
 def _response(answer: JsonValue) -> JsonValue:
@@ -227,39 +210,14 @@ def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Messa
     return (Message(last.role, tuple([part for message in messages for part in message.parts]), last.name, last.finish_reason),)
 
 
-def _finish_reason(answer: JsonValue) -> str | None:
-    incomplete = answer.get("incomplete_details") if isinstance(answer, Mapping) else None
-    if isinstance(incomplete, Mapping) and isinstance(incomplete.get("reason"), str):  # of the Responses API
-        return str(incomplete["reason"])
-    choices = answer.get("choices") if isinstance(answer, Mapping) else None
-    first = choices[0] if isinstance(choices, list) and choices else answer
-    if not isinstance(first, Mapping):
-        return None
-    reason = first.get("finish_reason") or first.get("stop_reason")
-    return reason if isinstance(reason, str) else None
-
-
-def _id(answer: JsonValue) -> str | None:
-    answer_id = answer.get("id") if isinstance(answer, Mapping) else None
-    return answer_id if isinstance(answer_id, str) and answer_id else None
-
-
 def _usage(reader: SpanReader) -> Usage | None:
-    counts = (
-        reader.count("llm.token_count.prompt"),
-        reader.count("llm.token_count.completion"),
-        reader.count("llm.token_count.prompt_details.cache_read"),
-        reader.count("llm.token_count.prompt_details.cache_write"),
-        reader.count("llm.token_count.completion_details.reasoning"),
-    )
-    spoken = {
-        "audio_input_tokens": reader.count("llm.token_count.prompt_details.audio") or None,
-        "audio_output_tokens": reader.count("llm.token_count.completion_details.audio") or None,
-    }
+    counts = [reader.count(f"llm.token_count.{name}") for name in _COUNTS]
+    spoken = [reader.count(f"llm.token_count.{kind}_details.audio") or None for kind in ("prompt", "completion")]
     total = fields.as_count(reader.rest.get("llm.token_count.total"))
     if total is not None and total == (counts[0] or 0) + (counts[1] or 0):
         del reader.rest["llm.token_count.total"]
-    return None if counts == (None,) * 5 else Usage(*counts, **spoken)
+    usage = _usage_shapes.of_counts(*counts)
+    return usage and replace(usage, audio_input_tokens=spoken[0], audio_output_tokens=spoken[1])
 
 
 # -- everything else
@@ -269,21 +227,15 @@ def _tool(reader: SpanReader) -> Operation:
     name = reader.text("tool.name") or stem(reader.raw.name)
     definition = _tool_definition(reader, name)
     recorded = reader.rest.pop(_INPUT, None)
-    arguments = _tool_shapes.arguments(recorded, definition)
-    if arguments is None and isinstance(
-        parsed(reader.rest.get("tool.parameters")), Mapping
-    ):  # by some, the arguments themselves
-        arguments = parsed(reader.rest.pop("tool.parameters"))
+    if recorded in (None, "") and isinstance(parsed(reader.rest.get("tool.parameters")), Mapping):
+        recorded = reader.rest.pop("tool.parameters")  # by some, the arguments themselves
     has_result = _OUTPUT in reader.rest
     result = parse_text(reader.rest.pop(_OUTPUT, None))
-    reader.drop("input.mime_type", "output.mime_type")
-    returned = _whole_calls.read_result(result)
-    if returned.failed:
-        reader.rest.setdefault(_OUTCOME, "error")
-    call_id, result = reader.text("tool_call.id", "tool.id") or returned.call_id, returned.value
     if isinstance(result, Mapping) and "raw_output" in result and "tool_name" in result:
         result = result["raw_output"]  # LlamaIndex's ToolOutput
-    return ToolExecution(name, arguments, result=result, has_result=has_result, call_id=call_id, definition=definition)
+    reader.drop("input.mime_type", "output.mime_type")
+    call_id = reader.text("tool_call.id", "tool.id")
+    return _whole_calls.execution(reader, name, recorded, result, has_result, call_id=call_id, definition=definition)
 
 
 def _tool_definition(reader: SpanReader, name: str) -> ToolDefinition | None:
@@ -306,16 +258,13 @@ def _tool_definition(reader: SpanReader, name: str) -> ToolDefinition | None:
 def _agent(reader: SpanReader) -> Operation:
     """An agent; some tell on it of the model behind it, whose calls have no spans: that stays on it, by its standard names."""
     reader.rename(_OF_AN_AGENT)
-    return AgentInvocation(
-        reader.text("agent.name", "graph.node.id") or stem(reader.raw.name),
-        input=_said(reader, _INPUT, "input.mime_type", "user"),
-        output=_said(reader, _OUTPUT, "output.mime_type", "assistant"),
-    )
+    name = reader.text("agent.name", "graph.node.id") or stem(reader.raw.name)
+    return AgentInvocation(name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant"))
 
 
-def _said(reader: SpanReader, key: str, mime_type: str, role: str) -> tuple[Message, ...]:
+def _said(reader: SpanReader, key: str, role: str) -> tuple[Message, ...]:
     """Messages that a run was given or returned; any other value is one message."""
-    value = _pop_value(reader, key, mime_type)
+    value = _pop_value(reader, key)
     items = parsed(value)
     held = items.get("messages") if isinstance(items, Mapping) else items
     if isinstance(held, list) and held and all(_message_shapes.is_message(item) for item in held):
@@ -327,22 +276,17 @@ def _chain(reader: SpanReader) -> Operation:
     """A step; the outermost one is the workflow."""
     if reader.raw.parent_id is not None:
         return _step(reader)
-    return Workflow(
-        reader.raw.name,
-        input=_said(reader, _INPUT, "input.mime_type", "user"),
-        output=_said(reader, _OUTPUT, "output.mime_type", "assistant"),
-    )
+    return Workflow(reader.raw.name, input=_said(reader, _INPUT, "user"), output=_said(reader, _OUTPUT, "assistant"))
 
 
 def _step(reader: SpanReader) -> Operation:
     has_result = _OUTPUT in reader.rest
-    arguments, result = reader.json(_INPUT), reader.json(_OUTPUT)
-    reader.drop("input.mime_type", "output.mime_type")
-    return Custom(arguments, result, has_result)
+    return Custom(parsed(_pop_value(reader, _INPUT)), parsed(_pop_value(reader, _OUTPUT)), has_result)
 
 
-def _pop_value(reader: SpanReader, key: str, mime_type: str) -> JsonValue:
-    reader.drop(mime_type)
+def _pop_value(reader: SpanReader, key: str) -> JsonValue:
+    """Remove the input or the output, with its type, and return it."""
+    reader.drop(key.replace("value", "mime_type"))
     return reader.rest.pop(key, None)
 
 
@@ -350,12 +294,9 @@ def _retriever(reader: SpanReader) -> Operation:
     query = reader.rest.get(_INPUT)
     documents = [(node.at("document") or node).everything() for node in reader.nested("retrieval.documents.").items()]
     if isinstance(query, str):
-        reader.drop(_INPUT, "input.mime_type")
-    if documents:
-        reader.drop(_OUTPUT, "output.mime_type")
-    elif _OUTPUT in reader.rest:
-        documents = _pop_value(reader, _OUTPUT, "output.mime_type")
-    return Retrieval(query=query if isinstance(query, str) else None, documents=parsed(documents) or None)
+        _pop_value(reader, _INPUT)
+    shown = _pop_value(reader, _OUTPUT)
+    return Retrieval(query=query if isinstance(query, str) else None, documents=documents or parsed(shown) or None)
 
 
 def _embedding(reader: SpanReader) -> Operation:

@@ -26,7 +26,6 @@ from llmtrace.model import (
     RawSpan,
     ToolCall,
     ToolDefinition,
-    ToolExecution,
     ToolResult,
     Workflow,
 )
@@ -55,9 +54,6 @@ _GENERAL: Final = {
 }
 _KINDS: Final = ("workflow", "task", "agent", "tool")
 _PARAMETERS: Final = {
-    "gen_ai.request.max_tokens": "max_tokens",
-    "gen_ai.request.temperature": "temperature",
-    "gen_ai.request.top_p": "top_p",
     "llm.frequency_penalty": "frequency_penalty",
     "llm.presence_penalty": "presence_penalty",
     "llm.chat.stop_sequences": "stop_sequences",
@@ -70,10 +66,7 @@ class OpenLLMetry(Dialect):
     marks = frozenset({KIND, _TYPE, *_FLAT, *_COPIES})
 
     def knows(self, raw: RawSpan) -> bool:
-        attributes = raw.attributes
-        if KIND in attributes:
-            return attributes[KIND] in _KINDS
-        return not self.marks.isdisjoint(attributes)
+        return raw.attributes[KIND] in _KINDS if KIND in raw.attributes else super().knows(raw)
 
     def read(self, reader: SpanReader) -> Operation | None:
         reader.rename(_GENERAL)
@@ -104,9 +97,8 @@ def _entity(reader: SpanReader, kind: str) -> Operation:
         return Custom(reader.json(_INPUT), parse_text(reader.rest.pop(_OUTPUT, None)), has_result)
     input_messages = _message_shapes.of_text("user", _only_argument(reader.rest.pop(_INPUT, None)))
     output_messages = _message_shapes.of_text("assistant", parse_text(reader.rest.pop(_OUTPUT, None)))
-    if kind == "agent":
-        return AgentInvocation(reader.text(sc.AGENT_NAME) or name, input=input_messages, output=output_messages)
-    return Workflow(name, input=input_messages, output=output_messages)
+    name = (reader.text(sc.AGENT_NAME) or name) if kind == "agent" else name
+    return (AgentInvocation if kind == "agent" else Workflow)(name, input=input_messages, output=output_messages)
 
 
 def _tool(reader: SpanReader, name: str) -> Operation:
@@ -121,19 +113,10 @@ def _tool(reader: SpanReader, name: str) -> Operation:
         arguments = inputs if isinstance(inputs, Mapping) else arguments["input_str"]
     has_result = _OUTPUT in reader.rest
     result = parse_text(reader.rest.pop(_OUTPUT, None))
-    if isinstance(result, Mapping) and set(result) & {"output"} and set(result) <= {"output", "kwargs"}:
+    if isinstance(result, Mapping) and "output" in result and set(result) <= {"output", "kwargs"}:
         result = result["output"]
-    returned = _whole_calls.read_result(result)
-    if returned.failed:
-        reader.rest.setdefault("gen_ai.tool.call.outcome", "error")
-    return ToolExecution(
-        reader.text(sc.TOOL_NAME) or returned.tool or name,
-        _tool_shapes.arguments(arguments, definition),
-        result=returned.value,
-        has_result=has_result,
-        call_id=reader.text(sc.TOOL_CALL_ID) or returned.call_id,
-        definition=definition,
-    )
+    name, call_id = reader.text(sc.TOOL_NAME) or _whole_calls.tool_named(result) or name, reader.text(sc.TOOL_CALL_ID)
+    return _whole_calls.execution(reader, name, arguments, result, has_result, call_id=call_id, definition=definition)
 
 
 def _only_argument(recorded: JsonValue) -> JsonValue:

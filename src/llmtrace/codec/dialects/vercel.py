@@ -6,12 +6,12 @@ spans is one model call. They carry official names for model and usage beside th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import parts
-from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec import json_members, parts
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
 from llmtrace.model import (
@@ -23,8 +23,8 @@ from llmtrace.model import (
     Operation,
     Part,
     RawSpan,
+    Reasoning,
     Text,
-    ToolCall,
     ToolExecution,
     Usage,
     replace,
@@ -89,31 +89,22 @@ def _tool(reader: SpanReader) -> Operation:
 
 def _agent(reader: SpanReader, name: str) -> Operation:
     """Read an outer span. Its usage stays an attribute, since it is the sum of its model calls, which are counted."""
-    prompt = parsed(reader.rest.pop("ai.prompt", None))
-    messages = _prompt(prompt)
+    messages = _prompt(reader.json("ai.prompt"))
     return AgentInvocation(reader.text("ai.telemetry.functionId") or name, input=messages, output=_answer(reader, finish=False))
 
 
 def _prompt(prompt: JsonValue) -> tuple[Message, ...]:
     if not isinstance(prompt, Mapping):
         return _message_shapes.of_text("user", prompt)
-    items = prompt.get("messages")
-    system = _message_shapes.of_text("system", prompt.get("system"))
-    content = prompt.get("prompt")
-    items = content if isinstance(content, list) else items
+    system, content = _message_shapes.of_text("system", prompt.get("system")), prompt.get("prompt")
+    items = content if isinstance(content, list) else prompt.get("messages")
     if isinstance(items, list):
         return (*system, *_message_shapes.of_items(items, "user"))
     return (*system, *_message_shapes.of_text("user", content))
 
 
 def _inference(reader: SpanReader, name: str) -> Operation:
-    items = parsed(reader.rest.pop("ai.prompt.messages", None))
-    input_messages = (
-        _message_shapes.of_items(items, "user") if isinstance(items, list) else _message_shapes.of_text("user", items)
-    )
-    offered = reader.rest.pop("ai.prompt.tools", None)
-    offered = parsed(offered) if isinstance(offered, str) else offered
-    tools = [_tool_shapes.definition(item) for item in offered] if isinstance(offered, (list, tuple)) else []
+    items = reader.json("ai.prompt.messages")
     model = reader.text("ai.model.id")
     reason = reader.text(_FINISHED)
     first = reader.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
@@ -122,9 +113,9 @@ def _inference(reader: SpanReader, name: str) -> Operation:
         request_model=reader.text(sc.REQUEST_MODEL) or model,
         response_model=reader.text(sc.RESPONSE_MODEL, "ai.response.model"),
         response_id=reader.text(sc.RESPONSE_ID, "ai.response.id"),
-        input=input_messages,
+        input=_message_shapes.of_items(items, "user") if isinstance(items, list) else _message_shapes.of_text("user", items),
         output=_answer(reader, finish=True),
-        tools=tuple([tool for tool in tools if tool is not None]),
+        tools=_tool_shapes.definitions(reader.json("ai.prompt.tools")),
         parameters=_settings(reader),
         finish_reasons=() if sc.RESPONSE_FINISH_REASONS in reader.rest or reason is None else (reason,),
         usage=_usage(reader),
@@ -137,23 +128,12 @@ def _answer(reader: SpanReader, *, finish: bool) -> tuple[Message, ...]:
     content: list[Part] = []
     reasoning = reader.text("ai.response.reasoning")
     if reasoning is not None:
-        content.append(parts.read({"type": "reasoning", "content": reasoning}))
+        content.append(Reasoning(reasoning))
     text = reader.text("ai.response.text", "ai.response.object", "ai.result.text", "ai.result.object")
     if text is not None:
         content.append(Text(text))
-    calls = reader.rest.pop("ai.response.toolCalls", reader.rest.pop("ai.result.toolCalls", None))
-    calls = parsed(calls)
-    for call in calls if isinstance(calls, list) else ():
-        if isinstance(call, Mapping):
-            arguments: Any = call.get("input", call.get("args"))
-            tool, call_id = call.get("toolName"), call.get("toolCallId")
-            content.append(
-                ToolCall(
-                    tool if isinstance(tool, str) else "",
-                    parts.arguments(arguments),
-                    call_id if isinstance(call_id, str) else None,
-                )
-            )
+    calls = parsed(reader.rest.pop("ai.response.toolCalls", reader.rest.pop("ai.result.toolCalls", None)))
+    content += [_message_shapes.vercel_call(call) for call in json_members.objects({"calls": calls}, "calls")]
     if not finish:
         reader.drop(_FINISHED)
     return (Message("assistant", tuple(content)),) if content else ()
@@ -163,28 +143,12 @@ def _settings(reader: SpanReader) -> dict[str, JsonValue]:
     parameters = {}
     for name, parameter in _SETTINGS.items():
         value = reader.rest.pop(f"ai.settings.{name}", None)
-        if value is not None and f"{sc.REQUEST_PREFIX}{parameter}" not in reader.rest:
+        if value is not None:
             parameters[parameter] = value
     choice = parsed(reader.rest.pop("ai.prompt.toolChoice", None))
     if choice is not None:
         parameters["tool_choice"] = choice
-    return {**_official(reader), **parameters}
-
-
-def _official(reader: SpanReader) -> dict[str, JsonValue]:
-    """Return the request parameters that the span has under the conventions' names."""
-    keys: dict[str, Callable[..., Any]] = {
-        "max_tokens": reader.count,
-        "top_k": reader.count,
-        "temperature": reader.number,
-        "top_p": reader.number,
-        "frequency_penalty": reader.number,
-        "presence_penalty": reader.number,
-    }
-    parameters = {name: take(sc.REQUEST_PREFIX + name) for name, take in keys.items()}
-    stops = reader.rest.pop(f"{sc.REQUEST_PREFIX}stop_sequences", None)
-    parameters["stop_sequences"] = list(stops) if isinstance(stops, (list, tuple)) else None
-    return {name: value for name, value in parameters.items() if value is not None}
+    return parameters
 
 
 def _usage(reader: SpanReader) -> Usage | None:
@@ -196,9 +160,7 @@ def _usage(reader: SpanReader) -> Usage | None:
     }
     counts = {name: reader.count(*keys) for name, keys in names.items()}
     reader.drop("ai.usage.totalTokens", *(key for keys in names.values() for key in keys))
-    if all(count is None for count in counts.values()):
-        return None
-    return Usage(counts["input"], counts["output"], counts["cached"], None, counts["reasoning"])
+    return _usage_shapes.of_counts(counts["input"], counts["output"], counts["cached"], None, counts["reasoning"])
 
 
 def _embedding(reader: SpanReader) -> Operation:

@@ -13,7 +13,8 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader
-from llmtrace.model import Inference, Link, Operation, RawSpan, Usage, replace
+from llmtrace.codec.dialects._usage_shapes import of_counts
+from llmtrace.model import Inference, Link, Operation, RawSpan, replace
 
 _TIMES = {
     "gen_ai.latency.time_in_queue": sc.ENGINE_QUEUE,
@@ -37,26 +38,21 @@ class Vllm(Dialect):
             return None
         request = reader.text(_REQUEST)
         reader.rename(_TIMES)
-        readers = {"max_tokens": reader.count, "temperature": reader.number, "top_p": reader.number}
-        parameters = {name: take(sc.REQUEST_PREFIX + name) for name, take in readers.items()}
-        parameters["choice.count"] = reader.count("gen_ai.request.n")
-        counts = (
-            reader.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS),
-            reader.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS),
-        )
+        count = reader.count("gen_ai.request.n")
+        input_tokens = reader.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS)
+        output_tokens = reader.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS)
         first, decode = reader.number("gen_ai.latency.time_to_first_token"), fields.as_number(reader.rest.get(sc.ENGINE_DECODE))
         if first is not None:
             reader.rest[sc.ENGINE_FIRST_TOKEN] = first
-        output_tokens = counts[1] or 0
-        if decode is not None and output_tokens > 1:
+        if decode is not None and output_tokens is not None and output_tokens > 1:
             reader.rest[sc.ENGINE_PER_TOKEN] = decode / (output_tokens - 1)
         return Inference(
             "vllm",
             sc.TEXT_COMPLETION if (request or "").startswith("cmpl-") else sc.CHAT,
             request_model=reader.text(sc.REQUEST_MODEL, sc.RESPONSE_MODEL),
             response_id=request,
-            parameters={name: value for name, value in parameters.items() if value is not None},
-            usage=None if counts == (None, None) else Usage(*counts),
+            parameters={} if count is None else {"choice.count": count},
+            usage=of_counts(input_tokens, output_tokens),
             time_to_first_chunk=first,
         )
 

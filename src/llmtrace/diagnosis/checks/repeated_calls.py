@@ -102,10 +102,8 @@ def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) ->
 
 def _agent_around(trace: Trace, node: Node) -> str | None:
     """Id of the innermost agent invocation around a call."""
-    above = trace.parent(trace.span(node.span_id))
-    while above is not None and not isinstance(above.operation, AgentInvocation):
-        above = trace.parent(above)
-    return above.span_id if above is not None else None
+    around = trace.ancestors(trace.span(node.span_id))
+    return next((above.span_id for above in around if isinstance(above.operation, AgentInvocation)), None)
 
 
 def _was_sent_result(trace: Trace, before: Node, node: Node) -> bool:

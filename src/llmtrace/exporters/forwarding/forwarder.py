@@ -23,15 +23,14 @@ from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.exporters.forwarding import export_view
-from llmtrace.exporters.forwarding.breaker import Breaker
 from llmtrace.exporters.forwarding.counts import Counts, CountsFile
 from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, QueuedSpan, UnwrittenSpans
 from llmtrace.exporters.forwarding.memory_queue import MemoryQueue
 from llmtrace.exporters.forwarding.otlp_exporter import MOST_SPANS, Exporter
 from llmtrace.exporters.forwarding.recover_unsent import UnsentRecovery, only_unsent, remove_sent
+from llmtrace.exporters.forwarding.retries import Breaker, SetAside
 from llmtrace.exporters.forwarding.sampler import Judge, Sampler
-from llmtrace.exporters.forwarding.set_aside import SetAside
 from llmtrace.exporters.forwarding.transport import LEAST_SECONDS, Answer, transport
 from llmtrace.installed import NO_GRPC
 from llmtrace.model import RawSpan, replace

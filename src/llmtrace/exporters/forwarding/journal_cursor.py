@@ -142,19 +142,11 @@ class JournalCursor:
             state.offset = record.offset + record.length
             if raw is not None and raw.end is not None:
                 state.outstanding[record.offset] = None
-                yield QueuedSpan(
-                    raw,
-                    len(record.payload) if level == export_view.WHOLE else _size(raw),
-                    level == export_view.WHOLE,
-                    raw.trace_id,
-                    raw.span_id,
-                    self._open_in[raw.trace_id],
-                    self,
-                    name,
-                    record.offset,
-                    record.length,
-                    record.ref,
-                )
+                is_whole = level == export_view.WHOLE
+                item = queued(raw, whole=is_whole, size=len(record.payload) if is_whole else None)
+                item.open_left, item.tail, item.file = self._open_in[raw.trace_id], self, name
+                item.offset, item.length, item.ref = record.offset, record.length, record.ref
+                yield item
 
     def _take(self, record: journal_files.Record, state: _File, *, decode: bool = True) -> tuple[RawSpan | None, str]:
         """Decode a record if it is for our destination. Returns the span and its level."""
@@ -185,20 +177,9 @@ class JournalCursor:
     def _interrupted(self, names: list[str]) -> list[QueuedSpan]:
         interrupted = list[QueuedSpan]()
         for started, level in self._open.values():
-            raw = export_view.interrupted(started, self._last)
-            interrupted.append(
-                QueuedSpan(
-                    raw,
-                    _size(raw),
-                    level == export_view.WHOLE,
-                    raw.trace_id,
-                    raw.span_id,
-                    0,
-                    self,
-                    names[-1],
-                    -len(interrupted) - 1,
-                )
-            )
+            item = queued(export_view.interrupted(started, self._last), whole=level == export_view.WHOLE)
+            item.tail, item.file, item.offset = self, names[-1], -len(interrupted) - 1
+            interrupted.append(item)
         if names:
             self._files.setdefault(names[-1], _File()).outstanding.update(dict.fromkeys([item.offset for item in interrupted]))
         return interrupted
@@ -251,7 +232,12 @@ class UnwrittenSpans:
             if destination == self._destination:
                 with contextlib.suppress(journal_records.NoRecord):
                     raw = journal_records.decode(payload, *journal_records.decode_context(context))
-                    yield QueuedSpan(raw, _size(raw), level == export_view.WHOLE, raw.trace_id, raw.span_id)
+                    yield queued(raw, whole=level == export_view.WHOLE)
+
+
+def queued(raw: RawSpan, *, whole: bool, size: int | None = None) -> QueuedSpan:
+    """A span that is to be sent. ``size``: in bytes, if it is known."""
+    return QueuedSpan(raw, _size(raw) if size is None else size, whole, raw.trace_id, raw.span_id)
 
 
 def _size(raw: RawSpan) -> int:

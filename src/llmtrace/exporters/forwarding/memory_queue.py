@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from llmtrace.codec import genai
 from llmtrace.exporters.forwarding.counts import Counts
-from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan, _size
+from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan, queued
 from llmtrace.model import RawSpan, Sink, Span
 
 MOST_BYTES = 16 << 20
@@ -40,7 +40,7 @@ class MemoryQueue(Sink):
             self._begin()
         if raw.end is None or not self._wanted():
             return
-        item = QueuedSpan(raw, _size(raw), self._whole, raw.trace_id, raw.span_id)
+        item = queued(raw, whole=self._whole)
         self._items.append(item)
         self._bytes += item.size
         while self._bytes > MOST_BYTES and len(self._items) > 1:

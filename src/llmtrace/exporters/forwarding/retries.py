@@ -1,17 +1,48 @@
-"""Spans that a request failed at when they were sent alone. They are tried again, one by one, while all others are sent.
+"""When to send again after a failure, and the spans that a request failed at when they were sent alone.
 
-Law: such a span is dropped only if the endpoint rejects it for its content twice, and accepts other spans in between. An
-endpoint that rejects everything has another fault, and one that fails may work later: then the span waits in the journal.
+Such spans are tried again, one by one, while all others are sent. Law: one is dropped only if the endpoint rejects it for its
+content twice, and accepts other spans in between. An endpoint that rejects everything has another fault, and one that fails may
+work later: then the span waits in the journal.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from typing import NamedTuple
 
 from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan
 from llmtrace.exporters.forwarding.transport import Answer
+
+LONGEST = 60.0
+CLOSED_LEAST = 30.0
+"""The shortest wait after an error that somebody has to fix: a wrong key, a wrong path."""
+
+
+class Breaker:
+    """Stops sending for a while after failures."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._until = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds for which nothing may be sent; 0 if sending is allowed."""
+        return max(0.0, self._until - time.monotonic())
+
+    def failed(self, wait: float | None = None, *, closed: bool = False) -> None:
+        """Note a failure. ``wait``: seconds that the endpoint asked for. ``closed``: somebody has to fix the cause."""
+        self._failures = min(self._failures + 1, 10)
+        seconds = min(LONGEST, 0.5 * 2**self._failures) * random.uniform(0.8, 1.2)  # noqa: S311 - so that not all programs retry at once
+        if closed:
+            seconds = max(seconds, CLOSED_LEAST)
+        self._until = time.monotonic() + (seconds if wait is None else wait)
+
+    def worked(self) -> None:
+        self._failures, self._until = 0, 0.0
+
 
 AGAIN_SECONDS = 60.0
 
