@@ -69,7 +69,7 @@ def test_the_list_has_the_filters_and_orders_of_ls(viewer: Served) -> None:
             "model=gpt-4o-mini",
             "sort=cost",
             "reverse=1",
-            "max_duration=1s",
+            "max_duration=1000ms",
         )
     }
     assert found == {
@@ -78,7 +78,7 @@ def test_the_list_has_the_filters_and_orders_of_ls(viewer: Served) -> None:
         "model=gpt-4o-mini": [RECOVERED],
         "sort=cost": [RECOVERED, SILENT],
         "reverse=1": [RECOVERED, SILENT],
-        "max_duration=1s": [SILENT],
+        "max_duration=1000ms": [SILENT],
     }
     assert viewer.ask("/api/names?kind=agent").json == ["support"]
     refused = viewer.ask("/api/traces?min_cost=much")

@@ -30,6 +30,7 @@ KINDS: Final = ("finding", "agent", "workflow", "model", "user", "conversation",
 """Kinds of names that a trace is found by."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATIONS: Final = {"ms": 0.001, **_UNITS}
 _INT64: Final = 1 << 63
 
 
@@ -81,7 +82,11 @@ def _number(text: str) -> float:
 
 
 def _seconds(text: str) -> float:
-    return _number(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else _number(text)
+    unit = next(unit for unit in (*_DURATIONS, "") if text.endswith(unit))
+    try:
+        return _number(text.removesuffix(unit)) * _DURATIONS.get(unit, 1)
+    except ValueError:
+        raise ValueError(f"expected a time such as 500ms, 30s or 5m, got {text[:40]!r}") from None
 
 
 def _choice(*names: str) -> Callable[[str], str]:
@@ -149,8 +154,8 @@ FILTERS: Final = (
     _bound("max_cost", "that cost at most this much", "USD", "cost", _number, lambda trace: trace.cost_usd),
     _bound("min_tokens", "with at least so many tokens, in and out", "N", "tokens", _number, lambda trace: trace.tokens),
     _bound("max_tokens", "with at most so many tokens, in and out", "N", "tokens", _number, lambda trace: trace.tokens),
-    _bound("min_duration", "that took at least so long: 30s, 5m", "TIME", "duration", _seconds, lambda trace: trace.duration),
-    _bound("max_duration", "that took at most so long: 30s, 5m", "TIME", "duration", _seconds, lambda trace: trace.duration),
+    _bound("min_duration", "that took at least so long: 500ms, 5m", "TIME", "duration", _seconds, lambda trace: trace.duration),
+    _bound("max_duration", "that took at most so long: 500ms, 5m", "TIME", "duration", _seconds, lambda trace: trace.duration),
 )
 
 OF_START: Final = ("since", "until")
