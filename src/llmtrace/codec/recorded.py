@@ -25,7 +25,7 @@ _MOST_BYTES: Final = 1 << 26
 KEYS: Final = frozenset({sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE})
 
 _DIGEST_BYTES = 16
-_DIGEST: Final = "codec.request_digest"
+_DIGEST: Final = "codec.recorded"
 """Key of a message's or definition's digest in its cache."""
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
 
