@@ -6,16 +6,15 @@ the stored verdicts stand and the re-check says unknown.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import moments
+from llmtrace.log_once import warn_once
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,
@@ -24,7 +23,6 @@ from llmtrace.model import (
     Inference,
     JsonValue,
     Message,
-    Operation,
     Reasoning,
     Span,
     Text,
@@ -37,33 +35,33 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.run_verdict import ATTRIBUTES, RunVerdict
-from llmtrace.signals import AnySignal, Signal, Stateless, UserSignal, load
+from llmtrace.signals import AnySignal, Need, Signal, Stateless, UserSignal, load
 from llmtrace.validation.check_values import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.structured_outputs import CONSTRAINTS, check_structured
 from llmtrace.validation.tool_definitions import output_schema
 
-logger = logging.getLogger("llmtrace")
+_Step: TypeAlias = "tuple[Need, str, AnySignal, Callable[[Span], Iterable[Evaluation]] | None]"
+"""What a signal needs, its name, the signal, and its function where it is a plain one."""
 
-_failing: set[str] = set()
-"""Names of the signals whose failure has been logged."""
 _CALLING = frozenset({ToolCall, Reasoning})
 """Parts of a message that only asks for tools."""
 _FAILED: Any = object()
 """In the place of the state of a signal that could not be started."""
 
 
-@dataclass(slots=True)
 class RunState:
     """What evaluation remembers of one run."""
 
-    signal_states: dict[str, Any] = field(default_factory=dict)
-    """By name of the signal. A state is made when it is first needed: many runs are one span."""
-    evidence: RunEvidence = field(default_factory=RunEvidence)
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that were last on offer, for validation."""
-    verdict: RunVerdict = field(default_factory=RunVerdict)
-    """What the spans that have ended say of the run as a whole."""
+
+    def __init__(self) -> None:
+        self.signal_states: dict[str, Any] = {}
+        """By name of the signal. A state is made when it is first needed: many runs are one span."""
+        self.evidence = RunEvidence()
+        self.verdict = RunVerdict()
+        """What the spans that have ended say of the run as a whole."""
 
 
 class Evaluator:
@@ -77,7 +75,7 @@ class Evaluator:
         self.has_user_signals = bool(self._user_signals)
         self._finishing = tuple(signal for signal in self._built_in if type(signal).finish is not Signal.finish)
         self._names = frozenset(signal.name for signal in self.signals)
-        self._by_kind: dict[type, tuple[AnySignal, ...]] = {}
+        self._by_kind: dict[type, tuple[_Step, ...]] = {}
         """By kind of operation: the signals that look at it, the program's own left out."""
 
     def start(self) -> RunState:
@@ -92,7 +90,14 @@ class Evaluator:
 
     def validate(self, state: RunState, span: Span) -> Span:
         """Return the span with what breaks a schema. The spans of a run are validated in the order in which they ended."""
-        violations = _violations(state, span)
+        operation = span.operation
+        violations: tuple[Violation, ...] = ()
+        if isinstance(operation, Inference):
+            violations = _of_inference(state, span, operation)
+        elif isinstance(operation, FetchResponse):
+            violations = _of_fetched(state, operation)
+        elif isinstance(operation, ToolExecution):
+            violations = _of_tool_execution(state, span, operation)
         if not violations:
             return span
         return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
@@ -134,28 +139,26 @@ class Evaluator:
         return replace(span, violations=(), evaluations=remaining, failure=failure)
 
 
-def _judge(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
+def _judge(steps: Iterable[_Step], state: RunState, span: Span) -> Span:
     """Return the span with what each signal finds in it. A signal that fails costs its own verdicts only."""
     shows = {
         "": True,
         "attributes": span.attributes,
         "results": state.evidence.completed,
+        "ungrounded": state.evidence.has_ungrounded,
         "violations": span.violations,
-        "words": _has_words(span.operation),
+        "words": isinstance(span.operation, (Inference, FetchResponse)) and _has_words(span.operation),
     }
     states = state.signal_states
     evaluations: list[Evaluation] = []
-    for signal in signals:
-        if not shows[signal.needs]:
+    for need, name, signal, check in steps:
+        if not shows[need]:
             continue
         try:
-            if isinstance(signal, Stateless):
-                found = signal.check(span)
+            if check is not None:
+                found = check(span)
             else:
-                if signal.name not in states:
-                    states[signal.name] = _FAILED  # unless it starts
-                    states[signal.name] = signal.start(state.evidence)
-                signal_state = states[signal.name]
+                signal_state = states[name] if name in states else _start(signal, state)
                 found = () if signal_state is _FAILED else signal.step(signal_state, span)
             if found:
                 evaluations += tuple(found)  # all that it finds, or nothing
@@ -170,56 +173,41 @@ def _judge_run(signals: Iterable[AnySignal], state: RunState, span: Span) -> Spa
     evaluations: list[Evaluation] = []
     for signal in signals:
         try:
-            if signal.name not in states:
-                states[signal.name] = _FAILED
-                states[signal.name] = signal.start(state.evidence)
-            if states[signal.name] is not _FAILED:
-                evaluations += tuple(signal.finish(states[signal.name]))
+            signal_state = states[signal.name] if signal.name in states else _start(signal, state)
+            if signal_state is not _FAILED:
+                evaluations += tuple(signal.finish(signal_state))
         except Exception as error:
             _report(signal, error)
     return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
 
-def _has_words(operation: Operation) -> bool:
+def _start(signal: AnySignal, state: RunState) -> Any:
+    state.signal_states[signal.name] = _FAILED  # unless it starts
+    signal_state = state.signal_states[signal.name] = signal.start(state.evidence)
+    return signal_state
+
+
+def _has_words(operation: Inference | FetchResponse) -> bool:
     """False if the model answered with tool calls only."""
-    for message in operation.output if isinstance(operation, (Inference, FetchResponse)) else ():
+    for message in operation.output:
         kinds = set(map(type, message.parts))
         if ToolCall not in kinds or not kinds <= _CALLING:
             return True
     return False
 
 
-def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[AnySignal, ...]:
-    return tuple(signal for signal in signals if not signal.looks_at or kind in signal.looks_at)
+def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[_Step, ...]:
+    return tuple(
+        (signal.needs, signal.name, signal, signal.check if isinstance(signal, Stateless) else None)
+        for signal in signals
+        if not signal.looks_at or kind in signal.looks_at
+    )
 
 
 def _report(signal: AnySignal, error: Exception) -> None:
     """A signal that fails costs its own verdicts, not those of the others."""
-    if signal.name not in _failing:
-        _failing.add(signal.name)
-        logger.warning(
-            "llmtrace: quality signal %s failed with %s; its verdicts are incomplete. This is reported once.",
-            signal.name,
-            type(error).__qualname__,
-        )
-
-
-def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
-    operation = span.operation
-    if isinstance(operation, Inference):
-        return _of_inference(state, span, operation)
-    if isinstance(operation, FetchResponse):
-        return _of_fetched(state, operation)
-    if isinstance(operation, ToolExecution):
-        return _of_tool_execution(state, operation, as_written=_is_as_written(span, operation))
-    return ()
-
-
-def _is_as_written(span: Span, execution: ToolExecution) -> bool:
-    """False for arguments that were guessed or wrapped on the way in: of those, nobody wrote what a schema would refuse."""
-    if execution.inferred and execution.definition is None:
-        return False
-    return span.scope.name == semconv.SCOPE_NAME or isinstance(execution.arguments, dict)
+    failed = f"quality signal {signal.name} failed with {type(error).__qualname__}"
+    warn_once(f"{failed}; its verdicts are incomplete. This is reported once.")
 
 
 def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Violation, ...]:
@@ -274,11 +262,15 @@ def _of_constrained(message: Message, inference: Inference) -> tuple[Violation, 
     return check_structured("".join(texts), inference.parameters) if texts else ()
 
 
-def _of_tool_execution(state: RunState, execution: ToolExecution, *, as_written: bool) -> tuple[Violation, ...]:
+def _of_tool_execution(state: RunState, span: Span, execution: ToolExecution) -> tuple[Violation, ...]:
     definition = execution.definition or find_tool(execution.name, state.tools)
     if definition is None:
         return () if execution.executed else (_unknown(execution),)
-    violations = check_arguments(execution.arguments, definition, call_id=execution.call_id) if as_written else ()
+    violations: tuple[Violation, ...] = ()
+    # of arguments that were guessed or wrapped on the way in, nobody wrote what a schema would refuse
+    is_guessed = execution.inferred and execution.definition is None
+    if not is_guessed and (span.scope.name == semconv.SCOPE_NAME or isinstance(execution.arguments, dict)):
+        violations = check_arguments(execution.arguments, definition, call_id=execution.call_id)
     if violations:
         violations = tuple(replace(violation, executed=execution.executed) for violation in violations)
     if execution.has_result and execution.executed and definition.output is not None:

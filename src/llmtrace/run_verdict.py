@@ -17,14 +17,11 @@ _REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
 class RunVerdict:
     """What the spans of one run that have ended show so far."""
 
-    __slots__ = ("_count", "_has_error", "_outcome", "_worst")
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._has_error = False
-        self._outcome: Evaluation | None = None
-        self._worst: tuple[int, bool, str, Confidence] | None = None
-        """Rank of its confidence, True for a warning, name and confidence of the worst finding; the first of equal ones."""
+    _count = 0
+    _has_error = False
+    _outcome: Evaluation | None = None
+    _worst: tuple[int, bool, str, Confidence] | None = None
+    """Rank of its confidence, True for a warning, name and confidence of the worst finding; the first of equal ones."""
 
     def add(self, span: Span) -> None:
         """Add a span that has ended, with its verdicts."""

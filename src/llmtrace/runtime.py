@@ -29,7 +29,7 @@ from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation import Patch, Patches
 from llmtrace.locks import finish_imports, fork_safe_lock, importing
 from llmtrace.metrics import Metrics
-from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, Trace, replace
+from llmtrace.model import Inference, JsonValue, Scope, Sink, Trace, replace
 from llmtrace.near_names import most_like
 from llmtrace.prices import cost_of
 from llmtrace.recorder import Recorder, activate, background, collected
@@ -307,13 +307,12 @@ def build(
 ) -> Recorder:
     """A recorder with all its parts, for `configure` and for tests."""
 
-    def enrich(operation: Operation) -> Operation:
-        if not isinstance(operation, Inference):
-            return operation
-        changes: dict[str, Any] = {} if operation.fingerprint else {"fingerprint": fingerprint(operation)}
-        if operation.cost_usd is None:
-            changes["cost_usd"] = cost_of(operation, config.prices or None)
-        return replace(operation, **changes)
+    def enrich(inference: Inference) -> Inference:
+        return replace(
+            inference,
+            fingerprint=inference.fingerprint or fingerprint(inference),
+            cost_usd=cost_of(inference, config.prices or None) if inference.cost_usd is None else inference.cost_usd,
+        )
 
     recorder = Recorder(
         content=content or Content(config),
@@ -374,11 +373,8 @@ def last() -> Trace:
     config = Config.read()
     if config.store == "off":
         raise TraceNotFound("the store is off (LLMTRACE_STORE), so that no trace is kept")
-    store = open_store(config.store, config=config)
-    try:
+    with open_store(config.store, config=config) as store:
         return store.trace("last")
-    finally:
-        store.close()
 
 
 def shutdown() -> None:

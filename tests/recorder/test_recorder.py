@@ -41,7 +41,7 @@ from llmtrace.model import (
     ToolExecution,
     replace,
 )
-from llmtrace.recorder import Recorder, Recording, active, collected
+from llmtrace.recorder import Recorder, active, collected
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.otel import without_content
 from llmtrace.semconv import PARTIAL
@@ -439,13 +439,13 @@ def test_a_recording_that_could_not_be_started_stands_in(monkeypatch: pytest.Mon
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Recorder, "_start", broken)
     with capture() as captured:
         recorder = active()
         assert recorder is not None
+        members = vars(recorder.start(AgentInvocation("a")))
+        monkeypatch.setattr(Recorder, "_start", broken)
         recording = recorder.start(AgentInvocation("a"))
-        for name in Recording.__slots__:
-            getattr(recording, name)
+        assert vars(recording).keys() == members.keys()
         recording.set({"x": 1})
         recording.add_event("seen")
         with recording.use(), llmtrace.agent("b") as opened:

@@ -64,25 +64,25 @@ class Execution:
 
     kept_items = functions.KEPT_ITEMS
     stream: Any = None
+    recording: Recording | None = None
+    refused = False
+    answer: Any = None
+    body: Callable[[], Any] | None = None
+    operation: ToolExecution | None = None
+    failure: Failure | None = None
+    """Why the arguments are wrong, where the tool's own validators say so and the policy lets it run all the same."""
+    held: HeldExecution | None = None
+    """It waits for a person's decision. Whoever runs it waits first: then it is decided, and may be `refused`."""
+    receivers = 0
+    """How many of ``args`` are no arguments of the tool, but what its method is bound to."""
+    note = ""
+    """What the model should know besides the result."""
+    on_end: Callable[[ReviewState, JsonValue], Any] | None = None
+    """Told how an approved call ended."""
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.args = args
         self.kwargs = kwargs
-        self.recording: Recording | None = None
-        self.refused = False
-        self.answer: Any = None
-        self.body: Callable[[], Any] | None = None
-        self.operation: ToolExecution | None = None
-        self.failure: Failure | None = None
-        """Why the arguments are wrong, where the tool's own validators say so and the policy lets it run all the same."""
-        self.held: HeldExecution | None = None
-        """It waits for a person's decision. Whoever runs it waits first: then it is decided, and may be `refused`."""
-        self.receivers = 0
-        """How many of ``args`` are no arguments of the tool, but what its method is bound to."""
-        self.note = ""
-        """What the model should know besides the result."""
-        self.on_end: Callable[[ReviewState, JsonValue], Any] | None = None
-        """Told how an approved call ended."""
 
     def refuse(self, answer: str) -> None:
         """The tool must not run; ``answer`` goes to the model instead."""
@@ -121,7 +121,7 @@ class Execution:
         """A result as it may be kept."""
         if self.recording is None or self.operation is None:
             return None
-        kept = self.recording.clean(replace(self.operation, result=to_json(result), has_result=True))
+        kept = self.recording.recorder.clean(replace(self.operation, result=to_json(result), has_result=True))
         return kept.result if isinstance(kept, ToolExecution) else None
 
     def raised(self, error: BaseException) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pydantic_core import to_json
 
@@ -254,39 +254,38 @@ def new_messages(inference: Inference) -> tuple[Message, ...]:
     return messages[start:] if start else messages
 
 
-@dataclass(slots=True)
 class CallLog:
-    """The calls of one run, in the order in which they became known. Feed it spans in the order in which they ended.
+    """The calls of one run, in the order in which they became known. Feed it spans in the order in which they ended."""
 
-    ``bounded``: remember only the newest calls, as a live run does.
-    """
-
-    bounded: bool = True
-    calls: list[Call] = field(default_factory=list)
-    turn: int = 0
+    turn = 0
     """How many turns the user has had. Words that a model of this run said are no turn of the user."""
     new_turns: tuple[tuple[int, Message], ...] = ()
     """Turns of the user that the newest span was the first to be sent: position in the request from 1, and message."""
-    requested: list[Call] = field(default_factory=list)
+    requested: Sequence[Call] = ()
     """The calls that the newest span asked for, in order."""
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that were last on offer."""
-    _by_id: dict[tuple[str, str], Call] = field(default_factory=dict)
-    _last_with_id: dict[str, Call] = field(default_factory=dict)
-    _decisions: dict[str, str | None] = field(default_factory=dict)
-    """By call id, what a person decided."""
-    _words: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    """Digests of what users and models have said."""
     _first_parent: str | None = None
     """The span around the first model call."""
-    _is_loop: bool = False
+    _is_loop = False
     """Whether the last model call ended by asking for tools, as its finish reason says."""
-    _count: int = 0
+    _count = 0
+
+    def __init__(self, *, bounded: bool = True) -> None:
+        """``bounded``: remember only the newest calls, as a live run does."""
+        self.bounded = bounded
+        self.calls: list[Call] = []
+        self._by_id: dict[tuple[str, str], Call] = {}
+        self._last_with_id: dict[str, Call] = {}
+        self._decisions: dict[str, str | None] = {}
+        """By call id, what a person decided."""
+        self._words: OrderedDict[int, None] = OrderedDict()
+        """Digests of what users and models have said."""
 
     def add(self, span: Span) -> Sequence[Call]:
         """Take in a span. Returns the calls of which this span is the first to show how they went."""
         operation = span.operation
-        self.new_turns, self.requested = (), []
+        self.new_turns = self.requested = ()
         if isinstance(operation, Inference):
             if operation.tools:
                 self.tools = operation.tools
@@ -380,7 +379,7 @@ class CallLog:
                 return  # two instrumentations report one model call
             call = Call(part.name, part.id, part.arguments, turn=self.turn)
             self._append(call)
-        self.requested.append(call)
+        self.requested = (*self.requested, call)
         call.asking_span = span.span_id
         call.alternative = choice > 0
         if tools:
@@ -398,7 +397,7 @@ class CallLog:
         return next((call for call in reversed(self.calls[-16:]) if call.asking_span is None and call.key == key), None)
 
     def _read_execution(self, span: Span, execution: ToolExecution) -> Sequence[Call]:
-        call = self._find_call(span, execution)
+        call = self._find_call(span, execution) if self.calls else None
         is_first = call is None or not call.is_complete
         if call is None:
             call = Call(execution.name, execution.call_id, execution.arguments, turn=self.turn)
@@ -406,21 +405,19 @@ class CallLog:
             if execution.executed is False:
                 call.offered = None
         call.execution = span
-        call.definition = execution.definition or call.definition or self._on_offer(execution.name)
-        if execution.has_result and not call.is_held_back:
+        call.definition = execution.definition or call.definition or find_tool(execution.name, self.tools)
+        is_held_back = call.is_held_back
+        if execution.has_result and not is_held_back:
             call.result, call.has_result = execution.result, True
         if call.arguments is None:
             call.arguments, call._key = execution.arguments, None
         if call.decision == "answered" and not execution.executed:
             call.failed = False
-        elif not call.is_held_back and (failed := has_failed(span)) is not None:
+        elif not is_held_back and (failed := has_failed(span)) is not None:
             call.failed = failed
         if span.violations:
             call.violations = span.violations
         return (call,) if is_first and call.is_complete else ()
-
-    def _on_offer(self, name: str) -> ToolDefinition | None:
-        return find_tool(name, self.tools)
 
     def _find_call(self, span: Span, execution: ToolExecution) -> Call | None:
         """The call that an execution answers: by id, else by tool and arguments, else the only one of the tool that waits."""

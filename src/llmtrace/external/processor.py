@@ -87,16 +87,17 @@ class ExternalSpans(SpanProcessor, Sink):
     def on_span_end(self, span: Span) -> bool:
         """Remember our ended inferences. Return False, since this sink does not need the ended span."""
         listen()  # the program may have set a provider without `set_tracer_provider`
-        if isinstance(span.operation, _STEPS) and span.parent_id is not None and self._open.any_open():
-            self._note_step(span.parent_id, span.operation)
         if self._open_tools:
             with self._lock:
                 self._open_tools.pop(span.span_id, None)
-        if isinstance(span.operation, Inference):
-            if span.parent_id is not None:
-                self._note(span.parent_id)
-            if span.scope.name == semconv.SCOPE_NAME and self._open.any_open():
+        is_inference, parent_id = isinstance(span.operation, Inference), span.parent_id
+        if is_inference and parent_id is not None:
+            self._note(parent_id)
+        if self._open.any_open():
+            if is_inference and span.scope.name == semconv.SCOPE_NAME:
                 self._calls.ended(span)
+            elif parent_id is not None and isinstance(span.operation, _STEPS):
+                self._note_step(parent_id, span.operation)
         return False
 
     def append(self, span: Span) -> None:

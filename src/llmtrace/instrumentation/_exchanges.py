@@ -200,7 +200,7 @@ def _opened(call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Ope
 
 def open_exchange(call: Call, request: object) -> OpenExchange | None:
     """A new exchange of a call; None if nothing is to be kept, or another hook keeps this request."""
-    if call.recording.replay_key is None or call.last_sent is request:
+    if call.recording.recorder.replay_key is None or call.last_sent is request:
         return None
     call.last_sent = request
     exchange = OpenExchange()

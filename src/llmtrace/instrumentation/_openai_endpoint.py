@@ -8,14 +8,14 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.instrumentation._openai_vendors import provider_of
 from llmtrace.instrumentation._provider import Endpoint, Fields, Headers
-from llmtrace.instrumentation._stainless import client_of, server_of, with_headers
+from llmtrace.instrumentation._stainless import server_of, with_headers
 
 
 class OpenAIEndpoint(Endpoint):
     """One resource of the client; each adds what it reads of a request and of an answer."""
 
     def client(self, instance: Any) -> Any:
-        return client_of(instance)
+        return instance._client
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)

@@ -84,8 +84,8 @@ def _parts(message: Mapping[str, Any]) -> list[Part]:
     if message.get("annotations"):
         parts.append(cited(message["annotations"]))
     calls = message.get("tool_calls")
-    if calls:
-        parts += [read_tool_call(call) for call in _sequence(calls)]
+    if isinstance(calls, (list, tuple)):  # not a generator, which only the SDK may consume
+        parts += [read_tool_call(call) for call in calls]
     if message.get("function_call"):
         parts.append(_function_call(message["function_call"]))
     return parts
@@ -132,7 +132,7 @@ def audio(clip: Mapping[str, Any]) -> Iterator[Part]:
 def read_tool_call(raw: Any) -> ToolCall:
     call = members(raw)
     function = members(call.get("function"))
-    custom = custom_call(call, function)
+    custom = None if call.get("custom") is None else custom_call(call, function)
     if custom is not None:
         return ToolCall(str(custom.get("name")), custom.get("input"), call.get("id"))
     raw, name = function.get("arguments"), function.get("name")

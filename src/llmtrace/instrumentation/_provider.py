@@ -125,23 +125,19 @@ _current: ContextVar[Call | None] = ContextVar("llmtrace_call", default=None)
 class Call:
     """One call of a model: its open span (``recording``), and what is known of it so far (``fields``)."""
 
-    __slots__ = (
-        "answered_by",
-        "attempts",
-        "client",
-        "endpoint",
-        "exchanges",
-        "fields",
-        "is_live",
-        "kwargs",
-        "last_request",
-        "last_sent",
-        "needs_body",
-        "open",
-        "recording",
-        "refused_answer",
-        "started",
-    )
+    attempts = 0
+    needs_body = False
+    open = True
+    last_request: tuple[Any, ...] = ()
+    """The request that was counted last, since two instrumentors may see the same."""
+    last_sent: object = None
+    """The HTTP request that was kept last, since the hooks of two providers may see the same."""
+    refused_answer: Any = None
+    """The answer that a hook saw before the library refused it (``.parse()``)."""
+    answered_by: Span | None = None
+    """In a replay: the recorded span whose answer the program gets in place of a new one."""
+    is_live = False
+    """In a replay: this call is made for real."""
 
     def __init__(
         self, endpoint: Endpoint, client: object, recording: Recording, fields: Fields, kwargs: Mapping[str, Any]
@@ -152,21 +148,8 @@ class Call:
         self.fields = fields
         self.kwargs = kwargs
         self.started = time.perf_counter()
-        self.attempts = 0
-        self.last_request: tuple[Any, ...] = ()
-        """The request that was counted last, since two instrumentors may see the same."""
-        self.needs_body = False
-        self.refused_answer: Any = None
-        """The answer that a hook saw before the library refused it (``.parse()``)."""
-        self.open = True
-        self.last_sent: object = None
-        """The HTTP request that was kept last, since the hooks of two providers may see the same."""
         self.exchanges: list[Any] = []
         """The HTTP answers of this call, as `_exchanges` keeps them for a replay."""
-        self.answered_by: Span | None = None
-        """In a replay: the recorded span whose answer the program gets in place of a new one."""
-        self.is_live = False
-        """In a replay: this call is made for real."""
 
     @property
     def choice_count(self) -> int:
@@ -237,34 +220,31 @@ class Call:
 
     def end(self, fields: Fields, error: BaseException | None = None) -> None:
         """End the span, with what is known by now; ``error`` is what was raised. Ending it again does nothing."""
-        if self.open:
-            self.open = False
-            failure = fields.pop("failure", None)
-            if error is not None:
-                failure = guard(failure_in_call, error)
-                fields = guard(self.endpoint.on_error, error, fields) or fields
-            try:
-                operation = self._operation(fields)
-            except Exception as fault:
-                report(self._operation, fault)
-                operation = None
-            key = self.recording.replay_key
-            if key is not None and operation is not None:
-                self.recording.recorded = guard(self._recorded, operation, error, key)
-            self.recording.end(operation, failure=failure, exception=error)
-
-    def _recorded(self, operation: Any, error: BaseException | None, key: bytes) -> Recorded:
-        """What a replay needs of this call."""
-        if self.exchanges and error is not None:
-            self.exchanges[-1].broke(error)
-        unusable = "computed in this process" if self.endpoint.runs_in_process else ""
-        exchanges = tuple([exchange.value() for exchange in self.exchanges])
-        return Recorded(request_digest(operation, key), exchanges, unusable=unusable)
+        if not self.open:
+            return
+        self.open = False
+        failure, operation = fields.pop("failure", None), None
+        if error is not None:
+            failure = guard(failure_in_call, error)
+            fields = guard(self.endpoint.on_error, error, fields) or fields
+        try:
+            operation = self._operation(fields)
+            key = self.recording.recorder.replay_key
+            if key is not None:
+                if self.exchanges and error is not None:
+                    self.exchanges[-1].broke(error)
+                unusable = "computed in this process" if self.endpoint.runs_in_process else ""
+                exchanges = tuple([exchange.value() for exchange in self.exchanges])
+                self.recording.recorded = Recorded(request_digest(operation, key), exchanges, unusable=unusable)
+        except Exception as fault:
+            report(self.end, fault)
+        self.recording.end(operation, failure=failure, exception=error)
 
     def _operation(self, fields: Fields) -> Any:
         values = {"attempts": self.attempts or None, **self.fields, **fields}
-        if type(values.get("usage")) is Usage:
-            values["usage"] = whole_counts(values["usage"])
+        usage = values.get("usage")
+        if type(usage) is Usage and (type(usage.input_tokens) is float or type(usage.output_tokens) is float):
+            values["usage"] = whole_counts(usage)
         attributes = values.pop("attributes", None)
         if attributes:
             of_request = self.fields.get("attributes") or {}
@@ -274,8 +254,6 @@ class Call:
 
 def whole_counts(usage: Usage) -> Usage:
     """Return the usage with whole numbers, also where a server wrote ``12.0``."""
-    if type(usage.input_tokens) is not float and type(usage.output_tokens) is not float:
-        return usage
     counts = {name: getattr(usage, name) for name in Usage.__dataclass_fields__}
     wholes = {name: int(count) for name, count in counts.items() if isinstance(count, float) and count.is_integer()}
     return replace(usage, **wholes)
@@ -311,7 +289,7 @@ def _begin(
         recording = recorder.start(endpoint.operation_type(**fields), context=endpoint.remote_parent(kwargs))
     except LlmtraceError as refusal:
         return refusal
-    guard(preload)  # it takes as long as the request that is about to be made
+    preload()  # it takes as long as the request that is about to be made
     call = Call(endpoint, client, recording, fields, kwargs)
     try:
         call.read()
@@ -360,9 +338,14 @@ def traced(endpoint: Endpoint) -> Wrapper:
             guard(call.fail, error)
             raise
         try:
-            replaced = _after(call, tokens, result)
+            if tokens is not None:
+                call.leave(tokens)
         except Exception as error:
-            report(_after, error)
+            report(call.leave, error)
+        try:
+            replaced = call.on_response(result)
+        except Exception as error:
+            report(call.on_response, error)
             return result
         return result if replaced is None else replaced
 
@@ -385,15 +368,6 @@ def _before(
         except Exception as error:
             report(call.enter, error)
     return call, outgoing, None
-
-
-def _after(call: Call, tokens: Any, result: Any) -> Any:
-    try:
-        if tokens is not None:
-            call.leave(tokens)
-    except Exception as error:
-        report(call.leave, error)
-    return call.on_response(result)
 
 
 def traced_async(endpoint: Endpoint) -> Wrapper:

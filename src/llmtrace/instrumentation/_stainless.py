@@ -62,10 +62,6 @@ def members(thing: Any) -> Mapping[str, Any]:
     return {**fields, **extra} if extra else fields
 
 
-def client_of(resource: Any) -> Any:
-    return resource._client
-
-
 def server_of(client: Any) -> Address:
     """Return host and port of the client's base URL."""
     url = client.base_url

@@ -12,14 +12,14 @@ from itertools import chain
 from typing import NamedTuple
 
 from llmtrace.lineage.lineage import build_use, place_of
-from llmtrace.lineage.message_history import ASSISTANT
+from llmtrace.lineage.message_history import ASSISTANT, remember
 from llmtrace.lineage.provenance import DoubtfulValue, Origin, Provenance, ValueUse
 from llmtrace.lineage.read_values import IDENTIFIERS, Reading, parts_of, pointer_of, read_value, scalars
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.untrusted import untrusted_values
 from llmtrace.lineage.visible_context import VisibleContext, call_key
 from llmtrace.model.messages import Message, Text, ToolCall, ToolResult
-from llmtrace.model.operations import FetchResponse, Inference
+from llmtrace.model.operations import FetchResponse, Inference, Operation
 from llmtrace.model.spans import Span
 from llmtrace.text.matching import LONGEST_IDENTIFIER, contains, stands_alone
 
@@ -33,21 +33,25 @@ _NEWEST = 8
 
 
 class LiveLineage:
+    _visible: VisibleContext | None = None
+    """Made when spans are first taken apart: many runs have no identifier that has to be looked for."""
+    _newest: tuple[Span | None, tuple[ValueUse, ...]] = (None, ())
+
     def __init__(self) -> None:
         self._pending: list[Span] = []
         """Spans that were not taken apart yet."""
         self._sources = _NewestSources()
-        self._visible = VisibleContext(self._sources.add, self._sources.add_definition, limit=_MOST_REMEMBERED)
+        self._grounded: dict[str, None] = {}
+        """Keys of identifiers that were found."""
         self._first: dict[str, Origin] = {}
-        self._newest: tuple[Span | None, tuple[ValueUse, ...]] = (None, ())
 
     @property
     def hidden(self) -> Mapping[str, str]:
         """Why some context is not visible, each with the id of the span that shows it. Nothing is ungrounded then."""
-        self._catch_up()
+        hidden = self._catch_up().hidden
         if self._sources.forgotten is not None:
-            self._visible.hidden.setdefault("the beginning of a long run is no longer in memory", self._sources.forgotten)
-        return self._visible.hidden
+            hidden.setdefault("the beginning of a long run is no longer in memory", self._sources.forgotten)
+        return hidden
 
     def add(self, span: Span) -> tuple[ValueUse, ...]:
         """Take in a span that has ended. Returns the ungrounded identifiers in its calls, the same if it is added again."""
@@ -55,11 +59,8 @@ class LiveLineage:
         if newest is span:
             return uses
         uses, operation = (), span.operation
-        candidates: list[_Candidate] = []
-        if isinstance(operation, (Inference, FetchResponse)):
-            candidates = [
-                candidate for candidate in _candidates(operation.output) if not self._is_grounded(candidate, operation)
-            ]
+        candidates = _candidates(operation.output) if isinstance(operation, (Inference, FetchResponse)) else []
+        candidates = [candidate for candidate in candidates if not self._is_grounded(candidate, operation)]
         if candidates:
             uses = self._judge(span, candidates)
         else:
@@ -84,42 +85,48 @@ class LiveLineage:
         self._catch_up()
         return untrusted_values(self._sources.oldest_first(), call, reads=reads)
 
-    def _is_grounded(self, candidate: _Candidate, operation: Inference | FetchResponse) -> bool:
+    def _is_grounded(self, candidate: _Candidate, operation: Operation) -> bool:
         """A quick look: was it found before, or does it stand in one of the newest messages?"""
-        if self._visible.history.has("grounded", candidate.key):
+        key = candidate.key
+        if key in self._grounded:
             return True
-        if self._visible.ungrounded or not isinstance(operation, Inference):  # what is ungrounded may be repeated there
+        if self._first or not isinstance(operation, Inference):  # what is ungrounded may be repeated there
             return False
-        return _stands_in_newest(candidate.written, operation.input) and self._visible.history.add("grounded", candidate.key)
+        is_grounded = _stands_in_newest(candidate.written, operation.input)
+        if is_grounded:
+            remember(self._grounded, key, None, _MOST_REMEMBERED)
+        return is_grounded
 
-    def _catch_up(self, *last: Span) -> None:
+    def _catch_up(self, *last: Span) -> VisibleContext:
+        visible = self._visible = self._visible or VisibleContext(
+            self._sources.add, self._sources.add_definition, limit=_MOST_REMEMBERED
+        )
         pending, self._pending = self._pending, []
         for span in (*pending, *last):
-            self._visible.end(span)
+            visible.end(span)
             if isinstance(span.operation, (Inference, FetchResponse)):
-                self._visible.add_output(span, span.operation.output)
+                visible.add_output(span, span.operation.output)
+        return visible
 
     def _judge(self, span: Span, candidates: list[_Candidate]) -> tuple[ValueUse, ...]:
-        self._catch_up()
+        visible = self._catch_up()
         # an execution may end before the inference that asked for it, and its result may repeat the value
-        own_calls = {
-            candidate.call.id for candidate in candidates if candidate.call.id is not None
-        } - self._visible.calls.keys()
+        own_calls = {candidate.call.id for candidate in candidates if candidate.call.id is not None} - visible.calls.keys()
         self._catch_up(span)
         uses: list[ValueUse] = []
         ungrounded: dict[str, set[str]] = {}
         for candidate in () if self.hidden else candidates:
-            (choice, position, call, reading), key = candidate, candidate.key
+            choice, position, call, reading, key, _ = candidate
             part = self._missing_part(candidate, own_calls)
             if not part:
-                self._visible.history.add("grounded", key)
+                remember(self._grounded, key, None, _MOST_REMEMBERED)
                 continue
             is_first = key not in self._first
             provenance = Provenance("ungrounded", first=self._first.setdefault(key, place_of(span, reading, call)))
             uses.append(build_use(span, choice, position, reading, call, provenance, is_first=is_first))
             ungrounded.setdefault(call_key(span, choice, position, call), set()).update((key, part))
         for call_id, keys in ungrounded.items():
-            self._visible.mark_ungrounded(call_id, frozenset(keys))
+            visible.mark_ungrounded(call_id, frozenset(keys))
         return tuple(uses)
 
     def _missing_part(self, candidate: _Candidate, own_calls: Collection[str]) -> str:
@@ -137,14 +144,8 @@ class _Candidate(NamedTuple):
     position: int
     call: ToolCall
     reading: Reading
-
-    @property
-    def key(self) -> str:
-        return self.reading.value.keys[0]
-
-    @property
-    def written(self) -> str:
-        return str(self.reading.value.content).strip()
+    key: str
+    written: str
 
 
 def _candidates(output: tuple[Message, ...]) -> list[_Candidate]:
@@ -158,7 +159,8 @@ def _candidates(output: tuple[Message, ...]) -> list[_Candidate]:
                     continue
                 value = None if content.isalpha() or content.isdecimal() else read_value(content)
                 if value is not None and value.kind in IDENTIFIERS:
-                    candidates.append(_Candidate(choice, position, part, Reading(value, path, 0, len(content))))
+                    reading = Reading(value, path, 0, len(content))
+                    candidates.append(_Candidate(choice, position, part, reading, value.keys[0], content.strip()))
     return candidates
 
 

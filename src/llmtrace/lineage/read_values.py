@@ -91,7 +91,8 @@ def _add_scalars(value: dict[str, JsonValue] | list[JsonValue], path: Path, foun
     for name, member in value.items() if isinstance(value, dict) else enumerate(value):
         if len(found) >= MOST_ARGUMENTS:
             return
-        if not isinstance(member, (dict, list)):
+        kind = type(member)
+        if kind is not dict and kind is not list:
             found.append(((*path, name), member))
         elif len(path) + 1 < _DEEPEST:
             _add_scalars(member, (*path, name), found)

@@ -7,8 +7,6 @@ attempt), or when its words hold the last words, answer or result: some agents w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llmtrace.lineage.message_history import ASSISTANT
 from llmtrace.model import Inference, JsonValue, Span, ToolExecution, ToolResult
 
@@ -18,11 +16,10 @@ _BEGINNING = 60
 """Characters of an answer or a result by which it is recognized."""
 
 
-@dataclass(slots=True)
 class TaskTracker:
     """The tasks of one run or trace. Spans come in the order in which they ended."""
 
-    number: int = 0
+    number = 0
     """Position of the current task, from 0."""
     _opening: Inference | None = None
     """The inference that opened the current conversation."""
@@ -54,7 +51,7 @@ class TaskTracker:
 def _opens_conversation(inference: Inference) -> bool:
     """True if a request holds no answer and no result."""
     for message in reversed(inference.input):  # the first look is mostly enough
-        if message.role in ASSISTANT or any(isinstance(part, ToolResult) for part in message.parts):
+        if message.role in ASSISTANT or ToolResult in map(type, message.parts):
             return False
     return bool(inference.input)
 

@@ -312,7 +312,7 @@ class Replay(Player):
         recorded = "" if span.recorded is None else span.recorded.request
         if recorded and self._key is not None:
             return request_digest(operation, self._key) == recorded
-        return request_digest(span.operation) == request_digest(recording.clean(operation))
+        return request_digest(span.operation) == request_digest(recording.recorder.clean(operation))
 
     def _check_answer(self, recording: Recording, span: Span) -> None:
         """Raise where the recorded answer cannot be given again."""
@@ -361,7 +361,7 @@ class Replay(Player):
             raise self._stopped_by
 
     def _changed(self, span: Span, recording: Recording, operation: Operation) -> tuple[str, str, Difference | None]:
-        change = difference(span.operation, recording.clean(operation))
+        change = difference(span.operation, recording.recorder.clean(operation))
         how = ", in what was redacted or cut" if change is None else f": {change.text}"
         return f"{_step_name(span)} asks for something else{how}", span.span_id, change
 

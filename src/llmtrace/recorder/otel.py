@@ -128,6 +128,7 @@ class Tracers:
     def start(
         self,
         context: Context,
+        parent: SpanContext,
         name: str,
         kind: Kind,
         start: int,
@@ -137,11 +138,19 @@ class Tracers:
         attributes: dict[str, JsonValue],
         events: list[Event],
     ) -> Started:
-        """``start_attributes``: those that a sampler may look at. ``attributes`` and ``events``: where a `LocalSpan` keeps what
-        the program sets on it."""
-        parent = _parent(context)
+        """``parent``: the span of ``context``. ``start_attributes``: those that a sampler may look at. ``attributes`` and
+        ``events``: where a `LocalSpan` keeps what the program sets on it."""
         parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
-        span = guard(self._start_on_provider, context, name, kind, start, start_attributes, links)
+        span: trace.Span | None = None
+        try:  # the program's sampler and its processors may raise anything
+            tracer = self._current()
+            if tracer is not None:
+                # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
+                name = name if name.isascii() else well_formed(name)
+                otel_links = [_link(link) for link in links] if links else None
+                span = tracer.start_span(name, context, _KINDS[kind], start_attributes, otel_links, start_time=start)
+        except Exception as error:
+            report(self.start, error)
         if span is not None:
             span_context = span.get_span_context()
             span_id = f"{span_context.span_id:016x}"
@@ -155,24 +164,8 @@ class Tracers:
         span_context = SpanContext(int(trace_id, 16), int(span_id, 16), False, flags, parent.trace_state)
         return Started(LocalSpan(span_context, attributes, events, identity.clock), trace_id, span_id, parent_id)
 
-    def _start_on_provider(
-        self,
-        context: Context,
-        name: str,
-        kind: Kind,
-        start: int,
-        attributes: Mapping[str, Any],
-        links: Sequence[Link],
-    ) -> trace.Span | None:
-        """A span of the program's provider; None without one. Its sampler and its processors may raise anything."""
-        tracer = self._current()
-        if tracer is None:
-            return None
-        # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
-        name = name if name.isascii() else well_formed(name)
-        return tracer.start_span(name, context, _KINDS[kind], attributes, _links(links), start_time=start)
-
     def _current(self) -> Tracer | None:
+        """The tracer of the program's provider; None without one."""
         provider = self._given_provider or trace.get_tracer_provider()
         if provider is self._provider:
             return self._tracer
@@ -183,7 +176,8 @@ class Tracers:
         return self._tracer
 
 
-def _parent(context: Context) -> SpanContext:
+def span_context_in(context: Context) -> SpanContext:
+    """The ids of the span that is current in ``context``."""
     try:
         return trace.get_current_span(context).get_span_context()
     except AttributeError:  # the program keeps something else in the place of the span
@@ -210,35 +204,37 @@ class SystemIds(IdGenerator):
         return True
 
 
-def _links(links: Sequence[Link]) -> list[trace.Link] | None:
-    if not links:
-        return None
-    contexts = [SpanContext(int(link.trace_id, 16), int(link.span_id, 16), True) for link in links]
-    return [trace.Link(context, link.attributes) for context, link in zip(contexts, links, strict=True)]
+def _link(link: Link) -> trace.Link:
+    return trace.Link(SpanContext(int(link.trace_id, 16), int(link.span_id, 16), True), link.attributes)
 
 
 def read_program_changes(recording: Recording, *, has_failed: bool) -> Failure | None:
     """Add to the recording what the program set on an SDK's span itself, by OpenTelemetry's API: attributes and events.
 
     Return the failure that it reported by ``set_status``, unless the span ``has_failed`` otherwise; an ``error.type`` among the
-    attributes belongs to that. Spans of other implementations cannot be read.
+    attributes belongs to that. Spans of other implementations cannot be read. Never raises.
     """
     span: Any = recording.otel
-    attributes: Any = getattr(span, "attributes", None) or ()
-    for name in attributes:  # not `items`, which is slow here
-        if name not in recording.otel_attributes and not name.startswith(_OUR_NAMESPACES):
-            recording.attributes[name] = to_json(attributes[name])
-    events: Any = getattr(span, "events", None)
-    if events:
-        added = [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events]
-        recording.events += added
-        recording.program_events = frozenset((event.name, event.time) for event in added)
-    status = getattr(span, "status", None)
-    if has_failed or not isinstance(status, Status) or status.status_code is not StatusCode.ERROR:
+    try:
+        attributes: Any = getattr(span, "attributes", None) or ()
+        if len(attributes) != len(recording.otel_attributes):
+            for name in attributes:  # not `items`, which is slow here
+                if name not in recording.otel_attributes and not name.startswith(_OUR_NAMESPACES):
+                    recording.attributes[name] = to_json(attributes[name])
+        events: Any = getattr(span, "events", None)
+        if events:
+            added = [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events]
+            recording.events += added
+            recording.program_events = frozenset((event.name, event.time) for event in added)
+        status = getattr(span, "status", None)
+        if has_failed or not isinstance(status, Status) or status.status_code is not StatusCode.ERROR:
+            return None
+        recording.has_program_failure = True
+        error_type = recording.attributes.pop(semconv.ERROR_TYPE, None)
+        return findings.failure_from_events(fields.as_text(error_type), status.description or "", recording.events)
+    except Exception as error:
+        report(read_program_changes, error)
         return None
-    recording.has_program_failure = True
-    error_type = recording.attributes.pop(semconv.ERROR_TYPE, None)
-    return findings.failure_from_events(fields.as_text(error_type), status.description or "", recording.events)
 
 
 def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:
@@ -249,18 +245,26 @@ def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan |
     """
     span = recording.otel
     try:
-        logger = guard(log_events.find_logger, scope)
-        is_recording = span.is_recording() and not isinstance(span, LocalSpan)
-        if is_recording or logger is not None:
+        exported: RawSpan | None = None
+        if not isinstance(span, LocalSpan) and span.is_recording():
             exported = _exported(ended, clean, raw, content)
-            events = exported.events
-            if events and recording.program_events:
-                events = tuple(event for event in events if (event.name, event.time) not in recording.program_events)
-            if is_recording:
-                _fill(recording, exported, events)
-            if logger is not None:
-                guard(log_events.emit_events, logger, ended, span, events)
-                guard(log_events.emit_details, logger, ended, span, exported.attributes)
+            if exported.name != recording.otel_name:
+                span.update_name(well_formed(exported.name))
+            attributes = dict(exported.attributes)
+            for key, value in recording.otel_attributes.items():  # what it was started with
+                if key in attributes and attributes[key] == value:
+                    del attributes[key]
+            span.set_attributes(attributes)
+            for event in _own_events(recording, exported):
+                span.add_event(event.name, event.attributes, event.time)
+            if exported.status == "error" and not recording.has_program_failure:
+                message = exported.status_message or str(exported.attributes.get(semconv.ERROR_TYPE, ""))
+                span.set_status(Status(StatusCode.ERROR, message))
+        logger = log_events.find_logger(scope)
+        if logger is not None:
+            exported = exported or _exported(ended, clean, raw, content)
+            guard(log_events.emit_events, logger, ended, span, _own_events(recording, exported))
+            guard(log_events.emit_details, logger, ended, span, exported.attributes)
     except Exception as error:
         report(finish, error)
     try:
@@ -269,16 +273,10 @@ def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan |
         report(span.end, error)
 
 
-def _fill(recording: Recording, exported: RawSpan, events: Sequence[Event]) -> None:
-    span, known = recording.otel, recording.otel_attributes
-    if exported.name != recording.otel_name:
-        span.update_name(well_formed(exported.name))
-    span.set_attributes({key: value for key, value in exported.attributes.items() if known.get(key) != value})
-    for event in events:
-        span.add_event(event.name, event.attributes, event.time)
-    if exported.status == "error" and not recording.has_program_failure:
-        message = exported.status_message or str(exported.attributes.get(semconv.ERROR_TYPE, ""))
-        span.set_status(Status(StatusCode.ERROR, message))
+def _own_events(recording: Recording, exported: RawSpan) -> Sequence[Event]:
+    """The events that the program did not put on the OpenTelemetry span itself."""
+    theirs = recording.program_events
+    return [event for event in exported.events if (event.name, event.time) not in theirs] if theirs else exported.events
 
 
 def report_evaluations(span: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:

@@ -24,7 +24,7 @@ def keep_outcome(
     recording: Recording, operation: ToolExecution, *, returned: Any = None, raised: BaseException | None = None
 ) -> None:
     """Keep what a replay needs of an execution. ``operation``: with its result. Raises nothing but a fault of ours."""
-    key = recording.replay_key
+    key = recording.recorder.replay_key
     if key is None:
         return
     digest = request_digest(operation, key)

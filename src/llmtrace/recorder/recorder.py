@@ -28,6 +28,7 @@ from llmtrace.model import (
     Evaluation,
     Event,
     Failure,
+    Inference,
     JsonValue,
     Kind,
     Link,
@@ -84,7 +85,7 @@ class Recorder:
         content: Content,
         make_evaluator: Callable[[], Evaluator],
         sinks: Sequence[Sink] = (),
-        enrich: Callable[[Operation], Operation] = lambda operation: operation,
+        enrich: Callable[[Inference], Inference] = lambda inference: inference,
         resource: Mapping[str, JsonValue] | None = None,
         scope: Scope | None = None,
         identity: Identity | None = None,
@@ -92,7 +93,7 @@ class Recorder:
         on_invalid: OnInvalid = "record",
     ) -> None:
         """``make_evaluator``: called with the first span, and again after `use_evaluator`. ``enrich`` adds what is computed
-        from an operation (cost, fingerprint). ``tracer_provider``: default, the global one if the program has set it by the
+        from an inference (cost, fingerprint). ``tracer_provider``: default, the global one if the program has set it by the
         time that a span starts; else no OpenTelemetry span is recorded."""
         self.content = content
         self._make_evaluator = make_evaluator
@@ -173,22 +174,24 @@ class Recorder:
             _withdraw(watchers, operation)
             return NoRecording(self, operation)
         played = player()
-        if played is not None and not can_be_answered and isinstance(operation, ToolExecution) and operation.executed:
-            try:
-                played.must_run(recording, operation)
-            except BaseException as error:
-                recording.end(exception=error)
-                raise
+        if played is not None:
+            guard(played.started, recording)
+            if not can_be_answered and isinstance(operation, ToolExecution) and operation.executed:
+                try:
+                    played.must_run(recording, operation)
+                except BaseException as error:
+                    recording.end(exception=error)
+                    raise
         return recording
 
     def clean(self, operation: Operation) -> Operation:
         """An operation as it may be stored: redacted, cut to size."""
         return self.content.clean(Span("0" * 32, "0" * 16, "", 0, operation=operation)).operation
 
-    def cost_of(self, operation: Operation) -> float | None:
-        """US dollars that an operation with its usage costs; None where its price is not known. Never raises."""
-        cost: float | None = getattr(guard(self._enrich, operation), "cost_usd", None)
-        return cost
+    def cost_of(self, inference: Inference) -> float | None:
+        """US dollars that a model call with its usage costs; None where its price is not known. Never raises."""
+        enriched = guard(self._enrich, inference)
+        return None if enriched is None else enriched.cost_usd
 
     def _start(
         self,
@@ -201,12 +204,17 @@ class Recorder:
         links: tuple[Link, ...],
     ) -> Recording:
         owner: Any = context.get(keys.RECORDING)
+        parent = otel.span_context_in(context)
         run = owner.run if owner is not None and owner.run.is_here else None
-        if run is None:
-            run = None if self.external_run is None else guard(self.external_run, context)
-        elif root.is_program(owner):
-            run = self._below_program(run, operation, context)
-        elif run.evaluator is not self.evaluator:
+        is_below_program = run is not None and root.is_program(owner)
+        external_run = None
+        if parent.is_valid and self.external_run is not None and (run is None or is_below_program):
+            external_run = guard(self.external_run, context)
+        if external_run is not None:
+            run = external_run
+        elif is_below_program and isinstance(operation, (AgentInvocation, Custom, Workflow)):
+            run = None  # it begins one: each task of a program is a run of its own
+        elif run is not None and run.evaluator is not self.evaluator:
             run.renew(self.evaluator)
         usual_name, usual_kind, start_attributes = genai.opening(operation)
         name, kind = name or usual_name, kind or usual_kind
@@ -222,7 +230,7 @@ class Recorder:
         start = self.identity.clock()
         opening, (otel_name, otel_attributes) = self.content.opening(name, operation, start_attributes)
         started = self._tracers.start(
-            context, otel_name, kind, start, self.identity, otel_attributes, links, span_attributes, events
+            context, parent, otel_name, kind, start, self.identity, otel_attributes, links, span_attributes, events
         )
         recording = Recording(
             self,
@@ -246,19 +254,7 @@ class Recorder:
             links=links,
         )
         self._tell_start(recording, opening)
-        played = player()
-        if played is not None:
-            guard(played.started, recording)
         return recording
-
-    def _below_program(self, run: Run, operation: Operation, context: Context) -> Run | None:
-        """The run of a span that has nothing around it but the program, whose run is ``run``; None: it begins one."""
-        external_run = None if self.external_run is None else guard(self.external_run, context)
-        if external_run is not None or isinstance(operation, (AgentInvocation, Custom, Workflow)):
-            return external_run
-        if run.evaluator is not self.evaluator:
-            run.renew(self.evaluator)
-        return run
 
     def _tell_start(self, recording: Recording, opening: Opening) -> None:
         """Tell the sinks that a span started, with a mark that shows what a killed run was doing."""
@@ -306,16 +302,14 @@ class Recorder:
     ) -> Span:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
-        operation = guard(self._enrich, operation) or operation
+        if isinstance(operation, Inference):
+            operation = guard(self._enrich, operation) or operation
         if failure is None and exception is None:
             failure = recording.recorded_failure
         if failure is None and exception is not None and is_failure(exception):
             failure = guard(failure_of, exception)
-        if recording.otel.is_recording():
-            program_failure = guard(
-                otel.read_program_changes, recording, has_failed=failure is not None or exception is not None
-            )
-            failure = failure or program_failure
+        has_failed = failure is not None or exception is not None
+        failure = otel.read_program_changes(recording, has_failed=has_failed) or failure
         if isinstance(operation, Review) and end > recording.start:
             _add_wait(recording, end)
         if recording.waits:
@@ -328,8 +322,11 @@ class Recorder:
         try:
             if run.evaluator is not None and run.evaluator.has_user_signals:
                 span = run.judge(span, outermost=outermost)
-            span = self._with_reports(span, run.outcome_of(span.span_id, outermost=outermost), recording.watchers, recording)
-            span = run.conclude(span, outermost=outermost)
+            outcome = run.outcome if outermost else run.outcomes.pop(span.span_id, None)
+            if outcome is not None or recording.refusals or recording.watchers:
+                span = self._with_reports(span, outcome, recording.watchers, recording)
+            if outermost or span.failure or span.evaluations or span.violations:
+                span = run.conclude(span, outermost=outermost)
         finally:  # Ctrl-C in a signal of the program's own costs its verdict, not the span
             clean, raw = self._export(span)
             otel.finish(recording, span, clean, raw, self.content, self._scope)
@@ -371,13 +368,15 @@ class Recorder:
 
     def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
         """Take a span that another instrumentation made into a run, as if it were ours."""
-        operation = guard(self._enrich, span.operation) or span.operation
-        if isinstance(operation, ToolExecution):
+        operation = span.operation
+        if isinstance(operation, Inference):
+            operation = guard(self._enrich, operation) or operation
+        elif isinstance(operation, ToolExecution):
             operation = run.join_call(operation)
         span = replace(span, run_id=run.id, operation=operation)
         span = run.end_span(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         span = run.judge(span, outermost=outermost)
-        outcome = run.outcome_of(span.span_id, outermost=outermost)
+        outcome = run.outcome if outermost else run.outcomes.pop(span.span_id, None)
         span = run.conclude(self._with_reports(span, outcome, watchers, None), outermost=outermost)
         clean, raw = self._export(span)
         guard(otel.report_evaluations, span, clean, raw, self.content, self._scope)

@@ -24,36 +24,17 @@ if TYPE_CHECKING:
 class Recording:
     """An open span of a `Recorder`. Instrumentors and decorators fill it, make it current, and end it."""
 
-    __slots__ = (
-        "_around",
-        "_context",
-        "_open",
-        "attributes",
-        "events",
-        "has_program_failure",
-        "is_collected",
-        "kind",
-        "links",
-        "name",
-        "operation",
-        "otel",
-        "otel_attributes",
-        "otel_name",
-        "outermost",
-        "parent",
-        "parent_id",
-        "program_events",
-        "recorded",
-        "recorded_failure",
-        "recorder",
-        "refusals",
-        "run",
-        "span_id",
-        "start",
-        "trace_id",
-        "waits",
-        "watchers",
-    )
+    program_events: frozenset[tuple[str, int]] = frozenset()
+    """Name and time of each event that the program put on the OpenTelemetry span itself."""
+    has_program_failure = False
+    """The program set the status of the OpenTelemetry span itself, to an error."""
+    is_collected = False
+    """The garbage collector closes what the span is about, so another thread ends it: see `recorder.collected`."""
+    recorded: Recorded | None = None
+    """What a replay needs of this span, as far as it is known."""
+    recorded_failure: Failure | None = None
+    """In a replay: the failure of the recorded span whose result was given again; a result may hide it."""
+    _context: Context | None = None
 
     def __init__(
         self,
@@ -80,7 +61,6 @@ class Recording:
     ) -> None:
         self.recorder = recorder
         self._around = around
-        self._context: Context | None = None
         self.run = run
         self.parent = parent
         """The open span above it, in the same run."""
@@ -98,22 +78,12 @@ class Recording:
         self.otel_name = otel_name
         self.otel_attributes = otel_attributes
         """The name and the attributes that the OpenTelemetry span was started with."""
-        self.program_events: frozenset[tuple[str, int]] = frozenset()
-        """Name and time of each event that the program put on the OpenTelemetry span itself."""
-        self.has_program_failure = False
-        """The program set the status of the OpenTelemetry span itself, to an error."""
         self.waits: list[tuple[int, int]] = []
         """Start and end of each review that ended inside it."""
         self.refusals: list[Evaluation] = []
         """What watchers refused to start below it."""
         self.links = links
-        self.is_collected = False
-        """The garbage collector closes what the span is about, so another thread ends it: see `recorder.collected`."""
         self.events = events
-        self.recorded: Recorded | None = None
-        """What a replay needs of this span, as far as it is known."""
-        self.recorded_failure: Failure | None = None
-        """In a replay: the failure of the recorded span whose result was given again; a result may hide it."""
         self._open = [True]
 
     @property
@@ -165,15 +135,6 @@ class Recording:
             report(self.headers, error)
             return {}
 
-    @property
-    def replay_key(self) -> bytes | None:
-        """See `Recorder.replay_key`."""
-        return self.recorder.replay_key
-
-    def clean(self, operation: Operation) -> Operation:
-        """See `Recorder.clean`."""
-        return self.recorder.clean(operation)
-
     def first_chunk(self) -> None:
         """Tell the sinks that the first chunk of a streamed answer came."""
         for sink in self.recorder.sinks:
@@ -202,7 +163,12 @@ class Recording:
         erred; ``end`` is in nanoseconds since the Unix epoch (default: now). Gives the span as it was recorded before
         redaction, or None when it had ended before, was opened before a fork, ``is_collected``, or could not be recorded.
         """
-        if not self._close():
+        try:
+            self._open.pop()
+        except IndexError:
+            return None
+        self._context = None  # it holds its recording: kept, only the garbage collector would free the two, with all of the run
+        if not self.run.is_here:  # a fork unwinds the blocks of its parent; the parent will end them itself
             return None
         if self.is_collected:
             moment = self.recorder.identity.clock() if end is None else end
@@ -213,15 +179,6 @@ class Recording:
     @property
     def is_open(self) -> bool:
         return bool(self._open)
-
-    def _close(self) -> bool:
-        """Mark the span as ended. Returns False if it had ended, or if this is a fork."""
-        try:
-            self._open.pop()
-        except IndexError:
-            return False
-        self._context = None  # it holds its recording: kept, only the garbage collector would free the two, with all of the run
-        return self.run.is_here  # a fork unwinds the blocks of its parent; the parent will end them itself
 
     def _end(
         self, operation: Operation | None, failure: Failure | None, exception: BaseException | None, end: int | None
@@ -235,8 +192,6 @@ class Recording:
 
 class NoRecording(Recording):
     """Stands in where a recording could not be started: it does nothing, so that the program's call goes on."""
-
-    __slots__ = ()
 
     def __init__(self, recorder: Recorder, operation: Operation) -> None:
         super().__init__(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,16 +48,11 @@ class Run:
         """Name and state of the last checkpoint."""
         self._state: Any = None if evaluator is None else evaluator.start()
         self._sequence = 0
-        self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
-        self._taken: deque[str | None] = deque(maxlen=PENDING_CALLS)
+        self._pending: list[ToolCall] = []
+        self._taken: list[str | None] = []
         """Ids of calls that were run."""
         self._lock = threading.RLock()
-        self._turns = threading.Condition(self._lock)
-        self._turn = 0
-        """Position of the next span that the program's own signals judge."""
-        self._judged: set[int] = set()
-        """Positions behind it that need no judging any more."""
-        self._is_stuck = False
+        self._turns: _Turns | None = None
         self._process = os.getpid()
 
     @property
@@ -86,9 +80,8 @@ class Run:
             try:
                 if isinstance(span.operation, (Inference, FetchResponse)):
                     for message in span.operation.output:
-                        for part in message.parts:
-                            if type(part) is ToolCall:
-                                self._pending.append(part)
+                        self._pending += [part for part in message.parts if type(part) is ToolCall]
+                    del self._pending[:-PENDING_CALLS]
                 if evaluator is not None:
                     span = evaluator.evaluate(self._state, evaluator.validate(self._state, span))
                     if outermost:
@@ -106,43 +99,23 @@ class Run:
         evaluator, place = self.evaluator, span.sequence
         if evaluator is None or not evaluator.has_user_signals or place is None:
             return span
+        with self._lock:
+            turns = self._turns = self._turns or _Turns()
         try:
-            if not self._is_judging() and self._wait_for_turn(place):
+            if not (is_judging.get() or otel_context.get_value(keys.JUDGING)) and turns.wait(place):
                 token = otel_context.attach(otel_context.set_value(keys.JUDGING, True))
                 try:
                     span = evaluator.evaluate_with_user_signals(self._state, span, outermost=outermost)
                 finally:
                     otel_context.detach(token)
         finally:
-            with self._turns:
-                self._judged.add(place)
-                while self._turn in self._judged:
-                    self._judged.remove(self._turn)
-                    self._turn += 1
-                self._turns.notify_all()
+            turns.end(place)
         return span
-
-    @staticmethod
-    def _is_judging() -> bool:
-        return is_judging.get() or bool(otel_context.get_value(keys.JUDGING))
-
-    def _wait_for_turn(self, place: int) -> bool:
-        """Wait until the spans before ``place`` are judged. Returns False if that takes too long, now or before."""
-        with self._turns:
-            is_due = self._turns.wait_for(lambda: self._turn >= place, 0 if self._is_stuck else TURN_SECONDS)
-            if not is_due and not self._is_stuck:
-                logger.warning(
-                    "llmtrace: a quality signal of the program has taken more than %g s; spans that end meanwhile are not "
-                    "judged by the program's own signals",
-                    TURN_SECONDS,
-                )
-            self._is_stuck = not is_due
-            return is_due
 
     def conclude(self, span: Span, *, outermost: bool) -> Span:
         """Return a span that has all its verdicts; the outermost one with what is known of the run, for searching."""
         evaluator = self.evaluator
-        if evaluator is None or not (outermost or span.failure or span.evaluations or span.violations):
+        if evaluator is None:
             return span
         with self._lock:
             try:
@@ -162,17 +135,12 @@ class Run:
                 report(Run.read_evidence, error)
         return None
 
-    def outcome_of(self, span_id: str, *, outermost: bool) -> Evaluation | None:
-        """Return what the program said of a span's success, once."""
-        return self.outcome if outermost else self.outcomes.pop(span_id, None)
-
     def take_call(self, call_id: str | None) -> ToolCall | None:
         """Return the pending call of this id, which is being run now."""
         with self._lock:
             for call in self._pending:
                 if call_id is not None and call.id == call_id:
-                    self._pending.remove(call)
-                    self._taken.append(call_id)
+                    self._take(call)
                     return call
         return None
 
@@ -200,6 +168,44 @@ class Run:
             match = equal[0] if equal else of_name[0] if len(of_name) == 1 and not only_equal else None
             if match is None:
                 return None
-            self._pending.remove(match)
-            self._taken.append(match.id)
+            self._take(match)
             return match.id
+
+    def _take(self, call: ToolCall) -> None:
+        self._pending.remove(call)
+        self._taken.append(call.id)
+        del self._taken[:-PENDING_CALLS]
+
+
+class _Turns:
+    """Whose turn it is to be judged by the program's own signals: spans come in the order in which they ended."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._next = 0
+        """Position of the next span that they judge."""
+        self._judged: set[int] = set()
+        """Positions behind it that need no judging any more."""
+        self._is_stuck = False
+
+    def wait(self, place: int) -> bool:
+        """Wait until the spans before ``place`` are judged. Returns False if that takes too long, now or before."""
+        with self._changed:
+            is_due = self._changed.wait_for(lambda: self._next >= place, 0 if self._is_stuck else TURN_SECONDS)
+            if not is_due and not self._is_stuck:
+                logger.warning(
+                    "llmtrace: a quality signal of the program has taken more than %g s; spans that end meanwhile are not "
+                    "judged by the program's own signals",
+                    TURN_SECONDS,
+                )
+            self._is_stuck = not is_due
+            return is_due
+
+    def end(self, place: int) -> None:
+        """The span at ``place`` is judged, or is not to be."""
+        with self._changed:
+            self._judged.add(place)
+            while self._next in self._judged:
+                self._judged.remove(self._next)
+                self._next += 1
+            self._changed.notify_all()

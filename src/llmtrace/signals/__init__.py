@@ -33,7 +33,7 @@ from llmtrace import installed
 from llmtrace.model import BUDGET_STOPPED, Evaluation
 from llmtrace.near_names import most_like
 from llmtrace.signals import user_signals
-from llmtrace.signals.base import AnySignal, Signal, Stateless
+from llmtrace.signals.base import AnySignal, Need, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ __all__ = [
     "GROUP",
     "AnySignal",
     "Confidence",
+    "Need",
     "Signal",
     "Stateless",
     "UserSignal",

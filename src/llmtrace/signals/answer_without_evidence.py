@@ -59,13 +59,14 @@ class AnswerWithoutEvidence(Signal[State]):
         if state.has_source:
             return ()
         operation = span.operation
+        completed = state.run.completed
         if isinstance(operation, Inference):
             _read_inference(state, span, operation)
         elif isinstance(operation, Retrieval) and operation.documents is not None:
             state.has_source, state.label = not is_empty(operation.documents), "after_empty"
-        elif isinstance(operation, (Retrieval, Memory)) or has_failed(span) is None:
+        elif isinstance(operation, (Retrieval, Memory)) or (not completed and has_failed(span) is None):
             state.has_source = True
-        for call in state.run.completed:
+        for call in completed:
             state.offered = True
             state.has_source = state.has_source or not (call.failed or is_empty(call.result))
             state.label = "after_failures" if call.failed else "after_empty"

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from llmtrace.evidence.run_evidence import RunEvidence
 
 State = TypeVar("State")
-Need: TypeAlias = Literal["", "attributes", "results", "violations", "words"]
-"""``attributes``, ``violations``: the span has some. ``results``: it is the first to show how a tool call went. ``words``: the
-model's answer is more than tool calls."""
+Need: TypeAlias = Literal["", "attributes", "results", "ungrounded", "violations", "words"]
+"""``attributes``, ``violations``: the span has some. ``results``: it is the first to show how a tool call went.
+``ungrounded``: a call of the run so far has an identifier that nothing visible contains. ``words``: the model's answer is more
+than tool calls."""
 
 
 class Signal(Generic[State]):

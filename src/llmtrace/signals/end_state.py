@@ -52,8 +52,6 @@ _EXPLANATIONS = {
 @dataclass(slots=True)
 class State:
     run: RunEvidence
-    newest: Span | None = None
-    """When the run has ended, its outermost span."""
     answer: Span | None = None
     cancelled: Span | None = None
     """The newest model call that was not cancelled, and a newer one that was."""
@@ -62,24 +60,24 @@ class State:
 
 class EndState(Signal[State]):
     name = "end_state"
+    looks_at = (Inference, Retrieval)
     advice = "Have the program tell such an end from an answer: llmtrace.outcome, or a check on the agent."
 
     def start(self, run: RunEvidence) -> State:
         return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        state.newest = span
         if isinstance(span.operation, Inference):
             if span.failure is not None and failure_kind(span.failure) == CANCELLED:
                 state.cancelled = span
             else:
                 state.answer, state.cancelled = span, None
-        elif isinstance(span.operation, Retrieval):
+        else:
             state.retrieved = True
         return ()
 
     def finish(self, state: State) -> Iterable[Evaluation]:
-        outermost, answer = state.newest, state.answer
+        outermost, answer = state.run.newest, state.answer
         if state.cancelled is not None and not _is_answer(answer):
             answer = state.cancelled  # else the agent may have chosen the other one of two
         if outermost is None or answer is None or outermost is answer:

@@ -42,6 +42,8 @@ class FailedTool(Signal[RunEvidence]):
         return Evaluation(self.name, "info", f"{call.quoted_name} failed", label, call_id=call.id, sources=sources)
 
     def finish(self, state: RunEvidence) -> Iterable[Evaluation]:
+        if True not in [call.failed for call in state.calls.calls]:
+            return ()
         failures, answer = _open_failures(state.calls), _answer(state.newest_inference)
         if not failures or not answer:
             return ()

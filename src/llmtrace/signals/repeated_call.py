@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from llmtrace.evidence.call_log import Call, result_digest
 from llmtrace.evidence.run_evidence import RunEvidence
@@ -48,7 +49,7 @@ class State:
     turn: int = 0
     repeats: OrderedDict[int, Repeat] = field(default_factory=OrderedDict)
     """The calls of this turn, by the digest of tool and arguments."""
-    newest: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=OFTEN * LONGEST_ROUND))
+    newest: deque[tuple[int, str]] = field(default_factory=partial(deque, (), OFTEN * LONGEST_ROUND))
     """The newest calls of this turn: digest and span."""
 
 
@@ -64,18 +65,14 @@ class RepeatedCall(Signal[State]):
         operation = span.operation
         if state.run.tasks.number != state.task:
             state.task, state.turn = state.run.tasks.number, -1
-        evaluations = []
-        for call in state.run.completed:
-            finding = self._judge(state, call)
-            if finding is not None:
-                evaluations.append(finding)
+        evaluations = [finding for call in state.run.completed if (finding := self._judge(state, call))]
         if isinstance(operation, (Inference, Embedding, FetchResponse)) and (operation.attempts or 0) > DEFAULT_REQUESTS:
             text = f"the client sent {operation.attempts} requests for this call"
             evaluations.append(Evaluation(self.name, "info", text, "retry_storm", float(operation.attempts or 0)))
         return evaluations
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
-        if call.is_change and call.failed is False:  # what other tools said may not be so any more
+        if state.repeats and call.is_change and call.failed is False:  # what other tools said may not be so any more
             for old in [key for key, repeat in state.repeats.items() if repeat.tool != call.tool]:
                 del state.repeats[old]
         result = result_digest(call)
@@ -90,8 +87,7 @@ class RepeatedCall(Signal[State]):
         before = state.repeats.get(key)
         repeat = before if before is not None and before.result == result else Repeat(call.tool, result, span_id, span_id, 0)
         repeat.count += 1
-        sources = tuple(dict.fromkeys((repeat.first_span, repeat.newest_span)))
-        repeat.newest_span = span_id
+        newest_span, repeat.newest_span = repeat.newest_span, span_id
         remember(state.repeats, key, repeat, MOST_CALLS)
         length = _round_length(state.newest)
         if length:
@@ -101,6 +97,7 @@ class RepeatedCall(Signal[State]):
             return self._evaluation(call, "cycle", text, length, (first,))
         if repeat.count == 1:
             return None
+        sources = tuple(dict.fromkeys((repeat.first_span, newest_span)))
         result_kind = "failure" if call.failed else "result"
         text = f"call {repeat.count} of {call.quoted_name} with the same arguments and the same {result_kind}"
         return self._evaluation(call, "twice" if repeat.count < OFTEN else "same_result", text, repeat.count, sources)
@@ -112,6 +109,8 @@ class RepeatedCall(Signal[State]):
 
 def _round_length(newest: deque[tuple[int, str]]) -> int:
     """Return how many different calls came three times over in a row at the end; 0 if none did."""
+    if len(newest) < 2 * OFTEN:
+        return 0
     keys = [key for key, _ in newest]
     for length in range(2, LONGEST_ROUND + 1):
         last = keys[-length:]

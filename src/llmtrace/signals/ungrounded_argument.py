@@ -39,6 +39,7 @@ class State:
 
 class UngroundedArgument(Signal[State]):
     name = "ungrounded_argument"
+    needs = "ungrounded"
     advice = "Have the agent look the identifier up or ask for it; review='when ungrounded' holds such a call."
 
     def start(self, run: RunEvidence) -> State:
@@ -46,8 +47,6 @@ class UngroundedArgument(Signal[State]):
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         uses = state.run.ungrounded
-        if not uses and not state.calls:
-            return ()
         evaluations = [self._evaluation(use, "made_up", "info") for use in uses]
         completed = list(state.run.completed)
         for use in uses:
