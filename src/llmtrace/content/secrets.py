@@ -1,6 +1,6 @@
 """Secrets that are known by their form: keys of common services, tokens, private keys, passwords in URLs.
 
-Each entry is a name and a regular expression; a new one is one line, here or in `vendor_tokens`. Where the form alone is not
+Each entry is a name and a regular expression; a new one is one line, here or in `VENDOR_TOKENS`. Where the form alone is not
 enough (``sk-`` begins words, too), a check decides. What stands between a group named ``keep`` and a group named ``after`` is
 replaced, else the whole match. How the forms are grouped decides how fast a text without secrets is read: see `secret_groups`.
 """
@@ -14,7 +14,6 @@ from typing import TypeAlias
 
 from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.scan import Rule
-from llmtrace.content.vendor_tokens import VENDOR_TOKENS
 
 
 def _has_digit(text: str) -> bool:
@@ -105,6 +104,35 @@ _WHOLE = {
     r"(?:(?!-----END)[\s\S])*(?:-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----)?",
 }
 
+_HEX = "[A-Fa-f0-9]"
+_LETTERS = "[A-Za-z0-9]"
+_WORD = "[A-Za-z0-9_-]"
+_BASE64 = "[A-Za-z0-9+/=_-]"
+
+VENDOR_TOKENS: tuple[tuple[str, str, str, int], ...] = (
+    ("github_token", "(?:gh[pousr]_|github_pat_)", "[A-Za-z0-9_]", 20),
+    ("package_token", "npm_", _LETTERS, 36),
+    ("package_token", "pypi-", _WORD, 50),
+    ("shopify_token", "shp(?:at|ca|pa|ss)_", _HEX, 32),
+    ("sentry_token", "sntry[su]_", _BASE64, 40),
+    ("databricks_token", "dapi", _HEX, 32),
+    ("vault_token", r"hv[sbr]\.", _WORD, 24),
+    ("docker_token", "dckr_[op]at_", _WORD, 20),
+    ("pinecone_key", "pcsk_", "[A-Za-z0-9_]", 30),
+    ("atlassian_token", "ATATT3", _BASE64, 60),
+    ("grafana_token", "gl(?:sa|c)_", _BASE64, 32),
+    ("newrelic_key", "NRAK-", _LETTERS, 27),
+    ("notion_token", "ntn_", _LETTERS, 40),
+    ("digitalocean_token", "do[opr]_v1_", _HEX, 64),
+    ("supabase_token", "sbp_", _HEX, 40),
+    ("linear_key", "lin_api_", _LETTERS, 40),
+)
+"""Tokens that are known by how they begin: their rule, the beginning, the letters that follow, and how many at least.
+
+Most of these facts are those of gitleaks (https://github.com/gitleaks/gitleaks, config/gitleaks.toml, July 2026). Those of
+Docker, Pinecone and Supabase are from the vendors' own documentation.
+"""
+
 _GROUP = re.compile(r"\(\?P<\w+>")
 _BOUND = re.compile(r"\{(\d+),\d+\}")
 """Upper bounds keep ``re`` from going over a hostile text again and again; the fast engine needs none and is slowed by them."""
@@ -157,7 +185,7 @@ def secret_rules() -> tuple[Rule, ...]:
 
 
 def _vendor_rule() -> Rule:
-    """All tokens of `vendor_tokens`: one rule with one anchor, which the engine finds faster than one for each."""
+    """All tokens of `VENDOR_TOKENS`: one rule with one anchor, which the engine finds faster than one for each."""
     begins = "|".join(begin for _, begin, _, _ in VENDOR_TOKENS)
     least = min(length for *_, length in VENDOR_TOKENS)
     source = "|".join(f"({begin}{letters}{{{length},}})" for _, begin, letters, length in VENDOR_TOKENS)

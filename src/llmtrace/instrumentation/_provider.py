@@ -25,7 +25,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from llmtrace.codec import genai
-from llmtrace.codec.request_digest import request_digest
+from llmtrace.codec.recorded import request_digest
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise

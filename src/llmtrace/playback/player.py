@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Literal, TypeAlias
 
 from llmtrace import semconv
-from llmtrace.codec.request_digest import request_digest
+from llmtrace.codec.recorded import request_digest
 from llmtrace.errors import ConfigurationError, ReplayDiverged
 from llmtrace.guards.review_settings import is_any_resumed
 from llmtrace.model import JsonValue, Operation, Review, Span, ToolExecution

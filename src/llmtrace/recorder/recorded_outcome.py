@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from llmtrace.codec import objects
-from llmtrace.codec.request_digest import request_digest
+from llmtrace.codec.recorded import request_digest
 from llmtrace.errors import ReplayDiverged
 from llmtrace.model import Exchange, JsonValue, Recorded, Span, ToolExecution
 from llmtrace.recorder.player import player

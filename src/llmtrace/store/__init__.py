@@ -120,7 +120,7 @@ class Store(Sink, ABC):
         """
 
     def replay_key(self) -> bytes:
-        """The secret of this store that keys the digests of requests (`codec.request_digest`). Default: a new one for each
+        """The secret of this store that keys the digests of requests (`codec.recorded`). Default: a new one for each
         store object."""
         if self._replay_key is None:
             self._replay_key = secrets.token_bytes(32)

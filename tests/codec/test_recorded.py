@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmtrace.codec.request_digest import request_digest
+from llmtrace.codec.recorded import request_digest
 from llmtrace.model import Custom, Inference, Message, Text, ToolDefinition, ToolExecution, replace
 
 KEY = b"k" * 32
