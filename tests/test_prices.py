@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmtrace import prices
+from llmtrace import log_once, prices
 from llmtrace.model import Usage
 from llmtrace.prices import cost_usd
 
@@ -64,7 +64,7 @@ def test_the_table_may_name_the_provider() -> None:
 def test_a_wrong_entry_is_named_once_and_ignored(
     model: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prices, "_warned", set())
+    monkeypatch.setattr(log_once, "_logged", {})
     with caplog.at_level(logging.WARNING, logger="llmtrace"):
         for _ in range(3):
             assert cost_usd("openai", model, Usage(1, 1), TABLE) is None

@@ -6,7 +6,6 @@ the stored verdicts stand and the re-check says unknown.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -15,6 +14,7 @@ from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import moments
+from llmtrace.log_once import warn_once
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,
@@ -41,13 +41,9 @@ from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.structured_outputs import CONSTRAINTS, check_structured
 from llmtrace.validation.tool_definitions import output_schema
 
-logger = logging.getLogger("llmtrace")
-
 _Step: TypeAlias = "tuple[Need, str, AnySignal, Callable[[Span], Iterable[Evaluation]] | None]"
 """What a signal needs, its name, the signal, and its function where it is a plain one."""
 
-_failing: set[str] = set()
-"""Names of the signals whose failure has been logged."""
 _CALLING = frozenset({ToolCall, Reasoning})
 """Parts of a message that only asks for tools."""
 _FAILED: Any = object()
@@ -210,13 +206,8 @@ def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[_Step, ...]:
 
 def _report(signal: AnySignal, error: Exception) -> None:
     """A signal that fails costs its own verdicts, not those of the others."""
-    if signal.name not in _failing:
-        _failing.add(signal.name)
-        logger.warning(
-            "llmtrace: quality signal %s failed with %s; its verdicts are incomplete. This is reported once.",
-            signal.name,
-            type(error).__qualname__,
-        )
+    failed = f"quality signal {signal.name} failed with {type(error).__qualname__}"
+    warn_once(f"{failed}; its verdicts are incomplete. This is reported once.")
 
 
 def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Violation, ...]:

@@ -14,6 +14,8 @@ from collections.abc import Container, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from llmtrace.log_once import warn_once
+
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
@@ -21,7 +23,6 @@ logger = logging.getLogger("llmtrace")
 
 _SearchPath = tuple[tuple[str, float], ...]
 _SUFFIXES = (".dist-info", ".egg-info")
-_logged: set[str] = set()
 
 
 def versions(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -61,10 +62,7 @@ def load(entry: EntryPoint) -> Any | None:
 
 def log_broken(entry: EntryPoint, reason: str) -> None:
     """Log once that an extension is left out, and why."""
-    line = f"{entry.group} {entry.name} ({entry.value}) cannot be loaded and is off: {reason}"
-    if line not in _logged:
-        _logged.add(line)
-        logger.warning("llmtrace: %s", line)
+    warn_once(f"{entry.group} {entry.name} ({entry.value}) cannot be loaded and is off: {reason}")
 
 
 @lru_cache(maxsize=8)

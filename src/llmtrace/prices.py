@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from llmtrace.locks import background_importing
+from llmtrace.log_once import warn_once
 from llmtrace.model import Inference, Operation, Usage, replace
-
-logger = logging.getLogger("llmtrace")
 
 _MILLION = 1_000_000
 _DATE = re.compile(r"[-@](?:\d{4}-\d{2}-\d{2}|\d{8})$|:latest$")
@@ -85,7 +83,7 @@ def cost_usd(
             rates = _listed_rates(provider, request_model, usage.input_tokens or 0)
         return _cost(rates, usage)
     except Exception as error:
-        _warn_once(f"the cost of {model} could not be computed: {type(error).__name__}: {error}")
+        warn_once(f"the cost of {model} could not be computed: {type(error).__name__}: {error}")
         return None
 
 
@@ -199,7 +197,7 @@ def _user_rates(provider: str, model: str, table: Mapping[str, Any]) -> _Rates |
 def _read(name: str, entry: Any) -> _Rates | None:
     wrong = not isinstance(entry, Mapping) or not entry or any(field not in _FIELDS for field in entry)
     if wrong or any(not _is_price(price) for price in entry.values()):
-        _warn_once(
+        warn_once(
             f"prices[{name!r}]={entry!r} is not a price and is ignored. Use {{'input': USD, 'output': USD}} per million "
             "tokens, with 'cache_read' and 'cache_write' if they differ"
         )
@@ -282,12 +280,3 @@ def _rates(prices: Any, input_tokens: int) -> _Rates:
         of("output_image_mtok"),
         (of("requests_kcount") or 0.0) / 1000,
     )
-
-
-_warned: set[str] = set()
-
-
-def _warn_once(message: str) -> None:
-    if message not in _warned:
-        _warned.add(message)
-        logger.warning("llmtrace: %s", message)

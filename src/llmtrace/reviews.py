@@ -69,11 +69,8 @@ def _decide(review_id: str, decision: Decision, digest: str, by: str | None) -> 
 
 def of_store(url: str) -> Reviews:
     """The reviews of a local store. Raises `UnreadableStore` for one that has no folder."""
-    store = open_store(url)
-    try:
+    with open_store(url) as store:
         folder: Path | None = store.folder
-    finally:
-        store.close()
     if folder is None:
         raise UnreadableStore(f"{url}: reviews are kept in a local store's folder, which this one has not")
     return Reviews(folder)

@@ -373,11 +373,8 @@ def last() -> Trace:
     config = Config.read()
     if config.store == "off":
         raise TraceNotFound("the store is off (LLMTRACE_STORE), so that no trace is kept")
-    store = open_store(config.store, config=config)
-    try:
+    with open_store(config.store, config=config) as store:
         return store.trace("last")
-    finally:
-        store.close()
 
 
 def shutdown() -> None:

@@ -107,6 +107,17 @@ def test_a_password_is_taken_out_wherever_the_span_repeats_it() -> None:
     assert clean.operation.result == "no user with [REDACTED:key]"
 
 
+def test_a_document_that_was_clean_before_is_not_where_it_repeats_a_secret() -> None:
+    content, harmless = Content(Config()), {"said": "hunter2!"}
+    for _ in range(2):
+        before = content.clean(Span("0" * 32, "1" * 16, "t", 1, 2, operation=ToolExecution("t", harmless)))
+        assert isinstance(before.operation, ToolExecution)
+        assert before.operation.arguments is harmless
+    repeated = ToolExecution("log_in", {"password": "hunter2!"}, {"said": "hunter2!"}, True)
+    clean = content.clean(Span("0" * 32, "2" * 16, "log_in", 1, 2, operation=repeated))
+    assert clean.operation == ToolExecution("log_in", {"password": "[REDACTED:key]"}, {"said": "[REDACTED:key]"}, True)
+
+
 def test_a_clean_span_comes_back_as_the_same_object() -> None:
     """Nothing to redact, cut or take out: nothing is copied."""
     for operation in operations("fine"):

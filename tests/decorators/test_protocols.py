@@ -226,6 +226,25 @@ def test_async_generators_left_open_close_in_silence(decorate: Any, dropped: boo
     assert [span.attributes.get("llmtrace.response.partial") for span in captured.spans] == [True] * 8
 
 
+def test_an_async_generator_that_is_left_when_the_loop_ends_was_not_cancelled(decorate: Any) -> None:
+    """The loop closes it in a task of its own, and cancels that where the program ends first."""
+
+    @decorate
+    async def work() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+    async def main() -> None:
+        async for _ in work():
+            break
+
+    with capture() as captured:
+        asyncio.run(main())
+    (span,) = captured.spans
+    assert span.failure is None
+    assert span.attributes.get("llmtrace.response.partial")
+
+
 def test_a_coroutine_is_current_in_its_own_steps_only(decorate: Any) -> None:
     """While it waits, whoever drives it is not inside its span: nothing is attached across a suspension."""
 

@@ -142,7 +142,7 @@ def test_a_schema_gives_json(value: Any) -> None:
         llmtrace.validated(SCHEMA, lambda _: {"total": "x"}, retries=0)
 
 
-@pytest.mark.parametrize("answer", ["", "Sure!", "\ud83d", None, 3, [], b"\xff", object(), iter(()), "[" * 5000])
+@pytest.mark.parametrize("answer", ["", "Sure!", "\ud83d", None, 3, [], b"\xff", object(), "[" * 5000])
 def test_answers_that_are_no_answer(answer: Any) -> None:
     """Each is a fault that the model is told of, whatever came."""
     for form in (Order, SCHEMA):
@@ -155,6 +155,17 @@ def test_answers_that_are_no_answer(answer: Any) -> None:
         assert llmtrace.validated(form, call)  # type: ignore[call-overload]
         assert more[-1]["role"] == "user"
         assert all(message["content"].strip() for message in more)
+
+
+def test_a_stream_is_no_answer_to_be_asked_for_again(server: ModelServer, asked: list[Any]) -> None:
+    client = OpenAI(base_url=server.url, api_key="none")
+
+    def call(_: Any) -> Any:
+        return client.chat.completions.create(model="scripted", messages=[{"role": "user", "content": "?"}], stream=True)
+
+    with pytest.raises(ConfigurationError, match="returned a stream"):
+        llmtrace.validated(Order, call)
+    assert len(asked) <= 1
 
 
 def test_what_the_call_raises_passes_through() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import llmtrace
-from llmtrace import installed, instrumentation
+from llmtrace import instrumentation, log_once
 from llmtrace.instrumentation import Library, _instrumentors
 from llmtrace.model import Inference, Message, Text
 from llmtrace.testing import capture
@@ -39,7 +39,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of installed packages, with the SDK in it."""
     (tmp_path / "acme.py").write_text(SDK)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(installed, "_logged", set())
+    monkeypatch.setattr(log_once, "_logged", {})
     yield tmp_path
     instrumentation.disable()
     _instrumentors.library_of.cache_clear()

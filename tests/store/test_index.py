@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmtrace import log_once
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Message, Text
 from llmtrace.store import (
@@ -26,7 +27,6 @@ from llmtrace.store import (
     journal_files,
     open_store,
     search,
-    warnings,
     word_index,
 )
 from llmtrace.store.journal_files import head
@@ -38,7 +38,7 @@ from tests.store.spans import agent, inference, span, trace_id
 
 @pytest.fixture(autouse=True)
 def _said_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warnings, "_logged", {})
+    monkeypatch.setattr(log_once, "_logged", {})
 
 
 @pytest.fixture

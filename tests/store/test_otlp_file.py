@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from llmtrace import log_once
 from llmtrace.codec import genai, otlp
 from llmtrace.errors import UnreadableStore
-from llmtrace.store import open_store, warnings
+from llmtrace.store import open_store
 from tests.store.spans import span, trace_id
 
 
 @pytest.fixture(autouse=True)
 def _said_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warnings, "_logged", {})
+    monkeypatch.setattr(log_once, "_logged", {})
 
 
 def test_each_span_is_a_line_of_otlp(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from llmtrace import log_once
 from llmtrace.cli import main
 from llmtrace.errors import UnreadableStore
 from llmtrace.guards import spend_file
 from llmtrace.model import Evaluation, Span
-from llmtrace.store import journal, journal_files, local, open_store, warnings
+from llmtrace.store import journal, journal_files, local, open_store
 from llmtrace.store.late_evaluations import attach
 from llmtrace.store.local import LocalStore
 from llmtrace.store.memory import MemoryStore
@@ -30,7 +31,7 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the file before each record, and try again at once."""
     monkeypatch.setattr(journal, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(journal, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(warnings, "_logged", {})
+    monkeypatch.setattr(log_once, "_logged", {})
 
 
 def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:

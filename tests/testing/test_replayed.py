@@ -63,6 +63,11 @@ def test_a_function_is_called_with_the_recorded_task(folder: Path) -> None:
     printed = pytest_in(folder)
     assert "1 failed" in printed
     assert "assert 'ungrounded_argument' not in ['ungrounded_argument']" in printed.replace('"', "'")
+    changed = (folder / "agent.py").read_text(encoding="utf-8").replace('"Find an order by its number."', '"Find an order."')
+    (folder / "agent.py").write_text(changed, encoding="utf-8")
+    printed = pytest_in(folder)
+    assert "the run differs from test_refund.jsonl" in printed
+    assert "llmtrace why" not in printed  # where a replay stopped is not what went wrong with the agent
 
 
 @pytest.mark.all

@@ -158,12 +158,9 @@ def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False
 
 def _stored(task: str, store: str) -> Trace:
     """The newest trace of this task."""
-    reader = open_store(store)
-    try:
+    with open_store(store) as reader:
         summaries = reader.traces(Query(limit=10, agent="support"))
         return reader.trace(next((summary.trace_id for summary in summaries if summary.task == task), "last"))
-    finally:
-        reader.close()
 
 
 def _folder(*, permanent: bool) -> str:

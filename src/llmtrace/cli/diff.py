@@ -229,11 +229,8 @@ def _chosen(store: Store, words: Sequence[str]) -> Iterator[Trace]:
                 raise BadInput(f"unknown filter {name!r}.{did_you_mean(name, FILTERS)} Use some of: {', '.join(FILTERS)}.")
             filters[name] = content
         elif os.path.exists(word):
-            file_store = open_store(word, config=Config.read())
-            try:
+            with open_store(word, config=Config.read()) as file_store:
                 yield from in_traces(file_store.spans(Query(limit=MOST_RUNS)))
-            finally:
-                file_store.close()
         else:
             trace_ids[store.trace(word).trace_id] = None
     for trace_id in trace_ids:

@@ -128,9 +128,8 @@ def _not_writable(folder: Path) -> str | None:
 def _readable(config: Config) -> Iterator[Finding]:
     with _log_lines() as lines:
         try:
-            store = open_store(config.store, config=config)
-            newest = store.traces(Query(limit=1))
-            store.close()
+            with open_store(config.store, config=config) as store:
+                newest = store.traces(Query(limit=1))
         except LlmtraceError as error:
             yield Finding("wrong", "store", str(error), "Give another one with --store or LLMTRACE_STORE.")
             return

@@ -295,13 +295,11 @@ class _Prover:
                 ran = run_replay(self._command, assignment, quiet=True)
                 if ran.divergences:
                     raise BadInput(f"a run stopped: {ran.divergences[0]['what']}.")
-                store = open_store(assignment.into, config=self._config)
                 try:
-                    trace = store.trace(ran.trace_id or "")
+                    with open_store(assignment.into, config=self._config) as store:
+                        trace = store.trace(ran.trace_id or "")
                 except StoreError as error:
                     raise BadInput(f"a run was not recorded: {error}") from None
-                finally:
-                    store.close()
                 self.spent += summarise(trace).cost_usd or 0.0
                 ids.append(trace.trace_id)
                 well += self.ended_well(trace, ran.exit_code)

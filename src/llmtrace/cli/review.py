@@ -6,7 +6,6 @@ Without an action, in a terminal: one call after the other. See docs/how_to/revi
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import sys
 import time
@@ -22,15 +21,16 @@ from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.recording import load, program
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.config import Config
-from llmtrace.errors import ReviewConflict
+from llmtrace.errors import ConfigurationError, ReviewConflict
 from llmtrace.launch.replay_process import run_replay
 from llmtrace.model import JsonValue
-from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ReviewState
+from llmtrace.model.reviews import DECISIONS, Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.model.traces import short_id
+from llmtrace.playback.edit import Edit, with_member
 from llmtrace.playback.player import CHANGE
 from llmtrace.store.reviews import Reviews, this_user
 from llmtrace.text.unsafe_characters import clean
-from llmtrace.validation.json_pointers import steps
+from llmtrace.validation.json_pointers import pointer
 
 NAME = "review"
 HELP = "decide calls that wait for a person"
@@ -161,10 +161,7 @@ def _decision(args: argparse.Namespace, record: ReviewRecord, action: str) -> De
         if args.value is None:
             raise BadInput('llmtrace review answer needs the answer, as JSON or text: llmtrace review answer ID "yes"')
         value = _read(args.value)
-    return Decision(_KINDS[action], value, _by(args), time.time(), args.reason, always)
-
-
-_KINDS: dict[str, DecisionKind] = {"approve": "approved", "edit": "edited", "reject": "rejected", "answer": "answered"}
+    return Decision(DECISIONS[action], value, _by(args), time.time(), args.reason, always)
 
 
 def _read(text: str) -> JsonValue:
@@ -177,23 +174,16 @@ def _read(text: str) -> JsonValue:
 
 def _with(payload: JsonValue, settings: list[str]) -> JsonValue:
     """The payload with ``ARGUMENT=VALUE`` set. Raises BadInput for a place that is not there."""
-    changed = copy.deepcopy(payload)
     for setting in settings:
         place, equals, text = setting.partition("=")
-        path = steps(place) if place.startswith("/") else [place]
-        if not equals or not path:
+        if not equals or not place.strip("/"):
             raise BadInput(f"--set {setting}: expected ARGUMENT=VALUE, as in amount=12.50 or /items/0/price=3")
-        holder: Any = changed
+        place = place if place.startswith("/") else pointer((place,))
         try:
-            for step in path[:-1]:
-                holder = holder[int(step)] if isinstance(holder, list) else holder[step]
-            if isinstance(holder, list):
-                holder[int(path[-1])] = _read(text)
-            else:
-                holder[path[-1]] = _read(text)
-        except (LookupError, TypeError, ValueError):
+            payload = with_member(payload, Edit("", place, _read(text)), may_add=True)
+        except (ConfigurationError, TypeError):
             raise BadInput(f"--set {setting}: the call's arguments have no such place.") from None
-    return changed
+    return payload
 
 
 # -- one after the other, in a terminal

@@ -229,13 +229,11 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
     config = Config.read()
     if config.store == "off":
         return
-    store = open_store(config.store, config=config)
     try:
-        trace = store.trace(recording.trace_id)
+        with open_store(config.store, config=config) as store:
+            trace = store.trace(recording.trace_id)
     except TraceNotFound:  # without a terminal, and with an OTLP endpoint, nothing is kept here
         return
-    finally:
-        store.close()
     first, second, third = _summary(trace)
     screen.line()
     screen.labelled("llmtrace  ", first, "bold")

@@ -47,13 +47,10 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
     config = Config.read(store=args.store)
     if config.store == "off":
         raise BadInput("LLMTRACE_STORE is off, so nothing is kept.\nName the store to read with --store FOLDER.")
-    store = open_store(config.store, config=config)
-    if isinstance(store, LocalStore):
-        args.later = lambda: _go_on(store, args)
-    try:
+    with open_store(config.store, config=config) as store:
+        if isinstance(store, LocalStore):
+            args.later = lambda: _go_on(store, args)
         yield store
-    finally:
-        store.close()
 
 
 def nothing_found(store: Store, args: argparse.Namespace, *, filtered: bool) -> str:

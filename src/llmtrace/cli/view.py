@@ -100,13 +100,10 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
     else:
         url = config.store
         trace_id = what
-    store = open_store(url, config=config)
-    try:
+    with open_store(url, config=config) as store:
         if trace_id is not None:
             trace_id = store.summary(trace_id).trace_id
         yield store, str(store.folder) if url == "auto" else url, trace_id
-    finally:
-        store.close()
 
 
 def _file(path: str, config: Config, screen: Screen) -> Store:

@@ -20,7 +20,7 @@ def fill_in(operation: Operation, source: Operation) -> Operation:
     operation_class: Any = type(operation)
     for name in operation_class.__slots__:
         current, new = getattr(operation, name), getattr(source, name)
-        best = _better(current, new)
+        best = {**new, **current} if name == "parameters" and current and new else _better(current, new)
         if best is not current:
             changes[name] = best
     return replace(operation, **changes) if changes else operation

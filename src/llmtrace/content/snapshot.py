@@ -81,25 +81,27 @@ def plain(value: object) -> JsonValue:
 def _plain(value: Any, level: int) -> Any:
     """So few levels and members need no look at cycles or at the room that is left."""
     kind = type(value)
+    if kind is dict or kind is list:
+        if len(value) > _MEMBERS or level == _LEVELS:
+            return NOT_PLAIN
+        if kind is list:
+            items = [_plain(item, level + 1) for item in value]
+            return NOT_PLAIN if NOT_PLAIN in items else items
+        copy: dict[str, Any] = {}
+        for key, item in value.items():
+            if type(key) is not str or len(key) > _KEY or not key.isascii():
+                return NOT_PLAIN
+            if type(item) is not str or len(item) > _CHARACTERS or not item.isascii():  # most are such texts
+                item = _plain(item, level + 1)
+                if item is NOT_PLAIN:
+                    return NOT_PLAIN
+            copy[key] = item
+        return copy
     if kind is str:
         return value if len(value) <= _CHARACTERS and value.isascii() else NOT_PLAIN
     if kind is int:
         return value if -_PLAIN_INT < value < _PLAIN_INT else NOT_PLAIN
-    if value is None or kind is bool or (kind is float and math.isfinite(value)):
-        return value
-    if (kind is not dict and kind is not list) or len(value) > _MEMBERS or level == _LEVELS:
-        return NOT_PLAIN
-    if kind is list:
-        items = [_plain(item, level + 1) for item in value]
-        return NOT_PLAIN if NOT_PLAIN in items else items
-    copy: dict[str, Any] = {}
-    for key, item in value.items():
-        if type(key) is not str or len(key) > _KEY or not key.isascii():
-            return NOT_PLAIN
-        copy[key] = copied = _plain(item, level + 1)
-        if copied is NOT_PLAIN:
-            return NOT_PLAIN
-    return copy
+    return value if value is None or kind is bool or (kind is float and math.isfinite(value)) else NOT_PLAIN
 
 
 class _Snapshot:

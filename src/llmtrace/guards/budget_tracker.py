@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from llmtrace.errors import BudgetExceeded, LlmtraceError
 from llmtrace.guards import messages
 from llmtrace.guards.spend_file import Amounts, SpendWindow, period, spend_file
 from llmtrace.guards.token_estimate import usage_of
+from llmtrace.log_once import warn_once
 from llmtrace.model import (
     BUDGET_EXCEEDED,
     BUDGET_STOPPED,
@@ -37,8 +37,6 @@ from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.current import configured
 from llmtrace.recorder.player import player
 
-logger = logging.getLogger("llmtrace")
-
 BUDGET_NEARLY_SPENT = "budget_nearly_spent"
 """Name of the evaluation on the span that reached `NEARLY` of it."""
 BUDGET_UNPRICED = "budget_unpriced"
@@ -47,8 +45,6 @@ NEARLY = 0.8
 
 DIFFERENT_CALLS = 1024
 """Tool calls whose repeats are counted; the one not seen for longest is forgotten first."""
-
-_logged: set[str] = set()
 
 
 class BudgetTracker:
@@ -265,7 +261,7 @@ class BudgetTracker:
         model = operation.model
         calls = "calls without a model's name" if model is None else f"calls of {model!r}"
         price_table = f"configure(prices={{{model or 'model'!r}: {{'input': ..., 'output': ...}}}})"
-        _warn_once(
+        warn_once(
             f"a budget in usd does not stop {calls}: their price is not known, so they count as $0. "
             f"Use {price_table}, install llmtrace-otel[prices], or limit calls or tokens too"
         )
@@ -311,7 +307,7 @@ def _who(scope: str) -> str:
     attributes: Any = otel_context.get_value(keys.ATTRIBUTES) or {}
     who = attributes.get(name)
     if who is None and active() is not None:
-        _warn_once(
+        warn_once(
             f"a budget for each {scope} was begun where none is known, so all such runs share one. "
             f"Put them in `with llmtrace.context({scope}=...)`"
         )
@@ -328,7 +324,7 @@ def _folder() -> Path | None:
         if folder is not None:
             return folder
     if recorder is not None:
-        _warn_once("a budget over runs is kept in memory, since no store has a folder: it begins anew with each process")
+        warn_once("a budget over runs is kept in memory, since no store has a folder: it begins anew with each process")
     return None
 
 
@@ -375,9 +371,3 @@ def _spender(model: str | None, recording: Recording | None) -> str:
     if name and model:
         return f"{name} with {model}"
     return name or model or "unknown"
-
-
-def _warn_once(line: str) -> None:
-    if line not in _logged and len(_logged) < 256:
-        _logged.add(line)
-        logger.warning("llmtrace: %s", line)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar, overload
 
 from pydantic_core import to_json as dump
@@ -65,7 +65,7 @@ def validated(form: Any, call: Callable[[FollowUp], Any], *, retries: int = 2) -
     A span holds the attempts. Each one that is to be corrected counts for `Budget` with ``corrections``.
 
     Raises `OutputInvalid` if the last attempt does not fit either, what ``call`` raises, and `ConfigurationError` for a wrong
-    value.
+    value, such as a stream from ``call``.
     """
     if not callable(call):
         raise ConfigurationError(f"validated(call={call!r}): expected a function that asks the model")
@@ -131,6 +131,8 @@ class _Attempts:
 
     def accept(self, completion: object) -> bool:
         """Return True if the answer fits. Raises `OutputInvalid` if it does not, and no attempt is left."""
+        if isinstance(completion, (Iterator, AsyncIterator)):  # asked again, the model would stream again
+            raise ConfigurationError("validated(call=...): it returned a stream; have it return the whole answer")
         self.usage = add_usage(self.usage, guard(usage_of, completion))
         is_value = isinstance(self.form.kind, type) and isinstance(completion, self.form.kind)
         answer = to_json(completion) if is_value else guard(answer_of, completion)

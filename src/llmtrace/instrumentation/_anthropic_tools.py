@@ -16,6 +16,7 @@ from llmtrace.instrumentation._provider import current_call
 from llmtrace.instrumentation._selection import is_left_out, selected
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
+from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
 
@@ -57,7 +58,7 @@ def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, A
 def without_own_tool_span(_instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Pass a client without a tracer to the SDK's own span of a tool run, which is none then; None if it should stay."""
     client, tool = args
-    if not hasattr(tool, "call") or _has_own_provider(client) or is_left_out(client):
+    if active() is None or not hasattr(tool, "call") or _has_own_provider(client) or is_left_out(client):
         return None
     return (_UNTRACED, tool), kwargs
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 from pydantic_core import to_json
 
 from llmtrace.model import Message, ToolDefinition
+from llmtrace.validation.tool_definitions import read_definition
 
 MOST_LEAVES = 512
 """Messages with more leaves are converted each time."""
@@ -86,7 +87,14 @@ def _make_room(size: int) -> None:
     _characters += size
 
 
-def read_tools_cached(raw: Any, read: Callable[[Any], tuple[ToolDefinition, ...]]) -> tuple[ToolDefinition, ...]:
+def read_definitions(raw: Any) -> tuple[ToolDefinition, ...]:
+    """Read tool definitions in any form that `read_definition` knows."""
+    return tuple([read_definition(tool) for tool in raw])
+
+
+def read_tools_cached(
+    raw: Any, read: Callable[[Any], tuple[ToolDefinition, ...]] = read_definitions
+) -> tuple[ToolDefinition, ...]:
     """Read tool definitions, or return what ``read`` returned for the same JSON bytes before."""
     try:
         key = to_json(raw)

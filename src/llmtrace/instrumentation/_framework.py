@@ -31,10 +31,10 @@ class Step:
         self.context = otel_context.get_current() if context is None else context
 
     def returned(self, result: Any) -> None:
-        """End the span with what the function returned."""
+        """Take what the function returned."""
 
     def raised(self, error: BaseException) -> None:
-        """End the span with what the function raised."""
+        """Take what the function raised."""
 
 
 class SpanStep(Step):

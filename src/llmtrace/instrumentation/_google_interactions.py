@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from llmtrace import semconv
 from llmtrace.instrumentation._cache import read_tools_cached
 from llmtrace.instrumentation._generators import end_or_watch
-from llmtrace.instrumentation._google_steps import StepReader, read_input, read_interaction, read_parameters, read_tools
+from llmtrace.instrumentation._google_steps import StepReader, read_input, read_interaction, read_parameters
 from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of
@@ -44,7 +44,7 @@ class Interactions(Endpoint):
             "request_model": body.get("model"),
             "system": (Text(system),) if isinstance(system, str) and system else (),
             "input": read_input(body.get("input")),
-            "tools": read_tools_cached(tools, read_tools) if isinstance(tools, list) and tools else (),
+            "tools": read_tools_cached(tools) if isinstance(tools, list) and tools else (),
             "parameters": read_parameters(body),
             "previous_response_id": body.get("previous_interaction_id"),
         }
@@ -73,7 +73,7 @@ def _prepare(hook_ctx: Any, request: Any) -> None:
         call.fields.update(call.endpoint.read_body(from_json(request.content)))
 
 
-_SENDING = before(lambda _, args, kwargs: _prepare(*args, **kwargs))
+_SENDING = before(lambda _, args, kwargs: _prepare(*args, **kwargs), always=True)
 _GENERATED = "google.genai._gaos"
 
 PATCHES = (

@@ -26,12 +26,10 @@ from llmtrace.model import (
     ServerToolResult,
     Text,
     ToolCall,
-    ToolDefinition,
     ToolResult,
     Uri,
     Usage,
 )
-from llmtrace.validation.tool_definitions import read_definition
 
 _UNDER_WAY = frozenset({"in_progress", "queued", "idle"})
 _MEDIA = {"image": "image", "audio": "audio", "video": "video", "document": "file", "file": "file"}
@@ -85,10 +83,6 @@ def _role(step: Any) -> str:
 def _pieces(value: Any) -> Sequence[Any]:
     """Return the members of a list; any other value as the only piece."""
     return value if isinstance(value, (list, tuple)) else () if value is None else (value,)
-
-
-def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    return tuple([read_definition(tool) for tool in raw])
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:

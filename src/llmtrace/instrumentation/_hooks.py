@@ -37,7 +37,7 @@ def changing(change: Callable[[Any, Any, Any], tuple[Any, dict[str, Any]] | None
     """A wrapper that calls the function with what ``change(instance, args, kwargs)`` returns; None: with what it was given."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        changed = guard(change, instance, args, kwargs) if active() is not None else None
+        changed = guard(change, instance, args, kwargs)
         args, kwargs = (args, kwargs) if changed is None else changed
         return wrapped(*args, **kwargs)
 

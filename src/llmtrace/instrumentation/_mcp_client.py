@@ -288,6 +288,8 @@ def _headers() -> dict[str, str]:
 
 def _carrying_old(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Add the trace context to what ``BaseSession.send_request`` of mcp 1.x sends."""
+    if active() is None:
+        return None
     if args:
         return (_Carrying(args[0]), *args[1:]), kwargs
     return ((), {**kwargs, "request": _Carrying(kwargs["request"])}) if "request" in kwargs else None
@@ -295,7 +297,7 @@ def _carrying_old(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def _carrying_direct(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Add the trace context to what ``DirectDispatcher.send_raw_request`` sends, where mcp 2.x itself adds none."""
-    headers = _headers() if len(args) > 1 else None
+    headers = _headers() if active() is not None and len(args) > 1 else None
     if not headers:
         return None
     method, params, *rest = args

@@ -17,8 +17,6 @@ from llmtrace.instrumentation._openai_vendors import OPENAI
 from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, members
 from llmtrace.instrumentation._vllm_server import engine_times, is_own_server, request_id
-from llmtrace.model import ToolDefinition
-from llmtrace.validation.tool_definitions import read_definition
 
 _NAMES = {
     "max_completion_tokens": "max_tokens",
@@ -48,9 +46,9 @@ class Chat(Generation):
         else:  # an iterator, which is the SDK's to consume
             one_shot = True
         if isinstance(tools, (list, tuple)):
-            fields["tools"] = read_tools_cached(tools, _read_tools)
+            fields["tools"] = read_tools_cached(tools)
         elif isinstance(functions, (list, tuple)):
-            fields["tools"] = read_tools_cached(functions, _read_tools)
+            fields["tools"] = read_tools_cached(functions)
         elif tools is not None and is_given(tools):
             one_shot = True
         return fields, one_shot or isinstance(kwargs.get("response_format"), type)
@@ -86,7 +84,3 @@ class Chat(Generation):
 
     def on_response(self, call: Call, result: Any) -> Any:
         return _stainless.end_call(self, call, result, lambda: ChunkReader(call.choice_count))
-
-
-def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    return tuple([read_definition(tool) for tool in raw])

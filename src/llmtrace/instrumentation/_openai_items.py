@@ -164,12 +164,10 @@ def _reasoning(item: Mapping[str, Any]) -> Iterator[Part]:
         yield Reasoning("")
 
 
-def _function_call(item: Mapping[str, Any]) -> Iterator[Part]:
-    yield ToolCall(str(item.get("name") or ""), arguments(item.get("arguments")), item.get("call_id"))
-
-
-def _custom_tool_call(item: Mapping[str, Any]) -> Iterator[Part]:
-    yield ToolCall(str(item.get("name") or ""), item.get("input"), item.get("call_id"))
+def _tool_call(item: Mapping[str, Any]) -> Iterator[Part]:
+    """Read a call of a function, or of a custom tool, whose input is no JSON."""
+    values = item.get("input") if item["type"] == "custom_tool_call" else arguments(item.get("arguments"))
+    yield ToolCall(str(item.get("name") or ""), values, item.get("call_id"))
 
 
 def _tool_result(item: Mapping[str, Any]) -> Iterator[Part]:
@@ -184,43 +182,20 @@ def _tool_result(item: Mapping[str, Any]) -> Iterator[Part]:
         yield ToolResult(output if isinstance(output, str) else to_json(output), item.get("call_id"))
 
 
-def _compaction(item: Mapping[str, Any]) -> Iterator[Part]:
-    yield Compaction(None, item.get("id"))
-
-
-def _additional_tools(_: Mapping[str, Any]) -> Iterator[Part]:
-    """Read no parts: these definitions are among the request's tools."""
-    return iter(())
-
-
 # -- what the provider runs, or has run on the program's machine by a tool of its own
 
 
 def _server_call(item: Mapping[str, Any]) -> Iterator[Part]:
-    tool = item["type"].removesuffix("_call")
-    call = {"type": tool, **_details(item, "id", "call_id", *_RESULTS)}
-    results = _details({name: item[name] for name in item if name in _RESULTS})
-    identity = item.get("call_id") or item.get("id")
-    yield ServerToolCall(tool, call, identity)
+    """Read a call; of an MCP server's tool under the tool's own name."""
+    tool, identity = item["type"].removesuffix("_call"), item.get("call_id") or item.get("id")
+    name, call = tool, {"type": tool, **_details(item, "id", "call_id", *_RESULTS)}
+    if tool == "mcp":
+        name = str(call.pop("name", None) or "")
+        call["arguments"] = arguments(item.get("arguments"))
+    yield ServerToolCall(name, call, identity)
+    results = _details({key: item[key] for key in item if key in _RESULTS})
     if results:
         yield ServerToolResult({"type": tool, **results}, identity)
-
-
-def _mcp_call(item: Mapping[str, Any]) -> Iterator[Part]:
-    """Read a call that the provider made of an MCP server's tool, under the tool's own name."""
-    call = {
-        "type": "mcp",
-        **_details(item, "id", "name", "arguments", *_RESULTS),
-        "arguments": arguments(item.get("arguments")),
-    }
-    yield ServerToolCall(str(item.get("name") or ""), call, item.get("id"))
-    results = _details({name: item.get(name) for name in ("output", "error")})
-    if results:
-        yield ServerToolResult({"type": "mcp", **results}, item.get("id"))
-
-
-def _mcp_list_tools(item: Mapping[str, Any]) -> Iterator[Part]:
-    yield ServerToolResult({"type": "mcp_list_tools", **_details(item, "id")}, item.get("id"))
 
 
 def _image_generation(item: Mapping[str, Any]) -> Iterator[Part]:
@@ -242,16 +217,15 @@ def _server_result(item: Mapping[str, Any]) -> Iterator[Part]:
 
 
 _READERS: dict[Any, Callable[[Mapping[str, Any]], Iterator[Part]]] = {
-    "additional_tools": _additional_tools,
+    "additional_tools": lambda _: iter(()),  # they are among the request's tools
     "message": _message,
     "reasoning": _reasoning,
-    "function_call": _function_call,
+    "function_call": _tool_call,
     "function_call_output": _tool_result,
-    "custom_tool_call": _custom_tool_call,
+    "custom_tool_call": _tool_call,
     "custom_tool_call_output": _tool_result,
-    "compaction": _compaction,
-    "mcp_call": _mcp_call,
-    "mcp_list_tools": _mcp_list_tools,
+    "compaction": lambda item: iter([Compaction(None, item.get("id"))]),
+    "mcp_list_tools": lambda item: iter([ServerToolResult({"type": "mcp_list_tools", **_details(item, "id")}, item.get("id"))]),
     "image_generation_call": _image_generation,
     "program": lambda item: _server_call({**item, "type": "program_call"}),
 }

@@ -13,8 +13,7 @@ from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cac
 from llmtrace.instrumentation._openai_messages import read_message
 from llmtrace.instrumentation._openai_messages import read_prompt as read_plain_prompt
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.model import Generic, JsonValue, Message, Text, ToolDefinition
-from llmtrace.validation.tool_definitions import read_definition
+from llmtrace.model import Generic, JsonValue, Message, Text
 
 _DEFAULTS: dict[str, tuple[str, Any]] = {
     "temperature": ("temperature", None),
@@ -73,12 +72,8 @@ def read_prompt(prompt: Any, text: Any = None) -> tuple[Message, ...]:
 def read_chat(messages: Any, tools: Any) -> Fields:
     fields: Fields = {"input": read_messages_cached(messages, read_message)}
     if tools:
-        fields["tools"] = read_tools_cached(list(tools), _read_tools)
+        fields["tools"] = read_tools_cached(list(tools))
     return fields
-
-
-def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    return tuple([read_definition(tool) for tool in raw])
 
 
 def count_prompts(prompts: Any) -> int:

@@ -26,7 +26,6 @@ from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, 
 from llmtrace.instrumentation._stainless import both, is_given, members, server_of, with_traced_options
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "anthropic", "anthropic"
 SUPPORTED = ">=0.60,<3"
@@ -131,8 +130,7 @@ def _read_messages(messages: Any) -> Any:
 
 def _read_tools(tools: Any) -> tuple[ToolDefinition, ...]:
     """Read tool definitions. Tools of the beta tool runner are objects with ``to_dict``."""
-    plain = [_plain(tool) for tool in tools]
-    return read_tools_cached(plain, lambda raw: tuple([read_definition(tool) for tool in raw]))
+    return read_tools_cached([_plain(tool) for tool in tools])
 
 
 def _plain(tool: Any) -> Any:

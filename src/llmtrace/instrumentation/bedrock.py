@@ -197,6 +197,6 @@ def _prepare(prepared: Any, endpoint: object, *_: Any) -> None:
 PATCHES = (
     *_botocore_exchanges.PATCHES,
     Patch("botocore.client", "BaseClient._make_api_call", make_api_call),
-    Patch("botocore.endpoint", "Endpoint.prepare_request", after(_prepare)),
+    Patch("botocore.endpoint", "Endpoint.prepare_request", after(_prepare, always=True)),
     Patch("botocore.eventstream", "EventStream.close", closing),
 )

@@ -41,6 +41,11 @@ from llmtrace.model import (
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
 
+LIBRARY, DISTRIBUTION = "cohere", "cohere"
+SUPPORTED = ">=5.18,<8"
+CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client", "ClientV2", "AsyncClient", "AsyncClientV2")}
+
+
 # -- messages, and what else an answer says
 #
 # Law: a streamed answer reads like the whole one. The plan is reasoning; citations are kept whole as `Generic`.
@@ -169,10 +174,6 @@ class EventReader(Reader):
         if self._citations:
             yield _citations(self._citations)
 
-
-LIBRARY, DISTRIBUTION = "cohere", "cohere"
-SUPPORTED = ">=5.18,<8"
-CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client", "ClientV2", "AsyncClient", "AsyncClientV2")}
 
 _NAMES = {"p": "top_p", "k": "top_k"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
@@ -350,5 +351,5 @@ PATCHES = (
     *both(_V1, "RawBaseCohere.embed", _EMBEDDINGS),
     *both(_V1, "RawBaseCohere.rerank", _RERANK),
     *(Patch(_V2, f"{name}.chat_stream", stream) for name in ("RawV2Client", "AsyncRawV2Client")),
-    *(Patch(_HTTP, f"{name}.{method}", before(_count)) for name in _CLIENTS for method in ("request", "stream")),
+    *(Patch(_HTTP, f"{name}.{method}", before(_count, always=True)) for name in _CLIENTS for method in ("request", "stream")),
 )

@@ -128,8 +128,8 @@ PATCHES = (
     *both(_MODELS, "Models.embed_content", Embeddings()),
     Patch(_MODELS, "Models._generate_content_stream", traced_generator(_STREAM)),
     Patch(_MODELS, "AsyncModels._generate_content_stream", traced_async(_STREAM)),
-    Patch(_CLIENT, "BaseApiClient._request_once", before(_prepare)),
-    Patch(_CLIENT, "BaseApiClient._async_request_once", before(_prepare)),
+    Patch(_CLIENT, "BaseApiClient._request_once", before(_prepare, always=True)),
+    Patch(_CLIENT, "BaseApiClient._async_request_once", before(_prepare, always=True)),
     *FUNCTIONS,
     *_google_interactions.PATCHES,
 )

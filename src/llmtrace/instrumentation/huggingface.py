@@ -180,6 +180,6 @@ PATCHES = (
     *_exchanges.PATCHES,
     *(Patch(_SYNC, f"InferenceClient.{name}", traced(endpoint)) for name, endpoint in _METHODS.items()),
     *(Patch(_ASYNC, f"AsyncInferenceClient.{name}", traced_async(endpoint)) for name, endpoint in _METHODS.items()),
-    Patch(_SYNC, "InferenceClient._inner_post", before(_prepare)),
-    Patch(_ASYNC, "AsyncInferenceClient._inner_post", before(_prepare)),
+    Patch(_SYNC, "InferenceClient._inner_post", before(_prepare, always=True)),
+    Patch(_ASYNC, "AsyncInferenceClient._inner_post", before(_prepare, always=True)),
 )

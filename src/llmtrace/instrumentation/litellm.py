@@ -44,6 +44,10 @@ from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import output_schema
 
+LIBRARY, DISTRIBUTION = "litellm", "litellm"
+SUPPORTED = ">=1.80,<2"
+
+
 # -- streams that are iterators of litellm's own classes, which are patched
 #
 # The program keeps the very object, which is what is `watched`. Each step is taken within the call, since litellm makes its
@@ -96,9 +100,6 @@ async def _stepped(watch: Watch, call: Call, step: Any) -> Any:
     guard(watch.see, chunk)
     return chunk
 
-
-LIBRARY, DISTRIBUTION = "litellm", "litellm"
-SUPPORTED = ">=1.80,<2"
 
 _W3C = TraceContextTextMapPropagator()
 _FLAGS = ("acompletion", "aembedding", "aresponses")
@@ -329,7 +330,7 @@ PATCHES = (
     Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
     *(Patch(module, "TextCompletionStreamWrapper.__next__", _stepping) for module in _TEXT_STREAMS),
     *(Patch(module, "TextCompletionStreamWrapper.__anext__", _astepping) for module in _TEXT_STREAMS),
-    Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", after(keep_chunks)),
+    Patch(_ROUTED_STREAMS, "_SyncChatStream.__init__", after(keep_chunks, always=True)),
     Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", _stepping),
     Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", _astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", _astepping),

@@ -43,6 +43,11 @@ from llmtrace.instrumentation._streams import Reader, aclosing, closing
 from llmtrace.model import TOOL_ERROR, Failure, Message, Text, ToolCall, ToolExecution, Usage, replace
 from llmtrace.validation.tool_definitions import read_definition
 
+LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
+SUPPORTED = ">=1.10,<4"
+CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral": "sdk_configuration"}
+
+
 # -- the functions that a run of a conversation (``beta.conversations.run_async``) runs
 #
 # Each is an execution, joined to the model's call by its id. What a function raises goes on as the SDK's own error, or is told
@@ -79,10 +84,6 @@ def _run_function(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 TOOLS = (Patch("mistralai.extra.run.context", "create_function_result", spanned(_run_function)),)
 """Where the SDK's run takes the function from; it is defined in a module beside it."""
 
-
-LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
-SUPPORTED = ">=1.10,<4"
-CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral": "sdk_configuration"}
 
 _LEFT_OUT = frozenset({"retries", "server_url", "timeout_ms", "http_headers"})
 _NO_ID = "null"
@@ -317,7 +318,7 @@ _METHODS: tuple[tuple[str, str, Endpoint], ...] = (
 
 def _patches(package: str) -> tuple[Patch, ...]:
     events = f"{package}.utils.eventstreaming"
-    counting = before(lambda _, args, kwargs: _count(*args, **kwargs))
+    counting = before(lambda _, args, kwargs: _count(*args, **kwargs), always=True)
     return (
         *(Patch(f"{package}.{module}", path, traced(endpoint)) for module, path, endpoint in _METHODS),
         *(Patch(f"{package}.{module}", f"{path}_async", traced_async(endpoint)) for module, path, endpoint in _METHODS),

@@ -29,12 +29,15 @@ from llmtrace.model import (
     Reasoning,
     Text,
     ToolCall,
-    ToolDefinition,
     ToolResult,
     Usage,
 )
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.tool_definitions import read_definition
+
+LIBRARY, DISTRIBUTION = "ollama", "ollama"
+SUPPORTED = ">=0.4,<1"
+CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
+
 
 # -- requests and answers
 
@@ -49,7 +52,7 @@ def read_chat(sent: Mapping[str, Any]) -> Fields:
     fields: Fields = {"parameters": _parameters(sent)}
     fields["input"] = read_messages_cached(sent.get("messages") or (), read_message)
     if sent.get("tools"):
-        fields["tools"] = read_tools_cached(sent["tools"], _read_tools)
+        fields["tools"] = read_tools_cached(sent["tools"])
     return fields
 
 
@@ -62,10 +65,6 @@ def read_prompt(sent: Mapping[str, Any]) -> Fields:
         "system": (Text(system),) if isinstance(system, str) and system else (),
         "input": (read_message(message),),
     }
-
-
-def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    return tuple([read_definition(tool) for tool in raw])
 
 
 def _parameters(sent: Mapping[str, Any]) -> dict[str, JsonValue]:
@@ -155,11 +154,6 @@ class AnswerReader(Reader):
             fields["finish_reasons"] = (finish or "error",)
             fields["partial"] = False
         return fields
-
-
-LIBRARY, DISTRIBUTION = "ollama", "ollama"
-SUPPORTED = ">=0.4,<1"
-CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
 
 
 # -- endpoints

@@ -35,6 +35,10 @@ from llmtrace.model import Custom, Embedding, Inference
 from llmtrace.recorder import Recorder, active
 from llmtrace.recorder.guard import guard, report
 
+LIBRARY, DISTRIBUTION = "vllm", "vllm"
+SUPPORTED = ">=0.32,<1"
+
+
 # -- child processes
 #
 # They send spans of their start wherever the variable points, although nobody asked the engine to trace, and whoever uses
@@ -66,10 +70,6 @@ def _is_traced(args: Any, kwargs: dict[str, Any]) -> bool | None:
     return None
 
 
-LIBRARY, DISTRIBUTION = "vllm", "vllm"
-SUPPORTED = ">=0.32,<1"
-
-
 # -- calls of LLM
 
 
@@ -87,19 +87,24 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
         except Exception as error:
             report(_batch, error)
             return wrapped(*args, **kwargs)
-        token = current.set(batch)
         try:
-            result = wrapped(*args, **kwargs)
+            result = _within(batch, wrapped, args, kwargs)
         except BaseException as error:
             guard(_failed, recorder, batch, model_of(getattr(instance, "llm_engine", None)), began, error)
             raise
-        finally:
-            current.reset(token)
         batch.adds = False
         guard(batch.close)
         return result
 
     return wrapper
+
+
+def _within(batch: Batch, wrapped: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    token = current.set(batch)
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        current.reset(token)
 
 
 def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwargs: Mapping[str, Any]) -> Batch:
@@ -140,14 +145,11 @@ def pooling(name: str) -> Wrapper:
         model = guard(model_of, getattr(instance, "llm_engine", None))
         operation: Any = Embedding(PROVIDER, request_model=model) if makes_vectors else Custom()
         recording = recorder.start(operation, name=None if makes_vectors else name)
-        token = current.set(Batch(is_silent=True))
         try:
-            result = wrapped(*args, **kwargs)
+            result = _within(Batch(is_silent=True), wrapped, args, kwargs)
         except BaseException as error:
             guard(recording.end, failure=guard(failure_in_call, error))
             raise
-        finally:
-            current.reset(token)
         done: Any = guard(_vectors if makes_vectors else _scores, model, result)
         guard(recording.end, done)
         return result

@@ -69,12 +69,9 @@ def start() -> None:
     if not text:
         return
     assignment = Assignment(**json.loads(text))
-    store = open_store(assignment.store, config=Config.read(store=assignment.store))
-    try:
+    with open_store(assignment.store, config=Config.read(store=assignment.store)) as store:
         run = RecordedRun([store.trace(trace_id) for trace_id in assignment.traces])
         key = key_of(store)
-    finally:
-        store.close()
     if assignment.edit is not None:
         apply(run, Edit(*assignment.edit))
     player = Replay(

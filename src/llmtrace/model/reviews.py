@@ -10,6 +10,8 @@ from llmtrace.model.messages import JsonValue
 from llmtrace.model.value import value
 
 DecisionKind: TypeAlias = Literal["approved", "edited", "rejected", "answered", "timed_out", "unattended"]
+DECISIONS: Mapping[str, DecisionKind] = {"approve": "approved", "edit": "edited", "reject": "rejected", "answer": "answered"}
+"""What a person can decide, by its verb."""
 ReviewState: TypeAlias = Literal[
     "proposed",
     "approved",

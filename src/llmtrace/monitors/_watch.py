@@ -6,19 +6,16 @@ to it that a span is handed over once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from llmtrace.log_once import warn_once
 from llmtrace.model import Evaluation, Span, Trace
 from llmtrace.monitors._call_keys import Key, KeyedCall, Place, key_of
 from llmtrace.monitors._key_state import Mark, Pins, Row, row_of
 from llmtrace.monitors._monitor import Monitor, Observation
 
-logger = logging.getLogger("llmtrace")
-
 MAX_KEYS: Final = 500
-_failing: set[str] = set()
 
 
 class Shelf(Protocol):
@@ -91,11 +88,6 @@ def _observations(monitor: Monitor, span: Span) -> Sequence[Observation]:
     try:
         return tuple(monitor.observe(span))
     except Exception as error:  # a monitor that fails costs its own findings, not those of the others
-        if monitor.name not in _failing:
-            _failing.add(monitor.name)
-            logger.warning(
-                "llmtrace: monitor %s failed with %s; what it tells is incomplete. This is reported once.",
-                monitor.name,
-                type(error).__qualname__,
-            )
+        failed = f"monitor {monitor.name} failed with {type(error).__qualname__}"
+        warn_once(f"{failed}; what it tells is incomplete. This is reported once.")
         return []

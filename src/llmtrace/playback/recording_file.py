@@ -20,11 +20,8 @@ def read_recording(path: Path) -> list[Trace]:
     """The traces of a recording, oldest first. Raises `ConfigurationError` if there is no such file, `UnreadableStore`."""
     if not path.is_file():
         raise ConfigurationError(f"there is no recording {path}; llmtrace to-test and llmtrace export write one")
-    store = open_store(str(path), config=Config())
-    try:
+    with open_store(str(path), config=Config()) as store:
         traces = [store.trace(summary.trace_id) for summary in store.traces(Query(limit=1_000_000))]
-    finally:
-        store.close()
     if not traces:
         raise ConfigurationError(f"the recording {path} holds no trace")
     return sorted(traces, key=lambda trace: trace.spans[0].start)

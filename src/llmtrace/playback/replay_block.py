@@ -83,11 +83,8 @@ def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | No
     if own is not None:
         own.flush()
         return own.trace(str(trace)), key_of(own)
-    store = open_store(str(path) if is_file else Config.read().store)
-    try:
+    with open_store(str(path) if is_file else Config.read().store) as store:
         return store.trace("last" if is_file else str(trace)), key_of(store)
-    finally:
-        store.close()
 
 
 def key_of(store: Store) -> bytes | None:

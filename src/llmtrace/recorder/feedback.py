@@ -117,8 +117,5 @@ def _opened() -> Iterator[tuple[Store, Content]]:
             yield sink, recorder.content
             return
     config = Config.read()
-    store = open_store(config.store, config=config)
-    try:
+    with open_store(config.store, config=config) as store:
         yield store, Content(config)
-    finally:
-        store.close()

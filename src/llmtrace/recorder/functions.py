@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from llmtrace.model import CANCELLING
 from llmtrace.recorder import collected
 from llmtrace.recorder.recording import Recording
 
@@ -269,7 +270,7 @@ async def _async_generator(function: Function, begin: Begin, pending: _PendingCo
         yield step.answer
         return
     items: list[Any] = []
-    is_closed, place = False, _SuspendedContext.of(step)
+    is_closed, place, thrown_in = False, _SuspendedContext.of(step), 0
     try:
         generator = _inner(function, step, pending) if step.body is None else _aitems(step.body)
         following = _first(generator)
@@ -283,15 +284,18 @@ async def _async_generator(function: Function, begin: Begin, pending: _PendingCo
             try:
                 sent = yield item
             except BaseException as thrown:
-                is_closed = _is_left(place, thrown)
+                is_closed, thrown_in = _is_left(place, thrown), id(thrown)  # held here, it would keep this frame alive
                 following = generator.athrow(thrown)
             else:
-                following = generator.asend(sent)
+                following, thrown_in = generator.asend(sent), 0
     except GeneratorExit:
         _tell(place, step.returned, items, partial=True)
         raise
     except BaseException as error:
-        _tell(place, step.raised, error)
+        if id(error) == thrown_in and type(error).__name__ in CANCELLING:  # the event loop ended before it had closed it
+            _tell(place, step.returned, items, partial=True)
+        else:
+            _tell(place, step.raised, error)
         raise
 
 

@@ -15,7 +15,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, UnreadableStore
@@ -24,6 +24,9 @@ from llmtrace.model.traces import in_traces
 from llmtrace.model.value import value
 from llmtrace.near_names import most_like
 from llmtrace.store.summary import TraceSummary, summarise
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["NEWEST", "Query", "Store", "TraceSummary", "open_store", "summarise"]
 
@@ -162,6 +165,12 @@ class Store(Sink, ABC):
 
     def close(self) -> None:
         """Close files and connections. A later call opens them again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @runtime_checkable

@@ -15,12 +15,21 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
-from llmtrace.semconv import EVALUATION_ROUND, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
+from llmtrace.semconv import (
+    CONTENT,
+    EVALUATION_ROUND,
+    INPUT_MESSAGES,
+    REPLAY_EXCHANGES,
+    REQUEST_OTHER,
+    SYSTEM_INSTRUCTIONS,
+    TOOL_DEFINITIONS,
+)
 
 PROMPTS = frozenset({INPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQUEST_OTHER})
 """The models' input: most of a journal, since each call repeats the messages before it."""
 
 _LONG = 256
+_MAY_BE_LONG = CONTENT | {REPLAY_EXCHANGES}
 _SIZE = struct.Struct("<I")
 
 # On its first call pydantic-core imports modules. If that fails (no file descriptor left, interpreter shutdown) it panics with
@@ -34,16 +43,16 @@ class NoRecord(ValueError):
 
 def encode(raw: RawSpan) -> bytes:
     """Encode a span without its resource and scope, which `encode_context` encodes."""
-    short: dict[str, JsonValue] = {}
+    short = dict(raw.attributes)
     long: list[tuple[str, int]] = []
     blocks: list[bytes] = []
-    for name, value in raw.attributes.items():
+    for name in sorted(_MAY_BE_LONG & short.keys()):
+        value = short[name]
         if type(value) is str and len(value) > _LONG:
             block = value.encode("utf-8", "surrogatepass")
             long.append((name, len(block)))
             blocks.append(block)
-        else:
-            short[name] = value
+            del short[name]
     row: Any = (
         raw.trace_id,
         raw.span_id,

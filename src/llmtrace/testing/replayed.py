@@ -68,6 +68,8 @@ class ReplayedRun(Run):
         assert self._replay is not None
         try:
             self._open.__exit__(kind, error, trace)
+            if isinstance(error, ReplayDiverged):  # the program did not swallow it
+                raise error
         except ReplayDiverged as diverged:
             if not (self._record and diverged.kind == "left over"):
                 what = [f"{divergence.kind}: {divergence.what}" for divergence in self._replay.divergences]
@@ -105,11 +107,8 @@ class ReplayedRun(Run):
             )
             words = [sys.executable if command[0] in ("python", "python3") else command[0], *command[1:]]
             ran = run_replay(find_program(words), assignment, quiet=True, timeout=timeout)
-            store = open_store(folder)
-            try:
+            with open_store(folder) as store:
                 found = [store.trace(summary.trace_id) for summary in store.traces(Query(limit=1_000_000))]
-            finally:
-                store.close()
         self._loaded = tuple(sorted(found, key=lambda trace: trace.spans[0].start))
         divergences = [each for each in ran.divergences if not (self._record and each["kind"] == "left over")]
         if divergences and ran.code != SAME:

@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema_rs as rs
 
 from llmtrace.model import JsonValue
+from llmtrace.validation.json_pointers import every_value
 from llmtrace.validation.keywords import MAPS_OF_SUBSCHEMAS
 
 KEYWORD = "llmtrace:pattern"
@@ -82,15 +83,11 @@ def guard_patterns(schema: JsonValue) -> tuple[JsonValue, int]:
 def names_are_affordable(value: JsonValue, patterns: int) -> bool:
     """True if all names of members in ``value`` can be matched against that many patterns that need backtracking."""
     room = 2 * _STEPS // patterns
-    waiting = [value]
-    while waiting and room >= 0:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            room -= sum(len(name) ** 2 for name in node)
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
-    return room >= 0
+    for node in every_value(value):
+        room -= sum(len(name) ** 2 for name in node) if isinstance(node, dict) else 0
+        if room < 0:
+            return False
+    return True
 
 
 class _Guarding:

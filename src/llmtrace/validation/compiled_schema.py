@@ -7,7 +7,6 @@ or that would cost too much, is a reason, never an exception, and nothing is fet
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from functools import lru_cache
 from types import ModuleType
@@ -15,13 +14,12 @@ from urllib.parse import unquote
 
 from pydantic_core import from_json, to_json
 
+from llmtrace.log_once import warn_once
 from llmtrace.model import JsonValue
 from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.keywords import every_object
 from llmtrace.validation.limits import MAX_VISITS, Limits, TooCostlyError, limits_of
 from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, BrokenSchemaError, Engine, Fault
-
-logger = logging.getLogger("llmtrace")
 
 MAX_BYTES = 1 << 19
 """Longest schema, as JSON, that is used."""
@@ -99,19 +97,9 @@ class Compiled:
     def report(self, owner: str, faults: Iterable[Fault] = ()) -> None:
         """Log once that a schema cannot be used, or that, by these ``faults``, a pattern in it cannot."""
         if self.problem:
-            _report_once(f"{owner} goes unvalidated: its schema cannot be used: {self.problem}")
+            warn_once(f"{owner} goes unvalidated: its schema cannot be used: {self.problem}")
         elif _name_unusable_pattern(faults):
-            _report_once(f"{owner} goes unvalidated in part: a pattern in its schema cannot be used")
-
-
-_reported: set[str] = set()
-_MOST_REPORTS = 1000
-
-
-def _report_once(line: str) -> None:
-    if line not in _reported and len(_reported) < _MOST_REPORTS:
-        _reported.add(line)
-        logger.warning("llmtrace: %s", line)
+            warn_once(f"{owner} goes unvalidated in part: a pattern in its schema cannot be used")
 
 
 def _name_unusable_pattern(faults: Iterable[Fault]) -> bool:

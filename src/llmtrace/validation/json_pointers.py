@@ -1,8 +1,8 @@
-"""JSON Pointers (RFC 6901): write one from a path, and follow one into a value."""
+"""JSON Pointers (RFC 6901): write one from a path, and follow one into a value; and every value within a value."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from llmtrace.model import JsonValue
 
@@ -22,3 +22,15 @@ def follow(root: JsonValue, path: Iterable[str | int]) -> JsonValue:
     for step in path:
         root = root[int(step)] if isinstance(root, list) else root[str(step)]
     return root
+
+
+def every_value(root: JsonValue) -> Iterator[JsonValue]:
+    """A value and all that are within it, in any order."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, dict):
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node

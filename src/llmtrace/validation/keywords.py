@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from llmtrace.model import JsonValue
-from llmtrace.validation.json_pointers import follow, steps
+from llmtrace.validation.json_pointers import every_value, follow, steps
 
 SAME_VALUE_LISTS = ("allOf", "anyOf", "oneOf")
 SAME_VALUE_MAPS = ("dependentSchemas", "dependencies")
@@ -120,14 +120,7 @@ class Subschemas:
 
 def every_object(root: JsonValue) -> Iterator[dict[str, JsonValue]]:
     """Every object of a JSON value, subschema or not."""
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            yield node
-            stack.extend(node.values())
-        elif isinstance(node, list):
-            stack.extend(node)
+    return (node for node in every_value(root) if isinstance(node, dict))
 
 
 def _file(identifier: str) -> str:

@@ -21,7 +21,7 @@ from llmtrace.validation.backtracking_patterns import (
     guard_patterns,
     names_are_affordable,
 )
-from llmtrace.validation.json_pointers import follow, pointer
+from llmtrace.validation.json_pointers import every_value, follow, pointer
 from llmtrace.validation.keywords import SAME_VALUE_LISTS, every_object
 from llmtrace.validation.limits import measure
 from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, TOO_LARGE, BrokenSchemaError, Fault, keyword_of
@@ -233,16 +233,7 @@ class RustEngine:
 
 def _text_size(value: JsonValue) -> int:
     """Characters of all texts in a value that is nested as deep as allowed."""
-    size, waiting = 0, [value]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, str):
-            size += len(node)
-        elif isinstance(node, dict):
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
-    return size
+    return sum(len(node) for node in every_value(value) if isinstance(node, str))
 
 
 def _types(details: dict[str, Any]) -> JsonValue:

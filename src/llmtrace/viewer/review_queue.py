@@ -16,11 +16,12 @@ from typing import Any, get_args
 
 from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.model import JsonValue
-from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ReviewState
+from llmtrace.model.reviews import DECISIONS, Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.store.reviews import NAME, Reviews, faults_of, this_user
 from llmtrace.viewer.js_numbers import plain
 from llmtrace.viewer.rows import arguments_text
 from llmtrace.viewer.source import Source
+from llmtrace.viewer.watch import stamp_of
 
 WAITING: tuple[ReviewState, ...] = ("proposed", "in_doubt")
 """States that need a person."""
@@ -45,7 +46,6 @@ _OUTCOMES: Mapping[ReviewState, str] = {
     "It does not run again unless you say that it did not.",
 }
 _ENDED = "Its program has ended. What is decided counts when it is resumed."
-_KINDS: Mapping[str, DecisionKind] = {"approve": "approved", "edit": "edited", "reject": "rejected", "answer": "answered"}
 _MEMBERS = frozenset({"action", "digest", "value", "reason", "by", "always", "happened"})
 _NO_FOLDER = "Reviews are kept in the folder of a local store, which this store is not."
 _READ_ONLY = "This store is read-only for the viewer: it shows what waits, and decides nothing."
@@ -59,7 +59,7 @@ class ReviewQueue:
         self._source = source
         self._reviews = None if folder is None else Reviews(folder)
         self._path = None if folder is None else folder / NAME
-        self._stamp = self._stat()
+        self._stamp = stamp_of(self._path)
 
     # -- reading
 
@@ -74,7 +74,7 @@ class ReviewQueue:
 
     def has_changed(self) -> bool:
         """Whether something was written since the last call."""
-        stamp, self._stamp = self._stamp, self._stat()
+        stamp, self._stamp = self._stamp, stamp_of(self._path)
         return stamp != self._stamp
 
     def page(self, *, decided: bool, before: float, limit: int) -> dict[str, Any]:
@@ -127,14 +127,14 @@ class ReviewQueue:
         record = reviews.get(review_id)
         always = _always(record.request, wish.get("always") or [])
         reason = str(wish.get("reason") or "")
-        decision = Decision(_KINDS[wish["action"]], wish.get("value"), by, time.time(), reason, always)
+        decision = Decision(DECISIONS[wish["action"]], wish.get("value"), by, time.time(), reason, always)
         reviews.decide(record.request.review_id, decision, digest=digest)
         return self.review(record.request.review_id, brief=True)
 
     def faults(self, review_id: str, body: bytes) -> list[dict[str, str]]:
         """What is wrong with the value of a decision, by JSON Pointer."""
         wish = _wish(body)
-        decision = Decision(_KINDS.get(wish["action"], "approved"), wish.get("value"))
+        decision = Decision(DECISIONS.get(wish["action"], "approved"), wish.get("value"))
         found = faults_of(self._local().get(review_id).request, decision)
         return [{"pointer": fault.pointer, "message": fault.message} for fault in found]
 
@@ -149,12 +149,6 @@ class ReviewQueue:
         """Calls that ran when their program died are in doubt."""
         with suppress(sqlite3.Error, OSError):
             reviews.doubt()
-
-    def _stat(self) -> tuple[int, int] | None:
-        with suppress(OSError):
-            status = self._path.stat() if self._path is not None else None
-            return None if status is None else (status.st_mtime_ns, status.st_size)
-        return None
 
     def _is_writable(self) -> bool:
         paths = () if self._path is None else (self._path.parent, self._path)
@@ -225,8 +219,8 @@ def _wish(body: bytes) -> dict[str, Any]:
         wish = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise ValueError("the body is not JSON") from None
-    if not isinstance(wish, dict) or wish.get("action") not in (*_KINDS, "settle"):
-        raise ValueError(f"expected a JSON object with an 'action': {', '.join(_KINDS)} or settle")
+    if not isinstance(wish, dict) or wish.get("action") not in (*DECISIONS, "settle"):
+        raise ValueError(f"expected a JSON object with an 'action': {', '.join(DECISIONS)} or settle")
     unknown = wish.keys() - _MEMBERS
     if unknown:
         raise ValueError(f"unknown members: {', '.join(sorted(unknown))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from llmtrace.model import Span
 from llmtrace.store import Query, TraceSummary
@@ -31,7 +32,7 @@ class Follower:
         self._tail = None if store.folder is None else Tail(store.folder / "journal")
         self._path = store.path
         self._quiet = 0
-        self._stamp = self._stat()
+        self._stamp = stamp_of(self._path)
         self.is_remote = source.store.is_remote
         self._summaries: dict[str, TraceSummary] | None = None
         self._due = 0.0
@@ -41,7 +42,7 @@ class Follower:
         if self.is_remote:
             return self._poll_remote()
         if self._tail is None:
-            stamp, self._stamp = self._stamp, self._stat()
+            stamp, self._stamp = self._stamp, stamp_of(self._path)
             if stamp == self._stamp:
                 return set()
             self._source.forget()
@@ -68,9 +69,11 @@ class Follower:
         """The spans that were written since the last call, including unfinished ones; None if the store has no journal."""
         return None if self._tail is None else [written.span for written in self._tail.poll()]
 
-    def _stat(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat() if self._path is not None else None
-        except OSError:
-            return None
-        return None if status is None else (status.st_mtime_ns, status.st_size)
+
+def stamp_of(path: Path | None) -> tuple[int, int] | None:
+    """Time of a file's last change and its size; None if there is none."""
+    try:
+        status = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if status is None else (status.st_mtime_ns, status.st_size)

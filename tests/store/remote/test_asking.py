@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import pytest
 from inline_snapshot import snapshot
 
+from llmtrace import log_once
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import AgentInvocation, Custom, Span, replace
-from llmtrace.store import Query, open_store, tempo, warnings
+from llmtrace.store import Query, open_store, tempo
 from tests.cli.traces import SILENT, silent
 from tests.store.remote.backends import FakeJaeger, FakeJaegerToday, FakeTempo, Served
 
@@ -110,7 +111,7 @@ def _runs(count: int) -> list[Span]:
 
 def test_a_jaeger_is_asked_for_as_many_as_are_read(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """For more only where other services' traces came instead; and a line says where it may have more."""
-    monkeypatch.setattr(warnings, "_logged", {})
+    monkeypatch.setattr(log_once, "_logged", {})
     jaeger = FakeJaeger()
     jaeger.keep(_runs(60))
     web = [replace(one, operation=Custom(), trace_id=f"{number:032x}") for number, one in enumerate(_runs(30), 1000)]
@@ -135,7 +136,7 @@ def test_a_jaeger_is_asked_for_as_many_as_are_read(monkeypatch: pytest.MonkeyPat
 
 def test_a_jaeger_of_today_is_asked_for_summaries_and_for_the_traces_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for whole traces in order to list a few of them."""
-    monkeypatch.setattr(warnings, "_logged", {})
+    monkeypatch.setattr(log_once, "_logged", {})
     jaeger = FakeJaegerToday()
     jaeger.keep(_runs(60))
     try:
@@ -165,7 +166,7 @@ def test_what_a_tempo_may_have_more_of_is_said(
     there: FakeTempo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Health is sifted here, among so many traces at most; and no Tempo is asked for all that there ever was."""
-    monkeypatch.setattr(warnings, "_logged", {})
+    monkeypatch.setattr(log_once, "_logged", {})
     monkeypatch.setattr(tempo, "_AT_LEAST", 15)
     there.keep(_runs(20))
     store = open_store(there.url)

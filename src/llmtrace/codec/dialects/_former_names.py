@@ -158,11 +158,14 @@ def message_of(attributes: Mapping[str, JsonValue]) -> Message:
     return _message(body, _ROLES.get(name, "user") if isinstance(name, str) else "user")
 
 
-def _message(attributes: Mapping[str, JsonValue], role: str) -> Message:
+def _body(attributes: Mapping[str, JsonValue]) -> dict[str, Any]:
     item: dict[str, Any] = {key: parsed(value) for key, value in attributes.items()}
     body = item.get("gen_ai.event.content")  # by some, the whole body as JSON text
-    if isinstance(body, Mapping):
-        item = dict(body)
+    return dict(body) if isinstance(body, Mapping) else item
+
+
+def _message(attributes: Mapping[str, JsonValue], role: str) -> Message:
+    item = _body(attributes)
     if role == "tool" and isinstance(item.get("id"), str):
         item.setdefault("tool_call_id", item.pop("id"))
     item.setdefault("role", role)
@@ -170,10 +173,7 @@ def _message(attributes: Mapping[str, JsonValue], role: str) -> Message:
 
 
 def _choice(attributes: Mapping[str, JsonValue]) -> Message:
-    item: dict[str, Any] = {key: parsed(value) for key, value in attributes.items()}
-    body = item.get("gen_ai.event.content")
-    if isinstance(body, Mapping):
-        item = dict(body)
+    item = _body(attributes)
     content = item.get("message", item.get("content"))
     if isinstance(content, Mapping):
         message = _message_shapes.of_item({**content, "role": content.get("role", "assistant")}, "assistant")

@@ -5,14 +5,13 @@ Law: a value is taken only where it fits (`codec.fields`: a number may stand as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from llmtrace.codec import fields, json_text
 from llmtrace.model import Event, JsonValue, RawSpan
 
-MOST_NUMBERED: Final = 1_000_000
-"""Numbers in attribute names from this one on are not positions in a list."""
+T = TypeVar("T")
 
 
 class SpanReader:
@@ -25,33 +24,22 @@ class SpanReader:
 
     def text(self, *keys: str) -> str | None:
         """Remove and return the first of these attributes that is non-empty text."""
-        for key in keys:
-            if isinstance(self.rest.get(key), str) and self.rest[key]:
-                text: str = self.rest.pop(key)
-                return text
-        return None
+        return self._take(lambda value: value if isinstance(value, str) and value else None, keys)
 
     def count(self, *keys: str) -> int | None:
         """Remove and return the first of these attributes that is a whole number."""
-        for key in keys:
-            number = fields.as_count(self.rest.get(key))
-            if number is not None:
-                del self.rest[key]
-                return number
-        return None
+        return self._take(fields.as_count, keys)
 
     def number(self, *keys: str) -> float | None:
-        for key in keys:
-            number = fields.as_number(self.rest.get(key))
-            if number is not None:
-                del self.rest[key]
-                return number
-        return None
+        return self._take(fields.as_number, keys)
 
     def object(self, *keys: str) -> dict[str, JsonValue] | None:
         """Remove and return the first of these attributes that is a JSON object, as text or structured."""
+        return self._take(fields.as_object, keys)
+
+    def _take(self, read: Callable[[JsonValue], T | None], keys: tuple[str, ...]) -> T | None:
         for key in keys:
-            value = fields.as_object(self.rest.get(key))
+            value = read(self.rest.get(key))
             if value is not None:
                 del self.rest[key]
                 return value

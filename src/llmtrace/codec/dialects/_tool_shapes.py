@@ -107,7 +107,7 @@ def arguments(recorded: JsonValue, definition: ToolDefinition | None) -> JsonVal
     if not isinstance(recorded, Mapping):
         return recorded
     positional, keywords = recorded.get("args", []), recorded.get("kwargs", {})
-    is_call = "kwargs" in recorded and (len(recorded) == 1 or "args" in recorded) and not _takes("kwargs", definition)
+    is_call = "kwargs" in recorded and (len(recorded) == 1 or "args" in recorded) and "kwargs" not in _names_of(definition)
     if is_call and isinstance(positional, (list, tuple)) and isinstance(keywords, Mapping):
         bound = _bound(positional, keywords, definition)
         return _unbound(positional, keywords) if bound is None else bound
@@ -121,28 +121,21 @@ def _unbound(positional: Sequence[JsonValue], keywords: Mapping[str, JsonValue])
     return positional[0] if len(positional) == 1 and not isinstance(positional[0], Mapping) else list(positional)
 
 
-def _takes(name: str, definition: ToolDefinition | None) -> bool:
-    """Return True if a parameter of the tool has this name."""
+def _names_of(definition: ToolDefinition | None) -> list[str]:
+    """The names of a tool's parameters."""
     schema = definition.parameters if definition is not None else None
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    return isinstance(properties, Mapping) and name in properties
+    return list(properties) if isinstance(properties, Mapping) else []
 
 
 def _bound(
     positional: Any, keywords: Mapping[str, JsonValue], definition: ToolDefinition | None
 ) -> dict[str, JsonValue] | None:
     """Positional arguments by name; None where their names are not known."""
-    schema = definition.parameters if definition is not None and isinstance(definition.parameters, Mapping) else {}
-    properties = schema.get("properties")
-    names = list(properties) if isinstance(properties, Mapping) else []
-    if (
-        len(positional) == 1
-        and isinstance(positional[0], Mapping)
-        and not keywords
-        and set(positional[0]) <= set(names)
-        and len(names) > 0
-    ):
-        return dict(positional[0])  # one dict of all arguments, as some frameworks pass it
+    names = _names_of(definition)
+    only = positional[0] if len(positional) == 1 and not keywords else None
+    if names and isinstance(only, Mapping) and set(only) <= set(names):
+        return dict(only)  # one dict of all arguments, as some frameworks pass it
     if len(positional) > len(names):
         return None
     return {**dict(zip(names, positional, strict=False)), **keywords}

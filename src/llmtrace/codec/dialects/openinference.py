@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, json_members, parts
+from llmtrace.codec import fields, parts
 from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
@@ -84,11 +84,12 @@ def _llm(reader: SpanReader) -> Operation:
     prompts, completions = _completion(reader)
     raw_input, raw_output = _pop_value(reader, _INPUT), _pop_value(reader, _OUTPUT)
     answer = _response(parsed(raw_output))
-    input_messages = _completed(input_messages, _serialised_messages(parsed(raw_input), "messages"))
-    output_messages = _completed(output_messages, _serialised_messages(answer, "generations"))
-    output_messages = _one_answer(output_messages, answer)
+    whole = _whole_calls.read_answer(answer)
+    if any(map(_is_lossy, input_messages)):
+        input_messages = _completed(input_messages, _whole_calls.read_request(parsed(raw_input)).messages)
+    output_messages = _one_answer(_completed(output_messages, whole.messages), answer)
     output_messages = _merged_calls.separate_calls(reader.raw.scope.name, output_messages, tools)
-    finish = reader.text("llm.finish_reason") or _finish_reason(answer)
+    finish = reader.text("llm.finish_reason")
     return Inference(
         provider=reader.text("llm.provider", "llm.system") or "",
         operation=sc.TEXT_COMPLETION if prompts and not input_messages else sc.CHAT,
@@ -98,8 +99,8 @@ def _llm(reader: SpanReader) -> Operation:
         output=output_messages or completions or _message_shapes.of_text("assistant", raw_output),
         tools=tools,
         parameters=_tool_shapes.parameters(parameters),
-        response_id=json_members.text(answer, "id") or None if isinstance(answer, Mapping) else None,
-        finish_reasons=(finish,) if finish else (),
+        response_id=whole.response_id or None,
+        finish_reasons=(finish,) if finish else whole.finish_reasons,
         usage=_usage(reader),
         cost_usd=reader.number("llm.cost.total"),
     )
@@ -151,21 +152,12 @@ def _message(item: Node) -> Message:
     return Message(role, tuple(content), node.text("name"), node.text("finish_reason"))
 
 
-def _serialised_messages(value: JsonValue, name: str) -> list[Message | None]:
-    """The messages that LangChain serialised into a model call's input or output; None for what is none."""
-    items = value.get(name) if isinstance(value, Mapping) else None
-    items = items[0] if isinstance(items, list) and len(items) == 1 else items
-    if not isinstance(items, list):
-        return []
-    return [_message_shapes.of_langchain(item.get("message", item) if isinstance(item, Mapping) else item) for item in items]
-
-
-def _completed(messages: tuple[Message, ...], serialised_messages: list[Message | None]) -> tuple[Message, ...]:
-    """Messages as the writer flattened them; in place of one without content or call ids, the serialised one."""
-    if len(messages) != len(serialised_messages):
+def _completed(messages: tuple[Message, ...], written: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Messages as the writer flattened them; one without content or call ids as it is in the whole call."""
+    if len(messages) != len(written):
         return messages
-    pairs = zip(messages, serialised_messages, strict=True)
-    return tuple([serialised if serialised is not None and _is_lossy(message) else message for message, serialised in pairs])
+    pairs = zip(messages, written, strict=True)
+    return tuple([whole if _is_lossy(message) and not _is_lossy(whole) else message for message, whole in pairs])
 
 
 def _is_lossy(message: Message) -> bool:
@@ -216,14 +208,6 @@ def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Messa
         return messages
     last = messages[-1]
     return (Message(last.role, tuple([part for message in messages for part in message.parts]), last.name, last.finish_reason),)
-
-
-def _finish_reason(answer: JsonValue) -> str | None:
-    if not isinstance(answer, Mapping):
-        return None
-    incomplete = json_members.text(json_members.object_(answer, "incomplete_details"), "reason")  # of the Responses API
-    first = next(iter(json_members.items(answer, "choices")), answer)
-    return incomplete or (json_members.text(first, "finish_reason", "stop_reason") if isinstance(first, Mapping) else None)
 
 
 def _usage(reader: SpanReader) -> Usage | None:

@@ -54,9 +54,6 @@ _GENERAL: Final = {
 }
 _KINDS: Final = ("workflow", "task", "agent", "tool")
 _PARAMETERS: Final = {
-    "gen_ai.request.max_tokens": "max_tokens",
-    "gen_ai.request.temperature": "temperature",
-    "gen_ai.request.top_p": "top_p",
     "llm.frequency_penalty": "frequency_penalty",
     "llm.presence_penalty": "presence_penalty",
     "llm.chat.stop_sequences": "stop_sequences",

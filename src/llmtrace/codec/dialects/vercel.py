@@ -6,8 +6,8 @@ spans is one model call. They carry official names for model and usage beside th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, parts
@@ -143,28 +143,12 @@ def _settings(reader: SpanReader) -> dict[str, JsonValue]:
     parameters = {}
     for name, parameter in _SETTINGS.items():
         value = reader.rest.pop(f"ai.settings.{name}", None)
-        if value is not None and f"{sc.REQUEST_PREFIX}{parameter}" not in reader.rest:
+        if value is not None:
             parameters[parameter] = value
     choice = parsed(reader.rest.pop("ai.prompt.toolChoice", None))
     if choice is not None:
         parameters["tool_choice"] = choice
-    return {**_official(reader), **parameters}
-
-
-def _official(reader: SpanReader) -> dict[str, JsonValue]:
-    """Return the request parameters that the span has under the conventions' names."""
-    keys: dict[str, Callable[..., Any]] = {
-        "max_tokens": reader.count,
-        "top_k": reader.count,
-        "temperature": reader.number,
-        "top_p": reader.number,
-        "frequency_penalty": reader.number,
-        "presence_penalty": reader.number,
-    }
-    parameters = {name: take(sc.REQUEST_PREFIX + name) for name, take in keys.items()}
-    stops = reader.rest.pop(f"{sc.REQUEST_PREFIX}stop_sequences", None)
-    parameters["stop_sequences"] = list(stops) if isinstance(stops, (list, tuple)) else None
-    return {name: value for name, value in parameters.items() if value is not None}
+    return parameters
 
 
 def _usage(reader: SpanReader) -> Usage | None:

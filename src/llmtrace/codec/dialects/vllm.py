@@ -38,9 +38,7 @@ class Vllm(Dialect):
             return None
         request = reader.text(_REQUEST)
         reader.rename(_TIMES)
-        readers = {"max_tokens": reader.count, "temperature": reader.number, "top_p": reader.number}
-        parameters = {name: take(sc.REQUEST_PREFIX + name) for name, take in readers.items()}
-        parameters["choice.count"] = reader.count("gen_ai.request.n")
+        count = reader.count("gen_ai.request.n")
         input_tokens = reader.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS)
         output_tokens = reader.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS)
         first, decode = reader.number("gen_ai.latency.time_to_first_token"), fields.as_number(reader.rest.get(sc.ENGINE_DECODE))
@@ -53,7 +51,7 @@ class Vllm(Dialect):
             sc.TEXT_COMPLETION if (request or "").startswith("cmpl-") else sc.CHAT,
             request_model=reader.text(sc.REQUEST_MODEL, sc.RESPONSE_MODEL),
             response_id=request,
-            parameters={name: value for name, value in parameters.items() if value is not None},
+            parameters={} if count is None else {"choice.count": count},
             usage=of_counts(input_tokens, output_tokens),
             time_to_first_chunk=first,
         )
