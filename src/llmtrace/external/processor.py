@@ -90,14 +90,13 @@ class ExternalSpans(SpanProcessor, Sink):
         if self._open_tools:
             with self._lock:
                 self._open_tools.pop(span.span_id, None)
-        is_inference, parent_id = isinstance(span.operation, Inference), span.parent_id
-        if is_inference and parent_id is not None:
-            self._note(parent_id)
-        if self._open.any_open():
-            if is_inference and span.scope.name == semconv.SCOPE_NAME:
-                self._calls.ended(span)
-            elif parent_id is not None and isinstance(span.operation, _STEPS):
-                self._note_step(parent_id, span.operation)
+        if self._open.any_open():  # else it is neither inside an external span nor the same call as one
+            if isinstance(span.operation, Inference):
+                self._note(span.parent_id)
+                if span.scope.name == semconv.SCOPE_NAME:
+                    self._calls.ended(span)
+            elif span.parent_id is not None and isinstance(span.operation, _STEPS):
+                self._note_step(span.parent_id, span.operation)
         return False
 
     def append(self, span: Span) -> None:

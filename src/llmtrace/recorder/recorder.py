@@ -235,9 +235,7 @@ class Recorder:
         recording = Recording(
             self,
             self.new_run() if run is None else run,
-            trace_id=started.trace_id,
-            span_id=started.span_id,
-            parent_id=started.parent_id,
+            started,
             outermost=run is None,
             parent=owner if run is not None and owner is not None and owner.run is run else None,
             name=name,
@@ -247,7 +245,6 @@ class Recorder:
             attributes=span_attributes,
             events=events,
             watchers=watchers,
-            otel=started.span,
             otel_name=otel_name,
             otel_attributes=otel_attributes,
             around=context,

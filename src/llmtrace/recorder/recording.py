@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
-from opentelemetry.trace import Span as OtelSpan
 
 from llmtrace.model import Evaluation, Event, Failure, Inference, JsonValue, Kind, Link, Operation, Recorded, Span
 from llmtrace.recorder import collected, keys
 from llmtrace.recorder.guard import guard, report
+from llmtrace.recorder.otel import Started
 from llmtrace.recorder.run import Run
 
 if TYPE_CHECKING:
@@ -40,10 +40,8 @@ class Recording:
         self,
         recorder: Recorder,
         run: Run,
+        started: Started,
         *,
-        trace_id: str,
-        span_id: str,
-        parent_id: str | None,
         outermost: bool,
         name: str,
         kind: Kind,
@@ -52,7 +50,6 @@ class Recording:
         attributes: dict[str, JsonValue],
         events: list[Event],
         watchers: tuple[Any, ...],
-        otel: OtelSpan,
         otel_name: str,
         otel_attributes: Mapping[str, JsonValue],
         around: Context,
@@ -64,9 +61,7 @@ class Recording:
         self.run = run
         self.parent = parent
         """The open span above it, in the same run."""
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.parent_id = parent_id
+        self.otel, self.trace_id, self.span_id, self.parent_id = started
         self.outermost = outermost
         self.name = name
         self.kind: Kind = kind
@@ -74,7 +69,6 @@ class Recording:
         self.start = start
         self.attributes = attributes
         self.watchers = watchers
-        self.otel = otel
         self.otel_name = otel_name
         self.otel_attributes = otel_attributes
         """The name and the attributes that the OpenTelemetry span was started with."""
@@ -197,9 +191,7 @@ class NoRecording(Recording):
         super().__init__(
             recorder,
             recorder.new_run(),
-            trace_id="0" * 32,
-            span_id="0" * 16,
-            parent_id=None,
+            Started(INVALID_SPAN, "0" * 32, "0" * 16, None),
             outermost=False,
             name="",
             kind="internal",
@@ -208,7 +200,6 @@ class NoRecording(Recording):
             attributes={},
             events=[],
             watchers=(),
-            otel=INVALID_SPAN,
             otel_name="",
             otel_attributes={},
             around=otel_context.get_current(),
