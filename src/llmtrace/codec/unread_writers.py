@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.model import Custom, JsonValue, Span, Trace
+from llmtrace.text.patterns import lazy_pattern
 
 PREFIXES: Final = (
     "gen_ai.",
@@ -25,7 +26,7 @@ PREFIXES: Final = (
     "crewai.",
 )
 """Prefixes of attributes in which libraries record models, agents and tools."""
-_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_WORD: Final = lazy_pattern(r"[A-Z]?[a-z]+|[A-Z]+")
 _WORDS: Final = frozenset({"llm", "prompt", "prompts", "completion", "completions", "genai", "toolcall", "toolcalls"})
 _PAIRS: Final = (
     (frozenset({"tool", "function"}), frozenset({"call", "calls", "arguments", "args", "result", "schema"})),
@@ -33,7 +34,7 @@ _PAIRS: Final = (
     (frozenset({"chat", "agent", "assistant"}), frozenset({"messages", "message", "model", "response"})),
 )
 """Words in the name of an attribute that tell of a model or a tool: one of each set."""
-_MESSAGE: Final = re.compile(r'"role"\s*:\s*"(?:user|assistant|system|tool|model|human|ai)"', re.IGNORECASE)
+_MESSAGE: Final = lazy_pattern(r'"role"\s*:\s*"(?:user|assistant|system|tool|model|human|ai)"', re.IGNORECASE)
 _MOST_NAMED: Final = 3
 _MOST_READ: Final = 4096
 """Characters of a text in which a message is looked for."""

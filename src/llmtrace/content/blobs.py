@@ -9,8 +9,9 @@ import re
 
 from llmtrace.content.scan import Rule
 from llmtrace.model import Blob, Part, Uri, replace
+from llmtrace.text.patterns import lazy_pattern
 
-_DATA_URL = re.compile(
+_DATA_URL = lazy_pattern(
     r"data:(?P<type>[A-Za-z0-9.+/-]{0,128})(?:;[A-Za-z0-9=._-]{1,128}){0,8};base64,(?P<data>[A-Za-z0-9+/_%=-]*)"
 )
 LEAST_BASE64 = 1024

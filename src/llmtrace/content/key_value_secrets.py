@@ -16,6 +16,7 @@ from llmtrace.content.keys import is_pass, is_password, is_secret, is_token, wor
 from llmtrace.content.redaction_stats import MARK, RedactionStats
 from llmtrace.content.scan import Rule
 from llmtrace.text.linking_words import LINKING_WORDS
+from llmtrace.text.patterns import lazy_pattern
 
 _WORDS = ("password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "authorization", "cookie", "credential")
 _WORD_ENDS = (
@@ -34,12 +35,12 @@ _LINKED = rf"[ \t]{{1,4}}(?i:{'|'.join(LINKING_WORDS)})(?:[ \t]{{0,2}}:)?[ \t]{{
 """In a sentence, a bare value counts only if it has letters and digits."""
 _BLANK = r"[ \t]{1,8}"
 _VALUE = r"(?:\\{0,15}[\"'][^\"']|`[^`]|[{\[]|[^ \t\r\n\"'\\,;&(){}\[\]<>|`])"
-_BARE = re.compile(r"[^ \t\r\n\"'\\,;&(){}\[\]<>|`]+")
-_LINE = re.compile(r"[^\r\n\"'\\]+")
-_OPENING = re.compile(r"(\\*)([\"'`])")
-_BRACKET = re.compile(r"[{}\[\]]")
-_SCHEMA = re.compile(r"\"(?:type|\$ref|anyOf|oneOf|allOf|enum)\\*\"\s*:")
-_TYPES = re.compile(
+_BARE = lazy_pattern(r"[^ \t\r\n\"'\\,;&(){}\[\]<>|`]+")
+_LINE = lazy_pattern(r"[^\r\n\"'\\]+")
+_OPENING = lazy_pattern(r"(\\*)([\"'`])")
+_BRACKET = lazy_pattern(r"[{}\[\]]")
+_SCHEMA = lazy_pattern(r"\"(?:type|\$ref|anyOf|oneOf|allOf|enum)\\*\"\s*:")
+_TYPES = lazy_pattern(
     r"(?:str|string|bytes|bytearray|int|integer|float|number|bool|boolean|any|object|none|null|nil|undefined|true|false|required"
     r"|optional|secretstr|char|varchar|text)\??",
     re.IGNORECASE,

@@ -5,22 +5,22 @@ A name counts by its last word, so that ``db_password`` is one and ``password_po
 
 from __future__ import annotations
 
-import re
+from llmtrace.text.patterns import lazy_pattern
 
 _WORDS = (
     r"passw(?:or)?d|passphrase|pwd|secrets?|token|jwt|authorization|cookies?|credentials?|connection_?string"
     r"|(?:api|private|access|secret|account|signing|encryption|master|subscription|auth|session|shared)_?key"
 )
-_SECRET = re.compile(
+_SECRET = lazy_pattern(
     rf"(?:.*_)?(?:[a-z0-9]*(?:{_WORDS})|(?:db|pg|user|root)?pass)(?:_?(?:\d{{1,3}}|hash|value|plain|plaintext|confirm|confirmation))?"
 )
-_NO_SECRET = re.compile(
+_NO_SECRET = lazy_pattern(
     # cursors, marks of a model's vocabulary, counts and prices
     r"(?:.*_)?(?:next|prev|previous|page|continuation|sync|cursor|cancel|cancellation|bos|eos|pad|unk|cls|sep|mask|stop|start|end"
     r"|first|last|per|each|max|min|total|input|output|prompt|completion|cached|special|top|chosen|sampled|predicted)_?token"
 )
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SEPARATORS = re.compile(r"[\W_]+")
+_CAMEL = lazy_pattern(r"(?<=[a-z0-9])(?=[A-Z])")
+_SEPARATORS = lazy_pattern(r"[\W_]+")
 _LONGEST = 96
 """Of a longer name only the end counts."""
 _TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})

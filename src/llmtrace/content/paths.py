@@ -12,11 +12,12 @@ from typing import TypeAlias
 
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
+from llmtrace.text.patterns import lazy_pattern
 
 Path: TypeAlias = tuple[object, ...]
 """Steps: a member's name, an index, None for all children, Ellipsis for "here or anywhere below"."""
 
-_STEP = re.compile(
+_STEP = lazy_pattern(
     r"(?P<deep>\.\.)?(?:(?P<dot>(?<!\.)\.)?(?P<name>[^.\[\]*'\"\s]+)|(?P<star>\.?\*)"
     r"|\[(?:(?P<all>\*)|(?P<index>\d+)|'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\")\])"
 )

@@ -11,10 +11,11 @@ from collections.abc import Collection
 from llmtrace.config import PersonalData
 from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.scan import Rule
+from llmtrace.text.patterns import lazy_pattern
 
-_CARD = re.compile(r"(?<![\w.-])[2-6](?:[ -]?[0-9]){12,18}(?![\w-])", re.ASCII)
-_IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}", re.ASCII)
-_SSN = re.compile(r"(?<![\w-])(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w-])", re.ASCII)
+_CARD = lazy_pattern(r"(?<![\w.-])[2-6](?:[ -]?[0-9]){12,18}(?![\w-])", re.ASCII)
+_IBAN = lazy_pattern(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}", re.ASCII)
+_SSN = lazy_pattern(r"(?<![\w-])(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w-])", re.ASCII)
 _SHORTEST_IBAN = 15
 _BEFORE_NUMBER, _AFTER_NUMBER = re.compile(r"[:,\[]\s*$"), re.compile(r"\s*[,}\]]")
 

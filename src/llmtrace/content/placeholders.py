@@ -6,13 +6,14 @@ import re
 
 from llmtrace.content.redaction_stats import MARK
 from llmtrace.model import JsonValue
+from llmtrace.text.patterns import lazy_pattern
 
 MORE = "<more>"
 """The name of the member that stands for those left out."""
 HIDDEN_MARKS = (MARK, "…[cut ")
 """How texts begin that stand for what was redacted or cut."""
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = lazy_pattern(
     r"<(?:"
     r"(?:unserialisable|changed or too deep|array|class|module|function|unread iterator) [^<>]+|"
     r"cycle|nested deeper than \d+|\d+ (?:bytes|more items|more members)|int of \d+ bits|(?:open|closed) file"

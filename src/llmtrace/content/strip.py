@@ -33,10 +33,11 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
+from llmtrace.text.patterns import lazy_pattern
 
 HIDDEN = "*"
 """Stands for a name that is left out."""
-_NAME = re.compile(r"[A-Za-z_$][\w$./:-]{0,63}", re.ASCII)
+_NAME = lazy_pattern(r"[A-Za-z_$][\w$./:-]{0,63}", re.ASCII)
 """What a declared field or tool is called; anything else was made up, or is content used as a key."""
 _STRIPPED = semconv.CONTENT | {
     semconv.REQUEST_PREFIX + "stop_sequences",
@@ -50,8 +51,8 @@ _STRIPPED = semconv.CONTENT | {
 """Attributes of an encoded span that content, or what is said of it, goes to."""
 _STRIPPED_BY_ATTRIBUTE = frozenset({Inference, AgentInvocation, Workflow, Custom})
 _REASONING_LEVEL = semconv.REQUEST_PREFIX + "reasoning.level"
-_INDEX = re.compile(r"\d{1,9}|-")
-_WORD = re.compile(r"[A-Za-z_]{1,16}", re.ASCII)
+_INDEX = lazy_pattern(r"\d{1,9}|-")
+_WORD = lazy_pattern(r"[A-Za-z_]{1,16}", re.ASCII)
 
 
 def without_content(span: Span) -> Span:

@@ -11,6 +11,7 @@ from llmtrace.content.redaction import Redactor
 from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.truncation import fit, fit_text
 from llmtrace.model import JsonValue, replace
+from llmtrace.text.patterns import lazy_pattern
 
 T = TypeVar("T")
 
@@ -18,7 +19,7 @@ WIDEST = 6
 """Bytes of JSON that one character may take: a text of a sixth of the limit fits without a closer look."""
 _MAX_NAMES = 4096
 _LONGEST_NAME = 256
-_DECLARED = re.compile(r"[\w$./-]{0,128}", re.ASCII)
+_DECLARED = lazy_pattern(r"[\w$./-]{0,128}", re.ASCII)
 
 
 class Values:

@@ -22,8 +22,9 @@ from llmtrace.evidence.answer_endings import CUT, finish_reason
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall
 from llmtrace.signals._shared import MOST_PLACES, has_call
 from llmtrace.signals.base import Stateless
+from llmtrace.text.patterns import lazy_pattern
 
-_BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
+_BLOCK = lazy_pattern(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
 
 _UNENFORCED = (
     "a call was required, but its schema not enforced: give the tool strict=True, or start the server with "

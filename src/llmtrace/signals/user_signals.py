@@ -7,7 +7,6 @@ Law: whatever its form, it is a `Signal` like any other, and it does not see wha
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llmtrace.content import to_json
 from llmtrace.model import Evaluation, Severity, Span, replace
 from llmtrace.signals.base import Signal
+from llmtrace.text.patterns import lazy_pattern
 from llmtrace.validation.annotations import written_signature
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_LABEL = re.compile(r"[\w.:-]{1,40}")
+_LABEL = lazy_pattern(r"[\w.:-]{1,40}")
 """A text that is a label; a longer one may hold content."""
 
 is_judging: ContextVar[bool] = ContextVar("llmtrace_judging", default=False)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
@@ -30,6 +29,7 @@ from llmtrace.model import (
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import CONVERSATION_ID, CREATE_AGENT, OPERATION_NAME, REPLAY_OF, SERVICE_NAME, TAGS, USER_ID
+from llmtrace.text.patterns import lazy_pattern
 
 N = TypeVar("N", int, float)
 
@@ -39,7 +39,7 @@ when they are shown."""
 TEXT_LIMIT = 200
 """Maximum length of task and answer, in characters."""
 
-_OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
+_OBJECT = lazy_pattern(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
 """A JSON object, perhaps cut off, whose first member is a text of several words."""
 
 UNFINISHED: Final = "end_state"

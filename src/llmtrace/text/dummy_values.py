@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
+
+from llmtrace.text.patterns import lazy_pattern
 
 _WORDS = frozenset(
     {
@@ -22,7 +23,7 @@ _WORDS = frozenset(
         *("string", "example", "placeholder", "dummy", "todo", "tbd", "xxx", "foo", "...", "…", "?", "-"),
     }
 )
-_ZEROS = re.compile(r"[0\W_]*")
+_ZEROS = lazy_pattern(r"[0\W_]*")
 """Zeros and punctuation only, or nothing at all."""
 
 

@@ -6,15 +6,15 @@ Law: never raises; what is in none of these styles is description.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator
 
 from llmtrace.model.value import value
+from llmtrace.text.patterns import lazy_pattern
 
-_GOOGLE_SECTION = re.compile(r"^([A-Z][A-Za-z ]*):\s*$")
-_GOOGLE_ITEM = re.compile(r"^(\s+)\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
-_NUMPY_ITEM = re.compile(r"^\*{0,2}(\w+)(?:\s*,\s*\*{0,2}\w+)*\s*(?::.*)?$")
-_REST_FIELD = re.compile(r"^\s*:(\w+)\s*([^:]*):\s*(.*)$")
+_GOOGLE_SECTION = lazy_pattern(r"^([A-Z][A-Za-z ]*):\s*$")
+_GOOGLE_ITEM = lazy_pattern(r"^(\s+)\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
+_NUMPY_ITEM = lazy_pattern(r"^\*{0,2}(\w+)(?:\s*,\s*\*{0,2}\w+)*\s*(?::.*)?$")
+_REST_FIELD = lazy_pattern(r"^\s*:(\w+)\s*([^:]*):\s*(.*)$")
 _PARAMETERS = frozenset(("args", "arguments", "parameters", "params", "keyword args", "keyword arguments", "other parameters"))
 _SECTIONS = _PARAMETERS | frozenset(
     (
