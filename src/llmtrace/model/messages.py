@@ -6,12 +6,12 @@ is kept whole as `Generic`, so nothing is lost on reading.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, TypeAlias, Union
 
 from llmtrace.model.value import value
-from llmtrace.text.patterns import lazy_pattern
 
 JsonValue: TypeAlias = Any
 """None, bool, int, float, str, list of JsonValue, dict of str to JsonValue. Spelt ``Any``: checkers choke on the recursion."""
@@ -112,7 +112,7 @@ Part: TypeAlias = Union[
 ]
 
 
-_DATA = lazy_pattern(r'\s*(?:\{\s*"|\[\s*[{"]|[A-Za-z_]\w*\(\w+=)')
+_DATA = re.compile(r'\s*(?:\{\s*"|\[\s*[{"]|[A-Za-z_]\w*\(\w+=)')
 """The beginning of JSON, or of a Python object as it shows itself."""
 
 

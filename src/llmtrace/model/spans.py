@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Literal, TypeAlias, Union
@@ -12,14 +13,13 @@ from llmtrace.model.operations import Custom, Operation
 from llmtrace.model.recorded import Recorded
 from llmtrace.model.value import value
 from llmtrace.semconv import REVIEW_WAITED
-from llmtrace.text.patterns import lazy_pattern
 
 Kind: TypeAlias = Literal["internal", "client", "server", "producer", "consumer"]
 
 AttributeValue: TypeAlias = Union[str, bool, int, float, Sequence[str], Sequence[bool], Sequence[int], Sequence[float]]
 """What an OpenTelemetry attribute holds. Structured values of other writers are kept as they came (dicts, nested lists)."""
 
-_NUMBERED = lazy_pattern(r"(?<=\w)\s+#?\d+$")
+_NUMBERED = re.compile(r"(?<=\w)\s+#?\d+$")
 
 
 @value

@@ -16,7 +16,6 @@ from typing import Final, Literal, TypeAlias
 from llmtrace.model.failure_kind import INVALID_TOOL_CALL
 from llmtrace.model.findings import Evaluation
 from llmtrace.model.spans import Failure, Span
-from llmtrace.text.patterns import lazy_pattern
 
 Health: TypeAlias = Literal["ok", "recovered", "failed", "running"]
 
@@ -33,7 +32,7 @@ def short_id(trace_id: str) -> str:
     return trace_id[: 16 if _TIMED_ID.match(trace_id) else 8]
 
 
-_TIMED_ID: Final = lazy_pattern("0[1-3][0-9a-f]{10}7[0-9a-f]{3}[89ab]")
+_TIMED_ID: Final = re.compile("0[1-3][0-9a-f]{10}7[0-9a-f]{3}[89ab]")
 """A UUID of version 7: milliseconds, version, variant."""
 
 
@@ -199,9 +198,9 @@ class Trace:
 
 
 _EXIT = "SystemExit"
-_NAMED = lazy_pattern(r"^[A-Za-z_][\w.]*(?::.*)?$", re.MULTILINE)
+_NAMED = re.compile(r"^[A-Za-z_][\w.]*(?::.*)?$", re.MULTILINE)
 """The lines of a stack trace that name an exception; the last is its own."""
-_WORD = lazy_pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _ANY_ERROR = frozenset({"", "Error", "Exception", "error", "_OTHER"})
 _CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.CancelledError"})
 
