@@ -10,7 +10,6 @@ import importlib
 import os
 import pkgutil
 import re
-import secrets
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
@@ -123,7 +122,7 @@ class Store(Sink, ABC):
         """The secret of this store that keys the digests of requests (`codec.recorded`). Default: a new one for each
         store object."""
         if self._replay_key is None:
-            self._replay_key = secrets.token_bytes(32)
+            self._replay_key = os.urandom(32)
         return self._replay_key
 
     def summary(self, trace_id: str) -> TraceSummary:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -81,6 +80,8 @@ def write(folder: Path, pins: Pins) -> None:
         if not pins:
             path.unlink(missing_ok=True)
             return
+        import tempfile
+
         descriptor, draft = tempfile.mkstemp(prefix=NAME, dir=folder)  # mode 0600
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text(pins))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 from llmtrace.store import locks
@@ -26,8 +25,8 @@ def of(folder: Path) -> bytes:
         except FileNotFoundError:
             pass
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = folder / f"{NAME}.{os.getpid()}.{secrets.token_hex(4)}"
-        locks.write(temporary, secrets.token_bytes(_BYTES), os.O_EXCL)
+        temporary = folder / f"{NAME}.{os.getpid()}.{os.urandom(4).hex()}"
+        locks.write(temporary, os.urandom(_BYTES), os.O_EXCL)
         try:
             os.link(temporary, path)  # fails where another process was first: then its key counts
         except FileExistsError:
