@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from llmtrace.model import Evaluation, Span, Trace
-from llmtrace.model.value import mutable
 
 if TYPE_CHECKING:
     from llmtrace.evidence.run_evidence import RunEvidence
@@ -51,7 +51,7 @@ class Signal(Generic[State]):
         return {}
 
 
-@mutable
+@dataclass(eq=False)
 class Stateless(Signal[None]):
     """A signal that is a plain function of the span."""
 

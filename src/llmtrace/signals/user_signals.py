@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmtrace.content import to_json
 from llmtrace.model import Evaluation, Severity, Span, replace
-from llmtrace.model.value import mutable
 from llmtrace.signals.base import Signal
 from llmtrace.text.patterns import lazy_pattern
 from llmtrace.validation.annotations import written_signature
@@ -33,7 +33,7 @@ registered: dict[str, UserSignal] = {}
 """By name, in the order in which they were first registered."""
 
 
-@mutable
+@dataclass(eq=False, kw_only=True)
 class UserSignal(Signal[Callable[[Span], Any]]):
     """A quality signal made of what the program wrote. ``background``: it judges later, on another thread."""
 
