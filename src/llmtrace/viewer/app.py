@@ -293,7 +293,7 @@ async def _guarded(work: Callable[[], T]) -> T:
         raise HTTPException(404, str(error)) from None
     except KeyError:
         raise HTTPException(404, "the trace has no span with this id") from None
-    except StoreError as error:
+    except (StoreError, sqlite3.Error, OSError) as error:
         raise HTTPException(503, str(error)) from None
 
 

@@ -31,7 +31,7 @@ LONGEST_CALL = 300
 LONGEST_NAME = 100
 LONGEST_TRACE = 5_000
 """Longest run (in spans) that is diagnosed for its reviewer, who would wait too long for more."""
-STATUS = {"unknown": 404, "decided": 409, "changed": 409, "expired": 410, "invalid": 400}
+STATUS = {"unknown": 404, "decided": 409, "changed": 409, "expired": 410, "invalid": 400, "unreadable": 503}
 """HTTP status of a decision that was refused, by the kind of its `ReviewConflict`."""
 _OUTCOMES: Mapping[ReviewState, str] = {
     "approved": "It runs as soon as its program goes on.",
