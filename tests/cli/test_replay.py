@@ -224,6 +224,14 @@ def test_bisect_skips_a_commit_that_does_not_start(store: str, tmp_path: Path, l
 
 
 @pytest.mark.all
+def test_all_tools_run(store: str, llmtrace: Callable[..., Ran]) -> None:
+    record(BAD_TASK)
+    ran = llmtrace("replay", "--json", "--tool", "all=live", "--", "agent.py", BAD_TASK)
+    (run,) = json.loads(ran.out)["runs"]
+    assert (ran.code, run["served"], run["live"]) == (0, 3, 3)
+
+
+@pytest.mark.all
 def test_bad_input_is_one_clear_line(store: str, llmtrace: Callable[..., Ran]) -> None:
     record(BAD_TASK)
     for words, said in (

@@ -15,7 +15,7 @@ from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError
 from llmtrace.launch.replay_process import find_program
 from llmtrace.launch.replayed import Assignment
-from llmtrace.model import Trace
+from llmtrace.model import ToolExecution, Trace
 from llmtrace.model.traces import short_id
 from llmtrace.playback.recorded_run import is_call, same_process
 from llmtrace.semconv import SERVICE_NAME
@@ -94,9 +94,12 @@ def program(words: Sequence[str], example: str) -> list[str]:
 
 
 def live_tools(recording: Recording, options: Sequence[str]) -> list[str]:
-    """The names in ``--tool NAME=live``. Raises BadInput for another policy, or a tool that did not run."""
-    ran = {getattr(span.operation, "name", None) for span in recording.trace.spans if is_call(span.operation)}
+    """The names in ``--tool NAME=live``; of all tools for ``all``. Raises BadInput for another policy, or a tool that did not
+    run."""
+    ran = {span.operation.name for span in recording.trace.spans if isinstance(span.operation, ToolExecution)}
     names = live_names(options)
+    if "all" in names:
+        return sorted(ran)
     for name in names:
         if name not in ran:
             raise BadInput(f"--tool {name}=live: no tool of this name ran in trace {short_id(recording.trace.trace_id)}.")

@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=live",
         action="append",
         default=[],
-        help="run the body of this tool; default: its recorded result is given (can be repeated)",
+        help="run the body of this tool (all=live: of every tool); default: its recorded result is given (can be repeated)",
     )
     parser.add_argument(
         "--connect",
