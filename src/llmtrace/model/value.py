@@ -7,8 +7,9 @@ run time does not, since a frozen dataclass takes three times as long to build a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -26,13 +27,20 @@ T = TypeVar("T")
 def value(cls: type[T]) -> type[T]:
     """Class decorator: a slotted dataclass that the type checker treats as frozen.
 
-    `dataclasses` compiles a ``__repr__`` for each class, and a docstring from its signature where it has none. Both are
-    replaced: some 50 values are declared while a program starts.
+    `dataclasses` compiles a ``__repr__`` and an ``__eq__`` for each class, and a docstring from its signature where it has
+    none. They are replaced: some 50 values are declared while a program starts.
     """
     cls.__doc__ = cls.__doc__ or cls.__name__
     if "__repr__" not in vars(cls):
         cls.__repr__ = _repr  # type: ignore[method-assign]
-    return dataclass(slots=True, repr=False)(cls)
+    declared: Any = dataclass(slots=True, repr=False, eq=False)(cls)
+    members = attrgetter(*[field.name for field in fields(declared) if field.compare])
+
+    def equal(this: Any, other: object) -> bool:
+        return members(this) == members(other) if other.__class__ is this.__class__ else NotImplemented
+
+    declared.__eq__, declared.__hash__ = equal, None
+    return declared  # type: ignore[no-any-return]
 
 
 def _repr(this: Any) -> str:
