@@ -1,4 +1,4 @@
-"""Wrappers for functions of a library that are only looked at, before or after they run, or get other arguments."""
+"""Wrappers that call a callback before or after a library's function, or change its arguments."""
 
 from __future__ import annotations
 
@@ -10,31 +10,37 @@ from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 
 
-def before(look: Callable[[Any, Any, Any], Any], *, always: bool = False) -> Wrapper:
-    """A wrapper that calls ``look(instance, args, kwargs)`` before the function, while recording is on or ``always``."""
+def before(callback: Callable[[Any, Any, Any], Any], *, always: bool = False) -> Wrapper:
+    """Return a wrapper that calls ``callback(instance, args, kwargs)`` before the function.
+
+    ``always``: also while recording is off.
+    """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if always or active() is not None:
-            guard(look, instance, args, kwargs)
+            guard(callback, instance, args, kwargs)
         return wrapped(*args, **kwargs)
 
     return wrapper
 
 
-def after(look: Callable[[Any, Any, Any, Any], Any], *, always: bool = False) -> Wrapper:
-    """A wrapper that calls ``look(result, instance, args, kwargs)`` after the function, while recording is on or ``always``."""
+def after(callback: Callable[[Any, Any, Any, Any], Any], *, always: bool = False) -> Wrapper:
+    """As `before`, after the function: ``callback(result, instance, args, kwargs)``."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         result = wrapped(*args, **kwargs)
         if always or active() is not None:
-            guard(look, result, instance, args, kwargs)
+            guard(callback, result, instance, args, kwargs)
         return result
 
     return wrapper
 
 
 def changing(change: Callable[[Any, Any, Any], tuple[Any, dict[str, Any]] | None]) -> Wrapper:
-    """A wrapper that calls the function with what ``change(instance, args, kwargs)`` returns; None: with what it was given."""
+    """Return a wrapper that calls the function with the arguments that ``change(instance, args, kwargs)`` returns.
+
+    If it returns None, or recording is off, the function gets what it was given.
+    """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         changed = guard(change, instance, args, kwargs)
