@@ -16,9 +16,6 @@ _LONGEST_ERROR = 8192
 """Characters of JSON text up to which it is parsed to see whether it reports an error. Error reports are short."""
 _MOST_MEMBERS = 4
 """Members of an object up to which ``success``, ``ok``, ``errors`` and ``status`` are about the call itself."""
-_MOST_LINES = 3
-"""Lines up to which a text is no log."""
-_STACK_TRACE = "Traceback (most recent call last)"
 _LONGEST_ACKNOWLEDGEMENT = 40
 _DEEPEST = 8
 _MARKS = ('"error', '"isError', '"is_error', '"success"', '"ok"', '"status')
@@ -64,30 +61,21 @@ def is_cut_json(text: str) -> bool:
 def is_error(result: JsonValue) -> bool:
     """True for a result in the form of an error: a truthy ``error`` or ``isError``, a false ``success``, an HTTP status of 400
     or more, or text that begins as programs write errors."""
+    if isinstance(result, str):
+        return _is_error_text(result)
     if type(result) is dict or isinstance(result, Mapping):  # the first is ten times as fast
         return _is_error_object(result)
-    text = _text_of(result)
-    return text is not None and _is_error_text(text)
+    if isinstance(result, list) and len(result) == 1 and isinstance(result[0], Mapping):
+        text = result[0].get("text")  # content blocks of Anthropic and MCP
+        return isinstance(text, str) and _is_error_text(text)
+    return False
 
 
 def may_be_finding(result: JsonValue) -> bool:
-    """True for an object that reads as an error only by ``ok``, ``success``, ``errors`` or a status, and for a log: a text of
-    many lines, of which others begin as an error, or as the first. As the result of a lookup, it may be what was looked up."""
+    """True for an object that reads as an error only by ``ok``, ``success``, ``errors`` or a status. As the result of a lookup,
+    such members may describe what was looked up."""
     value = structure_of(result)
-    if isinstance(value, Mapping):
-        return not _names_error(value)
-    text = _text_of(result)
-    if text is None or _STACK_TRACE in text:
-        return False
-    first, *others = [line for line in text.splitlines() if line.strip()] or [""]
-    return len(others) >= _MOST_LINES and any(line.split()[0] == first.split()[0] or begins_as_error(line) for line in others)
-
-
-def _text_of(result: JsonValue) -> str | None:
-    """A text, or the one text block of a result in content blocks, as Anthropic and MCP have them."""
-    if isinstance(result, list) and len(result) == 1 and isinstance(result[0], Mapping):
-        result = result[0].get("text")
-    return result if isinstance(result, str) else None
+    return isinstance(value, Mapping) and not _names_error(value)
 
 
 def _names_error(result: Mapping[str, Any]) -> bool:
