@@ -74,7 +74,7 @@ class Execution:
     held: HeldExecution | None = None
     """It waits for a person's decision. Whoever runs it waits first: then it is decided, and may be `refused`."""
     receivers = 0
-    """How many of ``args`` are no arguments of the tool, but what its method is bound to."""
+    """How many of the first ``args`` are the object or class of a method, and not arguments of the tool."""
     note = ""
     """What the model should know besides the result."""
     on_end: Callable[[ReviewState, JsonValue], Any] | None = None

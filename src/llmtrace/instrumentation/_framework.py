@@ -1,4 +1,4 @@
-"""What the instrumentors of frameworks share: a span around a call, a coroutine, and steps that only tell of themselves.
+"""What the instrumentors of frameworks share: steps of a traced function, with a span of their own or without.
 
 Law: a span is current in each step of the coroutine and in nothing that runs between the steps; what the coroutine gives and
 raises goes through untouched; only a policy that the program asked for (a budget) raises.
@@ -24,7 +24,7 @@ T = TypeVar("T", bound="ToolStep")
 
 
 class Step:
-    """One traced run of a function. By itself it has no span: ``context`` is current in each of its steps, and that is all."""
+    """One run of a function, without a span. ``context`` is current whenever the function runs."""
 
     def __init__(self, context: Context | None = None) -> None:
         """``context``: default: the current one."""
