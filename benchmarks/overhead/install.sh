@@ -16,7 +16,7 @@ install() {
 
 wanted=$*
 otlp=opentelemetry-exporter-otlp-proto-http
-install llmtrace --editable "$here/../.." openai
+install llmtrace --editable "$here/../.." openai $otlp
 install otel openai opentelemetry-sdk $otlp
 install otelv2 openai httpx opentelemetry-instrumentation-openai-v2 opentelemetry-util-genai==1.0b0 opentelemetry-sdk $otlp
 install otelgenai openai opentelemetry-instrumentation-genai-openai opentelemetry-util-genai opentelemetry-sdk $otlp

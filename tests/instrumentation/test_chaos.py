@@ -45,7 +45,6 @@ _GUARDS = {
     "_awaited",
     "stepwise",
     "pump",
-    "_pump",
     "apump",
     "closing",
     "aclosing",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmtrace.instrumentation._logprobs import ChoiceLogprobs
 from llmtrace.instrumentation._openai_messages import (
@@ -24,9 +23,6 @@ from llmtrace.instrumentation._stainless import Chunks, members
 from llmtrace.instrumentation._vllm_server import engine_times
 from llmtrace.model import JsonValue, Message, Part, Reasoning, Text, ToolCall, Usage
 from llmtrace.recorder.guard import guard
-
-if TYPE_CHECKING:
-    from llmtrace.instrumentation._streams import Watch
 
 
 class _Call:
@@ -144,42 +140,6 @@ class ChunkReader(Chunks):
         except (AttributeError, KeyError, TypeError, ValueError):  # another kind of chunk, or no chunk at all
             pass
         self.add(chunk)
-
-    def pump(self, watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-        """Do what `Reader.pump` does, without a call of `feed` for each chunk."""
-        write: Any = None
-        calls = self._calls
-        with watch:
-            for watch.chunks, chunk in enumerate(iterator, 1):
-                usual = False
-                try:
-                    (choice,) = chunk.choices
-                    delta = choice.delta
-                    if (
-                        choice.finish_reason is None
-                        and choice.index == 0
-                        and len(delta.__pydantic_fields_set__) == 1
-                        and chunk.usage is None
-                        and not delta.__pydantic_extra__
-                        and choice.logprobs is None
-                    ):
-                        if delta.content is not None:
-                            write(delta.content)
-                            usual = True
-                        else:
-                            (piece,) = delta.tool_calls
-                            function = piece.function
-                            if piece.id is None and function.name is None:
-                                calls[piece.index].text.write(function.arguments)
-                                usual = True
-                except Exception:  # another kind of chunk, the first one, or no chunk at all
-                    usual = False
-                if not usual:
-                    if watch.chunks == 1:
-                        watch.first = time.perf_counter()
-                    guard(self.add, chunk)
-                    write, calls = self._write, self._calls
-                yield chunk
 
     def add(self, chunk: Any) -> None:
         """Read a chunk of any kind: a model or its JSON."""

@@ -41,20 +41,6 @@ class Reader:
         """
         raise NotImplementedError
 
-    def pump(self, watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-        """Pass every chunk on and feed it. This is a hot path: a reader may override it, to save the call for each chunk. The
-        loop stands in ``with watch``, and sets ``watch.chunks`` and ``watch.first``."""
-        feed = self.feed
-        with watch:
-            for watch.chunks, chunk in enumerate(iterator, 1):
-                if watch.chunks == 1:
-                    watch.first = time.perf_counter()
-                try:
-                    feed(chunk)
-                except Exception as error:
-                    report(feed, error)
-                yield chunk
-
 
 class Watch:
     """One open stream: its call, its reader, and when its first chunk came."""
@@ -186,9 +172,18 @@ def _restore(response: Any) -> None:
 
 
 def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-    """Pass on every chunk of ``iterator`` and let the watch's reader see it."""
+    """Pass on every chunk of ``iterator`` and let the watch's reader see it. The program reads while nothing is attached."""
     limited = guard(metered, watch, iterator)
-    return watch.reader.pump(watch, iterator if limited is None else limited)
+    feed = watch.reader.feed
+    with watch:
+        for watch.chunks, chunk in enumerate(iterator if limited is None else limited, 1):
+            if watch.chunks == 1:
+                watch.first = time.perf_counter()
+            try:
+                feed(chunk)
+            except Exception as error:
+                report(feed, error)
+            yield chunk
 
 
 async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:
