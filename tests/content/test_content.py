@@ -179,7 +179,7 @@ def test_a_rule_that_cannot_be_read_turns_content_off(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fails closed: no content at all, one log line that names the rule, not even the user's attributes as text."""
-    monkeypatch.setattr("llmtrace.content.redaction._said_broken", set())
+    monkeypatch.setattr("llmtrace.content.redaction._reported_rules", set())
     for rules in (
         {"redact_patterns": ("(unclosed",)},
         {"redact_paths": ("user.ssn",)},
@@ -200,7 +200,7 @@ def test_a_rule_that_cannot_be_read_turns_content_off(
 
 def test_a_broken_rule_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program cleans content for several places; each rule that cannot be read is one line, not one for each of them."""
-    monkeypatch.setattr("llmtrace.content.redaction._said_broken", set())
+    monkeypatch.setattr("llmtrace.content.redaction._reported_rules", set())
 
     class Unshown:
         def __repr__(self) -> str:

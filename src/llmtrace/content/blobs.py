@@ -1,4 +1,4 @@
-"""Inline bytes give way to their digest and size: base64 in a `Blob`, ``data:`` URLs anywhere, long base64 values in JSON."""
+"""Replaces inline bytes by digest and size: base64 in a `Blob`, ``data:`` URLs anywhere, long base64 values in JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _DATA_URL = lazy_pattern(
     r"data:(?P<type>[A-Za-z0-9.+/-]{0,128})(?:;[A-Za-z0-9=._-]{1,128}){0,8};base64,(?P<data>[A-Za-z0-9+/_%=-]*)"
 )
 LEAST_BASE64 = 1024
-"""Characters from which on a value that is base64 and nothing else is taken for inline bytes."""
+"""Shortest value that counts as inline bytes if it is base64 and nothing else."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}|[A-Za-z0-9_-]+={0,2}")
 
 
 def digest(content: str) -> tuple[str, int]:
-    """``sha256:<hex>`` and size of the bytes that base64 text stands for; of the text itself where it is no base64."""
+    """Return ``sha256:<hex>`` and size of the bytes that base64 text encodes, or of the text itself if it is not base64."""
     packed = "".join(content.split()) if "\n" in content else content
     if "-" in packed or "_" in packed:
         packed = packed.replace("-", "+").replace("_", "/")
@@ -36,7 +36,7 @@ def blob_rule() -> Rule:
 
 
 def without_bytes(part: Part) -> Part:
-    """A part without its inline bytes; the same object where it has none."""
+    """Return a part without its inline bytes, or the same object if it has none."""
     if isinstance(part, Blob) and part.content is not None:
         digest_text, size = digest(part.content)
         return replace(part, content=None, digest=digest_text, size=size)
@@ -50,7 +50,7 @@ def without_bytes(part: Part) -> Part:
 
 
 def is_base64(text: str) -> bool:
-    """True for a long text that can hardly be anything else."""
+    """Return True for a long text that is almost certainly base64."""
     return (
         len(text) >= LEAST_BASE64
         and " " not in text[:128]
@@ -62,7 +62,7 @@ def is_base64(text: str) -> bool:
 
 
 def blob_mark(text: str) -> str:
-    """What stands for a long base64 value."""
+    """Return the text that replaces a long base64 value."""
     return _mark("", text)
 
 

@@ -1,8 +1,8 @@
 """`Content`: the one door through which content leaves memory.
 
-``clean`` makes the span that may be stored: redacted, without inline bytes, cut to size. ``without_content`` makes the one
-that may go where content may not. Laws: neither raises nor changes the span it was given. What the user's rules cannot be
-applied to does not get out. Where cleaning itself fails, only the span's ids and times do.
+``clean`` returns the span that may be stored: redacted, without inline bytes, truncated. ``without_content`` returns the one
+for places that must not have content. Laws: neither raises, and neither changes its argument. A value that the user's rules
+cannot be applied to is dropped. If cleaning itself fails, only the span's ids and times are kept.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ logger = logging.getLogger("llmtrace")
 
 
 class Opening(NamedTuple):
-    """What a span may start with."""
+    """Name and attributes with which a span may start."""
 
     name: str
     attributes: Mapping[str, JsonValue]
@@ -59,7 +59,7 @@ class Content:
         self._values = values = Values(redactor, config.max_content_bytes)
         messages = Messages(values)
         read_by_field: dict[str, Callable[[Any, RedactionStats], Any]] = {
-            **dict.fromkeys(_NAMES, values.said_name),
+            **dict.fromkeys(_NAMES, values.untrusted_name),
             **dict.fromkeys(("request_model", "response_model"), values.name),
             **dict.fromkeys(("input", "output"), messages.messages),
             "system": messages.system,
@@ -77,24 +77,24 @@ class Content:
 
     @property
     def exports_content(self) -> bool:
-        """True where OpenTelemetry spans and exporters may have content too."""
+        """True if OpenTelemetry spans and exporters may have content too."""
         return self._level == "all"
 
     def clean(self, span: Span) -> Span:
-        """The span as it may leave memory: for the local store, and for OpenTelemetry where `exports_content`.
+        """Return the span as it may leave memory: for the local store, and for OpenTelemetry if `exports_content`.
 
-        At level ``none`` that is one without content. The same object where nothing had to be done. Never raises.
+        At level ``none`` it has no content. Returns the same object if nothing had to be changed. Never raises.
         """
         if self._level == "none":
             return self.without_content(span)
         try:
             return self._clean(span)
         except Exception as error:
-            return self._closed(span, error)
+            return self._span_without_content(span, error)
 
     def opening(self, name: str, operation: Operation, attributes: Mapping[str, JsonValue]) -> tuple[Opening, Opening]:
-        """What a span may start with in the local store, and as an OpenTelemetry span: redacted, and without the name of a tool
-        that a model made up where content must not be. Never raises."""
+        """Return the redacted start of a span, for the local store and for OpenTelemetry. Without content, a tool's
+        name that a model invented is hidden."""
         redact, stats = self._values.name, RedactionStats()
         shown = {key: redact(value, stats) if type(value) is str else value for key, value in attributes.items()}
         stored = exported = Opening(redact(name, stats), shown)
@@ -106,26 +106,28 @@ class Content:
         return exported if self._level == "none" else stored, exported
 
     def without_content(self, span: Span) -> Span:
-        """The span without content (see `llmtrace.content.strip`), and what is left of it redacted. Never raises."""
+        """Return the span without content (see `llmtrace.content.strip`), other texts redacted. Never raises."""
         try:
             stripped = self._clean(without_content(span))
             if semconv.CONTENT_LEVEL not in stripped.attributes:  # a broken rule drops every text, this mark among them
                 stripped = replace(stripped, attributes={**stripped.attributes, semconv.CONTENT_LEVEL: "none"})
             return stripped
         except Exception as error:
-            return self._closed(span, error)
+            return self._span_without_content(span, error)
 
     def _clean(self, span: Span) -> Span:
         stats = RedactionStats()
         operation = self._operation(span.operation, stats)
         name = self._values.name(span.name, stats)
         changes = (
-            self._rest(span, stats) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
+            self._findings_changes(span, stats)
+            if span.failure or span.violations or span.evaluations or span.events or span.links
+            else {}
         )
         attributes = self._values.attributes(span.attributes, stats) if span.attributes else span.attributes
         if stats.redacted or stats.cut:
-            attributes = _counted(attributes, stats)
-        resource = self._of_resource(span.resource)
+            attributes = _with_counts(attributes, stats)
+        resource = self._clean_resource(span.resource)
         if span.recorded is not None and (span.recorded.exchanges or operation is not span.operation):
             recorded = self._recorded(span.recorded, span.operation, operation)
             if recorded is not span.recorded:
@@ -135,19 +137,19 @@ class Content:
             return span
         return replace(span, operation=operation, name=name, attributes=attributes, resource=resource, **changes)
 
-    def _rest(self, span: Span, stats: RedactionStats) -> dict[str, Any]:
-        """What most spans have none of, where cleaning changes it."""
+    def _findings_changes(self, span: Span, stats: RedactionStats) -> dict[str, Any]:
+        """Clean failure, violations, evaluations, events and links; returns the fields that changed. Most spans have none."""
         changes = {
             "failure": span.failure and self._failure(span.failure, stats),
             "violations": map_items(span.violations, lambda violation: self._violation(violation, stats)),
             "evaluations": map_items(span.evaluations, lambda evaluation: self._evaluation(evaluation, stats)),
-            "events": map_items(span.events, lambda event: self._with_attributes(event, stats)),
-            "links": map_items(span.links, lambda link: self._with_attributes(link, stats)),
+            "events": map_items(span.events, lambda event: self._clean_owner(event, stats)),
+            "links": map_items(span.links, lambda link: self._clean_owner(link, stats)),
         }
         return {name: new for name, new in changes.items() if new is not getattr(span, name)}
 
     def _recorded(self, recorded: Recorded, raw: Operation, clean: Operation) -> Recorded:
-        """What a replay needs, without the answer where that cannot be kept as it came: then it says why."""
+        """Drop the recorded answer if it cannot be stored exactly as received, and note why a replay cannot use it."""
         redactor, stats = self._values.redactor, RedactionStats()
         reason, exchanges = "", recorded.exchanges
         for name in ("output", "result"):
@@ -163,7 +165,7 @@ class Content:
                 reason = "redacted"
         return replace(recorded, exchanges=(), unusable=reason) if reason else recorded
 
-    def _closed(self, span: Span, error: Exception) -> Span:
+    def _span_without_content(self, span: Span, error: Exception) -> Span:
         if not self._has_reported:
             self._has_reported = True
             logger.error("llmtrace: the content of a span could not be cleaned (%s); it is left out.", type(error).__name__)
@@ -182,7 +184,7 @@ class Content:
             scope=span.scope,
         )
 
-    # -- what was found, and what the program added
+    # -- findings, and what the program added
 
     def _failure(self, failure: Failure, stats: RedactionStats) -> Failure:
         return changed(
@@ -195,14 +197,14 @@ class Content:
     def _violation(self, violation: Violation, stats: RedactionStats) -> Violation:
         values, got = self._values, violation.got
         if got is not None:
-            got = values.fitted(values.redactor.in_place(got, _segments(violation.pointer), stats), stats)
+            got = values.truncated(values.redactor.in_context(got, _pointer_segments(violation.pointer), stats), stats)
         return changed(
             violation,
             got=got,
             pointer=values.text(violation.pointer, stats),
             message=values.text(violation.message, stats),
             expected=values.redactor.in_value(violation.expected, stats),
-            tool=values.optional_name(violation.tool, stats),
+            tool=values.optional_untrusted_name(violation.tool, stats),
         )
 
     def _evaluation(self, evaluation: Evaluation, stats: RedactionStats) -> Evaluation:
@@ -212,37 +214,37 @@ class Content:
             before = stats.size
             evidence = values.redactor.in_value(evidence, stats)
             if evaluation.pointer and isinstance(evidence, dict):
-                where = _segments(evaluation.pointer)
-                placed = {name: values.redactor.in_place(item, where, stats) for name, item in evidence.items()}
+                where = _pointer_segments(evaluation.pointer)
+                placed = {name: values.redactor.in_context(item, where, stats) for name, item in evidence.items()}
                 evidence = evidence if all(placed[name] is item for name, item in evidence.items()) else placed
             if (stats.size - before) * WIDEST > values.limit:
-                evidence = values.fitted(evidence, stats)
+                evidence = values.truncated(evidence, stats)
             evidence = mapping(evidence, evaluation.evidence)
         return changed(
             evaluation,
             evidence=evidence,
             explanation=values.text(evaluation.explanation, stats),
             name=values.name(evaluation.name, stats),
-            label=values.optional_name(evaluation.label, stats),
+            label=values.optional_untrusted_name(evaluation.label, stats),
             pointer=evaluation.pointer and values.text(evaluation.pointer, stats),
         )
 
-    def _with_attributes(self, owner: Any, stats: RedactionStats) -> Any:
+    def _clean_owner(self, owner: Any, stats: RedactionStats) -> Any:
         attributes = self._values.attributes(owner.attributes, stats) if owner.attributes else owner.attributes
         name = getattr(owner, "name", None)
         if name is None:
             return changed(owner, attributes=attributes)
         return changed(owner, attributes=attributes, name=self._values.name(name, stats))
 
-    def _of_resource(self, resource: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-        """The resource is the program's, not the span's, so its redactions are not counted."""
+    def _clean_resource(self, resource: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        """Clean the resource, once for all spans. It belongs to the program, so the span does not count its redactions."""
         original, cleaned = self._resource
         if original is not resource:
             cleaned = self._values.attributes(resource, RedactionStats())
             self._resource = (resource, cleaned)
         return cleaned
 
-    # -- what it did
+    # -- operations
 
     def _operation(self, operation: Operation, stats: RedactionStats) -> Operation:
         changes: dict[str, Any] = {}
@@ -277,14 +279,14 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     Embedding: ("request_model", "response_model"),
     Custom: ("arguments", "result"),
 }
-"""Fields of an operation that hold content or a name, arguments before what may repeat them."""
+"""Fields of an operation that hold content or a name. A secret found in an earlier one is removed from later ones."""
 
 
-def _segments(pointer: str) -> Sequence[str]:
+def _pointer_segments(pointer: str) -> Sequence[str]:
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
 
 
-def _counted(attributes: Mapping[str, JsonValue], stats: RedactionStats) -> Mapping[str, JsonValue]:
+def _with_counts(attributes: Mapping[str, JsonValue], stats: RedactionStats) -> Mapping[str, JsonValue]:
     for name, count in ((semconv.CONTENT_REDACTED, stats.redacted), (semconv.CONTENT_TRUNCATED, stats.cut)):
         before = attributes.get(name)
         if count:

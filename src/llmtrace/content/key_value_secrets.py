@@ -1,10 +1,10 @@
-"""Secrets in raw text that are known by the name before them: ``password=…``, ``"api_key": "…"``, ``--token …``.
+"""Secrets in raw text that follow a secret's name: ``password=…``, ``"api_key": "…"``, ``--token …``.
 
-Tool arguments that are no JSON, JSON inside JSON (any depth of escaping), environment files, headers, command lines. The name
-counts as in `keys`. Law: JSON text stays JSON; what is no value of a secret name stays as it is.
+Read are tool arguments that are not JSON, JSON inside JSON (any depth of escaping), environment files, headers and command
+lines. Names are classified as in `keys`. Law: JSON text stays JSON, and nothing but the values of secret names is changed.
 
-A quoted value is always a secret. Of bare ones, ``token: str`` and ``password: must have …`` are not: a bare value counts
-when it has a digit or sign in it, or ends its line and is no name of a type.
+A quoted value is always a secret. A bare one is a secret if it contains a digit or a sign, or if it ends its line and is not
+the name of a type: ``token: str`` and ``password: must have …`` hold none.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _KEY_ENDS = (
     "[_-]key|[_-]Key|[_-]KEY|[iestgnrhd]Key|IKey|pi [kK]ey|PI [Kk]ey|apikey|APIKEY|esskey|etkey|atekey"
     "|nection_?[sS]tring|NECTION_STRING"
 )
-"""How the names end that `keys` knows: with few letters, and few of them at a time, the fast engine is fastest."""
+"""Endings of the names that `keys` knows. Short endings, and few in one expression, keep the fast engine fast."""
 _TAIL = r"(?:_?(?:[0-9]{1,3}|(?i:hash|value|plain|plaintext|confirm|confirmation)))?"
 _AFTER = r"(?:(?:\\{0,15}[\"']|`|\*\*)?[ \t]{0,8}(?:=>|:=|[:=])(?:\*\*)?[ \t]{0,8}|>)"
 _LINK = rf"[ \t]{{1,4}}(?:{'|'.join(LINKING_WORDS)})(?:[ \t]{{0,2}}:)?[ \t]{{1,4}}"
 _LINKED = rf"[ \t]{{1,4}}(?i:{'|'.join(LINKING_WORDS)})(?:[ \t]{{0,2}}:)?[ \t]{{1,4}}(?:[\"'`]|[^ \t\r\n]*[0-9])"
-"""In a sentence, a bare value counts only if it has letters and digits."""
+"""In a sentence, a bare value is a secret only if it has letters and digits."""
 _BLANK = r"[ \t]{1,8}"
 _VALUE = r"(?:\\{0,15}[\"'][^\"']|`[^`]|[{\[]|[^ \t\r\n\"'\\,;&(){}\[\]<>|`])"
 _BARE = lazy_pattern(r"[^ \t\r\n\"'\\,;&(){}\[\]<>|`]+")
@@ -48,22 +48,22 @@ _TYPES = lazy_pattern(
 _NOTHING = frozenset({"null", "none", "nil", "undefined"})
 _LONGEST = 8192
 _SHORTEST = 6
-"""Letters of a secret in a sentence."""
+"""Letters of a secret in a sentence, at least."""
 
 
 def pair_rules(
-    name: str, keys: Sequence[str], counts: Callable[[str], bool], *, any_value: bool = False, ends: str = ""
+    name: str, keys: Sequence[str], is_secret_name: Callable[[str], bool], *, any_value: bool = False, ends: str = ""
 ) -> tuple[Rule, ...]:
-    """Rules for names whose last word is that of one of ``keys``, in any case, where ``counts`` says yes to the whole name.
+    """Return rules for names that end like one of ``keys``, in any case, and that ``is_secret_name`` accepts.
 
-    ``any_value``: bare values count whatever they look like. ``ends``: an expression that matches wherever one of the names
-    ends, for the anchors; default, the keys themselves in lower, upper and title case, with any separators.
+    ``any_value``: bare values are secrets whatever their form. ``ends``: an expression for the anchors that matches the end
+    of each name. Default: the keys in lower, upper and title case, with any separators.
     """
-    spelt = [words(key).split("_") for key in keys if words(key)]
-    if not spelt:
+    key_words = [words(key).split("_") for key in keys if words(key)]
+    if not key_words:
         return ()
-    ends = ends or "|".join("[ _-]?".join(_cases(word) for word in parts) for parts in spelt)
-    apply = _Pairs(name, {parts[-1] for parts in spelt}, counts, any_value).apply
+    ends = ends or "|".join("[ _-]?".join(_cases(word) for word in parts) for parts in key_words)
+    apply = _Pairs(name, {parts[-1] for parts in key_words}, is_secret_name, any_value).apply
     return (
         Rule(name, f"(?:{ends}){_TAIL}(?:{_AFTER}{_VALUE}|{_LINKED})", apply),
         Rule(name, f"--[A-Za-z0-9-]{{0,24}}(?:{ends}){_TAIL}{_BLANK}{_VALUE}", apply),
@@ -71,7 +71,7 @@ def pair_rules(
 
 
 def secret_pairs() -> tuple[Rule, ...]:
-    """Rules for the names that `keys` knows."""
+    """Return rules for the names that `keys` knows."""
     return (
         *pair_rules("key", _WORDS, is_secret, ends=_WORD_ENDS),
         *pair_rules("key", ("key", "string"), is_secret, ends=_KEY_ENDS),
@@ -83,11 +83,11 @@ def _cases(word: str) -> str:
 
 
 class _Pairs:
-    def __init__(self, name: str, last_words: Iterable[str], counts: Callable[[str], bool], any_value: bool) -> None:
+    def __init__(self, name: str, last_words: Iterable[str], is_secret_name: Callable[[str], bool], any_value: bool) -> None:
         self._name = name
-        self._counts = counts
+        self._is_secret_name = is_secret_name
         self._any_value = any_value
-        # One expression for each last word: with a literal prefix ``re`` is ten times as fast as with alternatives.
+        # One expression for each last word: with a literal prefix, ``re`` is ten times as fast as with alternatives.
         self._last_words = tuple(last_words)
         self._patterns: dict[str, re.Pattern[str]] = {}
 
@@ -106,20 +106,20 @@ class _Pairs:
                 continue
             start, end, quote = span
             secret = text[start:end]
-            telling = () if any(map(str.isspace, secret)) else (secret,)  # where it ends is sure only within one word
-            pieces += [text[done:start], quote, stats.take(self._name, *telling), quote]
+            certain = () if any(map(str.isspace, secret)) else (secret,)  # the end of a longer secret is uncertain
+            pieces += [text[done:start], quote, stats.take(self._name, *certain), quote]
             done = end
         return "".join([*pieces, text[done:]]) if pieces else text
 
     def _key(self, text: str, match: re.Match[str], least: int) -> tuple[int, str]:
-        """Start of the name and the name, if it counts: with the word before it where only a blank is between (``API key``)."""
+        """Return the start of a secret's name, and the name, or "". It may have two words (``API key``)."""
         end = match.start("after")
         start = _start_of_name(text, match.start(), least)
-        if self._counts(text[start:end].lstrip("-.")):
+        if self._is_secret_name(text[start:end].lstrip("-.")):
             return start, text[start:end]
         if start > least and text[start - 1] == " ":
             start = _start_of_name(text, start - 1, least)
-            if self._counts(text[start:end].lstrip("-.")):
+            if self._is_secret_name(text[start:end].lstrip("-.")):
                 return start, text[start:end]
         return start, ""
 
@@ -132,13 +132,13 @@ class _Pairs:
 
     def _pattern(self, word: str) -> re.Pattern[str]:
         compiled = self._patterns.get(word)
-        if compiled is None:  # compiled when needed: together they would take some milliseconds of the program's start
+        if compiled is None:  # compiled when first needed: all of them would take milliseconds of the program's start
             compiled = re.compile(f"{word}s?{_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_LINK}|{_BLANK})(?={_VALUE})")
             self._patterns[word] = compiled
         return compiled
 
     def _value(self, text: str, start: int, key: str, after: str) -> tuple[int, int, str] | None:
-        """Start and end of the secret, and the quotes to put around its mark; None where the value is no secret."""
+        """Return start and end of the secret, and the quotes to put around its mark. None if the value is not a secret."""
         quoted = "'" in after or '"' in after
         opening = _OPENING.match(text, start)
         if opening is not None:
@@ -194,7 +194,7 @@ class _Pairs:
 
 
 def _start_of_name(text: str, end: int, least: int) -> int:
-    """Where the name begins whose last words begin at ``end``."""
+    """Return the start of the name whose last word begins at ``end``."""
     start = end
     least = max(least, end - 64)
     while start > least and (text[start - 1].isalnum() or text[start - 1] in "_.-"):
@@ -203,7 +203,7 @@ def _start_of_name(text: str, end: int, least: int) -> int:
 
 
 def _element(text: str, name: int, start: int) -> tuple[int, int, str] | None:
-    """``<password>…</password>``: the text between, where nothing else stands there."""
+    """Return the text of an XML element such as ``<password>…</password>``, or None if it holds anything else."""
     end = text.find("<", start, start + _LONGEST)
     return (start, end, "") if name > 0 and text[name - 1] == "<" and text.startswith("</", end) and end > start else None
 
@@ -213,7 +213,7 @@ def _number(word: str) -> bool:
 
 
 def _closing(text: str, start: int, escapes: int, quote: str) -> int:
-    """Where the string ends that was opened by ``quote`` behind ``escapes`` backslashes; end of the text if it does not."""
+    """Return the end of the string opened by ``quote`` after ``escapes`` backslashes, or of its line if it is not closed."""
     period = 2 * (escapes + 1)
     at = text.find(quote, start, start + _LONGEST)
     while at >= 0:
@@ -229,7 +229,7 @@ def _closing(text: str, start: int, escapes: int, quote: str) -> int:
 
 
 def _balanced(text: str, start: int) -> int:
-    """End of the object or array that begins at ``start``; end of the text if it was cut off."""
+    """Return the end of the object or array that begins at ``start``, or the end of the text if it was cut off."""
     depth = 0
     for match in _BRACKET.finditer(text, start, start + 16 * _LONGEST):
         depth += 1 if match[0] in "{[" else -1
@@ -239,7 +239,7 @@ def _balanced(text: str, start: int) -> int:
 
 
 def _quote_of(text: str, start: int) -> str:
-    """The quotes, escaped as deep as those of the key before ``start``, so that the text stays JSON."""
+    """Return a quote, escaped as deeply as those of the key before ``start``, so that the text stays JSON."""
     behind = text.rfind('"', max(start - 64, 0), start), text.rfind("'", max(start - 64, 0), start)
     at = max(behind)
     first = at

@@ -1,6 +1,6 @@
-"""Which key names stand for a secret: ``password``, ``apiKey``, ``AWS_SECRET_ACCESS_KEY``, but not ``max_tokens``.
+"""Key names whose values are secrets: ``password``, ``apiKey``, ``AWS_SECRET_ACCESS_KEY``, but not ``max_tokens``.
 
-A name counts by its last word, so that ``db_password`` is one and ``password_policy`` is not.
+The last word decides: ``db_password`` names a secret, ``password_policy`` does not.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ _NO_SECRET = lazy_pattern(
 _CAMEL = lazy_pattern(r"(?<=[a-z0-9])(?=[A-Z])")
 _SEPARATORS = lazy_pattern(r"[\W_]+")
 _LONGEST = 96
-"""Of a longer name only the end counts."""
+"""Only the last characters of a longer name are read."""
 _TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 
 
 def words(name: str) -> str:
-    """``accessToken``, ``access-token`` and ``ACCESS_TOKEN`` alike as ``access_token``."""
+    """Return a name in snake case: ``accessToken``, ``access-token`` and ``ACCESS_TOKEN`` give ``access_token``."""
     return _SEPARATORS.sub("_", _CAMEL.sub("_", name[-_LONGEST:])).strip("_").lower()
 
 
 def is_secret(name: str) -> bool:
-    """True for a key name whose value is a secret by common usage."""
+    """Return True if values under this key are secrets by common usage."""
     spelt = words(name)
     return bool(_SECRET.fullmatch(spelt)) and not _NO_SECRET.fullmatch(spelt)
 
 
 def is_token(name: str) -> bool:
-    """True where a number is more likely a count or an id than a secret."""
+    """Return True for names ending in ``token``: a number there is more likely a count or an id than a secret."""
     return words(name).endswith("token")
 
 
 def is_pass(name: str) -> bool:
-    """True for ``DB_PASS`` and ``pass``: a password, or what was passed."""
+    """Return True for ``DB_PASS`` and ``pass``, which may be a password or something that was passed."""
     return words(name).rpartition("_")[2].endswith("pass")
 
 
 def is_password(text: str, name: str) -> bool:
-    """True for a text under a name that `is_pass` that looks like a password. Under ``db_pass``, any word does."""
+    """Return True if a text under an `is_pass` name is a password. Under plain ``pass`` it must have letters and digits."""
     if words(name) != "pass":
         return True
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 
 def is_schema(value: object) -> bool:
-    """True for what a key like ``password`` holds in a JSON Schema: what a password looks like, not one."""
+    """Return True if the value of a key like ``password`` is a JSON Schema, which describes a password and is none."""
     if not isinstance(value, dict):
         return False
     kind = value.get("type")

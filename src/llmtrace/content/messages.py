@@ -1,7 +1,7 @@
 """Cleaning of messages and tool definitions.
 
-Law: one that was cleaned before is not looked at again; it remembers that in its ``cache``. A cleaned copy gets a cache of its
-own, since what others derived from the raw one must not go out with it.
+Law: each is cleaned once; the result is kept in its ``cache``. A cleaned copy gets a cache of its own, because values derived
+from the raw one must not leave with it.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from llmtrace.model import (
 T = TypeVar("T", Message, ToolDefinition)
 
 _PART = 32
-"""What a part counts for beside its texts."""
+"""Characters that a part counts for, beside its texts."""
 
 
-class _Seen:
-    """What became of a message or definition."""
+class _Cleaned:
+    """Result of cleaning one message or definition."""
 
     __slots__ = ("bytes", "clean", "redacted", "secrets", "size")
 
     def __init__(self, clean: Any, redacted: int, size: int, secrets: Sequence[str] = ()) -> None:
         self.clean = clean
-        """None: it was clean as it is. (Itself would be a cycle, since its cache holds this.)"""
+        """The cleaned copy; None if the original is clean (a reference to it would be a cycle through its cache)."""
         self.redacted = redacted
         self.size = size
         self.secrets = secrets
-        """Values that were taken out, which the rest of the span must not repeat."""
+        """Removed values, which the rest of the span must not repeat."""
         self.bytes: int | None = None
-        """Measured only when the conversation comes near the limit."""
+        """Bytes of JSON. Measured only when the conversation comes near the limit."""
 
 
 class Messages:
@@ -61,51 +61,53 @@ class Messages:
         self._limit = values.limit
 
     def messages(self, messages: tuple[Message, ...], stats: RedactionStats) -> tuple[Message, ...]:
-        clean, all_seen, size = self._clean_all(messages, self._message, stats)
-        return clean if size * WIDEST <= self._limit else self._fewer(clean, all_seen, stats)
+        clean, results, size = self._clean_all(messages, self._message, stats)
+        return clean if size * WIDEST <= self._limit else self._truncate_messages(clean, results, stats)
 
     def _clean_all(
-        self, items: tuple[T, ...], read: Callable[[Any], _Seen], stats: RedactionStats
-    ) -> tuple[tuple[T, ...], list[_Seen], int]:
-        """The cleaned items, what is known of each, and how long all are."""
+        self, items: tuple[T, ...], read: Callable[[Any], _Cleaned], stats: RedactionStats
+    ) -> tuple[tuple[T, ...], list[_Cleaned], int]:
+        """Return the cleaned items, the result of each, and their size together."""
         size = 0
         cleaned: list[T] | None = None
-        all_seen: list[_Seen] = []
+        results: list[_Cleaned] = []
         for index, item in enumerate(items):
             cache = item.cache
-            seen = (cache and cache.get(self)) or read(item)
-            all_seen.append(seen)
-            size += seen.size
-            if seen.clean is not None:
-                stats.redacted += seen.redacted
-                stats.remember(seen.secrets)
+            result = (cache and cache.get(self)) or read(item)
+            results.append(result)
+            size += result.size
+            if result.clean is not None:
+                stats.redacted += result.redacted
+                stats.remember(result.secrets)
                 cleaned = cleaned or list(items)
-                cleaned[index] = seen.clean
-        return items if cleaned is None else tuple(cleaned), all_seen, size
+                cleaned[index] = result.clean
+        return items if cleaned is None else tuple(cleaned), results, size
 
-    def _message(self, message: Message) -> _Seen:
+    def _message(self, message: Message) -> _Cleaned:
         stats = RedactionStats()
         parts = map_items(message.parts, lambda part: self.part(part, stats))
         role = self._values.name(message.role, stats)
-        name = self._values.optional_name(message.name, stats)
+        name = self._values.optional_untrusted_name(message.name, stats)
         same = parts is message.parts and role is message.role and name is message.name
         cleaned = message if same else replace(message, parts=parts, role=role, name=name)
-        return self._see(message, cleaned, stats, stats.size + len(role) + _PART * (len(parts) + 1))
+        return self._store_result(message, cleaned, stats, stats.size + len(role) + _PART * (len(parts) + 1))
 
-    def _see(self, owner: Message | ToolDefinition, cleaned: Any, stats: RedactionStats, size: int) -> _Seen:
-        """Note what became of a message or definition. The cleaned one is not to be looked at again."""
-        seen = _Seen(None, 0, size)
+    def _store_result(self, owner: Message | ToolDefinition, cleaned: Any, stats: RedactionStats, size: int) -> _Cleaned:
+        """Keep the result in the caches of the original and of the cleaned copy."""
+        result = _Cleaned(None, 0, size)
         if cleaned is not owner:
-            seen = _Seen(replace(cleaned, cache={self: seen}), stats.redacted, size, stats.secrets)
+            result = _Cleaned(replace(cleaned, cache={self: result}), stats.redacted, size, stats.secrets)
         if owner.cache is not None:
-            owner.cache[self] = seen
-        return seen
+            owner.cache[self] = result
+        return result
 
-    def _fewer(self, messages: tuple[Message, ...], all_seen: Sequence[_Seen], stats: RedactionStats) -> tuple[Message, ...]:
-        for message, seen in zip(messages, all_seen, strict=True):
-            if seen.bytes is None:
-                seen.bytes = message_size(message)
-        sizes = [seen.bytes or 0 for seen in all_seen]
+    def _truncate_messages(
+        self, messages: tuple[Message, ...], results: Sequence[_Cleaned], stats: RedactionStats
+    ) -> tuple[Message, ...]:
+        for message, result in zip(messages, results, strict=True):
+            if result.bytes is None:
+                result.bytes = message_size(message)
+        sizes = [result.bytes or 0 for result in results]
         if sum(sizes) <= self._limit:
             return messages
         shortened, cut = fit_messages(messages, sizes, self._limit)
@@ -113,7 +115,7 @@ class Messages:
         return shortened
 
     def system(self, parts: tuple[Part, ...], stats: RedactionStats) -> tuple[Part, ...]:
-        """System instructions that came apart from the messages."""
+        """Clean system instructions that are separate from the messages."""
         before = stats.size
         cleaned = map_items(parts, lambda part: self.part(part, stats))
         if (stats.size - before + _PART * len(parts)) * WIDEST <= self._limit:
@@ -124,13 +126,13 @@ class Messages:
         return shortened.parts if cut else cleaned
 
     def part(self, part: Part, stats: RedactionStats) -> Part:
-        """A part redacted and without inline bytes; the same object where there was nothing to do."""
+        """Redact a part and replace its inline bytes. Returns the same object if nothing had to be changed."""
         if isinstance(part, (Text, Reasoning, Compaction)):
             content = part.content
             redacted = self._redactor.in_text(content, stats) if content else content
             return part if redacted is content else replace(part, content=redacted)
         if isinstance(part, ToolCall):
-            name, arguments = self._values.said_name(part.name, stats), self._redactor.in_document(part.arguments, stats)
+            name, arguments = self._values.untrusted_name(part.name, stats), self._redactor.in_document(part.arguments, stats)
             return part if name is part.name and arguments is part.arguments else ToolCall(name, arguments, part.id)
         if isinstance(part, ToolResult):
             response = self._redactor.in_document(part.response, stats)
@@ -142,7 +144,7 @@ class Messages:
             old = getattr(part, name)
             if old is None:
                 continue
-            new: Any = self._values.said_name(old, stats) if read == "name" else getattr(self._redactor, read)(old, stats)
+            new: Any = self._values.untrusted_name(old, stats) if read == "name" else getattr(self._redactor, read)(old, stats)
             if name in _OBJECTS and not isinstance(new, dict):
                 new = {"…": new}
             if new is not old:
@@ -155,12 +157,12 @@ class Messages:
         clean, _, size = self._clean_all(tools, self._definition, stats)
         if size * WIDEST <= self._limit:
             return clean
-        return map_items(clean, lambda tool: _smaller(tool, self._limit // len(clean), stats))
+        return map_items(clean, lambda tool: _truncate_definition(tool, self._limit // len(clean), stats))
 
     def definition(self, tool: ToolDefinition, stats: RedactionStats) -> ToolDefinition:
         return self.definitions((tool,), stats)[0]
 
-    def _definition(self, tool: ToolDefinition) -> _Seen:
+    def _definition(self, tool: ToolDefinition) -> _Cleaned:
         stats = RedactionStats()
         cleaned = changed(
             tool,
@@ -169,10 +171,10 @@ class Messages:
             parameters=self._redactor.in_value(tool.parameters, stats),
             output=self._redactor.in_value(tool.output, stats),
         )
-        return self._see(tool, cleaned, stats, stats.size + 2 * _PART)
+        return self._store_result(tool, cleaned, stats, stats.size + 2 * _PART)
 
 
-def _smaller(tool: ToolDefinition, limit: int, stats: RedactionStats) -> ToolDefinition:
+def _truncate_definition(tool: ToolDefinition, limit: int, stats: RedactionStats) -> ToolDefinition:
     cut = 0
     changes: dict[str, Any] = {}
     for name, room in (("description", limit // 4), ("parameters", limit // 2), ("output", limit // 4)):
@@ -188,5 +190,5 @@ _FIELDS: dict[type, tuple[tuple[str, str], ...]] = {
     ServerToolResult: (("server_tool_call_response", "in_value"),),
     Generic: (("fields", "in_value"),),
 }
-"""Fields of a part that hold content, and how each is read."""
+"""Fields of a part that hold content, and how each is cleaned."""
 _OBJECTS = frozenset({"server_tool_call", "server_tool_call_response", "fields"})

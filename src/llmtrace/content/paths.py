@@ -1,7 +1,7 @@
 """A small subset of JSONPath: ``$.user.ssn``, ``$['card number']``, ``$.items[*].price``, ``$.items[0]``, ``$..password``.
 
-``$`` is the whole value: the arguments of a call, a result, the request's parameters. A path that uses anything else raises
-ConfigurationError when it is read.
+``$`` is the whole value: the arguments of a call, a result, the request's parameters. Any other syntax raises
+ConfigurationError when the path is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmtrace.model import JsonValue
 from llmtrace.text.patterns import lazy_pattern
 
 Path: TypeAlias = tuple[object, ...]
-"""Steps: a member's name, an index, None for all children, Ellipsis for "here or anywhere below"."""
+"""Steps: a member's name, an index, None for all children, Ellipsis for this value and everything below it."""
 
 _STEP = lazy_pattern(
     r"(?P<deep>\.\.)?(?:(?P<dot>(?<!\.)\.)?(?P<name>[^.\[\]*'\"\s]+)|(?P<star>\.?\*)"
@@ -24,7 +24,7 @@ _STEP = lazy_pattern(
 
 
 def parse_path(text: str) -> Path:
-    """The steps of a path. Raises ConfigurationError, saying what is wrong."""
+    """Return the steps of a path. Raises ConfigurationError for unknown syntax."""
     source = text.strip()
     if not source.startswith("$") or len(source) < 2:
         raise ConfigurationError(f"JSON path {text!r}: expected '$' and at least one step, as in '$.user.ssn' or '$..card'")
@@ -52,12 +52,12 @@ def _step(match: re.Match[str]) -> object:
 
 
 def names(path: Path) -> tuple[str, ...]:
-    """The name of the last step, where it has one."""
+    """Return the name of the last step, or nothing if it is not a name."""
     return tuple(step for step in path[-1:] if isinstance(step, str))
 
 
 def replace_at(value: JsonValue, path: Path, change: Callable[[JsonValue], JsonValue]) -> JsonValue:
-    """``value`` with ``change`` applied to what ``path`` points at; the same object where it points at nothing."""
+    """Return ``value`` with ``change`` applied where ``path`` points, or the same object if it points at nothing."""
     if not path:
         return change(value)
     step, rest = path[0], path[1:]
@@ -68,7 +68,7 @@ def replace_at(value: JsonValue, path: Path, change: Callable[[JsonValue], JsonV
 
 
 def _fits(step: object, key: str | int) -> bool:
-    # An index also fits a member of that name, so that a path made from a JSON Pointer, which has only names, is judged alike.
+    # An index also fits a member of that name: a path made from a JSON Pointer has only names.
     return step is None or step == key or (isinstance(step, int) and str(step) == key)
 
 

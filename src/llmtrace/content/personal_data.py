@@ -1,6 +1,6 @@
-"""Numbers of persons that have check digits or a fixed form: payment cards, IBANs, US social security numbers.
+"""Personal numbers with check digits or a fixed form: payment cards, IBANs, US social security numbers.
 
-Only for those who ask for them with ``configure(redact=…)``. JSON text stays JSON: a number gives way to a text.
+They are redacted only if ``configure(redact=…)`` names them. JSON text stays JSON: a number is replaced by a string.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def personal_rules(kinds: Collection[PersonalData]) -> list[Rule]:
 
 
 def is_card(digits: str) -> bool:
-    """True for digits of a payment card: its length and beginning, and the check digit of Luhn's method."""
+    """Return True for the digits of a payment card: by length, first digit and the check digit of Luhn's method."""
     if not 13 <= len(digits) <= 19 or digits[0] not in "23456" or len(set(digits)) == 1:
         return False
     doubled = [int(digit) * 2 for digit in digits[-2::-2]]
@@ -45,18 +45,18 @@ def _cards(text: str, stats: RedactionStats) -> str:
 
 def _ibans(text: str, stats: RedactionStats) -> str:
     def replace(match: re.Match[str]) -> str:
-        found = match[0]
-        while len(found) >= _SHORTEST_IBAN:  # words in capitals that follow may look like a part of it
-            if _is_iban(found.replace(" ", "")):
-                return stats.take("iban") + match[0][len(found) :]
-            found = found[:-1].rstrip()
+        candidate = match[0]
+        while len(candidate) >= _SHORTEST_IBAN:  # words in capitals after it may look like a part of it
+            if _is_iban(candidate.replace(" ", "")):
+                return stats.take("iban") + match[0][len(candidate) :]
+            candidate = candidate[:-1].rstrip()
         return match[0]
 
     return _IBAN.sub(replace, text)
 
 
 def _is_iban(code: str) -> bool:
-    """The remainder by 97 of the code, its first four letters last and each letter as a number, is 1 (ISO 13616)."""
+    """Return True if the code, first four letters moved to the end, letters as numbers, is 1 modulo 97 (ISO 13616)."""
     return len(code) >= _SHORTEST_IBAN and int("".join(str(int(letter, 36)) for letter in code[4:] + code[:4])) % 97 == 1
 
 

@@ -1,4 +1,4 @@
-"""What a snapshot leaves where a value has no form in JSON, or no room: told apart from the text that a program returns."""
+"""Placeholders that a snapshot puts in place of values with no JSON form or no room, and how to recognise them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from llmtrace.model import JsonValue
 from llmtrace.text.patterns import lazy_pattern
 
 MORE = "<more>"
-"""The name of the member that stands for those left out."""
+"""Name of the member that says how many members were left out."""
 HIDDEN_MARKS = (MARK, "…[cut ")
-"""How texts begin that stand for what was redacted or cut."""
+"""Beginnings of the texts that replace redacted or truncated values."""
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _PLACEHOLDER = lazy_pattern(
     r"<(?:"
@@ -23,7 +23,7 @@ _PLACEHOLDER = lazy_pattern(
 
 
 def holds_placeholder(snapshot: JsonValue) -> bool:
-    """Whether a snapshot shows something in it otherwise than JSON could: a placeholder, or a number that is not finite."""
+    """Return True if a snapshot contains a placeholder, or a number that is not finite, which JSON cannot hold."""
     waiting = [snapshot]
     while waiting:
         current = waiting.pop()

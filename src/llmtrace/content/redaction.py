@@ -1,9 +1,9 @@
-"""Redaction: secrets, and whatever the user's rules name, give way to ``[REDACTED:<rule>]`` before content leaves memory.
+"""Redaction: replaces secrets, and what the user's rules match, by ``[REDACTED:<rule>]`` before content leaves memory.
 
-Rules, in this order: JSON paths and key names (in values, and in text that is JSON or looks like ``name=value``), secrets known
-by their form, the user's regular expressions, the user's function. Law: it fails closed. Where a rule raises, the text becomes
-``[REDACTED:error]``; a rule that cannot be read makes every text that, and `Redactor.broken` tells, so that no content is
-recorded at all. Clean values come back as the same objects.
+Rules, in this order: JSON paths and key names (in values, and in text that is JSON or looks like ``name=value``), secrets with
+a known form, the user's regular expressions, the user's function. Law: redaction fails closed. If a rule raises, the whole text
+becomes ``[REDACTED:error]``. If a rule is invalid, every text does, and `Redactor.broken` is True, so that no content is
+recorded. Clean values are returned as the same objects.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ T = TypeVar("T")
 logger = logging.getLogger("llmtrace")
 
 _CLEAN, _SECRET, _USERS, _TEXT, _SECRET_TEXT = range(5)
-"""What is known of a key name: nothing, secret by common usage, by the user's rule, it holds a secret itself, or both."""
+"""Classes of key names: harmless, secret by common usage, secret by the user's rule, itself containing a secret, or both."""
 _BY_KEY = frozenset({_SECRET, _USERS, _SECRET_TEXT})
 _MAX_KEYS = 4096
 _SHORTEST = 6
-"""No shorter text can hold a name and a secret."""
+"""Shorter texts cannot hold a name and a secret."""
 _KNOWN_LENGTH = 128
 _MAX_KNOWN = 4096
-"""So many short texts are known to be clean: ids, states and names come again and again."""
+"""Short texts remembered as clean, at most: ids, states and names recur."""
 _KNOWN_BYTES = 1024
-"""Arguments and results come thrice: as the model asked, as the tool ran, and in the next request."""
+"""Longest document remembered as clean. Arguments and results are seen three times: in the model's answer, in the tool's span,
+and in the next request."""
 _EXAMPLES = ("default", "const", "enum", "examples", "example")
 _SCHEMA_MEMBERS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
-_said_broken: set[tuple[str, str]] = set()
-"""Options and their rules that could not be read: a program has several redactors, and each would say so."""
+_reported_rules: set[tuple[str, str]] = set()
+"""Invalid rules that were logged, as (option, rule): a program has several redactors, and each would log them again."""
 
 
 class Redactor:
@@ -65,7 +66,7 @@ class Redactor:
         self._patterns: list[re.Pattern[str]] = []
         self._paths: list[Path] = []
         self.broken = False
-        """True when a rule could not be read; the log has said which."""
+        """True if a rule is invalid; the log says which."""
         for key in config.redact_keys:
             self._read("redact_keys", key, lambda key_name: self._own_keys.add(_key(key_name)))
         for pattern in config.redact_patterns:
@@ -74,7 +75,7 @@ class Redactor:
             self._read("redact_paths", path, lambda json_path: self._paths.append(parse_path(_text(json_path))))
         self._function: Callable[[str], str] | None = config.redact_with
         if self._function is not None and not callable(self._function):
-            self._read("redact_with", self._function, _refuse)
+            self._read("redact_with", self._function, _reject_function)
         self._in_paths = Scanner([_path_pairs(self._paths)])
         self.groups = tuple(group for group in self._rules() if group)
         """The rules, in groups whose anchors are tested together."""
@@ -88,8 +89,8 @@ class Redactor:
         except Exception as error:
             self.broken = True
             rule = _shown(value)
-            if (option, rule) not in _said_broken:
-                _said_broken.add((option, rule))
+            if (option, rule) not in _reported_rules:
+                _reported_rules.add((option, rule))
                 logger.error(
                     "llmtrace: configure(%s): the rule %s cannot be used: %s. No content is recorded until this is put right.",
                     option,
@@ -98,7 +99,7 @@ class Redactor:
                 )
 
     def _form_rules(self) -> list[Sequence[Rule]]:
-        """Secrets known by their form, and inline bytes."""
+        """Return the rules for secrets with a known form, and for inline bytes."""
         return [[blob_rule()] if self._blobs else [], *(secret_groups() if self._defaults else ())]
 
     def _rules(self) -> list[Sequence[Rule]]:
@@ -119,11 +120,11 @@ class Redactor:
     # -- the two ways in
 
     def text(self, text: str) -> str:
-        """``text`` with secrets replaced; the same object where there are none."""
+        """Return ``text`` with secrets replaced, or the same object if it has none."""
         return self.in_text(text, RedactionStats())
 
     def value(self, value: JsonValue) -> JsonValue:
-        """A JSON value with secrets replaced in all its texts, names and members; the same object where there are none."""
+        """Return a JSON value with secrets replaced in its texts, names and members, or the same object if it has none."""
         return self.in_document(value, RedactionStats())
 
     # -- the same, counted
@@ -139,7 +140,7 @@ class Redactor:
                 if self._always:
                     text = self._by_user(text, stats)
                 elif size <= _KNOWN_LENGTH and text is original:
-                    _know(self._clean_texts, text)
+                    _remember_clean(self._clean_texts, text)
             if SHORTEST_BARE <= size <= LONGEST_BARE and self._defaults and (rule := bare_secret(text)) is not None:
                 return stats.take(rule)
             if size >= LEAST_BASE64 and self._blobs and is_base64(text):
@@ -149,17 +150,17 @@ class Redactor:
             return self._failed(error, stats)
 
     def is_clean_body(self, body: str) -> bool:
-        """Return False if the body of an answer may hold what is to be redacted. What is known of the answer otherwise was
-        judged already, so secrets are looked for by their form only, unless there are rules of the user's."""
+        """Return False if the raw body of an answer may contain a secret. Its messages were redacted already, so only secrets
+        with a known form are searched for, unless the user has rules."""
         try:
             if self._always or self._own_keys or self._personal:
                 return self.in_text(body, RedactionStats()) is body
             return self._forms(body, RedactionStats()) is body
-        except Exception:  # as a rule that fails: the body is not kept
+        except Exception:  # a rule failed, so the body is not stored
             return False
 
     def in_name(self, text: str, stats: RedactionStats) -> str:
-        """A name of a span, tool or model: all rules but the user's function, and readable even where a rule is broken."""
+        """Redact the name of a span, tool or model by all rules but the user's function. An invalid rule does not hide it."""
         try:
             redacted = self._scan(text, stats)
             return self._by_patterns(redacted, stats) if self._patterns else redacted
@@ -167,25 +168,25 @@ class Redactor:
             return self._failed(error, stats)
 
     def in_document(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
-        """A whole value: the one that ``$`` of a JSON path stands for."""
+        """Redact a whole JSON value, to which ``$`` in JSON paths refers."""
         try:
             if type(value) is not dict or self._always or stats.secrets:
                 if self._paths and type(value) is not str:
                     value = self._by_paths(value, stats)
                 return self.in_value(value, stats)
-            written = _written(value)
+            written = _encode(value)
             if written in self._clean_documents:
                 stats.size += len(written)
                 return value
             redacted = self.in_value(value, stats)
             if redacted is value and written and len(written) <= _KNOWN_BYTES:
-                _know(self._clean_documents, written)
+                _remember_clean(self._clean_documents, written)
             return redacted
         except Exception as error:  # nested too deep
             return self._failed(error, stats)
 
     def in_chunks(self, items: list[JsonValue], stats: RedactionStats) -> list[JsonValue]:
-        """The items that a generator gave: one redacted text, if a secret is split over several texts; else the same object."""
+        """Redact the items of a generator. If a secret is split over several texts, they become one; else the same object."""
         if not all(type(item) is str for item in items):
             return items
         texts = cast("list[str]", items)
@@ -201,9 +202,9 @@ class Redactor:
         stats.remember(trial.secrets)
         return [redacted]
 
-    def in_place(self, value: JsonValue, where: Sequence[str], stats: RedactionStats) -> JsonValue:
-        """A value that was taken out of a document, judged as it stood there, below the members ``where``."""
-        if not self._paths and type(value) is not dict and all(self._judge(name) == _CLEAN for name in where):
+    def in_context(self, value: JsonValue, where: Sequence[str], stats: RedactionStats) -> JsonValue:
+        """Redact a value as if it still stood in its document, below the members ``where``."""
+        if not self._paths and type(value) is not dict and all(self._classify_key(name) == _CLEAN for name in where):
             return self.in_value(value, stats)
         for name in reversed(where):
             value = {name: value}
@@ -229,7 +230,7 @@ class Redactor:
             return self._in_number(value, stats) if self._personal else value
         if isinstance(value, Mapping) and all(type(key) is str for key in value):
             return self._in_dict(dict(value), stats)
-        return self.in_value(to_json(value), stats)  # no JSON: shown as it will be written
+        return self.in_value(to_json(value), stats)  # not JSON: redact the form in which it will be written
 
     def _in_number(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
         if type(value) is int and value > 0 and "cards" in self._personal and is_card(str(value)):
@@ -250,25 +251,25 @@ class Redactor:
         changed_members: dict[str, JsonValue] | None = None
         renamed = False
         for key, item in members.items():
-            what = self._keys.get(key)
-            if what is None:
+            key_class = self._keys.get(key)
+            if key_class is None:
                 if type(key) is not str:
                     return self.in_value(to_json(members), stats)
-                what = self._judge(key)
+                key_class = self._classify_key(key)
             stats.size += len(key) + 4
             kind = type(item)
-            if what == _CLEAN and kind is str:
+            if key_class == _CLEAN and kind is str:
                 new: JsonValue = self.in_text(item, stats)
-            elif what == _CLEAN and (kind is int or kind is float):
+            elif key_class == _CLEAN and (kind is int or kind is float):
                 stats.size += 8
                 new = self._in_number(item, stats) if self._personal else item
             else:
-                new = self._in_member(key, item, what, members, stats)
+                new = self._in_member(key, item, key_class, members, stats)
             if new is not item:
                 if changed_members is None:
                     changed_members = dict(members)
                 changed_members[key] = new
-            if what >= _TEXT:
+            if key_class >= _TEXT:
                 renamed = True
         result = members if changed_members is None else changed_members
         if not renamed and stats.secrets:
@@ -276,19 +277,19 @@ class Redactor:
         return {self.in_text(key, stats): item for key, item in result.items()} if renamed else result
 
     def _in_member(
-        self, key: str, item: JsonValue, what: int, members: Mapping[str, JsonValue], stats: RedactionStats
+        self, key: str, item: JsonValue, key_class: int, members: Mapping[str, JsonValue], stats: RedactionStats
     ) -> JsonValue:
-        if what in _BY_KEY:
-            return self._of_key(key, item, what, members, stats)
+        if key_class in _BY_KEY:
+            return self._redact_by_key(key, item, key_class, members, stats)
         if type(item) is dict and key in _SCHEMA_MEMBERS:
             return self._in_schemas(item, stats)
         return self.in_value(item, stats)
 
     def _in_schemas(self, properties: dict[str, JsonValue], stats: RedactionStats) -> JsonValue:
-        """The members of ``properties`` in a JSON Schema: ``password`` there says what one looks like. Its default does not."""
+        """Redact ``properties`` of a JSON Schema. ``password`` there describes a password; its default may be one."""
         schemas: dict[str, JsonValue] = {}
         for name, schema in properties.items():
-            if type(name) is str and is_schema(schema) and self._judge(name) in _BY_KEY:
+            if type(name) is str and is_schema(schema) and self._classify_key(name) in _BY_KEY:
                 schemas[name] = self._in_secret_schema(schema, stats)
             else:
                 schemas.update(self._in_dict({name: schema}, stats))
@@ -301,12 +302,12 @@ class Redactor:
         same = not examples and all(redacted.get(name) is item for name, item in schema.items())
         return schema if same else {**redacted, **{name: stats.take("key") for name in examples}}
 
-    def _of_key(
-        self, key: str, item: JsonValue, what: int, members: Mapping[str, JsonValue], stats: RedactionStats
+    def _redact_by_key(
+        self, key: str, item: JsonValue, key_class: int, members: Mapping[str, JsonValue], stats: RedactionStats
     ) -> JsonValue:
         if item is None or item == "" or (isinstance(item, str) and item.startswith(MARK)):
             return item
-        if what != _USERS:
+        if key_class != _USERS:
             if isinstance(item, bool) or (isinstance(item, (int, float)) and is_token(key)):
                 return item
             if is_pass(key) and not (isinstance(item, str) and is_password(item, key)):
@@ -315,20 +316,20 @@ class Redactor:
                 return self.in_value(item, stats)
         return stats.take("key", *_texts(item))
 
-    def _judge(self, key: str) -> int:
-        meaning = self._keys.get(key)
-        if meaning is not None:
-            return meaning
-        spelt = words(key)
-        if spelt in self._own_keys:
-            what = _USERS
+    def _classify_key(self, key: str) -> int:
+        key_class = self._keys.get(key)
+        if key_class is not None:
+            return key_class
+        snake_case = words(key)
+        if snake_case in self._own_keys:
+            key_class = _USERS
         elif self._defaults and is_secret(key):
-            what = _SECRET if self._is_clean(key) else _SECRET_TEXT
+            key_class = _SECRET if self._is_clean(key) else _SECRET_TEXT
         else:
-            what = _CLEAN if self._is_clean(key) else _TEXT
+            key_class = _CLEAN if self._is_clean(key) else _TEXT
         if len(self._keys) < _MAX_KEYS and len(key) <= _KNOWN_LENGTH:
-            self._keys[key] = what
-        return what
+            self._keys[key] = key_class
+        return key_class
 
     def _is_clean(self, key: str) -> bool:
         return self.in_text(key, RedactionStats()) == key
@@ -369,12 +370,12 @@ class Redactor:
         return text
 
     def _json_by_paths(self, text: str, stats: RedactionStats) -> str:
-        """Text that is JSON is judged as such; what only looks like it, by the last name of each path."""
+        """Apply JSON paths to a text that is JSON. If it only looks like JSON, the last name of each path is searched for."""
         if text.lstrip()[:1] not in ("{", "["):
             return text
         try:
             value = from_json(text)
-        except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
+        except (TypeError, ValueError):  # TypeError: half a surrogate pair
             return self._in_paths(text, stats)
         redacted = self._by_paths(value, stats)
         return text if redacted is value else write_json(redacted).decode()
@@ -382,19 +383,19 @@ class Redactor:
     def _failed(self, error: Exception, stats: RedactionStats) -> str:
         stats.redacted += 1
         if not self._has_reported:
-            self._has_reported = True  # the error's text may quote what it was about: only its type is told
-            logger.error("llmtrace: redaction failed (%s); what it was to look at is left out.", type(error).__name__)
+            self._has_reported = True  # the error's text may quote the content, so only its type is logged
+            logger.error("llmtrace: redaction failed (%s); the value is left out.", type(error).__name__)
         return ERROR
 
 
-def _know(clean: set[T], content: T) -> None:
+def _remember_clean(clean: set[T], content: T) -> None:
     if len(clean) >= _MAX_KNOWN:
         clean.clear()
     clean.add(content)
 
 
-def _written(value: JsonValue) -> bytes:
-    """A value as JSON; empty where it is not JSON."""
+def _encode(value: JsonValue) -> bytes:
+    """Return a value as JSON, or b"" if it is not JSON."""
     try:
         return write_json(value)
     except ValueError:
@@ -408,15 +409,15 @@ def _text(value: object) -> str:
 
 
 def _key(value: object) -> str:
-    spelt = words(_text(value))
-    if not spelt:
-        raise ValueError("expected the name of a key, and there is no word in it")
-    return spelt
+    snake_case = words(_text(value))
+    if not snake_case:
+        raise ValueError(f"expected a key name such as 'ssn', got {value!r}")
+    return snake_case
 
 
 def _pattern(value: Any) -> re.Pattern[str]:
     pattern = re.compile(value)
-    _text(pattern.pattern)  # one for bytes fits no text
+    _text(pattern.pattern)  # refuses a pattern for bytes, which matches no text
     return pattern
 
 
@@ -427,7 +428,7 @@ def _shown(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _refuse(value: object) -> None:
+def _reject_function(value: object) -> None:
     raise TypeError(f"expected a function from str to str, got {type(value).__name__}")
 
 

@@ -1,4 +1,4 @@
-"""What happened to the content of one span, or one message, on its way out."""
+"""What cleaning did to one span or one message: counts, and the secrets that were removed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from llmtrace.content.keys import is_secret
 
 
 def mark(rule: str) -> str:
-    """What stands in the place of a value that a rule took out."""
+    """Return the text that replaces a value that ``rule`` removed."""
     return f"[REDACTED:{rule}]"
 
 
 MARK = "[REDACTED:"
 ERROR = mark("error")
-"""Stands for what could not be redacted, since a rule failed: nothing of it gets out."""
-_TELLING = 6
-"""Shorter values are not looked for elsewhere: they would be found in innocent words."""
+"""Replaces a whole value when a rule failed on it."""
+_SHORTEST_DISTINCTIVE = 6
+"""Shorter secrets are not searched for in the rest of the span: they would match parts of ordinary words."""
 _MAX_SECRETS = 16
 
 
-def _is_telling(secret: str) -> bool:
-    """Whether the secret can be told from an innocent word: it is not short, not a blank, not ``password`` itself."""
+def _is_distinctive(secret: str) -> bool:
+    """Return True if the secret is unlikely to match an ordinary word: not short, not blank, not ``password`` itself."""
     distinct = len(set(secret[:64]))
-    return len(secret) >= _TELLING and distinct > 2 and not secret.startswith(MARK) and not is_secret(secret)
+    return len(secret) >= _SHORTEST_DISTINCTIVE and distinct > 2 and not secret.startswith(MARK) and not is_secret(secret)
 
 
 class RedactionStats:
@@ -35,23 +35,23 @@ class RedactionStats:
         self.cut = 0
         """Number of characters that truncation cut."""
         self.size = 0
-        """Characters seen, and a few for each value: less than a sixth of the bytes of JSON only if there is little else."""
+        """Characters seen, plus a few for each value: an estimate of the size, to skip measuring what is surely small."""
         self.secrets: list[str] = []
-        """Values that were taken out for where they stood (a key, a path): elsewhere in the span they are secrets too."""
+        """Values removed because of their key or path. They are removed elsewhere in the span too."""
 
     def take(self, rule: str, *secrets: str) -> str:
-        """Count one replacement, of a value that holds these texts; gives its mark."""
+        """Count one replacement, remember the texts of the removed value, and return the mark that replaces it."""
         self.redacted += 1
-        self.remember([secret for secret in secrets if _is_telling(secret)])
+        self.remember([secret for secret in secrets if _is_distinctive(secret)])
         return mark(rule)
 
     def remember(self, secrets: Iterable[str]) -> None:
-        """Take these texts out of what is cleaned from now on."""
+        """Remove these texts from everything cleaned with these stats from now on."""
         if len(self.secrets) < _MAX_SECRETS:
             self.secrets += [secret for secret in secrets if secret not in self.secrets]
 
     def without_secrets(self, text: str) -> str:
-        """``text`` without what was taken out before, such as the password that an error message repeats."""
+        """Return ``text`` without secrets removed earlier, such as a password that an error message repeats."""
         for secret in self.secrets:
             if secret in text:
                 text = text.replace(secret, self.take("key"))

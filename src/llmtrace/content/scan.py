@@ -1,9 +1,9 @@
-"""A fast look at a text: can there be anything in it that a rule would replace?
+"""A fast test whether any rule would change a text, and the rules that run if so.
 
-Each rule states an anchor, a regular expression that matches wherever the rule would do anything (and seldom elsewhere).
-The anchors are tested together, by the engine in pydantic-core: it is linear in the text, takes about 0.2 us for a short text
-and 30 us for 60 KB, and no text can make it hang. Only where it matches does Python's slower ``re`` run.
-Anchors are written in the syntax that both engines share: no look-around, no back-references, ``[ \\t]`` rather than ``\\s``.
+Each rule states an anchor: a regular expression that matches wherever the rule would change something, and seldom elsewhere.
+Anchors are tested together by the engine in pydantic-core. Its time is linear in the text (about 0.2 us for a short text, 30 us
+for 60 KB), so no text can make it hang. Python's slower ``re`` runs only where an anchor matches. Anchors use the syntax that
+both engines share: no look-around, no back-references, ``[ \\t]`` rather than ``\\s``.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from llmtrace.content.snapshot import well_formed
 from llmtrace.locks import lazy_property
 
 _SHORT = 200
-"""Up to this length one test of all anchors is faster than one for each group."""
+"""Up to this length, one test of all anchors is faster than one for each group."""
 
 
 class Rule(NamedTuple):
     name: str
     anchor: str
     apply: Callable[[str, RedactionStats], str]
-    """The text with what the rule is about replaced, and the replacements counted."""
+    """Return the text with all matches replaced, and count the replacements."""
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """A predicate: does ``pattern`` match somewhere in a well-formed text? Raises where the pattern is no pattern."""
+    """Return a function that tells whether ``pattern`` matches somewhere in a well-formed text. Raises `re.error`."""
     try:
         return SchemaValidator(core_schema.str_schema(pattern=pattern, strict=True)).isinstance_python
     except Exception:
@@ -39,7 +39,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
 
 
 class Scanner:
-    """Several rules as one. They come in groups, whose anchors are tested together."""
+    """Several rules as one. The anchors of each group are tested together."""
 
     def __init__(self, groups: Sequence[Sequence[Rule]]) -> None:
         self._groups = tuple(group for group in groups if group)
@@ -54,7 +54,7 @@ class Scanner:
         return tuple(_any_of(group) for group in self._groups)
 
     def may_change(self, text: str) -> bool:
-        """False where no rule would do anything to a well-formed text."""
+        """Return False if no rule would change a well-formed text."""
         tests = self._short if len(text) < _SHORT else self._long
         for test in tests:  # noqa: SIM110 (any() takes three times as long)
             if test(text):
@@ -62,12 +62,12 @@ class Scanner:
         return False
 
     def __call__(self, text: str, stats: RedactionStats) -> str:
-        """``text`` with all rules applied; the same object where none of them matches."""
+        """Return ``text`` with all rules applied, or the same object if none matches."""
         if self.may_change(text):
             return self._apply(text, stats)
         if text.isascii():
             return text
-        repaired = well_formed(text)  # a lone surrogate is no text to the engine: it says no to everything
+        repaired = well_formed(text)  # the engine matches nothing in a text with a lone surrogate
         return text if repaired is text else self._apply(repaired, stats)
 
     def _apply(self, text: str, stats: RedactionStats) -> str:

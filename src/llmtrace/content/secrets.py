@@ -1,8 +1,8 @@
-"""Secrets that are known by their form: keys of common services, tokens, private keys, passwords in URLs.
+"""Secrets with a known form: keys of common services, tokens, private keys, passwords in URLs.
 
-Each entry is a name and a regular expression; a new one is one line, here or in `VENDOR_TOKENS`. Where the form alone is not
-enough (``sk-`` begins words, too), a check decides. What stands between a group named ``keep`` and a group named ``after`` is
-replaced, else the whole match. How the forms are grouped decides how fast a text without secrets is read: see `secret_groups`.
+Each entry is a name and a regular expression; to add one, add a line here or in `VENDOR_TOKENS`. If the form alone is not
+enough (words may begin with ``sk-`` too), a check decides. The text between the groups ``keep`` and ``after`` is replaced, or
+else the whole match. The grouping of the forms decides how fast a text without secrets is read: see `secret_groups`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def _has_digit(text: str) -> bool:
 
 
 def _is_token(text: str) -> bool:
-    """``Bearer dGhpcyBpcw`` but not ``bearer instruments``."""
+    """Return True for ``Bearer dGhpcyBpcw``, False for ``bearer instruments``."""
     return _has_digit(text) or len(text) >= 40
 
 
 def _is_basic(text: str) -> bool:
-    """Base64 of ``user:password``."""
+    """Return True for base64 of ``user:password``."""
     word = text.rsplit(maxsplit=1)[-1]
     try:
         return b":" in base64.b64decode(word + "=" * (-len(word) % 4), validate=True)
@@ -35,13 +35,13 @@ def _is_basic(text: str) -> bool:
 
 
 def _is_mixed(text: str) -> bool:
-    """40 letters of a random secret, but not a hexadecimal digest, a path or a long word."""
+    """Return True if the last 40 letters look random: not a hexadecimal digest, a path or a long word."""
     secret = text[-40:]
     return _has_digit(secret) and not (secret.islower() or secret.isupper()) and max(map(len, secret.split("/"))) > 12
 
 
 def _is_literal(text: str) -> bool:
-    """A password, but not a variable that holds one."""
+    """Return True for a password, False for a variable that holds one."""
     return text[:1] not in "$<{%"
 
 
@@ -49,7 +49,7 @@ _AWS_KEY = r"(?-u:\b)(?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b)"
 _FORTY_LETTERS = r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
 _DISCORD = r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}"
 _B = r"(?-u:\b)"
-"""A word boundary by ASCII rules, as the fast engine spells it; taken out for Python's."""
+"""An ASCII word boundary in the fast engine's syntax; removed for Python's ``re``."""
 
 _Form: TypeAlias = tuple[str, str, Callable[[str], bool] | None]
 
@@ -127,7 +127,7 @@ VENDOR_TOKENS: tuple[tuple[str, str, str, int], ...] = (
     ("supabase_token", "sbp_", _HEX, 40),
     ("linear_key", "lin_api_", _LETTERS, 40),
 )
-"""Tokens that are known by how they begin: their rule, the beginning, the letters that follow, and how many at least.
+"""Tokens with a known beginning: the rule's name, the beginning, the letters that follow, and their number at least.
 
 Most of these facts are those of gitleaks (https://github.com/gitleaks/gitleaks, config/gitleaks.toml, July 2026). Those of
 Docker, Pinecone and Supabase are from the vendors' own documentation.
@@ -135,7 +135,7 @@ Docker, Pinecone and Supabase are from the vendors' own documentation.
 
 _GROUP = re.compile(r"\(\?P<\w+>")
 _BOUND = re.compile(r"\{(\d+),\d+\}")
-"""Upper bounds keep ``re`` from going over a hostile text again and again; the fast engine needs none and is slowed by them."""
+"""Upper bounds protect ``re`` from hostile texts. The fast engine needs none, and they would slow it down."""
 
 
 def _replacer(name: str, form: str, check: Callable[[str], bool] | None) -> Callable[[str, RedactionStats], str]:
@@ -143,7 +143,7 @@ def _replacer(name: str, form: str, check: Callable[[str], bool] | None) -> Call
     has_keep, after = "(?P<keep>" in source, "(?P<after>" in source
 
     def apply(text: str, stats: RedactionStats) -> str:
-        pattern = re.compile(source, re.ASCII)  # here, since most programs need none of them, and `re` remembers it
+        pattern = re.compile(source, re.ASCII)  # most programs never need it; `re` caches it
 
         def replace(match: re.Match[str]) -> str:
             if check is not None and not check(match[0].removeprefix(match["keep"]) if has_keep else match[0]):
@@ -161,7 +161,7 @@ def _rules(forms: Iterable[_Form]) -> list[Rule]:
 
 
 def _aws_rule() -> Rule:
-    """The id of a key, and the secrets beside it: alone, 40 letters may be anything."""
+    """Return the rule for AWS key ids and the secrets beside them. Without the id, 40 letters may be anything."""
     key_id, secret = _replacer("aws_key", _AWS_KEY, None), _replacer("aws_secret", _FORTY_LETTERS, _is_mixed)
 
     def apply(text: str, stats: RedactionStats) -> str:
@@ -172,10 +172,10 @@ def _aws_rule() -> Rule:
 
 
 def secret_groups() -> tuple[Sequence[Rule], ...]:
-    """The rules in groups whose anchors are tested together.
+    """Return the rules in groups whose anchors are tested together.
 
-    The engine searches for the beginnings of all alternatives of a group at once. It does so ten times as fast while these are
-    not too many (some 30), nor too short, so a new form belongs where ``benchmarks/redaction_speed.py`` shows the least cost.
+    The engine searches for the beginnings of all alternatives of a group at once. That is ten times as fast while there are
+    fewer than about 30, and none is very short. Add a new form where ``benchmarks/redaction_speed.py`` shows the least cost.
     """
     return [_aws_rule(), *_rules(_MIXED_FORMS)], _rules(_PREFIXED_FORMS), (_vendor_rule(),), _rules(_SHORT_FORMS)
 
@@ -185,7 +185,7 @@ def secret_rules() -> tuple[Rule, ...]:
 
 
 def _vendor_rule() -> Rule:
-    """All tokens of `VENDOR_TOKENS`: one rule with one anchor, which the engine finds faster than one for each."""
+    """Return one rule for all `VENDOR_TOKENS`: one anchor is faster than one for each."""
     begins = "|".join(begin for _, begin, _, _ in VENDOR_TOKENS)
     least = min(length for *_, length in VENDOR_TOKENS)
     source = "|".join(f"({begin}{letters}{{{length},}})" for _, begin, letters, length in VENDOR_TOKENS)
@@ -198,7 +198,7 @@ def _vendor_rule() -> Rule:
 
 
 def bare_secret(text: str) -> str | None:
-    """The rule for a text that is nothing but a secret of a form that is too common within texts; else None."""
+    """Return the rule's name if the whole text is a secret whose form is too common within other texts; else None."""
     match = _BARE.fullmatch(text)
     if match is None or (match["aws_secret"] and not _is_mixed(text)):
         return None

@@ -1,8 +1,8 @@
 """A snapshot of any Python object as a JSON value.
 
-Law: it never raises, never consumes an iterator, never calls ``__repr__`` or ``__str__`` of a type it does not know, and
-stops after a bounded number of steps. What cannot be shown leaves a placeholder in angle brackets that says what it was.
-Plain JSON values are copied, since whoever owns them may change them later.
+Law: it never raises, never consumes an iterator, never calls ``__repr__`` or ``__str__`` of an unknown type, and stops after a
+bounded number of steps. A value that cannot be shown becomes a placeholder in angle brackets that names its class. Plain JSON
+values are copied, because the program may change them later.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from llmtrace.model import JsonValue
 
 _UNKNOWN = "unserialisable"
 UNSERIALISABLE = f"<{_UNKNOWN} "
-"""How a placeholder begins for an object that no reader knows; its class follows."""
+"""Beginning of the placeholder for an object of an unknown class; the name of the class follows."""
 MAX_DEPTH = 100
 """Levels of nesting; pydantic-core refuses to write more than 255."""
 _PLAIN_TEXT = 4096
-"""Strings up to this length need no look at the room that is left."""
+"""Strings up to this length are copied without checking the remaining room."""
 _PLAIN_INT = 1 << 63
 _MAX_INT_BITS = 4096
 _MAX_ARRAY = 1000
 _MAX_FOREIGN = 10_000
-"""Items read of a container whose iteration is somebody's code, and may be slow."""
+"""Items read at most from a container whose iteration runs the program's code, which may be slow."""
 _FOREIGN_SECONDS = 0.02
-"""Time for all such containers of one snapshot; each gives one item at least."""
+"""Seconds for all such containers of one snapshot together; at least one item of each is read."""
 
 
 def to_json(value: object, *, limit: int = 1 << 20) -> JsonValue:
-    """``value`` as None, bool, int, float, str, list and dict only.
+    """Return ``value`` as None, bool, int, float, str, list and dict only.
 
-    ``limit`` is roughly the number of characters of JSON that the snapshot may have; what lies beyond it is left out and
-    a placeholder says how much. Never raises.
+    ``limit``: characters of JSON that the snapshot may have, roughly. The rest is left out, and a placeholder says how much.
+    Never raises.
     """
     copied = plain(value) if limit >= _PLAIN_LIMIT else NOT_PLAIN
     if copied is not NOT_PLAIN:
@@ -70,8 +70,8 @@ _PLAIN_LIMIT = (_MEMBERS + _MEMBERS**2 + _MEMBERS**3) * (_CHARACTERS + _KEY + 8)
 
 
 def plain(value: object) -> JsonValue:
-    """A copy of a value that is JSON already and small, as arguments and results mostly are, at a third of the cost of a
-    `_Snapshot`; else `NOT_PLAIN`. Never raises."""
+    """Copy a small value that is JSON already, as most arguments and results are, at a third of the cost of a `_Snapshot`.
+    Returns `NOT_PLAIN` for any other value. Never raises."""
     try:
         return _plain(value, 0)
     except Exception:  # another thread changed it
@@ -79,7 +79,7 @@ def plain(value: object) -> JsonValue:
 
 
 def _plain(value: Any, level: int) -> Any:
-    """So few levels and members need no look at cycles or at the room that is left."""
+    """Copy a few levels and members: so few that cycles and the remaining room need no check."""
     kind = type(value)
     if kind is dict or kind is list:
         if len(value) > _MEMBERS or level == _LEVELS:
@@ -110,9 +110,9 @@ class _Snapshot:
     def __init__(self, limit: int) -> None:
         self.room = limit
         self.containers = limit >> 4
-        """Containers that may still be entered: one that is shared is entered each time, and may hold no character."""
+        """Containers that may still be entered. An empty one that is shared many times would never use up the room."""
         self.deadline: float | None = None
-        """When to stop reading containers whose iteration is somebody's code."""
+        """When to stop reading containers whose iteration runs the program's code."""
         self.path: set[int] = set()
 
     def of(self, value: Any, depth: int) -> JsonValue:
@@ -217,7 +217,7 @@ class _Snapshot:
         return _placeholder(_UNKNOWN, value)
 
     def fields(self, value: Any, names: Iterable[str], depth: int) -> JsonValue:
-        """The named attributes of an object, those that are not set left out."""
+        """Read the named attributes of an object; those that are not set are left out."""
         missing = object()
         attributes = ((name, getattr(value, name, missing)) for name in names)
         return self._container(self._members, value, [(name, item) for name, item in attributes if item is not missing], depth)
@@ -230,14 +230,14 @@ class _Snapshot:
         return self._container(lambda items, level, _: self._members(items, level, count), value, members, depth)
 
     def sequence(self, value: Any, depth: int) -> JsonValue:
-        # A subclass may override __iter__; the plain one of its base has no surprises.
+        # A subclass may override __iter__ with code of the program; its base class's own is safe.
         plain = next((base for base in (list, tuple, set, frozenset, deque) if issubclass(type(value), base)), None)
         count = plain.__len__(value) if plain else _length(value)
         content = plain.__iter__(value) if plain else self._foreign(value)
         return self._container(lambda items, level, _: self._items(items, level, count), value, content, depth)
 
     def _foreign(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The items of a container whose iteration is somebody's code: so many, and as long as there is time."""
+        """Iterate a container whose iteration runs the program's code, up to a number of items and a deadline."""
         if self.deadline is None:
             self.deadline = perf_counter() + _FOREIGN_SECONDS
         for item in islice(items, _MAX_FOREIGN):
@@ -247,7 +247,7 @@ class _Snapshot:
 
 
 def well_formed(text: str) -> str:
-    """``text`` with lone surrogates, which no encoder writes, replaced by U+FFFD."""
+    """Return ``text`` with lone surrogates, which cannot be encoded, replaced by U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -284,7 +284,7 @@ def _placeholder(why: str, value: object) -> str:
         return f"<{why} object>"
 
 
-# -- how each kind of object is read: (snapshot, value, depth) -> JSON value
+# -- readers of each kind of object: (snapshot, value, depth) -> JSON value
 
 _Reader: TypeAlias = Callable[[_Snapshot, Any, int], JsonValue]
 
@@ -338,7 +338,7 @@ def _pydantic(snapshot: _Snapshot, value: Any, depth: int) -> JsonValue:
 
 
 def _duration(value: timedelta) -> str:
-    """In ISO 8601, as pydantic writes it: ``PT3S``."""
+    """Return a duration in ISO 8601, as pydantic writes it: ``PT3S``."""
     return pydantic_core.to_json(value).decode().strip('"')
 
 
@@ -351,11 +351,11 @@ _TEXT_BY_NAME = {
     ("pydantic_core._pydantic_core", "MultiHostUrl"): _WRITTEN,
     ("zoneinfo", "ZoneInfo"): "key",
 }
-"""Classes that need not be imported here, by module and name, and the attribute that holds or writes their text."""
+"""Classes that are not imported here, by module and name, and the attribute that holds or writes their text."""
 
 
 def _text_by_name(value: object, kind: type) -> str | None:
-    """The text of an object of these classes; what a subclass makes of the attribute has no say."""
+    """Return the text of an object of `_TEXT_BY_NAME`, read by the base class's attribute even if a subclass overrides it."""
     for base in kind.__mro__:
         name = _TEXT_BY_NAME.get((base.__module__, base.__qualname__))
         if name is not None and getattr(sys.modules.get(base.__module__), base.__qualname__, None) is base:

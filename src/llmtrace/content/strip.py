@@ -1,7 +1,7 @@
-"""A span without content: what it was, when, how long, how much, and what was found wrong, but nothing that anybody said.
+"""Removes the content of a span: kind, times, usage and findings stay; what people, models and tools wrote goes.
 
 Law: no message, argument, result, definition, prompt, document, error text, offending value or evidence is left, and no name
-that the model may have made up. What the program itself named (spans, agents, models, attributes) stays.
+that the model may have invented. Names that the program chose (spans, agents, models, attributes) stay.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from llmtrace.model import (
 from llmtrace.text.patterns import lazy_pattern
 
 HIDDEN = "*"
-"""Stands for a name that is left out."""
+"""Replaces a hidden name."""
 _NAME = lazy_pattern(r"[A-Za-z_$][\w$./:-]{0,63}", re.ASCII)
-"""What a declared field or tool is called; anything else was made up, or is content used as a key."""
+"""Form of a declared field's or tool's name. Any other name was invented by the model, or is content used as a key."""
 _STRIPPED = semconv.CONTENT | {
     semconv.REQUEST_PREFIX + "stop_sequences",
     semconv.TOOL_ARGUMENTS_FORM,
@@ -48,7 +48,7 @@ _STRIPPED = semconv.CONTENT | {
     semconv.REPLAY_RESULT_TYPE,
     semconv.REPLAY_UNUSABLE,
 }
-"""Attributes of an encoded span that content, or what is said of it, goes to."""
+"""Attributes of an encoded span that hold content or describe it."""
 _STRIPPED_BY_ATTRIBUTE = frozenset({Inference, AgentInvocation, Workflow, Custom})
 _REASONING_LEVEL = semconv.REQUEST_PREFIX + "reasoning.level"
 _INDEX = lazy_pattern(r"\d{1,9}|-")
@@ -56,11 +56,11 @@ _WORD = lazy_pattern(r"[A-Za-z_]{1,16}", re.ASCII)
 
 
 def without_content(span: Span) -> Span:
-    """The copy without content; the same object where there was none."""
+    """Return a copy without content, or the same object if it had none."""
     operation = strip_operation(span.operation)
     attributes = _attributes(span.attributes)
     changes: dict[str, Any] = (
-        _rest(span) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
+        _findings_changes(span) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
     )
     if operation is not span.operation:
         changes |= {"operation": operation, "name": _span_name(span, operation)}
@@ -72,14 +72,14 @@ def without_content(span: Span) -> Span:
 
 
 def has_only_known_content(operation: Operation) -> bool:
-    """True if `strip_attributes` finds all content in the attributes of an operation: the quick way, for the usual ones."""
+    """Return True if all content of an operation is in attributes that `strip_attributes` removes (most spans)."""
     if type(operation) is ToolExecution:
         return strip_tool_name(operation.name) == operation.name
     return type(operation) in _STRIPPED_BY_ATTRIBUTE
 
 
 def strip_attributes(attributes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The attributes of an encoded span of such an operation without content, marked as such."""
+    """Return the attributes of an encoded span without content, with content level "none"."""
     harmless = {name: item for name, item in attributes.items() if not _is_stripped(name)}
     level = harmless.get(_REASONING_LEVEL)
     if isinstance(level, str) and not _WORD.fullmatch(level):
@@ -93,8 +93,8 @@ def _is_stripped(name: str) -> bool:
     return name in _STRIPPED or _is_content(name.removeprefix(semconv.ATTRIBUTE_PREFIX))
 
 
-def _rest(span: Span) -> dict[str, Any]:
-    """What most spans have none of, where it held content."""
+def _findings_changes(span: Span) -> dict[str, Any]:
+    """Strip failure, violations, evaluations, events and links; returns the fields that changed. Most spans have none."""
     changes = {
         "failure": _failure(span.failure),
         "violations": map_items(span.violations, _violation),
@@ -111,7 +111,7 @@ def strip_operation(operation: Operation) -> Operation:
 
 
 def _without(operation: Any, **empty: Any) -> Any:
-    """The operation with these fields emptied, if any of them is not."""
+    """Return the operation with these fields emptied, or the same object if they are empty already."""
     for name, nothing in empty.items():
         if getattr(operation, name) != nothing:
             return replace(operation, **empty)
@@ -127,14 +127,14 @@ def _inference(call: Inference) -> Inference:
 
 
 def _is_setting(name: str, value: JsonValue) -> bool:
-    """Numbers, switches and words of the conventions; a text (a stop sequence, a prompt) is content."""
+    """Return True for a number, switch or single word of a known parameter. Other texts (stop sequences) are content."""
     if name not in semconv.REQUEST_PARAMETERS:
         return False
     return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and bool(_WORD.fullmatch(value)))
 
 
 def _tool_execution(execution: ToolExecution) -> ToolExecution:
-    bared: ToolExecution = _without(
+    stripped: ToolExecution = _without(
         execution,
         arguments=None,
         result=None,
@@ -143,14 +143,14 @@ def _tool_execution(execution: ToolExecution) -> ToolExecution:
         repaired=None,
         name=strip_tool_name(execution.name),
     )
-    return bared
+    return stripped
 
 
 def _review(review: Review) -> Review:
     tool = None if review.tool is None else strip_tool_name(review.tool)
     question = tool if review.question == review.tool else HIDDEN
-    bared: Review = _without(review, question=question, tool=tool, payload=None, note=None, value=None, reason=None)
-    return bared
+    stripped: Review = _without(review, question=question, tool=tool, payload=None, note=None, value=None, reason=None)
+    return stripped
 
 
 _OPERATIONS: dict[type, Callable[[Any], Any]] = {
@@ -201,13 +201,13 @@ def _violation(violation: Violation) -> Violation:
 
 
 def _hide(message: str, name: str | None) -> str:
-    """``message`` without a name, in case it repeats it."""
+    """Return ``message`` with a hidden name replaced, in case it repeats it."""
     return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", HIDDEN, message) if name else message
 
 
 def _evaluation(evaluation: Evaluation) -> Evaluation:
     pointer = None if evaluation.pointer is None else strip_pointer(evaluation.pointer)
-    # What a program says about its own outcome is free text, and often quotes the answer.
+    # The explanation of an outcome that the program reported is free text, and often quotes the answer.
     explanation = "" if evaluation.name == OUTCOME else evaluation.explanation
     if not evaluation.evidence and pointer == evaluation.pointer and explanation == evaluation.explanation:
         return evaluation
@@ -215,7 +215,7 @@ def _evaluation(evaluation: Evaluation) -> Evaluation:
 
 
 def strip_pointer(pointer: str, *, made_up: bool = False) -> str:
-    """A JSON Pointer without segments that are no field's name or index; ``made_up``: the last one is the model's."""
+    """Hide segments of a JSON Pointer that are not a declared name or index. ``made_up``: the model invented the last."""
     if not pointer:
         return pointer
     segments = pointer.split("/")

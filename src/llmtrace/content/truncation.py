@@ -1,9 +1,9 @@
 """Truncation that keeps JSON valid and says how much was cut.
 
-Long texts keep head and tail; long lists keep their first and last items, long objects their first and last members. A
-conversation keeps its place in time: the system prompt and the newest message stay, the oldest between them are emptied
-first (role and position stay), and only when there are too many even for that, left out. Law: what comes back has at
-most ``limit`` bytes of JSON, and the second value counts the characters that are gone.
+Long texts keep their head and tail, long lists their first and last items, long objects their first and last members. A
+conversation keeps its system prompt and its newest message. The oldest messages between them are emptied first (role and
+position stay), and left out only if that is not enough. Law: the result has at most ``limit`` bytes of JSON, and the second
+value returned counts the characters that were cut.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from llmtrace.model import (
 )
 
 _MARK = 64
-"""Bytes that a mark may take."""
+"""Bytes that a cut mark may take."""
 _LEAST = 128
-"""No item is cut to fewer bytes than this; rather it is left out."""
+"""Bytes of an item at least; an item that would have to be shorter is left out."""
 _PART = 48
 """Bytes of a part beside its content: its type and punctuation."""
 _MESSAGE = 64
@@ -43,7 +43,7 @@ def cut_mark(characters: int) -> str:
 
 
 def json_size(value: object) -> int:
-    """Bytes of ``value`` as compact JSON."""
+    """Return the bytes of ``value`` as compact JSON."""
     try:
         return len(pydantic_core.to_json(value))
     except Exception:  # lone surrogates, or nested deeper than it writes
@@ -51,7 +51,7 @@ def json_size(value: object) -> int:
 
 
 def fit(value: JsonValue, limit: int) -> tuple[JsonValue, int]:
-    """``value`` in at most ``limit`` bytes of JSON (64 at least), and the number of characters cut. Same object if it fits."""
+    """Truncate ``value`` to ``limit`` bytes of JSON (64 at least). Returns the value (same object if it fits) and the cut."""
     size = json_size(value)
     if size <= limit:
         return value, 0
@@ -69,7 +69,7 @@ def fit(value: JsonValue, limit: int) -> tuple[JsonValue, int]:
 
 
 def fit_text(text: str, limit: int) -> tuple[str, int]:
-    """``text`` in at most ``limit`` bytes as JSON string: its head and tail, or where it is JSON itself, shorter JSON."""
+    """Truncate ``text`` to ``limit`` bytes as a JSON string: its head and tail, or shorter JSON if it is JSON itself."""
     if text[:1] in ("{", "[") and (shorter := _fit_json(text, limit)) is not None:
         return shorter
     size = json_size(text)
@@ -85,7 +85,7 @@ def fit_text(text: str, limit: int) -> tuple[str, int]:
 
 
 def _fit_json(text: str, limit: int) -> tuple[str, int] | None:
-    """Text that is JSON, as JSON; None where it is none, or does not fit that way."""
+    """Truncate a text that is JSON, as JSON. Returns None if it is not JSON or cannot be shortened enough."""
     size = json_size(text)
     if size <= limit:
         return text, 0
@@ -103,7 +103,7 @@ def _fit_json(text: str, limit: int) -> tuple[str, int] | None:
 
 
 def _fit_list(items: list[JsonValue], limit: int, size: int) -> tuple[JsonValue, int]:
-    """``size``: bytes of all of them. Of thousands only those that have a place are looked at one by one."""
+    """Truncate a list. ``size``: bytes of all items. In a long list only the items that fit are measured one by one."""
     measured: dict[int, int] = {}
 
     def size_of(index: int) -> int:
@@ -141,7 +141,7 @@ def _fit_dict(members: dict[str, JsonValue], limit: int) -> tuple[JsonValue, int
 
 
 def _kept_counts(size_of: Callable[[int], int], count: int, room: int, *, least: int = _LEAST) -> tuple[int, int]:
-    """How many of ``count`` items from the front and from the back have a place, if each shrinks to ``least`` at most."""
+    """Return how many of ``count`` items fit from the front and from the back, if each may shrink to ``least`` bytes."""
     head, used = 0, 0
     while head < count and used + (size := min(size_of(head), least)) <= room // 2:
         used += size
@@ -154,7 +154,7 @@ def _kept_counts(size_of: Callable[[int], int], count: int, room: int, *, least:
 
 
 def _fit_each(items: list[JsonValue], sizes: list[int], room: int) -> tuple[list[JsonValue], int]:
-    """All items in ``room`` bytes: the small ones whole, the large ones cut to the same share."""
+    """Fit all items into ``room`` bytes: small ones stay whole, large ones are cut to equal shares."""
     share = _share(sizes, room)
     fitted_items, cut = [], 0
     for item, size in zip(items, sizes, strict=True):
@@ -166,7 +166,7 @@ def _fit_each(items: list[JsonValue], sizes: list[int], room: int) -> tuple[list
 
 
 def _share(sizes: list[int], room: int) -> int:
-    """The largest size to which all may be cut so that together they have ``room``."""
+    """Return the largest size to which items may be cut so that all of them fit into ``room``."""
     ordered = sorted(sizes)
     for done, size in enumerate(ordered):
         share = room // (len(ordered) - done)
@@ -180,12 +180,12 @@ def _share(sizes: list[int], room: int) -> int:
 
 
 def message_size(message: Message) -> int:
-    """Bytes that a message takes as JSON, at most."""
+    """Return the bytes that a message takes as JSON, at most."""
     return _MESSAGE + json_size(message.role) + sum(_PART + json_size(part) for part in message.parts)
 
 
 def fit_messages(messages: Sequence[Message], sizes: Sequence[int], limit: int) -> tuple[tuple[Message, ...], int]:
-    """The conversation in at most ``limit`` bytes, and the number of characters cut. ``sizes`` are those of `message_size`."""
+    """Truncate a conversation to ``limit`` bytes. Returns it and the characters cut. ``sizes``: `message_size` of each."""
     remaining, remaining_sizes, cuts = list(messages), list(sizes), [0] * len(sizes)
 
     def put(index: int, message: Message, gone: int) -> None:
@@ -202,12 +202,12 @@ def fit_messages(messages: Sequence[Message], sizes: Sequence[int], limit: int) 
         for index in protected:
             put(index, *fit_message(messages[index], limit // 2 // len(protected)))
     if sum(remaining_sizes) > limit:
-        remaining = _few(remaining, remaining_sizes, limit)
+        remaining = _drop_middle(remaining, remaining_sizes, limit)
     return tuple(remaining), sum(cuts)
 
 
 def fit_message(message: Message, limit: int) -> tuple[Message, int]:
-    """A message in at most ``limit`` bytes: its longest texts and values are cut."""
+    """Truncate a message to ``limit`` bytes by cutting its longest texts and values."""
     sizes = [_PART + json_size(part) for part in message.parts]
     room = limit - _MESSAGE - json_size(message.role)
     if room < len(sizes) * (_PART + _LEAST):
@@ -223,7 +223,7 @@ def fit_message(message: Message, limit: int) -> tuple[Message, int]:
 
 
 def fit_part(part: Part, limit: int) -> tuple[Part, int]:
-    """A part whose one large field is cut, so that the whole has at most ``limit`` bytes if its other fields allow that."""
+    """Truncate the one large field of a part, so that the part has at most ``limit`` bytes if its other fields allow that."""
     name = _LARGE.get(type(part))
     if name is None:
         return part, 0
@@ -248,7 +248,7 @@ _LARGE: dict[type, str] = {
 
 
 def _protected(messages: Sequence[Message]) -> list[int]:
-    """The leading system prompt and the newest message."""
+    """Return the indices of the leading system prompt and of the newest message."""
     first = 0
     while first < len(messages) - 1 and messages[first].role in ("system", "developer"):
         first += 1
@@ -260,8 +260,8 @@ def _emptied(message: Message) -> tuple[Message, int]:
     return replace(message, parts=(Text(cut_mark(gone)),), cache={}), gone
 
 
-def _few(messages: list[Message], sizes: list[int], limit: int) -> list[Message]:
-    """Too many messages even when emptied: the first and last ones that have a place, a mark between them."""
+def _drop_middle(messages: list[Message], sizes: list[int], limit: int) -> list[Message]:
+    """Keep the first and last messages that fit, with a mark between them: there are too many even when emptied."""
     head, tail = _kept_counts(sizes.__getitem__, len(sizes), limit - _MARK - _MESSAGE - _PART, least=limit)
     mark = Message("system", (Text(f"…[cut {len(messages) - head - tail} messages]…"),), cache={})
     return [*messages[:head], mark, *messages[len(messages) - tail :]]

@@ -1,4 +1,4 @@
-"""Cleaning of single values: names, texts, JSON documents, attributes. Redacted first, then cut to the limit."""
+"""Cleaning of single values: names, texts, JSON documents, attributes. They are redacted first, then truncated."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from llmtrace.text.patterns import lazy_pattern
 T = TypeVar("T")
 
 WIDEST = 6
-"""Bytes of JSON that one character may take: a text of a sixth of the limit fits without a closer look."""
+"""Bytes of JSON that one character may take at most: a text of up to limit / 6 characters always fits."""
 _MAX_NAMES = 4096
 _LONGEST_NAME = 256
 _DECLARED = lazy_pattern(r"[\w$./-]{0,128}", re.ASCII)
 
 
 class Values:
-    """What the cleaning of messages and of spans shares. ``limit``: bytes of JSON that one attribute may have."""
+    """Cleans single values, for messages and for spans. ``limit``: bytes of JSON that one attribute may have."""
 
     def __init__(self, redactor: Redactor, limit: int) -> None:
         self.redactor = redactor
@@ -31,7 +31,7 @@ class Values:
         self._names: dict[str, str] = {}
 
     def name(self, name: str, stats: RedactionStats) -> str:
-        """A name (of a span, a tool, a model); the same object where it is clean."""
+        """Redact a name (of a span, a tool, a model). Returns the same object if it is clean."""
         cleaned = self._names.get(name)
         if cleaned is None:
             cleaned = self.redactor.in_name(name, RedactionStats())
@@ -42,12 +42,12 @@ class Values:
         stats.redacted += 1
         return cleaned
 
-    def said_name(self, name: str, stats: RedactionStats) -> str:
-        """A name that a model may have made up: one that no program would give is a text, and read as such."""
+    def untrusted_name(self, name: str, stats: RedactionStats) -> str:
+        """Redact a name that a model may have invented. If it does not look like a declared name, it is cleaned as text."""
         return self.name(name, stats) if _DECLARED.fullmatch(name) else self.text(name, stats)
 
-    def optional_name(self, name: str | None, stats: RedactionStats) -> str | None:
-        return name and self.said_name(name, stats)
+    def optional_untrusted_name(self, name: str | None, stats: RedactionStats) -> str | None:
+        return name and self.untrusted_name(name, stats)
 
     def text(self, text: str, stats: RedactionStats) -> str:
         cleaned = self.redactor.in_text(text, stats)
@@ -57,41 +57,41 @@ class Values:
         return cleaned
 
     def document(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
-        """Arguments, a result, documents: one JSON value."""
+        """Clean one JSON value: arguments, a result, documents."""
         before = stats.size
         cleaned = self.redactor.in_document(value, stats)
-        return self.fitted(cleaned, stats) if (stats.size - before) * WIDEST > self.limit else cleaned
+        return self.truncated(cleaned, stats) if (stats.size - before) * WIDEST > self.limit else cleaned
 
-    def fitted(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
+    def truncated(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
         shortened, cut = fit(value, self.limit)
         stats.cut += cut
         return shortened
 
     def attributes(self, attributes: Mapping[str, JsonValue], stats: RedactionStats) -> Mapping[str, JsonValue]:
-        """Attributes of a span, event, link or resource. Each value has the limit for itself."""
-        if self.redactor.broken:  # not even what the user put there can be trusted to be clean
+        """Clean the attributes of a span, event, link or resource. The limit holds for each value."""
+        if self.redactor.broken:  # texts that the user put there may hold secrets too
             return {name: item for name, item in attributes.items() if isinstance(item, (bool, int, float))}
         before = stats.size
         cleaned: Any = self.redactor.in_value(attributes, stats)
         if (stats.size - before) * WIDEST > self.limit and isinstance(cleaned, dict):
-            fitted = {name: self.fitted(item, stats) for name, item in cleaned.items()}
-            cleaned = cleaned if all(fitted[name] is item for name, item in cleaned.items()) else fitted
+            truncated = {name: self.truncated(item, stats) for name, item in cleaned.items()}
+            cleaned = cleaned if all(truncated[name] is item for name, item in cleaned.items()) else truncated
         return mapping(cleaned, attributes)
 
 
 def mapping(cleaned: Any, before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """What was an object stays one, even where all of it had to be cut or could not be redacted."""
+    """Return ``cleaned`` as an object, even if cleaning replaced the whole object by a text."""
     cleaned_mapping: Mapping[str, JsonValue] = cleaned if cleaned is before or isinstance(cleaned, Mapping) else {"…": cleaned}
     return cleaned_mapping
 
 
 def changed(owner: T, **fields: Any) -> T:
-    """The owner with those fields that differ; itself where none does."""
+    """Return a copy of ``owner`` with the fields that differ, or ``owner`` itself if none does."""
     fields = {name: new for name, new in fields.items() if new is not getattr(owner, name)}
     return replace(owner, **fields) if fields else owner
 
 
 def map_items(items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:
-    """All items changed; the same tuple where each came back as it was."""
+    """Apply ``change`` to all items. Returns the same tuple if no item changed."""
     changed_items = tuple([change(item) for item in items])
     return items if all(map(is_, changed_items, items)) else changed_items
