@@ -1,7 +1,7 @@
 """A context that is current in a ``with`` block.
 
-Law: a block that a generator holds may be left somewhere else, where the garbage collector or another task closes it; what is
-current there stays so.
+Law: if a generator holds the block, the garbage collector or another task may close it in another context; that context stays
+current.
 """
 
 from __future__ import annotations

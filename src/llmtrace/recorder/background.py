@@ -1,8 +1,8 @@
-"""Quality signals that take their time, an LLM judge above all: off the calling thread, on a few threads of our own.
+"""Slow quality signals, such as an LLM judge, run on a few threads of our own.
 
-A span that has ended waits in a bounded queue until a thread judges it; what was found is attached to it in the store (see
-`store.late_evaluations`). Laws: the calling thread puts it into the queue and goes on; what a judge calls itself is a trace of
-its own, marked with its name and judged by none in the background; the program's exit waits `EXIT_SECONDS` at most.
+An ended span waits in a bounded queue until a thread judges it; the result is attached to it in the store (see
+`store.late_evaluations`). Laws: the calling thread only puts the span into the queue. What a judge calls is a trace of its own,
+marked with the signal's name, and is not judged in the background. The program's exit waits `EXIT_SECONDS` at most.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ logger = logging.getLogger("llmtrace")
 
 THREADS = 2
 MOST_WAITING = 256
-"""Spans that wait to be judged; beyond it the newest are not judged, which one line says."""
+"""Spans that wait to be judged, at most. When the queue is full, new spans are not judged, and one line says so."""
 EXIT_SECONDS = 5.0
-"""How long flushing, and the program's exit, waits for what is still to be judged."""
+"""Seconds that flushing and the program's exit wait for spans that are still to be judged."""
 
 
 class _Job(NamedTuple):
@@ -48,7 +48,7 @@ class _Job(NamedTuple):
 
 
 class Background(Sink):
-    """A sink that has spans judged. ``names``: of the signals that are on, see `llmtrace.signals.load`."""
+    """A sink that queues spans for the slow signals. ``names``: of the enabled signals, see `llmtrace.signals.load`."""
 
     wants_start_marks = False
 
@@ -79,7 +79,7 @@ class Background(Sink):
 
 
 def join(recorder: Recorder) -> None:
-    """Have the spans of ``recorder`` judged by the signals that do so in the background, if there are any."""
+    """Let the background signals, if there are any, judge the spans of ``recorder``."""
     if load_background(recorder.signal_names) and not any(isinstance(sink, Background) for sink in recorder.sinks):
         recorder.sinks = (*recorder.sinks, Background(recorder, recorder.signal_names))
 
@@ -136,7 +136,7 @@ class _Pool:
                     self._changed.notify_all()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until nothing is left to judge. Whether that is so."""
+        """Wait until nothing is left to judge. Returns False if ``seconds`` was not enough."""
         deadline = time.monotonic() + seconds
         if self._process != os.getpid():
             return True
@@ -152,18 +152,18 @@ _pool = _Pool()
 
 
 def drain(seconds: float = EXIT_SECONDS) -> bool:
-    """Wait so many seconds at most until all signals in the background are done. Return whether they are."""
+    """Wait until all signals in the background are done, ``seconds`` at most. Returns True if they are."""
     return _pool.drain(seconds)
 
 
 def drain_at_exit(seconds: float = EXIT_SECONDS) -> None:
-    """Wait for the signals in the background for the last time; one line says that some were not done."""
+    """Wait for the signals in the background when the program ends; logs one line if some are not done."""
     if not _pool.drain(seconds):
         logger.warning("llmtrace: quality signals in the background were not done after %g seconds; the rest is lost", seconds)
 
 
 def _judge(job: _Job) -> None:
-    """Outside any run: what a judge calls belongs to no run of the program's, and is known by the judge's name."""
+    """Run one signal outside any run: its own calls do not belong to the program's run, and carry the signal's name."""
     token = otel_context.attach(Context({keys.OUTSIDE: True, keys.ATTRIBUTES: {semconv.SIGNAL: job.signal.name}}))
     try:
         evaluations = tuple(job.signal.evaluations(_verdict_of(job.signal.code(job.span))))

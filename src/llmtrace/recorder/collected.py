@@ -1,7 +1,7 @@
-"""Spans that end because the garbage collector closes a generator or a coroutine.
+"""Ends spans whose generator or coroutine the garbage collector closes.
 
-The collector runs in the middle of anything, also where a lock is held that the end of a span needs. So such an end is put
-into a queue and done by a thread of our own. `gc.callbacks` tells whether the collector is at work in this thread.
+The collector may run anywhere, also while a lock is held that the end of a span needs. So the end is queued for a thread of our
+own. `gc.callbacks` tells whether the collector is running in this thread.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from opentelemetry.context import Context, attach, detach
 from llmtrace.recorder.guard import report
 
 SETTLE_SECONDS = 5.0
-"""How long flushing, and the program's exit, waits for the ends in the queue."""
-
-
+"""Seconds that flushing and the program's exit wait for the queued ends."""
 _LEAST_SECONDS = 0.05
-"""An empty queue is seen to be empty by its thread, however little time there is."""
+"""Shortest wait, so that the thread can confirm an empty queue."""
 
 
 class _CollectorState(threading.local):
@@ -36,7 +34,7 @@ _lock = threading.RLock()
 
 
 def watch() -> None:
-    """Get ready for ends that the collector causes. Call it where a generator, a coroutine or a block is opened."""
+    """Prepare for ends by the collector. Call this where a generator, a coroutine or a block is opened."""
     global _thread
     if _thread is not None:
         return
@@ -48,7 +46,7 @@ def watch() -> None:
             token = attach(Context())  # the thread is below no span of the program's
             try:
                 thread.start()
-            except RuntimeError:  # the interpreter goes down: no thread can be started any more
+            except RuntimeError:  # the interpreter is shutting down: no thread can be started any more
                 return
             finally:
                 detach(token)
@@ -61,12 +59,12 @@ def is_collecting() -> bool:
 
 
 def end_later(end: Callable[[], object]) -> None:
-    """Have a span ended by our thread, which is outside of every span. Safe in a destructor."""
+    """Let our thread, which is outside every span, end a span. Safe in a destructor."""
     _queue.put(end)
 
 
 def settle(seconds: float = SETTLE_SECONDS) -> bool:
-    """Wait until all ends that are in the queue now are done, so long at most. Returns True if they are."""
+    """Wait until all ends queued so far are done, ``seconds`` at most. Returns True if they are."""
     if _thread is None or _thread is threading.current_thread():
         return True
     done = threading.Event()
@@ -89,7 +87,7 @@ def _work(queue: SimpleQueue[Callable[[], Any]]) -> None:
 
 
 def _after_fork() -> None:
-    """The child has no thread, and what waits is the parent's to end."""
+    """Reset in a forked child: it has no thread, and the queued ends belong to the parent."""
     global _queue, _thread, _lock
     _queue, _thread, _lock = SimpleQueue(), None, threading.RLock()
 

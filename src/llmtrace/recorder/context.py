@@ -1,7 +1,7 @@
-"""Attributes and parent that all spans below get, across tasks, threads and processes: conversation, user, tags.
+"""Attributes and parent that all spans below inherit, across tasks, threads and processes: conversation, user, tags.
 
-Law: only `inject` writes any of it for another process, and only into the carrier it is given; a model vendor's request
-carries ``traceparent`` and nothing else.
+Law: only `inject` writes them for another process, and only into the carrier of the caller. A request to a model vendor carries
+``traceparent`` and nothing else.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def context(
 def suppress() -> ContextBlock:
     """Record nothing in the ``with`` or ``async with`` block, or in the function that this decorates, and all below.
 
-    Instrumented libraries, decorated functions and blocks run as without llmtrace; tools still check their arguments. What runs
-    there does not count for a budget. OpenTelemetry's and OpenInference's instrumentations record nothing either; theirs
-    (``suppress_instrumentation``, ``suppress_tracing``) have the same effect here.
+    Instrumented libraries, decorated functions and blocks run as without llmtrace; tools still check their arguments. Budgets
+    do not count what runs there. OpenTelemetry's and OpenInference's instrumentations record nothing either, and their own
+    blocks (``suppress_instrumentation``, ``suppress_tracing``) have the same effect here.
     """
 
     def change(outer: Context) -> Context:
@@ -79,7 +79,8 @@ def suppress() -> ContextBlock:
 
 
 class ContextBlock:
-    """What `context` and `suppress` return: open it with ``with``, or apply it to a function; also many times at once."""
+    """Returned by `context` and `suppress`: open it with ``with``, or apply it to a function. May be open many times at
+    once."""
 
     def __init__(self, change: Callable[[Context], Context]) -> None:
         self._change = change
@@ -100,7 +101,7 @@ class ContextBlock:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
             raise ConfigurationError(f"{function!r} cannot be decorated: expected a function")
-        return _within(_Decorated, function, lambda: _FixedContext(self._context()))
+        return _bind(_Decorated, function, lambda: _FixedContext(self._context()))
 
     def _context(self) -> Context:
         return self._change(otel_context.get_current())
@@ -116,7 +117,8 @@ def enter_block(key: str, context: Context) -> None:
 def leave_block(key: str, error: BaseException | None) -> None:
     """Undo the innermost `enter_block` of this task or thread.
 
-    ``error``: what left the block. A generator that holds it may be closed where something else is current, which stays so.
+    ``error``: the exception that leaves the block. If a generator that holds the block is closed in another context, that
+    context stays current.
     """
     opened: Any = otel_context.get_value(key)
     if opened and not (isinstance(error, GeneratorExit) and id(otel_context.get_current()) != opened[1]):
@@ -142,29 +144,29 @@ def _merged(
 
 
 def wrap(function: Callable[P, R]) -> Callable[P, R]:
-    """``function`` bound to the current context, for a thread, an executor or another event loop: its spans keep their parent.
+    """Bind ``function`` to the current context, for a thread, an executor or another event loop: its spans keep their parent.
 
-    A coroutine or generator runs in that context step by step; what runs between its steps does not. Raises
-    `ConfigurationError` for something that cannot be called.
+    The steps of a coroutine or generator run in that context; code between them does not. Raises `ConfigurationError` for
+    something that cannot be called.
     """
     if not callable(function):
         raise ConfigurationError(f"wrap({function!r}): expected a function")
     fixed = _FixedContext(otel_context.get_current())
-    return _within(_Wrapped, function, lambda: fixed)
+    return _bind(_Wrapped, function, lambda: fixed)
 
 
-def _within(proxy: type[_Wrapped], function: Callable[P, R], surroundings: Callable[[], _FixedContext]) -> Callable[P, R]:
-    """``function`` bound to the context that ``surroundings`` returns when its body begins."""
+def _bind(proxy: type[_Wrapped], function: Callable[P, R], fixed_context: Callable[[], _FixedContext]) -> Callable[P, R]:
+    """Bind ``function`` to the context that ``fixed_context`` returns when its body begins."""
     kind = functions.kind_of(function)
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return functions.call(kind, wrapped, args, kwargs, lambda: _BoundStep(surroundings(), args, kwargs))
+        return functions.call(kind, wrapped, args, kwargs, lambda: _BoundStep(fixed_context(), args, kwargs))
 
     return cast(Callable[P, R], proxy(function, call))
 
 
 class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """A function bound to a context: async or a generator where the function is, copied as functions are."""
+    """A function bound to a context. It is of the function's kind (async, generator), and copied as functions are."""
 
     def __copy__(self) -> Any:
         return self
@@ -174,7 +176,7 @@ class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic 
 
 
 class _Decorated(_Wrapped):
-    """One that stands where the function stood, and is pickled by its name."""
+    """A decorated function; it replaces the original under its name, so it is pickled by that name."""
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         return self.__qualname__
@@ -191,7 +193,7 @@ class _FixedContext:
 
 
 class _BoundStep:
-    """One run of a function in a fixed context; a `functions.Step` that records nothing."""
+    """A `functions.Step` that records nothing: one run of a function in a fixed context."""
 
     refused = False
     held: functions.Held | None = None
@@ -200,8 +202,8 @@ class _BoundStep:
     kept_items = 0
     stream: Any = None
 
-    def __init__(self, surroundings: _FixedContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.recording = surroundings
+    def __init__(self, fixed_context: _FixedContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.recording = fixed_context
         self.args, self.kwargs = args, kwargs
 
     def returned(self, result: Any, *, partial: bool = False) -> None: ...
@@ -228,7 +230,7 @@ def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[st
 
 @contextmanager
 def extract(carrier: Mapping[str, str]) -> Iterator[None]:
-    """Continue in the ``with`` block what `inject` wrote in another process. What cannot be read is left out.
+    """Continue in the ``with`` block the trace that `inject` wrote in another process. Unreadable values are left out.
 
     Names are matched without regard to case, so headers and environment variables (``TRACEPARENT``) both serve. Raises
     TypeError for a carrier that is not a mapping.

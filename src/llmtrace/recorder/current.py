@@ -1,4 +1,4 @@
-"""Which recorder is on, and which recording is the innermost. Never configured means: none, and nothing is recorded."""
+"""The active recorder and the innermost open recording. A program that never configured llmtrace has neither."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ _active: Recorder | None = None
 
 
 def active() -> Recorder | None:
-    """The recorder that ``configure()`` set up; None where there is none, or recording is suppressed."""
+    """Return the recorder that ``configure()`` set up; None without one, or while recording is suppressed."""
     if _active is not None:
         context = otel_context.get_current()
-        for key in keys.SUPPRESS:  # not any(), which takes three times as long, and every call asks
+        for key in keys.SUPPRESS:  # every call runs this, and any() takes three times as long
             if context.get(key):
                 return None
     return _active
 
 
 def configured() -> Recorder | None:
-    """The recorder that ``configure()`` set up, also where recording is suppressed."""
+    """Return the recorder that ``configure()`` set up, even while recording is suppressed."""
     return _active
 
 
 def is_suppressed(context: Context) -> bool:
-    """Return True inside `llmtrace.suppress`, and where OpenTelemetry's or OpenInference's own blocks say the same."""
+    """Return True inside `llmtrace.suppress`, and inside OpenTelemetry's and OpenInference's own suppressing blocks."""
     return any(map(context.get, keys.SUPPRESS))
 
 
 def activate(recorder: Recorder | None) -> Recorder | None:
-    """Make ``recorder`` the active one; gives the one before."""
+    """Make ``recorder`` the active one. Returns the previous one."""
     global _active
     before, _active = _active, recorder
     return before
 
 
 def current() -> Recording | None:
-    """The innermost recording that is open here, or None."""
+    """Return the innermost recording that is open here, or None."""
     recording = otel_context.get_current().get(keys.RECORDING)
     return recording if isinstance(recording, Recording) else None

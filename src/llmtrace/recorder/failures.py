@@ -13,20 +13,21 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def is_failure(error: BaseException) -> bool:
-    """False for ``sys.exit()`` without an error code, and for a run that ends to wait for a review: the program was done."""
+    """Return False for ``sys.exit()`` without an error code, and for a run that ends to wait for a review: both end as
+    planned."""
     return not ((isinstance(error, SystemExit) and error.code in (None, 0)) or isinstance(error, ReviewPending))
 
 
 def type_name(kind: type[BaseException]) -> str:
-    """``module.Class``; builtins without their module, as the conventions for ``error.type`` show them."""
+    """Return ``module.Class``; for builtins only the class, as in the conventions' examples for ``error.type``."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def message_of(error: BaseException) -> str:
-    """Its text, or a placeholder where that raises."""
+    """Return the exception's text, or a placeholder if its ``__str__`` raises."""
     try:
         return str(error)
-    except (Exception, SystemExit):  # whatever the class of the exception does when it is asked for its text
+    except (Exception, SystemExit):  # the exception's class may run any code
         return "<the exception's text cannot be read>"
 
 

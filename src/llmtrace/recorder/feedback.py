@@ -1,4 +1,4 @@
-"""Feedback: what a person or a program says of a trace that has ended, in this process or another one."""
+"""Feedback by a person or a program about a trace that has ended, in this process or another one."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ def feedback(
     user: str | None = None,
     source: Source = "human",
 ) -> bool:
-    """Record what somebody says of a finished trace; whether it is recorded. Never raises: one log line says why not.
+    """Record feedback about a finished trace. Returns True if it is recorded. Never raises; a log line says why it is not.
 
-    ``trace``: a trace's id, the beginning of it, or ``last``; or anything with a ``trace_id``, and with a ``span_id`` if it is
-    about one span (what ``with agent(...) as span`` gives). ``score``: from 0 to 1, or True and False; ``label``: a word of
-    your own. Bad (severity warning) are a score below 0.5 and labels such as ``bad``, ``wrong``, ``thumbs_down``. ``comment``
-    and ``user`` are content. ``source``: ``human`` or ``program``. It is kept in the store: reading it takes milliseconds.
+    ``trace``: a trace's id, the beginning of it, or ``last``; or an object with a ``trace_id``, and with a ``span_id`` if the
+    feedback is about one span (such as the span of ``with agent(...) as span``). ``score``: from 0 to 1, or True and False.
+    ``label``: a word of your own. Bad (severity warning) are a score below 0.5 and labels such as ``bad``, ``wrong``,
+    ``thumbs_down``. ``comment`` and ``user`` are content. ``source``: ``human`` or ``program``. Writing to the store takes
+    milliseconds.
     """
     return guard(_feedback, trace, score, label, comment, user, source) or False
 
@@ -75,7 +76,7 @@ def _feedback(
 def evaluation_of(
     *, score: float | None, label: str | None, comment: str | None, user: str | None, source: Source
 ) -> Evaluation | None:
-    """Feedback as an evaluation; None where nothing is said."""
+    """Return feedback as an evaluation, or None without a score, label and comment."""
     if score is None and not label and not comment:
         return None
     bad = score is not None and score < 0.5 if label is None else str(label).strip().lower() in _BAD
@@ -104,13 +105,13 @@ def _ids(trace: Any) -> tuple[str | None, str | None]:
 
 
 def _hex(value: Any, digits: int) -> str | None:
-    """OpenTelemetry's span contexts have their ids as numbers."""
+    """Return an id as hex text: OpenTelemetry's span contexts have ids as numbers."""
     return f"{value:0{digits}x}" if isinstance(value, int) else value
 
 
 @contextmanager
 def _opened() -> Iterator[tuple[Store, Content]]:
-    """The store that is written to; where nothing is recorded here, the one that is configured. Raises UnreadableStore."""
+    """Open the recorder's store, or the configured one if nothing is recorded in this process. Raises UnreadableStore."""
     recorder = configured()
     for sink in recorder.sinks if recorder is not None else ():
         if recorder is not None and isinstance(sink, Store):

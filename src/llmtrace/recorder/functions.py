@@ -1,7 +1,7 @@
-"""Running a function of any kind (plain, coroutine, generator, async generator) inside a recording or a kept context.
+"""Runs a function of any kind (plain, coroutine, generator, async generator) inside a recording or a fixed context.
 
-Law: the program sees what it would see without us: values, exceptions, send, throw, close, return value. What a function runs
-inside is made current around each single step and never across a ``yield`` or an ``await`` that suspends.
+Law: the program sees what it would see without us: values, exceptions, send, throw, close, return value. The recording or
+context is current during each single step, never across a ``yield`` or an ``await`` that suspends.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from llmtrace.recorder.recording import Recording
 KindOfFunction: TypeAlias = Literal["plain", "coroutine", "generator", "async generator"]
 
 KEPT_ITEMS = 1000
-"""How many items of a generator are kept as the result of a span."""
+"""Items of a generator that are recorded as the result of its span, at most."""
 
 
-class Surroundings(Protocol):
-    """What a function runs inside: a `Recording`, or a context."""
+class Attachable(Protocol):
+    """Something that a function runs inside: a `Recording`, or a context."""
 
     def attach(self) -> Token[Context]:
         """Make it current; `Recording.detach` undoes it."""
@@ -45,31 +45,31 @@ class Held(Protocol):
 
 
 class Step(Protocol):
-    """One run of a function: what to run it inside and call it with, and what to tell when it ends."""
+    """One run of a function: what it runs inside, its arguments, and callbacks for its end."""
 
     @property
-    def recording(self) -> Surroundings | None: ...
+    def recording(self) -> Attachable | None: ...
 
     @property
     def held(self) -> Held | None:
-        """What it must wait for before it runs; it may be refused then."""
+        """A wait before the function runs; it may be refused then."""
 
     @property
     def kept_items(self) -> int:
-        """How many items of a generator are kept as its result."""
+        """Items of a generator that are recorded as its result, at most."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     refused: bool
-    """True: the function must not run; ``answer`` stands for its result."""
+    """True: the function must not run; ``answer`` replaces its result."""
     answer: Any
     body: Callable[[], Any] | None
-    """What runs in place of the function, in a replay: it returns the recorded result, or raises the recorded exception."""
+    """Runs instead of the function in a replay: returns the recorded result, or raises the recorded exception."""
     stream: Any
-    """What the program gets in place of a stream that the function returned; None: what the function returned."""
+    """Returned to the program instead of a stream that the function returned; None: the function's own result."""
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
-        """``partial``: a generator was left before its end; ``result`` is what it had yielded."""
+        """``partial``: a generator was left before its end; ``result`` holds the items that it had yielded."""
 
     def raised(self, error: BaseException) -> None: ...
 
@@ -79,7 +79,7 @@ Function: TypeAlias = Callable[..., Any]
 
 
 def kind_of(function: Any) -> KindOfFunction:
-    """Which of the four kinds, seen through partials, static and class methods, and objects with ``__call__``."""
+    """Return the kind of a function. Sees through partials, static and class methods, and objects with ``__call__``."""
     while isinstance(function, (functools.partial, staticmethod, classmethod)):
         function = function.func if isinstance(function, functools.partial) else function.__func__
     if inspect.isclass(function):
@@ -95,17 +95,17 @@ def kind_of(function: Any) -> KindOfFunction:
 
 
 def run(kind: KindOfFunction, function: Function, begin: Begin) -> Any:
-    """Call ``function`` as its kind demands; ``begin`` is called when its body would start."""
+    """Call ``function`` according to its kind; ``begin`` is called when its body would start."""
     if kind == "plain":
         return call_plain(function, begin())
     return _RUN[kind](function, begin, None)
 
 
 def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], begin: Begin) -> Any:
-    """As `run`, for a call by the program itself, with these arguments.
+    """Do what `run` does, for a call by the program itself, with these arguments.
 
-    A coroutine or generator that does not fit its arguments says so when it is called, not when it is first awaited or
-    iterated: so it is made at once, and its body begun when the program begins ours.
+    Wrong arguments for a coroutine or generator must raise at the call, not at the first await or iteration. So the function is
+    called at once, and its body begins when the program begins ours.
     """
     if kind == "plain":
         return call_plain(function, begin(), awaits=True)
@@ -113,15 +113,15 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
         inner = function(*args, **kwargs)
     except BaseException as error:
         step = begin()
-        if step.refused or step.held is not None or step.kwargs is not kwargs:  # wrong arguments are the policy's
+        if step.refused or step.held is not None or step.kwargs is not kwargs:  # the policy handles wrong arguments
             return _RUN[kind](function, lambda: step, None)
         step.raised(error)
         raise
-    return _in_place_of(inner, _RUN[kind](function, begin, _PendingCoroutine(inner, kwargs)), kind)
+    return _named_like(inner, _RUN[kind](function, begin, _PendingCoroutine(inner, kwargs)), kind)
 
 
 def under(begin: Begin, around: Callable[[], AbstractContextManager[Any]]) -> Begin:
-    """``begin`` inside ``around()``, so that what it sets is inherited by all that happens below."""
+    """Return a ``begin`` that runs inside ``around()``, so that spans below inherit what ``around`` sets."""
 
     def begin_within() -> Step:
         with around():
@@ -131,9 +131,9 @@ def under(begin: Begin, around: Callable[[], AbstractContextManager[Any]]) -> Be
 
 
 class _PendingCoroutine:
-    """The function's coroutine or generator, made but not begun. Where ours is never awaited, only ours warns of it.
+    """The function's coroutine or generator, made but not begun. If ours is never awaited, only ours warns about it.
 
-    ``step``: one that began when it was made, and ends with it where it is never awaited."""
+    ``step``: a step that began when the coroutine was made; it ends with the coroutine if that is never awaited."""
 
     __slots__ = ("coroutine", "kwargs", "step")
 
@@ -143,7 +143,7 @@ class _PendingCoroutine:
         self.step = step
 
     def is_held_elsewhere(self) -> bool:
-        """Whether the program may still use it by another name: a task that it started, a list, a weak reference."""
+        """Return True if the program may still use it elsewhere: in a task that it started, a list, a weak reference."""
         count: Any = getattr(sys, "getrefcount", None)  # PyPy has none
         held_here = _PendingCoroutine(object(), {})
         return (
@@ -156,27 +156,26 @@ class _PendingCoroutine:
                 self.coroutine.close()
             if self.step is not None:
                 if collected.is_collecting():
-                    _end_apart(self.step.recording)
+                    _end_on_our_thread(self.step.recording)
                 self.step.returned(None, partial=True)
 
 
-def _in_place_of(inner: Any, wrapper: Any, kind: KindOfFunction) -> Any:
-    """Our coroutine or generator, which goes by the name of the function's."""
+def _named_like(inner: Any, wrapper: Any, kind: KindOfFunction) -> Any:
+    """Give our coroutine or generator the name of the function's."""
     wrapper.__name__, wrapper.__qualname__ = getattr(inner, "__name__", kind), getattr(inner, "__qualname__", kind)
     return wrapper
 
 
 def _inner(function: Function, step: Step, pending: _PendingCoroutine | None) -> Any:
-    """What the function gives for the step's arguments, which the policy may have corrected."""
+    """Call the function with the step's arguments, which the policy may have corrected."""
     return pending.coroutine if pending is not None and pending.kwargs is step.kwargs else function(*step.args, **step.kwargs)
 
 
 def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
-    """Call a plain function; decorators do so at once, since each frame between two calls costs a recursive function depth.
+    """Call a plain function. Decorators call this directly, because each frame in between costs recursion depth.
 
-    ``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async.
-
-    But for one that the program holds elsewhere, or has begun: it is given back as it is, for only one of us can await it."""
+    ``awaits``: a coroutine that the function returns is part of its run, because a plain decorator may hide an async function.
+    One that the program also holds elsewhere, or has begun, is returned unchanged: only one of us can await it."""
     if step.held is not None:
         step.held.wait()
     if step.refused:
@@ -198,13 +197,13 @@ def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
         pending, result = _PendingCoroutine(result, step.kwargs), None
         if not pending.is_held_elsewhere():
             pending.step = step
-            return _in_place_of(pending.coroutine, _coroutine(function, lambda: step, pending), "coroutine")
+            return _named_like(pending.coroutine, _coroutine(function, lambda: step, pending), "coroutine")
         result = pending.coroutine
     return _result_for_program(step, result)
 
 
 def _result_for_program(step: Step, result: Any) -> Any:
-    """Tell the step what its function returned. Returns what the program gets."""
+    """Report the function's result to the step. Returns the value for the program."""
     step.returned(result)
     stream, step.stream = step.stream, None
     return result if stream is None else stream
@@ -216,11 +215,11 @@ async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutin
         await step.held.wait_async()
     if step.refused:
         return step.answer
-    place = _SuspendedContext.of(step)
+    suspended = _SuspendedContext.of(step)
     try:
-        result = await _stepwise(place, _inner(function, step, pending)) if step.body is None else step.body()
+        result = await _stepwise(suspended, _inner(function, step, pending)) if step.body is None else step.body()
     except BaseException as error:
-        _tell(place, step.raised, error)
+        _report_end(suspended, step.raised, error)
         raise
     return _result_for_program(step, result)
 
@@ -233,32 +232,32 @@ def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | No
         yield step.answer
         return None
     items: list[Any] = []
-    is_closed, place = False, _SuspendedContext.of(step)
+    is_closed, suspended = False, _SuspendedContext.of(step)
     try:
         generator = _inner(function, step, pending) if step.body is None else _items(step.body)
         advance: Callable[[Any], Any] = generator.send
         inbox: list[Any] = [None]
         while True:
             try:
-                item = _within(place, advance, inbox)
+                item = _advance_in(suspended, advance, inbox)
             except StopIteration as stop:
-                _tell(place, step.returned, items if stop.value is None else stop.value, partial=is_closed)
+                _report_end(suspended, step.returned, items if stop.value is None else stop.value, partial=is_closed)
                 return stop.value
-            _keep(step, place, items, item, is_closed=is_closed)
+            _add_item(step, suspended, items, item, is_closed=is_closed)
             try:
                 sent = yield item
             except BaseException as thrown:
-                is_closed = _is_left(place, thrown)
+                is_closed = _note_close(suspended, thrown)
                 advance = generator.throw
                 inbox.append(thrown)
             else:
                 advance = generator.send
                 inbox.append(sent)
     except GeneratorExit:
-        _tell(place, step.returned, items, partial=True)
+        _report_end(suspended, step.returned, items, partial=True)
         raise
     except BaseException as error:
-        _tell(place, step.raised, error)
+        _report_end(suspended, step.raised, error)
         raise
 
 
@@ -270,37 +269,37 @@ async def _async_generator(function: Function, begin: Begin, pending: _PendingCo
         yield step.answer
         return
     items: list[Any] = []
-    is_closed, place, thrown_in = False, _SuspendedContext.of(step), 0
+    is_closed, suspended, thrown_in = False, _SuspendedContext.of(step), 0
     try:
         generator = _inner(function, step, pending) if step.body is None else _aitems(step.body)
         following = _first(generator)
         while True:
             try:
-                item = await _stepwise(place, following)
+                item = await _stepwise(suspended, following)
             except StopAsyncIteration:
-                _tell(place, step.returned, items, partial=is_closed)
+                _report_end(suspended, step.returned, items, partial=is_closed)
                 return
-            _keep(step, place, items, item, is_closed=is_closed)
+            _add_item(step, suspended, items, item, is_closed=is_closed)
             try:
                 sent = yield item
             except BaseException as thrown:
-                is_closed, thrown_in = _is_left(place, thrown), id(thrown)  # held here, it would keep this frame alive
+                is_closed, thrown_in = _note_close(suspended, thrown), id(thrown)  # held here, it would keep this frame alive
                 following = generator.athrow(thrown)
             else:
                 following, thrown_in = generator.asend(sent), 0
     except GeneratorExit:
-        _tell(place, step.returned, items, partial=True)
+        _report_end(suspended, step.returned, items, partial=True)
         raise
     except BaseException as error:
         if id(error) == thrown_in and type(error).__name__ in CANCELLING:  # the event loop ended before it had closed it
-            _tell(place, step.returned, items, partial=True)
+            _report_end(suspended, step.returned, items, partial=True)
         else:
-            _tell(place, step.raised, error)
+            _report_end(suspended, step.raised, error)
         raise
 
 
 def _items(body: Callable[[], Any]) -> Generator[Any, None, None]:
-    """The recorded items of a generator."""
+    """Iterate over the recorded items of a generator."""
     result = body()
     yield from result if isinstance(result, list) else [result]
 
@@ -310,14 +309,14 @@ async def _aitems(body: Callable[[], Any]) -> Any:
         yield item
 
 
-def _keep(step: Step, place: _SuspendedContext | None, items: list[Any], item: Any, *, is_closed: bool) -> None:
-    """Keep an item that a generator yields. ``is_closed``: it yields although it was closed; Python raises, and forgets it."""
+def _add_item(step: Step, suspended: _SuspendedContext | None, items: list[Any], item: Any, *, is_closed: bool) -> None:
+    """Record an item that a generator yields. ``is_closed``: it yields after its close; Python then raises and drops it."""
     if is_closed:
-        _tell(place, step.returned, items, partial=True)
+        _report_end(suspended, step.returned, items, partial=True)
     if len(items) < step.kept_items:
         items.append(item)
-    if place is not None:
-        place.pause()
+    if suspended is not None:
+        suspended.pause()
 
 
 _RUN: dict[KindOfFunction, Callable[[Function, Begin, _PendingCoroutine | None], Any]] = {
@@ -327,22 +326,23 @@ _RUN: dict[KindOfFunction, Callable[[Function, Begin, _PendingCoroutine | None],
 }
 
 
-def _within(place: _SuspendedContext | None, advance: Callable[[Any], Any], inbox: list[Any]) -> Any:
-    """``given``: what the step is given; it is taken out, for a frame that kept an exception would keep itself alive by it."""
-    if place is None:
+def _advance_in(suspended: _SuspendedContext | None, advance: Callable[[Any], Any], inbox: list[Any]) -> Any:
+    """Take one step with the context current. ``inbox`` holds what is sent or thrown in; it is emptied, because a frame that
+    holds an exception keeps itself alive."""
+    if suspended is None:
         return advance(inbox.pop())
-    if place.is_collected and _SETS_ARE_FRAGILE:
-        return _restoring(advance, inbox)
-    token = place.attach()
+    if suspended.is_collected and _NO_SET_IN_COLLECTOR:
+        return _advance_restoring(advance, inbox)
+    token = suspended.attach()
     try:
         return advance(inbox.pop())
     finally:
-        place.context = otel_context.get_current()
+        suspended.context = otel_context.get_current()
         Recording.detach(token)
 
 
-def _restoring(advance: Callable[[Any], Any], inbox: list[Any]) -> Any:
-    """A step that is taken where it happens to be: only what it leaves current is undone."""
+def _advance_restoring(advance: Callable[[Any], Any], inbox: list[Any]) -> Any:
+    """Take one step in whatever context is current, and undo what the step leaves current."""
     before = otel_context.get_current()
     try:
         return advance(inbox.pop())
@@ -351,39 +351,40 @@ def _restoring(advance: Callable[[Any], Any], inbox: list[Any]) -> Any:
             otel_context.attach(before)
 
 
-def _is_left(place: _SuspendedContext | None, thrown: BaseException) -> bool:
-    """Whether a function is closed where it waits. It is noted if the collector does it."""
-    if place is not None:
-        place.is_collected = is_collected(thrown)
+def _note_close(suspended: _SuspendedContext | None, thrown: BaseException) -> bool:
+    """Return True if a waiting function is being closed, and note whether the garbage collector does it."""
+    if suspended is not None:
+        suspended.is_collected = is_collected(thrown)
     return isinstance(thrown, GeneratorExit)
 
 
-def _tell(place: _SuspendedContext | None, tell: Callable[..., None], *args: Any, **how: Any) -> None:
-    """Tell that a function has ended."""
-    if place is not None and place.is_collected:
-        _end_apart(place.surroundings)
+def _report_end(suspended: _SuspendedContext | None, tell: Callable[..., None], *args: Any, **how: Any) -> None:
+    """Report to the step that its function has ended."""
+    if suspended is not None and suspended.is_collected:
+        _end_on_our_thread(suspended.attachable)
     tell(*args, **how)
 
 
-def _end_apart(surroundings: Surroundings | None) -> None:
-    if isinstance(surroundings, Recording):
-        surroundings.is_collected = True
+def _end_on_our_thread(attachable: Attachable | None) -> None:
+    if isinstance(attachable, Recording):
+        attachable.is_collected = True
 
 
-_SETS_ARE_FRAGILE = sys.version_info < (3, 12)
-"""Garbage is collected within ``ContextVar.set`` there: what the collector closes may set none, or Python itself crashes."""
+_NO_SET_IN_COLLECTOR = sys.version_info < (3, 12)
+"""Older Pythons collect garbage within ``ContextVar.set``: code that the collector closes must not set one, or Python
+crashes."""
 
 
 def is_collected(error: BaseException | None) -> bool:
-    """Return True if the garbage collector closes a generator: it throws GeneratorExit while it is at work."""
+    """Return True if the garbage collector is closing a generator: it throws GeneratorExit while it works."""
     return type(error) is GeneratorExit and collected.is_collecting()
 
 
 def _first(generator: Any) -> Awaitable[Any]:
-    """The first step of the program's async generator. The event loop gets to know ours only: if it knew both, it would
-    close both at once when it ends, or when both are dropped, and one of them would complain that it is running already."""
+    """Return the first step of the program's async generator, without registering it with the event loop. If the loop knew it
+    beside ours, it would close both at once when it ends, and one would complain that it is running already."""
     hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(firstiter=None, finalizer=_leave)
+    sys.set_asyncgen_hooks(firstiter=None, finalizer=_ignore)
     try:
         first: Awaitable[Any] = generator.__anext__()
         return first
@@ -391,27 +392,27 @@ def _first(generator: Any) -> Awaitable[Any]:
         sys.set_asyncgen_hooks(*hooks)
 
 
-def _leave(_generator: Any) -> None:
-    """Ours closes it."""
+def _ignore(_generator: Any) -> None:
+    """Do nothing when the program's generator is dropped: our generator closes it."""
 
 
 _paused: ContextVar[None] = ContextVar("llmtrace_paused")
-"""Set and reset only to know a place again: a token is good in the context that it is from, and in no copy of that."""
+"""Set and reset only to recognise a context: a token is valid in the context where it was set, and in no copy of that."""
 
 
 class _SuspendedContext:
-    """Surroundings that a function finds again as it left them when it waited: a ``with`` block in it is open still.
+    """The context of a function between its steps: a ``with`` block that was open when it waited is open when it goes on.
 
-    But for a generator whose next step is taken elsewhere, in another task or thread: there a block cannot be closed that was
-    opened here, so what was open is forgotten; else the blocks of a loop would lie in each other.
+    Exception: if the next step of a generator is taken in another task or thread, a block that was opened here cannot be closed
+    there. Open blocks are dropped then; otherwise the blocks of a loop would nest into each other.
     """
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self.surroundings = surroundings
+    def __init__(self, attachable: Attachable) -> None:
+        self.attachable = attachable
         self._pause: Token[None] | None = None
         self.context: Context | None = None
         self.is_collected = False
-        """The garbage collector closes it."""
+        """True if the garbage collector closes the function."""
 
     @classmethod
     def of(cls, step: Step) -> _SuspendedContext | None:
@@ -421,7 +422,7 @@ class _SuspendedContext:
         return cls(step.recording)
 
     def pause(self) -> None:
-        """A generator yields: who knows who takes its next step."""
+        """Note a yield: another task or thread may take the next step."""
         self._pause = _paused.set(None)
 
     def attach(self) -> Token[Context]:
@@ -431,25 +432,25 @@ class _SuspendedContext:
                 _paused.reset(pause)
             except Exception:  # from another context
                 self.context = None
-        return self.surroundings.attach() if self.context is None else otel_context.attach(self.context)
+        return self.attachable.attach() if self.context is None else otel_context.attach(self.context)
 
 
 @types.coroutine
-def _stepwise(place: _SuspendedContext | None, awaitable: Any) -> Generator[Any, Any, Any]:
-    """Await with the place current in each step, and in nothing that runs between them."""
+def _stepwise(suspended: _SuspendedContext | None, awaitable: Any) -> Generator[Any, Any, Any]:
+    """Await with the context current during each step, and not between steps."""
     steps = awaitable.__await__()
     advance: Callable[[Any], Any] = steps.send
     inbox: list[Any] = [None]
     while True:
         try:
-            waited_for = _within(place, advance, inbox)
+            waited_for = _advance_in(suspended, advance, inbox)
         except StopIteration as done:
             return done.value
         try:
             inbox.append((yield waited_for))
             advance = steps.send
         except BaseException as thrown:
-            if _is_left(place, thrown) and getattr(awaitable, "cr_frame", steps) is None:
-                raise  # the collector has closed it before ours
+            if _note_close(suspended, thrown) and getattr(awaitable, "cr_frame", steps) is None:
+                raise  # the collector has closed the program's coroutine before ours
             inbox.append(thrown)
             advance = steps.throw

@@ -1,4 +1,4 @@
-"""Ids and time, the two things a test injects.
+"""Sources of ids and time, which tests replace.
 
 Ids come from the operating system, so that ``random.seed()`` in the program cannot make two runs share them.
 """
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 
 def trace_id() -> str:
-    """A new trace id: 32 hex digits."""
+    """Return a new trace id: 32 hex digits."""
     return os.urandom(16).hex()
 
 
 def span_id() -> str:
-    """A new span id: 16 hex digits."""
+    """Return a new span id: 16 hex digits."""
     return os.urandom(8).hex()
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Where ids and the time come from. ``clock`` gives nanoseconds since the Unix epoch."""
+    """Functions that return ids and the time. ``clock`` returns nanoseconds since the Unix epoch."""
 
     trace_id: Callable[[], str] = trace_id
     span_id: Callable[[], str] = span_id

@@ -1,4 +1,4 @@
-"""What llmtrace keeps in the OpenTelemetry context, and the keys of others that it reads."""
+"""Keys of llmtrace in the OpenTelemetry context, and keys of other libraries that it reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from opentelemetry import context as otel_context
 RECORDING: Final = "llmtrace-recording"
 """The innermost open `Recording`."""
 ATTRIBUTES: Final = "llmtrace-attributes"
-"""Attributes that every span below gets: conversation, user, tags."""
+"""Attributes that every span below inherits: conversation, user, tags."""
 OPENED: Final = "llmtrace-opened"
-"""Begins the key of each `context` that is open as a block; its value undoes the innermost one."""
+"""Prefix of the key of each open `context` block; its value undoes the innermost one."""
 WATCHERS: Final = "llmtrace-watchers"
 """Watchers (budgets) that see every span below."""
 GENAI_INFERENCE: Final = "opentelemetry.genai.client.inference.context"
@@ -23,6 +23,6 @@ SUPPRESS: Final = tuple(
 """Keys that switch recording off: of ``opentelemetry.instrumentation.utils.suppress_instrumentation`` and OpenInference's
 ``suppress_tracing``. The first is private to OpenTelemetry, so it may be absent."""
 JUDGING: Final = "llmtrace-judging"
-"""Set while a quality signal of the program runs: what it causes is not judged by such signals."""
+"""Set while a quality signal of the program runs: spans that it causes are not judged by such signals."""
 OUTSIDE: Final = "llmtrace-outside"
-"""Set where spans are traces of their own, also under ``llmtrace run``."""
+"""Set where spans start traces of their own, even under ``llmtrace run``."""

@@ -1,6 +1,6 @@
-"""The objectives that the program declared, and the attributes by which a span carries the one it is under.
+"""The objectives (SLOs) that the program declared, and the attributes that put them on spans.
 
-They stand on the spans so that whoever reads them, in this process or another, knows what was promised.
+Each span carries its objective, so that every reader, in this process or another, can check it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _NONE: Mapping[str, JsonValue] = {}
 
 
 def attributes_of(operation: Operation, name: str, kind: JsonValue) -> Mapping[str, JsonValue]:
-    """What a span that starts now gets: of the objective for its agent, workflow or tool, else for its name, else for its
-    ``kind``: the name of the operation (``chat``)."""
+    """Return the attributes of the objective for a span that starts now: declared for its agent, workflow or tool, else for its
+    name, else for its ``kind``, the name of the operation (``chat``)."""
     for known_as in (getattr(operation, "name", None), name, kind):
         if known_as in declared:
             return declared[known_as]

@@ -1,4 +1,4 @@
-"""What a program may say of a span while it is open: attributes and events. Law: every method is safe to call, always."""
+"""A program's handle on an open span, to add attributes and events. Law: every method is always safe to call."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ AttributeValue: TypeAlias = str | bool | int | float | Sequence[str] | Sequence[
 
 
 class OpenSpan:
-    """A span that is open. Where nothing is recorded, its methods do nothing and its ids are None. None of them raises."""
+    """An open span. If nothing is recorded, its methods do nothing and its ids are None. No method raises."""
 
     def __init__(self, recording: Recording | None) -> None:
         self._recording = recording
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Raises AttributeError for a name that the class does not have: a misspelt one would be lost."""
+        """Raise AttributeError for a name that the class does not have: a misspelt one would be lost."""
         if not name.startswith("_") and not hasattr(type(self), name):
             settable = [own for own in dir(type(self)) if not own.startswith("_")]
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{nearest(name, settable)}")
@@ -29,20 +29,20 @@ class OpenSpan:
 
     @property
     def trace_id(self) -> str | None:
-        """The trace's id, 32 hex digits, as `llmtrace show` and `feedback` take it; None where nothing is recorded."""
+        """The trace's id, 32 hex digits, for `llmtrace show` and `feedback`; None if nothing is recorded."""
         return self._recording.trace_id if self._recording is not None else None
 
     @property
     def span_id(self) -> str | None:
-        """The span's id, 16 hex digits; None where nothing is recorded."""
+        """The span's id, 16 hex digits; None if nothing is recorded."""
         return self._recording.span_id if self._recording is not None else None
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
-        """Put an attribute of your own on the span; a later value of the same ``key`` replaces it."""
+        """Set an attribute of your own on the span; a later value of the same ``key`` replaces it."""
         self.set_attributes({key: value})
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Put several attributes on the span. A value that is None is left out; one that is not JSON is shown as text."""
+        """Set several attributes on the span. None is left out; a value that is not JSON is shown as text."""
         if self._recording is not None:
             guard(_set, self._recording, attributes)
 
@@ -53,16 +53,16 @@ class OpenSpan:
 
 
 class OpenBlock(OpenSpan):
-    """What ``with agent(...) as span:`` gives, and so `workflow` and `span`."""
+    """The span of ``with agent(...) as span:``, and of `workflow` and `span` blocks."""
 
     output: object = None
     """Set this to the result of the block; it is recorded as its output."""
 
 
 def current_span() -> OpenSpan:
-    """The innermost span of llmtrace that is open here: of a decorated function, a block, or a tool that a framework runs.
+    """Return the innermost open span of llmtrace: of a decorated function, a block, or a tool that a framework runs.
 
-    Outside any span, where nothing is configured, and inside `suppress`, it is an object that does nothing. Never raises.
+    Outside any span, without `configure()`, and inside `suppress`, it is an object that does nothing. Never raises.
     """
     return OpenSpan(current() if active() is not None else None)
 

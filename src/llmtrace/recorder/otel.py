@@ -1,9 +1,9 @@
 """Our span as an OpenTelemetry span.
 
-Where the program has a TracerProvider (or handed one over), each span of ours is also a span of it: same ids, started with the
-attributes that a sampler may look at, filled before it ends, since nothing can be written to it afterwards. Where it has none,
-a span context with ids from the operating system is made current, so that headers and other instrumentations see it. The
-program's provider is never replaced, and none is set in its place: whoever sets one later is free to.
+If the program has a TracerProvider (or passed one), each span of ours is also a span of that provider: with the same ids,
+started with the attributes that a sampler may read, and filled before it ends. Otherwise a span context with ids from the
+operating system is made current, so that headers and other instrumentations see it. The program's provider is never replaced,
+and none is set for it, so the program can still set one later.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _KINDS: dict[Kind, SpanKind] = {
 
 
 _OUR_NAMESPACES = ("gen_ai.", "llmtrace.")
-"""Attributes that say what the span is about. Libraries that trace themselves set some of another span on the current one, so
-they are not taken over."""
+"""Attributes that describe the operation. Libraries that trace themselves set some for a span of their own on the current one,
+so they are not copied into our record."""
 
 
 class LocalSpan(NonRecordingSpan):
-    """The current span where the program has no TracerProvider. What is set on it goes into our record."""
+    """The current span if the program has no TracerProvider. Attributes and events set on it go into our record."""
 
     def __init__(
         self, context: SpanContext, attributes: dict[str, JsonValue], events: list[Event], clock: Callable[[], int]
@@ -81,7 +81,7 @@ class LocalSpan(NonRecordingSpan):
             self.set_attribute(key, value)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """As the SDK's span: a status of OK is final, and one that is unset changes nothing."""
+        """Set the status as the SDK's span does: OK is final, and UNSET changes nothing."""
         status = status if isinstance(status, Status) else Status(status, description)
         if self._is_open and not status.is_unset and self.status.status_code is not StatusCode.OK:
             self.status = status
@@ -108,7 +108,7 @@ class LocalSpan(NonRecordingSpan):
 
 
 class Started(NamedTuple):
-    """A span that was started, its trace's id, its own, and its parent's."""
+    """A started span with the ids of its trace, itself and its parent."""
 
     span: trace.Span
     trace_id: str
@@ -117,7 +117,7 @@ class Started(NamedTuple):
 
 
 class Tracers:
-    """Starts OpenTelemetry spans on the provider that is set, if there is one."""
+    """Starts OpenTelemetry spans on the program's provider, if it has one."""
 
     def __init__(self, provider: trace.TracerProvider | None, scope: Scope) -> None:
         self._given_provider = provider
@@ -138,14 +138,14 @@ class Tracers:
         attributes: dict[str, JsonValue],
         events: list[Event],
     ) -> Started:
-        """``parent``: the span of ``context``. ``start_attributes``: those that a sampler may look at. ``attributes`` and
-        ``events``: where a `LocalSpan` keeps what the program sets on it."""
+        """``parent``: the span of ``context``. ``start_attributes``: for the sampler. ``attributes`` and ``events``: a
+        `LocalSpan` adds to them what the program sets on it."""
         parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
         span: trace.Span | None = None
         try:  # the program's sampler and its processors may raise anything
             tracer = self._current()
             if tracer is not None:
-                # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
+                # a name with half a surrogate pair (models invent tool names) would cost an exporter its whole batch
                 name = name if name.isascii() else well_formed(name)
                 otel_links = [_link(link) for link in links] if links else None
                 span = tracer.start_span(name, context, _KINDS[kind], start_attributes, otel_links, start_time=start)
@@ -155,7 +155,7 @@ class Tracers:
             span_context = span.get_span_context()
             span_id = f"{span_context.span_id:016x}"
             if span_context.is_valid and span_id != parent_id:
-                if not span.is_recording():  # the program's sampler drops it; our record does not depend on that
+                if not span.is_recording():  # the program's sampler drops it; our record is independent of that
                     span = LocalSpan(span_context, attributes, events, identity.clock)
                 return Started(span, f"{span_context.trace_id:032x}", span_id, parent_id)
         trace_id = f"{parent.trace_id:032x}" if parent_id else identity.trace_id()
@@ -165,28 +165,28 @@ class Tracers:
         return Started(LocalSpan(span_context, attributes, events, identity.clock), trace_id, span_id, parent_id)
 
     def _current(self) -> Tracer | None:
-        """The tracer of the program's provider; None without one."""
+        """Return the tracer of the program's provider, or None if it has none."""
         provider = self._given_provider or trace.get_tracer_provider()
         if provider is self._provider:
             return self._tracer
         if isinstance(provider, ProxyTracerProvider):  # the program has not set one (yet)
             return None
         self._provider, self._tracer = provider, provider.get_tracer(self._scope.name, self._scope.version)
-        guard(_draw_from_the_system, self._tracer)
+        guard(_use_system_ids, self._tracer)
         return self._tracer
 
 
 def span_context_in(context: Context) -> SpanContext:
-    """The ids of the span that is current in ``context``."""
+    """Return the ids of the span that is current in ``context``."""
     try:
         return trace.get_current_span(context).get_span_context()
-    except AttributeError:  # the program keeps something else in the place of the span
+    except AttributeError:  # the program stores something else under the span's key
         return trace.INVALID_SPAN_CONTEXT
 
 
-def _draw_from_the_system(tracer: Any) -> None:
-    """Ids of our spans on a provider of the program's. The SDK's own generator draws from ``random``: after ``random.seed``,
-    which vLLM calls with every engine, its ids repeat. One that the program chose itself stays."""
+def _use_system_ids(tracer: Any) -> None:
+    """Use ids from the operating system for our spans on the program's provider. The SDK's own generator uses ``random``, so
+    ids repeat after ``random.seed``, which vLLM calls with every engine. A generator that the program chose itself stays."""
     if type(getattr(tracer, "id_generator", None)).__qualname__ == "RandomIdGenerator":
         tracer.id_generator = SystemIds()
 
@@ -209,10 +209,10 @@ def _link(link: Link) -> trace.Link:
 
 
 def read_program_changes(recording: Recording, *, has_failed: bool) -> Failure | None:
-    """Add to the recording what the program set on an SDK's span itself, by OpenTelemetry's API: attributes and events.
+    """Copy attributes and events that the program set on an SDK's span by OpenTelemetry's API into the recording.
 
-    Return the failure that it reported by ``set_status``, unless the span ``has_failed`` otherwise; an ``error.type`` among the
-    attributes belongs to that. Spans of other implementations cannot be read. Never raises.
+    Returns the failure that the program reported by ``set_status`` (with its ``error.type``), unless the span ``has_failed``
+    anyway. Spans of other implementations cannot be read. Never raises.
     """
     span: Any = recording.otel
     try:
@@ -238,10 +238,10 @@ def read_program_changes(recording: Recording, *, has_failed: bool) -> Failure |
 
 
 def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:
-    """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens. The same goes to the
-    program's LoggerProvider, if it has one (`log_events`).
+    """Fill the OpenTelemetry span at the allowed content level, and end it in any case. The program's LoggerProvider, if it has
+    one, gets the same (`log_events`).
 
-    ``clean``, ``raw``: ``ended`` as `Content` cleans it, and the encoded form of that, if they were made already.
+    ``clean``, ``raw``: the cleaned form of ``ended`` and its encoded form, if they were made already.
     """
     span = recording.otel
     try:
@@ -251,7 +251,7 @@ def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan |
             if exported.name != recording.otel_name:
                 span.update_name(well_formed(exported.name))
             attributes = dict(exported.attributes)
-            for key, value in recording.otel_attributes.items():  # what it was started with
+            for key, value in recording.otel_attributes.items():  # set already when it started
                 if key in attributes and attributes[key] == value:
                     del attributes[key]
             span.set_attributes(attributes)
@@ -274,20 +274,20 @@ def finish(recording: Recording, ended: Span, clean: Span | None, raw: RawSpan |
 
 
 def _own_events(recording: Recording, exported: RawSpan) -> Sequence[Event]:
-    """The events that the program did not put on the OpenTelemetry span itself."""
-    theirs = recording.program_events
-    return [event for event in exported.events if (event.name, event.time) not in theirs] if theirs else exported.events
+    """Return the events that are not on the OpenTelemetry span yet, because the program did not add them there."""
+    present = recording.program_events
+    return [event for event in exported.events if (event.name, event.time) not in present] if present else exported.events
 
 
 def report_evaluations(span: Span, clean: Span | None, raw: RawSpan | None, content: Content, scope: Scope) -> None:
-    """Give the evaluations of another instrumentation's span to the program's LoggerProvider, if it has one."""
+    """Emit the evaluations of another instrumentation's span to the program's LoggerProvider, if it has one."""
     logger = log_events.find_logger(scope) if span.evaluations else None
     if logger is not None:
         log_events.emit_evaluations(logger, span, _exported(span, clean, raw, content).events)
 
 
 def _exported(ended: Span, clean: Span | None, raw: RawSpan | None, content: Content) -> RawSpan:
-    """The span at the content level that OpenTelemetry spans may have."""
+    """Return the encoded span at the content level allowed for OpenTelemetry spans."""
     clean = clean or content.clean(ended)
     raw = raw or genai.encode(clean)
     if not content.exports_content:
@@ -297,7 +297,7 @@ def _exported(ended: Span, clean: Span | None, raw: RawSpan | None, content: Con
 
 
 def without_content(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
-    """The span without content. ``raw`` is ``clean`` encoded. Whether calls were valid stays, since it is not content."""
+    """Return the encoded span without content. ``raw`` is ``clean`` encoded. Verdicts stay, because they are not content."""
     has_findings = clean.failure or clean.violations or clean.evaluations or clean.events or clean.links
     if not has_findings and has_only_known_content(clean.operation):
         return replace(raw, attributes=strip_attributes(raw.attributes))

@@ -1,4 +1,4 @@
-"""How a run ended, in the program's own judgement."""
+"""The outcome of a run as the program itself reports it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _outcome(status: object, score: object, reason: object) -> None:
 
 
 def number(score: object, of: str) -> float | None:
-    """A score as a number; what is none is named in one line and left out."""
+    """Return a score as a number. Any other value is logged in one line and left out."""
     try:
         return None if score is None else float(score)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

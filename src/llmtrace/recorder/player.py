@@ -1,4 +1,4 @@
-"""Where a replay answers the program's calls in place of the world: see `llmtrace.playback`."""
+"""The interface by which a replay answers the program's calls; implemented by `llmtrace.playback`."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ if TYPE_CHECKING:
 
 
 class Player:
-    """Answers the calls of a program from a recorded run. At most one is at work in a process."""
+    """Answers the calls of a program from a recorded run. At most one is active in a process."""
 
     def started(self, recording: Recording) -> None:
-        """Take note of a span that the program opened."""
+        """Note a span that the program opened."""
         raise NotImplementedError
 
     def answer(self, recording: Recording, operation: Operation) -> Span | None:
-        """Return the recorded span that answers a call; None: it is to be made.
+        """Return the recorded span that answers a call, or None if the call is to be made.
 
-        ``operation`` is what the call asks for. Raises `ReplayDiverged` if the recording has no answer to that.
+        ``operation``: the request. Raises `ReplayDiverged` if the recording has no answer to it.
         """
         raise NotImplementedError
 
     def request_body(self, recording: Recording, body: bytes) -> bytes:
-        """Return what a call sends in place of ``body``, the HTTP body that the library made of it: the same bytes, unless the
-        request is edited. What a call sends that is answered from the recording is only taken note of.
+        """Return the bytes to send instead of ``body``, the HTTP body of a call: the same bytes, unless the request is edited.
+        The body of a call that is answered from the recording is only noted.
 
         Raises `ReplayDiverged` if the edit does not fit this body.
         """
         raise NotImplementedError
 
     def resumes_at(self, recording: Recording) -> Span | None:
-        """Return the recorded span if the recording ends with this checkpoint: its state takes the place of the program's."""
+        """Return the recorded span if the recording ends with this checkpoint: its state replaces the program's."""
         raise NotImplementedError
 
     def must_run(self, recording: Recording | None, operation: Operation) -> None:
-        """Take note of a tool that a library runs by itself, so that no recorded result can take its place. ``recording``: None
-        where the span is the library's own.
+        """Note a tool that a library runs by itself, so that no recorded result can replace it. ``recording``: None if the span
+        is the library's own.
 
         Raises `ReplayDiverged` unless the tool is meant to run.
         """
@@ -47,7 +47,7 @@ class Player:
     def review_of(self, question: str, digest: str, payload: JsonValue, *, take: bool) -> Review | None:
         """Return the recorded review of a call, with its decision; None if there was none.
 
-        ``digest`` and ``payload``: as of `Review`, before redaction. ``take``: it is used now, and does not answer again.
+        ``digest`` and ``payload``: as in `Review`, before redaction. ``take``: it is used now, and does not answer again.
         """
         raise NotImplementedError
 
@@ -60,12 +60,12 @@ _player: Player | None = None
 
 
 def player() -> Player | None:
-    """The player that is at work; None where the program does not run as a replay."""
+    """Return the active player, or None if the program does not run as a replay."""
     return _player
 
 
 def use_player(new: Player | None) -> Player | None:
-    """Make ``new`` the player of this process. Returns the one before."""
+    """Make ``new`` the player of this process. Returns the previous one."""
     global _player
     before, _player = _player, new
     return before

@@ -1,7 +1,7 @@
-"""The outcome of a tool: what is kept of it for a replay, and the recorded one in place of a new one.
+"""Stores the outcome of a tool for a replay, and returns the recorded outcome in a replay.
 
-A result that is plain JSON is in the span already. Of any other result, and of an exception, the span keeps the object itself
-(`codec.objects`), so that the program, or the library that runs the tool, gets what it got.
+A result that is plain JSON is in the span already. For any other result, and for an exception, the span stores the object
+itself (`codec.objects`), so that a replay gives the program, or the library that runs the tool, an equal object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RETURNED, RAISED = "returned", "raised"
 def keep_outcome(
     recording: Recording, operation: ToolExecution, *, returned: Any = None, raised: BaseException | None = None
 ) -> None:
-    """Keep what a replay needs of an execution. ``operation``: with its result. Raises nothing but a fault of ours."""
+    """Store what a replay needs of an execution. ``operation``: with its result. Call it guarded."""
     key = recording.recorder.replay_key
     if key is None:
         return
@@ -43,7 +43,7 @@ _JSON = frozenset({str, int, float, bool, dict, list, type(None)})
 
 
 def _is_json(returned: Any, operation: ToolExecution) -> bool:
-    """True if the span has the whole of what the tool gave."""
+    """Return True if the span contains the tool's whole result."""
     if not operation.has_result or type(returned) not in _JSON:
         return False
     try:
@@ -53,9 +53,9 @@ def _is_json(returned: Any, operation: ToolExecution) -> bool:
 
 
 def find_answer(recording: Recording, operation: ToolExecution) -> Callable[[], Any] | None:
-    """In a replay, what takes the place of the tool: it returns what the recorded one returned, or raises what that raised.
+    """In a replay, return a function to call instead of the tool: it returns the recorded result or raises the recorded error.
 
-    None: the tool is to run. Raises `ReplayDiverged` where the recording has no answer; the span has ended then.
+    None: run the tool. Raises `ReplayDiverged`, after ending the span, if the recording has no answer.
     """
     played = player()
     if played is None or not operation.executed:
@@ -75,7 +75,7 @@ def find_answer(recording: Recording, operation: ToolExecution) -> Callable[[], 
 def recorded_outcome(span: Span) -> Callable[[], Any]:
     """Return a function that returns what the recorded tool returned, or raises what it raised.
 
-    Raises `ReplayDiverged` (``incomparable``) where the outcome cannot be given again.
+    Raises `ReplayDiverged` (``incomparable``) if the outcome cannot be restored.
     """
     operation, recorded = span.operation, span.recorded or Recorded()
     assert isinstance(operation, ToolExecution)
@@ -84,9 +84,9 @@ def recorded_outcome(span: Span) -> Callable[[], Any]:
     if recorded.exchanges:
         kept = json.loads(recorded.exchanges[0].body)
         if RAISED in kept:
-            error = _made(operation, "raised", kept[RAISED])
+            error = _restored(operation, "raised", kept[RAISED])
             return lambda: _raise(error)
-        result = _made(operation, "gave", kept[RETURNED])
+        result = _restored(operation, "gave", kept[RETURNED])
         return lambda: result
     if recorded.result_type:
         did = "gave" if operation.has_result else "raised"
@@ -100,11 +100,11 @@ def recorded_outcome(span: Span) -> Callable[[], Any]:
     return lambda: operation.result
 
 
-def _made(operation: ToolExecution, did: str, kept: JsonValue) -> Any:
-    """The recorded object, if it can be made again such that nothing is missing."""
+def _restored(operation: ToolExecution, did: str, kept: JsonValue) -> Any:
+    """Restore the recorded object. Raises `ReplayDiverged` if anything of it would be missing."""
     try:
-        made = objects.load(kept)
-        is_whole = objects.dump(made) == kept
+        restored = objects.load(kept)
+        is_whole = objects.dump(restored) == kept
     except Exception:  # another version of its class, or none
         is_whole = False
     if not is_whole:
@@ -113,7 +113,7 @@ def _made(operation: ToolExecution, did: str, kept: JsonValue) -> Any:
             f"{operation.name} {did} a {name or 'value'}, which this program cannot make again. "
             f"Run the tool: --tool {operation.name}=live"
         )
-    return made
+    return restored
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,9 +1,8 @@
 """The recorder: the only place that starts and ends spans.
 
-A span's way: started (ids, parent, start mark to the sinks); ended (evaluated in its run, cleaned, given to the sinks); then
-the OpenTelemetry span is filled, at the content level that may leave, and ended. All of it happens at once, on the calling
-thread.
-Sinks never see raw content; nothing of theirs reaches the program.
+Life of a span: it starts (ids, parent, start mark to the sinks); it ends (evaluated in its run, cleaned, given to the sinks);
+then its OpenTelemetry span is filled at the allowed content level, and ended. All of it happens at once, on the calling thread.
+Sinks never see raw content, and no error of theirs reaches the program.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
 
 _LONGEST_TASK = 4000
-"""Characters of a task that is in the start mark of its agent."""
+"""Characters of a task that is stored in the start mark of its agent, at most."""
 
 
 class Watcher(Protocol):
@@ -92,9 +91,9 @@ class Recorder:
         tracer_provider: TracerProvider | None = None,
         on_invalid: OnInvalid = "record",
     ) -> None:
-        """``make_evaluator``: called with the first span, and again after `use_evaluator`. ``enrich`` adds what is computed
-        from an inference (cost, fingerprint). ``tracer_provider``: default, the global one if the program has set it by the
-        time that a span starts; else no OpenTelemetry span is recorded."""
+        """``make_evaluator``: called with the first span, and again after `use_evaluator`. ``enrich`` adds values computed from
+        an inference (cost, fingerprint). ``tracer_provider``: default, the global one if the program has set it by the time
+        that a span starts; else no OpenTelemetry span is recorded."""
         self.content = content
         self._make_evaluator = make_evaluator
         self._evaluator: Evaluator | None = None
@@ -102,40 +101,40 @@ class Recorder:
         self.identity = identity or Identity()
         self.on_invalid: OnInvalid = on_invalid
         self.external_run: Callable[[Context], Run | None] | None = None
-        """Gives the run of another instrumentation's agent for a span of ours below it; see `external.open_spans`."""
+        """Returns the run of another instrumentation's agent, for a span of ours below it; see `external.open_spans`."""
         self.external_conversation: Callable[[Context], str | None] | None = None
-        """Gives the conversation that the agent around such a span names."""
+        """Returns the conversation id of the agent around such a span."""
         self.signal_names: tuple[str, ...] | None = None
-        """Which quality signals are on, see `llmtrace.signals.load`."""
+        """Names of the enabled quality signals, see `llmtrace.signals.load`."""
         self.vllm_tool_parser = ""
-        """See `Config`; the instrumentor of vLLM asks for it."""
+        """See `Config`; read by the instrumentor of vLLM."""
         self.request_id_hosts: frozenset[str] = frozenset()
-        """See `Config`; the instrumentor of OpenAI asks for it."""
+        """See `Config`; read by the instrumentor of OpenAI."""
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
         self.working_tree: WorkingTree | None = None
-        """Says whether the program's files differ from the commit; None: that is not recorded."""
+        """Tells whether the program's files differ from the commit; None: not recorded."""
         self.reviewing: Any = None
-        """What `guards.review_settings` makes its settings of with the first review, then these. None: nobody reviews."""
+        """Raw settings, from which `guards.review_settings` makes its own with the first review. None: reviews are off."""
         self.make_replay_key: Callable[[], bytes] | None = None
-        """Gives the secret that keys the digests of requests. None: spans keep nothing for a replay."""
+        """Returns the secret key for the digests of requests. None: spans keep nothing for a replay."""
         self._replay_key: bytes | None = None
         self._tracers = otel.Tracers(tracer_provider, self._scope)
 
     @property
     def evaluator(self) -> Evaluator | None:
-        """The evaluator; None while it cannot be imported, since the program has no file descriptor left."""
+        """The evaluator; None while it cannot be imported, for example because no file descriptor is left."""
         if self._evaluator is None:
             self._evaluator = guard(self._make_evaluator)
         return self._evaluator
 
     @property
     def replay_key(self) -> bytes | None:
-        """The secret that keys the digests of requests; None where spans keep nothing for a replay."""
+        """The secret key for the digests of requests; None if spans keep nothing for a replay."""
         if self._replay_key is None and self.make_replay_key is not None:
             self._replay_key = guard(self.make_replay_key)
-            self.make_replay_key = None  # ask once, also where it failed
+            self.make_replay_key = None  # asked once, even if it failed
         return self._replay_key
 
     def use_evaluator(self, make_evaluator: Callable[[], Evaluator] | None = None) -> None:
@@ -154,12 +153,12 @@ class Recorder:
         links: Sequence[Link] = (),
         can_be_answered: bool = False,
     ) -> Recording:
-        """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``), and in a replay
+        """Open a span below the current one. Raises only the error of a watcher (``BudgetExceeded``), and in a replay
         `ReplayDiverged`.
 
-        ``name`` and ``kind``: default, as the conventions say for the operation. ``context``: the span goes below what is
-        current there, not here (`Recording.context` of a parent that is known by other means). ``links``: spans to point at.
-        ``can_be_answered``: the caller asks the player of a replay for the result of a tool, and does not run it.
+        ``name`` and ``kind``: default, by the conventions for the operation. ``context``: where to find the parent; default,
+        the current context. ``links``: spans to link to. ``can_be_answered``: the caller will ask the player of a replay for
+        the tool's result instead of running the tool.
         """
         context = otel_context.get_current() if context is None else context
         if root.program is not None:
@@ -185,11 +184,11 @@ class Recorder:
         return recording
 
     def clean(self, operation: Operation) -> Operation:
-        """An operation as it may be stored: redacted, cut to size."""
+        """Return an operation as it may be stored: redacted and truncated."""
         return self.content.clean(Span("0" * 32, "0" * 16, "", 0, operation=operation)).operation
 
     def cost_of(self, inference: Inference) -> float | None:
-        """US dollars that a model call with its usage costs; None where its price is not known. Never raises."""
+        """Return the cost of a model call in US dollars, or None if its price is unknown. Never raises."""
         enriched = guard(self._enrich, inference)
         return None if enriched is None else enriched.cost_usd
 
@@ -213,7 +212,7 @@ class Recorder:
         if external_run is not None:
             run = external_run
         elif is_below_program and isinstance(operation, (AgentInvocation, Custom, Workflow)):
-            run = None  # it begins one: each task of a program is a run of its own
+            run = None  # each task of a program is a run of its own
         elif run is not None and run.evaluator is not self.evaluator:
             run.renew(self.evaluator)
         usual_name, usual_kind, start_attributes = genai.opening(operation)
@@ -254,7 +253,7 @@ class Recorder:
         return recording
 
     def _tell_start(self, recording: Recording, opening: Opening) -> None:
-        """Tell the sinks that a span started, with a mark that shows what a killed run was doing."""
+        """Tell the sinks that a span started, and write a start mark, which shows what a killed run was doing."""
         mark: RawSpan | None = None
         for sink in self.sinks:
             step: Any = sink.on_span_start
@@ -270,7 +269,7 @@ class Recorder:
                 report(step, error)
 
     def _start_mark(self, recording: Recording, name: str, attributes: Mapping[str, JsonValue]) -> RawSpan:
-        """The mark of a span that started: small, and of content only the task of an agent or workflow, if that is short."""
+        """Return the start mark of a span. It is small: its only content is a short task of an agent or workflow."""
         raw = RawSpan(
             recording.trace_id,
             recording.span_id,
@@ -297,7 +296,7 @@ class Recorder:
         exception: BaseException | None,
         end: int | None,
     ) -> Span:
-        """What `Recording.end` does, once."""
+        """Do the work of `Recording.end`, which calls this once."""
         end = self.identity.clock() if end is None else end
         if isinstance(operation, Inference):
             operation = guard(self._enrich, operation) or operation
@@ -324,7 +323,7 @@ class Recorder:
                 span = self._with_reports(span, outcome, recording.watchers, recording)
             if outermost or span.failure or span.evaluations or span.violations:
                 span = run.conclude(span, outermost=outermost)
-        finally:  # Ctrl-C in a signal of the program's own costs its verdict, not the span
+        finally:  # after Ctrl-C in a signal of the program, only its verdict is missing, not the span
             clean, raw = self._export(span)
             otel.finish(recording, span, clean, raw, self.content, self._scope)
         return span
@@ -352,7 +351,7 @@ class Recorder:
 
     @staticmethod
     def _with_reports(span: Span, outcome: Evaluation | None, watchers: Sequence[Watcher], recording: Recording | None) -> Span:
-        """Add what the program and its watchers say of a span."""
+        """Add what the program and its watchers report about a span."""
         reports: tuple[Evaluation, ...] = () if outcome is None else (outcome,)
         if recording is not None and recording.refusals and not is_stopped_by_budget(span):
             reports += tuple(recording.refusals)
@@ -364,7 +363,7 @@ class Recorder:
         return Run(self.identity.run_id(), self.evaluator)
 
     def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
-        """Take a span that another instrumentation made into a run, as if it were ours."""
+        """Add a span of another instrumentation to a run, as if it were ours."""
         operation = span.operation
         if isinstance(operation, Inference):
             operation = guard(self._enrich, operation) or operation
@@ -379,7 +378,8 @@ class Recorder:
         guard(otel.report_evaluations, span, clean, raw, self.content, self._scope)
 
     def _export(self, span: Span) -> tuple[Span | None, RawSpan | None]:
-        """Clean a span and give it to the sinks. Returns it cleaned, and encoded, where a sink needed that."""
+        """Clean a span and give it to the sinks. Returns its cleaned and encoded forms, or None for a form that no sink
+        needed."""
         clean: Span | None = None
         raw: RawSpan | None = None
         for sink in self.sinks:
@@ -413,7 +413,7 @@ def _add_wait(review: Recording, end: int) -> None:
 
 
 def _seconds(waits: Sequence[tuple[int, int]]) -> float:
-    """How long the waits were together; what overlaps counts once."""
+    """Return the seconds covered by the waits; overlapping ones count once."""
     total = until = 0
     for start, end in sorted(waits):
         total += max(0, end - max(start, until))
@@ -422,7 +422,7 @@ def _seconds(waits: Sequence[tuple[int, int]]) -> float:
 
 
 def _short_task(operation: Operation) -> Operation | None:
-    """An agent or workflow whose task is a short text; None for any other operation or task."""
+    """Return an agent or workflow whose task is a short text, or None for any other operation."""
     if not isinstance(operation, (AgentInvocation, Workflow)) or len(operation.input) != 1:
         return None
     parts = operation.input[0].parts
@@ -431,9 +431,9 @@ def _short_task(operation: Operation) -> Operation | None:
 
 
 def _admit(watchers: tuple[Watcher, ...], operation: Operation, around: Any) -> None:
-    """Ask the watchers, the innermost first. What one of them refuses does not count with the others.
+    """Ask the watchers, the innermost first. If one refuses, those asked before it forget the operation.
 
-    ``around``: the recording that a refusal is recorded on, since the program may catch the error; None: there is none.
+    ``around``: the recording that notes a refusal, because the program may catch the error; None: no span is open.
     """
     admitted: list[Watcher] = []
     for watcher in reversed(watchers):

@@ -25,15 +25,16 @@ class Recording:
     """An open span of a `Recorder`. Instrumentors and decorators fill it, make it current, and end it."""
 
     program_events: frozenset[tuple[str, int]] = frozenset()
-    """Name and time of each event that the program put on the OpenTelemetry span itself."""
+    """Name and time of each event that the program added to the OpenTelemetry span."""
     has_program_failure = False
-    """The program set the status of the OpenTelemetry span itself, to an error."""
+    """True if the program set the status of the OpenTelemetry span to an error."""
     is_collected = False
-    """The garbage collector closes what the span is about, so another thread ends it: see `recorder.collected`."""
+    """True if the garbage collector closes the traced generator; then another thread ends the span, see
+    `recorder.collected`."""
     recorded: Recorded | None = None
-    """What a replay needs of this span, as far as it is known."""
+    """Data of this span that a replay needs."""
     recorded_failure: Failure | None = None
-    """In a replay: the failure of the recorded span whose result was given again; a result may hide it."""
+    """In a replay: the failure of the recorded span that answered this call. A result may hide it."""
     _context: Context | None = None
 
     def __init__(
@@ -75,18 +76,18 @@ class Recording:
         self.waits: list[tuple[int, int]] = []
         """Start and end of each review that ended inside it."""
         self.refusals: list[Evaluation] = []
-        """What watchers refused to start below it."""
+        """Refusals by watchers of operations below it."""
         self.links = links
         self.events = events
         self._open = [True]
 
     @property
     def context(self) -> Context:
-        """The OpenTelemetry context in which this span is the current one, for us and for other instrumentations."""
+        """The OpenTelemetry context in which this span is current, for us and for other instrumentations."""
         context = self._context
         if context is None:
             context = Context({**set_span_in_context(self.otel, self._around), keys.RECORDING: self})
-            if type(self.operation) is not Inference:  # a nested inference is a call of its own, not a part of an outer one
+            if type(self.operation) is not Inference:  # an inference in an agent or tool is not part of an outer inference
                 dict.pop(context, keys.GENAI_INFERENCE, None)
             if self._open:
                 self._context = context
@@ -102,7 +103,7 @@ class Recording:
 
     @staticmethod
     def detach(token: Token[Context]) -> None:
-        """Undo `attach`. Says nothing where the token belongs to another context (a generator closed elsewhere)."""
+        """Undo `attach`. Does nothing if the token belongs to another context (a generator closed elsewhere)."""
         try:
             token.var.reset(token)
         except Exception:  # a foreign context, or a run-time context of another kind: it ends with its task
@@ -135,7 +136,7 @@ class Recording:
             guard(sink.on_first_chunk, self.span_id)
 
     def set(self, attributes: Mapping[str, JsonValue]) -> None:
-        """Add attributes of the user's own."""
+        """Add attributes of the program."""
         if self._open:
             self.attributes.update(attributes)
 
@@ -153,16 +154,16 @@ class Recording:
     ) -> Span | None:
         """End the span: evaluate it, hand it to the sinks, end its OpenTelemetry span.
 
-        ``operation`` is what it did, complete now (default: as at the start); ``failure`` or ``exception`` says why it
-        erred; ``end`` is in nanoseconds since the Unix epoch (default: now). Gives the span as it was recorded before
-        redaction, or None when it had ended before, was opened before a fork, ``is_collected``, or could not be recorded.
+        ``operation``: complete now (default: as at the start). ``failure`` or ``exception``: why it failed. ``end``:
+        nanoseconds since the Unix epoch (default: now). Returns the span before redaction, or None if it had ended before, was
+        opened before a fork, ``is_collected``, or could not be recorded.
         """
         try:
             self._open.pop()
         except IndexError:
             return None
-        self._context = None  # it holds its recording: kept, only the garbage collector would free the two, with all of the run
-        if not self.run.is_here:  # a fork unwinds the blocks of its parent; the parent will end them itself
+        self._context = None  # the context refers to this recording: a cycle that would keep the whole run alive
+        if not self.run.is_here:  # a forked child leaves the blocks of its parent, which ends them itself
             return None
         if self.is_collected:
             moment = self.recorder.identity.clock() if end is None else end
@@ -185,7 +186,7 @@ class Recording:
 
 
 class NoRecording(Recording):
-    """Stands in where a recording could not be started: it does nothing, so that the program's call goes on."""
+    """Replaces a recording that could not be started. It does nothing, so that the program's call goes on."""
 
     def __init__(self, recorder: Recorder, operation: Operation) -> None:
         super().__init__(

@@ -1,6 +1,6 @@
-"""The git repository around a program, read from its files: the commit, and whether files differ from it. No git is run.
+"""Reads the git repository around a program from its files: the commit, and whether files differ from it. Git is not run.
 
-Law: nothing is written, and no hook, filter or other program of the repository runs. What cannot be told is None.
+Law: nothing is written, and no hook, filter or other program of the repository runs. An unknown answer is None.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 MOST_FILES = 20_000
-"""Tracked files of a repository that is looked at for changes; reading the state of more takes longer than half a second."""
+"""Tracked files of a repository that is checked for changes, at most. Checking more takes longer than half a second."""
 _MOST_READ = 32 << 20
-"""Bytes of files that are read since their time, but not their size, differs from what git noted."""
+"""Bytes read from files whose time, but not their size, differs from git's index, at most."""
 NO_CHANGES = "none"
 _FLAT = (2, 3, 4)
 _REGULAR, _LINK = 0o100000, 0o120000
@@ -31,7 +31,7 @@ class WorkingTree:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.changes: str | None = None
-        """Digest of what differs, or ``none``; None as long as that is not known."""
+        """Digest of the differences, or ``none``; None while unknown."""
 
     def read_in_background(self) -> None:
         threading.Thread(target=self.read, name="llmtrace working tree", daemon=True).start()
@@ -42,7 +42,7 @@ class WorkingTree:
 
 
 def git_revision(start: Path) -> str | None:
-    """The commit that is checked out around ``start``, read from the repository's files; None where there is none."""
+    """Return the commit that is checked out around ``start``, or None without a repository."""
     try:
         repository = _repository(start)
         return None if repository is None else _head(repository[1])
@@ -51,10 +51,10 @@ def git_revision(start: Path) -> str | None:
 
 
 def uncommitted_changes(start: Path) -> str | None:
-    """Digest (16 hex digits) of the tracked files around ``start`` that differ from the commit, or ``none``.
+    """Return a digest (16 hex digits) of the tracked files around ``start`` that differ from the commit, or ``none``.
 
-    Files that git does not track do not count. None outside a repository, and where it cannot be told: more than `MOST_FILES`
-    files, an index of an unknown form, or changes that were staged and nothing else.
+    Untracked files do not count. None outside a repository, and if the answer is unknown: more than `MOST_FILES` files, an
+    index of an unknown format, or only staged changes.
     """
     try:
         repository = _repository(start)
@@ -78,7 +78,7 @@ def uncommitted_changes(start: Path) -> str | None:
         if differs:
             return changed.hexdigest()[:16]
         return NO_CHANGES if _is_committed(git, data, extensions) else None
-    except Exception:  # a file of an unknown form must not end a program's thread with a traceback
+    except Exception:  # a file of an unknown format must not end a program's thread with a traceback
         return None
 
 
@@ -92,7 +92,7 @@ class _Entry(NamedTuple):
 
 
 def _repository(start: Path) -> tuple[Path, Path] | None:
-    """The working tree's folder and its git folder."""
+    """Return the working tree's folder and its git folder."""
     for folder in (start, *start.parents):
         git = folder / ".git"
         if git.is_file():  # a worktree or submodule: "gitdir: <path>"
@@ -119,13 +119,13 @@ def _head(git: Path) -> str | None:
 
 
 def _roots(git: Path) -> list[Path]:
-    """The git folder, and for a worktree the one that it shares with others."""
+    """Return the git folder, and for a worktree also the git folder that it shares with others."""
     common = git / "commondir"
     return [git, git / common.read_text(encoding="utf-8").strip()] if common.is_file() else [git]
 
 
 def _read_index(data: bytes) -> tuple[list[_Entry], int]:
-    """The index's entries for files, and where its extensions begin. Raises ValueError for a form that is not known."""
+    """Return the index's entries for files, and the offset of its extensions. Raises ValueError for an unknown format."""
     signature, version, count = struct.unpack_from(">4sLL", data)
     if signature != b"DIRC" or version not in _FLAT or count > MOST_FILES:
         raise ValueError("not an index that can be read")
@@ -164,7 +164,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _state(folder: Path, entry: _Entry, budget: int) -> tuple[str | None, int]:
-    """How a file differs from the index (empty: not at all; None: not known), and the bytes that were read for that."""
+    """Return the difference of a file from the index (empty: none; None: unknown), and the number of bytes read."""
     path = folder / entry.path
     try:
         status = os.lstat(path)
@@ -190,7 +190,7 @@ def _object_digest(kind: bytes, content: bytes) -> bytes:
 
 
 def _is_committed(git: Path, data: bytes, at: int) -> bool:
-    """True if the index holds the commit's tree, as its cache of trees says."""
+    """Return True if the index, by its cache of trees, holds the commit's tree."""
     for name, extension in _extensions(data, at):
         if name == b"TREE":
             header, _, rest = extension.partition(b"\0")[2].partition(b"\n")
@@ -209,7 +209,7 @@ def _extensions(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _tree_of(git: Path, commit: str | None) -> str | None:
-    """The tree of a commit that is stored as a file of its own, as new ones are; None for one in a pack."""
+    """Return the tree of a commit that is stored in a file of its own, as new ones are; None for one in a pack."""
     for root in _roots(git) if commit else ():
         file = root / "objects" / str(commit)[:2] / str(commit)[2:]
         if file.is_file():

@@ -1,4 +1,4 @@
-"""Who records: service, process, library versions, git commit. The run's part of "what was it that ran?"."""
+"""Resource attributes: service, process, library versions, git commit. They tell which program and versions made a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIBRARIES = (
         "torch",
     ),
 )
-"""Distributions whose version says something about a run. What else is installed is in the digest of all packages."""
+"""Distributions whose versions matter for a run. All installed packages are in the digest of packages."""
 UNSET = "(unset)"
 """Recorded for an allowed environment variable that is not set."""
 
@@ -70,13 +70,13 @@ def _program() -> str:
 
 
 def packages_digest(packages: Mapping[str, str]) -> str:
-    """16 hex digits that differ where a package or its version does."""
+    """Return a digest (16 hex digits) of all packages and their versions."""
     listed = "\n".join(f"{name} {version}" for name, version in sorted(packages.items()))
     return hashlib.sha256(listed.encode()).hexdigest()[:16]
 
 
 def program_folder() -> Path:
-    """Where to look for a repository: beside the program, else the working directory."""
+    """Return the folder in which to look for a repository: the program's, else the working directory."""
     program = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path()
     try:
         return program.resolve().parent if program.is_file() else Path.cwd()

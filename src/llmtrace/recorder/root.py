@@ -1,8 +1,8 @@
-"""The span that stands for a whole program under ``llmtrace run``: what is in no run yet is below it, in any thread.
+"""The span of a whole program under ``llmtrace run``: the parent of all spans, in any thread, that have no other.
 
-It is opened by the first span that needs it, so that a child process that calls no model leaves nothing behind. A program may
-have its agents work on many tasks, one after the other or side by side: so each agent, workflow or plain span right below it is
-a run of its own, as it is without ``llmtrace run``. What else the program does is the program's run.
+The first span that needs it opens it, so that a child process that calls no model leaves nothing behind. A program's agents may
+work on many tasks, one after the other or side by side. So each agent, workflow or plain span directly below it is a run of its
+own, as it is without ``llmtrace run``. Everything else belongs to the program's run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _KEPT = (keys.ATTRIBUTES, keys.WATCHERS)
 
 
 class Root:
-    """``opened()`` makes the recording, or gives None; it is asked once. ``recording``: it, where it is open already."""
+    """The program's span. ``opened()`` is called once and returns its recording or None. ``recording``: if it is open
+    already."""
 
     def __init__(self, opened: Callable[[], Recording | None] | None = None, *, recording: Recording | None = None) -> None:
         self.recording = recording
@@ -28,7 +29,7 @@ class Root:
         self._lock = fork_safe_lock()
 
     def around(self, context: Context) -> Context:
-        """``context`` below the program's span, or as it is where it is in a run or below somebody's span already."""
+        """Put ``context`` below the program's span; unchanged if it is in a run, or below another span, already."""
         if keys.RECORDING in context or keys.OUTSIDE in context:
             return context
         if otel_trace.get_current_span(context).get_span_context().is_valid:

@@ -1,4 +1,4 @@
-"""A run: the outermost llmtrace span of this process and all below it, with the state that lives and dies with it."""
+"""A run: the outermost llmtrace span of this process and all spans below it, and the state that lives as long as the run."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ T = TypeVar("T")
 logger = logging.getLogger("llmtrace")
 
 TURN_SECONDS = 1.0
-"""How long a span that ended waits for the program's own signals to judge the spans before it."""
+"""Seconds that an ended span waits until the program's own signals have judged the spans before it."""
 PENDING_CALLS = 256
-"""Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
+"""Tool calls of the model that wait to be run, at most. Older ones are dropped; they are then not joined by arguments."""
 
 
 class Run:
-    """The state of a run while it goes on.
+    """The state of a run that has not ended.
 
-    Laws: spans are evaluated in the order in which they end, at once and on the thread that ends them. No lock is held across
-    I/O or the program's code.
+    Laws: spans are evaluated in the order in which they end, at once, on the thread that ends them. No lock is held during I/O
+    or while the program's code runs.
     """
 
     def __init__(self, run_id: str, evaluator: Evaluator | None) -> None:
-        """``evaluator`` None: spans are numbered and recorded, and not judged."""
+        """``evaluator`` None: spans are numbered and recorded, but not evaluated."""
         self.id = run_id
         self.evaluator = evaluator
         self.outcome: Evaluation | None = None
-        """What the program said of the run's success."""
+        """The run's success as the program reported it."""
         self.outcomes: dict[str, Evaluation] = {}
         """Outcomes of spans other than the outermost one, by span id: see `outcome`."""
         self.checkpoint: tuple[str, JsonValue] | None = None
@@ -57,12 +57,12 @@ class Run:
 
     @property
     def is_here(self) -> bool:
-        """False in a fork: the run, with its spans and their order, belongs to the process that began it."""
+        """False in a forked child: the run belongs to the process that began it."""
         return self._process == os.getpid()
 
     def renew(self, evaluator: Evaluator | None) -> None:
-        """Use another evaluator if no span has ended yet: a program under ``llmtrace run`` has its run before it says which
-        quality signals it wants."""
+        """Use another evaluator if no span has ended yet: under ``llmtrace run`` the run exists before the program chooses its
+        quality signals."""
         with self._lock:
             if self._sequence == 0:
                 self.evaluator = evaluator
@@ -91,10 +91,10 @@ class Run:
         return span
 
     def judge(self, span: Span, *, outermost: bool) -> Span:
-        """Return the span with what the program's own signals find. Spans are judged in the order in which they ended.
+        """Evaluate a span with the program's own signals, in the order in which the spans ended.
 
-        No lock is held while a signal runs. A span waits for those before it, `TURN_SECONDS` at most; what a signal itself
-        causes is not judged.
+        No lock is held while a signal runs. A span waits for those before it, `TURN_SECONDS` at most. Spans that a signal
+        itself causes are not evaluated.
         """
         evaluator, place = self.evaluator, span.sequence
         if evaluator is None or not evaluator.has_user_signals or place is None:
@@ -113,7 +113,7 @@ class Run:
         return span
 
     def conclude(self, span: Span, *, outermost: bool) -> Span:
-        """Return a span that has all its verdicts; the outermost one with what is known of the run, for searching."""
+        """Add the last verdicts to a span. The outermost span also gets the run's health and findings, to search by."""
         evaluator = self.evaluator
         if evaluator is None:
             return span
@@ -125,7 +125,7 @@ class Run:
         return span
 
     def read_evidence(self, read: Callable[[RunEvidence], T]) -> T | None:
-        """What ``read`` makes of the evidence of the spans that have ended; None where the run is not judged, or it fails."""
+        """Return ``read(evidence)`` for the spans that have ended; None if the run is not evaluated or ``read`` raises."""
         if self.evaluator is None or not self.evaluator.signals:
             return None
         with self._lock:
@@ -136,7 +136,7 @@ class Run:
         return None
 
     def take_call(self, call_id: str | None) -> ToolCall | None:
-        """Return the pending call of this id, which is being run now."""
+        """Remove and return the pending call with this id, which is run now."""
         with self._lock:
             for call in self._pending:
                 if call_id is not None and call.id == call_id:
@@ -147,7 +147,7 @@ class Run:
     def join_call(self, operation: ToolExecution) -> ToolExecution:
         """Return the execution with the id of the model's call that it answers, and with its arguments if it has none.
 
-        An id that the model did not give is the framework's own (Agno): then only equal arguments join the two.
+        An id that the model did not give comes from the framework (Agno): then only equal arguments join the two.
         """
         call = self.take_call(operation.call_id)
         if call is not None:
@@ -178,14 +178,14 @@ class Run:
 
 
 class _Turns:
-    """Whose turn it is to be judged by the program's own signals: spans come in the order in which they ended."""
+    """Lets the spans of a run be judged by the program's own signals one after the other, in the order in which they ended."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._next = 0
-        """Position of the next span that they judge."""
+        """Position of the next span to judge."""
         self._judged: set[int] = set()
-        """Positions behind it that need no judging any more."""
+        """Later positions that are done already."""
         self._is_stuck = False
 
     def wait(self, place: int) -> bool:
@@ -202,7 +202,7 @@ class _Turns:
             return is_due
 
     def end(self, place: int) -> None:
-        """The span at ``place`` is judged, or is not to be."""
+        """Note that the span at ``place`` is done: judged, or skipped."""
         with self._changed:
             self._judged.add(place)
             while self._next in self._judged:
