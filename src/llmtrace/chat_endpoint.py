@@ -1,7 +1,7 @@
-"""One request to an endpoint with OpenAI's chat API, as the judge and the canary send it.
+"""Sends one request to an endpoint with OpenAI's chat API, for the judge and the canary.
 
-Law: no more is read than an answer needs, a redirect is not followed, and no message of ours holds the key. `requests` is the
-package that OpenTelemetry's exporters send by.
+Law: an answer is read up to a limit, redirects are not followed, and no message of ours contains the key. `requests` is used
+because OpenTelemetry's exporters use it too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 OPENAI: Final = "https://api.openai.com/v1"
 MOST_SHOWN: Final = 200
-"""Characters of an endpoint's own words that a message of ours holds."""
+"""Characters of an endpoint's own message that a message of ours quotes, at most."""
 
 
 class Response(NamedTuple):
@@ -39,7 +39,7 @@ def post(url: str, key: str | None, request: Mapping[str, Any], *, seconds: floa
         headers["authorization"] = f"Bearer {key}"
     end = time.monotonic() + seconds
     with requests.Session() as session:
-        session.auth = lambda request: request  # else what ~/.netrc says would go out in place of our key
+        session.auth = lambda request: request  # otherwise a key from ~/.netrc would replace ours
         response = session.post(
             f"{url.rstrip('/')}/chat/completions",
             data=json.dumps(request).encode(),
@@ -59,7 +59,7 @@ def post(url: str, key: str | None, request: Mapping[str, Any], *, seconds: floa
 
 
 def error_message(body: bytes) -> str:
-    """The message of an error in OpenAI's form, after a colon; empty if there is none."""
+    """Return ": " and the message of an error in OpenAI's format, or "" if there is none."""
     try:
         return f": {str(json.loads(body)['error']['message'])[:MOST_SHOWN]}"
     except (ValueError, TypeError, LookupError, RecursionError):

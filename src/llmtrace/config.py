@@ -1,14 +1,13 @@
-"""What can be configured: one frozen `Config`; each field has an ``LLMTRACE_<FIELD>`` variable.
+"""The configuration: one frozen `Config`; each field has an ``LLMTRACE_<FIELD>`` variable.
 
-Order: an argument of ``configure()`` wins over the variable, the variable over the default. Law: a wrong argument raises
-`ConfigurationError` at once, since the code asked for it; a wrong variable is named in one line of the logger ``llmtrace``, and
-the default is used, since no code did. A store that cannot be opened is replaced by memory, with one line.
+An argument of ``configure()`` wins over the variable, and the variable over the default. Law: a wrong argument raises
+`ConfigurationError` at once. A wrong variable must not break a program, so the logger ``llmtrace`` names it in one line, and
+the default is used. A store that cannot be opened is replaced by memory, and one line says so.
 
 In variables, lists are comma-separated, switches are ``on`` or ``off``, LLMTRACE_REDACT_PATTERNS is one expression and
-LLMTRACE_PRICES is JSON. Standard variables that count: ``OTEL_EXPORTER_OTLP_*``, OTEL_TRACES_EXPORTER and OTEL_SDK_DISABLED
-(see docs/how_to/export.md), OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, and
-OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: SPAN_ONLY and SPAN_AND_EVENT mean ``content="all"``, unless LLMTRACE_CONTENT
-or the argument says otherwise.
+LLMTRACE_PRICES is JSON. Honoured standard variables: ``OTEL_EXPORTER_OTLP_*``, OTEL_TRACES_EXPORTER and OTEL_SDK_DISABLED (see
+docs/how_to/export.md), OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, and OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT:
+SPAN_ONLY and SPAN_AND_EVENT mean ``content="all"``, unless LLMTRACE_CONTENT or the argument says otherwise.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ logger = logging.getLogger("llmtrace")
 
 
 def _handle(record: logging.LogRecord) -> None:
-    """Hand a line to the program's handlers and filters, whose failures are not the caller's."""
+    """Pass a record to the program's handlers and filters; their errors do not reach the caller."""
     try:
         type(logger).handle(logger, record)
     except Exception:
@@ -128,7 +127,8 @@ def _prices(value: Any) -> dict[str, Any]:
 
 
 def _headers(text: str) -> dict[str, str]:
-    """As OTEL_EXPORTER_OTLP_HEADERS. Never raises, since a message would hold what is secret; what has no name is left out."""
+    """Parse headers as in OTEL_EXPORTER_OTLP_HEADERS. Never raises, because a message would quote secrets; bad items are
+    skipped."""
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if not all(name.strip() and equals for name, equals, _ in pairs):
         _warn("LLMTRACE_STORE_HEADERS: a part without a name or '=' is left out")
@@ -172,7 +172,7 @@ def _truth(value: Any) -> bool:
 
 
 def _redaction(value: Any) -> bool | tuple[str, ...]:
-    """True, False, or the kinds of personal data that are replaced besides secrets."""
+    """Parse True, False, or the kinds of personal data that are redacted beside secrets."""
     if isinstance(value, str):
         kinds = tuple(name.lower() for name in _names(value))
         if not kinds or not set(kinds) <= set(get_args(PersonalData)):
@@ -196,10 +196,10 @@ def _option(
     check: Callable[[Any], Any] | None = None,
     secret: bool = False,
 ) -> Any:
-    """Define a field: its default, how the text of its variable is read, its line in the docs.
+    """Define a field: its default, the parser of its variable, its line in the docs.
 
-    ``check`` returns an argument in the field's type, or raises ValueError that says what was expected; a text is read as the
-    variable is, and so is everything where there is no ``check``. ``secret``: no message shows the value.
+    ``check`` converts an argument to the field's type, or raises ValueError with what was expected. Texts, and all values if
+    there is no ``check``, are parsed as the variable is. ``secret``: messages do not show the value.
     """
     metadata = {"read": read, "doc": doc, "check": check, "secret": secret}
     if isinstance(default, (dict, list)):
@@ -209,7 +209,7 @@ def _option(
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that can be set. ``Config.read(**options)`` merges arguments, variables and defaults."""
+    """All options. ``Config.read(**options)`` merges arguments, variables and defaults."""
 
     store: str = _option(
         "auto",
@@ -377,7 +377,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 def suggest_keywords(target: C) -> C:
-    """Have an unknown keyword raise a TypeError that names the nearest one, which Python does from 3.13 on.
+    """Make an unknown keyword raise a TypeError that names the nearest one, as Python does from 3.13 on.
 
     ``target``: a function, or a class, whose ``__init__`` is concerned.
     """
@@ -450,7 +450,7 @@ _ON_SPANS = ("SPAN_ONLY", "SPAN_AND_EVENT")
 
 
 def _content_of_otel() -> dict[str, Any]:
-    """The standard variable: it says whether message content may be on OpenTelemetry spans."""
+    """Read the standard variable that decides whether message content may be on OpenTelemetry spans."""
     text = os.environ.get(_OTEL_CONTENT, "").strip()
     mode = text.upper()
     if mode not in ("", "NO_CONTENT", "EVENT_ONLY", "FALSE", *_ON_SPANS):

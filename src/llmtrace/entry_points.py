@@ -1,11 +1,11 @@
-"""The instrumentors as OpenTelemetry's own launcher (``opentelemetry-instrument``) finds them, by entry point.
+"""The instrumentors for OpenTelemetry's launcher (``opentelemetry-instrument``), which finds them by entry point.
 
-Each instrumentor is an attribute of this module: ``llmtrace.entry_points:openai``. What the launcher gets has the methods of
-its ``BaseInstrumentor`` that it calls; turning one on turns recording on, as ``configure()`` would, with the spans going to
-the launcher's provider. Law: none of it raises, so that one that fails never stops the others.
+Each instrumentor is an attribute of this module: ``llmtrace.entry_points:openai``. It has the methods of ``BaseInstrumentor``
+that the launcher calls. Turning one on also turns recording on, as ``configure()`` would, with spans going to the launcher's
+provider. Law: none of it raises.
 
-The launcher itself gives up at the first instrumentor that raises, whoever's it is. Where llmtrace is installed it goes on with
-the next: it has hooks before (`before`) and after (`after`) it turns them on.
+The launcher itself stops at the first instrumentor that raises, of any package. Where llmtrace is installed, it goes on with
+the next: the launcher calls `before` and `after` around turning them on.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _tolerant: list[Patches] = []
 
 
 class Instrumentor:
-    """One instrumentor, by its name."""
+    """An instrumentor of llmtrace, by its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """None: a library that is not there is simply not patched."""
+        """Return nothing: a library that is not installed is simply not patched."""
         return ()
 
     def instrument(self, **options: Any) -> None:
@@ -46,7 +46,8 @@ class Instrumentor:
 
 
 def before() -> None:
-    """Called by the launcher before it turns anybody's on: one that fails stops no other, until `after`."""
+    """Called by the launcher before it turns instrumentors on: from now until `after`, one that raises does not stop the
+    others."""
     guard(_before)
 
 
@@ -63,13 +64,13 @@ def _before() -> None:
 
 
 def after() -> None:
-    """Called by the launcher when all are on: it is as it was."""
+    """Called by the launcher when all are on: undo `before`."""
     while _tolerant:
         guard(_tolerant.pop().undo)
 
 
 def _alone(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """What the launcher itself passes over (a library that is missing, or in another version) it still gets to know."""
+    """Load one instrumentor; log its error, except those that the launcher handles itself (missing library, other version)."""
     from opentelemetry.instrumentation.dependencies import DependencyConflictError
 
     try:

@@ -1,27 +1,27 @@
-"""The error tree. Nothing here is raised into a program that did not ask for it by a policy or call.
+"""The error tree. None of these errors reaches a program that did not choose it by a policy or a call.
 
 ::
 
     LlmtraceError
     ├── ConfigurationError (ValueError)      code passed a value that cannot work
     ├── InvalidToolCall (ValueError)         on_invalid="raise": the model's call breaks the tool's schema
-    ├── ReviewConflict                       a decision cannot be taken: somebody was first, the call has changed, it is late …
+    ├── ReviewConflict                       a decision cannot be taken: made by another, for a changed call, too late …
     ├── ReviewDenied                         on_denied="raise": a person, or a time limit, denied a call
     ├── ReviewPending                        a run ended to be resumed when somebody has decided
     ├── BudgetExceeded                       a run went over its Budget, and on_exceed is "raise" (default)
     ├── CheckpointFailed (ValueError)        a state failed its check, and the checkpoint's on_fail is not "record"
-    ├── OutputInvalid (ValueError)           no answer of a model fitted the form that `validated` was given
+    ├── OutputInvalid (ValueError)           no answer of a model fitted the type given to `validated`
     ├── LetterConflict                       a dead letter is being retried, was before, or is in doubt
-    ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
-    ├── JudgeFailed                          the model that was asked for a second opinion gave none
+    ├── DiagnosisFailed                      llmtrace itself failed on a trace
+    ├── JudgeFailed                          the model asked for a second opinion gave none
     ├── EndpointFailed                       an endpoint cannot be asked
-    ├── PortBusy                             a receiver cannot listen where it was told to
+    ├── PortBusy                             a port cannot be listened on
     └── StoreError                           reading a store
         ├── StateUnavailable (LookupError)   a trace has no such checkpoint, or its state was not kept whole
         ├── TraceNotFound (LookupError)
         └── UnreadableStore                  a store or file that cannot be read: missing, newer, not a trace
 
-    ReplayDiverged (BaseException)           a replayed program did something else than the recorded one; it ends the program
+    ReplayDiverged (BaseException)           a replayed program did not do what the recorded one did; it ends the program
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ReviewConflict(LlmtraceError):
 
 
 class ReviewDenied(LlmtraceError):
-    """A call was held for review and is not to run. ``decision`` says why; ``review_id`` names the review."""
+    """A call was held for review and denied. ``decision`` says why; ``review_id`` names the review."""
 
     def __init__(self, message: str, *, decision: Decision, review_id: str = "") -> None:
         super().__init__(message)
@@ -82,13 +82,13 @@ class ReviewDenied(LlmtraceError):
 
 
 class ReviewPending(LlmtraceError):
-    """The time that the program waits for a review (``configure(review_wait=)``) is over, and nobody has decided yet.
+    """Nobody has decided a review within the time that the program waits (``configure(review_wait=)``).
 
     Nothing ran. ``review_id`` names the review: ``llmtrace review resume ID -- COMMAND``, or `llmtrace.resume_review`.
     """
 
     def __init__(self, review_id: str, question: str, *, in_doubt: bool = False) -> None:
-        """``in_doubt``: the program died while the call ran, so that somebody has to say first whether it took effect."""
+        """``in_doubt``: the program died while the call ran, so a person must first say whether the call took effect."""
         waits = "waits for a review; when it is decided"
         if in_doubt:
             settle = f"llmtrace review settle {review_id} --happened yes|no"
@@ -161,14 +161,14 @@ class OutputInvalid(LlmtraceError, ValueError):
 
 
 class ReplayDiverged(BaseException):
-    """A program that is replayed did something else than the recorded one, or something that the recording cannot answer.
+    """A replayed program did something that the recorded one did not do, or that the recording cannot answer.
 
-    It ends the program, so it is no `Exception`: a library that retries after one, or an agent that tells its model of it, must
-    not go on with answers that do not fit.
+    It is a `BaseException` so that it ends the program: a library that retries, or an agent that reports errors to its model,
+    must not go on with answers that do not fit.
 
     ``kind``: ``changed`` (another request than the recorded one), ``missing`` (a call that the recording does not hold),
-    ``incomparable`` (the recorded answer was redacted or cut, or cannot be given back), ``network`` (the program reached for
-    the network outside of a recorded call), or ``left over`` (recorded calls that the program did not make).
+    ``incomparable`` (the recorded answer was redacted or cut, or cannot be restored), ``network`` (the program used the network
+    outside a recorded call), or ``left over`` (recorded calls that the program did not make).
     """
 
     def __init__(self, message: str, *, kind: str = "changed") -> None:
@@ -177,7 +177,7 @@ class ReplayDiverged(BaseException):
 
 
 class DiagnosisFailed(LlmtraceError):
-    """A fault of llmtrace's own: it could not diagnose a trace. ``fault`` says in a few words what happened and where in
+    """An error in llmtrace: it could not diagnose a trace. ``fault`` says in a few words what happened and where in
     llmtrace; the message also says how to report it. Other traces are not concerned.
     """
 
@@ -193,15 +193,15 @@ class DiagnosisFailed(LlmtraceError):
 
 
 class JudgeFailed(LlmtraceError):
-    """A second opinion was asked for and there is none; the message says why and holds no key."""
+    """The judge model gave no second opinion. The message says why, and contains no key."""
 
 
 class EndpointFailed(LlmtraceError):
-    """An endpoint cannot be asked; the message says why and holds no key."""
+    """A request to an endpoint failed. The message says why, and contains no key."""
 
 
 class PortBusy(LlmtraceError):
-    """A port cannot be listened on; the message says which, and what to do."""
+    """A port cannot be listened on. The message says which, and what to do."""
 
 
 class StoreError(LlmtraceError):
@@ -209,12 +209,12 @@ class StoreError(LlmtraceError):
 
 
 class TraceNotFound(StoreError, LookupError):
-    """No trace, or more than one, goes by this id."""
+    """No trace has this id, or more than one trace does."""
 
 
 class StateUnavailable(StoreError, LookupError):
-    """A trace has no such checkpoint, or its state was redacted, cut or not kept; the message says which."""
+    """A trace has no such checkpoint, or its state was redacted, cut or not stored. The message says which."""
 
 
 class UnreadableStore(StoreError):
-    """A store or file is missing, newer than this llmtrace, or holds no traces."""
+    """A store or file is missing, was written by a newer llmtrace, or contains no traces."""

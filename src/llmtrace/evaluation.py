@@ -1,7 +1,7 @@
-"""A span in, the same span with its violations and evaluations out: the one place that the live path and readers share.
+"""Adds violations and evaluations to a span. The live path, `llmtrace check` and the receiver all use this one place.
 
-Law: replaying a run's spans in order gives the live verdicts, as long as their content was kept whole; where it was not,
-the stored verdicts stand and the re-check says unknown.
+Law: evaluating a run's spans again in order gives the live verdicts if their content was kept whole. Otherwise the stored
+verdicts stand, and the re-check says unknown.
 """
 
 from __future__ import annotations
@@ -42,33 +42,33 @@ from llmtrace.validation.structured_outputs import CONSTRAINTS, check_structured
 from llmtrace.validation.tool_definitions import output_schema
 
 _Step: TypeAlias = "tuple[Need, str, AnySignal, Callable[[Span], Iterable[Evaluation]] | None]"
-"""What a signal needs, its name, the signal, and its function where it is a plain one."""
+"""A signal's need, its name, the signal itself, and its function if the signal is stateless."""
 
 _CALLING = frozenset({ToolCall, Reasoning})
 """Parts of a message that only asks for tools."""
 _FAILED: Any = object()
-"""In the place of the state of a signal that could not be started."""
+"""State of a signal whose start failed."""
 
 
 class RunState:
-    """What evaluation remembers of one run."""
+    """State of the evaluation of one run."""
 
     tools: tuple[ToolDefinition, ...] = ()
-    """The tools that were last on offer, for validation."""
+    """The tools that the model was last offered, for validation."""
 
     def __init__(self) -> None:
         self.signal_states: dict[str, Any] = {}
-        """By name of the signal. A state is made when it is first needed: many runs are one span."""
+        """By name of the signal. A state is made when first needed, because many runs are one span."""
         self.evidence = RunEvidence()
         self.verdict = RunVerdict()
-        """What the spans that have ended say of the run as a whole."""
+        """Health and findings of the run so far."""
 
 
 class Evaluator:
     """Validation and quality signals over the spans of one run, in the order in which they ended."""
 
     def __init__(self, signals: Sequence[AnySignal] | None = None) -> None:
-        """``signals``: default, all that are built in or installed, then the program's own."""
+        """``signals``: default, all built-in and installed ones, then the program's own."""
         self.signals: tuple[AnySignal, ...] = load() if signals is None else tuple(signals)
         self._built_in = tuple(signal for signal in self.signals if not isinstance(signal, UserSignal))
         self._user_signals = tuple(signal for signal in self.signals if isinstance(signal, UserSignal))
@@ -76,7 +76,7 @@ class Evaluator:
         self._finishing = tuple(signal for signal in self._built_in if type(signal).finish is not Signal.finish)
         self._names = frozenset(signal.name for signal in self.signals)
         self._by_kind: dict[type, tuple[_Step, ...]] = {}
-        """By kind of operation: the signals that look at it, the program's own left out."""
+        """By class of operation: the signals that look at it, without the program's own."""
 
     def start(self) -> RunState:
         return RunState()
@@ -89,7 +89,7 @@ class Evaluator:
         return self.evaluate_with_user_signals(state, span, outermost=outermost) if self._user_signals else span
 
     def validate(self, state: RunState, span: Span) -> Span:
-        """Return the span with what breaks a schema. The spans of a run are validated in the order in which they ended."""
+        """Return the span with its schema violations. Call this in the order in which the spans of a run ended."""
         operation = span.operation
         violations: tuple[Violation, ...] = ()
         if isinstance(operation, Inference):
@@ -103,7 +103,7 @@ class Evaluator:
         return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
 
     def evaluate(self, state: RunState, span: Span) -> Span:
-        """Return the validated span with what the quality signals find, but the program's own. Same order as `validate`."""
+        """Return the validated span with evaluations by all signals but the program's own. Same order as `validate`."""
         if not self.signals:
             return span
         state.evidence.add(span)
@@ -114,22 +114,23 @@ class Evaluator:
         return _judge(signals, state, span)
 
     def finish(self, state: RunState, span: Span) -> Span:
-        """Return the run's outermost span with what is only known at the end."""
+        """Return the run's outermost span with the evaluations that are only possible at its end."""
         return _judge_run(self._finishing, state, span)
 
     def evaluate_with_user_signals(self, state: RunState, span: Span, *, outermost: bool) -> Span:
-        """Return the evaluated span with what the program's own signals find; they see the findings of the built-in ones."""
+        """Return the evaluated span with evaluations by the program's own signals, which see those of the built-in ones."""
         span = _judge(_looking_at(type(span.operation), self._user_signals), state, span)
         return _judge_run(self._user_signals, state, span) if outermost else span
 
     @staticmethod
     def conclude(state: RunState, span: Span, *, outermost: bool) -> Span:
-        """Note the span with all its verdicts, and return it; the outermost one with what is known of the run."""
+        """Count the verdicts of a span for the run, and return the span; the outermost one with the run's health and
+        findings."""
         state.verdict.add(span)
         return replace(span, attributes={**span.attributes, **state.verdict.attributes(span)}) if outermost else span
 
     def without_verdicts(self, span: Span) -> Span:
-        """Return the span as it was before evaluation. Verdicts that are not ours to give (an outcome, a budget) stay."""
+        """Return the span as it was before evaluation. Verdicts by others (an outcome, a budget) stay."""
         failure = span.failure
         if failure is not None and failure.type == INVALID_TOOL_CALL:
             failure = None
@@ -140,7 +141,7 @@ class Evaluator:
 
 
 def _judge(steps: Iterable[_Step], state: RunState, span: Span) -> Span:
-    """Return the span with what each signal finds in it. A signal that fails costs its own verdicts only."""
+    """Return the span with the evaluations of each signal. A signal that raises loses only its own verdicts."""
     shows = {
         "": True,
         "attributes": span.attributes,
@@ -161,14 +162,14 @@ def _judge(steps: Iterable[_Step], state: RunState, span: Span) -> Span:
                 signal_state = states[name] if name in states else _start(signal, state)
                 found = () if signal_state is _FAILED else signal.step(signal_state, span)
             if found:
-                evaluations += tuple(found)  # all that it finds, or nothing
+                evaluations += tuple(found)  # all evaluations of the signal, or none if its iterator raises
         except Exception as error:
             _report(signal, error)
     return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
 
 def _judge_run(signals: Iterable[AnySignal], state: RunState, span: Span) -> Span:
-    """Return the run's outermost span with what each signal has found in the run as a whole."""
+    """Return the run's outermost span with the evaluations of each signal about the run as a whole."""
     states = state.signal_states
     evaluations: list[Evaluation] = []
     for signal in signals:
@@ -182,7 +183,7 @@ def _judge_run(signals: Iterable[AnySignal], state: RunState, span: Span) -> Spa
 
 
 def _start(signal: AnySignal, state: RunState) -> Any:
-    state.signal_states[signal.name] = _FAILED  # unless it starts
+    state.signal_states[signal.name] = _FAILED  # replaced below unless `start` raises
     signal_state = state.signal_states[signal.name] = signal.start(state.evidence)
     return signal_state
 
@@ -205,7 +206,6 @@ def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[_Step, ...]:
 
 
 def _report(signal: AnySignal, error: Exception) -> None:
-    """A signal that fails costs its own verdicts, not those of the others."""
     failed = f"quality signal {signal.name} failed with {type(error).__qualname__}"
     warn_once(f"{failed}; its verdicts are incomplete. This is reported once.")
 
@@ -215,7 +215,7 @@ def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Vi
     if tools:
         state.tools = tools
     if inference.partial:
-        return ()  # what was cut off breaks every schema; `partial` says so already
+        return ()  # an answer that was cut off breaks every schema; `partial` says so already
     violations: list[Violation] = []
     form = parameters.get("response_format") or parameters.get("text")
     schema = None if form is None else output_schema(form)
@@ -238,7 +238,7 @@ def _of_inference(state: RunState, span: Span, inference: Inference) -> tuple[Vi
 
 
 def _of_fetched(state: RunState, fetched: FetchResponse) -> tuple[Violation, ...]:
-    """An answer that was made in the background. Its calls are judged when they are first seen whole."""
+    """Validate an answer that was made in the background, once it is complete."""
     if fetched.partial or fetched.status not in (None, "completed"):
         return ()
     calls = (call for message in fetched.output for call in message.tool_calls())
@@ -248,7 +248,7 @@ def _of_fetched(state: RunState, fetched: FetchResponse) -> tuple[Violation, ...
 def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation, ...]:
     if tools:
         return check_call(call, tools)
-    # which tools were on offer is not visible: only the form of the arguments can be judged
+    # the offered tools are unknown, so only the form of the arguments can be checked
     return check_arguments(call.arguments, ToolDefinition(call.name), call_id=call.id)
 
 
@@ -267,7 +267,7 @@ def _of_tool_execution(state: RunState, span: Span, execution: ToolExecution) ->
     if definition is None:
         return () if execution.executed else (_unknown(execution),)
     violations: tuple[Violation, ...] = ()
-    # of arguments that were guessed or wrapped on the way in, nobody wrote what a schema would refuse
+    # arguments that were inferred, or wrapped by a writer, are not what the model wrote
     is_guessed = execution.inferred and execution.definition is None
     if not is_guessed and (span.scope.name == semconv.SCOPE_NAME or isinstance(execution.arguments, dict)):
         violations = check_arguments(execution.arguments, definition, call_id=execution.call_id)
@@ -281,7 +281,7 @@ def _of_tool_execution(state: RunState, span: Span, execution: ToolExecution) ->
 
 
 def _is_snapshot_only(result: JsonValue, violation: Violation) -> bool:
-    """True for a violation of the snapshot only: JSON has no form for what was returned, or it was left out."""
+    """Return True if only the snapshot breaks the schema: the result has no JSON form there, or was left out."""
     path = steps(violation.pointer)
     try:
         if violation.code == "missing":
@@ -305,7 +305,7 @@ def _unknown(execution: ToolExecution) -> Violation:
 
 
 def _failure(span: Span, violations: Iterable[Violation]) -> Failure | None:
-    """Invalid arguments make a tool execution an error even where the tool swallowed them; an inference keeps its status."""
+    """Return the failure of a tool execution with invalid arguments, even if the tool accepted them. None for an inference."""
     if not isinstance(span.operation, ToolExecution):
         return None
     errors = [violation for violation in violations if violation.severity == "error" and violation.where == "arguments"]
@@ -317,7 +317,7 @@ def _failure(span: Span, violations: Iterable[Violation]) -> Failure | None:
 
 
 def is_whole(span: Span) -> bool:
-    """False if content of the span was cut, redacted or left out, so that it cannot be judged again."""
+    """Return False if content of the span was cut, redacted or left out, so that it cannot be evaluated again."""
     return not (
         span.attributes.get(semconv.CONTENT_TRUNCATED)
         or span.attributes.get(semconv.CONTENT_REDACTED)
@@ -326,11 +326,11 @@ def is_whole(span: Span) -> bool:
 
 
 def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Trace, tuple[str, ...]]:
-    """Judge every run of the trace again. Returns the trace, and the ids of the runs whose stored verdicts stand as they are.
+    """Evaluate every run of the trace again. Returns the trace, and the ids of the runs whose stored verdicts were kept.
 
-    Spans of other instrumentations have no run: those of one trace are judged as one run, in the order in which they
-    ended, and their evaluations are marked derived. Unfinished spans are passed through. A model call that several of them
-    report is counted once (`codec.reconcile`).
+    Spans of other instrumentations have no run: those of one trace are evaluated as one run, in the order in which they ended,
+    and their evaluations are marked derived. Unfinished spans are passed through. A model call that several spans report is
+    counted once (`codec.reconcile`).
     """
     evaluator = evaluator or Evaluator()
     trace = reconcile(trace)
@@ -351,19 +351,19 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
 
 
 def with_verdict(trace: Trace) -> Trace:
-    """Return an evaluated trace of another writer with the verdict on the run on its root, for searching."""
+    """Return an evaluated trace of another writer with the run's verdict on its root, to search by."""
     if not trace.spans or trace.root.run_id is not None:
         return trace
     verdict, root = RunVerdict(), trace.root
     for span in trace.spans:
         verdict.add(span)
-    others = {name: held for name, held in root.attributes.items() if name not in ATTRIBUTES}
+    others = {name: attribute for name, attribute in root.attributes.items() if name not in ATTRIBUTES}
     root = replace(root, attributes={**others, **verdict.attributes(root, trace.health)})
     return Trace([root if span.span_id == root.span_id else span for span in trace.spans], alive=trace.alive)
 
 
 def on_reading(trace: Trace, evaluator: Evaluator | None = None) -> Trace:
-    """Add what only a reader can see, such as spans that were open when their program died."""
+    """Add evaluations that are only possible when a trace is read, such as spans that were open when their program died."""
     additions: dict[str, list[Evaluation]] = {}
     for signal in (evaluator or Evaluator()).signals:
         try:
@@ -390,7 +390,7 @@ def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[S
 
 
 def _in_stored_order(stored: Span, judged: Span) -> Span:
-    """Keep the order of stored verdicts: an outcome stands after the signals."""
+    """Keep the order of the stored verdicts, in which an outcome comes after the signals."""
     if judged.evaluations is stored.evaluations:
         return judged
     new = [evaluation for evaluation in judged.evaluations if evaluation not in stored.evaluations]
@@ -400,8 +400,8 @@ def _in_stored_order(stored: Span, judged: Span) -> Span:
 
 
 def _in_order(spans: list[Span], outermost: Span | None, *, derived: bool) -> list[Span]:
-    """The spans that ended: ours in their recorded order, those of other writers as things became known and the outermost last,
-    whatever the order of arrival and however coarse the clocks."""
+    """Return the ended spans: ours in their recorded order; those of other writers in causal order with the outermost last,
+    independent of the order of arrival and of the clocks' resolution."""
     if derived:
         ended = [span for span, has_ended in moments(spans) if has_ended]
         return sorted(ended, key=lambda span: span is outermost)

@@ -1,11 +1,11 @@
-"""Digests of what shapes an answer, to tell "the provider changed it" from "we changed it".
+"""Digests of the parts of a request that shape its answer, to tell "the provider changed" from "we changed".
 
-Each is the first 16 hex digits of a SHA-256 over canonical JSON (sorted names, no spaces): of each system or developer message
-and each tool definition on its own, then of these digests in order; of the parameters at once. Law: equal requests have equal
-fingerprints, in every process and release; a message or definition that was digested before is not looked at again.
+Each is the first 16 hex digits of a SHA-256 over canonical JSON (sorted names, no spaces). System messages and tool definitions
+are digested one by one, then their digests together; parameters are digested as a whole. Law: equal requests have equal
+fingerprints in every process and release. A message or definition is digested once.
 
-`fill_prompt` remembers the texts that were filled from a template. A call whose messages hold such a text is marked with the
-template's name and digest.
+`fill_prompt` remembers texts that were filled from a template. A call whose messages contain such a text carries the template's
+name and digest.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _PROMPTS_KEY = "llmtrace.prompts"
 _DECLARED = frozenset({"changes", "polls"})
 _MAX_REMEMBERED = 256
 _LONGEST = 64 * 1024
-"""Longer texts are not kept in memory just to be recognised."""
+"""Longer texts are not cached."""
 _texts: dict[str, bytes] = {}
 _joints: dict[bytes, str] = {}
 _MOST_FILLED = 64
 _LONGEST_FILLED = 1 << 20
 _SHORTEST_PART = 32
-"""Characters of the shortest filled text that is looked for inside a longer one."""
+"""Characters of the shortest filled text that is searched for inside longer ones."""
 _filled: dict[str, str] = {}
-"""The texts that were filled last, each with the name and digest of its template."""
+"""The most recently filled texts, each with the name and digest of its template."""
 _parameters: dict[bytes, str] = {}
 
 
 def fingerprint(inference: Inference) -> Fingerprint:
-    """The fingerprint of a request. A part of it is None where the request had none of it."""
+    """Return the fingerprint of a request. A digest is None if the request has no such part."""
     system = [_part(part) for part in inference.system] if inference.system else []
     system += [
         (message.cache and message.cache.get(_KEY)) or _cached_digest(message, _message)
@@ -59,9 +59,9 @@ def fingerprint(inference: Inference) -> Fingerprint:
 
 
 def fill_prompt(name: str, template: str, values: Mapping[str, object]) -> str:
-    """Return ``template.format(**values)``, or the template itself without values, and remember what it was filled from.
+    """Return ``template.format(**values)``, or the template itself without values, and remember its template.
 
-    Raises what `str.format` raises.
+    Raises the errors of `str.format`.
     """
     text = template.format(**values) if values else template
     if text.strip() and len(text) <= _LONGEST_FILLED:
@@ -74,7 +74,7 @@ def fill_prompt(name: str, template: str, values: Mapping[str, object]) -> str:
 
 
 def _prompts(inference: Inference) -> tuple[str, ...]:
-    """The templates that a request was filled from, in order. A message that was looked at before is not looked at again."""
+    """Return the templates of a request's texts, in order. The result for a message is cached in it."""
     templates: dict[str, None] = {}
     for part in inference.system:
         templates.update(dict.fromkeys(_templates_in(part)))
@@ -128,7 +128,7 @@ def _joined(digests: list[bytes]) -> str:
 
 
 def _message(message: Message) -> bytes:
-    """A system prompt of one text has one fingerprint, whether it came as a message or apart from the messages."""
+    """Digest a message. A system prompt of one text has the same digest as a message and as a separate instruction."""
     parts = [_part(part) for part in message.parts]
     return parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(parts)).digest()
 
@@ -179,7 +179,7 @@ def _canonical(value: JsonValue) -> str:
 
 
 def _type_name(value: object) -> str:
-    """Return the type's name in place of a value that is not JSON: its repr may hold an address, which differs between runs."""
+    """Return the type's name for a value that is not JSON: its repr may contain an address, which differs between runs."""
     return f"<{type(value).__qualname__}>"
 
 

@@ -38,7 +38,7 @@ _ROOMS = ("diagnosis", "evidence", "lineage", "model", "signals", "text", "valid
 
 @value
 class Verdict:
-    """What a list says of the diagnosis of one trace. All is empty where nothing is suspected."""
+    """The diagnosis of one trace as a list shows it. All fields are empty if nothing is suspected."""
 
     title: str = ""
     """The first suspect."""
@@ -49,13 +49,13 @@ class Verdict:
     probability: float | None = None
     count: int = 1
     report: str = ""
-    """What was reported about a failed run without a suspect."""
+    """The failure that was reported for a run without a suspect."""
     undiagnosed: str = ""
     """Why the trace was not diagnosed."""
     hint: str = ""
-    """The same in few words, where it is about this trace alone."""
+    """A short form of ``undiagnosed``, if the reason is about this trace alone."""
     fault: str = ""
-    """The error of llmtrace because of which the trace was not diagnosed."""
+    """The error in llmtrace that prevented the diagnosis."""
 
 
 NOTHING = Verdict()

@@ -1,7 +1,8 @@
-"""Locks in a program that forks or ends while a thread holds them, which nobody releases then.
+"""Locks for programs that fork or end while a thread holds one, which nobody releases then.
 
 `fork_safe_lock` is free again in a child. `importing` and `background_importing` are for imports at first use: a fork, and the
-program's end, wait until such an import is done. Else Python's own lock on the half-imported module would stay taken for ever.
+program's end, wait until such an import is done. Otherwise Python's own lock on the half-imported module would never be
+released.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final, Generic, TypeVar, overload
 T = TypeVar("T")
 
 WAIT_SECONDS: Final = 2.0
-"""How long a fork, and the program's end, wait for one of the locks."""
+"""Seconds that a fork, and the program's end, wait for one of the locks."""
 
 importing = threading.RLock()
 """Hold it around an ``import`` statement that runs when a function is first called, perhaps on a thread of the program."""

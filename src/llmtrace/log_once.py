@@ -1,4 +1,4 @@
-"""Warnings on the logger ``llmtrace`` that are not repeated, however often the trouble comes."""
+"""Warnings on the logger ``llmtrace`` that are logged once, however often their cause occurs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 logger = logging.getLogger("llmtrace")
 
 _MOST = 1000
-"""Lines that are remembered; of more, the oldest may be logged again."""
+"""Lines that are remembered, at most; beyond that, the oldest may be logged again."""
 _logged: dict[str, float] = {}
 
 

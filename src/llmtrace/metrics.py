@@ -52,14 +52,14 @@ TOKENS = [1, 4, *(1 << power for power in range(4, 21))]
 CALLS = [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200]
 
 OPEN = 4096
-"""Open spans below which calls are counted, and calls in flight that are remembered; the oldest are forgotten first."""
+"""Open spans below which calls are counted, and calls in flight, at most; the oldest are dropped first."""
 WAITING = 16_384
 """Measurements that wait to be collected; some fifteen for a model call."""
 _MEDIA = (Blob, Uri, File)
 
 
 class Metrics(Sink):
-    """A sink of the recorder that feeds the program's MeterProvider; it costs next to nothing where there is none."""
+    """A sink of the recorder that feeds the program's MeterProvider. Without one it costs almost nothing."""
 
     wants_start_marks = False
 
@@ -69,9 +69,9 @@ class Metrics(Sink):
         self._older = older
         self._provider = meter_provider
         self._idle: metrics.MeterProvider | None = None
-        """The global provider that was last seen to be none of the program's: asking it again costs 0.2 µs, recording 2."""
+        """The global provider when it was last seen not to be set by the program. Comparing is cheaper than asking it."""
         self._was_idle = False
-        """What `is_idle` said when a span ended last. To ask again when one starts would take as long as all else there."""
+        """Result of `is_idle` at the end of the last span. Asking again at a start would cost as much as the rest of it."""
         meter = metrics.get_meter(sc.SCOPE_NAME, meter_provider=meter_provider)
         self._make(meter)
         self._calls = _Calls()
@@ -159,7 +159,7 @@ class Metrics(Sink):
             put(self._evaluations.add, 1, _labels(labels))
 
     def is_idle(self) -> bool:
-        """True where nobody records: no provider is set, or the API's own that does nothing."""
+        """True if nothing is recorded: no provider is set, or only the API's no-op provider."""
         if self._provider is not None:
             return False
         provider = metrics.get_meter_provider()
@@ -210,7 +210,8 @@ class Metrics(Sink):
 
 
 def observe_dead_letters(provider: metrics.MeterProvider, read: Callable[[], Mapping[str, Sequence[float]]]) -> None:
-    """Show a store's open dead letters. ``read`` gives the ages of all of them, in seconds, by reason; it must not raise."""
+    """Report a store's open dead letters. ``read`` returns the ages of all of them, in seconds, by reason; it must not
+    raise."""
     meter = metrics.get_meter(sc.SCOPE_NAME, meter_provider=provider)
 
     def counted(_: metrics.CallbackOptions) -> list[metrics.Observation]:
@@ -227,16 +228,16 @@ def observe_dead_letters(provider: metrics.MeterProvider, read: Callable[[], Map
 
 
 class _Queue:
-    """Measurements that wait until the program's reader collects: the SDK takes 15 µs for each, which is not for the calling
-    thread to spend. Beyond `WAITING` of them, whoever adds one records the oldest."""
+    """Measurements that wait until the program's reader collects them. The SDK takes 15 µs for each, which the calling thread
+    should not spend. If more than `WAITING` wait, adding one records the oldest."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[_Record, float, Labels, str, str]] = deque()
         self._last: tuple[str, Context] = "", Context()
-        """The context of the span that was recorded last: most spans have several numbers."""
+        """Context of the last recorded span, because most spans have several measurements."""
 
     def of(self, span: Span) -> _Put:
-        """A function that takes a number of this span; a value None is not known, and not recorded."""
+        """Return a function that adds a measurement of this span; None is unknown and not recorded."""
         waiting, trace_id, span_id = self._waiting, span.trace_id, span.span_id
 
         def put(record: _Record, value: float | None, labels: Labels) -> None:
@@ -260,7 +261,7 @@ class _Queue:
         return True
 
     def _context(self, trace_id: str, span_id: str) -> Context:
-        """The span as the current one, so that OpenTelemetry makes exemplars of its numbers: from a histogram to the trace."""
+        """Return a context with the span as the current one, so that OpenTelemetry's exemplars lead from a histogram to it."""
         latest, context = self._last
         if latest != span_id:
             ids = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
@@ -270,7 +271,7 @@ class _Queue:
 
 
 class _UnderWay:
-    """Calls of models that have begun and not ended, and those of them of which nothing has come yet."""
+    """Model calls in flight, and those among them without a first chunk yet."""
 
     def __init__(self, meter: metrics.Meter, before: Callable[[], None]) -> None:
         """``before`` is called whenever the program's reader is about to collect."""
@@ -288,7 +289,7 @@ class _UnderWay:
         self._open: OrderedDict[str, Labels] = OrderedDict()
         self._unanswered: set[str] = set()
         self._seen: dict[tuple[tuple[str, Any], ...], Labels] = {}
-        """Labels that were ever in use: what is over has to be told as 0."""
+        """All labels that were ever in use: they must be reported as 0 afterwards."""
         self._lock = fork_safe_lock()  # reentrant: the collector may end a span while we are in here
         observe(sc.METRIC_IN_FLIGHT, in_flight, "Model calls that have begun and not ended.")
         observe(sc.METRIC_WAITING, waiting, "Those of them of whose answer nothing has come yet.")
@@ -325,7 +326,7 @@ class _UnderWay:
 
 
 class _Global:
-    """Stands for the global provider, whichever that is or will be."""
+    """Key for the global provider, whichever that is or will be."""
 
 
 _GLOBAL = _Global()
@@ -333,8 +334,8 @@ _of_provider: WeakKeyDictionary[object, tuple[_Queue, _UnderWay]] = WeakKeyDicti
 
 
 def _shared(provider: metrics.MeterProvider | None, meter: metrics.Meter) -> tuple[_Queue, _UnderWay]:
-    """What all sinks of one provider share (``configure()`` may be called again), since OpenTelemetry asks whoever registered
-    an observable first, and nobody else."""
+    """Return the objects shared by all sinks of one provider: OpenTelemetry asks only the first registered callback of an
+    observable, and ``configure()`` may be called again."""
     owner = _GLOBAL if provider is None else provider
     if owner not in _of_provider:
         queue = _Queue()
@@ -343,7 +344,7 @@ def _shared(provider: metrics.MeterProvider | None, meter: metrics.Meter) -> tup
 
 
 class _Calls:
-    """Model calls and tool executions of each agent itself, handed up as spans end: children end before their parents."""
+    """Counts model calls and tool executions of each agent. Children end before their parents, and pass their counts up."""
 
     def __init__(self) -> None:
         self._below: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
@@ -351,7 +352,7 @@ class _Calls:
         self._lock = fork_safe_lock()
 
     def count(self, span: Span) -> tuple[bool, tuple[int, int]]:
-        """Whether the span is an inference around another one, which counts instead; and what an agent has called."""
+        """Return True if the span is an inference around another one, which counts instead; and the calls of an agent."""
         operation = span.operation
         with self._lock:
             models, tools, bare = self._below.pop(span.span_id, (0, 0, 0))
@@ -384,7 +385,7 @@ def _client_labels(operation: Any) -> Labels:
 
 
 def _whose(operation: Operation) -> Labels:
-    """What an evaluation is about: the model, the tool or the agent."""
+    """Return the labels of an evaluation's subject: the model, the tool or the agent."""
     if isinstance(operation, Inference):
         return {sc.REQUEST_MODEL: operation.request_model, sc.RESPONSE_MODEL: operation.response_model}
     if isinstance(operation, ToolExecution):
@@ -401,15 +402,15 @@ def _mcp_labels(span: Span) -> Labels:
 
 
 def _labels(labels: Labels, span: Span | None = None) -> Labels:
-    """Without those that have no value, and with why ``span`` failed."""
+    """Drop labels without a value, and add the failure of ``span``."""
     if span is not None and span.failure is not None:
         labels[sc.ERROR_TYPE] = failure_kind(span.failure)
     return {name: label for name, label in labels.items() if label is not None}
 
 
 def _tool_calls_of(span: Span, inference: Inference) -> Iterator[tuple[str, bool | None]]:
-    """Each tool call of an answer: the tool's name if it was offered one (models make names up, and labels are few), and
-    whether the call is valid; None where nothing tells."""
+    """Iterate over the tool calls of an answer: the tool's name, if such a tool was offered (models invent names, and labels
+    must stay few), and whether the call is valid; None if unknown."""
     calls = [part for message in inference.output for part in message.parts if isinstance(part, ToolCall)]
     offered = {tool.name for tool in inference.tools}
     broken = {
@@ -421,7 +422,7 @@ def _tool_calls_of(span: Span, inference: Inference) -> Iterator[tuple[str, bool
 
 
 def _pace(span: Span, inference: Inference) -> float | None:
-    """Mean seconds between the chunks after the first; None where there was one at most."""
+    """Return the mean seconds between chunks after the first; None for fewer than two chunks."""
     first, chunks = inference.time_to_first_chunk, inference.chunks
     if first is None or chunks is None or chunks < 2 or span.duration is None:
         return None
@@ -429,6 +430,7 @@ def _pace(span: Span, inference: Inference) -> float | None:
 
 
 def _modality(messages: tuple[Message, ...]) -> str:
-    """``text`` where all that is visible is text; pictures and sound are not counted apart, so with them it is not known."""
+    """Return ``text`` if all visible parts are text. Tokens of pictures and sound are not counted separately, so else
+    unknown."""
     parts = [part for message in messages for part in message.parts]
     return "unknown" if not parts or any(isinstance(part, _MEDIA) for part in parts) else "text"

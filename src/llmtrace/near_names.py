@@ -1,4 +1,4 @@
-"""What was probably meant by a name that nobody knows."""
+"""Finds the known name that is most like an unknown one."""
 
 from __future__ import annotations
 

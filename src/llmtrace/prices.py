@@ -1,4 +1,4 @@
-"""The cost of an inference: by the user's own price table, else by the prices of genai-prices, if that is installed.
+"""Computes the cost of an inference: from the user's own price table, or else from genai-prices, if that is installed.
 
 Law: an unknown cost is None, never 0. A price of 0 in the table is a price, as for a model that the user hosts.
 """
@@ -39,7 +39,7 @@ _PROVIDERS = {
 
 
 class _Rates(NamedTuple):
-    """US dollars for a million tokens; None where there is no price."""
+    """US dollars per million tokens; None without a price."""
 
     input: float | None = None
     output: float | None = None
@@ -173,7 +173,7 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
 def _split_by_kind(total: int, *kinds: tuple[int | None, float | None]) -> list[tuple[int, float | None]]:
     """Return the number of tokens of each kind that has its own price, with that price.
 
-    ``total`` excludes cached tokens. Providers do not say of which kind those were: text is assumed to be cached first."""
+    ``total`` excludes cached tokens. Providers do not report their kind: text is assumed to be cached first."""
     parts: list[tuple[int, float | None]] = []
     for count, rate in kinds:
         tokens = min(count or 0, total) if rate is not None else 0
@@ -224,7 +224,7 @@ def _listed_rates(provider: str, model: str, input_tokens: int) -> _Rates | None
 
 @lru_cache(maxsize=1024)
 def _find(provider: str, model: str) -> tuple[Any, _Rates | None]:
-    """The model's entry in the price list, and its rates if they do not depend on time or length; None if there are none."""
+    """Return the model's entry in the price list, and its rates if they do not depend on time or length; else None."""
     prices = _price_list()
     if prices is None:
         return None, None
@@ -250,14 +250,14 @@ def _has_tiers(prices: Any) -> bool:
 @lru_cache(maxsize=1)
 def _price_list() -> Any:
     try:
-        # heavy (0.2 s), and not needed where there is a price table or no model call
+        # importing it takes 0.2 s, and a program with a price table, or without a model call, does not need it
         return importlib.import_module("genai_prices.data_snapshot").get_snapshot()
     except ImportError:
         return None
 
 
 def _rates(prices: Any, input_tokens: int) -> _Rates:
-    """The rates of a price entry. If prices depend on the input's length, the tier of ``input_tokens`` holds for all tokens."""
+    """Return the rates of a price entry. If they depend on the input's length, the tier of ``input_tokens`` holds for all."""
 
     def of(name: str) -> float | None:
         price = prices.__dict__.get(name)

@@ -1,6 +1,7 @@
-"""The verdict on a run, as attributes of its outermost span that every backend can search by.
+"""The verdict on a run as attributes of its outermost span, which every backend can search by.
 
-Law: only names and counts, never content. What is known when the span ends counts; a reader judges the stored trace anew.
+Law: only names and counts, never content. The verdict is of the moment when the span ends; readers evaluate the stored trace
+again.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from llmtrace.signals import Confidence, confidence_of
 
 _ORDER: dict[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
 _REPORTS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE})
-"""Evaluations that say how the run ended, and not what went wrong on the way."""
+"""Evaluations about the end of the run, not about steps on the way."""
 
 
 class RunVerdict:
-    """What the spans of one run that have ended show so far."""
+    """Collects the verdict on one run from its ended spans."""
 
     _count = 0
     _has_error = False
     _outcome: Evaluation | None = None
     _worst: tuple[int, bool, str, Confidence] | None = None
-    """Rank of its confidence, True for a warning, name and confidence of the worst finding; the first of equal ones."""
+    """Rank of the confidence, True for a warning, name, and confidence of the worst finding; the first of equally bad ones."""
 
     def add(self, span: Span) -> None:
         """Add a span that has ended, with its verdicts."""
@@ -41,12 +42,12 @@ class RunVerdict:
             self._worst = finding
 
     def health(self, outermost: Span) -> Health:
-        """The health of the run, as `Trace.health` of its spans."""
+        """Return the health of the run, equal to `Trace.health` of its spans."""
         has_failed = self._outcome is not None and self._outcome.label == "failure"
         return "failed" if has_failed or outermost.failure is not None else "recovered" if self._has_error else "ok"
 
     def attributes(self, outermost: Span, health: Health | None = None) -> dict[str, JsonValue]:
-        """The attributes of the run's outermost span, which was added already. ``health``: if it is known better."""
+        """Return the attributes for the run's outermost span, which was added already. ``health``: overrides the run's own."""
         if outermost.failure is not None:
             self._note(failure_kind(outermost.failure), "certain", is_warning=False)
         out: dict[str, JsonValue] = {sc.HEALTH: health or self.health(outermost), sc.FINDINGS_COUNT: self._count}
