@@ -231,11 +231,11 @@ def test_reading_does_not_rebuild_what_is_whole(original: Path, tmp_path: Path) 
     from pathlib import Path
     store = LocalStore(Path(sys.argv[1]), background=False)
     store.append(__import__("tests.store.spans").store.spans.span(50))
-    index, indexer = store._index, store._indexer
+    indexer = store._indexer
     def die(db):
         indexer.catch_up(db)
         os.kill(os.getpid(), signal.SIGKILL)
-    index.call(die) if sys.argv[2] == "die" else store.traces()
+    indexer.index.call(die) if sys.argv[2] == "die" else store.traces()
     """
     lines = textwrap.dedent(program)
     for ending in ("end", "die"):

@@ -93,5 +93,5 @@ def test_a_torn_record_is_named_once_and_costs_nothing_else(tmp_path: Path, capl
 def _without_index(folder: Path) -> LocalStore:
     """A store that reads the journals, since nobody lets it have the index."""
     store = LocalStore(folder)
-    store._index = None
+    store._indexer = None
     return store

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from llmtrace.codec import json_text
 from llmtrace.errors import UnreadableStore
@@ -14,7 +14,10 @@ from llmtrace.statistics.clickhouse_sql import GROUPED, WATCHED, counting
 from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import SHARES, Objectives
 from llmtrace.statistics.groups import Amount, By, Group, Statistics, collect, count
-from llmtrace.store import Query, Store
+from llmtrace.store import Query, Store, hourly_results
+from llmtrace.store.clickhouse import ClickHouse
+from llmtrace.store.local import LocalStore
+from llmtrace.store.remote import RemoteStore
 from llmtrace.store.warnings import warn_once
 
 AT_ONCE = 500_000
@@ -28,54 +31,20 @@ Row: TypeAlias = Mapping[str, Any]
 """One of those that `clickhouse_sql.counting` returns."""
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """A backend that answers SQL on the Collector's table of spans, as `store.clickhouse` does."""
-
-    name: str
-    table: str
-
-    def matching(self, query: Query, since: int, until: int) -> tuple[str, dict[str, Any]]:
-        """A SELECT of the ``id`` of each trace that may be what a query asks for, and its parameters."""
-
-    def rows(self, sql: str, parameters: Mapping[str, Any], *, seconds: float = ...) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a query. ``seconds``: its time limit. Raises UnreadableStore."""
-
-
-@runtime_checkable
-class OverEngine(Protocol):
-    """A store whose spans are in an engine."""
-
-    source: Engine
-
-    def bounds(self, query: Query) -> tuple[int, int]: ...
-
-    def spans_of(self, trace_ids: Iterable[str], query: Query, *, prompts: bool = True) -> Iterator[Span]: ...
-
-
-@runtime_checkable
-class ByHour(Protocol):
-    """A store that keeps what was computed of the traces of each hour, as `store.local` does."""
-
-    def by_hour(
-        self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]
-    ) -> Iterator[tuple[int, str]]: ...
-
-
 def gather(store: Store, query: Query, into: Statistics) -> Statistics:
     """Add the spans that ``query`` matches. Raises UnreadableStore.
 
     In an engine it is counted there, but for the traces that the engine cannot judge; where it refuses (one that is too old, a
     limit of its memory), a line says so, and all are counted here. A store with an index keeps the figures of each hour.
     """
-    if isinstance(store, ByHour) and into.agent is None and query == Query(query.limit, query.since, query.until):
+    if isinstance(store, LocalStore) and into.agent is None and query == Query(query.limit, query.since, query.until):
         for _, saved in saved_hours(store, query, into.by, into.now):
             saved_statistics.add(saved, into)
         return into
     in_engine = into.by in GROUPED and query.health is None and not query.text
-    if in_engine and isinstance(store, OverEngine) and isinstance(store.source, Engine):
+    if in_engine and isinstance(store, RemoteStore) and isinstance(store.source, ClickHouse):
         try:
-            rows = _counted(store, query, into)
+            rows = _counted(store.source, *store.bounds(query), query, into)
         except UnreadableStore as error:
             warn_once(f"statistics are counted here, from all spans: {error}")
         else:
@@ -84,7 +53,7 @@ def gather(store: Store, query: Query, into: Statistics) -> Statistics:
     return collect(store.spans(query, prompts=False), into)
 
 
-def saved_hours(store: ByHour, query: Query, by: By, now: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
+def saved_hours(store: LocalStore, query: Query, by: By, now: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the start of each hour, the newest first, and its saved statistics (see `saved_statistics`).
 
     Raises UnreadableStore.
@@ -94,7 +63,7 @@ def saved_hours(store: ByHour, query: Query, by: By, now: int | None) -> Iterato
         statistics = collect(spans, Statistics(by, now=now))
         return json_text.write(saved_statistics.save(statistics)), saved_statistics.is_lasting(statistics)
 
-    for start, saved in store.by_hour(query, f"statistics {saved_statistics.FORM} {by}", compute):
+    for start, saved in hourly_results.by_hour(store, query, f"statistics {saved_statistics.FORM} {by}", compute):
         yield start, json_text.read(saved)
 
 
@@ -107,10 +76,9 @@ FORMAT JSONEachRow
 _PART = "SELECT id FROM ({found}) WHERE sipHash64(id) % {parts} = {{part:UInt32}}"
 
 
-def _counted(store: OverEngine, query: Query, into: Statistics) -> list[Row] | None:
+def _counted(engine: ClickHouse, since: int, until: int, query: Query, into: Statistics) -> list[Row] | None:
     """Return the rows of `clickhouse_sql.counting`. None if more traces match than the query's limit."""
-    engine = store.source
-    trace_ids, parameters = engine.matching(query, *store.bounds(query))
+    trace_ids, parameters = engine.matching(query, since, until)
     (size,) = engine.rows(_SIZE.format(table=engine.table, found=trace_ids), parameters)
     if int(size["traces"]) > query.limit:
         return None

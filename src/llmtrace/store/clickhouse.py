@@ -19,7 +19,7 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Event, Link, RawSpan, Scope
 from llmtrace.store import Query, _http, filters, journal_records, search
-from llmtrace.store._remote import AGENT_ATTRIBUTES, Backend, RemoteStore, TraceHit, days_of
+from llmtrace.store.remote import AGENT_ATTRIBUTES, Backend, RemoteStore, TraceHit, days_of
 
 SCHEMES = ("clickhouse", "clickhouse+http", "clickhouse+https")
 TABLE = "otel_traces"

@@ -7,14 +7,19 @@ spans, so these two show every change.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from llmtrace.model import Span
 from llmtrace.model.traces import in_traces
 from llmtrace.model.value import value
 from llmtrace.store import Query
 from llmtrace.store.transactions import transaction
+
+if TYPE_CHECKING:
+    from llmtrace.store.indexing import Indexer
+    from llmtrace.store.local import LocalStore
 
 HOUR: Final = 3600 * 1_000_000_000
 """Nanoseconds of an hour."""
@@ -53,7 +58,43 @@ class Hour:
         return self.within(query) == self.within(Query(query.limit))
 
 
-def hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
+def by_hour(
+    store: LocalStore, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]
+) -> Iterator[tuple[int, str]]:
+    """Yield the start of each hour, and what ``compute`` returns for the spans of its traces, the newest hour first.
+
+    The start is in nanoseconds since the Unix epoch; the spans have no prompts. ``query``: only its times count. ``compute``
+    returns a text, and True if the text may be kept; while no span of the hour changes, the kept one is yielded. ``name``: of
+    what is computed, with its version. Raises UnreadableStore.
+    """
+
+    def find(indexer: Indexer, db: sqlite3.Connection) -> list[Hour] | None:
+        indexer.ready(db, query, summaries=False)
+        return _hours(db, query, name)
+
+    hours = store.with_index(find, None)
+    if hours is None:
+        for start, spans in sorted(_group(store.spans(query, prompts=False)).items(), reverse=True):
+            yield start, compute(spans)[0]
+        return
+    for batch in _batches(hours):
+        if batch[0].result is not None:
+            yield batch[0].hour * HOUR, batch[0].result
+            continue
+        together = store.spans(batch[-1].within(query, batch[0]), prompts=False)
+        grouped = _group(together) if len(batch) > 1 else {batch[0].hour * HOUR: together}
+        results = [(hour, *compute(grouped.get(hour.hour * HOUR, ()))) for hour in batch]
+        rows = [
+            (hour.hour, name, hour.spans, hour.newest, result)
+            for hour, result, is_lasting in results
+            if is_lasting and hour.is_whole(query)
+        ]
+        if rows:
+            store.with_index(partial(_keep, rows=rows), None)
+        yield from ((hour.hour * HOUR, result) for hour, result, _ in results)
+
+
+def _hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
     """The hours with traces that match the query's times, the newest first. ``name``: of what was computed."""
     if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'hourly_results'").fetchone() is None:
         with transaction(db):
@@ -69,7 +110,7 @@ def hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
     return [Hour(hour, spans, newest, kept.get((hour, spans, newest))) for hour, spans, newest in rows]
 
 
-def batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
+def _batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
     """Split hours into single ones with a kept result, and runs of others whose spans can be read together."""
     batch: list[Hour] = []
     for hour in hours:
@@ -84,7 +125,7 @@ def batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
         yield batch
 
 
-def by_hour(spans: Iterable[Span]) -> dict[int, list[Span]]:
+def _group(spans: Iterable[Span]) -> dict[int, list[Span]]:
     """The spans by the start of the hour in which their trace began. Those of a trace are adjacent."""
     hours: dict[int, list[Span]] = {}
     for trace in in_traces(spans):
@@ -92,9 +133,8 @@ def by_hour(spans: Iterable[Span]) -> dict[int, list[Span]]:
     return hours
 
 
-def keep(db: sqlite3.Connection, name: str, results: list[tuple[Hour, str]]) -> None:
-    """Keep what was computed of the traces of each hour, and drop what is kept of hours that have no trace any more."""
+def _keep(_: Indexer, db: sqlite3.Connection, rows: list[tuple[int, str, int, int, str]]) -> None:
+    """Keep results, and drop those of hours that have no trace any more."""
     with transaction(db):
-        rows = [(hour.hour, name, hour.spans, hour.newest, result) for hour, result in results]
         db.executemany("INSERT OR REPLACE INTO hourly_results VALUES (?, ?, ?, ?, ?)", rows)
         db.execute("DELETE FROM hourly_results WHERE hour < (SELECT min(start) / ? FROM traces)", (HOUR,))

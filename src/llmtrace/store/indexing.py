@@ -12,16 +12,17 @@ import contextlib
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from llmtrace.locks import lazy_property
 from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import Query, baselines, filters, journal_files, journal_records, monitoring, word_index
-from llmtrace.store.journal_reader import Contexts, Reader
-from llmtrace.store.sqlite import Index
+from llmtrace.store.journal_reader import Contexts, Misplaced, Reader
+from llmtrace.store.sqlite import Index, IndexUnusable
 from llmtrace.store.summary import FORM, summarise
 from llmtrace.store.summary_rows import sql_text, write_summary
 from llmtrace.store.transactions import transaction
@@ -36,6 +37,8 @@ _SECONDS = 0.25
 """Length of a transaction that makes summaries or runs monitors. Each reads and writes the monitors' states."""
 _FEW = 1000
 """A query waits for the monitors to see up to this many new spans; if there are more, it does not wait."""
+_MOST_CHANGED = 50
+"""Changed journal files that one call indexes anew."""
 _TRACES_AT_ONCE = 200
 _BATCH_BYTES = 4 << 20
 _INT64 = (1 << 63) - 1
@@ -45,6 +48,7 @@ _KEYS_AT_ONCE = 400
 _ROWS_AT_ONCE = 70
 """Rows in one statement: an old SQLite accepts at most 999 values."""
 _Ids: TypeAlias = tuple[str, str]
+T = TypeVar("T")
 
 
 class _Row(NamedTuple):
@@ -57,7 +61,7 @@ class Indexer:
     """Brings an index up to date. One per process and store, since it remembers the texts that it has indexed."""
 
     def __init__(self, index: Index) -> None:
-        self._index = index
+        self.index = index
         self._journal = index.journal
         self.words = word_index.Words(index)
 
@@ -66,6 +70,20 @@ class Indexer:
         from llmtrace.monitors import load
 
         return load()
+
+    def call(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``action`` on the index, see `Index.call`. A journal file that has changed meanwhile is indexed anew."""
+
+        def index_again(db: sqlite3.Connection, name: str) -> None:
+            self._forget_rows(db, name)
+            self.catch_up(db)
+
+        for _ in range(_MOST_CHANGED):
+            try:
+                return self.index.call(action)
+            except Misplaced as misplaced:
+                self.index.call(partial(index_again, name=misplaced.name))
+        raise IndexUnusable("many files of the journal have changed")
 
     def ready(self, db: sqlite3.Connection, query: Query, *, summaries: bool = True) -> bool:
         """Bring up to date what ``query`` reads, and run the monitors if there are few new spans.
@@ -78,7 +96,7 @@ class Indexer:
             self.words.catch_up(db)
         seen = self._few_unseen(db) and self.watch(db)
         summarised: set[str] = set()
-        while (summaries or filters.needs_summaries(query)) and (stale := self._index.stale(db, query, summarised)):
+        while (summaries or filters.needs_summaries(query)) and (stale := self.index.stale(db, query, summarised)):
             self.summarise(db, stale)
             summarised.update(stale)
         return seen
@@ -91,7 +109,7 @@ class Indexer:
         done = dict(db.execute("SELECT name, done FROM files").fetchall())
         for file in files:
             if file.size < done.get(file.name, 0):  # a power cut took the end of it
-                self.forget_rows(db, file.name)
+                self._forget_rows(db, file.name)
                 done[file.name] = 0
             more = file.size > done.get(file.name, 0)
             while more:
@@ -115,7 +133,7 @@ class Indexer:
             if time.monotonic() >= deadline:
                 return False
             pins = baselines.read(self._journal.parent) if pins is None else pins
-            with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
+            with transaction(db), contextlib.closing(self.index.reader(db)) as reader:
                 watching = monitoring.Watching(db, self._monitors, pins)
                 until = min(time.monotonic() + _SECONDS, deadline)
                 waiting = deque(_unseen(db, _TRACES_AT_ONCE, ended=ended, max_spans=max_spans)) or quiet
@@ -145,7 +163,7 @@ class Indexer:
         """Make the summaries of these traces that are missing or out of date."""
         waiting = deque(trace_id for trace_id in trace_ids if _is_stale(db, trace_id))
         while waiting:
-            with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
+            with transaction(db), contextlib.closing(self.index.reader(db)) as reader:
                 until = time.monotonic() + _SECONDS
                 while waiting:
                     trace_id = waiting.popleft()
@@ -167,7 +185,7 @@ class Indexer:
             word_index.drop_unneeded(db)
         db.execute("PRAGMA incremental_vacuum").fetchall()
 
-    def forget_rows(self, db: sqlite3.Connection, name: str) -> None:
+    def _forget_rows(self, db: sqlite3.Connection, name: str) -> None:
         """Delete the rows of a file that has changed, so that `catch_up` indexes it anew."""
         with transaction(db):
             for (file,) in db.execute("SELECT id FROM files WHERE name = ?", (name,)).fetchall():

@@ -24,7 +24,7 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import RawSpan
 from llmtrace.store import Query, _http, filters
-from llmtrace.store._remote import AT_ONCE, Backend, RemoteStore, TraceHit, days_of
+from llmtrace.store.remote import AT_ONCE, Backend, RemoteStore, TraceHit, days_of
 
 SCHEMES = ("jaeger+http", "jaeger+https")
 LIMIT = 200

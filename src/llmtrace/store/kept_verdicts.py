@@ -16,7 +16,6 @@ from llmtrace.store.transactions import transaction
 if TYPE_CHECKING:
     from llmtrace.store.indexing import Indexer
     from llmtrace.store.local import LocalStore
-    from llmtrace.store.sqlite import Index
 
 _TRACES_AT_ONCE = 500
 _UNJUDGED = "open = 0 AND (stale OR judged IS NOT ?)"
@@ -46,7 +45,7 @@ class KeptVerdicts:
     def get(self, trace_ids: Sequence[str]) -> dict[str, str]:
         """The verdicts of these traces that are kept."""
 
-        def read(_index: Index, indexer: Indexer, db: sqlite3.Connection) -> dict[str, str]:
+        def read(indexer: Indexer, db: sqlite3.Connection) -> dict[str, str]:
             indexer.catch_up(db)
             verdicts: dict[str, str] = {}
             for at in range(0, len(trace_ids), _TRACES_AT_ONCE):
@@ -63,9 +62,9 @@ class KeptVerdicts:
     def missing(self, query: Query, *, max_spans: int) -> list[Unjudged]:
         """The ended traces that match ``query``, whatever its confidence, and have no verdict. The newest come first."""
 
-        def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
+        def read(indexer: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
             indexer.ready(db, query)
-            where, values = index.conditions(db, query)
+            where, values = indexer.index.conditions(db, query)
             statement = (
                 f"SELECT trace, {_NEWEST} FROM traces WHERE {where} AND {_UNJUDGED} AND spans <= ?"  # noqa: S608
                 " ORDER BY start DESC"
@@ -77,7 +76,7 @@ class KeptVerdicts:
     def newest(self, trace_ids: Sequence[str]) -> list[Unjudged]:
         """These traces as they are now, to be passed to `keep` once they are diagnosed."""
 
-        def read(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
+        def read(_: Indexer, db: sqlite3.Connection) -> list[Unjudged]:
             statement = f"SELECT trace, {_NEWEST} FROM traces WHERE trace = ?"  # noqa: S608
             return [Unjudged(*row) for trace_id in trace_ids for row in db.execute(statement, (trace_id,))]
 
@@ -86,7 +85,7 @@ class KeptVerdicts:
     def keep(self, verdicts: Mapping[Unjudged, tuple[str | None, str]]) -> None:
         """Keep the confidence and the verdict of each trace of which no span has changed since."""
 
-        def write(_index: Index, indexer: Indexer, db: sqlite3.Connection) -> None:
+        def write(indexer: Indexer, db: sqlite3.Connection) -> None:
             indexer.catch_up(db)
             indexer.summarise(db, [trace.trace_id for trace in verdicts])
             rows = [(self._judged, *verdict, trace.trace_id, trace.newest) for trace, verdict in verdicts.items()]

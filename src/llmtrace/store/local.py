@@ -8,7 +8,6 @@ the same result.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import sys
@@ -31,7 +30,6 @@ from llmtrace.store.warnings import warn_once
 if TYPE_CHECKING:  # a program that only writes needs none of these
     import sqlite3
 
-    from llmtrace.store.hourly_results import Hour
     from llmtrace.store.indexing import Indexer
     from llmtrace.store.memory import Spans
     from llmtrace.store.sqlite import Index
@@ -46,8 +44,6 @@ WORDS_STEP = 0.5
 SPANS_AT_ONCE = 200
 """`LocalStore.spans` reads about this many spans, in whole traces, before it releases the index for others."""
 
-_MOST_MENDED = 50
-"""Changed journal files that one call indexes anew."""
 _DATABASES = ("reviews.db", "dead_letters.db")
 _FILES = ("budgets", "sent", "unsent", "viewer.token", "waiting_logs.jsonl", "reviewing")
 BESIDE = frozenset({*_FILES, *_DATABASES, baselines.NAME, replay_key.NAME})
@@ -113,24 +109,18 @@ class LocalStore(Store):
         return self._replays
 
     @lazy_property
-    def _index(self) -> Index | None:
-        with importing:
-            from llmtrace.store.sqlite import BUSY_SECONDS, Index
-
-        busy_seconds = BUSY_SECONDS if self._busy_seconds is None else self._busy_seconds
-        return None if self.folder is None else Index(self.folder, busy_seconds=busy_seconds, words=self._words)
-
-    @lazy_property
     def _indexer(self) -> Indexer | None:
         with importing:
             from llmtrace.store.indexing import Indexer
+            from llmtrace.store.sqlite import BUSY_SECONDS, Index
 
-        return None if self._index is None else Indexer(self._index)
+        busy_seconds = BUSY_SECONDS if self._busy_seconds is None else self._busy_seconds
+        return None if self.folder is None else Indexer(Index(self.folder, busy_seconds=busy_seconds, words=self._words))
 
     def check_owner(self) -> None:
         """Raise UnreadableStore if the folder's index belongs to another program."""
-        if self._index is not None:
-            self._index.check_owner()
+        if self._indexer is not None:
+            self._indexer.index.check_owner()
 
     def on_look(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called about once a second, by a thread that appends, so it must return at once."""
@@ -175,30 +165,30 @@ class LocalStore(Store):
         return self.folder is not None and bool(self._journal.waiting())
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
-        def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
+        def read(indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
             if not indexer.ready(db, query) and self._background is not None:
                 self._background.wake()
-            return index.traces(db, query)
+            return indexer.index.traces(db, query)
 
         self._index_words(query)
         return self._read(read, lambda spans: spans.traces(query))
 
     def trace(self, trace_id: str) -> Trace:
-        def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> Trace:
+        def read(indexer: Indexer, db: sqlite3.Connection) -> Trace:
             indexer.catch_up(db)
-            return index.trace(db, trace_id)
+            return indexer.index.trace(db, trace_id)
 
         return self._or_replay(trace_id, lambda: self._read(read, lambda spans: spans.trace(trace_id)), LocalStore.trace)
 
     def summary(self, trace_id: str) -> TraceSummary:
 
-        def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> TraceSummary:
+        def read(indexer: Indexer, db: sqlite3.Connection) -> TraceSummary:
             from llmtrace.store.sqlite import resolve
 
             indexer.catch_up(db)
             full_id = resolve(db, trace_id)
             indexer.summarise(db, [full_id])
-            return index.summary(db, full_id)
+            return indexer.index.summary(db, full_id)
 
         return self._or_replay(
             trace_id, lambda: self._read(read, lambda spans: summarise(spans.trace(trace_id))), LocalStore.summary
@@ -215,9 +205,9 @@ class LocalStore(Store):
             raise
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
-        def find(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[tuple[str, int]] | Spans:
+        def find(indexer: Indexer, db: sqlite3.Connection) -> list[tuple[str, int]] | Spans:
             indexer.ready(db, query, summaries=False)
-            return index.ids(db, query)
+            return indexer.index.ids(db, query)
 
         self._index_words(query)
         located = self._read(find, lambda spans: spans)
@@ -230,70 +220,29 @@ class LocalStore(Store):
         for trace_ids in _batches(located):
             yield from self._spans_of(trace_ids, prompts)
 
-    def by_hour(
-        self, query: Query, name: str, compute: Callable[[Iterable[Span]], tuple[str, bool]]
-    ) -> Iterator[tuple[int, str]]:
-        """Yield what ``compute`` returns for the spans (without prompts) of the traces of each hour, the newest hour first.
-
-        Before it goes the start of the hour, in nanoseconds since the Unix epoch.
-
-        ``query``: only its times count. ``compute`` returns a text, and True if the text may be kept; while no span of the hour
-        changes, the kept one is yielded. ``name``: of what is computed, with its version. Raises UnreadableStore.
-        """
-
-        def find(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[Hour] | None:
-            from llmtrace.store import hourly_results
-
-            indexer.ready(db, query, summaries=False)
-            return hourly_results.hours(db, query, name)
-
-        from llmtrace.store.hourly_results import HOUR, batches, by_hour
-
-        hours = self._read(find, lambda _: None)
-        if hours is None:
-            for start, spans in sorted(by_hour(self.spans(query, prompts=False)).items(), reverse=True):
-                yield start, compute(spans)[0]
-            return
-        for batch in batches(hours):
-            if batch[0].result is not None:
-                yield batch[0].hour * HOUR, batch[0].result
-                continue
-            together = self.spans(batch[-1].within(query, batch[0]), prompts=False)
-            grouped = by_hour(together) if len(batch) > 1 else {batch[0].hour * HOUR: together}
-            results = [(hour, *compute(grouped.get(hour.hour * HOUR, ()))) for hour in batch]
-            self._keep(name, [(hour, result) for hour, result, is_lasting in results if is_lasting and hour.is_whole(query)])
-            yield from ((hour.hour * HOUR, result) for hour, result, _ in results)
-
-    def _keep(self, name: str, results: list[tuple[Hour, str]]) -> None:
-        def keep(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> None:
-            from llmtrace.store import hourly_results
-
-            hourly_results.keep(db, name, results)
-
-        if results:
-            self.with_index(keep, None)
+    def _spans_of(self, trace_ids: list[str], prompts: bool) -> list[Span]:
+        """Read these traces as a list, so that no connection is open, and no fork waits, while the caller uses the spans."""
+        return self._read(
+            lambda indexer, db: _spans(indexer.index, db, trace_ids, prompts=prompts),
+            lambda spans: [span for trace_id in trace_ids for span in spans.spans_of(trace_id, prompts=prompts)],
+        )
 
     def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:
-        outline: list[tuple[str, str | None, bool]] = self._read(lambda index, _, db: index.outline(db, trace_id), lambda _: [])
+        outline: list[tuple[str, str | None, bool]] = self._read(
+            lambda indexer, db: indexer.index.outline(db, trace_id), lambda _: []
+        )
         return outline or ([] if self.replays is None else self.replays.outline(trace_id))
 
     def names(self, kind: str) -> list[str]:
         statement = "SELECT DISTINCT name FROM names WHERE kind = ? ORDER BY name LIMIT 200"
-        return self.with_index(lambda _index, _indexer, db: [name for (name,) in db.execute(statement, (kind,))], [])
+        return self.with_index(lambda _, db: [name for (name,) in db.execute(statement, (kind,))], [])
 
     def pick(self, trace_id: str, span_ids: Collection[str], *, prompts: bool = True) -> list[Span]:
         picked: list[Span] = self._read(
-            lambda index, _, db: _spans(index, db, [trace_id], only=span_ids, prompts=prompts) if span_ids else [],
+            lambda indexer, db: _spans(indexer.index, db, [trace_id], only=span_ids, prompts=prompts) if span_ids else [],
             lambda spans: [span for span in spans.spans_of(trace_id, prompts=prompts) if span.span_id in span_ids],
         )
         return picked or ([] if self.replays is None else self.replays.pick(trace_id, span_ids, prompts=prompts))
-
-    def _spans_of(self, trace_ids: list[str], prompts: bool) -> list[Span]:
-        """Read these traces as a list, so that no connection is open, and no fork waits, while the caller uses the spans."""
-        return self._read(
-            lambda index, _, db: _spans(index, db, trace_ids, prompts=prompts),
-            lambda spans: [span for trace_id in trace_ids for span in spans.spans_of(trace_id, prompts=prompts)],
-        )
 
     def refresh(self, *, seconds: float = float("inf"), max_spans: int | None = None) -> int:
         """Show new spans to the monitors, for at most ``seconds``, so that their findings appear in the traces.
@@ -302,7 +251,7 @@ class LocalStore(Store):
         a trace is shown at one go. Returns the number of traces that the monitors have not seen yet.
         """
 
-        def show(_: Index, indexer: Indexer, db: sqlite3.Connection) -> int:
+        def show(indexer: Indexer, db: sqlite3.Connection) -> int:
             deadline = time.monotonic() + seconds
             if indexer.catch_up(db, seconds=seconds):
                 indexer.watch(db, seconds=deadline - time.monotonic(), max_spans=max_spans)
@@ -311,7 +260,7 @@ class LocalStore(Store):
         return self.with_index(show, 0)
 
     def monitor_states(self, *, seconds: float = float("inf")) -> list[dict[str, Any]]:
-        def read(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[dict[str, Any]]:
+        def read(indexer: Indexer, db: sqlite3.Connection) -> list[dict[str, Any]]:
             from llmtrace.store import monitoring
 
             indexer.catch_up(db)
@@ -340,11 +289,14 @@ class LocalStore(Store):
         if not folder.exists():
             if not pins:
                 return
-            _begin(folder)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise UnreadableStore(f"cannot create a store at {folder}: {error.strerror}") from error
         self._is_there()
         baselines.write(folder, pins)
 
-        def change(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> None:
+        def change(_: Indexer, db: sqlite3.Connection) -> None:
             from llmtrace.store import monitoring
             from llmtrace.store.transactions import transaction
 
@@ -369,11 +321,11 @@ class LocalStore(Store):
         self._shared = shared
         return shared[3]
 
-    def with_index(self, action: Callable[[Index, Indexer, sqlite3.Connection], T], default: T) -> T:
+    def with_index(self, action: Callable[[Indexer, sqlite3.Connection], T], default: T) -> T:
         """What ``action`` returns for the index; ``default`` if the index cannot be used. Raises UnreadableStore."""
         return self._read(action, lambda _: default)
 
-    def _read(self, indexed: Callable[[Index, Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:
+    def _read(self, indexed: Callable[[Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:
         with importing:
             from llmtrace.store.memory import Spans
             from llmtrace.store.sqlite import IndexUnusable
@@ -381,35 +333,17 @@ class LocalStore(Store):
         waiting = self._journal.waiting()
         if not waiting and not self._is_there():
             return direct(Spans())
-        index, indexer, folder = self._index, self._indexer, self.folder
-        if index is not None and indexer is not None and not waiting:
-            journal_files.sweep_as_noted(index.journal, send_positions.note_removed)
+        indexer = self._indexer
+        if indexer is not None and not waiting:
+            journal_files.sweep_as_noted(indexer.index.journal, send_positions.note_removed)
             try:
-                return self._call(index, indexer, lambda db: indexed(index, indexer, db))
+                return indexer.call(lambda db: indexed(indexer, db))
             except IndexUnusable as error:
-                warn_once(f"the index {index.path} cannot be used ({error}). The journal is read instead, which is slower")
+                path = indexer.index.path
+                warn_once(f"the index {path} cannot be used ({error}). The journal is read instead, which is slower")
         from llmtrace.store.tail import read_journal
 
-        return direct(read_journal(None if folder is None else folder / "journal", waiting))
-
-    def _call(self, index: Index, indexer: Indexer, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``action`` on the index. A journal file that has changed since it was indexed is indexed anew.
-
-        Raises IndexUnusable.
-        """
-        from llmtrace.store.journal_reader import Misplaced
-        from llmtrace.store.sqlite import IndexUnusable
-
-        def mend(db: sqlite3.Connection, name: str) -> None:
-            indexer.forget_rows(db, name)
-            indexer.catch_up(db)
-
-        for _ in range(_MOST_MENDED):
-            try:
-                return index.call(action)
-            except Misplaced as misplaced:
-                index.call(functools.partial(mend, name=misplaced.name))
-        raise IndexUnusable("many files of the journal have changed")
+        return direct(read_journal(self._journal.folder, waiting))
 
     def _is_there(self) -> bool:
         """True if the store has a journal. Raises UnreadableStore if the folder that the user named does not exist."""
@@ -432,7 +366,7 @@ class LocalStore(Store):
     def _index_words(self, query: Query) -> None:
         """Index the words for a text query, in steps between which other threads may read and fork."""
 
-        def step(_: Index, indexer: Indexer, db: sqlite3.Connection) -> bool:
+        def step(indexer: Indexer, db: sqlite3.Connection) -> bool:
             indexer.words.want(db)
             return indexer.catch_up(db, seconds=WORDS_STEP) and indexer.words.catch_up(db, seconds=WORDS_STEP)
 
@@ -440,8 +374,8 @@ class LocalStore(Store):
             pass
 
     def _index_some(self, seconds: float) -> None:
-        index, indexer = self._index, self._indexer
-        if index is not None and indexer is not None:
+        indexer = self._indexer
+        if indexer is not None:
 
             def work(db: sqlite3.Connection) -> None:
                 if indexer.catch_up(db, seconds=seconds):
@@ -449,15 +383,8 @@ class LocalStore(Store):
                     if indexer.words.wanted(db):
                         indexer.words.catch_up(db, seconds=seconds)
 
-            self._call(index, indexer, work)
-            journal_files.sweep_as_noted(index.journal, send_positions.note_removed)
-
-
-def _begin(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnreadableStore(f"cannot create a store at {folder}: {error.strerror}") from error
+            indexer.call(work)
+            journal_files.sweep_as_noted(indexer.index.journal, send_positions.note_removed)
 
 
 def _spans(index: Index, db: sqlite3.Connection, trace_ids: list[str], **which: Any) -> list[Span]:

@@ -18,7 +18,7 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import RawSpan
 from llmtrace.store import Query, _http, filters, search
-from llmtrace.store._remote import AGENT_ATTRIBUTES, Backend, RemoteStore, TraceHit, days_of
+from llmtrace.store.remote import AGENT_ATTRIBUTES, Backend, RemoteStore, TraceHit, days_of
 
 SCHEMES = ("tempo+http", "tempo+https")
 

@@ -14,8 +14,9 @@ from typing import Any
 from llmtrace.model import Trace
 from llmtrace.monitors import reports
 from llmtrace.statistics import By, Distribution, Group, Statistics, saved_statistics
-from llmtrace.statistics.store_statistics import ByHour, saved_hours
+from llmtrace.statistics.store_statistics import saved_hours
 from llmtrace.store import Query, Store
+from llmtrace.store.local import LocalStore
 
 MINUTE = 60 * 1_000_000_000
 HOUR = 60 * MINUTE
@@ -42,7 +43,7 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
     hourly = None
     if size % HOUR == 0:
         offset = offset // HOUR * HOUR  # what a store counted of an hour is not divided
-        hourly = store if isinstance(store, ByHour) else None
+        hourly = store if isinstance(store, LocalStore) else None
     since = None if query.since is None else _floor(query.since, size, offset)
     query = Query(query.limit if hourly is None else sys.maxsize, since, query.until)
     buckets: dict[int, Statistics] = {}

@@ -19,7 +19,7 @@ from llmtrace.listing import find
 from llmtrace.model import Inference, Span, replace
 from llmtrace.statistics import By
 from llmtrace.store import Query, Store, _http, open_store
-from llmtrace.store._remote import RemoteStore
+from llmtrace.store.remote import RemoteStore
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
 from tests.store.remote.backends import Backend, ClickHouseEngine, FakeJaeger, FakeJaegerToday, FakeTempo
 from tests.store.spans import agent, inference, span, trace_id
