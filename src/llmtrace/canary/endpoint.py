@@ -160,7 +160,8 @@ def _reply(body: bytes, seconds: float) -> Reply:
 
 def _top_logprobs(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     try:
-        return tuple((str(one["token"]), float(one["logprob"])) for one in choice["logprobs"]["content"][0]["top_logprobs"])
+        tokens = choice["logprobs"]["content"][0]["top_logprobs"]
+        return tuple((str(token["token"]), float(token["logprob"])) for token in tokens)
     except (KeyError, IndexError, TypeError, ValueError):
         return ()
 
