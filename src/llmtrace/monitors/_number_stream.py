@@ -209,8 +209,8 @@ class Numbers(Stream):
             after[0][3],
             len(after),
             self.count - len(after),
-            _middle(_Bins(old), self.width),
-            _middle(_Bins(new), 1),
+            _quantile(_Bins(old), self.width, 0.5),
+            _quantile(_Bins(new), 1, 0.5),
         )
         self._restart()
         return shift
@@ -241,7 +241,7 @@ class Numbers(Stream):
     @property
     def level(self) -> float | None:
         """The baseline's median; a pinned one's as long as it holds."""
-        return _middle(self.bins, self.width) if self.count else None
+        return _quantile(self.bins, self.width, 0.5) if self.count else None
 
     @property
     def spread(self) -> float | None:
@@ -278,10 +278,6 @@ def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]])
     for _, score, _, _, run in after:
         gains[run] = gains.get(run, 0.0) + _gain(way, score)
     return len(gains) >= RUNS_SINCE and 2 * max(gains.values()) <= sum(gains.values())
-
-
-def _middle(bins: _Bins, width: int) -> float:
-    return _quantile(bins, width, 0.5)
 
 
 def _quantile(bins: _Bins, width: int, share: float) -> float:
