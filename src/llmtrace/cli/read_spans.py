@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
@@ -37,7 +37,10 @@ def read(
     spans_read, bad = 0, ""
     skipped: Counter[Skipped] = Counter()
     with _opened(path) as file:
-        for item in formats.read(file if progress is None else cast("BinaryIO", _Watched(file, progress))):
+        size = 0 if progress is None or path == "-" else os.fstat(file.fileno()).st_size
+        for item in formats.read(file):
+            if progress is not None:
+                progress(min(1.0, file.tell() / size) if size else 0.0)
             if isinstance(item, Unreadable):
                 bad = bad or f"; {item.where}: {item.reason}"
                 yield item
@@ -67,30 +70,6 @@ def name_skipped(skipped: Counter[Skipped]) -> str:
 def join_logs(span: Span, events: Sequence[Event]) -> Span:
     """Read a span of another writer again, with its log records."""
     return decode(add_events(genai.encode(span), events))
-
-
-class _Watched:
-    """A file that reports how far it was read."""
-
-    def __init__(self, file: BinaryIO, progress: Callable[[float], None]) -> None:
-        self._file = file
-        self._progress = progress
-        try:
-            self._size = os.fstat(file.fileno()).st_size
-        except (OSError, ValueError):
-            self._size = 0
-        self._read = 0
-
-    def read(self, size: int = -1) -> bytes:
-        return self._seen(self._file.read(size))
-
-    def readline(self) -> bytes:
-        return self._seen(self._file.readline())
-
-    def _seen(self, data: bytes) -> bytes:
-        self._read += len(data)
-        self._progress(min(1.0, self._read / self._size) if self._size else 0.0)
-        return data
 
 
 @contextmanager

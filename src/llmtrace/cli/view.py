@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -74,14 +75,8 @@ def _ready(args: argparse.Namespace, screen: Screen, address: str, page: str, na
             screen.line(f"OTLP     {received}   (export OTEL_EXPORTER_OTLP_ENDPOINT={received})")
         screen.line("Press Ctrl-C to stop", "dim")
     screen.stream.flush()
-    if not args.no_browser:
-        threading.Thread(target=_browse, args=(page,), daemon=True).start()
-
-
-def _browse(page: str) -> None:
-    import webbrowser  # not before the viewer answers, which would delay it
-
-    webbrowser.open(page)
+    if not args.no_browser:  # webbrowser is imported in a thread, else it would delay the viewer
+        threading.Thread(target=lambda: importlib.import_module("webbrowser").open(page), daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -122,16 +117,16 @@ def _file(path: str, config: Config, screen: Screen) -> Store:
             bad.append(item)
         else:
             by_trace.setdefault(item.trace_id, []).append(item)
-    content, kept = Content(config), Spans()
+    content, stored = Content(config), Spans()
     for spans in by_trace.values():
         is_external = any(span.run_id is None for span in spans)
         for span in evaluate_trace(Trace(spans))[0].spans if is_external else spans:
-            kept.add(genai.encode(content.clean(span) if span.run_id is None else span))
+            stored.add(genai.encode(content.clean(span) if span.run_id is None else span))
     if bad:
         screen.line(
             clean(f"{path}, {bad[0].where}: {bad[0].reason}; left out" + (f", and {len(bad) - 1} more" if bad[1:] else ""))
         )
-    return SpansStore(kept)
+    return SpansStore(stored)
 
 
 @contextlib.contextmanager
