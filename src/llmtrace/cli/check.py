@@ -198,7 +198,10 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged
             )
             screen.prose(f"{suspect.title}. {suspect.evidence}", prefix=" " * 11)
         for span, finding in findings:
-            _finding(screen, span, finding)
+            severity = _severity(finding)
+            title, place = f"{severity:8} {title_of(span)}", Cell(f"span {span.span_id}", ("dim",))
+            screen.spread(Cell(title, (format_text.SEVERITY_STYLE[severity],)), place, prefix="  ")
+            screen.prose(_worded(finding), prefix=" " * 11)
         for _ in unknown:
             screen.prose(
                 "Content was cut, redacted or left out, so the findings are those of the run itself.", "dim", prefix="  "
@@ -217,13 +220,6 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged
     counted = f"{suspects_text}{errors}, {warnings}, {tally['info']:,} info"
     style = format_text.SEVERITY_STYLE["error"] if tally["error"] or tally["suspects"] else "green"
     screen.prose(f"{counted} in {traces}{more}", style)
-
-
-def _finding(screen: Screen, span: Span, finding: Finding) -> None:
-    severity = _severity(finding)
-    style = format_text.SEVERITY_STYLE[severity]
-    screen.spread(Cell(f"{severity:8} {title_of(span)}", (style,)), Cell(f"span {span.span_id}", ("dim",)), prefix="  ")
-    screen.prose(_worded(finding), prefix=" " * 11)
 
 
 def _worded(finding: Finding) -> str:
