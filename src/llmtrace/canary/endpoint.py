@@ -28,8 +28,6 @@ _OPTIONAL: Final = ("logprobs", "temperature", "top_p", "seed", "tool_choice", "
 
 
 class Reply(NamedTuple):
-    """What the endpoint answered."""
-
     message: Mapping[str, Any]
     finish_reason: str
     tokens: int | None

@@ -26,8 +26,6 @@ BORDER_OPTIONS: Final[Mapping[str, JsonValue]] = {"max_tokens": 1, "temperature"
 
 @value
 class Probe:
-    """One question."""
-
     id: str
     kind: str
     """``prompt``, ``tool`` or ``border``."""

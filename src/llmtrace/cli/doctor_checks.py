@@ -308,7 +308,6 @@ _COUNTS = {
 
 
 def version_of(distribution: str) -> str | None:
-    """The installed version, or None."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -134,8 +134,6 @@ SERVER = "llmtrace"
 
 
 class Client(NamedTuple):
-    """A coding agent."""
-
     title: str
     file: str
     """Where its configuration is kept."""

@@ -24,8 +24,6 @@ R = TypeVar("R")
 
 
 class ToolFunction(Wrapper):
-    """A function decorated with `tool`."""
-
     def __init__(self, function: Any, spec: ToolSpec) -> None:
         kind = functions.kind_of(function)
 

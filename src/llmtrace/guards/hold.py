@@ -231,7 +231,6 @@ class Hold:
         return decision
 
     def _leave(self) -> None:
-        """The program stops waiting."""
         if self._is_pending:
             return
         if self.review_id is not None:

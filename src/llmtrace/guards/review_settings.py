@@ -17,8 +17,6 @@ from llmtrace.store.reviews import Reviews
 
 @dataclass(frozen=True, slots=True)
 class ReviewSettings:
-    """How this process has its calls reviewed."""
-
     reviews: Reviews = field(default_factory=lambda: Reviews(None))
     key: bytes = b""
     """The secret that keys digests."""

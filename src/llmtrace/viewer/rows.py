@@ -84,7 +84,6 @@ def trace_row(summary: TraceSummary, waiting: Collection[str] = ()) -> Row:
 
 
 def session_row(session: Session, waiting: Collection[str]) -> Row:
-    """A conversation with its turns and totals."""
     duration = session.total(lambda turn: turn.duration)
     return {
         "conversation": session.conversation,

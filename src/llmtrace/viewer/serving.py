@@ -69,7 +69,6 @@ class Serving:
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[Serving]:
-        """Answer while the block runs."""
         started = threading.Event()
         server = _Server(self._config, self._viewer, started.set)
         thread = threading.Thread(target=server.run, args=([self._socket],), daemon=True)

@@ -68,7 +68,6 @@ class TraceView:
         self.replace(Trace(list(spans_by_id.values()), alive=frozenset(running)))
 
     def replace(self, trace: Trace) -> None:
-        """Show another version of the trace."""
         if trace.spans[0].start != self.trace.spans[0].start:
             self._rows.clear()  # their times are relative to the first start
         self._take(trace)
