@@ -13,9 +13,9 @@ from llmtrace.version import __version__
 if TYPE_CHECKING:
     from llmtrace.decorators.manual import inference, retrieval
     from llmtrace.decorators.operations import agent, span, workflow
-    from llmtrace.decorators.prompt import prompt
     from llmtrace.decorators.signal import signal
     from llmtrace.decorators.tool_function import tool
+    from llmtrace.fingerprints import prompt
     from llmtrace.guards.budget import Budget
     from llmtrace.guards.checkpoint import checkpoint
     from llmtrace.guards.review import review
@@ -51,7 +51,7 @@ _HOME = {
     "instrument": "llmtrace.instrumentation",
     "last": "llmtrace.runtime",
     "outcome": "llmtrace.recorder.outcome",
-    "prompt": "llmtrace.decorators.prompt",
+    "prompt": "llmtrace.fingerprints",
     "replay": "llmtrace.playback",
     "resume": "llmtrace.playback.resume",
     "resume_review": "llmtrace.playback.resume",

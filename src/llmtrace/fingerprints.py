@@ -4,8 +4,8 @@ Each is the first 16 hex digits of a SHA-256 over canonical JSON (sorted names, 
 are digested one by one, then their digests together; parameters are digested as a whole. Law: equal requests have equal
 fingerprints in every process and release. A message or definition is digested once.
 
-`fill_prompt` remembers texts that were filled from a template. A call whose messages contain such a text carries the template's
-name and digest.
+`prompt` remembers the texts that were filled from a template. A call whose messages hold such a text is marked with the
+template's name and digest.
 """
 
 from __future__ import annotations
@@ -58,10 +58,12 @@ def fingerprint(inference: Inference) -> Fingerprint:
     )
 
 
-def fill_prompt(name: str, template: str, values: Mapping[str, object]) -> str:
-    """Return ``template.format(**values)``, or the template itself without values, and remember its template.
+def prompt(name: str, template: str, /, **values: object) -> str:
+    """Return ``template.format(**values)``, or the template as it is without values.
 
-    Raises the errors of `str.format`.
+    Model calls whose messages hold this text, alone or among other text, are marked with ``name`` and a digest of ``template``
+    (``llmtrace.fingerprint.prompts``). So `llmtrace diff` tells a changed template from the same one with other values.
+    Raises what `str.format` raises: KeyError for a value that is missing, ValueError for a lone brace.
     """
     text = template.format(**values) if values else template
     if text.strip() and len(text) <= _LONGEST_FILLED:

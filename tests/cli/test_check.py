@@ -12,8 +12,8 @@ import pytest
 from inline_snapshot import snapshot
 
 from llmtrace import semconv
-from llmtrace.cli.check import traces_of
 from llmtrace.cli.options import BadInput
+from llmtrace.cli.read_spans import traces_of
 from llmtrace.codec import otlp
 from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, RawSpan, Scope, replace
 from llmtrace.store import open_store

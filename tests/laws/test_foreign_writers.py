@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from llmtrace.cli.check import traces_of
+from llmtrace.cli.read_spans import traces_of
 from llmtrace.codec import formats
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.log_records import LogRecord

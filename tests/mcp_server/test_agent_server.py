@@ -185,7 +185,7 @@ def test_each_configuration_has_the_format_of_its_client(
     assert printed("vscode", json.loads) == {"servers": {"llmtrace": {"type": "stdio", **stdio}}}
     assert printed("codex", tomllib.loads) == {"mcp_servers": {"llmtrace": stdio}}
     address = ("--http", "--port", "4444")
-    http = {"url": "http://127.0.0.1:4444/mcp", "headers": {"Authorization": f"Bearer {token.kept('mcp.token')}"}}
+    http = {"url": "http://127.0.0.1:4444/mcp", "headers": {"Authorization": f"Bearer {token.saved_token('mcp.token')}"}}
     assert printed("cursor", json.loads, *address) == {"mcpServers": {"llmtrace": http}}
     assert printed("claude", json.loads, *address) == {"mcpServers": {"llmtrace": {"type": "http", **http}}}
     assert printed("vscode", json.loads, *address) == {"servers": {"llmtrace": {"type": "http", **http}}}

@@ -71,10 +71,10 @@ def test_the_token_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     """It stays the same, in a file of mode 0600; one that others can read, or a link, is replaced."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     path = tmp_path / "llmtrace" / "viewer.token"
-    first = token.kept()
-    assert (token.kept(), path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (first, first, 0o600)
+    first = token.saved_token()
+    assert (token.saved_token(), path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (first, first, 0o600)
     path.chmod(0o644)
-    second = token.kept()
+    second = token.saved_token()
     assert second != first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     planted = tmp_path / "planted"
@@ -82,7 +82,7 @@ def test_the_token_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     planted.chmod(0o600)
     path.unlink()
     path.symlink_to(planted)
-    assert token.kept() not in (first, second, "A" * 32)
+    assert token.saved_token() not in (first, second, "A" * 32)
     assert planted.read_text() == "A" * 32
     assert not path.is_symlink()
     assert open_store("auto").traces() == []  # the file beside it does not make a folder something else than a store
@@ -91,7 +91,7 @@ def test_the_token_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_a_home_the_token_is_new_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
-    assert token.kept() != token.kept()
+    assert token.saved_token() != token.saved_token()
     with token.landing_page("http://127.0.0.1/?token=x") as url:
         assert url == "http://127.0.0.1/?token=x"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Final
 
@@ -139,13 +139,9 @@ def observe(
         endpoint.model,
         times,
         tuple(Observed(probe, tuple(replies[place])) for place, probe in enumerate(probes)),
-        _named(models),
-        _named(fingerprints),
+        tuple(sorted(filter(None, models))),
+        tuple(sorted(filter(None, fingerprints))),
         tuple(endpoint.without),
         recorded,
         endpoint.problem,
     )
-
-
-def _named(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(name for name in names if name))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from statistics import median
-from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from llmtrace.canary.baseline import Baseline
 from llmtrace.canary.sample import Sample
+from llmtrace.model import replace
 from llmtrace.model.value import value
 from llmtrace.statistics.two_samples import (
     Stratum,
@@ -35,8 +36,9 @@ _SEED: Final = 20240229
 _ANSWERED: Final = 0.8
 """Share of the questions that must have been answered for "no change" to be said."""
 
-T = TypeVar("T")
 Verdict: TypeAlias = Literal["changed", "no change", "unknown"]
+_Strata: TypeAlias = list[tuple[list[Any], list[Any]]]
+"""What was read of the answers before and now, for each question that has both."""
 
 
 @value
@@ -106,110 +108,79 @@ def _metrics(pairs: Sequence[_Pair]) -> tuple[Metric, ...]:
     chance = Random(_SEED)  # noqa: S311
     questions = [pair for pair in pairs if pair.kind != "border"]
     border = [pair for pair in pairs if pair.kind == "border"]
-    drafts = [
-        _words("first word", questions, 0.1, chance),
-        _novelty(questions, chance),
-        _words("border token", border, 0.1, chance),
-        _lengths(questions, chance),
-        _shares("answer has its form", questions, 0.05, lambda sample: sample.valid),
-        _shares("tool called", questions, 0.05, lambda sample: sample.called),
-        _shares("arguments valid", questions, 0.05, lambda sample: sample.arguments),
-        _shares("refused", questions, 0.05, lambda sample: sample.refused),
+    measures = [
+        (_words, "first word", _strata(questions, lambda sample: sample.first)),
+        (_novelty, "new first words", _strata(questions, lambda sample: sample.first)),
+        (_words, "border token", _strata(border, lambda sample: sample.first)),
+        (_lengths, "length", _strata(questions, lambda sample: math.log1p(sample.length))),
+        (_shares, "answer has its form", _strata(questions, lambda sample: sample.valid)),
+        (_shares, "tool called", _strata(questions, lambda sample: sample.called)),
+        (_shares, "arguments valid", _strata(questions, lambda sample: sample.arguments)),
+        (_shares, "refused", _strata(questions, lambda sample: sample.refused)),
     ]
-    computed = [draft for draft in drafts if draft is not None]
+    measures = [(measure, name, strata) for measure, name, strata in measures if strata]
+    level = LEVEL / max(1, len(measures))  # what the smallest p-value has to reach
+    metrics = [measure(name, strata, level, chance) for measure, name, strata in measures]
     # a metric that is equal in all answers cannot differ; a permutation does not change that, so leaving it out is fair
-    adjusted = iter(adjust([draft.tested.p for draft in computed if draft.is_varied]))
-    level = LEVEL / max(1, len(computed))  # what the smallest p-value has to reach
-    return tuple(draft.metric(next(adjusted) if draft.is_varied else 1.0, level) for draft in computed)
+    varied = [any(len({*before, *now}) > 1 for before, now in strata) for _, _, strata in measures]
+    adjusted = iter(adjust([metric.p for metric, is_varied in zip(metrics, varied, strict=True) if is_varied]))
+    return tuple(
+        replace(metric, p=next(adjusted) if is_varied else 1.0) for metric, is_varied in zip(metrics, varied, strict=True)
+    )
 
 
-class _Draft(NamedTuple):
-    """A metric before the correction over all metrics."""
-
-    tested: Tested
-    is_varied: bool
-    """Not all answers to all questions are the same."""
-    metric: Callable[[float, float], Metric]
-    """Makes the metric out of its adjusted p-value and the level that its power is stated for."""
-
-
-def _is_varied(strata: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]]) -> bool:
-    return any(len({*before, *now}) > 1 for before, now in strata)
-
-
-def _strata(pairs: Sequence[_Pair], read: Callable[[Sample], T | None]) -> list[tuple[list[T], list[T]]]:
-    """What ``read`` gives for the answers before and now, for each question that has both."""
-    sides = [[[known for sample in side if (known := read(sample)) is not None] for side in pair[1:]] for pair in pairs]
+def _strata(pairs: Sequence[_Pair], read: Callable[[Sample], Any]) -> _Strata:
+    sides = [[[value for sample in side if (value := read(sample)) is not None] for side in pair[1:]] for pair in pairs]
     return [(before, now) for before, now in sides if before and now]
 
 
-def _words(name: str, pairs: Sequence[_Pair], floor: float, chance: Random) -> _Draft | None:
-    strata = _strata(pairs, lambda sample: sample.first)
-    if not strata:
-        return None
-    tested = words_test(strata, chance)
+def _words(name: str, strata: _Strata, level: float, chance: Random) -> Metric:
     usual = sum(Counter(old).most_common(1)[0][1] for old, _ in strata)
-    sizes = [sum(len(side) for side in sides) for sides in zip(*strata, strict=True)]
-
-    def metric(p: float, level: float) -> Metric:
-        detectable = _at_least(floor, detectable_drop(usual, sizes[0], sizes[1], level))
-        return Metric(name, "distance", len(strata), sizes[1], None, None, tested.effect, floor, p, detectable)
-
-    return _Draft(tested, _is_varied(strata), metric)
+    detectable = detectable_drop(usual, *_sizes(strata), level)
+    return _metric(name, "distance", strata, words_test(strata, chance), 0.1, detectable)
 
 
-def _novelty(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
-    strata = _strata(pairs, lambda sample: sample.first)
-    if not strata:
-        return None
-    tested = novelty_test(strata, chance)
-    total, calls = (sum(map(len, sides)) for sides in zip(*strata, strict=True))
+def _novelty(name: str, strata: _Strata, level: float, chance: Random) -> Metric:
+    total, calls = _sizes(strata)
     novel = sum(word not in new for old, new in strata for word in old)
     novel_now = sum(word not in old for old, new in strata for word in new)
-
-    def metric(p: float, level: float) -> Metric:
-        detectable = _at_least(0.05, detectable_drop(total - novel, total, calls, level))
-        shares = novel / total, novel_now / calls
-        return Metric("new first words", "share", len(strata), calls, *shares, tested.effect, 0.05, p, detectable)
-
-    return _Draft(tested, _is_varied(strata), metric)
+    detectable = detectable_drop(total - novel, total, calls, level)
+    return _metric(name, "share", strata, novelty_test(strata, chance), 0.05, detectable, novel / total, novel_now / calls)
 
 
-def _lengths(pairs: Sequence[_Pair], chance: Random) -> _Draft | None:
-    floor = 0.1
-    strata = [Stratum(*sides) for sides in _strata(pairs, lambda sample: math.log1p(sample.length))]
-    if not strata:
-        return None
-    tested = shift_test(strata, chance)
+def _lengths(name: str, strata: _Strata, level: float, chance: Random) -> Metric:
+    tested = shift_test([Stratum(*sides) for sides in strata], chance)
     medians = [median(math.expm1(number) for stratum in strata for number in stratum[side]) for side in (0, 1)]
-
-    def metric(p: float, level: float) -> Metric:
-        shift = detectable_shift([stratum.before for stratum in strata], [len(stratum.now) for stratum in strata], level)
-        detectable = _at_least(floor, None if shift is None else math.expm1(shift))
-        calls = sum(len(stratum.now) for stratum in strata)
-        factor = math.expm1(tested.effect)
-        return Metric("length", "ratio", len(strata), calls, medians[0], medians[1], factor, floor, p, detectable)
-
-    return _Draft(tested, _is_varied(strata), metric)
+    shift = detectable_shift([before for before, _ in strata], [len(now) for _, now in strata], level)
+    factor = tested._replace(effect=math.expm1(tested.effect))
+    return _metric(name, "ratio", strata, factor, 0.1, None if shift is None else math.expm1(shift), *medians)
 
 
-def _shares(name: str, pairs: Sequence[_Pair], floor: float, read: Callable[[Sample], bool | None]) -> _Draft | None:
-    strata = _strata(pairs, read)
-    if not strata:
-        return None
-    tested = shares_test(strata)
-    counts = [(sum(map(sum, flags)), sum(map(len, flags))) for flags in zip(*strata, strict=True)]
-    (hits, total), (hits_now, calls) = counts
-
-    def metric(p: float, level: float) -> Metric:
-        detectable = _at_least(floor, detectable_drop(max(hits, total - hits), total, calls, level))
-        return Metric(name, "share", len(strata), calls, hits / total, hits_now / calls, tested.effect, floor, p, detectable)
-
-    return _Draft(tested, _is_varied(strata), metric)
+def _shares(name: str, strata: _Strata, level: float, _: Random) -> Metric:
+    total, calls = _sizes(strata)
+    hits, hits_now = (sum(map(sum, flags)) for flags in zip(*strata, strict=True))
+    detectable = detectable_drop(max(hits, total - hits), total, calls, level)
+    return _metric(name, "share", strata, shares_test(strata), 0.05, detectable, hits / total, hits_now / calls)
 
 
-def _at_least(floor: float, change: float | None) -> float | None:
-    return None if change is None else max(floor, change)
+def _sizes(strata: _Strata) -> tuple[int, int]:
+    """Number of answers before and now."""
+    return sum(len(before) for before, _ in strata), sum(len(now) for _, now in strata)
+
+
+def _metric(
+    name: str,
+    unit: str,
+    strata: _Strata,
+    tested: Tested,
+    floor: float,
+    detectable: float | None,
+    before: float | None = None,
+    now: float | None = None,
+) -> Metric:
+    """A metric whose p-value is not adjusted yet."""
+    calls, visible = _sizes(strata)[1], None if detectable is None else max(floor, detectable)
+    return Metric(name, unit, len(strata), calls, before, now, tested.effect, floor, tested.p, visible)
 
 
 def _speeds(pairs: Sequence[_Pair]) -> tuple[float | None, float | None]:

@@ -28,8 +28,6 @@ _OPTIONAL: Final = ("logprobs", "temperature", "top_p", "seed", "tool_choice", "
 
 
 class Reply(NamedTuple):
-    """What the endpoint answered."""
-
     message: Mapping[str, Any]
     finish_reason: str
     tokens: int | None
@@ -160,7 +158,8 @@ def _reply(body: bytes, seconds: float) -> Reply:
 
 def _top_logprobs(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     try:
-        return tuple((str(one["token"]), float(one["logprob"])) for one in choice["logprobs"]["content"][0]["top_logprobs"])
+        tokens = choice["logprobs"]["content"][0]["top_logprobs"]
+        return tuple((str(token["token"]), float(token["logprob"])) for token in tokens)
     except (KeyError, IndexError, TypeError, ValueError):
         return ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Final
@@ -25,8 +26,6 @@ BORDER_OPTIONS: Final[Mapping[str, JsonValue]] = {"max_tokens": 1, "temperature"
 
 @value
 class Probe:
-    """One question."""
-
     id: str
     kind: str
     """``prompt``, ``tool`` or ``border``."""
@@ -77,9 +76,9 @@ def read_prompts(text: str, options: Mapping[str, JsonValue], tools: Sequence[To
             probes.append(_prompt(json.loads(line), f"line {number}", options, tools))
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"line {number}: {error}") from None
-    repeated = next((probe.id for at, probe in enumerate(probes) if any(probe.id == other.id for other in probes[:at])), None)
-    if repeated is not None:
-        raise ValueError(f"two prompts have the id {repeated!r}")
+    for probe_id, count in Counter(probe.id for probe in probes).items():
+        if count > 1:
+            raise ValueError(f"two prompts have the id {probe_id!r}")
     return probes
 
 

@@ -89,8 +89,8 @@ def _record(args: argparse.Namespace) -> int:
 def _border(endpoint: Endpoint) -> list[Probe]:
     with Progress("looking for near ties") as progress:
 
-        def count(found: int, candidates: int) -> None:
-            progress.text = f"{found:,} near ties found, of {candidates:,} candidates"
+        def count(near_ties: int, candidates: int) -> None:
+            progress.text = f"{near_ties:,} near ties found, of {candidates:,} candidates"
 
         return find_border_probes(endpoint, border_candidates(), count)
 
@@ -110,7 +110,7 @@ def _compare(args: argparse.Namespace) -> int:
     endpoint = _endpoint(args, args.model or before.model, args.base_url or before.url)
     endpoint.without.update(dict.fromkeys(before.without))
     try:
-        now = _observe(endpoint, [one.probe for one in before.observed], times, args.parallel)
+        now = _observe(endpoint, [observed.probe for observed in before.observed], times, args.parallel)
     except EndpointFailed as failed:
         if args.json:
             print_json({"verdict": "unknown", "reasons": [str(failed)], "metrics": []})
@@ -133,8 +133,8 @@ def _write(screen: Screen, comparison: Comparison, before: Baseline, now: Baseli
         "unknown": (f"Could not tell: {'; '.join(comparison.reasons)}.", "yellow"),
     }[comparison.verdict]
     screen.prose(clean(heading), "bold", style)  # type: ignore[arg-type]
-    asked = f"{format_text.plural(len(now.observed), 'question')}, {now.answered} answers now, {before.answered} before"
-    screen.prose(f"{now.model} at {urlsplit(now.url).netloc}: {asked} ({before.recorded or 'no date'}).", "dim")
+    counts = f"{format_text.plural(len(now.observed), 'question')}, {now.answered} answers now, {before.answered} before"
+    screen.prose(f"{now.model} at {urlsplit(now.url).netloc}: {counts} ({before.recorded or 'no date'}).", "dim")
     screen.line()
     rows = [_row(metric) for metric in comparison.metrics]
     screen.table(["", "BEFORE", "NOW", "CHANGE", "P", "DETECTS", "MEASURE"], rows, right=(1, 2, 3, 4, 5))
@@ -173,17 +173,16 @@ def _points(metric: Metric, number: float, sign: str) -> str:
 
 def _power(metrics: tuple[Metric, ...]) -> str:
     """What would have been seen, in a sentence, of the metric that says most about the answers' use; else of the words."""
-    seen = [metric for metric in metrics if metric.detectable is not None]
+    seen = {metric.name: metric for metric in metrics if metric.detectable is not None}
     for name, what in (
         ("arguments valid", "a {}-point drop of valid calls"),
         ("answer has its form", "a {}-point drop of valid answers"),
         ("new first words", "{} points more answers that begin with a new word"),
         ("border token", "border tokens that differ by {} points"),
     ):
-        for metric in seen:
-            if metric.name == name:
-                points = what.format(f"{100 * (metric.detectable or 0):.0f}")
-                return f"With {metric.calls} calls, {points} would have been seen 8 in 10 times."
+        if metric := seen.get(name):
+            points = what.format(f"{100 * (metric.detectable or 0):.0f}")
+            return f"With {metric.calls} calls, {points} would have been seen 8 in 10 times."
     return ""
 
 
@@ -213,14 +212,14 @@ def _endpoint(args: argparse.Namespace, model: str, url: str) -> Endpoint:
     return Endpoint(model, url, key=key, seconds=args.timeout, most_calls=args.max_calls)
 
 
-def _check_calls(questions: int, times: int, most: int, searched: int = 0) -> None:
+def _check_calls(questions: int, times: int, limit: int, searched: int = 0) -> None:
     """``searched``: calls that the search for border probes may make."""
     calls = questions * times + searched
-    if calls > most:
+    if calls > limit:
         search = f", with the search for near ties ({searched:,})" if searched else ""
         raise BadInput(
             f"{format_text.plural(questions, 'question')} asked {times} times{search} are {calls:,} calls,"
-            f" more than {most:,}.\nAllow them with --max-calls {calls}, or ask less often with -k N."
+            f" more than {limit:,}.\nAllow them with --max-calls {calls}, or ask less often with -k N."
         )
 
 

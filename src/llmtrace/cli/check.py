@@ -16,16 +16,14 @@ from typing import NamedTuple, TypeAlias
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, add_import, import_all, print_json
-from llmtrace.cli.read_spans import join_logs, read
+from llmtrace.cli.read_spans import traces_of
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Progress, Screen, cells, short
-from llmtrace.codec.formats import Unreadable
-from llmtrace.codec.log_records import LogRecord
 from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.model import ACCEPTANCE, INVALID_TOOL_CALL, OUTCOME, Evaluation, Event, Failure, Inference, Span, Trace, Violation
+from llmtrace.model import ACCEPTANCE, INVALID_TOOL_CALL, OUTCOME, Evaluation, Failure, Inference, Span, Trace, Violation
 from llmtrace.store import Query
 
 NAME = "check"
@@ -37,8 +35,6 @@ Finding: TypeAlias = Violation | Evaluation | Failure
 
 
 class Checked(NamedTuple):
-    """A trace that was evaluated again."""
-
     trace: Trace
     findings: list[tuple[Span, Finding]]
     unknown: tuple[str, ...]
@@ -98,26 +94,6 @@ def _traces(args: argparse.Namespace) -> Iterator[Trace]:
         else:
             with opened(args) as store:
                 yield trace_of(store, what)
-
-
-def traces_of(path: str) -> list[Trace]:
-    """The traces in a file. Raises BadInput for a line that cannot be read: a check must not skip a part of a file."""
-    spans: dict[str, dict[str, Span]] = {}
-    records: list[LogRecord] = []
-    for item in read(path, on_log=records.append):
-        if isinstance(item, Unreadable):
-            raise BadInput(f"{path}, {item.where}: {item.reason}.")
-        previous = spans.setdefault(item.trace_id, {}).get(item.span_id)
-        if previous is None or previous.end is None:  # an ended span replaces its start mark
-            spans[item.trace_id][item.span_id] = item
-    events: dict[tuple[str, str], list[Event]] = {}
-    for record in records:
-        events.setdefault((record.trace_id, record.span_id), []).append(record.event)
-    for (trace_id, span_id), span_events in events.items():
-        span = spans.get(trace_id, {}).get(span_id)
-        if span is not None and span.run_id is None:
-            spans[trace_id][span_id] = join_logs(span, span_events)
-    return [Trace(list(of_trace.values())) for of_trace in spans.values()]
 
 
 def _check(trace: Trace, evaluator: Evaluator) -> Checked:
@@ -198,7 +174,10 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged
             )
             screen.prose(f"{suspect.title}. {suspect.evidence}", prefix=" " * 11)
         for span, finding in findings:
-            _finding(screen, span, finding)
+            severity = _severity(finding)
+            title, place = f"{severity:8} {title_of(span)}", Cell(f"span {span.span_id}", ("dim",))
+            screen.spread(Cell(title, (format_text.SEVERITY_STYLE[severity],)), place, prefix="  ")
+            screen.prose(_worded(finding), prefix=" " * 11)
         for _ in unknown:
             screen.prose(
                 "Content was cut, redacted or left out, so the findings are those of the run itself.", "dim", prefix="  "
@@ -217,13 +196,6 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged
     counted = f"{suspects_text}{errors}, {warnings}, {tally['info']:,} info"
     style = format_text.SEVERITY_STYLE["error"] if tally["error"] or tally["suspects"] else "green"
     screen.prose(f"{counted} in {traces}{more}", style)
-
-
-def _finding(screen: Screen, span: Span, finding: Finding) -> None:
-    severity = _severity(finding)
-    style = format_text.SEVERITY_STYLE[severity]
-    screen.spread(Cell(f"{severity:8} {title_of(span)}", (style,)), Cell(f"span {span.span_id}", ("dim",)), prefix="  ")
-    screen.prose(_worded(finding), prefix=" " * 11)
 
 
 def _worded(finding: Finding) -> str:

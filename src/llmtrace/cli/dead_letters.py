@@ -182,19 +182,15 @@ def _retry(entry: Entry, states: LetterStates, handler: Callable[[DeadLetter], A
             asyncio.run(_finish(result))
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
-        states.finish(letter_id, _cleaned(error))
+        # what a handler raised is kept without secrets
+        span = Span("0" * 32, "0" * 16, "", 0, failure=Failure(type(error).__name__, str(error)))
+        failure = Content(Config.read()).clean(span).failure
+        states.finish(letter_id, format_text.failure(failure) if failure is not None else type(error).__name__)
         if not isinstance(error, Exception):
             raise
         return problem
     states.finish(letter_id)
     return "retried"
-
-
-def _cleaned(error: BaseException) -> str:
-    """What a handler raised, as it may be kept."""
-    span = Span("0" * 32, "0" * 16, "", 0, failure=Failure(type(error).__name__, str(error)))
-    failure = Content(Config.read()).clean(span).failure
-    return f"{failure.type}: {failure.message}" if failure is not None and failure.message else type(error).__name__
 
 
 async def _finish(result: Any) -> Any:

@@ -153,14 +153,9 @@ def _talk(task: str, url: str, model: str, store: str, *, reviewed: bool = False
     finally:
         client.close()
         llmtrace.shutdown()
-    return Conversation(task, answer, _stored(task, store))
-
-
-def _stored(task: str, store: str) -> Trace:
-    """The newest trace of this task."""
     with open_store(store) as reader:
-        summaries = reader.traces(Query(limit=10, agent="support"))
-        return reader.trace(next((summary.trace_id for summary in summaries if summary.task == task), "last"))
+        trace_ids = [summary.trace_id for summary in reader.traces(Query(limit=10, agent="support")) if summary.task == task]
+        return Conversation(task, answer, reader.trace(next(iter(trace_ids), "last")))
 
 
 def _folder(*, permanent: bool) -> str:
@@ -193,7 +188,8 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
     screen.line()
     screen.line("Now look around:", "bold")
     room = len(program) + len(suffix) + 10
-    for command, purpose in (*_NEXT, *_view()):
+    has_viewer = importlib.util.find_spec("starlette") is not None
+    for command, purpose in (*_NEXT, *([("view", "the same in the browser")] if has_viewer else [])):
         called = f"{program} {command}{suffix}".ljust(room)
         screen.line(f"  {screen.paint(called, 'cyan')}{purpose if room + 34 <= screen.width else ''}")
     if scripted:
@@ -205,11 +201,6 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
     screen.line(f"  {screen.paint(f'{program} demo --review{suffix}', 'cyan')}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")
-
-
-def _view() -> tuple[tuple[str, str], ...]:
-    """The viewer's command, if its optional packages are installed."""
-    return (("view", "the same in the browser"),) if importlib.util.find_spec("starlette") is not None else ()
 
 
 def _program() -> str:

@@ -68,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
             return _compare_sets(store, args)
     if args.other is None:
         raise BadInput("expected two traces.\nllmtrace ls lists their ids. Two sets of runs: " + _SETS)
-    return _of_traces(args)
+    return _compare_traces(args)
 
 
-def _of_traces(args: argparse.Namespace) -> int:
+def _compare_traces(args: argparse.Namespace) -> int:
     with opened(args) as store:
         left_trace, right = store.trace(args.trace), store.trace(args.other)
     difference = compare(left_trace, right)
@@ -79,7 +79,9 @@ def _of_traces(args: argparse.Namespace) -> int:
     changes = environment.compare(before, now)
     if args.json:
         causes = {"causes": changes_as_json(changes, before, now)}
-        print_json({"left": left_trace.trace_id, "right": right.trace_id} | causes | _json(difference))
+        pairs = [{"what": pair.what, "left": pair.left, "right": pair.right} for pair in difference.pairs]
+        content = {"first": difference.first, "left_out": difference.left_out, "pairs": pairs}
+        print_json({"left": left_trace.trace_id, "right": right.trace_id} | causes | content)
         return FINE
     screen = Screen(sys.stdout)
     for trace in (left_trace, right):
@@ -91,27 +93,14 @@ def _of_traces(args: argparse.Namespace) -> int:
     elif not _edited(screen, difference, left_trace, right) and difference.first is not None:
         screen.prose("No change of models, prompts, tools, parameters or libraries is recorded.", "dim")
     _first(screen, difference, left_trace, right)
-    hidden = 0
-    for pair in difference.pairs:
-        if pair.what == "same" and not args.all:
-            hidden += 1
-            continue
+    shown = [pair for pair in difference.pairs if pair.what != "same" or args.all]
+    for pair in shown:
         _pair(screen, pair, left_trace, right)
-    if hidden:
+    if hidden := len(difference.pairs) - len(shown):
         screen.line(f"{format_text.plural(hidden, 'step')} the same in both (--all shows them)", "dim")
     if difference.left_out:
-        screen.line(
-            screen.paint(f"{format_text.plural(difference.left_out, 'step')} not compared: there are too many", "yellow")
-        )
+        screen.line(f"{format_text.plural(difference.left_out, 'step')} not compared: there are too many", "yellow")
     return FINE
-
-
-def _json(difference: Difference) -> dict[str, object]:
-    return {
-        "first": difference.first,
-        "left_out": difference.left_out,
-        "pairs": [{"what": pair.what, "left": pair.left, "right": pair.right} for pair in difference.pairs],
-    }
 
 
 def _edited(screen: Screen, difference: Difference, left_trace: Trace, right: Trace) -> bool:

@@ -223,15 +223,12 @@ def _patched(_: Config) -> Iterator[Finding]:
     for name, library in libraries.items():
         if library in sys.modules and library != "threading":
             package = library.partition(".")[0]  # an instrumentor wraps functions of the library's transport, too
-            patches = [patch for patch in patches_of(name) if patch.module.partition(".")[0] == package]
+            instrumentor = instrumentation.load(name)
+            patches = [] if instrumentor is None else [*instrumentor.patches]
+            patches = [patch for patch in patches if patch.module.partition(".")[0] == package]
             owners = sorted({owner for patch in patches for owner in wrappers(patch.module, patch.path)})
             if owners:
                 yield Finding("ok", name, f"its functions are wrapped in this process by {', '.join(owners)}")
-
-
-def patches_of(name: str) -> tuple[Any, ...]:
-    instrumentor = instrumentation.load(name)
-    return () if instrumentor is None else instrumentor.patches
 
 
 def wrappers(module: str, path: str) -> Iterator[str]:
@@ -280,14 +277,13 @@ def _sending(config: Config) -> Iterator[Finding]:
         current = destination is not None and destination.id == report.id
         counts = report.counts
         facts = [f"{format_text.plural(counts['sent'], 'span')} sent to {report.about.rpartition(' ')[2]}"]
-        facts += [f"{counts[name]} {text}" for name, text in _TOLD.items() if counts[name]]
+        facts += [f"{counts[name]} {text}" for name, text in _COUNTS.items() if counts[name]]
         if counts["failures"]:
             facts.append(f"{format_text.plural(counts['failures'], 'request')} failed")
         yield Finding("ok", "OTLP", ", ".join(facts) + ("" if current else "; with another address or other headers than now"))
         if counts["refused"] or counts["lost"]:
-            dropped = (
-                f"{counts['refused']} spans were rejected by the endpoint, {counts['lost']} were removed before they were sent"
-            )
+            refused, lost = counts["refused"], counts["lost"]
+            dropped = f"{refused} spans were rejected by the endpoint, {lost} were removed before they were sent"
             yield Finding("note", "OTLP", dropped, "See the program's log for the reason. The local store is not affected.")
         if report.waiting:
             when = "when the endpoint accepts them" if current else "by the next program with that address and those headers"
@@ -304,8 +300,7 @@ _ADVICE = {
     **dict.fromkeys(("HTTP 404", "HTTP 405", "gRPC UNIMPLEMENTED"), "Check the address: its path, port and protocol."),
 }
 
-
-_TOLD = {
+_COUNTS = {
     "interrupted": "for programs that died",
     "sampled_out": "dropped by sampling",
     "shrunk": "truncations of spans that were too large",
@@ -313,7 +308,6 @@ _TOLD = {
 
 
 def version_of(distribution: str) -> str | None:
-    """The installed version, or None."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

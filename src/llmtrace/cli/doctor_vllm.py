@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from llmtrace.cli.doctor_checks import Finding
@@ -16,7 +17,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import ConfigurationError, LlmtraceError, PortBusy
 from llmtrace.external.ingest import Ingestor
-from llmtrace.model import Span, ToolDefinition
+from llmtrace.model import ToolDefinition
 from llmtrace.receiver import Receiver
 from llmtrace.receiver.receiver import GRPC_PORT, HTTP_PORT
 from llmtrace.recorder.identity import Identity
@@ -142,10 +143,8 @@ class _Listening:
                 self._receivers.append(Receiver(ingestor, http_port=http_port, grpc_port=grpc_port))
             except (PortBusy, ConfigurationError):  # another receiver, whose store gets the span; or no gRPC
                 continue
-        try:
+        with suppress(LlmtraceError):
             self._stores.append(open_store(Config.read(store=self._url).store))
-        except LlmtraceError:
-            pass
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,12 +156,13 @@ class _Listening:
     def span(self, trace_id: str, span_id: str) -> Finding:
         began = time.monotonic()
         while (waited := time.monotonic() - began) < PATIENCE:
-            for span in self._spans(trace_id):
-                if span.parent_id == span_id:
-                    by = ", by the id of the request, since the trace was lost on the way" if span.links else ""
-                    return Finding(
-                        "ok", "span", f"the server's llm_request came after {waited:.1f} s and is our span's child{by}"
-                    )
+            for store in self._stores:
+                with suppress(LlmtraceError):
+                    span = next((span for span in store.trace(trace_id).spans if span.parent_id == span_id), None)
+                    if span is not None:
+                        by = ", by the id of the request, since the trace was lost on the way" if span.links else ""
+                        text = f"the server's llm_request came after {waited:.1f} s and is our span's child{by}"
+                        return Finding("ok", "span", text)
             time.sleep(0.2)
         return Finding(
             "note",
@@ -171,10 +171,3 @@ class _Listening:
             f"Run llmtrace receive, and start the server with --otlp-traces-endpoint http://THIS_HOST:{GRPC_PORT}: "
             "it would add the engine's side of each call to its trace.",
         )
-
-    def _spans(self, trace_id: str) -> Iterator[Span]:
-        for store in self._stores:
-            try:
-                yield from store.trace(trace_id).spans
-            except LlmtraceError:
-                continue

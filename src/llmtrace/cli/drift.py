@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,22 +56,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         if args.baseline:
-            if args.baseline[0] != "baseline":
-                raise BadInput(
-                    f"unknown argument {args.baseline[0]!r}.\nUse llmtrace drift, or llmtrace drift baseline export FILE."
-                )
             return _act_on_baselines(store, args)
         with Progress("comparing runs"):
             followed = [report for report in reports(store.monitor_states()) if args.agent in (None, report.key.agent)]
     keys: dict[Key, list[Report]] = {}
     for report in followed:
-        if (
-            report.key in keys
-            or not args.changed
-            or any(_changes(candidate, args.since) for candidate in followed if candidate.key == report.key)
-        ):
-            keys.setdefault(report.key, []).append(report)
-    shown = dict(sorted(keys.items(), key=lambda pair: (-_newest(pair[1], args.since), -pair[1][0].last))[: args.limit])
+        keys.setdefault(report.key, []).append(report)
+    newest: dict[Key, int] = {}
+    for key, key_reports in keys.items():
+        changes = [change for report in key_reports for change in _changes(report, args.since)]
+        newest[key] = max((int(change["since"]) for change in changes), default=0)
+    if args.changed:
+        keys = {key: key_reports for key, key_reports in keys.items() if newest[key]}
+    shown = dict(sorted(keys.items(), key=lambda pair: (-newest[pair[0]], -pair[1][0].last))[: args.limit])
     if args.json:
         print_json({"keys": [_as_json(key, key_reports, args.since) for key, key_reports in shown.items()]})
         return FINE
@@ -80,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
         of = f"No calls of {clean(args.agent)}: no agent or service with this name has a call" if args.agent else ""
         screen.line(of or "No calls of a model or tool yet. Try: llmtrace demo")
         return FINE
-    changes = sum(len(_changes(report, args.since)) for key_reports in keys.values() for report in key_reports)
-    screen.line(f"{format_text.plural(len(keys), 'key')}, {format_text.plural(changes, 'change')}")
     every = [report for key_reports in keys.values() for report in key_reports]
+    change_count = sum(len(_changes(report, args.since)) for report in every)
+    screen.line(f"{format_text.plural(len(keys), 'key')}, {format_text.plural(change_count, 'change')}")
     few = sum(bool(missing(report)) for report in every)
     if few:
         screen.prose(
@@ -99,10 +96,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _changes(report: Report, after: int | None) -> list[Mapping[str, Any]]:
     return [change for change in report.changes if after is None or int(str(change["since"])) >= after]
-
-
-def _newest(key_reports: Iterable[Report], after: int | None) -> int:
-    return max((int(change["since"]) for report in key_reports for change in _changes(report, after)), default=0)
 
 
 def _as_json(key: Key, key_reports: list[Report], after: int | None) -> dict[str, Any]:
@@ -214,19 +207,23 @@ Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def _act_on_baselines(store: Store, args: argparse.Namespace) -> int:
-    action, *files = args.baseline[1:] or ["show"]
+    word, *rest = args.baseline
+    if word != "baseline":
+        raise BadInput(f"unknown argument {word!r}.\nUse llmtrace drift, or llmtrace drift baseline export FILE.")
+    action, *files = rest or ["show"]
     if action not in ACTIONS:
         raise BadInput(f"unknown action {action!r} for baseline.\nUse one of: {', '.join(ACTIONS)}.")
-    if len(files) != (action in ("export", "import")):
-        raise BadInput(f"baseline {action} takes {'one file' if action in ('export', 'import') else 'no file'}.")
+    takes_file = action in ("export", "import")
+    if len(files) != takes_file:
+        raise BadInput(f"baseline {action} takes {'one file' if takes_file else 'no file'}.")
     if not isinstance(store, LocalStore):
         raise BadInput("baselines need a local store.\nName its folder with --store FOLDER.")
     if action == "export":
-        _export_pins(_some(_chosen_pins(learned(store.monitor_states()), args.agent), args.agent), files[0])
+        _export_pins(_learned_pins(store, args.agent), files[0])
         _say_left_out(store, args.agent)
         return FINE
     if action == "pin":
-        store.pin({**store.pins(), **_some(_chosen_pins(learned(store.monitor_states()), args.agent), args.agent)})
+        store.pin({**store.pins(), **_learned_pins(store, args.agent)})
         _say_left_out(store, args.agent)
     elif action == "import":
         store.pin({**store.pins(), **_chosen_pins(read_file(files[0], baselines.parse), args.agent)})
@@ -237,7 +234,8 @@ def _act_on_baselines(store: Store, args: argparse.Namespace) -> int:
     return FINE
 
 
-def _some(pins: Pins, agent: str | None) -> Pins:
+def _learned_pins(store: LocalStore, agent: str | None) -> Pins:
+    pins = _chosen_pins(learned(store.monitor_states()), agent)
     if not pins:
         whose = "" if agent is None else f" of {agent!r}"
         needs = f"a monitor needs {format_text.plural(MINIMUM, 'call')} in {format_text.plural(RUNS_BEFORE, 'run')}"

@@ -93,10 +93,10 @@ _INSTEAD = "Say what to change: --set PLACE=VALUE"
 def edit_answer(span: Span, place: str | None) -> Edit:
     """Open the span's answer, or what is at ``place`` in it, and wait. The edit is tried on the span.
 
-    Raises BadInput as `_changed` does, and `ConfigurationError` where what was saved cannot be used.
+    Raises BadInput as `_saved` does, and `ConfigurationError` where what was saved cannot be used.
     """
     answer = answer_of(span, place)
-    saved = _changed(answer)
+    saved = _saved(answer)
     edit = edit_to(span, saved) if not place else Edit(span.span_id, place, saved)
     assert edit is not None
     edited(span, edit)
@@ -105,21 +105,14 @@ def edit_answer(span: Span, place: str | None) -> Edit:
 
 def edit_request(span: Span, place: str, request: JsonValue) -> Edit:
     """Open what is at ``place`` in the request of a model call, and wait. Raises as `edit_answer` does."""
-    return Edit(span.span_id, place, _changed(member_at(request, steps(place) if place.strip("/") else ())))
+    return Edit(span.span_id, place, _saved(member_at(request, steps(place) if place.strip("/") else ())))
 
 
-def _changed(value: JsonValue) -> JsonValue:
+def _saved(answer: JsonValue) -> JsonValue:
     """What is saved in place of the value, which is shown as JSON or as plain text.
 
     Raises BadInput: no terminal, no editor, the editor failed, nothing was changed, or it is not JSON any more.
     """
-    saved = _saved(value)
-    if json.dumps(saved) == json.dumps(value):
-        raise BadInput("nothing was changed in the editor, so nothing more was run.")
-    return saved
-
-
-def _saved(answer: JsonValue) -> JsonValue:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise BadInput(f"--edit opens your editor, and neither VISUAL nor EDITOR is set.\n{_INSTEAD}")
@@ -142,8 +135,10 @@ def _saved(answer: JsonValue) -> JsonValue:
         path.unlink(missing_ok=True)
         raise BadInput(f"the editor {editor!r} failed ({failed}), so nothing was run.\n{_INSTEAD}")
     try:
-        value = saved if is_text else json.loads(saved)
+        value: JsonValue = saved if is_text else json.loads(saved)
     except ValueError as error:
         raise BadInput(f"what was saved is not JSON, so nothing was run: {error}.\nIt is kept in {name}") from None
     path.unlink(missing_ok=True)
+    if json.dumps(value) == json.dumps(answer):
+        raise BadInput("nothing was changed in the editor, so nothing more was run.")
     return value

@@ -86,16 +86,14 @@ def write_facts(screen: Screen, environment: Environment) -> None:
             screen.line(clean(agent), "bold")
         for fact, contents in environment.facts.items():
             if fact.where == agent:
-                _write_fact(screen, environment, fact, contents, "  " if agent else "", width)
+                prefix = "  " if agent else ""
+                label = prefix + screen.paint(pad(short(_label(fact), width), width), "dim") + "  "
+                for content in contents:
+                    text = environment.texts.get((fact, content))
+                    shown = content if text is None else f"{content}  {text}"
+                    screen.line(label + short(shown, max(24, screen.width - width - 4)))
+                    label = " " * (len(prefix) + width + 2)
 
 
 def _label(fact: Fact) -> str:
     return clean(f"{_NOUNS.get(fact.kind, fact.kind) if fact.kind in ('code', 'python') else fact.kind} {fact.name}".rstrip())
-
-
-def _write_fact(screen: Screen, environment: Environment, fact: Fact, contents: Sequence[str], prefix: str, width: int) -> None:
-    label = prefix + screen.paint(pad(short(_label(fact), width), width), "dim") + "  "
-    for content in contents:
-        text = environment.texts.get((fact, content))
-        screen.line(label + short(content if text is None else f"{content}  {text}", max(24, screen.width - width - 4)))
-        label = " " * (len(prefix) + width + 2)

@@ -172,7 +172,8 @@ def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
     yield f"{pad('tokens of the answer', _LABEL)} {screen.paint(scale, 'dim')}  calls"
     for upper in sorted(non_empty):
         distribution = non_empty[upper]
-        at = [_column(distribution.quantile(share) or low, low, high, width) for share in QUANTILES]
+        parts = [math.log(max(distribution.quantile(share) or low, low) / low) / math.log(high / low) for share in QUANTILES]
+        at = [min(width - 1, max(0, round((width - 1) * part))) for part in parts]
         bar = " " * at[0] + "•" + "─" * (at[1] - at[0]) + "·" * (at[2] - at[1])
         few = FEW if distribution.is_few(0.95) else ""
         painted = screen.paint(pad(bar[:width], width), "blue")
@@ -217,7 +218,3 @@ def _quantiles_in(distribution: Distribution, bounds: list[float], place: int) -
         if above and (value <= bounds[place + 1] or last):
             names.append(f"p{share * 100:.0f}{FEW if distribution.is_few(share) else ''}")
     return " ".join(names)
-
-
-def _column(value: float, low: float, high: float, width: int) -> int:
-    return min(width - 1, max(0, round((width - 1) * math.log(max(value, low) / low) / math.log(high / low))))

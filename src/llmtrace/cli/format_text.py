@@ -19,7 +19,6 @@ from llmtrace.model import (
     JsonValue,
     Operation,
     Part,
-    Span,
     ToolCall,
     Trace,
     Violation,
@@ -83,12 +82,9 @@ def requests(operation: Operation) -> str:
 
 def retried_calls(trace: Trace) -> Iterator[str]:
     """``chat gpt-4o took 2 requests`` for each call that went well in the end. Equal ones are one."""
-    retried = [span for span in trace.spans if span.failure is None and requests(span.operation)]
-    return iter(dict.fromkeys(f"{_call_name(span)} took {requests(span.operation)}" for span in retried))
-
-
-def _call_name(span: Span) -> str:
-    return span.operation.title if isinstance(span.operation, Inference) else span.name
+    retried = [(span.operation, span.name) for span in trace.spans if span.failure is None and requests(span.operation)]
+    calls = [(call, call.title if isinstance(call, Inference) else name) for call, name in retried]
+    return iter(dict.fromkeys(f"{title} took {requests(call)}" for call, title in calls))
 
 
 def probability(share: float) -> str:

@@ -152,7 +152,12 @@ def _as_json(trace: Trace, result: LineageResult, span: Span | None, *, include_
     hidden = [{"reason": reason, "span": span_id} for reason, span_id in result.tracker.hidden.items()]
     propagation = result.propagation
     if span is None:
-        values = [_use_json(result, use) for use in result.uses]
+        values = []
+        for use in result.uses:
+            origins = [origin for origin in (use.provenance.earliest, use.provenance.latest) if origin is not None]
+            places = [(origin, format_text.as_json(result.tracker.matches(origin, use))) for origin in origins]
+            matches = [{"span": origin.span_id, "place": origin.place, "at": at} for origin, at in places]
+            values.append({"use": format_text.as_json(use), "matches": matches})
         edges = list(map(_edge_json, propagation.edges))
         return {"trace_id": trace.trace_id, "values": values, "edges": edges, "hidden": hidden}
     return {
@@ -163,14 +168,6 @@ def _as_json(trace: Trace, result: LineageResult, span: Span | None, *, include_
         "downstream": list(map(_reached_json, propagation.downstream(span.span_id, include_sent=include_sent))),
         "hidden": hidden,
     }
-
-
-def _use_json(result: LineageResult, use: ValueUse) -> dict[str, object]:
-    """A use of a value as JSON, with its positions in each place."""
-    origins = [origin for origin in (use.provenance.earliest, use.provenance.latest) if origin is not None]
-    places = [(origin, result.tracker.matches(origin, use)) for origin in origins]
-    matches = [{"span": origin.span_id, "place": origin.place, "at": format_text.as_json(at)} for origin, at in places]
-    return {"use": format_text.as_json(use), "matches": matches}
 
 
 def _reached_json(reached: Reached) -> dict[str, object]:

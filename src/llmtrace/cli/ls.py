@@ -82,7 +82,10 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput("--watch needs --sort age: new runs come last.")
     with opened(args) as store:
         if args.replays:
-            store = _replays(store)
+            replays = store.replays if isinstance(store, LocalStore) else None
+            if replays is None:
+                raise BadInput("this store holds no replays.\nllmtrace replay and llmtrace why --prove make them.")
+            store = replays
         if args.watch:
             _watch(store, args)
         screen, waiting = Screen(sys.stdout), listing.waiting(store)
@@ -140,13 +143,6 @@ def _watch(store: Store, args: argparse.Namespace) -> NoReturn:
 def _is_complete(trace: TraceSummary, args: argparse.Namespace) -> bool:
     """True if a new trace is due to be printed: it ended, unless running ones are asked for."""
     return trace.health != "running" or args.health == "running"
-
-
-def _replays(store: Store) -> Store:
-    replays = store.replays if isinstance(store, LocalStore) else None
-    if replays is None:
-        raise BadInput("this store holds no replays.\nllmtrace replay and llmtrace why --prove make them.")
-    return replays
 
 
 def _as_json(store: Store, traces: Sequence[TraceSummary]) -> Iterator[dict[str, Any]]:

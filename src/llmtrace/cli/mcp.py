@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 def _serve_http(args: argparse.Namespace, server: object) -> None:
     from llmtrace.mcp_server import agent_server
 
-    secret = token.kept(_TOKEN_FILE)
+    secret = token.saved_token(_TOKEN_FILE)
     with agent_server.listen(_PORT if args.port is None else args.port) as listener:
         address, screen = _address(listener.getsockname()[1]), Screen(sys.stdout)
         if args.json:
@@ -83,10 +83,11 @@ def _serve_http(args: argparse.Namespace, server: object) -> None:
 
 def _print_config(args: argparse.Namespace, client: Client, store: list[str]) -> int:
     if args.http:
-        connection = Connection((), _address(args.port or _PORT), token.kept(_TOKEN_FILE))
+        headers = {"Authorization": f"Bearer {token.saved_token(_TOKEN_FILE)}"}
+        entry: dict[str, Any] = {"type": "http", "url": _address(args.port or _PORT), "headers": headers}
     else:
-        connection = Connection([sys.executable, "-m", "llmtrace", "mcp", *store])
-    content = client.render(connection)
+        entry = {"type": "stdio", "command": sys.executable, "args": ["-m", "llmtrace", "mcp", *store]}
+    content = client.render(entry)
     if args.json:
         print_json({"client": client.title, "file": client.file, "content": content})
         return FINE
@@ -132,56 +133,30 @@ SERVER = "llmtrace"
 """The server's name in the configuration."""
 
 
-class Connection(NamedTuple):
-    """How the server is reached: the command that starts it, or, over HTTP, its URL and token."""
-
-    command: Sequence[str]
-    url: str | None = None
-    token: str = ""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
-
-
 class Client(NamedTuple):
-    """A coding agent."""
-
     title: str
     file: str
     """Where its configuration is kept."""
-    render: Callable[[Connection], str]
+    member: str = ""
+    """Of the JSON object that has the servers; empty: it is a TOML file."""
+    has_type: bool = False
+    """The file says of each server whether it is ``http`` or ``stdio``."""
 
-
-def _entry(connection: Connection, kind: bool) -> dict[str, Any]:
-    """One server as JSON. ``kind``: with its type."""
-    if connection.url is not None:
-        return {**({"type": "http"} if kind else {}), "url": connection.url, "headers": connection.headers}
-    program, *arguments = connection.command
-    return {**({"type": "stdio"} if kind else {}), "command": program, "args": arguments}
-
-
-def _as_json(member: str, *, kind: bool) -> Callable[[Connection], str]:
-    return lambda connection: json.dumps({member: {SERVER: _entry(connection, kind)}}, indent=2, ensure_ascii=False)
-
-
-def _as_toml(connection: Connection) -> str:
-    """TOML's basic strings and arrays of them are written as in JSON."""
-    if connection.url is not None:
-        headers = ", ".join(f"{name} = {json.dumps(value)}" for name, value in connection.headers.items())
-        lines = [f"url = {json.dumps(connection.url)}", f"http_headers = {{ {headers} }}"]
-    else:
-        program, *arguments = connection.command
-        lines = [
-            f"command = {json.dumps(program, ensure_ascii=False)}",
-            f"args = {json.dumps(arguments, ensure_ascii=False)}",
-        ]
-    return "\n".join([f"[mcp_servers.{SERVER}]", *lines])
+    def render(self, entry: dict[str, Any]) -> str:
+        if not self.has_type:
+            del entry["type"]
+        if self.member:
+            return json.dumps({self.member: {SERVER: entry}}, indent=2, ensure_ascii=False)
+        headers = entry.pop("headers", {})  # TOML's basic strings and arrays of them are written as in JSON
+        lines = [f"[mcp_servers.{SERVER}]"]
+        lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in entry.items()]
+        lines += [f"http_headers = {{ {name} = {json.dumps(value)} }}" for name, value in headers.items()]
+        return "\n".join(lines)
 
 
 CLIENTS: Mapping[str, Client] = {
-    "claude": Client("Claude Code", ".mcp.json in the project", _as_json("mcpServers", kind=True)),
-    "cursor": Client("Cursor", ".cursor/mcp.json in the project, or ~/.cursor/mcp.json", _as_json("mcpServers", kind=False)),
-    "vscode": Client("VS Code", ".vscode/mcp.json in the workspace", _as_json("servers", kind=True)),
-    "codex": Client("Codex", "~/.codex/config.toml", _as_toml),
+    "claude": Client("Claude Code", ".mcp.json in the project", "mcpServers", has_type=True),
+    "cursor": Client("Cursor", ".cursor/mcp.json in the project, or ~/.cursor/mcp.json", "mcpServers"),
+    "vscode": Client("VS Code", ".vscode/mcp.json in the workspace", "servers", has_type=True),
+    "codex": Client("Codex", "~/.codex/config.toml"),
 }

@@ -29,6 +29,7 @@ from llmtrace.model import (
     refusal_as_text,
     replace,
 )
+from llmtrace.viewer.call_inputs import message_key
 
 _ASKING = frozenset({"system", "developer", "user"})
 
@@ -57,13 +58,13 @@ class NewMessages:
         counts: Counter[str] = Counter()
         new = []
         for message in (*system, *inference.input):
-            key = _key(message)
+            key = message_key(message)
             counts[key] += 1
             if counts[key] > self._seen[key] and not self._shown(message):
                 new.append(message)
         if not new and all(message.role in _ASKING for message in inference.input):
             new = [message for message in inference.input if message.role == "user"]
-        counts.update(_key(message) for message in inference.output)
+        counts.update(message_key(message) for message in inference.output)
         self._seen |= counts
         return new
 
@@ -72,12 +73,6 @@ class NewMessages:
             isinstance(part, ToolResult) and any(_same(part.response, result) for result in self._results.get(part.id, ()))
             for part in message.parts
         )
-
-
-def _key(message: Message) -> str:
-    """The identity of a message. An answer is sent again without its reasoning and finish reason, so these do not count."""
-    compared_parts = [part for part in message.parts if not isinstance(part, Reasoning) and part != Text("")]
-    return repr((message.role, compared_parts))
 
 
 def _same(response: JsonValue, result: JsonValue) -> bool:
@@ -92,7 +87,8 @@ def _same(response: JsonValue, result: JsonValue) -> bool:
 
 def message_text(message: Message) -> str:
     """A message as text, without tool calls and reasoning."""
-    return "\n".join(text for text in _texts(message) if text)
+    texts = (_text(part) for part in message.parts if not isinstance(part, (ToolCall, Reasoning)))
+    return "\n".join(filter(None, texts))
 
 
 def texts_by_role(message: Message) -> Iterator[tuple[str, str]]:
@@ -110,12 +106,6 @@ def texts_by_role(message: Message) -> Iterator[tuple[str, str]]:
 
 def reasoning_text(message: Message) -> str:
     return "\n".join(part.content for part in message.parts if isinstance(part, Reasoning) and part.content)
-
-
-def _texts(message: Message) -> Iterator[str]:
-    for part in message.parts:
-        if not isinstance(part, (ToolCall, Reasoning)):
-            yield _text(part)
 
 
 def _text(part: Part) -> str:

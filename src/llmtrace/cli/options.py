@@ -92,15 +92,14 @@ def is_http(url: str) -> bool:
         return False
 
 
+def add_repeated(parser: argparse.ArgumentParser, option: str, metavar: str | None, text: str, **more: Any) -> None:
+    """Add an option that may be given several times; its values become a list. ``text``: its help."""
+    parser.add_argument(option, metavar=metavar, action="append", default=[], help=text, **more)
+
+
 def add_import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import this module first, for the quality signals that it registers",
-    )
+    text = "import this module first, for the quality signals that it registers"
+    add_repeated(parser, "--import", "MODULE", text, dest="imports")
 
 
 def import_all(names: list[str]) -> None:

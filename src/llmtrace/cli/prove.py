@@ -109,9 +109,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def check_options(args: argparse.Namespace) -> None:
     """Raise BadInput for options that only make sense with --prove, and for a program without it."""
-    given = [f"--{name}" for name in _ONLY_HERE if getattr(args, name) is not None]
-    if not args.prove and (given or args.command):
-        raise BadInput(f"{given[0] if given else 'a program after --'} needs --prove.\nAs in: {EXAMPLE}")
+    options = [f"--{name}" for name in _ONLY_HERE if getattr(args, name) is not None]
+    if not args.prove and (options or args.command):
+        raise BadInput(f"{options[0] if options else 'a program after --'} needs --prove.\nAs in: {EXAMPLE}")
     if args.prove and args.all:
         raise BadInput("--prove works on one run and cannot be combined with --all.\nName the trace.")
 
@@ -123,7 +123,11 @@ def run(args: argparse.Namespace) -> int:
     recording = load(args)
     trace = recording.trace
     plans = _plans(trace, args, endpoint is not None)
-    _check_outcome(trace, args.check)
+    if args.check is None and (trace.outcome is None or trace.outcome.label not in ("success", "failure")):
+        raise BadInput(
+            f"trace {short_id(trace.trace_id)} does not say whether it ended well, so a correction could prove nothing.\n"
+            "Give --check COMMAND, which reads the answer from stdin, or call llmtrace.outcome('success') inside the agent."
+        )
     prover = _Prover(command, recording, args, endpoint)
     screen = Screen(sys.stderr if args.json else sys.stdout)
     if prover.ended_well(trace, 0):
@@ -134,19 +138,18 @@ def run(args: argparse.Namespace) -> int:
     for number, plan in enumerate(plans, 1):
         if not args.json:
             screen.headed(Cell(f"{number}. {plan.suspect.title}", ("bold",)), Cell(format_text.confidence(plan.suspect)))
-        each = prover.correction(screen, plan)
-        if each is None:
+        tried = prover.correction(screen, plan)
+        if tried is None:
             continue
-        proof = prover.prove(each)
-        proofs.append(proof)
+        proofs.append(prover.prove(tried))
         if not args.json:
-            _show(screen, proof, prover.times)
+            _show(screen, proofs[-1], prover.times)
     if not proofs:
         raise BadInput(
             "no suspect could be corrected, so nothing was proved.\nSay what would have been right: --set PLACE=VALUE"
         )
     if args.json:
-        print_json({"trace_id": trace.trace_id, "cost_usd": prover.spent, "proofs": [_as_json(each) for each in proofs]})
+        print_json({"trace_id": trace.trace_id, "cost_usd": prover.spent, "proofs": [_as_json(proof) for proof in proofs]})
     return FINE
 
 
@@ -179,14 +182,6 @@ def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Pl
             "as in --set look_up/order_id=KS-20457, --set /total=18.5 or --set text=…"
         )
     return plans
-
-
-def _check_outcome(trace: Trace, check: str | None) -> None:
-    if check is None and (trace.outcome is None or trace.outcome.label not in ("success", "failure")):
-        raise BadInput(
-            f"trace {short_id(trace.trace_id)} does not say whether it ended well, so a correction could prove nothing.\n"
-            "Give --check COMMAND, which reads the answer from stdin, or call llmtrace.outcome('success') inside the agent."
-        )
 
 
 class _Prover:
@@ -264,14 +259,14 @@ class _Prover:
         if plan.question is None or self._judge is None:
             return plan.correction
         try:
-            answer, given = correct(plan.question, self._judge)
+            answer, correction = correct(plan.question, self._judge)
             self.spent += self._cost_of_judge(answer.input_tokens, answer.output_tokens) or 0.0
         except JudgeFailed as error:
-            given = error
-        if isinstance(given, Correction):
-            return given
+            correction = error
+        if isinstance(correction, Correction):
+            return correction
         instead = "the record's own is tried" if plan.correction is not None else "and the record gives none"
-        screen.prose(f"No correction from judge {self._judge.model}, {instead}: {given}", "yellow", prefix="   ")
+        screen.prose(f"No correction from judge {self._judge.model}, {instead}: {correction}", "yellow", prefix="   ")
         return plan.correction
 
     def prove(self, correction: Correction) -> _Proof:

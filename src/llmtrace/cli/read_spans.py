@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
@@ -19,7 +19,7 @@ from llmtrace.codec import formats, genai
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.formats import Skipped, Unreadable
 from llmtrace.codec.log_records import LogRecord, add_events
-from llmtrace.model import Event, Span
+from llmtrace.model import Event, Span, Trace
 
 
 def read(
@@ -37,7 +37,10 @@ def read(
     spans_read, bad = 0, ""
     skipped: Counter[Skipped] = Counter()
     with _opened(path) as file:
-        for item in formats.read(file if progress is None else cast("BinaryIO", _Watched(file, progress))):
+        size = 0 if progress is None or path == "-" else os.fstat(file.fileno()).st_size
+        for item in formats.read(file):
+            if progress is not None:
+                progress(min(1.0, file.tell() / size) if size else 0.0)
             if isinstance(item, Unreadable):
                 bad = bad or f"; {item.where}: {item.reason}"
                 yield item
@@ -64,33 +67,27 @@ def name_skipped(skipped: Counter[Skipped]) -> str:
     return ", ".join(format_text.plural(count, item.name) for item, count in skipped.items())
 
 
-def join_logs(span: Span, events: Sequence[Event]) -> Span:
-    """Read a span of another writer again, with its log records."""
-    return decode(add_events(genai.encode(span), events))
-
-
-class _Watched:
-    """A file that reports how far it was read."""
-
-    def __init__(self, file: BinaryIO, progress: Callable[[float], None]) -> None:
-        self._file = file
-        self._progress = progress
-        try:
-            self._size = os.fstat(file.fileno()).st_size
-        except (OSError, ValueError):
-            self._size = 0
-        self._read = 0
-
-    def read(self, size: int = -1) -> bytes:
-        return self._seen(self._file.read(size))
-
-    def readline(self) -> bytes:
-        return self._seen(self._file.readline())
-
-    def _seen(self, data: bytes) -> bytes:
-        self._read += len(data)
-        self._progress(min(1.0, self._read / self._size) if self._size else 0.0)
-        return data
+def traces_of(path: str, bad: list[Unreadable] | None = None) -> list[Trace]:
+    """The traces in a file. Raises BadInput for a line that cannot be read, unless ``bad`` collects them."""
+    spans: dict[str, dict[str, Span]] = {}
+    records: list[LogRecord] = []
+    for item in read(path, on_log=records.append):
+        if isinstance(item, Unreadable):
+            if bad is None:
+                raise BadInput(f"{path}, {item.where}: {item.reason}.")
+            bad.append(item)
+            continue
+        previous = spans.setdefault(item.trace_id, {}).get(item.span_id)
+        if previous is None or previous.end is None:  # an ended span replaces its start mark
+            spans[item.trace_id][item.span_id] = item
+    events: dict[tuple[str, str], list[Event]] = {}
+    for record in records:
+        events.setdefault((record.trace_id, record.span_id), []).append(record.event)
+    for (trace_id, span_id), span_events in events.items():
+        span = spans.get(trace_id, {}).get(span_id)
+        if span is not None and span.run_id is None:  # read a span of another writer again, with its log records
+            spans[trace_id][span_id] = decode(add_events(genai.encode(span), span_events))
+    return [Trace(list(of_trace.values())) for of_trace in spans.values()]
 
 
 @contextmanager

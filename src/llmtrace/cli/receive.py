@@ -25,7 +25,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text
-from llmtrace.cli.options import FINE, BadInput, port
+from llmtrace.cli.options import FINE, BadInput, add_repeated, port
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -72,14 +72,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--forward", metavar="URL", help="send spans on by OTLP, with their verdicts (http://HOST:4318, grpc://HOST:4317)"
     )
     parser.add_argument("--no-store", action="store_true", help="with --forward: keep spans until they are sent, no longer")
-    parser.add_argument(
-        "--allow-origin",
-        metavar="ORIGIN",
-        type=_origin,
-        action="append",
-        default=[],
-        help="let pages of this origin send over HTTP (CORS), such as http://localhost:3000; may be repeated",
-    )
+    text = "let pages of this origin send over HTTP (CORS), such as http://localhost:3000; may be repeated"
+    add_repeated(parser, "--allow-origin", "ORIGIN", text, type=_origin)
 
 
 def _origin(text: str) -> str:

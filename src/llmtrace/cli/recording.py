@@ -31,7 +31,7 @@ class Recording(NamedTuple):
     """A trace that a program can be replayed from."""
 
     trace: Trace
-    others: list[Trace]
+    siblings: list[Trace]
     """What the same process did beside it."""
     store: str
     """URL of the store."""
@@ -39,17 +39,17 @@ class Recording(NamedTuple):
     """The folder in which new runs are recorded, see `LocalStore.replays`."""
 
     def assignment(self) -> Assignment:
-        return Assignment(self.store, [trace.trace_id for trace in (self.trace, *self.others)], self.into)
+        return Assignment(self.store, [trace.trace_id for trace in (self.trace, *self.siblings)], self.into)
 
     def span_id(self, option: str, wanted: str) -> str:
         """The full id of a span. Raises BadInput unless exactly one begins so."""
-        found = [span.span_id for span in self.trace.spans if span.span_id.startswith(wanted)]
-        if len(found) != 1:
+        matches = [span.span_id for span in self.trace.spans if span.span_id.startswith(wanted)]
+        if len(matches) != 1:
             trace_id = short_id(self.trace.trace_id)
             listing = f"llmtrace show {trace_id} --ids shows them."
-            count = f"{len(found)} span ids" if found else "no span id"
-            raise BadInput(f"{option} {wanted}: {count} of trace {trace_id} begin{'' if found else 's'} so.\n{listing}")
-        return found[0]
+            count = f"{len(matches)} span ids" if matches else "no span id"
+            raise BadInput(f"{option} {wanted}: {count} of trace {trace_id} begin{'' if matches else 's'} so.\n{listing}")
+        return matches[0]
 
 
 def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
@@ -57,9 +57,9 @@ def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
     ``may_be_empty``."""
     with opened(args) as store:
         trace = trace_of(store, args.trace)
-        others = same_process(_near(store, trace), trace)[1:]
+        siblings = same_process(_near(store, trace), trace)[1:]
         folder = store.folder or default_folder() or Path()
-    spans = [span for each in (trace, *others) for span in each.spans]
+    spans = [*trace.spans, *(span for sibling in siblings for span in sibling.spans)]
     if not may_be_empty and not any(span.run_id is not None and is_call(span.operation) for span in spans):
         raise BadInput(f"trace {short_id(trace.trace_id)} holds no call that llmtrace recorded, so there is nothing to answer.")
     into = folder / REPLAYS
@@ -70,7 +70,7 @@ def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
     except OSError as error:
         raise BadInput(f"the new run cannot be recorded in {into}: {error.strerror}.") from None
     url = Config.read(store=args.store).store
-    return Recording(trace, others, str(Path(url).absolute()) if Path(url).exists() else url, str(into))
+    return Recording(trace, siblings, str(Path(url).absolute()) if Path(url).exists() else url, str(into))
 
 
 def _near(store: Store, trace: Trace) -> list[Trace]:

@@ -57,18 +57,16 @@ def repetitions(trace: Trace) -> dict[str, Repetition | None]:
 
 
 def _step(span: Span) -> _Step:
-    operation, state = (
-        span.operation,
-        (span.failure and span.failure.type, span.end is None, *(one.code for one in span.violations)),
-    )
+    operation = span.operation
+    state = (span.failure and span.failure.type, span.end is None, *(violation.code for violation in span.violations))
     if isinstance(operation, ToolExecution):
         sign = ("tool", operation.name, operation.executed, state)
         return _Step(sign, json_text.write(operation.arguments), True)
     if isinstance(operation, Inference):
         calls = [call for message in operation.output for call in message.tool_calls()]
-        asked = tuple(dict.fromkeys(call.name for call in calls))
+        tools = tuple(dict.fromkeys(call.name for call in calls))
         arguments = json_text.write([[call.name, call.arguments] for call in calls]) if calls else None
-        return _Step(("model", operation.title, asked, state), arguments, False)
+        return _Step(("model", operation.title, tools, state), arguments, False)
     return _Step((type(operation).__name__, getattr(operation, "name", span.name), state), None, False)
 
 

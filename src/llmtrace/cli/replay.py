@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from llmtrace.cli import format_text
 from llmtrace.cli.edit_option import EditOption
-from llmtrace.cli.options import BadInput, positive, print_json
+from llmtrace.cli.options import BadInput, add_repeated, positive, print_json
 from llmtrace.cli.recording import Recording, live_tools, load, program
 from llmtrace.cli.terminal import Screen, Style
 from llmtrace.errors import LlmtraceError
@@ -45,21 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "trace", nargs="?", default="last", help="id, its first digits, or last (default): the newest that is not a replay"
     )
-    parser.add_argument(
-        "--tool",
-        metavar="NAME=live",
-        action="append",
-        default=[],
-        help="run the body of this tool (all=live: of every tool); default: its recorded result is given (can be repeated)",
+    text = "run the body of this tool (all=live: of every tool); default: its recorded result is given (can be repeated)"
+    add_repeated(parser, "--tool", "NAME=live", text)
+    text = (
+        "let the program connect to this server, an MCP server's say; its recorded calls are still answered from the "
+        "recording (can be repeated)"
     )
-    parser.add_argument(
-        "--connect",
-        metavar="HOST:PORT",
-        action="append",
-        default=[],
-        help="let the program connect to this server, an MCP server's say; its recorded calls are still answered from the "
-        "recording (can be repeated)",
-    )
+    add_repeated(parser, "--connect", "HOST:PORT", text)
     parser.add_argument("--loose", action="store_true", help="answer a request that changed, too, and report the change")
     parser.add_argument(
         "--live-after",
@@ -105,7 +97,11 @@ def _run(args: argparse.Namespace) -> int:
     tools = live_tools(recording, args.tool)
     live_after = _live_after(recording, args.live_after, args.checkpoint)
     edit = EditOption.read(args, recording, live_after)
-    assignment = replace(recording.assignment(), live_tools=tools, loose=args.loose, connect=_servers(args.connect))
+    for server in args.connect:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdigit():
+            raise BadInput(f"--connect {server}: expected HOST:PORT, as in --connect 127.0.0.1:8000")
+    assignment = replace(recording.assignment(), live_tools=tools, loose=args.loose, connect=args.connect)
     unchanged = replace(assignment, live_after=live_after) if edit is None else replace(assignment, request_of=edit.request_of)
     screen = Screen(sys.stderr)
     runs: list[ReplayedProgram] = []
@@ -122,25 +118,14 @@ def _run(args: argparse.Namespace) -> int:
     elif edit is not None and not args.json:
         screen.line("The unchanged program does not replay, so an edit would show nothing.")
     if args.json:
-        print_json({"of": trace.trace_id, "runs": [_as_json(ran) for ran in runs]})
+        contents = [{name: content for name, content in ran._asdict().items() if name != "request"} for ran in runs]
+        print_json({"of": trace.trace_id, "runs": contents})
     elif args.times > 1:
         same = sum(ran.code == SAME for ran in runs[: args.times])
         screen.line(f"{same} of {args.times} runs were the same as {short_id(trace.trace_id)}")
         for line in repeatability([ran.divergences for ran in runs[: args.times]]):
             screen.prose(line)
     return _BISECT[code] if args.bisect else code
-
-
-def _as_json(ran: ReplayedProgram) -> dict[str, object]:
-    return {name: content for name, content in ran._asdict().items() if name != "request"}
-
-
-def _servers(options: list[str]) -> list[str]:
-    for server in options:
-        host, _, port = server.rpartition(":")
-        if not host or not port.isdigit():
-            raise BadInput(f"--connect {server}: expected HOST:PORT, as in --connect 127.0.0.1:8000")
-    return options
 
 
 def _live_after(recording: Recording, span: str | None, checkpoint: str | None) -> str | None:
@@ -171,8 +156,6 @@ _WORDS: dict[int, tuple[str, Style]] = {
     DIVERGED: ("differs", "red"),
     INCOMPARABLE: ("cannot be compared", "yellow"),
 }
-
-
 _REAL: tuple[str, Style] = ("went on for real", "cyan")
 
 

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from llmtrace import reviews as programs
 from llmtrace.cli import format_text
-from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
+from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, add_repeated, print_json
 from llmtrace.cli.recording import load, program
 from llmtrace.cli.terminal import Cell, Screen, short
 from llmtrace.config import Config
@@ -57,20 +57,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--by", metavar="NAME", help="who decides (default: your user name)")
     parser.add_argument("--reason", metavar="TEXT", default="", help="why; a rejection's is told to the model")
-    parser.add_argument(
-        "--set",
-        metavar="ARGUMENT=VALUE",
-        action="append",
-        default=[],
-        help="edit: a new value, as JSON or text; the argument's name or a JSON Pointer (can be repeated)",
-    )
-    parser.add_argument(
-        "--always",
-        metavar="ARGUMENT",
-        action="append",
-        default=[],
-        help="approve: later calls of this tool in this run, too, if this argument has the same value (can be repeated)",
-    )
+    text = "edit: a new value, as JSON or text; the argument's name or a JSON Pointer (can be repeated)"
+    add_repeated(parser, "--set", "ARGUMENT=VALUE", text)
+    text = "approve: later calls of this tool in this run, too, if this argument has the same value (can be repeated)"
+    add_repeated(parser, "--always", "ARGUMENT", text)
     parser.add_argument("--happened", choices=["yes", "no"], help="settle: did the call take effect before the program died?")
 
 
@@ -307,8 +297,8 @@ def _show(screen: Screen, record: ReviewRecord) -> None:
     if request.trace_id:
         screen.labelled("  trace    ", f"llmtrace show {short_id(request.trace_id)}")
     if record.state == "proposed":
-        left = format_text.duration(max(request.deadline - time.time(), 0.0))
-        screen.labelled("  expires  ", f"in {left}, and is denied then")
+        seconds = max(request.deadline - time.time(), 0.0)
+        screen.labelled("  expires  ", f"in {format_text.duration(seconds)}, and is denied then")
     _show_payload(screen, request)
     screen.labelled("  digest   ", request.digest)
     if record.state != "proposed":
@@ -356,8 +346,8 @@ def _difference(screen: Screen, before: JsonValue, after: JsonValue) -> None:
 
 
 def _as_json(records: list[ReviewRecord]) -> list[Any]:
-    found: list[Any] = json.loads(_records.dump_json(records))
-    return found
+    contents: list[Any] = json.loads(_records.dump_json(records))
+    return contents
 
 
 # -- going on

@@ -125,7 +125,6 @@ def _is_python(program: str) -> bool:
 
 
 def _command(words: list[str]) -> Callable[[], Any]:
-    """Start another program in its own process."""
     program = shutil.which(words[0])
     if program is None:
         raise BadInput(

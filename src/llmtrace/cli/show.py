@@ -15,7 +15,7 @@ from llmtrace.cli import format_text
 from llmtrace.cli.environment_text import write_facts
 from llmtrace.cli.new_messages import NewMessages, message_text, reasoning_text, texts_by_role
 from llmtrace.cli.options import FINE, print_json
-from llmtrace.cli.repeated_steps import Repetition, repetitions
+from llmtrace.cli.repeated_steps import repetitions
 from llmtrace.cli.stores import MOMENT, find_span, opened, trace_of
 from llmtrace.cli.terminal import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.diagnosis.environment import environment_of, facts_as_json
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         if chosen is None:
             tree.show()
         else:
-            tree.show_span(chosen)
+            tree.show_span(chosen, branch([], has_children=False))
         if any(span.attributes.get(CONTENT_LEVEL) == "none" for span in trace.spans):
             screen.line()
             screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
@@ -139,20 +139,14 @@ class _Tree:
             at_end = span if repetition is None else repetition.last
             last[max(0, depth - 1) :] = [at_end is siblings[-1]] if siblings else []
             if repetition is not None:
-                self._repetition(repetition, branch(last, has_children=False))
+                steps = "the same" if repetition.steps == 1 else f"the same {repetition.steps} steps"
+                arguments = "" if repetition.distinct == 1 else f", {repetition.distinct} distinct arguments"
+                text = f"… {steps} {repetition.times} times more{arguments} (--full shows them)"
+                self._screen.spread(Cell(text, ("dim",)), Cell(""), prefix=branch(last, has_children=False).title)
             else:
-                self._span(span, branch(last, has_children=bool(self._trace.children(span))))
+                self.show_span(span, branch(last, has_children=bool(self._trace.children(span))))
 
-    def _repetition(self, repetition: Repetition, at: Branch) -> None:
-        steps = "the same" if repetition.steps == 1 else f"the same {repetition.steps} steps"
-        arguments = "" if repetition.distinct == 1 else f", {repetition.distinct} distinct arguments"
-        text = f"… {steps} {repetition.times} times more{arguments} (--full shows them)"
-        self._screen.spread(Cell(text, ("dim",)), Cell(""), prefix=at.title)
-
-    def show_span(self, span: Span) -> None:
-        self._span(span, branch([], has_children=False))
-
-    def _span(self, span: Span, at: Branch) -> None:
+    def show_span(self, span: Span, at: Branch) -> None:
         title = Cell(title_of(span), ("bold",) if span.failure is None else ("bold", "red"))
         facts = self._facts(span)
         self._screen.spread(title, Cell(facts, ("dim",)), prefix=at.title)
@@ -232,23 +226,26 @@ class _Tree:
         self._answers(span, inference, prefix)
 
     def _answers(self, span: Span, operation: Inference | FetchResponse, prefix: str) -> None:
-        remaining = _Findings(span)
+        violations, evaluations = span.violations, span.evaluations
         if operation.status not in (None, "completed"):
             self._line("status", str(operation.status), prefix)
         for message in operation.output:
-            self._answer(message, remaining, prefix)
-        self._findings(remaining.violations, remaining.evaluations, prefix)
+            self._thoughts(message, prefix)
+            text = message_text(message)
+            if text:
+                self._line("answer", text, prefix)
+            for call in message.tool_calls():
+                self._line("call", format_text.tool_call(call), prefix, "cyan")
+                faults = tuple(violation for violation in violations if _is_about(violation, call))
+                judgements = tuple(
+                    evaluation for evaluation in evaluations if call.id is not None and evaluation.call_id == call.id
+                )
+                self._findings(faults, judgements, prefix)
+                violations = tuple(violation for violation in violations if violation not in faults)
+                evaluations = tuple(evaluation for evaluation in evaluations if evaluation not in judgements)
+        self._findings(violations, evaluations, prefix)
         if operation.partial:
             self._line("!", "the stream was not read to its end", prefix, "yellow")
-
-    def _answer(self, message: Message, remaining: _Findings, prefix: str) -> None:
-        self._thoughts(message, prefix)
-        text = message_text(message)
-        if text:
-            self._line("answer", text, prefix)
-        for call in message.tool_calls():
-            self._line("call", format_text.tool_call(call), prefix, "cyan")
-            self._findings(*remaining.take(call), prefix)
 
     def _thoughts(self, message: Message, prefix: str) -> None:
         """Print reasoning on its own line, so that long reasoning does not hide the answer."""
@@ -262,13 +259,8 @@ class _Tree:
             text = "the tool did not run" if span.failure is None else "refused: the tool did not run"
             self._line("→", text, prefix, "yellow", gap=2)
         if execution.repaired is not None:
-            self._line(
-                "→",
-                f"ran with other arguments: {format_text.call(execution.name, execution.repaired)}",
-                prefix,
-                "yellow",
-                gap=2,
-            )
+            text = f"ran with other arguments: {format_text.call(execution.name, execution.repaired)}"
+            self._line("→", text, prefix, "yellow", gap=2)
         if execution.has_result:
             self._line("→", format_text.text(execution.result), prefix, gap=2)
 
@@ -311,25 +303,8 @@ class _Tree:
         )
 
 
-class _Findings:
-    """The findings of an inference that were not printed at a call yet."""
-
-    def __init__(self, span: Span) -> None:
-        self.violations = span.violations
-        self.evaluations = span.evaluations
-
-    def take(self, call: ToolCall) -> tuple[tuple[Violation, ...], tuple[Evaluation, ...]]:
-        """Remove and return the findings about this call. A call without an id gets those that name its tool."""
-        violations = tuple(violation for violation in self.violations if _is_about(violation, call))
-        evaluations = tuple(
-            evaluation for evaluation in self.evaluations if call.id is not None and evaluation.call_id == call.id
-        )
-        self.violations = tuple(violation for violation in self.violations if violation not in violations)
-        self.evaluations = tuple(evaluation for evaluation in self.evaluations if evaluation not in evaluations)
-        return violations, evaluations
-
-
 def _is_about(violation: Violation, call: ToolCall) -> bool:
+    """True if a violation is of this call. A call without an id gets those that name its tool."""
     return violation.call_id == call.id and (call.id is not None or violation.tool == call.name)
 
 

@@ -9,8 +9,7 @@ import argparse
 import json
 import sys
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 
 from llmtrace.cli import format_text
@@ -19,9 +18,9 @@ from llmtrace.cli.options import FINE, positive
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen, Style, cells, short
-from llmtrace.model import OUTCOME, Inference, Message, Span, failure_kind, has_error
+from llmtrace.model import OUTCOME, Inference, Span, failure_kind, has_error
 from llmtrace.model.traces import short_id
-from llmtrace.store import Query, Store
+from llmtrace.store import Query
 from llmtrace.viewer.source import Source
 from llmtrace.viewer.watch import Follower
 
@@ -49,38 +48,26 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         follower = Follower(Source(store))
         seen: dict[tuple[str, str], None] = {}
-        _tell(screen, _last(store, args.n), seen, as_json=args.json)
+        ended = [span for span in store.spans(Query(limit=REREAD_TRACES), prompts=False) if span.end is not None]
+        _tell(screen, sorted(ended, key=lambda span: span.end or 0)[-args.n :], seen, as_json=args.json)
         if not seen and not args.json:
-            _say_none(screen, follows=not args.no_follow)
+            if args.no_follow:
+                screen.line("No spans yet. Try: llmtrace demo")
+            else:
+                screen.line("no spans yet; waiting. Press Ctrl-C to stop", "dim")
+            screen.stream.flush()
         while not args.no_follow:
             time.sleep(EVERY_SECONDS)
-            _tell(screen, _news(follower, store), seen, as_json=args.json)
+            spans = follower.fresh()
+            if spans is None and follower.poll() is None:  # it only tells that it changed
+                newest = store.spans(Query(limit=REREAD_TRACES), prompts=False)
+                spans = sorted(newest, key=lambda span: span.end or span.start)
+            _tell(screen, spans or (), seen, as_json=args.json)
     return FINE
 
 
-def _say_none(screen: Screen, *, follows: bool) -> None:
-    screen.line(
-        screen.paint("no spans yet; waiting. Press Ctrl-C to stop", "dim") if follows else "No spans yet. Try: llmtrace demo"
-    )
-    screen.stream.flush()
-
-
-def _last(store: Store, count: int) -> list[Span]:
-    """The spans that ended last, in the order in which they did."""
-    spans = [span for span in store.spans(Query(limit=REREAD_TRACES), prompts=False) if span.end is not None]
-    return list(deque(sorted(spans, key=lambda span: span.end or 0), maxlen=count))
-
-
-def _news(follower: Follower, store: Store) -> Iterator[Span]:
-    fresh = follower.fresh()
-    if fresh is not None:
-        yield from fresh
-    elif follower.poll() is None:
-        yield from sorted(store.spans(Query(limit=REREAD_TRACES), prompts=False), key=lambda span: span.end or span.start)
-
-
 def _tell(screen: Screen, spans: Iterable[Span], seen: dict[tuple[str, str], None], *, as_json: bool) -> None:
-    told_any = False
+    has_new = False
     for span in spans:
         key = (span.trace_id, span.span_id)
         if span.end is None or key in seen:
@@ -88,12 +75,12 @@ def _tell(screen: Screen, spans: Iterable[Span], seen: dict[tuple[str, str], Non
         seen[key] = None
         if len(seen) > MOST_SEEN:
             del seen[next(iter(seen))]
-        told_any = True
+        has_new = True
         if as_json:
             screen.line(json.dumps(format_text.as_json(span)))
         else:
             _line(screen, span)
-    if told_any:
+    if has_new:
         screen.stream.flush()
 
 
@@ -120,12 +107,10 @@ def _worded(span: Span) -> str:
     operation = span.operation
     if not isinstance(operation, Inference):
         return title_of(span)
-    texts = [message_text(message) or _thinking(message) for message in operation.output]
-    calls = [format_text.tool_call(call) for message in operation.output for call in message.tool_calls()]
+    texts, calls = [], list[str]()
+    for message in operation.output:
+        requested = [format_text.tool_call(call) for call in message.tool_calls()]
+        thoughts = "" if requested else reasoning_text(message)
+        texts.append(message_text(message) or (f"(thinks) {thoughts}" if thoughts else ""))
+        calls += requested
     return f"{title_of(span)}: {' '.join([*texts, *calls]).strip()}"
-
-
-def _thinking(message: Message) -> str:
-    """The text of a message that has only reasoning."""
-    thoughts = reasoning_text(message)
-    return f"(thinks) {thoughts}" if thoughts and not message.tool_calls() else ""

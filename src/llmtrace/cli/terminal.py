@@ -53,7 +53,11 @@ class Screen:
         self.stream = stream
         self.colour = _wants_colour(stream) if colour is None else colour
         self.width = max(40, width or shutil.get_terminal_size((80, 24)).columns)
-        self.unicode = _can_show(stream, "…→←├└│─✗•·↑µ")
+        try:
+            "".join(map(chr, _ASCII)).encode(stream.encoding or "utf-8")
+            self.unicode = True
+        except (UnicodeError, LookupError):
+            self.unicode = False
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")  # a character that the encoding lacks must not stop the command
@@ -78,12 +82,12 @@ class Screen:
         gap = " " * max(1, self.width - cells(prefix) - cells(text) - cells(right.text))
         self.line(self.paint(prefix, "dim") + self.paint(text, *left_cell.styles) + gap + self.paint(right.text, *right.styles))
 
-    def headed(self, left_cell: Cell, right: Cell, *, prefix: str = "") -> None:
+    def headed(self, left_cell: Cell, right: Cell) -> None:
         """Like `spread`, but a text that does not fit continues on the next lines."""
-        first, *rest = wrap(short(left_cell.text, _MOST_LINES * self.width), self.room(prefix) - cells(right.text) - 2)
-        self.spread(Cell(first, left_cell.styles), right, prefix=prefix)
+        first, *rest = wrap(short(left_cell.text, _MOST_LINES * self.width), self.width - cells(right.text) - 2)
+        self.spread(Cell(first, left_cell.styles), right)
         for line in rest:
-            self.line(self.paint(prefix, "dim") + self.paint(line, *left_cell.styles))
+            self.line(line, *left_cell.styles)
 
     def item(self, label: Cell, text: str, *styles: Style, prefix: str = "", gap: int = 8, whole: bool = False) -> None:
         """A label and its text, cut to one line or, if ``whole``, with all its lines and their indentation."""
@@ -232,14 +236,6 @@ def _wants_colour(stream: TextIO) -> bool:
     if os.environ.get("TERM") == "dumb" or (os.name == "nt" and not os.environ.keys() & {"WT_SESSION", "ANSICON", "TERM"}):
         return False
     return stream.isatty()
-
-
-def _can_show(stream: TextIO, text: str) -> bool:
-    try:
-        text.encode(stream.encoding or "utf-8")
-    except (UnicodeError, LookupError):
-        return False
-    return True
 
 
 T = TypeVar("T")

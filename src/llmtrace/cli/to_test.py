@@ -17,9 +17,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
-from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.options import FINE, BadInput, add_repeated, print_json
 from llmtrace.cli.recording import Recording, live_tools, load
 from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Suspect, diagnose
@@ -34,13 +33,6 @@ EXAMPLE = "llmtrace to-test last -o test_refund.py -- python agent.py"
 TAKES_COMMAND = True
 
 PINS = ("tools", "answers", "outcome")
-
-
-class _Call(NamedTuple):
-    """How the test runs the agent."""
-
-    imports: str
-    block: list[str]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,16 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--call", metavar="MODULE:FUNCTION", help="the agent's function, which the test calls with the recorded task"
     )
-    parser.add_argument(
-        "--tool", metavar="NAME=live", action="append", default=[], help="the test runs the body of this tool (can be repeated)"
-    )
-    parser.add_argument(
-        "--pin",
-        choices=PINS,
-        action="append",
-        default=[],
-        help="assert more: every tool in order, the words of the answer, the outcome (can be repeated)",
-    )
+    add_repeated(parser, "--tool", "NAME=live", "the test runs the body of this tool (can be repeated)")
+    text = "assert more: every tool in order, the words of the answer, the outcome (can be repeated)"
+    add_repeated(parser, "--pin", None, text, choices=PINS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,10 +69,12 @@ def run(args: argparse.Namespace) -> int:
     file = Path(f"{short_id(trace.trace_id)}.jsonl") if test is None else test.with_suffix(".jsonl")
     if test is not None and test.exists():
         raise BadInput(f"{test} is there already.\nRemove it, or write to another file with -o.")
-    call = _function(trace, args.call, file, tools) if args.call else _program(args.command, file, tools)
-    text = "\n".join(_lines(recording, call, args.pin)) + "\n"
+    imports, call = _function(trace, args.call) if args.call else ("", f"run({', '.join(map(_text, args.command))})")
+    listed = ", ".join(f"{_text(name)}: {_text('live')}" for name in tools)
+    call = f"run = llmtrace_replay({_text(file.name)}{f', tools={{{listed}}}' if tools else ''}).{call}"
+    text = "\n".join(_lines(recording, imports, call, args.pin)) + "\n"
     try:
-        write_recording(file, [*recording.others, trace] if args.command else [trace])
+        write_recording(file, [*recording.siblings, trace] if args.command else [trace])
         if test is not None:
             test.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -102,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
     return FINE
 
 
-def _function(trace: Trace, target: str, file: Path, tools: list[str]) -> _Call:
+def _function(trace: Trace, target: str) -> tuple[str, str]:
+    """The import of the agent's function, and the call of it."""
     module, colon, function = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         raise BadInput(f"--call {target}: expected MODULE:FUNCTION, as in --call agent:support")
@@ -113,8 +101,7 @@ def _function(trace: Trace, target: str, file: Path, tools: list[str]) -> _Call:
         raise BadInput(
             f"--call {target}: trace {short_id(trace.trace_id)} holds no agent and no task to call it with.\nUse -- COMMAND."
         )
-    block = [f"run = llmtrace_replay({_text(file.name)}{_tools(tools)}).call({function}, {_arguments(agent, target)})"]
-    return _Call(f"from {module} import {function.split('.')[0]}", block)
+    return f"from {module} import {function.split('.')[0]}", f"call({function}, {_arguments(agent, target)})"
 
 
 def _arguments(agent: AgentInvocation | Workflow, target: str) -> str:
@@ -146,31 +133,25 @@ def _parameters(target: str) -> set[str] | None:
     return None
 
 
-def _program(command: list[str], file: Path, tools: list[str]) -> _Call:
-    words = ", ".join(map(_text, command))
-    return _Call("", [f"run = llmtrace_replay({_text(file.name)}{_tools(tools)}).run({words})"])
-
-
-def _tools(live: list[str]) -> str:
-    listed = ", ".join(f"{_text(name)}: {_text('live')}" for name in live)
-    return f", tools={{{listed}}}" if live else ""
-
-
-def _lines(recording: Recording, call: _Call, pins: list[str]) -> Iterator[str]:
+def _lines(recording: Recording, imports: str, call: str, pins: list[str]) -> Iterator[str]:
     trace = recording.trace
     day = datetime.fromtimestamp(trace.spans[0].start / 1e9).astimezone().strftime("%Y-%m-%d")
     diagnosis = diagnose(trace)
-    prime = diagnosis.prime
-    yield f'"""A run of {day}, trace {short_id(trace.trace_id)}: {_title(prime, diagnosis.failed)}.'
+    title = "it failed" if diagnosis.failed else "it went well"
+    if diagnosis.prime is not None:
+        title = _line(diagnosis.prime.title).replace('"""', "'''").replace("\\", "/")
+    yield f'"""A run of {day}, trace {short_id(trace.trace_id)}: {title}.'
     yield ""
     yield "Models and tools are answered from the recording beside this file; nothing is sent."
     yield "When the program has changed: pytest --llmtrace-record"
     yield '"""'
     yield ""
-    yield from [call.imports, ""] if call.imports else ()
+    yield from [imports, ""] if imports else ()
     yield ""
-    yield f"def test_{_name(trace)}(llmtrace_replay):"
-    yield from [f"    {line}" for line in call.block]
+    agents = (span.operation.name for span in trace.spans if isinstance(span.operation, (AgentInvocation, Workflow)))
+    name = re.sub(r"\W+", "_", next(agents, "run")).strip("_").lower() or "run"
+    yield f"def test_{name}(llmtrace_replay):"
+    yield f"    {call}"
     yield from [f"    {line}" for line in _assertions(trace, diagnosis.marked, pins, has_failed=diagnosis.failed)]
 
 
@@ -223,17 +204,6 @@ def _tools_before(trace: Trace, marked: tuple[Suspect, ...]) -> list[str]:
     return StoredRun(earlier).tools if earlier.spans and marked else []
 
 
-def _title(prime: Suspect | None, has_failed: bool) -> str:
-    if prime is not None:
-        return _line(prime.title).replace('"""', "'''").replace("\\", "/")
-    return "it failed" if has_failed else "it went well"
-
-
 def _line(title: str) -> str:
     """A title as one printable line. Tool names in it are the model's words; after a line break they would be code."""
     return " ".join("".join(char if char.isprintable() else " " for char in title).split())
-
-
-def _name(trace: Trace) -> str:
-    name = next((span.operation.name for span in trace.spans if isinstance(span.operation, (AgentInvocation, Workflow))), "run")
-    return re.sub(r"\W+", "_", name).strip("_").lower() or "run"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -21,7 +22,6 @@ from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.stores import is_path, is_url
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
-from llmtrace.model import Span, Trace
 from llmtrace.store import Store, open_store
 from llmtrace.text.unsafe_characters import clean
 
@@ -74,14 +74,8 @@ def _ready(args: argparse.Namespace, screen: Screen, address: str, page: str, na
             screen.line(f"OTLP     {received}   (export OTEL_EXPORTER_OTLP_ENDPOINT={received})")
         screen.line("Press Ctrl-C to stop", "dim")
     screen.stream.flush()
-    if not args.no_browser:
-        threading.Thread(target=_browse, args=(page,), daemon=True).start()
-
-
-def _browse(page: str) -> None:
-    import webbrowser  # not before the viewer answers, which would delay it
-
-    webbrowser.open(page)
+    if not args.no_browser:  # webbrowser is imported in a thread, else it would delay the viewer
+        threading.Thread(target=lambda: importlib.import_module("webbrowser").open(page), daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -108,7 +102,7 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
 
 def _file(path: str, config: Config, screen: Screen) -> Store:
     """The traces of a file. Those of other instrumentations are evaluated; unfinished spans count as interrupted."""
-    from llmtrace.cli.read_spans import read  # imports every dialect, which a store does not need
+    from llmtrace.cli.read_spans import traces_of  # imports every dialect, which a store does not need
     from llmtrace.codec import genai
     from llmtrace.codec.formats import Unreadable
     from llmtrace.content import Content
@@ -116,22 +110,19 @@ def _file(path: str, config: Config, screen: Screen) -> Store:
     from llmtrace.store.memory import Spans, SpansStore
 
     bad: list[Unreadable] = []
-    by_trace: dict[str, list[Span]] = {}
-    for item in read(path):
-        if isinstance(item, Unreadable):
-            bad.append(item)
-        else:
-            by_trace.setdefault(item.trace_id, []).append(item)
-    content, kept = Content(config), Spans()
-    for spans in by_trace.values():
-        is_external = any(span.run_id is None for span in spans)
-        for span in evaluate_trace(Trace(spans))[0].spans if is_external else spans:
-            kept.add(genai.encode(content.clean(span) if span.run_id is None else span))
+    content, stored = Content(config), Spans()
+    traces = traces_of(path, bad)
+    if not traces:
+        raise BadInput(f"{path} contains no spans, but log records.")
+    for trace in traces:
+        is_external = any(span.run_id is None for span in trace.spans)
+        for span in evaluate_trace(trace)[0].spans if is_external else trace.spans:
+            stored.add(genai.encode(content.clean(span) if span.run_id is None else span))
     if bad:
         screen.line(
             clean(f"{path}, {bad[0].where}: {bad[0].reason}; left out" + (f", and {len(bad) - 1} more" if bad[1:] else ""))
         )
-    return SpansStore(kept)
+    return SpansStore(stored)
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ class Metrics:
 
 
 _SHOWN = 5
-_MOST_TOLD = 100_000
+_MOST_TIMES = 100_000
 _TIMES: Final = (
     ("QUEUE", semconv.ENGINE_QUEUE),
     ("PREFILL", semconv.ENGINE_PREFILL),
@@ -138,7 +138,7 @@ class Slowest:
         for about in {counts, span.span_id} if times else ():
             if isinstance(about, str):
                 self._engine_times.setdefault(about, {}).update(times)
-        while len(self._engine_times) > _MOST_TOLD:
+        while len(self._engine_times) > _MOST_TIMES:
             self._engine_times.pop(next(iter(self._engine_times)))
         if isinstance(span.operation, Inference) and span.duration is not None:
             heapq.heappush(self._heap, (span.duration, span.span_id, span))
@@ -196,10 +196,10 @@ def show(screen: Screen, state: dict[str, Any], slowest: Slowest) -> None:
         f"{state['preemptions'] or 0:.0f} preemptions",
     ]
     screen.prose(", ".join(parts))
-    rows = [
-        [*(Cell(_at_most(quantiles[name])) for name in ("p50", "p95", "p99")), Cell(of)]
-        for of, quantiles in state["seconds"].items()
-    ]
+    rows = []
+    for of, quantiles in state["seconds"].items():
+        bounds = [None if quantiles[name] == float("inf") else quantiles[name] for name in ("p50", "p95", "p99")]
+        rows.append([*(Cell(format_text.duration(bound)) for bound in bounds), Cell(of)])
     screen.line(f"{format_text.plural(state['requests'], 'request')} since its start, each time at most")
     screen.table(["P50", "P95", "P99", "IN THE ENGINE"], rows, right=range(3))
     calls = slowest.calls()
@@ -209,8 +209,8 @@ def show(screen: Screen, state: dict[str, Any], slowest: Slowest) -> None:
     screen.line("The slowest calls", "bold")
     names = [name for _, name in _TIMES]
     rows = [
-        [*(Cell(format_text.duration(time)) for time in (span.duration, *map(told_of.get, names))), Cell(_named(span))]
-        for span, told_of in calls
+        [*(Cell(format_text.duration(time)) for time in (span.duration, *map(times.get, names))), Cell(_named(span))]
+        for span, times in calls
     ]
     screen.table(["TOOK", *(title for title, _ in _TIMES), "CALL"], rows, right=range(5), spare=(4, 1, 3))
 
@@ -219,10 +219,6 @@ def _named(span: Span) -> str:
     usage = span.operation.usage if isinstance(span.operation, Inference) else None
     output_tokens = None if usage is None else usage.output_tokens
     return clean(f"{span.name}{'' if output_tokens is None else f', {output_tokens} tokens'}  {short_id(span.trace_id)}")
-
-
-def _at_most(bound: float | None) -> str:
-    return format_text.UNKNOWN if bound is None or bound == float("inf") else format_text.duration(bound)
 
 
 def _share(share: float | None) -> str:

@@ -108,36 +108,30 @@ def show(
         screen.line()
     if all(suspect.confidence != "certain" for suspect in diagnosis.marked):  # with a certain suspect the cause is known
         _places(screen, diagnosis.places, notes)
-    _possible(screen, trace, diagnosis, notes, unfolded=possible)
+    if diagnosis.possible:
+        if possible:
+            screen.line("Worth a look", "bold")
+            for number, suspect in enumerate(diagnosis.possible, 1):
+                _suspect(screen, number, suspect, notes)
+        else:
+            screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {short_id(trace.trace_id)} --possible shows them.", "dim")
+        screen.line()
     for label, text in coverage(trace, diagnosis, names=possible):
         screen.prose(f"{label}: {text}", "yellow" if label == "Not checked" else "dim")
     headline(screen, trace)
 
 
 def _marked(screen: Screen, suspects: Sequence[Suspect], top: int, notes: Notes) -> None:
-    for number, suspect in enumerate(suspects[:top], 1):
-        if number == 1:
-            _first(screen, suspect, notes)
-            continue
-        if number == 2:
-            screen.line("Other suspects", "bold")
+    if suspects:
+        _first(screen, suspects[0], notes)
+    if len(suspects[:top]) > 1:
+        screen.line("Other suspects", "bold")
+    for number, suspect in enumerate(suspects[1:top], 2):
         _suspect(screen, number, suspect, notes)
     if len(suspects) > top:
         screen.line(f"{len(suspects) - top} more with --top {len(suspects)}", "dim")
     if len(suspects) > 1:
         screen.line()
-
-
-def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, *, unfolded: bool) -> None:
-    if not diagnosis.possible:
-        return
-    if unfolded:
-        screen.line("Worth a look", "bold")
-        for number, suspect in enumerate(diagnosis.possible, 1):
-            _suspect(screen, number, suspect, notes)
-    else:
-        screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {short_id(trace.trace_id)} --possible shows them.", "dim")
-    screen.line()
 
 
 def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
@@ -153,10 +147,8 @@ def coverage(trace: Trace, diagnosis: Diagnosis, *, names: bool) -> Iterator[tup
         yield "Retried by the client", f"{'; '.join(retried[:_EXAMPLES])}{'; …' if len(retried) > _EXAMPLES else ''}."
     if diagnosis.checked:
         listed = ", ".join(name.replace("_", " ") for name in diagnosis.checked)
-        yield (
-            "Checked",
-            listed if names else f"{format_text.plural(len(diagnosis.checked), 'check')} ran; --possible names them.",
-        )
+        counted = f"{format_text.plural(len(diagnosis.checked), 'check')} ran; --possible names them."
+        yield "Checked", listed if names else counted
     for sentence in diagnosis.unchecked:
         yield "Not checked", sentence
 
@@ -325,18 +317,13 @@ def _all(store: Store, args: argparse.Namespace) -> int:
         nothing = nothing_found(store, args, filtered=bool(args.since or args.agent or args.tag))
         show_groups(Screen(sys.stdout), groups, run_count, unexplained, top=max(args.top, 10), nothing=nothing)
     err = Screen(sys.stderr)
-    _warn_undiagnosed(err, undiagnosed)
+    for fault, example in {error.fault: error for error in undiagnosed}.items():
+        runs = format_text.plural(sum(error.fault == fault for error in undiagnosed), "run")
+        report = f"This is a bug in llmtrace. See llmtrace why {short_id(example.trace_id)} for how to report it."
+        err.prose(f"llmtrace why: {runs} could not be diagnosed: {fault}. {report}")
     if more and not args.json:
         err.prose(f"llmtrace why: stopped after the newest {format_text.plural(limit, 'run')}. Use --limit N for more.")
     return FINE
-
-
-def _warn_undiagnosed(screen: Screen, errors: list[DiagnosisFailed]) -> None:
-    """Print each bug of llmtrace once, with the number of runs that could not be diagnosed."""
-    for fault, example in {error.fault: error for error in errors}.items():
-        runs = sum(error.fault == fault for error in errors)
-        report = f"This is a bug in llmtrace. See llmtrace why {short_id(example.trace_id)} for how to report it."
-        screen.prose(f"llmtrace why: {format_text.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
 
 
 def show_groups(

@@ -15,7 +15,7 @@ from llmtrace.content import to_json
 from llmtrace.content.placeholders import HIDDEN_MARKS, holds_placeholder
 from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.errors import ReviewConflict, ReviewDenied, ReviewPending
-from llmtrace.guards.hold import Hold, denial, digest_of, here
+from llmtrace.guards.hold import Hold, active_recording, denial, digest_of
 from llmtrace.guards.review_policy import Reason
 from llmtrace.guards.review_settings import is_any_resumed, is_resumed, review_settings
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition, replace
@@ -178,7 +178,7 @@ class HeldExecution:
             raise ReviewPending(review_id, self._call.name, in_doubt=record.state == "in_doubt")
 
     def _deny(self, decision: Decision) -> None:
-        text = denial(self._hold.asked, decision)
+        text = denial(self._hold.question, decision)
         self._execution.note = ""
         self._execution.stand_in(text)
         if self._spec.on_denied == "raise":
@@ -233,7 +233,7 @@ def reason_to_hold(
         return Reason(f"its arguments are invalid: {invalid}")
     if spec.review is None:
         return None
-    return spec.review.reason(_as_it_would_run(execution, call), definition, here(), _plain_defaults(spec))
+    return spec.review.reason(_as_it_would_run(execution, call), definition, active_recording(), _plain_defaults(spec))
 
 
 def _shown(spec: ToolSpec, execution: Execution, call: ToolCall) -> tuple[JsonValue, str]:

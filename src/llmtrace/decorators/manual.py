@@ -162,8 +162,11 @@ class ManualRetrieval(_ManualBlock):
 
     def _completed(self) -> Operation:
         assert isinstance(self._operation, Retrieval)
-        documents = None if self.documents is None else [_document(to_json(document)) for document in self.documents]
-        return replace(self._operation, documents=documents)
+        if self.documents is None:
+            return self._operation
+        values: list[JsonValue] = [to_json(document) for document in self.documents]
+        objects = [value if isinstance(value, dict) else {"content": value} for value in values]  # as the conventions want
+        return replace(self._operation, documents=objects)
 
 
 @suggest_keywords
@@ -195,11 +198,6 @@ def retrieval(
         raise ConfigurationError(f"retrieval(top_k={top_k!r}): expected a number of documents, 1 or more")
     request = Retrieval(source, query, top_k=top_k, provider=provider, request_model=model)
     return ManualRetrieval(request, name)
-
-
-def _document(document: JsonValue) -> JsonValue:
-    """The conventions want an object for each document."""
-    return document if isinstance(document, dict) else {"content": document}
 
 
 def _messages(content: object, role: str) -> tuple[Message, ...]:

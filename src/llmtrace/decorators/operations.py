@@ -8,13 +8,23 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from llmtrace.config import suggest_keywords
 from llmtrace.content import to_json
-from llmtrace.decorators.acceptance import accept
 from llmtrace.decorators.conversation import read_answer, read_task
 from llmtrace.decorators.wrapper import Wrapper, check_text, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
-from llmtrace.guards.check import Check, Judge, judge_of
-from llmtrace.model import AgentInvocation, Custom, Inference, Operation, Retrieval, Workflow, replace
+from llmtrace.guards.check import Check, Judge, add_evaluation, judge_of
+from llmtrace.model import (
+    ACCEPTANCE,
+    OUTCOME,
+    AgentInvocation,
+    Custom,
+    Evaluation,
+    Inference,
+    Operation,
+    Retrieval,
+    Workflow,
+    replace,
+)
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder import outcome as _outcome  # noqa: F401 - a program may call it first when it has no descriptor left
 from llmtrace.recorder.guard import guard
@@ -54,12 +64,30 @@ class _Step:
             if partial:
                 self.recording.set({PARTIAL: True})
             elif self.judge is not None:
-                guard(accept, self.recording, self.judge, result)
+                guard(_accept, self.recording, self.judge, result)
             self.recording.end(guard(_with_output, self.operation, result))
 
     def raised(self, error: BaseException) -> None:
         if self.recording is not None:
             self.recording.end(self.operation, exception=error)
+
+
+def _accept(recording: Recording, judge: Judge, output: Any) -> None:
+    """Judge the output of an agent whose span is about to end; of a run's outermost one, it is the outcome, where the program
+    gave none itself. Law: nothing of the check reaches the program."""
+    if isinstance(output, list) and output and all(isinstance(item, str) for item in output):
+        output = "".join(output)  # the chunks of a generator
+    evaluation = guard(judge, output)
+    if evaluation is None:
+        return
+    outcome, failed = recording.run.outcome, evaluation.label == "fail"
+    if failed and outcome is not None and outcome.label == "success":
+        evaluation = replace(evaluation, explanation=f"{evaluation.explanation}, though the program reported success")
+    add_evaluation(recording, evaluation)
+    if recording.outermost and outcome is None and evaluation.label in ("pass", "fail"):
+        label, verb = ("failure", "failed") if failed else ("success", "passed")
+        explanation = f"the acceptance check {verb}"
+        recording.run.outcome = Evaluation(OUTCOME, "error" if failed else "info", explanation, label=label, source=ACCEPTANCE)
 
 
 class Block:

@@ -11,7 +11,7 @@ from llmtrace.config import suggest_keywords
 from llmtrace.decorators.wrapper import check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Operation, Severity
-from llmtrace.recorder import background
+from llmtrace.recorder import background as background_thread
 from llmtrace.recorder.current import configured
 from llmtrace.signals import names as built_in_names
 from llmtrace.signals import user_signals
@@ -78,41 +78,33 @@ def signal(
         raise ConfigurationError(f"signal(looks_at={looks_at!r}): expected classes of llmtrace.model: {names}")
 
     def register(code: Any) -> Any:
-        new = _make(code, name, description, severity, below, tuple(operations), background)
-        user_signals.registered[new.name] = new
-        _add_to_recorder(new)
+        if not callable(code):
+            raise ConfigurationError(f"signal({code!r}): expected a function of a span, a class or a generator function")
+        code_name = str(getattr(code, "__name__", type(code).__name__))
+        signal_name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", code_name).lower()
+        if signal_name in built_in_names():
+            raise ConfigurationError(
+                f"signal {signal_name!r}: a built-in or installed quality signal has this name; give another name="
+            )
+        _check_form(code, signal_name, background)
+        first_line = (code.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+        user_signals.registered[signal_name] = UserSignal(
+            code=code,
+            name=signal_name,
+            description=description or first_line or f"{signal_name} was found",
+            severity=severity,
+            below=below,
+            looks_at=tuple(operations),
+            background=background,
+        )
+        recorder = configured()  # it looks at what is recorded from now on; runs that have begun keep their signals
+        if recorder is not None and background:
+            background_thread.join(recorder)
+        elif recorder is not None:
+            recorder.use_evaluator()
         return code
 
     return register if code is None else register(code)
-
-
-def _make(
-    code: Any,
-    name: str | None,
-    description: str | None,
-    severity: Severity,
-    below: float | None,
-    looks_at: tuple[type, ...],
-    background: bool,
-) -> UserSignal:
-    if not callable(code):
-        raise ConfigurationError(f"signal({code!r}): expected a function of a span, a class or a generator function")
-    signal_name = name or _snake(str(getattr(code, "__name__", type(code).__name__)))
-    if signal_name in built_in_names():
-        raise ConfigurationError(
-            f"signal {signal_name!r}: a built-in or installed quality signal has this name; give another name="
-        )
-    _check_form(code, signal_name, background)
-    first_line = (code.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    return UserSignal(
-        code=code,
-        name=signal_name,
-        description=description or first_line or f"{signal_name} was found",
-        severity=severity,
-        below=below,
-        looks_at=looks_at,
-        background=background,
-    )
 
 
 def _check_form(code: Any, signal_name: str, background: bool) -> None:
@@ -130,18 +122,3 @@ def _check_form(code: Any, signal_name: str, background: bool) -> None:
         raise ConfigurationError(
             f"signal {signal_name!r}: what judges in the background is a function of one span, not a generator"
         )
-
-
-def _add_to_recorder(new: UserSignal) -> None:
-    """Let it look at what is recorded from now on. Runs that have begun keep their signals."""
-    recorder = configured()
-    if recorder is None:
-        return
-    if new.background:
-        background.join(recorder)
-    else:
-        recorder.use_evaluator()
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

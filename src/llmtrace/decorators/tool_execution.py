@@ -121,8 +121,8 @@ class Execution:
         """A result as it may be kept."""
         if self.recording is None or self.operation is None:
             return None
-        kept = self.recording.recorder.clean(replace(self.operation, result=to_json(result), has_result=True))
-        return kept.result if isinstance(kept, ToolExecution) else None
+        cleaned = self.recording.recorder.clean(replace(self.operation, result=to_json(result), has_result=True))
+        return cleaned.result if isinstance(cleaned, ToolExecution) else None
 
     def raised(self, error: BaseException) -> None:
         if self.on_end is not None:
@@ -151,9 +151,9 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     verdict = _judge(definition, call, spec.on_invalid)
     if spec.signature.has_validators and verdict.refusal is None and not spec.signature.takes_all:
         judged = arguments if verdict.repaired is None else verdict.repaired
-        known = {name: member for name, member in judged.items() if _room_after(values.get(name), _MAX_JUDGED) >= 0}
+        short = {name: member for name, member in judged.items() if _room_after(values.get(name), _MAX_JUDGED) >= 0}
         refusals: list[Refusal] = []
-        guard(spec.signature.bind, known, refusals)
+        guard(spec.signature.bind, short, refusals)
         verdict = _with_refusals(verdict, refusals, definition, call, spec.on_invalid)
     if verdict.repaired is not None and verdict.refusal is None:
         receiver = args[: len(args) - len(visible[0])]
@@ -237,14 +237,14 @@ def _with_refusals(
     """The verdict with what the tool's own validators refuse; where the schema has a say already, that stands."""
     if not refusals:
         return verdict
-    known = {
+    places_in_schema = {
         violation.pointer
         for violation in verdict.violations
         if violation.code != "schema" and (violation.severity == "warning" or verdict.repaired is None)
     }
     errors: list[Violation] = []
     for refusal in refusals:
-        if (place := pointer(refusal.path)) not in known:
+        if (place := pointer(refusal.path)) not in places_in_schema:
             violation = Violation("not_allowed", place, "", refusal.reason, None, refusal.got, tool=call.name, call_id=call.id)
             errors.append(violation)
     if not errors:
@@ -302,10 +302,10 @@ def _start(
     execution.operation = operation
     execution.failure = verdict.failure
 
-    def begin(given: JsonValue = None) -> None:
-        """``given``: the arguments that a person gave instead."""
-        if given is not None:
-            execution.operation, execution.failure = replace(operation, repaired=given), None
+    def begin(new_arguments: JsonValue = None) -> None:
+        """``new_arguments``: those that a person gave instead."""
+        if new_arguments is not None:
+            execution.operation, execution.failure = replace(operation, repaired=new_arguments), None
         recorder = active()
         if recorder is not None and execution.recording is None:
             execution.recording = recorder.start(operation, can_be_answered=True)

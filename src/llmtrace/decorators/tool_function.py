@@ -9,7 +9,7 @@ from llmtrace.config import OnInvalid, suggest_keywords
 from llmtrace.decorators.tool_execution import ToolSpec, called_directly
 from llmtrace.decorators.wrapper import BoundWrapper, Wrapper, check_text
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import JsonValue, ToolDefinition
+from llmtrace.model import JsonValue
 from llmtrace.recorder import functions
 from llmtrace.validation import parameters as _parameters  # noqa: F401 - a tool's first call may find no descriptor left …
 from llmtrace.validation import result_schema as _results  # noqa: F401 - … to import them with
@@ -24,8 +24,6 @@ R = TypeVar("R")
 
 
 class ToolFunction(Wrapper):
-    """A function decorated with `tool`."""
-
     def __init__(self, function: Any, spec: ToolSpec) -> None:
         kind = functions.kind_of(function)
 
@@ -123,8 +121,11 @@ def tool(
         signature = Signature(
             inner, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls
         )
-        if isinstance(schema, Mapping):
-            _refuse_invalid(signature.definition)
+        if isinstance(schema, Mapping) and signature.definition.parameters is not None:
+            compiled = compile_schema(signature.definition.parameters)
+            if not compiled.is_schema:
+                problem = f"the schema given as schema= cannot be used: {compiled.problem}"
+                raise ConfigurationError(f"tool {signature.definition.name!r}: {problem}")
         return ToolFunction(function, ToolSpec(signature, on_invalid, policy, on_denied, probe))
 
     return decorate if function is None else decorate(function)
@@ -140,12 +141,6 @@ def _review_policy(review: Any, on_denied: object, probe: object) -> ReviewPolic
     from llmtrace.guards.review_policy import review_policy
 
     return review_policy(review)
-
-
-def _refuse_invalid(definition: ToolDefinition) -> None:
-    compiled = compile_schema(definition.parameters)
-    if definition.parameters is not None and not compiled.is_schema:
-        raise ConfigurationError(f"tool {definition.name!r}: the schema given as schema= cannot be used: {compiled.problem}")
 
 
 def tool_spec(function: Any) -> ToolSpec | None:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from opentelemetry import context as otel_context
 
 from llmtrace import semconv
 from llmtrace.errors import BudgetExceeded, LlmtraceError
-from llmtrace.guards import messages
 from llmtrace.guards.spend_file import Amounts, SpendWindow, period, spend_file
 from llmtrace.guards.token_estimate import usage_of
 from llmtrace.log_once import warn_once
@@ -59,7 +58,9 @@ class BudgetTracker:
         self.budget = budget
         self._limits = budget.limits
         self._raises = budget.on_exceed == "raise"
-        self._suffix = messages.period_and_scope(budget.scope, budget.per)
+        whom = "" if budget.scope in ("run", "all") else f" for each {budget.scope}"
+        self._suffix = f"{f' a {budget.per}' if budget.per else ''}{whom}"
+        """What a message says after an amount: `` a day for each user``."""
         self._run_window = SpendWindow()
         self._who = _who(budget.scope) if budget.scope != "run" else ""
         self._shared = (budget.name, budget.scope, self._who, budget.per)
@@ -68,7 +69,6 @@ class BudgetTracker:
             for watcher in around
         )
         """False where a budget around it adds to the same sums."""
-        self._window: Callable[[], SpendWindow] = (lambda: self._run_window) if budget.scope == "run" else self._shared_window
         self._last = time.monotonic()
         self._reported: set[tuple[str, str]] = set()
         self._repeated: OrderedDict[str, int] = OrderedDict()
@@ -76,20 +76,17 @@ class BudgetTracker:
         self._repeated_tool = ""
         self.corrections = 0
         self._lock = threading.RLock()
-        if budget.scope != "run":
-            self._begin()
+        if budget.scope != "run":  # what was spent before needs no warning here: 80 % is reported where it is reached
+            window = self._window()
+            with window.lock:
+                window.refresh()
+                nearly_spent = [limit for limit, allowed in self._limits.items() if window.total(limit) >= NEARLY * allowed]
+                self._reported.update((BUDGET_NEARLY_SPENT, limit) for limit in nearly_spent)
 
-    def _begin(self) -> None:
-        """What was spent before this budget began needs no warning here: 80 % is reported where it is reached."""
-        window = self._window()
-        with window.lock:
-            window.refresh()
-            for limit, allowed in self._limits.items():
-                if window.total(limit) >= NEARLY * allowed:
-                    self._reported.add((BUDGET_NEARLY_SPENT, limit))
-
-    def _shared_window(self) -> SpendWindow:
+    def _window(self) -> SpendWindow:
         budget = self.budget
+        if budget.scope == "run":
+            return self._run_window
         return spend_file(_folder(), budget.name, budget.scope, self._who, period(budget.per))
 
     # -- what the program may look at
@@ -184,15 +181,15 @@ class BudgetTracker:
         self, window: SpendWindow | None, limit: str, allowed: float, spent: float, top: tuple[Spender, ...] = ()
     ) -> BudgetExceeded:
         top = window.top(limit) if window is not None else top
-        text = messages.state(self.budget.name, self._suffix, limit, allowed, spent)
-        return BudgetExceeded(
-            f"{text}: {messages.spenders(top)}" if top else text,
-            limit=limit,
-            allowed=allowed,
-            spent=spent,
-            budget=self.budget,
-            spenders=top,
-        )
+        text = self._state(limit, allowed, spent, "is spent", top)
+        return BudgetExceeded(text, limit=limit, allowed=allowed, spent=spent, budget=self.budget, spenders=top)
+
+    def _state(self, limit: str, allowed: float, spent: float, how: str, top: Sequence[Spender]) -> str:
+        """``budget 'trial' of 4 calls a day is spent (4 calls used): support with gpt-4o 71 %``. Law: it holds no content."""
+        name = f" {self.budget.name!r}" if self.budget.name else ""
+        text = f"budget{name} of {_amount(limit, allowed)}{self._suffix} {how} ({_amount(limit, spent)} used)"
+        spenders = ", ".join(f"{spender.name} {spender.share:.0%}".replace("%", " %") for spender in top)
+        return f"{text}: {spenders}" if top else text
 
     def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
         """Count what a span spent; an evaluation for each ceiling that it reached."""
@@ -200,7 +197,8 @@ class BudgetTracker:
         if not isinstance(operation, (Inference, Embedding)):
             return self._after_another(operation)
         failed = span.failure is not None and operation.usage is None and not getattr(operation, "output", ())
-        usage, cost = (Usage(), 0.0) if failed else (_usage(operation), _cost(operation))
+        usage = usage_of(operation) if isinstance(operation, Inference) else operation.usage or Usage()
+        usage, cost = (Usage(), 0.0) if failed else (usage, _cost(operation))
         spender = _spender(operation.model, recording)
         window = self._window()
         with window.lock:
@@ -242,11 +240,9 @@ class BudgetTracker:
             name = BUDGET_EXCEEDED if spent_whole else BUDGET_NEARLY_SPENT
             if (name, limit) not in self._reported:
                 self._reported.add((name, limit))
-                text = messages.state(self.budget.name, self._suffix, limit, allowed, spent, nearly=not spent_whole)
                 top = self._top(window, limit) if spent_whole else ()
-                yield Evaluation(
-                    name, "warning", f"{text}: {messages.spenders(top)}" if top else text, label=limit, score=float(spent)
-                )
+                text = self._state(limit, allowed, spent, "is spent" if spent_whole else "is nearly spent", top)
+                yield Evaluation(name, "warning", text, label=limit, score=float(spent))
 
     def _top(self, window: SpendWindow, limit: str) -> tuple[Spender, ...]:
         if limit == "corrections":
@@ -289,6 +285,15 @@ class BudgetTracker:
                 if limit not in ("calls", *IN_ONE_RUN) and spent > allowed:
                     return self._exceeded(window, limit, allowed, spent)
         return None
+
+
+def _amount(limit: str, number: float) -> str:
+    """``1 call``, ``2,500 tokens``, ``$0.10``, ``1.5 seconds``."""
+    if limit == "usd":
+        return f"${number:,.2f}" if number >= 0.1 or number == 0 else f"${number:.2g}"
+    shown = f"{number:,.0f}" if number == int(number) or number >= 100 else f"{number:.2g}"
+    noun = limit.replace("_", " ")
+    return f"{shown} {noun.removesuffix('s') if number == 1 else noun}"
 
 
 def count_correction() -> None:
@@ -335,10 +340,6 @@ def _key(execution: ToolExecution) -> str:
         return f"{execution.name} {hash(repr(execution.arguments))}"
 
 
-def _usage(operation: Inference | Embedding) -> Usage:
-    return usage_of(operation) if isinstance(operation, Inference) else operation.usage or Usage()
-
-
 def _sum(usage: Usage) -> int:
     return (usage.input_tokens or 0) + (usage.output_tokens or 0)
 
@@ -352,13 +353,8 @@ def _cost(operation: Inference | Embedding) -> float | None:
         return None
     if isinstance(operation, Embedding):
         usage = replace(operation.usage or Usage(), output_tokens=0)
-        operation = Inference(
-            operation.provider,
-            "embeddings",
-            request_model=operation.request_model,
-            response_model=operation.response_model,
-            usage=usage,
-        )
+        request, response = operation.request_model, operation.response_model
+        operation = Inference(operation.provider, "embeddings", request_model=request, response_model=response, usage=usage)
     return recorder.cost_of(replace(operation, usage=usage_of(operation)))
 
 

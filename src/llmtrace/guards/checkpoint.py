@@ -137,18 +137,15 @@ def _check(name: str, state: Any, judge: Judge | None, on_fail: str) -> tuple[An
         state, snapshot = _resumed(recording, state, snapshot)
     with nullcontext() if recording is None else recording.use():
         verdict = None if judge is None else judge(state)
-    failed = None if verdict is None or is_accepted(verdict) else CheckpointFailed(name, _reason(verdict))
-    if failed is not None and verdict is not None and on_fail in ("retry", "review"):
-        verdict = replace(verdict, severity="warning", label=verdict.label or "fail")
+    failed = None
+    if verdict is not None and not is_accepted(verdict):
+        reason = verdict.evidence.get("reason") or verdict.evidence.get("error")  # what the check itself said
+        failed = CheckpointFailed(name, f"{verdict.explanation}: {reason}" if reason else verdict.explanation)
+        if on_fail in ("retry", "review"):
+            verdict = replace(verdict, severity="warning", label=verdict.label or "fail")
     if recording is not None:
         guard(_record, recording, name, snapshot, verdict, failed, raises=on_fail == "raise")
     return state, failed
-
-
-def _reason(verdict: Evaluation) -> str:
-    """What is wrong, with what the check itself said."""
-    said = verdict.evidence.get("reason") or verdict.evidence.get("error")
-    return f"{verdict.explanation}: {said}" if said else verdict.explanation
 
 
 def _resumed(recording: Recording, state: Any, snapshot: JsonValue) -> tuple[Any, JsonValue]:

@@ -89,8 +89,8 @@ def usage_of(completion: object) -> Usage | None:
 def read_usage(counts: Mapping[str, JsonValue]) -> Usage | None:
     """Token counts by our names or by those of other clients; None where there are none."""
     named = {_USAGE.get(name, name): as_count(count) for name, count in counts.items()}
-    known = {name: count for name, count in named.items() if name in _OURS and count is not None}
-    return Usage(**known) if known else None
+    ours = {name: count for name, count in named.items() if name in _OURS and count is not None}
+    return Usage(**ours) if ours else None
 
 
 def add_usage(first: Usage | None, second: Usage | None) -> Usage | None:

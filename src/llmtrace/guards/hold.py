@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import math
+import secrets
 import sqlite3
 import threading
 import time
@@ -21,7 +22,7 @@ from typing import Any, get_args
 from llmtrace.codec import json_text
 from llmtrace.content.placeholders import holds_placeholder
 from llmtrace.errors import ConfigurationError, LlmtraceError, ReviewConflict, ReviewDenied, ReviewPending
-from llmtrace.guards.review_settings import ReviewSettings, new_review_id, review_settings, take_resumed
+from llmtrace.guards.review_settings import ReviewSettings, review_settings, take_resumed
 from llmtrace.model import JsonValue, Review, replace
 from llmtrace.model.reviews import Decision, DecisionKind, ReviewRecord, ReviewRequest, ValueOrigin
 from llmtrace.recorder import Recording, active, current
@@ -66,7 +67,7 @@ class Hold:
         self.recorded_id: str | None = None
         """In a replay, the id of the review whose recorded decision was taken."""
         self.digest = digest_of(self.settings, tool, call_id, payload)
-        self._operation = Review(question, tool=tool, call_id=call_id, reason=reason, payload=payload, digest=self.digest)
+        self.question = Review(question, tool=tool, call_id=call_id, reason=reason, payload=payload, digest=self.digest)
         self._schema, self._strict, self._origins = schema, strict, origins
         self._timeout = min(self.settings.timeout if timeout is None else timeout, _LONGEST_TIMEOUT)
         self._recording: Recording | None = None
@@ -108,11 +109,6 @@ class Hold:
             raise
         return self._end(decision)
 
-    @property
-    def asked(self) -> Review:
-        """What was asked, as the program said it."""
-        return self._operation
-
     def raw(self, edited: JsonValue) -> JsonValue:
         """What a reviewer's edit says of what would run: what is left as it was shown is what the program has."""
         return _merged(self.payload, self._shown, edited)
@@ -121,7 +117,7 @@ class Hold:
 
     def _begin(self) -> Decision | None:
         """Ask. Returns the decision where it is known at once."""
-        operation, settings = self._operation, self.settings
+        operation, settings = self.question, self.settings
         recorder = active()
         played = player()
         recorded = None if played is None else played.review_of(operation.question, self.digest, self.payload, take=True)
@@ -132,7 +128,9 @@ class Hold:
         earlier = take_resumed(self.digest)
         if recorded is not None and recorded.decision not in (None, "pending"):
             self.recorded_id = recorded.review_id
-            return _recorded_decision(recorded)
+            kind: Any = recorded.decision
+            at = (recorded.decided_at or 0) / 1e9
+            return Decision(kind, recorded.value, recorded.decided_by or "", at, recorded.note or "")
         if not settings.is_attended and earlier is None:
             return Decision("unattended", at=time.time(), reason="nobody is there to review it")
         self._began = time.monotonic()
@@ -156,7 +154,7 @@ class Hold:
         recording = self._recording
         now = time.time()
         request = ReviewRequest(
-            new_review_id(),
+            f"rev_{secrets.token_hex(8)}",
             operation.question,
             self.digest,
             self._shown,
@@ -201,7 +199,10 @@ class Hold:
                 if decision is not None:
                     settings.reviews.decide(request.review_id, _stamped(decision), digest=request.digest)
         except Exception as error:
-            logger.warning("llmtrace: notify= failed for review %s (%s); it still waits", request.review_id, _said(error))
+            # other texts may hold content, or the secret of a URL
+            text = f": {error}" if isinstance(error, (LlmtraceError, OSError)) else ""
+            problem = f"{type(error).__name__}{text}"
+            logger.warning("llmtrace: notify= failed for review %s (%s); it still waits", request.review_id, problem)
         finally:
             self._woken.set()
 
@@ -226,11 +227,10 @@ class Hold:
         if decision is None and wait is not None and waited >= wait:
             self._is_pending = True
             self._end_span(Decision("timed_out"), "pending")
-            raise ReviewPending(self.review_id, self._operation.question)
+            raise ReviewPending(self.review_id, self.question.question)
         return decision
 
     def _leave(self) -> None:
-        """The program stops waiting."""
         if self._is_pending:
             return
         if self.review_id is not None:
@@ -240,16 +240,16 @@ class Hold:
     def _end(self, decision: Decision) -> Decision:
         self._end_span(decision, decision.kind)
         if decision.kind == "unattended" and self.settings.unattended == "raise":
-            raise ReviewDenied(denial(self._operation, decision), decision=decision)
+            raise ReviewDenied(denial(self.question, decision), decision=decision)
         return decision
 
-    def _end_span(self, decision: Decision, said: str) -> None:
+    def _end_span(self, decision: Decision, outcome: str) -> None:
         if self._recording is None:
             return
         operation = replace(
-            self._operation,
+            self.question,
             review_id=self.review_id,
-            decision=said,
+            decision=outcome,
             decided_by=decision.by or None,
             decided_at=round(decision.at * 1e9) if decision.at else None,
             note=decision.reason or None,
@@ -264,24 +264,22 @@ def digest_of(settings: ReviewSettings, tool: str | None, call_id: str | None, p
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=settings.key).hexdigest()
 
 
-def denial(asked: Review, decision: Decision) -> str:
+def denial(review: Review, decision: Decision) -> str:
     """What a model is told of a call that may not run: a result, so that it goes on, and not an error to be tried again. Of a
     question of the program: what came of it."""
     because = f": {decision.reason}" if decision.reason else ""
-    question = asked.tool
-    if question is None:
-        return f"{asked.question!r} was {decision.kind.replace('_', ' ')}{because}"
+    tool = review.tool
+    if tool is None:
+        return f"{review.question!r} was {decision.kind.replace('_', ' ')}{because}"
     if decision.kind == "rejected":
         who = decision.by or "A person"
-        return f"{who} rejected this call of {question}, so it did not run{because}. Do not call it again with these arguments."
+        return f"{who} rejected this call of {tool}, so it did not run{because}. Do not call it again with these arguments."
     if decision.kind == "timed_out":
-        return f"Nobody reviewed this call of {question} in time, so it did not run{because}. Do not try it again."
-    return (
-        f"This call of {question} needs a person's review, and there is none, so it did not run{because}. Do not try it again."
-    )
+        return f"Nobody reviewed this call of {tool} in time, so it did not run{because}. Do not try it again."
+    return f"This call of {tool} needs a person's review, and there is none, so it did not run{because}. Do not try it again."
 
 
-def here() -> Recording | None:
+def active_recording() -> Recording | None:
     """The current span, if something is recorded."""
     return current() if active() is not None else None
 
@@ -303,12 +301,6 @@ def _decided(record: ReviewRecord) -> Decision | None:
     return None if record.state == "proposed" else record.decision
 
 
-def _recorded_decision(recorded: Review) -> Decision:
-    kind: Any = recorded.decision
-    at = (recorded.decided_at or 0) / 1e9
-    return Decision(kind, recorded.value, recorded.decided_by or "", at, recorded.note or "")
-
-
 def _stamped(decision: Any) -> Decision:
     if not isinstance(decision, Decision):
         raise ConfigurationError(f"expected a Decision or None, got {type(decision).__name__}")
@@ -327,19 +319,13 @@ def _post(url: str, request: ReviewRequest) -> None:
         pass
 
 
-def _said(error: Exception) -> str:
-    """Other texts may hold content, or the secret of a URL."""
-    has_safe_text = isinstance(error, (LlmtraceError, OSError))
-    return f"{type(error).__name__}: {error}" if has_safe_text else type(error).__name__
-
-
 def _differences(raw: JsonValue, shown: JsonValue, place: str = "") -> list[str]:
     """JSON Pointers to what is not shown as it is."""
     if isinstance(raw, dict) and isinstance(shown, dict) and raw.keys() == shown.keys():
-        return [found for name in raw for found in _differences(raw[name], shown[name], place + pointer((name,)))]
+        return [path for name in raw for path in _differences(raw[name], shown[name], place + pointer((name,)))]
     if isinstance(raw, list) and isinstance(shown, list) and len(raw) == len(shown):
         pairs = enumerate(zip(raw, shown, strict=True))
-        return [found for index, (one, other) in pairs for found in _differences(one, other, f"{place}/{index}")]
+        return [path for index, pair in pairs for path in _differences(*pair, f"{place}/{index}")]
     return [] if json.dumps(raw) == json.dumps(shown) and not holds_placeholder(shown) else [place]
 
 

@@ -34,7 +34,7 @@ class Answer(Generic[T]):
 
     def _typed(self, decision: Decision) -> Decision:
         if decision.kind == "timed_out" and self._on_timeout == "raise":
-            raise ReviewDenied(denial(self._hold.asked, decision), decision=decision, review_id=self._hold.review_id or "")
+            raise ReviewDenied(denial(self._hold.question, decision), decision=decision, review_id=self._hold.review_id or "")
         if decision.kind == "answered" and self._model is not None:
             try:
                 return replace(decision, value=self._model.model_validate(decision.value))

@@ -15,7 +15,6 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.review_predicates import ungrounded, untrusted
 from llmtrace.evidence.run_evidence import RunEvidence
-from llmtrace.lineage import DoubtfulValue
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.model.reviews import ValueOrigin
 from llmtrace.recorder import Recording
@@ -31,7 +30,7 @@ class ReviewContext:
         self.call_id = call.id
         self.trace_id = "" if recording is None else recording.trace_id
         """Empty where nothing is recorded."""
-        self._asked = call, definition, recording
+        self._call = call, definition, recording
         self._origins: dict[str, tuple[ValueOrigin, ...] | None] = {}
 
     @property
@@ -43,7 +42,7 @@ class ReviewContext:
     def _of_kind(self, kind: str) -> tuple[ValueOrigin, ...] | None:
         """The values that are ``kind``; None where the run's evidence is not there to tell."""
         if kind not in self._origins:
-            call, definition, recording = self._asked
+            call, definition, recording = self._call
             self._origins[kind] = (
                 None if recording is None else recording.run.read_evidence(lambda run: _read(kind, run, call, definition))
             )
@@ -101,20 +100,21 @@ class ReviewPolicy:
         """
         arguments = {**(defaults or {}), **(call.arguments if isinstance(call.arguments, dict) else {})}
         context = ReviewContext(call, definition, recording)
-        found: list[Reason] = []
+        reasons: list[Reason] = []
         for condition in self.conditions:
             if condition is True:
-                found.append(Reason("every call of this tool is reviewed"))
+                reasons.append(Reason("every call of this tool is reviewed"))
             elif condition == "when changing":
                 if Call(call.name, call.id, call.arguments, definition).is_change:
-                    found.append(Reason("it changes something"))
+                    reasons.append(Reason("it changes something"))
             elif isinstance(condition, str):
-                found += context._doubtful(condition.removeprefix("when "))
+                reasons += context._doubtful(condition.removeprefix("when "))
             else:
-                found += context._asked_for(condition, arguments)
-        if not found:
+                reasons += context._asked_for(condition, arguments)
+        if not reasons:
             return None
-        return Reason("; ".join(dict.fromkeys(one.text for one in found)), tuple(o for one in found for o in one.origins))
+        origins = tuple(origin for reason in reasons for origin in reason.origins)
+        return Reason("; ".join(dict.fromkeys(reason.text for reason in reasons)), origins)
 
 
 def review_policy(review: Any) -> ReviewPolicy | None:
@@ -129,20 +129,20 @@ def review_policy(review: Any) -> ReviewPolicy | None:
         is_known = condition is True or (isinstance(condition, str) and condition in get_args(When))
         is_function = callable(condition) and not inspect.iscoroutinefunction(condition)
         if not (is_known or is_function):
-            known = ", ".join(repr(name) for name in get_args(When))
+            words = ", ".join(repr(name) for name in get_args(When))
             raise ConfigurationError(
-                f"tool(review={condition!r}): expected True, {known}, or a plain function of the arguments and a ReviewContext"
+                f"tool(review={condition!r}): expected True, {words}, or a plain function of the arguments and a ReviewContext"
             )
     return ReviewPolicy(conditions)
 
 
 def _read(kind: str, evidence: RunEvidence, call: ToolCall, definition: ToolDefinition) -> tuple[ValueOrigin, ...]:
-    found = ungrounded(evidence, call) if kind == "ungrounded" else untrusted(evidence, call, definition)
-    return tuple(_as_origin(kind, value) for value in found)
-
-
-def _as_origin(kind: str, value: DoubtfulValue) -> ValueOrigin:
-    if value.origin is None:
-        return ValueOrigin(value.pointer, kind, f"{value.kind}: no message or result contains it")
-    text = f"{value.kind}: stands only in the text of a tool's result"
-    return ValueOrigin(value.pointer, kind, text, value.origin.span_id)
+    values = ungrounded(evidence, call) if kind == "ungrounded" else untrusted(evidence, call, definition)
+    origins = []
+    for value in values:
+        if value.origin is None:
+            origins.append(ValueOrigin(value.pointer, kind, f"{value.kind}: no message or result contains it"))
+        else:
+            text = f"{value.kind}: stands only in the text of a tool's result"
+            origins.append(ValueOrigin(value.pointer, kind, text, value.origin.span_id))
+    return tuple(origins)

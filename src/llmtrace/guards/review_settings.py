@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from llmtrace.config import Config, Unattended
+from llmtrace.config import Unattended
 from llmtrace.recorder.current import configured
 from llmtrace.store import replay_key
 from llmtrace.store.reviews import Reviews
@@ -19,8 +17,6 @@ from llmtrace.store.reviews import Reviews
 
 @dataclass(frozen=True, slots=True)
 class ReviewSettings:
-    """How this process has its calls reviewed."""
-
     reviews: Reviews = field(default_factory=lambda: Reviews(None))
     key: bytes = b""
     """The secret that keys digests."""
@@ -48,17 +44,13 @@ def review_settings() -> ReviewSettings:
     if recorder is None or recorder.reviewing is None:
         return _nobody
     if not isinstance(recorder.reviewing, ReviewSettings):
-        recorder.reviewing = _settings(*recorder.reviewing)
+        config, folder, make_key = recorder.reviewing
+        if folder is not None and folder.name == replay_key.REPLAYS:
+            folder = folder.parent
+        times = config.review_timeout, config.review_wait
+        recorder.reviewing = ReviewSettings(Reviews(folder), make_key(), config.notify, *times, config.unattended)
     settings: ReviewSettings = recorder.reviewing
     return settings
-
-
-def _settings(config: Config, folder: Path | None, make_key: Callable[[], bytes]) -> ReviewSettings:
-    if folder is not None and folder.name == replay_key.REPLAYS:
-        folder = folder.parent
-    return ReviewSettings(
-        Reviews(folder), make_key(), config.notify, config.review_timeout, config.review_wait, config.unattended
-    )
 
 
 _of_process: dict[str, str] = {}
@@ -66,10 +58,6 @@ _of_process: dict[str, str] = {}
 _of_block: ContextVar[dict[str, str] | None] = ContextVar("llmtrace_resumed", default=None)
 """The same of `resuming`: a worker may resume two runs at the same time that made the same call."""
 _lock = threading.Lock()
-
-
-def new_review_id() -> str:
-    return f"rev_{secrets.token_hex(8)}"
 
 
 def expect(review_id: str, digest: str) -> None:
@@ -92,7 +80,7 @@ def resuming(review_id: str, digest: str) -> Iterator[None]:
 def take_resumed(digest: str) -> str | None:
     """The resumed review of a call, once."""
     with _lock:
-        return next((found for ids in _resumed() if (found := ids.pop(digest, None)) is not None), None)
+        return next((review_id for ids in _resumed() if (review_id := ids.pop(digest, None)) is not None), None)
 
 
 def is_any_resumed() -> bool:

@@ -6,8 +6,6 @@ Law: an objective holds nothing up. A span that breaks it gets an evaluation ``s
 
 from __future__ import annotations
 
-from typing import Any
-
 from llmtrace import semconv
 from llmtrace.config import suggest_keywords
 from llmtrace.errors import ConfigurationError
@@ -40,12 +38,9 @@ def slo(
     if all(seconds is None for _, seconds in bounds.values()):
         raise ConfigurationError(f"slo({name!r}): give at least one of p50, p95, p99, ttft, in seconds")
     for word, seconds in bounds.values():
-        if seconds is not None and not _is_bound(seconds):
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if seconds is not None and not (is_number and 0 < seconds < float("inf")):
             raise ConfigurationError(f"slo({name!r}, {word}={seconds!r}): expected a number of seconds above 0")
     attributes: dict[str, JsonValue] = {semconv.SLO_NAME: name}
     attributes |= {attribute: float(seconds) for attribute, (_, seconds) in bounds.items() if seconds is not None}
     objectives.declared[name] = attributes
-
-
-def _is_bound(seconds: Any) -> bool:
-    return isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds < float("inf")

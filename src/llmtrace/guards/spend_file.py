@@ -211,14 +211,8 @@ class SpendFile(SpendWindow):
 
 def _line(spender: str, amounts: Amounts) -> bytes:
     """A line begins with its end of line, so that what was torn before it does not spoil it. Less than a page."""
-    row = [
-        spender[:200],
-        round(amounts.usd, 9),
-        amounts.calls,
-        amounts.tokens,
-        amounts.output_tokens,
-        round(amounts.seconds, 3),
-    ]
+    usd, seconds = round(amounts.usd, 9), round(amounts.seconds, 3)
+    row = [spender[:200], usd, amounts.calls, amounts.tokens, amounts.output_tokens, seconds]
     return b"\n" + json.dumps(row).encode("ascii")
 
 

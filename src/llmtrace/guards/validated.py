@@ -102,16 +102,12 @@ class _Attempts:
         self.value: Any = None
         self.passed: bool | None = None
         self.usage: Usage | None = None
-        self._left = retries
-        self._tried: list[tuple[JsonValue, tuple[Fault, ...]]] = []
-
-    @property
-    def count(self) -> int:
-        return len(self._tried)
+        self._retries_left = retries
+        self.tried: list[tuple[JsonValue, tuple[Fault, ...]]] = []
 
     def follow_up(self) -> FollowUp:
         messages: FollowUp = []
-        for answer, faults in self._tried:
+        for answer, faults in self.tried:
             text = answer if isinstance(answer, str) else dump(answer).decode()
             if text.strip():  # a provider refuses an empty message
                 messages.append({"role": "assistant", "content": text})
@@ -137,25 +133,25 @@ class _Attempts:
         is_value = isinstance(self.form.kind, type) and isinstance(completion, self.form.kind)
         answer = to_json(completion) if is_value else guard(answer_of, completion)
         self.value, faults = self.form.read(completion if is_value else answer)
-        self._tried.append((answer, faults))
+        self.tried.append((answer, faults))
         self.passed = not faults
         if self.passed:
             return True
-        if not self._left:
-            raise OutputInvalid(self.form.name, self.count, faults, self.usage, completion)
-        self._left -= 1
+        if not self._retries_left:
+            raise OutputInvalid(self.form.name, len(self.tried), faults, self.usage, completion)
+        self._retries_left -= 1
         guard(count_correction)
         return False
 
     def operation(self) -> Custom:
         """What the span holds."""
         tried: list[JsonValue] = [
-            {"answer": answer, "faults": [fault._asdict() for fault in faults]} for answer, faults in self._tried
+            {"answer": answer, "faults": [fault._asdict() for fault in faults]} for answer, faults in self.tried
         ]
         result: dict[str, JsonValue] = {"attempts": tried}
         if self.passed:
             result["value"] = to_json(self.value)
-        is_shown = self.passed is False or self.count > 1
+        is_shown = self.passed is False or len(self.tried) > 1
         return Custom({"example": self.form.example} if is_shown else None, result, has_result=True)
 
 
@@ -173,8 +169,7 @@ class _Step:
         self._attempts = attempts
         self.args: tuple[Any, ...] = (attempts, call)
         self.kwargs: dict[str, Any] = {}
-        name = attempts.form.name
-        recorder = active()
+        name, recorder = attempts.form.name, active()
         attributes: dict[str, JsonValue] = {semconv.VALIDATED: name}
         self.recording = None if recorder is None else recorder.start(Custom(), name=f"validated {name}", attributes=attributes)
 
@@ -190,7 +185,7 @@ class _Step:
         attempts = self._attempts
         usage = attempts.usage or Usage()
         attributes: dict[str, JsonValue] = {
-            semconv.VALIDATED_ATTEMPTS: attempts.count,
+            semconv.VALIDATED_ATTEMPTS: len(attempts.tried),
             semconv.VALIDATED_PASSED: attempts.passed if error is None or isinstance(error, OutputInvalid) else None,
             semconv.VALIDATED_INPUT: usage.input_tokens,
             semconv.VALIDATED_OUTPUT: usage.output_tokens,

@@ -29,8 +29,6 @@ _CODES = {"same": SAME, "diverged": DIVERGED, "incomparable": INCOMPARABLE}
 
 
 class ReplayedProgram(NamedTuple):
-    """What one replay came to."""
-
     code: int
     """`SAME`, `DIVERGED` or `INCOMPARABLE`."""
     exit_code: int

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from importlib.metadata import EntryPoint
 
 from llmtrace import installed
 from llmtrace.monitors._call_keys import Key
@@ -49,18 +48,14 @@ def load() -> tuple[Monitor, ...]:
     """Load all monitors, in alphabetical order. Never raises: one that cannot be loaded is logged and left out."""
     built_in = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
     added = {entry.name: entry for entry in installed.entries(GROUP, built_in)}
-    monitors = (_load(added[name]) if name in added else _load_built_in(name) for name in sorted((*built_in, *added)))
-    return tuple(monitor for monitor in monitors if monitor is not None)
-
-
-def _load_built_in(name: str) -> Monitor:
-    monitor: Monitor = importlib.import_module(f"{__name__}.{name}").MONITOR
-    return monitor
-
-
-def _load(entry: EntryPoint) -> Monitor | None:
-    monitor = installed.load(entry)
-    if monitor is None or (isinstance(monitor, Monitor) and not isinstance(monitor, type)):
-        return monitor
-    installed.log_broken(entry, "a monitor is an object with a name and a method observe(span)")
-    return None
+    monitors: list[Monitor] = []
+    for name in sorted((*built_in, *added)):
+        if name not in added:
+            monitors.append(importlib.import_module(f"{__name__}.{name}").MONITOR)
+            continue
+        monitor = installed.load(added[name])
+        if isinstance(monitor, Monitor) and not isinstance(monitor, type):
+            monitors.append(monitor)
+        elif monitor is not None:
+            installed.log_broken(added[name], "a monitor is an object with a name and a method observe(span)")
+    return tuple(monitors)

@@ -7,7 +7,6 @@ prompt is left out of the key.
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import Any, Final, NamedTuple
 
@@ -35,21 +34,11 @@ class Key(NamedTuple):
     tool: str | None = None
 
     def name(self) -> str:
-        return _name(self)
+        return json.dumps(self)
 
     def place(self) -> str:
         """Name of the place (agent and operation, or tool) at which it is."""
-        return _place(self)
-
-
-@functools.lru_cache(maxsize=4096)
-def _name(key: Key) -> str:
-    return json.dumps(key)
-
-
-@functools.lru_cache(maxsize=4096)
-def _place(key: Key) -> str:
-    return f"{key._replace(model=None, prompt=None).name()} place"
+        return f"{self._replace(model=None, prompt=None).name()} place"
 
 
 class KeyedCall(NamedTuple):
@@ -66,13 +55,11 @@ def key_of(trace: Trace, span: Span) -> KeyedCall | None:
         return KeyedCall(Key(_service(span), "execute_tool", tool=operation.name), run)
     if not isinstance(operation, Inference) or SAME_CALL in span.attributes:
         return None
-    for inner in trace.children(span):
-        if isinstance(inner.operation, Inference):
-            return None
+    if any(isinstance(inner.operation, Inference) for inner in trace.children(span)):
+        return None
     agent, step, run = _around(trace, span)
     digests = operation.fingerprint or fingerprint(replace(operation, tools=(), parameters={}))  # only the prompt's is wanted
-    prompt = digests.system
-    return KeyedCall(Key(agent, step or operation.operation, operation.request_model, prompt), run)
+    return KeyedCall(Key(agent, step or operation.operation, operation.request_model, digests.system), run)
 
 
 def _around(trace: Trace, span: Span) -> tuple[str | None, str | None, str]:

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from llmtrace.model.value import value
 from llmtrace.monitors._run_similarity import Alike
-from llmtrace.monitors._stream import CALLS_PER_ALARM, MINIMUM, RECENT, RUNS_BEFORE, RUNS_SINCE, At, Places, Stream
+from llmtrace.monitors._stream import CALLS_PER_ALARM, MINIMUM, RECENT, RUNS_BEFORE, RUNS_SINCE, At, Stream
 
 _WIDTH: Final = 0.02
 _MOST_BINS: Final = 400
@@ -56,8 +56,6 @@ _SCORE: Final = NormalDist().inv_cdf
 
 @value
 class Shift:
-    """A change that a stream has found."""
-
     since: int
     """Estimated time of the first call after the change, in nanoseconds since the Unix epoch."""
     call: int
@@ -113,7 +111,6 @@ class Numbers(Stream):
         self.alike: list[float] = saved.get("alike") or [0.0, 0.0, 0.0]
         """Sum of products of neighbouring scores, of squares (both but of the last `_OLD`), and the last score."""
         self.of_runs = Alike(saved.get("of_runs"))
-        self.places = Places(saved.get("saved", 0.0))
 
     def state(self) -> dict[str, Any]:
         return super().state() | {
@@ -123,7 +120,6 @@ class Numbers(Stream):
             "recent": self.recent,
             "alike": self.alike,
             "of_runs": self.of_runs.state,
-            "saved": self.places.saved,
         }
 
     def observe(self, number: Any, tie: float, at: At) -> Shift | None:
@@ -142,7 +138,7 @@ class Numbers(Stream):
             del self.recent[0]
         whitened = self._whitened(score, rounded)
         self.of_runs.add(at.alike, whitened)
-        if self.count > MINIMUM and self._bet(whitened, self.places.take(hinted=at.hinted)) >= CALLS_PER_ALARM:
+        if self.count > MINIMUM and self._bet(whitened, self._weight(at)) >= CALLS_PER_ALARM:
             return self._changed()
         return None
 
@@ -179,13 +175,13 @@ class Numbers(Stream):
             return score
         return (score - alike * last) / math.sqrt(1 - alike * alike)
 
-    def _bet(self, score: float, places: float) -> float:
+    def _bet(self, score: float, weight: float) -> float:
         factor, exp, half = self.of_runs.factor, math.exp, score * score / 2
         self.odds = odds = [  # of each way, `_gain`
-            (o + places) * exp((half - ((score - mean) / spread) ** 2 / 2 - log) / factor)
+            (o + weight) * exp((half - ((score - mean) / spread) ** 2 / 2 - log) / factor)
             for o, (mean, spread, log) in zip(self.odds, _SHAPES, strict=True)
         ]
-        return sum([o * weight for o, weight in zip(odds, _WEIGHTS, strict=True)])
+        return sum([o * share for o, share in zip(odds, _WEIGHTS, strict=True)])
 
     def _changed(self) -> Shift | None:
         """Return the change, and start anew. None if too few runs show it."""
@@ -209,8 +205,8 @@ class Numbers(Stream):
             after[0][3],
             len(after),
             self.count - len(after),
-            _middle(_Bins(old), self.width),
-            _middle(_Bins(new), 1),
+            _quantile(_Bins(old), self.width, 0.5),
+            _quantile(_Bins(new), 1, 0.5),
         )
         self._restart()
         return shift
@@ -241,7 +237,7 @@ class Numbers(Stream):
     @property
     def level(self) -> float | None:
         """The baseline's median; a pinned one's as long as it holds."""
-        return _middle(self.bins, self.width) if self.count else None
+        return _quantile(self.bins, self.width, 0.5) if self.count else None
 
     @property
     def spread(self) -> float | None:
@@ -278,10 +274,6 @@ def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]])
     for _, score, _, _, run in after:
         gains[run] = gains.get(run, 0.0) + _gain(way, score)
     return len(gains) >= RUNS_SINCE and 2 * max(gains.values()) <= sum(gains.values())
-
-
-def _middle(bins: _Bins, width: int) -> float:
-    return _quantile(bins, width, 0.5)
 
 
 def _quantile(bins: _Bins, width: int, share: float) -> float:

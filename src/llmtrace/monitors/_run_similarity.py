@@ -60,15 +60,10 @@ class Alike:
         self.state: dict[str, Any] = state or {"open": {}, "cross": 0.0, "cross2": 0.0, "squares": 0.0}
         """Open runs with the sum and the sum of squares of their scores; sums over those that are closed of the products of
         their calls' scores with each other, of the squares of these sums, and of the squares of the scores."""
-        self._other_runs: tuple[str, float, float, float] | None = None
-        """The run that began last, and the three sums over all others; None: to be summed up anew."""
 
     def add(self, run: int, score: float) -> None:
-        name = str(run)
-        if self._other_runs is not None and self._other_runs[0] != name:
-            self._other_runs = None
-        total, squares = self.state["open"].get(name, (0.0, 0.0))
-        self._put(name, [round(total + score, 3), round(squares + score * score, 3)])
+        total, squares = self.state["open"].get(str(run), (0.0, 0.0))
+        self._put(str(run), [round(total + score, 3), round(squares + score * score, 3)])
 
     def _put(self, name: str, sums: Any) -> None:
         open_runs = self.state["open"]
@@ -93,25 +88,10 @@ class Alike:
     @property
     def factor(self) -> float:
         """One standard error above what was seen, since it is not known exactly."""
-        cross, cross2, squares = self._sums()
+        cross, cross2, squares = self.state["cross"], self.state["cross2"], self.state["squares"]
+        for product, its in map(self._summed, self.state["open"].values()):
+            cross, cross2, squares = cross + product, cross2 + product * product, squares + its
         return 1.0 if not cross2 else 1 + max(0.0, cross + math.sqrt(cross2)) / max(squares, 1.0)
-
-    def _sums(self) -> tuple[float, float, float]:
-        """The three sums over all runs, the open ones included."""
-        open_runs = self.state["open"]
-        if self._other_runs is None:
-            *other_runs, last = open_runs.items()
-            cross, cross2, squares = self._closed_sums()
-            for _, (total, its) in other_runs:
-                product = total * total - its
-                cross, cross2, squares = cross + product, cross2 + product * product, squares + its
-            self._other_runs = (last[0], cross, cross2, squares)
-        name, cross, cross2, squares = self._other_runs
-        product, its = self._summed(open_runs[name])
-        return cross + product, cross2 + product * product, squares + its
-
-    def _closed_sums(self) -> tuple[float, float, float]:
-        return self.state["cross"], self.state["cross2"], self.state["squares"]
 
 
 class AlikeWords(Alike):
@@ -132,13 +112,6 @@ class AlikeWords(Alike):
     def largest_run(self, since: int) -> int:
         """Calls of the run with the most of them, among those that began with or after this one."""
         return max((sum(words.values()) for run, words in self.state["open"].items() if int(run) >= since), default=0)
-
-    def _sums(self) -> tuple[float, float, float]:
-        """Summed up anew: how rare a word is changes with each."""
-        cross, cross2, squares = self._closed_sums()
-        for product, its in map(self._summed, self.state["open"].values()):
-            cross, cross2, squares = cross + product, cross2 + product * product, squares + its
-        return cross, cross2, squares
 
     def _summed(self, sums: Any) -> tuple[float, float]:
         calls, total = sum(sums.values()), sum(self._counts.values())

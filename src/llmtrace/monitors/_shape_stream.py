@@ -56,13 +56,6 @@ class Shapes(Stream):
     def state(self) -> dict[str, Any]:
         return super().state() | self.baseline() | {"waiting": self.waiting}
 
-    def _knows(self, run: int) -> bool:
-        return self.count >= MINIMUM and (self.first is None or run - self.first >= RUNS_BEFORE)
-
-    @property
-    def _settled(self) -> bool:
-        return self.count - self.last >= max(MINIMUM, self.count // 3)
-
     def observe(self, content: Any, at: At, mark: Sequence[str]) -> Iterator[tuple[Shift, Sequence[str]]]:
         """Process a value. Yields new changes and confirmed ones, each with the ``mark`` (any texts) that came
         with the value that had it first."""
@@ -78,10 +71,11 @@ class Shapes(Stream):
         self._begin(at)
         self.history.add(at.time, float(bool(news)))
         yield from self._confirmed(paths, at)
-        if news and self._knows(at.run):
+        has_baseline = self.count >= MINIMUM and (self.first is None or at.run - self.first >= RUNS_BEFORE)
+        if news and has_baseline:
             _, word, pointer = news[0]
             shift = Shift(at.time, at.call, 1, values_before, 0.0, 1.0, word=word, pointer=pointer)
-            if self._settled:
+            if self.count - self.last >= max(MINIMUM, self.count // 3):  # nothing was new for a while
                 yield shift, mark
             self._wait(shift, at, mark)
         self.count += 1
@@ -90,11 +84,9 @@ class Shapes(Stream):
 
     def _wait(self, shift: Shift, at: At, mark: Sequence[str]) -> None:
         kinds_before = sorted(self.paths.get(shift.pointer or "", {}))
-        value = {"time": at.time, "call": at.call, "known": shift.baseline, "mark": list(mark)}
-        self.waiting.append(
-            value
-            | {"path": shift.pointer, "word": shift.word, "kinds": kinds_before, "calls": 1, "with": [at.run], "runs": [at.run]}
-        )
+        first = {"time": at.time, "call": at.call, "known": shift.baseline, "mark": list(mark)}
+        change = {"path": shift.pointer, "word": shift.word, "kinds": kinds_before}
+        self.waiting.append({**first, **change, "calls": 1, "with": [at.run], "runs": [at.run]})
         del self.waiting[:-_MOST_WAITING]
 
     def _confirmed(self, paths: Mapping[str, dict[str, int]], at: At) -> Iterator[tuple[Shift, Sequence[str]]]:
@@ -107,8 +99,8 @@ class Shapes(Stream):
             candidate["runs"] = sorted({*candidate["runs"], at.run})
             candidate["with"] = sorted({*candidate["with"], at.run}) if has else candidate["with"]
             if len(candidate["with"]) >= RUNS_SINCE:
-                time, call, calls, known = (candidate[name] for name in ("time", "call", "calls", "known"))
-                yield Shift(time, call, calls, known, 0.0, 1.0, candidate["word"], candidate["path"]), candidate["mark"]
+                time, call, calls, before = (candidate[name] for name in ("time", "call", "calls", "known"))
+                yield Shift(time, call, calls, before, 0.0, 1.0, candidate["word"], candidate["path"]), candidate["mark"]
             if len(candidate["with"]) >= RUNS_SINCE or len(candidate["runs"]) >= _WAITS:
                 self.waiting.remove(candidate)
 

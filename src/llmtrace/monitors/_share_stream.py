@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from llmtrace.monitors._number_stream import Shift
 from llmtrace.monitors._run_similarity import AlikeWords
-from llmtrace.monitors._stream import CALLS_PER_ALARM, HEAD_START, MINIMUM, RUNS_BEFORE, RUNS_SINCE, At, Places, Stream
+from llmtrace.monitors._stream import CALLS_PER_ALARM, HEAD_START, MINIMUM, RUNS_BEFORE, RUNS_SINCE, At, Stream
 
 _PLACES: Final = 24
 _WORDS: Final = 8
@@ -52,21 +52,18 @@ class _Place:
         return position | {"before": self.before, "after": self.after, "stands": self.stands}
 
 
-def _placed(state: Mapping[str, Any], count: int) -> _Place:
-    rest = dict(state)
-    return _Place(count - rest.pop("calls"), **rest)
-
-
 class Shares(Stream):
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         saved = state or {}
         super().__init__(saved)
         self.counts: dict[str, int] = saved.get("counts", {})
         self.count = sum(self.counts.values())
-        self.places: list[_Place] = [_placed(place, self.count) for place in saved.get("places", [])]
+        self.places: list[_Place] = []
+        for place in saved.get("places", []):
+            position = {name: member for name, member in place.items() if name != "calls"}
+            self.places.append(_Place(began=self.count - place["calls"], **position))
         self.event: str = saved.get("event", "")
         self.of_runs = AlikeWords(saved.get("of_runs"))
-        self.saved = Places(saved.get("saved", 0.0))
 
     def state(self) -> dict[str, Any]:
         self._settle()
@@ -75,7 +72,6 @@ class Shares(Stream):
             "places": [place.state(self.count) for place in self.places],
             "event": self.event,
             "of_runs": self.of_runs.state,
-            "saved": self.saved.saved,
         }
 
     def observe(self, word: Any, event: str, at: At) -> Shift | None:
@@ -91,14 +87,15 @@ class Shares(Stream):
         if new:
             self._settle()
         self.counts[word] = self.counts.get(word, 0) + 1
-        self.places.append(_Place(self.count, at.time, at.call, at.run, self.saved.take(hinted=at.hinted)))
+        self.places.append(_Place(self.count, at.time, at.call, at.run, self._weight(at)))
         self.count += 1
         self.of_runs.add_word(at.alike, word, self.counts)
         several = len(self.counts) > 1
         best = self._add(word, new) if several else 0.0
         self._thin()
         if several and self.count > MINIMUM and best - self._never() >= math.log(CALLS_PER_ALARM / (self.count + HEAD_START)):
-            return self._judge(event, at.run)
+            total, place = self._evidence(at.run)
+            return self._changed(place, event) if place is not None and total >= CALLS_PER_ALARM else None
         return None  # as nearly always: even if all places were as likely as the most likely one, it would not be enough
 
     def _settle(self) -> None:
@@ -140,23 +137,17 @@ class Shares(Stream):
         """Logarithm of the probability of all that came, if it never changed."""
         return sum([count * math.log(count / self.count) for count in self.counts.values()])
 
-    def _judge(self, event: str, run: int) -> Shift | None:
-        if self._evidence(run)[0] < CALLS_PER_ALARM:
-            return None  # that the calls of a run are alike would make it less
-        total, at = self._evidence(run, self.of_runs.factor, exact=True)
-        return self._changed(at, event) if at is not None and total >= CALLS_PER_ALARM else None
-
-    def _evidence(self, run: int, factor: float = 1.0, *, exact: bool = False) -> tuple[float, _Place | None]:
-        """The sum over the places, and the one that is most likely. ``exact``: without those that are one run's doing."""
-        never, total, best, at = self._never(), 0.0, -math.inf, None
+    def _evidence(self, run: int) -> tuple[float, _Place | None]:
+        """The sum over the places that are not the doing of one run, and the one that is most likely."""
+        never, factor, total, best, at = self._never(), self.of_runs.factor, 0.0, -math.inf, None
         for place in self.places:
             gain = (place.before + place.after - never) / factor
             if gain < -5 or place.began < MINIMUM or run - place.run < RUNS_SINCE - 1:
                 continue
             if self.first is not None and place.run - self.first < RUNS_BEFORE:
                 continue
-            if exact and 2 * self.of_runs.largest_run(place.run) > self.count - place.began:
-                continue  # the doing of one run
+            if 2 * self.of_runs.largest_run(place.run) > self.count - place.began:
+                continue
             total += place.stands * math.exp(min(gain, 100.0))
             if gain > best:
                 best, at = gain, place
@@ -173,7 +164,6 @@ class Shares(Stream):
         return shift
 
     def _restart(self) -> None:
-        """Start anew with an empty baseline, as `Numbers._restart` does."""
         self.counts, self.count, self.places, self.armed, self.began = {}, 0, [], False, None
 
     def baseline(self) -> dict[str, Any]:

@@ -31,24 +31,6 @@ RECENT: Final = 200
 """Calls that are remembered one by one, to tell since when a change holds."""
 
 
-class Places:
-    """The weight of a call as a possible place of a change, one at most on average. Part of it is saved for calls at which
-    another setting changed."""
-
-    __slots__ = ("saved",)
-
-    def __init__(self, saved: float = 0.0) -> None:
-        self.saved = saved
-
-    def take(self, *, hinted: bool) -> float:
-        if self.saved < HEAD_START:
-            self.saved = min(HEAD_START, round(self.saved + SAVED, 1))
-        if not hinted:
-            return 1 - SAVED
-        saved, self.saved = self.saved, 0.0
-        return 1 - SAVED + saved
-
-
 BLOCKS = 32
 
 
@@ -110,10 +92,22 @@ class Stream:
         self.began: int | None = saved.get("began")
         self.first: int | None = saved.get("first")
         """Number of the run that the baseline begins with; None: it was there before the first run."""
+        self.saved: float = saved.get("saved", 0.0)
+        """Weight that is saved up for calls at which another setting changed."""
 
     def state(self) -> dict[str, Any]:
         history = self.history.state()
-        return {"pin": self.pin, "armed": self.armed, "history": history, "began": self.began, "first": self.first}
+        baseline = {"pin": self.pin, "armed": self.armed, "began": self.began, "first": self.first}
+        return {**baseline, "history": history, "saved": self.saved}
+
+    def _weight(self, at: At) -> float:
+        """The weight of a call as a possible place of a change: one at most on average."""
+        if self.saved < HEAD_START:
+            self.saved = min(HEAD_START, round(self.saved + SAVED, 1))
+        if not at.hinted:
+            return 1 - SAVED
+        saved, self.saved = self.saved, 0.0
+        return 1 - SAVED + saved
 
     def _begin(self, at: At) -> None:
         if self.began is None:

@@ -27,8 +27,6 @@ class Block(NamedTuple):
 
 @value
 class Report:
-    """The current state of one stream of one key."""
-
     key: Key
     monitor: str
     part: str
@@ -61,7 +59,6 @@ class Report:
 
 
 def reports(states: Iterable[Mapping[str, Any]]) -> list[Report]:
-    """Return the report of every stream of these states of keys."""
     return [_report(row, name) for row in _rows(states) for name in sorted(row.streams, key=row.order)]
 
 

@@ -32,7 +32,9 @@ def observe(span: Span) -> Iterator[Observation]:
         return
     yield share(result in _EMPTY, "the share of empty results", "empty")
     if result not in _EMPTY:
-        yield Observation("number", _size(execution.result), "the size of results", "characters", "size")
+        text = execution.result
+        text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False, default=str)
+        yield Observation("number", len(text), "the size of results", "characters", "size")
         yield Observation("shape", result, "the result", part="shape")
 
 
@@ -53,10 +55,6 @@ def _says_error(result: Any) -> bool:
     if isinstance(result, dict):
         return bool(result.get("error") or result.get("isError") or result.get("is_error"))
     return False
-
-
-def _size(result: Any) -> int:
-    return len(result) if isinstance(result, str) else len(json.dumps(result, ensure_ascii=False, default=str))
 
 
 MONITOR = PlainMonitor("tool_results", observe)

@@ -111,8 +111,6 @@ class Run:
 
 
 class StoredRun(Run):
-    """One trace that was recorded earlier."""
-
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
 

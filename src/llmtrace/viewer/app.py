@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,13 +24,11 @@ from llmtrace.version import __version__
 from llmtrace.viewer import page
 from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
-from llmtrace.viewer.payload import Payload
 from llmtrace.viewer.review_queue import STATUS, ReviewQueue
 from llmtrace.viewer.source import Source
 from llmtrace.viewer.trace_view import TraceView
 from llmtrace.viewer.watch import Follower
 
-T = TypeVar("T")
 Content: TypeAlias = Mapping[str, Any] | Sequence[Any]
 """What is answered as JSON: an object or a list."""
 
@@ -46,46 +44,43 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 class Viewer:
     """Answers all requests. ``facts``: what the page shows about the store and the receiver."""
 
-    def __init__(self, source: Source, *, facts: dict[str, Any] | None = None, poll: float = POLL_SECONDS) -> None:
+    def __init__(self, source: Source, *, facts: dict[str, Any] | None = None) -> None:
         self._source = source
-        self._facts = {"version": __version__, "live": True, "filters": _filters()} | (facts or {})
-        self._poll = poll
+        offered = [
+            {"name": filter_.name, "help": filter_.help, "metavar": filter_.metavar, "choices": list(filter_.choices)}
+            for filter_ in filters.FILTERS
+        ]
+        self._facts = {"version": __version__, "live": True, "filters": offered} | (facts or {})
         self._queue = ReviewQueue(source)
         self._listeners: set[asyncio.Queue[dict[str, Any]]] = set()
         self.closing = False
 
     def routes(self) -> list[Route]:
-        trace_path = "/api/traces/{trace}"
+        trace = "/api/traces/{trace}"
         return [
-            Route("/", _index),
-            Route("/static/{name}", _static),
-            Route("/static/vendor/{name}", _vendored),
-            Route("/api/info", self._info),
+            Route("/", lambda _: FileResponse(STATIC / "index.html", media_type="text/html")),
+            Route("/static/{name}", lambda request: _file(STATIC, request)),
+            Route("/static/vendor/{name}", lambda request: _file(STATIC / "vendor", request)),
+            _get("/api/info", lambda _: self._facts | {"reviews": self._queue.waiting()}),
             Route("/api/events", self._events),
-            Route("/api/traces", self._traces),
-            Route("/api/sessions", self._sessions),
-            Route("/api/names", self._names),
-            Route("/api/compare", self._compare),
-            Route("/api/time", self._over_time),
-            Route("/api/drift", self._drift),
-            Route("/api/suspicions", self._suspicions),
+            _get("/api/traces", lambda request: self._source.traces(_query(request), max(0, _number(request, "offset", 0)))),
+            _get("/api/sessions", lambda request: self._source.sessions(_query(request))),
+            _get("/api/names", lambda request: self._source.store.names(_text(request, "kind"))),
+            _get("/api/compare", lambda request: self._source.compared(_text(request, "left"), _text(request, "right"))),
+            _get("/api/time", self._over_time),
+            _get("/api/drift", lambda request: self._source.drift(*_period(request))),
+            _get("/api/suspicions", lambda request: self._source.suspicions(_ids(request, "traces"))),
             Route("/api/reviews", self._reviews),
             Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
-            Route(trace_path, self._answer(self._rows)),
-            Route(f"{trace_path}/payloads", self._answer(self._payloads)),
-            Route(f"{trace_path}/origins", self._answer(self._origins)),
-            Route(
-                f"{trace_path}/history",
-                self._answer(lambda trace, request: self._trace_view(trace).history(_text(request, "span"))),
-            ),
-            Route(
-                f"{trace_path}/reached",
-                self._answer(lambda trace, request: self._trace_view(trace).reached(_text(request, "span"))),
-            ),
-            Route(f"{trace_path}/diagnosis", self._answer(lambda trace, _: self._trace_view(trace).diagnosis())),
-            Route(f"{trace_path}/search", self._answer(self._search)),
-            Route(f"{trace_path}/page", self._page),
-            Route(f"{trace_path}/feedback", self._feedback, methods=["POST"]),
+            _get(trace, self._rows),
+            _get(f"{trace}/payloads", lambda request: self._source.payloads(_trace_id(request), _ids(request, "spans"))),
+            _get(f"{trace}/origins", lambda request: self._trace_view(request).origins(_ids(request, "spans"))),
+            _get(f"{trace}/history", lambda request: self._trace_view(request).history(_text(request, "span"))),
+            _get(f"{trace}/reached", lambda request: self._trace_view(request).reached(_text(request, "span"))),
+            _get(f"{trace}/diagnosis", lambda request: self._trace_view(request).diagnosis()),
+            _get(f"{trace}/search", lambda request: self._trace_view(request).search(_text(request, "q"))),
+            Route(f"{trace}/page", self._page),
+            Route(f"{trace}/feedback", self._feedback, methods=["POST"]),
         ]
 
     @contextlib.asynccontextmanager
@@ -98,28 +93,7 @@ class Viewer:
 
     # -- answers
 
-    async def _info(self, _: Request) -> Response:
-        return _json(self._facts | {"reviews": await run_in_threadpool(self._queue.waiting)})
-
-    async def _traces(self, request: Request) -> Response:
-        query = _query(request)
-        return await _in_thread(lambda: self._source.traces(query, max(0, _number(request, "offset", 0))))
-
-    async def _sessions(self, request: Request) -> Response:
-        query = _query(request)
-        return await _in_thread(lambda: self._source.sessions(query))
-
-    async def _names(self, request: Request) -> Response:
-        return await _in_thread(lambda: self._source.store.names(_text(request, "kind")))
-
-    async def _suspicions(self, request: Request) -> Response:
-        wanted = [trace_id for trace_id in _text(request, "traces").split(",") if trace_id][:MOST_SPANS]
-        return await _in_thread(lambda: self._source.suspicions(wanted))
-
-    async def _compare(self, request: Request) -> Response:
-        return await _in_thread(lambda: self._source.compared(_text(request, "left"), _text(request, "right")))
-
-    async def _over_time(self, request: Request) -> Response:
+    def _over_time(self, request: Request) -> Content:
         from llmtrace.statistics import PARTS  # takes a tenth of a second, with ClickHouse's SQL
         from llmtrace.viewer.trends import DAY, MINUTE
 
@@ -127,77 +101,62 @@ class Viewer:
         if by not in PARTS:
             raise HTTPException(400, f"parameter 'by' must be one of {', '.join(PARTS)}")
         size, offset = max(MINUTE, _number(request, "size", DAY)), _number(request, "offset", 0)
-        since, until = _number(request, "since", 0), _number(request, "until", _LAST)
         seconds = max(1, _number(request, "seconds", 60))
-        return await _in_thread(lambda: self._source.over_time(since, until, by, size, offset, seconds))
+        return self._source.over_time(*_period(request), by, size, offset, seconds)
 
-    async def _drift(self, request: Request) -> Response:
-        since, until = _number(request, "since", 0), _number(request, "until", _LAST)
-        return await _in_thread(lambda: self._source.drift(since, until))
+    def _rows(self, request: Request) -> Content:
+        return self._source.rows(_trace_id(request), _number(request, "after", 0), request.query_params.get("around"))
 
-    def _answer(self, work: Callable[[str, Request], Content]) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            return await _in_thread(lambda: work(request.path_params["trace"], request))
+    def _trace_view(self, request: Request) -> TraceView:
+        return self._source.trace_view(_trace_id(request))
 
-        return answer
-
-    def _trace_view(self, trace_id: str) -> TraceView:
-        return self._source.trace_view(trace_id)
-
-    def _rows(self, trace_id: str, request: Request) -> dict[str, Any]:
-        return self._source.rows(trace_id, _number(request, "after", 0), request.query_params.get("around"))
-
-    def _payloads(self, trace_id: str, request: Request) -> dict[str, Payload]:
-        return self._source.payloads(trace_id, _spans(request))
-
-    def _origins(self, trace_id: str, request: Request) -> dict[str, list[dict[str, Any]]]:
-        return self._trace_view(trace_id).origins(_spans(request))
-
-    def _search(self, trace_id: str, request: Request) -> list[str]:
-        return self._trace_view(trace_id).search(_text(request, "q"))
-
-    async def _page(self, request: Request) -> Response:
-        trace_id = request.path_params["trace"]
-        html = await _guarded(lambda: page.write(self._trace_view(trace_id)))
-        headers = {"content-disposition": f'attachment; filename="trace-{short_id(trace_id)}.html"'}
+    def _page(self, request: Request) -> Response:
+        with _http_errors():
+            html = page.write(self._trace_view(request))
+        headers = {"content-disposition": f'attachment; filename="trace-{short_id(_trace_id(request))}.html"'}
         return Response(html, media_type="text/html", headers=headers)
 
     async def _feedback(self, request: Request) -> Response:
         body = await request.body()
         from llmtrace.viewer import ratings  # with redaction
 
-        try:
-            return await _in_thread(lambda: ratings.rate(self._source.store, request.path_params["trace"], body))
-        except ratings.Refused as refused:
-            return _json({"error": str(refused)}, refused.status)
+        def rate() -> Response:
+            try:
+                with _http_errors():
+                    return _json(ratings.rate(self._source.store, _trace_id(request), body))
+            except ratings.Refused as refused:
+                return _json({"error": str(refused)}, refused.status)
+
+        return await run_in_threadpool(rate)
 
     # -- reviews
 
-    async def _reviews(self, request: Request) -> Response:
+    def _reviews(self, request: Request) -> Response:
         span, before = _text(request, "span"), _text(request, "before")
         if span:
-            return await _answer_review(lambda: self._queue.of_span(span))
+            return _answer_review(lambda: self._queue.of_span(span))
         try:
             earlier = float(before) / 1e3 if before else float("inf")
         except ValueError:
             raise HTTPException(400, "parameter 'before' must be a number") from None
         limit = max(1, min(_number(request, "limit", 100), MOST_TRACES))
         decided = _text(request, "decided") == "1"
-        return await _answer_review(lambda: self._queue.page(decided=decided, before=earlier, limit=limit))
+        return _answer_review(lambda: self._queue.page(decided=decided, before=earlier, limit=limit))
 
     async def _review(self, request: Request) -> Response:
-        review_id = request.path_params["review"]
+        review_id, body, brief = request.path_params["review"], await request.body(), _text(request, "brief") == "1"
         if request.method != "POST":
-            return await _answer_review(lambda: self._queue.review(review_id, brief=_text(request, "brief") == "1"))
-        body = await request.body()
-        return await _answer_review(lambda: self._queue.decide(review_id, body), lambda: self._queue.faults(review_id, body))
+            return await run_in_threadpool(_answer_review, lambda: self._queue.review(review_id, brief=brief))
+        return await run_in_threadpool(
+            _answer_review, lambda: self._queue.decide(review_id, body), lambda: self._queue.faults(review_id, body)
+        )
 
     # -- changes
 
     async def _follow(self) -> None:
         follower = await run_in_threadpool(Follower, self._source)
         while not self.closing:
-            await asyncio.sleep(self._poll)
+            await asyncio.sleep(POLL_SECONDS)
             if await run_in_threadpool(self._queue.has_changed):
                 self._tell({"reviews": await run_in_threadpool(self._queue.waiting)})
             if follower.is_remote and not self._listeners:
@@ -240,19 +199,8 @@ def make(viewer: Viewer, *, token: str, hosts: Iterable[str] = ()) -> AccessGuar
     return AccessGuard(Starlette(routes=viewer.routes(), lifespan=viewer.lifespan), hosts=hosts, token=token)
 
 
-async def _index(_: Request) -> Response:
-    return FileResponse(STATIC / "index.html", media_type="text/html")
-
-
-async def _static(request: Request) -> Response:
-    return _file(STATIC / Path(request.path_params["name"]).name)
-
-
-async def _vendored(request: Request) -> Response:
-    return _file(STATIC / "vendor" / Path(request.path_params["name"]).name)
-
-
-def _file(path: Path) -> Response:
+def _file(folder: Path, request: Request) -> Response:
+    path = folder / Path(request.path_params["name"]).name
     if path.suffix not in _TYPES or not path.is_file():
         raise HTTPException(404)
     return FileResponse(path, media_type=_TYPES[path.suffix])
@@ -262,17 +210,36 @@ def _json(content: Content, status: int = 200) -> Response:
     return Response(dumps(content), status, media_type="application/json")
 
 
-async def _in_thread(work: Callable[[], Content]) -> Response:
-    return Response(await _guarded(lambda: dumps(work())), media_type="application/json")
+def _get(path: str, work: Callable[[Request], Content]) -> Route:
+    """A path that is answered with JSON. Starlette calls a plain function in a thread."""
+
+    def answer(request: Request) -> Response:
+        with _http_errors():
+            return _json(work(request))
+
+    return Route(path, answer)
 
 
-async def _answer_review(work: Callable[[], Content], faults: Callable[[], Content] = tuple) -> Response:
-    """As `_in_thread`, with what is wrong as JSON, too: a sentence, the kind of the conflict, and the faults of an edit."""
+@contextlib.contextmanager
+def _http_errors() -> Iterator[None]:
+    """Raise HTTPException, with a message of one line, for errors of the store."""
     try:
-        return _json(await run_in_threadpool(work))
+        yield
+    except TraceNotFound as error:
+        raise HTTPException(404, str(error)) from None
+    except KeyError:
+        raise HTTPException(404, "the trace has no span with this id") from None
+    except (StoreError, sqlite3.Error, OSError) as error:
+        raise HTTPException(503, str(error)) from None
+
+
+def _answer_review(work: Callable[[], Content], faults: Callable[[], Content] = tuple) -> Response:
+    """As `_get`, with what is wrong as JSON, too: a sentence, the kind of the conflict, and the faults of an edit."""
+    try:
+        return _json(work())
     except ReviewConflict as conflict:
-        found = await run_in_threadpool(faults) if conflict.kind == "invalid" else []
-        return _json({"error": _sentence(conflict), "kind": conflict.kind, "faults": found}, STATUS[conflict.kind])
+        faults_found = faults() if conflict.kind == "invalid" else []
+        return _json({"error": _sentence(conflict), "kind": conflict.kind, "faults": faults_found}, STATUS[conflict.kind])
     except ValueError as error:
         return _json({"error": _sentence(error), "kind": "malformed", "faults": []}, 400)
     except (sqlite3.Error, OSError) as error:
@@ -285,28 +252,8 @@ def _sentence(error: Exception) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-async def _guarded(work: Callable[[], T]) -> T:
-    """Run ``work`` in a thread. Raises HTTPException with a message of one line."""
-    try:
-        return await run_in_threadpool(work)
-    except TraceNotFound as error:
-        raise HTTPException(404, str(error)) from None
-    except KeyError:
-        raise HTTPException(404, "the trace has no span with this id") from None
-    except (StoreError, sqlite3.Error, OSError) as error:
-        raise HTTPException(503, str(error)) from None
-
-
 def _text(request: Request, name: str) -> str:
     return request.query_params.get(name, "").strip()
-
-
-def _filters() -> list[dict[str, Any]]:
-    """The filters, as the page offers them."""
-    return [
-        {"name": filter_.name, "help": filter_.help, "metavar": filter_.metavar, "choices": list(filter_.choices)}
-        for filter_ in filters.FILTERS
-    ]
 
 
 def _query(request: Request) -> Query:
@@ -340,5 +287,13 @@ def _number(request: Request, name: str, default: Any) -> Any:
     return number
 
 
-def _spans(request: Request) -> list[str]:
-    return [span for span in _text(request, "spans").split(",") if span][:MOST_SPANS]
+def _period(request: Request) -> tuple[int, int]:
+    return _number(request, "since", 0), _number(request, "until", _LAST)
+
+
+def _ids(request: Request, name: str) -> list[str]:
+    return [item for item in _text(request, name).split(",") if item][:MOST_SPANS]
+
+
+def _trace_id(request: Request) -> str:
+    return str(request.path_params["trace"])

@@ -28,7 +28,6 @@ class Input:
 
 
 def inputs(trace: Trace) -> dict[str, Input]:
-    """The `Input` of every inference, by span id."""
     sequences: dict[str, list[str]] = {}
     holders: dict[str, list[str]] = defaultdict(list)
     call_inputs: dict[str, Input] = {}
@@ -37,7 +36,7 @@ def inputs(trace: Trace) -> dict[str, Input]:
     def key_of(message: Message) -> str:
         key = message_keys.get(id(message))
         if key is None:
-            key = message_keys[id(message)] = _key(message)
+            key = message_keys[id(message)] = message_key(message)
         return key
 
     for span in trace.spans:
@@ -91,6 +90,6 @@ def _compared(keys: list[str], before: str | None, earlier: list[str]) -> Input:
     return Input(before, pieces, len(earlier) - repeated, repeated)
 
 
-def _key(message: Message) -> str:
+def message_key(message: Message) -> str:
     """The identity of a message. An answer is sent again without its reasoning and finish reason, so these do not count."""
     return repr((message.role, [part for part in message.parts if not isinstance(part, Reasoning) and part != Text("")]))

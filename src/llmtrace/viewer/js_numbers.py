@@ -40,13 +40,11 @@ def plain(value: Any, depth: int = 0) -> JsonValue:
         return repr(value)[:200]
     if isinstance(value, Mapping):
         members = {str(name): plain(member, depth + 1) for name, member in value.items()}
-        return _escaped(members) if NUMBER in members else members
+        if NUMBER in members:
+            return {f"\x00{name}" if name.endswith(NUMBER) else name: member for name, member in members.items()}
+        return members
     if isinstance(value, (list, tuple)):
         return [plain(member, depth + 1) for member in value]
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name), depth + 1) for field in fields(value) if field.compare}
     return str(value)
-
-
-def _escaped(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    return {f"\x00{name}" if name.endswith(NUMBER) else name: member for name, member in members.items()}

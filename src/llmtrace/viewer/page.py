@@ -29,7 +29,6 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def write(trace_view: TraceView) -> bytes:
-    """The bytes of the HTML file."""
     packed = base64.b64encode(gzip.compress(dumps(_content(trace_view)), 6)).decode()
     script, style = bundle(), (STATIC / "viewer.css").read_text(encoding="utf-8")
     policy = f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:; base-uri 'none'"

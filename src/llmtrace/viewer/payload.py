@@ -77,10 +77,10 @@ def payload(span: Span, trace: Trace, call_input: Input | None) -> Payload:
 def _raised(failure: Failure | None) -> str:
     """The place of a Python exception: the last line of the stack that is not in a library."""
     frames = list(_FRAME.finditer(failure.stacktrace or "")) if failure is not None else []
-    own_frames = [frame for frame in frames if not _LIBRARY.search(frame[1])] or frames
-    if not own_frames:
+    frames = [frame for frame in frames if not _LIBRARY.search(frame[1])] or frames
+    if not frames:
         return ""
-    path, line, function = own_frames[-1].groups()
+    path, line, function = frames[-1].groups()
     return f"{re.split(_SLASH, path)[-1]}:{line} in {function}"
 
 
@@ -136,12 +136,8 @@ def _execution(execution: ToolExecution, trace: Trace) -> Payload:
 
 def _offered(name: str, trace: Trace) -> ToolDefinition | None:
     """The tool's definition as a model got it, if the execution itself has none."""
-    for span in trace.spans:
-        if isinstance(span.operation, Inference):
-            for tool in span.operation.tools:
-                if tool.name == name:
-                    return tool
-    return None
+    inferences = (span.operation for span in trace.spans if isinstance(span.operation, Inference))
+    return next((tool for inference in inferences for tool in inference.tools if tool.name == name), None)
 
 
 def _definition(tool: ToolDefinition) -> Payload:

@@ -135,8 +135,8 @@ class ReviewQueue:
         """What is wrong with the value of a decision, by JSON Pointer."""
         wish = _wish(body)
         decision = Decision(DECISIONS.get(wish["action"], "approved"), wish.get("value"))
-        found = faults_of(self._local().get(review_id).request, decision)
-        return [{"pointer": fault.pointer, "message": fault.message} for fault in found]
+        faults = faults_of(self._local().get(review_id).request, decision)
+        return [{"pointer": fault.pointer, "message": fault.message} for fault in faults]
 
     # -- inside
 

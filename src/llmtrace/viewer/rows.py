@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -59,6 +59,8 @@ _KINDS: dict[type, str] = {
 
 def trace_row(summary: TraceSummary, waiting: Collection[str] = ()) -> Row:
     """Times in milliseconds: ``start`` since the Unix epoch. ``waiting``: ids of the traces that wait for a person."""
+    names = summary.agents or summary.workflows
+    more = len(names) - MOST_AGENTS
     return {
         "id": summary.trace_id,
         "name": summary.name,
@@ -68,7 +70,7 @@ def trace_row(summary: TraceSummary, waiting: Collection[str] = ()) -> Row:
         "health": summary.health,
         "task": summary.task,
         "answer": summary.answer,
-        "agents": _some(summary.agents or summary.workflows),
+        "agents": [*names[:MOST_AGENTS], *([f"+{more}"] if more > 0 else [])],
         "waits": summary.trace_id in waiting,
         "models": list(summary.models),
         "errors": summary.errors,
@@ -82,7 +84,6 @@ def trace_row(summary: TraceSummary, waiting: Collection[str] = ()) -> Row:
 
 
 def session_row(session: Session, waiting: Collection[str]) -> Row:
-    """A conversation with its turns and totals."""
     duration = session.total(lambda turn: turn.duration)
     return {
         "conversation": session.conversation,
@@ -95,16 +96,15 @@ def session_row(session: Session, waiting: Collection[str]) -> Row:
     }
 
 
-def _some(names: Sequence[str]) -> list[str]:
-    more = len(names) - MOST_AGENTS
-    return [*names[:MOST_AGENTS], *([f"+{more}"] if more > 0 else [])]
-
-
 def span_row(span: Span, trace: Trace) -> Row:
     """A span as a row. Times in milliseconds since the trace started. Members that are None, empty or false are left out."""
     operation = span.operation
     zero = trace.spans[0].start
     marked = marks(span)
+    if span.end is None:
+        state = "interrupted" if trace.interrupted(span) else "running"
+    else:
+        state = "error" if has_error(span) else "warning" if marked else "ok"
     row: Row = {
         "id": span.span_id,
         "parent": span.parent_id,
@@ -112,7 +112,7 @@ def span_row(span: Span, trace: Trace) -> Row:
         "kind": _KINDS[type(operation)],
         "start": (span.start - zero) / 1e6,
         "end": None if span.end is None else (span.end - zero) / 1e6,
-        "state": _state(span, trace, marked),
+        "state": state,
         "error": span.failure.type if span.failure is not None else None,
         "marks": marked,
         **_operation_fields(span, trace),
@@ -145,14 +145,6 @@ def marks(span: Span) -> list[list[str]]:
     ]
     findings.sort(key=lambda mark: mark[0])
     return [list(mark) for mark in dict.fromkeys(findings)]
-
-
-def _state(span: Span, trace: Trace, marked: list[list[str]]) -> str:
-    if span.end is None:
-        return "interrupted" if trace.interrupted(span) else "running"
-    if has_error(span):
-        return "error"
-    return "warning" if marked else "ok"
 
 
 def arguments_of(span: Span, trace: Trace) -> JsonValue:

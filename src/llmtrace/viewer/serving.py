@@ -50,7 +50,8 @@ class Serving:
         """Open the port; `run` answers. ``port`` None: the first free one from 4319. Raises PortBusy."""
         self._socket = _listening(host, port)
         self.port = int(self._socket.getsockname()[1])
-        self._token = token.kept() if host in LOOPBACK else token.new()  # a network may see a token, so it serves once
+        # a network may see a token, so it serves once
+        self._token = token.saved_token() if host in LOOPBACK else token.new_token()
         shown = f"[{host}]" if ":" in host else host
         if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
             shown = socket.gethostname()
@@ -68,7 +69,6 @@ class Serving:
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[Serving]:
-        """Answer while the block runs."""
         started = threading.Event()
         server = _Server(self._config, self._viewer, started.set)
         thread = threading.Thread(target=server.run, args=([self._socket],), daemon=True)

@@ -34,8 +34,6 @@ SCREENFUL = 120
 
 
 class Source:
-    """A store as the viewer reads it."""
-
     def __init__(self, store: Store) -> None:
         self.store = store
         self._lock = threading.RLock()

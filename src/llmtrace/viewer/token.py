@@ -26,17 +26,16 @@ _CONFINED = ("/snap/bin/firefox", "/snap/bin/chromium")
 """Browsers that may not read a page in the user's data folder."""
 
 
-def new() -> str:
-    """A random token."""
+def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def kept(file: str = FILE) -> str:
+def saved_token(file: str = FILE) -> str:
     """The user's token in this file, which is made the first time. Never raises: where no file can be written, it is new."""
     folder = default_folder()
     token = None if folder is None else _read(folder / file)
     if token is None:
-        token = new()
+        token = new_token()
         if folder is not None:
             with contextlib.suppress(OSError):
                 _write(folder / file, token)

@@ -68,7 +68,6 @@ class TraceView:
         self.replace(Trace(list(spans_by_id.values()), alive=frozenset(running)))
 
     def replace(self, trace: Trace) -> None:
-        """Show another version of the trace."""
         if trace.spans[0].start != self.trace.spans[0].start:
             self._rows.clear()  # their times are relative to the first start
         self._take(trace)
@@ -130,8 +129,8 @@ class TraceView:
         by_node = [[use for use in node.uses if use.part == "argument" and use.call_id == call_id] for node in flow.nodes]
         uses = next((uses for uses in reversed(by_node) if uses), []) if call_id is not None else []
         titles = {span.span_id: title(span) for span in self.trace.spans}
-        found = [lineage_json.use_as_json(use, flow.lineage) for use in uses]
-        return [use | {"step": titles.get(((use["from"] or use["first"]) or {"span": ""})["span"], "")} for use in found]
+        contents = [lineage_json.use_as_json(use, flow.lineage) for use in uses]
+        return [use | {"step": titles.get(((use["from"] or use["first"]) or {"span": ""})["span"], "")} for use in contents]
 
     def reached(self, span_id: str) -> dict[str, Any]:
         """The spans that a span's values came from, and those that they went into. Raises KeyError."""

@@ -78,7 +78,7 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
         "total": _figures(whole.total),
         "totals": [{"name": _name(group.key), **_figures(group)} for group in ordered[:MOST_LISTED]],
         "changes": [
-            {"time": str(change.time), "text": _said(change.agent, f"first run with {_KINDS[change.kind]} {change.now}")}
+            {"time": str(change.time), "text": _with_agent(change.agent, f"first run with {_KINDS[change.kind]} {change.now}")}
             for change in changes[-MOST_CHANGES:]
         ],
     }
@@ -87,7 +87,7 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
 def drift(store: Store, since: int, until: int) -> list[dict[str, Any]]:
     """The changes that the monitors of a store found in this time, the oldest first. Raises UnreadableStore."""
     changes = [
-        {"time": str(change["since"]), "text": _said(report.key.agent, change["what"]), "trace": change["trace_id"]}
+        {"time": str(change["since"]), "text": _with_agent(report.key.agent, change["what"]), "trace": change["trace_id"]}
         for report in reports(store.monitor_states(seconds=_PATIENCE))
         for change in report.changes
         if since <= int(str(change["since"])) < until
@@ -95,7 +95,7 @@ def drift(store: Store, since: int, until: int) -> list[dict[str, Any]]:
     return sorted(changes, key=lambda change: int(str(change["time"])))[-MOST_CHANGES:]
 
 
-def _said(agent: str | None, what: object) -> str:
+def _with_agent(agent: str | None, what: object) -> str:
     return f"{agent}: {what}" if agent else str(what)
 
 
