@@ -78,7 +78,7 @@ _CERTAIN = frozenset(
         BUDGET_STOPPED,
     }
 )
-_LIKELY = frozenset({"placeholder_after_retry", "ungrounded_argument"})
+_LIKELY = frozenset({"ungrounded_argument"})
 """Findings of a signal, or of a signal with this label. All others of built-in signals are possible."""
 
 

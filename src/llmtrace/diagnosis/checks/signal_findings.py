@@ -21,7 +21,6 @@ _SAYS: dict[str, str] = {
     "defective_output cut_json": "answer_cut",
     "defective_output stream_cut": "answer_stream_cut",
     "leaked_tool_call syntax": "leaked_tool_call",
-    "placeholder_after_retry": "placeholder_after_retry",
     "ungrounded_argument": "ungrounded_argument",
 }
 """By signal and label: the check that says the same."""
