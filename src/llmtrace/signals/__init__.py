@@ -39,23 +39,6 @@ from llmtrace.signals.user_signals import UserSignal
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = [
-    "GROUP",
-    "AnySignal",
-    "Confidence",
-    "Need",
-    "Signal",
-    "Stateless",
-    "UserSignal",
-    "advice",
-    "confidence_of",
-    "is_built_in",
-    "load",
-    "load_background",
-    "names",
-    "origins",
-]
-
 logger = logging.getLogger("llmtrace")
 
 GROUP = "llmtrace.signals"
