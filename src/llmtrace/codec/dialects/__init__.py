@@ -21,8 +21,7 @@ from llmtrace import installed
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, operations
 from llmtrace.codec.best_fields import fill_in
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.codec.dialects._vocabulary import use_standard_words
 from llmtrace.model import Operation, RawSpan, Span, replace
 

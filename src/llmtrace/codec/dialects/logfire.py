@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
 from llmtrace.model import Inference, JsonValue, Message, Operation, RawSpan
 
 _REQUEST, _RESPONSE = "request_data", "response_data"

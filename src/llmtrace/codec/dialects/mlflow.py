@@ -12,19 +12,8 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader
-from llmtrace.model import (
-    AgentInvocation,
-    Custom,
-    Embedding,
-    Inference,
-    JsonValue,
-    Message,
-    Operation,
-    Retrieval,
-    Workflow,
-)
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
+from llmtrace.model import AgentInvocation, Custom, Embedding, Inference, JsonValue, Message, Operation, Retrieval, Workflow
 
 _TYPE: Final = "mlflow.spanType"
 _INPUTS, _OUTPUTS = "mlflow.spanInputs", "mlflow.spanOutputs"

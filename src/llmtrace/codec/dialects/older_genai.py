@@ -12,8 +12,7 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, json_text, messages
 from llmtrace.codec.dialects import _former_names, _message_shapes
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
 from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan
 
 _PYDANTIC: Final = ("model_request_parameters", "pydantic_ai.all_messages", "all_messages_events")
