@@ -1,18 +1,5 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
-from llmtrace.model.double_counted import double_counted_spans, uncharged_spans
-from llmtrace.model.failure_kind import (
-    BUDGET_EXCEEDED,
-    BUDGET_STOPPED,
-    CANCELLED,
-    CANCELLING,
-    DEADLINE,
-    INVALID_TOOL_CALL,
-    TIMEOUT,
-    TOOL_ERROR,
-    failure_kind,
-    is_stopped_by_budget,
-)
 from llmtrace.model.findings import Code, Evaluation, Fault, Severity, Violation, Where
 from llmtrace.model.messages import (
     Blob,
@@ -50,8 +37,38 @@ from llmtrace.model.operations import (
     Usage,
     Workflow,
 )
-from llmtrace.model.recorded import Exchange, Recorded
 from llmtrace.model.sink import Sink
-from llmtrace.model.spans import AttributeValue, Event, Failure, Kind, Link, RawSpan, Scope, Span
-from llmtrace.model.traces import ACCEPTANCE, FEEDBACK, OUTCOME, Health, Trace, has_error, outermost_of
+from llmtrace.model.spans import (
+    BUDGET_EXCEEDED,
+    BUDGET_STOPPED,
+    CANCELLED,
+    CANCELLING,
+    DEADLINE,
+    INVALID_TOOL_CALL,
+    TIMEOUT,
+    TOOL_ERROR,
+    AttributeValue,
+    Event,
+    Exchange,
+    Failure,
+    Kind,
+    Link,
+    RawSpan,
+    Recorded,
+    Scope,
+    Span,
+    failure_kind,
+    is_stopped_by_budget,
+)
+from llmtrace.model.traces import (
+    ACCEPTANCE,
+    FEEDBACK,
+    OUTCOME,
+    Health,
+    Trace,
+    double_counted_spans,
+    has_error,
+    outermost_of,
+    uncharged_spans,
+)
 from llmtrace.model.value import replace

@@ -17,8 +17,7 @@ from typing import Literal, TypeAlias
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.evidence.answer_endings import ending_of
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Trace, Workflow
-from llmtrace.model.double_counted import double_counted_spans
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Trace, Workflow, double_counted_spans
 from llmtrace.model.value import value
 
 Need: TypeAlias = Literal["calls", "results", "schemas", "content", "inferences", "lineage"]
