@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from llmtrace.codec.unread_writers import unread_writers
 from llmtrace.codec.writers import writers_of
 from llmtrace.diagnosis.checks import Check, Need, Run
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.flow import CallNode
 from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.evidence.call_log import Call
 from llmtrace.lineage import ValueUse
@@ -18,7 +18,7 @@ from llmtrace.semconv import CONTENT_LEVEL
 def visible_needs(run: Run) -> frozenset[Need]:
     """What the checks can see in this trace."""
     inferences = [span.operation for span in run.inferences if isinstance(span.operation, Inference)]
-    calls = [node.call for node in run.calls if node.call is not None]
+    calls = [node.call for node in run.calls]
     needs: set[Need] = set()
     if inferences:
         needs.add("inferences")
@@ -55,7 +55,7 @@ def unchecked(run: Run) -> tuple[str, ...]:
 
 
 def _sentences(run: Run) -> Iterator[str]:
-    calls = [node.call for node in run.calls if node.call is not None and not node.is_from_history]
+    calls = [node.call for node in run.calls if not node.is_from_history]
     yield from _about_writers(run.trace)
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
@@ -145,10 +145,15 @@ def _first_request(run: Run) -> tuple[Message, ...]:
     return first.input if isinstance(first, Inference) else ()
 
 
-def _is_unjudged(node: Node, use: ValueUse) -> bool:
+def _is_unjudged(node: CallNode, use: ValueUse) -> bool:
     """True for a whole number of a change that is found nowhere."""
-    is_change = node.call is not None and node.call.is_change and use.part == "argument"
-    return is_change and use.whole and use.kind == "number" and use.provenance.status == "unknown"
+    return (
+        node.call.is_change
+        and use.part == "argument"
+        and use.whole
+        and use.kind == "number"
+        and use.provenance.status == "unknown"
+    )
 
 
 def _is_left_out(span: Span) -> bool:

@@ -15,7 +15,7 @@ def cut_results(run: Run) -> Iterator[Finding]:
     a part of a file that was read on purpose."""
     for node in run.calls:
         call = node.call
-        if call is None or call.failed or not isinstance(call.result, str) or not _is_cut(call.result):
+        if call.failed or not isinstance(call.result, str) or not _is_cut(call.result):
             continue
         used = any(edge.via == "result" for edge in node.later)
         evidence = f"The result of {node.tool} begins as JSON and ends in the middle"
@@ -36,7 +36,7 @@ def empty_lookups(run: Run) -> Iterator[Finding]:
     """A lookup came back empty."""
     for node in run.calls:
         call = node.call
-        if call is not None and call.failed is False and not call.is_change and call.has_result and is_empty(call.result):
+        if call.failed is False and not call.is_change and call.has_result and is_empty(call.result):
             evidence = f"The result of {node.tool} is empty."
             advice = f"Have {node.tool} say in words that nothing was found."
             yield of_call("empty_lookup", "possible", node, f"{node.tool} found nothing", evidence, advice, cause_key=node.tool)

@@ -36,7 +36,7 @@ _NEVER = frozenset({"low_confidence", "empty_retrieval"})
 def signal_findings(run: Run) -> Iterator[Finding]:
     """A quality signal reported it. An error of the program's own signal is certain: the program says so."""
     advice = signals.advice()
-    has_content = any(node.call is not None and node.call.has_arguments for node in run.calls) or bool(run.flow.answers)
+    has_content = any(node.call.has_arguments for node in run.calls) or bool(run.flow.answers)
     for span in run.trace.spans:
         for evaluation in span.evaluations:
             equivalent = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)
