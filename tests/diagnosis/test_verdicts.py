@@ -286,6 +286,16 @@ def test_a_result_that_changed_in_the_end_was_waited_for() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_marked"), [("There is no flight.", False), ("OS-8571 leaves at 10:15 for 199 EUR.", True)]
+)
+def test_an_answer_over_empty_results_is_likely_where_it_states_values(answer: str, is_marked: bool) -> None:
+    """To have found nothing is an answer; to state values all the same is not."""
+    story = Story(tool("search_flights", "day")).user("A flight to Oslo?")
+    story.call("search_flights", [], day="Monday").call("search_flights", [], day="Tuesday")
+    assert bool(story.answer(answer).diagnosis().marked) is is_marked
+
+
 def test_an_invented_identifier_is_no_symptom_of_a_wrong_type() -> None:
     """Both are causes: a text for an amount does not explain an invented order."""
     story = Story(REFUND).user("Refund my kettle, 42 EUR.")

@@ -70,9 +70,8 @@ def _sentences(run: Run) -> Iterator[str]:
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
     if without_schema:
-        names = ", ".join(without_schema[:5]) + (" …" if len(without_schema) > 5 else "")
         settings = _schema_settings([*run.inferences, *_tool_spans(run)])
-        yield f"Arguments were not checked against a schema, since none was recorded: {names}.{settings}"
+        yield f"Arguments were not checked against a schema, since none was recorded: {_some(without_schema)}.{settings}"
     yield from _about_arguments(run, calls)
     if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
         yield (
@@ -81,16 +80,18 @@ def _sentences(run: Run) -> Iterator[str]:
         )
     numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
     if numbers:
-        names = ", ".join(numbers[:3]) + (" …" if len(numbers) > 3 else "")
-        yield f"Numbers that stand nowhere were not judged, since they may be computed: {names}."
+        yield f"Numbers that stand nowhere were not judged, since they may be computed: {_some(numbers, 3)}."
     is_over = run.trace.health != "running"
     unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and is_over})
     if unknown:
-        names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
-        yield f"No result was recorded, so failures do not show: {names}.{_content_settings(_tool_spans(run))}"
+        yield f"No result was recorded, so failures do not show: {_some(unknown)}.{_content_settings(_tool_spans(run))}"
     silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
 
 
 def _about_writers(trace: Trace) -> Iterator[str]:
@@ -105,8 +106,7 @@ def _about_writers(trace: Trace) -> Iterator[str]:
 def _about_arguments(run: Run, calls: Iterable[Call]) -> Iterator[str]:
     unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
     if unwritten and all(span.run_id is None for span in run.inferences):
-        names = ", ".join(unwritten[:5]) + (" …" if len(unwritten) > 5 else "")
-        yield f"Arguments were not checked, since none were recorded: {names}.{_content_settings(run.inferences)}"
+        yield f"Arguments were not checked, since none were recorded: {_some(unwritten)}.{_content_settings(run.inferences)}"
 
 
 def _tool_spans(run: Run) -> list[Span]:

@@ -11,7 +11,9 @@ from llmtrace.diagnosis.failure_text import advice_for_tool, how_call_failed
 from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import CallNode
 from llmtrace.diagnosis.result import Confidence
-from llmtrace.evidence.call_log import changes_same_file, result_text
+from llmtrace.evidence.call_log import Call, changes_same_file, result_text
+from llmtrace.evidence.result_form import is_empty
+from llmtrace.lineage import ValueUse
 from llmtrace.model import DEADLINE, TIMEOUT, failure_kind
 
 WORKED_AROUND = 5
@@ -153,7 +155,33 @@ def _same_errors(tool: str, failures: Mapping[str, Sequence[CallNode]], *, went_
             yield of_call("same_error", confidence, first, title, evidence, advice, cause_key=(tool, error), spans=spans)
 
 
+def nothing_found(run: Run) -> Iterator[Finding]:
+    """A run with one task answered with values that stand nowhere, though each of its calls failed or came back empty."""
+    answer = run.flow.outcome
+    calls = [node.call for node in run.calls]
+    if answer is None or not run.is_answered or not run.has_one_task or not calls or not all(map(_is_barren, calls)):
+        return
+    if not any(use.provenance.status == "ungrounded" or _is_unknown_number(use) for use in answer.uses):
+        return
+    evidence = (
+        f"{plural(len(calls), 'call')} brought nothing: each failed or came back empty. The answer states values all the same."
+    )
+    advice = "Have the model say that it found nothing, or end the run with that outcome."
+    spans = tuple(call.span_id for call in calls)
+    title = "the answer states values though nothing was found"
+    yield Finding("nothing_found", "likely", answer.span_id, title, evidence, advice, node=answer, spans=spans)
+
+
+def _is_unknown_number(use: ValueUse) -> bool:
+    return use.kind == "number" and use.provenance.status == "unknown"
+
+
+def _is_barren(call: Call) -> bool:
+    return bool(call.failed) or (call.has_result and not call.is_change and is_empty(call.result))
+
+
 CHECKS = (
     Check("failed_tools", failed_tools, ("calls", "results")),
     Check("repeated_errors", same_error, ("calls", "results")),
+    Check("runs_without_data", nothing_found, ("calls", "results")),
 )
