@@ -8,7 +8,7 @@ from typing import Literal
 from llmtrace.lineage.find_matches import find_matches
 from llmtrace.lineage.message_history import digest
 from llmtrace.lineage.provenance import Match, Origin, Provenance, ValueUse
-from llmtrace.lineage.read_values import IDENTIFIERS, Path, Reading, parts_of, pointer_of, read_arguments, read_text
+from llmtrace.lineage.read_values import IDENTIFIERS, Path, Reading, parts_of, read_arguments, read_text
 from llmtrace.lineage.source_index import SourceIndex
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.visible_context import VisibleContext, call_key
@@ -24,6 +24,7 @@ from llmtrace.model import (
     Workflow,
     refusal_as_text,
 )
+from llmtrace.validation.json_pointers import pointer
 
 _ANSWER = "answer"
 _CHOSEN, _KNOWN, _PIECE = "it may be computed or chosen", "the model may know it", "it stands inside a longer argument"
@@ -143,7 +144,7 @@ def place_of(span: Span, reading: Reading, call: ToolCall | None) -> Origin:
     """The place where a model wrote a value."""
     if call is None:
         return Origin(span.span_id, _ANSWER)
-    return Origin(span.span_id, f"argument {pointer_of(reading.path)} of {call.name}", call.id)
+    return Origin(span.span_id, f"argument {pointer(reading.path)} of {call.name}", call.id)
 
 
 def build_use(
@@ -153,7 +154,7 @@ def build_use(
     value, path = reading.value, reading.path
     part: Literal["argument", "answer"] = "answer" if call is None else "argument"
     tool, call_id = (None, None) if call is None else (call.name, call.id)
-    where = (pointer_of(path), path, tool, call_id, choice, reading.start, reading.end, position, reading.whole, is_first)
+    where = (pointer(path), path, tool, call_id, choice, reading.start, reading.end, position, reading.whole, is_first)
     label = "" if call is None else _label(span, call, path)
     return ValueUse(span.span_id, part, value.content, value.kind, provenance, value.keys[0], *where, label)
 
@@ -169,4 +170,4 @@ def _label(span: Span, call: ToolCall, path: Path) -> str:
         container = schema if isinstance(schema, Mapping) else {}
         members = container.get("properties") if isinstance(name, str) else container
         schema = members.get(name if isinstance(name, str) else "items") if isinstance(members, Mapping) else None
-    return f"{pointer_of(path) if schema is not None else 'an argument'} of {call.name}"
+    return f"{pointer(path) if schema is not None else 'an argument'} of {call.name}"
