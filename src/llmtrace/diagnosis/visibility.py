@@ -11,7 +11,7 @@ from llmtrace.diagnosis.flow import CallNode
 from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.evidence.call_log import Call
 from llmtrace.lineage import ValueUse
-from llmtrace.model import FetchResponse, Inference, Message, Operation, Span, ToolExecution, ToolResult, Trace
+from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace
 from llmtrace.semconv import CONTENT_LEVEL
 
 
@@ -38,11 +38,10 @@ def visible_needs(run: Run) -> frozenset[Need]:
 def can_be_judged(trace: Trace) -> bool:
     """True if an answer or a call is visible, so that a run without findings was looked at. Cheaper than a diagnosis."""
     operations = [span.operation for span in trace.spans]
-    return any(isinstance(operation, ToolExecution) or _has_output(operation) for operation in operations)
-
-
-def _has_output(operation: Operation) -> bool:
-    return isinstance(operation, (Inference, FetchResponse)) and bool(operation.output)
+    return any(
+        isinstance(operation, ToolExecution) or (isinstance(operation, (Inference, FetchResponse)) and operation.output)
+        for operation in operations
+    )
 
 
 def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[Check, ...]:
@@ -73,7 +72,7 @@ def _sentences(run: Run) -> Iterator[str]:
         settings = _schema_settings([*run.inferences, *_tool_spans(run)])
         yield f"Arguments were not checked against a schema, since none was recorded: {_some(without_schema)}.{settings}"
     yield from _about_arguments(run, calls)
-    if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
+    if not calls and run.inferences and _has_results(run.inferences[0]):
         yield (
             "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
             "put them under one @agent, or use llmtrace run."
@@ -106,7 +105,8 @@ def _about_writers(trace: Trace) -> Iterator[str]:
 def _about_arguments(run: Run, calls: Iterable[Call]) -> Iterator[str]:
     unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
     if unwritten and all(span.run_id is None for span in run.inferences):
-        yield f"Arguments were not checked, since none were recorded: {_some(unwritten)}.{_content_settings(run.inferences)}"
+        settings = _content_settings(run.inferences)
+        yield f"Arguments were not checked, since none were recorded: {_some(unwritten)}.{settings}"
 
 
 def _tool_spans(run: Run) -> list[Span]:
@@ -140,9 +140,9 @@ def _has_finish_reason(span: Span) -> bool:
     return bool(reasons) or any(message.finish_reason for message in getattr(operation, "output", ()))
 
 
-def _first_request(run: Run) -> tuple[Message, ...]:
-    first = run.inferences[0].operation if run.inferences else None
-    return first.input if isinstance(first, Inference) else ()
+def _has_results(request: Span) -> bool:
+    messages = request.operation.input if isinstance(request.operation, Inference) else ()
+    return any(isinstance(part, ToolResult) for message in messages for part in message.parts)
 
 
 def _is_unjudged(node: CallNode, use: ValueUse) -> bool:

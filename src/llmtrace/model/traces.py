@@ -186,7 +186,9 @@ class Trace:
         """Spans on which an error began: in error (or with an error-level finding) while no child of theirs fails of the same.
         What was cancelled because something else failed is none."""
         began = [span for span in self.spans if has_error(span) and not self._inherited(span)]
-        on_their_own = [span for span in began if not _is_cancelled(span)]
+        on_their_own = [
+            span for span in began if span.violations or span.failure is None or span.failure.type not in _CANCELLED
+        ]
         return tuple(on_their_own or began)
 
     def _inherited(self, span: Span) -> bool:
@@ -229,10 +231,6 @@ def passed_on(below: Failure, failure: Failure) -> bool:
 
 def _words(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)}
-
-
-def _is_cancelled(span: Span) -> bool:
-    return span.failure is not None and span.failure.type in _CANCELLED and not span.violations
 
 
 def outermost_of(spans: Iterable[Span]) -> Span | None:
@@ -284,9 +282,10 @@ def double_counted_spans(trace: Trace) -> frozenset[str]:
     """
     within: dict[str, list[Span]] = {}
     for _, span in trace.walk():
-        outer = _enclosing_inference(trace, span) if isinstance(span.operation, (Inference, Embedding)) else None
-        if outer is not None:
-            within.setdefault(outer.span_id, []).append(span)
+        if isinstance(span.operation, (Inference, Embedding)):
+            outer = next((above for above in trace.ancestors(span) if not isinstance(above.operation, Custom)), None)
+            if outer is not None and isinstance(outer.operation, Inference):
+                within.setdefault(outer.span_id, []).append(span)
     hidden: set[str] = set()
     for outer_id, inner in within.items():
         if any(_reports_usage(span, within) for span in inner) or not _has_usage(trace.span(outer_id)):
@@ -294,12 +293,6 @@ def double_counted_spans(trace: Trace) -> frozenset[str]:
         else:
             hidden.update(_all_within(inner, within))
     return frozenset(hidden)
-
-
-def _enclosing_inference(trace: Trace, span: Span) -> Span | None:
-    """Return the inference around a call, with only plain spans between."""
-    above = next((above for above in trace.ancestors(span) if not isinstance(above.operation, Custom)), None)
-    return above if above is not None and isinstance(above.operation, Inference) else None
 
 
 def _reports_usage(span: Span, within: Mapping[str, list[Span]]) -> bool:

@@ -10,7 +10,6 @@ of them stand on its stack at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
@@ -121,7 +120,10 @@ class _Reached:
         """Return True if a subschema can apply to a value inside a value to which it applies."""
         if self.outside:
             return True
-        graph = {node: {*map(id, applied.same_value), *_targets(applied)} for node, applied in self.applied.items()}
+        graph = {
+            node: {id(child) for children in (applied.same_value, *applied.inside.values()) for child in children}
+            for node, applied in self.applied.items()
+        }
         try:
             TopologicalSorter(graph).prepare()
         except CycleError:
@@ -188,7 +190,3 @@ class _Reached:
         self.work -= steps
         if self.work < 0:
             raise TooCostlyError(_TOO_MANY)
-
-
-def _targets(applied: Applied) -> Iterable[int]:
-    return (id(child) for children in applied.inside.values() for child in children)

@@ -121,12 +121,9 @@ def _decode_with(dialect: Dialect, raw: RawSpan) -> Span:
         return span
     if displaced:
         span = replace(span, attributes={**span.attributes, **displaced})
-    return replace(span, operation=_merge(span.operation, operation))
-
-
-def _merge(by_conventions: Operation, by_dialect: Operation) -> Operation:
-    """Merge the two readings of a span. The conventions of today are trusted more than a library's own names."""
-    return fill_in(by_conventions, by_dialect) if type(by_conventions) is type(by_dialect) else by_dialect
+    if type(span.operation) is type(operation):  # the conventions of today are trusted more than a library's own names
+        operation = fill_in(span.operation, operation)
+    return replace(span, operation=operation)
 
 
 def _read_by_others(operation: Operation | None, reader: SpanReader, later: tuple[Dialect, ...]) -> Operation | None:

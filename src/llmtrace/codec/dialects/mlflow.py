@@ -64,7 +64,9 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
     usage: Any = answer.usage or _value(reader, "mlflow.chat.tokenUsage")
     cost = _value(reader, "mlflow.llm.cost")
     tools = request.tools or _tool_shapes.definitions(_value(reader, "mlflow.chat.tools"))
-    reader.drop("mlflow.chat.tokenUsage", "mlflow.chat.tools", *_copies(reader, request.rest))
+    # autologging repeats the request's parameters as attributes: ``model``, ``tools``, ``temperature``
+    copies = [key for key in reader.rest if "." not in key and (key == "tools" or key in request.rest)]
+    reader.drop("mlflow.chat.tokenUsage", "mlflow.chat.tools", *copies)
     return Inference(
         _text(reader, "mlflow.llm.provider") or "",
         request_model=json_members.text(request.rest, "model") or model,
@@ -79,11 +81,6 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         cost_usd=fields.as_number(cost.get("total_cost")) if isinstance(cost, Mapping) else None,
         stream=request.rest.get("stream") is True,
     )
-
-
-def _copies(reader: SpanReader, parameters: Mapping[str, JsonValue]) -> list[str]:
-    """Attributes by which autologging repeats the request's parameters: ``model``, ``tools``, ``temperature``."""
-    return [key for key in reader.rest if "." not in key and (key == "tools" or key in parameters)]
 
 
 def _only(value: JsonValue) -> JsonValue:

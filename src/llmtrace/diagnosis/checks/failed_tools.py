@@ -13,7 +13,6 @@ from llmtrace.diagnosis.flow import CallNode
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import Call, changes_same_file, result_text
 from llmtrace.evidence.result_form import is_empty
-from llmtrace.lineage import ValueUse
 from llmtrace.model import DEADLINE, TIMEOUT, failure_kind
 
 WORKED_AROUND = 5
@@ -75,7 +74,7 @@ def _confidence(run: Run, nodes: Sequence[CallNode]) -> Confidence:
         return "possible"
     if all(node.call.may_be_finding for node in nodes):
         return "possible"
-    later = [_successes_after(run, node) for node in nodes]
+    later = [[after for after in run.later_calls(node) if after.call.failed is False] for node in nodes]
     if all(len(successes) >= WORKED_AROUND for successes in later) and not _is_batch(run, nodes):
         return "possible"
     return "likely" if not nodes[0].call.is_change and any(map(run.feeds_answer, later[-1])) else "certain"
@@ -85,10 +84,6 @@ def _is_batch(run: Run, nodes: Sequence[CallNode]) -> bool:
     """True for a change that the tool went on to make for other things: that is no way around it."""
     call = nodes[0].call
     return call.is_change and any(_is_other_job(run, nodes[0], later) for later in run.later_calls(nodes[0], call.tool))
-
-
-def _successes_after(run: Run, node: CallNode) -> list[CallNode]:
-    return [later for later in run.later_calls(node) if later.call.failed is False]
 
 
 def _title(node: CallNode, successes: int) -> str:
@@ -161,7 +156,8 @@ def nothing_found(run: Run) -> Iterator[Finding]:
     calls = [node.call for node in run.calls]
     if answer is None or not run.is_answered or not run.has_one_task or not calls or not all(map(_is_barren, calls)):
         return
-    if not any(use.provenance.status == "ungrounded" or _is_unknown_number(use) for use in answer.uses):
+    statuses = {use.provenance.status for use in answer.uses if use.kind == "number" or use.provenance.status == "ungrounded"}
+    if statuses.isdisjoint({"ungrounded", "unknown"}):
         return
     evidence = (
         f"{plural(len(calls), 'call')} brought nothing: each failed or came back empty. The answer states values all the same."
@@ -170,10 +166,6 @@ def nothing_found(run: Run) -> Iterator[Finding]:
     spans = tuple(call.span_id for call in calls)
     title = "the answer states values though nothing was found"
     yield Finding("nothing_found", "likely", answer.span_id, title, evidence, advice, node=answer, spans=spans)
-
-
-def _is_unknown_number(use: ValueUse) -> bool:
-    return use.kind == "number" and use.provenance.status == "unknown"
 
 
 def _is_barren(call: Call) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from llmtrace.diagnosis.checks import Check, Run
@@ -87,7 +88,9 @@ def budgets(run: Run) -> Iterator[Finding]:
     trace = run.trace
     stops = [(span, stop) for span in trace.root_causes if (stop := _budget_stop(span)) is not None]
     for span, (message, limit, was_caught) in stops:
-        stopped = trace.health == "failed" or (limit != "repeats" and not _answered_after(run, span))
+        end = span.end or math.inf
+        went_on = any(later.start >= end and later.failure is None for later in run.inferences)
+        stopped = trace.health == "failed" or (limit != "repeats" and not went_on)
         evidence = f"{message[:1].upper()}{message[1:]}."
         if was_caught:
             evidence += " The program caught the error that says so."
@@ -113,11 +116,6 @@ def _budget_stop(span: Span) -> tuple[str, str | None, bool] | None:
         if evaluation.name == BUDGET_STOPPED:
             return evaluation.explanation, evaluation.label, True
     return None
-
-
-def _answered_after(run: Run, span: Span) -> bool:
-    """True if a model call that began after the end of the span went well."""
-    return span.end is not None and any(later.start >= span.end and later.failure is None for later in run.inferences)
 
 
 CHECKS = (
