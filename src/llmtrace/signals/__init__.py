@@ -23,13 +23,13 @@ each signal fires in good and bad runs: docs/explanation/benchmarks/verdicts.md.
 from __future__ import annotations
 
 import importlib
-import logging
 import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llmtrace import installed
+from llmtrace.log_once import warn_once
 from llmtrace.model import BUDGET_STOPPED, Evaluation
 from llmtrace.near_names import most_like
 from llmtrace.signals import user_signals
@@ -38,8 +38,6 @@ from llmtrace.signals.user_signals import UserSignal
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-
-logger = logging.getLogger("llmtrace")
 
 GROUP = "llmtrace.signals"
 _NOT_SIGNALS = frozenset({"base", "user_signals"})
@@ -142,14 +140,8 @@ def _select_known(names: tuple[str, ...] | None, available: Mapping[str, object]
         if name.removeprefix("-") not in available:
             near = most_like(name.removeprefix("-"), available)
             hint = f" (did you mean {near!r}?)" if near else ""
-            _warn_unknown(name, hint)
+            warn_once(f"unknown quality signal {name!r}{hint}; it is ignored")  # signals are loaded again and again
     return _select(names, available)
-
-
-@lru_cache(maxsize=256)
-def _warn_unknown(name: str, hint: str) -> None:
-    """Log the line once: signals are loaded again whenever the program registers one."""
-    logger.warning("llmtrace: unknown quality signal %r%s; it is ignored", name, hint)
 
 
 def _select(names: tuple[str, ...] | None, available: Iterable[str]) -> list[str]:
@@ -165,7 +157,7 @@ def _load_built_in(name: str) -> AnySignal | None:
         signal: AnySignal = importlib.import_module(f"{__name__}.{name}").SIGNAL
         return signal
     except Exception as error:  # a program that has no file descriptor left, say
-        logger.warning("llmtrace: quality signal %s cannot be loaded and is off: %s", name, error)
+        warn_once(f"quality signal {name} cannot be loaded and is off: {error}")
         return None
 
 
