@@ -77,7 +77,13 @@ def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
     """
     built_in, installed_signals, registered = _built_in(), _installed(), user_signals.registered
     signals: list[AnySignal | None] = []
-    for name in _select_known(names, dict.fromkeys((*built_in, *installed_signals, *registered))):
+    available = dict.fromkeys((*built_in, *installed_signals, *registered))
+    for name in names or ():
+        if (bare := name.removeprefix("-")) not in available:
+            near = most_like(bare, available)
+            hint = f" (did you mean {near!r}?)" if near else ""
+            warn_once(f"unknown quality signal {name!r}{hint}; it is ignored")  # signals are loaded again and again
+    for name in _select(names, available):
         if name in registered:
             signals.append(registered[name])
         elif name in built_in:
@@ -133,15 +139,6 @@ def _built_in() -> tuple[str, ...]:
 
 def _installed() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in installed.entries(GROUP, _built_in())}
-
-
-def _select_known(names: tuple[str, ...] | None, available: Mapping[str, object]) -> list[str]:
-    for name in names or ():
-        if name.removeprefix("-") not in available:
-            near = most_like(name.removeprefix("-"), available)
-            hint = f" (did you mean {near!r}?)" if near else ""
-            warn_once(f"unknown quality signal {name!r}{hint}; it is ignored")  # signals are loaded again and again
-    return _select(names, available)
 
 
 def _select(names: tuple[str, ...] | None, available: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ import string
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -87,14 +88,15 @@ def _passes(schema: JsonValue, value: JsonValue) -> bool:
     return not faults and not problem
 
 
+@dataclass
 class _Maker:
-    """Makes one candidate. ``branch``: which alternative is taken at every place."""
+    """Makes one candidate."""
 
-    def __init__(self, root: JsonValue, branch: int, optional: bool, uses_examples: bool) -> None:
-        self._root = root
-        self._branch = branch
-        self._optional = optional
-        self._uses_examples = uses_examples
+    _root: JsonValue
+    _branch: int
+    """Which alternative is taken at every place."""
+    _optional: bool
+    _uses_examples: bool
 
     def make(self, schema: JsonValue, depth: int, number: int = 0) -> JsonValue:
         """``number``: which of several items of a list, which must differ."""
