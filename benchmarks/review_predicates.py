@@ -20,8 +20,7 @@ from pathlib import Path
 
 import recorded
 import report
-from llmtrace.evidence.review_predicates import untrusted
-from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.evidence.run_evidence import RunEvidence, untrusted
 from llmtrace.lineage.read_values import IDENTIFIERS, read_arguments
 from llmtrace.lineage.sources import as_text
 from llmtrace.model import Inference, JsonValue, ToolCall, ToolExecution, Trace

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from tests.lineage_story import Story, tool
 
 from llmtrace.codec import genai
-from llmtrace.evidence.review_predicates import ungrounded, untrusted
-from llmtrace.evidence.run_evidence import RunEvidence
+from llmtrace.evidence.run_evidence import RunEvidence, ungrounded, untrusted
 from llmtrace.lineage import Origin
 from llmtrace.model import Inference, Message, Retrieval, ServerToolResult, Span, Text, ToolCall, ToolExecution
 from llmtrace.store import journal_records

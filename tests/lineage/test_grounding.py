@@ -253,16 +253,6 @@ def test_odd_arguments_and_results_raise_nothing(arguments: Any) -> None:
     story.live()
 
 
-def test_a_span_that_was_not_announced_is_traced_as_any_other() -> None:
-    story = (
-        Story().user("Cancel KS-20418, the red kettle").call("list_orders", ORDER).call("cancel", {}, it="KS-20418", n=1234.5)
-    )
-    story.answer("Cancelled KS-20418 of 2031-05-17.")
-    for announced in range(len(story.spans)):
-        tracker = LineageTracker(story.spans[:announced])
-        assert [use for span in story.spans for use in tracker.add(span)] == story.uses()
-
-
 def test_equal_messages_are_one_source() -> None:
     """The same object or not."""
     story = Story().user("Cancel KS-20418").call("list_orders", ORDER).call("cancel", {}, order_id="KS-20418")

@@ -9,8 +9,6 @@ from llmtrace import semconv
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import (
     AgentInvocation,
-    Custom,
-    Embedding,
     Evaluation,
     Failure,
     Generic,
@@ -31,7 +29,6 @@ from llmtrace.model import (
     Violation,
     replace,
 )
-from llmtrace.semconv import VALIDATED_ATTEMPTS, VALIDATED_PASSED
 from llmtrace.signals import AnySignal
 
 CANARY = "xk7canary"
@@ -148,7 +145,6 @@ ERROR = {"error": f"no {CANARY}"}
 DONE = f"Your refund of {CANARY} is on its way."
 ADMISSION = f"I could not refund {CANARY}."
 PAGE = f"{CANARY} " + " ".join(f"word{chr(97 + n)}" for n in range(26))
-STUCK = "It is. " + f"Let me check the {CANARY} again. " * 20
 UNEXPECTED = violation("unexpected", f"/{CANARY}", severity="warning")
 
 VLLM = {"system_fingerprint": "vllm-0.32.0-0123abcd"}
@@ -158,31 +154,6 @@ STRICT = tuple(ToolDefinition(tool.name, tool.parameters, strict=True) for tool 
 
 A, B, C = (execute(name=name, arguments={"q": CANARY, "n": 1}) for name in ("look_up", "search", "refund"))
 REFUND = execute("ok", "refund", changes=True)
-BOOKING = ToolDefinition(
-    "look_up",
-    {
-        "type": "object",
-        "properties": {
-            "q": {"type": "string", "examples": ["ABC123"]},
-            "unit": {"enum": ["celsius", "kelvin"]},
-            "page": {"default": 25},
-        },
-    },
-)
-
-
-def retry(value: Any, *, pointer: str = "q", code: Any = "missing", words: str = CANARY) -> list[Span]:
-    """A call that was invalid at one argument, and the next one with a value there."""
-    invalid = step(infer(call(arguments={})), violations=(violation(code, f"/{pointer}"),))
-    return run(invalid, infer(call(arguments={pointer: value}, call_id="c2"), request=(user(words),), tools=(BOOKING,)))
-
-
-def corrected_answer(value: Any, *, passed: bool = True) -> list[Span]:
-    """What `llmtrace.validated` records of an answer that was invalid at one place, and the next one with a value there."""
-    attempts = [{"answer": "{}", "faults": [{"pointer": "/day", "message": CANARY}]}, {"answer": CANARY, "faults": []}]
-    operation = Custom({"example": {"day": "2026-01-31"}}, {"attempts": attempts, "value": {"day": value}}, has_result=True)
-    return run(step(operation, attributes={VALIDATED_ATTEMPTS: 2, VALIDATED_PASSED: passed}))
-
 
 CASES: dict[str, Cases] = {
     "answer_without_evidence": Cases(
@@ -218,7 +189,6 @@ CASES: dict[str, Cases] = {
             "cut_json": run(infer(f'{{"a": "{CANARY}', parameters=JSON, finish="length")),
             "cut_arguments": run(infer(call(arguments=f'{{"q": "{CANARY}'), finish="tool_calls")),
             "filtered": run(infer(CANARY, finish="content_filter")),
-            "degenerate": run(infer(STUCK)),
             "stream_cut": run(step(infer(f"It is {CANARY} and", partial=True), attributes={semconv.STREAM_CUT: True})),
         },
         good=[
@@ -234,7 +204,6 @@ CASES: dict[str, Cases] = {
             run(infer("| a |\n" + "|---" * 100)),
             run(infer("All is said. " * 3)),
             run(infer("```\n" + "0, 0, 0, " * 100)),
-            run(infer(STUCK, request=(user(STUCK),))),
         ],
     ),
     "duplicated_effect": Cases(
@@ -407,33 +376,6 @@ CASES: dict[str, Cases] = {
             run(infer(f'{{"a": "{CANARY}', parameters=JSON, partial=True)),
         ],
     ),
-    "placeholder_after_retry": Cases(
-        bad={
-            "dummy": retry("N/A"),
-            "dummy, empty": retry(""),
-            "dummy, zeros": retry("000-000"),
-            "dummy, null": retry(None, code="wrong_type"),
-            "example": retry("ABC123"),
-            "default": retry("celsius", pointer="unit"),
-            "default, of the definition": retry(25, pointer="page"),
-            "dummy, of an answer": corrected_answer("unknown"),
-            "example, of an answer": corrected_answer("2026-01-31"),
-        },
-        good=[
-            retry(CANARY),
-            corrected_answer(CANARY),
-            corrected_answer("2026-01-31", passed=False),
-            retry("celsius", pointer="unit", code="not_allowed"),
-            retry("unknown", words=f"my {CANARY} is unknown"),
-            run(infer(call(arguments={"q": "N/A"}))),
-            run(
-                step(
-                    infer(call(arguments={}), call(arguments={"q": ""}, call_id="c2")),
-                    violations=(violation(),),
-                )
-            ),
-        ],
-    ),
     "refusal": Cases(
         bad={
             "provider": run(infer(Generic("refusal", {"content": CANARY}))),
@@ -452,8 +394,6 @@ CASES: dict[str, Cases] = {
             "same_result, failures": run(*[failing(ToolExecution("look_up", ARGUMENTS))] * 3),
             "cycle": run(*[A, B] * 3),
             "cycle, of four": run(*[A, B, C, execute(name="refund")] * 3),
-            "retry_storm": run(infer(CANARY, attempts=4)),
-            "retry_storm, embedding": run(Embedding("openai", attempts=9)),
         },
         good=[
             run(execute(), execute(arguments={"q": CANARY, "page": 2}), execute(name="search")),
@@ -462,7 +402,6 @@ CASES: dict[str, Cases] = {
             run(ToolExecution("look_up"), ToolExecution("look_up")),
             run(*[execute(polls=True)] * 5),
             run(*[execute(name="get_job_status")] * 5),
-            run(infer(CANARY, attempts=3)),
             run(infer(CANARY), execute(), infer(CANARY, request=(user("again"),)), execute()),
         ],
     ),

@@ -18,21 +18,6 @@ from llmtrace.diagnosis.wrap_errors import wrap_errors
 from llmtrace.model import Trace
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
 
-__all__ = [
-    "Confidence",
-    "Diagnosis",
-    "Finding",
-    "Flow",
-    "Place",
-    "Ranker",
-    "Run",
-    "Step",
-    "Suspect",
-    "diagnose",
-    "findings_of",
-    "wrap_errors",
-]
-
 
 def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = None) -> Diagnosis:
     """The suspects of a trace, and where to look first if it is known to have failed.

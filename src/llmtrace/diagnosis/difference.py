@@ -73,47 +73,28 @@ class Difference:
 
 def compare(left: Trace, right: Trace) -> Difference:
     """The steps of two traces aligned: the same ones first, then, between these, those of the same kind and name."""
-    ours, theirs = list(_steps(left)), list(_steps(right))
+    ours, theirs = ([span for _, span in trace.walk()] for trace in (left, right))
     left_out = max(0, len(ours) - MOST_STEPS) + max(0, len(theirs) - MOST_STEPS)
-    ours, theirs = ours[:MOST_STEPS], theirs[:MOST_STEPS]
-    whole = [_whole(span) for span in ours], [_whole(span) for span in theirs]
-    pairs: list[Pair] = []
-    for is_common, a, b, c, d in _matched(*whole):
-        if is_common:
-            pairs += [
-                Pair("same", mine.span_id, counterpart.span_id)
-                for mine, counterpart in zip(ours[a:b], theirs[c:d], strict=True)
-            ]
-        else:
-            pairs += _between(ours[a:b], theirs[c:d])
+    pairs = tuple(_aligned(ours[:MOST_STEPS], theirs[:MOST_STEPS], ("same", "changed")))
     first = next((at for at, pair in enumerate(pairs) if pair.what != "same"), None)
-    return Difference((left, right), tuple(pairs), first, left_out)
+    return Difference((left, right), pairs, first, left_out)
 
 
-def _between(ours: Sequence[Span], theirs: Sequence[Span]) -> Iterator[Pair]:
-    """Steps of which none is the same: those of one kind and name are changed, the others stand alone."""
-    for is_common, a, b, c, d in _matched([_sign(span) for span in ours], [_sign(span) for span in theirs]):
-        if is_common:
-            yield from (
-                Pair("changed", mine.span_id, counterpart.span_id)
-                for mine, counterpart in zip(ours[a:b], theirs[c:d], strict=True)
-            )
-        else:
-            yield from (Pair("left", left=span.span_id) for span in ours[a:b])
-            yield from (Pair("right", right=span.span_id) for span in theirs[c:d])
-
-
-def _matched(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> Iterator[tuple[bool, int, int, int, int]]:
-    """The blocks of both, in order: True and the ends of a block that both have, or False and those of one that differs.
+def _aligned(ours: Sequence[Span], theirs: Sequence[Span], levels: Sequence[What]) -> Iterator[Pair]:
+    """Pairs of steps that are equal at the first of the levels, and between them those that are equal at the others.
 
     As many as can be are in common, so that one inserted step is one difference, also among steps that repeat.
     """
+    if not levels:
+        yield from (Pair("left", left=span.span_id) for span in ours)
+        yield from (Pair("right", right=span.span_id) for span in theirs)
+        return
+    key = _whole if levels[0] == "same" else _sign
     i = j = 0
-    for a, b in [*_longest_common(ours, theirs), (len(ours), len(theirs))]:
-        if a > i or b > j:
-            yield False, i, a, j, b
+    for a, b in [*_longest_common([*map(key, ours)], [*map(key, theirs)]), (len(ours), len(theirs))]:
+        yield from _aligned(ours[i:a], theirs[j:b], levels[1:])
         if a < len(ours):
-            yield True, a, a + 1, b, b + 1
+            yield Pair(levels[0], ours[a].span_id, theirs[b].span_id)
         i, j = a + 1, b + 1
 
 
@@ -147,11 +128,6 @@ def _longest_common(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> lis
 def _length(row: int, count: int) -> int:
     """The length of the common subsequence of ``count`` steps and those up to this row: the zeros in its lowest bits."""
     return count - (row & ((1 << count) - 1)).bit_count()
-
-
-def _steps(trace: Trace) -> Iterator[Span]:
-    """Parents before children."""
-    return (span for _, span in trace.walk())
 
 
 def _sign(span: Span) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from llmtrace.fingerprints import fingerprint
-from llmtrace.model import AgentInvocation, Inference, JsonValue, Part, Span, Text, ToolDefinition, Trace, Workflow
+from llmtrace.model import AgentInvocation, Inference, JsonValue, Part, Span, Text, Trace, Workflow
 from llmtrace.model.value import value
 from llmtrace.semconv import (
     CONTENT_LEVEL,
@@ -184,7 +184,11 @@ def compare(before: Environment, now: Environment) -> list[Change]:
         if gone and came:
             changes.append(Change(fact, gone, came))
     has_library = any(change.fact.kind == "library" for change in changes)
-    replaced = {change.fact.where for change in changes if change.fact.kind == "prompt template" and _is_other(change)}
+    replaced = {
+        change.fact.where
+        for change in changes
+        if change.fact.kind == "prompt template" and (ABSENT,) not in (change.before, change.now)
+    }
     changes = [
         change
         for change in changes
@@ -209,10 +213,6 @@ def _rank(change: Change, before: Environment, now: Environment) -> int:
     if kind == "system prompt" and is_same_template(change.fact.where, before, now):
         kind = "parameters"
     return KINDS.index(kind)
-
-
-def _is_other(change: Change) -> bool:
-    return (ABSENT,) not in (change.before, change.now)
 
 
 def unknown_kinds(before: Environment, now: Environment) -> list[str]:
@@ -262,12 +262,14 @@ def _add_call(facts: _Facts, where: str, inference: Inference, *, has_content: b
         name, _, digest = prompt.rpartition(" ")
         optional.append((Fact("prompt template", where, name), digest, None))
     facts.add(Fact("system prompt", where), digests.system or ABSENT, _system_text(inference) if digests.system else None)
-    facts.add(Fact("output schema", where), digests.output or ABSENT, _output_text(inference))
+    form = inference.parameters.get("response_format") or inference.parameters.get("text")
+    facts.add(Fact("output schema", where), digests.output or ABSENT, None if form is None else _json(form))
     if not has_content:
         facts.add(Fact("tools", where), digests.tools or ABSENT)
         facts.add(Fact("parameters", where), digests.parameters or ABSENT)
     for tool in inference.tools:
-        text = _tool_text(tool)
+        # what is sent to the model of a tool
+        text = "\n".join([tool.description or "", _json(tool.parameters), *(["strict"] if tool.strict else [])])
         optional.append((Fact("tool", where, tool.name), _digest(text), text))
     optional += [(Fact("parameter", where, name), content, None) for name, content in _parameters(inference)]
     for fact, content, content_text in optional:
@@ -281,18 +283,6 @@ def _system_text(inference: Inference) -> str | None:
         if message.role in ("system", "developer"):
             parts += message.parts
     return "\n".join(part.content for part in parts if isinstance(part, Text)) or None
-
-
-def _output_text(inference: Inference) -> str | None:
-    form = inference.parameters.get("response_format") or inference.parameters.get("text")
-    return None if form is None else _json(form)
-
-
-def _tool_text(tool: ToolDefinition) -> str:
-    """What is sent to the model of a tool, as text."""
-    parts = [tool.description or "", _json(tool.parameters)]
-    parts += ["strict"] if tool.strict else []
-    return "\n".join(parts)
 
 
 def _parameters(inference: Inference) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ The providers' words are those of docs/how_to/providers.md ("Failures"). Other f
 from __future__ import annotations
 
 from llmtrace.diagnosis.finding import message_of, quote
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.flow import CallNode
 from llmtrace.evidence.call_log import canonical
 from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, Failure, failure_kind
 
@@ -68,22 +68,20 @@ def advice_for_model_call(failure: Failure) -> str:
     )
 
 
-def advice_for_tool(node: Node) -> str:
+def advice_for_tool(node: CallNode) -> str:
     """What would have prevented the failure of a tool."""
     call = node.call
-    failure = call.execution.failure if call is not None and call.execution is not None else None
-    if call is not None and not call.executed:
+    failure = call.execution.failure if call.execution is not None else None
+    if not call.executed:
         return f"End the run, or ask a person, where {node.tool} is refused: the model must not report it as done."
     if failure is not None and _kind(failure) in _ADVICE:
         return _ADVICE[_kind(failure)]
     return f"Have {node.tool} say what went wrong and what to do next, and end the run where it cannot succeed."
 
 
-def how_call_failed(node: Node) -> str:
+def how_call_failed(node: CallNode) -> str:
     """How a failed call went, with the error's own words shortened."""
     call = node.call
-    if call is None:
-        return "gave no result"
     failure = call.execution.failure if call.execution is not None else None
     if not call.executed:
         return "was refused and did not run" if call.offered is not False else "did not run: no tool of this name was on offer"
@@ -95,11 +93,9 @@ def how_call_failed(node: Node) -> str:
     return how_it_ended(failure) + (f" ({message})" if message else "")
 
 
-def how_reviewed(node: Node) -> str:
+def how_reviewed(node: CallNode) -> str:
     """What came between the model's call and the tool: a repair or a person. Empty if nothing did."""
     call = node.call
-    if call is None:
-        return ""
     if call.is_held_back:
         return f"the call was held for a review, and {node.tool} did not run"
     if call.decision == "answered" and not call.executed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.flow import CallNode, Node
 from llmtrace.diagnosis.result import Confidence, Step
 from llmtrace.lineage import ValueUse
 from llmtrace.model import Failure, Inference, JsonValue, Span
@@ -37,7 +37,9 @@ class Finding:
     """How the run ended because of it, where another span shows that."""
 
 
-def of_call(check: str, confidence: Confidence, node: Node, title: str, evidence: str, advice: str, **more: object) -> Finding:
+def of_call(
+    check: str, confidence: Confidence, node: CallNode, title: str, evidence: str, advice: str, **more: object
+) -> Finding:
     """A finding about a call, at its execution where that is recorded."""
     finding = Finding(check, confidence, node.place, title, evidence, advice, node=node, value=node.arguments)
     return replace(finding, **more)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from llmtrace.evidence.call_log import Call, CallLog
 from llmtrace.lineage import LineageTracker, Origin, ValueUse, moments
@@ -89,6 +89,14 @@ class Node:
 
 
 @dataclass(eq=False, slots=True)
+class CallNode(Node):
+    call: Call
+
+
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+@dataclass(eq=False, slots=True)
 class Edge:
     source: Node
     target: Node
@@ -112,8 +120,7 @@ class Flow:
         self.lost_messages = LostMessages(trace)
         self.answer_spans: dict[str, list[Node]] = {}
         """By inference, what the model wrote in it: calls and answers."""
-        self._by_call: dict[Call, Node] = {}
-        self._by_execution: dict[str, Node] = {}
+        self._by_call: dict[Call, CallNode] = {}
         self._by_message: dict[tuple[str, str], Node] = {}
         self._last_use: dict[str, Node] = {}
         """By a value's key, the node that used it last."""
@@ -123,9 +130,7 @@ class Flow:
                 self._add(span)
             else:
                 self.lineage.begin(span)
-        self._by_execution = {
-            node.place: node for node in self.nodes if node.call is not None and node.call.execution is not None
-        }
+        self._by_execution = {node.place: node for node in self._by_call.values() if node.call.execution is not None}
         self._link_all()
         taken_nodes = [node for node in self.nodes if not node.alternative]
         answers = [node for node in taken_nodes if node.kind == "answer"]
@@ -135,9 +140,9 @@ class Flow:
         self._last = taken_nodes[-1] if taken_nodes else None
 
     @property
-    def calls(self) -> list[Node]:
+    def calls(self) -> list[CallNode]:
         """The calls that the program took, in order of time."""
-        return [node for node in self.nodes if node.kind == "call" and not node.alternative]
+        return [node for node in self.nodes if isinstance(node, CallNode) and not node.alternative]
 
     @property
     def answers(self) -> list[Node]:
@@ -186,7 +191,7 @@ class Flow:
         elif isinstance(operation, ToolExecution):
             self.lost_messages.tasks.add_execution(operation)
             for call in self.log.calls[calls_before:]:
-                self._by_call[call] = self._append(Node("call", span.span_id, call), span)
+                self._by_call[call] = self._append(CallNode("call", span.span_id, call), span)
         uses = self.lineage.add(span)
         self.uses += uses
         if isinstance(operation, (Inference, FetchResponse)):
@@ -206,7 +211,7 @@ class Flow:
     def _add_request(self, span: Span, inference: Inference, new_calls: Sequence[Call]) -> None:
         for call in new_calls:
             if call.asking_span is None:  # only this request's history shows it
-                self._by_call[call] = self._append(Node("call", span.span_id, call), span)
+                self._by_call[call] = self._append(CallNode("call", span.span_id, call), span)
         for number, message in self.log.new_turns:
             turn = self._append(Node("user", span.span_id, text=message.text()), span)
             self._by_message[span.span_id, f"message {number} ({message.role})"] = turn
@@ -229,7 +234,7 @@ class Flow:
             requested.remove(call)
             node = self._by_call.get(call)
             if node is None:
-                node = self._by_call[call] = self._append(Node("call", span.span_id, call), span)
+                node = self._by_call[call] = self._append(CallNode("call", span.span_id, call), span)
             call.alternative = node.alternative = alternative
             node.span_id, node.text = span.span_id, words
             node.uses.extend(values)
@@ -239,7 +244,7 @@ class Flow:
             answer.uses.extend(use for values in uses for use in values)
             self.answer_spans.setdefault(span.span_id, []).append(answer)
 
-    def _append(self, node: Node, span: Span) -> Node:
+    def _append(self, node: AnyNode, span: Span) -> AnyNode:
         node.position, node.turn = len(self.nodes), self.log.turn
         node.agent, node.parent_id = self._agents.get(span.span_id, ""), span.parent_id
         self.nodes.append(node)

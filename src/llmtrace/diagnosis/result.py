@@ -135,7 +135,11 @@ class Diagnosis:
         from llmtrace.model.html import cards_as_html  # for notebooks only
 
         cards: list[tuple[str, str, tuple[str, ...]]] = [
-            (suspect.confidence, suspect.title, (suspect.evidence, _path(suspect.chain), suspect.advice))
+            (
+                suspect.confidence,
+                suspect.title,
+                (suspect.evidence, " ← ".join(step.title for step in suspect.chain), suspect.advice),
+            )
             for suspect in self.suspects
         ]
         if not any(suspect.confidence == "certain" for suspect in self.marked):
@@ -144,8 +148,3 @@ class Diagnosis:
         notes += [f"Checked: {', '.join(self.checked)}"] if self.checked else []
         notes += [f"Not checked: {sentence}" for sentence in self.unchecked]
         return cards_as_html("diagnosis", (self.health, self.trace_id, self.verdict), cards, notes)
-
-
-def _path(chain: tuple[Step, ...]) -> str:
-    """The steps from the outcome back to a suspect, in one line."""
-    return " ← ".join(step.title for step in chain)

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from llmtrace.codec.unread_writers import unread_writers
 from llmtrace.codec.writers import writers_of
 from llmtrace.diagnosis.checks import Check, Need, Run
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.flow import CallNode
 from llmtrace.evidence.answer_endings import ending_of
 from llmtrace.evidence.call_log import Call
 from llmtrace.lineage import ValueUse
-from llmtrace.model import FetchResponse, Inference, Message, Operation, Span, ToolExecution, ToolResult, Trace
+from llmtrace.model import FetchResponse, Inference, Span, ToolExecution, ToolResult, Trace
 from llmtrace.semconv import CONTENT_LEVEL
 
 
 def visible_needs(run: Run) -> frozenset[Need]:
     """What the checks can see in this trace."""
     inferences = [span.operation for span in run.inferences if isinstance(span.operation, Inference)]
-    calls = [node.call for node in run.calls if node.call is not None]
+    calls = [node.call for node in run.calls]
     needs: set[Need] = set()
     if inferences:
         needs.add("inferences")
@@ -38,11 +38,10 @@ def visible_needs(run: Run) -> frozenset[Need]:
 def can_be_judged(trace: Trace) -> bool:
     """True if an answer or a call is visible, so that a run without findings was looked at. Cheaper than a diagnosis."""
     operations = [span.operation for span in trace.spans]
-    return any(isinstance(operation, ToolExecution) or _has_output(operation) for operation in operations)
-
-
-def _has_output(operation: Operation) -> bool:
-    return isinstance(operation, (Inference, FetchResponse)) and bool(operation.output)
+    return any(
+        isinstance(operation, ToolExecution) or (isinstance(operation, (Inference, FetchResponse)) and operation.output)
+        for operation in operations
+    )
 
 
 def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[Check, ...]:
@@ -55,7 +54,7 @@ def unchecked(run: Run) -> tuple[str, ...]:
 
 
 def _sentences(run: Run) -> Iterator[str]:
-    calls = [node.call for node in run.calls if node.call is not None and not node.is_from_history]
+    calls = [node.call for node in run.calls if not node.is_from_history]
     yield from _about_writers(run.trace)
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
@@ -70,27 +69,28 @@ def _sentences(run: Run) -> Iterator[str]:
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
     without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
     if without_schema:
-        names = ", ".join(without_schema[:5]) + (" …" if len(without_schema) > 5 else "")
         settings = _schema_settings([*run.inferences, *_tool_spans(run)])
-        yield f"Arguments were not checked against a schema, since none was recorded: {names}.{settings}"
+        yield f"Arguments were not checked against a schema, since none was recorded: {_some(without_schema)}.{settings}"
     yield from _about_arguments(run, calls)
-    if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
+    if not calls and run.inferences and _has_results(run.inferences[0]):
         yield (
             "Earlier steps of this conversation are not in this trace, so the arguments of their calls were not checked: "
             "put them under one @agent, or use llmtrace run."
         )
     numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
     if numbers:
-        names = ", ".join(numbers[:3]) + (" …" if len(numbers) > 3 else "")
-        yield f"Numbers that stand nowhere were not judged, since they may be computed: {names}."
+        yield f"Numbers that stand nowhere were not judged, since they may be computed: {_some(numbers, 3)}."
     is_over = run.trace.health != "running"
     unknown = sorted({call.tool for call in calls if call.failed is None and not call.is_held_back and is_over})
     if unknown:
-        names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
-        yield f"No result was recorded, so failures do not show: {names}.{_content_settings(_tool_spans(run))}"
+        yield f"No result was recorded, so failures do not show: {_some(unknown)}.{_content_settings(_tool_spans(run))}"
     silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
 
 
 def _about_writers(trace: Trace) -> Iterator[str]:
@@ -105,8 +105,8 @@ def _about_writers(trace: Trace) -> Iterator[str]:
 def _about_arguments(run: Run, calls: Iterable[Call]) -> Iterator[str]:
     unwritten = sorted({call.tool for call in calls if call.arguments is None and call.definition is not None})
     if unwritten and all(span.run_id is None for span in run.inferences):
-        names = ", ".join(unwritten[:5]) + (" …" if len(unwritten) > 5 else "")
-        yield f"Arguments were not checked, since none were recorded: {names}.{_content_settings(run.inferences)}"
+        settings = _content_settings(run.inferences)
+        yield f"Arguments were not checked, since none were recorded: {_some(unwritten)}.{settings}"
 
 
 def _tool_spans(run: Run) -> list[Span]:
@@ -140,15 +140,20 @@ def _has_finish_reason(span: Span) -> bool:
     return bool(reasons) or any(message.finish_reason for message in getattr(operation, "output", ()))
 
 
-def _first_request(run: Run) -> tuple[Message, ...]:
-    first = run.inferences[0].operation if run.inferences else None
-    return first.input if isinstance(first, Inference) else ()
+def _has_results(request: Span) -> bool:
+    messages = request.operation.input if isinstance(request.operation, Inference) else ()
+    return any(isinstance(part, ToolResult) for message in messages for part in message.parts)
 
 
-def _is_unjudged(node: Node, use: ValueUse) -> bool:
+def _is_unjudged(node: CallNode, use: ValueUse) -> bool:
     """True for a whole number of a change that is found nowhere."""
-    is_change = node.call is not None and node.call.is_change and use.part == "argument"
-    return is_change and use.whole and use.kind == "number" and use.provenance.status == "unknown"
+    return (
+        node.call.is_change
+        and use.part == "argument"
+        and use.whole
+        and use.kind == "number"
+        and use.provenance.status == "unknown"
+    )
 
 
 def _is_left_out(span: Span) -> bool:

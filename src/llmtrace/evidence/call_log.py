@@ -12,8 +12,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pydantic_core import to_json
-
 from llmtrace.evidence.result_form import has_failed, is_acknowledgement, is_error, may_be_finding
 from llmtrace.lineage.message_history import USER_ROLES
 from llmtrace.lineage.read_values import read_value, scalars
@@ -231,18 +229,9 @@ def canonical(value: JsonValue) -> str:
 def result_digest(call: Call) -> int | None:
     """Equal for equal results and for equal failures, within one process. None if neither is visible."""
     if call.has_result:
-        return hash((type(call.result), _bytes(call.result)))
+        return hash((type(call.result), call.result if isinstance(call.result, str) else as_text(call.result)))
     failure = call.execution.failure if call.execution is not None else None
     return None if failure is None else hash((failure.type, failure.message))
-
-
-def _bytes(value: JsonValue) -> str | bytes:
-    if isinstance(value, str):
-        return value
-    try:
-        return to_json(value)
-    except (TypeError, ValueError, RecursionError):
-        return as_text(value)
 
 
 def new_messages(inference: Inference) -> tuple[Message, ...]:

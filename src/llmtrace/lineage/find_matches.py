@@ -8,12 +8,13 @@ from itertools import islice
 from pydantic_core import from_json
 
 from llmtrace.lineage.provenance import Match, ValueUse
-from llmtrace.lineage.read_values import Path, pointer_of, read_text, read_value
+from llmtrace.lineage.read_values import Path, read_text, read_value
 from llmtrace.lineage.sources import Source, as_text
 from llmtrace.model import JsonValue
 from llmtrace.text.dates import dates_in
 from llmtrace.text.matching import normalize_each, occurrences
 from llmtrace.text.numbers import places_of_number
+from llmtrace.validation.json_pointers import pointer
 
 LONGEST_SOURCE = 1 << 20
 """Characters of a source up to which places in it are looked for."""
@@ -29,7 +30,7 @@ def find_matches(source: Source, use: ValueUse) -> list[Match]:
     leaves = [((), source.text, False)] if content is None else sorted(_leaves(content, ()), key=lambda leaf: leaf[2])
     keys = _keys_of(use)
     matches = (
-        Match(use.start, use.end, pointer_of(path), start, end, text[start:end], of_name)
+        Match(use.start, use.end, pointer(path), start, end, text[start:end], of_name)
         for path, text, of_name in leaves
         for start, end in _places_in(text, keys)
     )

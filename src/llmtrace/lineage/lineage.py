@@ -8,7 +8,7 @@ from typing import Literal
 from llmtrace.lineage.find_matches import find_matches
 from llmtrace.lineage.message_history import digest
 from llmtrace.lineage.provenance import Match, Origin, Provenance, ValueUse
-from llmtrace.lineage.read_values import IDENTIFIERS, Path, Reading, parts_of, pointer_of, read_arguments, read_text
+from llmtrace.lineage.read_values import IDENTIFIERS, Path, Reading, parts_of, read_arguments, read_text
 from llmtrace.lineage.source_index import SourceIndex
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.visible_context import VisibleContext, call_key
@@ -24,6 +24,7 @@ from llmtrace.model import (
     Workflow,
     refusal_as_text,
 )
+from llmtrace.validation.json_pointers import pointer
 
 _ANSWER = "answer"
 _CHOSEN, _KNOWN, _PIECE = "it may be computed or chosen", "the model may know it", "it stands inside a longer argument"
@@ -34,18 +35,23 @@ class LineageTracker:
     """The lineage of a whole trace. Spans are added in the order of `moments`."""
 
     def __init__(self, spans: Iterable[Span]) -> None:
-        """``spans``: all that will be added. One that is not among them is traced too, at a higher cost."""
-        self._index, self._definitions = SourceIndex(), SourceIndex()
+        """``spans``: all that will be added."""
+        self._readings: dict[int, tuple[Part, list[Reading]]] = {}
+        """What was read of a part, by its address. The part is kept so that the address stays its own."""
+        for part in (part for span in spans for message in _output(span) for part in message.parts):
+            self._readings[id(part)] = part, _read(part)
+        readings = [reading for _, readings in self._readings.values() for reading in readings]
+        keys = [key for reading in readings for key in reading.value.keys]
+        for reading in readings:
+            if reading.whole and reading.value.kind in IDENTIFIERS:
+                keys += parts_of(reading.value)
+        self._index, self._definitions = SourceIndex(keys), SourceIndex(keys)
         self._sources: dict[tuple[str, str, str | None, int], Source] = {}
         self._visible = VisibleContext(self._add_source, self._definitions.add)
         self._first: dict[str, Origin] = {}
         """The first use of each ungrounded value."""
         self._used_in: set[tuple[str, bool]] = set()
         """Each ungrounded value, with whether it was used in an answer."""
-        self._readings: dict[int, tuple[Part, list[Reading]]] = {}
-        """What was read of a part, by its address. The part is kept so that the address stays its own."""
-        parts = [part for span in spans for message in _output(span) for part in message.parts]
-        self._want([reading for part in parts for reading in self._read(part)])
 
     @property
     def hidden(self) -> Mapping[str, str]:
@@ -80,23 +86,6 @@ class LineageTracker:
         self._sources.setdefault((source.span_id, source.place, source.call_id, source.part), source)
         self._index.add(source)
 
-    def _read(self, part: Part) -> list[Reading]:
-        spoken = refusal_as_text(part)
-        readings = read_arguments(spoken.arguments) if isinstance(spoken, ToolCall) else []
-        self._readings[id(part)] = part, read_text(spoken.content) if isinstance(spoken, Text) else readings
-        return self._readings[id(part)][1]
-
-    def _want(self, readings: list[Reading]) -> None:
-        keys = [key for reading in readings for key in reading.value.keys]
-        keys += [
-            part
-            for reading in readings
-            if reading.whole and reading.value.kind in IDENTIFIERS
-            for part in parts_of(reading.value)
-        ]
-        self._index.want(keys)
-        self._definitions.want(keys)
-
     def _uses(self, span: Span, reason: str | None) -> Iterator[ValueUse]:
         """``reason``: why nothing that is said in these messages can be called made up. Own words of the model are left out
         then, since they were traced where it said them."""
@@ -105,8 +94,6 @@ class LineageTracker:
                 spoken = refusal_as_text(part)
                 if not isinstance(spoken, (Text, ToolCall)) or (reason and self._visible.history.has("own", digest(spoken))):
                     continue
-                if id(part) not in self._readings:
-                    self._want(self._read(part))
                 readings, call = self._readings[id(part)][1], spoken if isinstance(spoken, ToolCall) else None
                 ungrounded: set[str] = set()
                 for reading in readings:
@@ -134,6 +121,13 @@ class LineageTracker:
         return Provenance("ungrounded", first=self._first.setdefault(value.keys[0], place)), is_first
 
 
+def _read(part: Part) -> list[Reading]:
+    spoken = refusal_as_text(part)
+    if isinstance(spoken, Text):
+        return read_text(spoken.content)
+    return read_arguments(spoken.arguments) if isinstance(spoken, ToolCall) else []
+
+
 def _output(span: Span) -> tuple[Message, ...]:
     operation = span.operation
     return operation.output if isinstance(operation, (Inference, FetchResponse, AgentInvocation, Workflow)) else ()
@@ -143,7 +137,7 @@ def place_of(span: Span, reading: Reading, call: ToolCall | None) -> Origin:
     """The place where a model wrote a value."""
     if call is None:
         return Origin(span.span_id, _ANSWER)
-    return Origin(span.span_id, f"argument {pointer_of(reading.path)} of {call.name}", call.id)
+    return Origin(span.span_id, f"argument {pointer(reading.path)} of {call.name}", call.id)
 
 
 def build_use(
@@ -153,7 +147,7 @@ def build_use(
     value, path = reading.value, reading.path
     part: Literal["argument", "answer"] = "answer" if call is None else "argument"
     tool, call_id = (None, None) if call is None else (call.name, call.id)
-    where = (pointer_of(path), path, tool, call_id, choice, reading.start, reading.end, position, reading.whole, is_first)
+    where = (pointer(path), path, tool, call_id, choice, reading.start, reading.end, position, reading.whole, is_first)
     label = "" if call is None else _label(span, call, path)
     return ValueUse(span.span_id, part, value.content, value.kind, provenance, value.keys[0], *where, label)
 
@@ -169,4 +163,4 @@ def _label(span: Span, call: ToolCall, path: Path) -> str:
         container = schema if isinstance(schema, Mapping) else {}
         members = container.get("properties") if isinstance(name, str) else container
         schema = members.get(name if isinstance(name, str) else "items") if isinstance(members, Mapping) else None
-    return f"{pointer_of(path) if schema is not None else 'an argument'} of {call.name}"
+    return f"{pointer(path) if schema is not None else 'an argument'} of {call.name}"

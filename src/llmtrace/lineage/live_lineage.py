@@ -14,7 +14,7 @@ from typing import NamedTuple
 from llmtrace.lineage.lineage import build_use, place_of
 from llmtrace.lineage.message_history import ASSISTANT, remember
 from llmtrace.lineage.provenance import DoubtfulValue, Origin, Provenance, ValueUse
-from llmtrace.lineage.read_values import IDENTIFIERS, Reading, parts_of, pointer_of, read_value, scalars
+from llmtrace.lineage.read_values import IDENTIFIERS, Reading, parts_of, read_value, scalars
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.untrusted import untrusted_values
 from llmtrace.lineage.visible_context import VisibleContext, call_key
@@ -22,6 +22,7 @@ from llmtrace.model.messages import Message, Text, ToolCall, ToolResult
 from llmtrace.model.operations import FetchResponse, Inference, Operation
 from llmtrace.model.spans import Span
 from llmtrace.text.matching import LONGEST_IDENTIFIER, contains, stands_alone
+from llmtrace.validation.json_pointers import pointer
 
 MOST_SOURCES = 4096
 MOST_CHARACTERS = 1 << 22
@@ -75,7 +76,7 @@ class LiveLineage:
         if self.hidden:
             return ()
         return tuple(
-            DoubtfulValue(pointer_of(candidate.reading.path), candidate.reading.value.content, candidate.reading.value.kind)
+            DoubtfulValue(pointer(candidate.reading.path), candidate.reading.value.content, candidate.reading.value.kind)
             for candidate in _candidates((Message("assistant", (call,)),))
             if self._missing_part(candidate, ())
         )

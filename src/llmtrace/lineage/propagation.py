@@ -72,11 +72,8 @@ class Propagation:
             self._out_of[edge.source].append(edge)
 
     def into(self, span_id: str) -> tuple[Edge, ...]:
-        """The edges of every kind that end at a span; `out_of` those that begin there."""
+        """The edges of every kind that end at a span."""
         return tuple(self._into.get(span_id, ()))
-
-    def out_of(self, span_id: str) -> tuple[Edge, ...]:
-        return tuple(self._out_of.get(span_id, ()))
 
     def upstream(self, span_id: str, *, include_sent: bool = False) -> tuple[Reached, ...]:
         """What fed a span, the nearest first, each span once. ``include_sent``: also what models were merely sent."""

@@ -154,8 +154,3 @@ def parts_of(identifier: Value) -> list[str]:
         return [identifier.keys[0]]
     words = {squash(word) for word in re.split(r"[\W_]+", str(identifier.content))} - {""}
     return sorted(words, key=lambda word: (-len(word), word))
-
-
-def pointer_of(path: Path) -> str:
-    """The path as JSON Pointer."""
-    return "".join(f"/{str(name).replace('~', '~0').replace('/', '~1')}" for name in path)

@@ -1,7 +1,7 @@
 """Finds the sources that hold a value, in a trace that is complete.
 
-What models put into calls and answers is gathered first (`want`). Each source is then read once, and only its wanted values are
-kept. The cost is linear in the length of the sources, however many values are wanted.
+What models put into calls and answers is gathered first. Each source is then read once, and only its wanted values are kept.
+The cost is linear in the length of the sources, however many values are wanted.
 """
 
 from __future__ import annotations
@@ -22,30 +22,26 @@ _END = "\0"
 
 
 class SourceIndex:
-    def __init__(self) -> None:
+    def __init__(self, keys: Iterable[str]) -> None:
+        """``keys``: of all values that will be looked up."""
         self.sources: list[Source] = []
-        self._wanted = _Wanted()
         self._numbers_of: defaultdict[str, list[int]] = defaultdict(list)
         """The positions of the sources that hold a key, in order."""
-
-    def want(self, keys: Iterable[str]) -> None:
-        """Announce values that will be looked up. Sources that are already in are read again for new ones."""
-        new = [key for key in dict.fromkeys(keys) if key not in self._wanted.keys]
-        self._wanted.add(new)
-        if self.sources and new:
-            again = _Wanted()
-            again.add(new)
-            for number, source in enumerate(self.sources):
-                self._enter(number, source, again)
+        self._runs: defaultdict[str, int] = defaultdict(int)
+        """Squashed values and all their beginnings, with what they are (`_OPEN`, `_COMPLETE`, both)."""
+        self._long: defaultdict[str, list[str]] = defaultdict(list)
+        self._spellings: defaultdict[str, list[str]] = defaultdict(list)
+        self._has_thousands = False
+        self._dates: set[str] = set()
+        self._years: set[str] = set()
+        for key in dict.fromkeys(keys):
+            self._want(key)
 
     def add(self, source: Source) -> None:
         self.sources.append(source)
-        self._enter(len(self.sources) - 1, source, self._wanted)
-
-    def _enter(self, number: int, source: Source, wanted: _Wanted) -> None:
-        for key in wanted.keys_in(source.searchable):
+        for key in self._keys_in(source.searchable):
             if key not in source.echo:
-                self._numbers_of[key].append(number)
+                self._numbers_of[key].append(len(self.sources) - 1)
 
     def find(self, keys: Iterable[str]) -> tuple[Source, Source] | None:
         """The first and the last source that hold a value, under any of its keys."""
@@ -54,39 +50,24 @@ class SourceIndex:
             return None
         return self.sources[min(numbers[0] for numbers in places)], self.sources[max(numbers[-1] for numbers in places)]
 
+    def _want(self, key: str) -> None:
+        """Enter a key by the way in which it is found in a text."""
+        if key[0] == "=":
+            self._has_thousands = self._has_thousands or len(key.partition(".")[0]) > 4
+            for spelling in spellings(key):
+                self._spellings[spelling].append(key)
+        elif key[0] == "@":
+            self._dates.add(key)
+            self._years.add(key[1:5])
+        else:
+            self._runs[key] |= _COMPLETE
+            is_long = len(key) > (_PREFIX if key.isalpha() else _LONGEST_RUN)
+            if is_long:
+                self._long[key[:_PREFIX]].append(key)
+            for end in range(1, _PREFIX + 1 if is_long else len(key)):
+                self._runs[key[:end]] |= _OPEN
 
-class _Wanted:
-    """The wanted keys, by the way in which they are found in a text."""
-
-    def __init__(self) -> None:
-        self.keys: set[str] = set()
-        self._runs: defaultdict[str, int] = defaultdict(int)
-        """Squashed values and all their beginnings, with what they are (`_OPEN`, `_COMPLETE`, both)."""
-        self._long: defaultdict[str, list[str]] = defaultdict(list)
-        self._spellings: defaultdict[str, list[str]] = defaultdict(list)
-        self._has_thousands = False
-        self._dates: set[str] = set()
-        self._years: set[str] = set()
-
-    def add(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self.keys.add(key)
-            if key[0] == "=":
-                self._has_thousands = self._has_thousands or len(key.partition(".")[0]) > 4
-                for spelling in spellings(key):
-                    self._spellings[spelling].append(key)
-            elif key[0] == "@":
-                self._dates.add(key)
-                self._years.add(key[1:5])
-            else:
-                self._runs[key] |= _COMPLETE
-                is_long = len(key) > (_PREFIX if key.isalpha() else _LONGEST_RUN)
-                if is_long:
-                    self._long[key[:_PREFIX]].append(key)
-                for end in range(1, _PREFIX + 1 if is_long else len(key)):
-                    self._runs[key[:end]] |= _OPEN
-
-    def keys_in(self, text: str) -> set[str]:
+    def _keys_in(self, text: str) -> set[str]:
         """The wanted keys of all that stands in a text."""
         plain = normalize(text)
         words = tokens_of_normalized(plain)

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from llmtrace.lineage.provenance import DoubtfulValue
-from llmtrace.lineage.read_values import IDENTIFIERS, Path, Value, pointer_of, read_text, read_value, scalars
+from llmtrace.lineage.read_values import IDENTIFIERS, Path, Value, read_text, read_value, scalars
 from llmtrace.lineage.result_fields import host_of
 from llmtrace.lineage.sources import Source, as_text, holding
 from llmtrace.model import JsonValue, ToolCall
 from llmtrace.text.dates import dates_in
 from llmtrace.text.matching import contains, squash, stands_alone, tokens
 from llmtrace.text.patterns import lazy_pattern
+from llmtrace.validation.json_pointers import pointer
 
 MOST_VALUES, MOST_CHARACTERS = 100, 100_000
 """Values of one call that are looked for, and characters of its longer arguments in which values are."""
@@ -36,14 +37,14 @@ _FILE = lazy_pattern(r".*\.[A-Za-z][A-Za-z0-9]{0,4}")
 def untrusted_values(sources: Sequence[Source], call: ToolCall, *, reads: bool) -> tuple[DoubtfulValue, ...]:
     """``sources``: what is visible, the oldest first. ``reads``: the call changes nothing, so only hosts that it asks count."""
     found: list[DoubtfulValue] = []
-    for pointer, value in islice(_values(call.arguments), MOST_VALUES):
+    for place, value in islice(_values(call.arguments), MOST_VALUES):
         written = str(value.content).strip()
         host = host_of(written) if value.kind == "url" else ""
         origin = _origin(sources, host, is_host=True) if host else None
         if origin is None and not reads:
             origin = _origin(sources, written, is_host=False)
         if origin is not None and not _is_named_by_user(sources, host or written, origin):
-            found.append(DoubtfulValue(pointer, value.content, value.kind, origin.origin))
+            found.append(DoubtfulValue(place, value.content, value.kind, origin.origin))
     return tuple(found)
 
 
@@ -60,7 +61,7 @@ def _values(arguments: JsonValue) -> Iterator[tuple[str, Value]]:
         for value in values:
             if (path, value.keys[0]) not in seen:
                 seen.add((path, value.keys[0]))
-                yield pointer_of(path), value
+                yield pointer(path), value
 
 
 def _names_something(value: Value) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from llmtrace.model.messages import Message
 from llmtrace.model.operations import AgentInvocation, Inference, ToolExecution, Workflow
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ def trace_as_html(trace: Trace) -> str:
     """A trace: its health, task and answer, and its spans as a tree."""
     if not trace.spans:
         return _fragment("trace", [], "")
-    rows = [_span_row(span, depth) for depth, span in _first(trace.walk())]
+    rows = []
+    for depth, span in islice(trace.walk(), MOST_ROWS):
+        name = f'<span style="padding-left:{min(depth, _DEEPEST) * 14}px">{escape(span_title(span), 80)}</span>'
+        took = f'<span style="white-space:nowrap">{escape(duration(span.duration))}</span>'
+        rows.append([name, escape(_what(span)), took, _findings(span)])
     ends = [span.end for span in trace.spans if span.end is not None]
     seconds = (max(ends) - trace.spans[0].start) / 1e9 if ends else None
     facts = [trace.trace_id, f"{len(trace)} span{'' if len(trace) == 1 else 's'}", duration(seconds)]
@@ -54,11 +58,7 @@ def trace_as_html(trace: Trace) -> str:
 def span_title(span: Span) -> str:
     """The model, tool or agent of a span, else its name."""
     operation = span.operation
-    if isinstance(operation, Inference):
-        return operation.model or span.name
-    if isinstance(operation, (ToolExecution, AgentInvocation, Workflow)):
-        return operation.name or span.name
-    return span.name
+    return (operation.model if isinstance(operation, Inference) else getattr(operation, "name", "")) or span.name
 
 
 def cards_as_html(
@@ -129,32 +129,17 @@ def _more(total: int) -> str:
     return f"<div>{total - MOST_ROWS} more not shown: llmtrace view shows all</div>" if total > MOST_ROWS else ""
 
 
-def _first(spans: Iterator[tuple[int, Span]]) -> Iterator[tuple[int, Span]]:
-    return (pair for pair, _ in zip(spans, range(MOST_ROWS), strict=False))
-
-
 def _messages(root: Span) -> str:
     """The task and the answer of the run, where the root has them."""
     operation = root.operation
     if not isinstance(operation, (AgentInvocation, Workflow, Inference)):
         return ""
-    lines = [("task", _last_text(operation.input, "user")), ("answer", _last_text(operation.output, "assistant"))]
-    return "".join(f"<div><b>{label}</b> {escape(text, 3 * MOST_CHARACTERS)}</div>" for label, text in lines if text)
-
-
-def _last_text(messages: Sequence[Message], role: str) -> str:
-    texts = (message.visible_text() for message in reversed(messages) if message.role == role)
-    return next((text for text in texts if text), "")
-
-
-def _span_row(span: Span, depth: int) -> list[str]:
-    indent = f'<span style="padding-left:{min(depth, _DEEPEST) * 14}px">{escape(span_title(span), 80)}</span>'
-    return [
-        indent,
-        escape(_what(span)),
-        f'<span style="white-space:nowrap">{escape(duration(span.duration))}</span>',
-        _findings(span),
-    ]
+    lines = []
+    for label, messages, role in (("task", operation.input, "user"), ("answer", operation.output, "assistant")):
+        texts = [message.visible_text() for message in messages if message.role == role]
+        last = next(filter(None, reversed(texts)), "")
+        lines += [f"<div><b>{label}</b> {escape(last, 3 * MOST_CHARACTERS)}</div>"] if last else []
+    return "".join(lines)
 
 
 def _step(span: Span | None) -> str:

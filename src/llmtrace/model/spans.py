@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Literal, TypeAlias, Union
+from itertools import accumulate
+from typing import Final, Literal, TypeAlias, Union
 
 from llmtrace.model.findings import Evaluation, Violation
 from llmtrace.model.messages import JsonValue
 from llmtrace.model.operations import Custom, Operation
-from llmtrace.model.recorded import Recorded
 from llmtrace.model.value import value
 from llmtrace.semconv import REVIEW_WAITED
 
@@ -52,6 +53,45 @@ class Link:
 class Scope:
     name: str = ""
     version: str = ""
+
+
+@value
+class Exchange:
+    """One HTTP request of a call, and what came back."""
+
+    status: int | None = None
+    """None where no answer came; then ``error`` says why."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Without cookies."""
+    body: bytes = b""
+    """Decompressed."""
+    sizes: tuple[int, ...] = ()
+    """Lengths in bytes of the chunks in which the body came; empty where it was read at once."""
+    error: str = ""
+    """Name of the transport's exception that ended the request or the body, such as ``ReadTimeout``; empty if none did."""
+    message: str = ""
+
+    def chunks(self) -> list[bytes]:
+        """The body in the chunks in which it came."""
+        if not self.sizes:
+            return [self.body] if self.body else []
+        ends = [*accumulate(self.sizes)]
+        return [self.body[end - size : end] for end, size in zip(ends, self.sizes, strict=True)]
+
+
+@value
+class Recorded:
+    """What a span keeps for a replay."""
+
+    request: str = ""
+    """Digest of the request's content before redaction, keyed by the store's secret (HMAC): 32 hex digits, or empty."""
+    exchanges: tuple[Exchange, ...] = ()
+    """In the order in which they were made; retries among them. Of a tool whose outcome is not plain JSON: one, whose body is
+    that object as JSON, with its class (``codec.objects``)."""
+    result_type: str = ""
+    """Qualified class of a tool's result, or of the exception that it raised, if that cannot be kept; else empty."""
+    unusable: str = ""
+    """Why the answer cannot be replayed: ``redacted``, ``cut`` or ``computed in this process``; else empty."""
 
 
 @value
@@ -121,3 +161,48 @@ class RawSpan:
     links: tuple[Link, ...] = ()
     resource: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     scope: Scope = field(default_factory=Scope)
+
+
+# -- why a span failed: an exception's class differs with the library and the span that it passes through, its meaning does not
+
+
+TIMEOUT: Final = "timeout"
+"""The caller gave up: no answer came within its time limit."""
+DEADLINE: Final = "deadline_exceeded"
+"""The server gave up: the request's deadline had passed."""
+CANCELLED: Final = "cancelled"
+"""The program cancelled the work: a task was cancelled, or a stream left early."""
+BUDGET_EXCEEDED: Final = "budget_exceeded"
+"""A budget of llmtrace stopped it."""
+BUDGET_STOPPED: Final = "budget_stopped"
+"""Name of the evaluation on the span below which a budget refused a call, where the span itself did not fail of that."""
+INVALID_TOOL_CALL: Final = "invalid_tool_call"
+"""The arguments of a tool execution broke the schema, where the tool itself did not fail."""
+TOOL_ERROR: Final = "tool_error"
+"""A tool failed without an exception: its runner reported an error to the model."""
+
+CANCELLING: Final = frozenset({"cancelled", "CancelledError", "Cancelled", "GeneratorExit", "ExecutionCancelled"})
+"""Classes of exceptions that say `CANCELLED`."""
+
+
+def failure_kind(failure: Failure) -> str:
+    """Return `TIMEOUT`, `DEADLINE`, `CANCELLED` or `BUDGET_EXCEEDED`; for any other failure its own type."""
+    return _kind_of_type(failure.type)
+
+
+def is_stopped_by_budget(span: Span) -> bool:
+    """Return True for a span that ended with a budget's error."""
+    return span.failure is not None and failure_kind(span.failure) == BUDGET_EXCEEDED
+
+
+@functools.lru_cache(maxsize=1024)
+def _kind_of_type(type_: str) -> str:
+    name = type_.rpartition(".")[2]
+    lower = name.lower()
+    if "deadline" in lower:
+        return DEADLINE
+    if "timeout" in lower or "timedout" in lower or lower == "timed_out":
+        return TIMEOUT
+    if name == "BudgetExceeded":
+        return BUDGET_EXCEEDED
+    return CANCELLED if name in CANCELLING else type_

@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
-from llmtrace.model.failure_kind import INVALID_TOOL_CALL
 from llmtrace.model.findings import Evaluation
-from llmtrace.model.spans import Failure, Span
+from llmtrace.model.operations import Custom, Embedding, Inference, ToolExecution
+from llmtrace.model.spans import INVALID_TOOL_CALL, Failure, Span
+from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
 
 Health: TypeAlias = Literal["ok", "recovered", "failed", "running"]
 
@@ -185,7 +186,9 @@ class Trace:
         """Spans on which an error began: in error (or with an error-level finding) while no child of theirs fails of the same.
         What was cancelled because something else failed is none."""
         began = [span for span in self.spans if has_error(span) and not self._inherited(span)]
-        on_their_own = [span for span in began if not _is_cancelled(span)]
+        on_their_own = [
+            span for span in began if span.violations or span.failure is None or span.failure.type not in _CANCELLED
+        ]
         return tuple(on_their_own or began)
 
     def _inherited(self, span: Span) -> bool:
@@ -230,10 +233,6 @@ def _words(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)}
 
 
-def _is_cancelled(span: Span) -> bool:
-    return span.failure is not None and span.failure.type in _CANCELLED and not span.violations
-
-
 def outermost_of(spans: Iterable[Span]) -> Span | None:
     """The outermost span of a run, of which these are spans: the first to start of those whose parent is not among them."""
     spans = list(spans)
@@ -251,3 +250,61 @@ def has_error(span: Span) -> bool:
     return bool(span.evaluations) and any(
         evaluation.severity == "error" and evaluation.name != OUTCOME for evaluation in span.evaluations
     )
+
+
+# -- calls that would be counted twice: two instrumentations recorded one, or a replay answered it again
+
+
+def uncharged_spans(trace: Trace) -> frozenset[str]:
+    """Return the ids of the calls of models and tools that count elsewhere: in another span of the trace, or, where a replay or
+    a resumed run answered them from a recording, in that."""
+    return double_counted_spans(trace).union(_answered_from_record(trace))
+
+
+def _answered_from_record(trace: Trace) -> Iterator[str]:
+    is_replay = False
+    for depth, span in trace.walk():
+        if depth == 0:
+            is_replay = REPLAY_OF in span.attributes
+        if (
+            is_replay
+            and isinstance(span.operation, (Inference, Embedding, ToolExecution))
+            and span.attributes.get(REPLAY_LIVE) is not True
+        ):
+            yield span.span_id
+
+
+def double_counted_spans(trace: Trace) -> frozenset[str]:
+    """Return the ids of inferences and embeddings whose tokens and cost another span of the trace records as well.
+
+    Of an inference around another one, with no agent, workflow or tool between them, the inner counts; unless only the outer
+    one says what was used.
+    """
+    within: dict[str, list[Span]] = {}
+    for _, span in trace.walk():
+        if isinstance(span.operation, (Inference, Embedding)):
+            outer = next((above for above in trace.ancestors(span) if not isinstance(above.operation, Custom)), None)
+            if outer is not None and isinstance(outer.operation, Inference):
+                within.setdefault(outer.span_id, []).append(span)
+    hidden: set[str] = set()
+    for outer_id, inner in within.items():
+        if any(_reports_usage(span, within) for span in inner) or not _has_usage(trace.span(outer_id)):
+            hidden.add(outer_id)
+        else:
+            hidden.update(_all_within(inner, within))
+    return frozenset(hidden)
+
+
+def _reports_usage(span: Span, within: Mapping[str, list[Span]]) -> bool:
+    """Return True if the call, or one within it, reports usage."""
+    return _has_usage(span) or any(_reports_usage(inner, within) for inner in within.get(span.span_id, ()))
+
+
+def _has_usage(span: Span) -> bool:
+    return getattr(span.operation, "usage", None) is not None
+
+
+def _all_within(spans: list[Span], within: Mapping[str, list[Span]]) -> Iterator[str]:
+    for span in spans:
+        yield span.span_id
+        yield from _all_within(within.get(span.span_id, []), within)

@@ -23,13 +23,13 @@ each signal fires in good and bad runs: docs/explanation/benchmarks/verdicts.md.
 from __future__ import annotations
 
 import importlib
-import logging
 import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llmtrace import installed
+from llmtrace.log_once import warn_once
 from llmtrace.model import BUDGET_STOPPED, Evaluation
 from llmtrace.near_names import most_like
 from llmtrace.signals import user_signals
@@ -38,25 +38,6 @@ from llmtrace.signals.user_signals import UserSignal
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-
-__all__ = [
-    "GROUP",
-    "AnySignal",
-    "Confidence",
-    "Need",
-    "Signal",
-    "Stateless",
-    "UserSignal",
-    "advice",
-    "confidence_of",
-    "is_built_in",
-    "load",
-    "load_background",
-    "names",
-    "origins",
-]
-
-logger = logging.getLogger("llmtrace")
 
 GROUP = "llmtrace.signals"
 _NOT_SIGNALS = frozenset({"base", "user_signals"})
@@ -78,7 +59,7 @@ _CERTAIN = frozenset(
         BUDGET_STOPPED,
     }
 )
-_LIKELY = frozenset({"placeholder_after_retry", "ungrounded_argument"})
+_LIKELY = frozenset({"ungrounded_argument"})
 """Findings of a signal, or of a signal with this label. All others of built-in signals are possible."""
 
 
@@ -96,7 +77,13 @@ def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
     """
     built_in, installed_signals, registered = _built_in(), _installed(), user_signals.registered
     signals: list[AnySignal | None] = []
-    for name in _select_known(names, dict.fromkeys((*built_in, *installed_signals, *registered))):
+    available = dict.fromkeys((*built_in, *installed_signals, *registered))
+    for name in names or ():
+        if (bare := name.removeprefix("-")) not in available:
+            near = most_like(bare, available)
+            hint = f" (did you mean {near!r}?)" if near else ""
+            warn_once(f"unknown quality signal {name!r}{hint}; it is ignored")  # signals are loaded again and again
+    for name in _select(names, available):
         if name in registered:
             signals.append(registered[name])
         elif name in built_in:
@@ -154,21 +141,6 @@ def _installed() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in installed.entries(GROUP, _built_in())}
 
 
-def _select_known(names: tuple[str, ...] | None, available: Mapping[str, object]) -> list[str]:
-    for name in names or ():
-        if name.removeprefix("-") not in available:
-            near = most_like(name.removeprefix("-"), available)
-            hint = f" (did you mean {near!r}?)" if near else ""
-            _warn_unknown(name, hint)
-    return _select(names, available)
-
-
-@lru_cache(maxsize=256)
-def _warn_unknown(name: str, hint: str) -> None:
-    """Log the line once: signals are loaded again whenever the program registers one."""
-    logger.warning("llmtrace: unknown quality signal %r%s; it is ignored", name, hint)
-
-
 def _select(names: tuple[str, ...] | None, available: Iterable[str]) -> list[str]:
     if names is None:
         return list(available)
@@ -182,7 +154,7 @@ def _load_built_in(name: str) -> AnySignal | None:
         signal: AnySignal = importlib.import_module(f"{__name__}.{name}").SIGNAL
         return signal
     except Exception as error:  # a program that has no file descriptor left, say
-        logger.warning("llmtrace: quality signal %s cannot be loaded and is off: %s", name, error)
+        warn_once(f"quality signal {name} cannot be loaded and is off: {error}")
         return None
 
 

@@ -1,8 +1,7 @@
-"""The form of the answer makes it unusable: empty, cut, filtered, repeating itself, or broken off. The parts of the answer and
-the provider's finish reason decide.
+"""The form of the answer makes it unusable: empty, cut, filtered, or broken off. The parts of the answer and the provider's
+finish reason decide.
 
-* Labels: `stream_cut`, `cut_arguments`, `cut_json`: error; `cut`, `filtered`, `degenerate`, `empty`, `reasoning_only`,
-  `no_choice`: warning
+* Labels: `stream_cut`, `cut_arguments`, `cut_json`: error; `cut`, `filtered`, `empty`, `reasoning_only`, `no_choice`: warning
 * On: the inference.
 * Bad: A stream ends within a sentence, without a finish reason, although the program read all of it (`stream_cut`).
 * Good: A stream that the program left, a refusal, a background response.
@@ -22,17 +21,8 @@ from llmtrace.evidence.answer_endings import CUT, FILTERED, finish_reason, is_bl
 from llmtrace.evidence.result_form import is_cut_json
 from llmtrace.model import Evaluation, Inference, Reasoning, Severity, Span, ToolCall
 from llmtrace.model.operations import CALLED
-from llmtrace.signals._shared import has_call, is_quoted, requested_json, user_mentions
+from llmtrace.signals._shared import has_call, requested_json
 from llmtrace.signals.base import Stateless
-
-SHORTEST_STUCK = 200
-"""Characters of the shortest text that is looked at for a repetition."""
-LONGEST_PIECE = 600
-LEAST_REPEATS = 6
-STUCK_SHARE = 0.4
-"""The least share of the text that the repetition fills, unless it is `STUCK_CHARACTERS` long."""
-STUCK_CHARACTERS = 2000
-_PROBE = 24
 
 _FINDINGS: dict[str, tuple[Severity, str]] = {
     "stream_cut": ("error", "the stream ended without a finish reason: the rest of the answer was lost"),
@@ -40,7 +30,6 @@ _FINDINGS: dict[str, tuple[Severity, str]] = {
     "cut_json": ("error", "JSON was asked for and the answer ends in the middle of it: raise the limit on output tokens"),
     "cut": ("warning", "the answer was cut by the limit on output tokens"),
     "filtered": ("warning", "the answer was cut or withheld by a content filter"),
-    "degenerate": ("warning", "the answer ends in the same piece of text, again and again: ask with a penalty on repetition"),
     "empty": ("warning", "the answer has no text and no call"),
     "reasoning_only": ("warning", "the answer has reasoning, but no text and no call"),
     "no_choice": ("warning", "the response holds no answer at all"),
@@ -97,8 +86,6 @@ def _label(span: Span, inference: Inference, choice: int) -> str | None:
                 return "cut_arguments"
         return "cut" if reason in CUT else None
     text = message.text()
-    if len(text) >= SHORTEST_STUCK and _is_stuck(inference, text):
-        return "degenerate"
     if text and requested_json(span, inference) and is_cut_json(text):
         return "cut_json"
     if reason in CUT:
@@ -106,23 +93,6 @@ def _label(span: Span, inference: Inference, choice: int) -> str | None:
     if reason in CALLED or reason == "refusal" or not is_blank(message):
         return None
     return "reasoning_only" if any(isinstance(part, Reasoning) for part in message.parts) else "empty"
-
-
-def _is_stuck(inference: Inference, text: str) -> bool:
-    """True if the text ends in one piece, repeated. A model that got stuck stays so until its limit; rules, borders of tables
-    and blank lines, which have neither letters nor digits, do not count, nor does code."""
-    end = len(text)
-    before = text.rfind(text[-_PROBE:], max(0, end - _PROBE - LONGEST_PIECE), end - 1)
-    period = end - _PROBE - before
-    if before < 0 or text[-period:] != text[-2 * period : -period]:
-        return False
-    piece, length = text[-period:], 2 * period
-    while text[end - length - period : end - length] == piece:
-        length += period
-    if length < max(LEAST_REPEATS * period, SHORTEST_STUCK / 2, min(STUCK_CHARACTERS, STUCK_SHARE * end)):
-        return False
-    is_about = is_quoted(text, end - length) or user_mentions(inference, piece * 2)
-    return any(map(str.isalnum, piece)) and not is_about
 
 
 SIGNAL = Stateless(

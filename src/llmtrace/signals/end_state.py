@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from llmtrace import semconv
-from llmtrace.evidence.answer_endings import CUT, FILTERED, finish_reason, is_blank, is_refusal
+from llmtrace.evidence.answer_endings import ending_of, is_blank
 from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.result_form import is_echo
 from llmtrace.evidence.run_evidence import RunEvidence
@@ -124,14 +123,10 @@ def _answer_label(state: State, answer: Span) -> str | None:
     inference = answer.operation
     if not isinstance(inference, Inference) or not inference.output:  # not recorded
         return None
-    message, reason = inference.output[0], finish_reason(inference, 0)
-    if reason in CUT or answer.attributes.get(semconv.STREAM_CUT):
-        return "cut"
-    if inference.partial:
-        return "left"
-    if reason in FILTERED or reason == "refusal" or is_refusal(message):
-        return "refused"
-    calls = state.run.calls
+    ending = ending_of(answer)
+    if ending not in (None, "empty", "missing"):
+        return {"stream_cut": "cut", "filtered": "refused"}.get(ending, ending)
+    message, calls = inference.output[0], state.run.calls
     if _shared.has_call(message):
         asked = [call for call in calls.calls if call.asking_span == answer.span_id]
         executed = [call for call in asked if call.execution is not None or call.is_held_back]

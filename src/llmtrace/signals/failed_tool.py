@@ -34,12 +34,14 @@ class FailedTool(Signal[RunEvidence]):
         return run
 
     def step(self, state: RunEvidence, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
-        return [self._failure(call) for call in state.completed if _is_failure(call) and _was_possible(call)]
-
-    def _failure(self, call: Call) -> Evaluation:
-        has_raised = call.execution is not None and call.execution.failure is not None
-        label, sources = "raised" if has_raised else "error_result", (call.asking_span,) if call.asking_span else ()
-        return Evaluation(self.name, "info", f"{call.quoted_name} failed", label, call_id=call.id, sources=sources)
+        evaluations = []
+        for call in state.completed:
+            if _is_failure(call) and call.offered is not False and not call.error_violations:
+                has_raised = call.execution is not None and call.execution.failure is not None
+                label, sources = "raised" if has_raised else "error_result", (call.asking_span,) if call.asking_span else ()
+                text = f"{call.quoted_name} failed"
+                evaluations.append(Evaluation(self.name, "info", text, label, call_id=call.id, sources=sources))
+        return evaluations
 
     def finish(self, state: RunEvidence) -> Iterable[Evaluation]:
         if True not in [call.failed for call in state.calls.calls]:
@@ -65,10 +67,6 @@ class FailedTool(Signal[RunEvidence]):
 def _is_failure(call: Call) -> bool:
     failure = call.execution.failure if call.execution is not None else None
     return call.failed is True and (failure is None or failure_kind(failure) != CANCELLED)
-
-
-def _was_possible(call: Call) -> bool:
-    return call.offered is not False and not call.error_violations
 
 
 def _open_failures(log: CallLog) -> Collection[list[Call]]:

@@ -24,13 +24,13 @@ def check(span: Span) -> Iterable[Evaluation]:
     for violation in span.violations:
         if violation.where == "arguments" and violation.code != "schema":
             calls.setdefault((violation.choice, violation.call_id, violation.tool), []).append(violation)
-    return [breach(SIGNAL.name, f"the call of {_tool(violations)}", "its schema", violations) for violations in calls.values()]
-
-
-def _tool(violations: list[Violation]) -> str:
-    """A name that is not on offer is the model's own word, so it is content."""
-    is_known = violations[0].tool and all(violation.code != "unknown_tool" for violation in violations)
-    return f"`{violations[0].tool}`" if is_known else "a tool"
+    evaluations = []
+    for (_, _, tool), violations in calls.items():
+        # a name that is not on offer is the model's own word, so it is content
+        is_known = tool and all(violation.code != "unknown_tool" for violation in violations)
+        subject = f"the call of {f'`{tool}`' if is_known else 'a tool'}"
+        evaluations.append(breach(SIGNAL.name, subject, "its schema", violations))
+    return evaluations
 
 
 SIGNAL = Stateless(

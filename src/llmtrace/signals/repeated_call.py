@@ -1,14 +1,14 @@
 """The same call brought the same result, or failed alike, three times in one turn of the user (`same_result`); the second time
 is `twice`. `cycle`: two to four different calls came three times in a row.
 
-* Labels: `same_result`, `cycle`: warning; `twice`, `retry_storm`: info
-* On: the call: its execution, or the inference that got its result; `retry_storm` on the model call.
+* Labels: `same_result`, `cycle`: warning; `twice`: info
+* On: the call: its execution, or the inference that got its result.
 * Bad: `look_up(W1)` brings the same result three times.
 * Good: The result changed, or another tool changed something; the user spoke; the program began its next task; the tool is
   polled; a person rejected the call; a key is pressed again, or a page scrolled.
 
-`retry_storm`: the client sent more than three HTTP requests for one model call. A tool is polled if it has `@tool(polls=True)`,
-or a word such as `status` or `wait` in its name. `Budget(repeats=…)` ends a run that repeats itself.
+A tool is polled if it has `@tool(polls=True)`, or a word such as `status` or `wait` in its name. `Budget(repeats=…)` ends a
+run that repeats itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import partial
 
 from llmtrace.evidence.call_log import Call, result_digest
 from llmtrace.evidence.run_evidence import RunEvidence
-from llmtrace.model import Embedding, Evaluation, FetchResponse, Inference, Severity, Span, ToolExecution
+from llmtrace.model import Evaluation, Inference, Severity, Span, ToolExecution
 from llmtrace.signals._shared import remember
 from llmtrace.signals.base import Signal
 
@@ -29,8 +29,6 @@ MOST_CALLS = 512
 OFTEN = 3
 """Times from which a call, or a round of calls, is more than a second look."""
 LONGEST_ROUND = 4
-DEFAULT_REQUESTS = 3
-"""Requests for one model call that clients send by default: the first and two retries."""
 
 
 @dataclass(slots=True)
@@ -56,20 +54,16 @@ class State:
 class RepeatedCall(Signal[State]):
     name = "repeated_call"
     advice = "Look at what came before the first of them; Budget(repeats=) ends such a run early."
-    looks_at = (Inference, ToolExecution, Embedding, FetchResponse)
+    looks_at = (Inference, ToolExecution)
+    needs = "results"
 
     def start(self, run: RunEvidence) -> State:
         return State(run)
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        operation = span.operation
+    def step(self, state: State, span: Span) -> Iterable[Evaluation]:  # noqa: ARG002
         if state.run.tasks.number != state.task:
             state.task, state.turn = state.run.tasks.number, -1
-        evaluations = [finding for call in state.run.completed if (finding := self._judge(state, call))]
-        if isinstance(operation, (Inference, Embedding, FetchResponse)) and (operation.attempts or 0) > DEFAULT_REQUESTS:
-            text = f"the client sent {operation.attempts} requests for this call"
-            evaluations.append(Evaluation(self.name, "info", text, "retry_storm", float(operation.attempts or 0)))
-        return evaluations
+        return [finding for call in state.run.completed if (finding := self._judge(state, call))]
 
     def _judge(self, state: State, call: Call) -> Evaluation | None:
         if state.repeats and call.is_change and call.failed is False:  # what other tools said may not be so any more

@@ -17,7 +17,6 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import ValueUse
 from llmtrace.model import Evaluation, Severity, Span
@@ -56,8 +55,8 @@ class UngroundedArgument(Signal[State]):
                 completed.append(call)  # its execution may have ended before the model's span
         for call in completed:
             if call.failed is False and call.id is not None:
-                uses_of_call = state.calls.pop(call.id, ())
-                ran = [use for use in uses_of_call if _matters(call, use)]
+                uses_of_call = () if call.is_approved else state.calls.pop(call.id, ())
+                ran = [use for use in uses_of_call if not use.is_uuid and call.ran_with(use.pointer, use.value)]
                 evaluations += [self._evaluation(use, "in_change", "warning") for use in ran]
         return evaluations
 
@@ -73,10 +72,6 @@ class UngroundedArgument(Signal[State]):
             call_id=use.call_id,
             sources=(use.span_id,) if went_through else (),
         )
-
-
-def _matters(call: Call, use: ValueUse) -> bool:
-    return not (call.is_approved or use.is_uuid) and call.ran_with(use.pointer, use.value)
 
 
 SIGNAL = UngroundedArgument()

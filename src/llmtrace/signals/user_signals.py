@@ -70,7 +70,8 @@ class UserSignal(Signal[Callable[[Span], Any]]):
         elif verdict is True:
             yield Evaluation(self.name, self.severity, self.description, label="fail")
         elif isinstance(verdict, str):
-            yield self._from_text(verdict)
+            label, evidence = (verdict, {}) if _LABEL.fullmatch(verdict) else ("fail", {"reason": to_json(verdict)})
+            yield Evaluation(self.name, self.severity, self.description, label=label, evidence=evidence)
         elif isinstance(verdict, (int, float)):
             yield self._from_score(float(verdict))
         elif isinstance(verdict, Iterable):
@@ -80,10 +81,6 @@ class UserSignal(Signal[Callable[[Span], Any]]):
             raise TypeError(
                 f"a signal gives an Evaluation, a bool, a text, a number, None or several of these, not {type(verdict)}"
             )
-
-    def _from_text(self, text: str) -> Evaluation:
-        label, evidence = (text, {}) if _LABEL.fullmatch(text) else ("fail", {"reason": to_json(text)})
-        return Evaluation(self.name, self.severity, self.description, label=label, evidence=evidence)
 
     def _from_score(self, score: float) -> Evaluation:
         """The description may say what is wanted, so score and bound stand before it."""

@@ -15,7 +15,7 @@ import jsonschema_rs as rs
 
 from llmtrace.model import JsonValue
 from llmtrace.validation.json_pointers import every_value
-from llmtrace.validation.keywords import MAPS_OF_SUBSCHEMAS
+from llmtrace.validation.keywords import DATA, MAPS_OF_SUBSCHEMAS
 
 KEYWORD = "llmtrace:pattern"
 """Stands for ``pattern`` in a schema whose patterns need backtracking."""
@@ -23,8 +23,6 @@ GIVEN_UP = "given up"
 """The message of an error that says nothing about the value, since the match was given up."""
 
 _NEEDS_BACKTRACKING = re.compile(r"\(\?(?:<?[=!]|[>(])|\\[1-9kGK]|[+*?}]\+")
-_DATA = frozenset({"const", "enum", "default", "examples", "example"})
-"""Keywords whose value is data, which may look like a schema."""
 _STEPS = 3_000_000
 """Characters that one match may read: about 8 ms."""
 _MOST_STEPS = 20_000
@@ -102,7 +100,7 @@ class _Guarding:
             return node
         members: dict[str, JsonValue] = {}
         for keyword, member in node.items():
-            if keyword in _DATA:
+            if keyword in DATA:
                 members[keyword] = member
             elif keyword == "pattern" and isinstance(member, str):
                 members[KEYWORD if _is_guarded(member) else keyword] = member

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, Union
 
 from llmtrace.model import Code, JsonValue, Severity, ToolCall, ToolDefinition, Violation, Where
@@ -119,15 +120,18 @@ def _unknown_tool(call: ToolCall, tools: Tools) -> Violation:
     )
 
 
+@dataclass(slots=True)
 class _Check:
     """One value under check, and what was found so far."""
 
-    def __init__(self, definition: ToolDefinition, where: Where, call_id: str | None) -> None:
-        self.definition = definition
-        self.tool = definition.name or None
-        self.where = where
-        self.call_id = call_id
-        self.violations: list[Violation] = []
+    definition: ToolDefinition
+    where: Where
+    call_id: str | None
+    violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def tool(self) -> str | None:
+        return self.definition.name or None
 
     def arguments(self, arguments: JsonValue, compiled: Compiled | None) -> tuple[Violation, ...]:
         if isinstance(arguments, str):

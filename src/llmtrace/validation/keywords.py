@@ -28,6 +28,8 @@ INSIDE = (
     "contains",
 )
 DEFINITIONS = ("$defs", "definitions")
+DATA = frozenset({"const", "enum", "default", "examples", "example"})
+"""Keywords whose value is data, which may look like a schema."""
 MAPS_OF_SUBSCHEMAS = frozenset((*SAME_VALUE_MAPS, *INSIDE_MAPS, *DEFINITIONS))
 
 Slot: TypeAlias = tuple[Literal["member", "element", "any"], JsonValue]

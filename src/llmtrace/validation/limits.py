@@ -10,11 +10,11 @@ of them stand on its stack at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 from llmtrace.model import JsonValue
+from llmtrace.model.value import value
 from llmtrace.validation.keywords import ANY, Applied, Slot, Subschemas
 
 MAX_DEPTH = 200
@@ -65,18 +65,18 @@ def measure(root: JsonValue, *, limit: int = MAX_VISITS) -> Size:
     return Size(depth, count)
 
 
+@value
 class Limits:
     """The limits on values that may be checked against a schema. `limits_of` returns None if every value is cheap."""
 
-    def __init__(self, visits: list[int], *, grows: bool, recursive: bool, stack: int, budget: int = MAX_VISITS) -> None:
-        self.visits = visits
-        """Most applications at one place of a value, by its depth; the last one counts for all deeper places."""
-        self.grows = grows
-        """True: beyond the end of ``visits`` the number grows without bound."""
-        self.recursive = recursive
-        self.stack = stack
-        """Most applications inside one another at one place."""
-        self.budget = budget
+    visits: list[int]
+    """Most applications at one place of a value, by its depth; the last one counts for all deeper places."""
+    grows: bool
+    """True: beyond the end of ``visits`` the number grows without bound."""
+    recursive: bool
+    stack: int
+    """Most applications inside one another at one place."""
+    budget: int = MAX_VISITS
 
     def allow(self, value: JsonValue) -> bool:
         depth, values = measure(value, limit=self.budget)
@@ -96,7 +96,7 @@ def limits_of(schema: JsonValue, text: bytes, *, budget: int = MAX_VISITS) -> Li
     recursive = reached.recursive()
     if budget == MAX_VISITS and not grows and not recursive and visits[-1] <= _PEAK:
         return None
-    return Limits(visits, grows=grows, recursive=recursive, stack=reached.stack(), budget=budget)
+    return Limits(visits, grows, recursive, reached.stack(), budget)
 
 
 class _Reached:
@@ -121,7 +121,10 @@ class _Reached:
         """Return True if a subschema can apply to a value inside a value to which it applies."""
         if self.outside:
             return True
-        graph = {node: {*map(id, applied.same_value), *_targets(applied)} for node, applied in self.applied.items()}
+        graph = {
+            node: {id(child) for children in (applied.same_value, *applied.inside.values()) for child in children}
+            for node, applied in self.applied.items()
+        }
         try:
             TopologicalSorter(graph).prepare()
         except CycleError:
@@ -188,7 +191,3 @@ class _Reached:
         self.work -= steps
         if self.work < 0:
             raise TooCostlyError(_TOO_MANY)
-
-
-def _targets(applied: Applied) -> Iterable[int]:
-    return (id(child) for children in applied.inside.values() for child in children)

@@ -62,7 +62,8 @@ class Parameter:
         """Set for ``amount: int = Field(5)``: Python's own default would be that object."""
         if isinstance(default, FieldInfo):
             annotation = typing.Annotated[Any if annotation is MISSING else annotation, default]
-            default = _default_of(default)
+            default = MISSING if default.is_required() else default.default
+            default = OMITTED if default is PydanticUndefined else default
         if default is None and annotation is not MISSING:  # limit: int = None
             annotation = or_none(annotation)
         self.name = name
@@ -164,7 +165,9 @@ def parameters_of(signature: inspect.Signature, hints: dict[str, Any]) -> tuple[
 def object_schema(parameters: Iterable[Parameter], descriptions: dict[str, str]) -> dict[str, JsonValue]:
     """The schema of the object that holds the parameters. ``descriptions``: descriptions from the docstring."""
     parameters = tuple(parameters)
-    schemas, definitions = _schemas(parameters)
+    inputs = [(parameter.name, "validation", parameter.adapter) for parameter in parameters if parameter.adapter is not None]
+    described, shared = TypeAdapter.json_schemas(inputs)  # type: ignore[arg-type]
+    schemas: dict[str, Any] = {name: schema for (name, _), schema in described.items()}
     rest: JsonValue = False
     properties: dict[str, JsonValue] = {}
     for parameter in parameters:
@@ -179,7 +182,7 @@ def object_schema(parameters: Iterable[Parameter], descriptions: dict[str, str])
     if required := [parameter.name for parameter in parameters if parameter.required]:
         members_schema["required"] = required
     members_schema["additionalProperties"] = rest
-    return {**members_schema, "$defs": definitions} if definitions else members_schema
+    return {**members_schema, **({"$defs": shared["$defs"]} if shared.get("$defs") else {})}
 
 
 def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
@@ -192,36 +195,20 @@ def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
     return adapter
 
 
-def _schemas(parameters: tuple[Parameter, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The schemas of all parameters that have one, by name, with the definitions that they share."""
-    inputs = [(parameter.name, "validation", parameter.adapter) for parameter in parameters if parameter.adapter is not None]
-    schemas, shared = TypeAdapter.json_schemas(inputs)  # type: ignore[arg-type]
-    return {name: schema for (name, _), schema in schemas.items()}, shared.get("$defs", {})
-
-
 def _described(parameter: Parameter, schema: dict[str, JsonValue], descriptions: dict[str, str]) -> dict[str, JsonValue]:
     # What stands beside the parameter wins over the docstring, and both over what its type says of itself.
     description = schema.get("description") or parameter.description or descriptions.get(parameter.name)
     if description:
         schema["description"] = description
     if "default" not in schema and parameter.default is not MISSING and parameter.default is not OMITTED:
+        default, adapter = parameter.default, parameter.adapter
         try:
-            schema["default"] = _as_json(parameter)
+            schema["default"] = (
+                from_json(to_json(default)) if adapter is None else adapter.dump_python(default, mode="json", warnings="error")
+            )
         except Exception:  # a default that is not JSON is left out
             pass
     return schema
-
-
-def _as_json(parameter: Parameter) -> JsonValue:
-    if parameter.adapter is not None:
-        return parameter.adapter.dump_python(parameter.default, mode="json", warnings="error")
-    return from_json(to_json(parameter.default))
-
-
-def _default_of(field: FieldInfo) -> Any:
-    if field.is_required():
-        return MISSING
-    return OMITTED if field.default is PydanticUndefined else field.default
 
 
 def _description_in(annotation: Any) -> str | None:

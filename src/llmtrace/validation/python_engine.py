@@ -17,7 +17,7 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 from referencing.exceptions import Unresolvable
 
 from llmtrace.model import JsonValue
-from llmtrace.validation.keywords import every_object
+from llmtrace.validation.keywords import DATA, MAPS_OF_SUBSCHEMAS, SAME_VALUE, every_object
 from llmtrace.validation.schema_errors import INVALID, NOT_CHECKED, BrokenSchemaError, Fault, keyword_of
 
 _MORE_FORMATS = {
@@ -25,6 +25,8 @@ _MORE_FORMATS = {
     *("uri", "uri-reference", "iri", "iri-reference", "uri-template"),
 }
 _DRAFTS = (jsonschema.Draft202012Validator, jsonschema.Draft7Validator, jsonschema.Draft4Validator)
+_NOTHING: JsonValue = {"not": {}}
+"""Stands for a subschema ``false``, since the library does not say at which value that failed."""
 
 
 def compile_schema(schema: JsonValue, *, formats: bool) -> PythonEngine:
@@ -36,7 +38,7 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> PythonEngine:
     if "unevaluatedProperties" in keywords and "patternProperties" in keywords:
         raise BrokenSchemaError("unevaluatedProperties beside patternProperties needs jsonschema-rs")
     checker = _format_checker(draft) if formats else None
-    return PythonEngine(_extended(draft)(schema, registry=REGISTRY, format_checker=checker))
+    return PythonEngine(_extended(draft)(_without_false(schema), registry=REGISTRY, format_checker=checker))
 
 
 @cache
@@ -51,6 +53,25 @@ def _format_checker(draft: Any) -> Any:
     for name in _MORE_FORMATS - checker.checkers.keys():
         checker.checks(name)(validator_for({"format": name}, validate_formats=True).is_valid)
     return checker
+
+
+def _without_false(node: JsonValue) -> JsonValue:
+    """The schema with `_NOTHING` for each ``false`` that is not about further members, which violations name."""
+    if isinstance(node, list):
+        return [_NOTHING if item is False else _without_false(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    explicit: dict[str, JsonValue] = {}
+    for keyword, member in node.items():
+        if keyword in DATA:
+            explicit[keyword] = member
+        elif keyword in MAPS_OF_SUBSCHEMAS and isinstance(member, dict):
+            explicit[keyword] = dict(zip(member, _without_false([*member.values()]), strict=True))
+        elif member is False and keyword in (*SAME_VALUE, "items", "contains"):
+            explicit[keyword] = _NOTHING
+        else:
+            explicit[keyword] = _without_false(member)
+    return explicit
 
 
 class PythonEngine:
@@ -81,13 +102,10 @@ def _draft(schema: JsonValue) -> Any:
 
 @cache
 def _extended(draft: Any) -> Any:
-    """The draft's validator with our keywords: those that name members, and those that hold patterns."""
-    patched = _PATTERNS if draft is jsonschema.Draft3Validator else {**_PATTERNS, **_NAMES}
-    checks = {keyword: check for keyword, check in patched.items() if keyword in draft.VALIDATORS}
+    """The draft's validator with our keywords: those that hold patterns, and those whose errors do not name the member."""
+    checks = {keyword: check for keyword, check in _CHECKS.items() if keyword in draft.VALIDATORS}
     if "unevaluatedProperties" in draft.VALIDATORS:
         checks["unevaluatedProperties"] = _unevaluated(draft.VALIDATORS["unevaluatedProperties"])
-    if draft is jsonschema.Draft202012Validator:
-        checks["items"] = _items(draft.VALIDATORS["items"])
     return validators.extend(draft, checks)  # type: ignore[no-untyped-call]
 
 
@@ -96,32 +114,32 @@ def _fault(error: Any) -> Fault:
     if error.validator in ("anyOf", "oneOf"):
         branch_faults: list[list[Fault]] = [[] for _ in error.validator_value]
         for inner in error.context:
-            branch_faults[_index(inner, branch_faults, error.validator_value)].append(_fault(inner))
+            branch_faults[inner.schema_path[0]].append(_fault(inner))
         branches = tuple(tuple(branch) for branch in branch_faults)
-    path = tuple(error.absolute_path)
-    keyword = error.validator
-    if keyword is None:
-        return Fault(keyword_of(error.absolute_schema_path), path, None, error.instance)
+    path, schema_path = tuple(error.absolute_path), [*error.absolute_schema_path]
+    if error.schema is _NOTHING or error.validator is None:  # None: the whole schema is false
+        return Fault(keyword_of(schema_path[:-1]), path, None, error.instance)
     schema = error.schema if isinstance(error.schema, dict) else {}
-    return Fault(keyword, path, error.validator_value, error.instance, getattr(error, "names", ()), branches, schema)
+    return Fault(error.validator, path, error.validator_value, error.instance, _names(error), branches, schema)
 
 
-def _index(inner: Any, branches: list[list[Fault]], alternatives: list[JsonValue]) -> int:
-    """Return the index of the alternative of an inner error. An error against ``false`` does not say it: the first such."""
-    if inner.schema_path:
-        return int(inner.schema_path[0])
-    return next(at for at, alternative in enumerate(alternatives) if alternative is False and not branches[at])
+def _names(error: Any) -> tuple[str | int, ...]:
+    """The members that a fault is about: of a keyword, all of them, in each of its errors."""
+    limit, instance = error.validator_value, error.instance
+    if error.validator == "required" and isinstance(limit, list):
+        return tuple(name for name in limit if name not in instance)
+    if error.validator in ("dependentRequired", "dependencies"):
+        needed = [names for name, names in limit.items() if name in instance and isinstance(names, list)]
+        return tuple(name for names in needed for name in names if name not in instance)
+    if error.validator == "additionalItems":
+        return tuple(range(len(error.schema["items"]), len(instance)))
+    return getattr(error, "names", ())
 
 
 def _error(message: str, *names: str | int, **details: Any) -> jsonschema.ValidationError:
     error = jsonschema.ValidationError(message, **details)
     error.names = names  # type: ignore[attr-defined]
     return error
-
-
-def _refused(keyword: str, step: str | int, instance: Any) -> jsonschema.ValidationError:
-    """An error against ``false``, with its place."""
-    return _error("", path=[step], validator=keyword, validator_value=None, instance=instance[step])
 
 
 def _unchecked(pattern: str) -> jsonschema.ValidationError:
@@ -146,18 +164,6 @@ def _pattern(validator: Any, pattern: str, instance: JsonValue, _schema: JsonVal
             yield _unchecked(pattern)
         elif not matches(instance):
             yield _error("does not match")
-
-
-def _properties(validator: Any, properties: Any, instance: JsonValue, _schema: JsonValue) -> Iterator[Any]:
-    if not validator.is_type(instance, "object"):
-        return
-    for name, subschema in properties.items():
-        if name not in instance:
-            continue
-        if subschema is False:  # descend() would not say where
-            yield _refused("properties", name, instance)
-        else:
-            yield from validator.descend(instance[name], subschema, path=name, schema_path=name)
 
 
 def _pattern_properties(validator: Any, patterns: Any, instance: JsonValue, _schema: JsonValue) -> Iterator[Any]:
@@ -195,48 +201,6 @@ def _property_names(validator: Any, subschema: Any, instance: JsonValue, _schema
                 yield _error("a name that is not allowed", name)
 
 
-def _required(validator: Any, required: Any, instance: JsonValue, _schema: JsonValue) -> Iterator[Any]:
-    if validator.is_type(instance, "object"):
-        for name in required:
-            if name not in instance:
-                yield _error("required", name)
-
-
-def _dependencies(validator: Any, dependencies: Any, instance: JsonValue, _schema: JsonValue) -> Iterator[Any]:
-    if not validator.is_type(instance, "object"):
-        return
-    for name, dependency in dependencies.items():
-        if name not in instance:
-            continue
-        if isinstance(dependency, list):
-            yield from _required(validator, dependency, instance, None)
-        else:
-            yield from validator.descend(instance, dependency, schema_path=name)
-
-
-def _additional_items(validator: Any, subschema: Any, instance: JsonValue, schema: JsonValue) -> Iterator[Any]:
-    items = schema.get("items", {})
-    if not validator.is_type(instance, "array") or not isinstance(items, list):
-        return
-    extras = range(len(items), len(instance))
-    if validator.is_type(subschema, "object"):
-        for index in extras:
-            yield from validator.descend(instance[index], subschema, path=index)
-    elif not subschema and extras:
-        yield _error("not expected", *extras)
-
-
-def _items(check: Any) -> Any:
-    def items(validator: Any, subschema: Any, instance: JsonValue, schema: JsonValue) -> Iterator[Any]:
-        if subschema is not False:
-            yield from check(validator, subschema, instance, schema)
-        elif validator.is_type(instance, "array"):
-            for index in range(len(schema.get("prefixItems", ())), len(instance)):
-                yield _refused("items", index, instance)
-
-    return items
-
-
 def _unevaluated(check: Any) -> Any:
     def unevaluated(validator: Any, subschema: Any, instance: JsonValue, schema: JsonValue) -> Iterator[Any]:
         for error in check(validator, subschema, instance, schema):
@@ -248,12 +212,9 @@ def _unevaluated(check: Any) -> Any:
     return unevaluated
 
 
-_PATTERNS = {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional_properties}
-_NAMES = {
-    "properties": _properties,
-    "required": _required,
-    "dependentRequired": _dependencies,
-    "dependencies": _dependencies,
+_CHECKS = {
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "additionalProperties": _additional_properties,
     "propertyNames": _property_names,
-    "additionalItems": _additional_items,
 }

@@ -63,7 +63,7 @@ def reply(tool: str, violations: Sequence[Violation], definitions: Tools) -> str
         return f"`{tool}` was not run: {sentence}\n" + (f"The tools are: {names}." if names else "There are no tools.")
     faults.sort(key=lambda violation: violation.severity != "error")
     lines = [f"`{tool}` was not run: its arguments have {len(faults)} fault{'' if len(faults) == 1 else 's'}."]
-    lines += [f"- {_place(violation)} {violation.message}{_position(violation)}" for violation in faults[:_SHOWN]]
+    lines += [f"- {_described(violation)}" for violation in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
         lines.append(f"- and {len(faults) - _SHOWN} more")
     definition = find_tool(tool, definitions)
@@ -180,14 +180,10 @@ def _same(option: JsonValue, value: JsonValue) -> bool:
     return type(value) is int and option == str(value)
 
 
-def _place(violation: Violation) -> str:
-    if violation.pointer:
-        return f"{violation.pointer[:200]}:"
-    return "the arguments:" if violation.where == "arguments" else f"the {violation.where}:"
-
-
-def _position(violation: Violation) -> str:
-    return "" if violation.line is None else f" (line {violation.line}, column {violation.column})"
+def _described(violation: Violation) -> str:
+    place = violation.pointer[:200] or f"the {violation.where}"
+    position = "" if violation.line is None else f" (line {violation.line}, column {violation.column})"
+    return f"{place}: {violation.message}{position}"
 
 
 def _describe_parameters(schema: JsonValue) -> str:

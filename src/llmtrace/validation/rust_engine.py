@@ -78,7 +78,9 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
     except rs.ValidationError as error:
         if error.kind.name == "format":
             raise OtherEngineError("a pattern in it is not a regular expression") from error
-        raise BrokenSchemaError(_reason(error)) from error
+        if error.kind.name == "$ref":
+            raise BrokenSchemaError("a reference in it leads nowhere, or to another document, which is not fetched") from error
+        raise BrokenSchemaError(f"{INVALID}: {pointer(error.instance_path) or 'the whole'} is not valid") from error
     except ValueError as error:
         raise BrokenSchemaError(INVALID) from error
 
@@ -150,12 +152,6 @@ def _newest(schema: JsonValue, options: dict[str, Any]) -> Any:
 
 def _refuse(_: str) -> JsonValue:
     raise LookupError("it refers to another document, and nothing is fetched")
-
-
-def _reason(error: Any) -> str:
-    if error.kind.name == "$ref":
-        return "a reference in it leads nowhere, or to another document, which is not fetched"
-    return f"{INVALID}: {pointer(error.instance_path) or 'the whole'} is not valid"
 
 
 class RustEngine:

@@ -104,7 +104,9 @@ class Signature:
         reached = True
         for parameter in self._parameters:
             if parameter.kind is Kind.VAR_POSITIONAL:
-                by_position += _spread(parameter, remaining.pop(parameter.name, []), refusals)
+                items = remaining.pop(parameter.name, [])
+                items = items if isinstance(items, (list, tuple)) else [items]
+                by_position += [parameter.convert(item, refusals, (parameter.name, at)) for at, item in enumerate(items)]
             elif parameter.kind is Kind.VAR_KEYWORD:
                 named |= {name: parameter.convert(remaining.pop(name), refusals, (name,)) for name in list(remaining)}
             elif parameter.kind is Kind.POSITIONAL_ONLY or (spread and parameter.kind is Kind.POSITIONAL_OR_KEYWORD):
@@ -258,11 +260,6 @@ def _take_argument(parameter: Parameter, remaining: dict[str, Any], refusals: li
     if parameter.name in remaining:
         return parameter.convert(remaining.pop(parameter.name), refusals)
     return parameter.filled()
-
-
-def _spread(parameter: Parameter, items: Any, refusals: list[Refusal] | None) -> list[Any]:
-    items = items if isinstance(items, (list, tuple)) else [items]
-    return [parameter.convert(item, refusals, (parameter.name, index)) for index, item in enumerate(items)]
 
 
 def _name_of(function: Callable[..., Any]) -> str:

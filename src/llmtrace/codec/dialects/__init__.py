@@ -10,7 +10,6 @@ it: the conventions of today, then the library's own names, then a translator's,
 
 from __future__ import annotations
 
-import logging
 import pkgutil
 from functools import lru_cache
 from importlib import import_module
@@ -21,14 +20,12 @@ from llmtrace import installed
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, operations
 from llmtrace.codec.best_fields import fill_in
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.codec.dialects._vocabulary import use_standard_words
+from llmtrace.log_once import warn_once
 from llmtrace.model import Operation, RawSpan, Span, replace
 
 __all__ = ["GROUP", "Dialect", "SpanReader", "decode", "dialects", "knows", "marks"]
-
-logger = logging.getLogger("llmtrace")
 
 GROUP: Final = "llmtrace.dialects"
 _LAST: Final = ("openinference", "mlflow", "older_genai")
@@ -95,18 +92,9 @@ def _knows(dialect: Dialect, raw: RawSpan) -> bool:
         return False
 
 
-_failed: set[str] = set()
-
-
 def _log_failure(dialect: Dialect, error: Exception) -> None:
-    if dialect.name not in _failed:
-        _failed.add(dialect.name)
-        logger.warning(
-            "llmtrace: dialect %s failed on a span with %s; such spans are read by the GenAI conventions only. "
-            "This is reported once.",
-            dialect.name,
-            type(error).__qualname__,
-        )
+    problem = f"dialect {dialect.name} failed on a span with {type(error).__qualname__}"
+    warn_once(f"{problem}; such spans are read by the GenAI conventions only. This is reported once.")
 
 
 def _decode_with(dialect: Dialect, raw: RawSpan) -> Span:
@@ -122,12 +110,9 @@ def _decode_with(dialect: Dialect, raw: RawSpan) -> Span:
         return span
     if displaced:
         span = replace(span, attributes={**span.attributes, **displaced})
-    return replace(span, operation=_merge(span.operation, operation))
-
-
-def _merge(by_conventions: Operation, by_dialect: Operation) -> Operation:
-    """Merge the two readings of a span. The conventions of today are trusted more than a library's own names."""
-    return fill_in(by_conventions, by_dialect) if type(by_conventions) is type(by_dialect) else by_dialect
+    if type(span.operation) is type(operation):  # the conventions of today are trusted more than a library's own names
+        operation = fill_in(span.operation, operation)
+    return replace(span, operation=operation)
 
 
 def _read_by_others(operation: Operation | None, reader: SpanReader, later: tuple[Dialect, ...]) -> Operation | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_text, messages
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes
-from llmtrace.codec.dialects._span_reader import SpanReader, parsed
+from llmtrace.codec.dialects._dialect import SpanReader, parsed
 from llmtrace.model import Event, JsonValue, Message, Text
 
 SYSTEM: Final = "gen_ai.system"

@@ -10,19 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from llmtrace.codec import json_members, messages, parts
-from llmtrace.codec.dialects._span_reader import parsed
-from llmtrace.model import (
-    Blob,
-    Generic,
-    JsonValue,
-    Message,
-    Part,
-    Reasoning,
-    Text,
-    ToolCall,
-    ToolResult,
-    Uri,
-)
+from llmtrace.codec.dialects._dialect import parsed
+from llmtrace.model import Blob, Generic, JsonValue, Message, Part, Reasoning, Text, ToolCall, ToolResult, Uri
 
 ROLES = {"human": "user", "ai": "assistant", "model": "assistant"}
 

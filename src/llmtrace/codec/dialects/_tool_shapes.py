@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmtrace.codec import messages
-from llmtrace.codec.dialects._span_reader import parsed
+from llmtrace.codec.dialects._dialect import parsed
 from llmtrace.model import JsonValue, ToolDefinition, replace
 
 _TYPES: Final = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from llmtrace.codec import json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes
-from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.codec.dialects._dialect import SpanReader
 from llmtrace.model import JsonValue, Message, ToolDefinition, ToolExecution
 
 _MESSAGES: Final = ("messages", "input", "contents", "prompt", "prompts")

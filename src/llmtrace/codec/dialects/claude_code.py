@@ -10,8 +10,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan, Text
 
 AGENT: Final = "Claude Code"

@@ -12,8 +12,7 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, parsed
 from llmtrace.model import (
     AgentInvocation,
     Custom,

@@ -9,8 +9,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec.dialects import _former_names
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.model import Operation
 
 _HIDDEN: Final = "HIDDEN:non-empty"

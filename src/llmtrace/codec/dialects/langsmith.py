@@ -12,8 +12,7 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
 from llmtrace.model import (
     AgentInvocation,
     Custom,

@@ -10,8 +10,7 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parse_text
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Operation, Workflow
 
 _TYPE, _INPUT, _OUTPUT = "langwatch.span.type", "langwatch.input", "langwatch.output"

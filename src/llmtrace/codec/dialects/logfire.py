@@ -11,9 +11,8 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parsed
-from llmtrace.model import Inference, JsonValue, Message, Operation, RawSpan
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
+from llmtrace.model import Inference, Message, Operation, RawSpan
 
 _REQUEST, _RESPONSE = "request_data", "response_data"
 _LOGFIRE: Final = ("logfire.msg", "logfire.span_type", "logfire.msg_template")
@@ -36,22 +35,18 @@ class LogfireDialect(Dialect):
         response = reader.object(_RESPONSE) or {}
         reader.drop("logfire.json_schema")
         items = request.get("messages", request.get("input"))
+        messages = _message_shapes.of_conversation(items if isinstance(items, list) else [items], "user") if items else ()
         model = request["model"]
         return Inference(
             "",
             operation=str(name),
             request_model=model if isinstance(model, str) else None,
-            input=_input(items, request.get("system")),
+            input=(*_message_shapes.of_text("system", request.get("system")), *messages),
             output=_output(response),
             tools=_tool_shapes.definitions(request.get("tools")),
             usage=_usage_shapes.of_provider(response.get("usage")),
             stream=request.get("stream") is True,
         )
-
-
-def _input(items: JsonValue, system: JsonValue) -> tuple[Message, ...]:
-    messages = _message_shapes.of_conversation(items if isinstance(items, list) else [items], "user") if items else ()
-    return (*_message_shapes.of_text("system", system), *messages)
 
 
 def _output(response: Mapping[str, Any]) -> tuple[Message, ...]:

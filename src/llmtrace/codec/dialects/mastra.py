@@ -13,8 +13,7 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members, json_text
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parse_text
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text
 from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, RawSpan, Reasoning, Workflow
 
 _TYPE: Final = "mastra.span.type"

@@ -12,19 +12,8 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_members
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader
-from llmtrace.model import (
-    AgentInvocation,
-    Custom,
-    Embedding,
-    Inference,
-    JsonValue,
-    Message,
-    Operation,
-    Retrieval,
-    Workflow,
-)
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
+from llmtrace.model import AgentInvocation, Custom, Embedding, Inference, JsonValue, Message, Operation, Retrieval, Workflow
 
 _TYPE: Final = "mlflow.spanType"
 _INPUTS, _OUTPUTS = "mlflow.spanInputs", "mlflow.spanOutputs"
@@ -75,7 +64,9 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
     usage: Any = answer.usage or _value(reader, "mlflow.chat.tokenUsage")
     cost = _value(reader, "mlflow.llm.cost")
     tools = request.tools or _tool_shapes.definitions(_value(reader, "mlflow.chat.tools"))
-    reader.drop("mlflow.chat.tokenUsage", "mlflow.chat.tools", *_copies(reader, request.rest))
+    # autologging repeats the request's parameters as attributes: ``model``, ``tools``, ``temperature``
+    copies = [key for key in reader.rest if "." not in key and (key == "tools" or key in request.rest)]
+    reader.drop("mlflow.chat.tokenUsage", "mlflow.chat.tools", *copies)
     return Inference(
         _text(reader, "mlflow.llm.provider") or "",
         request_model=json_members.text(request.rest, "model") or model,
@@ -90,11 +81,6 @@ def _inference(reader: SpanReader, inputs: JsonValue, outputs: JsonValue) -> Ope
         cost_usd=fields.as_number(cost.get("total_cost")) if isinstance(cost, Mapping) else None,
         stream=request.rest.get("stream") is True,
     )
-
-
-def _copies(reader: SpanReader, parameters: Mapping[str, JsonValue]) -> list[str]:
-    """Attributes by which autologging repeats the request's parameters: ``model``, ``tools``, ``temperature``."""
-    return [key for key in reader.rest if "." not in key and (key == "tools" or key in parameters)]
 
 
 def _only(value: JsonValue) -> JsonValue:

@@ -12,8 +12,7 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, json_text, messages
 from llmtrace.codec.dialects import _former_names, _message_shapes
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parsed
 from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan
 
 _PYDANTIC: Final = ("model_request_parameters", "pydantic_ai.all_messages", "all_messages_events")
@@ -98,7 +97,7 @@ def _agent(reader: SpanReader) -> Operation | None:
     items = parsed(reader.rest.get("pydantic_ai.all_messages") or reader.rest.get("all_messages_events"))
     if not isinstance(items, list) or sc.INPUT_MESSAGES in reader.rest:
         return None
-    conversation = _conversation(items)
+    conversation = tuple(map(_read_message, items))
     answers = [number for number, message in enumerate(conversation) if message.role == "assistant"]
     first = answers[0] if answers else len(conversation)
     final = reader.rest.pop("final_result", None)
@@ -108,12 +107,8 @@ def _agent(reader: SpanReader) -> Operation | None:
     return AgentInvocation(reader.text(sc.AGENT_NAME, "agent_name") or "", input=conversation[:first], output=output)
 
 
-def _conversation(items: list[Any]) -> tuple[Message, ...]:
-    """Messages, or the events that stood for them (``event.name`` gen_ai.user.message …)."""
-    return tuple(map(_read_message, items))
-
-
 def _read_message(item: Any) -> Message:
+    """A message, or an event that stood for one (``event.name`` gen_ai.user.message …)."""
     if isinstance(item, Mapping) and "event.name" in item:
         return _former_names.message_of(item)
     return (messages.read_messages([item], "user") or (Message("user", ()),))[0]

@@ -13,8 +13,7 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, parts
 from llmtrace.codec.dialects import _merged_calls, _message_shapes, _tool_shapes, _usage_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
+from llmtrace.codec.dialects._dialect import Dialect, Node, SpanReader, parse_text, parsed, stem
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -83,7 +82,9 @@ def _llm(reader: SpanReader) -> Operation:
     input_messages, output_messages = _messages_of(reader, "llm.input_messages."), _messages_of(reader, "llm.output_messages.")
     prompts, completions = _completion(reader)
     raw_input, raw_output = _pop_value(reader, _INPUT), _pop_value(reader, _OUTPUT)
-    answer = _response(parsed(raw_output))
+    answer = parsed(raw_output)
+    if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], Mapping):
+        answer = answer[0]  # by some, a list of one response
     whole = _whole_calls.read_answer(answer)
     if any(map(_is_lossy, input_messages)):
         input_messages = _completed(input_messages, _whole_calls.read_request(parsed(raw_input)).messages)
@@ -192,11 +193,6 @@ def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message,
     prompts = [node.text("prompt", "text") for node in reader.nested("llm.prompts.").items()]
     choices = [node.text("completion", "text") for node in reader.nested("llm.choices.").items()]
     return _message_shapes.of_conversation(prompts, "user"), _message_shapes.of_conversation(choices, "assistant")
-
-
-def _response(answer: JsonValue) -> JsonValue:
-    """The response in a model call's output; some write it as a list of one."""
-    return answer[0] if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], Mapping) else answer
 
 
 def _one_answer(messages: tuple[Message, ...], answer: JsonValue) -> tuple[Message, ...]:

@@ -13,8 +13,7 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import parts
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _whole_calls
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
+from llmtrace.codec.dialects._dialect import Dialect, Node, SpanReader, parse_text, parsed, stem
 from llmtrace.model import (
     AgentInvocation,
     Custom,

@@ -12,8 +12,7 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, parts
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes, _usage_shapes
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader, parse_text, parsed
 from llmtrace.model import (
     AgentInvocation,
     Embedding,

@@ -11,8 +11,7 @@ import re
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader
+from llmtrace.codec.dialects._dialect import Dialect, SpanReader
 from llmtrace.codec.dialects._usage_shapes import of_counts
 from llmtrace.model import Inference, Link, Operation, RawSpan, replace
 

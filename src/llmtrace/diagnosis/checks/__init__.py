@@ -15,10 +15,9 @@ from functools import cached_property, lru_cache
 from typing import Literal, TypeAlias
 
 from llmtrace.diagnosis.finding import Finding
-from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.flow import CallNode, Flow, Node
 from llmtrace.evidence.answer_endings import ending_of
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Trace, Workflow
-from llmtrace.model.double_counted import double_counted_spans
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Trace, Workflow, double_counted_spans
 from llmtrace.model.value import value
 
 Need: TypeAlias = Literal["calls", "results", "schemas", "content", "inferences", "lineage"]
@@ -78,13 +77,13 @@ class Run:
         return self.flow.log.turn <= 1
 
     @cached_property
-    def calls_by_tool(self) -> dict[str, list[Node]]:
-        calls: dict[str, list[Node]] = defaultdict(list)
+    def calls_by_tool(self) -> dict[str, list[CallNode]]:
+        calls: dict[str, list[CallNode]] = defaultdict(list)
         for node in self.calls:
             calls[node.tool].append(node)
         return calls
 
-    def later_calls(self, node: Node, tool: str | None = None) -> Iterator[Node]:
+    def later_calls(self, node: CallNode, tool: str | None = None) -> Iterator[CallNode]:
         """Calls that were asked for after the model could know how this one went, so not those asked for beside it.
 
         ``tool``: only calls of this tool. At most the next `MOST_LATER`, so that a run in which everything fails does not cost

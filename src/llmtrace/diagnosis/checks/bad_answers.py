@@ -60,13 +60,8 @@ def endings(run: Run) -> Iterator[Finding]:
             continue
         title, evidence, advice = _TEXTS[ending]
         is_last = span is final and ending != "left" and run.trace.health != "running"
-        if (
-            ending in ("empty", "missing")
-            and run.calls
-            and (call := run.calls[-1].call) is not None
-            and call.is_change
-            and call.failed is False
-        ):
+        last_call = run.calls[-1].call if run.calls else None
+        if ending in ("empty", "missing") and last_call is not None and last_call.is_change and last_call.failed is False:
             is_last = False  # the tool may have delivered the answer
         confidence: Confidence = "certain" if is_last else "possible"
         node = next(iter(run.flow.answer_spans.get(span.span_id, ())), None)

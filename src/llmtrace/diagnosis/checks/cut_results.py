@@ -15,7 +15,9 @@ def cut_results(run: Run) -> Iterator[Finding]:
     a part of a file that was read on purpose."""
     for node in run.calls:
         call = node.call
-        if call is None or call.failed or not isinstance(call.result, str) or not _is_cut(call.result):
+        if call.failed or not isinstance(call.result, str) or not is_cut_json(call.result):
+            continue
+        if "\n" in call.result.strip() and call.result.endswith(("\n", ",", "{", "[")):
             continue
         used = any(edge.via == "result" for edge in node.later)
         evidence = f"The result of {node.tool} begins as JSON and ends in the middle"
@@ -26,17 +28,11 @@ def cut_results(run: Run) -> Iterator[Finding]:
         yield of_call("cut_result", confidence, node, title, evidence, advice, cause_key=node.tool)
 
 
-def _is_cut(text: str) -> bool:
-    lines = text.strip().count("\n")
-    ends_with_line = lines and text.endswith(("\n", ",", "{", "["))
-    return not ends_with_line and is_cut_json(text)
-
-
 def empty_lookups(run: Run) -> Iterator[Finding]:
     """A lookup came back empty."""
     for node in run.calls:
         call = node.call
-        if call is not None and call.failed is False and not call.is_change and call.has_result and is_empty(call.result):
+        if call.failed is False and not call.is_change and call.has_result and is_empty(call.result):
             evidence = f"The result of {node.tool} is empty."
             advice = f"Have {node.tool} say in words that nothing was found."
             yield of_call("empty_lookup", "possible", node, f"{node.tool} found nothing", evidence, advice, cause_key=node.tool)

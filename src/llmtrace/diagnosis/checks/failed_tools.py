@@ -9,11 +9,10 @@ from itertools import chain
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import advice_for_tool, how_call_failed
 from llmtrace.diagnosis.finding import Finding, of_call, plural
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.flow import CallNode
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import Call, changes_same_file, result_text
 from llmtrace.evidence.result_form import is_empty
-from llmtrace.lineage import ValueUse
 from llmtrace.model import DEADLINE, TIMEOUT, failure_kind
 
 WORKED_AROUND = 5
@@ -31,14 +30,14 @@ def failed_tools(run: Run) -> Iterator[Finding]:
     unknown tools, since another one does its job.
     """
     for tool, calls in run.calls_by_tool.items():
-        failures = [node for node in calls if node.call is not None and node.call.failed and node.call.offered is not False]
+        failures = [node for node in calls if node.call.failed and node.call.offered is not False]
         unresolved = [
             node
             for node in failures
             if not any(_did_the_job(run, node, later) for later in chain(run.later_calls(node, tool), run.later_calls(node)))
         ]
         if unresolved:
-            successes = sum(node.call is not None and node.call.failed is False for node in calls)
+            successes = sum(node.call.failed is False for node in calls)
             yield _unresolved(run, tool, unresolved, successes)
         elif failures:
             first = failures[0]
@@ -49,14 +48,14 @@ def failed_tools(run: Run) -> Iterator[Finding]:
             yield of_call("failed_then_succeeded", "possible", first, title, evidence, advice, cause_key=tool)
 
 
-def _may_have_happened(node: Node) -> bool:
+def _may_have_happened(node: CallNode) -> bool:
     """True for a change that timed out: whether it took effect is not known."""
     call = node.call
-    failure = call.execution.failure if call is not None and call.execution is not None else None
-    return call is not None and call.is_change and failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
+    failure = call.execution.failure if call.execution is not None else None
+    return call.is_change and failure is not None and failure_kind(failure) in (TIMEOUT, DEADLINE)
 
 
-def _unresolved(run: Run, tool: str, nodes: list[Node], successes: int) -> Finding:
+def _unresolved(run: Run, tool: str, nodes: list[CallNode], successes: int) -> Finding:
     """``successes``: calls of the tool that went well, about other things or before."""
     first = nodes[0]
     then = ", and the run ended with an answer" if run.is_answered else ""
@@ -70,52 +69,42 @@ def _unresolved(run: Run, tool: str, nodes: list[Node], successes: int) -> Findi
     )  # fmt: skip
 
 
-def _confidence(run: Run, nodes: Sequence[Node]) -> Confidence:
+def _confidence(run: Run, nodes: Sequence[CallNode]) -> Confidence:
     if not run.is_answered or not run.has_one_task:
         return "possible"
-    if all(node.call is not None and node.call.may_be_finding for node in nodes):
+    if all(node.call.may_be_finding for node in nodes):
         return "possible"
-    later = [_successes_after(run, node) for node in nodes]
+    later = [[after for after in run.later_calls(node) if after.call.failed is False] for node in nodes]
     if all(len(successes) >= WORKED_AROUND for successes in later) and not _is_batch(run, nodes):
         return "possible"
-    is_lookup = nodes[0].call is not None and not nodes[0].call.is_change
-    return "likely" if is_lookup and any(map(run.feeds_answer, later[-1])) else "certain"
+    return "likely" if not nodes[0].call.is_change and any(map(run.feeds_answer, later[-1])) else "certain"
 
 
-def _is_batch(run: Run, nodes: Sequence[Node]) -> bool:
+def _is_batch(run: Run, nodes: Sequence[CallNode]) -> bool:
     """True for a change that the tool went on to make for other things: that is no way around it."""
     call = nodes[0].call
-    return (
-        call is not None
-        and call.is_change
-        and any(_is_other_job(run, nodes[0], later) for later in run.later_calls(nodes[0], call.tool))
-    )
+    return call.is_change and any(_is_other_job(run, nodes[0], later) for later in run.later_calls(nodes[0], call.tool))
 
 
-def _successes_after(run: Run, node: Node) -> list[Node]:
-    return [later for later in run.later_calls(node) if later.call is not None and later.call.failed is False]
-
-
-def _title(node: Node, successes: int) -> str:
-    call = node.call
+def _title(node: CallNode, successes: int) -> str:
     if successes:
         return f"one call of {node.name} never succeeded"
-    if call is not None and not call.executed:
+    if not node.call.executed:
         return f"{node.name} never ran"
     return f"{node.name} never succeeded"
 
 
-def _did_the_job(run: Run, failed: Node, later: Node) -> bool:
-    if later.call is None or later.call.failed is not False:
+def _did_the_job(run: Run, failed: CallNode, later: CallNode) -> bool:
+    if later.call.failed is not False:
         return False
-    if failed.call is None or failed.tool == later.tool:
-        return failed.call is None or not failed.call.is_change or not _is_other_job(run, failed, later)
+    if failed.tool == later.tool:
+        return not failed.call.is_change or not _is_other_job(run, failed, later)
     question = {use.key for use in failed.uses}
     was_asked_same = not failed.call.is_change and bool(question) and question == {use.key for use in later.uses}
     return was_asked_same or changes_same_file(failed.call, later.call)
 
 
-def _is_other_job(run: Run, failed: Node, later: Node) -> bool:
+def _is_other_job(run: Run, failed: CallNode, later: CallNode) -> bool:
     """True if a later change is about another thing, and no correction.
 
     It has the same arguments. Of those that differ, the ones that were known before the failure name a thing (they hold a
@@ -135,10 +124,8 @@ def _is_other_job(run: Run, failed: Node, later: Node) -> bool:
 def same_error(run: Run) -> Iterator[Finding]:
     """A tool failed in the same way three times within one turn and did not go well after that, and nothing was changed in
     between: the agent tried again without learning from the answer."""
-    groups: dict[tuple[str, int], dict[str, list[Node]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, int], dict[str, list[CallNode]]] = defaultdict(lambda: defaultdict(list))
     for node in run.calls:
-        if node.call is None:
-            continue
         if node.call.failed:
             groups[node.tool, node.turn][result_text(node.call)].append(node)
         elif node.call.failed is False:
@@ -149,7 +136,7 @@ def same_error(run: Run) -> Iterator[Finding]:
         yield from _same_errors(tool, failures, went_well=False)
 
 
-def _same_errors(tool: str, failures: Mapping[str, Sequence[Node]], *, went_well: bool) -> Iterator[Finding]:
+def _same_errors(tool: str, failures: Mapping[str, Sequence[CallNode]], *, went_well: bool) -> Iterator[Finding]:
     for error, nodes in failures.items():
         rounds = len({node.span_id for node in nodes})
         if error and rounds > 1:
@@ -158,7 +145,7 @@ def _same_errors(tool: str, failures: Mapping[str, Sequence[Node]], *, went_well
             advice = f"Stop after the same error twice: have {tool} say what a right call looks like, or end the run."
             confidence: Confidence = "certain" if rounds >= SAME_ERRORS else "possible"
             if went_well and confidence == "certain":  # the same call may have met a fault that passed
-                confidence = "likely" if len({node.call.key for node in nodes if node.call is not None}) > 1 else "possible"
+                confidence = "likely" if len({node.call.key for node in nodes}) > 1 else "possible"
             title, spans = f"{first.name} failed again and again in the same way", tuple(node.place for node in nodes)
             yield of_call("same_error", confidence, first, title, evidence, advice, cause_key=(tool, error), spans=spans)
 
@@ -166,10 +153,11 @@ def _same_errors(tool: str, failures: Mapping[str, Sequence[Node]], *, went_well
 def nothing_found(run: Run) -> Iterator[Finding]:
     """A run with one task answered with values that stand nowhere, though each of its calls failed or came back empty."""
     answer = run.flow.outcome
-    calls = [node.call for node in run.calls if node.call is not None]
+    calls = [node.call for node in run.calls]
     if answer is None or not run.is_answered or not run.has_one_task or not calls or not all(map(_is_barren, calls)):
         return
-    if not any(use.provenance.status == "ungrounded" or _is_unknown_number(use) for use in answer.uses):
+    statuses = {use.provenance.status for use in answer.uses if use.kind == "number" or use.provenance.status == "ungrounded"}
+    if statuses.isdisjoint({"ungrounded", "unknown"}):
         return
     evidence = (
         f"{plural(len(calls), 'call')} brought nothing: each failed or came back empty. The answer states values all the same."
@@ -178,10 +166,6 @@ def nothing_found(run: Run) -> Iterator[Finding]:
     spans = tuple(call.span_id for call in calls)
     title = "the answer states values though nothing was found"
     yield Finding("nothing_found", "likely", answer.span_id, title, evidence, advice, node=answer, spans=spans)
-
-
-def _is_unknown_number(use: ValueUse) -> bool:
-    return use.kind == "number" and use.provenance.status == "unknown"
 
 
 def _is_barren(call: Call) -> bool:

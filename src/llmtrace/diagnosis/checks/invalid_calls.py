@@ -8,7 +8,7 @@ from dataclasses import replace
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import advice_for_tool, how_call_failed, how_reviewed
 from llmtrace.diagnosis.finding import Finding, of_call, quote
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.flow import CallNode
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.model import Violation
 
@@ -23,7 +23,7 @@ def invalid_calls(run: Run) -> Iterator[Finding]:
     """
     for node in run.calls:
         call = node.call
-        if call is None or not call.error_violations or call.offered is False:
+        if not call.error_violations or call.offered is False:
             continue
         violation = call.error_violations[0]
         finding = of_call(
@@ -40,14 +40,13 @@ def invalid_calls(run: Run) -> Iterator[Finding]:
         yield _judged(run, node, violation, finding)
 
 
-def _judged(run: Run, node: Node, violation: Violation, finding: Finding) -> Finding:
+def _judged(run: Run, node: CallNode, violation: Violation, finding: Finding) -> Finding:
     call = node.call
-    assert call is not None
     problem = f"{violation.pointer or 'The arguments'}: {violation.message}"
     confidence: Confidence = "possible"
     reviewed = how_reviewed(node)
     if call.failed:
-        later = [later.call for later in run.later_calls(node, node.tool) if later.call is not None]
+        later = [later.call for later in run.later_calls(node, node.tool)]
         corrected = any(later_call.failed is False and not later_call.error_violations for later_call in later)
         if not corrected and run.is_answered and run.has_one_task:
             confidence = "certain"
@@ -76,10 +75,10 @@ def _described(violation: Violation) -> str:
     }.get(violation.code, f"invalid {place}" if not violation.pointer else f"an invalid {place}")
 
 
-def _advice(node: Node, violation: Violation) -> str:
+def _advice(node: CallNode, violation: Violation) -> str:
     if violation.code in ("malformed_json", "not_an_object"):
         return "Use strict tool calls (strict=True) so that the arguments are always a JSON object."
-    if node.call is not None and not node.call.executed:
+    if not node.call.executed:
         return advice_for_tool(node)
     return _REPLY
 
@@ -87,11 +86,9 @@ def _advice(node: Node, violation: Violation) -> str:
 def unknown_tools(run: Run) -> Iterator[Finding]:
     """The model called a tool that was not on offer, and no call of an offered tool went well after it."""
     for node in run.calls:
-        if node.call is None or node.call.offered is not False or node.call.failed is False:
+        if node.call.offered is not False or node.call.failed is False:
             continue
-        replaced = any(
-            later.call is not None and later.call.offered and later.call.failed is False for later in run.later_calls(node)
-        )
+        replaced = any(later.call.offered and later.call.failed is False for later in run.later_calls(node))
         certain = not replaced and run.is_answered and run.has_one_task
         then = "another tool was used later" if replaced else "nothing replaced it"
         evidence = f"No tool named {quote(node.tool)} was on offer; {then}."

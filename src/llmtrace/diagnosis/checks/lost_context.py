@@ -42,7 +42,7 @@ class _LaterNeeds:
         """For each call that came before: its position then, and the last position, up to here, of any that comes again."""
         self._last_invented = -1
         for node in run.calls:
-            if node.call is None or node.call.is_polling:
+            if node.call.is_polling:
                 continue
             before = last.get((node.turn, node.call.key))  # what the user asks for again is not missed
             if before is not None:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.finding import Finding, of_call, plural
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.flow import CallNode
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.call_log import result_text
 from llmtrace.model import AgentInvocation, Inference, Span, ToolResult, Trace
@@ -30,36 +30,34 @@ def same_calls(run: Run) -> Iterator[Finding]:
     is declared to change something with each call. Twice, and other changes, are worth a look.
     """
     counts = Counter(map(_key, run.calls))
-    groups: dict[tuple[int, str], list[Node]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[CallNode]] = defaultdict(list)
     for node in run.calls:  # most calls of a long run come once, and need no list
         key = _key(node)
         if key is not None and counts[key] > 1:
             groups[key].append(node)
-    changes = [node for node in run.calls if node.call is not None and node.call.is_change and node.call.failed is False]
+    changes = [node for node in run.calls if node.call.is_change and node.call.failed is False]
     for nodes in groups.values():
-        is_change = nodes[0].call is not None and nodes[0].call.is_change
-        if len({node.span_id for node in nodes}) > 1 or (is_change and len(nodes) > 1):
+        if len({node.span_id for node in nodes}) > 1 or (nodes[0].call.is_change and len(nodes) > 1):
             yield _repeated(run, nodes, changes)
 
 
-def _key(node: Node) -> tuple[int, str] | None:
+def _key(node: CallNode) -> tuple[int, str] | None:
     """The turn and what is called with which arguments; None if these are not known, or it is called again on purpose."""
     call = node.call
-    if call is None or not call.has_arguments or not call.is_complete or call.is_polling:
+    if not call.has_arguments or not call.is_complete or call.is_polling:
         return None
     return node.turn, call.effect_key
 
 
-def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
+def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> Finding:
     """``nodes``: the same call, at least twice. ``changes``: all changes that went through."""
     first, call = nodes[0], nodes[0].call
-    assert call is not None
     times, spans = plural(len(nodes), "time"), tuple(node.place for node in nodes)
-    results = {result_text(node.call) for node in nodes if node.call is not None}
-    done = [node for node in nodes if node.call is not None and node.call.failed is False]
+    results = {result_text(node.call) for node in nodes}
+    done = [node for node in nodes if node.call.failed is False]
     confidence: Confidence = "possible"
     if len(results) == 1 and not call.may_come_again:
-        others = [change for change in changes if change.call is not None and change.call.effect_key != call.effect_key]
+        others = [change for change in changes if change.call.effect_key != call.effect_key]
         if _longest_streak(run, nodes, others) >= SAME:
             confidence = "certain"
         elif _longest_streak(run, nodes, [change for change in others if change.tool != first.tool]) >= SAME:
@@ -86,7 +84,7 @@ def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Findi
     return of_call("same_call", confidence, first, title, evidence, _STOP, cause_key=first.tool, spans=spans)
 
 
-def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> int:
+def _longest_streak(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> int:
     """How often the call came, asked for one after the other, with none of these changes in between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
@@ -100,16 +98,16 @@ def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) ->
     return longest
 
 
-def _agent_around(trace: Trace, node: Node) -> str | None:
+def _agent_around(trace: Trace, node: CallNode) -> str | None:
     """Id of the innermost agent invocation around a call."""
     around = trace.ancestors(trace.span(node.span_id))
     return next((above.span_id for above in around if isinstance(above.operation, AgentInvocation)), None)
 
 
-def _was_sent_result(trace: Trace, before: Node, node: Node) -> bool:
+def _was_sent_result(trace: Trace, before: CallNode, node: CallNode) -> bool:
     """True if the model that asked for the later call was sent the result of the earlier one, or may have been."""
     request = trace.span(node.span_id).operation
-    if not isinstance(request, Inference) or not request.input or before.call is None or before.call.id is None:
+    if not isinstance(request, Inference) or not request.input or before.call.id is None:
         return True
     results = (part for message in request.input for part in message.parts if isinstance(part, ToolResult))
     return any(result.id == before.call.id for result in results)
@@ -120,18 +118,14 @@ def _overlap(first: Span, later: Span) -> bool:
     return later.start < (first.end or 0) and first.start < (later.end or 0)
 
 
-def _first_after(nodes: Sequence[Node], node: Node) -> int:
+def _first_after(nodes: Sequence[CallNode], node: CallNode) -> int:
     return bisect_right(nodes, node.position, key=lambda candidate: candidate.position)
 
 
 def cycles(run: Run) -> Iterator[Finding]:
     """Two to four different calls came three times over in a row, with the same arguments and results, within one turn."""
-    calls = [
-        node
-        for node in run.calls
-        if node.call is not None and node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back
-    ]
-    keys = [(node.turn, node.call.effect_key, result_text(node.call)) for node in calls if node.call is not None]
+    calls = [node for node in run.calls if node.call.has_arguments and not node.call.is_polling and not node.call.is_held_back]
+    keys = [(node.turn, node.call.effect_key, result_text(node.call)) for node in calls]
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):
             part = keys[start : start + length]
@@ -139,7 +133,7 @@ def cycles(run: Run) -> Iterator[Finding]:
                 len(set(part)) > 1
                 and part == keys[start + length : start + 2 * length] == keys[start + 2 * length : start + 3 * length]
             ):
-                if all(node.call is None or node.call.may_come_again for node in calls[start : start + length]):
+                if all(node.call.may_come_again for node in calls[start : start + length]):
                     continue
                 first = calls[start]
                 names = ", ".join(dict.fromkeys(node.tool for node in calls[start : start + length]))

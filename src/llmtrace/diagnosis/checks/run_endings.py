@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Iterator
 
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended
-from llmtrace.diagnosis.finding import Finding, message_of, name_of, plural
-from llmtrace.diagnosis.flow import Flow
+from llmtrace.diagnosis.finding import Finding, message_of, name_of
 from llmtrace.diagnosis.result import Confidence, Step
 from llmtrace.model import (
     BUDGET_EXCEEDED,
@@ -17,9 +16,7 @@ from llmtrace.model import (
     INVALID_TOOL_CALL,
     Inference,
     Span,
-    Text,
     ToolExecution,
-    ToolResult,
     failure_kind,
     is_stopped_by_budget,
 )
@@ -84,16 +81,17 @@ def interruptions(run: Run) -> Iterator[Finding]:
 
 
 def budgets(run: Run) -> Iterator[Finding]:
-    """A budget stopped the run, or was crossed. The evidence says what spent it.
+    """A budget stopped the run, or was crossed. The budget's own message says who spent most of it.
 
     It stopped the run if no model call went well afterwards, also where the program caught the budget's error.
     """
     trace = run.trace
     stops = [(span, stop) for span in trace.root_causes if (stop := _budget_stop(span)) is not None]
     for span, (message, limit, was_caught) in stops:
-        stopped = trace.health == "failed" or (limit != "repeats" and not _answered_after(run, span))
-        spent = who_spent(run.flow, span, message)
-        evidence = f"{message[:1].upper()}{message[1:]}{f'; {spent}' if spent else ''}."
+        end = span.end or math.inf
+        went_on = any(later.start >= end and later.failure is None for later in run.inferences)
+        stopped = trace.health == "failed" or (limit != "repeats" and not went_on)
+        evidence = f"{message[:1].upper()}{message[1:]}."
         if was_caught:
             evidence += " The program caught the error that says so."
         yield Finding(
@@ -104,8 +102,7 @@ def budgets(run: Run) -> Iterator[Finding]:
     for span in trace.spans if not stops else ():
         for evaluation in span.evaluations:
             if evaluation.name == BUDGET_EXCEEDED:
-                spent = who_spent(run.flow, span, "")
-                evidence = f"{evaluation.explanation.rstrip('.')}{f'; {spent}' if spent else ''}."
+                evidence = f"{evaluation.explanation.rstrip('.')}."
                 title = f"the run crossed its budget{f' of {evaluation.label}' if evaluation.label else ''}"
                 advice = 'Have the budget stop the run (on_exceed="raise"), or raise it.'
                 yield Finding("budget", "possible", span.span_id, title, evidence, advice, cause_key="budget")
@@ -121,84 +118,8 @@ def _budget_stop(span: Span) -> tuple[str, str | None, bool] | None:
     return None
 
 
-def _answered_after(run: Run, span: Span) -> bool:
-    """True if a model call that began after the end of the span went well."""
-    return span.end is not None and any(later.start >= span.end and later.failure is None for later in run.inferences)
-
-
 CHECKS = (
     Check("errors", errors, ()),
     Check("interruptions", interruptions, ()),
     Check("budgets", budgets, ()),
 )
-
-
-_MOST = 0.5
-"""Share of the whole from which on one thing took most of it."""
-
-
-def who_spent(flow: Flow, stop: Span, message: str) -> str:
-    """What took most of the budget until then: a long result that was sent again and again, a slow step, a tool that was called
-    often, or prompts that grew. Empty if nothing did. ``message``: what the budget says."""
-    until = stop.end or stop.start
-    spans = [span for span in flow.trace.spans if span.start <= until and span.end is not None]
-    inferences = [span.operation for span in spans if isinstance(span.operation, Inference)]
-    if "second" in message:
-        return _slowest_step(spans)
-    return _longest_result(flow, inferences) or _most_called(flow) or _growing_prompts(inferences)
-
-
-def _slowest_step(spans: list[Span]) -> str:
-    steps = [span for span in spans if isinstance(span.operation, (Inference, ToolExecution))]
-    slowest = max(steps, key=lambda span: span.duration or 0.0, default=None)
-    if slowest is None:
-        return ""
-    whole = (max(span.end or 0 for span in spans) - min(span.start for span in spans)) / 1e9
-    return f"{slowest.name} took {slowest.duration or 0.0:,.2g} of {whole:,.2g} seconds"
-
-
-def _longest_result(flow: Flow, inferences: list[Inference]) -> str:
-    """A result that took most of the input tokens, by its share of the characters of each request that it was sent with."""
-    sent: Counter[str] = Counter()
-    requests: Counter[str] = Counter()
-    total = 0
-    for inference in inferences:
-        lengths = {
-            part.id: len(str(part.response))
-            for message in inference.input
-            for part in message.parts
-            if isinstance(part, ToolResult) and part.id is not None
-        }
-        words = sum(len(part.content) for message in inference.input for part in message.parts if isinstance(part, Text))
-        whole = words + sum(lengths.values())
-        tokens = (inference.usage.input_tokens or 0) if inference.usage is not None else 0
-        total += tokens
-        for call_id, length in lengths.items():
-            sent[call_id] += round(tokens * length / whole) if whole else 0
-            requests[call_id] += 1
-    for call_id, tokens in sent.most_common(1):
-        call = flow.log.find(call_id)
-        if call is not None and tokens >= _MOST * total > 0:
-            often = plural(requests[call_id], "request")
-            return f"the result of {call.tool} was sent along with {often} and took about {tokens:,} of {total:,} input tokens"
-    return ""
-
-
-def _most_called(flow: Flow) -> str:
-    tools = Counter(node.tool for node in flow.calls)
-    for tool, times in tools.most_common(1):
-        if times > 2:
-            ways = len({node.call.key for node in flow.calls if node.tool == tool and node.call is not None})
-            how = "each time with other arguments" if ways == times else f"with {plural(ways, 'set')} of arguments"
-            return f"{tool} was called {times} times, {how}"
-    return ""
-
-
-def _growing_prompts(inferences: list[Inference]) -> str:
-    tokens = [inference.usage.input_tokens for inference in inferences if inference.usage is not None]
-    counts = [count for count in tokens if count is not None]
-    if len(counts) < 2:
-        return ""
-    return (
-        f"{len(counts)} model calls were sent {sum(counts):,} input tokens in all, {counts[0]:,} first and {counts[-1]:,} last"
-    )

@@ -21,7 +21,6 @@ _SAYS: dict[str, str] = {
     "defective_output cut_json": "answer_cut",
     "defective_output stream_cut": "answer_stream_cut",
     "leaked_tool_call syntax": "leaked_tool_call",
-    "placeholder_after_retry": "placeholder_after_retry",
     "ungrounded_argument": "ungrounded_argument",
 }
 """By signal and label: the check that says the same."""
@@ -37,7 +36,7 @@ _NEVER = frozenset({"low_confidence", "empty_retrieval"})
 def signal_findings(run: Run) -> Iterator[Finding]:
     """A quality signal reported it. An error of the program's own signal is certain: the program says so."""
     advice = signals.advice()
-    has_content = any(node.call is not None and node.call.has_arguments for node in run.calls) or bool(run.flow.answers)
+    has_content = any(node.call.has_arguments for node in run.calls) or bool(run.flow.answers)
     for span in run.trace.spans:
         for evaluation in span.evaluations:
             equivalent = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import how_reviewed
 from llmtrace.diagnosis.finding import Finding, of_call, quote
-from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.flow import CallNode
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.lineage import ValueUse
 
@@ -19,7 +19,7 @@ def ungrounded_arguments(run: Run) -> Iterator[Finding]:
     It is likely wrong where a change went through with it that no person approved, or where a lookup answered and such a change
     took the value over. A UUID may be chosen as the key of something new.
     """
-    changes: dict[str, list[Node]] = defaultdict(list)
+    changes: dict[str, list[CallNode]] = defaultdict(list)
     for node in run.calls:
         for use in node.uses:
             if _went_through(node, use) and node not in changes[use.key]:
@@ -30,18 +30,18 @@ def ungrounded_arguments(run: Run) -> Iterator[Finding]:
                 yield _of_use(node, use, changes[use.key])
 
 
-def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
+def _of_use(node: CallNode, use: ValueUse, changes: Sequence[CallNode]) -> Finding:
     """``changes``: the changes that went through with the value."""
     call = node.call
-    ran = call is not None and call.failed is False and call.ran_with(use.pointer, use.value)
+    ran = call.failed is False and call.ran_with(use.pointer, use.value)
     reviewed = how_reviewed(node)
-    if ran and call is not None and call.corrected is not None:  # something else was corrected
+    if ran and call.corrected is not None:  # something else was corrected
         reviewed = f"a person approved the call of {node.tool}" if call.is_approved else ""
     confidence: Confidence = "likely" if changes and (ran or node in changes) and not use.is_uuid else "possible"
     label = use.argument_label.partition(" ")[0]
     name = label if label.startswith("/") else "argument"
     evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"
-    if call is not None and call.failed:
+    if call.failed:
         evidence += f"; {node.tool} failed."
     elif reviewed:
         evidence += f"; {reviewed}."
@@ -54,12 +54,10 @@ def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
     )  # fmt: skip
 
 
-def _went_through(node: Node, use: ValueUse) -> bool:
+def _went_through(node: CallNode, use: ValueUse) -> bool:
     """True for a change that was made with the value."""
     call = node.call
-    if call is None or call.is_approved:
-        return False
-    return call.is_change and call.failed is False and call.ran_with(use.pointer, use.value)
+    return not call.is_approved and call.is_change and call.failed is False and call.ran_with(use.pointer, use.value)
 
 
 def ungrounded_answers(run: Run) -> Iterator[Finding]:
