@@ -11,8 +11,8 @@ internal.
 
 On the wire, an integer of more than 64 bits travels as bytes, ``llmtrace:int:`` and its digits; values nested deeper than 24
 levels travel as JSON text, with NaN, Infinity and -Infinity; a lone surrogate is U+FFFD in protobuf. Only read, never written:
-``gen_ai.usage.cache_creation.input_tokens``, ``llmtrace.tool.arguments.wrapped`` and ``llmtrace.tool.result.wrapped`` of older
-writers. Only in a `Span`: ``otel.status_code`` and ``otel.status_description``; only in a message part: ``llmtrace.generic``.
+``gen_ai.usage.cache_creation.input_tokens`` of older writers. Only in a `Span`: ``otel.status_code`` and
+``otel.status_description``; only in a message part: ``llmtrace.generic``.
 """
 
 from typing import Final
@@ -326,9 +326,6 @@ TOOL_ARGUMENTS_FORM: Final = "llmtrace.tool.arguments.form"
 """string: `text` or `json` where the arguments alone do not tell; absent for an object."""
 TOOL_RESULT_FORM: Final = "llmtrace.tool.result.form"
 """string: `text` or `json` where the result alone does not tell; absent for an object or a list."""
-TOOL_ARGUMENTS_WRAPPED: Final = "llmtrace.tool.arguments.wrapped"
-"""True beside arguments that an older version wrote as ``{"value": x}``; read, never written."""
-TOOL_RESULT_WRAPPED: Final = "llmtrace.tool.result.wrapped"
 TOOL_CALL_VALID: Final = "llmtrace.tool_call.valid"
 """boolean: False if a checked tool call breaks its schema, true if all are valid; absent without a check."""
 EVALUATION_FAILED: Final = "llmtrace.evaluation.failed"

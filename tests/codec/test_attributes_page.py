@@ -24,8 +24,6 @@ NOT_WRITTEN = {
     sc.OTEL_STATUS_CODE,
     sc.OTEL_STATUS_DESCRIPTION,
     sc.GENERIC_PART,
-    sc.TOOL_ARGUMENTS_WRAPPED,
-    sc.TOOL_RESULT_WRAPPED,
 }
 """Read only, a member of a message part, or a name that stands in a `Span` only. The page has them in its prose."""
 

@@ -22,7 +22,7 @@ import pydantic
 import pytest
 from langchain_core.messages import ToolMessage
 
-from llmtrace.codec.objects import NotKept, dump, load
+from llmtrace.codec.objects import NotSerializable, dump, load
 
 
 class Size(enum.Enum):
@@ -133,13 +133,13 @@ class Guarded:
 
 @pytest.mark.parametrize("value", [Guarded(), [threading.Lock()], float("nan"), print, {"a": {"b": object()}}, SoldOutError])
 def test_what_cannot_be_made_again_is_not_kept(value: Any) -> None:
-    with pytest.raises(NotKept):
+    with pytest.raises(NotSerializable):
         dump(value)
 
 
 def test_nothing_is_imported_called_or_made_of_another_class() -> None:
     for name in ("subprocess.Popen", "os.system", "builtins.eval", "wsgiref.validate.WSGIWarning", "llmtrace.nowhere.X"):
-        with pytest.raises(NotKept):
+        with pytest.raises(NotSerializable):
             load({"$class": name, "$holds": {"args": ["echo"], "attributes": {}}})
     assert "wsgiref.validate" not in sys.modules
     made = load({"$class": f"{__name__}.Order", "$holds": {"number": 13, "bought": None}})

@@ -17,12 +17,9 @@ def attributes(operation: Any) -> dict[str, Any]:
     return genai.attributes(replace(SPAN, operation=operation))
 
 
-def read(**held: Any) -> Any:
-    names = {"arguments": sc.TOOL_CALL_ARGUMENTS, "result": sc.TOOL_CALL_RESULT, "mark": sc.TOOL_RESULT_WRAPPED}
-    found = {names[name]: value for name, value in held.items()}
-    return genai.decode(
-        RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes={sc.OPERATION_NAME: "execute_tool", **found})
-    ).operation
+def read(key: str, value: Any) -> Any:
+    raw = RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes={sc.OPERATION_NAME: "execute_tool", key: value})
+    return genai.decode(raw).operation
 
 
 @pytest.mark.parametrize(
@@ -71,21 +68,15 @@ def test_null_and_nothing_differ() -> None:
         (False, False),
     ],
 )
-def test_only_what_is_marked_is_unwrapped(held: Any, result: Any) -> None:
-    """Another writer's result is the object or list that its text is, else the text itself."""
-    assert read(result=held) == ToolExecution("", result=result, has_result=True)
-
-
-def test_what_is_marked_is_unwrapped_structured_too() -> None:
-    """{"value": x} as kvlist, and as an older version wrote it."""
-    assert read(result={"value": 5}, mark=True) == ToolExecution("", result=5, has_result=True)
-    assert read(result='{"value":null}', mark=True) == ToolExecution("", result=None, has_result=True)
+def test_another_writers_result_is_parsed_if_it_is_an_object_or_a_list(held: Any, result: Any) -> None:
+    """Any other text stays text; a structured value is the result itself."""
+    assert read(sc.TOOL_CALL_RESULT, held) == ToolExecution("", result=result, has_result=True)
 
 
 @pytest.mark.parametrize("text", ["[1]", "words", '{"a": 1, "a": 2}', "5"])
 def test_another_writers_arguments_that_are_no_object_stay_text(text: str) -> None:
     """Raw text is the model's; it is not repaired on reading."""
-    assert read(arguments=text) == ToolExecution("", text)
+    assert read(sc.TOOL_CALL_ARGUMENTS, text) == ToolExecution("", text)
 
 
 def test_the_definition_travels_whole() -> None:

@@ -1,39 +1,41 @@
-"""Merges two readings of one operation: each field comes from the reading that has it, and whole.
+"""Merges two readings of one operation: each field comes from the reading that has it complete.
 
-The caller puts the more trusted reading first. The order of trust is llmtrace's own attributes, the conventions of today, the
-names of the library's own, then those of a translator (`codec.dialects`).
+The caller puts the more trusted reading first. The order of trust: llmtrace's own attributes, today's conventions, the
+library's own names, the names of a translator (`codec.dialects`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from llmtrace.model import Message, Operation, Reasoning, Text, ToolDefinition, Usage, replace
 
+T = TypeVar("T", Operation, Usage)
 
-def fill_in(operation: Operation, source: Operation) -> Operation:
-    """Return the operation with fields from another of the same class where its own are empty or less complete."""
-    if type(operation) is not type(source):
-        return operation
+
+def fill_in(value: T, source: T) -> T:
+    """Return the value with fields of ``source`` where its own are empty or less complete. Other classes change nothing."""
+    if type(value) is not type(source):
+        return value
     changes: dict[str, Any] = {}
-    operation_class: Any = type(operation)
-    for name in operation_class.__slots__:
-        current, new = getattr(operation, name), getattr(source, name)
+    value_class: Any = type(value)
+    for name in value_class.__slots__:
+        current, new = getattr(value, name), getattr(source, name)
         best = {**new, **current} if name == "parameters" and current and new else _better(current, new)
         if best is not current:
             changes[name] = best
-    return replace(operation, **changes) if changes else operation
+    return replace(value, **changes) if changes else value
 
 
 def _better(current: Any, new: Any) -> Any:
-    """Return the current value unless the new one says more."""
+    """Return the new value if it says more, else the current one."""
     if new is None or new == current:
         return current
     if current is None or current == () or current == {} or current == "" or current is False:
         return new
     if isinstance(current, Usage) and isinstance(new, Usage):
-        return _merge_usage(current, new)
+        return fill_in(current, new)
     if isinstance(current, tuple) and isinstance(new, tuple) and new:
         if isinstance(new[0], Message):
             return new if _is_less_complete(current, new) else current
@@ -42,18 +44,8 @@ def _better(current: Any, new: Any) -> Any:
     return current
 
 
-def _merge_usage(current: Usage, new: Usage) -> Usage:
-    names: Any = Usage
-    changes = {
-        name: getattr(new, name)
-        for name in names.__slots__
-        if getattr(current, name) is None and getattr(new, name) is not None
-    }
-    return replace(current, **changes) if changes else current
-
-
 def _is_less_complete(current: tuple[Message, ...], new: tuple[Message, ...]) -> bool:
-    """True if the messages hold nothing, or the same calls without their ids."""
+    """Return True if the current messages are empty, or have the same calls without ids."""
     if says_nothing(current):
         return not says_nothing(new)
     calls, new_calls = _calls(current), _calls(new)
@@ -67,7 +59,7 @@ def _calls(messages: tuple[Message, ...]) -> list[Any]:
 
 
 def says_nothing(messages: tuple[Message, ...]) -> bool:
-    """True if no message has a part with content."""
+    """Return True if no message has a part with content."""
     parts = [part for message in messages for part in message.parts]
     return all(isinstance(part, (Text, Reasoning)) and not part.content for part in parts)
 

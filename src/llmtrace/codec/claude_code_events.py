@@ -1,8 +1,8 @@
-"""Spans made of the log records of Claude Code, which sends spans only in a beta.
+"""Creates spans from the log records of Claude Code, which sends spans only in a beta.
 
-A record without a trace belongs to the turn that its ``prompt.id`` names. Each turn becomes a trace: an agent, a model call for
-each ``api_request`` or ``api_error``, a tool for each ``tool_result``. The ids are derived from those of the session and the
-prompt, so records of one turn meet in one trace, whichever receiver reads them.
+A record without a trace belongs to the turn with its ``prompt.id``. Each turn becomes a trace: an agent, a model call for each
+``api_request`` or ``api_error``, and a tool for each ``tool_result``. Trace and span ids are digests of the ids of session and
+prompt, so that all records of a turn get the same trace, whichever process reads them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SCOPE: Final = Scope("com.anthropic.claude_code.events")
 
 
 def turn_of(event: Event) -> tuple[str, str] | None:
-    """The trace and span id of the turn that a record belongs to; None if it belongs to none."""
+    """Return the trace and span id of the turn that a record belongs to, or None."""
     prompt = event.attributes.get("prompt.id")
     if not isinstance(prompt, str):
         return None
@@ -31,9 +31,9 @@ def turn_of(event: Event) -> tuple[str, str] | None:
 
 
 def spans(trace_id: str, span_id: str, events: Sequence[Event], added: Sequence[Event]) -> Iterator[RawSpan]:
-    """The spans of a turn that are new or changed since ``added`` arrived. ``events``: all that are known of the turn.
+    """Return the spans of a turn that the records in ``added`` create or change. ``events``: all records of the turn so far.
 
-    The turn itself is left out if its beginning is not known: the records may have been read by an earlier process.
+    Without the record of the prompt there is no span for the turn itself: an earlier process may have read that record.
     """
     prompt = next((event for event in events if event.name == _PROMPT), None)
     if prompt is not None:
@@ -48,14 +48,13 @@ def spans(trace_id: str, span_id: str, events: Sequence[Event], added: Sequence[
         if event.name == _TOOL:
             yield _span("tool", trace_id, digest[:16], span_id, start, event.time, event, _tool(event))
         else:
-            answer = [one for one in events if one.name == _ANSWER and _key(one) == _key(event)]
-            yield _span("llm_request", trace_id, digest[:16], span_id, start, event.time, event, _call(event, answer))
+            answers = [answer for answer in events if answer.name == _ANSWER and _key(answer) == _key(event)]
+            yield _span("llm_request", trace_id, digest[:16], span_id, start, event.time, event, _call(event, answers))
 
 
 def _key(event: Event) -> str:
-    """What names a call among the records of its turn: the id of the tool call or of the request."""
-    own = event.attributes
-    return str(own.get("tool_use_id") if event.name == _TOOL else own.get("request_id"))
+    """Return the id of the tool call or the request that a record is about."""
+    return str(event.attributes.get("tool_use_id" if event.name == _TOOL else "request_id"))
 
 
 def _span(
@@ -89,33 +88,33 @@ def _turn(event: Event) -> dict[str, Any]:
     return {sc.OPERATION_NAME: sc.INVOKE_AGENT, "user_prompt": event.attributes.get("prompt")}
 
 
-def _call(event: Event, answer: Sequence[Event]) -> dict[str, Any]:
-    own = event.attributes
+def _call(event: Event, answers: Sequence[Event]) -> dict[str, Any]:
+    record = event.attributes
     names = ("input_tokens", "cache_read_tokens", "cache_creation_tokens")
-    sent, cached, written = (fields.as_count(own.get(name)) for name in names)
-    text = fields.as_text(answer[-1].attributes.get("response")) if answer else None
+    uncached, cache_read, cache_write = (fields.as_count(record.get(name)) for name in names)
+    text = fields.as_text(answers[-1].attributes.get("response")) if answers else None
     message = [{"role": "assistant", "parts": [{"type": "text", "content": text}]}]
     return {
         sc.OPERATION_NAME: sc.CHAT,
-        sc.REQUEST_MODEL: own.get("model"),
-        sc.RESPONSE_ID: own.get("request_id"),
+        sc.REQUEST_MODEL: record.get("model"),
+        sc.RESPONSE_ID: record.get("request_id"),
         sc.OUTPUT_MESSAGES: None if text in (None, "<REDACTED>") else message,
-        sc.USAGE_INPUT_TOKENS: None if sent is None else sent + (cached or 0) + (written or 0),
-        sc.USAGE_OUTPUT_TOKENS: fields.as_count(own.get("output_tokens")),
-        sc.USAGE_CACHE_READ: cached,
-        sc.USAGE_CACHE_WRITE: written,
-        sc.COST_USD: fields.as_number(own.get("cost_usd")),
-        sc.ERROR_TYPE: own.get("status_code"),
-        "ttft_ms": own.get("ttft_ms"),
+        sc.USAGE_INPUT_TOKENS: None if uncached is None else uncached + (cache_read or 0) + (cache_write or 0),
+        sc.USAGE_OUTPUT_TOKENS: fields.as_count(record.get("output_tokens")),
+        sc.USAGE_CACHE_READ: cache_read,
+        sc.USAGE_CACHE_WRITE: cache_write,
+        sc.COST_USD: fields.as_number(record.get("cost_usd")),
+        sc.ERROR_TYPE: record.get("status_code"),
+        "ttft_ms": record.get("ttft_ms"),
     }
 
 
 def _tool(event: Event) -> dict[str, Any]:
-    own = event.attributes
+    record = event.attributes
     return {
         sc.OPERATION_NAME: sc.EXECUTE_TOOL,
-        sc.TOOL_NAME: own.get("tool_name"),
-        sc.TOOL_CALL_ID: own.get("tool_use_id"),
-        sc.TOOL_CALL_ARGUMENTS: fields.as_object(own.get("tool_input")),
-        sc.ERROR_TYPE: own.get("error_type"),
+        sc.TOOL_NAME: record.get("tool_name"),
+        sc.TOOL_CALL_ID: record.get("tool_use_id"),
+        sc.TOOL_CALL_ARGUMENTS: fields.as_object(record.get("tool_input")),
+        sc.ERROR_TYPE: record.get("error_type"),
     }

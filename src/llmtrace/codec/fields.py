@@ -1,13 +1,14 @@
-"""Tables that map the fields of a value to attributes: one `Row` per field, used for writing and reading.
+"""Tables that map the fields of a value to attributes. One `Row` for each field serves both writing and reading.
 
-Law: a field that holds nothing (None; empty text, an empty list or the default, where its kind says so) is absent. Reading
-takes an attribute out of the rest only when its value fits; what does not fit stays there, so nothing is lost.
+Law: a field without a value is not written: None, and for some kinds of rows also an empty text, an empty list or the default.
+Reading removes an attribute only if its value fits. An attribute that does not fit stays, so nothing is lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import isfinite
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmtrace.codec import json_text
@@ -17,44 +18,46 @@ Attributes: TypeAlias = dict[str, JsonValue]
 
 
 class Row(NamedTuple):
-    """A field of a value and the attribute it goes to."""
+    """A field of a value, and its attribute."""
 
     field: str
     key: str
     write: Callable[[Any], JsonValue] | None
-    """Turns the field's value into the attribute's, or into None if the attribute is absent. None: both are the same."""
+    """Converts the field's value to the attribute's; None as the result: no attribute. Without it, both values are the same."""
     read: Callable[[JsonValue], Any]
-    """Turns the attribute's value into the field's, or into None if it does not fit."""
+    """Converts the attribute's value to the field's, or to None if it does not fit."""
     default: str | None = None
-    """Value of a required field that no attribute holds."""
+    """Value of a required field without an attribute."""
     omits_empty: bool = False
-    """Whether a value that is empty or False is not written either."""
+    """Whether empty values and False are not written."""
 
 
 class Extra(NamedTuple):
-    """Fields that use several attributes, or share one."""
+    """Fields that need more than one attribute, or share one."""
 
     write: Callable[[Any, Attributes], None]
     read: Callable[[Attributes], dict[str, Any]]
     keys: tuple[str, ...]
-    """Every attribute that ``read`` may take."""
+    """Every attribute that ``read`` may remove."""
 
 
-Rows = tuple[Row, ...]
-
-
+Rows: TypeAlias = tuple[Row, ...]
 Write: TypeAlias = Callable[[Any, Attributes], None]
+Read: TypeAlias = Callable[[Attributes], dict[str, Any]]
 
 
 def writer(rows: Rows) -> Write:
     """Return a function that sets the attributes of a value's fields."""
 
-    columns = [(row.field, row.key, row.write, row.omits_empty) for row in rows]  # a named tuple is slow to unpack
+    get_fields = attrgetter(*(row.field for row in rows), "__class__")  # with two names or more it returns a tuple
+    columns = [(row.key, row.write, row.omits_empty) for row in rows]
 
     def write(value: Any, out: Attributes) -> None:
-        for field, key, convert, omits_empty in columns:
-            content = getattr(value, field)
-            if content is None or (omits_empty and not content):
+        for content, column in zip(get_fields(value), columns, strict=False):
+            if content is None:
+                continue
+            key, convert, omits_empty = column
+            if omits_empty and not content:
                 continue
             if convert is not None:
                 content = convert(content)
@@ -63,9 +66,6 @@ def writer(rows: Rows) -> Write:
             out[key] = content
 
     return write
-
-
-Read: TypeAlias = Callable[[Attributes], dict[str, Any]]
 
 
 def reader(rows: Rows) -> Read:
@@ -88,33 +88,36 @@ def reader(rows: Rows) -> Read:
     return read
 
 
-def nested(field: str, value_class: type[Any], rows: Rows, *, older: Mapping[str, str] | None = None) -> Extra:
-    """A value in a field. ``older``: former names of counts, read where the name of today is absent."""
-    former = older or {}
+def nested(field: str, value_class: type[Any], rows: Rows, *, former_names: Mapping[str, str] | None = None) -> Extra:
+    """Return the fields of a value inside a field.
+
+    ``former_names``: former names of counts, with their current names. They are read if the current name is absent.
+    """
+    former_names = former_names or {}
     read, write = reader(rows), writer(rows)
 
-    def write_it(value: Any, out: Attributes) -> None:
+    def write_nested(value: Any, out: Attributes) -> None:
         inner = getattr(value, field)
         if inner is not None:
             write(inner, out)
 
-    def read_it(rest: Attributes) -> dict[str, Any]:
-        for old, new in former.items():
-            if new not in rest and as_count(rest.get(old)) is not None:
-                rest[new] = rest.pop(old)
+    def read_nested(rest: Attributes) -> dict[str, Any]:
+        for former, current in former_names.items():
+            if current not in rest and as_count(rest.get(former)) is not None:
+                rest[current] = rest.pop(former)
         values = read(rest)
         return {field: value_class(**values)} if values else {}
 
-    return Extra(write_it, read_it, (*(row.key for row in rows), *former))
+    return Extra(write_nested, read_nested, (*(row.key for row in rows), *former_names))
 
 
-_EXACT: Final = 1 << 53
-_MOST_DIGITS: Final = 19
+_MAX_EXACT_INT: Final = 1 << 53
+"""Largest integer up to which a float holds every integer."""
+_INT64_DIGITS: Final = 19
 _FLAGS: Final = {"true": True, "false": False}
-_NO_LIST: Final = ("null", "None", "[]")
 
 
-# -- readings of one attribute value; None where it does not fit. Some writers send every number, flag and list as text.
+# -- readers of one value; None if it does not fit. Some writers send every number, flag and list as text.
 
 
 def as_text(value: JsonValue) -> str | None:
@@ -122,17 +125,17 @@ def as_text(value: JsonValue) -> str | None:
 
 
 def as_count(value: JsonValue) -> int | None:
-    """An integer; also one that another writer made a float or a text."""
+    """Read an integer, also one that was written as a float or a text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str):
-        digits = value.removesuffix(".0")  # a table's column with empty cells makes floats of integers
-        return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < _MOST_DIGITS else None
+        digits = value.removesuffix(".0")  # pandas turns a column of integers with empty cells into floats
+        return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < _INT64_DIGITS else None
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def as_number(value: JsonValue) -> float | None:
-    """A float; an integer that a float cannot hold is itself. Also the text of a finite number."""
+    """Read a float, also from the text of a finite number. An integer that a float cannot hold stays an integer."""
     if isinstance(value, str):
         try:
             number = float(value)
@@ -141,21 +144,23 @@ def as_number(value: JsonValue) -> float | None:
         return number if isfinite(number) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if abs(value) <= _EXACT else value
+    return float(value) if abs(value) <= _MAX_EXACT_INT else value
 
 
 def as_flag(value: JsonValue) -> bool | None:
-    """A flag; also its text, in whatever case."""
-    return _FLAGS.get(value.lower()) if isinstance(value, str) else value if isinstance(value, bool) else None
+    """Read a flag, also from its text in upper or lower case."""
+    if isinstance(value, str):
+        return _FLAGS.get(value.lower())
+    return value if isinstance(value, bool) else None
 
 
 def as_texts(value: JsonValue) -> tuple[str, ...] | None:
-    """A list of texts. Also its JSON text, what other languages print for a list (``[a, b]``), and one bare text."""
+    """Read a list of texts, also from its JSON text, from what other languages print (``[a, b]``), and from a single text."""
     if isinstance(value, (list, tuple)):
         items = [item for item in value if item is not None]
         return tuple(items) if all(isinstance(item, str) for item in items) and (items or not value) else None
     text = value.strip() if isinstance(value, str) else ""
-    if not text or text in _NO_LIST:
+    if text in ("", "null", "None", "[]"):
         return None
     if text[0] != "[" or text[-1] != "]":
         return (text,)
@@ -167,7 +172,7 @@ def as_texts(value: JsonValue) -> tuple[str, ...] | None:
 
 
 def as_json(value: JsonValue) -> JsonValue:
-    """The value of a JSON text; a structured value is itself."""
+    """Parse JSON text. A structured value is returned unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -187,12 +192,11 @@ def as_object(value: JsonValue) -> dict[str, JsonValue] | None:
 
 
 def text(field: str, key: str) -> Row:
-    """Optional text."""
     return Row(field, key, None, as_text)
 
 
 def name(field: str, key: str) -> Row:
-    """Text that the model requires; empty when a writer did not say."""
+    """Text of a required field; empty if there is no attribute."""
     return Row(field, key, None, as_text, "", omits_empty=True)
 
 
@@ -205,11 +209,11 @@ def number(field: str, key: str) -> Row:
 
 
 def flag(field: str, key: str, *, default: bool = False) -> Row:
-    """True or False; only what is not the default is written."""
-    return Row(field, key, _unless_true, as_flag) if default else Row(field, key, None, as_flag, omits_empty=True)
+    """True or False. The default is not written."""
+    return Row(field, key, _false_only, as_flag) if default else Row(field, key, None, as_flag, omits_empty=True)
 
 
-def _unless_true(flag: bool) -> bool | None:
+def _false_only(flag: bool) -> bool | None:
     return None if flag is True else flag
 
 
@@ -218,10 +222,10 @@ def texts(field: str, key: str) -> Row:
 
 
 def json(field: str, key: str) -> Row:
-    """Any JSON value but null, as JSON text."""
+    """Any JSON value except null, as JSON text."""
     return Row(field, key, json_text.write, as_json)
 
 
 def object_(field: str, key: str) -> Row:
-    """A JSON object as JSON text; an empty one is absent."""
+    """A JSON object, as JSON text. An empty one is not written."""
     return Row(field, key, json_text.write, as_object, omits_empty=True)

@@ -1,17 +1,17 @@
-"""Failures, violations and evaluations as span events, and back; and what of them is searchable as attributes.
+"""Converts failures, violations and evaluations to span events and back, and writes the attributes to search them by.
 
-Law: an event is one of ours if, and only if, it reads as one without loss; a user's event that would is renamed on writing
-(`semconv.EVENT_PREFIX`) and gets its name back on reading. So findings and users' events never turn into each other.
+Law: an event is read as a finding only if nothing of it gets lost. A user's event that would be read as one is renamed when it
+is written (`semconv.EVENT_PREFIX`) and gets its name back when it is read. So a user's event never turns into a finding, nor a
+finding into a user's event.
 
-Law of failure: a span of a run of ours failed if its status is ERROR. A span of another writer failed if its status is ERROR,
-if it has ``error.type`` or an outcome that says so, or if it has an ``exception`` event and its status is not OK. Whether there
-is a result as well plays no part.
+A span of llmtrace's own failed if its status is ERROR. A span of another writer also failed if ``error.type`` or an outcome
+says so, or if it has an ``exception`` event and its status is not OK. A failed span may have a result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
@@ -29,8 +29,6 @@ from llmtrace.model import (
     ToolExecution,
     Violation,
 )
-
-T = TypeVar("T")
 
 
 def _row(kind: Any, field: str, prefix: str = sc.VIOLATION_PREFIX) -> Row:
@@ -78,20 +76,33 @@ _FAILURE: Final[Rows] = (
     fields.name("stacktrace", sc.EXCEPTION_STACKTRACE),
 )
 ROWS: Final[Rows] = (*_VIOLATION, *_EVALUATION, *_FAILURE)
-"""All attributes of these events."""
-_WRITE_VIOLATION: Final = fields.writer(_VIOLATION)
-_WRITE_EVALUATION: Final = fields.writer(_EVALUATION)
-_WRITE_FAILURE: Final = fields.writer(_FAILURE)
-_READ_VIOLATION: Final = fields.reader(_VIOLATION)
-_READ_EVALUATION: Final = fields.reader(_EVALUATION)
-_READ_FAILURE: Final = fields.reader(_FAILURE)
-_REQUIRED: Final[Mapping[type, frozenset[str]]] = {
-    Violation: frozenset({"code", "pointer", "keyword", "message", "severity", "where"}),
-    Evaluation: frozenset({"name", "severity", "explanation"}),
-    Failure: frozenset({"type", "message"}),
-}
+"""The attributes of all these events."""
+
+
+class _EventType(NamedTuple):
+    """How findings of one class are written as events."""
+
+    finding_class: type[Any]
+    name: str
+    write: fields.Write
+    read: fields.Read
+    required: frozenset[str]
+    """Fields without which an event is not a finding."""
+
+
+def _event_type(finding_class: type[Any], name: str, rows: Rows, *required: str) -> _EventType:
+    return _EventType(finding_class, name, fields.writer(rows), fields.reader(rows), frozenset(required))
+
+
+_VIOLATIONS: Final = _event_type(
+    Violation, sc.VIOLATION_EVENT, _VIOLATION, "code", "pointer", "keyword", "message", "severity", "where"
+)
+_EVALUATIONS: Final = _event_type(Evaluation, sc.EVALUATION_EVENT, _EVALUATION, "name", "severity", "explanation")
+_FAILURES: Final = _event_type(Failure, sc.EXCEPTION_EVENT, _FAILURE, "type", "message")
+_EVENT_TYPES: Final = {event_type.name: event_type for event_type in (_VIOLATIONS, _EVALUATIONS, _FAILURES)}
+
 UNTYPED: Final = "error"
-"""Type of a failure whose writer does not name one."""
+"""Type of a failure whose writer names none."""
 OUTCOMES: Final = frozenset(
     {"gen_ai.tool.call.outcome", "gen_ai.tool.status", "tool.status", "genkit:state", "langfuse.observation.level"}
 )
@@ -105,12 +116,12 @@ OUTCOME_TYPE: Final = "gen_ai.tool.error.type"
 ESCAPED: Final = "exception.escaped"
 
 DERIVED: Final = frozenset({sc.TOOL_CALL_VALID, sc.EVALUATION_FAILED, sc.OUTCOME})
-"""Attributes that say again what events say, for searching; written anew each time, dropped on reading. So are those whose
-names begin with `sc.FINDING_PREFIX`."""
+"""Attributes that repeat what events say, to search by. They are dropped on reading and written again, as are those with
+`sc.FINDING_PREFIX`."""
 
 
 def derived_in(attributes: Mapping[str, JsonValue]) -> list[str]:
-    """The names of attributes that say again what events say."""
+    """Return the names of the attributes that repeat what events say."""
     return [name for name in attributes if name in DERIVED or name.startswith(sc.FINDING_PREFIX)]
 
 
@@ -118,46 +129,46 @@ def derived_in(attributes: Mapping[str, JsonValue]) -> list[str]:
 
 
 def events(span: Span) -> tuple[Event, ...]:
-    """Every event of a span: the user's, then the failure's, the violations' and the evaluations', at the span's end."""
+    """Return every event: the user's, then at the span's end those of the failure, the violations and the evaluations."""
     if not (span.events or span.failure or span.violations or span.evaluations):
         return ()
-    hides = _could_read_as_failed(span)
     written = [
-        Event(sc.EVENT_PREFIX + event.name, event.time, event.attributes)
-        if not _is_plain_event(event) or (hides and _is_exception(event))
-        else event
+        Event(sc.EVENT_PREFIX + event.name, event.time, event.attributes) if _must_be_renamed(event, span) else event
         for event in span.events
     ]
     time = span.start if span.end is None else span.end
-    if span.failure is not None and _needs_event(span):
-        event_attributes: Attributes = {}
-        _WRITE_FAILURE(span.failure, event_attributes)
-        written.append(Event(sc.EXCEPTION_EVENT, time, event_attributes | {sc.FAILURE_MARK: True}))
-    for violation in span.violations:
-        event_attributes = {}
-        _WRITE_VIOLATION(violation, event_attributes)
-        written.append(Event(sc.VIOLATION_EVENT, time, event_attributes))
-    for evaluation in span.evaluations:
-        event_attributes = {}
-        _WRITE_EVALUATION(evaluation, event_attributes)
-        written.append(Event(sc.EVALUATION_EVENT, time, event_attributes))
+    if span.failure is not None and _adds_to_events(span.failure, span, span.failure.type or None):
+        event = _write(span.failure, _FAILURES, time)
+        written.append(Event(event.name, time, {**event.attributes, sc.FAILURE_MARK: True}))
+    written += [_write(violation, _VIOLATIONS, time) for violation in span.violations]
+    written += [_write(evaluation, _EVALUATIONS, time) for evaluation in span.evaluations]
     return tuple(written)
 
 
-def _is_plain_event(event: Event) -> bool:
-    return not event.name.startswith(sc.EVENT_PREFIX) and _finding(event) is None
+def _must_be_renamed(event: Event, span: Span) -> bool:
+    """Return True if reading would make a finding of a user's event."""
+    if event.name.startswith(sc.EVENT_PREFIX) or _finding(event) is not None:
+        return True
+    may_fail = span.run_id is None and span.failure is None and span.attributes.get(sc.OTEL_STATUS_CODE) != "OK"
+    return may_fail and _is_exception(event)
+
+
+def _write(finding: Any, event_type: _EventType, time: int) -> Event:
+    event_attributes: Attributes = {}
+    event_type.write(finding, event_attributes)
+    return Event(event_type.name, time, event_attributes)
 
 
 def attributes(span: Span, out: Attributes) -> None:
     """Set the attributes that come from findings: the error's type, and those to search by."""
     failure = span.failure
-    if failure is not None and failure.type and _needs_type(span):
+    if failure is not None and failure.type and _adds_to_events(failure, span, None):
         out[sc.ERROR_TYPE] = failure.type
-    _search(span, out)
+    _set_search_attributes(span, out)
 
 
-def _search(span: Span, out: Attributes) -> None:
-    """Set the verdicts as attributes: were the tool calls valid, which evaluations failed, how did the run end."""
+def _set_search_attributes(span: Span, out: Attributes) -> None:
+    """Set whether the tool calls were valid, which violations and evaluations there were, and the outcome of the run."""
     violations, evaluations = span.violations, span.evaluations
     if violations and any(finding.where == "arguments" and finding.severity == "error" for finding in violations):
         out[sc.TOOL_CALL_VALID] = False
@@ -177,14 +188,14 @@ def _search(span: Span, out: Attributes) -> None:
 
 
 def _has_checked_calls(span: Span) -> bool:
-    """True when there were tool calls, each with a schema to check it by, and no schema was too broken to check by."""
+    """Return True if there were tool calls, every one had a schema, and no schema was broken."""
     if span.violations and any(violation.code == "schema" for violation in span.violations):
         return False
     operation = span.operation
     if isinstance(operation, ToolExecution):
         definition = operation.definition
-        judged = span.run_id is not None or isinstance(operation.arguments, dict)
-        return judged and definition is not None and definition.parameters is not None
+        is_checked = span.run_id is not None or isinstance(operation.arguments, dict)
+        return is_checked and definition is not None and definition.parameters is not None
     if not isinstance(operation, Inference) or not operation.tools:
         return False
     called = [part.name for message in operation.output for part in message.parts if type(part) is ToolCall]
@@ -194,11 +205,11 @@ def _has_checked_calls(span: Span) -> bool:
     return schemas.issuperset(called)
 
 
-# -- a failure and the exception events that others wrote about it
+# -- failures and exception events of other writers
 
 
 def failure_from_events(error_type: str | None, message: str, events: Sequence[Event]) -> Failure:
-    """Return the failure of a span whose exception events are not marked as its failure."""
+    """Return the failure of a span whose exception events have no failure mark; the last event counts."""
     last = next((event.attributes for event in reversed(events) if event.name == sc.EXCEPTION_EVENT), {})
     type_, event_message, stacktrace = (fields.as_text(last.get(key)) or "" for _, key, *_ in _FAILURE)
     return Failure((error_type or type_ or UNTYPED), message or event_message, stacktrace)
@@ -214,35 +225,20 @@ def says_failure(key: str, value: JsonValue) -> bool:
 
 
 def _is_exception(event: Event) -> bool:
-    """False for an exception that the writer handled inside the span."""
+    """Return False for an exception that was handled inside the span."""
     return event.name == sc.EXCEPTION_EVENT and fields.as_flag(event.attributes.get(ESCAPED)) is not False
 
 
-def _could_read_as_failed(span: Span) -> bool:
-    """Return True for a span without failure that would be read as failed if its attributes or events say so."""
-    return span.run_id is None and span.failure is None and span.attributes.get(sc.OTEL_STATUS_CODE) != "OK"
-
-
-def _needs_event(span: Span) -> bool:
-    """False where another writer's span already says all of it: it goes out as it came in."""
-    failure = span.failure
-    if failure is None or span.run_id is not None:
-        return True
-    return failure_from_events(failure.type or None, failure.message, span.events) != failure
-
-
-def _needs_type(span: Span) -> bool:
-    failure = span.failure
-    if failure is None or span.run_id is not None:
-        return True
-    return failure_from_events(None, failure.message, span.events) != failure
+def _adds_to_events(failure: Failure, span: Span, error_type: str | None) -> bool:
+    """Return False if another writer's events already say all of the failure. Then the span is written as it was read."""
+    return span.run_id is not None or failure_from_events(error_type, failure.message, span.events) != failure
 
 
 # -- reading
 
 
 def read(raw: RawSpan, rest: Attributes, *, is_external: bool) -> dict[str, Any]:
-    """A span's failure, violations, evaluations and events; the error's type is taken out of ``rest``."""
+    """Return the fields of `Span` for failure, violations, evaluations and events. Removes the error's type from ``rest``."""
     failure: Failure | None = None
     violations: list[Violation] = []
     evaluations: list[Evaluation] = []
@@ -281,17 +277,14 @@ def _failed(raw: RawSpan, rest: Attributes) -> bool:
 
 def _finding(event: Event) -> Violation | Evaluation | Failure | None:
     """Read an event that llmtrace wrote; None for any other event."""
-    if event.name == sc.VIOLATION_EVENT:
-        return _read(Violation, dict(event.attributes), _READ_VIOLATION)
-    if event.name == sc.EVALUATION_EVENT:
-        return _read(Evaluation, dict(event.attributes), _READ_EVALUATION)
-    if event.name == sc.EXCEPTION_EVENT and event.attributes.get(sc.FAILURE_MARK) is True:
-        rest = dict(event.attributes)
-        del rest[sc.FAILURE_MARK]
-        return _read(Failure, rest, _READ_FAILURE)
-    return None
-
-
-def _read(finding_class: type[T], rest: Attributes, read: fields.Read) -> T | None:
-    values = read(rest)
-    return finding_class(**values) if not rest and values.keys() >= _REQUIRED[finding_class] else None
+    event_type = _EVENT_TYPES.get(event.name)
+    if event_type is None:
+        return None
+    rest = dict(event.attributes)
+    if event_type is _FAILURES and rest.pop(sc.FAILURE_MARK, None) is not True:
+        return None
+    values = event_type.read(rest)
+    if rest or not values.keys() >= event_type.required:
+        return None
+    finding: Violation | Evaluation | Failure = event_type.finding_class(**values)
+    return finding

@@ -1,4 +1,4 @@
-"""Why an answer ended, in the words of the conventions, from those of providers and frameworks."""
+"""Translates finish reasons of providers and frameworks to those of the conventions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _WORDS: Final = {
         "too_many_tool_calls missing_thought_signature timeout failed cancelled"
     ),
 }
-"""Word of the conventions to the others that mean the same. All others stay, in lower case."""
+"""Finish reasons of the conventions, and the words that mean the same. Any other word stays, in lower case."""
 _REASONS: Final = {word: reason for reason, words in _WORDS.items() for word in words.split()}
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @lru_cache(maxsize=256)
 def finish_reason(written: str) -> str:
-    """A finish reason in the conventions' words: ``STOP``, ``endTurn`` and ``FinishReason.STOP`` are ``stop``."""
+    """Return the finish reason of the conventions: ``STOP``, ``endTurn`` and ``FinishReason.STOP`` become ``stop``."""
     word = _CAMEL.sub("_", written.strip().rpartition(".")[2]).lower().replace("-", "_").replace(" ", "_")
     return _REASONS.get(word, word)

@@ -1,11 +1,10 @@
-"""A `Span` as OpenTelemetry sees it, by today's GenAI conventions and llmtrace's own names, and back.
+"""Converts a `Span` to an OpenTelemetry span with the attributes and events of the GenAI conventions, and back.
 
-Laws: ``decode(encode(span)) == span``; `decode` takes any span of any writer, and what it does not understand stays in
-``attributes`` and ``events``. A span without a known operation is a `Custom` one and encodes back as it came.
+Laws: ``decode(encode(span)) == span``. `decode` accepts a span of any writer; what it does not understand stays in
+``attributes`` and ``events``. A span without a known operation becomes a `Custom` one, and `encode` restores it unchanged.
 
-Content is JSON text. A user's attribute whose name llmtrace writes or reads itself on such a span goes out under
-`semconv.ATTRIBUTE_PREFIX`, a user's event that reads like one of llmtrace's under `semconv.EVENT_PREFIX`. A status ``ok``,
-which only other writers set, is the attribute ``otel.status_code`` in a `Span`.
+Content is JSON text. A user's attribute that would be read as one of llmtrace's gets `semconv.ATTRIBUTE_PREFIX`, a user's event
+`semconv.EVENT_PREFIX`. Only other writers set the status ``ok``; in a `Span` it is the attribute ``otel.status_code``.
 """
 
 from __future__ import annotations
@@ -28,16 +27,14 @@ __all__ = [
 _RUN: Final = (fields.text("run_id", sc.RUN_ID), fields.count("sequence", sc.SEQUENCE))
 _READ_RUN: Final = fields.reader(_RUN)
 _RESERVED: Final = frozenset(row.key for row in _RUN) | findings.DERIVED | recorded.KEYS
-"""Attributes that are ours on every span."""
-_RESERVED_BY: Final = {
-    operation_class: keys | _RESERVED | {sc.OPERATION_NAME} for operation_class, keys in operations.RESERVED.items()
-}
+"""Attributes that llmtrace reads on every span."""
+_RESERVED_BY: Final = {operation_class: keys | _RESERVED for operation_class, keys in operations.RESERVED.items()}
 _PREFIXES: Final = (sc.ATTRIBUTE_PREFIX, sc.FINDING_PREFIX)
 _OK: Final = "OK"
 
 
 def encode(span: Span) -> RawSpan:
-    """The span as it goes to OpenTelemetry. Shares attributes' values, resource and links with it."""
+    """Return the span in OpenTelemetry's form. It shares the values of attributes, the resource and the links."""
     status, message = _status(span)
     span_attributes = attributes(span)
     if span.recorded is not None:
@@ -61,7 +58,7 @@ def encode(span: Span) -> RawSpan:
 
 
 def attributes(span: Span) -> dict[str, JsonValue]:
-    """Every attribute of the span; a new dict. Order: ours, then the user's."""
+    """Return every attribute of the span as a new dict: llmtrace's first, then the user's."""
     out: dict[str, JsonValue] = {}
     operations.write(span.operation, out)
     if span.run_id is not None:
@@ -75,27 +72,19 @@ def attributes(span: Span) -> dict[str, JsonValue]:
 
 
 def _add_user_attributes(span: Span, out: dict[str, JsonValue]) -> None:
-    reserved = _RESERVED_BY[type(span.operation)]
-    status = span.failure is None and (sc.OTEL_STATUS_CODE in span.attributes or sc.OTEL_STATUS_DESCRIPTION in span.attributes)
     for key, value in span.attributes.items():
-        if key in reserved or key in out or key.startswith(_PREFIXES) or key in findings.FAILURE_ATTRIBUTES:
-            key = _escaped_key(key, value, span, out)
-        elif status and _is_status(key, value):
-            continue
-        out[key] = value
+        if _must_be_escaped(key, value, span, out):
+            out[sc.ATTRIBUTE_PREFIX + key] = value
+        elif span.failure is not None or not _is_status(key, value):  # without a failure, `encode` writes the status
+            out[key] = value
 
 
-def _escaped_key(key: str, value: JsonValue, span: Span, out: dict[str, JsonValue]) -> str:
-    if key not in out:
-        if key == sc.OPERATION_NAME and isinstance(span.operation, Custom) and not operations.is_known(value):
-            return key  # `Custom` is how a span of an operation that is not known here was read
-        if key in findings.FAILURE_ATTRIBUTES and not _is_misread(key, value, span):
-            return key
-    return sc.ATTRIBUTE_PREFIX + key
-
-
-def _is_misread(key: str, value: JsonValue, span: Span) -> bool:
-    """Return True if a user's attribute would be read as the failure, or as its type."""
+def _must_be_escaped(key: str, value: JsonValue, span: Span, out: dict[str, JsonValue]) -> bool:
+    """Return True if `decode` would not read this as an attribute of the user."""
+    if key in out or key.startswith(_PREFIXES) or key in _RESERVED_BY[type(span.operation)]:
+        return True
+    if key == sc.OPERATION_NAME:  # the attribute of a `Custom` span that came with an unknown operation
+        return not isinstance(span.operation, Custom) or operations.is_known(value)
     if span.failure is not None:
         return key == sc.ERROR_TYPE and isinstance(value, str)
     return span.run_id is None and findings.says_failure(key, value)
@@ -117,16 +106,18 @@ def _status(span: Span) -> tuple[Literal["unset", "ok", "error"], str]:
 
 
 def decode(raw: RawSpan) -> Span:
-    """The span that another writer, or `encode`, wrote. Never raises."""
+    """Read a span that `encode` or another library wrote. Never raises."""
     rest = dict(raw.attributes)
     for key in findings.derived_in(rest):
         del rest[key]
     run_fields = _READ_RUN(rest)
     operation = operations.read(rest)
-    replayable = recorded.read(rest)
+    recording = recorded.read(rest)
     verdicts = findings.read(raw, rest, is_external=run_fields.get("run_id") is None)
-    if raw.status != "error":
-        _keep_status(raw, rest)
+    if raw.status == "ok":
+        rest.setdefault(sc.OTEL_STATUS_CODE, _OK)
+    if raw.status_message and raw.status != "error":
+        rest.setdefault(sc.OTEL_STATUS_DESCRIPTION, raw.status_message)
     return Span(
         trace_id=raw.trace_id,
         span_id=raw.span_id,
@@ -142,46 +133,39 @@ def decode(raw: RawSpan) -> Span:
         links=raw.links,
         resource=raw.resource,
         scope=raw.scope,
-        recorded=replayable,
+        recorded=recording,
     )
 
 
-def _keep_status(raw: RawSpan, rest: dict[str, JsonValue]) -> None:
-    if raw.status == "ok":
-        rest.setdefault(sc.OTEL_STATUS_CODE, _OK)
-    if raw.status_message:
-        rest.setdefault(sc.OTEL_STATUS_DESCRIPTION, raw.status_message)
-
-
 def _user_attributes(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Users' attributes under their own names. One whose name is in use stays where it is."""
+    """Give escaped attributes their own names again, unless the name is in use."""
     if not rest:
-        return {}  # the emptied one still takes the memory that it needed when it was full
-    escaped = sorted([key for key in rest if key.startswith(sc.ATTRIBUTE_PREFIX)], key=len)  # the inner ones make room first
-    for key in escaped:
+        return {}  # a dict that was emptied still takes the memory that it needed when it was full
+    escaped = [key for key in rest if key.startswith(sc.ATTRIBUTE_PREFIX)]
+    for key in sorted(escaped, key=len):  # a key that was escaped twice needs the name of the one escaped once
         name = key[len(sc.ATTRIBUTE_PREFIX) :]
         if name not in rest:
             rest[name] = rest.pop(key)
     return rest
 
 
-# -- what is known when a span starts
+# -- the start of a span
 
 
 class Opening(NamedTuple):
-    """The name, kind and attributes of a span when it starts."""
+    """Name, kind and attributes of a span when it starts."""
 
     name: str
-    """Name by the conventions: the operation and its object (``chat gpt-4o``, ``execute_tool refund``)."""
+    """Name by the conventions: the operation and its subject (``chat gpt-4o``, ``execute_tool refund``)."""
     kind: Kind
-    """``client`` for what a service answers, ``internal`` for what happens in this process."""
+    """``client`` if a service does the work, ``internal`` if this process does."""
     attributes: dict[str, JsonValue]
-    """Those that a sampler may want: operation, provider, model, names, server; a new dict."""
+    """Attributes that a sampler may need: operation, provider, model, names, server. A new dict."""
 
 
 def opening(operation: Operation) -> Opening:
     shape = operations.BY_CLASS[type(operation)]
     start_attributes = operations.at_start(operation)
     name = start_attributes.get(sc.OPERATION_NAME)
-    about = getattr(operation, shape.title) if shape.title else None
-    return Opening(f"{name} {about}" if about else name or "span", shape.kind, start_attributes)
+    subject = getattr(operation, shape.subject) if shape.subject else None
+    return Opening(f"{name} {subject}" if subject else name or "span", shape.kind, start_attributes)

@@ -1,4 +1,7 @@
-"""Members of JSON objects that other programs wrote. A member may have several spellings; one of a wrong type is absent."""
+"""Reads members of JSON objects that other programs wrote.
+
+A member may have several names. A member of the wrong type counts as absent.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 
 def first(item: Mapping[str, Any], *names: str) -> Any:
-    """The first of these members that is not null."""
+    """Return the first of these members that is not null."""
     for name in names:
         member = item.get(name)
         if member is not None:
@@ -16,7 +19,7 @@ def first(item: Mapping[str, Any], *names: str) -> Any:
 
 
 def text(item: Mapping[str, Any], *names: str) -> str | None:
-    """The first of these members that is text."""
+    """Return the first of these members that is text."""
     for name in names:
         member = item.get(name)
         if isinstance(member, str):
@@ -25,17 +28,17 @@ def text(item: Mapping[str, Any], *names: str) -> str | None:
 
 
 def object_(item: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """An object; an empty one if it is anything else."""
+    """Return a member that is an object, else an empty object."""
     member = first(item, *names)
     return member if isinstance(member, Mapping) else {}
 
 
 def items(item: Mapping[str, Any], *names: str) -> Sequence[Any]:
-    """The items of a list; none if it is anything else."""
+    """Return the items of a member that is a list, else none."""
     member = first(item, *names)
     return member if isinstance(member, (list, tuple)) else ()
 
 
 def objects(item: Mapping[str, Any], *names: str) -> list[Mapping[str, Any]]:
-    """The items of a list that are objects."""
+    """Return the items of a list that are objects."""
     return [member for member in items(item, *names) if isinstance(member, Mapping)]

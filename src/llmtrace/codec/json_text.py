@@ -1,8 +1,8 @@
-"""JSON text of a value, and back.
+"""Writes values as JSON text and reads them back.
 
-Law: ``read(write(value)) == value`` for every JSON value: big integers, NaN and infinities (written ``NaN``, ``Infinity``:
-not strict JSON, but what Python, jq and pydantic read), and lone surrogates (written as escapes). Two lone surrogates that
-make up a pair come back as the one character they encode. `write` never raises.
+Law: ``read(write(value)) == value`` for every JSON value, and `write` never raises. Integers have any size. NaN and infinities
+are written as ``NaN`` and ``Infinity``, which is not strict JSON, but Python, jq and pydantic read it. Lone surrogates are
+written as escapes; two that form a pair are read as one character.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from llmtrace.model import JsonValue
 
 
 def write(value: JsonValue) -> str:
-    """Write compact JSON. A value that is not JSON becomes the text of its repr; a cycle becomes a placeholder."""
+    """Write compact JSON. An object that is not JSON is written as its repr, a value with a cycle as a placeholder."""
     try:
         return to_json(value).decode()
-    except ValueError:  # a lone surrogate, nesting deeper than pydantic-core goes, an unknown type
+    except ValueError:  # a lone surrogate, nesting too deep for pydantic-core, or an unknown type
         return _write_odd(value)
 
 
 def write_plain(value: JsonValue) -> str | None:
-    """Write compact JSON; None if the value is not plain JSON."""
+    """Write compact JSON. Returns None if the value is not plain JSON."""
     try:
         return to_json(value).decode()
     except ValueError:
@@ -42,7 +42,7 @@ def read(text: str) -> JsonValue:
     """Parse JSON text. Raises ValueError if it is not JSON."""
     try:
         return from_json(text)
-    except (TypeError, ValueError):  # no JSON; a lone surrogate as it is; or one of the oddities that `_write_odd` wrote
+    except (TypeError, ValueError):  # not JSON, or what only Python's own parser accepts: see `_write_odd`
         pass
     try:
         return json.loads(text)
@@ -51,10 +51,10 @@ def read(text: str) -> JsonValue:
 
 
 def read_object(text: str) -> dict[str, JsonValue] | None:
-    """Parse text that is exactly one JSON object without duplicate keys; None for any other text."""
+    """Parse the text of one JSON object without duplicate keys. Returns None for any other text."""
     try:
         value = from_json(text)
-        if isinstance(value, dict) and write_plain(value) == text:  # as we wrote it: a key that came twice would be gone
+        if isinstance(value, dict) and write_plain(value) == text:  # the same text again, so no key was duplicate
             return value
     except (TypeError, ValueError):
         pass

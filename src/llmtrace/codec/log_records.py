@@ -1,9 +1,8 @@
-"""Log records that hold what a span's model call said: read from OTLP, and added to their span as events.
+"""Reads log records with the content of model calls from OTLP, and adds them to their spans as events.
 
 Some instrumentations send content as log records (``gen_ai.user.message``, ``gen_ai.choice`` …) with the trace and span id of
-the call. A record without both ids, or with another event name, is not content of a span and is left out, except for those of
-Claude Code, which may be all that it sends. The record's body is merged into the event's attributes: a map by its members, a
-text as ``content``.
+the call. A record without both ids or with another event name is skipped, except for records of Claude Code, which may send
+nothing else. The body becomes attributes of the event: the members of a map, or ``content`` for a text.
 """
 
 from __future__ import annotations
@@ -18,27 +17,26 @@ from llmtrace.model import Event, JsonValue, RawSpan, replace
 _BODY: Final = "log.body"
 _NAMES: Final = ("event.name", "event_name")
 _NO_TRACE, _NO_SPAN = "f" * 32, "f" * 16
-"""Ids of a record that has none."""
-_EXCEPTIONS: Final = ("gen_ai.client.operation.exception",)
-"""Events of today's conventions that are the span event ``exception`` of before."""
+"""Placeholders for absent ids."""
+_EXCEPTION: Final = "gen_ai.client.operation.exception"
+"""The log record that replaces the span event ``exception`` in today's conventions."""
 
 
 class LogRecord(NamedTuple):
-    """A log record that belongs to a span."""
+    """A log record as an event of a span."""
 
     trace_id: str
     span_id: str
     event: Event
     has_span: bool = True
-    """False: no span is sent for it, and `claude_code_events` makes one."""
+    """False if no span is sent for it, so that `claude_code_events` creates one."""
 
 
 def from_json(document: Mapping[str, Any]) -> list[LogRecord]:
-    """Read the records of an ExportLogsServiceRequest in JSON. Odd members are left out. Raises ValueError if it is nested
-    too deeply."""
+    """Read the records of an ExportLogsServiceRequest in JSON. Raises ValueError if it is nested too deeply."""
     spans = [_as_span(record) for record in _records(document)]
     request = {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
-    return list(_of_spans(otlp.from_json(request)))
+    return list(_read_events(otlp.from_json(request)))
 
 
 def _records(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -48,7 +46,7 @@ def _records(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _as_span(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a record as a span with one event, so that one reader serves both."""
+    """Write a record as a span with one event, so that `otlp` can read it."""
 
     def member(*names: str) -> Any:
         return next((record[name] for name in names if record.get(name)), None)
@@ -83,37 +81,37 @@ def from_protobuf(data: bytes) -> list[LogRecord]:
                 event.attributes.extend(record.attributes)
                 body = event.attributes.add(key=_BODY)
                 body.value.CopyFrom(record.body)
-    return list(_of_spans(otlp.from_protobuf(spans.SerializeToString())))
+    return list(_read_events(otlp.from_protobuf(spans.SerializeToString())))
 
 
-def _of_spans(spans: Iterable[RawSpan]) -> Iterator[LogRecord]:
+def _read_events(spans: Iterable[RawSpan]) -> Iterator[LogRecord]:
     for span in spans:
         for event in span.events:
             attributes = dict(event.attributes)
             body = attributes.pop(_BODY, None)
             name = event.name or next((text for key in _NAMES if (text := fields.as_text(attributes.pop(key, None)))), "")
             if isinstance(body, str) and body.startswith(claude_code_events.PREFIX):
-                yield from _of_claude_code(span, Event(body, event.time, attributes))
+                yield from _read_claude_code(span, Event(body, event.time, attributes))
             elif span.trace_id == _NO_TRACE or span.span_id == _NO_SPAN:
                 continue
             elif name.startswith("gen_ai.") or name == sc.EXCEPTION_EVENT:
-                name = sc.EXCEPTION_EVENT if name in _EXCEPTIONS else name
-                yield LogRecord(span.trace_id, span.span_id, Event(name, event.time, {**attributes, **_members(body)}))
+                name = sc.EXCEPTION_EVENT if name == _EXCEPTION else name
+                yield LogRecord(span.trace_id, span.span_id, Event(name, event.time, {**attributes, **_body_attributes(body)}))
 
 
-def _of_claude_code(span: RawSpan, event: Event) -> Iterator[LogRecord]:
+def _read_claude_code(span: RawSpan, event: Event) -> Iterator[LogRecord]:
     if span.trace_id != _NO_TRACE:
         yield LogRecord(span.trace_id, span.span_id, event)
     elif (turn := claude_code_events.turn_of(event)) is not None:
         yield LogRecord(*turn, event, has_span=False)
 
 
-def _members(body: JsonValue) -> dict[str, JsonValue]:
+def _body_attributes(body: JsonValue) -> dict[str, JsonValue]:
     if body is None or body == "":
         return {}
     return fields.as_object(body) or {"content": body}
 
 
 def add_events(span: RawSpan, events: Sequence[Event]) -> RawSpan:
-    """Return the span with these events after its own, those first that happened first."""
+    """Return the span with these events, sorted by time, after its own."""
     return replace(span, events=(*span.events, *sorted(events, key=lambda event: event.time)))

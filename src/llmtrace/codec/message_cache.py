@@ -1,7 +1,7 @@
-"""Cache of messages and tool definitions for spans that are read together: each request repeats its whole conversation.
+"""Caches messages and tool definitions while spans are read together, since each request repeats its whole conversation.
 
-A list of messages mostly begins as that of an earlier call did; then only the rest of its text is read, and both hold the same
-messages. Law: what is read is equal to what is read without this. Without a `together` block nothing is remembered.
+If a list of messages begins like that of an earlier call, only the rest is parsed, and both calls share the message objects.
+Law: the result equals what is read without the cache. There is no cache outside a `together` block.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from llmtrace.model import JsonValue
 
 _T = TypeVar("_T")
 _LISTS = 32
-"""Conversations that are cached at a time, since agents may work side by side."""
+"""Maximum number of conversations in the cache; agents may work side by side."""
 _TEXTS = 64
 
 
 class _Cache:
-    """``lists``: the newest first, by the role that was taken where none was said; with its text without the last bracket."""
-
     def __init__(self) -> None:
         self.lists: defaultdict[str, deque[tuple[str, tuple[Any, ...]]]] = defaultdict(lambda: deque(maxlen=_LISTS))
+        """Texts without the closing bracket, and their messages, newest first; by the role of messages without one."""
         self.texts: OrderedDict[tuple[Any, str], Any] = OrderedDict()
 
 
@@ -37,7 +36,7 @@ _THREAD = _ThreadCache()
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Let spans that this thread reads in the block share messages and definitions."""
+    """Within this block, spans that this thread reads share messages and tool definitions."""
     outer, _THREAD.cache = _THREAD.cache, _Cache()
     try:
         yield
@@ -46,7 +45,7 @@ def together() -> Iterator[None]:
 
 
 def read_list(value: JsonValue, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]) -> tuple[_T, ...] | None:
-    """Read a list with ``read``. If its beginning was read before, only the rest is read."""
+    """Read a list with ``read``. If its beginning is in the cache, only the rest is read."""
     cache = _THREAD.cache
     if cache is None or type(value) is not str or value[-1:] != "]":
         return read(value, role)
@@ -67,14 +66,14 @@ def read_list(value: JsonValue, role: str, read: Callable[[JsonValue, str], tupl
 def _read_rest(
     rest: str, messages: tuple[_T, ...], value: str, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]
 ) -> tuple[_T, ...] | None:
-    if rest[:1] != "," or rest[1:].lstrip()[:1] == "]":  # another value that begins alike; what is no JSON
+    if rest[:1] != "," or rest[1:].lstrip()[:1] == "]":  # another value with the same beginning, or not JSON
         return read(value, role)
     more = read(f"[{rest[1:]}", role)
     return None if more is None else (*messages, *more)
 
 
 def read_once(value: JsonValue, read: Callable[[JsonValue], _T]) -> _T:
-    """Read a text with ``read``, or return the cached result if it was read before."""
+    """Read a text with ``read``, or return the cached result."""
     cache = _THREAD.cache
     if cache is None or type(value) is not str:
         return read(value)

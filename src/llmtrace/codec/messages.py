@@ -1,9 +1,9 @@
-"""Messages, system instructions and tool definitions as JSON text, and back.
+"""Writes messages, system instructions and tool definitions as JSON text and reads them back.
 
-Law: what is written reads back equal; structured values (lists of dicts) read like the JSON text of the same. A message or
-definition that has a ``cache`` keeps its text there, so that a conversation that is sent again with each turn is serialised
-once; without one nothing is remembered. Of other writers it reads messages without role or parts, with ``content`` as text or
-list, and with OpenAI's ``tool_calls``; and tool definitions as OpenAI, Anthropic and MCP spell them.
+Law: reading gives equal values, from the JSON text as from the structured value (a list of dicts). A message or definition with
+a ``cache`` keeps its text there: a conversation that is sent again with each turn is serialised once. Messages of other writers
+may lack a role or parts, and may have ``content`` or OpenAI's ``tool_calls``. Tool definitions may have the form of OpenAI,
+Anthropic or MCP.
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ from typing import Any, Final
 from llmtrace.codec import json_members, json_text, message_cache, parts
 from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolCall, ToolDefinition, ToolResult, changes_by_hints
 
-_TEXT: Final = "codec.messages"
-"""Key of a message's or definition's JSON text in its cache."""
+_CACHE_KEY: Final = "codec.messages"
+"""Key of the JSON text in the cache of a message or tool definition."""
 
 
 def write_parts(system: Iterable[Part]) -> str:
-    """A JSON array of parts: system instructions."""
+    """Write system instructions as a JSON array."""
     return f"[{','.join([parts.write(part) for part in system])}]"
 
 
 def _array_of(write: Callable[[Any], str]) -> Callable[[Iterable[Any]], str]:
-    """A function that writes values as a JSON array, each once."""
+    """Return a function that writes values as a JSON array, using their caches."""
 
     def write_all(values: Iterable[Any]) -> str:
         texts = []
         for value in values:
             cache = value.cache
-            text = None if cache is None else cache.get(_TEXT)
+            text = None if cache is None else cache.get(_CACHE_KEY)
             if text is None:
                 text = write(value)
                 if cache is not None:
-                    cache[_TEXT] = text
+                    cache[_CACHE_KEY] = text
             texts.append(text)
         return f"[{','.join(texts)}]"
 
     return write_all
 
 
-_TEXT_OF: Final = {
+_TEXT_MESSAGES: Final = {
     role: f'{{"role":"{role}","parts":[{{"type":"text","content":'
     for role in ("system", "developer", "user", "assistant", "tool")
 }
-"""How a message of one text part begins, by role."""
+"""The beginning of a message with one text part, by role."""
 
 
 def _write_message(message: Message) -> str:
     message_parts = message.parts
     if len(message_parts) == 1 and type(message_parts[0]) is Text and message.name is None and message.finish_reason is None:
-        head = _TEXT_OF.get(message.role)
-        if head is not None:  # the common message, and the long one
+        head = _TEXT_MESSAGES.get(message.role)
+        if head is not None:  # most messages are like this, and the longest ones are
             return f"{head}{json_text.write(message_parts[0].content)}}}]}}"
     item: dict[str, JsonValue] = {"role": message.role, "parts": [parts.item(part) for part in message_parts]}
     if message.name is not None:
@@ -63,14 +63,14 @@ def _write_message(message: Message) -> str:
 
 
 def _write_odd(item: dict[str, JsonValue], message_parts: tuple[Part, ...]) -> str:
-    """Write a message part by part, so that a part that is not JSON does not affect the others."""
+    """Write each part by itself, so that one that is not JSON does not affect the others."""
     members = [f"{json_text.write(name)}:{json_text.write(member)}" for name, member in item.items() if name != "parts"]
     members.insert(1, f'"parts":{write_parts(message_parts)}')
     return f"{{{','.join(members)}}}"
 
 
 def _write_definition(tool: ToolDefinition) -> str:
-    """`strict`, `output`, `changes` and `polls` are members of ours; the conventions allow more members than theirs."""
+    """Write a tool definition. The conventions allow members beside theirs: `strict`, `output`, `changes` and `polls`."""
     item: dict[str, JsonValue] = {"type": tool.type, "name": tool.name}
     if tool.description is not None:
         item["description"] = tool.description
@@ -94,7 +94,7 @@ write_definitions: Final = _array_of(_write_definition)
 
 
 def read_list(value: JsonValue) -> list[JsonValue] | None:
-    """Return the list in an attribute, as JSON text or structured. One object is a list of one. None if it is not a list."""
+    """Return the list in an attribute: structured, or JSON text. An object becomes a list with one item. Else None."""
     if isinstance(value, str):
         try:
             value = json_text.read(value)
@@ -108,12 +108,12 @@ def read_list(value: JsonValue) -> list[JsonValue] | None:
 
 
 def read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
-    """Read the messages of an attribute. ``role``: the role of messages without one. None if the value is not a list."""
+    """Read the messages in an attribute. ``role``: for messages without one. Returns None if the value is not a list."""
     return message_cache.read_list(value, role, _read_messages)
 
 
 def read_output(value: JsonValue) -> tuple[Message, ...] | None:
-    """Read output messages. They are not cached, since later requests rarely repeat them unchanged."""
+    """Read output messages, without the cache: later requests rarely repeat them unchanged."""
     return _read_messages(value, "assistant")
 
 
@@ -123,7 +123,7 @@ def _read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
 
 
 def read_parts(value: JsonValue) -> tuple[Part, ...] | None:
-    """Read the system instructions of an attribute. None if the value is not a list."""
+    """Read the system instructions in an attribute. Returns None if the value is not a list."""
     return message_cache.read_once(value, _read_parts)
 
 
@@ -133,7 +133,7 @@ def _read_parts(value: JsonValue) -> tuple[Part, ...] | None:
 
 
 def read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
-    """Read the tool definitions of an attribute. None if the value is not a list of objects."""
+    """Read the tool definitions in an attribute. Returns None if the value is not a list of objects."""
     return message_cache.read_once(value, _read_definitions)
 
 
@@ -148,7 +148,7 @@ def _read_message(item: JsonValue, role: str) -> Message:
     if type(item) is not dict and not isinstance(item, Mapping):
         return Message(role, (parts.read(item),))
     inner = item.get("message")
-    if isinstance(inner, Mapping) and "role" not in item:  # a choice of OpenAI's API
+    if isinstance(inner, Mapping) and "role" not in item:  # one of the choices in an answer of OpenAI's API
         item = {"finish_reason": item.get("finish_reason"), **inner}
     item_role, item_parts = json_members.text(item, "role"), item.get("parts")
     role = item_role if item_role is not None else role
@@ -157,7 +157,7 @@ def _read_message(item: JsonValue, role: str) -> Message:
 
 
 def _content_parts(item: Mapping[str, JsonValue], role: str) -> Iterable[Part]:
-    """Read the parts of a message as the OpenAI and Anthropic APIs write it."""
+    """Read the parts of a message in the form of the OpenAI and Anthropic APIs."""
     content, call_id = item.get("content"), json_members.text(item, "tool_call_id")
     if role == "tool" and call_id is not None:
         yield ToolResult(content, call_id)
@@ -188,7 +188,7 @@ def _read_definition(item: Mapping[str, JsonValue]) -> ToolDefinition:
         item = function
     name, changes = json_members.text(item, "name"), item.get("changes")
     return ToolDefinition(
-        name=name if name is not None else kind or "",  # a provider's built-in tool has a type only
+        name=name if name is not None else kind or "",  # a provider's built-in tool has only a type
         parameters=json_members.first(item, "parameters", "input_schema", "inputSchema"),
         description=json_members.text(item, "description"),
         type=kind if kind is not None else "function",

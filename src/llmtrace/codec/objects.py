@@ -1,11 +1,11 @@
-"""Python objects as JSON, and back: what a tool gave or raised, for a replay.
+"""Writes what a tool returned or raised as JSON for a replay, and restores the Python objects.
 
-Kept are plain JSON values, tuples, sets, bytes, dates, enums, exceptions, and objects that only hold data: pydantic models,
-dataclasses, named tuples, classes derived from ``str``, ``int`` or ``float``, and requests and responses of ``httpx``. Each is
-an object ``{"$class": …}`` with what it holds.
+Supported are plain JSON values, tuples, sets, bytes, dates, enums, exceptions, and classes that only contain data: pydantic
+models, dataclasses, named tuples, classes derived from ``str``, ``int`` or ``float``, and requests and responses of ``httpx``.
+Such an object is written as ``{"$class": name, "$holds": content}``.
 
-Laws: an object is made again only of a class that the program has loaded itself; nothing is imported, and neither the
-constructor nor a validator of the class runs. What cannot be kept whole is not kept: `dump` raises.
+Laws: `load` only creates objects of classes that the program has loaded. It imports nothing and runs neither a constructor nor
+a validator of the class. `dump` raises if the object could not be restored completely.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from uuid import UUID
 from llmtrace.model import JsonValue
 
 CLASS: Final = "$class"
-_HOLDS: Final = "$holds"
+_CONTENT: Final = "$holds"
 _MAX_DEPTH = 60
 _PLAIN = frozenset({str, int, bool, type(None)})
-_SEQUENCES: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 _TEXTS: dict[type, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
     bytes: (lambda value: b64encode(value).decode(), b64decode),
     datetime: (datetime.isoformat, datetime.fromisoformat),
@@ -40,21 +39,20 @@ _TEXTS: dict[type, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
     UUID: (str, UUID),
     Decimal: (str, Decimal),
 }
-"""Classes whose objects are one text: how it is written, and read."""
-_BY_TEXT = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in _TEXTS}
+"""Classes whose objects are written as one text, with the functions that write and read it."""
 
 
-class NotKept(TypeError):
-    """An object that JSON cannot hold so that it could be made again; the message is its class."""
+class NotSerializable(TypeError):
+    """An object that could not be restored from JSON. The message is the name of its class."""
 
 
 def dump(value: Any) -> JsonValue:
-    """Return the object as JSON. Raises `NotKept`."""
+    """Return the object as JSON. Raises `NotSerializable`."""
     return _dump(value, 0)
 
 
 def load(value: JsonValue) -> Any:
-    """Return the object that `dump` has written. Raises an exception of any kind where it cannot be made again."""
+    """Restore the object that `dump` wrote. Raises any exception if it cannot be restored."""
     if isinstance(value, list):
         return [load(item) for item in value]
     if not isinstance(value, dict):
@@ -62,13 +60,13 @@ def load(value: JsonValue) -> Any:
     name = value.get(CLASS)
     if name is None:
         return {key: load(item) for key, item in value.items()}
-    return _make(str(name), load(value[_HOLDS]))
+    return _restore(str(name), load(value[_CONTENT]))
 
 
-def held(value: Any) -> Any:
-    """What an object holds, by the names of its fields, where it is not to be made; other JSON as it is."""
-    holds = value[_HOLDS] if isinstance(value, dict) and CLASS in value else value
-    return holds["__dict__"] if isinstance(holds, dict) and "__pydantic_fields_set__" in holds else holds
+def fields_of(value: Any) -> Any:
+    """Return the fields of an object in the JSON of `dump`, without restoring it. Other JSON is returned unchanged."""
+    content = value[_CONTENT] if isinstance(value, dict) and CLASS in value else value
+    return content["__dict__"] if isinstance(content, dict) and "__pydantic_fields_set__" in content else content
 
 
 def class_name(kind: type) -> str:
@@ -76,15 +74,15 @@ def class_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def loaded_class(name: str) -> Any:
-    """The class of that name, where the program has loaded it; else None. Nothing is imported."""
+def _loaded_class(name: str) -> Any:
+    """Return the class with this name if the program has loaded it, else None. Imports nothing."""
     parts = name.split(".")
     for length in range(len(parts) - 1, -1, -1):
-        found: Any = sys.modules.get(".".join(parts[:length])) if length else builtins
-        if found is not None:
+        member: Any = sys.modules.get(".".join(parts[:length])) if length else builtins
+        if member is not None:
             for part in parts[length:]:
-                found = vars(found).get(part) if hasattr(found, "__dict__") else None
-            return found if isinstance(found, type) else None
+                member = vars(member).get(part) if hasattr(member, "__dict__") else None
+            return member if isinstance(member, type) else None
     return None
 
 
@@ -96,7 +94,7 @@ def _dump(value: Any, depth: int) -> Any:
     if kind in _PLAIN or (kind is float and math.isfinite(value)):
         return value
     if depth > _MAX_DEPTH:
-        raise NotKept(class_name(kind))
+        raise NotSerializable(class_name(kind))
     depth += 1
     if kind is list:
         return [_dump(item, depth) for item in value]
@@ -110,35 +108,41 @@ def _dump(value: Any, depth: int) -> Any:
     if kind in _TEXTS:
         return _object(class_name(kind), _TEXTS[kind][0](value))
     form = _form(kind)
-    if form is None or loaded_class(class_name(kind)) is not kind:  # or made inside a function, or under another name
-        raise NotKept(class_name(kind))
+    if form is None or _loaded_class(class_name(kind)) is not kind:  # the second: a class that a function defined, for example
+        raise NotSerializable(class_name(kind))
     return _object(class_name(kind), _dump(form.write(value), depth))
 
 
-def _object(name: str, holds: Any) -> dict[str, Any]:
-    return {CLASS: name, _HOLDS: holds}
+def _object(name: str, content: Any) -> dict[str, Any]:
+    return {CLASS: name, _CONTENT: content}
 
 
-def _make(name: str, holds: Any) -> Any:
-    if name in _SEQUENCES:
-        return _SEQUENCES[name](holds)
-    if name == "dict":
-        return dict(holds)
-    if name in _BY_TEXT:
-        return _TEXTS[_BY_TEXT[name]][1](holds)
-    kind = loaded_class(name)
+_BUILTINS: Final[dict[str, Callable[[Any], Any]]] = {
+    **{kind.__name__: kind for kind in (dict, tuple, set, frozenset)},
+    **{class_name(kind): read for kind, (_, read) in _TEXTS.items()},
+}
+"""Functions that restore objects of Python's own classes, by class name."""
+
+
+def _restore(name: str, content: Any) -> Any:
+    if name in _BUILTINS:
+        return _BUILTINS[name](content)
+    kind = _loaded_class(name)
     form = None if kind is None else _form(kind)
     if form is None:
-        raise NotKept(name)
-    return form.read(kind, holds)
+        raise NotSerializable(name)
+    return form.read(kind, content)
 
 
 class _Form(NamedTuple):
-    """Classes that are kept in one way: which they are, what is written of an object, and how it is made again."""
+    """How one family of classes is written."""
 
     matches: Callable[[Any], bool]
+    """Tells whether a class belongs to the family."""
     write: Callable[[Any], Any]
+    """Returns the content of an object."""
     read: Callable[[Any, Any], Any]
+    """Restores an object from its class and content."""
 
 
 def _form(kind: Any) -> _Form | None:
@@ -149,21 +153,21 @@ def _form(kind: Any) -> _Form | None:
 
 
 def _write_exception(error: BaseException) -> dict[str, Any]:
-    """What the built-in class behind it keeps, which every exception has, whatever constructor its class has."""
+    """Return what the built-in base class stores. This works whatever constructor the class has."""
     _, arguments, *state = _builtin_base(type(error)).__reduce__(error)
     return {"args": arguments, "attributes": dict(state[0]) if state and state[0] else {}}
 
 
-def _read_exception(kind: Any, holds: Any) -> Any:
+def _read_exception(kind: Any, content: Any) -> Any:
     base = _builtin_base(kind)
-    made = base.__new__(kind, *holds["args"])
-    base.__init__(made, *holds["args"])
-    made.__setstate__(holds["attributes"] or None)
-    return made
+    error = base.__new__(kind, *content["args"])
+    base.__init__(error, *content["args"])
+    error.__setstate__(content["attributes"] or None)
+    return error
 
 
 def _builtin_base(kind: Any) -> Any:
-    """The first built-in class that it derives from."""
+    """Return the nearest built-in base class."""
     return next(base for base in kind.__mro__ if base.__module__ == "builtins")
 
 
@@ -181,15 +185,15 @@ def _write_validation_error(error: Any) -> dict[str, Any]:
 def _write_data(value: Any) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(value)]
     if hasattr(value, "__dict__") and vars(value).keys() - {*names}:
-        raise NotKept(class_name(type(value)))
+        raise NotSerializable(class_name(type(value)))  # it has attributes beside its fields
     return {name: getattr(value, name) for name in names}
 
 
-def _read_data(kind: Any, holds: Any) -> Any:
-    made = object.__new__(kind)
+def _read_data(kind: Any, content: Any) -> Any:
+    instance = object.__new__(kind)
     for field in dataclasses.fields(kind):
-        object.__setattr__(made, field.name, holds[field.name])
-    return made
+        object.__setattr__(instance, field.name, content[field.name])  # also if the dataclass is frozen
+    return instance
 
 
 def _write_scalar(value: Any) -> dict[str, Any]:
@@ -197,11 +201,11 @@ def _write_scalar(value: Any) -> dict[str, Any]:
     return {"value": base.__getnewargs__(value)[0], "attributes": getattr(value, "__dict__", {})}
 
 
-def _read_scalar(kind: Any, holds: Any) -> Any:
-    made = _builtin_base(kind).__new__(kind, holds["value"])
-    if holds["attributes"]:
-        vars(made).update(holds["attributes"])
-    return made
+def _read_scalar(kind: Any, content: Any) -> Any:
+    scalar = _builtin_base(kind).__new__(kind, content["value"])
+    if content["attributes"]:
+        vars(scalar).update(content["attributes"])
+    return scalar
 
 
 _MODEL = ("__dict__", "__pydantic_extra__", "__pydantic_private__")
@@ -211,11 +215,11 @@ def _write_model(value: Any) -> dict[str, Any]:
     return {**{name: getattr(value, name) for name in _MODEL}, "__pydantic_fields_set__": {*value.__pydantic_fields_set__}}
 
 
-def _read_model(kind: Any, holds: Any) -> Any:
-    made = kind.__new__(kind)
+def _read_model(kind: Any, content: Any) -> Any:
+    model = kind.__new__(kind)
     for name in (*_MODEL, "__pydantic_fields_set__"):
-        object.__setattr__(made, name, holds[name])
-    return made
+        object.__setattr__(model, name, content[name])
+    return model
 
 
 def _is_model(kind: Any) -> bool:
@@ -223,12 +227,12 @@ def _is_model(kind: Any) -> bool:
     return pydantic is not None and issubclass(kind, pydantic.BaseModel)
 
 
-def _is_text(kind: Any) -> bool:
+def _is_url_or_path(kind: Any) -> bool:
     is_url = kind.__module__ in ("pydantic.networks", "pydantic_core._pydantic_core") and kind.__name__.endswith("Url")
     return is_url or issubclass(kind, PurePath)
 
 
-# -- requests and answers, without cookies and without the headers of a request, which hold the key
+# -- HTTP requests without their headers, since these contain the API key, and responses without cookies
 
 
 def _is_http(kind: Any, name: str) -> bool:
@@ -245,22 +249,22 @@ def _write_response(response: Any) -> dict[str, Any]:
 
 
 _FORMS = (
-    _Form(lambda kind: issubclass(kind, enum.Enum), lambda member: member.value, lambda kind, holds: kind(holds)),
+    _Form(lambda kind: issubclass(kind, enum.Enum), lambda member: member.value, lambda kind, content: kind(content)),
     _Form(
         lambda kind: hasattr(kind, "from_exception_data"),
         _write_validation_error,
-        lambda kind, holds: kind.from_exception_data(holds["title"], holds["errors"]),
+        lambda kind, content: kind.from_exception_data(content["title"], content["errors"]),
     ),
     _Form(lambda kind: issubclass(kind, BaseException), _write_exception, _read_exception),
     _Form(lambda kind: issubclass(kind, tuple) and hasattr(kind, "_fields"), tuple, tuple.__new__),
     _Form(lambda kind: issubclass(kind, (str, int, float)), _write_scalar, _read_scalar),
-    _Form(_is_text, str, lambda kind, holds: kind(holds)),
+    _Form(_is_url_or_path, str, lambda kind, content: kind(content)),
     _Form(
         lambda kind: _is_http(kind, "Request"),
         lambda request: {"method": request.method, "url": str(request.url)},
-        lambda kind, holds: kind(**holds),
+        lambda kind, content: kind(**content),
     ),
-    _Form(lambda kind: _is_http(kind, "Response"), _write_response, lambda kind, holds: kind(**holds)),
+    _Form(lambda kind: _is_http(kind, "Response"), _write_response, lambda kind, content: kind(**content)),
     _Form(dataclasses.is_dataclass, _write_data, _read_data),
     _Form(_is_model, _write_model, _read_model),
 )

@@ -1,8 +1,7 @@
-"""An operation as attributes, and back: one table per class of `model.operations`.
+"""Converts an operation to attributes and back: one table for each class of `model.operations`.
 
-Laws: ``read(write(operation)) == operation``; `RESERVED` names every attribute that reading an operation may take, so that a
-user's attribute of such a name can get out of the way. Two things are not told apart from None, since they say as little: a
-`Usage` and a `Fingerprint` of Nones only.
+Laws: ``read(write(operation)) == operation``. `RESERVED` lists every attribute that `read` may remove, so that a user's
+attribute with such a name can be escaped. A `Usage` or `Fingerprint` with no values is read as None.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ from llmtrace.model import (
 
 
 class Shape(NamedTuple):
-    """The attributes of one class of operation."""
+    """How one class of operation is written."""
 
     operation_class: type[Any]
     names: tuple[str, ...]
-    """Values of gen_ai.operation.name; with more than one, the operation itself says which."""
+    """Values of gen_ai.operation.name. If there are several, the field ``operation`` has the right one."""
     kind: Kind
     rows: Rows
     extras: tuple[Extra, ...] = ()
-    title: str | None = None
-    """The field that stands in the span's name, after the operation's name."""
+    subject: str | None = None
+    """The field that follows the operation's name in the name of the span."""
     start: tuple[str, ...] = ()
-    """Fields that are known at the start and that a sampler may want."""
+    """Fields that are known at the start and that a sampler may need."""
 
 
 # -- fields that several operations share
@@ -87,7 +86,7 @@ _USAGE: Final = fields.nested(
         fields.count("image_input_tokens", sc.USAGE_IMAGE_INPUT),
         fields.count("image_output_tokens", sc.USAGE_IMAGE_OUTPUT),
     ),
-    older={sc.USAGE_CACHE_CREATION: sc.USAGE_CACHE_WRITE},
+    former_names={sc.USAGE_CACHE_CREATION: sc.USAGE_CACHE_WRITE},
 )
 _FINGERPRINT: Final = fields.nested(
     "fingerprint",
@@ -128,7 +127,7 @@ SHAPES: Final = (
             _definitions("tools", sc.TOOL_DEFINITIONS),
         ),
         (_USAGE, _FINGERPRINT, request_parameters.PARAMETERS),
-        title="request_model",
+        subject="request_model",
         start=("provider", "request_model", "server_address", "server_port"),
     ),
     Shape(
@@ -144,7 +143,7 @@ SHAPES: Final = (
             fields.json("repaired", sc.TOOL_REPAIRED),
         ),
         tool_attributes.EXTRAS,
-        title="name",
+        subject="name",
         start=("name", "type", "call_id"),
     ),
     Shape(
@@ -152,7 +151,7 @@ SHAPES: Final = (
         (sc.INVOKE_AGENT,),
         "internal",
         (fields.name("name", sc.AGENT_NAME), fields.text("description", sc.AGENT_DESCRIPTION), _INPUT, _OUTPUT),
-        title="name",
+        subject="name",
         start=("name",),
     ),
     Shape(
@@ -160,7 +159,7 @@ SHAPES: Final = (
         (sc.INVOKE_WORKFLOW,),
         "internal",
         (fields.name("name", sc.WORKFLOW_NAME), _INPUT, _OUTPUT),
-        title="name",
+        subject="name",
         start=("name",),
     ),
     Shape(
@@ -168,7 +167,7 @@ SHAPES: Final = (
         (sc.PLAN,),
         "internal",
         (fields.text("agent_name", sc.AGENT_NAME),),
-        title="agent_name",
+        subject="agent_name",
         start=("agent_name",),
     ),
     Shape(
@@ -184,7 +183,7 @@ SHAPES: Final = (
             fields.json("documents", sc.RETRIEVAL_DOCUMENTS),
             fields.count("top_k", sc.RETRIEVAL_TOP_K),
         ),
-        title="data_source_id",
+        subject="data_source_id",
         start=("provider", "data_source_id", "request_model", "server_address", "server_port"),
     ),
     Shape(
@@ -200,7 +199,7 @@ SHAPES: Final = (
             fields.count("attempts", sc.ATTEMPTS),
         ),
         (_USAGE,),
-        title="request_model",
+        subject="request_model",
         start=("provider", "request_model", "server_address", "server_port"),
     ),
     Shape(
@@ -251,7 +250,7 @@ SHAPES: Final = (
             fields.text("note", sc.REVIEW_NOTE),
             fields.json("value", sc.REVIEW_VALUE),
         ),
-        title="tool",
+        subject="tool",
         start=("review_id", "tool", "call_id"),
     ),
     Shape(
@@ -266,46 +265,44 @@ SHAPES: Final = (
 BY_CLASS: Final[dict[type, Shape]] = {shape.operation_class: shape for shape in SHAPES}
 BY_NAME: Final[dict[str, Shape]] = {name: shape for shape in SHAPES for name in shape.names}
 _CUSTOM: Final = BY_CLASS[Custom]
-_IN_FIELD: Final = "its operation field says it"
-_NAMES: Final[dict[type, str | None]] = {
-    shape.operation_class: None if not shape.names else shape.names[0] if len(shape.names) == 1 else _IN_FIELD
-    for shape in SHAPES
-}
 _WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
     shape.operation_class: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
 }
 _READERS: Final[dict[type, tuple[fields.Read, ...]]] = {
     shape.operation_class: (fields.reader(shape.rows), *(extra.read for extra in shape.extras)) for shape in SHAPES
 }
-_START: Final = {
-    shape.operation_class: fields.writer(tuple(row for row in shape.rows if row.field in shape.start)) if shape.start else None
+_START_WRITERS: Final = {
+    shape.operation_class: fields.writer(tuple(row for row in shape.rows if row.field in shape.start))
     for shape in SHAPES
+    if shape.start
 }
 RESERVED: Final[dict[type, frozenset[str]]] = {
     shape.operation_class: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
     for shape in SHAPES
 }
-"""Attributes that reading an operation of this class may take, gen_ai.operation.name aside."""
+"""Attributes that reading an operation of this class may remove, except gen_ai.operation.name."""
 
 
 def name_of(operation: Operation) -> str | None:
-    """Value of gen_ai.operation.name; None for what the conventions have no name for."""
-    name = _NAMES[type(operation)]
-    return operation.operation if name is _IN_FIELD else name  # type: ignore[union-attr]
+    """Return the value of gen_ai.operation.name, or None if the conventions have no name for it."""
+    names = BY_CLASS[type(operation)].names
+    if len(names) > 1:
+        return operation.operation  # type: ignore[union-attr]
+    return names[0] if names else None
 
 
 def is_known(name: JsonValue) -> bool:
-    """True for a value of gen_ai.operation.name that `read` makes an operation of."""
+    """Return True if `read` has a class for this value of gen_ai.operation.name."""
     return isinstance(name, str) and name in BY_NAME
 
 
 def write(operation: Operation, out: Attributes) -> None:
-    """Set an operation's attributes."""
+    """Set all attributes of an operation."""
     name = name_of(operation)
     if name is not None:
         out[sc.OPERATION_NAME] = name
-    for write_some in _WRITERS[type(operation)]:
-        write_some(operation, out)
+    for write_fields in _WRITERS[type(operation)]:
+        write_fields(operation, out)
 
 
 def at_start(operation: Operation) -> Attributes:
@@ -314,20 +311,20 @@ def at_start(operation: Operation) -> Attributes:
     name = name_of(operation)
     if name is not None:
         out[sc.OPERATION_NAME] = name
-    write_some = _START[type(operation)]
-    if write_some is not None:
-        write_some(operation, out)
+    write_start = _START_WRITERS.get(type(operation))
+    if write_start is not None:
+        write_start(operation, out)
     return out
 
 
 def read(rest: Attributes) -> Operation:
-    """Return the operation that attributes describe, else `Custom`. Attributes that are read are removed from ``rest``."""
+    """Return the operation that the attributes describe, or `Custom`. Removes what it reads from ``rest``."""
     name = rest.get(sc.OPERATION_NAME)
     shape = BY_NAME.get(name, _CUSTOM) if isinstance(name, str) else _CUSTOM
     values = {"operation": name} if len(shape.names) > 1 else {}
     if shape.names:
         del rest[sc.OPERATION_NAME]
-    for read_some in _READERS[shape.operation_class]:
-        values |= read_some(rest)
+    for read_fields in _READERS[shape.operation_class]:
+        values |= read_fields(rest)
     operation: Operation = shape.operation_class(**values)
     return operation

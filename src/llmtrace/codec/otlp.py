@@ -1,12 +1,12 @@
-"""Raw spans on the OTLP wire: JSON (one request per line) and protobuf, both ways.
+"""Converts raw spans to OTLP and back: JSON (one request in a line) here, protobuf in `otlp_protobuf`.
 
 Laws: ``from_json(to_json_line([raw])) == [raw]`` and ``from_protobuf(to_protobuf([raw])) == [raw]``. Spans are grouped by
-resource and scope; within a group they keep their order. A span that has not ended has 0 as its end on the wire.
+resource and scope; within a group they keep their order. A span that has not ended has the end 0.
 
-What the wire lacks: an integer beyond 64 bits travels as bytes (``llmtrace:int:`` and its digits); nested values deeper than
-24 levels as JSON text, since protobuf readers stop at 100 messages; a lone surrogate as an escape in JSON, and as U+FFFD in
-protobuf, which has no way to say it. What a `RawSpan` lacks is not kept on reading: trace state, flags, schema urls, dropped
-counts, attributes of a scope; other writers' bytes become base64 text, spans and links without a valid id are left out.
+What OTLP cannot express: an integer beyond 64 bits is written as bytes (``llmtrace:int:`` and its digits), values nested deeper
+than 24 levels as JSON text, and a lone surrogate in protobuf as U+FFFD. What a `RawSpan` cannot express is lost on reading:
+trace state, flags, schema URLs, dropped counts and attributes of a scope. Bytes of other writers become base64 text. Spans and
+links without a valid id are skipped.
 """
 
 from __future__ import annotations
@@ -17,27 +17,20 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from llmtrace.codec import json_members, json_text, otlp_protobuf, otlp_values
+from llmtrace.codec import json_members, json_text, otlp_values
+from llmtrace.codec.otlp_protobuf import from_protobuf, to_protobuf
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
+__all__ = ["count_json", "from_json", "from_protobuf", "to_json_line", "to_protobuf"]
+
 Json: TypeAlias = dict[str, Any]
-
-
-def to_protobuf(spans: Sequence[RawSpan]) -> bytes:
-    """Write one serialised ExportTraceServiceRequest. Raises ValueError if an id is not hex."""
-    return otlp_protobuf.write(spans)
-
-
-def from_protobuf(data: bytes) -> list[RawSpan]:
-    """Read the spans of one serialised ExportTraceServiceRequest. Raises ValueError if it is not one."""
-    return otlp_protobuf.read(data)
 
 
 # -- writing JSON
 
 
 def to_json_line(spans: Sequence[RawSpan]) -> bytes:
-    """One OTLP/JSON request (ids in hex, 64-bit integers as text) without a line break in it or after it."""
+    """Write one OTLP/JSON request without line breaks. Ids are hex, 64-bit integers are text."""
     groups = [
         {
             "resource": {"attributes": _attributes(first.resource)},
@@ -114,14 +107,14 @@ def _not_finite(value: float) -> str:
 
 
 def from_json(data: bytes | str | Mapping[str, Any]) -> list[RawSpan]:
-    """The spans of one OTLP/JSON request. Takes hex and base64 ids, camelCase and snake_case. Odd members are passed over.
+    """Read the spans of one OTLP/JSON request. Ids may be hex or base64, names camelCase or snake_case.
 
-    Raises ValueError if ``data`` is not a JSON object.
+    Members of a wrong type are skipped. Raises ValueError if ``data`` is not a JSON object.
     """
     if not isinstance(data, Mapping):
         data = json_text.read(data.decode() if isinstance(data, bytes) else data)
     if not isinstance(data, Mapping):
-        raise ValueError("not an OTLP request: no JSON object")
+        raise ValueError("not an OTLP request: expected a JSON object")
     try:
         return list(_read_request(data))
     except RecursionError:
@@ -129,7 +122,7 @@ def from_json(data: bytes | str | Mapping[str, Any]) -> list[RawSpan]:
 
 
 def count_json(document: Mapping[str, Any]) -> int:
-    """The number of spans in a request, including those without valid ids."""
+    """Count the spans of a request, including those without valid ids."""
     groups = json_members.objects(document, "resourceSpans", "resource_spans")
     scoped = [scope_spans for group in groups for scope_spans in json_members.objects(group, "scopeSpans", "scope_spans")]
     return sum(len(json_members.items(scope_spans, "spans")) for scope_spans in scoped)
@@ -187,21 +180,25 @@ def _read_links(item: Mapping[str, Any]) -> Iterator[Link]:
 
 
 def _read_attributes(item: Mapping[str, Any]) -> Json:
-    return _read_members(json_members.objects(item, "attributes"))
+    return _read_pairs(json_members.objects(item, "attributes"))
 
 
-def _read_members(pairs: Iterable[Mapping[str, Any]]) -> Json:
+def _read_pairs(pairs: Iterable[Mapping[str, Any]]) -> Json:
     return {(json_members.text(pair, "key") or ""): _read_value(pair.get("value")) for pair in pairs}
 
 
 def _read_value(value: Any) -> JsonValue:
     if not isinstance(value, Mapping):
-        return value  # a writer that leaves out the wrapping
+        return value  # some writers leave out the object that names the type
     for name, inner in value.items():
         reader = _READERS.get(name)
         if reader is not None and inner is not None:
             return reader(inner)
     return None
+
+
+def _unchanged(value: Any) -> JsonValue:
+    return value
 
 
 def _read_int(value: Any) -> JsonValue:
@@ -223,7 +220,7 @@ def _read_array(value: Any) -> JsonValue:
 
 
 def _read_kvlist(value: Any) -> JsonValue:
-    return _read_members(json_members.objects(value, "values"))
+    return _read_pairs(json_members.objects(value, "values"))
 
 
 def _read_bytes(value: Any) -> JsonValue:
@@ -233,22 +230,17 @@ def _read_bytes(value: Any) -> JsonValue:
         return value
 
 
-_READERS: Final = {
-    "stringValue": lambda value: value,
-    "boolValue": lambda value: value,
-    "intValue": _read_int,
-    "doubleValue": _read_double,
-    "arrayValue": _read_array,
-    "kvlistValue": _read_kvlist,
-    "bytesValue": _read_bytes,
-    "string_value": lambda value: value,
-    "bool_value": lambda value: value,
-    "int_value": _read_int,
-    "double_value": _read_double,
-    "array_value": _read_array,
-    "kvlist_value": _read_kvlist,
-    "bytes_value": _read_bytes,
+_TYPES: Final = {
+    "string": _unchanged,
+    "bool": _unchanged,
+    "int": _read_int,
+    "double": _read_double,
+    "array": _read_array,
+    "kvlist": _read_kvlist,
+    "bytes": _read_bytes,
 }
+_READERS: Final = {f"{name}{suffix}": reader for name, reader in _TYPES.items() for suffix in ("Value", "_value")}
+"""Readers by the member that has the value: ``intValue``, or ``int_value`` as Python's protobuf writes it."""
 
 
 def _nanoseconds(item: Any, *names: str) -> int:
@@ -257,7 +249,7 @@ def _nanoseconds(item: Any, *names: str) -> int:
 
 
 def _number(value: Any, prefix: str, names: Sequence[str]) -> int:
-    """An enumeration's number: given as such or by its name; 0 for what is neither."""
+    """Read an enumeration value from its number or its name. Anything else is 0."""
     if isinstance(value, str):
         value = value.removeprefix(prefix).lower()
         value = names.index(value) if value in names else _read_int(value)
@@ -265,7 +257,7 @@ def _number(value: Any, prefix: str, names: Sequence[str]) -> int:
 
 
 def _id(item: Any, size: int, *names: str) -> str | None:
-    """An id of ``size`` bytes in hex, from hex or base64; None when absent, invalid or all zero."""
+    """Read an id of ``size`` bytes from hex or base64, as hex. Returns None if it is absent, invalid or all zero."""
     text = json_members.text(item, *names) or ""
     try:
         data = bytes.fromhex(text) if len(text) == 2 * size else base64.b64decode(text, validate=True)

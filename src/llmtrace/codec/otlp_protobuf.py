@@ -1,7 +1,7 @@
-"""OTLP's protobuf encoding of raw spans; `otlp` says what holds for both encodings.
+"""OTLP's protobuf encoding of raw spans. `otlp` has the laws of both encodings.
 
-``opentelemetry.proto`` is imported by the first call: it takes longer to load than all of llmtrace, and most programs never
-send anything.
+``opentelemetry.proto`` is imported by the first call: it takes longer to load than all of llmtrace, and most programs send
+nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from llmtrace.codec import json_text, otlp_values
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
 
-def write(spans: Sequence[RawSpan]) -> bytes:
-    """One serialised ExportTraceServiceRequest (TracesData is the same on the wire)."""
+def to_protobuf(spans: Sequence[RawSpan]) -> bytes:
+    """Write one serialised ExportTraceServiceRequest. Raises ValueError if an id is not hex."""
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    data = TracesData()
+    data = TracesData()  # on the wire the same as ExportTraceServiceRequest
     for first, groups in otlp_values.group_spans(spans):
         resource_spans = data.resource_spans.add()
         _set_attributes(resource_spans.resource.attributes, first.resource)
@@ -88,7 +88,7 @@ def _set_nested(out: Any, value: JsonValue, depth: int) -> None:
 
 
 def _utf8(text: str) -> str:
-    """The text, U+FFFD in the place of lone surrogates."""
+    """Replace lone surrogates by U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -96,8 +96,8 @@ def _utf8(text: str) -> str:
     return text
 
 
-def read(data: bytes) -> list[RawSpan]:
-    """The spans of a serialised request. Raises ValueError when it is none."""
+def from_protobuf(data: bytes) -> list[RawSpan]:
+    """Read the spans of one serialised ExportTraceServiceRequest. Raises ValueError if it is not one."""
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     try:
@@ -114,7 +114,7 @@ def read(data: bytes) -> list[RawSpan]:
 
 
 def _is_valid(item: Any) -> bool:
-    """True for a span or link whose ids have their size and are not all zero."""
+    """Return True if the ids of a span or link have the right size and are not all zero."""
     return len(item.trace_id) == 16 and len(item.span_id) == 8 and any(item.trace_id) and any(item.span_id)
 
 

@@ -1,4 +1,4 @@
-"""Shared by OTLP's two encodings: enumeration values, the grouping of spans, and integers beyond 64 bits."""
+"""What OTLP's two encodings share: enumeration values, the grouping of spans, and integers beyond 64 bits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from llmtrace.codec import json_text
 from llmtrace.model import JsonValue, Kind, RawSpan, Scope
 
 KINDS: Final[tuple[Kind, ...]] = ("internal", "internal", "server", "client", "producer", "consumer")
-"""Span kinds by OTLP number. 0 is "unspecified", which OTLP says to read as internal."""
+"""Span kinds by OTLP number. 0 is "unspecified", which is read as internal."""
 KIND_NUMBERS: Final[dict[Kind, int]] = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 STATUSES: Final[tuple[Literal["unset", "ok", "error"], ...]] = ("unset", "ok", "error")
 """Status codes by OTLP number."""
 MAX_DEPTH: Final = 24
-"""Levels of lists and dicts that travel as such; protobuf readers stop at 100 messages, and a level takes three."""
+"""Lists and dicts nested deeper are written as JSON text. Protobuf readers stop at 100 nested messages; a level needs three."""
 
 _BIG: Final = b"llmtrace:int:"
 
@@ -28,12 +28,12 @@ class Group(NamedTuple):
 
 
 def group_spans(spans: Iterable[RawSpan]) -> list[tuple[RawSpan, list[Group]]]:
-    """The spans by resource (that of the span beside the groups) and scope, each in order of first appearance."""
+    """Group spans by resource, then by scope, in order of first appearance. The first span of each resource is returned too."""
     resources: dict[str, tuple[RawSpan, dict[tuple[str, str], Group]]] = {}
-    texts: dict[int, str] = {}  # spans of one process share one resource object; its text is made once
+    texts: dict[int, str] = {}  # spans of one process share one resource object, so that its text is written once
     for span in spans:
         text = texts.get(id(span.resource))
-        if text is None:  # compared as text, since to Python 1 == True == 1.0
+        if text is None:  # compare texts, since in Python 1 == True == 1.0
             text = texts[id(span.resource)] = json_text.write(span.resource)
         _, groups = resources.setdefault(text, (span, {}))
         scope = (span.scope.name, span.scope.version)

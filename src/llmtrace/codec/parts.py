@@ -1,8 +1,8 @@
-"""One part of a message as JSON object, and back. Also reads parts in the shapes of the OpenAI and Anthropic APIs.
+"""Writes a part of a message as a JSON object and reads it back, also from the forms of the OpenAI and Anthropic APIs.
 
-A part's members are named like its fields in the model; ``type`` says which part it is. Laws: ``read(write(part)) == part``,
-and `read` takes anything. A part of a type not known here, or whose members do not fit its type, is a `Generic` with all its
-members; members that a known type does not have are not kept.
+``type`` names the class of the part; the other members are its fields. Laws: ``read(write(part)) == part``, and `read` accepts
+any value. A part with an unknown type, or with members that do not fit its type, becomes a `Generic` with all its members.
+Members that a known type does not have are lost.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ _MEMBERS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {
 
 
 def write(part: Part) -> str:
-    """The JSON text of a part."""
-    if type(part) is Text:  # the common one, and the long one
+    """Return the JSON text of a part."""
+    if type(part) is Text:  # most parts are texts, and the longest ones are
         return '{"type":"text","content":' + json_text.write(part.content) + "}"
     return json_text.write(item(part))
 
 
 def item(part: Part) -> dict[str, JsonValue]:
-    """A part as a JSON object. Shares values with it."""
+    """Return a part as a JSON object, which shares its values."""
     if isinstance(part, Generic):
         return _generic(part)
     kind, names = _MEMBERS[type(part)]
     members: dict[str, JsonValue] = {"type": kind}
     for name in names:
         member = getattr(part, name)
-        if member is not None or name == "response":  # a tool may answer null
+        if member is not None or name == "response":  # the result of a tool may be null
             members[name] = member
     return members
 
@@ -71,13 +71,13 @@ def _generic(part: Generic) -> dict[str, JsonValue]:
 
 
 def read(item: JsonValue) -> Part:
-    """The part that a JSON value stands for."""
+    """Read a part from a JSON value."""
     if isinstance(item, str):
         return Text(item)
-    if type(item) is not dict and not isinstance(item, Mapping):  # the first is 0.2 µs faster, and nearly always so
+    if type(item) is not dict and not isinstance(item, Mapping):  # the first test is fast, and mostly true
         return Generic("", {"value": item})
     kind = item.get("type")
-    if kind == "text" and type(content := item.get("content")) is str and GENERIC_PART not in item:  # the common one
+    if kind == "text" and type(content := item.get("content")) is str and GENERIC_PART not in item:  # most parts
         return Text(content)
     if not isinstance(kind, str):
         return Generic("", dict(item))
@@ -90,14 +90,14 @@ def read(item: JsonValue) -> Part:
 
 
 def arguments(value: JsonValue) -> JsonValue:
-    """Read a tool call's arguments: text that is one JSON object without duplicate keys becomes that object, all else stays."""
+    """Parse arguments of a tool call that are the text of one JSON object without duplicate keys. Others stay unchanged."""
     if not isinstance(value, str):
         return value
     parsed = json_text.read_object(value)
     if parsed is None:
         return value
     try:
-        from_json(value, allow_inf_nan=False)  # NaN and the like are not JSON: such text is kept as the model wrote it
+        from_json(value, allow_inf_nan=False)  # NaN and Infinity are not JSON: the text stays as the model wrote it
     except (TypeError, ValueError):  # TypeError: half a surrogate pair
         return value
     return parsed
@@ -201,13 +201,13 @@ _READERS: Final[dict[str, Callable[[_Item], Part | None]]] = {
     "server_tool_call": _read_server_tool_call,
     "server_tool_call_response": _read_server_tool_result,
     "compaction": _read_compaction,
-    # how others call them: OpenAI …
+    # names of OpenAI
     "input_text": _read_text,
     "output_text": _read_text,
     "image_url": _read_image_url,
     "function_call": _read_tool_call,
     "function_call_output": _read_tool_result,
-    # … and Anthropic
+    # names of Anthropic
     "thinking": _read_reasoning,
     "tool_use": _read_tool_call,
     "tool_result": _read_tool_result,

@@ -1,11 +1,14 @@
-"""Reconcile spans of several writers: count each model call once, and join tool executions to their calls.
+"""Reconciles spans of several writers: counts each model call once, and joins tool executions to their calls.
 
-Laws: one inference a call, and only spans of other writers (``run_id`` None) are changed. An inference that has another
-right below it, with only plain spans between, is its wrapper (a framework around a client) and becomes a plain step, unless
-what both tell contradicts that. So does the span of another writer beside it, while it was open, and an inference of kind
-``server`` below another, which is the far side of it (an engine's span). Such a step keeps what it says as attributes, and
-names the span that counts in `semconv.SAME_CALL`.
-The order in which spans arrived, and the resolution of their clocks, change nothing.
+Laws: each call has one inference, and only spans of other writers (``run_id`` None) change. These spans become plain steps:
+
+* the wrapper of an inference, such as a framework's span around a client's: an inference with another below it and only plain
+  spans between, unless their content contradicts it
+* the span of another writer beside the inference, if it began while the inference was open
+* an inference of kind ``server`` below another: the engine's side of the same call
+
+A plain step keeps its content as attributes and names the span that counts in `semconv.SAME_CALL`. The result depends neither
+on the order of arrival nor on the resolution of clocks.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from llmtrace import semconv as sc
@@ -34,13 +38,13 @@ from llmtrace.model import (
 )
 
 _RECORD_TYPE = "logfire.span_type"
-"""``log`` for what Logfire sends as a log record in the form of a span."""
-MOST_BELOW = 100
-"""Inferences below a wrapper that are looked at."""
+"""``log`` on a log record that Logfire sends in the form of a span."""
+_MAX_BELOW = 100
+"""Maximum number of inferences below a wrapper that are compared with it."""
 
 
 def reconcile(trace: Trace) -> Trace:
-    """Return the trace with each model call counted once, and with executions joined to calls by name and arguments."""
+    """Return the trace with one inference for each model call, and with executions joined to their calls."""
     changes: dict[str, Span] = {}
     trace = _without_copies(trace)
     external = [span for span in trace.spans if span.run_id is None]
@@ -60,7 +64,7 @@ def reconcile(trace: Trace) -> Trace:
 
 
 def _without_copies(trace: Trace) -> Trace:
-    """Keep each span once: the last copy that arrived, or the last one that has ended."""
+    """Keep the last copy of each span that has ended, or the last copy if none has."""
     spans: dict[str, Span] = {}
     for span in trace.spans:
         earlier = spans.get(span.span_id)
@@ -74,10 +78,10 @@ def _without_copies(trace: Trace) -> Trace:
 
 def _count_once(trace: Trace, changes: dict[str, Span]) -> None:
     below: dict[str, list[Span]] = {}
-    """For each span, the inferences below it with only plain spans between; for an inference, itself."""
+    """For each span, the inferences below it with only plain spans between. For an inference, itself."""
     for _, stored in reversed(list(trace.walk())):  # children before their parents
         span = changes.get(stored.span_id, stored)
-        inner = [inference for child in trace.children(span) for inference in below.pop(child.span_id, ())][:MOST_BELOW]
+        inner = [inference for child in trace.children(span) for inference in below.pop(child.span_id, ())][:_MAX_BELOW]
         if not isinstance(span.operation, Inference):
             below[span.span_id] = inner if isinstance(span.operation, Custom) else []
             continue
@@ -93,7 +97,8 @@ def _count_once(trace: Trace, changes: dict[str, Span]) -> None:
         if span.run_id is None and clients and _may_be_same_call(clients, span):
             changes[span.span_id] = _as_plain_step(span, clients[-1])
             if len(clients) == 1 and clients[0].run_id is None:
-                clients = [_fill_from_wrapper(clients[0], span, changes)]
+                clients = [_filled(clients[0], span)]  # only the wrapper may have the offered tools, or content
+                changes[clients[0].span_id] = clients[0]
             below[span.span_id] = clients
 
 
@@ -101,22 +106,14 @@ def _is_plain(span: Span) -> bool:
     return isinstance(span.operation, Custom)
 
 
-def _as_plain_step(span: Span, counts: Span) -> Span:
+def _as_plain_step(span: Span, counted: Span) -> Span:
     attributes = genai.attributes(replace(span, failure=None, violations=(), evaluations=()))
     del attributes[sc.OPERATION_NAME]
-    return replace(span, operation=Custom(), attributes={**attributes, sc.SAME_CALL: counts.span_id})
-
-
-def _fill_from_wrapper(inner: Span, wrapper: Span, changes: dict[str, Span]) -> Span:
-    """Fill in what only the wrapper recorded: the offered tools, content that the inner writer left out."""
-    filled = _filled(inner, wrapper)
-    if filled != inner:
-        changes[inner.span_id] = filled
-    return filled
+    return replace(span, operation=Custom(), attributes={**attributes, sc.SAME_CALL: counted.span_id})
 
 
 def _filled(span: Span, other: Span) -> Span:
-    """The span with what only the other span of the same call says of it, and of how it failed."""
+    """Return the span with fields and the failure that only another span of the same call has."""
     failure = span.failure
     if other.failure is not None and (failure is None or not failure.message):
         failure = other.failure
@@ -124,25 +121,23 @@ def _filled(span: Span, other: Span) -> Span:
 
 
 def _may_be_same_call(inner: list[Span], outer: Span) -> bool:
-    """Return True if these inferences may be the calls that the outer inference describes: no recorded fact contradicts it.
+    """Return True if no recorded fact contradicts that the outer inference describes these calls.
 
-    A tool may call a model while another call is open; then neither the answer's id, nor its length, nor its text is the same.
+    A tool may call a model while another call is open. Then the answers differ in id, length and text.
     """
     wrapper = outer.operation
     calls = [span.operation for span in inner if isinstance(span.operation, Inference)]
     assert isinstance(wrapper, Inference)
-    results = [
-        result for result in (_ids(calls, wrapper), _tokens(calls, wrapper), _answers(calls, wrapper)) if result is not None
-    ]
-    return any(results) or not results
+    comparisons = (_same_ids(calls, wrapper), _same_tokens(calls, wrapper), _same_answers(calls, wrapper))
+    return any(comparisons) or all(result is None for result in comparisons)
 
 
-def _ids(calls: list[Inference], wrapper: Inference) -> bool | None:
-    """Compare response ids. None if they prove nothing: one is missing, or they differ, since frameworks make up their own."""
+def _same_ids(calls: list[Inference], wrapper: Inference) -> bool | None:
+    """Return True, or None as "unknown": different ids prove nothing, since frameworks invent their own."""
     return True if wrapper.response_id and any(call.response_id == wrapper.response_id for call in calls) else None
 
 
-def _tokens(calls: list[Inference], wrapper: Inference) -> bool | None:
+def _same_tokens(calls: list[Inference], wrapper: Inference) -> bool | None:
     counts = [call.usage.output_tokens for call in calls if call.usage is not None and call.usage.output_tokens is not None]
     total = wrapper.usage.output_tokens if wrapper.usage is not None else None
     if total is None or len(counts) != len(calls):
@@ -150,7 +145,7 @@ def _tokens(calls: list[Inference], wrapper: Inference) -> bool | None:
     return total == sum(counts) or total in counts
 
 
-def _answers(calls: list[Inference], wrapper: Inference) -> bool | None:
+def _same_answers(calls: list[Inference], wrapper: Inference) -> bool | None:
     answer, answers = answer_texts(wrapper.output), [answer_texts(call.output) for call in calls]
     if not answer or not any(answers):
         return None
@@ -165,11 +160,11 @@ def answer_texts(messages: tuple[Message, ...]) -> list[str]:
     ]
 
 
-# -- streamed calls of which the request and the answer are recorded separately
+# -- streamed calls with separate records of request and answer
 
 
 def _join_stream_records(external: Sequence[Span], changes: dict[str, Span]) -> None:
-    """Give the answer in a record of a stream to the call that it belongs to: the latest one before it with this request."""
+    """Add the answer in the record of a stream to its call: the latest call before it with the same request."""
     ordered = sorted(external, key=_began)
     calls = [span for span in ordered if isinstance(span.operation, Inference) and not span.operation.output]
     for record in ordered:
@@ -192,9 +187,9 @@ def _awaits_record(call: Span, record: Span, answer: Inference) -> bool:
 
 
 def _join_siblings(external: Sequence[Span], changes: dict[str, Span]) -> None:
-    """Count a call once that two writers recorded side by side, as an SDK and its instrumentation do of a stream.
+    """Count a call once that two writers recorded side by side, as an SDK and its instrumentation do for streams.
 
-    The second span began while the first was open, below the same parent, and no recorded fact contradicts.
+    The second span began while the first was open, has the same parent, and no recorded fact contradicts it.
     """
     places: dict[str, list[Span]] = {}
     for span in sorted([changes.get(span.span_id, span) for span in external], key=_began):
@@ -218,18 +213,18 @@ def _is_beside(first: Span, second: Span) -> bool:
 
 
 def _join_pair(first: Span, second: Span, changes: dict[str, Span]) -> None:
-    """The span that has the answer counts, with what only the other says."""
+    """Count the span with the answer, and add what only the other span has."""
     has_answer = isinstance(second.operation, Inference) and bool(second.operation.output)
-    counts, other = (second, first) if has_answer else (first, second)
-    changes[counts.span_id] = _filled(counts, other)
-    changes[other.span_id] = _as_plain_step(other, counts)
+    counted, other = (second, first) if has_answer else (first, second)
+    changes[counted.span_id] = _filled(counted, other)
+    changes[other.span_id] = _as_plain_step(other, counted)
 
 
-# -- tools that are recorded on the agent's span
+# -- tool definitions on the agent's span
 
 
 def _add_agent_tools(trace: Trace, changes: dict[str, Span]) -> None:
-    """Add the tools that a framework records on the agent's span to each of the agent's inferences."""
+    """Copy tool definitions from the agent's span to each of the agent's inferences."""
     for span in trace.spans:
         current = changes.get(span.span_id, span)
         if span.run_id is not None or not isinstance(current.operation, Inference) or current.operation.tools:
@@ -240,7 +235,7 @@ def _add_agent_tools(trace: Trace, changes: dict[str, Span]) -> None:
 
 
 def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
-    """The tools of the innermost agent around a span."""
+    """Return the tool definitions of the innermost agent around a span."""
     seen = {span.span_id}
     above = trace.parent(span)
     while above is not None and above.span_id not in seen:
@@ -251,11 +246,11 @@ def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
     return ()
 
 
-# -- executions and the calls that asked for them
+# -- tool executions and their calls
 
 
 def _add_failures(trace: Trace, external: Sequence[Span], changes: dict[str, Span]) -> None:
-    """A plain step below an execution that has its call id is a part of it: if the step failed, the execution did."""
+    """Mark an execution as failed if a plain step below it failed that has the same call id: the step is a part of it."""
     for step in external:
         call_id = step.attributes.get(sc.TOOL_CALL_ID)
         if step.failure is None or call_id is None or not _is_plain(step):
@@ -268,7 +263,7 @@ def _add_failures(trace: Trace, external: Sequence[Span], changes: dict[str, Spa
 
 
 def _awaits_call(span: Span) -> bool:
-    """True for an execution without a call id of its own. One that was joined before is joined anew, as more may be known."""
+    """Return True for an execution whose writer gave no call id. Inferred ids are inferred again, as spans may have arrived."""
     operation = span.operation
     if span.run_id is not None or not isinstance(operation, ToolExecution):
         return False
@@ -281,10 +276,10 @@ class _OpenCall(NamedTuple):
 
 
 def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
-    """Set the call id of executions without one, by the call with the same name and arguments, whatever the order of spans.
+    """Give each execution without a call id the id of the call with the same name and arguments.
 
-    Several calls alike are joined in order. The executions are looked at from the last to the first; each takes the latest
-    call that was asked for before it began, so that one whose execution nobody recorded is passed over.
+    Equal calls are joined in order. From the last execution to the first, each gets the latest call that began before it. So
+    a call without a recorded execution is skipped.
     """
     executions = [span for span in trace.spans if isinstance(span.operation, ToolExecution)]
     known_ids = {getattr(span.operation, "call_id", None) for span in executions if not _awaits_call(span)}
@@ -305,14 +300,11 @@ def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
 def _latest_before(alike: list[_OpenCall], start: int) -> int:
     """Return the index of the latest call that began before the execution.
 
-    In one tick of a coarse clock, or by the clock of another machine, a call may seem to begin with or after its execution.
+    With a coarse clock, or clocks of two machines, a call may seem to begin together with its execution or after it.
     """
-    before = bisect_left(alike, start, key=_start) or bisect_right(alike, start, key=_start)
+    by_start = attrgetter("start")
+    before = bisect_left(alike, start, key=by_start) or bisect_right(alike, start, key=by_start)
     return max(0, before - 1)
-
-
-def _start(open_call: _OpenCall) -> int:
-    return open_call.start
 
 
 def _began(span: Span) -> tuple[int, int, str]:
@@ -320,7 +312,7 @@ def _began(span: Span) -> tuple[int, int, str]:
 
 
 def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | None]) -> dict[str, list[_OpenCall]]:
-    """Return the calls that no execution names, by tool and arguments, in the order in which their model calls began."""
+    """Return the calls that no execution names, by tool and arguments, sorted by the start of their model calls."""
     calls: dict[str, list[_OpenCall]] = {}
     seen = set(known_ids)
     for span in sorted(trace.spans, key=_began):
@@ -331,14 +323,14 @@ def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | Non
                     continue
                 seen.add(call.id)
                 calls.setdefault(_key(call.name, call.arguments), []).append(_OpenCall(span.start, call))
-                if isinstance(call.arguments, Mapping) and len(call.arguments) == 1:  # some writers leave its name out
+                if isinstance(call.arguments, Mapping) and len(call.arguments) == 1:  # some writers omit its name
                     only = next(iter(call.arguments.values()))
                     calls.setdefault(_key(call.name, only), []).append(_OpenCall(span.start, call))
     return calls
 
 
 def _key(name: str, arguments: JsonValue) -> str:
-    """The name and the arguments of a call, as text. Some programs pass all arguments as one: an object, or its JSON text."""
+    """Return name and arguments of a call as text. Some programs pass all arguments as one object or as its JSON text."""
     only = arguments[0] if isinstance(arguments, (list, tuple)) and len(arguments) == 1 else arguments
     value = fields.as_object(only)
     arguments = arguments if value is None else value

@@ -1,7 +1,7 @@
-"""What a replay needs of a span (`model.Recorded`), as attributes and back. Only the local store keeps these attributes.
+"""Converts what a replay needs of a span (`model.Recorded`) to attributes and back. Only the local store keeps them.
 
-Among it is a keyed digest of what a call asks for, by which a replay sees that a request is the one that was recorded. It is
-made before redaction, and the key never leaves the store's folder: what was redacted can neither be read nor guessed.
+One of them is a keyed digest of the request, by which a replay recognises it. The digest is computed before redaction, and the
+key never leaves the store's folder: so nobody can read or guess from it what was redacted.
 """
 
 from __future__ import annotations
@@ -17,25 +17,23 @@ from llmtrace import semconv as sc
 from llmtrace.codec import json_text, messages
 from llmtrace.model import Embedding, Exchange, Inference, JsonValue, Operation, Recorded, Retrieval, ToolExecution
 
-_FAST: Final = 1
-"""Level of compression: a tenth of the time of the usual one, and the chunks of a stream are alike."""
-_SMALL: Final = 1024
-"""Bytes of a body that is kept as it is, if it is a text."""
-_MOST_BYTES: Final = 1 << 26
 KEYS: Final = frozenset({sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE})
-
-_DIGEST_BYTES = 16
-_DIGEST: Final = "codec.recorded"
-"""Key of a message's or definition's digest in its cache."""
+_COMPRESSION: Final = 1
+"""zlib's fastest level. It takes a tenth of the default's time, and streams compress well, as their chunks are similar."""
+_MAX_TEXT_BYTES: Final = 1024
+"""A body of at most this size is stored as text: compression would cost more time than it saves space."""
+_MAX_BODY_BYTES: Final = 1 << 26
+_DIGEST_BYTES: Final = 16
+_CACHE_KEY: Final = "codec.recorded"
+"""Key of the digest in the cache of a message or tool definition."""
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
 
 
 def write(recorded: Recorded, out: dict[str, JsonValue]) -> None:
-    """Add the attributes of ``recorded`` to ``out``."""
     if recorded.request:
         out[sc.REPLAY_REQUEST] = recorded.request
     if recorded.exchanges:
-        out[sc.REPLAY_EXCHANGES] = json_text.write([_item(exchange) for exchange in recorded.exchanges])
+        out[sc.REPLAY_EXCHANGES] = json_text.write([_write_exchange(exchange) for exchange in recorded.exchanges])
     if recorded.result_type:
         out[sc.REPLAY_RESULT_TYPE] = recorded.result_type
     if recorded.unusable:
@@ -43,43 +41,43 @@ def write(recorded: Recorded, out: dict[str, JsonValue]) -> None:
 
 
 def read(rest: dict[str, JsonValue]) -> Recorded | None:
-    """Read and remove the attributes; None where there are none."""
+    """Read and remove the attributes. Returns None if there are none."""
     if KEYS.isdisjoint(rest):
         return None
-    taken = {key: rest.pop(key, None) for key in KEYS}
-    request, result_type, unusable = (
-        _text(taken[key]) for key in (sc.REPLAY_REQUEST, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE)
-    )
+    request = _text(rest.pop(sc.REPLAY_REQUEST, None))
+    result_type = _text(rest.pop(sc.REPLAY_RESULT_TYPE, None))
+    unusable = _text(rest.pop(sc.REPLAY_UNUSABLE, None))
     try:
-        items: Any = json_text.read(_text(taken[sc.REPLAY_EXCHANGES]) or "[]")
-        exchanges = tuple([_exchange(item) for item in items])
-    except (ValueError, TypeError, AttributeError, zlib.error):  # damaged, or not ours
+        items: Any = json_text.read(_text(rest.pop(sc.REPLAY_EXCHANGES, None)) or "[]")
+        exchanges = tuple([_read_exchange(item) for item in items])
+    except (ValueError, TypeError, AttributeError, zlib.error):  # damaged, or written by another program
         exchanges, unusable = (), unusable or "damaged"
     recorded = Recorded(request, exchanges, result_type, unusable)
     return None if recorded == Recorded() else recorded
 
 
 def without(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """The attributes that may leave this machine; the same object where all may."""
+    """Return the attributes that may leave this machine; the same object if all may."""
     if KEYS.isdisjoint(attributes):
         return attributes
-    remaining = dict(attributes)
+    remaining = dict(attributes)  # then `pop`: several times faster than a comprehension
     for key in KEYS:
         remaining.pop(key, None)
     return remaining
 
 
-def _item(exchange: Exchange) -> dict[str, JsonValue]:
+def _write_exchange(exchange: Exchange) -> dict[str, JsonValue]:
     item: dict[str, JsonValue] = {}
     if exchange.status is not None:
         item["status"] = exchange.status
     if exchange.headers:
         item["headers"] = dict(exchange.headers)
-    text = _small_text(exchange.body)
-    if text:
-        item["text"] = text
-    elif exchange.body:
-        item["body"] = b64encode(zlib.compress(exchange.body, _FAST)).decode()
+    if exchange.body:
+        text = _as_text(exchange.body)
+        if text is None:
+            item["body"] = b64encode(zlib.compress(exchange.body, _COMPRESSION)).decode()
+        else:
+            item["text"] = text
     if exchange.sizes:
         item["sizes"] = list(exchange.sizes)
     if exchange.error:
@@ -89,33 +87,33 @@ def _item(exchange: Exchange) -> dict[str, JsonValue]:
     return item
 
 
-def _exchange(item: Any) -> Exchange:
+def _read_exchange(item: Any) -> Exchange:
     status = item.get("status")
     return Exchange(
         status if isinstance(status, int) else None,
         {str(name): str(value) for name, value in dict(item.get("headers") or {}).items()},
-        _text(item.get("text")).encode() or _body(item.get("body")),
+        _text(item.get("text")).encode() or _decompress(item.get("body")),
         tuple([int(size) for size in item.get("sizes") or ()]),
         _text(item.get("error")),
         _text(item.get("message")),
     )
 
 
-def _small_text(body: bytes) -> str | None:
-    """A body that compressing would cost more time than it saves bytes; None for another one."""
+def _as_text(body: bytes) -> str | None:
+    """Return a body that is a short text; None for any other."""
     try:
-        return body.decode() if len(body) <= _SMALL else None
+        return body.decode() if len(body) <= _MAX_TEXT_BYTES else None
     except UnicodeDecodeError:
         return None
 
 
-def _body(value: Any) -> bytes:
+def _decompress(value: Any) -> bytes:
     if not value:
         return b""
-    unpacked = zlib.decompressobj()
-    body = unpacked.decompress(b64decode(value), _MOST_BYTES)
-    if unpacked.unconsumed_tail:
-        raise ValueError("a body that is longer than any that is kept")
+    decompressor = zlib.decompressobj()
+    body = decompressor.decompress(b64decode(value), _MAX_BODY_BYTES)
+    if decompressor.unconsumed_tail:
+        raise ValueError(f"the body of an exchange is longer than {_MAX_BODY_BYTES} bytes")
     return body
 
 
@@ -127,12 +125,12 @@ def _text(value: JsonValue) -> str:
 
 
 def request_digest(operation: Operation, key: bytes = b"") -> str:
-    """Return 32 hex digits: equal for requests that say the same. Empty for an operation that asks nobody.
+    """Return 32 hex digits, equal for requests with equal content. Empty for an operation without a request.
 
-    A message that comes again is not read again.
+    The digests of messages and definitions that have a cache are computed once.
     """
     if isinstance(operation, Inference):
-        asked = "\n".join(
+        request = "\n".join(
             (
                 operation.request_model or "",
                 messages.write_parts(operation.system),
@@ -142,33 +140,33 @@ def request_digest(operation: Operation, key: bytes = b"") -> str:
             )
         )
     elif isinstance(operation, ToolExecution):
-        asked = f"{operation.name}\n{_sorted(operation.arguments)}"
+        request = f"{operation.name}\n{_sorted(operation.arguments)}"
     elif isinstance(operation, Embedding):
-        asked = f"{operation.request_model}\n{operation.dimensions}"
+        request = f"{operation.request_model}\n{operation.dimensions}"
     elif isinstance(operation, Retrieval):
-        asked = f"{operation.data_source_id}\n{_sorted(operation.query)}"
+        request = f"{operation.data_source_id}\n{_sorted(operation.query)}"
     else:
         return ""
-    return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES, key=key).hexdigest()
+    return blake2b(request.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES, key=key).hexdigest()
 
 
 def _digests(values: Iterable[Any], write: Callable[[Iterable[Any]], str]) -> str:
-    """The digest of each, which stays in memory and so needs no key."""
+    """Return the digest of each value. These digests need no key, since they stay in memory."""
     digests: list[str] = []
     for value in values:
         cache = value.cache
-        digest = None if cache is None else cache.get(_DIGEST)
+        digest = None if cache is None else cache.get(_CACHE_KEY)
         if digest is None:
             digest = sha256(write((value,)).encode("utf-8", "surrogatepass")).hexdigest()
             if cache is not None:
-                cache[_DIGEST] = digest
+                cache[_CACHE_KEY] = digest
         digests.append(digest)
     return ",".join(digests)
 
 
 def _sorted(value: JsonValue) -> str:
-    """JSON text with the members of every object in the order of their names."""
+    """Write JSON text with the members of each object sorted by name."""
     try:
         return _CANONICAL.encode(value)
-    except Exception:  # names that have no order, a cycle, endless nesting
+    except Exception:  # names that cannot be sorted, a cycle, nesting without end
         return json_text.write(value)

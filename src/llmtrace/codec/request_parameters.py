@@ -1,14 +1,16 @@
-"""Request parameters as attributes: those that the conventions name, the others as one JSON object.
+"""Converts request parameters to attributes and back.
 
-Law: a parameter whose value does not have the type that the conventions give it (a dict for a temperature, an integer of more
-than 64 bits) goes to the others, so that no parameter is lost and no attribute has a type that viewers do not expect.
-``gen_ai.output.type`` is derived from the requested response format; on reading it is dropped where it says the same.
+A parameter that the conventions name has its own attribute. All others share one JSON object.
+
+Law: a named parameter whose value has the wrong type (a dict as the temperature, an integer of more than 64 bits) is one of
+the others. So no parameter is lost, and no attribute has a type that viewers do not expect. ``gen_ai.output.type`` is derived
+from the response format; on reading it is removed if it says the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_text
@@ -16,13 +18,20 @@ from llmtrace.codec.fields import Attributes, Extra
 from llmtrace.model import JsonValue
 
 
+class _Type(NamedTuple):
+    """The type of a parameter's attribute."""
+
+    fit: Callable[[JsonValue], Any]
+    """Returns the value if it has this type, else None."""
+    convert: Callable[[JsonValue], Any]
+    """Reads a value that another writer wrote with another type."""
+
+
 def _int64(value: JsonValue) -> int | None:
     return value if type(value) is int and -(1 << 63) <= value < 1 << 63 else None
 
 
 def _double(value: JsonValue) -> float | None:
-    if type(value) is float:
-        return value
     number = None if isinstance(value, str) else fields.as_number(value)
     return number if isinstance(number, float) else None
 
@@ -31,81 +40,70 @@ def _texts(value: JsonValue) -> list[str] | None:
     return list(value) if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value) else None
 
 
-_TYPES: Final[Mapping[str, Callable[[JsonValue], Any]]] = {
-    "max_tokens": _int64,
-    "choice.count": _int64,
-    "temperature": _double,
-    "top_p": _double,
-    "top_k": _int64,
-    "stop_sequences": _texts,
-    "frequency_penalty": _double,
-    "presence_penalty": _double,
-    "seed": _int64,
-    "reasoning.level": fields.as_text,
+_INT: Final = _Type(_int64, fields.as_count)
+_FLOAT: Final = _Type(_double, fields.as_number)
+_TYPES: Final[Mapping[str, _Type]] = {
+    "max_tokens": _INT,
+    "choice.count": _INT,
+    "temperature": _FLOAT,
+    "top_p": _FLOAT,
+    "top_k": _INT,
+    "stop_sequences": _Type(_texts, fields.as_texts),
+    "frequency_penalty": _FLOAT,
+    "presence_penalty": _FLOAT,
+    "seed": _INT,
+    "reasoning.level": _Type(fields.as_text, fields.as_text),
 }
-"""The type that the conventions give each of `semconv.REQUEST_PARAMETERS`; None: the value does not fit."""
-_KNOWN: Final = {name: (sc.REQUEST_PREFIX + name, _TYPES[name]) for name in sc.REQUEST_PARAMETERS}
-_TOLERANT: Final[Mapping[Callable[[JsonValue], Any], Callable[[JsonValue], Any]]] = {
-    _int64: fields.as_count,
-    _double: fields.as_number,
-    _texts: fields.as_texts,
-}
-"""Readers for values of another type than the one that is written."""
+"""The type that the conventions give each of `semconv.REQUEST_PARAMETERS`."""
+_NAMED: Final = {name: (sc.REQUEST_PREFIX + name, _TYPES[name]) for name in sc.REQUEST_PARAMETERS}
 
 
 def _write(operation: Any, out: Attributes) -> None:
-    parameters: Mapping[str, JsonValue] = operation.parameters
-    if not parameters:
-        return
-    unnamed = {}
-    for name, value in parameters.items():
-        key, fit = _KNOWN.get(name, (name, _misfit))
-        fitted = fit(value)
+    others: dict[str, JsonValue] = {}
+    for name, value in operation.parameters.items():
+        fitted = None
+        if name in _NAMED:
+            key, attribute_type = _NAMED[name]
+            fitted = attribute_type.fit(value)
         if fitted is None:
-            unnamed[name] = value
+            others[name] = value
         else:
             out[key] = fitted
-    if unnamed:
-        out[sc.REQUEST_OTHER] = json_text.write(unnamed)
-        output = output_type(unnamed)
+    if others:
+        out[sc.REQUEST_OTHER] = json_text.write(others)
+        output = _output_type(others)
         if output is not None:
             out[sc.OUTPUT_TYPE] = output
 
 
-def _misfit(_: JsonValue) -> None:
-    return None
-
-
 def _read(rest: Attributes) -> dict[str, Any]:
     parameters = {}
-    for name, (key, fit) in _KNOWN.items():
+    for name, (key, attribute_type) in _NAMED.items():
         if key in rest:
-            fitted = fit(rest[key])
-            if fitted is None and fit in _TOLERANT:
-                fitted = fit(_TOLERANT[fit](rest[key]))
-            if fitted is not None:
-                parameters[name] = fitted
+            value = attribute_type.fit(attribute_type.convert(rest[key]))
+            if value is not None:
+                parameters[name] = value
                 del rest[key]
-    unnamed = fields.as_object(rest.get(sc.REQUEST_OTHER))
-    if unnamed is not None:
+    others = fields.as_object(rest.get(sc.REQUEST_OTHER))
+    if others is not None:
         del rest[sc.REQUEST_OTHER]
-        parameters = {**unnamed, **parameters}
-        output = output_type(unnamed)
+        parameters = {**others, **parameters}
+        output = _output_type(others)
         if output is not None and rest.get(sc.OUTPUT_TYPE) == output:
             del rest[sc.OUTPUT_TYPE]
     return {"parameters": parameters} if parameters else {}
 
 
-def output_type(parameters: Mapping[str, JsonValue]) -> str | None:
-    """``json`` or ``text``, where the request asks for a format (OpenAI's response_format, or text.format of Responses)."""
-    form = parameters.get("response_format")
+def _output_type(parameters: Mapping[str, JsonValue]) -> str | None:
+    """Return ``json`` or ``text`` if the request sets ``response_format`` or ``text.format``, as in OpenAI's APIs."""
+    response_format = parameters.get("response_format")
     text = parameters.get("text")
-    if form is None and isinstance(text, Mapping):
-        form = text.get("format")
-    kind = form.get("type") if isinstance(form, Mapping) else None
+    if response_format is None and isinstance(text, Mapping):
+        response_format = text.get("format")
+    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind in ("json_object", "json_schema"):
         return "json"
     return "text" if kind == "text" else None
 
 
-PARAMETERS: Final = Extra(_write, _read, (*(key for key, _ in _KNOWN.values()), sc.REQUEST_OTHER))
+PARAMETERS: Final = Extra(_write, _read, (*(key for key, _ in _NAMED.values()), sc.REQUEST_OTHER))

@@ -1,8 +1,8 @@
-"""Restore the types of attributes that a database keeps as text only.
+"""Restores the types of attributes that a database stores as text.
 
-ClickHouse's tables of the OpenTelemetry Collector hold ``Map(String, String)``: a count of tokens comes back as ``"12"``, a
-list as JSON. Law: only names that llmtrace or the conventions give a number, a flag or a list are touched, and only where the
-text reads as one; a program's own attributes stay text, since nothing says what they were.
+The OpenTelemetry Collector's tables in ClickHouse have a ``Map(String, String)``: a number of tokens comes back as ``"12"``, a
+list as JSON text. Law: an attribute changes only if llmtrace or the conventions define it as a number, a flag or a list, and if
+its text can be read as one. A program's own attributes stay text, since their types are unknown.
 """
 
 from __future__ import annotations

@@ -221,9 +221,9 @@ def _set_in_object(kept: JsonValue, edit: Edit) -> bool:
         return False
     *above, name = steps(edit.place)
     try:
-        owner = objects.held(kept)
+        owner = objects.fields_of(kept)
         for step in above:
-            owner = objects.held(follow(owner, [step]))
+            owner = objects.fields_of(follow(owner, [step]))
         follow(owner, [name])
         owner[int(name) if isinstance(owner, list) else name] = edit.value
     except (LookupError, TypeError, ValueError):
