@@ -5,30 +5,75 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
+
+import llmtrace
+
+Hook: TypeAlias = "tuple[Any, str]"
+"""A module or class, and the name of its function."""
+Stack: TypeAlias = "tuple[tuple[CodeType, int], ...]"
+"""The lines of llmtrace through which a hook was called, innermost first."""
+Hits: TypeAlias = "defaultdict[Hook, set[Stack]]"
+
+T = TypeVar("T")
+
+_SOURCE = str(Path(llmtrace.__file__).parent)
 
 
 class Broken(Exception):
     """What a hook of ours raises here."""
 
 
-def replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, hit: set[Any] | None = None) -> None:
-    """Under every name by which it was imported, make one function raise; or have it tell ``hit`` that it was called."""
-    original = inspect.getattr_static(owner, name)
-    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
-
-    @functools.wraps(function)
-    def instead(*args: Any, **kwargs: Any) -> Any:
-        if hit is None:
-            raise Broken(name)
-        hit.add((owner, name))
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
+def replace(hooks: Iterable[Hook], monkeypatch: pytest.MonkeyPatch, hits: Hits | None = None) -> None:
+    """Under every name by which they were imported, make functions raise; or have them tell ``hits`` how they were called."""
+    aliases = defaultdict(list)
     for path, module in list(sys.modules.items()):
         if path.startswith("llmtrace"):
             for alias, thing in list(vars(module).items()):
-                if thing is function:
-                    monkeypatch.setattr(module, alias, instead)
+                if inspect.isfunction(thing):
+                    aliases[thing].append((module, alias))
+    for owner, name in hooks:
+        original = inspect.getattr_static(owner, name)
+        function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
+        instead = _stand_in(function, (owner, name), hits)
+        monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
+        for module, alias in aliases[function]:
+            monkeypatch.setattr(module, alias, instead)
+
+
+def _stand_in(function: Any, hook: Hook, hits: Hits | None) -> Any:
+    @functools.wraps(function)
+    def instead(*args: Any, **kwargs: Any) -> Any:
+        if hits is None:
+            raise Broken(hook[1])
+        hits[hook].add(_stack())
+        return function(*args, **kwargs)
+
+    return instead
+
+
+def _stack() -> Stack:
+    frame: FrameType | None = sys._getframe(2)
+    lines = []
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_SOURCE):
+            lines.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return tuple(lines)
+
+
+def steps_through(hook: Hook, hits_by_step: Mapping[T, Hits]) -> list[T]:
+    """Steps that together call a hook by every stack by which any step calls it: what it raises takes the same way up."""
+    covered: set[Stack] = set()
+    steps = []
+    for step, hits in hits_by_step.items():
+        if hook in hits and not hits[hook] <= covered:
+            steps.append(step)
+            covered |= hits[hook]
+    return steps

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 import importlib
 import inspect
-import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from openai_scenarios import NAMES, observe
+from tests.instrumentation.hooks import Hits, Hook, replace, steps_through
 
 from llmtrace.instrumentation import _cache, _openai_vendors
 from llmtrace.recorder import collected, guard
@@ -58,7 +58,7 @@ _NOT_HOOKS = {"patches", "both", "activate", "end_open", *_GUARDS}
 """Guards, and what is not called within a call."""
 
 
-def _hooks() -> Iterator[tuple[Any, str]]:
+def _hooks() -> Iterator[Hook]:
     """Every function and method that is defined in these modules: (where it stands, its name)."""
     for name in _MODULES:
         module = importlib.import_module(name)
@@ -72,10 +72,6 @@ def _hooks() -> Iterator[tuple[Any, str]]:
 
 
 HOOKS = [(owner, name) for owner, name in _hooks() if name not in _NOT_HOOKS]
-
-
-class Broken(Exception):
-    """What a hook of ours raises here."""
 
 
 @pytest.fixture(autouse=True)
@@ -95,48 +91,48 @@ def plain() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def passes(plain: dict[str, Any]) -> dict[str, set[tuple[Any, str]]]:
-    """The hooks that each scenario comes through."""
-    hooks_by_scenario: dict[str, set[tuple[Any, str]]] = {}
+def hits_by_scenario(plain: dict[str, Any]) -> dict[str, Hits]:
+    """How each scenario comes through the hooks."""
+    hits: Hits = defaultdict(set)
+    hits_by_scenario: dict[str, Hits] = {}
     with pytest.MonkeyPatch.context() as monkeypatch, capture(instrument=("openai",)):
-        calls = {hook: _replace(*hook, monkeypatch, broken=False) for hook in HOOKS}
+        replace(HOOKS, monkeypatch, hits)
         for scenario, seen in plain.items():
             with pytest.MonkeyPatch.context() as once:
                 _forget(once)
                 assert contextvars.copy_context().run(observe, scenario, details=False) == seen
-            hooks_by_scenario[scenario] = {hook for hook, called in calls.items() if called}
-            for called in calls.values():
-                called.clear()
+            hits_by_scenario[scenario] = hits.copy()
+            hits.clear()
         collected.settle()
-    return hooks_by_scenario
+    return hits_by_scenario
 
 
 @pytest.mark.parametrize(("owner", "name"), HOOKS, ids=lambda value: getattr(value, "__name__", value))
 def test_a_hook_that_raises_changes_nothing(
-    plain: dict[str, Any], passes: dict[str, set[tuple[Any, str]]], owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
+    plain: dict[str, Any], hits_by_scenario: dict[str, Hits], owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values, types, exceptions, streams and requests are the same, whichever hook is broken: in each scenario that comes
-    through it, and in one after that."""
+    through it in a way of its own, and in one after that."""
     _forget(monkeypatch)
-    scenarios = [scenario for scenario in plain if (owner, name) in passes[scenario]]
+    scenarios = steps_through((owner, name), hits_by_scenario)
     with capture(instrument=("openai",)):
-        hit = _replace(owner, name, monkeypatch, broken=True)
+        replace([(owner, name)], monkeypatch)
         for scenario in (*scenarios, NAMES[0]):
             # in a context of its own, since a hook that should have left the context may be the broken one
             seen = contextvars.copy_context().run(observe, scenario, details=False)
             assert seen == plain[scenario], f"{scenario}, with {name} broken"
         collected.settle()
         monkeypatch.undo()
-    assert bool(hit) == bool(scenarios)
-    module = getattr(owner, "__module__", None) or owner.__name__
-    _HIT[module, f"{owner.__name__}.{name}"] = bool(hit)
 
 
-def test_most_hooks_were_really_hit() -> None:
-    """The table of scenarios goes through nearly all code of the instrumentor. Runs after the test above."""
-    if len(_HIT) < len(HOOKS):
-        pytest.skip("needs all hooks in one process")
-    missed = {name for (module, name), hit in _HIT.items() if module.startswith("llmtrace.instrumentation") and not hit}
+def test_most_hooks_were_really_hit(hits_by_scenario: dict[str, Hits]) -> None:
+    """The table of scenarios goes through nearly all code of the instrumentor."""
+    hit = set[Hook]().union(*hits_by_scenario.values())
+    missed = {
+        f"{owner.__name__}.{name}"
+        for owner, name in set(HOOKS) - hit
+        if (getattr(owner, "__module__", None) or owner.__name__).startswith("llmtrace.instrumentation")
+    }
     in_a_table = {"_text", "_file", "_thinking", "_media", "_input_audio"}
     for_others = {
         "see",
@@ -160,35 +156,9 @@ def test_most_hooks_were_really_hit() -> None:
     } == set()
 
 
-_HIT: dict[tuple[str, str], bool] = {}
-
-
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin as a program does: nothing was reported, read or seen yet."""
     monkeypatch.setattr(guard, "_reported", set())
     monkeypatch.setattr(_cache, "_tools", {})
     monkeypatch.setattr(_cache, "_messages", {})
     monkeypatch.setattr(_openai_vendors, "_providers", {})
-
-
-def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, broken: bool) -> list[int]:
-    """Make one function tell of its calls, under every name by which it was imported, and raise if it is to be broken. Gives
-    the list of its calls."""
-    original = inspect.getattr_static(owner, name)
-    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
-    hit: list[int] = []
-
-    @functools.wraps(function)
-    def instead(*args: Any, **kwargs: Any) -> Any:
-        hit.append(1)
-        if broken:
-            raise Broken(name)
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
-    for path, module in list(sys.modules.items()):
-        if path.startswith("llmtrace"):
-            for alias, thing in list(vars(module).items()):
-                if thing is function:
-                    monkeypatch.setattr(module, alias, instead)
-    return hit

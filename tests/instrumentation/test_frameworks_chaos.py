@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.instrumentation.hooks import replace
+from tests.instrumentation.hooks import Hits, Hook, replace
 
 from llmtrace.instrumentation import _langchain_runs, openai_agents
 from llmtrace.recorder import guard
@@ -42,7 +43,7 @@ def _silence() -> None:
     """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
 
 
-def _hooks(framework: str) -> Iterator[tuple[Any, str]]:
+def _hooks(framework: str) -> Iterator[Hook]:
     for name in _MODULES[framework]:
         module = importlib.import_module(f"llmtrace.instrumentation.{name}")
         for member, thing in list(vars(module).items()):
@@ -103,16 +104,15 @@ def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.
     observe = {"mcp": _mcp, "langchain": _langchain, "openai_agents": _openai_agents}[framework]()
     with capture(instrument=()):
         plain = observe()
-    hit: set[tuple[Any, str]] = set()
+    hits: Hits = defaultdict(set)
     with capture(instrument=(framework,)), monkeypatch.context() as patched:
-        for hook in list(_hooks(framework)):
-            replace(*hook, patched, hit)
+        replace(list(_hooks(framework)), patched, hits)
         assert observe() == plain
     wrong = []
-    for owner, name in sorted(hit, key=str):
+    for owner, name in sorted(hits, key=str):
         monkeypatch.setattr(guard, "_reported", set())
         with capture(instrument=(framework,)), monkeypatch.context() as broken:
-            replace(owner, name, broken)
+            replace([(owner, name)], broken)
             try:
                 same = observe() == plain
             except Exception as error:
@@ -122,4 +122,4 @@ def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.
         if not same:
             wrong.append(name)
     assert wrong == []
-    assert len(hit) > 10
+    assert len(hits) > 10

@@ -109,7 +109,7 @@ class Content:
         """Return the span without content (see `llmtrace.content.strip`), other texts redacted. Never raises."""
         try:
             stripped = self._clean(without_content(span))
-            if semconv.CONTENT_LEVEL not in stripped.attributes:  # a broken rule drops every text, this mark among them
+            if stripped.attributes.get(semconv.CONTENT_LEVEL) != "none":  # a broken rule drops every text, this mark among them
                 stripped = replace(stripped, attributes={**stripped.attributes, semconv.CONTENT_LEVEL: "none"})
             return stripped
         except Exception as error:

@@ -38,19 +38,24 @@ from llmtrace.text.patterns import lazy_pattern
 HIDDEN = "*"
 """Replaces a hidden name."""
 _NAME = lazy_pattern(r"[A-Za-z_$][\w$./:-]{0,63}", re.ASCII)
-"""Form of a declared field's or tool's name. Any other name was invented by the model, or is content used as a key."""
-_STRIPPED = semconv.CONTENT | {
-    semconv.REQUEST_PREFIX + "stop_sequences",
-    semconv.TOOL_ARGUMENTS_FORM,
-    semconv.TOOL_RESULT_FORM,
-    semconv.REPLAY_REQUEST,
-    semconv.REPLAY_EXCHANGES,
-    semconv.REPLAY_RESULT_TYPE,
-    semconv.REPLAY_UNUSABLE,
-}
-"""Attributes of an encoded span that hold content or describe it."""
-_STRIPPED_BY_ATTRIBUTE = frozenset({Inference, AgentInvocation, Workflow, Custom})
+"""What a declared field or tool is called; anything else was made up, or is content used as a key."""
 _REASONING_LEVEL = semconv.REQUEST_PREFIX + "reasoning.level"
+_OF_OPERATIONS = frozenset(
+    {
+        semconv.REQUEST_PREFIX + "stop_sequences",
+        semconv.TOOL_ARGUMENTS_FORM,
+        semconv.TOOL_RESULT_FORM,
+        semconv.REPLAY_REQUEST,
+        semconv.REPLAY_EXCHANGES,
+        semconv.REPLAY_RESULT_TYPE,
+        semconv.REPLAY_UNUSABLE,
+    }
+)
+"""Attributes that are content only where an operation wrote them, not where the program did."""
+_STRIPPED = semconv.CONTENT | _OF_OPERATIONS
+"""Attributes of an encoded span that content, or what is said of it, goes to."""
+_STRIPPED_BY_ATTRIBUTE = frozenset({Inference, AgentInvocation, Workflow, Custom})
+_AMBIGUOUS = _OF_OPERATIONS | {_REASONING_LEVEL}
 _INDEX = lazy_pattern(r"\d{1,9}|-")
 _WORD = lazy_pattern(r"[A-Za-z_]{1,16}", re.ASCII)
 
@@ -71,8 +76,11 @@ def without_content(span: Span) -> Span:
     return replace(span, **changes, attributes={**attributes, semconv.CONTENT_LEVEL: "none"})
 
 
-def has_only_known_content(operation: Operation) -> bool:
-    """Return True if all content of an operation is in attributes that `strip_attributes` removes (most spans)."""
+def has_only_known_content(span: Span) -> bool:
+    """True if `strip_attributes` removes from the encoded span what `without_content` does: the quick way, for most spans."""
+    if span.attributes and not _AMBIGUOUS.isdisjoint(span.attributes):
+        return False  # encoded, the program's own attribute looks like one of the operation
+    operation = span.operation
     if type(operation) is ToolExecution:
         return strip_tool_name(operation.name) == operation.name
     return type(operation) in _STRIPPED_BY_ATTRIBUTE

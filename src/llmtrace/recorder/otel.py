@@ -299,7 +299,7 @@ def _exported(ended: Span, clean: Span | None, raw: RawSpan | None, content: Con
 def without_content(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
     """Return the encoded span without content. ``raw`` is ``clean`` encoded. Verdicts stay, because they are not content."""
     has_findings = clean.failure or clean.violations or clean.evaluations or clean.events or clean.links
-    if not has_findings and has_only_known_content(clean.operation):
+    if not has_findings and has_only_known_content(clean):
         return replace(raw, attributes=strip_attributes(raw.attributes))
     stripped = genai.encode(content.without_content(clean))
     verdicts = {name: raw.attributes[name] for name in findings.derived_in(raw.attributes)}

@@ -10,6 +10,8 @@ import pytest
 from kit import Answer, Reply
 from way import Way, says, see
 
+from llmtrace.model import Inference
+
 WORDS = {
     400: "bad_request",
     401: "authentication",
@@ -31,18 +33,32 @@ async def stream(way: Way, client: Any) -> Any:
 BOTH = pytest.mark.parametrize("program", [ask, stream], ids=["whole", "streamed"])
 
 
+def repeated(program: Any, times: int) -> Any:
+    """The program several times in a row; what it raises is seen, too."""
+
+    async def program_repeated(way: Way, client: Any) -> list[Any]:
+        seen = []
+        for _ in range(times):
+            try:
+                seen.append(await program(way, client))
+            except Exception as raised:
+                seen.append(see(raised))
+        return seen
+
+    return program_repeated
+
+
 @BOTH
-@pytest.mark.parametrize("status", WORDS)
-def test_an_error_status_is_a_failure(way: Way, status: int, program: Any) -> None:
+def test_an_error_status_is_a_failure(way: Way, program: Any) -> None:
     """The library's own exception, with its own text; the span has the word, and its text."""
-    watched = way.watch(program, way.kit.error(status))
-    kind, text, _ = watched.seen
-    failure = watched.span.failure
-    assert failure is not None
-    assert (failure.type, failure.message) == (WORDS[status], text)
-    assert kind.rpartition(".")[2] in failure.stacktrace
-    operation = watched.inference
-    assert (operation.output, operation.usage, operation.attempts) == ((), None, 1)
+    watched = way.watch(repeated(program, len(WORDS)), *(way.kit.error(status) for status in WORDS))
+    for word, (kind, text, _), span in zip(WORDS.values(), watched.seen, watched.spans, strict=True):
+        failure, operation = span.failure, span.operation
+        assert failure is not None
+        assert (failure.type, failure.message) == (word, text)
+        assert kind.rpartition(".")[2] in failure.stacktrace
+        assert isinstance(operation, Inference)
+        assert (operation.output, operation.usage, operation.attempts) == ((), None, 1)
 
 
 @BOTH
@@ -107,17 +123,16 @@ def test_retries_that_do_not_help_are_one_span(way: Way) -> None:
     assert watched.span.failure.type == "server_error"
 
 
-@BOTH
-@pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b'"text"', b"{}", b'{"error": "busy"}', b"\xff\x00"])
-def test_an_answer_that_is_none_of_the_protocol_changes_nothing(way: Way, body: bytes, program: Any) -> None:
-    """Whatever the library makes of rubbish, it makes of it with llmtrace too; there is one span, and nothing is logged."""
+BODIES = (b"", b"{", b"null", b"[]", b'"text"', b"{}", b'{"error": "busy"}', b"\xff\x00")
 
-    async def guarded(way: Way, client: Any) -> Any:
-        try:
-            return repr(await program(way, client))
-        except Exception as raised:
-            return see(raised)
+
+@BOTH
+def test_an_answer_that_is_none_of_the_protocol_changes_nothing(way: Way, program: Any) -> None:
+    """Whatever the library makes of rubbish, it makes of it with llmtrace too, one span each, and nothing is logged."""
+
+    async def shown(way: Way, client: Any) -> str:
+        return repr(await program(way, client))
 
     reply = way.kit.whole(Answer()) if program is ask else way.kit.streamed(Answer())
-    watched = way.watch(guarded, Reply((body,), 200, reply.content_type))
-    assert len(watched.spans) == 1
+    watched = way.watch(repeated(shown, len(BODIES)), *(Reply((body,), 200, reply.content_type) for body in BODIES))
+    assert len(watched.spans) == len(BODIES)

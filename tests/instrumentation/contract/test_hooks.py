@@ -9,14 +9,15 @@ import asyncio
 import contextvars
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 from kit import CALLS, Answer, Question
 from server import Server
-from tests.instrumentation.hooks import replace
+from tests.instrumentation.hooks import Hits, Hook, replace, steps_through
 from way import Way, see, settled
 
 from llmtrace.instrumentation import _cache
@@ -64,7 +65,7 @@ def _parts(module: ModuleType) -> set[str]:
     return {part for part in used if part.startswith("llmtrace.instrumentation._") and part.rpartition(".")[2] not in ENGINE}
 
 
-def hooks(way: Way) -> Iterator[tuple[Any, str]]:
+def hooks(way: Way) -> Iterator[Hook]:
     """Every function and method that is defined there: (where it stands, its name).
 
     Left out is what stands in for the library's own functions (``wrapped`` is its first argument, or the kit names it).
@@ -84,17 +85,6 @@ def hooks(way: Way) -> Iterator[tuple[Any, str]]:
 def _stands_in(way: Way, function: Any) -> bool:
     parameters = list(inspect.signature(function).parameters)
     return parameters[:1] == ["wrapped"] or function.__name__ in {*GUARDS, *getattr(way.kit, "guards", ())}
-
-
-async def program(way: Way, client: Any) -> list[Any]:
-    """Everything once: whole, with tools, streamed to the end and left, refused."""
-    seen: list[Any] = []
-    for step in (_whole, _with_tools, _streamed, _streamed_with_tools, _left_early, _refused):
-        try:
-            seen.append(await step(way, client))
-        except Exception as raised:
-            seen.append(see(raised))
-    return seen
 
 
 async def _whole(way: Way, client: Any) -> Any:
@@ -121,48 +111,69 @@ async def _left_early(way: Way, client: Any) -> Any:
     return seen
 
 
-_refused = _whole
+async def _refused(way: Way, client: Any) -> Any:
+    return await _whole(way, client)
+
+
+STEPS = {
+    _whole: lambda kit: kit.whole(Answer()),
+    _with_tools: lambda kit: kit.whole(CALLS),
+    _streamed: lambda kit: kit.streamed(Answer()),
+    _streamed_with_tools: lambda kit: kit.streamed(CALLS),
+    _left_early: lambda kit: kit.streamed(Answer()),
+    _refused: lambda kit: kit.error(400),
+}
+"""Everything that the program does, and what it is answered."""
 
 
 def test_a_hook_that_raises_changes_nothing(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values, chunks and exceptions are the same, whichever hook is broken: all that this program comes through."""
+    """Values, chunks and exceptions are the same, whichever hook is broken: in each step that comes through it in a way of its
+    own, and in one after that."""
     kit = way.kit
-    replies = [
-        kit.whole(Answer()),
-        kit.whole(CALLS),
-        kit.streamed(Answer()),
-        kit.streamed(CALLS),
-        kit.streamed(Answer()),
-        kit.error(400),
-    ]
-    with Server(*replies) as server:
+    with Server(kit.whole(Answer())) as server:
 
-        async def run(client: Any, *broken: tuple[Any, str], hit: set[Any] | None = None) -> list[Any]:
-            server.restart(*replies)
+        async def program(client: Any, steps: Iterable[Any], done: Callable[[Any], None] = lambda step: None) -> dict[Any, Any]:
+            seen = {}
+            for step in steps:
+                server.restart(STEPS[step](kit))
+                try:
+                    seen[step] = await step(way, client)
+                except Exception as raised:
+                    seen[step] = see(raised)
+                done(step)
+            return seen
+
+        async def run(client: Any, hooks: Iterable[Hook], hits: Hits | None, *program_arguments: Any) -> dict[Any, Any]:
             monkeypatch.setattr(guard, "_reported", set())
             monkeypatch.setattr(_cache, "_tools", {})
             monkeypatch.setattr(_cache, "_messages", {})
             with capture(instrument=(kit.name,)), monkeypatch.context() as patched:
-                for owner, name in broken:
-                    replace(owner, name, patched, hit)
+                replace(hooks, patched, hits)
                 # in a context of its own, since a hook that should have left the context may be the broken one
-                return await _apart(way, client)
+                return await _apart(way, program(client, *program_arguments))
 
         async def main() -> set[str]:
             client = kit.client(server.url, asynchronous=way.asynchronous)
-            expected = await program(way, client)
-            hit: set[tuple[Any, str]] = set()
-            assert await run(client, *hooks(way), hit=hit) == expected
-            for owner, name in sorted(hit, key=str):
-                assert await run(client, (owner, name)) == expected, f"{owner} {name}"
+            expected = await program(client, STEPS)
+            hits: Hits = defaultdict(set)
+            hits_by_step: dict[Any, Hits] = {}
+
+            def note_hits(step: Any) -> None:
+                hits_by_step[step] = hits.copy()
+                hits.clear()
+
+            assert await run(client, hooks(way), hits, STEPS, note_hits) == expected
+            for hook in sorted(set[Hook]().union(*hits_by_step.values()), key=str):
+                steps = dict.fromkeys([*steps_through(hook, hits_by_step), _refused])
+                assert await run(client, [hook], None, steps) == {step: expected[step] for step in steps}, hook
             await settled(kit.close(client))
-            return {name for _, name in hit}
+            return {name for found in hits_by_step.values() for _, name in found}
 
         assert way.run(main()) >= {"start_attributes", "answer"}
     collected.settle()
 
 
-async def _apart(way: Way, client: Any) -> list[Any]:
+async def _apart(way: Way, coroutine: Coroutine[Any, Any, Any]) -> Any:
     if way.asynchronous:
-        return await asyncio.create_task(program(way, client))  # a task has a copy of the context
-    return contextvars.copy_context().run(way.run, program(way, client))
+        return await asyncio.create_task(coroutine)  # a task has a copy of the context
+    return contextvars.copy_context().run(way.run, coroutine)
