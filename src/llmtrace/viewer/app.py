@@ -21,7 +21,7 @@ from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
 from llmtrace.model.traces import short_id
 from llmtrace.store import Query, filters
 from llmtrace.version import __version__
-from llmtrace.viewer import page
+from llmtrace.viewer import letter_list, page
 from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
 from llmtrace.viewer.payload import Payload
@@ -70,6 +70,7 @@ class Viewer:
             Route("/api/drift", self._drift),
             Route("/api/suspicions", self._suspicions),
             Route("/api/reviews", self._reviews),
+            Route("/api/letters", self._letters),
             Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
             Route(trace_path, self._answer(self._rows)),
             Route(f"{trace_path}/payloads", self._answer(self._payloads)),
@@ -184,6 +185,9 @@ class Viewer:
         limit = max(1, min(_number(request, "limit", 100), MOST_TRACES))
         decided = _text(request, "decided") == "1"
         return await _answer_review(lambda: self._queue.page(decided=decided, before=earlier, limit=limit))
+
+    async def _letters(self, _: Request) -> Response:
+        return await _in_thread(lambda: letter_list.letters(self._source))
 
     async def _review(self, request: Request) -> Response:
         review_id = request.path_params["review"]
