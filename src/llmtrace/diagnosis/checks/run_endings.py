@@ -16,6 +16,7 @@ from llmtrace.model import (
     BUDGET_STOPPED,
     CANCELLED,
     INVALID_TOOL_CALL,
+    STEP_LIMIT,
     Failure,
     Inference,
     Span,
@@ -50,7 +51,7 @@ def errors(run: Run) -> Iterator[Finding]:
         if not ends_run:
             evidence = f"{evidence[:-1]}; the run went on."
         advice = f"Read where it was raised: llmtrace show {short_id(trace.trace_id)} --full."
-        if isinstance(span.operation, Inference) or span.failure.type == INVALID_TOOL_CALL:
+        if isinstance(span.operation, Inference) or span.failure.type in (INVALID_TOOL_CALL, STEP_LIMIT):
             advice = advice_for_model_call(span.failure)
         title = f"{name_of(span)} {how_it_ended(span.failure)}"
         confidence: Confidence = "certain" if ends_run else "possible"
