@@ -87,12 +87,15 @@ class ReviewPending(LlmtraceError):
     Nothing ran. ``review_id`` names the review: ``llmtrace review resume ID -- COMMAND``, or `llmtrace.resume_review`.
     """
 
-    def __init__(self, review_id: str, question: str, *, in_doubt: bool = False) -> None:
-        """``in_doubt``: the program died while the call ran, so a person must first say whether the call took effect."""
-        waits = "waits for a review; when it is decided"
-        if in_doubt:
+    def __init__(self, review_id: str, question: str, *, in_doubt: bool = False, is_running: bool = False) -> None:
+        """``in_doubt``: the program died while the call ran, so that somebody has to say first whether it took effect.
+        ``is_running``: the call runs now, in another program that went on with this review."""
+        waits = "waits for a review. When it is decided"
+        if is_running:
+            waits = "runs now in another program that was resumed, so it does not run here. When that program has ended"
+        elif in_doubt:
             settle = f"llmtrace review settle {review_id} --happened yes|no"
-            waits = f"may have run when its program died; say so with {settle}, then"
+            waits = f"may have run when its program died. Say so with {settle}, then"
         super().__init__(f"{question} {waits}: llmtrace review resume {review_id} -- COMMAND")
         self.review_id = review_id
         self.in_doubt = in_doubt

@@ -240,7 +240,7 @@ def test_bad_input_is_one_clear_line(store: str, llmtrace: Callable[..., Ran]) -
         (("--tool", "refund", "--", "agent.py"), "expected NAME=live"),
         (("--tool", "fly=live", "--", "agent.py"), "no tool of this name ran"),
         (("--live-after", "ffff", "--", "agent.py"), "no span id of trace"),
-        (("--", sys.executable, "-c", "pass"), "told nothing of a replay"),
+        (("--", sys.executable, "-c", "pass"), "and was not replayed"),
     ):
         ran = llmtrace("replay", *words)
         assert ran.code == 2, ran.err

@@ -53,7 +53,7 @@ def test_list_show_and_every_decision(reviews: Reviews, llmtrace: Callable[..., 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["approve", "rev_none"], "no review goes by"),
+        (["approve", "rev_none"], "unknown review"),
         (["approve"], "needs the id"),
         (["edit", "rev_first"], "needs what to change"),
         (["edit", "rev_first", "--set", "n=two"], "/n"),

@@ -318,7 +318,7 @@ def test_a_time_limit_is_a_no(store: Path) -> None:
     tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
     assert "Nobody reviewed" in answer_of(tools.run(asks()))
     record = Reviews(store).list(states=("timed_out",))[0]
-    with pytest.raises(ReviewConflict, match="timed_out"):
+    with pytest.raises(ReviewConflict, match="timed out"):
         approve(record)
     assert not ran
 
@@ -728,6 +728,28 @@ def test_what_was_running_when_its_process_died_is_in_doubt_until_somebody_knows
     assert not ran
     with pytest.raises(ReviewConflict, match="not in doubt"):
         llmtrace.reviews.settle(review_id, happened=False)
+
+
+def test_a_call_that_runs_elsewhere_is_not_said_to_wait_for_a_review(store: Path) -> None:
+    """A second program that is resumed with the same review is told that the first is at it, and what to do then."""
+    on(store, review_wait=0.05)
+    tools = llmtrace.Tools(llmtrace.tool(review=True)(refund))
+    with pytest.raises(ReviewPending) as pending:
+        tools.run(asks())
+    record = llmtrace.reviews.get(pending.value.review_id)
+    review_id, digest = record.request.review_id, record.request.digest
+    approve(record)
+    assert Reviews(store).start(review_id, digest, digest)
+    with (
+        pytest.raises(
+            ReviewPending, match=r"refund runs now in another program .* When that program has ended: llmtrace review"
+        ),
+        llmtrace.resume_review(review_id, from_recording=False),
+    ):
+        tools.run(asks())
+    with pytest.raises(ReviewConflict, match=r"was decided before: approved .*UTC. The call is running$"):
+        approve(record)
+    assert not ran
 
 
 def test_a_call_in_doubt_does_not_run_again_when_its_run_is_resumed_from_the_record(store: Path) -> None:

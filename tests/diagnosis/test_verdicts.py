@@ -21,7 +21,7 @@ from llmtrace.model import (
     Usage,
     replace,
 )
-from llmtrace.semconv import SCOPE_NAME, STREAM_CUT
+from llmtrace.semconv import REPLAY_OF, SCOPE_NAME, STREAM_CUT
 
 REFUND = tool("refund", "order_id", changes=True, amount="number")
 LOOK_UP = tool("look_up", "order_id")
@@ -391,6 +391,17 @@ def test_a_budget_that_stopped_the_run_is_certain() -> None:
     found = story.diagnosis(failure=failure)
     assert marks(found)[0] == ("certain", "budget")
     assert found.marked[0].evidence == "Budget of 4 calls is spent."
+
+
+def test_a_replay_that_diverged_is_not_an_error_of_the_program() -> None:
+    """The cause says where the replay left the recorded run, and what to do; a retry would be no help."""
+    failure = Failure("llmtrace.errors.ReplayDiverged", f"replay of {'a' * 8}: chat m asks for something else: message 1")
+    story = Story(LOOK_UP).user("Where?").answer(failure=failure, request_model="m")
+    (suspect,) = story.diagnosis(failure=failure, attributes={REPLAY_OF: "a" * 32}).suspects
+    assert (suspect.check, suspect.confidence, suspect.title) == ("replay_diverged", "certain", "the replay diverged at chat m")
+    assert "chat m asks for something else: message 1." in suspect.evidence
+    assert f"llmtrace diff {'a' * 8} " in suspect.advice
+    assert "etry" not in suspect.advice
 
 
 # -- results and context

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmtrace.model import AgentInvocation, Inference, Retrieval, Span, ToolExecution, Workflow
+from llmtrace.model import STEP_LIMIT, AgentInvocation, Failure, Inference, Retrieval, Span, ToolExecution, Workflow
 from llmtrace.testing import Captured, capture
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "frameworks"))
@@ -75,6 +75,23 @@ def test_smolagents_with_code_and_a_managed_agent() -> None:
         (1, "execute_tool final_answer"),
     ]
     assert operations(captured, ToolExecution)[0].arguments == {"order_id": "7"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_smolagents_stops_an_agent_at_its_limit_of_steps(stream: bool) -> None:
+    """It then has the model answer without tools. That is no answer of an agent that came to an end."""
+    smolagents: Any = pytest.importorskip("smolagents")
+
+    class Scripted(smolagents.Model):  # type: ignore[misc, name-defined]
+        def generate(self, messages: Any, **_: Any) -> Any:
+            return smolagents.ChatMessage(role=smolagents.MessageRole.ASSISTANT, content="<code>\nprint(1)\n</code>")
+
+    with capture(instrument=["smolagents"]) as captured:
+        agent = smolagents.CodeAgent([], Scripted(), max_steps=2, verbosity_level=0)
+        answer = agent.run(ASKED, stream=stream)
+        assert (list(answer)[-1].output if stream else answer) == "<code>\nprint(1)\n</code>"
+    assert captured.trace.health == "failed"
+    assert captured.trace.root.failure == Failure(STEP_LIMIT, "smolagents stopped it before it had an answer: 2 steps")
 
 
 def test_llama_index() -> None:

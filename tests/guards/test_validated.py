@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from datetime import date
+from enum import Enum
+from typing import Any, Literal
 
 import pydantic
 import pytest
@@ -53,6 +55,43 @@ def server(asked: list[Any]) -> Iterator[ModelServer]:
 def the_span(trace: Trace) -> Span:
     (span,) = (span for span in trace.spans if "llmtrace.validated.name" in span.attributes)
     return span
+
+
+class Color(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("form", "answer", "expected"),
+    [
+        (Literal["a", "b"], "b", "b"),
+        (Literal["a", "b"], ' "b"\n', "b"),
+        (Literal["1", "2"], "2", "2"),
+        (Literal["a", "b"], "```\na\n```", "a"),
+        (Color, " red\n", Color.RED),
+        (str, "It is late.", "It is late."),
+        (date, "2026-01-31", date(2026, 1, 31)),
+        ({"enum": ["a", "b"]}, "a", "a"),
+        ({"type": "string"}, "It is late.", "It is late."),
+        ({"type": "string"}, "2", "2"),
+        ({"type": ["string", "null"]}, "It is late.", "It is late."),
+        (int, "2", 2),
+    ],
+)
+def test_a_text_is_read_without_the_quotes_of_json(form: Any, answer: str, expected: Any) -> None:
+    """Where each valid answer is a text, a model writes it as it is."""
+    assert llmtrace.validated(form, lambda more: answer, retries=0) == expected
+
+
+def test_a_text_that_is_not_valid_is_corrected_as_text() -> None:
+    """The model is told which texts are valid, not that its answer is no JSON."""
+    said: list[Any] = []
+    assert llmtrace.validated(Literal["a", "b"], lambda more: (said.extend(more), "b" if more else "c")[1]) == "b"
+    feedback = said[-1]["content"]
+    assert "Input should be 'a' or 'b'" in feedback
+    assert "JSON" not in feedback
+    with pytest.raises(OutputInvalid, match="JSON"):
+        llmtrace.validated(int, lambda more: "two", retries=0)
 
 
 MESSAGES: Any = [{"role": "user", "content": "Which order?"}]

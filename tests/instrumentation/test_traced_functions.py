@@ -11,6 +11,7 @@ import pytest
 import wrapt
 
 import llmtrace
+from llmtrace.diagnosis import diagnose
 from llmtrace.errors import BudgetExceeded
 from llmtrace.instrumentation._traced_functions import (
     POSITIONAL,
@@ -20,6 +21,7 @@ from llmtrace.instrumentation._traced_functions import (
     traced_function,
 )
 from llmtrace.model import (
+    STEP_LIMIT,
     TOOL_ERROR,
     AgentInvocation,
     Failure,
@@ -43,6 +45,9 @@ class AgentRun(TracedFunction):
     def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:
         return arguments.get("session")
 
+    def stopped_at(self, instance: Any) -> str:
+        return instance.limit
+
 
 class ToolRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
@@ -57,6 +62,7 @@ class Library:
     """What a framework offers. ``inside`` is called where an agent or a tool works."""
 
     name = "support"
+    limit = ""
 
     def __init__(self, inside: Callable[[], Any] = lambda: None) -> None:
         self.inside = inside
@@ -150,6 +156,20 @@ def agents(captured: Captured) -> list[Span]:
 def texts(span: Span) -> list[str]:
     assert isinstance(span.operation, AgentInvocation)
     return [message.text() for message in (*span.operation.input, *span.operation.output)]
+
+
+@pytest.mark.parametrize("way", ["run", "stream"])
+def test_an_agent_that_its_framework_stopped_has_failed(way: str, library: type[Library], captured: Captured) -> None:
+    """The framework raises nothing and has the model answer; the program gets that answer, and the span says what it is."""
+    agent = library()
+    agent.limit = "stopped after 2 steps"
+    assert "done: 7" in (agent.run("7") if way == "run" else list(agent.stream("7")))
+    (span,) = agents(captured)
+    assert span.failure == Failure(STEP_LIMIT, "stopped after 2 steps")
+    assert captured.trace.health == "failed"
+    (suspect,) = diagnose(captured.trace).marked
+    assert (suspect.check, suspect.title) == ("error", "support was stopped at its limit of steps")
+    assert "raise the limit" in suspect.advice
 
 
 async def read(stream: Any) -> list[Any]:

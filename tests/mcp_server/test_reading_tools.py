@@ -146,7 +146,7 @@ def test_pages_hold_the_whole_and_nothing_twice() -> None:
         ("show_span", {"run": "last", "span": "--json"}, "is called --json"),
         ("list_runs", {"since": "yesterday"}, "expected a time such as 30m"),
         ("pending_reviews", {"review": "approve x"}, "is not the id of a review"),
-        ("pending_reviews", {"review": "rev_none"}, "no review goes by the id"),
+        ("pending_reviews", {"review": "rev_none"}, "unknown review"),
     ],
 )
 def test_bad_input_is_refused_with_what_to_do(name: str, arguments: dict[str, Any], message: str, store: str) -> None:  # noqa: F811

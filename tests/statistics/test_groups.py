@@ -18,7 +18,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.statistics import OTHERS, By, Group, Statistics, collect
+from llmtrace.statistics import OTHERS, By, Group, Statistics, collect, joined_groups
 from llmtrace.statistics.groups import MAX_GROUPS, bucket
 from tests.statistics.spans import BEGIN, SECOND, call, span
 
@@ -117,6 +117,28 @@ def test_failures() -> None:
     assert (group.calls, group.errors, group.rate(group.errors)) == (4, 2, 0.5)
     assert [group.duration.quantile(share) for share in (0.01, 0.99)] == [1, 4]
     assert (group.answered.count, group.answered.largest) == (1, 4)
+
+
+@pytest.mark.parametrize("by", ["model", "operation"])
+def test_failed_calls_are_counted_under_the_model_that_answers(by: By) -> None:
+    """They name no model that answered. Where two answered under one name, they stay under the name that was asked for."""
+    failed = {"failure": Failure("rate_limit"), "name": "chat"}
+    calls = [span(1, call(10), name="chat"), span(2, call(None, model=""), at=1, **failed)]
+    calls += [span(3, replace(call(None, model=""), request_model="never answered"), at=2, **failed)]
+    statistics = collect(calls, Statistics(by))
+    assert {key[-1]: (group.calls, group.errors) for key, group in joined_groups(statistics).items()} == {
+        "m": (2, 1),
+        "never answered": (1, 1),
+    }
+    two = collect([*calls, span(4, call(10, model="other"), at=3, name="chat")], Statistics(by))
+    assert {key[-1] for key in joined_groups(two)} == {"m", "other", "asked", "never answered"}
+
+
+def test_a_failed_call_is_no_change_of_the_model() -> None:
+    """Which model would have answered is not known."""
+    runs = [replace(span(number, call(10), at=number), trace_id=f"{number:032x}") for number in range(1, 3)]
+    failed = replace(span(3, call(None, model=""), at=3, failure=Failure("rate_limit")), trace_id="c" * 32)
+    assert not list(collect([*runs, failed], Statistics("model")).settings.changes())
 
 
 def test_a_wait_for_a_person_is_not_latency() -> None:

@@ -10,9 +10,8 @@ import asyncio
 import inspect
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final
 
 from llmtrace.cli import format_text
 from llmtrace.cli.ls import since
@@ -24,9 +23,8 @@ from llmtrace.content import Content
 from llmtrace.errors import LetterConflict
 from llmtrace.model import Failure, Span
 from llmtrace.model.traces import short_id
-from llmtrace.store import Query, Store
-from llmtrace.store.dead_letters import DeadLetter, letters_of
-from llmtrace.store.letter_states import UNTOUCHED, WAITING, LetterState, LetterStates
+from llmtrace.store.dead_letters import DeadLetter
+from llmtrace.store.letter_states import Entry, LetterStates, read_entries
 from llmtrace.store.reviews import this_user
 from llmtrace.text.unsafe_characters import clean
 
@@ -35,11 +33,6 @@ HELP = "list, show, retry or drop the work that runs gave up"
 EXAMPLE = "llmtrace dead-letters retry 4360aab6 --with shop.letters:retry"
 
 ACTIONS: Final = ("ls", "show", "retry", "drop")
-
-
-class Entry(NamedTuple):
-    letter: DeadLetter
-    state: LetterState
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -81,16 +74,6 @@ def run(args: argparse.Namespace) -> int:
     return FINE if all(result == "retried" for _, result in results) else FOUND
 
 
-def read_entries(store: Store, states: LetterStates, after: int | None = None) -> Iterator[Entry]:
-    """The dead letters of a store, those of the newest trace first."""
-    letter_states = states.all()
-    for summary in store.traces(Query(limit=sys.maxsize, since=after)):
-        if summary.dead_letters and summary.replay_of is None and summary.health != "running":
-            with suppress(LookupError):  # it is gone meanwhile
-                for letter in letters_of(store.trace(summary.trace_id)):
-                    yield Entry(letter, letter_states.get(letter.letter_id, UNTOUCHED))
-
-
 def _find(entries: list[Entry], wanted: str) -> Entry:
     if len(wanted) < 4:
         raise BadInput(
@@ -105,7 +88,7 @@ def _find(entries: list[Entry], wanted: str) -> Entry:
 
 
 def _list(entries: list[Entry], args: argparse.Namespace) -> int:
-    shown = [entry for entry in entries if args.all or entry.state.state in WAITING | {"retrying"}]
+    shown = [entry for entry in entries if args.all or entry.is_open]
     if args.json:
         print_json({"letters": [_as_json(entry) for entry in shown]})
         return FINE

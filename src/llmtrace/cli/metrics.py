@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from llmtrace.cli.dead_letters import read_entries
 from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.stores import local_folder, opened
 from llmtrace.cli.terminal import Screen
@@ -27,7 +26,7 @@ from llmtrace.metrics import Metrics, observe_dead_letters
 from llmtrace.model import Span
 from llmtrace.semconv import SERVICE_NAME
 from llmtrace.store import Store, journal_files
-from llmtrace.store.letter_states import WAITING, LetterStates
+from llmtrace.store.letter_states import WAITING, LetterStates, read_entries
 from llmtrace.store.tail import Tail, Written
 
 NAME = "metrics"

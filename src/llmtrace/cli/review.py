@@ -355,12 +355,16 @@ def _as_json(records: list[ReviewRecord]) -> list[Any]:
 
 def _resume(args: argparse.Namespace, reviews: Reviews) -> int:
     command = program(args.command, f"llmtrace review resume {args.id} -- python agent.py")
-    request = reviews.get(args.id).request
+    record = reviews.get(args.id)
+    request = record.request
     if not request.trace_id:
         raise BadInput(f"review {request.review_id} belongs to no recorded run, so that there is nothing to go on with.")
     args.trace = request.trace_id
     recording = load(args, may_be_empty=True)
     resumed = replace(recording.assignment(), live_after=CHANGE, resume=(request.review_id, request.digest))
+    if record.state in ("done", "failed") and not args.json:
+        ended = f"The call of {request.question} has run{' and failed' if record.state == 'failed' else ''}"
+        Screen(sys.stderr).prose(f"{ended}, so it does not run again. The program gets what came of it, and goes on.", "yellow")
     ran = run_replay(command, resumed)
     if args.json:
         print_json(ran._asdict())

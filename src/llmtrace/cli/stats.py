@@ -17,7 +17,20 @@ from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.stores import nothing_found, opened
 from llmtrace.cli.terminal import Cell, Progress, Screen, short
-from llmtrace.statistics import OTHERS, Burn, By, Group, Objective, Statistics, burn_rate, collect, gather, suggest, usual_turns
+from llmtrace.statistics import (
+    OTHERS,
+    Burn,
+    By,
+    Group,
+    Objective,
+    Statistics,
+    burn_rate,
+    collect,
+    gather,
+    joined_groups,
+    suggest,
+    usual_turns,
+)
 from llmtrace.statistics.error_budget import WINDOWS, is_few
 from llmtrace.store import Query
 from llmtrace.text.unsafe_characters import clean
@@ -61,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             else:
                 collect(slowest.seen(store.spans(query, prompts=False)), statistics)
     server = None if args.vllm is None else vllm_stats.state(args.vllm)
-    groups = sorted(statistics.groups.values(), key=lambda group: (-group.calls, -group.model_calls, str(group.key)))
+    groups = sorted(joined_groups(statistics).values(), key=lambda group: (-group.calls, -group.model_calls, str(group.key)))
     if by == "day":
         groups.sort(key=lambda group: str(group.key), reverse=True)
     if args.json:

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib.util
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
+from importlib.machinery import ModuleSpec, PathFinder
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +28,7 @@ from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Suspect, diagnose
 from llmtrace.model import AgentInvocation, ToolExecution, Trace, Workflow
 from llmtrace.model.traces import short_id
+from llmtrace.near_names import most_like
 from llmtrace.playback.recording_file import obstacles, write_recording
 from llmtrace.testing.run import StoredRun
 
@@ -94,6 +99,9 @@ def _function(trace: Trace, target: str) -> tuple[str, str]:
     module, colon, function = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         raise BadInput(f"--call {target}: expected MODULE:FUNCTION, as in --call agent:support")
+    source = _parse_module(target, module, file.parent)
+    if source is not None:
+        _check_name(target, source, function.split(".")[0])
     called = function.split(".")[-1]
     operations = [span.operation for span in trace.spans if isinstance(span.operation, (AgentInvocation, Workflow))]
     agent = next((operation for operation in operations if operation.name == called), operations[0] if operations else None)
@@ -101,32 +109,88 @@ def _function(trace: Trace, target: str) -> tuple[str, str]:
         raise BadInput(
             f"--call {target}: trace {short_id(trace.trace_id)} holds no agent and no task to call it with.\nUse -- COMMAND."
         )
-    return f"from {module} import {function.split('.')[0]}", f"call({function}, {_arguments(agent, target)})"
+    block = [
+        f"run = llmtrace_replay({_text(file.name)}{_tools(tools)}).call({function}, {_arguments(agent, function, source)})"
+    ]
+    return _Call(f"from {module} import {function.split('.')[0]}", block)
 
 
-def _arguments(agent: AgentInvocation | Workflow, target: str) -> str:
+class _Source(NamedTuple):
+    """A module as its file defines it."""
+
+    file: str
+    tree: ast.Module
+
+
+def _parse_module(target: str, module: str, test_folder: Path) -> _Source | None:
+    """The source of a module, found as an import finds it, but never run: an import could start the agent for real.
+
+    None for a module without Python source. Raises BadInput if there is no such module, or its source cannot be parsed.
+    """
+    spec: ModuleSpec | None = None
+    path = [os.getcwd(), str(test_folder.resolve()), *sys.path]
+    first, *inner = module.split(".")
+    with suppress(ValueError):  # `__main__` has no specification
+        spec = PathFinder.find_spec(first, path) or importlib.util.find_spec(first)
+    for end in range(2, len(inner) + 2):
+        name = ".".join(module.split(".")[:end])
+        locations = None if spec is None else spec.submodule_search_locations
+        spec = None if locations is None else PathFinder.find_spec(name, list(locations))
+    if spec is None:
+        raise BadInput(
+            f"--call {target}: module {module} is neither in {os.getcwd()} nor installed.\n"
+            f"Run llmtrace where the module can be imported, or set PYTHONPATH to its folder."
+        )
+    if spec.origin is None or not spec.has_location or not spec.origin.endswith(".py"):
+        return None
+    try:
+        return _Source(spec.origin, ast.parse(Path(spec.origin).read_bytes()))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadInput(f"--call {target}: {spec.origin} cannot be read: {error}.\nCorrect the file first.") from None
+
+
+def _check_name(target: str, source: _Source, name: str) -> None:
+    """Raises BadInput if the module does not define or import this name."""
+    names = set(_names_of(source.tree))
+    if name in names or not names.isdisjoint({"*", "__getattr__"}):
+        return
+    near = most_like(name, names)
+    hint = f"Did you mean {target.partition(':')[0]}:{near}?" if near else "Name a function that the file defines."
+    raise BadInput(f"--call {target}: {source.file} defines no {name}.\n{hint}")
+
+
+def _names_of(node: ast.AST) -> Iterator[str]:
+    """The names that a module binds, also within if, try and with; ``*`` where it imports all of another module."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield child.name
+        elif isinstance(child, (ast.Import, ast.ImportFrom)):
+            yield from (alias.asname or alias.name.split(".")[0] for alias in child.names)
+        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            yield child.id
+        else:
+            yield from _names_of(child)
+
+
+def _arguments(agent: AgentInvocation | Workflow, function: str, source: _Source | None) -> str:
     """The arguments of the recorded call: its task, or, of several, all by name. A task may be JSON itself."""
     task = agent.input[-1].text()
     try:
         several = json.loads(task)
     except ValueError:
         several = None
-    names = _parameters(target)
+    names = None if source is None else _parameters(function, source.tree)
     is_by_name = isinstance(several, dict) and all(name.isidentifier() for name in several)
     if is_by_name and (names is None or names >= several.keys()):
         return ", ".join(f"{name}={value!r}" for name, value in several.items())
     return _text(task)
 
 
-def _parameters(target: str) -> set[str] | None:
-    """Names of the function's parameters, as its source says; None if that is not found in this folder."""
-    module, _, function = target.partition(":")
-    try:
-        tree = ast.parse(Path(*module.split(".")).with_suffix(".py").read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return None
+def _parameters(function: str, tree: ast.Module) -> set[str] | None:
+    """Names of the function's parameters; None if the module does not define it, or it takes any name."""
+    name = function.rpartition(".")[2]
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == function.split(".")[-1]:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
             if node.args.kwarg is not None:
                 return None
             return {parameter.arg for parameter in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}

@@ -175,7 +175,8 @@ class HeldExecution:
             self._execution.stand_in(f"{self._call.name} ran before, and failed.")
         else:
             self._execution.close()
-            raise ReviewPending(review_id, self._call.name, in_doubt=record.state == "in_doubt")
+            is_running = record.state == "started"
+            raise ReviewPending(review_id, self._call.name, in_doubt=not is_running, is_running=is_running)
 
     def _deny(self, decision: Decision) -> None:
         text = denial(self._hold.question, decision)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from llmtrace.diagnosis.finding import message_of, quote
 from llmtrace.diagnosis.flow import CallNode
 from llmtrace.evidence.call_log import canonical
-from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, Failure, failure_kind
+from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, STEP_LIMIT, TIMEOUT, Failure, failure_kind
 
 _INTERRUPTED = "interrupted"
 _WORDS = {
@@ -30,6 +30,7 @@ _WORDS = {
     "rate_limit": "was refused: too many requests",
     "server_error": "failed at the server",
     INVALID_TOOL_CALL: "was called with invalid arguments",
+    STEP_LIMIT: "was stopped at its limit of steps",
     "": "failed",
 }
 _WAIT = "Retry with growing pauses, and send fewer requests at once."
@@ -44,6 +45,7 @@ _ADVICE = {
     TIMEOUT: _MORE_TIME,
     DEADLINE: _MORE_TIME,
     INVALID_TOOL_CALL: 'Let the model correct such calls: @llmtrace.tool(on_invalid="reply"), or catch InvalidToolCall.',
+    STEP_LIMIT: "Look at what was done in those steps: the same again, or too large a task. Or raise the limit.",
     "authentication": _SET_UP,
     "bad_request": "Look at the request: its parameters, messages and tools. A retry does not help.",
     "connection_refused": "Start what it calls, or correct the address.",

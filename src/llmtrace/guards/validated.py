@@ -57,10 +57,11 @@ def validated(form: Any, call: Callable[[FollowUp], Any], *, retries: int = 2) -
         )
 
     ``form``: a pydantic model, another type that pydantic reads (``list[Order]``), or a JSON Schema as a dict; with a schema
-    the answer is returned as JSON. ``call``: a function, plain or async, that asks the model. It gets the messages to append:
-    none at first; then each answer that did not fit, followed by a message of the user with all its faults and a valid
-    example. It returns what the client gave (of OpenAI, Anthropic, Google, Ollama …), a text, or the value itself. With an
-    async ``call``, await the result. ``retries``: further attempts after the first (default 2).
+    the answer is returned as JSON. Where each valid answer is a text (``Literal["yes", "no"]``), it needs no quotes. ``call``:
+    a function, plain or async, that asks the model. It gets the messages to append: none at first; then each answer that did
+    not fit, followed by a message of the user with all its faults and a valid example. It returns what the client gave (of
+    OpenAI, Anthropic, Google, Ollama …), a text, or the value itself. With an async ``call``, await the result. ``retries``:
+    further attempts after the first (default 2).
 
     A span holds the attempts. Each one that is to be corrected counts for `Budget` with ``corrections``.
 
@@ -122,7 +123,8 @@ class _Attempts:
             lines.append(f"- and {len(faults) - _MOST_FAULTS} more")
         if self.form.example is not None:
             lines.append(f"An example of the form, with made-up values: {dump(self.form.example).decode()}")
-        lines.append("Answer again with the whole corrected JSON and nothing else.")
+        wanted = "the corrected text" if self.form.is_text else "the whole corrected JSON"
+        lines.append(f"Answer again with {wanted} and nothing else.")
         return "\n".join(lines)
 
     def accept(self, completion: object) -> bool:
@@ -210,40 +212,68 @@ class AnswerForm:
                 f"{owner}({form!r}): expected a pydantic model, a type that pydantic reads or a JSON Schema"
             )
         else:
-            self.name = str(getattr(form, "__name__", form))
+            self.name = str(getattr(form, "__name__", form)).replace("typing.", "")
             schema = None
         self._schema = schema
 
     @functools.cached_property
+    def schema(self) -> JsonValue:
+        """The form as JSON Schema; None for a type that has none."""
+        return self._schema if self._adapter is None else _schema_of(self._adapter)
+
+    @functools.cached_property
     def example(self) -> JsonValue:
         """A valid answer; None where none was found."""
-        schema = self._schema if self._adapter is None else _schema_of(self._adapter)
         try:
-            return None if schema is None else example_of(schema)
+            return None if self.schema is None else example_of(self.schema)
         except LookupError:
             return None
+
+    @functools.cached_property
+    def is_text(self) -> bool:
+        """True if each valid answer is a text: ``str``, ``Literal["yes", "no"]``, an Enum of texts, a date …"""
+        if not isinstance(self.schema, dict):
+            return False
+        values = self.schema.get("enum", [self.schema.get("const")])
+        return self.schema.get("type") == "string" or (
+            isinstance(values, list) and bool(values) and all(isinstance(value, str) for value in values)
+        )
 
     def read(self, answer: object) -> tuple[Any, tuple[Fault, ...]]:
         """The value of an answer, text or JSON, and no faults; or all faults at once. What a validator of the program's own
         raises passes through, unless it is a ValueError or an AssertionError."""
-        if isinstance(answer, str):
-            inner = strip_fence(answer)
-            answer = answer if inner is None else inner
-        if self._adapter is not None:
-            return self._read_type(self._adapter, answer)
-        if isinstance(answer, str):
-            violations = check_output(answer, self._schema)
-        else:
-            violations = check_result(answer, ToolDefinition("", output=self._schema))
-        faults = tuple(Fault(item.pointer, item.message) for item in errors_in(violations))
-        value = read(answer).value if isinstance(answer, str) else answer
+        if not isinstance(answer, str):
+            return self._read(answer, is_json=False)
+        inner = strip_fence(answer)
+        answer = answer if inner is None else inner
+        value, faults = self._read(answer, is_json=True)
+        if faults and self.is_text:  # a model writes such an answer without the quotes of JSON
+            for text in (answer, answer.strip()):
+                value, faults = self._read(text, is_json=False)
+                if not faults:
+                    break
         return value, faults
 
-    def _read_type(self, adapter: Any, answer: object) -> tuple[Any, tuple[Fault, ...]]:
+    def _read(self, answer: Any, *, is_json: bool) -> tuple[Any, tuple[Fault, ...]]:
+        """``is_json``: the answer is JSON text, not the value itself."""
+        if self._adapter is not None:
+            return self._read_type(self._adapter, answer, is_json=is_json)
+        reading = read(answer) if is_json else None
+        if reading is not None and not self.is_text:
+            violations = check_output(answer, self._schema)
+            value = answer if reading.problem else reading.value  # a schema may allow text beside other values
+        elif reading is not None and reading.problem:
+            return None, (Fault("", reading.problem),)
+        else:
+            value = answer if reading is None else reading.value
+            violations = check_result(value, ToolDefinition("", output=self._schema))
+        return value, tuple(Fault(item.pointer, item.message) for item in errors_in(violations))
+
+    def _read_type(self, adapter: Any, answer: object, *, is_json: bool) -> tuple[Any, tuple[Fault, ...]]:
         if isinstance(self.kind, type) and isinstance(answer, self.kind) and not isinstance(answer, str):
             return answer, ()
         try:
-            return (adapter.validate_json if isinstance(answer, str) else adapter.validate_python)(answer), ()
+            return (adapter.validate_json if is_json else adapter.validate_python)(answer), ()
         except ValueError as error:
             problems: list[Any] = getattr(error, "errors", lambda **_: [])(include_url=False, include_context=False)
             if not problems:  # half a surrogate pair, or raised by a validator of the program's own

@@ -27,7 +27,18 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import positional_names
-from llmtrace.model import AgentInvocation, Failure, Message, Operation, Retrieval, Text, ToolExecution, Workflow, replace
+from llmtrace.model import (
+    STEP_LIMIT,
+    AgentInvocation,
+    Failure,
+    Message,
+    Operation,
+    Retrieval,
+    Text,
+    ToolExecution,
+    Workflow,
+    replace,
+)
 from llmtrace.recorder import Recorder, Recording, active, collected, current, functions, keys
 from llmtrace.recorder.attached import attached
 from llmtrace.recorder.guard import guard
@@ -79,6 +90,11 @@ class TracedFunction:
     def failure(self, result: Any) -> Failure | None:  # noqa: ARG002
         """Return the failure that a result reports where the framework raises nothing. Default: None."""
         return None
+
+    def stopped_at(self, instance: Any) -> str:  # noqa: ARG002
+        """Return which limit of its own the framework stopped the agent at, in words, where it raises nothing and may have the
+        model answer all the same. Default: empty."""
+        return ""
 
     def is_pause(self, error: BaseException) -> bool:  # noqa: ARG002
         """Return True if a tool raised ``error`` only to have the run wait, for an approval for example. Default: False."""
@@ -292,6 +308,8 @@ class FunctionRun:
         failure = self.failure_within or guard(self.function.failure, result)
         if self.error_within is not None:
             failure = guard(failure_in_call, self.error_within)
+        elif failure is None and (limit := guard(self.function.stopped_at, self.instance)):
+            failure = Failure(STEP_LIMIT, limit)
         recording.end(operation, failure=failure, exception=self.error_within)
 
 

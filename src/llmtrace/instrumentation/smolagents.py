@@ -31,6 +31,12 @@ class AgentRun(TracedFunction):
         kinds = (module := sys.modules.get("smolagents.agents")) and (module.FinalAnswerStep, module.RunResult)
         return result.output if kinds and isinstance(result, kinds) else result
 
+    def stopped_at(self, instance: Any) -> str:
+        """After its last step the agent asks the model for an answer without tools, and returns that as any other."""
+        steps = instance.memory.steps
+        is_stopped = bool(steps) and type(getattr(steps[-1], "error", None)).__name__ == "AgentMaxStepsError"
+        return f"smolagents stopped it before it had an answer: {steps[-1].step_number - 1} steps" if is_stopped else ""
+
 
 class ToolCallRun(TracedFunction):
     """``agent.execute_tool_call(name, arguments)``, which also refuses calls."""

@@ -91,7 +91,7 @@ def run_replay(
         lines = report.read_text(encoding="utf-8").split("\n")[:-1] if report.exists() else []  # a cut line is none
     if not lines:
         raise NothingToldError(
-            f"the program ended (exit code {process.returncode}) and told nothing of a replay: it recorded nothing, was "
+            f"the program ended (exit code {process.returncode}) and was not replayed: it recorded nothing, was "
             "killed, or runs with a Python that has no llmtrace.\nSee that it records: llmtrace run, with the same command"
             + (f"\n{printed[-2000:]}" if printed else "")
         )

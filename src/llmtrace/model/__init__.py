@@ -45,6 +45,7 @@ from llmtrace.model.spans import (
     CANCELLING,
     DEADLINE,
     INVALID_TOOL_CALL,
+    STEP_LIMIT,
     TIMEOUT,
     TOOL_ERROR,
     AttributeValue,

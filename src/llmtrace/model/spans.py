@@ -180,6 +180,8 @@ INVALID_TOOL_CALL: Final = "invalid_tool_call"
 """The arguments of a tool execution broke the schema, where the tool itself did not fail."""
 TOOL_ERROR: Final = "tool_error"
 """A tool failed without an exception: its runner reported an error to the model."""
+STEP_LIMIT: Final = "step_limit"
+"""An agent framework stopped the run at its own limit of steps, without an exception."""
 
 CANCELLING: Final = frozenset({"cancelled", "CancelledError", "Cancelled", "GeneratorExit", "ExecutionCancelled"})
 """Classes of exceptions that say `CANCELLED`."""

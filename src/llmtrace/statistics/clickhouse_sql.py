@@ -164,6 +164,8 @@ _COLUMNS: Final[dict[str, str]] = {
     "named": f"multiIf(kind = 'agent', {_at(sc.AGENT_NAME)}, kind = 'tool', {_at(sc.TOOL_NAME)}, {_at(sc.OPERATION_NAME)})",
     "model": f"""multiIf(kind NOT IN ('inference', 'embedding'), NULL,
         {_at(sc.RESPONSE_MODEL)} != '', {_at(sc.RESPONSE_MODEL)}, {_text(sc.REQUEST_MODEL)})""",
+    "asked_for": f"""if(kind IN ('inference', 'embedding') AND {_at(sc.RESPONSE_MODEL)} != '' AND {_at(sc.REQUEST_MODEL)} != '',
+        {_text(sc.REQUEST_MODEL)}, NULL)""",
     "prompt": _text(sc.FINGERPRINT_SYSTEM),
     "input_tokens": _count(sc.USAGE_INPUT_TOKENS),
     "output": _count(sc.USAGE_OUTPUT_TOKENS),
@@ -302,6 +304,7 @@ AMOUNTS: Final = {
 WORDS: Final = {
     "endings": "if(failed, [ending], [])",
     "models": "if(isNull(model), [], [assumeNotNull(model)])",
+    "asked_for": "if(isNull(asked_for), [], [assumeNotNull(asked_for)])",
     "steps": "[step]",
     "evaluations": "faults",
 }

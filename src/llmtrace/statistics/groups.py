@@ -67,8 +67,9 @@ class Settings:
         if not isinstance(inference, Inference):
             return
         digests = inference.fingerprint
+        is_unanswered = step.span.failure is not None and not inference.response_model  # which model it was is not known
         settings = {
-            "model": step.model,
+            "model": None if is_unanswered else step.model,
             "prompt": digests and (", ".join(digests.prompts) or digests.system),
             "tools": digests and digests.tools,
             "code": " ".join(str(resource[name])[:12] for name in (SERVICE_VERSION, VCS_REVISION) if resource.get(name)),
@@ -186,6 +187,8 @@ class Group:
         self.of_kind = {kind: Amount() for kind in USAGE_KINDS}
         self.cost_usd = Amount()
         self.models: Counter[str] = Counter()
+        self.asked_for: Counter[str] = Counter()
+        """The names by which models were asked for that named themselves in their answer."""
         self.steps: Counter[str] = Counter()
         self.cut = 0
         """Answers that ended at their limit of tokens, so that their true length is not known."""
@@ -244,6 +247,8 @@ class Group:
                 self.cost_usd.add(step.cost_usd)
             if step.model is not None:
                 count(self.models, step.model)
+            if span.operation.response_model and span.operation.request_model:
+                count(self.asked_for, span.operation.request_model)
         self.corrections += step.corrections
         self.corrected += step.corrected
         count(self.steps, step.step)

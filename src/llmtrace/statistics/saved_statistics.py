@@ -12,7 +12,7 @@ from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import WINDOWS
 from llmtrace.statistics.groups import Amount, Group, Statistics, Turns, count
 
-FORM: Final = 3
+FORM: Final = 4
 """Version of what is saved. Raise it when a span is counted in another way than before, or saved in another form."""
 
 
@@ -23,8 +23,8 @@ def save(statistics: Statistics) -> dict[str, Any]:
         "traces": statistics.traces,
         "unfinished": statistics.unfinished,
         "reach": None if statistics.first is None else [statistics.first, statistics.last],
-        "total": _save(vars(statistics.total)),
-        "groups": [[list(key), _save(vars(group))] for key, group in statistics.groups.items()],
+        "total": save_group(statistics.total),
+        "groups": [[list(key), save_group(group)] for key, group in statistics.groups.items()],
         "objectives": [[list(key), burn.calls, burn.breaches] for key, burn in burns.items()],
         "settings": [[list(place), uses] for place, uses in statistics.settings.uses.items()],
     }
@@ -42,14 +42,20 @@ def add(saved: dict[str, Any], into: Statistics) -> None:
     into.unfinished += saved["unfinished"]
     if saved["reach"] is not None:
         into.reach(*saved["reach"])
-    _add_group(saved["total"], into.total)
+    add_group(saved["total"], into.total)
     for key, group in saved["groups"]:
-        _add_group(group, into.group(tuple(key)))
+        add_group(group, into.group(tuple(key)))
     for (name, measure, seconds), calls, breaches in saved["objectives"]:
         for window in calls:
             into.objectives.merge((name, measure, seconds), window, calls[window], breaches[window])
     for (agent, kind), uses in saved["settings"]:
         into.settings.merge((agent, kind), uses)
+
+
+def save_group(group: Group) -> dict[str, Any]:
+    """Return the counts of a group as JSON, without its key."""
+    saved: dict[str, Any] = _save(vars(group))
+    return saved
 
 
 def _save(content: Any) -> Any:
@@ -65,7 +71,8 @@ def _save(content: Any) -> Any:
     return content
 
 
-def _add_group(saved: dict[str, Any], group: Group) -> None:
+def add_group(saved: dict[str, Any], group: Group) -> None:
+    """Add counts that `save_group` returned."""
     for name, content in saved.items():
         current = getattr(group, name)
         if isinstance(current, int):

@@ -142,6 +142,7 @@ def _add_steps(row: Row, group: Group, by: By, *, is_call: bool) -> None:
         for kind, amount in group.of_kind.items():
             _add_amount(amount, *row[kind])
         _add_words(group.models, row["models"])
+        _add_words(group.asked_for, row["asked_for"])
     _add_words(group.steps, row["steps"])
     _add_words(group.evaluations, row["evaluations"])
     group.flawed += int(row["flawed"])

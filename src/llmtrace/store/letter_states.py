@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from llmtrace.errors import LetterConflict, StoreError
 from llmtrace.model.value import value
+from llmtrace.store import Query, Store
+from llmtrace.store.dead_letters import DeadLetter, letters_of
 from llmtrace.store.reviews import is_alive, owner_of
 from llmtrace.store.transactions import opened, transaction
 
@@ -47,6 +50,28 @@ class LetterState:
 
 
 UNTOUCHED = LetterState()
+
+
+class Entry(NamedTuple):
+    """A dead letter with what became of it."""
+
+    letter: DeadLetter
+    state: LetterState
+
+    @property
+    def is_open(self) -> bool:
+        """True if it was neither retried nor dropped."""
+        return self.state.state in WAITING | {"retrying"}
+
+
+def read_entries(store: Store, states: LetterStates, after: int | None = None) -> Iterator[Entry]:
+    """The dead letters of a store, those of the newest trace first. ``after``: only of traces that began then or later."""
+    letter_states = states.all()
+    for summary in store.traces(Query(limit=sys.maxsize, since=after)):
+        if summary.dead_letters and summary.replay_of is None and summary.health != "running":
+            with contextlib.suppress(LookupError):  # it is gone meanwhile
+                for letter in letters_of(store.trace(summary.trace_id)):
+                    yield Entry(letter, letter_states.get(letter.letter_id, UNTOUCHED))
 
 
 class LetterStates:

@@ -222,7 +222,7 @@ class Reviews:
             rows = db.execute(_SELECT + "WHERE id > ? AND id < ? LIMIT 2", ends).fetchall()
             row = rows[0] if len(rows) == 1 else None
         if row is None:
-            raise ReviewConflict("unknown", f"no review goes by the id {review_id!r}")
+            raise ReviewConflict("unknown", f"unknown review {review_id!r}")
         return self._record(row)
 
     def _record(self, row: tuple[Any, ...]) -> ReviewRecord:
@@ -300,7 +300,17 @@ def _was(record: ReviewRecord) -> str:
         return "was withdrawn: the program does not wait for it any more"
     by = f" by {decision.by}" if decision.by else ""
     at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(decision.at))
-    return f"was decided before: {decision.kind}{by} at {at} (now {record.state})"
+    return f"was decided before: {decision.kind.replace('_', ' ')}{by} at {at}{_SINCE.get(record.state, '')}"
+
+
+_SINCE: dict[ReviewState, str] = {
+    "approved": ". The call has not run yet",
+    "started": ". The call is running",
+    "done": ". The call has run",
+    "failed": ". The call has run, and failed",
+    "in_doubt": ". The program died while the call ran",
+}
+"""What came of a call since it was approved."""
 
 
 def _problem(request: ReviewRequest, decision: Decision) -> str:

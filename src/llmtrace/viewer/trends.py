@@ -8,13 +8,13 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmtrace.model import Trace
 from llmtrace.monitors import reports
-from llmtrace.statistics import By, Distribution, Group, Statistics, saved_statistics
-from llmtrace.statistics.store_statistics import saved_hours
+from llmtrace.statistics import By, Distribution, Group, Key, Statistics, joined_groups, joined_keys, saved_statistics
+from llmtrace.statistics.store_statistics import ByHour, saved_hours
 from llmtrace.store import Query, Store
 from llmtrace.store.local import LocalStore
 
@@ -60,7 +60,8 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
     whole = Statistics(by, now=now)
     for bucket in buckets.values():
         saved_statistics.add(saved_statistics.save(bucket), whole)
-    ordered = sorted(whole.groups.values(), key=lambda group: (-group.calls, _name(group.key)))
+    keys = joined_keys(whole)
+    ordered = sorted(joined_groups(whole, keys).values(), key=lambda group: (-group.calls, _name(group.key)))
     shown = [_name(group.key) for group in ordered[:MOST_GROUPS]]
     first_end = min(buckets, default=0) + size  # what is used in the first bucket was probably used before it
     changes = sorted(
@@ -74,7 +75,7 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
         "traces": whole.traces,
         "limit": None if hourly is not None else query.limit,
         "complete": complete,
-        "buckets": [_bucket(start, size, buckets[start], shown) for start in sorted(buckets)],
+        "buckets": [_bucket(start, size, buckets[start], shown, keys) for start in sorted(buckets)],
         "total": _figures(whole.total),
         "totals": [{"name": _name(group.key), **_figures(group)} for group in ordered[:MOST_LISTED]],
         "changes": [
@@ -109,8 +110,8 @@ def _floor(moment: int, size: int, offset: int) -> int:
     return (moment + offset) // size * size - offset
 
 
-def _bucket(start: int, size: int, statistics: Statistics, shown: list[str]) -> dict[str, Any]:
-    groups = {_name(key): _figures(group) for key, group in statistics.groups.items() if _name(key) in shown}
+def _bucket(start: int, size: int, statistics: Statistics, shown: list[str], keys: Mapping[Key, Key]) -> dict[str, Any]:
+    groups = {_name(key): _figures(group) for key, group in joined_groups(statistics, keys).items() if _name(key) in shown}
     return {
         "since": str(start),
         "until": str(start + size),

@@ -17,6 +17,7 @@ import pytest
 from llmtrace.model.reviews import ValueOrigin
 from llmtrace.store import open_store
 from llmtrace.store.reviews import NAME
+from tests.cli.test_dead_letters import refused, traced
 from tests.cli.traces import silent
 from tests.viewer.browser.conftest import missing, nodes
 from tests.viewer.browser.test_page import HOSTILE
@@ -54,6 +55,24 @@ def start(queue: Served) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     for program in programs:
         program.kill()
         program.communicate()
+
+
+def test_what_was_given_up_is_beside_the_reviews(queue: Served, open_page: Callable[..., Any]) -> None:
+    """Each dead letter shows why it was given up and the command to send it again, and leads to its step."""
+    for span in traced(refused).spans:
+        queue.store.append(span)
+    page = open_page(f"{queue.address}#/reviews")
+    page.click("text=given up")
+    page.wait_for_selector(".review-row.letter")
+    row = page.inner_text(".review-row.letter")
+    assert "invalid call: refund" in row
+    assert "llmtrace dead-letters retry" in row
+    assert page.evaluate(OVERFLOW) <= 0
+    page.click(".review-row.letter .chip")
+    page.wait_for_selector("text=command copied")
+    page.click(".review-row.letter a")
+    page.wait_for_selector(".suspects")
+    assert "/trace/" in page.url
 
 
 def test_a_held_call_is_edited_and_the_run_ends_right(

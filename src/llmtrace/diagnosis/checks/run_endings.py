@@ -9,18 +9,24 @@ from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended
 from llmtrace.diagnosis.finding import Finding, message_of, name_of
 from llmtrace.diagnosis.result import Confidence, Step
+from llmtrace.errors import ReplayDiverged
 from llmtrace.model import (
     BUDGET_EXCEEDED,
     BUDGET_STOPPED,
     CANCELLED,
     INVALID_TOOL_CALL,
+    STEP_LIMIT,
+    Failure,
     Inference,
     Span,
     ToolExecution,
+    ToolResult,
+    Trace,
     failure_kind,
     is_stopped_by_budget,
 )
 from llmtrace.model.traces import passed_on, short_id
+from llmtrace.semconv import REPLAY_OF
 
 
 def errors(run: Run) -> Iterator[Finding]:
@@ -31,6 +37,9 @@ def errors(run: Run) -> Iterator[Finding]:
     for span in trace.root_causes:
         if span.failure is None or is_stopped_by_budget(span):
             continue
+        if span.failure.type.rpartition(".")[2] == ReplayDiverged.__name__:
+            yield _divergence(trace, span, span.failure)
+            continue
         is_lost = span is run.final_inference and failure_kind(span.failure) != CANCELLED
         ends_run = is_lost or (trace.health == "failed" and not is_budget_stop and not _went_on(run, span))
         if isinstance(span.operation, ToolExecution) and not ends_run:
@@ -40,7 +49,7 @@ def errors(run: Run) -> Iterator[Finding]:
         if not ends_run:
             evidence = f"{evidence[:-1]}; the run went on."
         advice = f"Read where it was raised: llmtrace show {short_id(trace.trace_id)} --full."
-        if isinstance(span.operation, Inference) or span.failure.type == INVALID_TOOL_CALL:
+        if isinstance(span.operation, Inference) or span.failure.type in (INVALID_TOOL_CALL, STEP_LIMIT):
             advice = advice_for_model_call(span.failure)
         title = f"{name_of(span)} {how_it_ended(span.failure)}"
         confidence: Confidence = "certain" if ends_run else "possible"
@@ -48,6 +57,21 @@ def errors(run: Run) -> Iterator[Finding]:
             "error", confidence, span.span_id, title, evidence, advice, cause_key=title, node=run.flow.node_at(span),
             ends_run=ends_run, ended_as=_ended_as(run, span) if ends_run else None,
         )  # fmt: skip
+
+
+def _divergence(trace: Trace, span: Span, failure: Failure) -> Finding:
+    """The program is not at fault: as a replay it could not be given another answer than a recorded one."""
+    recorded = next((short_id(str(root.attributes[REPLAY_OF])) for root in trace.roots if REPLAY_OF in root.attributes), "ID")
+    what = " ".join(failure.message.removeprefix(f"replay of {recorded}: ").split()).rstrip(".")
+    evidence = f"The replay was stopped there, because the program did something else than in the recorded run. {what}."
+    advice = (
+        f"Compare the two runs: llmtrace diff {recorded} {short_id(trace.trace_id)}. If the change is meant, go on for real"
+        f" from there: llmtrace replay {recorded} --live-after change -- COMMAND. Or record the run again."
+    )
+    return Finding(
+        "replay_diverged", "certain", span.span_id, f"the replay diverged at {name_of(span)}", evidence, advice,
+        cause_key="replay_diverged", ends_run=True,
+    )  # fmt: skip
 
 
 def _went_on(run: Run, span: Span) -> bool:

@@ -11,7 +11,7 @@ const LIST = [
 ];
 
 const REVIEWS = [
-  ["j k ↓ ↑ enter", "in the queue: next, previous, open it"], ["d", "in the queue: waiting, decided"], ["a e r i", "of a call: approve, edit, reject, answer in its place; esc leaves"], ["n", "the next that waits"], ["t", "the trace at this step"], ["u", "back"],
+  ["j k ↓ ↑ enter", "in the queue: next, previous, open it"], ["d", "in the queue: waiting, decided, given up"], ["a e r i", "of a call: approve, edit, reject, answer in its place; esc leaves"], ["n", "the next that waits"], ["t", "the trace at this step"], ["u", "back"],
 ];
 
 const TIME = [["← → home end", "point to point of a plot"], ["enter", "its traces"], ["esc", "zoom out"], ["u", "back"]];

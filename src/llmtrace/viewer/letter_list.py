@@ -1,0 +1,46 @@
+"""The open dead letters of a store: work that runs gave up, with what happened and the command that sends it again."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from llmtrace.store.letter_states import Entry, LetterStates, read_entries
+from llmtrace.viewer.rows import arguments_text
+from llmtrace.viewer.source import Source
+
+MOST_LETTERS = 200
+"""Letters that are listed, those of the newest traces."""
+LONGEST_TEXT = 300
+"""Characters of an explanation or of arguments."""
+_NO_FOLDER = "Dead letters are listed for a local store, which this store is not."
+
+
+def letters(source: Source) -> dict[str, Any]:
+    """Raises StoreError."""
+    if source.store.folder is None:
+        return {"letters": [], "more": False, "problem": _NO_FOLDER}
+    entries = (entry for entry in read_entries(source.store, LetterStates(source.store.folder)) if entry.is_open)
+    listed = list(islice(entries, MOST_LETTERS + 1))
+    problem = f"The newest {MOST_LETTERS} are listed. llmtrace dead-letters lists all." if len(listed) > MOST_LETTERS else ""
+    return {"letters": [_row(source, entry) for entry in listed[:MOST_LETTERS]], "more": False, "problem": problem}
+
+
+def _row(source: Source, entry: Entry) -> dict[str, Any]:
+    """``at``: milliseconds since the Unix epoch."""
+    letter, state = entry
+    summary = source.find_summary(letter.trace_id)
+    again = " --again" if state.state == "in_doubt" else ""
+    return {
+        "id": letter.letter_id,
+        "trace": letter.trace_id,
+        "reason": letter.reason,
+        "name": letter.name,
+        "what": " ".join(letter.explanation.split())[:LONGEST_TEXT] or arguments_text(letter.arguments)[:LONGEST_TEXT],
+        "state": state.state,
+        "note": state.note[:LONGEST_TEXT],
+        "at": letter.at / 1e6,
+        "agent": None if summary is None else next(iter(summary.agents), summary.name),
+        "task": None if summary is None else summary.task,
+        "command": f"llmtrace dead-letters retry {letter.letter_id[:8]} --with MODULE:FUNCTION{again}",
+    }

@@ -1,0 +1,35 @@
+"""Dead letters in the viewer: what runs gave up, what happened, and the command that sends it again."""
+
+from __future__ import annotations
+
+from llmtrace.store.letter_states import LetterStates
+from llmtrace.store.memory import MemoryStore
+from llmtrace.viewer.letter_list import letters
+from llmtrace.viewer.source import Source
+from tests.cli.test_dead_letters import refused, traced
+from tests.viewer.conftest import Served
+
+
+def test_what_was_given_up_is_listed_until_somebody_deals_with_it(viewer: Served) -> None:
+    """One row a letter, with its step, its reason and its command; retried and dropped ones are not listed."""
+    assert viewer.ask("/api/letters").json == {"letters": [], "more": False, "problem": ""}
+    trace = traced(refused)
+    for span in trace.spans:
+        viewer.store.append(span)
+    (row,) = viewer.ask("/api/letters").json["letters"]
+    assert (row["reason"], row["name"], row["state"], row["agent"]) == ("invalid_call", "refund", "open", "shop")
+    assert "/amount" in row["what"]
+    assert trace.span(row["id"]).name == "execute_tool refund"
+    assert row["command"] == f"llmtrace dead-letters retry {row['id'][:8]} --with MODULE:FUNCTION"
+    assert viewer.store.folder is not None
+    states = LetterStates(viewer.store.folder)
+    states.begin(row["id"], "ann")
+    states.finish(row["id"], "ValueError: no")
+    (row,) = viewer.ask("/api/letters").json["letters"]
+    assert (row["state"], row["note"]) == ("failed", "ValueError: no")
+    states.drop(row["id"], "ann")
+    assert viewer.ask("/api/letters").json["letters"] == []
+
+
+def test_a_store_without_a_folder_says_so() -> None:
+    assert "local store" in letters(Source(MemoryStore()))["problem"]
