@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from openai_scenarios import NAMES, observe
 
-from llmtrace.instrumentation import _cache, _openai_vendors
+from llmtrace.instrumentation import _cache, _openai_endpoint
 from llmtrace.recorder import collected, guard
 from llmtrace.testing import capture
 
@@ -25,7 +25,7 @@ _MODULES = (
     "llmtrace.instrumentation._openai_chunks",
     "llmtrace.instrumentation._openai_messages",
     "llmtrace.instrumentation._openai_parameters",
-    "llmtrace.instrumentation._openai_vendors",
+    "llmtrace.instrumentation._openai_endpoint",
     "llmtrace.instrumentation._provider",
     "llmtrace.instrumentation._stainless",
     "llmtrace.instrumentation._streams",
@@ -169,7 +169,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "_reported", set())
     monkeypatch.setattr(_cache, "_tools", {})
     monkeypatch.setattr(_cache, "_messages", {})
-    monkeypatch.setattr(_openai_vendors, "_providers", {})
+    monkeypatch.setattr(_openai_endpoint, "_providers", {})
 
 
 def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, broken: bool) -> list[int]:

@@ -23,9 +23,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmtrace import installed
-from llmtrace.instrumentation._import_hooks import after_import
 from llmtrace.instrumentation._library import Library, read_library
-from llmtrace.instrumentation._patches import Patch, Patches
+from llmtrace.instrumentation._patches import Patch, Patches, after_import
 from llmtrace.instrumentation._selection import deselect, select
 from llmtrace.near_names import most_like
 from llmtrace.recorder.guard import guard

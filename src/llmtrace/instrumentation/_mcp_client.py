@@ -22,8 +22,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import Step, ToolStep, spanned
-from llmtrace.instrumentation._hooks import after, changing
+from llmtrace.instrumentation._framework import ReviewStep, Step, ToolStep, spanned
 from llmtrace.instrumentation._mcp_tools import (
     CALL,
     ELICIT,
@@ -45,8 +44,7 @@ from llmtrace.instrumentation._mcp_tools import (
     said_by,
     wire,
 )
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._reviews import ReviewStep
+from llmtrace.instrumentation._patches import Patch, after, changing
 from llmtrace.model import Custom, JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard

@@ -19,9 +19,8 @@ from llmtrace.instrumentation._anthropic_blocks import read_content, read_messag
 from llmtrace.instrumentation._anthropic_events import EventReader
 from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
-from llmtrace.instrumentation._hooks import changing
-from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
-from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
+from llmtrace.instrumentation._patches import Patch, Wrapper, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
 from llmtrace.instrumentation._stainless import both, is_given, members, server_of, with_traced_options
 from llmtrace.model import ToolDefinition

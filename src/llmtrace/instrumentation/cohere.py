@@ -16,10 +16,9 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import followed
-from llmtrace.instrumentation._hooks import before
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._openai_messages import arguments, read_message, read_tool_call
-from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, Outgoing, begin, call_of, prepare
 from llmtrace.instrumentation._requests import headers_in, start_fields
 from llmtrace.instrumentation._stainless import both, members

@@ -20,8 +20,7 @@ from llmtrace.instrumentation._generators import end_or_watch, traced_generator
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
 from llmtrace.instrumentation._google_functions import FUNCTIONS
 from llmtrace.instrumentation._google_parts import python_members, read_content, read_parameters, read_parts, read_tools
-from llmtrace.instrumentation._hooks import before
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced_async
 from llmtrace.instrumentation._requests import start_fields, with_trace
 from llmtrace.instrumentation._stainless import both

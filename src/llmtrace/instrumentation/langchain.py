@@ -13,9 +13,8 @@ from opentelemetry.context import Context
 
 from llmtrace.instrumentation import _langchain_models
 from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._hooks import after
 from llmtrace.instrumentation._langchain_runs import OWN, TOOL, ToolRun, answers_found, context_of, handler
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._patches import Patch, after
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player

@@ -19,11 +19,9 @@ from opentelemetry.context import Context
 
 from llmtrace.instrumentation import _openai_agents_steps as steps
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._framework import Step, ToolStep, spanned
-from llmtrace.instrumentation._hooks import after, before
+from llmtrace.instrumentation._framework import PENDING, Step, ToolStep, record_review, spanned
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._reviews import PENDING, record_review
+from llmtrace.instrumentation._patches import Patch, after, before
 from llmtrace.instrumentation._traced_functions import read_output
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Review, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recording, active, keys

@@ -17,8 +17,7 @@ from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._generators import traced_generator
-from llmtrace.instrumentation._hooks import after
-from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._patches import Patch, Wrapper, after
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_answers import CallReader, OutputReader
