@@ -24,7 +24,6 @@ _MODULES = (
     "llmtrace.instrumentation._coroutines",
     "llmtrace.instrumentation._openai_chunks",
     "llmtrace.instrumentation._openai_messages",
-    "llmtrace.instrumentation._openai_parameters",
     "llmtrace.instrumentation._openai_endpoint",
     "llmtrace.instrumentation._provider",
     "llmtrace.instrumentation._stainless",

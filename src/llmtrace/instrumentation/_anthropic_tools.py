@@ -11,40 +11,34 @@ from types import SimpleNamespace
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._provider import current_call
 from llmtrace.instrumentation._selection import is_left_out, selected
 from llmtrace.instrumentation._stainless import members
-from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
+from llmtrace.instrumentation._traced_functions import TracedFunction
+from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolExecution
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.tool_definitions import read_definition
 
 
-class _Step(ToolStep):
-    def returned(self, result: Any) -> None:
-        """End the span with the ``tool_result`` block. The runner does not raise what its tool raises."""
-        block = members(result)
-        content = to_json(block.get("content"))
-        if block.get("is_error"):
-            self.end(self.operation, result, Failure(TOOL_ERROR, content if isinstance(content, str) else ""))
-        else:
-            self.end(replace(self.operation, result=content, has_result=True), result)
+class ToolRun(TracedFunction):
+    """A runner's method that runs one tool: (tool, tool_use). It does not raise what the tool raises."""
 
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        tool, call = arguments.values()
+        # a function decorated with `llmtrace.tool` makes its span itself
+        is_decorated = type(getattr(tool, "func", None)).__module__.startswith("llmtrace.")
+        if is_decorated or (selected and is_left_out(instance._client)):
+            return None
+        return ToolExecution(call.name, to_json(call.input), call_id=call.id, definition=read_definition(tool.to_dict()))
 
-def _begin(runner: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    """Open the span of the runner's method that runs one tool: (tool, tool_use)."""
-    if selected and is_left_out(runner._client):
-        return None
-    tool, tool_use = args
-    function = getattr(tool, "func", None)
-    if type(function).__module__.startswith("llmtrace."):
-        return None  # a function decorated with `llmtrace.tool` makes its span itself
-    definition = read_definition(tool.to_dict())
-    return _Step.begin(ToolExecution(tool_use.name, to_json(tool_use.input), call_id=tool_use.id, definition=definition))
+    def answer(self, result: Any) -> Any:
+        return members(result).get("content")
 
-
-run_tool, run_tool_async = spanned_call(_begin), spanned(_begin)
+    def failure(self, result: Any) -> Failure | None:
+        content = self.answer(result)
+        is_error = members(result).get("is_error")
+        return Failure(TOOL_ERROR, content if isinstance(content, str) else "") if is_error else None
 
 
 def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
@@ -60,10 +54,7 @@ def without_own_tool_span(_instance: Any, args: Any, kwargs: dict[str, Any]) -> 
     client, tool = args
     if active() is None or not hasattr(tool, "call") or _has_own_provider(client) or is_left_out(client):
         return None
-    return (_UNTRACED, tool), kwargs
-
-
-_UNTRACED = SimpleNamespace(_tracer=None)
+    return (SimpleNamespace(_tracer=None), tool), kwargs
 
 
 def _has_own_provider(client: Any) -> bool:

@@ -12,12 +12,13 @@ from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._framework import SpanStep, ToolStep, spanned, spanned_call
+from llmtrace.instrumentation._framework import SpanStep, spanned, spanned_call
 from llmtrace.instrumentation._generators import follow
 from llmtrace.instrumentation._google_parts import python_members
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._streams import Watch
-from llmtrace.model import ToolCall, ToolExecution, Workflow, replace
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches
+from llmtrace.model import Operation, ToolExecution, Workflow
 from llmtrace.recorder import active, current
 from llmtrace.recorder.guard import guard
 
@@ -25,11 +26,14 @@ LOOP = "automatic_function_calling"
 """The name of the workflow that a loop is."""
 
 
-class _Function(ToolStep):
-    """A function that the SDK runs."""
+class FunctionRun(TracedFunction):
+    """What runs a function for the model: (args, function_to_invoke)."""
 
-    def returned(self, result: Any) -> None:
-        self.end(replace(self.operation, result=to_json(result), has_result=True), result)
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
+        function = arguments["function_to_invoke"]
+        if hasattr(function, "_self_spec"):
+            return None  # decorated with `llmtrace.tool`, it makes its span itself
+        return ToolExecution(function.__name__, to_json(arguments["args"]))
 
 
 class _Step(SpanStep):
@@ -40,17 +44,6 @@ class _Step(SpanStep):
 
     def leave(self, token: Any) -> None:
         self.recording.detach(token)
-
-
-def _execution(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Function | None:
-    """Open the span of a function that the SDK runs: (arguments, function)."""
-    arguments = dict(zip(("args", "function_to_invoke"), args, strict=False)) | kwargs
-    function, around = arguments["function_to_invoke"], current()
-    if hasattr(function, "_self_spec"):
-        return None
-    call = ToolCall(function.__name__, to_json(arguments["args"]))
-    call_id = None if around is None else guard(around.run.match_call, call.name, call.arguments)
-    return _Function.begin(ToolExecution(call.name, call.arguments, call_id=call_id, inferred=call_id is not None))
 
 
 def _loop(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Step | None:
@@ -106,8 +99,7 @@ class _Loop(Watch):
 _MODULE, _MODELS, _CHATS = "google.genai._extra_utils", "google.genai.models", "google.genai.chats"
 
 FUNCTIONS = (
-    Patch(_MODULE, "invoke_function_from_dict_args", spanned_call(_execution)),
-    Patch(_MODULE, "invoke_function_from_dict_args_async", spanned(_execution)),
+    *patches(_MODULE, FunctionRun(), "invoke_function_from_dict_args", "invoke_function_from_dict_args_async"),
     Patch(_MODELS, "Models.generate_content", spanned_call(_loop)),
     Patch(_MODELS, "AsyncModels.generate_content", spanned(_loop)),
     Patch(_MODELS, "Models.generate_content_stream", _run_stream),

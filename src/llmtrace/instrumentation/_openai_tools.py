@@ -5,73 +5,75 @@ What a function raises stops the runner, and goes through to the program; what a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
-from llmtrace.instrumentation._openai_messages import arguments
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._selection import selected
 from llmtrace.instrumentation._stainless import members
-from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches
+from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolExecution
 from llmtrace.validation.tool_definitions import read_definition
 
 _ABOUT = frozenset({"type", "id", "call_id", "status", "pending_safety_checks"})
 
 
-class _Step(ToolStep):
-    def returned(self, result: Any) -> None:
-        """End the span with the item that the model gets; a browser also returns whether all went well."""
-        item, is_fine = result if isinstance(result, tuple) else (result, True)
-        failure = None if is_fine else Failure(TOOL_ERROR, _complaint(item["output"]))
-        self.end(replace(self.operation, result=to_json(item["output"]), has_result=True), result, failure)
+class FunctionRun(TracedFunction):
+    """A runner's method that runs one registered function: (run, call)."""
 
-
-def _complaint(output: Any) -> str:
-    answer = arguments(output[0]["text"])
-    return str(answer.get("error") or "") if isinstance(answer, dict) else ""
-
-
-def _function(runner: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    """Open the span of a runner's method that runs one registered function: (run, call)."""
-    function = runner._functions[args[1].name]
-    if hasattr(function.execute, "_self_spec"):
-        return None  # decorated with `llmtrace.tool`, it makes its span itself
-    return _begin(args[1], function.tool)
-
-
-def _browser(toolset: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    return _begin(args[0], next((tool for tool in toolset.tools if tool["name"] == args[0].name), None))
-
-
-def _computer(_toolset: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    return _begin(args[0])
-
-
-def _begin(call: Any, tool: Any = None) -> _Step | None:
-    if "openai" in selected:
-        return None  # a runner does not say which client it works for
-    return _Step.begin(
-        ToolExecution(
-            getattr(call, "name", "computer"),
-            arguments(call.arguments) if hasattr(call, "arguments") else _actions(call),
-            call_id=call.call_id,
-            definition=None if tool is None else read_definition(tool),
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        _, call = arguments.values()
+        function = instance._functions[call.name]
+        # a runner does not say which client it works for; what is decorated with `llmtrace.tool` makes its span itself
+        if "openai" in selected or hasattr(function.execute, "_self_spec"):
+            return None
+        return ToolExecution(
+            call.name, read_arguments(call.arguments), call_id=call.call_id, definition=read_definition(function.tool)
         )
-    )
+
+    def answer(self, result: Any) -> Any:
+        """Read the item that the model gets."""
+        return result["output"]
 
 
-def _actions(call: Any) -> dict[str, Any]:
-    return {name: to_json(value) for name, value in members(call).items() if value is not None and name not in _ABOUT}
+class BrowserRun(TracedFunction):
+    """A method that runs one call of a browser: (call, …). It also returns whether all went well."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        call = next(iter(arguments.values()))
+        if "openai" in selected:
+            return None
+        definition = next((read_definition(tool) for tool in instance.tools if tool["name"] == call.name), None)
+        return ToolExecution(call.name, read_arguments(call.arguments), call_id=call.call_id, definition=definition)
+
+    def answer(self, result: Any) -> Any:
+        return result[0]["output"]
+
+    def failure(self, result: Any) -> Failure | None:
+        item, is_fine = result
+        if is_fine:
+            return None
+        answer = read_arguments(item["output"][0]["text"])
+        return Failure(TOOL_ERROR, str(answer.get("error") or "") if isinstance(answer, dict) else "")
 
 
-_RUNNER, _BROWSER, _COMPUTER = "openai.lib.responses_tool_runner", "openai.lib.browser", "openai.lib.computer"
+class ComputerRun(FunctionRun):
+    """A method that runs one call of a computer: (call, …)."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
+        call = next(iter(arguments.values()))
+        actions = {name: to_json(value) for name, value in members(call).items() if value is not None and name not in _ABOUT}
+        return None if "openai" in selected else ToolExecution("computer", actions, call_id=call.call_id)
+
 
 TOOLS = (
-    Patch(_RUNNER, "ResponsesToolRunner._execute_function", spanned_call(_function)),
-    Patch(_RUNNER, "AsyncResponsesToolRunner._execute_function", spanned(_function)),
-    Patch(_BROWSER, "BrowserToolset._dispatch", spanned_call(_browser)),
-    Patch(_BROWSER, "AsyncBrowserToolset._dispatch", spanned(_browser)),
-    Patch(_COMPUTER, "ComputerToolset._dispatch", spanned_call(_computer)),
-    Patch(_COMPUTER, "AsyncComputerToolset._dispatch", spanned(_computer)),
+    *patches(
+        "openai.lib.responses_tool_runner",
+        FunctionRun(),
+        "ResponsesToolRunner._execute_function",
+        "AsyncResponsesToolRunner._execute_function",
+    ),
+    *patches("openai.lib.browser", BrowserRun(), "BrowserToolset._dispatch", "AsyncBrowserToolset._dispatch"),
+    *patches("openai.lib.computer", ComputerRun(), "ComputerToolset._dispatch", "AsyncComputerToolset._dispatch"),
 )

@@ -17,12 +17,13 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._anthropic_blocks import read_content, read_message, read_usage
 from llmtrace.instrumentation._anthropic_events import EventReader
-from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
+from llmtrace.instrumentation._anthropic_tools import ToolRun, without_own_span, without_own_tool_span
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
 from llmtrace.instrumentation._stainless import both, is_given, members, server_of, with_traced_options
+from llmtrace.instrumentation._traced_functions import patches
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
 
@@ -215,7 +216,6 @@ PATCHES = (
     Patch("anthropic._base_client", "BaseClient._build_request", changing(_sending)),
     Patch("anthropic._base_client", "start_api_call_span", without_own_span),
     Patch(_RUNNER, "tool_use_span", changing(without_own_tool_span)),
-    Patch(_RUNNER, "BaseSyncToolRunner._run_tool", run_tool),
-    Patch(_RUNNER, "BaseAsyncToolRunner._run_tool", run_tool_async),
+    *patches(_RUNNER, ToolRun(), "BaseSyncToolRunner._run_tool", "BaseAsyncToolRunner._run_tool"),
     *_stainless.patches("anthropic", CLIENTS),
 )
