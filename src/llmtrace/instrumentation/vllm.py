@@ -21,14 +21,20 @@ from llmtrace.instrumentation._patches import Patch, Wrapper, after
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers
 from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_answers import CallReader, OutputReader
-from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, abort, adding, current, pooled, stepping
-from llmtrace.instrumentation._vllm_requests import (
+from llmtrace.instrumentation._vllm_engine import (
+    PROVIDER,
+    Batch,
+    abort,
+    adding,
     conversations,
     count_prompts,
+    current,
     is_delta,
     model_of,
+    pooled,
     read_parameters,
     read_prompt,
+    stepping,
 )
 from llmtrace.model import Custom, Embedding, Inference
 from llmtrace.recorder import Recorder, active
