@@ -6,7 +6,7 @@ as `Generic`, and so is what stands beside a text or a thought (citations, a sig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
@@ -68,14 +68,10 @@ def read_block(raw: Any) -> tuple[Part, ...]:
     if isinstance(raw, str):
         return (Text(raw),)
     block = members(raw)
-    kind = block.get("type")
     try:
-        reader = _READERS.get(kind) or (_server_result if _is_server_result(kind, block) else None)
-        if reader is not None:
-            return tuple(reader(block))
-    except Exception:  # not in the form that its kind has
+        return tuple(_parts(str(block.get("type")), block))
+    except Exception:  # of a kind not known here, or not in the form that its kind has
         return (_generic(block),)
-    return (_generic(block),)
 
 
 def _generic(block: Mapping[str, Any]) -> Generic:
@@ -102,69 +98,57 @@ def _a_text(value: Any) -> str:
     return value
 
 
-# -- what is said and thought
+def _parts(kind: str, block: Mapping[str, Any]) -> Iterator[Part]:
+    if kind == "text":
+        yield from [Text(_a_text(block["text"]))] if block["text"] != "" else []
+        if block.get("citations"):
+            yield Generic("citations", {"citations": _as_json(block["citations"])})
+    elif kind == "thinking":
+        yield from [Reasoning(_a_text(block["thinking"]))] if block.get("thinking") else []
+        if block.get("signature"):
+            yield Generic("signature", {"signature": _a_text(block["signature"])})
+    elif kind == "tool_result":
+        yield from _tool_result(block)
+    elif kind.endswith("_tool_result"):
+        yield ServerToolResult({"type": kind, **_rest(block, "tool_use_id")}, block["tool_use_id"])
+    elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
+        yield _tool_call(kind, block)
+    elif kind == "compaction":
+        content = block.get("content")
+        yield Compaction(None if content is None else _a_text(content))
+    elif kind == "container_upload":
+        yield File(_a_text(block["file_id"]), "file")
+    else:
+        yield from _media(_MEDIA[kind], block)
 
 
-def _text(block: Mapping[str, Any]) -> Iterator[Part]:
-    if _a_text(block["text"]):
-        yield Text(block["text"])
-    if block.get("citations"):
-        yield Generic("citations", {"citations": _as_json(block["citations"])})
-
-
-def _thinking(block: Mapping[str, Any]) -> Iterator[Part]:
-    if block.get("thinking"):
-        yield Reasoning(_a_text(block["thinking"]))
-    if block.get("signature"):
-        yield Generic("signature", {"signature": _a_text(block["signature"])})
-
-
-# -- tools
-
-
-def _tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
-    yield ToolCall(_a_text(block["name"]), arguments(block.get("input")), block.get("id"))
+def _tool_call(kind: str, block: Mapping[str, Any]) -> Part:
+    name, values, call_id = _a_text(block["name"]), arguments(block.get("input")), block.get("id")
+    if kind == "tool_use":
+        return ToolCall(name, values, call_id)
+    kind = name if kind == "server_tool_use" else kind
+    return ServerToolCall(name, {"type": kind, **_rest(block, "id", "name", "input"), "input": values}, call_id)
 
 
 def _tool_result(block: Mapping[str, Any]) -> Iterator[Part]:
     """Read a tool's result. Images and documents become parts of their own, so that their bytes are handled as bytes."""
     content = block.get("content")
-    blocks = [members(part) for part in content] if isinstance(content, (list, tuple)) else []
-    media = [part for part in blocks if part.get("type") in _MEDIA]
-    answer = content if not blocks else _text_or_blocks([part for part in blocks if part.get("type") not in _MEDIA])
-    response = {"is_error": True, "content": to_json(answer)} if block.get("is_error") else to_json(answer)
+    media: list[Any] = []
+    if isinstance(content, (list, tuple)) and content:
+        blocks = [members(part) for part in content]
+        media = [part for part in blocks if part.get("type") in _MEDIA]
+        content = [part for part in blocks if part.get("type") not in _MEDIA]
+        texts = [part["text"] for part in content if part.get("type") == "text" and isinstance(part.get("text"), str)]
+        content = "\n".join(texts) if len(texts) == len(content) else content
+    response = {"is_error": True, "content": to_json(content)} if block.get("is_error") else to_json(content)
     yield ToolResult(response, block.get("tool_use_id"))
     for part in media:
         yield from read_block(part)
 
 
-def _text_or_blocks(blocks: list[Mapping[str, Any]]) -> Any:
-    texts = [block["text"] for block in blocks if block.get("type") == "text" and isinstance(block.get("text"), str)]
-    return "\n".join(texts) if len(texts) == len(blocks) else blocks
-
-
-def _server_tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
-    name = _a_text(block["name"])
-    kind = name if block.get("type") == "server_tool_use" else _a_text(block["type"])
-    call = {"type": kind, **_rest(block, "id", "name", "input"), "input": arguments(block.get("input"))}
-    yield ServerToolCall(name, call, block.get("id"))
-
-
-def _is_server_result(kind: Any, block: Mapping[str, Any]) -> bool:
-    return isinstance(kind, str) and kind.endswith("_tool_result") and "tool_use_id" in block
-
-
-def _server_result(block: Mapping[str, Any]) -> Iterator[Part]:
-    yield ServerToolResult({"type": block["type"], **_rest(block, "tool_use_id")}, block.get("tool_use_id"))
-
-
-# -- images, documents, files
-
-
-def _media(block: Mapping[str, Any]) -> Iterator[Part]:
+def _media(modality: str, block: Mapping[str, Any]) -> Iterator[Part]:
     source = members(block["source"])
-    modality, kind = _MEDIA[block["type"]], source.get("type")
-    mime = source.get("media_type")
+    kind, mime = source.get("type"), source.get("media_type")
     if kind == "base64":
         data = source.get("data")
         yield Blob(modality, mime, data if isinstance(data, str) else None)  # a file is the SDK's to read
@@ -181,29 +165,6 @@ def _media(block: Mapping[str, Any]) -> Iterator[Part]:
     about = _rest(block, "source", "cache_control", "citations")
     if about:  # its title, and what else the model is told of it
         yield Generic(block["type"], about)
-
-
-def _upload(block: Mapping[str, Any]) -> Iterator[Part]:
-    yield File(_a_text(block["file_id"]), "file")
-
-
-def _compaction(block: Mapping[str, Any]) -> Iterator[Part]:
-    content = block.get("content")
-    yield Compaction(None if content is None else _a_text(content))
-
-
-_READERS: dict[Any, Callable[[Mapping[str, Any]], Iterator[Part]]] = {
-    "text": _text,
-    "thinking": _thinking,
-    "tool_use": _tool_use,
-    "tool_result": _tool_result,
-    "server_tool_use": _server_tool_use,
-    "mcp_tool_use": _server_tool_use,
-    "image": _media,
-    "document": _media,
-    "container_upload": _upload,
-    "compaction": _compaction,
-}
 
 
 # -- usage

@@ -6,9 +6,10 @@ Law: nothing raises and nothing is lost: a block of a kind that is not known her
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from io import StringIO
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -39,7 +40,9 @@ from llmtrace.model import (
 from llmtrace.validation.parse_arguments import parse_arguments
 from llmtrace.validation.tool_definitions import read_definition
 
-_SERVER_TOOL = "server_tool_use"
+_MEDIA = {"image": "image", "video": "video", "audio": "audio", "document": "file"}
+"""Kinds of blocks with a source, to their modality."""
+_FILES = {"pdf": "application/pdf", "csv": "text/csv", "html": "text/html", "txt": "text/plain", "md": "text/markdown"}
 
 
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:
@@ -59,111 +62,72 @@ def read_blocks(raw: Any, role: str = "") -> tuple[Part, ...]:
 
 
 def _parts(block: Any, role: str) -> Iterator[Part]:
-    kind: Any
-    value: Any
-    kind, value = next(iter(block.items())) if isinstance(block, Mapping) and len(block) == 1 else (None, None)
+    kind, value = "content", block
+    if isinstance(block, Mapping) and len(block) == 1:
+        [(kind, value)] = block.items()
     try:
-        if kind == "toolResult" and role == "assistant":
-            yield server_result(value, value.get("content"))
-        else:
-            yield from _READERS[kind](value)
+        yield from _read_block(kind, value, role)
     except Exception:  # of a kind not known here, or not in the form that its kind has
-        yield Generic(str(kind or "content"), {str(kind or "content"): to_json(block if kind is None else value)})
+        yield Generic(str(kind), {str(kind): to_json(value)})
 
 
-def _text(value: Any) -> Iterator[Part]:
-    if not isinstance(value, str):
-        raise TypeError
-    if value:
-        yield Text(value)
+def _read_block(kind: str, value: Any, role: str) -> Iterator[Part]:
+    if kind == "text" and isinstance(value, str):
+        yield from [Text(value)] if value else []
+    elif kind == "toolUse":
+        yield _tool_call(value)
+    elif kind == "toolResult":
+        yield _server_result(value) if role == "assistant" else _tool_result(value)
+    elif kind == "reasoningContent" and "reasoningText" in value:
+        yield Reasoning(value["reasoningText"]["text"])  # without its signature, which only Bedrock can use
+    elif kind == "reasoningContent":
+        yield Generic("redacted_reasoning", {"data": _base64(value["redactedContent"])})
+    elif kind == "citationsContent":
+        text = "".join([piece["text"] for piece in value.get("content") or ()])
+        yield from [Text(text)] if text else []
+        if value.get("citations"):
+            yield Generic("citations", {"citations": to_json(value["citations"])})
+    elif kind == "guardContent" and "text" in value:
+        yield Text(value["text"]["text"])
+    else:
+        yield _media("image", value["image"]) if kind == "guardContent" else _media(_MEDIA[kind], value)
 
 
-def _tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
-    yield tool_call(block["name"], to_json(block.get("input")), block.get("toolUseId"), block.get("type"))
-
-
-def tool_call(name: str, arguments: JsonValue, call_id: str | None, kind: str | None) -> Part:
-    """Return a call that the program runs, or one that Bedrock runs itself."""
-    if kind == _SERVER_TOOL:
+def _tool_call(block: Mapping[str, Any]) -> Part:
+    """Read a call that the program runs, or one that Bedrock runs itself."""
+    name, arguments, call_id = block["name"], to_json(block.get("input")), block.get("toolUseId")
+    if block.get("type") == "server_tool_use":
         return ServerToolCall(name, {"type": name, "input": arguments}, call_id)
     return ToolCall(name, arguments, call_id)
 
 
-def server_result(block: Mapping[str, Any], content: Any) -> Part:
-    """Return the result of a tool that Bedrock runs itself."""
+def _server_result(block: Mapping[str, Any]) -> Part:
+    """Read the result of a tool that Bedrock runs itself."""
     details = {name: to_json(value) for name, value in block.items() if name not in ("toolUseId", "content")}
-    return ServerToolResult({"type": "tool_result", **details, "content": to_json(content)}, block.get("toolUseId"))
+    return ServerToolResult(
+        {"type": "tool_result", **details, "content": to_json(block.get("content"))}, block.get("toolUseId")
+    )
 
 
-def _tool_result(block: Mapping[str, Any]) -> Iterator[Part]:
-    result = _result(block.get("content") or [])
-    if block.get("status") == "error":
-        result = {"is_error": True, "content": result}
-    yield ToolResult(result, block.get("toolUseId"))
-
-
-def _result(content: Any) -> JsonValue:
-    """Return a tool's result: its JSON or text if it is only that, else all of its content."""
+def _tool_result(block: Mapping[str, Any]) -> Part:
+    """Read a tool's result: its JSON or text if it is only that, else all of its content."""
+    content = block.get("content") or []
+    texts = [piece["text"] for piece in content if piece.keys() == {"text"}]
     if len(content) == 1 and content[0].keys() == {"json"}:
-        return to_json(content[0]["json"])
-    texts = [block["text"] for block in content if block.keys() == {"text"}]
-    return "\n".join(texts) if texts and len(texts) == len(content) else to_json(content)
-
-
-def _reasoning(block: Mapping[str, Any]) -> Iterator[Part]:
-    """Read the model's reasoning without its signature, which only Bedrock can use."""
-    if "reasoningText" in block:
-        yield Reasoning(block["reasoningText"]["text"])
+        result = to_json(content[0]["json"])
     else:
-        yield redacted_reasoning(block["redactedContent"])
+        result = "\n".join(texts) if texts and len(texts) == len(content) else to_json(content)
+    is_error = block.get("status") == "error"
+    return ToolResult({"is_error": True, "content": result} if is_error else result, block.get("toolUseId"))
 
 
-def redacted_reasoning(data: bytes | str) -> Part:
-    """Return reasoning that is redacted: bytes that only Bedrock can read."""
-    return Generic("redacted_reasoning", {"data": _base64(data)})
-
-
-def _citations(block: Mapping[str, Any]) -> Iterator[Part]:
-    yield Text("".join([piece["text"] for piece in block.get("content") or ()]))
-    if block.get("citations"):
-        yield citations(block["citations"])
-
-
-def citations(sources: Any) -> Part:
-    return Generic("citations", {"citations": to_json(sources)})
-
-
-def _guard_content(block: Mapping[str, Any]) -> Iterator[Part]:
-    """Read content for a guardrail: a text or an image."""
-    yield from (Text(block["text"]["text"]),) if "text" in block else _media("image")(block["image"])
-
-
-def _media(modality: str) -> Callable[[Mapping[str, Any]], Iterator[Part]]:
+def _media(modality: str, block: Mapping[str, Any]) -> Part:
     """``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``; of documents also plain text."""
-
-    def read(block: Mapping[str, Any]) -> Iterator[Part]:
-        source = block["source"]
-        mime = _mime(modality, block.get("format"))
-        if "bytes" in source:
-            yield Blob(modality, mime, _base64(source["bytes"]))
-        elif "s3Location" in source:
-            yield Uri(source["s3Location"]["uri"], modality, mime)
-        else:
-            yield Text(source["text"])
-
-    return read
-
-
-def _mime(modality: str, form: str | None) -> str | None:
-    if form is None or modality == "file":
-        return {
-            "pdf": "application/pdf",
-            "csv": "text/csv",
-            "html": "text/html",
-            "txt": "text/plain",
-            "md": "text/markdown",
-        }.get(form or "")
-    return f"{modality}/{form}"
+    source, form = block["source"], block.get("format")
+    mime = _FILES.get(form or "") if form is None or modality == "file" else f"{modality}/{form}"
+    if "bytes" in source:
+        return Blob(modality, mime, _base64(source["bytes"]))
+    return Uri(source["s3Location"]["uri"], modality, mime) if "s3Location" in source else Text(source["text"])
 
 
 def _base64(data: bytes | str) -> str:
@@ -171,33 +135,19 @@ def _base64(data: bytes | str) -> str:
     return data if isinstance(data, str) else base64.b64encode(data).decode("ascii")
 
 
-_READERS: dict[Any, Callable[[Any], Iterator[Part]]] = {
-    "text": _text,
-    "toolUse": _tool_use,
-    "toolResult": _tool_result,
-    "reasoningContent": _reasoning,
-    "citationsContent": _citations,
-    "guardContent": _guard_content,
-    "image": _media("image"),
-    "video": _media("video"),
-    "audio": _media("audio"),
-    "document": _media("file"),
-}
-
-
 # -- tools and usage
 
 
 def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
     """Read the tools of a ``toolConfig``. Cache points among them are skipped."""
-    return tuple([_tool(tool) for tool in raw if not (isinstance(tool, Mapping) and "cachePoint" in tool)])
-
-
-def _tool(raw: Any) -> ToolDefinition:
-    system = raw.get("systemTool") if isinstance(raw, Mapping) else None
-    if isinstance(system, Mapping):
-        return ToolDefinition(str(system.get("name")), type="systemTool", cache={})
-    return read_definition(raw)
+    definitions = []
+    for tool in raw:
+        system = _of(tool, "systemTool")
+        if system:
+            definitions.append(ToolDefinition(str(system.get("name")), type="systemTool", cache={}))
+        elif not _of(tool, "cachePoint"):
+            definitions.append(read_definition(tool))
+    return tuple(definitions)
 
 
 def read_usage(raw: Any) -> Usage | None:
@@ -217,17 +167,6 @@ def _cached(raw: Mapping[str, Any], how: str) -> int | None:
 
 
 # -- streams
-
-
-class Chunks(Protocol):
-    """Puts an answer together from the events of its stream."""
-
-    def add(self, name: str, event: Mapping[str, Any]) -> None:
-        """Read an event: its name and its JSON."""
-
-    def fields(self) -> Fields:
-        """See `Reader.fields`."""
-        ...
 
 
 class _Block:
@@ -261,91 +200,63 @@ class _Block:
             elif kind == "toolResult":
                 self.results.extend(value)
 
-    def parts(self) -> Iterator[Part]:
+    def whole(self) -> Iterator[dict[str, Any]]:
+        """Yield what an unstreamed answer would hold."""
         thought, text = self.thought.getvalue(), self.text.getvalue()
         if thought:
-            yield Reasoning(thought)
+            yield {"reasoningContent": {"reasoningText": {"text": thought}}}
         for data in self.redacted:
-            yield redacted_reasoning(data)
-        if text:
-            yield Text(text)
+            yield {"reasoningContent": {"redactedContent": data}}
         if self.citations:
-            yield citations(self.citations)
+            yield {"citationsContent": {"content": [{"text": text}], "citations": self.citations}}
+        elif text:
+            yield {"text": text}
         if self.tool is not None:
-            yield self._call(self.tool)
+            # A tool without arguments has no deltas, or empty ones; the whole answer says {} then.
+            yield {"toolUse": {"name": "", **self.tool, "input": parse_arguments(self.written.getvalue() or "{}")}}
         if self.result is not None:
-            yield server_result(self.result, self.results)
-
-    def _call(self, tool: Mapping[str, Any]) -> Part:
-        # A tool without arguments has no deltas, or empty ones; the whole answer says {} then.
-        arguments = parse_arguments(self.written.getvalue() or "{}")
-        return tool_call(str(tool.get("name") or ""), arguments, tool.get("toolUseId"), tool.get("type"))
+            yield {"toolResult": {**self.result, "content": self.results}}
 
 
 class ConverseReader:
     """The events of ``converse_stream``, one by one. ``joins``: text blocks that follow each other are one (Nova's own form,
     where each piece of text is numbered as a block of its own)."""
 
-    __slots__ = ("_blocks", "_finish", "_joins", "_role", "_trace", "_usage")
+    __slots__ = ("_answer", "_blocks", "_joins", "_role")
 
     def __init__(self, *, joins: bool = False) -> None:
         self._joins = joins
         self._role = "assistant"
-        self._blocks: dict[int, _Block] = {}
-        self._finish: str | None = None
-        self._usage: Usage | None = None
-        self._trace: Mapping[str, Any] = {}
+        self._blocks: defaultdict[int, _Block] = defaultdict(_Block)
+        self._answer: dict[str, Any] = {}
+        """What the answer says beside its message."""
 
     def add(self, name: str, event: Mapping[str, Any]) -> None:
+        index = event.get("contentBlockIndex") or 0
         if name == "contentBlockDelta":
-            self._block(event).add(event["delta"])
+            self._blocks[index].add(event["delta"])
         elif name == "contentBlockStart":
-            start = event.get("start") or {}
-            block = self._block(event)
-            block.tool = start.get("toolUse")
-            block.result = start.get("toolResult")
+            block, start = self._blocks[index], event.get("start") or {}
+            block.tool, block.result = start.get("toolUse"), start.get("toolResult")
         elif name == "messageStart":
             self._role = event.get("role") or self._role
-        elif name == "messageStop":
-            reason = event.get("stopReason")
-            self._finish = finish_reason(reason) if reason else self._finish
-        elif name == "metadata":
-            self._usage = read_usage(event.get("usage"))
-            self._trace = event.get("trace") or {}
-
-    def _block(self, event: Mapping[str, Any]) -> _Block:
-        return self._blocks.setdefault(event.get("contentBlockIndex") or 0, _Block())
+        elif name in ("messageStop", "metadata"):
+            self._answer.update({member: value for member, value in event.items() if value is not None})
 
     def fields(self) -> Fields:
-        parts = [part for index in sorted(self._blocks) for part in self._blocks[index].parts()]
-        if self._joins:
-            parts = _joined(parts)
-        fields: Fields = {"usage": self._usage, **traced_fields(self._trace, parts)}
-        if parts or self._finish is not None:
-            fields["output"] = (Message(self._role, tuple(parts), finish_reason=self._finish),)
-        if self._finish is not None:
-            fields["finish_reasons"] = (self._finish,)
+        content: list[dict[str, Any]] = []
+        for index in sorted(self._blocks):
+            for block in self._blocks[index].whole():
+                if self._joins and content and block.keys() == content[-1].keys() == {"text"}:
+                    block = {"text": content.pop()["text"] + block["text"]}
+                content.append(block)
+        fields = read_answer({**self._answer, "output": {"message": {"role": self._role, "content": content}}})
+        if self._answer.get("stopReason"):
             fields["partial"] = False  # also where the metadata, which tells the usage, was left
-        return fields
-
-
-def traced_fields(trace: Mapping[str, Any], parts: list[Part]) -> Fields:
-    """Read Bedrock's own trace of a call: the model that a prompt router chose, and the findings of guardrails."""
-    if trace.get("guardrail"):
-        parts.append(Generic("guardrail", {"trace": to_json(trace["guardrail"])}))
-    model = (trace.get("promptRouter") or {}).get("invokedModelId")
-    return {"response_model": model} if model else {}
-
-
-def _joined(parts: list[Part]) -> list[Part]:
-    merged: list[Part] = []
-    for part in parts:
-        last = merged[-1] if merged else None
-        if isinstance(part, Text) and isinstance(last, Text):
-            merged[-1] = Text(last.content + part.content)
         else:
-            merged.append(part)
-    return merged
+            del fields["finish_reasons"]
+            fields["output"] = fields["output"] if fields["output"][0].parts else ()
+        return fields
 
 
 class Events(Reader):
@@ -353,7 +264,8 @@ class Events(Reader):
 
     __slots__ = ("_chunks", "failure")
 
-    def __init__(self, chunks: Chunks) -> None:
+    def __init__(self, chunks: Any) -> None:
+        """``chunks``: puts the answer together by ``add(name, event)`` and ``fields()``."""
         self._chunks = chunks
         self.failure: Failure | None = None
         """What the service reported in the middle of the stream: the program gets an exception for it."""
@@ -396,8 +308,8 @@ def read_request(kwargs: Mapping[str, Any]) -> Fields:
     return fields
 
 
-def _of(kwargs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = kwargs.get(name)
+def _of(fields: Any, name: str) -> Mapping[str, Any]:
+    value = fields.get(name) if isinstance(fields, Mapping) else None
     return value if isinstance(value, Mapping) else {}
 
 
@@ -425,15 +337,16 @@ def _format(text_format: Any) -> JsonValue:
 
 
 def read_answer(answer: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer."""
-    reason = answer.get("stopReason")
+    """Read the fields of an answer, with what guardrails found and which model a prompt router chose."""
+    reason, trace = answer.get("stopReason"), _of(answer, "trace")
     finish = finish_reason(reason) if reason else None
     message = read_message(_of(_of(answer, "output"), "message"), finish)
-    parts = list(message.parts)
-    traced = traced_fields(_of(answer, "trace"), parts)
-    return {
+    if trace.get("guardrail"):
+        message = replace(message, parts=(*message.parts, Generic("guardrail", {"trace": to_json(trace["guardrail"])})))
+    fields: Fields = {
         "usage": read_usage(answer.get("usage")),
-        "output": (replace(message, parts=tuple(parts)),),
+        "output": (message,),
         "finish_reasons": (finish or "error",),
-        **traced,
     }
+    model = _of(trace, "promptRouter").get("invokedModelId")
+    return {**fields, "response_model": model} if model else fields
