@@ -29,8 +29,7 @@ from anthropic_server import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmtrace.instrumentation._anthropic_blocks import read_message
-from llmtrace.instrumentation._anthropic_events import EventReader
+from llmtrace.instrumentation._anthropic_messages import EventReader, read_message
 from llmtrace.model import Generic, Inference, Reasoning, ServerToolCall, Text, ToolCall, Usage, replace
 from llmtrace.testing import Captured, capture
 

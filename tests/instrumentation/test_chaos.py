@@ -13,7 +13,7 @@ import pytest
 from openai_scenarios import NAMES, observe
 from tests.instrumentation.hooks import Hits, Hook, replace, steps_through
 
-from llmtrace.instrumentation import _cache, _openai_vendors
+from llmtrace.instrumentation import _cache, _openai_endpoint
 from llmtrace.recorder import collected, guard
 from llmtrace.testing import capture
 
@@ -24,8 +24,7 @@ _MODULES = (
     "llmtrace.instrumentation._coroutines",
     "llmtrace.instrumentation._openai_chunks",
     "llmtrace.instrumentation._openai_messages",
-    "llmtrace.instrumentation._openai_parameters",
-    "llmtrace.instrumentation._openai_vendors",
+    "llmtrace.instrumentation._openai_endpoint",
     "llmtrace.instrumentation._provider",
     "llmtrace.instrumentation._stainless",
     "llmtrace.instrumentation._streams",
@@ -161,4 +160,27 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "_reported", set())
     monkeypatch.setattr(_cache, "_tools", {})
     monkeypatch.setattr(_cache, "_messages", {})
-    monkeypatch.setattr(_openai_vendors, "_providers", {})
+    monkeypatch.setattr(_openai_endpoint, "_providers", {})
+
+
+def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, broken: bool) -> list[int]:
+    """Make one function tell of its calls, under every name by which it was imported, and raise if it is to be broken. Gives
+    the list of its calls."""
+    original = inspect.getattr_static(owner, name)
+    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
+    hit: list[int] = []
+
+    @functools.wraps(function)
+    def instead(*args: Any, **kwargs: Any) -> Any:
+        hit.append(1)
+        if broken:
+            raise Broken(name)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
+    for path, module in list(sys.modules.items()):
+        if path.startswith("llmtrace"):
+            for alias, thing in list(vars(module).items()):
+                if thing is function:
+                    monkeypatch.setattr(module, alias, instead)
+    return hit

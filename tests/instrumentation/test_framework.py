@@ -6,27 +6,28 @@ import asyncio
 import gc
 import types
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.instrumentation import _coroutines
-from llmtrace.instrumentation._framework import Inside, spanned
+from llmtrace.instrumentation._framework import Step, spanned
 from llmtrace.recorder import Recording
 from llmtrace.testing import capture
 
 OURS = Context({"who": "ours"})
 
 
-def stepwise(context: Context, inner: Any) -> Any:
-    return _coroutines.stepwise(Inside(context, keeps=False), inner)
+@pytest.fixture(autouse=True)
+def recording() -> Iterator[None]:
+    with capture(instrument=()):
+        yield
 
 
-def isolated(context: Context, inner: Any) -> Any:
-    return _coroutines.stepwise(Inside(context, keeps=True), inner)
+def inside(context: Context, function: Callable[[], Any]) -> Any:
+    return spanned(lambda *_: Step(context))(function, None, (), {})
 
 
 def who() -> object:
@@ -42,13 +43,12 @@ def finish(steps: Generator[Any, Any, Any]) -> Any:
     try:
         while True:
             assert who() is None
-            next(steps)
+            steps.send(None)
     except StopIteration as done:
         return done.value
 
 
-@pytest.mark.parametrize("way", [stepwise, isolated])
-def test_a_context_is_current_in_the_steps_and_nowhere_between(way: Callable[..., Any]) -> None:
+def test_a_context_is_current_in_the_steps_and_nowhere_between() -> None:
     """Seen inside before and after each suspension; outside, never. What comes in and goes out passes through."""
 
     async def inner() -> list[Any]:
@@ -59,8 +59,8 @@ def test_a_context_is_current_in_the_steps_and_nowhere_between(way: Callable[...
             seen.append(who())
         return seen
 
-    steps = way(OURS, inner())
-    assert (next(steps), who()) == (1, None)
+    steps = inside(OURS, inner)
+    assert (steps.send(None), who()) == (1, None)
     assert (steps.send("sent"), who()) == (2, None)
     with pytest.raises(StopIteration) as done:
         steps.throw(KeyError())
@@ -69,7 +69,7 @@ def test_a_context_is_current_in_the_steps_and_nowhere_between(way: Callable[...
 
 
 def test_what_a_coroutine_makes_current_lasts_inside_it_only() -> None:
-    """`isolated`: set before a suspension, still there after it, not seen outside, undone where it is undone."""
+    """Set before a suspension, still there after it, not seen outside, undone where it is undone."""
 
     async def inner() -> list[Any]:
         token = otel_context.attach(Context({"who": "inner"}))
@@ -80,7 +80,7 @@ def test_what_a_coroutine_makes_current_lasts_inside_it_only() -> None:
         await pause()
         return [*seen, who()]
 
-    assert finish(isolated(OURS, inner())) == ["inner", "ours", "ours"]
+    assert finish(inside(OURS, inner)) == ["inner", "ours", "ours"]
 
 
 def test_a_decorator_around_it_takes_nothing_away() -> None:
@@ -92,10 +92,10 @@ def test_a_decorator_around_it_takes_nothing_away() -> None:
         return who()
 
     async def outer() -> Any:
-        values = await isolated(OURS, inner())
+        values = await inside(OURS, inner)
         return values, who()
 
-    assert finish(stepwise(Context({"who": "outer"}), outer())) == ("inner", "outer")
+    assert finish(inside(Context({"who": "outer"}), outer)) == ("inner", "outer")
 
 
 def test_a_coroutine_that_is_closed_closes_the_library_s() -> None:
@@ -108,8 +108,8 @@ def test_a_coroutine_that_is_closed_closes_the_library_s() -> None:
         finally:
             leftovers.append(who())
 
-    steps = stepwise(OURS, inner())
-    next(steps)
+    steps = inside(OURS, inner)
+    steps.send(None)
     steps.close()
     assert len(leftovers) == 1
 
@@ -125,7 +125,7 @@ def test_a_coroutine_that_is_never_awaited_warns_once_by_its_own_name() -> None:
         raise AssertionError("begun")
 
     gc.collect()  # what other tests left behind warns for itself
-    with capture(instrument=()), warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         coroutine = spanned(begin)(Library().work, None, (), {})
         assert (coroutine.__name__, asyncio.iscoroutine(coroutine)) == ("work", True)

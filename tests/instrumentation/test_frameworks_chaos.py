@@ -27,7 +27,7 @@ _WRAPPERS = {
 """What stands in for the library's own functions: these hold the guards."""
 
 _MODULES = {
-    "mcp": ("_mcp_client", "_mcp_server", "_mcp_tools"),
+    "mcp": ("mcp", "_mcp_server", "_mcp_tools"),
     "langchain": ("langchain", "_langchain_runs", "_langchain_models", "_langchain_messages"),
     "openai_agents": ("openai_agents", "_openai_agents_steps"),
 }

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent / "contract"))
 from kit import Reply, json_reply, sse_reply
 from server import Server
 
-from llmtrace.instrumentation._google_steps import StepReader, read_input
+from llmtrace.instrumentation._google_interactions import StepReader, read_input
 from llmtrace.model import (
     Blob,
     Generic,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmtrace.instrumentation._import_hooks import after_import
+from llmtrace.instrumentation._patches import after_import
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 import llmtrace
 from llmtrace import instrumentation
-from llmtrace.instrumentation import _selection
+from llmtrace.instrumentation import _instrumentors
 from llmtrace.testing import Captured, capture
 
 LIBRARIES = ("openai", "anthropic")
@@ -74,7 +74,7 @@ def test_several_clients(captured: Captured) -> None:
     assert len(captured.spans) == 2
     del first, second
     gc.collect()
-    assert _selection.selected["openai"] == {}
+    assert _instrumentors.selected["openai"] == {}
     ask(client("openai"))
     assert len(captured.spans) == 2
 

@@ -14,7 +14,7 @@ import pytest
 from openai_server import Body, Server, error, http, spans, whole
 
 from llmtrace import semconv
-from llmtrace.instrumentation._openai_vendors import by_host
+from llmtrace.instrumentation._openai_endpoint import by_host
 from llmtrace.model import Embedding, Usage
 from llmtrace.testing import Captured
 

@@ -16,7 +16,7 @@ from llmtrace import semconv
 from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation import anthropic
-from llmtrace.instrumentation._anthropic_events import EventReader
+from llmtrace.instrumentation._anthropic_messages import EventReader
 from llmtrace.instrumentation._bedrock_converse import ConverseReader, read_answer, read_request
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader

@@ -1,44 +1,172 @@
-"""Requests and answers of Bedrock's Converse; Nova's own form, in ``invoke_model``, is the same but for some names."""
+"""Requests and answers of Bedrock's Converse; Nova's own form, in ``invoke_model``, is the same but for some names.
+
+Law: nothing raises and nothing is lost: a block of a kind that is not known here is kept whole as `Generic`.
+"""
 
 from __future__ import annotations
 
+import base64
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from io import StringIO
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic_core import from_json
 
 from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
-from llmtrace.instrumentation._bedrock_messages import (
-    citations,
-    read_blocks,
-    read_message,
-    read_tools,
-    read_usage,
-    redacted_reasoning,
-    server_result,
-    tool_call,
-)
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._streams import Reader
-from llmtrace.model import Failure, Generic, JsonValue, Message, Part, Reasoning, Text, Usage, replace
+from llmtrace.model import (
+    Blob,
+    Failure,
+    Generic,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolResult,
+    Uri,
+    Usage,
+    replace,
+)
 from llmtrace.validation.parse_arguments import parse_arguments
+from llmtrace.validation.tool_definitions import read_definition
+
+_MEDIA = {"image": "image", "video": "video", "audio": "audio", "document": "file"}
+"""Kinds of blocks with a source, to their modality."""
+_FILES = {"pdf": "application/pdf", "csv": "text/csv", "html": "text/html", "txt": "text/plain", "md": "text/markdown"}
+
+
+def read_message(raw: Any, finish_reason: str | None = None) -> Message:
+    """Read a message of a request or an answer. ``finish_reason``: the conventions' word."""
+    message = raw if isinstance(raw, Mapping) else {"content": raw}
+    role = str(to_json(message.get("role")) or "unknown")
+    return Message(role, read_blocks(message.get("content"), role), finish_reason=finish_reason, cache={})
+
+
+def read_blocks(raw: Any, role: str = "") -> tuple[Part, ...]:
+    """Read the content of a message, or the system prompt."""
+    if isinstance(raw, str):
+        return (Text(raw),) if raw else ()
+    if not isinstance(raw, (list, tuple)):
+        return () if raw is None else (Generic("content", {"content": to_json(raw)}),)
+    return tuple([part for block in raw for part in _parts(block, role)])
+
+
+def _parts(block: Any, role: str) -> Iterator[Part]:
+    kind, value = "content", block
+    if isinstance(block, Mapping) and len(block) == 1:
+        [(kind, value)] = block.items()
+    try:
+        yield from _read_block(kind, value, role)
+    except Exception:  # of a kind not known here, or not in the form that its kind has
+        yield Generic(str(kind), {str(kind): to_json(value)})
+
+
+def _read_block(kind: str, value: Any, role: str) -> Iterator[Part]:
+    if kind == "text" and isinstance(value, str):
+        yield from [Text(value)] if value else []
+    elif kind == "toolUse":
+        yield _tool_call(value)
+    elif kind == "toolResult":
+        yield _server_result(value) if role == "assistant" else _tool_result(value)
+    elif kind == "reasoningContent" and "reasoningText" in value:
+        yield Reasoning(value["reasoningText"]["text"])  # without its signature, which only Bedrock can use
+    elif kind == "reasoningContent":
+        yield Generic("redacted_reasoning", {"data": _base64(value["redactedContent"])})
+    elif kind == "citationsContent":
+        text = "".join([piece["text"] for piece in value.get("content") or ()])
+        yield from [Text(text)] if text else []
+        if value.get("citations"):
+            yield Generic("citations", {"citations": to_json(value["citations"])})
+    elif kind == "guardContent" and "text" in value:
+        yield Text(value["text"]["text"])
+    else:
+        yield _media("image", value["image"]) if kind == "guardContent" else _media(_MEDIA[kind], value)
+
+
+def _tool_call(block: Mapping[str, Any]) -> Part:
+    """Read a call that the program runs, or one that Bedrock runs itself."""
+    name, arguments, call_id = block["name"], to_json(block.get("input")), block.get("toolUseId")
+    if block.get("type") == "server_tool_use":
+        return ServerToolCall(name, {"type": name, "input": arguments}, call_id)
+    return ToolCall(name, arguments, call_id)
+
+
+def _server_result(block: Mapping[str, Any]) -> Part:
+    """Read the result of a tool that Bedrock runs itself."""
+    details = {name: to_json(value) for name, value in block.items() if name not in ("toolUseId", "content")}
+    return ServerToolResult(
+        {"type": "tool_result", **details, "content": to_json(block.get("content"))}, block.get("toolUseId")
+    )
+
+
+def _tool_result(block: Mapping[str, Any]) -> Part:
+    """Read a tool's result: its JSON or text if it is only that, else all of its content."""
+    content = block.get("content") or []
+    texts = [piece["text"] for piece in content if piece.keys() == {"text"}]
+    if len(content) == 1 and content[0].keys() == {"json"}:
+        result = to_json(content[0]["json"])
+    else:
+        result = "\n".join(texts) if texts and len(texts) == len(content) else to_json(content)
+    is_error = block.get("status") == "error"
+    return ToolResult({"is_error": True, "content": result} if is_error else result, block.get("toolUseId"))
+
+
+def _media(modality: str, block: Mapping[str, Any]) -> Part:
+    """``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``; of documents also plain text."""
+    source, form = block["source"], block.get("format")
+    mime = _FILES.get(form or "") if form is None or modality == "file" else f"{modality}/{form}"
+    if "bytes" in source:
+        return Blob(modality, mime, _base64(source["bytes"]))
+    return Uri(source["s3Location"]["uri"], modality, mime) if "s3Location" in source else Text(source["text"])
+
+
+def _base64(data: bytes | str) -> str:
+    """Return bytes as base64 text. From JSON they are text already."""
+    return data if isinstance(data, str) else base64.b64encode(data).decode("ascii")
+
+
+# -- tools and usage
+
+
+def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
+    """Read the tools of a ``toolConfig``. Cache points among them are skipped."""
+    definitions = []
+    for tool in raw:
+        system = _of(tool, "systemTool")
+        if system:
+            definitions.append(ToolDefinition(str(system.get("name")), type="systemTool", cache={}))
+        elif not _of(tool, "cachePoint"):
+            definitions.append(read_definition(tool))
+    return tuple(definitions)
+
+
+def read_usage(raw: Any) -> Usage | None:
+    """Read token counts as billed. Bedrock counts cached tokens beside the input; ours includes them."""
+    if not isinstance(raw, Mapping):
+        return None
+    input_tokens, read, written = raw.get("inputTokens"), _cached(raw, "Read"), _cached(raw, "Write")
+    total = None if input_tokens is None else input_tokens + (read or 0) + (written or 0)
+    hour = sum(detail.get("inputTokens") or 0 for detail in raw.get("cacheDetails") or () if detail.get("ttl") == "1h")
+    return Usage(total, raw.get("outputTokens"), read, written, cache_write_1h_input_tokens=hour or None)
+
+
+def _cached(raw: Mapping[str, Any], how: str) -> int | None:
+    """Return a count of cached tokens: ``cacheReadInputTokens`` of Converse or ``cacheReadInputTokenCount`` of Nova."""
+    count = raw.get(f"cache{how}InputTokens")
+    return raw.get(f"cache{how}InputTokenCount") if count is None else count
+
 
 # -- streams
-
-
-class Chunks(Protocol):
-    """Puts an answer together from the events of its stream."""
-
-    def add(self, name: str, event: Mapping[str, Any]) -> None:
-        """Read an event: its name and its JSON."""
-
-    def fields(self) -> Fields:
-        """See `Reader.fields`."""
-        ...
 
 
 class _Block:
@@ -72,91 +200,63 @@ class _Block:
             elif kind == "toolResult":
                 self.results.extend(value)
 
-    def parts(self) -> Iterator[Part]:
+    def whole(self) -> Iterator[dict[str, Any]]:
+        """Yield what an unstreamed answer would hold."""
         thought, text = self.thought.getvalue(), self.text.getvalue()
         if thought:
-            yield Reasoning(thought)
+            yield {"reasoningContent": {"reasoningText": {"text": thought}}}
         for data in self.redacted:
-            yield redacted_reasoning(data)
-        if text:
-            yield Text(text)
+            yield {"reasoningContent": {"redactedContent": data}}
         if self.citations:
-            yield citations(self.citations)
+            yield {"citationsContent": {"content": [{"text": text}], "citations": self.citations}}
+        elif text:
+            yield {"text": text}
         if self.tool is not None:
-            yield self._call(self.tool)
+            # A tool without arguments has no deltas, or empty ones; the whole answer says {} then.
+            yield {"toolUse": {"name": "", **self.tool, "input": parse_arguments(self.written.getvalue() or "{}")}}
         if self.result is not None:
-            yield server_result(self.result, self.results)
-
-    def _call(self, tool: Mapping[str, Any]) -> Part:
-        # A tool without arguments has no deltas, or empty ones; the whole answer says {} then.
-        arguments = parse_arguments(self.written.getvalue() or "{}")
-        return tool_call(str(tool.get("name") or ""), arguments, tool.get("toolUseId"), tool.get("type"))
+            yield {"toolResult": {**self.result, "content": self.results}}
 
 
 class ConverseReader:
     """The events of ``converse_stream``, one by one. ``joins``: text blocks that follow each other are one (Nova's own form,
     where each piece of text is numbered as a block of its own)."""
 
-    __slots__ = ("_blocks", "_finish", "_joins", "_role", "_trace", "_usage")
+    __slots__ = ("_answer", "_blocks", "_joins", "_role")
 
     def __init__(self, *, joins: bool = False) -> None:
         self._joins = joins
         self._role = "assistant"
-        self._blocks: dict[int, _Block] = {}
-        self._finish: str | None = None
-        self._usage: Usage | None = None
-        self._trace: Mapping[str, Any] = {}
+        self._blocks: defaultdict[int, _Block] = defaultdict(_Block)
+        self._answer: dict[str, Any] = {}
+        """What the answer says beside its message."""
 
     def add(self, name: str, event: Mapping[str, Any]) -> None:
+        index = event.get("contentBlockIndex") or 0
         if name == "contentBlockDelta":
-            self._block(event).add(event["delta"])
+            self._blocks[index].add(event["delta"])
         elif name == "contentBlockStart":
-            start = event.get("start") or {}
-            block = self._block(event)
-            block.tool = start.get("toolUse")
-            block.result = start.get("toolResult")
+            block, start = self._blocks[index], event.get("start") or {}
+            block.tool, block.result = start.get("toolUse"), start.get("toolResult")
         elif name == "messageStart":
             self._role = event.get("role") or self._role
-        elif name == "messageStop":
-            reason = event.get("stopReason")
-            self._finish = finish_reason(reason) if reason else self._finish
-        elif name == "metadata":
-            self._usage = read_usage(event.get("usage"))
-            self._trace = event.get("trace") or {}
-
-    def _block(self, event: Mapping[str, Any]) -> _Block:
-        return self._blocks.setdefault(event.get("contentBlockIndex") or 0, _Block())
+        elif name in ("messageStop", "metadata"):
+            self._answer.update({member: value for member, value in event.items() if value is not None})
 
     def fields(self) -> Fields:
-        parts = [part for index in sorted(self._blocks) for part in self._blocks[index].parts()]
-        if self._joins:
-            parts = _joined(parts)
-        fields: Fields = {"usage": self._usage, **traced_fields(self._trace, parts)}
-        if parts or self._finish is not None:
-            fields["output"] = (Message(self._role, tuple(parts), finish_reason=self._finish),)
-        if self._finish is not None:
-            fields["finish_reasons"] = (self._finish,)
+        content: list[dict[str, Any]] = []
+        for index in sorted(self._blocks):
+            for block in self._blocks[index].whole():
+                if self._joins and content and block.keys() == content[-1].keys() == {"text"}:
+                    block = {"text": content.pop()["text"] + block["text"]}
+                content.append(block)
+        fields = read_answer({**self._answer, "output": {"message": {"role": self._role, "content": content}}})
+        if self._answer.get("stopReason"):
             fields["partial"] = False  # also where the metadata, which tells the usage, was left
-        return fields
-
-
-def traced_fields(trace: Mapping[str, Any], parts: list[Part]) -> Fields:
-    """Read Bedrock's own trace of a call: the model that a prompt router chose, and the findings of guardrails."""
-    if trace.get("guardrail"):
-        parts.append(Generic("guardrail", {"trace": to_json(trace["guardrail"])}))
-    model = (trace.get("promptRouter") or {}).get("invokedModelId")
-    return {"response_model": model} if model else {}
-
-
-def _joined(parts: list[Part]) -> list[Part]:
-    merged: list[Part] = []
-    for part in parts:
-        last = merged[-1] if merged else None
-        if isinstance(part, Text) and isinstance(last, Text):
-            merged[-1] = Text(last.content + part.content)
         else:
-            merged.append(part)
-    return merged
+            del fields["finish_reasons"]
+            fields["output"] = fields["output"] if fields["output"][0].parts else ()
+        return fields
 
 
 class Events(Reader):
@@ -164,7 +264,8 @@ class Events(Reader):
 
     __slots__ = ("_chunks", "failure")
 
-    def __init__(self, chunks: Chunks) -> None:
+    def __init__(self, chunks: Any) -> None:
+        """``chunks``: puts the answer together by ``add(name, event)`` and ``fields()``."""
         self._chunks = chunks
         self.failure: Failure | None = None
         """What the service reported in the middle of the stream: the program gets an exception for it."""
@@ -207,8 +308,8 @@ def read_request(kwargs: Mapping[str, Any]) -> Fields:
     return fields
 
 
-def _of(kwargs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = kwargs.get(name)
+def _of(fields: Any, name: str) -> Mapping[str, Any]:
+    value = fields.get(name) if isinstance(fields, Mapping) else None
     return value if isinstance(value, Mapping) else {}
 
 
@@ -236,15 +337,16 @@ def _format(text_format: Any) -> JsonValue:
 
 
 def read_answer(answer: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer."""
-    reason = answer.get("stopReason")
+    """Read the fields of an answer, with what guardrails found and which model a prompt router chose."""
+    reason, trace = answer.get("stopReason"), _of(answer, "trace")
     finish = finish_reason(reason) if reason else None
     message = read_message(_of(_of(answer, "output"), "message"), finish)
-    parts = list(message.parts)
-    traced = traced_fields(_of(answer, "trace"), parts)
-    return {
+    if trace.get("guardrail"):
+        message = replace(message, parts=(*message.parts, Generic("guardrail", {"trace": to_json(trace["guardrail"])})))
+    fields: Fields = {
         "usage": read_usage(answer.get("usage")),
-        "output": (replace(message, parts=tuple(parts)),),
+        "output": (message,),
         "finish_reasons": (finish or "error",),
-        **traced,
     }
+    model = _of(trace, "promptRouter").get("invokedModelId")
+    return {**fields, "response_model": model} if model else fields

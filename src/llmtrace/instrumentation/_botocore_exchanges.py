@@ -15,7 +15,6 @@ from typing import Any
 import wrapt
 
 from llmtrace.instrumentation._exchanges import (
-    NOT_KEPT,
     OpenExchange,
     body_in_replay,
     open_exchange,
@@ -62,8 +61,7 @@ def _make_request(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any
 
 
 def _answered(exchange: OpenExchange, response: Any, *, is_read: bool) -> None:
-    exchange.status = response.status_code
-    exchange.headers = {name: text for name, text in response.headers.items() if name.lower() not in NOT_KEPT}
+    exchange.answered(response.status_code, response.headers)
     if is_read:
         exchange.body.append(response.content)
     else:

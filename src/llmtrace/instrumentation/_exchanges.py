@@ -19,6 +19,8 @@ from functools import cache
 from itertools import filterfalse
 from typing import Any
 
+import wrapt
+
 from llmtrace.errors import ReplayDiverged
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, current_call
@@ -28,7 +30,7 @@ from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import Player, player
 
 _MODULES = ("httpx", "httpx2")
-NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length"})
+_NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length"})
 """Headers that are a secret, or say of the body what is not true of the kept one."""
 _RETRIED = frozenset({408, 409, 425, 429})
 _FIRST_SERVER_ERROR = 500
@@ -37,11 +39,12 @@ _DO_NOT_RETRY = {"x-should-retry": "false"}
 
 
 class OpenExchange:
-    """An exchange under way."""
+    """An exchange under way, or (``recorded``) one that was given again."""
 
-    __slots__ = ("body", "decode", "error", "headers", "message", "status")
+    __slots__ = ("body", "decode", "error", "headers", "message", "recorded", "status")
 
-    def __init__(self) -> None:
+    def __init__(self, recorded: Exchange | None = None) -> None:
+        self.recorded = recorded
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
@@ -50,16 +53,9 @@ class OpenExchange:
         self.error = ""
         self.message = ""
 
-    def answered(self, response: Any) -> None:
-        """Take the status and headers of an ``httpx`` response, and its body if that is read already."""
-        self.status = response.status_code
-        self.headers = {name: text for name, text in response.headers.items() if name.lower() not in NOT_KEPT}
-        if response.is_stream_consumed:
-            self.body.append(response.content)
-        else:
-            self.decode = guard(_decoder, response)
-            is_async = not hasattr(response.stream, "__iter__")
-            response.stream = _tee(_module_of(response), is_async=is_async)(response.stream, self)
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        self.status = status
+        self.headers = {str(name): text for name, text in headers.items() if name.lower() not in _NOT_KEPT}
 
     def failed(self, error: BaseException) -> None:
         self.error, self.message = type(error).__name__, guard(message_of, error) or ""
@@ -73,6 +69,8 @@ class OpenExchange:
             error = error.__cause__ or error.__context__
 
     def value(self) -> Exchange:
+        if self.recorded is not None:
+            return self.recorded
         body = b"".join(self.body)
         if self.decode is not None:
             return Exchange(self.status, self.headers, self.decode(body), (), self.error, self.message)
@@ -80,57 +78,32 @@ class OpenExchange:
         return Exchange(self.status, self.headers, body, sizes, self.error, self.message)
 
 
-def _module_of(instance: Any) -> Any:
-    """The package of an object of ``httpx``, or of another package of the same form."""
-    for kind in type(instance).__mro__:
-        module = sys.modules.get(kind.__module__.partition(".")[0])
-        if module is not None and hasattr(module, "AsyncByteStream"):
-            return module
-    raise TypeError(f"{type(instance).__qualname__} is no object of httpx")
+class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """Proxy of the body of a response that keeps what the program reads of it."""
+
+    def __init__(self, stream: Any, exchange: OpenExchange) -> None:
+        super().__init__(stream)
+        self._self_keep = exchange.body.append
+
+    def __iter__(self) -> Iterator[bytes]:
+        return filterfalse(self._self_keep, self.__wrapped__)  # `append` returns None, so every chunk passes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self.__wrapped__:
+            self._self_keep(chunk)
+            yield chunk
 
 
-@cache
-def _tee(module: Any, *, is_async: bool) -> type[Any]:
-    """A class of bodies that keep what the program reads of them, decoded. As the body itself, it is read in one way only."""
-    return _async_tee(module) if is_async else _sync_tee(module)
-
-
-def _sync_tee(module: Any) -> type[Any]:
-    class Tee(module.SyncByteStream):  # type: ignore[misc]
-        def __init__(self, stream: Any, exchange: OpenExchange) -> None:
-            self._stream, self._keep = stream, exchange.body.append
-
-        def __iter__(self) -> Iterator[bytes]:
-            return filterfalse(self._keep, self._stream)  # `append` returns None, so every chunk passes
-
-        def close(self) -> None:
-            self._stream.close()
-
-    return Tee
-
-
-def _async_tee(module: Any) -> type[Any]:
-    class AsyncTee(module.AsyncByteStream):  # type: ignore[misc]
-        def __init__(self, stream: Any, exchange: OpenExchange) -> None:
-            self._stream, self._keep = stream, exchange.body.append
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            async for chunk in self._stream:
-                self._keep(chunk)
-                yield chunk
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-
-    return AsyncTee
-
-
-def _decoder(response: Any) -> Callable[[bytes], bytes] | None:
-    """The function that undoes the compression of a whole body; None where there is none."""
-    if not response.headers.get("content-encoding"):
-        return None
-    kind, status, headers = type(response), response.status_code, response.headers
-    return lambda body: bytes(kind(status, headers=headers, content=body).content)
+def _answered(exchange: OpenExchange, response: Any) -> None:
+    """Keep a response of ``httpx``, with its body if that is read already."""
+    exchange.answered(response.status_code, response.headers)
+    if response.is_stream_consumed:
+        exchange.body.append(response.content)
+        return
+    if response.headers.get("content-encoding"):
+        kind, status, headers = type(response), response.status_code, response.headers
+        exchange.decode = lambda body: bytes(kind(status, headers=headers, content=body).content)
+    response.stream = _Body(response.stream, exchange)
 
 
 # -- the hooks
@@ -141,16 +114,11 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
     call = guard(current_call)
     if call is None or not call.open:
         return wrapped(*args, **kwargs)
-    played = player()
-    if played is not None:
-        request = _request_in_replay(call, played, _request_of(args, kwargs))
-        if call.answered_by is not None:
-            response = _recorded_response(call, instance, request)
-            if not kwargs.get("stream"):
-                response.read()
-            return response
-        args, kwargs = (request, *args[1:]), {name: value for name, value in kwargs.items() if name != "request"}
-    exchange = guard(_opened, call, args, kwargs)
+    response, args, kwargs, exchange = _before(call, instance, args, kwargs)
+    if response is not None:
+        if not kwargs.get("stream"):
+            response.read()
+        return response
     try:
         response = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -158,44 +126,43 @@ def _send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
             guard(exchange.failed, error)
         raise
     if exchange is not None:
-        guard(exchange.answered, response)
+        guard(_answered, exchange, response)
     return response
 
 
 def _asend(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``httpx.AsyncClient.send``."""
     call = guard(current_call)
-    if call is None or not call.open:
-        return wrapped(*args, **kwargs)
-    played = player()
-    if played is not None:
-        request = _request_in_replay(call, played, _request_of(args, kwargs))
-        if call.answered_by is not None:
-            return _arecorded(call, instance, request, is_stream=bool(kwargs.get("stream")))
-        args, kwargs = (request, *args[1:]), {name: value for name, value in kwargs.items() if name != "request"}
-    exchange = guard(_opened, call, args, kwargs)
-    return wrapped(*args, **kwargs) if exchange is None else _akept(wrapped, args, kwargs, exchange)
+    return wrapped(*args, **kwargs) if call is None or not call.open else _awaited(call, wrapped, instance, args, kwargs)
 
 
-async def _akept(wrapped: Any, args: Any, kwargs: dict[str, Any], exchange: OpenExchange) -> Any:
+async def _awaited(call: Call, wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    response, args, kwargs, exchange = _before(call, instance, args, kwargs)
+    if response is not None:
+        if not kwargs.get("stream"):
+            await response.aread()
+        return response
     try:
         response = await wrapped(*args, **kwargs)
     except BaseException as error:
-        guard(exchange.failed, error)
+        if exchange is not None:
+            guard(exchange.failed, error)
         raise
-    guard(exchange.answered, response)
+    if exchange is not None:
+        guard(_answered, exchange, response)
     return response
 
 
-async def _arecorded(call: Call, client: Any, request: Any, *, is_stream: bool) -> Any:
-    response = _recorded_response(call, client, request)
-    if not is_stream:
-        await response.aread()
-    return response
-
-
-def _opened(call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> OpenExchange | None:
-    return open_exchange(call, _request_of(args, kwargs))
+def _before(call: Call, client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any], OpenExchange | None]:
+    """The recorded response that is to be given; else the arguments to send with, and the exchange that keeps the answer."""
+    request = args[0] if args else kwargs["request"]
+    played = player()
+    if played is not None:
+        request = _request_in_replay(call, played, request)
+        if call.answered_by is not None:
+            return _recorded_response(call, client, request), args, kwargs, None
+        args, kwargs = (request, *args[1:]), {name: value for name, value in kwargs.items() if name != "request"}
+    return None, args, kwargs, guard(open_exchange, call, request)
 
 
 def open_exchange(call: Call, request: object) -> OpenExchange | None:
@@ -206,10 +173,6 @@ def open_exchange(call: Call, request: object) -> OpenExchange | None:
     exchange = OpenExchange()
     call.exchanges.append(exchange)
     return exchange
-
-
-def _request_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    return args[0] if args else kwargs["request"]
 
 
 PATCHES = tuple(
@@ -239,41 +202,24 @@ def body_in_replay(call: Call, played: Player, body: bytes | None) -> bytes | No
     call.find_answer(played)
     new = None if body is None else played.request_body(call.recording, body)
     if body is not None and new is not None and new is not body:
-        guard(_read_edited, call, body, new)
+        guard(lambda: call.read_edited(json.loads(body), json.loads(new)))
     return new
-
-
-def _read_edited(call: Call, body: bytes, new: bytes) -> None:
-    call.read_edited(json.loads(body), json.loads(new))
 
 
 def _recorded_response(call: Call, client: Any, request: Any) -> Any:
     """The recorded answer as a response of ``httpx``. Raises the transport's exception where the recording ends with one."""
-    module = _module_of(client)
+    modules = [sys.modules.get(kind.__module__.partition(".")[0]) for kind in type(client).__mro__]
+    module: Any = next(module for module in modules if hasattr(module, "AsyncByteStream"))  # httpx, or one of the same form
     exchange = recorded_exchange(call)
     if exchange.status is None:
         raise _transport_error(module, exchange, request)
     headers = dict(exchange.headers)
     if _was_retried(exchange) and hasattr(call.client, "max_retries"):
         headers.update(_DO_NOT_RETRY)
-    stream = _body(module)(exchange.chunks(), _transport_error(module, exchange, request) if exchange.error else None)
+    stream = _recorded_body(module)(exchange.chunks(), _transport_error(module, exchange, request) if exchange.error else None)
     response = module.Response(exchange.status, headers=headers, stream=stream, request=request)
     response.elapsed = timedelta(0)
     return response
-
-
-class _Given:
-    """A recorded exchange that was given again."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def value(self) -> Exchange:
-        return self._exchange
-
-    def broke(self, error: BaseException | None) -> None: ...
 
 
 def recorded_exchange(call: Call) -> Exchange:
@@ -285,7 +231,7 @@ def recorded_exchange(call: Call) -> Exchange:
     last = len(exchanges) - 1
     lasting = [exchange for place, exchange in enumerate(exchanges) if place == last or not _was_retried(exchange)]
     given = lasting[min(len(call.exchanges), len(lasting) - 1)]
-    call.exchanges.append(_Given(given))
+    call.exchanges.append(OpenExchange(given))
     return given
 
 
@@ -307,7 +253,7 @@ def _transport_error(module: Any, exchange: Exchange, request: Any) -> Exception
 
 
 @cache
-def _body(module: Any) -> type[Any]:
+def _recorded_body(module: Any) -> type[Any]:
     class Body(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc]
         """A recorded body, chunk by chunk; ``error`` is what ended it."""
 

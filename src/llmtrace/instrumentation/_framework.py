@@ -1,7 +1,7 @@
 """What the instrumentors of frameworks share: steps of a traced function, with a span of their own or without.
 
-Law: a span is current in each step of the coroutine and in nothing that runs between the steps; what the coroutine gives and
-raises goes through untouched; only a policy that the program asked for (a budget) raises.
+Laws: a span is current in each step of a coroutine and in nothing that runs between the steps (`recorder.functions`); what the
+function gives and raises goes through untouched; only a policy that the program asked for (a budget) raises.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._patches import Wrapper
-from llmtrace.model import Failure, ToolExecution
-from llmtrace.recorder import Recording, active, current
+from llmtrace.model import Failure, Review, ToolExecution
+from llmtrace.recorder import Recording, active, current, functions, keys
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 
@@ -25,6 +25,9 @@ T = TypeVar("T", bound="ToolStep")
 
 class Step:
     """One run of a function, without a span. ``context`` is current whenever the function runs."""
+
+    body: Callable[[], Any] | None = None
+    """In a replay: what takes the place of the function, which does not run."""
 
     def __init__(self, context: Context | None = None) -> None:
         """``context``: default: the current one."""
@@ -53,12 +56,7 @@ class SpanStep(Step):
 
 
 class ToolStep(SpanStep):
-    """One run of a tool that a client runs for the model. Subclasses define `returned`.
-
-    In a replay, `body` takes the place of the wrapped function, which does not run.
-    """
-
-    body: Callable[[], Any] | None = None
+    """One run of a tool that a client runs for the model. Subclasses define `returned`."""
 
     def answer(self) -> None:
         """Ask the recorded run for the outcome, in a replay. Raises `ReplayDiverged`."""
@@ -90,89 +88,106 @@ Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "Step | None
 """Opens the span: (instance, args, kwargs). None: there is nothing to record. May raise what a budget raises."""
 
 
-def spanned_call(begin: Begin) -> Wrapper:
-    """A wrapper for a plain function."""
+def spanned(begin: Begin) -> Wrapper:
+    """A wrapper for a plain function or a coroutine function: ``begin`` is called when its body starts.
 
-    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        step = None if active() is None else guard(_opened, lambda: begin(instance, args, kwargs))
-        if step is None:
-            return wrapped(*args, **kwargs)
-        if isinstance(step, LlmtraceError):
-            raise step
-        body = step.body if isinstance(step, ToolStep) else None
-        token = otel_context.attach(step.context)
-        try:
-            result = wrapped(*args, **kwargs) if body is None else body()
-        except BaseException as error:
-            Recording.detach(token)
-            guard(step.raised, error)
-            raise
-        Recording.detach(token)
-        guard(step.returned, result)
-        return result
-
-    return wrapper
-
-
-def spanned(begin: Begin, *, inside: bool = False) -> Wrapper:
-    """A wrapper for a function that returns a coroutine: ``begin`` is called when the program awaits it.
-
-    ``inside``: what the coroutine itself makes current stays so in its later steps, and nothing takes its place that is made
-    current around each step (by a decorator, say). For a framework that sets and resets what is current in the course of its
-    coroutine: outside, nothing of it is seen between the steps.
+    What a coroutine itself makes current stays so in its later steps, and is not seen between them.
     """
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        inner = wrapped(*args, **kwargs)
-        if active() is None or not hasattr(inner, "send"):
-            return inner
-        coroutine = _awaited(CoroutineHolder(inner), lambda: begin(instance, args, kwargs), keeps=inside)
-        guard(rename, coroutine, inner)
-        return coroutine
+        if active() is None:
+            return wrapped(*args, **kwargs)
+
+        def opened() -> Step | LlmtraceError | None:
+            try:
+                return begin(instance, args, kwargs)
+            except LlmtraceError as refusal:
+                return refusal
+
+        def run() -> _Run:
+            step = guard(opened)
+            if isinstance(step, LlmtraceError):
+                raise step
+            return _Run(step, args, kwargs)
+
+        kind = functions.kind_of(wrapped)
+        if kind == "plain":
+            return functions.call_plain(wrapped, run(), awaits=True)
+        coroutines = [wrapped(*args, **kwargs)]  # now, so that wrong arguments are refused before anything is recorded
+        return functions.call(kind, lambda *_, **__: coroutines.pop(), args, kwargs, run)
 
     return wrapper
 
 
-async def _awaited(holder: CoroutineHolder, begin: Callable[[], Step | None], *, keeps: bool) -> Any:
-    inner = holder.coroutine
-    step = guard(_opened, begin)
-    if step is None:
-        return await inner
-    if isinstance(step, LlmtraceError):
-        inner.close()
-        raise step
-    body = step.body if isinstance(step, ToolStep) else None
-    try:
-        if body is None:
-            result = await stepwise(Inside(step.context, keeps=keeps), inner)
-        else:
-            inner.close()
-            result = body()
-    except BaseException as error:
-        guard(step.raised, error)
-        raise
-    guard(step.returned, result)
-    return result
+class _Run:
+    """A step, or None, in the form that `recorder.functions` takes."""
+
+    held: functions.Held | None = None
+    kept_items = 0
+    refused = False
+    answer: Any = None
+    stream: Any = None
+
+    def __init__(self, step: Step | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.step = step
+        self.args, self.kwargs = args, kwargs
+        self.body = None if step is None else step.body
+
+    @property
+    def recording(self) -> functions.Surroundings | None:
+        return None if self.step is None else self
+
+    def attach(self) -> Any:
+        return None if self.step is None else otel_context.attach(self.step.context)
+
+    def returned(self, result: Any, *, partial: bool = False) -> None:  # noqa: ARG002
+        if self.step is not None:
+            guard(self.step.returned, result)
+
+    def raised(self, error: BaseException) -> None:
+        if self.step is not None:
+            guard(self.step.raised, error)
 
 
-def _opened(begin: Callable[[], Step | None]) -> Step | LlmtraceError | None:
-    try:
-        return begin()
-    except LlmtraceError as refusal:
-        return refusal
+# -- reviews that a framework asks for itself: a person decides on a tool call, or answers a question
+#
+# Where the run ends to wait, a review is recorded twice: as ``pending`` in that run, and with its decision in the run that goes
+# on. The two have the same call id, and the same review id where the framework gives one. Neither is an error.
+
+PENDING, APPROVED, EDITED, REJECTED, ANSWERED, UNATTENDED = (
+    *("pending", "approved", "edited", "rejected", "answered", "unattended"),
+)
 
 
-class Inside:
-    """Makes a context current in the steps of a coroutine. ``keeps``: what a step leaves current is so in the next one."""
+def record_review(review: Review, context: Context | None = None) -> None:
+    """Record a review that this run did not wait for: a span without length, below what is current in ``context``."""
+    recorder = active()
+    if recorder is not None and _is_inside_a_span(context):
+        recording = recorder.start(review, context=context)
+        recording.end(end=recording.start)
 
-    def __init__(self, context: Context, *, keeps: bool) -> None:
-        self._context = context
-        self._keeps = keeps
 
-    def enter(self) -> Any:
-        return otel_context.attach(self._context)
+class ReviewStep(Step):
+    """The call that asks the person, and waits."""
 
-    def leave(self, token: Any) -> None:
-        if self._keeps:
-            self._context = otel_context.get_current()
-        Recording.detach(token)
+    def __init__(self, review: Review, decide: Callable[[Review, Any], Review], context: Context | None = None) -> None:
+        """``decide``: adds the decision that the call's result says. May raise what a budget raises."""
+        recorder = active() if _is_inside_a_span(context) else None
+        self._review = review
+        self._decide = decide
+        self._recording = None if recorder is None else recorder.start(review, context=context)
+        super().__init__((context or None) if self._recording is None else self._recording.context)
+
+    def returned(self, result: Any) -> None:
+        if self._recording is not None:
+            self._recording.end(guard(self._decide, self._review, result) or self._review)
+
+    def raised(self, error: BaseException) -> None:
+        if self._recording is not None:
+            self._recording.end(self._review, exception=error)
+
+
+def _is_inside_a_span(context: Context | None) -> bool:
+    """Return True if there is a run that the review belongs to."""
+    context = otel_context.get_current() if context is None else context
+    return keys.RECORDING in context or trace.get_current_span(context).get_span_context().is_valid

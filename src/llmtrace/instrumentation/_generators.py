@@ -32,29 +32,21 @@ def traced_generator(endpoint: Endpoint) -> Wrapper:
         if outgoing is None:
             return wrapped(*args, **kwargs)
         inner = wrapped(*outgoing.args, **outgoing.kwargs)
-        return follow(inner, lambda generator: _begin(endpoint, instance, outgoing, generator))
+        if not isinstance(inner, CoroutineType):
+            return ours(inner, instance, outgoing)
+        coroutine = awaited(CoroutineHolder(inner), instance, outgoing)
+        guard(rename, coroutine, inner)
+        return coroutine
 
-    return wrapper
-
-
-def follow(inner: Any, opened: Callable[[Any], Any]) -> Any:
-    """What the program is to get for a generator, or for a coroutine that gives one: `followed`, with a watch that ``opened``
-    gives for it; anything else as it is."""
-
-    def ours(generator: Any) -> Any:
+    def ours(generator: Any, instance: Any, outgoing: Outgoing) -> Any:
         if not isinstance(generator, (GeneratorType, AsyncGeneratorType)):
             return generator  # somebody has put something else in its place
-        return guard(followed, generator, lambda: opened(generator)) or generator
+        return guard(followed, generator, lambda: _begin(endpoint, instance, outgoing, generator)) or generator
 
-    if not isinstance(inner, CoroutineType):
-        return ours(inner)
-    coroutine = _await_generator(CoroutineHolder(inner), ours)
-    guard(rename, coroutine, inner)
-    return coroutine
+    async def awaited(holder: CoroutineHolder, instance: Any, outgoing: Outgoing) -> Any:
+        return ours(await holder.coroutine, instance, outgoing)
 
-
-async def _await_generator(holder: CoroutineHolder, ours: Callable[[Any], Any]) -> Any:
-    return ours(await holder.coroutine)
+    return wrapper
 
 
 def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
@@ -85,14 +77,10 @@ def _begin(endpoint: Endpoint, instance: Any, outgoing: Outgoing, inner: Any) ->
     call = guard(begin, endpoint, instance, outgoing.named, outgoing.headers)
     if not isinstance(call, Call):
         return call
-    watch = guard(_watch, endpoint, call, inner)
+    watch = guard(lambda: watched(call, endpoint.reader(call), inner))
     if watch is None:
         guard(call.end, {})
     return watch
-
-
-def _watch(endpoint: Endpoint, call: Call, inner: Any) -> Watch:
-    return watched(call, endpoint.reader(call), inner)
 
 
 def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import wrapt
 
-from llmtrace.instrumentation._exchanges import NOT_KEPT, OpenExchange, open_exchange
+from llmtrace.instrumentation._exchanges import OpenExchange, open_exchange
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, current_call
 from llmtrace.recorder.guard import guard
@@ -49,8 +49,7 @@ async def _keep_answer(wrapped: Coroutine[Any, Any, Any], exchange: OpenExchange
 
 
 def _answered(exchange: OpenExchange, response: Any) -> None:
-    exchange.status = response.status
-    exchange.headers = {str(name): text for name, text in response.headers.items() if name.lower() not in NOT_KEPT}
+    exchange.answered(response.status, response.headers)
     response.content = _Body(response.content, exchange)
 
 

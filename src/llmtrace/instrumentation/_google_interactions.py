@@ -2,26 +2,364 @@
 
 What is patched is the generated function that makes one request; a long answer that the SDK continues by itself goes through it
 once for each part. The request is read from the JSON that is sent. An answer is one message, made of its steps in their order.
+
+Law: nothing raises and nothing is lost: a step or a piece of content of a kind that is not known here is kept whole. Tools that
+Google runs need no line each: ``<tool>_call`` is a call of that tool, ``<tool>_result`` what came of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import from_json
 
 from llmtrace import semconv
+from llmtrace.codec.finish_reasons import finish_reason
+from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_tools_cached
+from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._generators import end_or_watch
-from llmtrace.instrumentation._google_steps import StepReader, read_input, read_interaction, read_parameters
-from llmtrace.instrumentation._hooks import before
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._openai_messages import arguments
+from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of
 from llmtrace.instrumentation._requests import address, has_traceparent, start_fields
-from llmtrace.instrumentation._stainless import both, end_call, members
+from llmtrace.instrumentation._stainless import Chunks, both, end_call, members
 from llmtrace.instrumentation._streams import aclosing, closing
-from llmtrace.model import Text
+from llmtrace.model import (
+    Blob,
+    Generic,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolResult,
+    Uri,
+    Usage,
+)
+
+_UNDER_WAY = frozenset({"in_progress", "queued", "idle"})
+_MEDIA = {"image": "image", "audio": "audio", "video": "video", "document": "file", "file": "file"}
+_NAMES = {"max_output_tokens": "max_tokens", "thinking_level": "reasoning.level"}
+_ELSEWHERE = frozenset(
+    {"model", "input", "stream", "tools", "system_instruction"}
+    | {"previous_interaction_id", "generation_config", "response_format"}
+)
+_ROLES = {"user_input": "user", "function_result": "tool"}
+
+
+def _generic_part(raw: Any) -> Part:
+    """Keep a step of an unknown form as a generic part."""
+    if isinstance(raw, str):
+        return Text(raw)
+    return Generic(str(members(raw).get("type") or "unknown"), _all_details(raw))
+
+
+def _all_details(raw: Any) -> dict[str, JsonValue]:
+    fields = members(raw)
+    return _details(fields) if fields else {"value": to_json(raw)}
+
+
+def _details(step: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
+    """Return the members that are set, as JSON, without signatures, which only Google can use."""
+    return {
+        name: to_json(value)
+        for name, value in step.items()
+        if value is not None and name not in ("type", "signature", *omitted)
+    }
+
+
+# -- requests
+
+
+def read_input(contents: Any) -> tuple[Message, ...]:
+    """Read the input: a text, pieces of content (one message), or steps (one message each)."""
+    if isinstance(contents, str):
+        return (Message("user", (Text(contents),)),)
+    steps = _pieces(contents)
+    if steps and all(isinstance(step, str) or members(step).get("type") in ("text", *_MEDIA) for step in steps):
+        steps = [{"type": "user_input", "content": steps}]
+    return tuple([Message(_role(step), tuple(step_parts(step))) for step in steps])
+
+
+def _role(step: Any) -> str:
+    kind = members(step).get("type")
+    return "user" if kind is None else _ROLES.get(str(kind), "assistant")
+
+
+def _pieces(value: Any) -> Sequence[Any]:
+    """Return the members of a list; any other value as the only piece."""
+    return value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+
+
+def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """Read the parameters of a request: all but input and tools."""
+    parameters = {name: to_json(value) for name, value in body.items() if value is not None and name not in _ELSEWHERE}
+    for name, value in members(body.get("generation_config")).items():
+        if value is not None:
+            parameters[_NAMES.get(name, name)] = to_json(value)
+    form = body.get("response_format")
+    schema = members(form).get("schema")
+    if schema is not None:
+        parameters["response_format"] = {"type": "json_schema", "json_schema": {"schema": to_json(schema)}}
+    elif form is not None:
+        parameters["response_format"] = to_json(form)
+    return parameters
+
+
+# -- steps
+
+
+def step_parts(raw: Any) -> Iterator[Part]:
+    step = members(raw)
+    kind = str(step.get("type"))
+    try:
+        yield from _step(kind, step) if step else [_generic_part(raw)]
+    except Exception:  # not in the form that its kind has
+        yield _generic_part(raw)
+
+
+def _step(kind: str, step: Mapping[str, Any]) -> list[Part]:
+    if kind in ("model_output", "user_input"):
+        parts = [part for piece in _pieces(step.get("content")) for part in _content(piece)]
+        return [*parts, Generic("error", _all_details(step["error"]))] if step.get("error") else parts
+    if kind == "thought":
+        return _thought(step.get("summary"))
+    if kind == "function_call":
+        raw = step.get("arguments")
+        return [ToolCall(step["name"], arguments({} if raw is None else raw), step.get("id"))]
+    if kind == "function_result":
+        return [ToolResult(_result(step), step.get("call_id"))]
+    tool = kind.removesuffix("_call").removesuffix("_result")
+    if kind.endswith("_call"):
+        return [ServerToolCall(str(step.get("name") or tool), {"type": tool, **_details(step, "id")}, step.get("id"))]
+    if kind.endswith("_result"):
+        return [ServerToolResult({"type": tool, **_details(step, "call_id")}, step.get("call_id"))]
+    return [_generic_part(step)]
+
+
+def _thought(summary: Any) -> list[Part]:
+    """Adjacent texts become one Reasoning part; other parts are unchanged."""
+    parts: list[Part] = []
+    for part in (part for piece in _pieces(summary) for part in _content(piece)):
+        last = parts[-1] if parts else None
+        if isinstance(part, Text) and isinstance(last, Reasoning):
+            parts[-1] = Reasoning(f"{last.content}\n{part.content}")
+        else:
+            parts.append(Reasoning(part.content) if isinstance(part, Text) else part)
+    return parts
+
+
+def _result(step: Mapping[str, Any]) -> JsonValue:
+    result = step.get("result")
+    pieces = [members(piece) for piece in result] if isinstance(result, list) else []
+    texts = [piece["text"] for piece in pieces if piece.get("type") == "text" and isinstance(piece.get("text"), str)]
+    content = "\n".join(texts) if texts and len(texts) == len(pieces) else to_json(result)
+    return {"is_error": True, "content": content} if step.get("is_error") else content
+
+
+def _content(raw: Any) -> Iterator[Part]:
+    piece = members(raw)
+    kind = piece.get("type")
+    if kind == "text" and isinstance(piece.get("text"), str):
+        if piece["text"]:
+            yield Text(piece["text"])
+        if piece.get("annotations"):
+            yield Generic("annotations", {"annotations": [_annotation(annotation) for annotation in piece["annotations"]]})
+    elif kind in _MEDIA and isinstance(piece.get("data"), str):
+        yield Blob(_MEDIA[kind], _mime(piece), piece["data"])
+    elif kind in _MEDIA and isinstance(piece.get("uri"), str):
+        yield Uri(piece["uri"], _MEDIA[kind], _mime(piece))
+    elif raw != "":
+        yield _generic_part(raw)
+
+
+def _annotation(raw: Any) -> dict[str, JsonValue]:
+    kind = members(raw).get("type")
+    return _all_details(raw) if kind is None else {"type": str(kind), **_all_details(raw)}
+
+
+def _mime(piece: Mapping[str, Any]) -> str | None:
+    mime_type = piece.get("mime_type")
+    return None if mime_type is None else str(getattr(mime_type, "value", mime_type))
+
+
+# -- answers
+
+
+def read_interaction(interaction: Mapping[str, Any]) -> Fields:
+    """Read the fields of an answer, as far as it has come."""
+    status = interaction.get("status")
+    reason = None if status is None or status in _UNDER_WAY else finish_reason(str(status))
+    steps = [step for step in _pieces(interaction.get("steps")) if members(step).get("type") not in _ROLES]
+    parts = tuple([part for step in steps for part in step_parts(step)])
+    faults = interaction.get("errors") or ()
+    fields: Fields = {
+        "response_id": interaction.get("id") or None,
+        "status": status,
+        "usage": read_usage(interaction.get("usage")),
+        "output": (Message("assistant", parts, finish_reason=reason),) if parts or reason not in (None, "error") else (),
+        "finish_reasons": () if reason is None else (reason,),
+    }
+    if isinstance(interaction.get("model"), str):
+        fields["response_model"] = interaction["model"]
+    if status == "failed":
+        fields["failure"] = failure_reported(members(faults[0]) if faults else {})
+    return fields
+
+
+def read_usage(raw: Any) -> Usage | None:
+    """Read token counts: input includes cached tokens and tool results, output includes thoughts."""
+    usage = members(raw)
+    input_tokens, output_tokens = usage.get("total_input_tokens"), usage.get("total_output_tokens")
+    if input_tokens is None and output_tokens is None:
+        return None
+    thoughts, tools = usage.get("total_thought_tokens"), usage.get("total_tool_use_tokens")
+    return Usage(
+        None if input_tokens is None else input_tokens + (tools or 0),
+        None if output_tokens is None else output_tokens + (thoughts or 0),
+        usage.get("total_cached_tokens"),
+        None,
+        thoughts,
+        None,
+        _of_kind(usage, "input_tokens_by_modality", "audio"),
+        _of_kind(usage, "output_tokens_by_modality", "audio"),
+        _of_kind(usage, "input_tokens_by_modality", "image"),
+        _of_kind(usage, "output_tokens_by_modality", "image"),
+    )
+
+
+def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
+    counts = [members(detail) for detail in usage.get(name) or ()]
+    return sum(detail.get("tokens") or 0 for detail in counts if str(detail.get("modality")).lower() == modality) or None
+
+
+class StepReader(Chunks):
+    """`Reader` of an interaction's events."""
+
+    def __init__(self) -> None:
+        self._interaction: dict[str, Any] = {}
+        """What is known of the interaction, besides its steps."""
+        self._steps: dict[int, _Step] = {}
+        self._is_last = False
+        self._error: Mapping[str, Any] | None = None
+
+    def feed(self, chunk: Any) -> None:
+        event = members(chunk)
+        kind = event.get("event_type")
+        if kind == "step.delta":
+            self._step(event).add(members(event.get("delta")))
+        elif kind == "step.start":
+            self._step(event).begin(members(event.get("step")))
+        elif kind == "error":
+            self._error = members(event.get("error"))
+        elif kind == "interaction.status_update":
+            self._interaction["status"] = event.get("status")
+        elif event.get("interaction") is not None:
+            interaction = members(event["interaction"])
+            self._interaction.update({name: value for name, value in interaction.items() if value is not None})
+            self._is_last = kind == "interaction.completed"
+
+    add = feed  # JSON as well
+
+    def _step(self, event: Mapping[str, Any]) -> _Step:
+        return self._steps.setdefault(event.get("index") or 0, _Step())
+
+    def fields(self) -> Fields:
+        interaction = dict(self._interaction)
+        if not interaction.get("steps"):
+            steps = self._steps.copy()
+            interaction["steps"] = [steps[index].whole() for index in sorted(steps)]
+        fields = read_interaction(interaction)
+        fields["partial"] = not self._is_last  # also where the rest of the stream was left
+        if self._error is not None:
+            fields["failure"] = failure_reported(self._error)
+        return fields
+
+
+class _Written:
+    """A text piece of content that grows."""
+
+    def __init__(self, piece: Mapping[str, Any]) -> None:
+        self.fields = dict(piece)
+        self.texts = [piece.get("text") or ""]
+
+    def whole(self) -> dict[str, Any]:
+        return {**self.fields, "text": "".join(self.texts)}
+
+
+class _Step:
+    """One step: its start, and what was added to it."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Any] = {}
+        self._content: list[Any] = []
+        """Pieces of content; what is text is a `_Written`."""
+        self._thoughts: list[Any] = []
+        """Pieces of a thought's summary, likewise."""
+        self._arguments: list[str] = []
+
+    def begin(self, step: Mapping[str, Any]) -> None:
+        self.fields.update({name: value for name, value in step.items() if name != "content"})
+        for piece in _pieces(step.get("content")):
+            content = {"type": "text", "text": piece} if isinstance(piece, str) else members(piece)
+            is_text = content.get("type") == "text" and isinstance(content.get("text") or "", str)
+            self._content.append(_Written(content) if is_text else piece)
+
+    def add(self, delta: Mapping[str, Any]) -> None:
+        kind = delta.get("type")
+        if kind == "text":
+            _written(self._content).texts.append(delta.get("text") or "")
+        elif kind == "arguments_delta":
+            self._arguments.append(delta.get("arguments") or "")
+        elif kind == "thought_summary":
+            self._think(delta.get("content"))
+        elif kind in ("text_annotation", "text_annotation_delta"):
+            content = _written(self._content).fields
+            content["annotations"] = [*(content.get("annotations") or ()), *(delta.get("annotations") or ())]
+        elif kind in _MEDIA:
+            self._content.append(delta)
+        elif kind != "thought_signature":
+            self.fields.update({name: value for name, value in delta.items() if name != "type" and value is not None})
+
+    def _think(self, piece: Any) -> None:
+        content = members(piece)
+        if content.get("type") == "text" and not content.get("annotations"):
+            _written(self._thoughts).texts.append(content.get("text") or "")
+        elif piece is not None:
+            self._thoughts.append(piece)
+
+    def whole(self) -> Mapping[str, Any]:
+        """Return the step as an unstreamed answer would hold it."""
+        step = {"type": "model_output", **self.fields}
+        if self._content:
+            step["content"] = [*_pieces(self.fields.get("content")), *_whole(self._content)]
+        if self._arguments:
+            step["arguments"] = "".join(self._arguments)
+        if self._thoughts:
+            step["summary"] = [*_pieces(self.fields.get("summary")), *_whole(self._thoughts)]
+        return step
+
+
+def _written(pieces: list[Any]) -> _Written:
+    """Return the last piece if it is text, else a new text piece."""
+    last = pieces[-1] if pieces else None
+    if isinstance(last, _Written):
+        return last
+    new = _Written({"type": "text"})
+    pieces.append(new)
+    return new
+
+
+def _whole(pieces: list[Any]) -> list[Any]:
+    return [piece.whole() if isinstance(piece, _Written) else piece for piece in pieces]
+
+
+# -- the endpoint
 
 
 class Interactions(Endpoint):

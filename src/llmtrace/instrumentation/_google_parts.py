@@ -40,6 +40,10 @@ _ROLES = {"model": "assistant", "function": "tool"}
 _URL_SAFE = str.maketrans("-_", "+/")
 _HELD = "generativelanguage.googleapis.com"
 """The host of the files that are uploaded to the Gemini API."""
+_KINDS = frozenset(
+    {"function_call", "function_response", "inline_data", "file_data", "executable_code", "code_execution_result"}
+    | {"tool_call", "tool_response"}
+)
 _BESIDE = frozenset(("thought", "thought_signature", "video_metadata", "media_resolution", "part_metadata"))
 """Members of a part that say something of it, and are none of its kinds."""
 
@@ -83,14 +87,37 @@ def read_parts(raw: Any) -> Iterator[Part]:
 
 
 def _read_part(part: Mapping[str, Any]) -> Iterator[Part]:
-    kind = next((name for name in part if name in _READERS), None)
-    if kind is not None:
-        yield from _READERS[kind](part[kind])
-    elif "text" in part:
-        if part["text"]:
+    kind = next((name for name in part if name in _KINDS), None)
+    if kind is None:
+        if part.get("text"):
             yield Reasoning(part["text"]) if part.get("thought") else Text(part["text"])
-    elif part.keys() - _BESIDE:
-        yield _generic(part)
+        elif "text" not in part and part.keys() - _BESIDE:
+            yield _generic(part)
+        return
+    value = python_members(part[kind])
+    if kind == "function_call":
+        yield ToolCall(str(value.get("name") or ""), to_json(value.get("args") or {}), value.get("id"))
+    elif kind == "function_response":
+        yield ToolResult(to_json(value.get("response")), value.get("id"))
+        yield from read_parts(value.get("parts"))
+    elif kind in ("inline_data", "file_data"):
+        yield _inline_data(value) if kind == "inline_data" else _file_data(value)
+    elif kind == "executable_code":
+        yield server_call(CODE_EXECUTION, _set_members(value, "language", "code"), value.get("id"))
+    elif kind == "code_execution_result":
+        yield server_result(CODE_EXECUTION, _set_members(value, "outcome", "output"), value.get("id"))
+    elif kind == "tool_call":
+        yield server_call(_tool_type(value), {"args": to_json(value.get("args") or {})}, value.get("id"))
+    else:
+        yield server_result(_tool_type(value), {"response": to_json(value.get("response"))}, value.get("id"))
+
+
+def _tool_type(value: Mapping[str, Any]) -> str:
+    return word(value.get("tool_type") or "").lower()
+
+
+def _set_members(value: Mapping[str, Any], *names: str) -> dict[str, JsonValue]:
+    return {name: to_json(value[name]) for name in names if value.get(name) is not None}
 
 
 def _generic(part: Mapping[str, Any]) -> Generic:
@@ -98,55 +125,16 @@ def _generic(part: Mapping[str, Any]) -> Generic:
     return Generic(kind, {name: to_json(member) for name, member in part.items() if name != "thought_signature"})
 
 
-def _function_call(raw: Any) -> Iterator[Part]:
-    call = python_members(raw)
-    yield ToolCall(str(call.get("name") or ""), to_json(call.get("args") or {}), call.get("id"))
-
-
-def _function_response(raw: Any) -> Iterator[Part]:
-    answer = python_members(raw)
-    yield ToolResult(to_json(answer.get("response")), answer.get("id"))
-    yield from read_parts(answer.get("parts"))
-
-
-def _inline_data(raw: Any) -> Iterator[Part]:
-    blob = python_members(raw)
+def _inline_data(blob: Mapping[str, Any]) -> Part:
     data, mime = blob.get("data"), blob.get("mime_type")
     content = base64.b64encode(data).decode("ascii") if isinstance(data, bytes) else data and str(data).translate(_URL_SAFE)
-    yield Blob(modality(mime), mime, content)
+    return Blob(modality(mime), mime, content)
 
 
-def _file_data(raw: Any) -> Iterator[Part]:
-    file = python_members(raw)
+def _file_data(file: Mapping[str, Any]) -> Part:
     uri, mime = str(file["file_uri"]), file.get("mime_type")
     _, separator, name = uri.partition("/files/")
-    yield File(f"files/{name}", modality(mime), mime) if separator and _HELD in uri else Uri(uri, modality(mime), mime)
-
-
-def _executable_code(raw: Any) -> Iterator[Part]:
-    code = python_members(raw)
-    fields = {name: to_json(code[name]) for name in ("language", "code") if code.get(name) is not None}
-    yield server_call(CODE_EXECUTION, fields, code.get("id"))
-
-
-def _code_execution_result(raw: Any) -> Iterator[Part]:
-    result = python_members(raw)
-    fields = {name: to_json(result[name]) for name in ("outcome", "output") if result.get(name) is not None}
-    yield server_result(CODE_EXECUTION, fields, result.get("id"))
-
-
-def _tool_call(raw: Any) -> Iterator[Part]:
-    call = python_members(raw)
-    yield server_call(_tool_type(call), {"args": to_json(call.get("args") or {})}, call.get("id"))
-
-
-def _tool_response(raw: Any) -> Iterator[Part]:
-    answer = python_members(raw)
-    yield server_result(_tool_type(answer), {"response": to_json(answer.get("response"))}, answer.get("id"))
-
-
-def _tool_type(call: Mapping[str, Any]) -> str:
-    return word(call.get("tool_type") or "").lower()
+    return File(f"files/{name}", modality(mime), mime) if separator and _HELD in uri else Uri(uri, modality(mime), mime)
 
 
 def server_call(kind: str, fields: Mapping[str, JsonValue], id: str | None = None) -> ServerToolCall:  # noqa: A002
@@ -156,18 +144,6 @@ def server_call(kind: str, fields: Mapping[str, JsonValue], id: str | None = Non
 
 def server_result(kind: str, fields: Mapping[str, JsonValue], id: str | None = None) -> ServerToolResult:  # noqa: A002
     return ServerToolResult({"type": kind, **fields}, id)
-
-
-_READERS = {
-    "function_call": _function_call,
-    "function_response": _function_response,
-    "inline_data": _inline_data,
-    "file_data": _file_data,
-    "executable_code": _executable_code,
-    "code_execution_result": _code_execution_result,
-    "tool_call": _tool_call,
-    "tool_response": _tool_response,
-}
 
 
 # -- tools and parameters, as they are sent

@@ -12,8 +12,8 @@ from typing import Any
 from opentelemetry.context import Context
 
 from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import ANSWERED, APPROVED, EDITED, PENDING, REJECTED, record_review
 from llmtrace.instrumentation._langchain_messages import plain
-from llmtrace.instrumentation._reviews import ANSWERED, APPROVED, EDITED, PENDING, REJECTED, record_review
 from llmtrace.model import JsonValue, Review, replace
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"

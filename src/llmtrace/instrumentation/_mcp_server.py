@@ -13,8 +13,7 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._hooks import before
+from llmtrace.instrumentation._framework import ReviewStep, Step, spanned
 from llmtrace.instrumentation._mcp_tools import (
     CALL,
     CLIENT_FAULTS,
@@ -36,8 +35,7 @@ from llmtrace.instrumentation._mcp_tools import (
     said_by,
     wire,
 )
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._reviews import ReviewStep
+from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.model import Custom, Failure, JsonValue, ToolDefinition, ToolExecution, replace
 from llmtrace.recorder import active, current
 from llmtrace.recorder.guard import guard

@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._reviews import ANSWERED, PENDING, REJECTED, UNATTENDED, record_review
+from llmtrace.instrumentation._framework import ANSWERED, PENDING, REJECTED, UNATTENDED, record_review
 from llmtrace.model import (
     TOOL_ERROR,
     Failure,

@@ -8,11 +8,11 @@ from typing import Any
 
 from llmtrace import instrumentation, semconv
 from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import APPROVED, REJECTED
 from llmtrace.instrumentation._openai_items import read_item
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
 from llmtrace.instrumentation._openai_messages import read_message
 from llmtrace.instrumentation._openai_responses import read_response, read_response_usage
-from llmtrace.instrumentation._reviews import APPROVED, REJECTED
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._traced_functions import read_output
 from llmtrace.model import (

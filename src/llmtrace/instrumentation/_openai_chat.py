@@ -10,10 +10,8 @@ from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cac
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._logprobs import read_logprobs
 from llmtrace.instrumentation._openai_chunks import ChunkReader
-from llmtrace.instrumentation._openai_endpoint import Generation
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, OPENAI, Generation, read_parameters
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_beside, read_message, read_usage
-from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
-from llmtrace.instrumentation._openai_vendors import OPENAI
 from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, members
 from llmtrace.instrumentation._vllm_server import engine_times, is_own_server, request_id

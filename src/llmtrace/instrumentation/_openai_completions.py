@@ -13,8 +13,8 @@ from llmtrace import semconv
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._openai_messages import read_prompt
-from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import members
 

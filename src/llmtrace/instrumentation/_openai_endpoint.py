@@ -1,4 +1,8 @@
-"""What OpenAI's endpoints have in common: whom a call asks, for which model, and the headers that it takes along."""
+"""What OpenAI's endpoints have in common: who answers a call, the headers that it takes along, and its parameters.
+
+Law of providers: a host that is not known here is ``openai``, since nobody can tell from outside what a server of one's own
+runs; names are the conventions' where they have one.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,91 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.instrumentation._openai_vendors import provider_of
+from llmtrace.content import to_json
 from llmtrace.instrumentation._provider import Endpoint, Fields, Headers
-from llmtrace.instrumentation._stainless import server_of, with_headers
+from llmtrace.instrumentation._stainless import is_given, server_of, with_headers
+
+# -- who answers: told by the client's class or by the provider that it was made for, else by the host of its base URL
+
+OPENAI = "openai"
+AZURE = "azure.ai.openai"
+
+BY_CLASS = {"Azure": AZURE, "Bedrock": "aws.bedrock"}
+"""A part of the name of a client's class, or of a class that it is derived from."""
+
+BY_PROVIDER = {"bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai"}
+"""The name of the ``provider`` that a client of openai 3.x was made for."""
+
+BY_HOST = {
+    "aiplatform.googleapis.com": "gcp.vertex_ai",
+    "api.ai21.com": "ai21",
+    "api.anthropic.com": "anthropic",
+    "api.cerebras.ai": "cerebras",
+    "api.cohere.ai": "cohere",
+    "api.cohere.com": "cohere",
+    "api.deepinfra.com": "deepinfra",
+    "api.deepseek.com": "deepseek",
+    "api.fireworks.ai": "fireworks",
+    "api.groq.com": "groq",
+    "api.hyperbolic.xyz": "hyperbolic",
+    "api.mistral.ai": "mistral_ai",
+    "api.moonshot.ai": "moonshot_ai",
+    "api.moonshot.cn": "moonshot_ai",
+    "api.novita.ai": "novita",
+    "api.perplexity.ai": "perplexity",
+    "api.sambanova.ai": "sambanova",
+    "api.together.ai": "together",
+    "api.together.xyz": "together",
+    "api.x.ai": "x_ai",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "inference.baseten.co": "baseten",
+    "integrate.api.nvidia.com": "nvidia",
+    "models.github.ai": "github",
+    "openrouter.ai": "openrouter",
+    "router.huggingface.co": "hugging_face",
+}
+
+BY_DOMAIN = (
+    (".openai.azure.com", AZURE),
+    (".cognitiveservices.azure.com", AZURE),
+    (".services.ai.azure.com", "azure.ai.inference"),
+    (".inference.ai.azure.com", "azure.ai.inference"),
+    ("-aiplatform.googleapis.com", "gcp.vertex_ai"),
+    (".ml.cloud.ibm.com", "ibm.watsonx.ai"),
+    (".x.ai", "x_ai"),
+)
+"""The end of a host that differs by region or resource."""
+
+_providers: dict[tuple[type, str | None, str | None], str] = {}
+
+
+def provider_of(client: Any, host: str | None) -> str:
+    """Return ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
+    made_for = getattr(getattr(client, "_provider_runtime", None), "name", None)
+    key = type(client), host, made_for
+    provider = _providers.get(key)
+    if provider is None:
+        if len(_providers) > 256:
+            _providers.clear()
+        provider = _providers[key] = _by_class(key[0]) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
+    return provider
+
+
+def _by_class(client: type) -> str | None:
+    names = [base.__name__ for base in client.__mro__]
+    return next((provider for part, provider in BY_CLASS.items() if any(part in name for name in names)), None)
+
+
+def by_host(host: str) -> str:
+    host = host.lower().rstrip(".")
+    if host in BY_HOST:
+        return BY_HOST[host]
+    if host.startswith("bedrock") and host.endswith((".amazonaws.com", ".api.aws")):
+        return "aws.bedrock"
+    return next((provider for end, provider in BY_DOMAIN if host.endswith(end)), OPENAI)
+
+
+# -- endpoints
 
 
 class OpenAIEndpoint(Endpoint):
@@ -36,3 +122,35 @@ class Generation(OpenAIEndpoint):
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+
+
+# -- parameters, by the conventions' names where they have one
+
+NOT_OF_THE_REQUEST = frozenset({"model", "tools", "stream", "extra_headers", "extra_query", "extra_body", "timeout"})
+"""Arguments of every method that are recorded elsewhere, or are no part of the body."""
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_out: frozenset[str]) -> dict[str, Any]:
+    """Read the parameters of a request. ``names``: the library's names to ours; ``left_out``: recorded elsewhere."""
+    parameters: dict[str, Any] = {}
+    extra = kwargs.get("extra_body")
+    for arguments in (kwargs, extra) if extra is not None and isinstance(extra, Mapping) else (kwargs,):
+        for name, value in arguments.items():
+            if name in left_out or value is None:
+                continue
+            if type(value) in _PLAIN:
+                parameters[names.get(name, name)] = value
+            elif is_given(value):
+                parameters[names.get(name, name)] = _snapshot(name, value)
+    if isinstance(parameters.get("stop_sequences"), str):
+        parameters["stop_sequences"] = [parameters["stop_sequences"]]
+    return parameters
+
+
+def _snapshot(name: str, value: Any) -> Any:
+    """Convert a value to JSON now, because the program may change it later."""
+    if isinstance(value, type):
+        return {"type": "json_schema", "json_schema": {"name": value.__name__}}  # the schema is read from what is sent
+    return to_json(list(value) if name == "stop" and isinstance(value, tuple) else value)

@@ -13,12 +13,10 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._openai_endpoint import Generation
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, Generation, provider_of, read_parameters
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, content_parts, item_parts, read_item
 from llmtrace.instrumentation._openai_messages import read_beside, read_usage
-from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
-from llmtrace.instrumentation._openai_vendors import provider_of
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import is_given, members, server_of
 from llmtrace.model import FetchResponse, Message, Part, ToolDefinition, Usage

@@ -1,4 +1,4 @@
-"""Putting wrappers around the functions of a library, and taking them off again.
+"""Putting wrappers around the functions of a library when it is imported, and taking them off again.
 
 Laws: the library is never imported by us (patched when it is loaded, else right after its import); taking off restores the very
 same objects, in whatever order several instrumentors of one function go; where somebody else has wrapped ours by then, ours
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pkgutil import resolve_name
@@ -19,8 +19,46 @@ from typing import Any, TypeAlias
 
 import wrapt
 
-from llmtrace.instrumentation._import_hooks import after_import
+from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
+
+# -- after an import
+#
+# wrapt's post-import hooks wrap the loader that runs a module's code. A namespace package (a folder without ``__init__.py``,
+# such as ``mistralai`` since 2.0) has no code and no loader: its hooks run when the first module inside it is looked up.
+
+_hooks: dict[str, list[Callable[[], None]]] = {}
+"""By the name of a module that is not imported yet."""
+
+
+class _NamespaceFinder:
+    """A finder that finds nothing. Python asks it first for each module, after the package that contains the module."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
+        package = name.rpartition(".")[0]
+        if package in _hooks and getattr(sys.modules.get(package), "__file__", "") is None:
+            _run(package)
+
+
+def after_import(module: str, hook: Callable[[], None]) -> None:
+    """Call ``hook`` once ``module`` is imported; at once if it is. What the hook raises reaches the program's import."""
+    if module in sys.modules:
+        hook()
+    elif module in _hooks:
+        _hooks[module].append(hook)
+    else:
+        _hooks[module] = [hook]
+        wrapt.register_post_import_hook(lambda _: _run(module), module)
+        if not any(isinstance(finder, _NamespaceFinder) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _NamespaceFinder())
+
+
+def _run(module: str) -> None:
+    for hook in _hooks.pop(module, ()):
+        hook()
+
+
+# -- patches
 
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """What wrapt calls in place of the wrapped function: (wrapped, instance, args, kwargs)."""
@@ -182,3 +220,46 @@ def _restore(done: _AppliedPatch) -> None:
         delattr(done.owner, done.name)
     else:
         setattr(done.owner, done.name, done.original)
+
+
+# -- wrappers that call a callback before or after a function, or change its arguments
+
+
+def before(callback: Callable[[Any, Any, Any], Any], *, always: bool = False) -> Wrapper:
+    """Return a wrapper that calls ``callback(instance, args, kwargs)`` before the function.
+
+    ``always``: also while recording is off.
+    """
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if always or active() is not None:
+            guard(callback, instance, args, kwargs)
+        return wrapped(*args, **kwargs)
+
+    return wrapper
+
+
+def after(callback: Callable[[Any, Any, Any, Any], Any], *, always: bool = False) -> Wrapper:
+    """As `before`, after the function: ``callback(result, instance, args, kwargs)``."""
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        result = wrapped(*args, **kwargs)
+        if always or active() is not None:
+            guard(callback, result, instance, args, kwargs)
+        return result
+
+    return wrapper
+
+
+def changing(change: Callable[[Any, Any, Any], tuple[Any, dict[str, Any]] | None]) -> Wrapper:
+    """Return a wrapper that calls the function with the arguments that ``change(instance, args, kwargs)`` returns.
+
+    If it returns None, or recording is off, the function gets what it was given.
+    """
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        changed = guard(change, instance, args, kwargs)
+        args, kwargs = (args, kwargs) if changed is None else changed
+        return wrapped(*args, **kwargs)
+
+    return wrapper

@@ -30,8 +30,8 @@ from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._failures import failure_in_call
+from llmtrace.instrumentation._instrumentors import is_left_out, selected
 from llmtrace.instrumentation._patches import Wrapper
-from llmtrace.instrumentation._selection import is_left_out, selected
 from llmtrace.model import Inference, Recorded, Span, Usage, replace
 from llmtrace.prices import preload
 from llmtrace.recorder import Recorder, Recording, active

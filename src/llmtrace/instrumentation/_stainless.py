@@ -13,9 +13,9 @@ from pydantic_core import from_json
 
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._instrumentors import copying
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, count_attempt, traced, traced_async
-from llmtrace.instrumentation._selection import copying
 from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_body, watch_stream
 
 Address: TypeAlias = tuple["str | None", "int | None"]

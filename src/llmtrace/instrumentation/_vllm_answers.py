@@ -135,12 +135,14 @@ class _Choice:
 
 
 class OutputReader(Reader):
-    """`Reader` of ``RequestOutput``s. ``calls``: reads tool calls from the text, if tools were offered."""
+    """`Reader` of ``RequestOutput``s. ``calls``: reads tool calls from the text, if tools were offered. ``is_stream``: the
+    program gets several for one prompt."""
 
-    __slots__ = ("_calls", "_choices", "_delta", "_last", "_latest")
+    __slots__ = ("_calls", "_choices", "_delta", "_is_stream", "_last", "_latest")
 
-    def __init__(self, *, delta: bool = False, calls: CallReader | None = None) -> None:
+    def __init__(self, *, delta: bool = False, calls: CallReader | None = None, is_stream: bool = True) -> None:
         self._delta = delta
+        self._is_stream = is_stream
         self._calls = calls
         self._choices: dict[int, _Choice] = {}
         self._last: Any = None
@@ -179,6 +181,8 @@ class OutputReader(Reader):
             fields["finish_reasons"] = reasons
         if last.finished:
             fields["partial"] = ABORTED in reasons
+        if not self._is_stream:
+            fields |= {"stream": False, "chunks": None}
         return fields
 
     def _message(self, choice: _Choice) -> Message:

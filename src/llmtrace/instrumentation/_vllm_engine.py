@@ -8,7 +8,6 @@ ends every open span.
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -17,14 +16,106 @@ from typing import Any
 from opentelemetry.context import Context
 
 from llmtrace import semconv
-from llmtrace.errors import LlmtraceError
+from llmtrace.content import to_json
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._provider import Fields, build_operation
+from llmtrace.instrumentation._openai_messages import read_message
+from llmtrace.instrumentation._openai_messages import read_prompt as read_plain_prompt
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, traced
+from llmtrace.instrumentation._streams import Reader, Watch
 from llmtrace.instrumentation._vllm_answers import ABORTED, CallReader, OutputReader
-from llmtrace.instrumentation._vllm_requests import is_delta, model_of, read_chat, read_parameters, read_prompt
-from llmtrace.model import Custom, Embedding, Failure, Inference, Usage
-from llmtrace.recorder import Recording, active
-from llmtrace.recorder.guard import guard, report
+from llmtrace.model import Custom, Embedding, Generic, JsonValue, Message, Text, Usage
+from llmtrace.recorder import Recording
+from llmtrace.recorder.guard import guard
+
+# -- what a prompt asks for. Law: what a parameter is by default is not recorded, since vLLM's objects hold every parameter.
+
+_DEFAULTS: dict[str, tuple[str, Any]] = {
+    "temperature": ("temperature", None),
+    "max_tokens": ("max_tokens", None),
+    "seed": ("seed", None),
+    "top_p": ("top_p", 1.0),
+    "top_k": ("top_k", 0),
+    "min_p": ("min_p", 0.0),
+    "n": ("choice.count", 1),
+    "frequency_penalty": ("frequency_penalty", 0.0),
+    "presence_penalty": ("presence_penalty", 0.0),
+    "repetition_penalty": ("repetition_penalty", 1.0),
+    "min_tokens": ("min_tokens", 0),
+    "logprobs": ("logprobs", None),
+}
+"""vLLM's name to ours, and the value that says nothing."""
+_CONSTRAINTS = ("json", "json_object", "regex", "choice", "grammar", "structural_tag")
+
+
+def read_parameters(params: Any) -> dict[str, JsonValue]:
+    """Read a ``SamplingParams``."""
+    parameters: dict[str, JsonValue] = {}
+    for name, (ours, default) in _DEFAULTS.items():
+        setting = getattr(params, name, default)
+        if setting is not None and setting != default and not (name == "top_k" and setting < 1):
+            parameters[ours] = setting
+    stop = getattr(params, "stop", None)
+    if stop:
+        parameters["stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
+    structured = getattr(params, "structured_outputs", None)
+    if structured is not None:
+        constraints = {name: getattr(structured, name, None) for name in _CONSTRAINTS}
+        parameters["structured_outputs"] = to_json({name: value for name, value in constraints.items() if value is not None})
+    return parameters
+
+
+def output_kind(params: Any) -> str:
+    """``DELTA``: each output holds only what is new. ``CUMULATIVE``: all so far. ``FINAL_ONLY``: one comes, whole."""
+    return getattr(getattr(params, "output_kind", None), "name", "FINAL_ONLY")
+
+
+def read_prompt(prompt: Any, text: Any = None) -> tuple[Message, ...]:
+    """Read a prompt in any of vLLM's forms. ``text``: its text, if it is given apart."""
+    if isinstance(text, str):
+        return read_plain_prompt(text)
+    if not isinstance(prompt, Mapping):
+        return read_plain_prompt(prompt)
+    content = prompt.get("prompt")
+    if not isinstance(content, str):
+        return read_plain_prompt(prompt.get("prompt_token_ids"))
+    data = prompt.get("multi_modal_data")
+    media = [Generic("multi_modal", {"modality": str(name)}) for name in data] if isinstance(data, Mapping) else []
+    return (Message("user", (Text(content), *media)),)
+
+
+def read_chat(messages: Any, tools: Any) -> Fields:
+    fields: Fields = {"input": read_messages_cached(messages, read_message)}
+    if tools:
+        fields["tools"] = read_tools_cached(list(tools))
+    return fields
+
+
+def count_prompts(prompts: Any) -> int:
+    """Count the prompts that ``LLM.generate`` gets."""
+    if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Sequence):
+        return 1
+    return 1 if prompts and isinstance(prompts[0], int) else len(prompts)
+
+
+def conversations(messages: Any) -> Sequence[Any]:
+    """Return the conversations that ``LLM.chat`` gets: one, or a list of them."""
+    if not isinstance(messages, Sequence) or not messages:
+        return ()
+    return messages if isinstance(messages[0], (list, tuple)) else (messages,)
+
+
+def model_of(engine: Any) -> str | None:
+    """Return the name of an engine's model, as its server would report it."""
+    config = getattr(engine, "model_config", None)
+    named = getattr(config, "served_model_name", None)
+    if isinstance(named, (list, tuple)):
+        named = named[0] if named else None
+    model = named or getattr(config, "model", None)
+    return model if isinstance(model, str) else None
+
+
+# -- prompts in an engine
 
 PROVIDER = "vllm"
 
@@ -84,57 +175,140 @@ class Batch:
 current: ContextVar[Batch | None] = ContextVar("llmtrace_vllm_batch", default=None)
 
 
-class OpenPrompt:
-    """One prompt in an engine: its open span, and what was seen of the answer."""
+class Generate(Endpoint):
+    """The endpoint of ``AsyncLLM.generate``, an async generator of outputs of any kind."""
 
-    __slots__ = ("_batch", "_fields", "_first", "_operation_type", "_reader", "_started", "internal", "recording", "streams")
+    runs_in_process = True
+    parameters = "sampling_params"
+    """Name of the argument with the sampling parameters."""
 
-    def __init__(
-        self, batch: Batch, recording: Recording, fields: Fields, reader: OutputReader | None, operation_type: type[Any]
-    ) -> None:
-        self.recording = recording
-        self.streams = fields.get("stream") is True
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        model = model_of(client)
+        lora = getattr(kwargs.get("lora_request"), "lora_name", None)
+        return {
+            "provider": PROVIDER,
+            "operation": semconv.TEXT_COMPLETION,
+            "request_model": model,
+            "response_model": lora or model,
+            "response_id": kwargs.get("request_id"),
+            "stream": True,
+        }
+
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+        """Inject our trace context if the engine writes spans; otherwise vLLM would log a warning."""
+        program_headers = kwargs.get("trace_headers")
+        observed = getattr(client, "observability_config", None)
+        if getattr(observed, "otlp_traces_endpoint", None) is None or (program_headers and "traceparent" in program_headers):
+            return dict(kwargs), None
+        headers = dict(program_headers or {})
+        return {**kwargs, "trace_headers": headers}, headers
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        batch = current.get() or Batch()
+        fields = batch.read(kwargs.get("prompt"), kwargs.get("prompt_text"), kwargs.get(self.parameters))
+        return fields, True  # so that the arguments are kept: the reader asks what kind of outputs it gets
+
+    def reader(self, call: Call) -> Reader:
+        return OutputReader(delta=output_kind(call.kwargs.get(self.parameters)) == "DELTA")
+
+
+class Encode(Generate):
+    """The endpoint of ``AsyncLLM.encode``: vectors, of which none is recorded."""
+
+    operation_type = Embedding
+
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        model = model_of(client)
+        return {"provider": PROVIDER, "request_model": model, "response_model": model}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
+        return {}, False
+
+    def reader(self, call: Call) -> Reader:  # noqa: ARG002
+        return _PooledReader()
+
+
+class _PooledReader(Reader):
+    def __init__(self) -> None:
+        self._outputs: list[Any] = []
+
+    def feed(self, output: Any) -> None:
+        self._outputs = [output]
+
+    def fields(self) -> Fields:
+        return pooled(self._outputs)
+
+
+class _InBatch(Endpoint):
+    """``LLMEngine.add_request(request_id, prompt, params, …)``, whose outputs come in the engine's steps."""
+
+    def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:  # noqa: ARG002
+        batch = current.get()
+        return None if batch is None else batch.context
+
+    def on_response(self, call: Call, result: Any) -> Any:
+        request_id, engine = call.kwargs.get("request_id"), call.client
+        prompt = Prompt(call, self.reader(call), current.get() or Batch())
+        call.client, call.kwargs = None, {}  # else the engine would be kept by its open prompts
+        prompt.internal_id = result if isinstance(result, str) else request_id
+        _open.setdefault(engine, {})[request_id] = prompt
+        return result
+
+
+class AddPrompt(_InBatch, Generate):
+    """A prompt that asks for text."""
+
+    parameters = "params"
+
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        is_stream = output_kind(kwargs.get("params")) in ("DELTA", "CUMULATIVE")
+        return {**super().start_attributes(client, kwargs), "stream": is_stream}
+
+    def reader(self, call: Call) -> Reader:
+        batch, kind = current.get() or Batch(), output_kind(call.kwargs.get("params"))
+        return OutputReader(delta=kind == "DELTA", calls=batch.calls, is_stream=call.fields["stream"])
+
+
+class AddPooled(_InBatch, Encode):
+    """A prompt that asks for a vector or a score."""
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
+        return {}, True
+
+
+class Prompt(Watch):
+    """One prompt in an engine: its call, and what was seen of the answer."""
+
+    __slots__ = ("_batch", "internal_id")
+
+    def __init__(self, call: Call, reader: Reader, batch: Batch) -> None:
+        super().__init__(call, reader)
         self._batch = batch
-        self._fields = fields
-        self._reader = reader
-        self._operation_type = operation_type
-        self._started = time.perf_counter()
-        self._first: float | None = None
-        self.internal = ""
+        self.internal_id: Any = None
         """The engine's own id for it."""
         batch.open += 1
 
     def see(self, output: Any) -> None:
-        if self._first is None and self.streams:
-            self._first = time.perf_counter() - self._started
-            self.recording.first_chunk()
-        if self._reader is not None:
-            self._reader.feed(output)
+        if self.call is not None and self.call.fields.get("stream"):
+            super().see(output)
+        else:
+            self.reader.feed(output)
         if output.finished:
-            self.end({} if self._reader is not None else pooled([output]))
+            self.finish()
 
     def abort(self) -> None:
-        self.end({"finish_reasons": (ABORTED,), "partial": True})
+        if self.call is not None:
+            self.call.fields["finish_reasons"] = (ABORTED,)
+        self.leave()
 
-    def fail(self, error: BaseException) -> None:
-        self.end({"partial": True}, failure_in_call(error))
-
-    def end(self, fields: Fields, failure: Failure | None = None) -> None:
-        answer = {} if self._reader is None else guard(self._reader.fields) or {}
-        if self._first is not None:
-            fields = {**fields, "time_to_first_chunk": self._first}
-        self.recording.end(guard(self._operation, {**answer, **self._fields, **fields}), failure=failure)
-        self._batch.finished()
-
-    def _operation(self, fields: Fields) -> Any:
-        attributes = fields.pop("attributes", None)
-        if attributes:
-            self.recording.set({**attributes, **self.recording.attributes})
-        return build_operation(self._operation_type, fields)
+    def _end(self, error: BaseException | None, *, partial: bool) -> None:
+        if self.call is not None:
+            super()._end(error, partial=partial)
+            self._batch.finished()
 
 
-_open: weakref.WeakKeyDictionary[Any, dict[str, OpenPrompt]] = weakref.WeakKeyDictionary()
-"""By engine, its prompts that are not finished, by the id that the program (or ``LLM``) gave; and by the engine's own."""
+_open: weakref.WeakKeyDictionary[Any, dict[Any, Prompt]] = weakref.WeakKeyDictionary()
+"""By engine, its prompts that are not finished, by the id that the program (or ``LLM``) gave."""
 
 
 def pooled(outputs: Sequence[Any]) -> Fields:
@@ -147,70 +321,17 @@ def pooled(outputs: Sequence[Any]) -> Fields:
     return {"usage": Usage(sum(counts)) if counts else None, "dimensions": length}
 
 
+_add_prompt, _add_pooled = traced(AddPrompt()), traced(AddPooled())
+
+
 def adding(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``LLMEngine.add_request(request_id, prompt, params, …)``."""
-    try:
-        prompt = _open_prompt(instance, args, kwargs)
-    except LlmtraceError:
-        raise
-    except Exception as error:
-        report(_open_prompt, error)
-        prompt = None
-    if prompt is None:
+    """Wrapper for ``LLMEngine.add_request``."""
+    batch = current.get()
+    if batch is not None and batch.is_silent:
         return wrapped(*args, **kwargs)
-    carried = guard(_carrying, instance, prompt, args, kwargs)
-    try:
-        internal = wrapped(*args, **(kwargs if carried is None else carried))
-    except BaseException as error:
-        guard(prompt.fail, error)
-        raise
-    guard(_keep, instance, _argument(args, kwargs, 0, "request_id"), internal, prompt)
-    return internal
-
-
-def _argument(args: Any, kwargs: Mapping[str, Any], place: int, name: str) -> Any:
-    return args[place] if len(args) > place else kwargs.get(name)
-
-
-def _open_prompt(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> OpenPrompt | None:
-    recorder, batch = active(), current.get()
-    if recorder is None or (batch is not None and batch.is_silent):
-        return None
-    if batch is None:
-        batch = Batch()
-    prompt, params = _argument(args, kwargs, 1, "prompt"), _argument(args, kwargs, 2, "params")
-    model = model_of(engine)
-    if not hasattr(params, "max_tokens"):  # pooling
-        recording = recorder.start(Embedding(PROVIDER, request_model=model), context=batch.context)
-        return OpenPrompt(batch, recording, {"provider": PROVIDER, "request_model": model}, None, Embedding)
-    lora = _argument(args, kwargs, 4, "lora_request")
-    fields: Fields = {
-        "provider": PROVIDER,
-        "request_model": model,
-        "response_model": getattr(lora, "lora_name", None) or model,
-        "response_id": _argument(args, kwargs, 0, "request_id"),
-        "stream": getattr(getattr(params, "output_kind", None), "name", "FINAL_ONLY") != "FINAL_ONLY",
-        **(guard(batch.read, prompt, kwargs.get("prompt_text"), params) or {}),
-    }
-    opened = Inference(PROVIDER, fields.get("operation", semconv.CHAT), request_model=model, stream=fields["stream"])
-    recording = recorder.start(opened, context=batch.context)
-    return OpenPrompt(batch, recording, fields, OutputReader(delta=is_delta(params), calls=batch.calls), Inference)
-
-
-def _carrying(engine: Any, prompt: OpenPrompt, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return arguments with our trace context, if the engine writes spans."""
-    observed = getattr(engine, "observability_config", None)
-    if getattr(observed, "otlp_traces_endpoint", None) is None or len(args) > 6 or kwargs.get("trace_headers"):
-        return kwargs
-    return {**kwargs, "trace_headers": prompt.recording.headers()}
-
-
-def _keep(engine: Any, request_id: str, internal: Any, prompt: OpenPrompt) -> None:
-    prompts = _open.get(engine)
-    if prompts is None:
-        prompts = _open[engine] = {}
-    prompt.internal = internal if isinstance(internal, str) else request_id
-    prompts[request_id] = prompt
+    params = args[2] if len(args) > 2 else kwargs.get("params")
+    wrapper = _add_prompt if hasattr(params, "max_tokens") else _add_pooled
+    return wrapper(wrapped, instance, args, kwargs)
 
 
 def stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -220,14 +341,11 @@ def stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> 
     except BaseException as error:
         guard(_fail_all, instance, error)
         raise
-    prompts = _open.get(instance)
-    if prompts:
-        for output in outputs:
-            prompt = prompts.get(output.request_id)
-            if prompt is not None:
-                if output.finished:
-                    del prompts[output.request_id]
-                guard(prompt.see, output)
+    prompts = _open.get(instance) or {}
+    for output in outputs if prompts else ():
+        prompt = prompts.pop(output.request_id, None) if output.finished else prompts.get(output.request_id)
+        if prompt is not None:
+            guard(prompt.see, output)
     return outputs
 
 
@@ -238,10 +356,10 @@ def _fail_all(engine: Any, error: BaseException) -> None:
 
 def abort(_result: Any, engine: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
     """End the spans of requests after ``LLMEngine.abort_request(request_ids)``, since they have no further output."""
-    ids = _argument(args, kwargs, 0, "request_ids")
+    ids = args[0] if args else kwargs.get("request_ids")
     prompts = _open.get(engine) or {}
-    dropped = {ids} if isinstance(ids, str) else set(ids)
+    dropped = {ids} if isinstance(ids, str) else set(ids or ())
     for request_id, prompt in list(prompts.items()):
-        if request_id in dropped or prompt.internal in dropped:
+        if request_id in dropped or prompt.internal_id in dropped:
             del prompts[request_id]
             prompt.abort()

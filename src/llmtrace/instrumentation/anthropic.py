@@ -9,23 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from llmtrace import semconv
 from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
-from llmtrace.instrumentation._anthropic_blocks import read_content, read_message, read_usage
-from llmtrace.instrumentation._anthropic_events import EventReader
-from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
+from llmtrace.instrumentation._anthropic_messages import EventReader, read_content, read_message, read_usage
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
-from llmtrace.instrumentation._hooks import changing
-from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
-from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
+from llmtrace.instrumentation._instrumentors import is_left_out, selected
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
+from llmtrace.instrumentation._patches import Patch, Wrapper, changing
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, current_call, note_answer, traced, traced_async
 from llmtrace.instrumentation._stainless import both, is_given, members, server_of, with_traced_options
-from llmtrace.model import ToolDefinition
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches
+from llmtrace.model import TOOL_ERROR, Failure, Operation, ToolDefinition, ToolExecution
+from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
+from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "anthropic", "anthropic"
 SUPPORTED = ">=0.60,<3"
@@ -187,6 +189,53 @@ def _propagates(client: Any) -> bool:
     return not (isinstance(options, Mapping) and options.get("propagation") is False)
 
 
+# -- the tools that the beta tool runner runs, and the spans that the SDK would make itself
+#
+# The SDK can trace its own calls (1.x and 2.x, where the program has a TracerProvider). One call has one span: while ours is
+# open the SDK's own is left out, unless the program gave the client a TracerProvider of its own.
+
+
+class ToolRun(TracedFunction):
+    """A runner's method that runs one tool: (tool, tool_use). It does not raise what the tool raises."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        tool, call = arguments.values()
+        # a function decorated with `llmtrace.tool` makes its span itself
+        is_decorated = type(getattr(tool, "func", None)).__module__.startswith("llmtrace.")
+        if is_decorated or (selected and is_left_out(instance._client)):
+            return None
+        return ToolExecution(call.name, to_json(call.input), call_id=call.id, definition=read_definition(tool.to_dict()))
+
+    def answer(self, result: Any) -> Any:
+        return members(result).get("content")
+
+    def failure(self, result: Any) -> Failure | None:
+        content = self.answer(result)
+        is_error = members(result).get("is_error")
+        return Failure(TOOL_ERROR, content if isinstance(content, str) else "") if is_error else None
+
+
+def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for the SDK's function that starts its own span of a call: returns None, which means no span."""
+    call = current_call()
+    if call is None or guard(_has_own_provider, call.client) is not False:
+        return wrapped(*args, **kwargs)
+    return None
+
+
+def without_own_tool_span(_instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Pass a client without a tracer to the SDK's own span of a tool run, which is none then; None if it should stay."""
+    client, tool = args
+    if active() is None or not hasattr(tool, "call") or _has_own_provider(client) or is_left_out(client):
+        return None
+    return (SimpleNamespace(_tracer=None), tool), kwargs
+
+
+def _has_own_provider(client: Any) -> bool:
+    options = getattr(client, "_open_telemetry", None)
+    return isinstance(options, Mapping) and options.get("tracer_provider") is not None
+
+
 _MODULE, _BETA_MODULE = "anthropic.resources.messages.messages", "anthropic.resources.beta.messages.messages"
 _RUNNER = "anthropic.lib.tools._beta_runner"
 _COPIES = ("anthropic.lib.bedrock._beta_messages", "anthropic.lib.vertex._beta_messages")
@@ -216,7 +265,6 @@ PATCHES = (
     Patch("anthropic._base_client", "BaseClient._build_request", changing(_sending)),
     Patch("anthropic._base_client", "start_api_call_span", without_own_span),
     Patch(_RUNNER, "tool_use_span", changing(without_own_tool_span)),
-    Patch(_RUNNER, "BaseSyncToolRunner._run_tool", run_tool),
-    Patch(_RUNNER, "BaseAsyncToolRunner._run_tool", run_tool_async),
+    *patches(_RUNNER, ToolRun(), "BaseSyncToolRunner._run_tool", "BaseAsyncToolRunner._run_tool"),
     *_stainless.patches("anthropic", CLIENTS),
 )

@@ -18,8 +18,7 @@ from llmtrace import semconv
 from llmtrace.instrumentation import _botocore_exchanges
 from llmtrace.instrumentation._bedrock_bodies import InvokeReader, merged, read_body, read_headers, read_whole
 from llmtrace.instrumentation._bedrock_converse import ConverseReader, Events, read_answer, read_request
-from llmtrace.instrumentation._hooks import after
-from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._patches import Patch, Wrapper, after
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced
 from llmtrace.instrumentation._requests import has_traceparent, start_fields
 from llmtrace.instrumentation._stainless import JsonBody

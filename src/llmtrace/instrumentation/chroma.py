@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import repeat
 from typing import Any
 
-from llmtrace.instrumentation._traced_functions import patches
-from llmtrace.instrumentation._vector_stores import Search, text_of
+from llmtrace.instrumentation._traced_functions import Search, patches, text_of
 from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "chromadb", "chromadb"

@@ -14,10 +14,8 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._hooks import after, before
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._reviews import APPROVED, EDITED, REJECTED, ReviewStep
+from llmtrace.instrumentation._framework import APPROVED, EDITED, REJECTED, ReviewStep, Step, spanned
+from llmtrace.instrumentation._patches import Patch, after, before
 from llmtrace.model import Review, replace
 
 LIBRARY, DISTRIBUTION = "claude_agent_sdk", "claude-agent-sdk"

@@ -6,7 +6,7 @@ own methods when it is made. Chat by the v1 API is not recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmtrace import semconv
@@ -16,10 +16,9 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import followed
-from llmtrace.instrumentation._hooks import before
-from llmtrace.instrumentation._openai_messages import arguments, read_message, read_tool_call
-from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._openai_endpoint import NOT_OF_THE_REQUEST, read_parameters
+from llmtrace.instrumentation._openai_messages import read_message
+from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, Outgoing, begin, call_of, prepare
 from llmtrace.instrumentation._requests import headers_in, start_fields
 from llmtrace.instrumentation._stainless import both, members
@@ -34,12 +33,9 @@ from llmtrace.model import (
     Reasoning,
     Retrieval,
     Text,
-    ToolCall,
-    ToolDefinition,
     Usage,
 )
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "cohere", "cohere"
 SUPPORTED = ">=5.18,<8"
@@ -55,20 +51,11 @@ def read_chat_message(raw: Any, finish: str | None = None) -> Message:
     """Read a message of a request or an answer. ``finish``: the conventions' word."""
     message = members(raw)
     read = read_message(raw)
-    parts = tuple(_parts(message, read.parts))
-    return Message(read.role, parts, finish_reason=finish, cache={})
-
-
-def _parts(message: Mapping[str, Any], read: tuple[Part, ...]) -> Iterator[Part]:
-    if message.get("tool_plan"):
-        yield Reasoning(message["tool_plan"])
-    yield from read
+    plan: list[Part] = [Reasoning(message["tool_plan"])] if message.get("tool_plan") else []
+    cited: list[Part] = []
     if message.get("citations"):
-        yield _citations(message["citations"])
-
-
-def _citations(citations: Any) -> Generic:
-    return Generic("citations", {"citations": to_json(list(citations))})
+        cited = [Generic("citations", {"citations": to_json(list(message["citations"]))})]
+    return Message(read.role, (*plan, *read.parts, *cited), finish_reason=finish, cache={})
 
 
 def read_documents(raw: Any) -> Iterator[Part]:
@@ -77,27 +64,31 @@ def read_documents(raw: Any) -> Iterator[Part]:
         yield Text(document) if isinstance(document, str) else Generic("document", {"document": to_json(document)})
 
 
-def finish_word(reason: Any) -> str | None:
-    return None if reason is None else finish_reason(str(reason))
-
-
 def read_usage(raw: Any) -> Usage | None:
     """Read billed tokens. ``cached_tokens`` is ignored, because it also counts tokens of Cohere's own prompt."""
     usage = members(raw)
     counted = members(usage.get("billed_units")) or members(usage.get("tokens"))
     if not counted:
         return None
-    return Usage(_whole(counted.get("input_tokens")), _whole(counted.get("output_tokens")))
-
-
-def _whole(tokens: Any) -> int | None:
-    return None if tokens is None else int(tokens)
+    counts = [counted.get(name) for name in ("input_tokens", "output_tokens")]
+    return Usage(*[None if count is None else int(count) for count in counts])
 
 
 def read_format(response_format: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     """Return ``response_format`` in OpenAI's form, if it has a schema."""
     schema = response_format.get("json_schema") or response_format.get("schema")
     return {"type": "json_schema", "json_schema": {"schema": schema}} if schema else response_format
+
+
+def read_answer(response: Mapping[str, Any]) -> Fields:
+    reason = response.get("finish_reason")
+    finish = None if reason is None else finish_reason(str(reason))
+    return {
+        "response_id": response.get("id"),
+        "usage": read_usage(response.get("usage")),
+        "output": (read_chat_message(response.get("message"), finish),),
+        "finish_reasons": (finish or "error",),
+    }
 
 
 class EventReader(Reader):
@@ -108,71 +99,55 @@ class EventReader(Reader):
         self._plan: list[str] = []
         self._content: dict[Any, tuple[str, list[str]]] = {}
         """By index: the kind of a content part, and its pieces."""
-        self._calls: dict[Any, tuple[ToolCall, list[str]]] = {}
+        self._calls: dict[Any, tuple[Mapping[str, Any], list[str]]] = {}
         """By index: a call, and the pieces of its arguments."""
         self._citations: list[Any] = []
-        self._finish: str | None = None
-        self._usage: Usage | None = None
-        self._failure: Failure | None = None
+        self._end: Mapping[str, Any] = {}
 
     def feed(self, chunk: Any) -> None:
         event = members(chunk)
-        delta = members(event.get("delta"))
-        kind = event.get("type")
+        kind, index, delta = event.get("type"), event.get("index"), members(event.get("delta"))
+        message = members(delta.get("message"))
         if kind == "message-start":
             self._id = event.get("id")
         elif kind == "message-end":
-            self._end(delta)
-        else:
-            self._add(kind, event.get("index"), members(delta.get("message")))
-
-    def _add(self, kind: Any, index: Any, message: Mapping[str, Any]) -> None:
-        if kind in ("content-start", "content-delta"):
-            self._add_content(index, members(message.get("content")))
+            self._end = delta
+        elif kind in ("content-start", "content-delta"):
+            content = members(message.get("content"))
+            is_thought = content.get("thinking") is not None or content.get("type") == "thinking"
+            _, pieces = self._content.setdefault(index, ("thinking" if is_thought else "text", []))
+            pieces.append(content.get("thinking") or content.get("text") or "")
         elif kind == "tool-plan-delta":
             self._plan.append(message.get("tool_plan") or "")
         elif kind == "tool-call-start":
             call = members(message.get("tool_calls"))
-            self._calls[index] = read_tool_call(call), [members(call.get("function")).get("arguments") or ""]
+            self._calls[index] = call, [members(call.get("function")).get("arguments") or ""]
         elif kind == "tool-call-delta":
             function = members(members(message.get("tool_calls")).get("function"))
             self._calls[index][1].append(function.get("arguments") or "")
         elif kind == "citation-start":
             self._citations.append(message.get("citations"))
 
-    def _add_content(self, index: Any, content: Mapping[str, Any]) -> None:
-        kind = "thinking" if content.get("thinking") is not None or content.get("type") == "thinking" else "text"
-        pieces = self._content.setdefault(index, (kind, []))[1]
-        pieces.append(content.get("thinking") or content.get("text") or "")
-
-    def _end(self, delta: Mapping[str, Any]) -> None:
-        self._finish = finish_word(delta.get("finish_reason"))
-        self._usage = read_usage(delta.get("usage"))
-        if delta.get("error"):
-            self._failure = Failure("server_error", str(delta["error"]))
-
     def fields(self) -> Fields:
-        begun = self._id is not None or self._content or self._calls or self._plan
-        message = Message("assistant", tuple(self._parts()), finish_reason=self._finish)
-        fields: Fields = {"response_id": self._id, "usage": self._usage, "output": (message,) if begun else ()}
-        if self._finish is not None:
-            fields |= {"finish_reasons": (self._finish,), "partial": False}
-        if self._failure is not None:
-            fields["failure"] = self._failure
-        return fields
-
-    def _parts(self) -> Iterator[Part]:
-        plan = "".join(self._plan)
-        if plan:
-            yield Reasoning(plan)
-        for kind, pieces in self._content.values():
-            text = "".join(pieces)
-            if text:
-                yield Reasoning(text) if kind == "thinking" else Text(text)
-        for call, pieces in self._calls.values():
-            yield ToolCall(call.name, arguments("".join(pieces)), call.id)
-        if self._citations:
-            yield _citations(self._citations)
+        calls = [
+            {**call, "function": {**members(call.get("function")), "arguments": "".join(pieces)}}
+            for call, pieces in self._calls.values()
+        ]
+        texts = [(kind, "".join(pieces)) for kind, pieces in self._content.values()]
+        message = {
+            "role": "assistant",
+            "tool_plan": "".join(self._plan),
+            "content": [{"type": kind, kind: text} for kind, text in texts if text],
+            "tool_calls": calls,
+            "citations": self._citations,
+        }
+        fields = read_answer({"id": self._id, "message": message, **self._end})
+        if self._end.get("error"):
+            fields["failure"] = Failure("server_error", str(self._end["error"]))
+        if self._end.get("finish_reason") is not None:
+            return {**fields, "partial": False}
+        has_begun = self._id is not None or self._content or calls or self._plan
+        return {**fields, "finish_reasons": (), "output": fields["output"] if has_begun else ()}
 
 
 _NAMES = {"p": "top_p", "k": "top_k"}
@@ -219,19 +194,13 @@ class Chat(_Endpoint):
             "system": tuple(read_documents(arguments.get("documents") or ())),
             "parameters": parameters,
         }
-        if arguments.get("tools"):
-            fields["tools"] = read_tools_cached(arguments["tools"], _read_tools)
+        tools = arguments.get("tools")
+        if tools:
+            fields["tools"] = read_tools_cached([tool if isinstance(tool, Mapping) else tool.model_dump() for tool in tools])
         return fields, False
 
     def answer(self, result: Any) -> Fields:
-        response = members(result)
-        finish = finish_word(response.get("finish_reason"))
-        return {
-            "response_id": response.get("id"),
-            "usage": read_usage(response.get("usage")),
-            "output": (read_chat_message(response.get("message"), finish),),
-            "finish_reasons": (finish or "error",),
-        }
+        return read_answer(members(result))
 
 
 class Embeddings(_Endpoint):
@@ -258,13 +227,20 @@ class Rerank(_Endpoint):
 
     def on_response(self, call: Call, result: Any) -> Any:
         documents = call.fields.get("candidates") or ()
-        call.end({"documents": [_ranked(members(ranking), documents) for ranking in members(result.data).get("results") or ()]})
+        rankings = [members(ranking) for ranking in members(result.data).get("results") or ()]
+        call.end(
+            {
+                "documents": [
+                    {
+                        "index": ranking["index"],
+                        "score": ranking.get("relevance_score"),
+                        "content": to_json(documents[ranking["index"]]),
+                    }
+                    for ranking in rankings
+                ]
+            }
+        )
         return result
-
-
-def _ranked(ranking: Mapping[str, Any], documents: Sequence[Any]) -> dict[str, JsonValue]:
-    """Return a document of the request that the answer names by its index."""
-    return {"index": ranking["index"], "score": ranking.get("relevance_score"), "content": to_json(documents[ranking["index"]])}
 
 
 def _dimensions(embeddings: Any) -> int | None:
@@ -273,10 +249,6 @@ def _dimensions(embeddings: Any) -> int | None:
         by_kind = members(embeddings)
         embeddings = next((by_kind[kind] for kind in ("float_", "float", "int8", "uint8") if by_kind.get(kind)), None)
     return len(embeddings[0]) if embeddings else None
-
-
-def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    return tuple([read_definition(tool if isinstance(tool, Mapping) else tool.model_dump()) for tool in raw])
 
 
 class _Opened:
@@ -324,12 +296,11 @@ def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> An
 
 
 def _follow(manager: Any, instance: Any, outgoing: Outgoing) -> None:
-    manager.gen = followed(manager.gen, lambda: _open(instance, outgoing))
+    def opened() -> Any:
+        call = begin(_STREAM, instance, outgoing.named, outgoing.headers)
+        return _Opened(call) if call is not None and not isinstance(call, LlmtraceError) else call
 
-
-def _open(instance: Any, outgoing: Outgoing) -> Any:
-    call = begin(_STREAM, instance, outgoing.named, outgoing.headers)
-    return _Opened(call) if call is not None and not isinstance(call, LlmtraceError) else call
+    manager.gen = followed(manager.gen, opened)
 
 
 def _count(client: Any, *_: Any) -> None:

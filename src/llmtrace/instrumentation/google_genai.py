@@ -14,18 +14,19 @@ from typing import Any
 from pydantic_core import from_json
 
 from llmtrace import semconv
+from llmtrace.content import to_json
 from llmtrace.instrumentation import _exchanges, _google_aiohttp, _google_interactions
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import end_or_watch, traced_generator
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
-from llmtrace.instrumentation._google_functions import FUNCTIONS
 from llmtrace.instrumentation._google_parts import python_members, read_content, read_parameters, read_parts, read_tools
-from llmtrace.instrumentation._hooks import before
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced_async
 from llmtrace.instrumentation._requests import start_fields, with_trace
 from llmtrace.instrumentation._stainless import both
-from llmtrace.model import Embedding, Usage
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches
+from llmtrace.model import Embedding, Operation, ToolExecution, Usage, Workflow
+from llmtrace.recorder import current
 
 LIBRARY, DISTRIBUTION = "google.genai", "google-genai"
 SUPPORTED = ">=1.30,<4"
@@ -117,8 +118,40 @@ def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
         call.fields.update(call.endpoint.read_body(request.data))
 
 
+# -- automatic function calling: the functions that the SDK runs for the model, and the loop around calls and functions
+#
+# What a function raises becomes the answer to the model inside the SDK; here it is the span's failure.
+
+LOOP = "automatic_function_calling"
+"""The name of the workflow that a loop is."""
+
+
+class FunctionRun(TracedFunction):
+    """What runs a function for the model: (args, function_to_invoke)."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
+        function = arguments["function_to_invoke"]
+        if hasattr(function, "_self_spec"):
+            return None  # decorated with `llmtrace.tool`, it makes its span itself
+        return ToolExecution(function.__name__, to_json(arguments["args"]))
+
+
+class LoopRun(TracedFunction):
+    """A function that calls the model and runs functions in turns: a run, where nothing else is around it."""
+
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
+        # the tools stand in the configuration of the call, or in that of the chat whose method it is
+        tools = python_members(arguments.get("config") or getattr(instance, "_config", None)).get("tools")
+        may_run = isinstance(tools, (list, tuple)) and any(callable(tool) or hasattr(tool, "call_tool") for tool in tools)
+        return Workflow(LOOP) if may_run and current() is None else None
+
+    def answer(self, result: Any) -> Any:  # noqa: ARG002
+        """The calls of the model below hold it."""
+        return None
+
+
 _STREAM = Content(stream=True)
-_MODELS = "google.genai.models"
+_MODELS, _CHATS = "google.genai.models", "google.genai.chats"
 _CLIENT = "google.genai._api_client"
 
 PATCHES = (
@@ -130,6 +163,10 @@ PATCHES = (
     Patch(_MODELS, "AsyncModels._generate_content_stream", traced_async(_STREAM)),
     Patch(_CLIENT, "BaseApiClient._request_once", before(_prepare, always=True)),
     Patch(_CLIENT, "BaseApiClient._async_request_once", before(_prepare, always=True)),
-    *FUNCTIONS,
+    *patches("google.genai._extra_utils", FunctionRun(), *(f"invoke_function_from_dict_args{end}" for end in ("", "_async"))),
+    *patches(
+        _MODELS, LoopRun(), *(f"{mode}Models.generate_content{kind}" for mode in ("", "Async") for kind in ("", "_stream"))
+    ),
+    *patches(_CHATS, LoopRun(), *(f"{mode}Chat.send_message{kind}" for mode in ("", "Async") for kind in ("", "_stream"))),
     *_google_interactions.PATCHES,
 )

@@ -13,12 +13,11 @@ from llmtrace import semconv
 from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._generators import end_or_watch
-from llmtrace.instrumentation._hooks import before
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_endpoint import read_parameters
 from llmtrace.instrumentation._openai_messages import read_prompt
-from llmtrace.instrumentation._openai_parameters import read_parameters
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, traced, traced_async
 from llmtrace.instrumentation._requests import address, has_traceparent
 from llmtrace.instrumentation._streams import Reader

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import SpanStep, spanned, spanned_call
+from llmtrace.instrumentation._framework import SpanStep, spanned
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.model import Custom, replace
 from llmtrace.recorder import active
@@ -38,6 +38,6 @@ def _begin(_module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Ans
 _RETRYING = "instructor.v2.core.patch"
 
 PATCHES = (
-    Patch(_RETRYING, "retry_sync_v2", spanned_call(_begin)),
+    Patch(_RETRYING, "retry_sync_v2", spanned(_begin)),
     Patch(_RETRYING, "retry_async_v2", spanned(_begin)),
 )

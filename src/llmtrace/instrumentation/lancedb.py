@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmtrace.instrumentation._traced_functions import MOST_DOCUMENTS, patches
-from llmtrace.instrumentation._vector_stores import Search, text_of
+from llmtrace.instrumentation._traced_functions import MOST_DOCUMENTS, Search, patches, text_of
 from llmtrace.model import Retrieval
 
 LIBRARY, DISTRIBUTION = "lancedb", "lancedb"

@@ -6,6 +6,7 @@ What is put in is one callback handler, and what makes its spans the current one
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -13,10 +14,8 @@ from opentelemetry.context import Context
 
 from llmtrace.instrumentation import _langchain_models
 from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._hooks import after
 from llmtrace.instrumentation._langchain_runs import OWN, TOOL, ToolRun, answers_found, context_of, handler
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.recorder import Recording, active
+from llmtrace.instrumentation._patches import Patch, Wrapper, after
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.player import player
 
@@ -42,24 +41,15 @@ def in_context(_result: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict
         otel_context.attach(context)
 
 
-def with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``BaseTool.run``: puts the tool into the context, because the callback does not get it."""
-    if active() is None:
-        return wrapped(*args, **kwargs)
-    run = ToolRun(instance)
-    function = wrapped if player() is None else guard(run.answering, wrapped) or wrapped
-    token = otel_context.attach(otel_context.set_value(TOOL, run))
-    try:
-        return function(*args, **kwargs)
-    finally:
-        Recording.detach(token)
+def with_tool(begin: Callable[[Context], Step]) -> Wrapper:
+    """A wrapper for a method that runs a tool: puts the tool into the context, because the callback does not get it."""
 
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        run = ToolRun(instance)
+        function = wrapped if player() is None else guard(run.answering, wrapped) or wrapped
+        return spanned(lambda *_: begin(otel_context.set_value(TOOL, run)))(function, instance, args, kwargs)
 
-def _with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`with_tool` for ``BaseTool.arun``."""
-    run = ToolRun(instance)
-    function = wrapped if player() is None else guard(run.answering, wrapped) or wrapped
-    return spanned(lambda *_: _within(otel_context.set_value(TOOL, run)), inside=True)(function, instance, args, kwargs)
+    return wrapper
 
 
 def with_answers(task: Any, _instance: Any, _args: Any, kwargs: dict[str, Any]) -> None:
@@ -78,14 +68,10 @@ def _within(context: Context) -> Step:
 _WITHOUT_CONTEXTS = sys.version_info < (3, 11)
 """A task cannot be given a context, so the frameworks run their coroutines in the one that is there."""
 
-_ALONE = (
-    *(
-        Patch(module, path, spanned(lambda *_: _within(otel_context.get_current()), inside=True))
-        for module, path in (
-            ("langchain_core.runnables.base", "RunnableSequence.ainvoke"),
-            ("langgraph._internal._runnable", "RunnableSeq.ainvoke"),
-        )
-    ),
+_ALONE = spanned(lambda *_: _within(otel_context.get_current()))
+_SEQUENCES = (
+    Patch("langchain_core.runnables.base", "RunnableSequence.ainvoke", _ALONE),
+    Patch("langgraph._internal._runnable", "RunnableSeq.ainvoke", _ALONE),
 )
 
 PATCHES = (
@@ -93,8 +79,8 @@ PATCHES = (
     Patch("langchain_core.runnables.config", "_set_config_context", after(in_context, always=True)),
     Patch("langgraph._internal._runnable", "_set_config_context", after(in_context, always=True)),
     Patch("langgraph.pregel._algo", "prepare_single_task", after(with_answers)),
-    Patch("langchain_core.tools.base", "BaseTool.run", with_tool),
-    Patch("langchain_core.tools.base", "BaseTool.arun", _with_tool),
-    *(_ALONE if _WITHOUT_CONTEXTS else ()),
+    Patch("langchain_core.tools.base", "BaseTool.run", with_tool(Step)),
+    Patch("langchain_core.tools.base", "BaseTool.arun", with_tool(_within)),
+    *(_SEQUENCES if _WITHOUT_CONTEXTS else ()),
     *_langchain_models.PATCHES,
 )

@@ -21,7 +21,6 @@ from llmtrace import semconv
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._coroutines import stepwise
 from llmtrace.instrumentation._generators import watch_generator
-from llmtrace.instrumentation._hooks import after, changing
 from llmtrace.instrumentation._litellm_answers import (
     PARAMETERS,
     StreamReader,
@@ -35,7 +34,7 @@ from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_completions import Completions, TextReader
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_responses import Responses, read_response
-from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._patches import Patch, Wrapper, after, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
 from llmtrace.instrumentation._requests import address, with_trace
 from llmtrace.instrumentation._stainless import members, with_traced_options

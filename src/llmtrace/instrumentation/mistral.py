@@ -20,7 +20,6 @@ from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
 from llmtrace.instrumentation._framework import ToolStep, spanned
 from llmtrace.instrumentation._generators import end_or_watch
-from llmtrace.instrumentation._hooks import before, changing
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
     conversation_named,
@@ -35,7 +34,7 @@ from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_events import EventReader as ResponseEventReader
 from llmtrace.instrumentation._openai_messages import arguments, read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._patches import Patch, before, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, current_call, traced, traced_async
 from llmtrace.instrumentation._requests import headers_in, start_fields
 from llmtrace.instrumentation._stainless import members

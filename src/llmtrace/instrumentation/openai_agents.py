@@ -19,11 +19,9 @@ from opentelemetry.context import Context
 
 from llmtrace.instrumentation import _openai_agents_steps as steps
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._framework import Step, ToolStep, spanned
-from llmtrace.instrumentation._hooks import after, before
+from llmtrace.instrumentation._framework import PENDING, Step, ToolStep, record_review, spanned
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._reviews import PENDING, record_review
+from llmtrace.instrumentation._patches import Patch, after, before
 from llmtrace.instrumentation._traced_functions import read_output
 from llmtrace.model import TOOL_ERROR, AgentInvocation, Failure, Operation, Review, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recording, active, keys
@@ -251,18 +249,6 @@ def _run(_runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
     return Step(otel_context.set_value(_DECISIONS, decisions, otel_context.set_value(_INPUT, run_input)))
 
 
-def _run_streamed(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the function that starts a task in which the run goes on."""
-    step = guard(_run, instance, args, kwargs) if active() is not None else None
-    if step is None:
-        return wrapped(*args, **kwargs)
-    token = otel_context.attach(step.context)
-    try:
-        return wrapped(*args, **kwargs)
-    finally:
-        Recording.detach(token)
-
-
 def _note_output(_instance: Any, args: Any, kwargs: dict[str, Any]) -> None:
     """Keep the final output, of which the framework's hooks are told."""
     for key in (_AGENT, _TRACE):
@@ -345,13 +331,13 @@ PATCHES = (
     Patch("agents.tracing.provider", "DefaultTraceProvider.create_trace", after(_note_trace)),
     *(Patch(_SCOPE, f"Scope.set_current_{kind}", after(_attach)) for kind in ("span", "trace")),
     *(Patch(_SCOPE, f"Scope.reset_current_{kind}", before(_detach, always=True)) for kind in ("span", "trace")),
-    Patch("agents.run", "AgentRunner.run", spanned(_run, inside=True)),
-    Patch("agents.run", "AgentRunner.run_streamed", _run_streamed),
+    Patch("agents.run", "AgentRunner.run", spanned(_run)),
+    Patch("agents.run", "AgentRunner.run_streamed", spanned(_run)),  # it starts a task, in which the run goes on
     Patch("agents.run_internal.turn_resolution", "run_final_output_hooks", before(_note_output)),
     Patch("agents.run_internal.run_loop", "run_final_output_hooks", before(_note_output)),
-    *(Patch(module, "_invoke_function_tool_with_metadata", spanned(_invoke, inside=True)) for module in _TOOLS),
-    *(Patch(module, "invoke_function_tool", spanned(_invoke, inside=True)) for module in _TOOLS),
-    Patch("agents.run_internal.tool_actions", "with_tool_function_span", spanned(_other_tool, inside=True)),
+    *(Patch(module, "_invoke_function_tool_with_metadata", spanned(_invoke)) for module in _TOOLS),
+    *(Patch(module, "invoke_function_tool", spanned(_invoke)) for module in _TOOLS),
+    Patch("agents.run_internal.tool_actions", "with_tool_function_span", spanned(_other_tool)),
     *(Patch(module, "maybe_invoke_function_tool_failure_error_function", before(_failing)) for module in _TOOLS),
     Patch("agents.run_internal.tool_execution", "resolve_approval_rejection_message", spanned(_rejecting)),
     Patch("agents.tool_context", "ToolContext.from_agent_context", before(_note_call)),

@@ -15,11 +15,9 @@ from typing import Any
 from opentelemetry.trace import NoOpTracer
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._hooks import before
+from llmtrace.instrumentation._framework import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, Step, record_review, spanned
 from llmtrace.instrumentation._openai_messages import arguments as read_arguments
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._reviews import APPROVED, EDITED, PENDING, REJECTED, ReviewStep, record_review
+from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.instrumentation._traced_functions import TracedFunction, patches, read_input, traced_block
 from llmtrace.model import AgentInvocation, Operation, Review, ToolDefinition, ToolExecution, replace
 from llmtrace.validation.tool_definitions import read_definition

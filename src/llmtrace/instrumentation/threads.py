@@ -14,8 +14,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.instrumentation._hooks import before
-from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._patches import Patch, before
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording

@@ -13,23 +13,24 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._generators import traced_generator
-from llmtrace.instrumentation._hooks import after
-from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers
-from llmtrace.instrumentation._streams import Reader
-from llmtrace.instrumentation._vllm_answers import CallReader, OutputReader
-from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, abort, adding, current, pooled, stepping
-from llmtrace.instrumentation._vllm_requests import (
+from llmtrace.instrumentation._patches import Patch, Wrapper, after
+from llmtrace.instrumentation._vllm_answers import CallReader
+from llmtrace.instrumentation._vllm_engine import (
+    PROVIDER,
+    Batch,
+    Encode,
+    Generate,
+    abort,
+    adding,
     conversations,
     count_prompts,
-    is_delta,
+    current,
     model_of,
-    read_parameters,
-    read_prompt,
+    pooled,
+    stepping,
 )
 from llmtrace.model import Custom, Embedding, Inference
 from llmtrace.recorder import Recorder, active
@@ -164,73 +165,6 @@ def _vectors(model: str | None, result: Any) -> Embedding:
 def _scores(model: str | None, result: Any) -> Custom:
     usage = pooled(result)["usage"] if result and hasattr(result[0], "prompt_token_ids") else None
     return Custom({"model": model, "count": len(result), "input_tokens": None if usage is None else usage.input_tokens})
-
-
-# -- AsyncLLM
-
-
-class Generate(Endpoint):
-    """The endpoint of ``AsyncLLM.generate``, an async generator of outputs of any kind."""
-
-    runs_in_process = True
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        model = model_of(client)
-        lora = getattr(kwargs.get("lora_request"), "lora_name", None)
-        return {
-            "provider": PROVIDER,
-            "operation": semconv.TEXT_COMPLETION,
-            "request_model": model,
-            "response_model": lora or model,
-            "response_id": kwargs.get("request_id"),
-            "stream": True,
-        }
-
-    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        """Inject our trace context if the engine writes spans; otherwise vLLM would log a warning."""
-        program_headers = kwargs.get("trace_headers")
-        observed = getattr(client, "observability_config", None)
-        if getattr(observed, "otlp_traces_endpoint", None) is None or (program_headers and "traceparent" in program_headers):
-            return dict(kwargs), None
-        headers = dict(program_headers or {})
-        return {**kwargs, "trace_headers": headers}, headers
-
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        params = kwargs.get("sampling_params")
-        return {
-            "input": read_prompt(kwargs.get("prompt"), kwargs.get("prompt_text")),
-            "parameters": read_parameters(params),
-        }, True  # so that the arguments are kept: the reader asks what kind of outputs it gets
-
-    def reader(self, call: Call) -> Any:
-        return OutputReader(delta=is_delta(call.kwargs.get("sampling_params")))
-
-
-class Encode(Generate):
-    """The endpoint of ``AsyncLLM.encode``: vectors, of which none is recorded."""
-
-    operation_type = Embedding
-
-    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        model = model_of(client)
-        return {"provider": PROVIDER, "request_model": model, "response_model": model}
-
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
-        return {}, False
-
-    def reader(self, call: Call) -> Any:  # noqa: ARG002
-        return _PooledReader()
-
-
-class _PooledReader(Reader):
-    def __init__(self) -> None:
-        self._outputs: list[Any] = []
-
-    def feed(self, output: Any) -> None:
-        self._outputs = [output]
-
-    def fields(self) -> Fields:
-        return pooled(self._outputs)
 
 
 _IN_LLM = "vllm.entrypoints.llm"
