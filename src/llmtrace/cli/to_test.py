@@ -21,6 +21,7 @@ from datetime import datetime
 from importlib.machinery import ModuleSpec, PathFinder
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from llmtrace.cli.options import FINE, BadInput, add_repeated, print_json
 from llmtrace.cli.recording import Recording, live_tools, load
@@ -74,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
     file = Path(f"{short_id(trace.trace_id)}.jsonl") if test is None else test.with_suffix(".jsonl")
     if test is not None and test.exists():
         raise BadInput(f"{test} is there already.\nRemove it, or write to another file with -o.")
-    imports, call = _function(trace, args.call) if args.call else ("", f"run({', '.join(map(_text, args.command))})")
+    imports, call = (
+        _function(trace, args.call, file.parent) if args.call else ("", f"run({', '.join(map(_text, args.command))})")
+    )
     listed = ", ".join(f"{_text(name)}: {_text('live')}" for name in tools)
     call = f"run = llmtrace_replay({_text(file.name)}{f', tools={{{listed}}}' if tools else ''}).{call}"
     text = "\n".join(_lines(recording, imports, call, args.pin)) + "\n"
@@ -94,12 +97,12 @@ def run(args: argparse.Namespace) -> int:
     return FINE
 
 
-def _function(trace: Trace, target: str) -> tuple[str, str]:
+def _function(trace: Trace, target: str, folder: Path) -> tuple[str, str]:
     """The import of the agent's function, and the call of it."""
     module, colon, function = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         raise BadInput(f"--call {target}: expected MODULE:FUNCTION, as in --call agent:support")
-    source = _parse_module(target, module, file.parent)
+    source = _parse_module(target, module, folder)
     if source is not None:
         _check_name(target, source, function.split(".")[0])
     called = function.split(".")[-1]
@@ -109,10 +112,7 @@ def _function(trace: Trace, target: str) -> tuple[str, str]:
         raise BadInput(
             f"--call {target}: trace {short_id(trace.trace_id)} holds no agent and no task to call it with.\nUse -- COMMAND."
         )
-    block = [
-        f"run = llmtrace_replay({_text(file.name)}{_tools(tools)}).call({function}, {_arguments(agent, function, source)})"
-    ]
-    return _Call(f"from {module} import {function.split('.')[0]}", block)
+    return f"from {module} import {function.split('.')[0]}", f"call({function}, {_arguments(agent, function, source)})"
 
 
 class _Source(NamedTuple):

@@ -14,7 +14,6 @@ from typing import Any, Literal, TypeAlias, get_args
 from llmtrace.errors import ConfigurationError
 from llmtrace.evidence.call_log import Call
 from llmtrace.evidence.run_evidence import RunEvidence, ungrounded, untrusted
-from llmtrace.lineage import DoubtfulValue
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.model.reviews import ValueOrigin
 from llmtrace.recorder import Recording

@@ -71,7 +71,7 @@ class Viewer:
             _get("/api/drift", lambda request: self._source.drift(*_period(request))),
             _get("/api/suspicions", lambda request: self._source.suspicions(_ids(request, "traces"))),
             Route("/api/reviews", self._reviews),
-            Route("/api/letters", self._letters),
+            _get("/api/letters", lambda _: letter_list.letters(self._source)),
             Route("/api/reviews/{review}", self._review, methods=["GET", "POST"]),
             _get(trace, self._rows),
             _get(f"{trace}/payloads", lambda request: self._source.payloads(_trace_id(request), _ids(request, "spans"))),
@@ -143,9 +143,6 @@ class Viewer:
         limit = max(1, min(_number(request, "limit", 100), MOST_TRACES))
         decided = _text(request, "decided") == "1"
         return _answer_review(lambda: self._queue.page(decided=decided, before=earlier, limit=limit))
-
-    async def _letters(self, _: Request) -> Response:
-        return await _in_thread(lambda: letter_list.letters(self._source))
 
     async def _review(self, request: Request) -> Response:
         review_id, body, brief = request.path_params["review"], await request.body(), _text(request, "brief") == "1"

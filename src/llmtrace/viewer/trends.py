@@ -14,7 +14,7 @@ from typing import Any
 from llmtrace.model import Trace
 from llmtrace.monitors import reports
 from llmtrace.statistics import By, Distribution, Group, Key, Statistics, joined_groups, joined_keys, saved_statistics
-from llmtrace.statistics.store_statistics import ByHour, saved_hours
+from llmtrace.statistics.store_statistics import saved_hours
 from llmtrace.store import Query, Store
 from llmtrace.store.local import LocalStore
 

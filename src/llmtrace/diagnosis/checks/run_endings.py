@@ -20,7 +20,6 @@ from llmtrace.model import (
     Inference,
     Span,
     ToolExecution,
-    ToolResult,
     Trace,
     failure_kind,
     is_stopped_by_budget,
