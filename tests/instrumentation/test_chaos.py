@@ -161,26 +161,3 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_cache, "_tools", {})
     monkeypatch.setattr(_cache, "_messages", {})
     monkeypatch.setattr(_openai_endpoint, "_providers", {})
-
-
-def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, broken: bool) -> list[int]:
-    """Make one function tell of its calls, under every name by which it was imported, and raise if it is to be broken. Gives
-    the list of its calls."""
-    original = inspect.getattr_static(owner, name)
-    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
-    hit: list[int] = []
-
-    @functools.wraps(function)
-    def instead(*args: Any, **kwargs: Any) -> Any:
-        hit.append(1)
-        if broken:
-            raise Broken(name)
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
-    for path, module in list(sys.modules.items()):
-        if path.startswith("llmtrace"):
-            for alias, thing in list(vars(module).items()):
-                if thing is function:
-                    monkeypatch.setattr(module, alias, instead)
-    return hit

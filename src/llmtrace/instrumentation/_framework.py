@@ -134,7 +134,7 @@ class _Run:
         self.body = None if step is None else step.body
 
     @property
-    def recording(self) -> functions.Surroundings | None:
+    def recording(self) -> functions.Attachable | None:
         return None if self.step is None else self
 
     def attach(self) -> Any:
