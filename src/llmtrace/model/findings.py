@@ -1,8 +1,8 @@
-"""What was found wrong: a `Violation` of a schema, and an `Evaluation`, the outcome of a quality signal.
+"""Findings: a `Violation` of a schema, and an `Evaluation`, the outcome of a quality signal.
 
 Law: ``message``, ``explanation``, ``expected`` and ``label`` are free of content; they name schema fields, tools, codes and
-counts. What the model or a user said stands only in ``got`` and ``evidence``, which do not leave the local store while
-content is off.
+counts. Words of the model or a user are only in ``got`` and ``evidence``, which do not leave the local store while content is
+off.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Violation:
     """JSON Pointer (RFC 6901) of the offending value inside the checked one; for ``missing`` and ``unexpected``, of the
     member that is missing or not expected. The empty string is the whole value."""
     keyword: str
-    """The JSON Schema keyword that failed (``required``, ``type``, ``enum`` …); ``""`` where none is concerned."""
+    """The JSON Schema keyword that failed (``required``, ``type``, ``enum`` …); ``""`` if none did."""
     message: str
-    """What is wrong, without content."""
+    """Description of the fault, without content."""
     expected: JsonValue = None
-    """What the schema wants."""
+    """The schema's requirement."""
     got: JsonValue = None
     """The actual value."""
     severity: Severity = "error"
@@ -71,11 +71,11 @@ class Violation:
     column: int | None = None
     """Column there, from 1."""
     executed: bool | None = None
-    """Whether the tool ran although this was found; None where that is not known yet (on an inference)."""
+    """True if the tool ran in spite of the violation; None if that is not known yet (on an inference)."""
 
 
 class Fault(NamedTuple):
-    """One place where an answer is not of the form that was asked for."""
+    """One place where an answer does not have the requested form."""
 
     pointer: str
     """JSON Pointer into the answer; empty for the whole of it."""
@@ -91,7 +91,7 @@ class Evaluation:
     """``info``, ``warning`` or ``error``."""
     explanation: str
     label: str | None = None
-    """Low-cardinality label, ``fail`` where the signal has no finer one."""
+    """Low-cardinality label; ``fail`` if the signal has no finer one."""
     score: float | None = None
     evidence: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     """Content that shows the finding: the value, the text around it."""
@@ -102,6 +102,6 @@ class Evaluation:
     sources: tuple[str, ...] = ()
     """Ids of the spans (16 hex digits) in which to look for the cause."""
     derived: bool = False
-    """True when found on reading, not while the program ran."""
+    """True if the evaluation was made on reading, not while the program ran."""
     source: str | None = None
-    """Who says so, where it is not llmtrace: ``human``, ``program``, ``acceptance`` (a check that the program attached)."""
+    """Source of the evaluation if it is not llmtrace: ``human``, ``program``, ``acceptance`` (a check that the program set)."""

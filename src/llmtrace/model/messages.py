@@ -1,7 +1,7 @@
-"""What goes to a model and comes back: messages, their parts, and the tools on offer.
+"""Input and output of a model: messages, their parts, and the offered tools.
 
-The shapes follow the OpenTelemetry GenAI message schemas: a message has a role and parts. A part of a type not known here
-is kept whole as `Generic`, so nothing is lost on reading.
+The shapes follow the OpenTelemetry GenAI message schemas: a message has a role and parts. A part of an unknown type is kept
+whole as `Generic`, so nothing is lost on reading.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ class ToolResult:
 
 @value
 class Blob:
-    """Inline bytes (image, audio, file). ``content`` is base64; outside memory it gives way to digest and size."""
+    """Inline bytes (image, audio, file). ``content`` is base64; outside memory it is replaced by digest and size."""
 
     modality: str
     mime_type: str | None = None
     content: str | None = None
     digest: str | None = None
-    """``sha256:<hex>`` of the decoded bytes, once content was taken out."""
+    """``sha256:<hex>`` of the decoded bytes, once ``content`` was removed."""
     size: int | None = None
-    """Decoded size in bytes, once content was taken out."""
+    """Decoded size in bytes, once ``content`` was removed."""
 
 
 @value
@@ -69,7 +69,7 @@ class Uri:
 
 @value
 class File:
-    """A file that the provider holds, by its id. Its content is not visible to llmtrace."""
+    """A file stored by the provider, by its id. Its content is not visible to llmtrace."""
 
     file_id: str
     modality: str
@@ -101,7 +101,7 @@ class Compaction:
 
 @value
 class Generic:
-    """A part of a type that is not known here, with all its fields (``type`` not among them)."""
+    """A part of an unknown type, with all its fields except ``type``."""
 
     type: str
     fields: Mapping[str, JsonValue]
@@ -113,16 +113,16 @@ Part: TypeAlias = Union[
 
 
 _DATA = re.compile(r'\s*(?:\{\s*"|\[\s*[{"]|[A-Za-z_]\w*\(\w+=)')
-"""The beginning of JSON, or of a Python object as it shows itself."""
+"""The beginning of JSON, or of a Python object's repr."""
 
 
 def reads_as_data(text: str) -> bool:
-    """True for JSON and for a Python object as it shows itself, whole or cut: no words for a person."""
+    """Return True for JSON and for a Python object's repr, whole or cut: text that is not meant for a person."""
     return _DATA.match(text) is not None
 
 
 def refusal_as_text(part: Part) -> Part:
-    """A refusal, which providers set apart from text, as the text that it is; any other part as it is."""
+    """Return a refusal, which providers separate from text, as a text part; any other part unchanged."""
     if isinstance(part, Generic) and part.type == "refusal" and len(part.fields) == 1:
         (words,) = part.fields.values()
         return Text(words) if isinstance(words, str) else part
@@ -132,12 +132,12 @@ def refusal_as_text(part: Part) -> Part:
 @value
 class Message:
     role: str
-    """system, developer, user, assistant, tool, or whatever the provider says."""
+    """system, developer, user, assistant, tool, or the provider's own role."""
     parts: tuple[Part, ...]
     name: str | None = None
     finish_reason: str | None = None
     cache: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
-    """Forms derived from this message, by whoever derived them (a redactor, an encoder). No part of the value."""
+    """Forms derived from this message, by their maker (a redactor, an encoder). Not part of the value."""
 
     def text(self) -> str:
         """The text parts, joined by newlines."""
@@ -159,7 +159,7 @@ class Message:
 
 @value
 class ToolDefinition:
-    """A tool on offer. ``parameters`` and ``output`` are JSON Schemas, or None where none was given."""
+    """An offered tool. ``parameters`` and ``output`` are JSON Schemas, or None without one."""
 
     name: str
     parameters: JsonValue = None
@@ -169,17 +169,17 @@ class ToolDefinition:
     """True: the schema counts in its closed form, and formats are asserted; what would be a warning is an error."""
     output: JsonValue = None
     cache: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
-    """Forms derived from this definition (its compiled validator, its encoding). No part of the value."""
+    """Forms derived from this definition (its compiled validator, its encoding). Not part of the value."""
     changes: bool | None = None
-    """Whether each call changes something outside the program, so that the same call twice does it twice; None: not known."""
+    """True if each call changes something outside the program, so that the same call twice does it twice; None: unknown."""
     polls: bool = False
-    """True: it is meant to be called again with the same arguments, until what it reports has changed."""
+    """True if the tool is meant to be called again with the same arguments until its report changes."""
 
 
 def changes_by_hints(annotations: JsonValue) -> bool | None:
-    """`ToolDefinition.changes` out of an MCP tool's annotations; None where they do not say it.
+    """Return `ToolDefinition.changes` from an MCP tool's annotations; None if they do not say it.
 
-    What is idempotent changes nothing more when it is called again.
+    An idempotent tool changes nothing more when it is called again.
     """
     if not isinstance(annotations, Mapping):
         return None

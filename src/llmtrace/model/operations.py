@@ -1,4 +1,4 @@
-"""What a span did: one class per operation of the GenAI conventions, and `Custom` for everything else."""
+"""Operations of spans: one class per operation of the GenAI conventions, and `Custom` for everything else."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Usage:
 
 @value
 class Fingerprint:
-    """Digests (16 hex digits of SHA-256 each) of what shapes an answer, to tell "they changed it" from "we changed it"."""
+    """Digests (16 hex digits of SHA-256 each) of the parts of a request that shape its answer; see `llmtrace.fingerprints`."""
 
     system: str | None = None
     tools: str | None = None
     parameters: str | None = None
     output: str | None = None
-    """Of the form that the answer must have (its JSON Schema), which is one of the parameters, too."""
+    """Digest of the requested form of the answer (its JSON Schema), which is also one of the parameters."""
     prompts: tuple[str, ...] = ()
     """Name and digest of each template that `llmtrace.prompt` filled for this call: ``support 0123456789abcdef``."""
 
@@ -57,24 +57,24 @@ class Inference:
     """chat, text_completion or generate_content."""
     request_model: str | None = None
     system: tuple[Part, ...] = ()
-    """System instructions that the provider takes apart from the messages."""
+    """System instructions that are separate from the messages."""
     input: tuple[Message, ...] = ()
     output: tuple[Message, ...] = ()
     """One message per choice, in order."""
     tools: tuple[ToolDefinition, ...] = ()
     parameters: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    """What else the request said, by the conventions' names without their prefix (temperature, top_p, max_tokens, seed,
-    stop_sequences, choice.count, frequency_penalty …), and by the provider's own name where there is none
-    (tool_choice, response_format …). Parameters that were not given are absent."""
+    """Other parameters of the request, by the conventions' names without their prefix (temperature, top_p, max_tokens, seed,
+    stop_sequences, choice.count, frequency_penalty …), or else by the provider's own name (tool_choice, response_format …).
+    Parameters that the request does not have are absent."""
     previous_response_id: str | None = None
-    """Set when the provider keeps earlier context that is not visible here."""
+    """Set if the provider stores earlier context that is not visible here."""
     response_id: str | None = None
     response_model: str | None = None
     finish_reasons: tuple[str, ...] = ()
     system_fingerprint: str | None = None
     usage: Usage | None = None
     cost_usd: float | None = None
-    """US dollars; None when the price is not known."""
+    """US dollars; None if the price is unknown."""
     stream: bool = False
     partial: bool = False
     """True when a stream was left or broke before its end."""
@@ -82,37 +82,37 @@ class Inference:
     """Seconds from the request to the first chunk of the stream."""
     chunks: int | None = None
     attempts: int | None = None
-    """HTTP requests that the client made for this call, retries included; None when not known."""
+    """HTTP requests that the client made for this call, retries included; None if unknown."""
     server_address: str | None = None
     server_port: int | None = None
     fingerprint: Fingerprint | None = None
     status: str | None = None
-    """How far the answer has come, where the provider says so: queued, in_progress, completed, incomplete, failed, cancelled.
-    One that runs in the background is queued or in_progress, and fetched later (`FetchResponse`)."""
+    """State of the answer if the provider reports one: queued, in_progress, completed, incomplete, failed, cancelled. An answer
+    made in the background is queued or in_progress, and fetched later (`FetchResponse`)."""
 
     @property
     def model(self) -> str | None:
-        """The model that answered; the one that was asked for where that is not known. Everything counts and names by it."""
+        """The model that answered, or the requested one if that is unknown. All counts and names use it."""
         return self.response_model or self.request_model
 
     @property
     def alias(self) -> str | None:
-        """The name by which the model was asked for, if another one answered."""
+        """The requested model, if another one answered."""
         return self.request_model if self.request_model != self.model else None
 
     @property
     def title(self) -> str:
-        """The call as lists, trees and causes name it: ``chat gpt-4o``, by its `model`."""
+        """Name of the call in lists, trees and causes: ``chat gpt-4o``, by its `model`."""
         return f"{self.operation} {self.model or ''}".rstrip()
 
     @property
     def calls_tools(self) -> bool:
-        """True where the model asks for a tool, as its messages say or, where they were not kept, why it ended."""
+        """True if the model asks for a tool, by its messages or, if these were not stored, by its finish reason."""
         return not CALLED.isdisjoint(self.finish_reasons) or any(message.tool_calls() for message in self.output)
 
     @property
     def is_continued(self) -> bool:
-        """True where the request goes on from what the provider keeps: the model was sent more than is visible here."""
+        """True if the request continues context that the provider stores: the model saw more than is visible here."""
         return self.previous_response_id is not None or "conversation" in self.parameters
 
 
@@ -122,17 +122,17 @@ class ToolExecution:
 
     name: str
     arguments: JsonValue = None
-    """As asked for: a dict, or the raw text where that was no JSON object."""
+    """As requested: a dict, or the raw text if it was not a JSON object."""
     result: JsonValue = None
     has_result: bool = False
-    """Tells a result that is null from no result."""
+    """Distinguishes a null result from no result."""
     call_id: str | None = None
     definition: ToolDefinition | None = None
     executed: bool = True
     inferred: bool = False
-    """True when the call id, or the arguments, are of a pending call of the model that this execution was matched to."""
+    """True if the call id or the arguments were taken from a pending call of the model that matches this execution."""
     repaired: JsonValue = None
-    """The arguments that the tool really got, when they were repaired first; else None."""
+    """The arguments that the tool received if they were repaired first; else None."""
     type: str = "function"
 
 
@@ -164,7 +164,7 @@ class Retrieval:
     top_k: int | None = None
     provider: str | None = None
     request_model: str | None = None
-    """The model that ranks what was found."""
+    """The model that ranks the documents."""
     server_address: str | None = None
     server_port: int | None = None
 
@@ -179,11 +179,11 @@ class Embedding:
     server_address: str | None = None
     server_port: int | None = None
     attempts: int | None = None
-    """As of `Inference`."""
+    """As in `Inference`."""
 
     @property
     def model(self) -> str | None:
-        """As of `Inference`."""
+        """As in `Inference`."""
         return self.response_model or self.request_model
 
 
@@ -207,38 +207,38 @@ class FetchResponse:
     response_id: str | None = None
     response_model: str | None = None
     status: str | None = None
-    """As of `Inference`."""
+    """As in `Inference`."""
     output: tuple[Message, ...] = ()
     finish_reasons: tuple[str, ...] = ()
     partial: bool = False
     """True when a stream was left or broke before its end."""
     attempts: int | None = None
-    """As of `Inference`."""
+    """As in `Inference`."""
     server_address: str | None = None
     server_port: int | None = None
 
 
 @value
 class Review:
-    """A person was asked before something happened, and the run waited. What came of it is in ``decision``.
+    """A wait for a person before a call or a step. The result is in ``decision``.
 
     Ids, texts and digests are those of the store's table of reviews. Times are in nanoseconds since the Unix epoch.
     """
 
     question: str
-    """What was asked; of a tool call, the tool's name."""
+    """The question; for a tool call, the tool's name."""
     review_id: str | None = None
     tool: str | None = None
-    """The tool whose call was held; None where the program itself asked (`llmtrace.review`)."""
+    """The tool whose call was held; None for a question of the program (`llmtrace.review`)."""
     call_id: str | None = None
     reason: str | None = None
     """Why it was held."""
     payload: JsonValue = None
-    """What was shown: the call's arguments, or what the program wanted to have looked at."""
+    """The content for the reviewer: the call's arguments, or the payload of the program's question."""
     digest: str | None = None
     """Keyed digest of the payload before redaction."""
     decision: str | None = None
-    """approved, edited, rejected, answered, timed_out, unattended; pending where the run ended first; None while it waits."""
+    """approved, edited, rejected, answered, timed_out, unattended; pending if the run ended first; None while it waits."""
     decided_by: str | None = None
     decided_at: int | None = None
     note: str | None = None

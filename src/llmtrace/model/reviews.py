@@ -1,4 +1,4 @@
-"""What a reviewer is shown, and what a reviewer decides."""
+"""The request that a reviewer sees, and the reviewer's decision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmtrace.model.value import value
 
 DecisionKind: TypeAlias = Literal["approved", "edited", "rejected", "answered", "timed_out", "unattended"]
 DECISIONS: Mapping[str, DecisionKind] = {"approve": "approved", "edit": "edited", "reject": "rejected", "answer": "answered"}
-"""What a person can decide, by its verb."""
+"""Possible decisions of a person, by verb."""
 ReviewState: TypeAlias = Literal[
     "proposed",
     "approved",
@@ -26,12 +26,12 @@ ReviewState: TypeAlias = Literal[
     "in_doubt",
 ]
 """proposed → approved → started → done, failed or in_doubt; or from proposed to one of the others, which run nothing.
-``withdrawn``: the program stopped waiting. ``in_doubt``: the program died while the tool ran: who knows if it did."""
+``withdrawn``: the program stopped waiting. ``in_doubt``: the program died while the tool ran, so its effect is unknown."""
 
 
 @value
 class ValueOrigin:
-    """Where a value of the payload came from."""
+    """Origin of a value of the payload."""
 
     pointer: str
     """JSON Pointer into the payload."""
@@ -51,9 +51,9 @@ class ReviewRequest:
     question: str
     """For a tool call, the tool's name."""
     digest: str
-    """Keyed digest of what would run, before redaction. A decision names it, and is refused if it is another one."""
+    """Keyed digest of the unredacted payload. A decision must name it; a decision with another digest is refused."""
     payload: JsonValue
-    """What would run, after redaction."""
+    """The arguments that would run, after redaction."""
     asked_at: float
     deadline: float
     reason: str = ""
@@ -65,9 +65,9 @@ class ReviewRequest:
     span_id: str = ""
     """The span of the review."""
     hidden: tuple[str, ...] = ()
-    """JSON Pointers to the values of the payload that are redacted or cut: the reviewer does not see what would run there."""
+    """JSON Pointers to values of the payload that are redacted or cut, so the reviewer does not see them."""
     schema: Mapping[str, JsonValue] | None = None
-    """JSON Schema of the arguments, which an edit is checked against; of a question, of its answer."""
+    """JSON Schema to check an edit against; for a question, the schema of its answer."""
     origins: tuple[ValueOrigin, ...] = ()
     strict: bool = False
     """Warnings of the schema count as errors."""
@@ -75,30 +75,30 @@ class ReviewRequest:
 
 @value
 class Decision:
-    """What was decided. ``kind`` says what happens next: see `llmtrace.review`."""
+    """A reviewer's decision. ``kind`` says what happens next: see `llmtrace.review`."""
 
     kind: DecisionKind
     value: JsonValue = None
-    """Edited: the arguments to run instead. Answered: what stands for the result."""
+    """Edited: the arguments to run instead. Answered: the value used as the result."""
     by: str = ""
     at: float = 0.0
     """Seconds since the Unix epoch."""
     reason: str = ""
     always: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    """Approve later calls of this tool in this run, too, whose arguments have these values."""
+    """Also approve later calls of this tool in this run whose arguments have these values."""
 
     def __bool__(self) -> bool:
         raise TypeError("a Decision is neither true nor false: ask for decision.is_allowed, or decision.kind")
 
     @property
     def is_allowed(self) -> bool:
-        """True for a yes: the call may run, as it was shown or as edited. An answer is no yes: it stands in ``value``."""
+        """True if the call may run, as shown or as edited. False for an answer, which is in ``value``."""
         return self.kind in ("approved", "edited")
 
 
 @value
 class ReviewRecord:
-    """A review as the store keeps it."""
+    """A review as it is stored."""
 
     request: ReviewRequest
     state: ReviewState
@@ -106,6 +106,6 @@ class ReviewRecord:
     started_at: float | None = None
     ended_at: float | None = None
     result: JsonValue = None
-    """What the tool returned, after redaction, once the state is ``done``."""
+    """The tool's result, after redaction, once the state is ``done``."""
     is_waiting: bool = False
-    """It is not used yet, and the program that asked is running."""
+    """True if the program that asked is running and has not used the decision yet."""

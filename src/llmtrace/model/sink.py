@@ -1,4 +1,4 @@
-"""What receives spans: the journal, metrics, exporters, budgets' files."""
+"""Base class of the receivers of spans: the journal, metrics, exporters, budgets' files."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Sink:
         raise NotImplementedError
 
     def on_span_end(self, span: Span) -> bool:  # noqa: ARG002  default
-        """Take note that a span ended. Return False if this sink does not need it in `append`.
+        """Called when a span ended. Return False if this sink does not need it in `append`.
 
         ``span`` is not cleaned: keep nothing of it but names and numbers.
         """
         return True
 
     def on_span_start(self, span_id: str, operation: Operation) -> None:
-        """Take note that a span started. Keep nothing of the operation but names and numbers."""
+        """Called when a span started. Keep nothing of the operation but names and numbers."""
 
     def on_first_chunk(self, span_id: str) -> None:
-        """Take note that the first chunk of a streamed answer came."""
+        """Called when the first chunk of a streamed answer came."""

@@ -1,4 +1,4 @@
-"""A span: one step of a run, with what it did and what was found about it. `RawSpan` is the same as OpenTelemetry sees it."""
+"""A span: one step of a run, with its operation and findings. `RawSpan` is the same in OpenTelemetry's form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmtrace.semconv import REVIEW_WAITED
 Kind: TypeAlias = Literal["internal", "client", "server", "producer", "consumer"]
 
 AttributeValue: TypeAlias = Union[str, bool, int, float, Sequence[str], Sequence[bool], Sequence[int], Sequence[float]]
-"""What an OpenTelemetry attribute holds. Structured values of other writers are kept as they came (dicts, nested lists)."""
+"""Value of an OpenTelemetry attribute. Structured values of other writers (dicts, nested lists) are kept unchanged."""
 
 _NUMBERED = re.compile(r"(?<=\w)\s+#?\d+$")
 
@@ -57,10 +57,10 @@ class Scope:
 
 @value
 class Exchange:
-    """One HTTP request of a call, and what came back."""
+    """One HTTP request of a call, and its response."""
 
     status: int | None = None
-    """None where no answer came; then ``error`` says why."""
+    """None if no response came; then ``error`` says why."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Without cookies."""
     body: bytes = b""
@@ -81,13 +81,13 @@ class Exchange:
 
 @value
 class Recorded:
-    """What a span keeps for a replay."""
+    """Data that a span stores for a replay."""
 
     request: str = ""
     """Digest of the request's content before redaction, keyed by the store's secret (HMAC): 32 hex digits, or empty."""
     exchanges: tuple[Exchange, ...] = ()
-    """In the order in which they were made; retries among them. Of a tool whose outcome is not plain JSON: one, whose body is
-    that object as JSON, with its class (``codec.objects``)."""
+    """In the order in which they were made, with retries. A tool whose outcome is not plain JSON has one, whose body is that
+    object as JSON, with its class (``codec.objects``)."""
     result_type: str = ""
     """Qualified class of a tool's result, or of the exception that it raised, if that cannot be kept; else empty."""
     unusable: str = ""
@@ -116,13 +116,13 @@ class Span:
     violations: tuple[Violation, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     attributes: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    """Everything that has no field of its own: conversation id, user, tags, the user's own attributes."""
+    """All values without a field of their own: conversation id, user, tags, the user's own attributes."""
     events: tuple[Event, ...] = ()
     links: tuple[Link, ...] = ()
     resource: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     scope: Scope = field(default_factory=Scope)
     recorded: Recorded | None = None
-    """What a replay needs of it. Only the local store keeps that."""
+    """Data for a replay. Only the local store has it."""
 
     @property
     def duration(self) -> float | None:
@@ -139,13 +139,13 @@ class Span:
 
     @property
     def step(self) -> str:
-        """Its name as it is counted over runs, without a number at its end: ``Step 1`` and ``Step 2`` of a loop are one."""
+        """The name for counts over runs, without a number at its end: ``Step 1`` and ``Step 2`` of a loop are one step."""
         return _NUMBERED.sub("", self.name)
 
 
 @value
 class RawSpan:
-    """A span as it stands in OTLP: everything in attributes and events, nothing interpreted."""
+    """A span in OTLP's form: everything in attributes and events, nothing interpreted."""
 
     trace_id: str
     span_id: str
@@ -173,11 +173,11 @@ DEADLINE: Final = "deadline_exceeded"
 CANCELLED: Final = "cancelled"
 """The program cancelled the work: a task was cancelled, or a stream left early."""
 BUDGET_EXCEEDED: Final = "budget_exceeded"
-"""A budget of llmtrace stopped it."""
+"""A budget of llmtrace stopped the call or run."""
 BUDGET_STOPPED: Final = "budget_stopped"
-"""Name of the evaluation on the span below which a budget refused a call, where the span itself did not fail of that."""
+"""Name of the evaluation on a span that went on although a budget refused a call below it."""
 INVALID_TOOL_CALL: Final = "invalid_tool_call"
-"""The arguments of a tool execution broke the schema, where the tool itself did not fail."""
+"""The arguments of a tool execution broke the schema, and the tool itself did not fail."""
 TOOL_ERROR: Final = "tool_error"
 """A tool failed without an exception: its runner reported an error to the model."""
 STEP_LIMIT: Final = "step_limit"

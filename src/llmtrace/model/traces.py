@@ -1,8 +1,8 @@
 """A trace: its spans as a tree, and its health in three states.
 
-Law: *failed* if the outcome says so, a root erred or the run was interrupted; else *recovered* if any error was found on
-the way; else *ok*. An error that travels up through its callers is one root cause, counted once, where it began. Each span
-stands once in the tree, whatever parents a sender names: of those that go round in a circle, the first to start is a root.
+Law: *failed* if the outcome says so, a root failed or the run was interrupted; else *recovered* if any error was found on the
+way; else *ok*. An error that travels up through its callers is one root cause, counted once, where it began. Each span is once
+in the tree, whatever parents a sender names: if parents form a circle, its first span to start is a root.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
 Health: TypeAlias = Literal["ok", "recovered", "failed", "running"]
 
 OUTCOME = "outcome"
-"""Name of the evaluation that holds what the program said about how its run ended: label success, failure or unknown."""
+"""Name of the evaluation in which the program reports the outcome of its run: label success, failure or unknown."""
 FEEDBACK = "feedback"
-"""Name of the evaluation that holds what somebody said of a trace that had ended; its source is ``human`` or ``program``."""
+"""Name of the evaluation with feedback about an ended trace; its source is ``human`` or ``program``."""
 ACCEPTANCE = "acceptance"
 """Name of the evaluation of an agent's own check of its answer; label ``pass``, ``fail`` or ``check_failed``."""
 
 
 def short_id(trace_id: str) -> str:
-    """The beginning of a trace's id that is shown: 8 digits, or 16 of an id that begins with its time (LangSmith's UUIDs)."""
+    """Return the shown beginning of a trace's id: 8 digits, or 16 of an id that begins with its time (LangSmith's UUIDs)."""
     return trace_id[: 16 if _TIMED_ID.match(trace_id) else 8]
 
 
@@ -38,7 +38,7 @@ _TIMED_ID: Final = re.compile("0[1-3][0-9a-f]{10}7[0-9a-f]{3}[89ab]")
 
 
 def _place(span: Span) -> tuple[int, int, int]:
-    """Order of start. By a coarse clock, a span without length came before another that began in the same tick."""
+    """Return the sort key for the order of start. With a coarse clock, a span of no length precedes others of the same tick."""
     if span.sequence is not None or span.parent_id is None:
         return span.start, span.sequence or 0, 0
     return span.start, 0, 1 if span.end == span.start else 2
@@ -103,7 +103,7 @@ class Trace:
 
     @property
     def roots(self) -> tuple[Span, ...]:
-        """Spans whose parent is not in the trace: the true root, or several where it is missing; and one of each circle."""
+        """Spans whose parent is not in the trace: the true root, or several if it is missing; and one of each circle."""
         return tuple(self._children.get(None, ()))
 
     @property
@@ -112,7 +112,7 @@ class Trace:
         return self.roots[0]
 
     def span(self, span_id: str) -> Span:
-        """The span of this id. Raises KeyError if the trace has none."""
+        """Return the span with this id. Raises KeyError if the trace has none."""
         return self._by_id[span_id]
 
     def children(self, span: Span) -> tuple[Span, ...]:
@@ -122,18 +122,18 @@ class Trace:
         return self._by_id.get(span.parent_id) if span.parent_id and span.span_id not in self._uprooted else None
 
     def ancestors(self, span: Span) -> Iterator[Span]:
-        """The spans around a span, the nearest first."""
+        """Iterate over the ancestors of a span, the nearest first."""
         above = self.parent(span)
         while above is not None:
             yield above
             above = self.parent(above)
 
     def walk(self) -> Iterator[tuple[int, Span]]:
-        """Every span with its depth, parents before children, siblings in order of start."""
+        """Iterate over all spans with their depth, parents before children, siblings in order of start."""
         return self._below(*self.roots)
 
     def _below(self, *spans: Span) -> Iterator[tuple[int, Span]]:
-        """These, and all below them."""
+        """Iterate over these spans and all their descendants."""
         stack = [(0, span) for span in reversed(spans)]
         while stack:
             depth, span = stack.pop()
@@ -143,12 +143,12 @@ class Trace:
                 stack.extend([(depth + 1, child) for child in reversed(children)])
 
     def interrupted(self, span: Span) -> bool:
-        """True when the span never ended and nothing is left that could end it."""
+        """Return True if the span never ended and its program is gone."""
         return span.end is None and span.span_id not in self.alive
 
     @property
     def outcome(self) -> Evaluation | None:
-        """What the program said about how the run ended, from the outermost span that has it."""
+        """The outcome that the program reported, from the outermost span that has one."""
         for _, span in self.walk():
             for evaluation in span.evaluations:
                 if evaluation.name == OUTCOME:
@@ -169,9 +169,9 @@ class Trace:
         return "recovered" if self.root_causes else "ok"
 
     def _outermost(self) -> Iterator[Span | None]:
-        """The outermost span of each run that no other run of the trace is around, and the roots that belong to no run.
+        """Iterate over the outermost spans of top-level runs, and the roots that belong to no run.
 
-        A root below a span that another tracer recorded elsewhere is not an outermost span: its run may still succeed.
+        A root whose parent another tracer recorded elsewhere is not an outermost span: its run may still succeed.
         """
         runs: dict[str, list[Span]] = {}
         for root in self.roots:
@@ -183,8 +183,8 @@ class Trace:
 
     @functools.cached_property
     def root_causes(self) -> tuple[Span, ...]:
-        """Spans on which an error began: in error (or with an error-level finding) while no child of theirs fails of the same.
-        What was cancelled because something else failed is none."""
+        """Spans on which an error began: failed (or with an error-level finding), without a child that failed for the same
+        reason. Spans that were cancelled because another span failed do not count."""
         began = [span for span in self.spans if has_error(span) and not self._inherited(span)]
         on_their_own = [
             span for span in began if span.violations or span.failure is None or span.failure.type not in _CANCELLED
@@ -209,7 +209,7 @@ _CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.Cance
 
 
 def in_traces(spans: Iterable[Span]) -> Iterator[Trace]:
-    """The traces of spans of which those of a trace are adjacent, as `Store.spans` gives them; one is in memory at a time."""
+    """Group spans, sorted by trace as `Store.spans` returns them, into traces. One trace is in memory at a time."""
     for _, together in itertools.groupby(spans, lambda span: span.trace_id):
         yield Trace(list(together))
 
@@ -234,7 +234,7 @@ def _words(text: str) -> set[str]:
 
 
 def outermost_of(spans: Iterable[Span]) -> Span | None:
-    """The outermost span of a run, of which these are spans: the first to start of those whose parent is not among them."""
+    """Return the outermost span of a run: the first to start of those whose parent is not among ``spans``."""
     spans = list(spans)
     ids = {span.span_id for span in spans}
     parentless = [span for span in spans if span.parent_id not in ids]
@@ -242,7 +242,7 @@ def outermost_of(spans: Iterable[Span]) -> Span | None:
 
 
 def has_error(span: Span) -> bool:
-    """True if the span ended in error, or carries a violation or evaluation of severity error."""
+    """Return True if the span failed, or carries a violation or evaluation of severity error."""
     if span.failure is not None:
         return True
     if span.violations and any(violation.severity == "error" for violation in span.violations):
@@ -256,8 +256,8 @@ def has_error(span: Span) -> bool:
 
 
 def uncharged_spans(trace: Trace) -> frozenset[str]:
-    """Return the ids of the calls of models and tools that count elsewhere: in another span of the trace, or, where a replay or
-    a resumed run answered them from a recording, in that."""
+    """Return the ids of model and tool calls whose cost is counted elsewhere: in another span of the trace, or in the recording
+    from which a replay or a resumed run answered them."""
     return double_counted_spans(trace).union(_answered_from_record(trace))
 
 
@@ -277,8 +277,8 @@ def _answered_from_record(trace: Trace) -> Iterator[str]:
 def double_counted_spans(trace: Trace) -> frozenset[str]:
     """Return the ids of inferences and embeddings whose tokens and cost another span of the trace records as well.
 
-    Of an inference around another one, with no agent, workflow or tool between them, the inner counts; unless only the outer
-    one says what was used.
+    If an inference is around another one, with no agent, workflow or tool in between, the inner one counts, unless only the
+    outer one reports usage.
     """
     within: dict[str, list[Span]] = {}
     for _, span in trace.walk():

@@ -1,7 +1,8 @@
 """`value`, the decorator of all value classes: slots and equality; frozen for the type checker.
 
-Law: nobody assigns to a value's field after it was made; `replace` makes a changed copy. The type checker holds this. The
-run time does not, since a frozen dataclass takes three times as long to build and values are built on the calling thread.
+Law: fields are never assigned after a value was made; `replace` makes a changed copy. The type checker enforces this. At run
+time it is not enforced, because a frozen dataclass takes three times as long to build, and values are built on the calling
+thread.
 """
 
 from __future__ import annotations
@@ -66,10 +67,10 @@ def _copier(cls: Any) -> Callable[[Any], Any]:
 
 
 def replace(this: T, **changes: Any) -> T:
-    """A copy of a value with some fields changed. Raises AttributeError on a field that the class does not have.
+    """Copy a value with some fields changed. Raises AttributeError on a field that the class does not have.
 
-    What others derived from a value (its ``cache``, by convention the last field) is not true of the changed copy: it starts
-    with an empty one.
+    Derived forms of a value (its ``cache``, by convention the last field) do not fit the copy, which starts with an empty
+    cache.
     """
     kind: Any = type(this)
     copy: T = _copier(kind)(this)
