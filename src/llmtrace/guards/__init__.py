@@ -1,1 +1,1 @@
-"""What may stop or hold a run, each because the program asked for it."""
+"""Guards that stop or hold a run at the program's request: budgets, checkpoints, reviews, objectives, validated answers."""

@@ -1,7 +1,7 @@
 """Budgets: what a run, a user, a tenant or a day may spend; enforced or recorded.
 
 Law: unless ``on_exceed="record"``, nothing that costs *starts* once the budget is spent, and a stream that passes it ends in
-its loop; nothing else that is under way is cut off. So a budget is overspent by no more than the calls that were under way.
+its loop. Other calls in flight are not cut off, so a budget is overspent by these at most.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from llmtrace.recorder.context import enter_block, leave_block
 @suggest_keywords
 @dataclass(frozen=True, kw_only=True)
 class Budget(BudgetLimits):
-    """A limit for all that happens below an agent or a workflow, or in a ``with`` or ``async with`` block.
+    """A limit for everything below an agent or a workflow, or in a ``with`` or ``async with`` block.
 
-    ``with Budget(usd=0.10) as spent:`` gives a `BudgetTracker`: its ``usd``, ``calls``, ``tokens`` … are what was spent so far.
+    ``with Budget(usd=0.10) as spent:`` gives a `BudgetTracker` with the amounts spent so far: ``usd``, ``calls``, ``tokens`` …
     One object may be used many times, also at once: each use in a run begins at zero.
 
     Limits, of which at least one is needed (None: no such limit):
@@ -39,14 +39,13 @@ class Budget(BudgetLimits):
     * ``tokens``: input and output tokens; ``output_tokens``: output tokens alone;
     * ``seconds``: seconds since the block began;
     * ``repeats``: repeats of one tool call with the same arguments; the first call does not count;
-    * ``corrections``: answers that the model was asked to correct, whatever the tool: calls that were refused as invalid, names
-      of tools that do not exist, and outputs that `validated` refused. With one more than that, the next model call does not
-      start.
+    * ``corrections``: answers that the model was asked to correct: calls refused as invalid, calls of tools that do not exist,
+    and outputs that `validated` refused. After one more than the limit, the next model call does not start.
 
-    ``scope``: ``run`` (default), what happens below one agent or block; ``user``, ``tenant`` or ``conversation``, what each of
-    them (see `llmtrace.context`) spends over all runs; ``all``, all runs together. ``per``: ``hour``, ``day`` or ``month``
-    (UTC), after which it begins anew; with it, ``scope`` is ``all`` by default. Over runs, sums are kept in the store's folder
-    and shared by all processes that use it. Budgets of one scope and period share their sums, unless they have a ``name``.
+    ``scope``: ``run`` (default), everything below one agent or block; ``user``, ``tenant`` or ``conversation``, each of them
+    (see `llmtrace.context`) over all runs; ``all``, all runs together. ``per``: ``hour``, ``day`` or ``month`` (UTC), after
+    which the budget starts again; with it, ``scope`` is ``all`` by default. Sums over runs are kept in the store's folder and
+    shared by all processes that use it. Budgets of one scope and period share their sums, unless they have a ``name``.
 
     ``on_exceed``: ``raise`` (default) raises `BudgetExceeded` when the next call would start (for ``repeats``, the next tool
     execution), and in the loop over a stream that passes the limit; ``record`` lets the run go on. Either way an evaluation
@@ -104,7 +103,7 @@ Budgets: TypeAlias = "Budget | Sequence[Budget]"
 
 
 def check_budgets(budgets: Any, owner: str) -> tuple[Budget, ...]:
-    """Return the value of ``budget=`` as a tuple. Raises `ConfigurationError` that names the decorator, ``owner``."""
+    """Return the value of ``budget=`` as a tuple. Raises `ConfigurationError`, which names the decorator ``owner``."""
     if budgets is None:
         return ()
     if isinstance(budgets, Budget):
@@ -116,7 +115,7 @@ def check_budgets(budgets: Any, owner: str) -> tuple[Budget, ...]:
 
 
 def read_budget(text: str, on_exceed: OnExceed) -> Budget:
-    """The budget of a run that ``text`` describes by its limits: ``usd=0.50,calls=40``. Raises `ConfigurationError`."""
+    """Parse the limits of a run's budget, such as ``usd=0.50,calls=40``. Raises `ConfigurationError`."""
     limits: dict[str, Any] = {}
     for word in text.split(","):
         name, _, number = (part.strip() for part in word.partition("="))
@@ -133,7 +132,7 @@ def read_budget(text: str, on_exceed: OnExceed) -> Budget:
 
 @contextmanager
 def track(budgets: Budgets) -> Iterator[tuple[BudgetTracker, ...]]:
-    """Spend under these budgets in the ``with`` block, and under all that are around it."""
+    """Count the spending in the ``with`` block under these budgets, and under all budgets around it."""
     context, trackers = _with_trackers((budgets,) if isinstance(budgets, Budget) else budgets)
     with attached(context):
         yield trackers

@@ -1,4 +1,4 @@
-"""Counts what is spent under one budget while it is spent: a watcher of the recorder."""
+"""Counts the spending under one budget as it happens: a watcher of the recorder."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ BUDGET_UNPRICED = "budget_unpriced"
 NEARLY = 0.8
 
 DIFFERENT_CALLS = 1024
-"""Tool calls whose repeats are counted; the one not seen for longest is forgotten first."""
+"""Tool calls whose repeats are counted, at most; the least recently seen is dropped first."""
 
 
 class BudgetTracker:
-    """What has been spent so far under one budget.
+    """The amounts spent so far under one budget.
 
     ``usd`` (US dollars), ``calls``, ``tokens``, ``output_tokens``, ``seconds``, ``repeats`` and
     ``corrections``.
@@ -68,7 +68,7 @@ class BudgetTracker:
             isinstance(watcher, BudgetTracker) and watcher.budget.scope != "run" and watcher._shared == self._shared
             for watcher in around
         )
-        """False where a budget around it adds to the same sums."""
+        """False if a budget around it adds to the same sums."""
         self._last = time.monotonic()
         self._reported: set[tuple[str, str]] = set()
         self._repeated: OrderedDict[str, int] = OrderedDict()
@@ -124,7 +124,7 @@ class BudgetTracker:
     # -- a watcher
 
     def before(self, operation: Operation) -> None:
-        """Count what is about to start. Raises `BudgetExceeded` when it must not."""
+        """Count an operation that is about to start. Raises `BudgetExceeded` if it must not."""
         if isinstance(operation, ToolExecution):
             if "repeats" in self._limits:
                 self._repeat(operation)
@@ -142,7 +142,7 @@ class BudgetTracker:
             self._ended(self._window())
 
     def report_refusal(self, error: LlmtraceError) -> Evaluation | None:
-        """The program may catch the error: its trace says all the same, once, that the budget stopped it."""
+        """Return an evaluation, once, that the budget stopped the run, because the program may catch the error."""
         limit = getattr(error, "limit", "")
         with self._lock:
             if (BUDGET_STOPPED, limit) in self._reported:
@@ -192,7 +192,7 @@ class BudgetTracker:
         return f"{text}: {spenders}" if top else text
 
     def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
-        """Count what a span spent; an evaluation for each ceiling that it reached."""
+        """Count the spending of a span. Returns an evaluation for each limit that it reached."""
         operation = span.operation
         if not isinstance(operation, (Inference, Embedding)):
             return self._after_another(operation)
@@ -211,7 +211,7 @@ class BudgetTracker:
             return (*unpriced, *self._reached(window))
 
     def _after_another(self, operation: Operation) -> Sequence[Evaluation]:
-        """What calls no model may still have repeated a call, been refused, and taken time, as what lay between its calls."""
+        """Count a span that is not a model call: it may repeat a call, be refused, and take time."""
         if isinstance(operation, ToolExecution) and not operation.executed:
             self.correct()
         if self._limits.keys().isdisjoint(("seconds", *IN_ONE_RUN)):
@@ -223,7 +223,7 @@ class BudgetTracker:
             return tuple(self._reached(window))
 
     def _add(self, window: SpendWindow, spender: str, amounts: Amounts) -> None:
-        """Time counts with whoever has just ended: what ran meanwhile ran beside it."""
+        """Add amounts. Elapsed time is counted for the spender whose span has just ended."""
         now = time.monotonic()
         amounts.seconds, self._last = now - self._last, now
         if self._counts:
@@ -270,11 +270,11 @@ class BudgetTracker:
 
     @property
     def stops_streams(self) -> bool:
-        """Whether a stream under way may be the one that passes it, and is to be stopped then."""
+        """True if an open stream may exceed this budget, and must be stopped then."""
         return self._raises and not self._limits.keys().isdisjoint(("usd", "tokens", "output_tokens", "seconds"))
 
     def flows(self, recording: Recording, model: str | None, usage: Usage, usd: float | None) -> BudgetExceeded | None:
-        """A stream under way has come to this much. The error that is to end it, if it has passed the budget."""
+        """Count an open stream's usage so far. Returns the error that must end the stream if it exceeds the budget."""
         window = self._window()
         with window.lock:
             if self._counts:
@@ -297,7 +297,7 @@ def _amount(limit: str, number: float) -> str:
 
 
 def count_correction() -> None:
-    """Count, under every budget around this place, an answer that the model is asked to correct."""
+    """Count an answer that the model is asked to correct, under every budget around the caller."""
     watchers: Any = otel_context.get_value(keys.WATCHERS) or ()
     for watcher in watchers:
         if isinstance(watcher, BudgetTracker):
@@ -305,7 +305,7 @@ def count_correction() -> None:
 
 
 def _who(scope: str) -> str:
-    """Whose budget it is here: what `context` says of it."""
+    """Return the user, tenant or conversation of the current `context`, whose budget this is."""
     if scope == "all":
         return ""
     name = {"user": semconv.USER_ID, "conversation": semconv.CONVERSATION_ID}.get(scope, semconv.CONTEXT_PREFIX + scope)
@@ -320,7 +320,7 @@ def _who(scope: str) -> str:
 
 
 def _folder() -> Path | None:
-    """The folder of the store that is written to. None in a replay, which must not depend on what was spent before it."""
+    """Return the store's folder. None in a replay, which must not depend on earlier spending."""
     if player() is not None:
         return None
     recorder = configured()
@@ -345,7 +345,7 @@ def _sum(usage: Usage) -> int:
 
 
 def _cost(operation: Inference | Embedding) -> float | None:
-    """US dollars; with estimated tokens where the server reported none."""
+    """Return the cost in US dollars, with estimated tokens if the server reported none."""
     if isinstance(operation, Inference) and operation.cost_usd is not None:
         return operation.cost_usd
     recorder = configured()
@@ -359,7 +359,7 @@ def _cost(operation: Inference | Embedding) -> float | None:
 
 
 def _spender(model: str | None, recording: Recording | None) -> str:
-    """The innermost agent, workflow or tool around a call, and the model that it called."""
+    """Return the innermost agent, workflow or tool around a call, with the model that it called."""
     around = recording
     while around is not None and not isinstance(around.operation, (AgentInvocation, ToolExecution, Workflow)):
         around = around.parent

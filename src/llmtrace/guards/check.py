@@ -1,7 +1,7 @@
-"""What a program accepts as an answer or a state: a JSON Schema, a type that pydantic reads, or a function says so.
+"""Checks of an answer or a state by a JSON Schema, a type that pydantic reads, or a function.
 
-Law: a check that raises is reported as its own failure, and nothing of it reaches the program. Explanations hold no content;
-what the check said stands in the evidence.
+Law: a check that raises is reported as its own failure, and its error does not reach the program. Explanations hold no content;
+the check's own words are in the evidence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Judge: TypeAlias = Callable[[Any], Evaluation]
 
 
 def judge_of(check: Any, owner: str = "agent", subject: str = "the answer") -> Judge | None:
-    """The function that judges a value by ``check``; None without a check. It never raises.
+    """Return a function that judges a value by ``check``, and never raises; None without a check.
 
     Raises `ConfigurationError`, which names ``owner``, for a value that cannot be a check.
     """
@@ -64,7 +64,7 @@ def _kind_of(check: Any, owner: str, subject: str) -> Judge:
 
 
 def type_adapter(kind: Any) -> Any:
-    """The pydantic adapter of a model, a dataclass or an annotation such as ``list[Order]``; None for what is not a type."""
+    """Return the pydantic adapter of a model, a dataclass or an annotation such as ``list[Order]``; None for other values."""
     if not isinstance(kind, type) and get_origin(kind) is None:
         return None
     import pydantic
@@ -76,7 +76,7 @@ def type_adapter(kind: Any) -> Any:
 
 
 def is_accepted(evaluation: Evaluation) -> bool:
-    """True if the check passed; False if it refused the value, or itself failed."""
+    """Return True if the check passed; False if it refused the value or raised."""
     return evaluation.severity != "error" and evaluation.label not in ("fail", "check_failed")
 
 
@@ -152,7 +152,7 @@ def _by_function(check: Callable[[Any], Any], output: Any, subject: str) -> Eval
 
 
 class _EvaluationOf:
-    """A watcher of one span alone, which puts an evaluation on it."""
+    """A watcher of a single span, which adds an evaluation to it."""
 
     def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
@@ -166,5 +166,5 @@ class _EvaluationOf:
 
 
 def add_evaluation(recording: Recording, evaluation: Evaluation) -> None:
-    """Put an evaluation on a span that is about to end."""
+    """Add an evaluation to a span that is about to end."""
     recording.watchers = (*recording.watchers, _EvaluationOf(evaluation))

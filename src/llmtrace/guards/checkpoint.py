@@ -1,6 +1,6 @@
 """``checkpoint``: the state of a run at a named place, checked and recorded, so that bad data stops before it travels.
 
-Law: with ``on_fail="record"`` nothing of it reaches the program. A check that raises is a failed one for all other policies.
+Law: with ``on_fail="record"`` the program does not notice the check. For all other policies, a check that raises has failed.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def _pass(name: str, state: Any, judge: Judge | None, on_fail: str) -> Any:
 
 
 def _check(name: str, state: Any, judge: Judge | None, on_fail: str) -> tuple[Any, CheckpointFailed | None]:
-    """Record and check one state. Returns it, and the error if it fails. The span ends with that under ``raise``; where the
-    state is still to be made again or reviewed, it has a warning only."""
+    """Record and check one state. Returns it, and the error if it fails. With ``raise`` the span fails with that error; if the
+    state will be made again or reviewed, the span has only a warning."""
     recorder = active()
     recording = None
     snapshot: JsonValue = None
@@ -149,7 +149,7 @@ def _check(name: str, state: Any, judge: Judge | None, on_fail: str) -> tuple[An
 
 
 def _resumed(recording: Recording, state: Any, snapshot: JsonValue) -> tuple[Any, JsonValue]:
-    """The state and its snapshot; in a replay that begins here, those of the recording."""
+    """Return the state and its snapshot; in a replay that begins here, those of the recording."""
     played = player()
     span = None if played is None else played.resumes_at(recording)
     if span is None or not isinstance(span.operation, Custom) or span.operation.arguments == snapshot:
@@ -162,7 +162,7 @@ def _resumed(recording: Recording, state: Any, snapshot: JsonValue) -> tuple[Any
 
 
 def _typed(span: Span, kind: type) -> Any:
-    """A recorded state in the type that the program has for it."""
+    """Convert a recorded state to the type of the program's state."""
     operation = span.operation
     assert isinstance(operation, Custom)
     problem = lost_state(span)
@@ -179,7 +179,7 @@ def _typed(span: Span, kind: type) -> Any:
 
 
 def lost_state(span: Span) -> str:
-    """Why the state of a recorded checkpoint cannot be used; empty if it can."""
+    """Return why the state of a recorded checkpoint cannot be used, or "" if it can."""
     attributes = span.attributes
     if attributes.get(semconv.CONTENT_LEVEL) == "none":
         return "content was not recorded"
@@ -217,14 +217,14 @@ def _record(
 
 
 MOST_PLACES = 50
-"""Places listed of each kind; the others are counted."""
+"""Changed places of each kind that are listed; the others are counted."""
 MOST_COMPARED = 20_000
-"""Members that are compared; beyond them, a container counts as one value."""
+"""Members that are compared one by one, at most; after that, a container counts as one value."""
 
 
 def changed_places(before: JsonValue, after: JsonValue) -> dict[str, JsonValue]:
-    """JSON Pointers under ``added``, ``removed`` and ``changed`` (absent where there are none), and under ``more`` how many
-    were left out."""
+    """Return JSON Pointers under ``added``, ``removed`` and ``changed`` (absent if empty), and under ``more`` the number left
+    out."""
     places: dict[str, JsonValue] = {}
     more = 0
     for kind, path in _changes(before, after):
@@ -237,7 +237,7 @@ def changed_places(before: JsonValue, after: JsonValue) -> dict[str, JsonValue]:
 
 
 def _changes(before: JsonValue, after: JsonValue) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """Each change, in the order of the new state."""
+    """Iterate over the changes, in the order of the new state."""
     waiting: list[tuple[tuple[str | int, ...], JsonValue, JsonValue]] = [((), before, after)]
     room = MOST_COMPARED
     while waiting:

@@ -1,6 +1,7 @@
-"""What a client gave back for a request to a model: its answer, and the tokens that it took, whatever the client.
+"""Reads the answer and the usage from the return value of any model client.
 
-OpenAI (chat completions and responses), Anthropic, Google, Ollama and what writes the same forms; else the value itself.
+Known forms: OpenAI (chat completions and responses), Anthropic, Google, Ollama and compatible ones. Any other value is the
+answer.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ _USAGE = {
     "prompt_eval_count": "input_tokens",
     "eval_count": "output_tokens",
 }
-"""Names of token counts that are not ours."""
+"""Names of token counts in other clients."""
 _OURS = tuple(field.name for field in fields(Usage))
 
 
 def answer_of(completion: object) -> JsonValue:
-    """The answer as text, or as the JSON value that a client or a tool call gave. Never raises."""
+    """Return the answer as text, or as the JSON value of a client or a tool call. Never raises."""
     if isinstance(completion, str):
         return completion
     value = to_json(completion)
@@ -43,7 +44,7 @@ def answer_of(completion: object) -> JsonValue:
 
 
 def _message_of(value: JsonValue) -> JsonValue:
-    """The first message of a completion, in a form that `read_output` reads; None for what is not a completion."""
+    """Return the first message of a completion in a form that `read_output` reads; None if the value is not a completion."""
     if not isinstance(value, Mapping):
         return None
     for choices in (value.get("choices"), value.get("candidates")):
@@ -78,7 +79,7 @@ def _response_parts(item: Mapping[str, Any]) -> list[Any]:
 
 
 def usage_of(completion: object) -> Usage | None:
-    """The tokens that a completion says it took; None where it says nothing. Never raises."""
+    """Return the usage that a completion reports, or None. Never raises."""
     value = None if isinstance(completion, str) else to_json(completion)
     if not isinstance(value, Mapping):
         return None
@@ -87,14 +88,14 @@ def usage_of(completion: object) -> Usage | None:
 
 
 def read_usage(counts: Mapping[str, JsonValue]) -> Usage | None:
-    """Token counts by our names or by those of other clients; None where there are none."""
+    """Read token counts under our names or those of other clients; None without any."""
     named = {_USAGE.get(name, name): as_count(count) for name, count in counts.items()}
     ours = {name: count for name, count in named.items() if name in _OURS and count is not None}
     return Usage(**ours) if ours else None
 
 
 def add_usage(first: Usage | None, second: Usage | None) -> Usage | None:
-    """The sum of two usages. What neither says stays unknown."""
+    """Add two usages. A count that neither reports stays None."""
     if first is None or second is None:
         return first or second
     sums: dict[str, int | None] = {}

@@ -1,7 +1,7 @@
 """`Hold`: a call, or a question of the program, that waits for a person.
 
-Laws: a time limit, a reviewer who vanishes, a store that cannot be written: the answer is no. A decision counts once, for one
-call, and only if what it was shown is what would run. The wait is a span of its own, which is no error.
+Laws: after a time limit, without a reviewer, or with a store that cannot be written, the answer is no. A decision counts once,
+for one call, and only if the payload that was shown is the one that would run. The wait is a span of its own, not an error.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from llmtrace.validation.json_pointers import pointer
 logger = logging.getLogger("llmtrace")
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-"""Seconds between two looks at the store."""
+"""Shortest and longest pause in seconds between two reads of the store."""
 _NOTIFY_SECONDS = 10.0
 _UNREADABLE = (sqlite3.Error, OSError, ValueError)
-"""What a store raises that cannot be read or written, or that holds what another version wrote."""
+"""Errors of a store that cannot be read or written, or that was written by another version."""
 _LONGEST_TIMEOUT = 100 * 365 * 86400.0
-"""Seconds that stand for ever: a deadline is a time that JSON can hold."""
+"""Longest timeout in seconds, so that a deadline stays a time that JSON can hold."""
 
 
 class Hold:
@@ -58,12 +58,12 @@ class Hold:
         origins: tuple[ValueOrigin, ...] = (),
         timeout: float | None = None,
     ) -> None:
-        """``payload``: what would run, or what is to be looked at, before redaction. ``timeout``: seconds; default, as
+        """``payload``: the arguments, or the content of a question, before redaction. ``timeout``: seconds; default, as
         configured."""
         self.settings: ReviewSettings = review_settings()
         self.payload = payload
         self.review_id: str | None = None
-        """None where the store keeps nothing of it: nobody was there, or the decision stands in a recorded run."""
+        """None if the store has no such review: nobody was there, or the decision is from a recorded run."""
         self.recorded_id: str | None = None
         """In a replay, the id of the review whose recorded decision was taken."""
         self.digest = digest_of(self.settings, tool, call_id, payload)
@@ -74,7 +74,7 @@ class Hold:
         self._shown: JsonValue = None
         self._began = self._paused = 0.0
         self._is_pending = False
-        """The program ended with `ReviewPending`: the review goes on without it."""
+        """True if the program ended with `ReviewPending`: the review goes on without it."""
         self._has_left = False
         self._woken = threading.Event()
 
@@ -94,7 +94,7 @@ class Hold:
         return self._end(decision)
 
     async def wait_async(self) -> Decision:
-        """As `wait`, while the event loop goes on: a thread asks the store, which may wait for a disk or another process."""
+        """Wait while the event loop goes on: a thread reads the store, which may wait for a disk or another process."""
         try:
             decision = await asyncio.to_thread(self._begin_apart)
             while decision is None:
@@ -110,13 +110,14 @@ class Hold:
         return self._end(decision)
 
     def raw(self, edited: JsonValue) -> JsonValue:
-        """What a reviewer's edit says of what would run: what is left as it was shown is what the program has."""
+        """Return the arguments to run after a reviewer's edit. Redacted values that the edit left unchanged are the
+        program's."""
         return _merged(self.payload, self._shown, edited)
 
     # -- one wait, in its steps
 
     def _begin(self) -> Decision | None:
-        """Ask. Returns the decision where it is known at once."""
+        """Ask for a review. Returns the decision if it is known at once."""
         operation, settings = self.question, self.settings
         recorder = active()
         played = player()
@@ -259,14 +260,14 @@ class Hold:
 
 
 def digest_of(settings: ReviewSettings, tool: str | None, call_id: str | None, payload: JsonValue) -> str:
-    """Keyed digest of what would run: of one call, with these arguments."""
+    """Return the keyed digest of one call with its arguments."""
     text = json_text.write([tool, call_id, payload])
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=settings.key).hexdigest()
 
 
 def denial(review: Review, decision: Decision) -> str:
-    """What a model is told of a call that may not run: a result, so that it goes on, and not an error to be tried again. Of a
-    question of the program: what came of it."""
+    """Return the tool result for a call that may not run: not an error, so that the model goes on and does not retry. For a
+    question of the program: its outcome."""
     because = f": {decision.reason}" if decision.reason else ""
     tool = review.tool
     if tool is None:
@@ -280,12 +281,12 @@ def denial(review: Review, decision: Decision) -> str:
 
 
 def active_recording() -> Recording | None:
-    """The current span, if something is recorded."""
+    """Return the current recording, or None if nothing is recorded."""
     return current() if active() is not None else None
 
 
 def _cleaned(operation: Review) -> Review:
-    """What may be shown and kept, also where recording is suppressed."""
+    """Clean an operation before it is shown and stored, even while recording is suppressed."""
     recorder = configured()
     if recorder is None:
         return operation
@@ -320,7 +321,7 @@ def _post(url: str, request: ReviewRequest) -> None:
 
 
 def _differences(raw: JsonValue, shown: JsonValue, place: str = "") -> list[str]:
-    """JSON Pointers to what is not shown as it is."""
+    """Return JSON Pointers to the values that were redacted or cut."""
     if isinstance(raw, dict) and isinstance(shown, dict) and raw.keys() == shown.keys():
         return [path for name in raw for path in _differences(raw[name], shown[name], place + pointer((name,)))]
     if isinstance(raw, list) and isinstance(shown, list) and len(raw) == len(shown):

@@ -1,7 +1,7 @@
 """``@tool(review=…)``: which calls wait for a person, and why.
 
-Laws: the question is asked once per call, before the tool runs, and its answer is what counts later. What cannot be told is
-held: a predicate that raises, and evidence that is not there.
+Laws: the policy is asked once per call, before the tool runs, and its answer is final. A call is held if the answer is unknown:
+a predicate raises, or evidence is missing.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ When: TypeAlias = Literal["when ungrounded", "when untrusted", "when changing"]
 
 
 class ReviewContext:
-    """What a predicate of the program may want to know of a call, besides its arguments."""
+    """Context of a call for a predicate of the program, beside the arguments."""
 
     def __init__(self, call: ToolCall, definition: ToolDefinition, recording: Recording | None) -> None:
         self.tool = call.name
         self.call_id = call.id
         self.trace_id = "" if recording is None else recording.trace_id
-        """Empty where nothing is recorded."""
+        """Empty if nothing is recorded."""
         self._call = call, definition, recording
         self._origins: dict[str, tuple[ValueOrigin, ...] | None] = {}
 
     @property
     def origins(self) -> tuple[ValueOrigin, ...]:
-        """Where values came from that nothing visible contains (``ungrounded``), or only the text of a tool's result
+        """Origins of values that nothing visible contains (``ungrounded``), or only the text of a tool's result
         (``untrusted``)."""
         return tuple(origin for kind in ("ungrounded", "untrusted") for origin in self._of_kind(kind) or ())
 
     def _of_kind(self, kind: str) -> tuple[ValueOrigin, ...] | None:
-        """The values that are ``kind``; None where the run's evidence is not there to tell."""
+        """Return the values of this ``kind``; None if the run has no evidence to decide it."""
         if kind not in self._origins:
             call, definition, recording = self._call
             self._origins[kind] = (
@@ -58,7 +58,7 @@ class ReviewContext:
         return [Reason(f"{places}: a value {what}", origins)]
 
     def _asked_for(self, predicate: Predicate, arguments: Mapping[str, JsonValue]) -> list[Reason]:
-        """What a condition of the program says of the call."""
+        """Return the reasons by which a condition of the program holds the call."""
         name = getattr(predicate, "__name__", type(predicate).__name__)
         try:
             verdict = predicate(arguments, self)
@@ -81,7 +81,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class ReviewPolicy:
-    """The conditions of one tool. Any of them holds a call."""
+    """The conditions of one tool. A call is held if any of them is true."""
 
     conditions: tuple[Any, ...]
 
@@ -92,7 +92,7 @@ class ReviewPolicy:
         recording: Recording | None,
         defaults: Mapping[str, JsonValue] | None = None,
     ) -> Reason | None:
-        """Why this call is held; None: it may run. Never raises.
+        """Return why this call is held, or None if it may run. Never raises.
 
         ``recording``: the span that is current. ``defaults``: what the tool gets for arguments that the call leaves out; the
         program's own conditions see them.
@@ -117,7 +117,7 @@ class ReviewPolicy:
 
 
 def review_policy(review: Any) -> ReviewPolicy | None:
-    """The policy that ``review=`` says; None for False and None. Raises `ConfigurationError`."""
+    """Return the policy of a ``review=`` option; None for False and None. Raises `ConfigurationError`."""
     if review is None or review is False:
         return None
     is_list = isinstance(review, Sequence) and not isinstance(review, str)

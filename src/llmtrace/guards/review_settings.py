@@ -1,4 +1,4 @@
-"""Where reviews are kept, who is told of them, how long a program waits; and reviews that a resumed program goes on with."""
+"""Settings of reviews: the store, the notification, the waiting time; and the reviews that a resumed program goes on with."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class ReviewSettings:
     wait: float | None = None
     """Seconds after which the program stops waiting and ends with `ReviewPending`; None: it waits for the whole timeout."""
     unattended: Unattended | None = None
-    """Set where nobody is there to decide: deny at once, or raise `ReviewDenied`."""
+    """Set if nobody can decide: deny at once, or raise `ReviewDenied`."""
 
     @property
     def is_attended(self) -> bool:
-        """Whether anybody can see a review: in a store's folder, or by a notification."""
+        """True if somebody can see a review: in a store's folder, or by a notification."""
         return self.unattended is None and (self.reviews.folder is not None or self.notify is not None)
 
 
@@ -39,7 +39,7 @@ _nobody = ReviewSettings()
 
 
 def review_settings() -> ReviewSettings:
-    """The settings of this process; without ``configure()``, nobody is there to decide."""
+    """Return the settings of this process. Without ``configure()``, nobody can decide."""
     recorder = configured()
     if recorder is None or recorder.reviewing is None:
         return _nobody
@@ -56,19 +56,19 @@ def review_settings() -> ReviewSettings:
 _of_process: dict[str, str] = {}
 """Ids of reviews that this process resumes, by digest of the call."""
 _of_block: ContextVar[dict[str, str] | None] = ContextVar("llmtrace_resumed", default=None)
-"""The same of `resuming`: a worker may resume two runs at the same time that made the same call."""
+"""The same within `resuming`: a worker may resume two runs at the same time that made the same call."""
 _lock = threading.Lock()
 
 
 def expect(review_id: str, digest: str) -> None:
-    """The next call of this digest takes the decision of this review."""
+    """Let the next call with this digest take the decision of this review."""
     with _lock:
         _of_process[digest] = review_id
 
 
 @contextmanager
 def resuming(review_id: str, digest: str) -> Iterator[None]:
-    """`expect`, within the block."""
+    """Do what `expect` does, within the block."""
     before = _of_block.get()
     _of_block.set({digest: review_id})
     try:
@@ -78,18 +78,18 @@ def resuming(review_id: str, digest: str) -> Iterator[None]:
 
 
 def take_resumed(digest: str) -> str | None:
-    """The resumed review of a call, once."""
+    """Return the resumed review of a call, and forget it."""
     with _lock:
         return next((review_id for ids in _resumed() if (review_id := ids.pop(digest, None)) is not None), None)
 
 
 def is_any_resumed() -> bool:
-    """Whether this program goes on with a review, and has not reached its call."""
+    """Return True if this program resumes a review whose call it has not reached yet."""
     return any(_resumed())
 
 
 def is_resumed(digest: str) -> bool:
-    """Whether this very call was held before, whatever is said of it now."""
+    """Return True if this call was held before the program was resumed; then it is held again whatever the policy says."""
     return any(digest in ids for ids in _resumed())
 
 
