@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmtrace.instrumentation import instrument
     from llmtrace.model.reviews import Decision
     from llmtrace.playback import replay
-    from llmtrace.playback.resume import resume, resume_review
+    from llmtrace.playback.replay_block import resume, resume_review
     from llmtrace.recorder.context import context, extract, inject, suppress, wrap
     from llmtrace.recorder.feedback import feedback
     from llmtrace.recorder.open_span import current_span
@@ -53,8 +53,8 @@ _HOME = {
     "outcome": "llmtrace.recorder.outcome",
     "prompt": "llmtrace.fingerprints",
     "replay": "llmtrace.playback",
-    "resume": "llmtrace.playback.resume",
-    "resume_review": "llmtrace.playback.resume",
+    "resume": "llmtrace.playback.replay_block",
+    "resume_review": "llmtrace.playback.replay_block",
     "retrieval": "llmtrace.decorators.manual",
     "review": "llmtrace.guards.review",
     "shutdown": "llmtrace.runtime",

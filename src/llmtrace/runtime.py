@@ -49,7 +49,7 @@ from llmtrace.version import __version__
 
 if TYPE_CHECKING:
     from llmtrace.evaluation import Evaluator
-    from llmtrace.exporters.forwarding.sending import Sending
+    from llmtrace.exporters.forwarding.forwarder import Forwarder
     from llmtrace.external.ingest import Ingestor
     from llmtrace.model.reviews import Decision, ReviewRequest
 
@@ -62,7 +62,7 @@ class _Running:
     store: Store | None
     external: ExternalSpans | None
     """Takes the spans of other instrumentations; None without a store to put them in."""
-    sending: Sending | None = None
+    forwarder: Forwarder | None = None
 
 
 _running: _Running | None = None
@@ -144,14 +144,24 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     strict = "exporters" in arguments
     exporters = list(exporting.sinks(standard_sinks(config.exporters, tracer_provider), Content(config), strict=strict))
     before = _running
-    sending = guard(_sending, config, tracer_provider) if _only_store is None else None
-    is_same = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
-    store = before.store if before is not None and is_same else _open(config, sending, strict="store" in arguments)
+    destination, always = (guard(named, config.exporters) if _only_store is None else None) or (None, False)
+    is_sent = destination is not None or (before is not None and before.forwarder is not None)
+    if before is not None and _same_store(before.config, config) and not is_sent:
+        store = before.store
+    else:
+        store = _open(config, only_sends=destination is not None, strict="store" in arguments)
     content, resource = Content(config), describe(config.service_name, env=config.fingerprint_env)
     external = None if store is None else guard(_external, config, store, content, resource, tracer_provider)
     sinks: list[Sink] = [sink for sink in (store, external, Metrics(older=config.older_metrics)) if sink is not None]
-    if sending is not None:
-        sinks += guard(sending.join, store) or ()
+    forwarder: Forwarder | None = None
+    if destination is not None:
+        from llmtrace.exporters.forwarding.sending import forward
+
+        own_provider = tracer_provider is not None
+        forwarding = guard(forward, destination, config, store, always=always, own_provider=own_provider)
+        if forwarding is not None:
+            forwarder = forwarding[0]
+            sinks += forwarding[1]
     recorder = build(config, sinks=[*sinks, *exporters], tracer_provider=tracer_provider, content=content, resource=resource)
     if config.replayable and store is not None and not store.is_remote:
         recorder.make_replay_key = store.replay_key
@@ -163,10 +173,10 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     recorder.external_run = None if external is None else external.run_at
     recorder.external_conversation = None if external is None else external.conversation_at
     activate(recorder)
-    _running = _Running(config, store, external, sending)
+    _running = _Running(config, store, external, forwarder)
     if before is not None:
         guard(collected.settle)
-        guard(_close, before, keep=store, successor=sending)
+        guard(_close, before, keep=store, successor=forwarder)
     guard(instrumentation.enable, config.instrument)
     guard(instrumentation.warn_of_absent, config.instrument or ())
     if not _at_exit:
@@ -226,16 +236,6 @@ _RULES: dict[str, Callable[[Any], object]] = {
 }
 
 
-def _sending(config: Config, tracer_provider: TracerProvider | None) -> Sending | None:
-    """The sending by OTLP that is configured; None if nothing is sent."""
-    destination, always = named(config.exporters)
-    if destination is None:
-        return None
-    from llmtrace.exporters.forwarding.sending import Sending
-
-    return Sending(destination, config, always=always, own_provider=tracer_provider is not None)
-
-
 def _external(
     config: Config,
     store: Store,
@@ -270,21 +270,20 @@ def _set_provider(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]
 _SETTING = Patches([Patch("opentelemetry.trace", "set_tracer_provider", _set_provider)])
 
 
-def _close(running: _Running, keep: Store | None = None, successor: Sending | None = None) -> None:
+def _close(running: _Running, keep: Store | None = None, successor: Forwarder | None = None) -> None:
     """``keep``: a store that stays open. ``successor``: sends what ``running`` has not sent, if that stays in a journal."""
     if running.external is not None:
         guard(running.external.close)
-    if running.sending is not None:
+    if running.forwarder is not None:
         from llmtrace.exporters.forwarding.forwarder import EXIT_SECONDS
 
-        goes_on = (
-            successor is not None and successor.destination.id == running.sending.destination.id and running.sending.journals
-        )
-        guard(running.sending.close, 0.0 if goes_on else EXIT_SECONDS)
+        journaled_for = running.forwarder.destination.id if running.forwarder.journals else None
+        goes_on = successor is not None and successor.destination.id == journaled_for
+        guard(running.forwarder.close, 0.0 if goes_on else EXIT_SECONDS)
     if running.store is not None and running.store is not keep:
         guard(running.store.close)
-    if running.sending is not None:
-        guard(running.sending.tidy)
+    if running.forwarder is not None:
+        guard(running.forwarder.tidy)
 
 
 def _make_evaluator(config: Config) -> Evaluator:
@@ -357,7 +356,7 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
     if running.store is not None:
         guard(running.store.flush)
     is_written = running.store is None or not guard(running.store.has_unwritten)
-    is_sent = running.sending is None or guard(running.sending.flush, remaining())
+    is_sent = running.forwarder is None or guard(running.forwarder.flush, remaining())
     return bool(is_judged and is_written and is_sent)
 
 
@@ -415,14 +414,16 @@ def _same_store(before: Config, now: Config) -> bool:
     )
 
 
-def _open(config: Config, sending: Sending | None, *, strict: bool) -> Store | None:
+def _open(config: Config, *, only_sends: bool, strict: bool) -> Store | None:
     """``strict``: a URL that no store understands raises `ConfigurationError`."""
     if config.store == "off":
         return None
     try:
-        queue = None if sending is None else sending.send_queue(config)
-        if queue is not None:
-            return queue
+        if only_sends:
+            from llmtrace.exporters.forwarding.sending import send_queue
+
+            if (queue := send_queue(config)) is not None:
+                return queue
         return open_store(config.store, config=config)
     except ConfigurationError as error:
         if strict:

@@ -15,7 +15,7 @@ import pytest
 from llmtrace import semconv
 from llmtrace.cli import doctor_checks
 from llmtrace.exporters.forwarding import counts
-from llmtrace.exporters.forwarding.delivery_report import reports
+from llmtrace.exporters.forwarding.counts import reports
 from llmtrace.exporters.forwarding.destination import named
 from llmtrace.store import open_store
 from tests.exporters.collector import Collector, GrpcCollector, refusing

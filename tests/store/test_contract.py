@@ -46,7 +46,6 @@ def _without_index(folder: Path) -> Store:
 
 STORES: dict[str, Opened] = {
     "local": lambda folder: open_store(str(folder)),
-    "local-without-words": lambda folder: LocalStore(folder, words=False),
     "local-without-index": _without_index,
     "memory": lambda folder: open_store("memory:"),
     "otlp-file": lambda folder: open_store(f"otlp-json:{folder / 'spans.json'}"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmtrace.store import journal_files
+from llmtrace.store import journal_files, journal_limits
 from llmtrace.store.journal import Journal
 from llmtrace.store.journal_files import CONTEXT, HEAD, MARK, SPAN, START, Gap, Record, frame, head, iterate
 
@@ -109,7 +109,7 @@ def test_sweep_removes_the_oldest_files_first(tmp_path: Path) -> None:
     """Whole files go, oldest first, and no more than needed."""
     for day in range(5):
         _old(tmp_path / "journal", f"2026112{day}T000000-1-a.00000.journal", days=5 - day, size=1000)
-    removed = journal_files.sweep(tmp_path / "journal", max_bytes=3 * 1032, max_days=30)
+    removed = journal_limits.sweep(tmp_path / "journal", max_bytes=3 * 1032, max_days=30)
     assert removed == ["20261120T000000-1-a.00000.journal", "20261121T000000-1-a.00000.journal"]
     assert len(journal_files.listing(tmp_path / "journal")) == 3
 
@@ -117,7 +117,7 @@ def test_sweep_removes_the_oldest_files_first(tmp_path: Path) -> None:
 def test_sweep_removes_what_is_too_old(tmp_path: Path) -> None:
     """A file nobody wrote to for longer than the bound goes, though there is room."""
     old, new = _old(tmp_path / "journal", "1.journal", days=8), _old(tmp_path / "journal", "2.journal", days=6)
-    journal_files.sweep(tmp_path / "journal", max_bytes=1 << 30, max_days=7)
+    journal_limits.sweep(tmp_path / "journal", max_bytes=1 << 30, max_days=7)
     assert not old.exists()
     assert new.exists()
 
@@ -136,10 +136,10 @@ def test_sweep_leaves_running_unreadable_and_foreign_files(tmp_path: Path) -> No
     aside.write_text("?")
     for path in (live, newer, other, aside):
         os.utime(path, (0, 0))
-    assert journal_files.sweep(folder, max_bytes=1, max_days=0.001) == []
+    assert journal_limits.sweep(folder, max_bytes=1, max_days=0.001) == []
     assert all(path.exists() for path in (live, newer, other, aside))
     journal.close()
-    assert journal_files.sweep(folder, max_bytes=1, max_days=1e6) == [live.name]
+    assert journal_limits.sweep(folder, max_bytes=1, max_days=1e6) == [live.name]
 
 
 def test_the_index_counts_but_leaves_the_journal_half(tmp_path: Path) -> None:
@@ -149,20 +149,20 @@ def test_the_index_counts_but_leaves_the_journal_half(tmp_path: Path) -> None:
     for number in range(10):
         _old(folder, f"{number}.journal", days=1, size=1000)
     (tmp_path / "index.db").write_bytes(b"x" * 1_000_000)
-    journal_files.sweep(folder, max_bytes=10_000, max_days=7)
+    journal_limits.sweep(folder, max_bytes=10_000, max_days=7)
     assert len(journal_files.listing(folder)) == 4
 
 
 def test_readers_sweep_by_the_bounds_of_the_last_writer(tmp_path: Path) -> None:
     """A reader with other bounds than the program removes nothing that the program meant to keep."""
     _old(tmp_path, "1.journal", days=10)
-    journal_files.sweep_as_noted(tmp_path)
+    journal_limits.sweep_as_noted(tmp_path)
     assert len(journal_files.listing(tmp_path)) == 1
-    journal_files.keep_bounds(tmp_path, 1 << 40, 100.0, now=False)
-    os.utime(tmp_path / journal_files.BOUNDS, (0, 0))
-    journal_files.sweep_as_noted(tmp_path)
+    journal_limits.keep_bounds(tmp_path, 1 << 40, 100.0, now=False)
+    os.utime(tmp_path / journal_limits.BOUNDS, (0, 0))
+    journal_limits.sweep_as_noted(tmp_path)
     assert len(journal_files.listing(tmp_path)) == 1
-    journal_files.keep_bounds(tmp_path, 1 << 40, 1.0, now=False)
+    journal_limits.keep_bounds(tmp_path, 1 << 40, 1.0, now=False)
     assert journal_files.listing(tmp_path) == []
 
 
@@ -172,5 +172,5 @@ def test_strays_of_a_killed_start_go_after_an_hour(tmp_path: Path) -> None:
     stray.write_bytes(b"")
     fresh.write_bytes(b"")
     os.utime(stray, (0, 0))
-    journal_files.sweep(tmp_path, 1 << 30, 7)
+    journal_limits.sweep(tmp_path, 1 << 30, 7)
     assert (stray.exists(), fresh.exists()) == (False, True)

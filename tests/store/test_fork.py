@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llmtrace.store import journal_files, open_store
+from llmtrace.store import journal_files, journal_limits, open_store
 from llmtrace.store.local import LocalStore
 from tests.store.programs import run, start
 from tests.store.spans import span, trace_id
@@ -230,5 +230,5 @@ def test_a_child_that_gives_up_its_privileges_writes_on(tmp_path: Path) -> None:
     assert len(journal_files.listing(journal)) == 3
     for file in journal_files.listing(journal):
         os.utime(journal / file.name, (time.time() - 7200,) * 2)
-    journal_files.sweep(journal, 1 << 30, 7.0)
+    journal_limits.sweep(journal, 1 << 30, 7.0)
     assert len(journal_files.listing(journal)) == 2

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -20,11 +21,11 @@ from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Message, Text
 from llmtrace.store import (
     Query,
-    background_indexing,
     index_lock,
     indexing,
     journal,
     journal_files,
+    local,
     open_store,
     search,
     word_index,
@@ -246,7 +247,9 @@ def _tables(folder: Path) -> set[str]:
 def test_words_are_indexed_once_that_becomes_possible(folder: Path) -> None:
     """A store indexed by a Python whose SQLite has no FTS5 is found by words by one that has it."""
     (folder / "index.db").unlink()
-    assert _ids(LocalStore(folder, words=False), text="refund") == [1]
+    with mock.patch("llmtrace.store.word_index.ENGINE", "absent"):
+        assert _ids(LocalStore(folder), text="refund") == [1]
+        assert [span.trace_id for span in LocalStore(folder).spans(Query(text="refund"))]
     assert _tables(folder) == set()
     assert _ids(LocalStore(folder), text="refund") == [1]
     assert len(_tables(folder)) == 1
@@ -330,8 +333,8 @@ def test_a_program_that_runs_long_indexes_by_itself(tmp_path: Path, monkeypatch:
     store = LocalStore(tmp_path)
     store.append(span(1))
     assert not (tmp_path / "index.db").exists()
-    monkeypatch.setattr(background_indexing, "BACKGROUND_EVERY", 0.1)
-    monkeypatch.setattr(background_indexing, "BACKGROUND_AFTER", 0.0)
+    monkeypatch.setattr(local, "BACKGROUND_EVERY", 0.1)
+    monkeypatch.setattr(local, "BACKGROUND_AFTER", 0.0)
     store = LocalStore(tmp_path)
     deadline = time.monotonic() + 20
     while not _rows(tmp_path) and time.monotonic() < deadline:
@@ -355,9 +358,9 @@ def _rows(folder: Path) -> int:
 def test_the_background_thread_survives_a_fork(tmp_path: Path) -> None:
     """A child starts a thread of its own, and a program with such a thread ends at once."""
     program = """
-    from llmtrace.store import background_indexing
-    journal.LOOK_SECONDS = background_indexing.BACKGROUND_AFTER = 0.0
-    background_indexing.BACKGROUND_EVERY = 0.1
+    from llmtrace.store import local
+    journal.LOOK_SECONDS = local.BACKGROUND_AFTER = 0.0
+    local.BACKGROUND_EVERY = 0.1
     import threading
     def work(trace):
         seen = False

@@ -108,23 +108,22 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
     return store
 
 
-@pytest.mark.parametrize("words", [True, False])
 @settings(max_examples=60, deadline=None)
 @given(queries=st.lists(_QUERIES, min_size=1, max_size=3))
 def test_a_query_finds_the_same_whatever_is_made_already(
-    whole: LocalStore, tmp_path_factory: pytest.TempPathFactory, queries: list[Query], *, words: bool
+    whole: LocalStore, tmp_path_factory: pytest.TempPathFactory, queries: list[Query]
 ) -> None:
-    """By health, agent, time and text, with and without word tables, alone and after other queries."""
+    """By health, agent, time and text, alone and after other queries."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(indexing, "_FEW", -1)
         patch.setattr(sqlite, "_STALE_AT_ONCE", 3)
         assert whole.folder is not None
         folder = tmp_path_factory.mktemp("lazy")
         (folder / "journal").symlink_to(whole.folder / "journal")
-        store = LocalStore(folder, background=False, words=words)
+        store = LocalStore(folder, background=False)
         for query in queries:
             assert store.traces(query) == whole.traces(query)
-            found = {span.trace_id for span in LocalStore(folder, background=False, words=words).spans(query)}
+            found = {span.trace_id for span in LocalStore(folder, background=False).spans(query)}
             assert found == {one.trace_id for one in whole.traces(query)}
 
 

@@ -24,7 +24,7 @@ from llmtrace import instrumentation, signals
 from llmtrace.cli import format_text
 from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError
-from llmtrace.exporters.forwarding.delivery_report import reports
+from llmtrace.exporters.forwarding.counts import reports
 from llmtrace.exporters.forwarding.destination import named
 from llmtrace.store import Query, journal_files, open_store
 from llmtrace.store.local import default_folder

@@ -31,10 +31,10 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.diagnosis.visibility import can_be_judged
 from llmtrace.evaluation import Evaluator
-from llmtrace.exporters.forwarding.destination import named
+from llmtrace.exporters.forwarding.destination import Destination, named
 from llmtrace.exporters.forwarding.forwarder import EXIT_SECONDS
 from llmtrace.exporters.forwarding.send_queue import SendQueue
-from llmtrace.exporters.forwarding.sending import Sending
+from llmtrace.exporters.forwarding.sending import forward
 from llmtrace.external.ingest import Ingestor
 from llmtrace.installed import has_grpc
 from llmtrace.model import Trace
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     config = Config.read(store=args.store)
     if config.store == "off":
         raise BadInput("the store is off (LLMTRACE_STORE=off), so spans cannot be stored.\nName a store with --store FOLDER.")
-    sending = _sending(args, config)
+    destination = _destination(args)
     screen, output_lock = Screen(sys.stdout), threading.Lock()
 
     def judged(trace: Trace) -> None:
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             with output_lock:
                 _tell(screen, summary, judged=can_be_judged(trace), as_json=args.json)
 
-    store = _store(config, no_store=args.no_store, forwards=sending is not None)
+    store = _store(config, no_store=args.no_store, forwards=destination is not None)
     content, folder = Content(config), store.folder if isinstance(store, LocalStore) else None
     ingestor = Ingestor(
         store,
@@ -110,8 +110,7 @@ def run(args: argparse.Namespace) -> int:
         patience=PATIENCE,
         waiting_logs=None if folder is None else WaitingLogs(folder, content),
     )
-    if sending is not None:
-        sending.join(store, ingestor)
+    forwarder = None if destination is None else forward(destination, config, store, always=True, judge=ingestor)[0]
     try:
         default = GRPC_PORT if has_grpc() else None
         grpc_port = None if args.no_grpc else default if args.grpc_port is None else args.grpc_port
@@ -120,22 +119,22 @@ def run(args: argparse.Namespace) -> int:
             _open(screen, receiver, "nowhere (--no-store)" if args.no_store else config.store, args.forward, as_json=args.json)
         ingestor.restore_logs()
         _wait()
-        with _announced(screen, "evaluating and sending what waits" if sending else "evaluating what waits", args.json):
+        with _announced(screen, "evaluating and sending what waits" if forwarder else "evaluating what waits", args.json):
             receiver.close(CLOSE_SECONDS)
-            if sending is not None:
-                sending.close(EXIT_SECONDS)
+            if forwarder is not None:
+                forwarder.close(EXIT_SECONDS)
         if not args.json:
-            next_reader = "llmtrace check does it" if sending is None else "the next llmtrace receive --forward does it"
+            next_reader = "llmtrace check does it" if forwarder is None else "the next llmtrace receive --forward does it"
             unevaluated = f". {format_text.plural(ingestor.waiting, 'trace')} could not be evaluated any more: {next_reader}"
             screen.line(f"{format_text.plural(receiver.received, 'span')} received{unevaluated if ingestor.waiting else ''}")
     finally:
         store.close()
-        if sending is not None:
-            sending.tidy()
+        if forwarder is not None:
+            forwarder.tidy()
     return FINE
 
 
-def _sending(args: argparse.Namespace, config: Config) -> Sending | None:
+def _destination(args: argparse.Namespace) -> Destination | None:
     if args.forward is None:
         if args.no_store:
             raise BadInput("--no-store keeps nothing, so it needs --forward URL")
@@ -143,7 +142,7 @@ def _sending(args: argparse.Namespace, config: Config) -> Sending | None:
     destination, _ = named([f"otlp:{args.forward}"])
     if destination is None:
         raise BadInput(f"--forward {args.forward}: expected the address of a collector, such as http://localhost:4318")
-    return Sending(destination, config, always=True, own_provider=False)
+    return destination
 
 
 def _store(config: Config, *, no_store: bool, forwards: bool) -> Store:

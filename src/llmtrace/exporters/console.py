@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 
@@ -17,10 +18,8 @@ class Console(Sink):
 
     def append(self, span: Span) -> None:
         """Print the span's line. Never raises: a closed stream, or one that cannot encode a letter, gets no line."""
-        try:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             print(line(span), file=sys.stderr, flush=True)  # noqa: T201 - its purpose
-        except (OSError, ValueError, AttributeError):
-            pass
 
 
 def line(span: Span) -> str:

@@ -115,7 +115,7 @@ class Ingestor:
         """The waiting traces by id, each in order of ``due``."""
         self._count = 0
         self._evaluating = ""
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._evaluated_ids: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
         self._logs = LogJoiner()
@@ -126,16 +126,13 @@ class Ingestor:
             with self._lock:
                 self._lock.wait_for(lambda: self._count < MOST_HELD or self._closed, self._patience)
         pairs = [pair for raw in spans if (pair := guard(self._read, raw)) is not None]
-        guard(self._store_all, [stored for _, stored in pairs])
+        try:
+            self._store.append_all([stored for _, stored in pairs])
+        except Exception:  # one of them cannot be written: the others are
+            for _, stored in pairs:
+                guard(self._store.append, stored)
         self._wait_for(pairs)
         return len(pairs)
-
-    def _store_all(self, spans: list[Span]) -> None:
-        try:
-            self._store.append_all(spans)
-        except Exception:  # one of them cannot be written: the others are
-            for span in spans:
-                guard(self._store.append, span)
 
     def _read(self, raw: RawSpan) -> tuple[Span, Span]:
         with importing:
@@ -238,8 +235,7 @@ class Ingestor:
                 if self._closed:
                     break
                 trace_id, trace = self._take()
-            guard(self._evaluate, trace_id, trace)
-            self._evaluated(trace)
+            self._evaluate_waiting(trace_id, trace)
         self.evaluate_all(self._deadline - time.monotonic())
 
     def _seconds_until_due(self) -> float:
@@ -259,15 +255,16 @@ class Ingestor:
         self._evaluating = trace_id = next(iter(traces))
         return trace_id, traces.pop(trace_id)
 
-    def _evaluated(self, trace: _WaitingTrace) -> None:
+    def _evaluate_waiting(self, trace_id: str, trace: _WaitingTrace) -> None:
+        guard(self._evaluate, trace_id, trace)
         with self._lock:
             self._count -= len(trace.spans)
             self._evaluating = ""
             self._lock.notify_all()
 
     def _evaluate(self, trace_id: str, trace: _WaitingTrace) -> None:
-        was_known = trace_id in self._known
-        remember(self._known, trace_id, None, _MOST_KNOWN)
+        was_known = trace_id in self._evaluated_ids
+        remember(self._evaluated_ids, trace_id, None, _MOST_KNOWN)
         alive: frozenset[str] = frozenset()
         if self._is_only_writer and trace.is_complete and not was_known:
             stored = {span_id: cleaned for span_id, (_, cleaned) in trace.spans.items()}
@@ -280,15 +277,15 @@ class Ingestor:
         before = {span_id: trace.spans[span_id][0] if span_id in trace.spans else span for span_id, span in stored.items()}
         evaluated: list[Span] = []
         for span in self._judged(Trace(list(before.values()), alive=alive)).spans:
-            kept, has_arrived = stored[span.span_id], span.span_id in trace.spans
+            stored_span, has_arrived = stored[span.span_id], span.span_id in trace.spans
             is_changed = span is not before[span.span_id] and span != before[span.span_id]
-            if span.run_id is None and (is_changed or (has_arrived and _is_judged(kept))):
+            if span.run_id is None and (is_changed or (has_arrived and _is_judged(stored_span))):
                 span = self._content.clean(span) if has_arrived else span
-                if span != kept:
-                    self._store.append(_count_round(span, kept))
+                if span != stored_span:
+                    self._store.append(_count_round(span, stored_span))
                 evaluated.append(span)
             else:
-                evaluated.append(kept)
+                evaluated.append(stored_span)
         if self._on_evaluated is not None:
             self._on_evaluated(Trace(evaluated, alive=alive))
 
@@ -324,8 +321,7 @@ class Ingestor:
                 if not self.waiting:
                     return
                 trace_id, trace = self._take()
-            guard(self._evaluate, trace_id, trace)
-            self._evaluated(trace)
+            self._evaluate_waiting(trace_id, trace)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Evaluate the waiting traces, for at most ``seconds``, and flush the store.

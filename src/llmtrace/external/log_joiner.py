@@ -8,11 +8,11 @@ forgotten.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llmtrace.codec.log_records import LogRecord, add_events
-from llmtrace.model import Event, JsonValue, RawSpan
+from llmtrace.model import Event, RawSpan
 
 MOST_RECORDS = 10_000
 """Records of one span that are kept; a conversation has one for each message."""
@@ -42,8 +42,8 @@ class LogJoiner:
                 trace = self._traces.pop(record.trace_id, None) or _TraceRecords()
                 self._traces[record.trace_id] = trace
                 may_be_here = record.span_id not in trace.events or record.span_id in trace.bare
-                if trace.size < self._most_bytes and trace.add(record):
-                    self._size += record_size(record)
+                if trace.size < self._most_bytes and (growth := trace.add(record)):
+                    self._size += growth
                     changed.setdefault((record.trace_id, record.span_id), may_be_here)
             self._forget()
         return changed
@@ -104,18 +104,18 @@ class _TraceRecords:
     """Digests of the records: a sender may send a request again."""
     size: int = 0
 
-    def add(self, record: LogRecord) -> bool:
-        """Keep a record. Returns False if it is known, or if its span has too many."""
+    def add(self, record: LogRecord) -> int:
+        """Keep a record. Returns its size; 0 if it is known, or if its span has too many."""
         events = self.events.setdefault(record.span_id, [])
         digest = hash((record.span_id, record.event.name, record.event.time, str(record.event.attributes)))
         if digest in self.seen or len(events) >= MOST_RECORDS:
-            return False
+            return 0
         self.seen.add(digest)
         if not record.has_span:
             self.without_span.add(record.span_id)
         events.append(record.event)
-        self.size += record_size(record)
-        return True
+        self.size += (growth := event_size(record.event))
+        return growth
 
     def keep_bare(self, span: RawSpan) -> int:
         """Keep a span as it was before records were added. Returns by how much that is larger than what was kept of it."""
@@ -126,19 +126,11 @@ class _TraceRecords:
         return growth
 
 
-def record_size(record: LogRecord) -> int:
+def event_size(event: Event) -> int:
     """The approximate size of a record in characters."""
-    return _event_size(record.event)
+    return 100 + sum([len(str(value)) for value in event.attributes.values()])
 
 
 def span_size(span: RawSpan) -> int:
     """The approximate size of a span in characters, without its resource, which it shares with others."""
-    return 500 + _attributes_size(span.attributes) + sum(map(_event_size, span.events))
-
-
-def _event_size(event: Event) -> int:
-    return 100 + _attributes_size(event.attributes)
-
-
-def _attributes_size(attributes: Mapping[str, JsonValue]) -> int:
-    return sum([len(str(value)) for value in attributes.values()])
+    return 500 + sum([len(str(value)) for value in span.attributes.values()]) + sum(map(event_size, span.events))

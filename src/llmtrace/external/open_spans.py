@@ -110,8 +110,8 @@ class OpenSpans:
             run = None if outermost is None else self._run(outermost)
             self._remember(span_id, run)
             if entry.owner is not None and not is_program(entry.owner):  # each task of a program is a run of its own
-                for known in (span_id, int(entry.owner.span_id, 16)):
-                    self._remember(known, run or entry.owner.run)
+                for nearby_id in (span_id, int(entry.owner.span_id, 16)):
+                    self._remember(nearby_id, run or entry.owner.run)
             if run is not None:
                 self._mark_parents(entry.parent_id)
             del self._open[span_id]
@@ -161,8 +161,14 @@ class OpenSpans:
         return next(iter(reversed(list(self._chain(span_id)))), None)
 
     def _is_in_agent(self, span_id: int) -> bool:
-        """True if this span, or one around it, is known to be about a model or an agent."""
-        return any(_is_agent_span(self._open[around].span) for around in self._chain(span_id))
+        """True if this span, or one around it, is about a model or an agent, as far as that is known while it is open."""
+        for around in self._chain(span_id):
+            span = self._open[around].span
+            if span.instrumentation_scope is not None and span.instrumentation_scope.name.startswith(_SCOPES):
+                return True
+            if any(key.startswith(PREFIXES) for key in span.attributes or ()):
+                return True
+        return False
 
     def _mark_parents(self, span_id: int | None) -> None:
         """Remember that something was recorded below this span and those around it."""
@@ -179,11 +185,3 @@ class OpenSpans:
                 return
             yield span_id
             span_id = entry.parent_id
-
-
-def _is_agent_span(span: ReadableSpan) -> bool:
-    """True if a span is about an agent or a model, as far as that is known while it is open."""
-    scope = span.instrumentation_scope
-    if scope is not None and scope.name.startswith(_SCOPES):
-        return True
-    return any(key.startswith(PREFIXES) for key in span.attributes or ())

@@ -146,14 +146,13 @@ class ExternalSpans(SpanProcessor, Sink):
             if played is not None:
                 _refuse_tool(played, span, context)
 
-    def _was_suppressed(self, span_id: int) -> bool:
-        with self._lock:
-            return self._suppressed.pop(span_id, self) is None
-
     def _end(self, span: ReadableSpan) -> None:
         span_context = span.get_span_context()
-        if span_context is None or _is_ours(span) or self._was_suppressed(span_context.span_id):
+        if span_context is None or _is_ours(span):
             return
+        with self._lock:
+            if self._suppressed.pop(span_context.span_id, self) is None:
+                return
         with importing:  # all dialects: a program without external spans need not load them
             from llmtrace.codec.dialects import decode
 
@@ -180,25 +179,21 @@ class ExternalSpans(SpanProcessor, Sink):
             if place.run is None and isinstance(operation, Custom):
                 return None
         if isinstance(operation, Inference):
-            if owner is not None and _is_same_call(owner, span):
-                return None
-            if self._is_around_ours(span) or self._calls.take(span, place.worker):
+            if owner is not None and owner.span_id == span.parent_id and isinstance(owner.operation, Inference):
+                return None  # ours, right around it, is the same call
+            with self._lock:
+                is_around_ours = self._around.pop(span.span_id, self) is None
+            if is_around_ours or self._calls.take(span, place.worker):
                 self._note(span.parent_id)  # another external span of the same call may be around this one
                 return replace(span, operation=Custom())
             if is_only_request(span):
                 return replace(span, operation=Custom())
-            if span.parent_id is not None:
-                return replace(span, operation=self._offered(operation, int(span.parent_id, 16)))
+            if span.parent_id is not None and not operation.tools:  # a framework may record them only once, on the agent's span
+                definitions = self._open.inherited_attribute(int(span.parent_id, 16), semconv.TOOL_DEFINITIONS)
+                return replace(span, operation=replace(operation, tools=read_definitions(definitions) or ()))
         elif isinstance(operation, _STEPS) and self._is_step_of_ours(span, operation, owner):
             return replace(span, operation=Custom())  # it stays, since other spans are below it
         return span
-
-    def _offered(self, inference: Inference, parent_id: int) -> Inference:
-        """Add the tool definitions that a framework records only once, on the agent's span."""
-        if inference.tools:
-            return inference
-        tools = read_definitions(self._open.inherited_attribute(parent_id, semconv.TOOL_DEFINITIONS))
-        return replace(inference, tools=tools) if tools else inference
 
     def _note(self, parent_id: str | None) -> None:
         """Remember that this span has an inference of ours as a direct child."""
@@ -227,10 +222,6 @@ class ExternalSpans(SpanProcessor, Sink):
         if is_same and within and span.parent_id is not None:
             self._note_step(span.parent_id, operation)  # another external span of the same step may be around this one
         return is_same
-
-    def _is_around_ours(self, span: Span) -> bool:
-        with self._lock:
-            return self._around.pop(span.span_id, self) is None
 
     def _raw(self, span: ReadableSpan) -> RawSpan:
         span_context, parent = span.get_span_context(), span.parent
@@ -266,11 +257,6 @@ class ExternalSpans(SpanProcessor, Sink):
 def _new_run() -> Run | None:
     recorder = active()
     return None if recorder is None else recorder.new_run()
-
-
-def _is_same_call(owner: Recording, span: Span) -> bool:
-    """True if an inference is the same call as our inference right around it."""
-    return owner.span_id == span.parent_id and isinstance(owner.operation, Inference)
 
 
 def _is_same_step(ours: Operation, theirs: Operation) -> bool:

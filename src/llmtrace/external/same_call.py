@@ -29,10 +29,10 @@ Worker: TypeAlias = tuple[int, int]
 """Thread and asyncio task (0: none), by their ids."""
 
 
-def remember(memory: OrderedDict[K, V], key: K, value: V, most: int = MOST_CALLS) -> None:
+def remember(memory: OrderedDict[K, V], key: K, value: V, limit: int = MOST_CALLS) -> None:
     """Put an entry at the end of a memory that holds at most so many: the oldest is forgotten."""
     memory[key] = value
-    if len(memory) > most:
+    if len(memory) > limit:
         memory.popitem(last=False)
 
 
@@ -101,11 +101,12 @@ class OurCalls:
             return False
         with self._lock:
             calls = [call for call in reversed(self._calls.values()) if theirs.scope.name not in call.taken_by]
-            found = next((call for call in calls if _has_same_id(call, theirs)), None)
-            found = found or next((call for call in reversed(calls) if _may_be_same(call, theirs, worker)), None)
-            if found is not None:
-                found.taken_by.add(theirs.scope.name)
-        return found is not None
+            response_id = getattr(theirs.operation, "response_id", None)
+            same_call = next((call for call in calls if response_id is not None and call.response_id == response_id), None)
+            same_call = same_call or next((call for call in reversed(calls) if _may_be_same(call, theirs, worker)), None)
+            if same_call is not None:
+                same_call.taken_by.add(theirs.scope.name)
+        return same_call is not None
 
 
 def is_only_request(span: Span) -> bool:
@@ -117,17 +118,16 @@ def is_only_request(span: Span) -> bool:
     return says_nothing and not any(message.parts for message in operation.output)
 
 
-def _has_same_id(call: _Call, theirs: Span) -> bool:
-    return call.response_id is not None and call.response_id == getattr(theirs.operation, "response_id", None)
-
-
 def _may_be_same(call: _Call, theirs: Span, worker: Worker) -> bool:
     operation = theirs.operation
     assert isinstance(operation, Inference)
     trace_id = f"{call.around.trace_id:032x}" if call.around.is_valid else None
-    if trace_id != (None if theirs.parent_id is None else theirs.trace_id) or not _may_be_same_worker(call.worker, worker):
+    if trace_id != (None if theirs.parent_id is None else theirs.trace_id) or theirs.start > call.start:
         return False
-    if theirs.start > call.start:
+    (thread, task), (their_thread, their_task) = call.worker, worker
+    # a callback or a request may be handed to a thread outside the event loop's tasks
+    is_handed_over = thread != their_thread and task != their_task and 0 in (task, their_task)
+    if call.worker != worker and not is_handed_over:
         return False
     if theirs.end is not None and theirs.end < call.start:
         # it is told of after our call has ended, so it is back-dated to when the stream was made: the answer must be ours
@@ -139,21 +139,13 @@ def _may_be_same(call: _Call, theirs: Span, worker: Worker) -> bool:
         return bool(models & ours) and call.worker[0] == threading.get_ident()
     if models and ours and not models & ours:
         return False
-    return _agree(call.answer, _answer(operation)) and _agree(call.output_tokens, _output_tokens(operation))
-
-
-def _may_be_same_worker(ours: Worker, theirs: Worker) -> bool:
-    """Return True for one worker; also if a callback or a request was handed to a thread outside the event loop's tasks."""
-    return ours == theirs or (ours[0] != theirs[0] and 0 in (ours[1], theirs[1]) and ours[1] != theirs[1])
+    pairs = ((call.answer, _answer(operation)), (call.output_tokens, _output_tokens(operation)))
+    return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
 def _models(*names: str | None) -> frozenset[str]:
     """Return names of models without what routers put before them (``openai/``)."""
     return frozenset(name.rpartition("/")[2] for name in names if name)
-
-
-def _agree(ours: int | None, theirs: int | None) -> bool:
-    return ours is None or theirs is None or ours == theirs
 
 
 def _output_tokens(inference: Inference) -> int | None:

@@ -102,15 +102,14 @@ class RecordingProxy(property):
 
     def tracer_of(self, proxy: ProxyTracer) -> trace.Tracer:
         tracer: trace.Tracer = self.original.__get__(proxy)
-        return self._ours(proxy) if type(tracer) is NoOpTracer else tracer
-
-    def _ours(self, proxy: ProxyTracer) -> trace.Tracer:
+        if type(tracer) is not NoOpTracer:
+            return tracer
         attributes = vars(proxy)
         maker, tracer = attributes.get("_llmtrace", (None, None))
         if maker is not self:
             tracer = self.recording.get_tracer(*[attributes.get(name) for name in _GIVEN])  # type: ignore[arg-type]
             attributes["_llmtrace"] = self, tracer
-        return tracer  # type: ignore[no-any-return]
+        return tracer
 
 
 def record_proxies(resource: Mapping[str, Any]) -> None:

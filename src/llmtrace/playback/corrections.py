@@ -69,7 +69,7 @@ def place_of(trace: Trace, suspect: Suspect) -> Edit | None:
 def _places(trace: Trace, suspect: Suspect) -> Iterator[Edit]:
     span = trace.span(suspect.span_id)
     asking = span if isinstance(span.operation, Inference) else asked_by(trace, span)
-    call = _call(asking.operation, suspect) if asking is not None and isinstance(asking.operation, Inference) else None
+    call = None if asking is None else _call(asking, suspect)
     if suspect.pointer and asking is not None and call is not None:
         edit = Edit(asking.span_id, f"{suspect.tool}{suspect.pointer}", _at(call.arguments, suspect.pointer))
         if _works(asking, edit):
@@ -85,11 +85,12 @@ def _possible(trace: Trace, suspect: Suspect) -> Iterator[Correction]:
         if isinstance(operation, ToolExecution):
             what = f"taken out: {operation.name} answers that there is nothing"
             yield Correction(suspect, place._replace(value=TAKEN_OUT), what)
-        call = _call(operation, suspect) if isinstance(operation, Inference) else None
-        for fitting in (_repaired, _of_the_run) if call is not None else ():
-            right = fitting(operation, call, suspect.pointer)  # type: ignore[arg-type]
-            if right is not None and right != place.value:
-                yield Correction(suspect, place._replace(value=right), f"{place.place}={right}")
+        call = _call(trace.span(place.span_id), suspect)
+        if isinstance(operation, Inference) and call is not None and suspect.pointer:
+            for fitting in (_repaired, _of_the_run):
+                right = fitting(operation, call, suspect.pointer)
+                if right is not None and right != place.value:
+                    yield Correction(suspect, place._replace(value=right), f"{place.place}={right}")
 
 
 def definition_at(trace: Trace, place: Edit) -> ToolDefinition:
@@ -119,22 +120,21 @@ def read_value(trace: Trace, place: Edit, text: str) -> Edit:
 
 def _problem(span: Span, edit: Edit, recorded: JsonValue, definition: ToolDefinition) -> str:
     """Why the tool's schema refuses the value; empty if it does not."""
-    found: tuple[Violation, ...] = ()
+    violations: tuple[Violation, ...] = ()
     pointer = edit.place.removeprefix(definition.name)
     if isinstance(span.operation, ToolExecution) and definition.output is not None:
-        found = check_result(edit.value, definition)
+        violations = check_result(edit.value, definition)
     elif isinstance(span.operation, Inference) and definition.parameters is not None:
         arguments = next(call.arguments for call in _calls(span) if call.name == definition.name)
-        found = check_arguments(with_member(arguments, edit._replace(place=pointer)), definition)
-    elif not _same_kind(edit.value, recorded):
+        violations = check_arguments(with_member(arguments, edit._replace(place=pointer)), definition)
+    elif recorded is not None and _kind(edit.value) is not _kind(recorded):
         return "it must have the kind of the recorded value"
-    inside = [fault for fault in found if fault.severity == "error" and f"{fault.pointer}/".startswith(f"{pointer}/")]
+    inside = [fault for fault in violations if fault.severity == "error" and f"{fault.pointer}/".startswith(f"{pointer}/")]
     return inside[0].message if inside else ""
 
 
-def _same_kind(value: JsonValue, recorded: JsonValue) -> bool:
-    numbers = (int, float)
-    return recorded is None or type(value) is type(recorded) or (type(value) in numbers and type(recorded) in numbers)
+def _kind(value: JsonValue) -> type:
+    return float if type(value) is int else type(value)
 
 
 def _works(span: Span, edit: Edit) -> bool:
@@ -158,9 +158,13 @@ def asked_by(trace: Trace, execution: Span) -> Span | None:
 
 def _execution_of(trace: Trace, asking: Span, suspect: Suspect) -> Span | None:
     ids = {call.id for call in _calls(asking) if call.name == suspect.tool} - {None}
-    later = [span for span in trace.spans if isinstance(span.operation, ToolExecution) and span.start >= asking.start]
-    named = [span for span in later if span.operation.name == suspect.tool]  # type: ignore[union-attr]
-    return next((span for span in named if not ids or span.operation.call_id in ids), None)  # type: ignore[union-attr]
+    for span in trace.spans:
+        operation = span.operation
+        if span.start >= asking.start and isinstance(operation, ToolExecution) and operation.name == suspect.tool:
+            is_asked_for = not ids or operation.call_id in ids
+            if is_asked_for:
+                return span
+    return None
 
 
 def _calls(span: Span) -> list[ToolCall]:
@@ -168,14 +172,14 @@ def _calls(span: Span) -> list[ToolCall]:
     return [call for message in operation.output for call in message.tool_calls()] if isinstance(operation, Inference) else []
 
 
-def _call(operation: Inference, suspect: Suspect) -> ToolCall | None:
-    calls = [call for message in operation.output for call in message.tool_calls() if call.name == suspect.tool]
+def _call(asking: Span, suspect: Suspect) -> ToolCall | None:
+    calls = [call for call in _calls(asking) if call.name == suspect.tool]
     return calls[0] if len(calls) == 1 else None  # of several, an edit could not tell which
 
 
 def _repaired(asking: Inference, call: ToolCall, pointer: str) -> JsonValue:
     """The argument in the type that the schema asks for."""
-    definition = next((tool for tool in asking.tools if tool.name == call.name), None)
+    definition = find_tool(call.name, asking.tools)
     repaired = None if definition is None else repair(call.arguments, definition)
     return None if repaired is None else _at(repaired[0], pointer)
 
@@ -185,17 +189,11 @@ def _of_the_run(asking: Inference, call: ToolCall, pointer: str) -> JsonValue:
     made_up = _at(call.arguments, pointer)
     if not isinstance(made_up, str) or not re.search(r"\d", made_up):
         return None
-    words = {word for text in _told(asking) for word in re.findall(r"\w(?:[\w./-]*\w)?", text)}
+    texts = [message.text() for message in asking.input]
+    texts += [str(part.response) for message in asking.input for part in message.parts if isinstance(part, ToolResult)]
+    words = {word for text in texts for word in re.findall(r"\w(?:[\w./-]*\w)?", text)}
     alike = {word for word in words if _form(word) == _form(made_up) and word != made_up}
     return alike.pop() if len(alike) == 1 else None
-
-
-def _told(asking: Inference) -> Iterator[str]:
-    for message in asking.input:
-        yield message.text()
-        for part in message.parts:
-            if isinstance(part, ToolResult):
-                yield str(part.response)
 
 
 def _form(word: str) -> str:
@@ -204,10 +202,10 @@ def _form(word: str) -> str:
 
 def _at(arguments: JsonValue, pointer: str) -> JsonValue:
     try:
-        found: JsonValue = follow(arguments, steps(pointer))
+        member: JsonValue = follow(arguments, steps(pointer))
     except (LookupError, TypeError, ValueError):
         return None
-    return found
+    return member
 
 
 Verdict: TypeAlias = Literal["cause", "not settled", "no cause"]

@@ -201,11 +201,11 @@ def member_at(value: JsonValue, path: Sequence[str]) -> JsonValue:
 
 def _edited_outcome(recorded: Recorded, old: JsonValue, new: JsonValue, edit: Edit) -> Recorded:
     """The edit in the object that the tool gave: at its own place in that, or where that holds the result as a whole."""
-    kept = json.loads(recorded.exchanges[0].body) if recorded.exchanges else {}
-    if RETURNED not in kept:  # plain JSON, or an exception: the edited result takes its place
+    outcome = json.loads(recorded.exchanges[0].body) if recorded.exchanges else {}
+    if RETURNED not in outcome:  # plain JSON, or an exception: the edited result takes its place
         return replace(recorded, exchanges=(), result_type="")
-    if not _set_in_object(kept[RETURNED], edit):
-        places = [(owner, key) for _, owner, key in _members(kept, ()) if _is_result(owner[key], old)]
+    if not _set_in_object(outcome[RETURNED], edit):
+        places = [(owner, key) for _, owner, key in _members(outcome, ()) if _is_result(owner[key], old)]
         if not places and edit.place.strip("/"):
             raise ConfigurationError(f"the result holds an object that says {edit.place} in another way; replace all of it: =…")
         if not places:
@@ -213,15 +213,15 @@ def _edited_outcome(recorded: Recorded, old: JsonValue, new: JsonValue, edit: Ed
         for owner, key in places:
             is_text = isinstance(owner[key], str) and not isinstance(new, str)
             owner[key] = json.dumps(new, ensure_ascii=False) if is_text else new
-    return replace(recorded, exchanges=(Exchange(body=json.dumps(kept, ensure_ascii=False).encode()),))
+    return replace(recorded, exchanges=(Exchange(body=json.dumps(outcome, ensure_ascii=False).encode()),))
 
 
-def _set_in_object(kept: JsonValue, edit: Edit) -> bool:
+def _set_in_object(outcome: JsonValue, edit: Edit) -> bool:
     if not edit.place.strip("/"):
         return False
     *above, name = steps(edit.place)
     try:
-        owner = objects.fields_of(kept)
+        owner = objects.held(outcome)
         for step in above:
             owner = objects.fields_of(follow(owner, [step]))
         follow(owner, [name])
@@ -296,15 +296,8 @@ def _edited_texts(texts: list[str], replacement: _Replacement) -> list[str]:
     edited = []
     for text, event in zip(texts, events, strict=True):
         head, _, end = _parts(text)
-        edited.append(text if event is None else f"{head}{json.dumps(event.value, ensure_ascii=False)}{end}")
+        edited.append(text if event is None else f"{head}{json.dumps(event, ensure_ascii=False)}{end}")
     return edited
-
-
-class _Document:
-    """One JSON document of a body: all of it, or an event of a stream."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
 
 
 def _parts(line: str) -> tuple[str, str, str]:
@@ -313,10 +306,11 @@ def _parts(line: str) -> tuple[str, str, str]:
     return (match[1], match[2], match[3]) if match else ("", line, "")
 
 
-def _event(line: str) -> _Document | None:
+def _event(line: str) -> Any:
+    """The JSON object or list of a line; None without one."""
     text = _parts(line)[1]
     try:
-        return _Document(json.loads(text)) if text[:1] in ("{", "[") else None
+        return json.loads(text) if text[:1] in ("{", "[") else None
     except ValueError:
         return None
 
@@ -325,26 +319,27 @@ _Kind = tuple[str, ...]
 """A path without positions: where a stream repeats an answer, it does so in places of another kind."""
 
 
-def _edit_members(documents: list[_Document], replacement: _Replacement) -> Iterator[_Kind]:
+def _edit_members(documents: list[Any], replacement: _Replacement) -> Iterator[_Kind]:
     """Replace members of that name and value (arguments that are JSON, not text). Gives the kind of each place."""
     for document in documents if replacement.name is not None else ():
-        for path, owner, key in _members(document.value, ()):
+        for path, owner, key in _members(document, ()):
             if key == replacement.name and owner[key] == replacement.old:
                 owner[key] = replacement.new
                 yield _kind(path)
 
 
-def _edit_texts(documents: list[_Document], replacement: _Replacement) -> Iterator[_Kind]:
+def _edit_texts(documents: list[Any], replacement: _Replacement) -> Iterator[_Kind]:
     """Replace the value in texts, whatever pieces a stream has cut them into. Gives the kind of each place."""
     pieces: dict[tuple[Any, ...], list[tuple[Any, Any]]] = {}
     for document in documents:
-        for path, owner, key in _members(document.value, ()):
+        for path, owner, key in _members(document, ()):
             if isinstance(owner[key], str):
                 pieces.setdefault(path, []).append((owner, key))
+    written = str(replacement.new) if replacement.name is None else json.dumps(replacement.new, ensure_ascii=False)
     for path, places in pieces.items():
         whole = "".join(owner[key] for owner, key in places)
         for match in reversed([*re.finditer(_pattern(replacement), whole)]):
-            _write(places, match.start("value"), match.end("value"), _written(replacement))
+            _write(places, match.start("value"), match.end("value"), written)
             yield _kind(path)
 
 
@@ -359,10 +354,6 @@ def _pattern(replacement: _Replacement) -> str:
     written = {json.dumps(replacement.old, ensure_ascii=plain, separators=separators) for plain, separators in forms}
     value = "|".join(re.escape(text) for text in written)
     return rf"{re.escape(json.dumps(replacement.name))}\s*:\s*(?P<value>{value})"
-
-
-def _written(replacement: _Replacement) -> str:
-    return str(replacement.new) if replacement.name is None else json.dumps(replacement.new, ensure_ascii=False)
 
 
 def _write(places: list[tuple[Any, Any]], start: int, end: int, text: str) -> None:

@@ -234,8 +234,10 @@ class Replay(Player):
     def refuse_network(self, address: str) -> ReplayDiverged | None:
         """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""
         with self._lock:
-            recording = current()
-            if self._is_live or self._is_in_live_call(recording):
+            recording = around = current()
+            while around is not None and around.attributes.get(semconv.REPLAY_LIVE) is not True:
+                around = around.parent
+            if self._is_live or around is not None:  # in a call that is made for real
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
                 sender = f"by {calling_library()}, and not by httpx or botocore"
@@ -258,13 +260,6 @@ class Replay(Player):
                 self._make_for_real(how[0])
         return None
 
-    def _is_in_live_call(self, recording: Recording | None) -> bool:
-        while recording is not None:
-            if recording.attributes.get(semconv.REPLAY_LIVE) is True:
-                return True
-            recording = recording.parent
-        return False
-
     def finish(self) -> None:
         """The program has ended: note what it did not ask for."""
         with self._lock:
@@ -282,7 +277,10 @@ class Replay(Player):
     def _step_for(self, recording: Recording, operation: Operation) -> Step:
         step = self._places.get(recording.span_id)
         if step is None or step.span is None:
-            self._diverge(recording, "missing", self._missing(recording), None)
+            expected = next((step.span for step in self.run.calls() if not step.is_taken), None)
+            following = "the recording has no further call" if expected is None else f"next was {_step_name(expected)}"
+            what = f"the program makes a call that was not recorded there: {recording.name} ({following})"
+            self._diverge(recording, "missing", what, None)
             raise AssertionError
         if step.span.end is None:
             what = f"the recording ends in {_step_name(step.span)}, so that its outcome is not known"
@@ -292,12 +290,15 @@ class Replay(Player):
         sibling = self._sibling(recording, operation)
         if sibling is not None:  # of parallel calls, it is the one that asks for the same
             sibling.is_taken, step.is_taken = True, sibling.is_taken
-            for other, place in list(self._places.items()):
+            for span_id, place in list(self._places.items()):
                 if place is sibling:
-                    self._places[other] = step
+                    self._places[span_id] = step
             self._places[recording.span_id] = sibling
             return sibling
-        self._diverge(recording, "changed", *self._changed(step.span, recording, operation))
+        change = difference(step.span.operation, recording.recorder.clean(operation))
+        how = ", in what was redacted or cut" if change is None else f": {change.text}"
+        what = f"{_step_name(step.span)} asks for something else{how}"
+        self._diverge(recording, "changed", what, step.span.span_id, change)
         return step
 
     def _sibling(self, recording: Recording, operation: Operation) -> Step | None:
@@ -359,16 +360,6 @@ class Replay(Player):
         if not is_served:
             self._stopped_by = ReplayDiverged(f"replay of {short_id(self.run.trace.trace_id)}: {what}", kind=kind)
             raise self._stopped_by
-
-    def _changed(self, span: Span, recording: Recording, operation: Operation) -> tuple[str, str, Difference | None]:
-        change = difference(span.operation, recording.recorder.clean(operation))
-        how = ", in what was redacted or cut" if change is None else f": {change.text}"
-        return f"{_step_name(span)} asks for something else{how}", span.span_id, change
-
-    def _missing(self, recording: Recording) -> str:
-        expected = next((step.span for step in self.run.calls() if not step.is_taken), None)
-        next_one = "the recording has no further call" if expected is None else f"next was {_step_name(expected)}"
-        return f"the program makes a call that was not recorded there: {recording.name} ({next_one})"
 
 
 class _LiveFromHere(Exception):

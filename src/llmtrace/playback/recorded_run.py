@@ -64,7 +64,11 @@ class RecordedRun:
             self._add(trace)
 
     def _add(self, trace: Trace) -> None:
-        steps = {span.span_id: Step(span) for span in trace.spans if _is_step(span)}
+        steps: dict[str, Step] = {}
+        for span in trace.spans:
+            is_program = isinstance(span.operation, Workflow) and span.attributes.get(PROGRAM) is True
+            if span.run_id is not None and span.scope.name in ("", SCOPE_NAME) and not is_program:
+                steps[span.span_id] = Step(span)
         parents = {span.span_id: span.parent_id for span in trace.spans}
         for span in sorted(trace.spans, key=lambda span: (span.start, span.sequence or 0)):
             step = steps.get(span.span_id)
@@ -95,8 +99,8 @@ class RecordedRun:
 
     def unused(self) -> list[Span]:
         """The calls of the replayed trace that the new run did not make."""
-        own = {span.span_id for span in self.trace.spans}
-        return [step.span for step in self.calls() if not step.is_taken and step.span is not None and step.span.span_id in own]
+        ids = {span.span_id for span in self.trace.spans}
+        return [step.span for step in self.calls() if not step.is_taken and step.span is not None and step.span.span_id in ids]
 
 
 def is_call(operation: Operation) -> bool:
@@ -114,16 +118,12 @@ def is_alike(span: Span, operation: Operation, name: str) -> bool:
     return isinstance(recorded, ANSWERED) or span.name == name
 
 
-def _is_step(span: Span) -> bool:
-    is_program = isinstance(span.operation, Workflow) and span.attributes.get(PROGRAM) is True
-    return span.run_id is not None and span.scope.name in ("", SCOPE_NAME) and not is_program
-
-
 def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
     """Those of ``traces`` that the process of ``trace`` made, that one first."""
-    own = _process(trace)
-    others = [other for other in traces if other.trace_id != trace.trace_id and own and _process(other) == own]
-    return [trace, *others]
+    process = _process(trace)
+    if not process:
+        return [trace]
+    return [trace, *(beside for beside in traces if beside.trace_id != trace.trace_id and _process(beside) == process)]
 
 
 def _process(trace: Trace) -> tuple[object, ...]:
@@ -139,14 +139,14 @@ def find_checkpoint(trace: Trace, name: str | None = None) -> Span:
     Raises `StateUnavailable` if there is none, or if its state was not kept whole.
     """
     checkpoints = [span for span in trace.spans if semconv.CHECKPOINT in span.attributes and span.end is not None]
-    found = [span for span in checkpoints if span.attributes[semconv.CHECKPOINT] == name]
+    matching = [span for span in checkpoints if span.attributes[semconv.CHECKPOINT] == name]
     if name is None:
-        found = [span for span in checkpoints if span.attributes.get(semconv.CHECKPOINT_PASSED) is not False]
+        matching = [span for span in checkpoints if span.attributes.get(semconv.CHECKPOINT_PASSED) is not False]
     what = f"trace {short_id(trace.trace_id)}"
-    if not found:
+    if not matching:
         names = ", ".join(dict.fromkeys(repr(span.attributes[semconv.CHECKPOINT]) for span in checkpoints)) or "none"
         which = "good checkpoint" if name is None else f"checkpoint {name!r}"
         raise StateUnavailable(f"{what} has no {which}. Its checkpoints: {names}")
-    if problem := lost_state(found[-1]):
-        raise StateUnavailable(f"the state of {found[-1].name} in {what} was not kept whole: {problem}")
-    return found[-1]
+    if problem := lost_state(matching[-1]):
+        raise StateUnavailable(f"the state of {matching[-1].name} in {what} was not kept whole: {problem}")
+    return matching[-1]

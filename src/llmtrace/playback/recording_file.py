@@ -10,7 +10,7 @@ from pathlib import Path
 from llmtrace.codec import genai, otlp
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import Span, ToolExecution, Trace
+from llmtrace.model import ToolExecution, Trace
 from llmtrace.playback.recorded_run import is_call
 from llmtrace.semconv import REPLAY_LIVE
 from llmtrace.store import Query, open_store
@@ -55,9 +55,5 @@ def obstacles(trace: Trace) -> Iterator[str]:
             yield f"{name} never ended, so that its outcome is not known"
         elif span.recorded is not None and span.recorded.unusable:
             yield f"the answer of {name} was {span.recorded.unusable}, so that the program cannot be given what it read"
-        elif not isinstance(span.operation, ToolExecution) and not _has_answer(span):
+        elif not isinstance(span.operation, ToolExecution) and not (span.recorded and span.recorded.exchanges):
             yield f"the answer of {name} was not recorded as it came (see docs/how_to/replay.md, what can be replayed)"
-
-
-def _has_answer(span: Span) -> bool:
-    return span.recorded is not None and bool(span.recorded.exchanges)

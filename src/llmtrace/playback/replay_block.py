@@ -1,19 +1,20 @@
-"""Runs a replay in this process: `replay`, a ``with`` block."""
+"""Runs a replay in this process (`replay`), or goes on from where a run was held (`resume`, `resume_review`)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, ReplayDiverged
-from llmtrace.model import Trace
+from llmtrace.guards.review_settings import resuming, review_settings
+from llmtrace.model import Custom, JsonValue, Trace
 from llmtrace.model.traces import short_id
 from llmtrace.playback.network_guard import no_network
-from llmtrace.playback.player import Replay
+from llmtrace.playback.player import CHANGE, Replay
 from llmtrace.playback.recorded_run import RecordedRun, find_checkpoint
 from llmtrace.recorder import active
 from llmtrace.recorder.player import use_player
@@ -72,6 +73,44 @@ def replay(
         raise ReplayDiverged(f"replay of {short_id(recorded.trace_id)}: {failed[0].what}{more}", kind=failed[0].kind)
 
 
+def resume(trace: Trace | str | os.PathLike[str] = "last", name: str | None = None) -> JsonValue:
+    """Return the state of a checkpoint of a recorded run, as JSON: ``Order.model_validate(llmtrace.resume("last"))``.
+
+    ``trace``: a trace, its id (or the first digits of it) in the configured store, ``"last"`` (default), or the path of a file
+    that ``llmtrace export`` wrote. ``name``: of the checkpoint, of several the last; default, the last one whose state passed
+    its check or had none. Nothing runs and nothing is recorded.
+
+    Raises `StateUnavailable` if there is no such checkpoint or its state was redacted, cut or not kept, `TraceNotFound`,
+    `UnreadableStore`.
+    """
+    operation = find_checkpoint(load_trace(trace)[0], name).operation
+    return operation.arguments if isinstance(operation, Custom) else None
+
+
+@contextmanager
+def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[None]:
+    """Run the program again in the block: the held call takes the decision that was made, and what is later is done for real. A
+    review that nobody has decided yet goes on waiting.
+
+    ``review_id``: of a `ReviewPending`. ``from_recording``: answer what the program asks and does before that call from the
+    record of the run, so that nothing is asked or done twice; False for a program that has kept its messages and only runs the
+    held call again (``tools.run(message)``; calls of that message which ran before would run a second time, so leave them out).
+
+    The program has called `configure` before, with the store that keeps the review. Raises `ReviewConflict` for an unknown id,
+    `ConfigurationError`, and `TraceNotFound` where the run is not recorded. In the block, `ReplayDiverged` is raised where
+    something before the held call cannot be answered from the record, since the program does other things or an answer was
+    redacted.
+    """
+    if active() is None:
+        raise ConfigurationError("llmtrace.resume_review(): call llmtrace.configure() before, with the store of the review")
+    request = review_settings().reviews.get(review_id).request
+    with ExitStack() as stack:
+        stack.enter_context(resuming(request.review_id, request.digest))
+        if from_recording:
+            stack.enter_context(replay(request.trace_id, live_after=CHANGE))
+        yield
+
+
 def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | None]:
     """A trace that ``trace`` names as in `replay`, and the secret of its store. Raises `TraceNotFound`, `UnreadableStore`."""
     if isinstance(trace, Trace):
@@ -79,10 +118,11 @@ def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | No
     path = Path(trace)
     is_file = path.is_file()
     recorder = active()
-    own = None if recorder is None or is_file else next((sink for sink in recorder.sinks if isinstance(sink, Store)), None)
-    if own is not None:
-        own.flush()
-        return own.trace(str(trace)), key_of(own)
+    sinks = () if recorder is None or is_file else recorder.sinks
+    active_store = next((sink for sink in sinks if isinstance(sink, Store)), None)
+    if active_store is not None:
+        active_store.flush()
+        return active_store.trace(str(trace)), key_of(active_store)
     with open_store(str(path) if is_file else Config.read().store) as store:
         return store.trace("last" if is_file else str(trace)), key_of(store)
 

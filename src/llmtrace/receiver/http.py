@@ -8,13 +8,13 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from google.rpc.status_pb2 import Status
 
-from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, Request, TakeLogs, store, store_logs, success
+from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, TakeLogs, TakeSpans, store, store_logs, success
 from llmtrace.recorder.guard import report
 
 REQUEST_SECONDS = 30.0
@@ -29,13 +29,12 @@ _IGNORED = ("/v1/metrics", "/v1development/profiles")
 
 
 class Server(ThreadingHTTPServer):
-    """An HTTP server on 127.0.0.1. ``take`` stores a request's spans and returns how many it stored; ``take_logs`` joins its
-    log records to their spans."""
+    """An HTTP server on 127.0.0.1."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, take: Callable[[Request], int], take_logs: TakeLogs, origins: Collection[str] = ()) -> None:
+    def __init__(self, port: int, take: TakeSpans, take_logs: TakeLogs, origins: Collection[str] = ()) -> None:
         """Start to listen. ``origins``: those whose pages may send (CORS). Raises OSError if the port is busy."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.take = take
@@ -137,17 +136,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._check_host()
             body = self._body()
             self.server.complete(self.request)
-            if self.path in _IGNORED:
-                self._answer(200, kind, b"{}" if kind == JSON else b"")
-                return
             encoding, content_type = self.headers.get("content-encoding", ""), self.headers.get("content-type", "")
-            if self.path == "/v1/logs":
+            answer = b"{}" if kind == JSON else b""
+            if self.path == "/v1/traces":
+                rejected, why = store(body, encoding, content_type, self.server.take)
+                partial = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": why}} if rejected else {}
+                answer = json.dumps(partial).encode() if kind == JSON else success(rejected, why)
+            elif self.path == "/v1/logs":
                 store_logs(body, encoding, content_type, self.server.take_logs)
-                self._answer(200, kind, b"{}" if kind == JSON else b"")
-                return
-            if self.path != "/v1/traces":
+            elif self.path not in _IGNORED:
                 raise Refused(404, f"unknown path {self.path}. Send spans to /v1/traces")
-            self._answer(200, kind, _success(kind, *store(body, encoding, content_type, self.server.take)))
+            self._answer(200, kind, answer)
         except Refused as refusal:
             self.close_connection = True
             self._answer(refusal.status, kind, _refusal(kind, str(refusal)))
@@ -163,8 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._cross_origin():
             self._answer(403, JSON, b'{"message": "this origin is not allowed. Start llmtrace receive with --allow-origin"}')
             return
-        asked = self.headers.get("access-control-request-headers", "content-type")
-        headers = ("access-control-allow-methods", "POST"), ("access-control-allow-headers", asked)
+        requested = self.headers.get("access-control-request-headers", "content-type")
+        headers = ("access-control-allow-methods", "POST"), ("access-control-allow-headers", requested)
         self._answer(204, JSON, b"", *headers, ("access-control-max-age", "3600"))
 
     def _cross_origin(self) -> tuple[tuple[str, str], ...]:
@@ -233,13 +232,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Do not log requests."""
-
-
-def _success(kind: str, rejected: int, why: str) -> bytes:
-    if kind == JSON:
-        response_json = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": why}} if rejected else {}
-        return json.dumps(response_json).encode()
-    return success(rejected, why)
 
 
 def _refusal(kind: str, message: str) -> bytes:

@@ -57,15 +57,11 @@ def _count(data: bytes, table: _Table, *, into_spans: bool) -> int:
                 _, at = _varint(data, at)
             else:
                 at += _FIXED[wire]
-        _check(spans, fields)
+        if spans > MAX_SPANS:
+            raise TooMany(f"more than {MAX_SPANS:,} spans")
+        if fields > MAX_FIELDS:
+            raise TooMany(f"more than {MAX_FIELDS:,} fields")
     return spans
-
-
-def _check(spans: int, fields: int) -> None:
-    if spans > MAX_SPANS:
-        raise TooMany(f"more than {MAX_SPANS:,} spans")
-    if fields > MAX_FIELDS:
-        raise TooMany(f"more than {MAX_FIELDS:,} fields")
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

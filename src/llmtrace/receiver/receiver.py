@@ -9,8 +9,8 @@ from typing import Any
 from llmtrace.errors import ConfigurationError, PortBusy
 from llmtrace.external.ingest import CLOSE_SECONDS, Ingestor
 from llmtrace.installed import NO_GRPC, has_grpc
+from llmtrace.model import RawSpan
 from llmtrace.receiver import http
-from llmtrace.receiver.request import Request
 
 HTTP_PORT, GRPC_PORT = 4318, 4317
 """The default ports of OTLP."""
@@ -63,8 +63,8 @@ class Receiver:
     def grpc_port(self) -> int | None:
         return None if self._grpc is None else self._grpc.port
 
-    def _take(self, request: Request) -> int:
-        stored = self._ingestor.ingest(request.spans)
+    def _take(self, spans: list[RawSpan]) -> int:
+        stored = self._ingestor.ingest(spans)
         with self._counting:
             self.received += stored
         return stored

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -21,7 +21,10 @@ MAX_BYTES = 64 << 20
 """Maximum size of a request in bytes, both compressed and unpacked."""
 
 T = TypeVar("T")
+TakeSpans = Callable[[list[RawSpan]], int]
+"""Stores spans and returns how many it stored."""
 TakeLogs = Callable[[list[LogRecord]], None]
+"""Joins log records to their spans."""
 
 _at_a_time = threading.BoundedSemaphore(2)
 
@@ -34,14 +37,6 @@ class Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-class Request(NamedTuple):
-    """The content of an OTLP request."""
-
-    spans: list[RawSpan]
-    total: int
-    """Number of spans in the request, including those without valid ids."""
 
 
 def unpack(body: bytes, encoding: str) -> bytes:
@@ -63,27 +58,28 @@ def unpack(body: bytes, encoding: str) -> bytes:
     return data
 
 
-def store(body: bytes, encoding: str, content_type: str, take: Callable[[Request], int]) -> tuple[int, str]:
+def store(body: bytes, encoding: str, content_type: str, take: TakeSpans) -> tuple[int, str]:
     """Store the spans of a request by ``take``. Returns how many were rejected, and why. Raises Refused.
 
     Two requests at a time, since parsed requests take many times the memory of their bytes.
     """
     with _at_a_time:
-        request = parse(unpack(body, encoding), content_type)
-        return partial(request, take(request))
+        data = unpack(body, encoding)
+        spans, total = read(data, content_type, "spans", lambda total: (otlp.from_protobuf(data), total), _spans_from_json)
+        unread = len(spans) - take(spans)
+    invalid = max(0, total - len(spans))
+    why = [f"{invalid} without a valid trace id and span id"] if invalid else []
+    why += [f"{unread} could not be read"] if unread else []
+    return invalid + unread, "; ".join(why)
 
 
-def parse(data: bytes, content_type: str) -> Request:
-    """Read the spans of a request. Raises Refused."""
-    return read(data, content_type, "spans", lambda total: Request(otlp.from_protobuf(data), total), _from_json)
-
-
-def _from_json(document: Mapping[str, Any]) -> Request:
+def _spans_from_json(document: Mapping[str, Any]) -> tuple[list[RawSpan], int]:
+    """The spans with valid ids, and the number of all."""
     refuse_other_signals(document, "resourceSpans", "resource_spans")
     total = otlp.count_json(document)
     if total > limits.MAX_SPANS:
         raise limits.TooMany(f"more than {limits.MAX_SPANS:,} spans")
-    return Request(otlp.from_json(document), total)
+    return otlp.from_json(document), total
 
 
 def read(
@@ -121,9 +117,9 @@ _SIGNALS = {
 
 def refuse_other_signals(document: Mapping[str, Any], *names: str) -> None:
     """Raises Refused if a JSON request holds another signal and not the one that it was sent as."""
-    other = next((text for name, text in _SIGNALS.items() if name in document and name not in names), None)
-    if other is not None and not any(name in document for name in names):
-        raise Refused(400, f"the body holds {other}")
+    other_signal = next((text for name, text in _SIGNALS.items() if name in document and name not in names), None)
+    if other_signal is not None and not any(name in document for name in names):
+        raise Refused(400, f"the body holds {other_signal}")
 
 
 def store_logs(body: bytes, encoding: str, content_type: str, take: TakeLogs) -> None:
@@ -148,12 +144,3 @@ def success(rejected: int, why: str) -> bytes:
         response.partial_success.error_message = why
     data: bytes = response.SerializeToString()
     return data
-
-
-def partial(request: Request, stored: int) -> tuple[int, str]:
-    """How many spans of a request were rejected, and why; (0, "") if none."""
-    invalid = request.total - len(request.spans)
-    unread = len(request.spans) - stored
-    why = [f"{invalid} without a valid trace id and span id"] if invalid > 0 else []
-    why += [f"{unread} could not be read"] if unread > 0 else []
-    return max(0, invalid) + max(0, unread), "; ".join(why)

@@ -66,9 +66,9 @@ class Step:
     """Tool calls that the model asked for here, or 1 on a tool's execution."""
     invalid: int
     """Tool calls that break their schema."""
-    corrections: int = 0
+    corrections: int
     """Faults of this model call that the model was asked to correct."""
-    corrected: int = 0
+    corrected: int
     """Those that it corrected."""
 
 
@@ -80,31 +80,21 @@ def steps_of(trace: Trace) -> Iterator[Step]:
     corrections = corrections_of(trace)
     for _, span in trace.walk():
         if span.end is not None and span.span_id not in hidden:
-            step = _step(span, places[span.span_id], first.get(span.span_id))
-            wanted = corrections.wanted[span.span_id]
-            yield replace(step, corrections=wanted, corrected=corrections.done[span.span_id]) if wanted else step
+            yield _step(span, places[span.span_id], first.get(span.span_id), corrections)
 
 
 def _places(trace: Trace) -> dict[str, Place]:
     places: dict[str, Place] = {}
     for _, span in trace.walk():
         parent = trace.parent(span)
-        above = Place() if parent is None else _below(parent, places[parent.span_id])
+        above = Place() if parent is None else places[parent.span_id]
+        if parent is not None and not isinstance(parent.operation, Inference):
+            above = replace(above, step=None if isinstance(parent.operation, (AgentInvocation, Workflow)) else parent.step)
         operation = span.operation
         agent = operation.name if isinstance(operation, AgentInvocation) else above.agent
         user = span.attributes.get(USER_ID)
         places[span.span_id] = Place(agent, above.step, user if isinstance(user, str) and user else above.user)
     return places
-
-
-def _below(parent: Span, place: Place) -> Place:
-    """The place of what is directly below ``parent``, which stands in ``place`` itself."""
-    operation = parent.operation
-    if isinstance(operation, (AgentInvocation, Workflow)):
-        return replace(place, step=None)
-    if isinstance(operation, Inference):
-        return place
-    return replace(place, step=parent.step)
 
 
 def _first_tokens(trace: Trace) -> dict[str, float]:
@@ -129,7 +119,7 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
     return seconds_by_span
 
 
-def _step(span: Span, place: Place, first_token: float | None) -> Step:
+def _step(span: Span, place: Place, first_token: float | None, corrections: Corrections) -> Step:
     operation = span.operation
     tool_calls, invalid = _tool_calls(span)
     model = prompt = usage = cost = None
@@ -155,6 +145,8 @@ def _step(span: Span, place: Place, first_token: float | None) -> Step:
         cost_usd=cost,
         tool_calls=tool_calls,
         invalid=invalid,
+        corrections=corrections.wanted[span.span_id],
+        corrected=corrections.done[span.span_id],
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 EXACT = 512
 """Numbers up to which quantiles are exact."""
@@ -108,18 +108,13 @@ class Distribution:
     def over(self, bounds: list[float]) -> list[int]:
         """Count the numbers in each interval ``bounds[i] < number <= bounds[i + 1]``. The outer intervals include the rest."""
         counts = [0] * (len(bounds) - 1)
-        for number, times in self._weighted():
+        middles = [(2 * GROWTH**bucket / (GROWTH + 1), times) for bucket, times in self._buckets.items()]
+        for number, times in [*((number, 1) for number in self._numbers), *middles]:
             for place in range(len(counts)):
                 if number <= bounds[place + 1] or place == len(counts) - 1:
                     counts[place] += times
                     break
         return counts
-
-    def _weighted(self) -> Iterator[tuple[float, int]]:
-        for number in self._numbers:
-            yield number, 1
-        for bucket, times in self._buckets.items():
-            yield 2 * GROWTH**bucket / (GROWTH + 1), times
 
 
 def needed(share: float) -> int:

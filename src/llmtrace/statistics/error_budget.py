@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from llmtrace.model import JsonValue
 from llmtrace.model.value import value
 from llmtrace.semconv import SLO_NAME, SLO_P50, SLO_P95, SLO_P99, SLO_TIME_TO_FIRST_TOKEN
 from llmtrace.statistics.counted_steps import Step
@@ -58,9 +57,13 @@ class Objectives:
         if not isinstance(name, str):
             return
         for attribute, (measure, _) in SHARES.items():
-            allowed, took = _number(attributes.get(attribute)), step.first_token if measure == "ttft" else step.span.latency
-            if allowed is not None and took is not None and len(self.burns) < MAX_OBJECTIVES:
-                self._count(self.burns.setdefault((name, measure, allowed), Burn()), step.span.start, took > allowed)
+            allowed, took = attributes.get(attribute), step.first_token if measure == "ttft" else step.span.latency
+            if took is None or isinstance(allowed, bool) or not isinstance(allowed, (int, float)):
+                continue
+            seconds, start = float(allowed), step.span.start
+            for window in ("all", *WINDOWS):
+                if window == "all" or (self._now is not None and start >= self._now - WINDOWS[window] * 1_000_000_000):
+                    self.merge((name, measure, seconds), window, 1, took > seconds)
 
     def merge(self, key: tuple[str, str, float], window: str, calls: int, breaches: int) -> None:
         """Count calls that were counted elsewhere. ``key``: the objective's name, measure and seconds."""
@@ -68,12 +71,6 @@ class Objectives:
             burn = self.burns.setdefault(key, Burn())
             burn.calls[window] += calls
             burn.breaches[window] += breaches
-
-    def _count(self, burn: Burn, start: int, breach: bool) -> None:
-        for window in burn.calls:
-            if window == "all" or (self._now is not None and start >= self._now - WINDOWS[window] * 1_000_000_000):
-                burn.calls[window] += 1
-                burn.breaches[window] += breach
 
     def report(self) -> list[tuple[Objective, Burn]]:
         """Return the objectives by name, for each name the fastest burning first."""
@@ -91,7 +88,3 @@ def burn_rate(objective: Objective, burn: Burn, window: str) -> float | None:
 def is_few(objective: Objective, burn: Burn, window: str) -> bool:
     """True where the budget is less than one call, so that a single breach spends all of it."""
     return burn.calls[window] < needed(objective.share)
-
-
-def _number(value: JsonValue) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

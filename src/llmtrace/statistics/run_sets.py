@@ -43,18 +43,19 @@ RATES: Final = {
     "invalid call": "runs with an invalid tool call",
     "cut": "runs with an answer cut at its limit",
 }
+_OF_RUN: Final = {"": 0.5}
+_OF_CALL: Final = {", p50": 0.5, ", p95": 0.95}
+"""The quantiles that are compared, by what is added to the title."""
 NUMBERS: Final = {
-    "seconds": ("duration of a run", "s"),
-    "model calls": ("model calls in a run", ""),
-    "tool calls": ("tool executions in a run", ""),
-    "input": ("input tokens of a run", "tokens"),
-    "output": ("output tokens of a run", "tokens"),
-    "cost": ("cost of a run", "$"),
-}
-CALLS: Final = {
-    "call seconds": ("duration of a model call", "s"),
-    "first token": ("time to the first token", "s"),
-    "answer": ("output tokens of a model call", "tokens"),
+    "seconds": ("duration of a run", "s", _OF_RUN),
+    "model calls": ("model calls in a run", "", _OF_RUN),
+    "tool calls": ("tool executions in a run", "", _OF_RUN),
+    "input": ("input tokens of a run", "tokens", _OF_RUN),
+    "output": ("output tokens of a run", "tokens", _OF_RUN),
+    "cost": ("cost of a run", "$", _OF_RUN),
+    "call seconds": ("duration of a model call", "s", _OF_CALL),
+    "first token": ("time to the first token", "s", _OF_CALL),
+    "answer": ("output tokens of a model call", "tokens", _OF_CALL),
 }
 _CUT: Final = frozenset({"length", "max_tokens"})
 
@@ -65,9 +66,8 @@ class RunSet:
     def __init__(self) -> None:
         self.trace_ids: dict[str, None] = {}
         self.flags: dict[str, list[bool]] = {name: [] for name in RATES}
-        self.numbers: dict[str, list[float]] = {name: [] for name in NUMBERS}
-        self.calls: dict[str, list[list[float]]] = {name: [] for name in CALLS}
-        """The numbers of each run's calls."""
+        self.numbers: dict[str, list[list[float]]] = {name: [] for name in NUMBERS}
+        """The numbers of each run: one, or one for each call; none where it is not known."""
         self.kinds: Counter[tuple[str, str]] = Counter()
         """Runs by the check and title of their first suspect."""
         self.examples: dict[tuple[str, str], str] = {}
@@ -75,7 +75,7 @@ class RunSet:
         self.undiagnosed = 0
         self._callers: Counter[str] = Counter()
         """Runs in which an agent called a model …"""
-        self._known: Counter[Fact] = Counter()
+        self._runs_with: Counter[Fact] = Counter()
         """… and runs that have a fact."""
         self._facts: dict[Fact, dict[str, None]] = {}
         self._texts: dict[tuple[Fact, str], str] = {}
@@ -101,21 +101,19 @@ class RunSet:
         for name, flag in flags.items():
             self.flags[name].append(flag)
         usages = [call.usage for _, call in inferences if call.usage is not None]
-        numbers = {
-            "seconds": _duration(trace),
-            "model calls": len(inferences),
-            "tool calls": len(tools),
-            "input": _total(usage.input_tokens for usage in usages),
-            "output": _total(usage.output_tokens for usage in usages),
-            "cost": _total(call.cost_usd for _, call in inferences),
+        numbers: dict[str, list[float | None]] = {
+            "seconds": [_duration(trace)],
+            "model calls": [len(inferences)],
+            "tool calls": [len(tools)],
+            "input": [_total(usage.input_tokens for usage in usages)],
+            "output": [_total(usage.output_tokens for usage in usages)],
+            "cost": [_total(call.cost_usd for _, call in inferences)],
+            "call seconds": [span.duration or None for span, _ in inferences if span.failure is None],
+            "first token": [call.time_to_first_chunk for _, call in inferences],
+            "answer": [usage.output_tokens for usage in usages],
         }
-        for name, number in numbers.items():
-            if number is not None:
-                self.numbers[name].append(number)
-        self.calls["call seconds"].append([span.duration for span, _ in inferences if span.duration and span.failure is None])
-        first = [call.time_to_first_chunk for _, call in inferences]
-        self.calls["first token"].append([seconds for seconds in first if seconds is not None])
-        self.calls["answer"].append([usage.output_tokens for usage in usages if usage.output_tokens is not None])
+        for name, of_run in numbers.items():
+            self.numbers[name].append([number for number in of_run if number is not None])
         self._add_environment(environment_of(trace))
 
     def _kind(self, trace: Trace) -> tuple[str, str] | None:
@@ -128,7 +126,7 @@ class RunSet:
 
     def _add_environment(self, environment: Environment) -> None:
         self._callers.update(environment.callers())
-        self._known.update(environment.facts.keys())
+        self._runs_with.update(environment.facts.keys())
         for fact, contents in environment.facts.items():
             values = self._facts.setdefault(fact, {})
             if len(values) <= _MOST_VALUES:
@@ -142,7 +140,7 @@ class RunSet:
         facts = {fact: tuple(values) for fact, values in self._facts.items()}
         for fact, values in facts.items():
             runs = self._callers[fact.where] if fact.where else len(self.trace_ids)
-            if fact.kind in _OF_SOME_RUNS and self._known[fact] < runs and ABSENT not in values:
+            if fact.kind in _OF_SOME_RUNS and self._runs_with[fact] < runs and ABSENT not in values:
                 facts[fact] = (*values, ABSENT)
         steady = {fact: values for fact, values in facts.items() if len(values) <= _MOST_VALUES}
         return without_task(Environment(steady, self._texts))
@@ -195,7 +193,7 @@ class SetDifference:
 
 def compare_sets(before: RunSet, now: RunSet) -> SetDifference:
     chance = Random(_SEED)  # noqa: S311
-    figures = [*_rates(before, now), *_numbers(before, now, chance), *_calls(before, now, chance)]
+    figures = [*_rates(before, now), *_quantiles(before, now, chance)]
     adjusted = adjust([figure.p for figure in figures])
     kinds = [
         Kind(*kind, before.kinds[kind], now.kinds[kind], (now if kind in now.examples else before).examples[kind])
@@ -223,41 +221,23 @@ def _rates(before: RunSet, now: RunSet) -> list[Compared]:
     return figures
 
 
-def _numbers(before: RunSet, now: RunSet, chance: Random) -> list[Compared]:
+def _quantiles(before: RunSet, now: RunSet, chance: Random) -> list[Compared]:
     figures = []
-    for name, (title, unit) in NUMBERS.items():
-        old, new = before.numbers[name], now.numbers[name]
-        if any(old) or any(new):
-            p = shift_test([midranks(old, new)], chance, resamples=_RESAMPLES).p
-            figures.append(_quantiles(title, unit, 0.5, [[n] for n in old], [[n] for n in new], p, chance))
-    return figures
-
-
-def _calls(before: RunSet, now: RunSet, chance: Random) -> list[Compared]:
-    figures = []
-    for name, (title, unit) in CALLS.items():
-        old, new = before.calls[name], now.calls[name]
-        if not any(old) and not any(new):
-            continue
-        for share, noun in ((0.5, "p50"), (0.95, "p95")):
-            by_run = ([quantile(numbers, share) for numbers in runs if numbers] for runs in (old, new))
+    for name, (title, unit, shares) in NUMBERS.items():
+        sides = before.numbers[name], now.numbers[name]
+        for suffix, share in shares.items() if any(any(run) for runs in sides for run in runs) else ():
+            by_run = ([quantile(numbers, share) for numbers in runs if numbers] for runs in sides)
             p = shift_test([midranks(*by_run)], chance, resamples=_RESAMPLES).p
-            figures.append(_quantiles(f"{title}, {noun}", unit, share, old, new, p, chance))
+            quantiles = []
+            for runs in sides:
+                numbers = [number for run in runs for number in run]
+                quantiles.append((quantile(numbers, share) if numbers else None, bootstrap_interval(runs, share, chance)))
+            figures.append(Compared(title + suffix, unit, *quantiles[0], *quantiles[1], p))
     return figures
-
-
-def _quantiles(
-    title: str, unit: str, share: float, old: list[list[float]], new: list[list[float]], p: float, chance: Random
-) -> Compared:
-    sides = []
-    for runs in (old, new):
-        numbers = [number for run in runs for number in run]
-        sides.append((quantile(numbers, share) if numbers else None, bootstrap_interval(runs, share, chance)))
-    return Compared(title, unit, *sides[0], *sides[1], p)
 
 
 def _has_invalid_call(span: Span) -> bool:
-    return any(found.severity == "error" and found.where == "arguments" for found in span.violations) or any(
+    return any(violation.severity == "error" and violation.where == "arguments" for violation in span.violations) or any(
         evaluation.name == INVALID_TOOL_CALL for evaluation in span.evaluations
     )
 
@@ -271,5 +251,5 @@ def _duration(trace: Trace) -> float | None:
 
 
 def _total(numbers: Iterable[float | None]) -> float | None:
-    known = [number for number in numbers if number is not None]
-    return math.fsum(known) if known else None
+    amounts = [number for number in numbers if number is not None]
+    return math.fsum(amounts) if amounts else None

@@ -182,7 +182,10 @@ def _exact_p(counts: Sequence[tuple[int, int, int, int]], observed: int) -> floa
         if low == high:
             lowest += low
             continue
-        stratum = [math.exp(_log_hypergeometric(count, before, now, hits)) for count in range(low, high + 1)]
+        ways = _log_choose(before + now, hits)
+        stratum = [
+            math.exp(_log_choose(now, count) + _log_choose(before, hits - count) - ways) for count in range(low, high + 1)
+        ]
         joined = [0.0] * (len(masses) + len(stratum) - 1)
         for place, mass in enumerate(masses):
             for more, probability in enumerate(stratum):
@@ -190,10 +193,6 @@ def _exact_p(counts: Sequence[tuple[int, int, int, int]], observed: int) -> floa
         masses, lowest = joined, lowest + low
     limit = masses[observed - lowest] * (1 + 1e-9)
     return min(1.0, math.fsum(mass for mass in masses if mass <= limit))
-
-
-def _log_hypergeometric(count: int, before: int, now: int, hits: int) -> float:
-    return _log_choose(now, count) + _log_choose(before, hits - count) - _log_choose(before + now, hits)
 
 
 def _log_choose(total: int, count: int) -> float:
@@ -215,8 +214,8 @@ def _p_value(
         times = min(_AT_ONCE, resamples - number)
         drawn = [statistic(math.fsum(row)) for row in zip(*(column.draw(chance, times) for column in columns), strict=True)]
         total += math.fsum(drawn)
-        for place, one in enumerate(drawn, 1):
-            extreme += one >= limit
+        for place, value in enumerate(drawn, 1):
+            extreme += value >= limit
             if extreme >= ENOUGH:
                 return extreme / (number + place), total / (number + times)
         number += times

@@ -6,6 +6,7 @@ Law: no message contains a password, a token or any other header. A response of 
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import ssl
 import urllib.error
@@ -68,8 +69,10 @@ class Address:
             with urllib.request.urlopen(request, timeout=seconds, context=tls) as response:  # noqa: S310
                 return _read_body(response, self.base)
         except urllib.error.HTTPError as error:
-            reason = _error_text(error)
-            hint = _HINTS.get(error.code, "")
+            reason = ""
+            with contextlib.suppress(OSError):
+                reason = " ".join(error.read(2000).decode("utf-8", "replace").split())[:300]
+            hint = _CREDENTIALS if error.code in (401, 403) else ""
             raise Refused(
                 f"{self.base}{path} answered {error.code} {error.reason}: {reason}{hint}", error.code, reason
             ) from None
@@ -78,10 +81,7 @@ class Address:
             raise UnreadableStore(f"cannot reach {self.base} ({cause}). Is it running, and is the address right?") from None
 
 
-_HINTS = {
-    401: ". Set LLMTRACE_STORE_HEADERS, e.g. 'Authorization=Bearer …', or user:password@ in the URL",
-    403: ". Set LLMTRACE_STORE_HEADERS, e.g. 'Authorization=Bearer …', or user:password@ in the URL",
-}
+_CREDENTIALS = ". Set LLMTRACE_STORE_HEADERS, e.g. 'Authorization=Bearer …', or user:password@ in the URL"
 
 
 def address(
@@ -123,11 +123,3 @@ def _read_body(response: HTTPResponse, base: str) -> bytes:
     if response.headers.get("Content-Encoding", "").lower() == "gzip":
         return gzip.decompress(data)
     return data
-
-
-def _error_text(error: urllib.error.HTTPError) -> str:
-    try:
-        text = error.read(2000).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    return " ".join(text.split())[:300]

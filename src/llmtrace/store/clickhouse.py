@@ -56,7 +56,7 @@ _WORD = """(positionCaseInsensitiveUTF8(SpanName, {{{name}:String}}) > 0
 
 
 class ClickHouse(Backend):
-    fetches_many = True
+    at_once = 100
 
     def __init__(self, address: _http.Address) -> None:
         """``address``: its path is the name of the database."""
@@ -89,13 +89,16 @@ class ClickHouse(Backend):
         return _FIND.format(table=self.table, conditions=" AND ".join(conditions)), parameters
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
-        return list(self.fetch_many([trace_id], prompts=prompts))
+        return self.fetch_many([trace_id], prompts=prompts)[trace_id]
 
-    def fetch_many(self, trace_ids: Sequence[str], *, prompts: bool = True) -> Iterator[RawSpan]:
+    def fetch_many(self, trace_ids: Sequence[str], *, prompts: bool = True) -> dict[str, Sequence[RawSpan]]:
         names = ", ".join(f"'{name}'" for name in sorted(journal_records.PROMPTS))
         attributes = "SpanAttributes" if prompts else f"mapFilter((k, v) -> k NOT IN ({names}), SpanAttributes)"
         sql = _FETCH.format(table=self.table, attributes=attributes)
-        return map(_span, self.rows(sql, {"ids": list(trace_ids)}))
+        spans: dict[str, list[RawSpan]] = {trace_id: [] for trace_id in trace_ids}
+        for raw in map(_span, self.rows(sql, {"ids": list(trace_ids)})):
+            spans.setdefault(raw.trace_id, []).append(raw)
+        return {**spans}
 
     def ids_starting_with(self, prefix: str) -> Sequence[str]:
         return [str(row["id"]) for row in self.rows(_STARTING.format(table=self.table), {"beginning": prefix})]

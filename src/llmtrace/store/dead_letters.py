@@ -6,7 +6,7 @@ was rejected or expired, a run that its budget stopped. Law: a letter is a pure 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from llmtrace import semconv
@@ -101,9 +101,10 @@ def correction_chains(trace: Trace) -> Iterator[CorrectionChain]:
         if not execution.executed:
             refused.setdefault((span.run_id, execution.name), []).append(span)
         elif span.failure is None and refused:
-            own = (span.run_id, execution.name)
-            for key in [key for key, spans in refused.items() if key == own or (key[0] == own[0] and _is_unknown(spans[-1]))]:
-                yield CorrectionChain(key[1], refused.pop(key), is_corrected=True)
+            for run_id, name in list(refused):
+                is_unknown = any(violation.code == "unknown_tool" for violation in refused[run_id, name][-1].violations)
+                if run_id == span.run_id and (name == execution.name or is_unknown):
+                    yield CorrectionChain(name, refused.pop((run_id, name)), is_corrected=True)
     for (_, name), spans in refused.items():
         yield CorrectionChain(name, spans, is_corrected=False)
 
@@ -112,21 +113,15 @@ def _refused_calls(trace: Trace) -> Iterator[DeadLetter]:
     for name, spans, is_corrected in correction_chains(trace):
         if is_corrected:
             continue
-        attempts = tuple(
-            {"arguments": getattr(span.operation, "arguments", None), "faults": _faults(span), "span_id": span.span_id}
-            for span in spans
-        )
-        arguments = getattr(spans[-1].operation, "arguments", None)
+        attempts: list[dict[str, JsonValue]] = []
+        for span in spans:
+            errors = [violation for violation in span.violations if violation.severity == "error"]
+            faults: list[JsonValue] = [{"pointer": error.pointer, "message": error.message} for error in errors]
+            called_with: JsonValue = getattr(span.operation, "arguments", None)
+            attempts.append({"arguments": called_with, "faults": faults, "span_id": span.span_id})
         explanation = "; ".join(f"{item.pointer or name}: {item.message}" for item in spans[-1].violations[:3])
-        yield _letter(trace, spans[0], "invalid_call", name, explanation, arguments, attempts, last=spans[-1])
-
-
-def _is_unknown(span: Span) -> bool:
-    return any(violation.code == "unknown_tool" for violation in span.violations)
-
-
-def _faults(span: Span) -> list[JsonValue]:
-    return [{"pointer": item.pointer, "message": item.message} for item in span.violations if item.severity == "error"]
+        arguments = getattr(spans[-1].operation, "arguments", None)
+        yield _letter(trace, spans[0], "invalid_call", name, explanation, arguments, tuple(attempts), last=spans[-1])
 
 
 def _output(trace: Trace, span: Span) -> DeadLetter:
@@ -169,12 +164,12 @@ def _letter(
 ) -> DeadLetter:
     at = (last or span).end or (last or span).start
     hidden = uncharged_spans(trace)
-    calls = [
-        other
-        for other in trace.spans
-        if isinstance(other.operation, Inference) and other.run_id == span.run_id and other.start <= at
-    ]
-    answers = (message.text() for call in reversed(calls) for message in _output_of(call))
+    before = [other for other in trace.spans if other.run_id == span.run_id and other.start <= at]
+    calls = [(other.span_id, other.operation) for other in before if isinstance(other.operation, Inference)]
+    answers = (message.text() for _, call in reversed(calls) for message in call.output)
+    usages = [call.usage for span_id, call in calls if call.usage is not None and span_id not in hidden]
+    usage = Usage(sum(spent.input_tokens or 0 for spent in usages), sum(spent.output_tokens or 0 for spent in usages))
+    service = span.resource.get(semconv.SERVICE_NAME)
     return DeadLetter(
         span.span_id,
         trace.trace_id,
@@ -184,18 +179,7 @@ def _letter(
         explanation,
         arguments,
         attempts,
-        _sum(call.operation for call in calls if call.span_id not in hidden),
+        usage if usages else None,
         next((text for text in answers if text), None),
-        None if (service := span.resource.get(semconv.SERVICE_NAME)) is None else str(service),
+        None if service is None else str(service),
     )
-
-
-def _output_of(call: Span) -> Iterable[Any]:
-    return call.operation.output if isinstance(call.operation, Inference) else ()
-
-
-def _sum(calls: Iterable[object]) -> Usage | None:
-    usages = [call.usage for call in calls if isinstance(call, Inference) and call.usage is not None]
-    if not usages:
-        return None
-    return Usage(sum(usage.input_tokens or 0 for usage in usages), sum(usage.output_tokens or 0 for usage in usages))

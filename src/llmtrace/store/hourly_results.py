@@ -100,14 +100,14 @@ def _hours(db: sqlite3.Connection, query: Query, name: str) -> list[Hour]:
         with transaction(db):
             db.execute(_TABLE)
     statement = "SELECT hour, spans, newest, data FROM hourly_results WHERE name = ?"
-    kept = {(hour, spans, newest): data for hour, spans, newest, data in db.execute(statement, (name,))}
+    saved = {(hour, spans, newest): data for hour, spans, newest, data in db.execute(statement, (name,))}
     statement = (
         "SELECT traces.start / ? AS hour, count(*), max(spans.id) FROM traces JOIN spans USING (trace)"
         " WHERE traces.start >= ? AND traces.start < ? GROUP BY hour ORDER BY hour DESC"
     )
     until = _LAST if query.until is None else query.until
     rows = db.execute(statement, (HOUR, -_LAST if query.since is None else query.since, until))
-    return [Hour(hour, spans, newest, kept.get((hour, spans, newest))) for hour, spans, newest in rows]
+    return [Hour(hour, spans, newest, saved.get((hour, spans, newest))) for hour, spans, newest in rows]
 
 
 def _batches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:

@@ -17,11 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-from llmtrace.locks import lazy_property
 from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import Query, baselines, filters, journal_files, journal_records, monitoring, word_index
-from llmtrace.store.journal_reader import Contexts, Misplaced, Reader
+from llmtrace.store.journal_reader import Contexts, Misplaced
 from llmtrace.store.sqlite import Index, IndexUnusable
 from llmtrace.store.summary import FORM, summarise
 from llmtrace.store.summary_rows import sql_text, write_summary
@@ -65,12 +64,6 @@ class Indexer:
         self._journal = index.journal
         self.words = word_index.Words(index)
 
-    @lazy_property
-    def _monitors(self) -> tuple[Monitor, ...]:
-        from llmtrace.monitors import load
-
-        return load()
-
     def call(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``action`` on the index, see `Index.call`. A journal file that has changed meanwhile is indexed anew."""
 
@@ -94,7 +87,8 @@ class Indexer:
         self.catch_up(db)
         if query.text:
             self.words.catch_up(db)
-        seen = self._few_unseen(db) and self.watch(db)
+        unseen = "SELECT 1 FROM traces JOIN spans USING (trace) WHERE unseen LIMIT ?"
+        seen = len(db.execute(unseen, (_FEW + 1,)).fetchall()) <= _FEW and self.watch(db)
         summarised: set[str] = set()
         while (summaries or filters.needs_summaries(query)) and (stale := self.index.stale(db, query, summarised)):
             self.summarise(db, stale)
@@ -128,36 +122,33 @@ class Indexer:
         """
         deadline = time.monotonic() + seconds
         quiet = deque(sorted(monitoring.quiet_now(db)))
-        pins: monitoring.Pins | None = None
+        monitors: tuple[Monitor, ...] = ()
         while quiet or _unseen(db, 1, ended=ended, max_spans=max_spans):
             if time.monotonic() >= deadline:
                 return False
-            pins = baselines.read(self._journal.parent) if pins is None else pins
+            if not monitors:
+                from llmtrace.monitors import load
+
+                monitors, pins = load(), baselines.read(self._journal.parent)
             with transaction(db), contextlib.closing(self.index.reader(db)) as reader:
-                watching = monitoring.Watching(db, self._monitors, pins)
+                watching = monitoring.Watching(db, monitors, pins)
                 until = min(time.monotonic() + _SECONDS, deadline)
                 waiting = deque(_unseen(db, _TRACES_AT_ONCE, ended=ended, max_spans=max_spans)) or quiet
                 while waiting:
-                    self._watch(db, reader, waiting.popleft(), watching)
+                    trace_id = waiting.popleft()
+                    trace = reader.read(trace_id)
+                    if trace.spans and watching.see(trace):
+                        trace = Trace(monitoring.with_findings(db, trace.spans, trace_id), alive=trace.alive)
+                    _store_summary(db, trace_id, trace)
+                    db.execute("UPDATE traces SET unseen = 0 WHERE trace = ?", (trace_id,))
                     if time.monotonic() >= until:
                         break
                 watching.end()
         return True
 
-    def _few_unseen(self, db: sqlite3.Connection) -> bool:
-        spans = "SELECT 1 FROM traces JOIN spans USING (trace) WHERE unseen LIMIT ?"
-        return len(db.execute(spans, (_FEW + 1,)).fetchall()) <= _FEW
-
     def unseen(self, db: sqlite3.Connection) -> int:
         """Number of traces that the monitors have not seen completely."""
         return int(db.execute("SELECT count(*) FROM traces WHERE unseen").fetchone()[0])
-
-    def _watch(self, db: sqlite3.Connection, reader: Reader, trace_id: str, watching: monitoring.Watching) -> None:
-        trace = reader.read(trace_id)
-        if trace.spans and watching.see(trace):
-            trace = Trace(monitoring.with_findings(db, trace.spans, trace_id), alive=trace.alive)
-        _store_summary(db, trace_id, trace)
-        db.execute("UPDATE traces SET unseen = 0 WHERE trace = ?", (trace_id,))
 
     def summarise(self, db: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
         """Make the summaries of these traces that are missing or out of date."""
@@ -208,7 +199,8 @@ class Indexer:
             if error.newer:
                 warn_once(f"{path} was written by a newer llmtrace and is left out. Upgrade llmtrace to read it")
             elif not journal_files.is_being_written(path):
-                warn_once(f"{path} is not a journal file. It was renamed to {journal_files.set_aside(path).name}")
+                aside = path.rename(path.with_name(path.name + journal_files.CORRUPT))  # so that it is not read again
+                warn_once(f"{path} is not a journal file. It was renamed to {aside.name}")
         except FileNotFoundError:
             pass
         except OSError as error:

@@ -13,7 +13,6 @@ first is used if it has summaries.
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -24,7 +23,7 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import RawSpan
 from llmtrace.store import Query, _http, filters
-from llmtrace.store.remote import AT_ONCE, Backend, RemoteStore, TraceHit, days_of
+from llmtrace.store.remote import Backend, RemoteStore, TraceHit, days_of
 
 SCHEMES = ("jaeger+http", "jaeger+https")
 LIMIT = 200
@@ -46,32 +45,33 @@ class Jaeger(Backend):
         if not limit_option.isdecimal() or not int(limit_option):
             raise UnreadableStore(f"limit={limit_option!r} in the store's URL ({self.name}) must be a whole number above 0")
         self._limit = int(limit_option)
-        self._chosen: _Api | None = None
+        self._chosen: _Api1 | None = None
 
     def find(self, query: Query, since: int, until: int) -> Iterator[TraceHit]:
         wanted = query.limit if query.limit <= _AT_MOST else 0  # more: all that there is
-        most = max(self._limit, wanted)
-        few = -(-max(wanted or most, 20) // AT_ONCE) * AT_ONCE  # a multiple of what is read at once, so none is fetched in vain
+        highest = max(self._limit, wanted)
+        # a multiple of what is fetched at once, so none is fetched in vain
+        few = -(-max(wanted or highest, 20) // self.at_once) * self.at_once
         sifted = filters.is_applied_after_reading(query)
-        limit = most if sifted else min(most, few)
+        limit = highest if sifted else min(highest, few)
         services, seen = self._services(), set[str]()
         while services and since < until:
             hits: dict[str, tuple[int, TraceHit]] = {}
             full = []
             for service in services:
-                found = list(self._api().search(service, query.agent, since, until, limit))
-                hits.update({hit.trace_id: (start, hit) for start, hit in found})
-                if len(found) >= limit:
+                service_hits = list(self._api().search(service, query.agent, since, until, limit))
+                hits.update({hit.trace_id: (start, hit) for start, hit in service_hits})
+                if len(service_hits) >= limit:
                     full.append(service)
             newest = sorted(hits.values(), key=lambda pair: pair[0], reverse=True)
             yield from [hit for _, hit in newest if hit.trace_id not in seen]
-            if full and limit >= most:
+            if full and limit >= highest:
                 which = ", ".join(full[:3]) + (" …" if full[3:] else "")
                 note = f"{self.name} returned {limit:,} traces of {which} and may have more. Add ?limit=N to the store's URL"
                 yield TraceHit("", note=note)
                 return
             seen |= hits.keys()
-            services, limit = full, most
+            services, limit = full, highest
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:  # noqa: ARG002 - Jaeger gives whole spans
         return self._api().trace(trace_id)
@@ -82,7 +82,7 @@ class Jaeger(Backend):
             return [only]
         return sorted(name for name in self._api().services() if isinstance(name, str) and name not in _JAEGER_SERVICES)
 
-    def _api(self) -> _Api:
+    def _api(self) -> _Api1:
         """The interface that this Jaeger has."""
         if self._chosen is None:
             kind = _Api3 if self._has_summaries() else _Api1
@@ -100,23 +100,35 @@ class Jaeger(Backend):
         return False  # the page of an older UI, which answers for every path
 
 
-class _Api(ABC):
-    """One of Jaeger's HTTP interfaces."""
+class _Api1:
+    """``/api/traces``: searches return whole traces, times are in microseconds."""
 
     def __init__(self, name: str, address: _http.Address) -> None:
         self._name = name
         self._address = address
 
-    @abstractmethod
-    def services(self) -> list[Any]: ...
+    def services(self) -> list[Any]:
+        return _list(self._documents("/api/services", {}), "data")
 
-    @abstractmethod
     def search(self, service: str, agent: str | None, since: int, until: int, limit: int) -> Iterator[tuple[int, TraceHit]]:
         """The newest traces of a service, each with its start. Times are in nanoseconds since the Unix epoch."""
+        options: dict[str, Any] = {"start": since // 1000, "end": until // 1000, "service": service, "limit": limit}
+        if agent is not None:
+            options["tags"] = json.dumps({sc.AGENT_NAME: agent})
+        traces: dict[str, list[RawSpan]] = {}
+        for raw in self._spans("/api/traces", options):
+            traces.setdefault(raw.trace_id, []).append(raw)
+        for trace_id, spans in traces.items():
+            yield min(raw.start for raw in spans), TraceHit(trace_id, spans)
 
-    @abstractmethod
     def trace(self, trace_id: str) -> list[RawSpan]:
         """All spans of a trace. Raises `_http.Refused` with status 404 if it does not exist."""
+        return list(self._spans(f"/api/traces/{trace_id}", {}))
+
+    def _spans(self, path: str, options: dict[str, Any]) -> Iterator[RawSpan]:
+        for document in self._documents(path, options):
+            if document.get("data"):
+                yield from (span for span in formats.spans_of(document) or [] if isinstance(span, RawSpan))
 
     def _documents(self, path: str, options: dict[str, Any]) -> list[dict[str, Any]]:
         """The JSON objects of an answer: one, or several in a row, as streams are answered."""
@@ -139,7 +151,7 @@ class _Api(ABC):
         return documents
 
 
-class _Api3(_Api):
+class _Api3(_Api1):
     """``/api/v3``: searches return summaries, traces are OTLP."""
 
     def services(self) -> list[Any]:
@@ -180,31 +192,6 @@ class _Api3(_Api):
                 text = f"{self._name} answered {path} with an error: {message}"
                 raise _http.Refused(text, status if isinstance(status, int) else 0, message)
         return documents
-
-
-class _Api1(_Api):
-    """``/api/traces``: searches return whole traces, times are in microseconds."""
-
-    def services(self) -> list[Any]:
-        return _list(self._documents("/api/services", {}), "data")
-
-    def search(self, service: str, agent: str | None, since: int, until: int, limit: int) -> Iterator[tuple[int, TraceHit]]:
-        options: dict[str, Any] = {"start": since // 1000, "end": until // 1000, "service": service, "limit": limit}
-        if agent is not None:
-            options["tags"] = json.dumps({sc.AGENT_NAME: agent})
-        traces: dict[str, list[RawSpan]] = {}
-        for raw in self._spans("/api/traces", options):
-            traces.setdefault(raw.trace_id, []).append(raw)
-        for trace_id, spans in traces.items():
-            yield min(raw.start for raw in spans), TraceHit(trace_id, spans)
-
-    def trace(self, trace_id: str) -> list[RawSpan]:
-        return list(self._spans(f"/api/traces/{trace_id}", {}))
-
-    def _spans(self, path: str, options: dict[str, Any]) -> Iterator[RawSpan]:
-        for document in self._documents(path, options):
-            if document.get("data"):
-                yield from (span for span in formats.spans_of(document) or [] if isinstance(span, RawSpan))
 
 
 def _list(documents: Sequence[dict[str, Any]], member: str) -> list[Any]:

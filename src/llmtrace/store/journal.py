@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from llmtrace.store import journal_files, locks, send_positions
+from llmtrace.store import journal_files, journal_limits, locks
 from llmtrace.store.warnings import warn_once
 
 logger = logging.getLogger("llmtrace")
@@ -163,9 +163,7 @@ class Journal:
         self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         opened = _create(self.folder, self._name())
-        journal_files.keep_bounds(
-            self.folder, self._max_bytes, self._max_days, now=file is not None, removing=send_positions.note_removed
-        )
+        journal_limits.keep_bounds(self.folder, self._max_bytes, self._max_days, now=file is not None)
         return opened
 
     def _name(self) -> str:

@@ -1,8 +1,8 @@
-"""Journal files: their format, how to read them, which belong to a running process, and which are removed to save space.
+"""Journal files: their format, how to read them, and which belong to a running process.
 
 A file has a head (magic bytes, format version) and records, each with a mark, its length and a CRC-32. Law: whatever happened
-to a file, every complete record is read; bytes that cannot be read are skipped or set aside, never removed. The file of a
-running process is never removed either: its writer holds an exclusive ``flock`` on it, and readers only try a shared one.
+to a file, every complete record is read; bytes that cannot be read are skipped or set aside, never removed. The writer of a
+file holds an exclusive ``flock`` on it, and readers only try a shared one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import BinaryIO, NamedTuple
 
 from llmtrace.store import locks
 
 SUFFIX = ".journal"
 CORRUPT = ".corrupt"
-BOUNDS = ".bounds"
-"""A file beside the journal files: the limits (bytes, days) of the program that wrote last."""
 VERSION = 1
 MAGIC = b"llmtrace"
 HEAD = struct.Struct("<8sHxxI")
@@ -104,10 +102,13 @@ def _iterate(
 ) -> Iterator[Record | Gap]:
     with path.open("rb", buffering) as file:
         size = os.fstat(file.fileno()).st_size
-        _check_head(file, path)
+        check_head(file, path)
         offset = max(offset, HEAD.size)
         while offset < size:
-            record = read_at(file, offset, size) or _gap(file, offset, size)
+            record: Record | Gap | None = read_at(file, offset, size)
+            if record is None:
+                following = _resync(file, offset + 1, size)
+                record = Gap(offset, (size if following is None else following) - offset, tail=following is None)
             yield record
             offset += record.length
 
@@ -143,7 +144,7 @@ def read(file: BinaryIO, offset: int, length: int) -> Record | None:
     return _record_at(file, offset, offset + length)
 
 
-def _check_head(file: BinaryIO, path: Path) -> None:
+def check_head(file: BinaryIO, path: Path) -> None:
     """Raises `Unusable`. A damaged head does no harm as long as a record follows it."""
     start = file.read(HEAD.size)
     if len(start) == HEAD.size:
@@ -171,11 +172,6 @@ def _record_at(file: BinaryIO, offset: int, size: int) -> Record | None:
     return Record(kind, ref, payload, offset, RECORD.size + length)
 
 
-def _gap(file: BinaryIO, offset: int, size: int) -> Gap:
-    following = _resync(file, offset + 1, size)
-    return Gap(offset, (size if following is None else following) - offset, tail=following is None)
-
-
 def _resync(file: BinaryIO, offset: int, size: int) -> int | None:
     """The offset of the next complete record from ``offset``; None if there is none."""
     while offset < size:
@@ -195,17 +191,12 @@ def _resync(file: BinaryIO, offset: int, size: int) -> int | None:
 def listing(folder: Path) -> list[JournalFile]:
     """The journal files of a folder, oldest first; empty if the folder does not exist."""
     files = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
-                    try:
-                        status = entry.stat()
-                    except OSError:  # removed meanwhile
-                        continue
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                with contextlib.suppress(OSError):  # removed meanwhile
+                    status = entry.stat()
                     files.append(JournalFile(entry.name, status.st_size, status.st_mtime))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
     return sorted(files)
 
 
@@ -239,125 +230,25 @@ class RunningWriters:
     def is_running(self, name: str) -> bool:
         """True if the process that wrote this file still runs."""
         process = process_of(name)
-        if process not in self._runs:
-            self._runs[process] = any(is_being_written(self._folder / name) for name in reversed(self._files(process)))
-        return self._runs[process]
-
-    def _files(self, process: str) -> list[str]:
         if self._names is None:
             self._names = {}
             for file in listing(self._folder):
                 self._names.setdefault(process_of(file.name), []).append(file.name)
-        return self._names.get(process, [])
+        if process not in self._runs:
+            names = reversed(self._names.get(process, []))
+            self._runs[process] = any(is_being_written(self._folder / name) for name in names)
+        return self._runs[process]
 
 
 def is_being_written(path: Path) -> bool:
     """True if the process that writes this file still runs. Without file locks: if it wrote in the last minute."""
     is_locked = locks.is_held(path)
-    return is_locked if is_locked is not None else _age(path) < 60
+    return is_locked if is_locked is not None else age(path) < 60
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a file that cannot be read, so that it is not read again. Raises OSError."""
-    target = path.with_name(path.name + CORRUPT)
-    path.rename(target)
-    return target
-
-
-Removing: TypeAlias = Callable[[Path], None]
-"""Called with a file that is about to be removed."""
-
-
-def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool, removing: Removing | None = None) -> None:
-    """Write down the limits and remove old files, at once (``now``) or once an hour. For writers.
-
-    So the limits hold even if programs are short and nobody reads the store. Raises OSError if the folder is not writable.
-    """
-    stamp, bounds = folder / BOUNDS, f"{max_bytes} {max_days:g}"
-    if now or _age(stamp) > 3600 or stamp.read_text() != bounds:
-        if stamp.is_symlink():
-            stamp.unlink()
-        locks.write(stamp, bounds.encode())
-        sweep(folder, max_bytes, max_days, removing)
-
-
-def sweep_as_noted(folder: Path, removing: Removing | None = None) -> None:
-    """Remove old files, once a minute, by the limits that the last writer wrote down. For readers, whose own may differ."""
-    stamp = folder / BOUNDS
-    try:
-        if _age(stamp) > 60:
-            max_bytes, max_days = stamp.read_text().split()
-            os.utime(stamp, follow_symlinks=False)
-            sweep(folder, int(max_bytes), float(max_days), removing)
-    except (OSError, ValueError):
-        pass
-
-
-def _age(path: Path) -> float:
+def age(path: Path) -> float:
     """Seconds since the last change; infinity if the file does not exist."""
     try:
         return time.time() - path.stat().st_mtime
     except OSError:
         return float("inf")
-
-
-def sweep(folder: Path, max_bytes: int, max_days: float, removing: Removing | None = None) -> list[str]:
-    """Remove journal files, oldest first, until the store is within its limits. Returns their names; never raises.
-
-    ``max_bytes`` limits the journal and the files beside its folder (the index), which count for at most half of it. Files of
-    running processes, and files that cannot be read, are not removed.
-    """
-    files = sorted(listing(folder), key=lambda file: file.modified)
-    room = max_bytes - min(_size_beside(folder), max_bytes // 2)
-    oldest = time.time() - max_days * 86400
-    total = sum(file.size for file in files)
-    removed = []
-    for file in files:
-        if total <= room and file.modified >= oldest:
-            continue
-        if not _removable(folder / file.name):
-            continue
-        try:
-            if removing is not None:
-                removing(folder / file.name)
-            (folder / file.name).unlink(missing_ok=True)
-        except OSError:
-            continue
-        total -= file.size
-        removed.append(file.name)
-    _remove_strays(folder)
-    return removed
-
-
-def _removable(path: Path) -> bool:
-    if is_being_written(path):
-        return False
-    try:
-        with path.open("rb") as file:
-            _check_head(file, path)
-    except (OSError, Unusable):
-        return False
-    return True
-
-
-def _size_beside(folder: Path) -> int:
-    total = 0
-    try:
-        with os.scandir(folder.parent) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False) and not entry.name.endswith(CORRUPT):
-                    total += entry.stat(follow_symlinks=False).st_size
-    except OSError:
-        pass
-    return total
-
-
-def _remove_strays(folder: Path) -> None:
-    """Remove files without records: their process died before it gave them their name, or never wrote to them."""
-    try:
-        empty = [folder / file.name for file in listing(folder) if file.size == HEAD.size]
-        for path in (*folder.glob(".*.tmp"), *empty):
-            if time.time() - path.stat().st_mtime > 3600 and not is_being_written(path):
-                path.unlink(missing_ok=True)
-    except OSError:
-        pass

@@ -6,6 +6,7 @@ kept; one of other code (``judged``) is not read.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from llmtrace.store.indexing import Indexer
     from llmtrace.store.local import LocalStore
 
-_TRACES_AT_ONCE = 500
 _UNJUDGED = "open = 0 AND (stale OR judged IS NOT ?)"
 _NEWEST = "(SELECT max(id) FROM spans WHERE spans.trace = traces.trace)"
 _KEEP = (
@@ -47,15 +47,10 @@ class KeptVerdicts:
 
         def read(indexer: Indexer, db: sqlite3.Connection) -> dict[str, str]:
             indexer.catch_up(db)
-            verdicts: dict[str, str] = {}
-            for at in range(0, len(trace_ids), _TRACES_AT_ONCE):
-                some = trace_ids[at : at + _TRACES_AT_ONCE]
-                statement = (
-                    f"SELECT trace, verdict FROM traces WHERE trace IN ({', '.join('?' * len(some))})"  # noqa: S608
-                    " AND NOT stale AND judged = ?"
-                )
-                verdicts |= dict(db.execute(statement, (*some, self._judged)).fetchall())
-            return verdicts
+            statement = (
+                "SELECT trace, verdict FROM traces WHERE trace IN (SELECT value FROM json_each(?)) AND NOT stale AND judged = ?"
+            )
+            return dict(db.execute(statement, (json.dumps(trace_ids), self._judged)).fetchall())
 
         return self._store.with_index(read, {})
 

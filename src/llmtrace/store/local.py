@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,8 +22,7 @@ from llmtrace.config import Config
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.locks import importing, lazy_property
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
-from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_records, replay_key, send_positions
-from llmtrace.store.background_indexing import BackgroundIndexing
+from llmtrace.store import NEWEST, Query, Store, baselines, journal_files, journal_limits, journal_records, replay_key
 from llmtrace.store.journal import Entry, Journal
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
@@ -40,6 +40,12 @@ SCHEMES = ("local",)
 
 WORDS_STEP = 0.5
 """Seconds that a first search works before it releases the index for others."""
+
+BACKGROUND_AFTER = 30.0
+"""Seconds after its first span from which a program indexes in the background. Shorter programs leave it to the next reader."""
+BACKGROUND_EVERY = 5.0
+BACKGROUND_SHARE = 0.2
+"""Share of its time that the background thread works at most."""
 
 SPANS_AT_ONCE = 200
 """`LocalStore.spans` reads about this many spans, in whole traces, before it releases the index for others."""
@@ -71,12 +77,11 @@ class LocalStore(Store):
         may_be_missing: bool = False,
         background: bool = True,
         busy_seconds: float | None = None,
-        words: bool = True,
     ) -> None:
         """Open a store without touching the disk.
 
         ``folder`` None: spans stay in memory. ``may_be_missing``: a folder that does not exist reads as an empty store.
-        ``background``: index in a thread once the program has run for a while. ``busy_seconds``, ``words``: see `Index`.
+        ``background``: index in a thread once the program has run for a while. ``busy_seconds``: see `Index`.
         """
         config = config or Config()
         self.folder = folder
@@ -88,7 +93,6 @@ class LocalStore(Store):
         self.mark: Callable[[], str] = str
         """Returns where spans appended now will be sent; stored with them (see `journal_records.encode_context`)."""
         self._busy_seconds = busy_seconds
-        self._words = words
         self._replays: LocalStore | None = None
         self._background = None
         if background and folder is not None:
@@ -115,7 +119,7 @@ class LocalStore(Store):
             from llmtrace.store.sqlite import BUSY_SECONDS, Index
 
         busy_seconds = BUSY_SECONDS if self._busy_seconds is None else self._busy_seconds
-        return None if self.folder is None else Indexer(Index(self.folder, busy_seconds=busy_seconds, words=self._words))
+        return None if self.folder is None else Indexer(Index(self.folder, busy_seconds=busy_seconds))
 
     def check_owner(self) -> None:
         """Raise UnreadableStore if the folder's index belongs to another program."""
@@ -135,10 +139,8 @@ class LocalStore(Store):
 
     def replay_key(self) -> bytes:
         if self._replay_key is None and self.folder is not None:
-            try:
+            with contextlib.suppress(OSError):  # not writable: the spans stay in memory as well
                 self._replay_key = replay_key.of(self.folder)
-            except OSError:  # not writable: the spans stay in memory as well
-                pass
         return super().replay_key()
 
     def append(self, span: Span) -> None:
@@ -335,7 +337,7 @@ class LocalStore(Store):
             return direct(Spans())
         indexer = self._indexer
         if indexer is not None and not waiting:
-            journal_files.sweep_as_noted(indexer.index.journal, send_positions.note_removed)
+            journal_limits.sweep_as_noted(indexer.index.journal)
             try:
                 return indexer.call(lambda db: indexed(indexer, db))
             except IndexUnusable as error:
@@ -384,7 +386,38 @@ class LocalStore(Store):
                         indexer.words.catch_up(db, seconds=seconds)
 
             indexer.call(work)
-            journal_files.sweep_as_noted(indexer.index.journal, send_positions.note_removed)
+            journal_limits.sweep_as_noted(indexer.index.journal)
+
+
+class BackgroundIndexing:
+    """Indexes now and then in a daemon thread, once the process has run for a while. `wake` starts it."""
+
+    def __init__(self, work: Callable[[float], None]) -> None:
+        self._work = work
+        self._pid = 0
+        self._due = 0.0
+        self._running = False
+
+    def wake(self) -> None:
+        """Start the thread if work is due. Called by a thread of the program, at most once a second."""
+        if self._pid != os.getpid():  # the first time, or after a fork, which threads do not survive
+            self._pid, self._due, self._running = os.getpid(), time.monotonic() + BACKGROUND_AFTER, False
+        elif not self._running and time.monotonic() >= self._due:
+            threading.Thread(target=self._run, name="llmtrace-index", daemon=True).start()
+            self._running = True
+
+    def _run(self) -> None:
+        """Work once for a limited time; a later `wake` starts the next run."""
+        with contextlib.suppress(OSError, AttributeError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        started = time.monotonic()
+        try:
+            self._work(BACKGROUND_EVERY * BACKGROUND_SHARE)
+        except Exception as error:  # locked, broken, newer: reading reports it
+            logger.debug("llmtrace: indexing in the background failed: %s", error)
+        took = time.monotonic() - started
+        self._due = time.monotonic() + max(BACKGROUND_EVERY, took / BACKGROUND_SHARE)
+        self._running = False
 
 
 def _spans(index: Index, db: sqlite3.Connection, trace_ids: list[str], **which: Any) -> list[Span]:

@@ -56,8 +56,8 @@ def is_held(path: Path) -> bool | None:
     except OSError as error:
         return error.errno != errno.ENOENT
     try:
-        taken = take(descriptor, exclusive=False)
-        return None if taken is None else not taken
+        is_free = take(descriptor, exclusive=False)
+        return None if is_free is None else not is_free
     finally:
         os.close(descriptor)
 

@@ -8,6 +8,7 @@ evaluated late, so they wait until their trace is quiet.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,21 +187,12 @@ def learn(traces: Iterable[Trace], pins: Pins) -> list[dict[str, Any]]:
     """The monitors' states after these traces, oldest first, for stores without an index."""
     from llmtrace.monitors import Watch, load
 
-    shelf = _Memory()
-    watch = Watch(load(), shelf, pins)
-    for trace in traces:
-        for _ in watch.step(trace, lambda _: True):
-            pass
-    watch.save()
-    return sorted((state for state in shelf.states.values() if "key" in state), key=lambda state: -state["last"])
-
-
-class _Memory:
-    def __init__(self) -> None:
-        self.states: dict[str, dict[str, Any]] = {}
-
-    def get(self, name: str) -> dict[str, Any] | None:
-        return self.states.get(name)
-
-    def put(self, name: str, state: dict[str, Any], _: int) -> None:
-        self.states[name] = state
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        for statement in SCHEMA:
+            db.execute(statement)
+        watch = Watch(load(), Shelf(db), pins)
+        for trace in traces:
+            for _ in watch.step(trace, lambda _: True):
+                pass
+        watch.save()
+        return states(db)

@@ -2,8 +2,8 @@
 
 Laws: nothing is written to a backend (spans arrive there by OTLP). A trace counts if one of its spans is about a model, a tool
 or an agent, so other services' traces stay out. A backend may return too many traces; they are filtered by the same rules as
-in every other store. Traces are fetched eight at a time, or a hundred in one request if the backend can do that. The summary
-of a trace that got no span for `QUIET` seconds is cached.
+in every other store. Traces are fetched several at a time. The summary of a trace that got no span for `QUIET` seconds is
+cached.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import ClassVar, NamedTuple
 
@@ -33,10 +34,8 @@ QUIET = 300
 """Seconds after its last span from which a trace counts as complete."""
 AGENT_ATTRIBUTES = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
 """A span with one of these attributes is about a model, a tool or an agent. Backends search by them."""
-AT_ONCE = 8
 MOST_SORTED = 10_000
 """Newest traces among which the largest are looked for."""
-_BATCH = 100
 _MAX_SUMMARIES = 10_000
 _NEAR = 500
 """How many of the newest traces are searched for the beginning of an id."""
@@ -58,8 +57,8 @@ class Backend(ABC):
 
     name: str
     """Its address without secrets."""
-    fetches_many: ClassVar[bool] = False
-    """True if `fetch_many` gets many traces with one request."""
+    at_once: ClassVar[int] = 8
+    """How many traces are fetched at once."""
     selects: ClassVar[bool] = True
     """True if `find` returns traces about models, tools and agents only, where it returns no spans."""
 
@@ -77,9 +76,19 @@ class Backend(ABC):
         ``prompts`` False: `journal_records.PROMPTS` may be left out.
         """
 
-    def fetch_many(self, trace_ids: Sequence[str], *, prompts: bool = True) -> Iterable[RawSpan]:
-        """All spans of these traces, in any order."""
-        return [raw for trace_id in trace_ids for raw in self.fetch(trace_id, prompts=prompts)]
+    def fetch_if_there(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
+        """All spans of a trace; none if it does not exist."""
+        try:
+            return self.fetch(trace_id, prompts=prompts)
+        except Refused as refused:
+            if refused.status == 404:
+                return ()
+            raise
+
+    def fetch_many(self, trace_ids: Sequence[str], *, prompts: bool = True) -> dict[str, Sequence[RawSpan]]:
+        """All spans of each of these traces. Default: a request for each."""
+        with ThreadPoolExecutor(self.at_once, thread_name_prefix="llmtrace-read") as pool:
+            return dict(zip(trace_ids, pool.map(partial(self.fetch_if_there, prompts=prompts), trace_ids), strict=True))
 
     def ids_starting_with(self, prefix: str) -> Sequence[str] | None:  # noqa: ARG002 - for backends that can search by prefix
         """A few trace ids that start with ``prefix``; None if the backend cannot search by prefix."""
@@ -121,44 +130,34 @@ class RemoteStore(Store):
     def trace(self, trace_id: str) -> Trace:
         wanted = trace_id.strip().lower()
         if _FULL.fullmatch(wanted):
-            raws = self._fetch(wanted)
+            raws = self.source.fetch_if_there(wanted)
             if raws:
                 return _decoded(raws)
-        newest = self._last() if wanted == "last" else self._newest(_NEAR)
-        full = search.resolve(wanted, newest, lambda start: self._starting(start, newest))
-        raws = self._fetch(full)
+        newest = self._newest(1 if wanted == "last" else _NEAR)
+
+        def starting(beginning: str) -> list[str]:
+            trace_ids = self.source.ids_starting_with(beginning)
+            return [trace_id for trace_id in (newest if trace_ids is None else trace_ids) if trace_id.startswith(beginning)]
+
+        full = search.resolve(wanted, newest, starting)
+        raws = self.source.fetch_if_there(full)
         if not raws:
             raise TraceNotFound(f"no trace {full!r} in {self.source.name}. The backend may have deleted it because of its age")
         return _decoded(raws)
 
-    def _fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
-        try:
-            return self.source.fetch(trace_id, prompts=prompts)
-        except Refused as refused:
-            if refused.status == 404:
-                return ()
-            raise
-
     def _newest(self, limit: int) -> list[str]:
+        """The newest traces. Those that may be about something else are only looked into where one is wanted."""
         query = Query(limit=limit)
-        hits = (hit for hit in self.source.find(query, *self.bounds(query)) if not hit.note)
-        trace_ids = (hit.trace_id for hit in hits if hit.spans is None or any(map(_is_known, hit.spans)))
-        return list(islice(trace_ids, limit))
-
-    def _last(self) -> list[str]:
-        """The newest trace; none if the store is empty."""
-        query = Query(limit=1)
+        newest: list[str] = []
         for hit in self.source.find(query, *self.bounds(query)):
+            if len(newest) == limit or hit.note:
+                break
             spans = hit.spans
-            if spans is None and not self.source.selects and not hit.note:
-                spans = self._fetch(hit.trace_id)
-            if not hit.note and (spans is None or any(map(_is_known, spans))):
-                return [hit.trace_id]
-        return []
-
-    def _starting(self, beginning: str, newest: Sequence[str]) -> list[str]:
-        matching_ids = self.source.ids_starting_with(beginning)
-        return [trace_id for trace_id in (newest if matching_ids is None else matching_ids) if trace_id.startswith(beginning)]
+            if spans is None and limit == 1 and not self.source.selects:
+                spans = self.source.fetch_if_there(hit.trace_id)
+            if spans is None or any(map(_is_known, spans)):
+                newest.append(hit.trace_id)
+        return newest
 
     def bounds(self, query: Query) -> tuple[int, int]:
         """The start and end of the time that is searched, in nanoseconds: the query's, or the defaults."""
@@ -173,51 +172,35 @@ class RemoteStore(Store):
     ) -> Iterator[tuple[TraceSummary, Trace | None]]:
         """Filter hits by ``query``. The trace is included if it was fetched, and always if ``traces``."""
         whole = prompts or bool(query.text)
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="llmtrace-read") as pool:
-            for batch in self._batches(hits, query, whole, traces):
-                if batch[0].note:  # the hits before it were not enough
-                    warn_once(batch[0].note)
-                    continue
-                for summary, trace in pool.map(lambda hit: self._read(hit, query, whole, traces), batch):
-                    if summary is None or not search.keeps(query, summary):
+        for batch in _chunks(hits, min(self.source.at_once, query.limit)):
+            if batch[0].note:  # the hits before it were not enough
+                warn_once(batch[0].note)
+                continue
+            with self._lock:
+                cached = {hit.trace_id: self._summaries[hit.trace_id] for hit in batch if hit.trace_id in self._summaries}
+            needed = [hit for hit in batch if traces or query.text or hit.trace_id not in cached]
+            spans = {hit.trace_id: hit.spans for hit in needed if hit.spans is not None}
+            spans |= _fetch_halving(self.source, [hit.trace_id for hit in needed if hit.spans is None], whole)
+            for hit in batch:
+                summary, trace = cached.get(hit.trace_id), None
+                if hit.trace_id in spans:
+                    raws = spans[hit.trace_id]
+                    if not any(map(_is_known, raws)):
                         continue
-                    if query.text and trace is not None and not search.matches(trace.spans, query.text):
-                        continue
+                    trace = _decoded(raws if whole else map(journal_records.without_prompts, raws))
+                    summary = summary or self._summarise(trace, whole=whole)
+                has_text = not query.text or trace is None or search.matches(trace.spans, query.text)
+                if summary is not None and has_text and search.keeps(query, summary):
                     yield summary, trace
 
-    def _batches(self, hits: Iterable[TraceHit], query: Query, prompts: bool, traces: bool) -> Iterator[list[TraceHit]]:
-        """Split hits into batches, with the spans that are needed if the backend returns many traces at once."""
-        if not self.source.fetches_many:
-            yield from _chunks(hits, min(AT_ONCE, query.limit))
-            return
-        for batch in _chunks(hits, min(_BATCH, query.limit)):
+    def _summarise(self, trace: Trace, *, whole: bool) -> TraceSummary:
+        summary = summarise(trace)
+        if whole and max(span.end or span.start for span in trace.spans) < time.time_ns() - QUIET * 1_000_000_000:
             with self._lock:
-                cached = set() if traces or query.text else {hit.trace_id for hit in batch if hit.trace_id in self._summaries}
-            missing_ids = [hit.trace_id for hit in batch if hit.spans is None and hit.trace_id not in cached]
-            spans: dict[str, list[RawSpan]] = {trace_id: [] for trace_id in missing_ids}
-            for raw in _fetch_halving(self.source, missing_ids, prompts):
-                spans.setdefault(raw.trace_id, []).append(raw)
-            yield [TraceHit(hit.trace_id, spans.get(hit.trace_id, hit.spans)) for hit in batch]
-
-    def _read(self, hit: TraceHit, query: Query, prompts: bool, traces: bool) -> tuple[TraceSummary | None, Trace | None]:
-        with self._lock:
-            cached = self._summaries.get(hit.trace_id)
-        if cached is not None and not traces and not query.text:
-            return cached, None
-        raws = self._fetch(hit.trace_id, prompts=prompts) if hit.spans is None else hit.spans
-        if not any(_is_known(raw) for raw in raws):
-            return None, None
-        trace = _decoded(raws if prompts else [journal_records.without_prompts(raw) for raw in raws])
-        summary = cached or summarise(trace)
-        if prompts and max(span.end or span.start for span in trace.spans) < time.time_ns() - QUIET * 1_000_000_000:
-            self._remember(summary)
-        return summary, trace
-
-    def _remember(self, summary: TraceSummary) -> None:
-        with self._lock:
-            self._summaries[summary.trace_id] = summary
-            while len(self._summaries) > _MAX_SUMMARIES:
-                self._summaries.popitem(last=False)
+                self._summaries[summary.trace_id] = summary
+                if len(self._summaries) > _MAX_SUMMARIES:
+                    self._summaries.popitem(last=False)
+        return summary
 
 
 def days_of(address: Address) -> float:
@@ -232,17 +215,17 @@ def days_of(address: Address) -> float:
     return days
 
 
-def _fetch_halving(source: Backend, trace_ids: Sequence[str], prompts: bool) -> Sequence[RawSpan]:
+def _fetch_halving(source: Backend, trace_ids: Sequence[str], prompts: bool) -> dict[str, Sequence[RawSpan]]:
     """The spans of these traces, in several requests if the response to one is too large."""
     if not trace_ids:
-        return ()
+        return {}
     try:
-        return list(source.fetch_many(trace_ids, prompts=prompts))
+        return source.fetch_many(trace_ids, prompts=prompts)
     except TooLarge:
         half = len(trace_ids) // 2
         if not half:
             raise
-    return [*_fetch_halving(source, trace_ids[:half], prompts), *_fetch_halving(source, trace_ids[half:], prompts)]
+    return _fetch_halving(source, trace_ids[:half], prompts) | _fetch_halving(source, trace_ids[half:], prompts)
 
 
 def _decoded(raws: Iterable[RawSpan]) -> Trace:

@@ -17,23 +17,16 @@ def of(folder: Path) -> bytes:
     """Return the secret of a store, and make it with the first call. Raises OSError where the folder cannot be written."""
     folder = folder.parent if folder.name == REPLAYS else folder
     path = folder / NAME
-    for _ in range(2):
-        try:
-            key = path.read_bytes()
-            if len(key) == _BYTES:
-                return key
-        except FileNotFoundError:
-            pass
+    if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = folder / f"{NAME}.{os.getpid()}.{os.urandom(4).hex()}"
         locks.write(temporary, os.urandom(_BYTES), os.O_EXCL)
         try:
-            os.link(temporary, path)  # fails where another process was first: then its key counts
-        except FileExistsError:
+            os.link(temporary, path)
+        except FileExistsError:  # another process was first: then its key counts
             pass
         except OSError:  # a file system without links
             os.replace(temporary, path)
-            continue
         finally:
             temporary.unlink(missing_ok=True)
     return path.read_bytes()

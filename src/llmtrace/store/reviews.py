@@ -76,11 +76,11 @@ class Reviews:
             decision = self._standing(db, request)
             state: ReviewState = "proposed" if decision is None else "approved"
             row = (request.review_id, state, request.digest, request.run_id, request.tool, request.asked_at, request.deadline)
-            kept = (owner, _written(_requests, request), None if decision is None else _written(_decisions, decision))
+            content = (owner, _written(_requests, request), None if decision is None else _written(_decisions, decision))
             db.execute(
                 "INSERT INTO reviews (id, state, digest, run, tool, asked_at, deadline, owner, request, decision)"
                 " VALUES (?,?,?,?,?,?,?,?,?,?)",
-                (*row, *kept),
+                (*row, *content),
             )
         return ReviewRecord(request, state, decision, is_waiting=True)
 
@@ -89,10 +89,10 @@ class Reviews:
         with self._write() as db:
             record = self._find(db, review_id)
             if record.state in ("proposed", "withdrawn"):
-                asked = replace(record.request, deadline=deadline) if record.state == "withdrawn" else record.request
+                request = replace(record.request, deadline=deadline) if record.state == "withdrawn" else record.request
                 db.execute(
                     "UPDATE reviews SET state = 'proposed', owner = ?, deadline = ?, request = ?, ended_at = NULL WHERE id = ?",
-                    (owner_of(self.folder), asked.deadline, _written(_requests, asked), asked.review_id),
+                    (owner_of(self.folder), request.deadline, _written(_requests, request), request.review_id),
                 )
             return self._find(db, record.request.review_id)
 
@@ -341,8 +341,10 @@ def faults_of(request: ReviewRequest, decision: Decision) -> list[Violation]:
 
     if decision.kind == "edited" and request.tool is not None and isinstance(decision.value, dict):
         definition = ToolDefinition(request.tool, parameters=request.schema, strict=request.strict)
-        found = check_arguments(decision.value, definition)
-        return [one for one in errors_in(found) if not _is_as_shown(one.pointer, decision.value, request)]
+        violations = check_arguments(decision.value, definition)
+        return [
+            violation for violation in errors_in(violations) if not _is_as_shown(violation.pointer, decision.value, request)
+        ]
     if decision.kind == "answered" and request.tool is None and request.schema is not None:
         return errors_in(check_result(decision.value, ToolDefinition("", output=request.schema)))
     return []
@@ -374,7 +376,7 @@ def this_user() -> str:
 # -- which processes are there
 
 _owner: dict[Path | None, str] = {}
-_held: list[int] = []
+_lock_files: list[int] = []
 _owner_lock = fork_safe_lock()
 
 
@@ -389,7 +391,7 @@ def owner_of(folder: Path | None) -> str:
                 _sweep(place)
                 descriptor = os.open(place / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | locks.FLAGS, 0o600)
                 locks.take(descriptor, exclusive=True)
-                _held.append(descriptor)
+                _lock_files.append(descriptor)
             _owner[folder] = name
         return _owner[folder]
 
@@ -412,10 +414,10 @@ def _sweep(place: Path) -> None:
 def _forget_in_child() -> None:
     """A fork is a process of its own. It must not hold its parent's locks: they say that the parent runs."""
     _owner.clear()
-    for descriptor in _held:
+    for descriptor in _lock_files:
         with contextlib.suppress(OSError):
             os.close(descriptor)
-    _held.clear()
+    _lock_files.clear()
 
 
 if hasattr(os, "register_at_fork"):

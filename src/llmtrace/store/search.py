@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SHORTEST_PREFIX = 4
 _LONGEST_TEXT = 200_000
 _LONGEST_WORD = 64
+_LISTS = ("system", "input", "output")
+_VALUES = ("name", "agent_name", "arguments", "result", "query", "documents", "records", "response_id", "call_id")
+"""Fields of operations that are searched: those with a list of pieces, and those with one piece."""
 
 # Scripts written without spaces: each character is a word of its own, so that any part of a sentence can be found.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -84,14 +87,11 @@ def needles(query: str) -> list[str]:
 
 def pieces(span: Span) -> Iterator[Any]:
     """The parts of a span that are searched: name, messages, arguments, results, findings, attributes."""
-    operation = span.operation
     yield span.name
-    kind: type = type(operation)
-    lists, values = _searched(kind)
-    for name in lists:
-        yield from getattr(operation, name)
-    for name in values:
-        value = getattr(operation, name)
+    for name in _LISTS:
+        yield from getattr(span.operation, name, ())
+    for name in _VALUES:
+        value = getattr(span.operation, name, None)
         if value is not None:
             yield value
     if span.failure is not None:
@@ -104,17 +104,6 @@ def pieces(span: Span) -> Iterator[Any]:
         yield span.attributes
 
 
-_LISTS = ("system", "input", "output")
-_VALUES = ("name", "agent_name", "arguments", "result", "query", "documents", "records", "response_id", "call_id")
-
-
-@functools.cache
-def _searched(kind: type) -> tuple[list[str], list[str]]:
-    """The searched fields of a kind of operation: those with a list of pieces, and those with one piece."""
-    names = {field.name for field in fields(kind)}
-    return [name for name in _LISTS if name in names], [name for name in _VALUES if name in names]
-
-
 def text_in(piece: Any) -> str:
     """The texts and numbers in one of `pieces`, in order."""
     if type(piece) is str:
@@ -125,22 +114,18 @@ def text_in(piece: Any) -> str:
 
 
 def _collect(value: Any, texts: list[str], depth: int) -> None:
-    kind = type(value)
+    kind: type = type(value)
     if kind is str:
         texts.append(value)
     elif kind is int or kind is float:
         texts.append(str(value))
     elif value is not None and depth < 32:
-        for inner in _inside(value, kind):
+        if kind is dict:
+            value = value.values()
+        elif kind is not list and kind is not tuple:
+            value = [getattr(value, name) for name in _fields(kind)]
+        for inner in value:
             _collect(inner, texts, depth + 1)
-
-
-def _inside(value: Any, kind: type) -> Iterable[Any]:
-    if kind is dict:
-        return value.values()  # type: ignore[no-any-return]
-    if kind in (list, tuple):
-        return value  # type: ignore[no-any-return]
-    return [getattr(value, name) for name in _fields(kind)]
 
 
 @functools.cache

@@ -66,15 +66,11 @@ class Positions:
         return []
 
 
-def home_of(journal: Path) -> tuple[Path, str]:
-    """The store's folder of a folder of journal files, and the name of its folder of positions."""
-    return (journal.parent.parent, UNSENT) if journal.parent.name == UNSENT else (journal.parent, STORE)
-
-
 def note_removed(path: Path) -> None:
     """Count the unsent spans of a journal file that is about to be removed, for each destination. Never raises."""
     try:
-        home, name = home_of(path.parent)
+        home = path.parent.parent
+        home, name = (home.parent, UNSENT) if home.name == UNSENT else (home, STORE)
         for destination, number in _unsent(path, home / FOLDER, name).items():
             locks.write(home / FOLDER / destination / REMOVED, b"%d\n" % number, os.O_APPEND)
             warn_once(

@@ -9,12 +9,12 @@ a fork.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +34,6 @@ FORK_SECONDS = 2.0
 """Seconds that a fork waits for a call in another thread to end."""
 _STALE_AT_ONCE = 100
 
-_PLACE = "CREATE INDEX spans_place ON spans (file, offset)"
 _JOURNAL_SCHEMA = (
     # done, words: the offset up to which a file's records, and their words, are indexed
     "CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, done INTEGER NOT NULL, words INTEGER NOT NULL)",
@@ -65,6 +64,9 @@ _JOURNAL_SCHEMA = (
 _TABLES = ("files", "contexts", "spans", "traces", "names")
 _SCHEMA = (*_JOURNAL_SCHEMA, *monitoring.SCHEMA, *word_index.SCHEMA)
 
+_OPEN_FILES = "SELECT DISTINCT f.name FROM spans s JOIN files f ON f.id = s.file WHERE s.trace = ? AND s.end IS NULL"
+"""The journal files with unfinished spans of a trace."""
+
 T = TypeVar("T")
 
 
@@ -75,16 +77,10 @@ class IndexUnusable(Exception):
 class Index:
     """``index.db`` in a store's folder. `call` opens it; the other methods use the connection that `call` passes on."""
 
-    def __init__(self, folder: Path, *, busy_seconds: float = BUSY_SECONDS, words: bool = True) -> None:
-        """``words`` False: search texts without FTS5, as if SQLite were built without it."""
+    def __init__(self, folder: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self.journal = folder / "journal"
         self.path = folder / "index.db"
         self._busy_seconds = busy_seconds
-        self._words = words
-
-    def has_words(self, db: sqlite3.Connection) -> bool:
-        """True if texts are searched in word tables; else they are read from the journal."""
-        return self._words and db.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone() is not None
 
     def call(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``action`` on a connection. If the index is broken, mend it and run ``action`` again.
@@ -222,17 +218,17 @@ class Index:
         """Ids and numbers of spans of the traces that match ``query``, newest first."""
         if filters.needs_summaries(query):
             return [(trace_id, summary.spans) for trace_id, summary in self._find(db, query)]
-        where, values = self._row_conditions(db, query)
+        where, values = _row_conditions(db, query)
         spans = "(SELECT count(*) FROM spans WHERE spans.trace = traces.trace)"
-        rows = db.execute(f"SELECT trace, {spans} FROM traces WHERE {where} ORDER BY start DESC", values)  # noqa: S608
-        return list(itertools.islice((row for row in rows if self._has_text(db, row[0], query.text)), query.limit))
+        statement = f"SELECT trace, {spans} FROM traces WHERE {where} ORDER BY start DESC LIMIT ?"  # noqa: S608
+        return db.execute(statement, (*values, query.limit)).fetchall()
 
     def stale(self, db: sqlite3.Connection, query: Query, fresh: Collection[str]) -> list[str]:
         """Some traces whose summaries must be made before `traces` can answer ``query``, without those in ``fresh``.
 
         A summary of an older form is made again only if the query returns it: the columns that a query filters by are right.
         """
-        where, values = self._row_conditions(db, query)
+        where, values = _row_conditions(db, query)
         conditions, more = summary_rows.summary_conditions(query)
         rows = db.execute(
             f"SELECT trace, stale, open, coalesce(form, 0) FROM traces WHERE {where} AND (stale OR {conditions})"  # noqa: S608
@@ -240,58 +236,42 @@ class Index:
             values + more,
         )
         is_unfiltered = not filters.needs_summaries(query)
-        sql_has_text = not query.text or self.has_words(db)
         matches, stale = 0, list[str]()
         for trace_id, is_stale, is_open, form in rows:
             if (is_stale or form < FORM) and trace_id not in fresh:
                 stale.append(trace_id)
-            matches += sql_has_text and (is_unfiltered or not (is_stale or is_open))
+            matches += is_unfiltered or not (is_stale or is_open)
             if (matches >= query.limit and query.sort == "age") or len(stale) >= max(_STALE_AT_ONCE, len(fresh)):
                 break
         return stale
 
     def _find(self, db: sqlite3.Connection, query: Query) -> Iterator[tuple[str, TraceSummary]]:
         where, values = self.conditions(db, query)
-        count = 0
         column, direction = filters.SORTS[query.sort][0], "ASC" if query.reverse else "DESC"
         order = f"{column} {direction}" if query.sort == "age" else f"{column} {direction}, start DESC"
-        for trace_id, summary in self._summaries(db, f"{where} ORDER BY {order}", values):
-            if count >= query.limit:
-                return
-            if search.keeps(query, summary) and self._has_text(db, trace_id, query.text):
-                count += 1
-                yield trace_id, summary
+        summaries = self._summaries(db, f"{where} ORDER BY {order}", values)
+        return islice(((trace_id, summary) for trace_id, summary in summaries if search.keeps(query, summary)), query.limit)
 
     def _summaries(self, db: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[tuple[str, TraceSummary]]:
         running = journal_files.RunningWriters(self.journal)
-        statement = (
-            "SELECT trace, open, running, summary FROM traces"  # noqa: S608
-            f" WHERE summary IS NOT NULL AND {where}"
-        )
+        statement = f"SELECT trace, open, running, summary FROM traces WHERE summary IS NOT NULL AND {where}"  # noqa: S608
         for trace_id, is_open, health, data in db.execute(statement, values):
             summary = summary_rows.read_summary(data)
-            if is_open and all(running.is_running(name) for name in _open_files(db, trace_id)):
+            if is_open and all(running.is_running(name) for (name,) in db.execute(_OPEN_FILES, (trace_id,)).fetchall()):
                 findings = tuple(name for name in summary.findings if name != UNFINISHED)
                 summary = replace(summary, health=health, findings=findings)
             yield trace_id, summary
 
     def conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
         """The SQL condition of a query on a row of ``traces`` with its summary."""
-        (where, values), (conditions, more) = self._row_conditions(db, query), summary_rows.summary_conditions(query)
+        (where, values), (conditions, more) = _row_conditions(db, query), summary_rows.summary_conditions(query)
         return f"{where} AND {conditions}", values + more
-
-    def _row_conditions(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
-        """The SQL condition of a query on a row of ``traces``, apart from the summary's columns."""
-        return summary_rows.row_conditions(query, word_index.tables(db) if self.has_words(db) else None)
-
-    def _has_text(self, db: sqlite3.Connection, trace_id: str, text: str | None) -> bool:
-        """True if the trace has the text. With word tables, the SQL condition has checked it already."""
-        return not text or self.has_words(db) or search.matches(self.read(db, trace_id).spans, text)
 
     def trace(self, db: sqlite3.Connection, wanted: str) -> Trace:
         """The trace with this id, its beginning, or "last". Raises TraceNotFound."""
         trace_id = resolve(db, wanted)
-        trace = self.read(db, trace_id)
+        with contextlib.closing(self.reader(db)) as reader:
+            trace = reader.read(trace_id)
         if not trace.spans:
             raise _removed(trace_id)
         return trace
@@ -307,11 +287,6 @@ class Index:
         rows = db.execute("SELECT span, parent, failed FROM spans WHERE trace = ? ORDER BY start, id", (trace_id,))
         return [(span, parent, bool(failed)) for span, parent, failed in rows]
 
-    def read(self, db: sqlite3.Connection, trace_id: str) -> Trace:
-        """Read one trace, see `Reader.read`."""
-        with contextlib.closing(self.reader(db)) as reader:
-            return reader.read(trace_id)
-
     def reader(self, db: sqlite3.Connection) -> Reader:
         """A reader for many traces. It can be used while the connection is open."""
         return Reader(db, self.journal)
@@ -320,22 +295,25 @@ class Index:
 def resolve(db: sqlite3.Connection, wanted: str) -> str:
     """Find the full id of ``wanted``, see `search.resolve`. Raises TraceNotFound."""
     newest = [row[0] for row in db.execute("SELECT trace FROM traces ORDER BY start DESC LIMIT 1000")]
-    return search.resolve(wanted, newest, lambda beginning: _starting(db, beginning))
+    starting = "SELECT trace FROM traces WHERE trace >= ? AND trace < ? ORDER BY trace LIMIT 5"
+    return search.resolve(wanted, newest, lambda text: [row[0] for row in db.execute(starting, (text, text + "\uffff"))])
+
+
+def _row_conditions(db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
+    """The SQL condition of a query on a row of ``traces``, apart from the summary's columns."""
+    where, values = ["true"], list[Any]()
+    for filter_, value in filters.active(query):
+        if filter_.name in filters.OF_START:
+            where.append(filter_.condition)
+            values.append(value)
+    for condition, terms in word_index.condition(query.text, word_index.tables(db)) if query.text else ():
+        where.append(condition)
+        values += terms
+    return " AND ".join(where), values
 
 
 def _removed(trace_id: str) -> TraceNotFound:
     return TraceNotFound(f"trace {trace_id} was removed a moment ago, to keep the store within its limits")
-
-
-def _open_files(db: sqlite3.Connection, trace_id: str) -> list[str]:
-    """Names of the journal files with unfinished spans of the trace."""
-    statement = "SELECT DISTINCT f.name FROM spans s JOIN files f ON f.id = s.file WHERE s.trace = ? AND s.end IS NULL"
-    return [name for (name,) in db.execute(statement, (trace_id,))]
-
-
-def _starting(db: sqlite3.Connection, beginning: str) -> list[str]:
-    statement = "SELECT trace FROM traces WHERE trace >= ? AND trace < ? ORDER BY trace LIMIT 5"
-    return [row[0] for row in db.execute(statement, (beginning, beginning + "\uffff"))]
 
 
 def _is_foreign(db: sqlite3.Connection) -> bool:

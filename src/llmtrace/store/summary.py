@@ -99,7 +99,11 @@ def summarise(trace: Trace) -> TraceSummary:
 
     root = trace.root
     end = None if any(span.end is None for span in trace.roots) else max(span.end or 0 for span in trace.spans)
-    calls = list(_calls(trace))
+    operations = [(span.span_id, span.operation) for span in trace.spans]
+    models = [(span_id, call) for span_id, call in operations if isinstance(call, (Inference, Embedding))]
+    hidden = uncharged_spans(trace)  # another span counts them already
+    calls = [call for span_id, call in models if span_id not in hidden]
+    service = root.resource.get(SERVICE_NAME)
     return TraceSummary(
         trace_id=trace.trace_id,
         name=root.name,
@@ -110,9 +114,9 @@ def summarise(trace: Trace) -> TraceSummary:
         health=trace.health,
         task=_task(trace),
         answer=_answer(trace),
-        agents=_once(span.operation.name for span in trace.spans if isinstance(span.operation, AgentInvocation)),
-        workflows=_once(span.operation.name for span in trace.spans if isinstance(span.operation, Workflow)),
-        models=_once(_models(trace)),
+        agents=_once(operation.name for _, operation in operations if isinstance(operation, AgentInvocation)),
+        workflows=_once(operation.name for _, operation in operations if isinstance(operation, Workflow)),
+        models=_once([*(call.model for _, call in models), *(call.request_model for _, call in models)]),
         users=_once(_attributes(trace, USER_ID)),
         conversations=_once(_attributes(trace, CONVERSATION_ID)),
         tags=_once(_attributes(trace, TAGS)),
@@ -121,7 +125,7 @@ def summarise(trace: Trace) -> TraceSummary:
         input_tokens=_sum(call.usage.input_tokens for call in calls if call.usage),
         output_tokens=_sum(call.usage.output_tokens for call in calls if call.usage),
         cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
-        service=_service(root),
+        service=str(service) if service else None,
         is_run=any(map(_is_of_run, trace.spans)),
         dead_letters=len(letters_of(trace)),
         replay_of=next((str(span.attributes[REPLAY_OF]) for span in trace.roots if REPLAY_OF in span.attributes), None),
@@ -188,13 +192,6 @@ def _last_text(messages: tuple[Message, ...]) -> str | None:
     return None
 
 
-def _models(trace: Trace) -> Iterator[str | None]:
-    """The names of the models that answered, then those that were asked for by other names."""
-    calls = [span.operation for span in trace.spans if isinstance(span.operation, (Inference, Embedding))]
-    yield from (call.model for call in calls)
-    yield from (call.request_model for call in calls)
-
-
 def _attributes(trace: Trace, key: str) -> Iterator[str | None]:
     """The values of an attribute of any span; of a list, its items."""
     for span in trace.spans:
@@ -216,19 +213,6 @@ def _findings(trace: Trace) -> tuple[str, ...]:
             if evaluation.name != OUTCOME:
                 names.get(evaluation.severity, []).append(evaluation.name)
     return _once([*names["error"], *names["warning"]])
-
-
-def _calls(trace: Trace) -> Iterator[Inference | Embedding]:
-    """Model calls, without those that another span counts already."""
-    hidden = uncharged_spans(trace)
-    for span in trace.spans:
-        if isinstance(span.operation, (Inference, Embedding)) and span.span_id not in hidden:
-            yield span.operation
-
-
-def _service(root: Span) -> str | None:
-    name = root.resource.get(SERVICE_NAME)
-    return str(name) if name else None
 
 
 def _once(names: Iterable[str | None]) -> tuple[str, ...]:

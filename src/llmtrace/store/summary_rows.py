@@ -7,7 +7,7 @@ from typing import Any
 
 from llmtrace.codec import json_text
 from llmtrace.model import Trace
-from llmtrace.store import Query, filters, word_index
+from llmtrace.store import Query, filters
 from llmtrace.store.summary import FORM, TraceSummary
 
 
@@ -52,18 +52,6 @@ def read_summary(data: bytes) -> TraceSummary:
         name: tuple(value) if isinstance(value, list) else value for name, value in json_text.read(data.decode()).items()
     }
     return TraceSummary(**fields)
-
-
-def row_conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]:
-    where, values = ["true"], list[Any]()
-    for filter_, value in filters.active(query):
-        if filter_.name in filters.OF_START:
-            where.append(filter_.condition)
-            values.append(value)
-    for condition, terms in word_index.condition(query.text, tables) if query.text and tables is not None else ():
-        where.append(condition)
-        values += terms
-    return " AND ".join(where), values
 
 
 def summary_conditions(query: Query) -> tuple[str, list[Any]]:

@@ -78,10 +78,8 @@ def read_spans(path: Path, start: int, contexts: dict[int, Context]) -> Iterator
 def _contexts(path: Path, until: int) -> dict[int, Context]:
     """The contexts in a file before offset ``until``."""
     contexts: dict[int, Context] = {}
-    for record in journal_files.iterate(path) if until else ():
-        if record.offset >= until:
-            break
-        if isinstance(record, journal_files.Record) and record.kind == journal_files.CONTEXT:
+    for record in journal_files.outline(path) if until else ():
+        if record.kind == journal_files.CONTEXT and record.offset < until:
             with contextlib.suppress(journal_records.NoRecord):
                 contexts[record.ref] = journal_records.decode_context(record.payload)
     return contexts

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = ("CREATE TABLE searched (at INTEGER)",)
 
+ENGINE: Final = "fts5"
+"""A SQLite without it cannot search the index, so that a search reads the journal."""
 _BATCH: Final = 500
 """Spans in one transaction. Other processes wait for the write lock meanwhile."""
 _SEEN: Final = 50_000
@@ -54,8 +56,6 @@ class Words:
 
     def catch_up(self, db: sqlite3.Connection, *, seconds: float = float("inf")) -> bool:
         """Index the words of the indexed spans, for at most ``seconds``. Returns True if it has indexed all."""
-        if not self._index.has_words(db):
-            return True
         deadline = time.monotonic() + seconds
         for file, name in db.execute("SELECT id, name FROM files WHERE words < done ORDER BY name").fetchall():
             while self._batch(db, file, name):
@@ -128,7 +128,7 @@ def condition(text: str, among: list[str]) -> Iterator[tuple[str, list[Any]]]:
 def _create_table(db: sqlite3.Connection, file: str) -> str:
     table = _table(file)
     db.execute(
-        f"CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5"
+        f"CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING {ENGINE}"
         " (text, content='', columnsize=0, tokenize='unicode61 remove_diacritics 0')"
     )
     return table

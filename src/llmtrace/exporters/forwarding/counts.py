@@ -1,4 +1,4 @@
-"""Counts of sent and dropped spans: one file for each destination, to which every program of the user adds.
+"""Counts of sent and dropped spans: one file for each destination, to which every program of the user adds. See `reports`.
 
 Law: a span counts as sent when the endpoint has confirmed it. Every span that is dropped, for whatever reason, is counted, and
 a log line says so, at most once a minute.
@@ -13,13 +13,20 @@ import os
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import NamedTuple
 
-from llmtrace.store import locks
+from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, destinations_of
+from llmtrace.store import journal_files, locks
+from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions, removed
 
 logger = logging.getLogger("llmtrace")
 
 QUIET_SECONDS = 60.0
 FILE = "counts.json"
+ABOUT = "about"
+"""File in a destination's folder with its protocol and address."""
+_MOST = 100_000
+"""Waiting spans up to which they are counted."""
 
 
 @dataclass
@@ -105,3 +112,44 @@ def read(folder: Path) -> tuple[dict[str, int], str]:
         return {name: int(totals.get(name, 0)) for name in NAMES}, str(totals.get("why") or "")
     except (OSError, ValueError, AttributeError, TypeError):
         return dict.fromkeys(NAMES, 0), ""
+
+
+class Report(NamedTuple):
+    """The state of one destination."""
+
+    id: str
+    about: str
+    """Protocol and address."""
+    counts: dict[str, int]
+    waiting: int
+    """Spans in the journal that are not sent yet."""
+    why: str
+    """Why the last request failed; empty if it succeeded."""
+
+
+def reports(home: Path) -> list[Report]:
+    """A report for each destination of a store's folder."""
+    destinations = []
+    with contextlib.suppress(OSError):
+        for folder in sorted((home / FOLDER).iterdir()):
+            with contextlib.suppress(OSError):
+                about = (folder / ABOUT).read_text(encoding="utf-8").strip()
+                counts, why = read(folder)
+                counts["lost"] += removed(folder)
+                destinations.append(Report(folder.name, about, counts, _waiting(home, folder), why))
+    return destinations
+
+
+def _waiting(home: Path, folder: Path) -> int:
+    number = 0
+    for journal, positions in ((home / "journal", STORE), (home / UNSENT / "journal", UNSENT)):
+        position_store, processes = Positions(folder / positions), set[str]()
+        for file in journal_files.listing(journal):
+            position = position_store.read(file.name)
+            if (position.offset < file.size or position.open) and folder.name in destinations_of(journal / file.name):
+                processes.add(journal_files.process_of(file.name))
+        for process in processes:
+            tail = JournalCursor(journal, process, folder.name, position_store, alive=True)
+            while (items := tail.read(1 << 20)) and number < _MOST:
+                number += len(items)
+    return number

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -23,14 +23,14 @@ from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.exporters.forwarding import export_view
-from llmtrace.exporters.forwarding.counts import Counts, CountsFile
+from llmtrace.exporters.forwarding.counts import ABOUT, Counts, CountsFile
 from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, QueuedSpan, UnwrittenSpans
-from llmtrace.exporters.forwarding.memory_queue import MemoryQueue
 from llmtrace.exporters.forwarding.otlp_exporter import MOST_SPANS, Exporter
 from llmtrace.exporters.forwarding.recover_unsent import UnsentRecovery, only_unsent, remove_sent
 from llmtrace.exporters.forwarding.retries import Breaker, SetAside
-from llmtrace.exporters.forwarding.sampler import Judge, Sampler
+from llmtrace.exporters.forwarding.sampler import Sampler
+from llmtrace.exporters.forwarding.send_queue import MemoryQueue
 from llmtrace.exporters.forwarding.transport import LEAST_SECONDS, Answer, transport
 from llmtrace.installed import NO_GRPC
 from llmtrace.model import RawSpan, replace
@@ -40,6 +40,9 @@ from llmtrace.semconv import SAMPLING_RATE
 from llmtrace.store import locks
 from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions
 
+if TYPE_CHECKING:
+    from llmtrace.external.ingest import Ingestor
+
 INTERVAL = 1.0
 """Seconds between two reads of the journal."""
 EXIT_SECONDS = 2.0
@@ -47,16 +50,7 @@ HASTY_BYTES = 256 << 10
 """Request size at exit. Small requests are confirmed and written down one by one; the rest is sent again."""
 RECOVERY_EVERY = 30.0
 SAVE_EVERY = 30.0
-ABOUT = "about"
-"""File in a destination's folder with its protocol and address."""
 _SUPPRESS = ("suppress_instrumentation", "suppress_http_instrumentation")
-
-
-class SpanSource(Protocol):
-    """Something that the forwarder reads spans from."""
-
-    def read(self, most_bytes: int) -> list[QueuedSpan]:
-        """The next spans, about ``most_bytes`` of them; empty if there are none."""
 
 
 class Forwarder:
@@ -77,9 +71,11 @@ class Forwarder:
         process: Callable[[], str] = str,
         stuck: Callable[[], list[tuple[int, bytes, bytes]]] = list,
         memory: MemoryQueue | None = None,
-        judge: Judge | None = None,
+        judge: Ingestor | None = None,
     ) -> None:
         self.destination = destination
+        self.journals = journal is not None
+        """True if unsent spans stay in a journal, so that another process can go on."""
         self._config = config
         self._content = Content(config)
         self._home = home
@@ -159,12 +155,10 @@ class Forwarder:
                 self._tidy(newest=True)
 
     def _tidy(self, *, newest: bool) -> None:
-        if self._journal is not None and only_unsent(self._journal):
-            positions = self._positions(self._journal)
-            for tail in self._tails.values():
-                names = tail.names()
-                for name in names if newest else names[:-1]:
-                    remove_sent(self._journal / name, positions, self.destination.id)
+        for tail in self._tails.values():
+            names = tail.names()
+            for name in names if newest else names[:-1]:
+                remove_sent(tail.journal / name, self._positions(tail.journal), self.destination.id)
 
     def _alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -190,7 +184,9 @@ class Forwarder:
                 self._answered = request
                 self._changed.notify_all()
             if closing:
-                self._stop()
+                self._exporter.close()
+                if self._recovery is not None:
+                    self._recovery.close()
                 return
 
     def _seconds(self) -> float:
@@ -215,11 +211,6 @@ class Forwarder:
         if self._file is not None and self._make_folder():
             self._file.add(self._counts)
 
-    def _stop(self) -> None:
-        self._exporter.close()
-        if self._recovery is not None:
-            self._recovery.close()
-
     def _collected(self, *, all_of_it: bool) -> list[QueuedSpan]:
         due, ready, is_drained = self._sampler.due(), list[QueuedSpan](), True
         limit = room = min(self._exporter.batch_bytes, HASTY_BYTES if self._seconds() <= EXIT_SECONDS else sys.maxsize)
@@ -241,7 +232,7 @@ class Forwarder:
             self._save()
         return ready
 
-    def _sources(self, *, all_of_it: bool) -> Iterator[SpanSource]:
+    def _sources(self, *, all_of_it: bool) -> Iterator[MemoryQueue | UnwrittenSpans | JournalCursor]:
         """Our own spans first; those of ended programs have waited already and can wait a little more."""
         if self._memory is not None:
             yield self._memory
@@ -260,12 +251,9 @@ class Forwarder:
         if all_of_it or time.monotonic() - self._looked > RECOVERY_EVERY or self._recovery.busy:
             self._looked = time.monotonic()
             self._tidy(newest=False)
-            yield from self._recovery.tails(self._journals(), own_process=name)
-
-    def _journals(self) -> list[Path]:
-        """The folders that may have spans for this destination: the store's journal, and that of programs which only send."""
-        assert self._home is not None
-        return [self._home / "journal", self._home / UNSENT / "journal"]
+            assert self._home is not None
+            journals = [self._home / "journal", self._home / UNSENT / "journal"]  # the store's, and of programs that only send
+            yield from self._recovery.tails(journals, own_process=name)
 
     def _positions(self, journal: Path) -> Positions:
         assert self._folder is not None
@@ -333,9 +321,13 @@ class Forwarder:
                 self._counts.lost += 1
                 self._counts.warn(f"spans were removed from the journal before they were sent: {self._counts.lost} so far")
                 item.settle()
-            else:
-                items.append(item)
-                spans.append(self._wire(item, raw))
+                continue
+            if not item.whole:
+                raw = without_content(genai.decode(raw), raw, self._content)
+            if item.rate is not None:
+                raw = replace(raw, attributes={**raw.attributes, SAMPLING_RATE: item.rate})
+            items.append(item)
+            spans.append(export_view.outgoing(raw))
         return items, spans
 
     def _settle(self, item: QueuedSpan) -> None:
@@ -363,13 +355,6 @@ class Forwarder:
             f"{self.destination.shown} does not accept spans ({answer.why}): they {where} and are sent later"
             + (". Check the address and OTEL_EXPORTER_OTLP_HEADERS" if is_closed and answer.why != NO_GRPC else "")
         )
-
-    def _wire(self, item: QueuedSpan, raw: RawSpan) -> RawSpan:
-        if not item.whole:
-            raw = without_content(genai.decode(raw), raw, self._content)
-        if item.rate is not None:
-            raw = replace(raw, attributes={**raw.attributes, SAMPLING_RATE: item.rate})
-        return export_view.outgoing(raw)
 
     def _save(self) -> None:
         try:

@@ -223,16 +223,15 @@ class UnwrittenSpans:
 
     def read(self, most_bytes: int) -> list[QueuedSpan]:  # noqa: ARG002 - the journal's memory is bounded
         """All of them, once."""
-        waiting, self._waiting = self._waiting, []
-        return list(self._items(waiting))
-
-    def _items(self, waiting: list[tuple[bytes, bytes]]) -> Iterator[QueuedSpan]:
-        for payload, context in waiting:
+        items: list[QueuedSpan] = []
+        for payload, context in self._waiting:
             destination, _, level = journal_records.decode_mark(context).partition("/")
             if destination == self._destination:
                 with contextlib.suppress(journal_records.NoRecord):
                     raw = journal_records.decode(payload, *journal_records.decode_context(context))
-                    yield queued(raw, whole=level == export_view.WHOLE)
+                    items.append(queued(raw, whole=level == export_view.WHOLE))
+        self._waiting = []
+        return items
 
 
 def queued(raw: RawSpan, *, whole: bool, size: int | None = None) -> QueuedSpan:
@@ -250,10 +249,10 @@ def _weight(value: JsonValue) -> int:
     return len(value) + 8 if isinstance(value, str) else len(repr(value)) + 8 if isinstance(value, (list, dict)) else 12
 
 
-def concerns(path: Path, destination: str) -> bool:
-    """True if a journal file may have spans for a destination."""
+def destinations_of(path: Path) -> set[str]:
+    """The destinations for which a journal file may have spans; "" for spans that are not sent, and for an unusable file."""
     try:
         contexts = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
     except (OSError, journal_files.Unusable):
-        return False
-    return any(journal_records.decode_mark(context).startswith(destination + "/") for context in contexts)
+        return {""}
+    return {journal_records.decode_mark(context).partition("/")[0] for context in contexts}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from llmtrace.config import Profile
 from llmtrace.exporters.forwarding import truncate
 from llmtrace.exporters.forwarding.counts import Counts
-from llmtrace.exporters.forwarding.transport import Answer, Transport
+from llmtrace.exporters.forwarding.transport import Answer, Grpc, Http
 from llmtrace.model import RawSpan
 
 BATCH_BYTES = 1 << 20
@@ -23,7 +23,7 @@ MOST_SPANS = 2000
 class Exporter:
     """Sends batches by one transport, and counts what happened to their spans."""
 
-    def __init__(self, transport: Transport, *, counts: Counts, profile: Profile = "full") -> None:
+    def __init__(self, transport: Http | Grpc, *, counts: Counts, profile: Profile = "full") -> None:
         self.batch_bytes = BATCH_BYTES
         """Size of a request; lower if the endpoint accepts less."""
         self.most_spans = MOST_SPANS

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, concerns
-from llmtrace.store import journal_files, journal_records, locks
+from llmtrace.exporters.forwarding.journal_cursor import JournalCursor, destinations_of
+from llmtrace.store import journal_files, locks
 from llmtrace.store.send_positions import UNSENT, Position, Positions
 
 LOCK = "lock"
@@ -43,7 +43,8 @@ class UnsentRecovery:
             yield tail
             if tail.finished and tail.settled:
                 tail.save()
-                self._clear(key[0], tail)
+                for name in tail.names():
+                    remove_sent(tail.journal / name, self._positions(tail.journal), self._destination)
                 del self._tails[key]
 
     def _take(self) -> bool:
@@ -63,7 +64,7 @@ class UnsentRecovery:
             process, position = journal_files.process_of(file.name), positions.read(file.name)
             if process == own_process or (position.offset >= file.size and not position.open) or running.is_running(file.name):
                 continue
-            if position.offset or concerns(journal / file.name, self._destination):
+            if position.offset or self._destination in destinations_of(journal / file.name):
                 wanted.add(process)
             else:  # never read it again
                 positions.write(file.name, Position(file.size, 0))
@@ -72,16 +73,9 @@ class UnsentRecovery:
                 self._tails[journal, process] = JournalCursor(journal, process, self._destination, positions, alive=False)
         present = {file.name for file in journal_files_present}
         positions.forget([name for name in positions.names() if name not in present])
-        if only_unsent(journal):
-            for file in journal_files_present:
-                if journal_files.process_of(file.name) not in wanted and not running.is_running(file.name):
-                    remove_sent(journal / file.name, positions, self._destination)
-
-    def _clear(self, journal: Path, tail: JournalCursor) -> None:
-        """Remove the sent files of an ended process from a folder of unsent spans."""
-        if only_unsent(journal):
-            for name in tail.names():
-                remove_sent(journal / name, self._positions(journal), self._destination)
+        for file in journal_files_present:
+            if journal_files.process_of(file.name) not in wanted and not running.is_running(file.name):
+                remove_sent(journal / file.name, positions, self._destination)
 
     def save(self) -> None:
         for tail in self._tails.values():
@@ -99,12 +93,12 @@ def only_unsent(journal: Path) -> bool:
 
 
 def remove_sent(path: Path, positions: Positions, destination: str) -> None:
-    """Remove a file if all its spans are for this destination and were sent."""
+    """Remove a file of a folder that only has unsent spans, if all its spans are for this destination and were sent."""
+    if not only_unsent(path.parent):
+        return
     position = positions.read(path.name)
-    with contextlib.suppress(OSError, journal_files.Unusable):
-        if position.offset < path.stat().st_size or position.open:
-            return
-        contexts = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
-        if all(journal_records.decode_mark(context).startswith(f"{destination}/") for context in contexts):
+    with contextlib.suppress(OSError):
+        is_sent = position.offset >= path.stat().st_size and not position.open
+        if is_sent and destinations_of(path) <= {destination}:
             path.unlink(missing_ok=True)
             positions.forget([path.name])

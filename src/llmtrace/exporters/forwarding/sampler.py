@@ -11,35 +11,29 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, TypeVar
 
 from llmtrace import semconv
 from llmtrace.codec import genai
 from llmtrace.exporters.forwarding.counts import Counts
 from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan
-from llmtrace.model import RawSpan, Span
+from llmtrace.model import RawSpan
+
+if TYPE_CHECKING:
+    from llmtrace.external.ingest import Ingestor
 
 WAIT_SECONDS = 60.0
 FOREIGN_SECONDS = 6.0
 """Seconds that an external span waits to be evaluated (see `external.ingest`) and to come again with its evaluations."""
 JUDGED_SECONDS = 2.0
-"""The same where a `Judge` says when the trace was evaluated: longer than it takes to store a request and to tell the judge."""
+"""The same where a judge says when the trace was evaluated: longer than it takes to store a request and to tell the judge."""
 MOST_WAITING = 50_000
 MOST_KNOWN = 20_000
 """Decided traces and spans that are remembered."""
 SLOW = 0.95
 """A run is slow if it takes longer than this share of the latest runs of its name."""
 _LEAST_RUNS, _LAST_RUNS = 20, 200
-
-
-class Judge(Protocol):
-    """Evaluates external traces before they are sent."""
-
-    def is_waiting(self, trace_id: str) -> bool:
-        """True if a trace waits to be evaluated; then its spans are journaled again with their verdicts."""
-
-    def judge(self, spans: list[Span]) -> list[Span]:
-        """Evaluate the spans of a trace that nobody has evaluated, since its receiver ended."""
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -53,7 +47,7 @@ class _Trace:
 class Sampler:
     """Takes spans as they are read, and returns them when they are to be sent."""
 
-    def __init__(self, share: float, counts: Counts, judge: Judge | None = None) -> None:
+    def __init__(self, share: float, counts: Counts, judge: Ingestor | None = None) -> None:
         """``judge``: external spans wait for it, and one that is journaled again with other verdicts is sent again."""
         self._share = share
         self._judge = judge
@@ -84,8 +78,12 @@ class Sampler:
         if decided == 0 and not _is_bad(raw):
             self._leave(item)
             return []
-        if decided == 0:
-            return self._change(item)
+        if decided == 0:  # the trace was dropped, and failed later: its spans are still in the journal
+            before = self._sampled_out.pop(item.trace_id, [])
+            self._counts.traces_late += 1
+            self._counts.traces_left -= 1
+            self._counts.sampled_out -= len(before)
+            return self._keep(item.trace_id, 1.0, [*before, item])
         trace = self._wait(item, is_own=is_own)
         if self._share < 1 and _is_bad(raw):
             return self._decide(item.trace_id, 1.0)
@@ -133,7 +131,11 @@ class Sampler:
         items = list(trace.items.values())
         self._number -= len(items)
         if self._judge is not None and trace.external and not trace.has_verdict:
-            self._evaluate(self._judge, items)
+            spans = {item.span_id: genai.decode(raw) for item in items if (raw := item.load_whole()) is not None}
+            judged = {span.span_id: span for span in self._judge.judge(list(spans.values()))}
+            for item in items:
+                if item.span_id in judged:  # it stays in memory from now on, since the journal has it without its verdicts
+                    item.raw, item.length = genai.encode(judged[item.span_id]), 0
             rate = 1.0 if any(item.raw is not None and _is_bad(item.raw) for item in items) else rate
         if rate is None:
             rate = 1.0 if self._share >= 1 else self._share if int(trace_id[-14:], 16) < self._share * (1 << 56) else 0.0
@@ -145,38 +147,19 @@ class Sampler:
             self._leave(item)
         return []
 
-    @staticmethod
-    def _evaluate(judge: Judge, items: list[QueuedSpan]) -> None:
-        """Give the spans of a trace their verdicts. They stay in memory from now on, since the journal has them without."""
-        spans = {item.span_id: genai.decode(raw) for item in items if (raw := item.load_whole()) is not None}
-        judged = {span.span_id: span for span in judge.judge(list(spans.values()))}
-        for item in items:
-            if item.span_id in judged:
-                item.raw, item.length = genai.encode(judged[item.span_id]), 0
-
-    def _change(self, item: QueuedSpan) -> list[QueuedSpan]:
-        """Send a dropped trace after all, because it failed: its spans are still in the journal."""
-        before = self._sampled_out.pop(item.trace_id, [])
-        self._counts.traces_late += 1
-        self._counts.traces_left -= 1
-        self._counts.sampled_out -= len(before)
-        return self._keep(item.trace_id, 1.0, [*before, item])
-
-    def _keep(self, trace_id: str, rate: float, items: Iterable[QueuedSpan]) -> list[QueuedSpan]:
+    def _keep(self, trace_id: str, rate: float, items: list[QueuedSpan]) -> list[QueuedSpan]:
         if self._share >= 1:
             return self._pass(items)
         _remember(self._decided, trace_id, rate)
         self._counts.traces_kept += 1
-        passed = list(items)
-        for item in passed:
+        for item in items:
             item.rate = rate
-        return self._pass(passed)
+        return self._pass(items)
 
-    def _pass(self, items: Iterable[QueuedSpan]) -> list[QueuedSpan]:
-        passed = list(items)
-        for item in passed:
+    def _pass(self, items: list[QueuedSpan]) -> list[QueuedSpan]:
+        for item in items:
             _remember(self._passed, item.span_id, None)
-        return passed
+        return items
 
     def _leave(self, item: QueuedSpan) -> None:
         item.release()
@@ -184,9 +167,7 @@ class Sampler:
         self._counts.sampled_out += 1
         sampled_out = self._sampled_out.get(item.trace_id)
         if sampled_out is None:
-            sampled_out = self._sampled_out[item.trace_id] = []
-            if len(self._sampled_out) > MOST_KNOWN // 10:
-                self._sampled_out.popitem(last=False)
+            sampled_out = _remember(self._sampled_out, item.trace_id, [], limit=MOST_KNOWN // 10)
         if item.tail is not None and len(sampled_out) < MOST_KNOWN:
             sampled_out.append(item)
 
@@ -210,7 +191,7 @@ def _is_bad(raw: RawSpan) -> bool:
     )
 
 
-def _remember(memory: OrderedDict, key: str, value, limit: int = MOST_KNOWN):  # type: ignore[no-untyped-def, type-arg]
+def _remember(memory: OrderedDict[str, T], key: str, value: T, limit: int = MOST_KNOWN) -> T:
     memory[key] = value
     if len(memory) > limit:
         memory.popitem(last=False)

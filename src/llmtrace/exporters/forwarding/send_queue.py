@@ -1,7 +1,8 @@
-"""The store of a program that only sends: it keeps unsent spans only, and no content that must not leave.
+"""Where spans wait to be sent that no store keeps: `SendQueue` on the disk, `MemoryQueue` where the store is off or in memory.
+
+`SendQueue` is the store of a program that only sends: it keeps unsent spans only, and no content that must not leave.
 
 A receiver that only forwards needs the content until the spans are evaluated: ``strips`` False keeps it until they are sent.
-
 It is used for ``LLMTRACE_STORE=auto`` if OTLP is configured and the program does not run in a terminal. Its journal is in
 ``unsent/`` in the store's folder; a file is removed as soon as all its spans were sent.
 """
@@ -9,18 +10,25 @@ It is used for ``LLMTRACE_STORE=auto`` if OTLP is configured and the program doe
 from __future__ import annotations
 
 import contextlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.exporters.forwarding.counts import Counts
+from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan, queued
+from llmtrace.model import RawSpan, Sink, Span, Trace
 from llmtrace.recorder.otel import without_content
 from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.send_positions import UNSENT
 from llmtrace.store.summary import TraceSummary
+
+MOST_BYTES = 16 << 20
+"""Size of the spans that wait in memory. When there are more, the oldest go."""
 
 
 class SendQueue(Store):
@@ -34,14 +42,6 @@ class SendQueue(Store):
         self.local = LocalStore(home / UNSENT, config=config, may_be_missing=True, background=False)
         self._content = Content(config)
         self._begun = False
-
-    @property
-    def mark(self) -> Callable[[], str]:
-        return self.local.mark
-
-    @mark.setter
-    def mark(self, mark: Callable[[], str]) -> None:
-        self.local.mark = mark
 
     def append(self, span: Span) -> None:
         self._begin()
@@ -82,3 +82,49 @@ class SendQueue(Store):
 
     def close(self) -> None:
         self.local.close()
+
+
+class MemoryQueue(Sink):
+    """A sink that the forwarder empties. ``wanted`` returns "" if spans are not to be sent now."""
+
+    wants_start_marks = False
+    takes_encoded = True
+
+    def __init__(self, wanted: Callable[[], str], whole: bool) -> None:
+        self._wanted = wanted
+        self._whole = whole
+        self.wake: Callable[[], object] = lambda: None
+        """Called for each span."""
+        self.counts = Counts()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._items: deque[QueuedSpan] = deque()
+        self._bytes = 0
+
+    def append(self, span: Span) -> None:
+        self.append_encoded(genai.encode(span))
+
+    def append_encoded(self, raw: RawSpan) -> None:
+        if self._process != os.getpid():  # after a fork the parent sends the waiting spans
+            self._begin()
+        if raw.end is None or not self._wanted():
+            return
+        item = queued(raw, whole=self._whole)
+        self._items.append(item)
+        self._bytes += item.size
+        while self._bytes > MOST_BYTES and len(self._items) > 1:
+            self._bytes -= self._items.popleft().size
+            self.counts.lost += 1
+            self.counts.warn(f"too many spans wait in memory, because the store is off: {self.counts.lost} are lost")
+        self.wake()
+
+    def read(self, most_bytes: int) -> list[QueuedSpan]:
+        batch: list[QueuedSpan] = []
+        while self._items and most_bytes > 0:
+            item = self._items.popleft()
+            self._bytes -= item.size
+            most_bytes -= item.size
+            batch.append(item)
+        return batch

@@ -6,8 +6,10 @@ only if the program itself named a destination (``exporters=["otlp:URL"]``).
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.trace import ProxyTracerProvider
@@ -17,100 +19,78 @@ from llmtrace.content import Content
 from llmtrace.exporters.forwarding import export_view
 from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.exporters.forwarding.forwarder import Forwarder
-from llmtrace.exporters.forwarding.memory_queue import MemoryQueue
-from llmtrace.exporters.forwarding.sampler import Judge
-from llmtrace.exporters.forwarding.send_queue import SendQueue
+from llmtrace.exporters.forwarding.send_queue import MemoryQueue, SendQueue
 from llmtrace.model import Sink
 from llmtrace.store import Store
 from llmtrace.store.local import LocalStore, default_folder
 from llmtrace.store.send_positions import UNSENT
 
+if TYPE_CHECKING:
+    from llmtrace.external.ingest import Ingestor
 
-class Sending:
-    """Sending to one destination.
+
+def send_queue(config: Config) -> SendQueue | None:
+    """The store of a program that only sends; None if it keeps its spans in a store."""
+    if config.store.strip().lower() not in ("", "auto") or has_terminal():
+        return None
+    home = default_folder()
+    return None if home is None else SendQueue(home, config)
+
+
+def forward(
+    destination: Destination,
+    config: Config,
+    store: Store | None,
+    *,
+    always: bool,
+    own_provider: bool = False,
+    judge: Ingestor | None = None,
+) -> tuple[Forwarder, tuple[Sink, ...]]:
+    """Send the spans of ``store``. Returns also the sinks that must get spans if the store has no journal.
 
     ``always``: the program itself named the destination. ``own_provider``: it passed a TracerProvider to `configure`.
+    ``judge``: evaluates external spans before they are sent.
     """
+    is_whole = Content(config).exports_content
 
-    def __init__(self, destination: Destination, config: Config, *, always: bool, own_provider: bool) -> None:
-        self.destination = destination
-        self._config = config
-        self._level = export_view.WHOLE if Content(config).exports_content else export_view.STRIPPED
-        self._always = always
-        self._own_provider = own_provider
-        self._forwarder: Forwarder | None = None
-        self.journals = False
-        """True if unsent spans stay in a journal, so that another process can go on."""
-
-    def send_queue(self, config: Config) -> SendQueue | None:
-        """The store of a program that only sends; None if it keeps its spans in a store."""
-        if config.store.strip().lower() not in ("", "auto") or has_terminal():
-            return None
-        home = default_folder()
-        return None if home is None else SendQueue(home, config)
-
-    def join(self, store: Store | None, judge: Judge | None = None) -> tuple[Sink, ...]:
-        """Send the spans of ``store``. Returns the sinks that must get spans too if the store has no journal.
-
-        ``judge``: evaluates external spans before they are sent.
-        """
-        home, config = default_folder(), self._config
-        if isinstance(store, (LocalStore, SendQueue)) and store.folder is not None:
-            level = export_view.WHOLE if isinstance(store, SendQueue) and store.strips else self._level
-            local = store.local if isinstance(store, SendQueue) else store
-            journal = local.journal
-            store.mark = self._marking(export_view.mark(self.destination.id, level))
-            self._forwarder = Forwarder(
-                self.destination,
-                config,
-                home=store.folder,
-                journal=journal.folder,
-                process=lambda: journal.process,
-                stuck=journal.waiting,
-                judge=judge,
-            )
-            self.journals = True
-            local.on_look(self._forwarder.wake)
-            if any((store.folder / name).is_dir() for name in ("journal", UNSENT)):  # there may be unsent spans already
-                self._forwarder.wake()
-            return ()
-        memory = MemoryQueue(self._marking("memory"), self._level == export_view.WHOLE, self._wake)
-        self._forwarder = Forwarder(
-            self.destination, config, home=None if config.store == "off" else home, journal=None, memory=memory
-        )
-        return (memory,)
-
-    def _wake(self) -> None:
-        if self._forwarder is not None:
-            self._forwarder.wake()
-
-    def _marking(self, mark: str) -> Callable[[], str]:
-        if self._always:
+    def marking(mark: str) -> Callable[[], str]:
+        if always:
             return lambda: mark
-        if self._own_provider:
+        if own_provider:
             return str
         current = trace.get_tracer_provider
         # a provider that the program sets later sends for itself from then on
         return lambda: mark if isinstance(current(), ProxyTracerProvider) else ""
 
-    def flush(self, seconds: float) -> bool:
-        """Send all that is journaled, in so many seconds at most. Return whether the other side has taken it all."""
-        return self._forwarder is None or self._forwarder.flush(seconds)
-
-    def close(self, seconds: float) -> None:
-        if self._forwarder is not None:
-            self._forwarder.close(seconds)
-
-    def tidy(self) -> None:
-        if self._forwarder is not None:
-            self._forwarder.tidy()
+    if isinstance(store, (LocalStore, SendQueue)) and store.folder is not None:
+        is_stored_so = isinstance(store, SendQueue) and store.strips
+        local = store.local if isinstance(store, SendQueue) else store
+        level = export_view.WHOLE if is_whole or is_stored_so else export_view.STRIPPED
+        local.mark = marking(export_view.mark(destination.id, level))
+        journal = local.journal
+        forwarder = Forwarder(
+            destination,
+            config,
+            home=store.folder,
+            journal=journal.folder,
+            process=lambda: journal.process,
+            stuck=journal.waiting,
+            judge=judge,
+        )
+        local.on_look(forwarder.wake)
+        if any((store.folder / name).is_dir() for name in ("journal", UNSENT)):  # there may be unsent spans already
+            forwarder.wake()
+        return forwarder, ()
+    memory = MemoryQueue(marking("memory"), is_whole)
+    home = None if config.store == "off" else default_folder()
+    forwarder = Forwarder(destination, config, home=home, journal=None, memory=memory)
+    memory.wake = forwarder.wake
+    return forwarder, (memory,)
 
 
 def has_terminal() -> bool:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(OSError, ValueError):  # it is closed
             if stream is not None and stream.isatty():
                 return True
-        except (OSError, ValueError):  # closed
-            continue
     return False

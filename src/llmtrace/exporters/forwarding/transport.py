@@ -13,14 +13,13 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 from llmtrace import installed
 from llmtrace.codec import otlp
 from llmtrace.exporters.forwarding.destination import Destination
 from llmtrace.locks import background_importing
-from llmtrace.model import RawSpan
 
 _LATER = frozenset({408, 425, 429, 502, 503, 504})
 _BAD = frozenset({400, 406, 415, 422})
@@ -58,21 +57,13 @@ class Answer(NamedTuple):
 _LATE = Answer("late")
 
 
-class Transport(Protocol):
-    def encode(self, spans: Sequence[RawSpan]) -> bytes:
-        """One ExportTraceServiceRequest."""
-
-    def send(self, body: bytes, seconds: Callable[[], float]) -> Answer:
-        """Send what `encode` returned. ``seconds`` returns how long the request may take, when it is ready to be sent."""
-
-    def close(self) -> None: ...
-
-
-def transport(destination: Destination) -> Transport:
+def transport(destination: Destination) -> Http | Grpc:
     return Grpc(destination) if destination.protocol == "grpc" else Http(destination)
 
 
 class Http:
+    """Requests over HTTP. ``encode`` makes the body of one ExportTraceServiceRequest."""
+
     def __init__(self, destination: Destination) -> None:
         self._to = destination
         self._session: Any = None
@@ -81,6 +72,7 @@ class Http:
         self.encode = otlp.to_json_line if as_json else otlp.to_protobuf
 
     def send(self, body: bytes, seconds: Callable[[], float]) -> Answer:
+        """Send what ``encode`` returned. ``seconds`` returns how long the request may take, when it is ready to be sent."""
         try:
             session = self._session = self._session or self._opened()
             if self._to.gzip:
@@ -138,7 +130,7 @@ def _content(response: Any, until: float) -> bytes:
 def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
     why = f"HTTP {status}"
     if 200 <= status < 300:
-        return _taken(content, headers.get("content-type", ""))
+        return _accepted(content, headers.get("content-type", ""))
     if status == 413:
         return Answer("large", why)
     if status in _BAD:
@@ -148,7 +140,7 @@ def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
     return Answer("closed", why)
 
 
-def _taken(content: bytes, kind: str) -> Answer:
+def _accepted(content: bytes, kind: str) -> Answer:
     """What a response says that accepted spans, perhaps not all. What is no OTLP response accepted all of them."""
     rejected = 0
     with contextlib.suppress(Exception):
@@ -176,6 +168,8 @@ def retry_after(header: str | None) -> float | None:
 
 
 class Grpc:
+    """The same methods as `Http`, over gRPC."""
+
     def __init__(self, destination: Destination) -> None:
         self._to = destination
         self._channel: Any = None
@@ -194,7 +188,7 @@ class Grpc:
                 answered = self._export(body, timeout=wait, metadata=self._to.headers)
             except grpc.RpcError as error:
                 return self._refused(error, len(body))
-            return _taken(answered, "protobuf")
+            return _accepted(answered, "protobuf")
         except ModuleNotFoundError:
             return Answer("closed", installed.NO_GRPC)
         except Exception as error:

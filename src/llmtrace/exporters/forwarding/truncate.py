@@ -27,7 +27,9 @@ def for_tempo(raw: RawSpan) -> RawSpan:
 
 def halve(raw: RawSpan) -> RawSpan | None:
     """Cut the longest texts so that the span has about half the bytes; None if nothing can be cut."""
-    sizes = sorted((size for size in map(_bytes, _texts(raw)) if size > LEAST_BYTES), reverse=True)
+    owners = [raw.attributes, *(event.attributes for event in raw.events), *(link.attributes for link in raw.links)]
+    texts = [value for owner in owners for value in owner.values() if isinstance(value, str)]
+    sizes = sorted((size for size in map(_bytes, [*texts, raw.status_message]) if size > LEAST_BYTES), reverse=True)
     if not sizes:
         return None
     return _cut(raw, lambda name, text: _within(name, text, _longest(sizes)))
@@ -43,11 +45,6 @@ def _longest(sizes: list[int]) -> int:
         else:
             low = middle
     return low
-
-
-def _texts(raw: RawSpan) -> list[str]:
-    owners = [raw.attributes, *(event.attributes for event in raw.events), *(link.attributes for link in raw.links)]
-    return [value for owner in owners for value in owner.values() if isinstance(value, str)] + [raw.status_message]
 
 
 def _cut(raw: RawSpan, within: Callable[[str, str], tuple[str, int]]) -> RawSpan:

@@ -1,0 +1,87 @@
+"""Removes old journal files, so that a store stays within its limits of size and age.
+
+Law: the file of a running process is never removed, nor one that cannot be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from llmtrace.store import locks
+from llmtrace.store.journal_files import CORRUPT, HEAD, Unusable, age, check_head, is_being_written, listing
+from llmtrace.store.send_positions import note_removed
+
+BOUNDS = ".bounds"
+"""A file beside the journal files: the limits (bytes, days) of the program that wrote last."""
+
+
+def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool) -> None:
+    """Write down the limits and remove old files, at once (``now``) or once an hour. For writers.
+
+    So the limits hold even if programs are short and nobody reads the store. Raises OSError if the folder is not writable.
+    """
+    stamp, bounds = folder / BOUNDS, f"{max_bytes} {max_days:g}"
+    if now or age(stamp) > 3600 or stamp.read_text() != bounds:
+        if stamp.is_symlink():
+            stamp.unlink()
+        locks.write(stamp, bounds.encode())
+        sweep(folder, max_bytes, max_days)
+
+
+def sweep_as_noted(folder: Path) -> None:
+    """Remove old files, once a minute, by the limits that the last writer wrote down. For readers, whose own may differ."""
+    stamp = folder / BOUNDS
+    with contextlib.suppress(OSError, ValueError):
+        if age(stamp) > 60:
+            max_bytes, max_days = stamp.read_text().split()
+            os.utime(stamp, follow_symlinks=False)
+            sweep(folder, int(max_bytes), float(max_days))
+
+
+def sweep(folder: Path, max_bytes: int, max_days: float) -> list[str]:
+    """Remove journal files, oldest first, until the store is within its limits. Returns their names; never raises.
+
+    ``max_bytes`` limits the journal and the files beside its folder (the index), which count for at most half of it. Files of
+    running processes, and files that cannot be read, are not removed.
+    """
+    files = sorted(listing(folder), key=lambda file: file.modified)
+    room = max_bytes - min(_size_beside(folder), max_bytes // 2)
+    oldest = time.time() - max_days * 86400
+    total = sum(file.size for file in files)
+    removed = []
+    for file in files:
+        if total <= room and file.modified >= oldest:
+            continue
+        path = folder / file.name
+        if is_being_written(path):
+            continue
+        with contextlib.suppress(OSError, Unusable):
+            with path.open("rb") as opened:
+                check_head(opened, path)
+            note_removed(path)
+            path.unlink(missing_ok=True)
+            total -= file.size
+            removed.append(file.name)
+    _remove_strays(folder)
+    return removed
+
+
+def _size_beside(folder: Path) -> int:
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(folder.parent) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False) and not entry.name.endswith(CORRUPT):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+def _remove_strays(folder: Path) -> None:
+    """Remove files without records: their process died before it gave them their name, or never wrote to them."""
+    with contextlib.suppress(OSError):
+        empty = [folder / file.name for file in listing(folder) if file.size == HEAD.size]
+        for path in (*folder.glob(".*.tmp"), *empty):
+            if time.time() - path.stat().st_mtime > 3600 and not is_being_written(path):
+                path.unlink(missing_ok=True)
