@@ -162,7 +162,7 @@ class _Step:
     refused = False
     answer: Any = None
     body: Callable[[], Any] | None = None
-    held: functions.Held | None = None
+    hold: functions.Held | None = None
     stream: Any = None
 
     def __init__(self, attempts: _Attempts, call: Callable[[FollowUp], Any]) -> None:

@@ -194,7 +194,7 @@ class _BoundStep:
     """One run of a function in a fixed context; a `functions.Step` that records nothing."""
 
     refused = False
-    held: functions.Held | None = None
+    hold: functions.Held | None = None
     answer = None
     body: Callable[[], Any] | None = None
     kept_items = 0

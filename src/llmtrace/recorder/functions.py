@@ -51,7 +51,7 @@ class Step(Protocol):
     def recording(self) -> Surroundings | None: ...
 
     @property
-    def held(self) -> Held | None:
+    def hold(self) -> Held | None:
         """What it must wait for before it runs; it may be refused then."""
 
     @property
@@ -113,7 +113,7 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
         inner = function(*args, **kwargs)
     except BaseException as error:
         step = begin()
-        if step.refused or step.held is not None or step.kwargs is not kwargs:  # wrong arguments are the policy's
+        if step.refused or step.hold is not None or step.kwargs is not kwargs:  # wrong arguments are the policy's
             return _RUN[kind](function, lambda: step, None)
         step.raised(error)
         raise
@@ -177,8 +177,8 @@ def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
     ``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async.
 
     But for one that the program holds elsewhere, or has begun: it is given back as it is, for only one of us can await it."""
-    if step.held is not None:
-        step.held.wait()
+    if step.hold is not None:
+        step.hold.wait()
     if step.refused:
         return step.answer
     recording = step.recording
@@ -212,8 +212,8 @@ def _result_for_program(step: Step, result: Any) -> Any:
 
 async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
     step = begin()
-    if step.held is not None:
-        await step.held.wait_async()
+    if step.hold is not None:
+        await step.hold.wait_async()
     if step.refused:
         return step.answer
     place = _SuspendedContext.of(step)
@@ -227,8 +227,8 @@ async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutin
 
 def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Generator[Any, Any, Any]:
     step = begin()
-    if step.held is not None:
-        step.held.wait()
+    if step.hold is not None:
+        step.hold.wait()
     if step.refused:
         yield step.answer
         return None
@@ -264,8 +264,8 @@ def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | No
 
 async def _async_generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
     step = begin()
-    if step.held is not None:
-        await step.held.wait_async()
+    if step.hold is not None:
+        await step.hold.wait_async()
     if step.refused:
         yield step.answer
         return
