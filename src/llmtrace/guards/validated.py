@@ -217,7 +217,10 @@ class AnswerForm:
     @functools.cached_property
     def example(self) -> JsonValue:
         """A valid answer; None where none was found."""
-        schema = self._schema if self._adapter is None else _schema_of(self._adapter)
+        try:
+            schema = self._schema if self._adapter is None else self._adapter.json_schema()
+        except Exception:  # pydantic's own, or of a type with a schema of its own
+            return None
         try:
             return None if schema is None else example_of(schema)
         except LookupError:
@@ -249,12 +252,3 @@ class AnswerForm:
             if not problems:  # half a surrogate pair, or raised by a validator of the program's own
                 return None, (Fault("", f"it cannot be read: {type(error).__name__}"),)
             return None, tuple(Fault(pointer(problem["loc"]), str(problem["msg"])) for problem in problems)
-
-
-def _schema_of(adapter: Any) -> JsonValue:
-    """The JSON Schema of a type; None for one that has none."""
-    try:
-        schema: JsonValue = adapter.json_schema()
-        return schema
-    except Exception:  # pydantic's own, or of a type with a schema of its own
-        return None
