@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from llmtrace.model import JsonValue, ToolDefinition
 from llmtrace.model.value import value
+from llmtrace.tools.forms import OPENAI_CHAT
 from llmtrace.validation.example import example_of
 from llmtrace.validation.tool_definitions import read_definition
 
@@ -97,7 +98,7 @@ def _prompt(item: Any, place: str, options: Mapping[str, JsonValue], tools: Sequ
     offered = [read_definition(tool) for tool in item["tools"]] if "tools" in item else tools
     chosen = {**options, **{name: item[name] for name in _OPTIONS if name in item}}
     identity = str(item.get("id", place))
-    return Probe(identity, "prompt", tuple(messages), tuple(map(_as_openai, offered)), chosen)
+    return Probe(identity, "prompt", tuple(messages), tuple(map(OPENAI_CHAT.offer, offered)), chosen)
 
 
 def tool_probes(tools: Sequence[ToolDefinition], options: Mapping[str, JsonValue]) -> list[Probe]:
@@ -109,7 +110,7 @@ def tool_probes(tools: Sequence[ToolDefinition], options: Mapping[str, JsonValue
             arguments = json.dumps(example_of(tool.parameters), ensure_ascii=False)
             text = f"Call the tool {tool.name} with exactly these arguments: {arguments}"
         messages = ({"role": "user", "content": text},)
-        probes.append(Probe(f"tool {tool.name}", "tool", messages, tuple(map(_as_openai, tools)), options, tool.name))
+        probes.append(Probe(f"tool {tool.name}", "tool", messages, tuple(map(OPENAI_CHAT.offer, tools)), options, tool.name))
     return probes
 
 
@@ -134,13 +135,3 @@ def border_candidates() -> Iterator[Probe]:
     for first, second in itertools.combinations(_BORDER_WORDS, 2):
         text = f"Say one of these two words and nothing else: {first}, {second}."
         yield Probe(f"border {first} {second}", "border", ({"role": "user", "content": text},), options=BORDER_OPTIONS)
-
-
-def _as_openai(tool: ToolDefinition) -> dict[str, JsonValue]:
-    function: dict[str, JsonValue] = {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
-    function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
-    if tool.strict:
-        function["strict"] = True
-    return {"type": "function", "function": function}

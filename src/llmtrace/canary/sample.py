@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,7 +14,6 @@ from llmtrace.validation.check_values import check_call, check_output, errors_in
 from llmtrace.validation.parse_arguments import parse_arguments
 from llmtrace.validation.tool_definitions import output_schema
 
-_FIRST: Final = re.compile(r"\s*\S+")
 _LONGEST: Final = 24
 
 
@@ -52,7 +50,7 @@ def measure(probe: Probe, reply: Reply) -> Sample:
     text = reply.message.get("content")
     text = text if isinstance(text, str) else ""
     calls = _calls(reply.message.get("tool_calls"))
-    word = text if probe.kind == "border" else _first_word(text)
+    word = text if probe.kind == "border" else next(iter(text.split(maxsplit=1)), "")
     if not word and calls:
         word = f"call {calls[0].name}"
     called = None
@@ -68,11 +66,6 @@ def measure(probe: Probe, reply: Reply) -> Sample:
         bool(reply.message.get("refusal")) or reply.finish_reason == "content_filter",
         round(reply.tokens / reply.seconds, 2) if reply.tokens and reply.seconds > 0 else None,
     )
-
-
-def _first_word(text: str) -> str:
-    match = _FIRST.match(text)
-    return match.group().strip() if match else ""
 
 
 def _calls(items: Any) -> list[ToolCall]:

@@ -126,24 +126,14 @@ def _key(screen: Screen, key: Key, key_reports: list[Report], args: argparse.Nam
 
 
 def _row(screen: Screen, report: Report) -> list[Cell]:
-    moved = ("yellow",) if report.changes else ()
     name = f"{report.noun.removeprefix('the ')}{' (pinned)' if report.pinned else ''}"
-    course = _course(screen, report.history)
-    return [
-        Cell(format_text.count(report.calls)),
-        Cell(_level(report, report.level)),
-        Cell(_sees(report), ("dim",)),
-        Cell(course, moved),  # type: ignore[arg-type]
-        Cell(name),
-    ]
-
-
-def _sees(report: Report) -> str:
-    if missing(report):
-        return missing(report)
-    if report.visible is None:
-        return ""
-    return (f"{report.visible - 1:+.0%}" if report.kind == "number" else f"{report.visible:.0%}").replace("%", " %")
+    detects = missing(report)
+    if not detects and report.visible is not None:
+        change = f"{report.visible - 1:+.0%}" if report.kind == "number" else f"{report.visible:.0%}"
+        detects = change.replace("%", " %")
+    course = Cell(_course(screen, report.history), ("yellow",) if report.changes else ())
+    calls, level = Cell(format_text.count(report.calls)), Cell(_level(report, report.level))
+    return [calls, level, Cell(detects, ("dim",)), course, Cell(name)]
 
 
 def _level(report: Report, level: float | None) -> str:

@@ -118,8 +118,12 @@ def run(args: argparse.Namespace) -> int:
         with output_lock:
             _open(screen, receiver, "nowhere (--no-store)" if args.no_store else config.store, args.forward, as_json=args.json)
         ingestor.restore_logs()
-        _wait()
-        with _announced(screen, "evaluating and sending what waits" if forwarder else "evaluating what waits", args.json):
+        done, numbers = threading.Event(), (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, lambda *_: done.set()) for number in numbers]
+        done.wait()
+        for number, handler in zip(numbers, before, strict=True):  # a second one ends the program at once
+            signal.signal(number, handler)
+        with _announced(screen, "evaluating and sending what waits" if sending else "evaluating what waits", args.json):
             receiver.close(CLOSE_SECONDS)
             if forwarder is not None:
                 forwarder.close(EXIT_SECONDS)
@@ -172,15 +176,6 @@ def _announced(screen: Screen, action: str, as_json: bool) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _wait() -> None:
-    """Wait for Ctrl-C or SIGTERM. A second one ends the program at once."""
-    done, numbers = threading.Event(), (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: done.set()) for number in numbers]
-    done.wait()
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
 
 
 def _open(screen: Screen, receiver: Receiver, store: str, forward: str | None, *, as_json: bool) -> None:

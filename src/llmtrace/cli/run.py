@@ -23,7 +23,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -80,12 +79,18 @@ def run(args: argparse.Namespace) -> int:
     if not words:
         raise BadInput("no program to run.\nGive a script, -m and a module, or a command: llmtrace run agent.py")
     start = _module(words) if args.module else _script(words) if _is_python(words[0]) else _command(words)
-    budget = _budget(args)
+    budgets = []
+    if args.budget:
+        try:
+            budgets = [read_budget(args.budget, args.on_exceed)]
+        except ConfigurationError as error:
+            advice = "Give limits, as in: llmtrace run --budget usd=0.50,calls=40 agent.py"
+            raise BadInput(f"--budget {args.budget}: {error}\n{advice}") from None
     if args.store:
         os.environ["LLMTRACE_STORE"] = args.store  # so that the program's own configure() uses the same store
     llmtrace.configure()
     recorder = active()
-    with budget:
+    with track(budgets):
         workflow = Workflow(args.name or Path(words[0]).name)
         recording = None if recorder is None else recorder.start(workflow, attributes={PROGRAM: True})
     if recording is not None:
@@ -102,18 +107,6 @@ def run(args: argparse.Namespace) -> int:
         if recording is not None and not args.quiet:
             guard(_tell, recording, code, as_json=args.json)
     return code if isinstance(code, int) else FINE
-
-
-def _budget(args: argparse.Namespace) -> AbstractContextManager[Any]:
-    """A context in which the run is started, so that the budget applies to it."""
-    if not args.budget:
-        return nullcontext()
-    try:
-        return track(read_budget(args.budget, args.on_exceed))
-    except ConfigurationError as error:
-        raise BadInput(
-            f"--budget {args.budget}: {error}\nGive limits, as in: llmtrace run --budget usd=0.50,calls=40 agent.py"
-        ) from None
 
 
 def _is_python(program: str) -> bool:

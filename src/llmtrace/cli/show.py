@@ -198,15 +198,14 @@ class _Tree:
                 self._line(label, unwrap_task(message_text(message)), prefix)
             for message in operation.output:
                 self._thoughts(message, prefix)
-                self._line("answer", self._answered(span, message_text(message)), prefix)
+                text = message_text(message)
+                if not self._full and reads_as_data(text):  # the last answer of a model below says more
+                    text = last_answer(self._below(span)) or text
+                self._line("answer", text, prefix)
         for label, field in _CONTENT:
             content = getattr(operation, field, None)
             if content is not None:
                 self._line(label, format_text.text(content), prefix)
-
-    def _answered(self, span: Span, text: str) -> str:
-        """The answer's text. If it is data, the last answer of a model below; with --full, the data itself."""
-        return text if self._full or not reads_as_data(text) else last_answer(self._below(span)) or text
 
     def _below(self, span: Span) -> Iterator[Span]:
         waiting = list(self._trace.children(span))

@@ -260,9 +260,8 @@ def _full_name(statistics: Statistics, group: Group) -> str:
 
 def _suggestions(screen: Screen, groups: list[Group]) -> None:
     screen.line()
-    rows = []
-    for group in groups:
-        suggestion = suggest(group)
+    rows, suggestions = [], [suggest(group) for group in groups]
+    for group, suggestion in zip(groups, suggestions, strict=True):
         set_to = group.limits.quantile(0.5)
         rows.append(
             [
@@ -278,10 +277,9 @@ def _suggestions(screen: Screen, groups: list[Group]) -> None:
     titles = ["CALLS", "OUTPUT P50", "OUTPUT P99", "LIMIT NOW", "MAX_TOKENS", "TIMEOUT", "PROMPT"]
     lines = iter(screen.table_lines(titles, rows, right=range(6), spare=(1, 2, 3)))
     screen.line(next(lines))
-    for group, line in zip(groups, lines, strict=True):
+    for group, suggestion, line in zip(groups, suggestions, lines, strict=True):
         screen.line(line)
         used = ", ".join([*group.steps][:3])
-        suggestion = suggest(group)
         screen.prose(f"{used}: {suggestion.why}", "dim", prefix=_INDENT)
         if suggestion.set_to:
             screen.prose(suggestion.set_to, "yellow", prefix=_INDENT)
@@ -292,22 +290,16 @@ def _objectives(screen: Screen, statistics: Statistics) -> None:
     if not report:
         return
     screen.line()
-    rows = [_objective(objective, burn) for objective, burn in report]
+    rows = []
+    for objective, burn in report:
+        what = "first token" if objective.measure == "ttft" else "done"
+        name = f"{objective.name}: {objective.share:.0%} {what} within {objective.seconds:g} s"
+        counts = Cell(format_text.count(burn.calls["all"])), Cell(share(burn.breaches["all"], burn.calls["all"]))
+        rates = [_burn(objective, burn, window) for window in (*WINDOWS, "all")]
+        rows.append([*counts, *rates, Cell(clean(name))])
     titles = ["CALLS", "TOO SLOW", *(f"BURN {window.upper()}" for window in WINDOWS), "BURN", "OBJECTIVE"]
     screen.table(titles, rows, right=range(len(titles) - 1), spare=range(2, 2 + len(WINDOWS)))
     screen.prose("burn 1.0 uses exactly the error budget, 5.0 uses five times as much", "dim")
-
-
-def _objective(objective: Objective, burn: Burn) -> list[Cell]:
-    what = "first token" if objective.measure == "ttft" else "done"
-    name = f"{objective.name}: {objective.share:.0%} {what} within {objective.seconds:g} s"
-    rates = [_burn(objective, burn, window) for window in (*WINDOWS, "all")]
-    return [
-        Cell(format_text.count(burn.calls["all"])),
-        Cell(share(burn.breaches["all"], burn.calls["all"])),
-        *rates,
-        Cell(clean(name)),
-    ]
 
 
 def _burn(objective: Objective, burn: Burn, window: str) -> Cell:

@@ -73,7 +73,11 @@ def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Tra
     if isinstance(store, LocalStore):
         store.refresh(seconds=seconds, max_spans=_LONGEST)
         if wanted == "last":
-            return next((trace for trace in newest_traces(store) if not _is_replay(trace)), None) or store.trace("last")
+            for trace in newest_traces(store):
+                is_live = any(span.attributes.get(REPLAY_LIVE) is True for span in trace.spans)  # resumed after a review
+                if is_live or not any(REPLAY_OF in span.attributes for span in trace.roots):
+                    return trace
+            return store.trace("last")
     return store.trace(wanted)
 
 
@@ -98,12 +102,6 @@ def find_span(trace: Trace, wanted: str) -> Span:
 def operation_name(span: Span) -> str:
     """The name of a tool, agent or workflow; empty for other operations."""
     return span.operation.name if isinstance(span.operation, (ToolExecution, AgentInvocation, Workflow)) else ""
-
-
-def _is_replay(trace: Trace) -> bool:
-    """True if all its calls were answered from a recording; a run that was resumed after a review goes on for real."""
-    is_live = any(span.attributes.get(REPLAY_LIVE) is True for span in trace.spans)
-    return not is_live and any(REPLAY_OF in span.attributes for span in trace.roots)
 
 
 def newest_traces(store: Store, chosen: Callable[[TraceSummary], bool] = lambda _: True) -> Iterator[Trace]:

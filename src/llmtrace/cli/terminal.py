@@ -95,7 +95,8 @@ class Screen:
         if not whole:
             self.line(first + self.paint(short(text, self.room(prefix) - gap), *styles))
             return
-        lines = [_indentation(line) + clean(line) for line in text.splitlines()] or [""]
+        expanded = [line.expandtabs(4) for line in text.splitlines()]  # indentation means something in code, JSON, stack traces
+        lines = [" " * (len(line) - len(line.lstrip(" "))) + clean(line) for line in expanded] or [""]
         self.line(first + self.paint(lines[0], *styles))
         for line in lines[1:]:
             self.line(self.paint(below, "dim") + self.paint(line, *styles))
@@ -169,11 +170,6 @@ def branch(last: Sequence[bool], *, has_children: bool) -> Branch:
         return Branch("", node)
     above = "".join("   " if done else "│  " for done in last[:-1])
     return Branch(above + ("└─ " if last[-1] else "├─ "), above + ("   " if last[-1] else "│  ") + node)
-
-
-def _indentation(line: str) -> str:
-    """The spaces that a line begins with, which mean something in code, JSON and stack traces."""
-    return " " * (len(expanded := line.expandtabs(4)) - len(expanded.lstrip(" ")))
 
 
 def short(text: str, width: int) -> str:

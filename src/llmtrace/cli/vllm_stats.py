@@ -208,17 +208,13 @@ def show(screen: Screen, state: dict[str, Any], slowest: Slowest) -> None:
     screen.line()
     screen.line("The slowest calls", "bold")
     names = [name for _, name in _TIMES]
-    rows = [
-        [*(Cell(format_text.duration(time)) for time in (span.duration, *map(times.get, names))), Cell(_named(span))]
-        for span, times in calls
-    ]
+    rows = []
+    for span, times in calls:
+        usage = span.operation.usage if isinstance(span.operation, Inference) else None
+        tokens = "" if usage is None or usage.output_tokens is None else f", {usage.output_tokens} tokens"
+        name = Cell(clean(f"{span.name}{tokens}  {short_id(span.trace_id)}"))
+        rows.append([*(Cell(format_text.duration(time)) for time in (span.duration, *map(times.get, names))), name])
     screen.table(["TOOK", *(title for title, _ in _TIMES), "CALL"], rows, right=range(5), spare=(4, 1, 3))
-
-
-def _named(span: Span) -> str:
-    usage = span.operation.usage if isinstance(span.operation, Inference) else None
-    output_tokens = None if usage is None else usage.output_tokens
-    return clean(f"{span.name}{'' if output_tokens is None else f', {output_tokens} tokens'}  {short_id(span.trace_id)}")
 
 
 def _share(share: float | None) -> str:

@@ -33,7 +33,7 @@ _WHOLE = 1 << 30
 
 
 class HeldExecution:
-    """An execution before its decision; `Execution.held`. It changes the execution into what is to be done."""
+    """An execution before its decision; `Execution.hold`. It changes the execution into what is to be done."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class HeldExecution:
 
     def _apply(self, decision: Decision) -> None:
         execution = self._execution
-        execution.held = None
+        execution.hold = None
         if decision.kind == "answered":
             execution.stand_in(decision.value)
             return

@@ -42,7 +42,7 @@ class _Step:
     kept_items = functions.KEPT_ITEMS
     stream: Any = None
     body: Callable[[], Any] | None = None
-    held: functions.Held | None = None
+    hold: functions.Held | None = None
 
     def __init__(
         self,

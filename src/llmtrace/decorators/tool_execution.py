@@ -71,7 +71,7 @@ class Execution:
     operation: ToolExecution | None = None
     failure: Failure | None = None
     """Why the arguments are wrong, where the tool's own validators say so and the policy lets it run all the same."""
-    held: HeldExecution | None = None
+    hold: HeldExecution | None = None
     """It waits for a person's decision. Whoever runs it waits first: then it is decided, and may be `refused`."""
     receivers = 0
     """How many of the first ``args`` are the object or class of a method, and not arguments of the tool."""
@@ -324,7 +324,7 @@ def _start(
     if reason is None:
         begin()
     else:
-        execution.held = HeldExecution(execution, spec, definition, call, reason, begin)
+        execution.hold = HeldExecution(execution, spec, definition, call, reason, begin)
 
 
 def _record_refusal(operation: ToolExecution, failure: Failure | None = None) -> None:

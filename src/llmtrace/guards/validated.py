@@ -164,7 +164,7 @@ class _Step:
     refused = False
     answer: Any = None
     body: Callable[[], Any] | None = None
-    held: functions.Held | None = None
+    hold: functions.Held | None = None
     stream: Any = None
 
     def __init__(self, attempts: _Attempts, call: Callable[[FollowUp], Any]) -> None:
@@ -225,6 +225,10 @@ class AnswerForm:
     def example(self) -> JsonValue:
         """A valid answer; None where none was found."""
         try:
+            schema = self._schema if self._adapter is None else self._adapter.json_schema()
+        except Exception:  # pydantic's own, or of a type with a schema of its own
+            return None
+        try:
             return None if self.schema is None else example_of(self.schema)
         except LookupError:
             return None
@@ -279,12 +283,3 @@ class AnswerForm:
             if not problems:  # half a surrogate pair, or raised by a validator of the program's own
                 return None, (Fault("", f"it cannot be read: {type(error).__name__}"),)
             return None, tuple(Fault(pointer(problem["loc"]), str(problem["msg"])) for problem in problems)
-
-
-def _schema_of(adapter: Any) -> JsonValue:
-    """The JSON Schema of a type; None for one that has none."""
-    try:
-        schema: JsonValue = adapter.json_schema()
-        return schema
-    except Exception:  # pydantic's own, or of a type with a schema of its own
-        return None

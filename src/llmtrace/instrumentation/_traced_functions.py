@@ -225,7 +225,7 @@ class FunctionRun:
 
     kept_items = 0
     refused = False
-    held: functions.Held | None = None
+    hold: functions.Held | None = None
     answer: Any = None
     body: Callable[[], Any] | None = None
     """Of a tool in a replay: what takes the place of the function."""

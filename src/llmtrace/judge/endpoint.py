@@ -67,7 +67,9 @@ class Endpoint:
         if status in _NO_SUCH_FORMAT:
             status, body = self._post({**plain, "max_tokens": MOST_OUTPUT_TOKENS}, end)
         if not 200 <= status < 300:
-            message = f"it answered HTTP {status}{error_message(body) or _meant(status)}"
+            usual = ": is there a /v1 at the end of its URL?" if status in (404, 405) else ""
+            usual = ", and a redirect is not followed" if 300 <= status < 400 else usual
+            message = f"it answered HTTP {status}{error_message(body) or usual}"
             raise JudgeFailed(without_key(message, self.key))
         return _answer(body)
 
@@ -102,13 +104,6 @@ def _answer(body: bytes) -> Answer:
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _meant(status: int) -> str:
-    """Return the usual cause of an HTTP status without a message."""
-    if 300 <= status < 400:
-        return ", and a redirect is not followed"
-    return ": is there a /v1 at the end of its URL?" if status in (404, 405) else ""
 
 
 def _reason(error: BaseException) -> str:

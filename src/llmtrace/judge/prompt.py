@@ -114,7 +114,9 @@ def messages_for(
 def _document(subjects: Sequence[Subject], flow: Flow, longest: int) -> dict[str, Any]:
     nodes = flow.nodes
     first = next((node for node in nodes if node.kind == "user"), None)
-    steps = {position for subject in subjects for position in _around(subject, nodes)}
+    positions = [position for subject in subjects if (position := _position(subject, nodes)) is not None]
+    steps = {step for position in positions for step in range(position - AROUND, position + AROUND + 1)}
+    steps &= set(range(len(nodes)))
     return {
         "task": _cut(first.text, longest) if first is not None else None,
         "outcome": _node(flow.outcome, longest) if flow.outcome is not None else None,
@@ -132,18 +134,14 @@ def _subject(number: int, subject: Subject, nodes: Sequence[Node], longest: int)
         "value": _cut(subject.value, longest),
     }
     if isinstance(subject, Suspect):
+        half, chain = _MOST_STEPS // 2, subject.chain
+        chain = chain if len(chain) <= _MOST_STEPS else (*chain[:half], *chain[-half:])
         content |= {
             "explains": [_cut(symptom, longest) for symptom in subject.symptoms[:3]],
             "argument": subject.pointer and _cut(subject.pointer, longest),
-            "from_the_outcome_back_to_it": [_step(step, longest) for step in _ends(subject.chain)],
+            "from_the_outcome_back_to_it": [_step(step, longest) for step in chain],
         }
     return {name: item for name, item in content.items() if item not in (None, [])}
-
-
-def _ends(chain: Sequence[Step]) -> Sequence[Step]:
-    """A long chain's first and last steps."""
-    half = _MOST_STEPS // 2
-    return chain if len(chain) <= _MOST_STEPS else [*chain[:half], *chain[-half:]]
 
 
 def _step(step: Step, longest: int) -> dict[str, Any]:
@@ -176,11 +174,6 @@ def _position(subject: Subject, nodes: Sequence[Node]) -> int | None:
         return node.place == subject.span_id, bool(node.tool) and node.tool in subject.title, holds_value
 
     return max(candidates, key=fit).position
-
-
-def _around(subject: Subject, nodes: Sequence[Node]) -> range:
-    position = _position(subject, nodes)
-    return range(0) if position is None else range(max(0, position - AROUND), min(len(nodes), position + AROUND + 1))
 
 
 def _cut(content: Any, longest: int) -> str | None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from llmtrace.guards.budget import read_budget, track
 from llmtrace.launch import BUDGET, VARIABLE
@@ -52,14 +50,10 @@ def _open() -> Recording | None:
 
 
 def _start(recorder: Recorder) -> Recording:
-    with extract(os.environ), _budget():
+    limits, _, on_exceed = os.environ.get(BUDGET, "").partition(";")  # of llmtrace run --budget
+    budgets = [read_budget(limits, "record" if on_exceed == "record" else "raise")] if limits else []
+    with extract(os.environ), track(budgets):
         return recorder.start(Workflow(_name()), attributes={PROGRAM: True})
-
-
-def _budget() -> AbstractContextManager[Any]:
-    """The budget of ``llmtrace run --budget`` for this process."""
-    ceilings, _, on_exceed = os.environ.get(BUDGET, "").partition(";")
-    return track(read_budget(ceilings, "record" if on_exceed == "record" else "raise")) if ceilings else nullcontext()
 
 
 def _name() -> str:

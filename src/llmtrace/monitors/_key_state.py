@@ -94,7 +94,9 @@ class Row:
             at = at._replace(hinted=True)
         mark = (span.trace_id, span.span_id)
         if type(stream) is Numbers:
-            shift = stream.observe(seen.value, _tie(span, name), at)
+            digest = hashlib.blake2b(f"{span.trace_id}{span.span_id}{name}".encode(), digest_size=6).digest()
+            tie = (int.from_bytes(digest, "big") + 0.5) / (1 << 48)  # random, and the same whenever the span is seen
+            shift = stream.observe(seen.value, tie, at)
         elif type(stream) is Shares:
             shift = stream.observe(seen.value, seen.event, at)
         elif type(stream) is Shapes:
@@ -144,9 +146,3 @@ def row_of(state: Mapping[str, Any]) -> Row | None:
         return Row(Key(*state["key"]), state) if state.get("format") == FORMAT else None
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
-
-
-def _tie(span: Span, stream: str) -> float:
-    """A number in (0, 1) that is random, and the same whenever the span is seen."""
-    digest = hashlib.blake2b(f"{span.trace_id}{span.span_id}{stream}".encode(), digest_size=6).digest()
-    return (int.from_bytes(digest, "big") + 0.5) / (1 << 48)

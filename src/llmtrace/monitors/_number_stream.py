@@ -147,16 +147,13 @@ class Numbers(Stream):
         below, equal = self.bins.add(step // self.width)
         self.count += 1
         if len(self.bins.counts) > _MOST_BINS:
-            self._widen()
+            self.width *= 2
+            merged: dict[int, int] = {}
+            for place, count in self.bins.items():
+                merged[place // 2] = merged.get(place // 2, 0) + count
+            self.bins = _Bins(merged)
         rank = (below + tie * equal) / self.count
         return _SCORE(rank if 1e-9 < rank < 1 - 1e-9 else min(max(rank, 1e-9), 1 - 1e-9))
-
-    def _widen(self) -> None:
-        self.width *= 2
-        merged: dict[int, int] = {}
-        for place, count in self.bins.items():
-            merged[place // 2] = merged.get(place // 2, 0) + count
-        self.bins = _Bins(merged)
 
     def _whitened(self, score: float, rounded: float) -> float:
         last = self.alike[2]
@@ -208,14 +205,11 @@ class Numbers(Stream):
             _quantile(_Bins(old), self.width, 0.5),
             _quantile(_Bins(new), 1, 0.5),
         )
-        self._restart()
-        return shift
-
-    def _restart(self) -> None:
-        """Start anew with an empty baseline: the calls that showed the change are more extreme than those that follow. The
-        estimate of how much calls resemble each other is kept."""
+        # start anew with an empty baseline: the calls that showed the change are more extreme than those that follow; the
+        # estimate of how much calls resemble each other is kept
         self.bins, self.width, self.count, self.recent, self.armed, self.began = _Bins({}), 1, 0, [], False, None
         self.odds = [0.0] * len(_WAYS)
+        return shift
 
     def baseline(self) -> dict[str, Any]:
         """Return the baseline to export or pin: the counts, and how much calls resemble each other."""

@@ -77,17 +77,14 @@ class Shapes(Stream):
             shift = Shift(at.time, at.call, 1, values_before, 0.0, 1.0, word=word, pointer=pointer)
             if self.count - self.last >= max(MINIMUM, self.count // 3):  # nothing was new for a while
                 yield shift, mark
-            self._wait(shift, at, mark)
+            kinds_before = sorted(self.paths.get(pointer, {}))
+            first = {"time": at.time, "call": at.call, "known": shift.baseline, "mark": list(mark)}
+            change = {"path": pointer, "word": word, "kinds": kinds_before}
+            self.waiting.append({**first, **change, "calls": 1, "with": [at.run], "runs": [at.run]})
+            del self.waiting[:-_MOST_WAITING]
         self.count += 1
         self.last = self.count if news or values_before == 0 else self.last
         self._learn(paths)
-
-    def _wait(self, shift: Shift, at: At, mark: Sequence[str]) -> None:
-        kinds_before = sorted(self.paths.get(shift.pointer or "", {}))
-        first = {"time": at.time, "call": at.call, "known": shift.baseline, "mark": list(mark)}
-        change = {"path": shift.pointer, "word": shift.word, "kinds": kinds_before}
-        self.waiting.append({**first, **change, "calls": 1, "with": [at.run], "runs": [at.run]})
-        del self.waiting[:-_MOST_WAITING]
 
     def _confirmed(self, paths: Mapping[str, dict[str, int]], at: At) -> Iterator[tuple[Shift, Sequence[str]]]:
         """Return the waiting changes that enough runs have confirmed."""

@@ -160,11 +160,8 @@ class Shares(Stream):
         now = {word: after.get(word, 0) / calls for word in self.counts}
         word = event or max(self.counts, key=lambda candidate: (abs(now[candidate] - before[candidate]), now[candidate]))
         shift = Shift(place.time, place.call, calls, self.count - calls, before.get(word, 0.0), now.get(word, 0.0), word=word)
-        self._restart()
+        self.counts, self.count, self.places, self.armed, self.began = {}, 0, [], False, None  # as `Numbers` does
         return shift
-
-    def _restart(self) -> None:
-        self.counts, self.count, self.places, self.armed, self.began = {}, 0, [], False, None
 
     def baseline(self) -> dict[str, Any]:
         return {"counts": dict(self.counts), "count": self.count, "event": self.event, "of_runs": self.of_runs.closed()}

@@ -196,7 +196,7 @@ class _BoundStep:
     """A `functions.Step` that records nothing: one run of a function in a fixed context."""
 
     refused = False
-    held: functions.Held | None = None
+    hold: functions.Held | None = None
     answer = None
     body: Callable[[], Any] | None = None
     kept_items = 0

@@ -51,8 +51,8 @@ class Step(Protocol):
     def recording(self) -> Attachable | None: ...
 
     @property
-    def held(self) -> Held | None:
-        """A wait before the function runs; it may be refused then."""
+    def hold(self) -> Held | None:
+        """What it must wait for before it runs; it may be refused then."""
 
     @property
     def kept_items(self) -> int:
@@ -113,7 +113,7 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
         inner = function(*args, **kwargs)
     except BaseException as error:
         step = begin()
-        if step.refused or step.held is not None or step.kwargs is not kwargs:  # the policy handles wrong arguments
+        if step.refused or step.hold is not None or step.kwargs is not kwargs:  # wrong arguments are the policy's
             return _RUN[kind](function, lambda: step, None)
         step.raised(error)
         raise
@@ -174,10 +174,11 @@ def _inner(function: Function, step: Step, pending: _PendingCoroutine | None) ->
 def call_plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
     """Call a plain function. Decorators call this directly, because each frame in between costs recursion depth.
 
-    ``awaits``: a coroutine that the function returns is part of its run, because a plain decorator may hide an async function.
-    One that the program also holds elsewhere, or has begun, is returned unchanged: only one of us can await it."""
-    if step.held is not None:
-        step.held.wait()
+    ``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async.
+
+    But for one that the program holds elsewhere, or has begun: it is given back as it is, for only one of us can await it."""
+    if step.hold is not None:
+        step.hold.wait()
     if step.refused:
         return step.answer
     recording = step.recording
@@ -211,8 +212,8 @@ def _result_for_program(step: Step, result: Any) -> Any:
 
 async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
     step = begin()
-    if step.held is not None:
-        await step.held.wait_async()
+    if step.hold is not None:
+        await step.hold.wait_async()
     if step.refused:
         return step.answer
     suspended = _SuspendedContext.of(step)
@@ -226,8 +227,8 @@ async def _coroutine(function: Function, begin: Begin, pending: _PendingCoroutin
 
 def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Generator[Any, Any, Any]:
     step = begin()
-    if step.held is not None:
-        step.held.wait()
+    if step.hold is not None:
+        step.hold.wait()
     if step.refused:
         yield step.answer
         return None
@@ -263,8 +264,8 @@ def _generator(function: Function, begin: Begin, pending: _PendingCoroutine | No
 
 async def _async_generator(function: Function, begin: Begin, pending: _PendingCoroutine | None) -> Any:
     step = begin()
-    if step.held is not None:
-        await step.held.wait_async()
+    if step.hold is not None:
+        await step.hold.wait_async()
     if step.refused:
         yield step.answer
         return

@@ -57,11 +57,11 @@ def cases(folder: str, *, runs: int = 1, min_pass: float = 1.0) -> Callable[[Cal
         import pytest
 
         path = Path(inspect.getfile(test)).parent / folder
-        found = list(_read(path))
-        if not found:
+        all_cases = list(_read(path))
+        if not all_cases:
             raise ConfigurationError(f"cases({folder!r}): there is no *.json or *.jsonl in {path}")
 
-        own = inspect.signature(test).parameters
+        parameters = inspect.signature(test).parameters
 
         @functools.wraps(test)
         def run_all(case: _Case, request: Any, **fixtures: Any) -> None:
@@ -69,9 +69,10 @@ def cases(folder: str, *, runs: int = 1, min_pass: float = 1.0) -> Callable[[Cal
             name = re.sub(r"[^-\w]+", "_", f"{test.__name__}-{case.name}")
             file = path / BASELINE / f"{name}.json"
             keeps = bool(request.config.getoption(KEEP_BASELINE, default=False))
-            before = None if keeps else _baseline(file)
+            has_baseline = not keeps and file.is_file()
+            before = _Count(**json.loads(file.read_text(encoding="utf-8"))) if has_baseline else None
             enough = None if keeps or before is not None else math.ceil(min_pass * runs - 1e-9)
-            if "request" in own:
+            if "request" in parameters:
                 fixtures["request"] = request
             count, failures = _run(test, case, runs, enough, fixtures)
             if keeps:
@@ -79,10 +80,10 @@ def cases(folder: str, *, runs: int = 1, min_pass: float = 1.0) -> Callable[[Cal
                 file.write_text(json.dumps(count._asdict()) + "\n", encoding="utf-8")
             _judge(count, min_pass, before, failures)
 
-        shared = [parameter for name, parameter in own.items() if name not in ("run", "request")]
+        shared = [parameter for name, parameter in parameters.items() if name not in ("run", "request")]
         request = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY)
         run_all.__signature__ = inspect.Signature([*shared, request])  # type: ignore[attr-defined]
-        return pytest.mark.parametrize("case", found, ids=[case.name for case in found])(run_all)
+        return pytest.mark.parametrize("case", all_cases, ids=[case.name for case in all_cases])(run_all)
 
     return decorate
 
@@ -111,23 +112,15 @@ def _run(
     for _ in range(runs):
         with capture() as captured:
             try:
-                _once(test, {**fixtures, "case": case.content, **({"run": captured} if takes_run else {})})
+                result = test(**fixtures, case=case.content, **({"run": captured} if takes_run else {}))
+                if inspect.iscoroutine(result):
+                    asyncio.run(result)
                 passed += 1
             except (Exception, pytest.fail.Exception) as error:
                 failures.append(error)
         if enough is not None and (passed >= enough or len(failures) > runs - enough):
             break
     return _Count(passed, passed + len(failures)), failures
-
-
-def _once(test: Callable[..., Any], arguments: dict[str, Any]) -> None:
-    result = test(**arguments)
-    if inspect.iscoroutine(result):
-        asyncio.run(result)
-
-
-def _baseline(file: Path) -> _Count | None:
-    return _Count(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
 def _judge(count: _Count, min_pass: float, before: _Count | None, failures: list[BaseException]) -> None:
@@ -137,7 +130,7 @@ def _judge(count: _Count, min_pass: float, before: _Count | None, failures: list
         raise AssertionError(f"{count}; at least {min_pass:.0%} must. The first that did not: {first!r}") from first
     if before is None:
         return
-    outcomes = [[number < each.passed for number in range(each.runs)] for each in (before, count)]
+    outcomes = [[number < counted.passed for number in range(counted.runs)] for counted in (before, count)]
     tested = shares_test([(outcomes[0], outcomes[1])])
     if tested.effect < 0 and tested.p <= CHANCE:
         raise AssertionError(f"worse than before: {count}, {before} before. The first that did not: {first!r}") from first

@@ -108,11 +108,11 @@ class ReplayedRun(Run):
             words = [sys.executable if command[0] in ("python", "python3") else command[0], *command[1:]]
             ran = run_replay(find_program(words), assignment, quiet=True, timeout=timeout)
             with open_store(folder) as store:
-                found = [store.trace(summary.trace_id) for summary in store.traces(Query(limit=1_000_000))]
-        self._loaded = tuple(sorted(found, key=lambda trace: trace.spans[0].start))
-        divergences = [each for each in ran.divergences if not (self._record and each["kind"] == "left over")]
+                new_traces = [store.trace(summary.trace_id) for summary in store.traces(Query(limit=1_000_000))]
+        self._loaded = tuple(sorted(new_traces, key=lambda trace: trace.spans[0].start))
+        divergences = [place for place in ran.divergences if not (self._record and place["kind"] == "left over")]
         if divergences and ran.code != SAME:
-            raise self._differs([f"{each['kind']}: {each['what']} {each['where']}".rstrip() for each in divergences])
+            raise self._differs([f"{place['kind']}: {place['what']} {place['where']}".rstrip() for place in divergences])
         if ran.exit_code:
             raise AssertionError(f"{' '.join(command)} ended with exit code {ran.exit_code}\n{ran.printed[-4000:]}")
         return self
@@ -131,12 +131,8 @@ class ReplayedRun(Run):
     def _differs(self, what: list[str]) -> AssertionError:
         self.is_same = False
         listed = "\n".join(f"  {line}" for line in what)
-        more = (
-            ""
-            if self._record
-            else f"\nIf that is meant: pytest {RECORD} runs it for real from there on, and keeps the new run."
-        )
-        return AssertionError(f"the run differs from {self._recording.name}:\n{listed}{more}")
+        more = f"\nIf that is meant: pytest {RECORD} runs it for real from there on, and keeps the new run."
+        return AssertionError(f"the run differs from {self._recording.name}:\n{listed}{'' if self._record else more}")
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:

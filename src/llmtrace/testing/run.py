@@ -74,7 +74,8 @@ class Run:
             span.operation.output
             for trace in self.traces
             for span in trace.spans
-            if isinstance(span.operation, AgentInvocation) and span.operation.output and not _is_below_agent(trace, span)
+            if isinstance(span.operation, AgentInvocation) and span.operation.output
+            if not any(isinstance(above.operation, AgentInvocation) for above in trace.ancestors(span))
         ]
         outputs = outputs or [span.operation.output for span in self._spans() if isinstance(span.operation, Inference)]
         texts = ["".join(message.text() for message in output) for output in outputs]
@@ -117,7 +118,3 @@ class StoredRun(Run):
     @property
     def traces(self) -> tuple[Trace, ...]:
         return (self._trace,)
-
-
-def _is_below_agent(trace: Trace, span: Span) -> bool:
-    return any(isinstance(above.operation, AgentInvocation) for above in trace.ancestors(span))

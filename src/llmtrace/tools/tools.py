@@ -95,8 +95,10 @@ class Tools:
         a message of no known form, or for an async tool while an event loop runs (use `arun`).
         """
         form, calls = _read(message)
-        if _loop_runs():
-            self._refuse_async(calls)
+        for call in calls if _loop_runs() else ():
+            _, function = self._tools.get(call.name, (None, None))
+            if function is not None and functions.kind_of(function) in _ASYNC:
+                raise _AsyncInLoopError(call.name)
         return form.answers([(call, *self._run(call)) for call in calls])
 
     async def arun(self, message: Any) -> list[Any]:
@@ -112,12 +114,6 @@ class Tools:
                 raise answer
             answers.append((call, *answer))
         return form.answers(answers)
-
-    def _refuse_async(self, calls: list[ToolCall]) -> None:
-        for call in calls:
-            _, function = self._tools.get(call.name, (None, None))
-            if function is not None and functions.kind_of(function) in _ASYNC:
-                raise _AsyncInLoopError(call.name)
 
     def _begin(self, call: ToolCall) -> tuple[Execution, Callable[..., Any] | None]:
         spec_and_function = self._tools.get(call.name)
@@ -173,17 +169,12 @@ def _whole(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
     if not inspect.isawaitable(result) and not inspect.isasyncgen(result):
         return result
     if _loop_runs():  # a decorator may hide that a tool is async until it is called
-        _drop(result)
+        if isinstance(result, Coroutine):  # which would warn if nobody awaits it
+            result.close()
+        elif isinstance(result, asyncio.Future):  # which would go on in the background
+            result.cancel()
         raise _AsyncInLoopError(name)
     return asyncio.run(_awaited(result))
-
-
-def _drop(result: Any) -> None:
-    """Leave what nobody will await: a coroutine would warn, a task would go on in the background."""
-    if isinstance(result, Coroutine):
-        result.close()
-    elif isinstance(result, asyncio.Future):
-        result.cancel()
 
 
 async def _awhole(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

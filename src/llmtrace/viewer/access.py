@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -79,13 +79,13 @@ class AccessGuard:
         return self._without_token(scope, headers)
 
     def _without_token(self, scope: Any, headers: Headers) -> Response | None:
-        query_token = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-        if _same(query_token, self._token):
+        request = Request(scope)
+        if _same(request.query_params.get("token", ""), self._token):
             response = RedirectResponse(scope["path"] or "/", 303)
             response.set_cookie(COOKIE, self._token, httponly=True, samesite="lax")  # strict: not sent after a page on disk
             return response
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if _same(_cookie(headers), self._token) or _same(bearer, self._token):
+        if _same(request.cookies.get(COOKIE, ""), self._token) or _same(bearer, self._token):
             return None
         return PlainTextResponse("The token is missing. Open the address that llmtrace view printed: it has ?token=…", 401)
 
@@ -117,11 +117,3 @@ def _is_foreign(headers: Headers, host: str) -> bool:
     site = headers.get("sec-fetch-site", "none")
     navigated = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     return site not in ("none", "same-origin") and not navigated
-
-
-def _cookie(headers: Headers) -> str:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel is not None else ""

@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import Any, get_args
 
 from llmtrace.errors import ReviewConflict, StoreError, TraceNotFound
-from llmtrace.model import JsonValue
 from llmtrace.model.reviews import DECISIONS, Decision, ReviewRecord, ReviewRequest, ReviewState
 from llmtrace.store.reviews import NAME, Reviews, faults_of, this_user
 from llmtrace.viewer.js_numbers import plain
@@ -125,7 +124,11 @@ class ReviewQueue:
         if wish["action"] in ("answer", "edit") and "value" not in wish:
             raise ValueError(f"{wish['action']} needs a 'value'")
         record = reviews.get(review_id)
-        always = _always(record.request, wish.get("always") or [])
+        payload = record.request.payload if isinstance(record.request.payload, dict) else {}
+        names = wish.get("always") or []
+        if not isinstance(names, list) or any(name not in payload for name in names):
+            raise ValueError("'always' must be a list of names of arguments of this call")
+        always = {name: payload[name] for name in names}
         reason = str(wish.get("reason") or "")
         decision = Decision(DECISIONS[wish["action"]], wish.get("value"), by, time.time(), reason, always)
         reviews.decide(record.request.review_id, decision, digest=digest)
@@ -229,11 +232,3 @@ def _wish(body: bytes) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
-
-
-def _always(request: ReviewRequest, names: Any) -> dict[str, JsonValue]:
-    """The arguments, with their values, that later calls shall have. Raises ValueError."""
-    payload = request.payload if isinstance(request.payload, dict) else {}
-    if not isinstance(names, list) or any(name not in payload for name in names):
-        raise ValueError("'always' must be a list of names of arguments of this call")
-    return {name: payload[name] for name in names}
