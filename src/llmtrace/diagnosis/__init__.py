@@ -19,18 +19,18 @@ from llmtrace.model import Trace
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
 
 
-def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = None) -> Diagnosis:
+def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
     """The suspects of a trace, and where to look first if it is known to have failed.
 
-    ``flow``: the flow of this trace if it was built already. ``ranker``: other weights than the shipped ones. Verdicts that the
-    spans carry are used. Raises IndexError on an empty trace, DiagnosisFailed if llmtrace itself goes wrong.
+    ``flow``: the flow of this trace if it was built already. Verdicts that the spans carry are used. Raises IndexError on an
+    empty trace, DiagnosisFailed if llmtrace itself goes wrong.
     """
     with wrap_errors(trace.trace_id):
         flow = flow or Flow(trace)
         run = Run(trace, flow)
         findings = findings_of(run)
         failed = is_known_to_have_failed(trace)
-        places = places_of(run, findings, ranker) if failed else ()
+        places = places_of(run, findings) if failed else ()
         ran = checks_that_ran(all_checks(), visible_needs(run))
         suspects = suspects_of(causes_of(findings, flow), flow)
         return Diagnosis(
