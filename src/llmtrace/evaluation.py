@@ -36,9 +36,16 @@ from llmtrace.model import (
 )
 from llmtrace.run_verdict import ATTRIBUTES, RunVerdict
 from llmtrace.signals import AnySignal, Need, Signal, Stateless, UserSignal, load
-from llmtrace.validation.check_values import check_arguments, check_call, check_output, check_result, find_tool
+from llmtrace.validation.check_values import (
+    CONSTRAINTS,
+    check_arguments,
+    check_call,
+    check_output,
+    check_result,
+    check_structured,
+    find_tool,
+)
 from llmtrace.validation.json_pointers import follow, steps
-from llmtrace.validation.structured_outputs import CONSTRAINTS, check_structured
 from llmtrace.validation.tool_definitions import output_schema
 
 _Step: TypeAlias = "tuple[Need, str, AnySignal, Callable[[Span], Iterable[Evaluation]] | None]"

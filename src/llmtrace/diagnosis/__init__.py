@@ -6,6 +6,11 @@ to look first in a run that is known to have failed. Pure: no I/O but the weight
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from llmtrace.diagnosis.causes import causes_of, suspects_of
 from llmtrace.diagnosis.checks import Run, all_checks
 from llmtrace.diagnosis.finding import Finding
@@ -14,23 +19,23 @@ from llmtrace.diagnosis.place_ranker import Ranker, places_of
 from llmtrace.diagnosis.result import Confidence, Diagnosis, Place, Step, Suspect
 from llmtrace.diagnosis.run_reports import is_known_to_have_failed, reports_of
 from llmtrace.diagnosis.visibility import checks_that_ran, unchecked, visible_needs
-from llmtrace.diagnosis.wrap_errors import wrap_errors
+from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.model import Trace
 from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
 
 
-def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = None) -> Diagnosis:
+def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
     """The suspects of a trace, and where to look first if it is known to have failed.
 
-    ``flow``: the flow of this trace if it was built already. ``ranker``: other weights than the shipped ones. Verdicts that the
-    spans carry are used. Raises IndexError on an empty trace, DiagnosisFailed if llmtrace itself goes wrong.
+    ``flow``: the flow of this trace if it was built already. Verdicts that the spans carry are used. Raises IndexError on an
+    empty trace, DiagnosisFailed if llmtrace itself goes wrong.
     """
     with wrap_errors(trace.trace_id):
         flow = flow or Flow(trace)
         run = Run(trace, flow)
         findings = findings_of(run)
         failed = is_known_to_have_failed(trace)
-        places = places_of(run, findings, ranker) if failed else ()
+        places = places_of(run, findings) if failed else ()
         ran = checks_that_ran(all_checks(), visible_needs(run))
         suspects = suspects_of(causes_of(findings, flow), flow)
         return Diagnosis(
@@ -62,3 +67,22 @@ def _last_good_checkpoint(trace: Trace, suspects: tuple[Suspect, ...], *, failed
 def findings_of(run: Run) -> list[Finding]:
     """What every check finds, before findings of one cause are joined."""
     return [finding for check in all_checks() for finding in check.look(run)]
+
+
+@contextmanager
+def wrap_errors(trace_id: str) -> Iterator[None]:
+    """Wrap code that reads and diagnoses a trace. Raises DiagnosisFailed for a fault of llmtrace, with its place; errors of the
+    store pass. Who diagnoses many traces catches that for each, so that one broken trace costs only itself."""
+    try:
+        yield
+    except (LlmtraceError, OSError):
+        raise
+    except Exception as error:
+        raise DiagnosisFailed(trace_id, _describe(error)) from error
+
+
+def _describe(error: Exception) -> str:
+    """The error and the innermost line that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    message = " ".join(str(error).split())[:200]
+    return f"{type(error).__qualname__}{f' ({message})' if message else ''} at {Path(last.filename).name}:{last.lineno}"

@@ -30,35 +30,13 @@ from llmtrace.semconv import (
 )
 
 KINDS: Final = (
-    "model",
-    "prompt template",
-    "system prompt",
-    "tool",
-    "tools",
-    "output schema",
-    "parameter",
-    "parameters",
-    "python",
-    "library",
-    "environment variable",
-    "answering model",
-    "provider fingerprint",
-    "service version",
-    "code",
-    "uncommitted changes",
-    "installed packages",
-    "server",
-    "task",
+    *("model", "prompt template", "system prompt", "tool", "tools", "output schema", "parameter", "parameters"),
+    *("python", "library", "environment variable", "answering model", "provider fingerprint"),
+    *("service version", "code", "uncommitted changes", "installed packages", "server", "task"),
 )
 """In the order in which a change is named as the cause: the most specific first, what only follows from others last."""
 PROGRAM_KINDS: Final = (
-    "python",
-    "library",
-    "environment variable",
-    "service version",
-    "code",
-    "uncommitted changes",
-    "installed packages",
+    *("python", "library", "environment variable", "service version", "code", "uncommitted changes", "installed packages"),
 )
 """Facts of the whole run, which the present environment has, too."""
 _SUMS: Final = {"tool": "tools", "parameter": "parameters"}
@@ -150,9 +128,8 @@ def environment_of(trace: Trace) -> Environment:
 
 def without_task(environment: Environment) -> Environment:
     """The environment without what the run was asked to do, which is no part of it."""
-    return Environment(
-        {fact: contents for fact, contents in environment.facts.items() if fact.kind != "task"}, environment.texts
-    )
+    facts = {fact: contents for fact, contents in environment.facts.items() if fact.kind != "task"}
+    return Environment(facts, environment.texts)
 
 
 def environment_of_program(resource: Mapping[str, JsonValue], changes: str | None) -> Environment:
@@ -245,13 +222,12 @@ def _add_task(facts: _Facts, operation: AgentInvocation | Workflow | Inference) 
 
 def _add_call(facts: _Facts, where: str, inference: Inference, *, has_content: bool) -> None:
     facts.add(Fact("model", where), inference.request_model or ABSENT)
-    for kind, content in (
-        ("answering model", inference.response_model),
-        ("provider fingerprint", inference.system_fingerprint),
-        ("server", inference.server_address),
-    ):
-        if content:
-            facts.add(Fact(kind, where), content)
+    if inference.response_model:
+        facts.add(Fact("answering model", where), inference.response_model)
+    if inference.system_fingerprint:
+        facts.add(Fact("provider fingerprint", where), inference.system_fingerprint)
+    if inference.server_address:
+        facts.add(Fact("server", where), inference.server_address)
     digests = inference.fingerprint
     if digests is None:
         if not inference.input:

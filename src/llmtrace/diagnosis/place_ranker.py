@@ -78,10 +78,10 @@ def shipped() -> Ranker:
     return Ranker(content["weights"], content["temperature"])
 
 
-def places_of(run: Run, findings: Sequence[Finding], ranker: Ranker | None = None) -> tuple[Place, ...]:
+def places_of(run: Run, findings: Sequence[Finding]) -> tuple[Place, ...]:
     """The five most probable places, the most probable first."""
     nodes = run.flow.nodes
-    probabilities = (ranker or shipped()).probabilities(features_of(run, findings))
+    probabilities = shipped().probabilities(features_of(run, findings))
     order = sorted(range(len(nodes)), key=lambda number: (-probabilities[number], number))
     evidence = _evidence(nodes, findings)
     return tuple(_place(nodes[number], probabilities[number], evidence.get(number, "")) for number in order[:MOST_PLACES])

@@ -42,8 +42,8 @@ def is_blank(message: Message) -> bool:
     return True
 
 
-def ending_of(span: Span, choice: int = 0) -> Ending | None:
-    """Return how a choice ended badly. None if it ended well, requests tools, or was not recorded."""
+def ending_of(span: Span) -> Ending | None:
+    """Return how an answer, by its first choice, ended badly. None if it ended well, requests tools, or was not recorded."""
     inference = span.operation
     if not isinstance(inference, (Inference, FetchResponse)) or span.failure is not None or inference.status in _TO_COME:
         return None
@@ -51,13 +51,13 @@ def ending_of(span: Span, choice: int = 0) -> Ending | None:
         return "stream_cut"
     if inference.partial:
         return "left"
-    reason = finish_reason(inference, choice)
+    reason = finish_reason(inference)
     if reason in FILTERED:
         return "filtered"
-    if choice >= len(inference.output):  # what another writer left out is no empty answer
+    if not inference.output:  # what another writer left out is no empty answer
         is_missing = isinstance(inference, Inference) and span.scope.name == SCOPE_NAME and not inference.finish_reasons
         return "cut" if reason in CUT else "missing" if is_missing else None
-    message = inference.output[choice]
+    message = inference.output[0]
     if reason == "refusal" or is_refusal(message):
         return "refused"
     if reason in CUT:

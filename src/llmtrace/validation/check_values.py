@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, Union
 
+from pydantic_core import from_json, to_json
+
 from llmtrace.model import Code, JsonValue, Severity, ToolCall, ToolDefinition, Violation, Where
 from llmtrace.validation.compiled_schema import Compiled, compile_schema
 from llmtrace.validation.parse_arguments import Reading, parse_arguments, read
@@ -180,3 +182,54 @@ class _Check:
         """``details``: other fields of the violation."""
         place: dict[str, Any] = {"where": self.where, "tool": self.tool, "call_id": self.call_id}
         self.violations.append(Violation(code=code, pointer=pointer, keyword=keyword, message=message, **place, **details))
+
+
+# -- vLLM's constraints on an answer: a JSON Schema, a choice of texts, or a pattern. They are ``structured_outputs`` of a
+# request or of ``SamplingParams``, or ``guided_*`` of older servers. A grammar and a structural tag are not read.
+
+
+CONSTRAINTS = ("structured_outputs", "guided_json", "guided_choice", "guided_regex")
+"""Parameters of a request that hold an answer to something."""
+
+
+def check_structured(text: str, parameters: Mapping[str, JsonValue]) -> tuple[Violation, ...]:
+    """Check an answer against the request's constraint. Returns no violations if it is valid or not constrained."""
+    constraints = _constraints(parameters)
+    if not constraints:
+        return ()
+    schema = _constraint_schema(constraints)
+    if schema is not None:
+        return check_output(text, schema)
+    text_schema = _text_schema(constraints)
+    if text_schema is None:
+        return ()
+    try:
+        return check_output(to_json(text).decode(), text_schema)
+    except ValueError:  # half a surrogate pair
+        return ()
+
+
+def _constraints(parameters: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    structured = parameters.get("structured_outputs")
+    if isinstance(structured, Mapping):
+        return structured
+    return {name.removeprefix("guided_"): parameters[name] for name in CONSTRAINTS[1:] if name in parameters}
+
+
+def _constraint_schema(constraints: Mapping[str, JsonValue]) -> JsonValue | None:
+    schema = constraints.get("json")
+    if isinstance(schema, str):
+        try:
+            schema = from_json(schema)
+        except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
+            return None
+    if isinstance(schema, Mapping):
+        return dict(schema)
+    return {"type": "object"} if constraints.get("json_object") else None
+
+
+def _text_schema(constraints: Mapping[str, JsonValue]) -> JsonValue | None:
+    choice, regex = constraints.get("choice"), constraints.get("regex")
+    if isinstance(choice, (list, tuple)) and choice:
+        return {"enum": list(choice)}
+    return {"pattern": rf"^(?:{regex})$"} if isinstance(regex, str) and regex else None

@@ -6,14 +6,15 @@ Law: never raises; what is in none of these styles is description.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 from llmtrace.model.value import value
 from llmtrace.text.patterns import lazy_pattern
 
 _GOOGLE_SECTION = lazy_pattern(r"^([A-Z][A-Za-z ]*):\s*$")
-_GOOGLE_ITEM = lazy_pattern(r"^(\s+)\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
-_NUMPY_ITEM = lazy_pattern(r"^\*{0,2}(\w+)(?:\s*,\s*\*{0,2}\w+)*\s*(?::.*)?$")
+_GOOGLE_ITEM = lazy_pattern(r"^(?P<indent>\s+)(?P<names>\*{0,2}\w+)\s*(?:\([^)]*\))?\s*:\s*(?P<text>.*)$")
+_NUMPY_ITEM = lazy_pattern(r"^(?P<indent>)(?P<names>\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)\s*(?::.*)?(?P<text>)$")
 _REST_FIELD = lazy_pattern(r"^\s*:(\w+)\s*([^:]*):\s*(.*)$")
 _PARAMETERS = frozenset(("args", "arguments", "parameters", "params", "keyword args", "keyword arguments", "other parameters"))
 _SECTIONS = _PARAMETERS | frozenset(
@@ -54,8 +55,7 @@ def parse_docstring(text: str | None) -> Docstring:
             section = started
             body = _body(lines, at + skip, underlined=skip == 2)
             if section in _PARAMETERS:
-                items = _numpy_items(body) if skip == 2 else _google_items(body)
-                parameters |= dict(items)
+                parameters |= dict(_items(body, _NUMPY_ITEM if skip == 2 else _GOOGLE_ITEM))
             at += skip + len(body)
             continue
         if not section:
@@ -86,32 +86,19 @@ def _body(lines: list[str], start: int, *, underlined: bool) -> list[str]:
     return lines[start:end]
 
 
-def _google_items(body: list[str]) -> Iterator[tuple[str, str]]:
+def _items(body: list[str], pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """The names in a section with their descriptions; in NumPy's style, several names may share one."""
     indent: int | None = None
-    name, text = "", list[str]()
-    for line in body:
-        item = _GOOGLE_ITEM.match(line)
-        if item and (indent is None or len(item[1]) <= indent):
-            if name:
-                yield name, _joined(text)
-            indent, name, text = len(item[1]), item[2], [item[3]]
-        else:
-            text.append(line)
-    if name:
-        yield name, _joined(text)
-
-
-def _numpy_items(body: list[str]) -> Iterator[tuple[str, str]]:
     names, text = list[str](), list[str]()
     for line in body:
-        if line.strip() and not line[0].isspace() and _NUMPY_ITEM.match(line):
-            for name in names:
-                yield name, _joined(text)
-            names, text = [name.strip().lstrip("*") for name in line.partition(":")[0].split(",")], []
+        item = pattern.match(line)
+        if item and (indent is None or len(item["indent"]) <= indent):
+            yield from ((name, _joined(text)) for name in names)
+            indent, text = len(item["indent"]), [item["text"]]
+            names = [name.strip().lstrip("*") for name in item["names"].split(",")]
         else:
             text.append(line)
-    for name in names:
-        yield name, _joined(text)
+    yield from ((name, _joined(text)) for name in names)
 
 
 def _continued(lines: list[str], at: int) -> list[str]:
