@@ -203,7 +203,7 @@ def test_a_run_that_went_on_is_updated(llmtrace: Callable[..., Any], tmp_path: P
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"id,name,color\n1,a,red\n", "no spans in a form that is known (it has id, name, color)"),
+        (b"id,name,color\n1,a,red\n", "no spans in a known form (it has id, name, color)"),
         (b'id,trace_id,type,start_time,name\no1,t1,SPAN,2026-01-01 00:00:00,a\no2,t1,"SP', "line 3: not CSV"),
         (b'[{"id": "a", "trace_id": "b", "name": "c"', "the list is cut off or broken after 0 of its items"),
         (b"PAR1 and no more", "not parquet" if HAS_PYARROW else "needs pyarrow"),

@@ -33,35 +33,35 @@ _PAIRS: Final = (
     (frozenset({"input", "output", "total"}), frozenset({"tokens"})),
     (frozenset({"chat", "agent", "assistant"}), frozenset({"messages", "message", "model", "response"})),
 )
-"""Words in the name of an attribute that tell of a model or a tool: one of each set."""
+"""An attribute with a word of both sets in its name records a model or a tool."""
 _MESSAGE: Final = lazy_pattern(r'"role"\s*:\s*"(?:user|assistant|system|tool|model|human|ai)"', re.IGNORECASE)
-_MOST_NAMED: Final = 3
-_MOST_READ: Final = 4096
-"""Characters of a text in which a message is looked for."""
+_MAX_NAMES: Final = 3
+_MAX_SEARCHED: Final = 4096
+"""Number of characters of a text that are searched for a message."""
 
 
 class UnreadWriter(NamedTuple):
     name: str
-    """Name of its scope, else of its first span."""
+    """Name of its scope, or of its first span if the scope has none."""
     attributes: tuple[str, ...]
-    """Names of attributes that look like content, a few of them."""
+    """A few names of attributes that look like content."""
 
 
 def unread_writers(trace: Trace) -> tuple[UnreadWriter, ...]:
-    """Return the scopes whose spans record models, agents or tools, but of which no span could be read as such.
+    """Return the scopes whose spans seem to record models, agents or tools, but of which no span could be read as one.
 
-    Nothing of what they record can be judged. Their spans stay plain steps with all attributes.
+    llmtrace cannot check what they record. Their spans stay plain steps with all attributes.
     """
     read = {span.scope.name for span in trace.spans if span.run_id is not None or not isinstance(span.operation, Custom)}
     names: dict[str, dict[str, None]] = {}
     for span in trace.spans:
         if span.scope.name not in read and looks_like_agent(span):
             names.setdefault(span.scope.name or span.name, {}).update(dict.fromkeys(_content_attributes(span.attributes)))
-    return tuple(UnreadWriter(name, tuple(keys)[:_MOST_NAMED]) for name, keys in names.items())
+    return tuple(UnreadWriter(name, tuple(keys)[:_MAX_NAMES]) for name, keys in names.items())
 
 
 def looks_like_agent(span: Span) -> bool:
-    """Return True if another writer's plain span has to do with models, agents or tools."""
+    """Return True if another writer's plain span seems to record models, agents or tools."""
     if span.run_id is not None or sc.SAME_CALL in span.attributes:
         return False
     return any(key.startswith(PREFIXES) for key in span.attributes) or bool(_content_attributes(span.attributes))
@@ -77,4 +77,4 @@ def _is_content(key: str, value: JsonValue) -> bool:
         return True
     if any(not words.isdisjoint(first) and not words.isdisjoint(second) for first, second in _PAIRS):
         return True
-    return isinstance(value, str) and _MESSAGE.search(value, 0, _MOST_READ) is not None
+    return isinstance(value, str) and _MESSAGE.search(value, 0, _MAX_SEARCHED) is not None

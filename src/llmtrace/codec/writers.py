@@ -1,7 +1,6 @@
-"""What is known of other writers: how each is recognised, and which of its settings record content and tool schemas.
+"""Lists other writers of spans: how to recognise each, and which settings make it record content and tool schemas.
 
-The sentences about what could not be checked name the setting that would have made it visible (`diagnosis.visibility`), and
-docs/reference/writers.md is made of them.
+`diagnosis.visibility` names the setting that would have made a check possible. docs/reference/writers.md comes from this list.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ class Writer(NamedTuple):
 
     name: str
     scopes: tuple[str, ...]
-    """How the names of its scopes begin."""
+    """Prefixes of the names of its scopes."""
     marks: tuple[str, ...]
-    """How the names of attributes begin that only it writes."""
+    """Prefixes of attributes that only this library writes."""
     content: str
-    """What records messages, arguments and results."""
+    """How to make it record messages, arguments and results."""
     schemas: str = ""
-    """What records the schemas of tools. Empty: it does not write them."""
+    """How to make it record the schemas of tools. Empty: it never does."""
     damage: str = ""
-    """What it is known to lose or change, which is not the model's fault."""
+    """What it loses or changes, so that the model is not to blame."""
 
 
 _PYTHON: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -191,12 +190,12 @@ WRITERS: Final = (
         _WITH_CONTENT,
     ),
 )
-"""Writers, the more particular ones first."""
+"""All writers, the more specific ones first."""
 _TRANSLATED: Final = WRITERS[0]
 
 
 def writer_of(span: Span) -> Writer | None:
-    """Return the writer of a span; None if it is not known, or if the span is one of llmtrace's own."""
+    """Return the writer of a span; None if it is unknown, or llmtrace itself."""
     if span.run_id is not None:
         return None
     names = tuple(span.attributes)
@@ -215,5 +214,5 @@ def _has(names: Iterable[str], marks: tuple[str, ...]) -> bool:
 
 
 def writers_of(spans: Iterable[Span]) -> tuple[Writer, ...]:
-    """Return the known writers of these spans, each once, in order."""
+    """Return the known writers of these spans without duplicates, in order."""
     return tuple(dict.fromkeys(writer for span in spans if (writer := writer_of(span)) is not None))

@@ -233,8 +233,8 @@ def first_of(found: list[Any]) -> str:
     ("data", "where", "reason"),
     [
         (b"once upon a time\n", "line 1", "not JSON"),
-        (b'{"hello": 1}\n', "line 1", "no spans in a form that is known"),
-        (b"[1, 2]", "line 1", "no spans in a form that is known"),
+        (b'{"hello": 1}\n', "line 1", "no spans in a known form"),
+        (b"[1, 2]", "line 1", "no spans in a known form"),
         (b'{"spans": [{"span_id": "1", "start": 1}]}', "line 1", "valid trace id"),
         (b'{"data": [{"traceID": "x", "spans": [{}], "processes": {}}]}', "line 1", "valid traceID"),
         (delimited(ONE, TWO)[:-3], "the file", "message 2: the file is cut off"),

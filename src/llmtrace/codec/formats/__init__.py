@@ -1,9 +1,9 @@
-"""Read files of spans. The format is recognised by content, never by file name.
+"""Reads files of spans. The content decides about the format, never the file name.
 
-OTLP as JSON or protobuf, what the SDK's console exporter prints, Jaeger's JSON, the exports of Langfuse, LangSmith, MLflow
-and Phoenix, and records of a span each as tables of spans hold them; as JSON, CSV or parquet, gzip'd or not. A form is one file
-here with ``read(document)``, which gives the spans of one JSON object or one row of a table, or None if it has another format;
-the folder is the registry. Law: unreadable parts are reported with their place.
+Formats: OTLP as JSON or protobuf, the output of the SDK's console exporter, Jaeger's JSON, exports of Langfuse, LangSmith,
+MLflow and Phoenix, and tables with a record for each span; as JSON, CSV or parquet, with or without gzip. Each JSON format is
+a file in this folder with ``read(document)``. It returns the spans of a JSON object or table row, or None for another format.
+The folder is the registry. Law: parts that cannot be read are reported with their place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol, TypeAlias, cast
 
 from llmtrace.codec.formats import _json_documents, _protobuf_file, _tables
-from llmtrace.codec.formats._skipped import Skipped
+from llmtrace.codec.formats._parse import Skipped
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import JsonValue, RawSpan
 
@@ -26,11 +26,11 @@ EXPECTED: Final = (
     "OTLP (JSON, JSON lines or protobuf), the console exporter's output, Jaeger's JSON, an export of Langfuse, LangSmith, "
     "MLflow or Phoenix (JSON, CSV or parquet), or a record for each span"
 )
-_MOST_NAMED: Final = 6
-"""Members of an unknown object that are named."""
+_MAX_NAMES: Final = 6
+"""Maximum number of members that a message about an unknown object names."""
 
 Item: TypeAlias = "RawSpan | LogRecord | Skipped | str"
-"""What a form reads: a span, a log record that belongs to one, a record that is not stored, or what is wrong with one."""
+"""What a form reads: a span, a log record that belongs to a span, a record that is not stored, or an error message."""
 
 
 class Unreadable(NamedTuple):
@@ -43,7 +43,7 @@ class Unreadable(NamedTuple):
 
 class Form(Protocol):
     def read(self, document: Mapping[str, JsonValue]) -> list[Item] | None:
-        """What a JSON object or a row of a table holds. None: it is of another form."""
+        """Read a JSON object or a row of a table. Returns None if it has another form."""
         ...
 
 
@@ -52,13 +52,13 @@ FORMS: Final[tuple[Form, ...]] = tuple(
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: (module.name == "span_records", module.name))
     if not module.name.startswith("_")
 )
-"""In the order in which they are asked; `span_records`, which accepts the most, comes last."""
+"""The forms in the order in which they are tried. `span_records` comes last, since it accepts the most."""
 
 
 def read(file: BinaryIO) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]:
-    """Every span of a file and every log record that belongs to a span, in order, and what could not be read.
+    """Yield every span of a file, every log record that belongs to a span, and what could not be read, in order.
 
-    The file is read as it goes, not whole where it has lines or rows.
+    A file with lines or rows is read step by step, so it may be larger than the memory.
     """
     try:
         file, head = _unpacked(file)
@@ -75,7 +75,7 @@ def read(file: BinaryIO) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]
 
 
 def _unpacked(file: BinaryIO) -> tuple[BinaryIO, bytes]:
-    """The file without its compression, and how it begins."""
+    """Return the file without compression, and its first bytes."""
     buffered = _json_documents.Peekable(file)
     if buffered.peek(2) == b"\x1f\x8b":
         buffered = _json_documents.Peekable(cast("BinaryIO", gzip.GzipFile(fileobj=cast("Any", buffered))))
@@ -106,21 +106,20 @@ def _items(documents: Iterator[tuple[str, JsonValue | ValueError]]) -> Iterator[
 
 
 def _reason(error: ValueError) -> str:
-    """What is wrong with a document; a table says it itself."""
     text = str(error)
     return text if isinstance(error, _tables.BadTable) else f"not JSON ({text})"
 
 
 def _unknown(document: JsonValue) -> str:
     first = document[0] if isinstance(document, list) and document else document
-    names = list(first)[:_MOST_NAMED] if isinstance(first, Mapping) else []
-    return "JSON, but no spans in a form that is known" + (f" (it has {', '.join(names)})" if names else "")
+    names = list(first)[:_MAX_NAMES] if isinstance(first, Mapping) else []
+    return "JSON, but no spans in a known form" + (f" (it has {', '.join(names)})" if names else "")
 
 
 def spans_of(document: JsonValue) -> list[Item] | None:
-    """What a JSON value holds. None: it is of no form that is known.
+    """Read a JSON value: an object, a list of objects, or a table by its columns. Returns None if its form is unknown.
 
-    The value is an object, a list of such, or a table by its columns. Raises ValueError where it is nested too deeply.
+    Raises ValueError if the value is nested too deeply.
     """
     if isinstance(document, list):
         items_of = [spans_of(item) if isinstance(item, Mapping) else None for item in document]

@@ -1,8 +1,8 @@
-"""JSON documents in a file: one a line, one over many lines, or several of either kind one after the other.
+"""Reads the JSON documents in a file: one in each line, one over many lines, or several of both kinds.
 
-Law: a line that is torn costs itself. A document over several lines begins with a line that is no JSON by itself, and ends
-with a line that begins with the closing bracket. The objects of a list are documents, which are read one by one: exports are
-lists of any size.
+Law: a torn line does not affect the others. A document over several lines begins with a line that is not JSON by itself, and
+ends with a line that begins with the closing bracket. The objects of a list are read one by one, since exports are lists of any
+size.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from llmtrace.model import JsonValue
 
 _LIST: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\{")
 _LIST_HEAD: Final = 256
-"""Bytes in which a list of objects must begin."""
+"""Number of bytes in which the beginning of a list of objects is searched."""
 _BETWEEN: Final = re.compile(r"[\s,]*")
 _CHUNK: Final = 1 << 20
-"""Bytes that are read at once."""
+"""Number of bytes that are read at a time."""
 
 
 class Peekable:
-    """A binary file whose beginning can be looked at, whether or not it can seek."""
+    """A binary file with `peek` for its next bytes, even if it cannot seek."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -63,7 +63,7 @@ class Peekable:
 
 
 def read(file: BinaryIO) -> Iterator[tuple[int, JsonValue | ValueError]]:
-    """Every document and the number of its first line (from 1); a ValueError in place of one that is none."""
+    """Yield every document, or a ValueError if it is broken, with the number of its first line (from 1)."""
     peekable = file if isinstance(file, Peekable) else Peekable(file)
     first = 1
     while _LIST.match(peekable.peek(_LIST_HEAD)):
@@ -72,7 +72,7 @@ def read(file: BinaryIO) -> Iterator[tuple[int, JsonValue | ValueError]]:
 
 
 def _objects(file: Peekable, line: int) -> Generator[tuple[int, JsonValue | ValueError], None, int]:
-    """Read the objects of a list. Returns the number of the line after it; what follows it is left in the file."""
+    """Yield the objects of a list. Returns the line number after the list, and leaves the rest in the file."""
     decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8-sig")("replace")
     text = utf8.decode(file.read(_CHUNK))
     place, count = text.index("[") + 1, 0
@@ -101,8 +101,8 @@ def _objects(file: Peekable, line: int) -> Generator[tuple[int, JsonValue | Valu
 
 def _lines(file: Peekable, first: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
     block: list[bytes] = []
-    """The lines of a document that has begun and not ended, and where it began."""
-    begun = 0
+    """Lines of a document that has not ended yet."""
+    first_of_block = 0
     for number, line in enumerate(file, first):
         line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         if block:
@@ -111,28 +111,28 @@ def _lines(file: Peekable, first: int) -> Iterator[tuple[int, JsonValue | ValueE
                 block.append(line)
                 whole = _value(b"".join(block)) if line[:1] in (b"}", b"]") else None
                 if whole is not None and not isinstance(whole, ValueError):
-                    yield begun, whole
+                    yield first_of_block, whole
                     block = []
                 continue
-            yield from _torn(block, begun)  # the line is one of its own, so what is before it was torn
+            yield from _torn(block, first_of_block)  # this line is a document, so the lines before it were torn
             block = []
         if not line.strip():
             continue
         value = _value(line)
         if isinstance(value, ValueError) and line.lstrip()[:1] in (b"{", b"["):
-            block, begun = [line], number
+            block, first_of_block = [line], number
         else:
             yield number, value
     if block:
-        yield from _rest(block, begun)
+        yield from _rest(block, first_of_block)
 
 
 def _is_bare(line: bytes) -> bool:
     return line.strip() in (b"{", b"[")
 
 
-def _rest(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
-    """Read lines that began a document and did not end it: documents without a line break between, or torn lines."""
+def _rest(block: list[bytes], first: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
+    """Read the last lines if they end no document: documents without a line break between them, or torn lines."""
     documents, place = [], 0
     try:
         text = b"".join(block).decode()
@@ -140,17 +140,17 @@ def _rest(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | Val
         while text[place:].strip():
             place += len(text[place:]) - len(text[place:].lstrip())
             value, place = decoder.raw_decode(text, place)
-            documents.append((begun + text.count("\n", 0, place), value))
+            documents.append((first + text.count("\n", 0, place), value))
     except (ValueError, RecursionError):
-        yield from _torn(block, begun)
+        yield from _torn(block, first)
         return
     yield from documents
 
 
-def _torn(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
-    """Read each line by itself. The lines of one broken document are reported once."""
+def _torn(block: list[bytes], first: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
+    """Read each line by itself. Report the lines of a broken document only once."""
     is_reported = False
-    for number, line in enumerate(block, begun):
+    for number, line in enumerate(block, first):
         value = _value(line) if line.strip() else None
         if isinstance(value, (dict, list)):
             yield number, value

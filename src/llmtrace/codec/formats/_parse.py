@@ -1,4 +1,4 @@
-"""Readings that forms of spans share: ids, times, kinds, statuses and cells of tables, in the many ways of writing them."""
+"""Readers that the formats share: ids, times, kinds, statuses and cells of tables, each in many notations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from llmtrace.codec import json_text
 from llmtrace.model import JsonValue, Kind
@@ -20,8 +20,17 @@ _DURATION: Final = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(Z|[+-]\d\d:?\d\d)?")
 
 
+class Skipped(NamedTuple):
+    """A record that was understood, but that llmtrace does not store."""
+
+    name: str
+    """Its kind, in the singular: ``Langfuse score``."""
+    advice: str = ""
+    """What to import instead, if anything."""
+
+
 def id_of(value: JsonValue, digits: int) -> str | None:
-    """An id of so many hex digits; a shorter one gets zeros before it (Jaeger leaves them out). None: it is none."""
+    """Read an id of this many hex digits, also without its leading zeros (Jaeger omits them). Returns None if it is not one."""
     if not isinstance(value, str):
         return None
     text = value.lower().removeprefix("0x").rjust(digits, "0")
@@ -30,10 +39,10 @@ def id_of(value: JsonValue, digits: int) -> str | None:
     return text
 
 
-def own_id(value: JsonValue, digits: int) -> str | None:
-    """The id of an OpenTelemetry span for a product's id: hex digits, a UUID, base64 (MLflow), else a digest of it.
+def convert_id(value: JsonValue, digits: int) -> str | None:
+    """Convert a product's id to one of OpenTelemetry: from hex digits, a UUID or base64 (MLflow). Any other text is hashed.
 
-    The same id always gives the same one. None: the value is no id.
+    Returns None if the value is neither a text nor an integer.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -56,7 +65,7 @@ _LONGEST_LITERAL: Final = 1_000_000
 
 
 def structured(value: JsonValue) -> JsonValue:
-    """The object or list in a table's cell: JSON, or what Python prints for one, as pandas writes it to CSV."""
+    """Read the object or list in a cell of a table: JSON, or Python's ``repr``, which pandas writes to CSV."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return value
     try:
@@ -88,7 +97,7 @@ def _iso(match: re.Match[str]) -> str:
 
 
 def fields(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Members by their names in lower case, without underscores: TraceId and trace_id are one."""
+    """Return the members with names in lower case and without separators: ``TraceId`` and ``trace_id`` become ``traceid``."""
     return {name.replace("_", "").replace(".", "").replace(" ", "").lower(): value for name, value in item.items()}
 
 
@@ -97,18 +106,18 @@ def is_empty(value: JsonValue) -> bool:
 
 
 def kind_of(value: JsonValue) -> Kind:
-    """``client``, ``Client``, ``SPAN_KIND_CLIENT``, ``SpanKind.CLIENT``."""
+    """Read a kind such as ``client``, ``Client``, ``SPAN_KIND_CLIENT`` or ``SpanKind.CLIENT``."""
     text = str(value).lower().rpartition(".")[2].removeprefix("span_kind_")
     return next((kind for kind in _KINDS if kind == text), "internal")
 
 
 def status_of(value: JsonValue) -> Literal["unset", "ok", "error"]:
-    """``Ok``, ``STATUS_CODE_ERROR``, 2."""
+    """Read a status such as ``Ok``, ``STATUS_CODE_ERROR`` or 2."""
     return _STATUSES.get(str(value).lower().removeprefix("status_code_"), "unset")
 
 
 def time_of(value: JsonValue) -> int | None:
-    """Nanoseconds since the epoch, of an ISO 8601 time (UTC where it does not say) or of a number of s, ms, µs or ns."""
+    """Read nanoseconds since the epoch from an ISO 8601 time (UTC by default) or a number of s, ms, µs or ns."""
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, (int, float)):
@@ -133,7 +142,7 @@ def _zone(zone: str | None) -> str:
 
 
 def _scaled(value: float) -> int | None:
-    """Guess the unit by the size: seconds since the epoch have ten digits, each smaller unit has three more."""
+    """Guess the unit by size: seconds since the epoch have ten digits, each smaller unit three more."""
     for limit, scale in ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (1e20, 1)):
         if 0 <= value < limit:
             return value * scale if isinstance(value, int) else round(value * scale)
@@ -141,7 +150,7 @@ def _scaled(value: float) -> int | None:
 
 
 def duration_of(value: JsonValue) -> int | None:
-    """Nanoseconds, of an ISO 8601 duration (``PT1M2.5S``) or of a number of them."""
+    """Read nanoseconds from an ISO 8601 duration (``PT1M2.5S``) or a number of nanoseconds."""
     if isinstance(value, str) and value.startswith("P"):
         match = _DURATION.fullmatch(value)
         if match is None:

@@ -1,4 +1,4 @@
-"""OTLP as protobuf in a file: one message, or many with their length before each, as the Collector's file exporter writes."""
+"""Reads OTLP protobuf from a file: one message, or many with a length before each, as the Collector's file exporter writes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from llmtrace.codec import otlp
 from llmtrace.model import RawSpan
 
 HEAD: Final = 16
-"""Bytes that `is_protobuf` looks at."""
-_TAG: Final = 0x0A
-"""The first byte of a message: field 1 (resource_spans), with its length."""
+"""Number of bytes that `is_protobuf` needs."""
 
 
 def is_protobuf(head: bytes) -> bool:
-    """Return True if a file with this beginning is binary. A message begins with its tag, a line break, and its length."""
+    """Return True if a file with this beginning is binary. A message begins with a tag, which is a line break, and a length."""
     first, second = head[:1], head[1:2]
     if first == b"\n":
-        if second in (b"{", b"["):  # a message of 123 or 91 bytes, or text after an empty line
+        if second in (b"{", b"["):  # a message of 123 or 91 bytes, or JSON after an empty line
             return head[2:3] == b"\n" and head[3:4] not in (b" ", b"\t", b"\n", b"\r", b'"', b"{", b"[", b"}", b"]")
         return second != b"" and not second.isspace()
     if first == b"" or first in b"{[ \t\r\xef":
@@ -28,7 +26,7 @@ def is_protobuf(head: bytes) -> bool:
 
 
 def read(data: bytes) -> Iterator[RawSpan]:
-    """The spans. Raises ValueError, on the way, where a message is none or cut off."""
+    """Yield the spans. Raises ValueError at the first message that is broken or cut off."""
     if data[:1] == b"\n":
         try:
             yield from otlp.from_protobuf(data)
@@ -46,7 +44,7 @@ def read(data: bytes) -> Iterator[RawSpan]:
 
 
 def _messages(data: bytes) -> Iterator[bytes | None]:
-    """Messages with their lengths before them: four bytes, the highest first, or a varint. None: the last is cut off."""
+    """Split messages by the lengths before them: four big-endian bytes, or a varint. Yields None if the last one is cut off."""
     fixed = int.from_bytes(data[:4], "big") + 4 <= len(data) and data[4:5] == b"\n"
     place = 0
     while place < len(data):
@@ -63,7 +61,7 @@ def _messages(data: bytes) -> Iterator[bytes | None]:
 
 
 def _varint(data: bytes, place: int) -> tuple[int | None, int]:
-    """A number of seven bits a byte, and where it ends; None where there is none."""
+    """Read a protobuf varint. Returns the number, or None if it is invalid, and the place after it."""
     size = 0
     for shift in range(0, 35, 7):
         if place >= len(data):

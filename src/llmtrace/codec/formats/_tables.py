@@ -1,6 +1,6 @@
-"""Tables with a row for each span or trace: CSV and parquet, as products and pandas write them.
+"""Reads tables with a row for each span or trace: CSV and parquet, as products and pandas write them.
 
-A row is handed on as an object of its cells; empty cells are absent. Law: a broken row costs itself.
+A row becomes an object with its cells, without the empty ones. Law: a broken row does not affect the others.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any, BinaryIO, Final, cast
 from llmtrace.model import JsonValue
 
 HEAD: Final = 4096
-"""Bytes that `is_csv` looks at."""
+"""Number of bytes that `is_csv` needs."""
 PARQUET: Final = b"PAR1"
 _DELIMITERS: Final = (",", ";", "\t")
 _IDS: Final = frozenset({"id", "trace_id", "traceid", "span_id", "context.span_id", "context.trace_id", "request_id"})
 _LONGEST_CELL: Final = (1 << 31) - 1
 _ROWS: Final = 64
-"""Rows of a parquet file that are in memory at once."""
+"""Number of rows of a parquet file in memory at a time."""
 
 
 class BadTable(ValueError):
-    """A row that cannot be read; the message says why."""
+    """A row cannot be read. The message says why."""
 
 
 def is_csv(head: bytes) -> bool:
-    """Return True if a file with this beginning has a line of column names with an id among them."""
+    """Return True if the first line of the file has column names, with an id among them."""
     return _delimiter(head) is not None
 
 
@@ -68,7 +68,7 @@ def read_csv(file: BinaryIO, head: bytes) -> Iterator[tuple[str, JsonValue | Val
 
 
 class _Lines(io.RawIOBase):
-    """A file with `read` alone, as `io.TextIOWrapper` needs it."""
+    """Adapts a file that only has `read` for `io.TextIOWrapper`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -84,14 +84,14 @@ class _Lines(io.RawIOBase):
 
 
 def read_parquet(file: BinaryIO) -> Iterator[tuple[str, JsonValue | ValueError]]:
-    """The rows. The file is copied to a temporary one first, since parquet is read from its end."""
+    """Yield the rows. Parquet is read from its end, so the file is copied to a temporary one first."""
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
         yield (
             "the file",
-            BadTable("it is parquet, which needs pyarrow. Run: pip install 'llmtrace-otel[parquet]', or export as JSON"),
+            BadTable("parquet needs pyarrow. Run: pip install 'llmtrace-otel[parquet]', or export as JSON"),
         )
         return
     number = 0
@@ -107,14 +107,14 @@ def read_parquet(file: BinaryIO) -> Iterator[tuple[str, JsonValue | ValueError]]
 
 
 def _plain(value: Any) -> Any:
-    """A cell as JSON; members of a struct that are null were not written."""
+    """Convert a cell to JSON. Null members of a struct are omitted: the writer did not set them."""
     if isinstance(value, dict):
         return {str(name): _plain(member) for name, member in value.items() if member is not None}
-    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):  # a map
+    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):  # a map is a list of pairs
         return {str(name): _plain(member) for name, member in value if member is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, datetime):  # without a time zone it is UTC
+    if isinstance(value, datetime):  # UTC if it has no time zone
         return value.isoformat()
     if isinstance(value, Decimal):
         return float(value)
@@ -124,7 +124,7 @@ def _plain(value: Any) -> Any:
 
 
 def rows_of_columns(document: Mapping[str, JsonValue]) -> list[JsonValue] | None:
-    """The rows of a table by its columns, each an object of cells by row: pandas' ``to_json()``. None: it is none."""
+    """Read the rows of a table by columns: pandas' ``to_json()``. Returns None if the document is not such a table."""
     if len(document) < 2 or not all(isinstance(column, Mapping) for column in document.values()):
         return None
     if _IDS.isdisjoint(name.lower() for name in document):

@@ -1,4 +1,4 @@
-"""Jaeger's JSON, as its UI and query API give it: ``{"data": [{"traceID", "spans", "processes"}]}``, or one of these traces."""
+"""Reads Jaeger's JSON from its UI or query API: ``{"data": [{"traceID", "spans", "processes"}]}``, or one of these traces."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _micros(value: JsonValue) -> int:
 
 
 def _references(item: dict[str, Any], trace_id: str) -> tuple[str | None, tuple[Link, ...]]:
-    """The parent is the first reference within the trace; the others are links."""
+    """Return the parent, which is the first reference within the trace, and the links, which are the other references."""
     parent = _parse.id_of(item.get("parentSpanID"), 16)
     links = []
     for reference in _parse.items(item.get("references")):
@@ -88,7 +88,7 @@ def _tags(tags: Any) -> dict[str, JsonValue]:
 
 
 def _tag(tag: dict[str, Any]) -> JsonValue:
-    """Integers of 64 bits may stand as text."""
+    """Read the value of a tag. 64-bit numbers may be text."""
     value, kind = tag.get("value"), tag.get("type")
     if kind in ("int64", "float64") and isinstance(value, str):
         try:

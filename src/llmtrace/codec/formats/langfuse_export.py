@@ -1,7 +1,7 @@
-"""Langfuse's exports: traces with their observations (API, download of a trace), and observations (API, UI, blob storage).
+"""Reads Langfuse's exports: traces with observations (API, download), and observations (API, UI, blob storage).
 
-A record becomes a span with the attributes that Langfuse's SDKs write, which the dialect `langfuse` reads. Names may be in
-camel or snake case, and values of tables JSON text.
+A record becomes a span with the attributes of Langfuse's SDKs, which the dialect `langfuse` reads. Names may be in camel or
+snake case. Values in tables may be JSON text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields as values
 from llmtrace.codec.formats import _parse
-from llmtrace.codec.formats._skipped import Skipped
+from llmtrace.codec.formats._parse import Skipped
 from llmtrace.model import JsonValue, RawSpan, Scope
 
 _SCOPE: Final = Scope("langfuse-sdk")
@@ -63,7 +63,7 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | Skipped | str] | N
 
 
 def _trace(trace: dict[str, Any]) -> list[RawSpan | Skipped | str]:
-    """A trace's session, user and tags are put on its outermost observations."""
+    """Read the observations of a trace. The outermost ones get its session, user and tags."""
     records = [_parse.fields(item) for item in _parse.items(_parse.structured(trace.get("observations")))]
     notes: list[RawSpan | Skipped | str] = [Skipped("Langfuse score") for _ in _parse.items(trace.get("scores"))]
     if not records:
@@ -73,10 +73,10 @@ def _trace(trace: dict[str, Any]) -> list[RawSpan | Skipped | str]:
 
 
 def _observation(record: dict[str, Any]) -> RawSpan | str:
-    trace_id, span_id = _parse.own_id(record.get("traceid"), 32), _parse.own_id(record["id"], 16)
+    trace_id, span_id = _parse.convert_id(record.get("traceid"), 32), _parse.convert_id(record["id"], 16)
     start = _parse.time_of(record.get("starttime"))
     if trace_id is None or span_id is None or start is None:
-        return "a Langfuse observation without id, trace id and start time"
+        return "a Langfuse observation without id, trace id or start time"
     kind = str(record.get("type", "span")).lower()
     end = _parse.time_of(record.get("endtime"))
     message = record.get("statusmessage")
@@ -86,7 +86,7 @@ def _observation(record: dict[str, Any]) -> RawSpan | str:
         str(record.get("name") or ""),
         start,
         start if kind == "event" and end is None else end,
-        _parse.own_id(record.get("parentobservationid"), 16),
+        _parse.convert_id(record.get("parentobservationid"), 16),
         status="error" if record.get("level") == "ERROR" else "unset",
         status_message=message if isinstance(message, str) else "",
         attributes={_PREFIX + "type": kind, **dict(_attributes(record))},
@@ -122,21 +122,18 @@ def _counts(value: JsonValue) -> dict[str, JsonValue]:
 
 
 def _cost(record: Mapping[str, Any]) -> float | None:
-    """Cost in US dollars, as Langfuse has it: the total, else the sum of its parts."""
+    """Return the cost in US dollars: Langfuse's total, else the sum of the parts."""
     parts = {
         name: number
         for name, member in _parse.mapping(_parse.structured(record.get("costdetails"))).items()
         if (number := values.as_number(member)) is not None
     }
     total = parts.get("total", sum(parts.values()) if parts else None)
-    return total or next((cost for name in _COSTS if (cost := values.as_number(record.get(name)))), None)
-
-
-_COSTS: Final = ("totalcost", "calculatedtotalcost")
+    return total or values.as_number(record.get("totalcost")) or values.as_number(record.get("calculatedtotalcost"))
 
 
 def _definitions(definitions: JsonValue) -> Iterator[JsonValue]:
-    """Tools on offer: the blob storage has an object, a tool's name with the rest of its definition as JSON text."""
+    """Read the offered tools. The blob storage has an object with a definition as JSON text for each name."""
     for name, text in _parse.mapping(definitions).items():
         definition = _parse.mapping(_parse.structured(text))
         if definition:

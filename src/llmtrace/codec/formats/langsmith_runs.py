@@ -1,7 +1,6 @@
-"""LangSmith's runs, as ``list_runs``, its API and its bulk export give them: an object or a row of a table for each run.
+"""Reads LangSmith's runs from ``list_runs``, its API or its bulk export: an object or a table row for each run.
 
-A run becomes a span with the attributes that LangSmith's own OpenTelemetry exporter writes, which the dialect `langsmith`
-reads.
+A run becomes a span with the attributes of LangSmith's own OpenTelemetry exporter, which the dialect `langsmith` reads.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members
 from llmtrace.codec.formats import _parse
-from llmtrace.codec.formats._skipped import Skipped
+from llmtrace.codec.formats._parse import Skipped
 from llmtrace.model import Event, JsonValue, RawSpan, Scope
 
 _SCOPE: Final = Scope("langsmith")
 _INPUTS, _OUTPUTS = "gen_ai.prompt", "gen_ai.completion"
 _METADATA: Final = "langsmith.metadata."
 _ERROR: Final = re.compile(r"([A-Za-z_][\w.]*)\((.*)\)$", re.DOTALL)
-"""``repr`` of an exception, as the SDK writes it before the traceback."""
+"""``repr`` of an exception, which the SDK writes before the traceback."""
 _NUMBERS: Final = (
     ("prompt_tokens", sc.USAGE_INPUT_TOKENS),
     ("completion_tokens", sc.USAGE_OUTPUT_TOKENS),
@@ -28,7 +27,7 @@ _NUMBERS: Final = (
 )
 _NO_OUTPUTS: Final[tuple[dict[str, None], ...]] = ({}, {"output": None})
 _SESSIONS: Final = ("session_id", "thread_id", "conversation_id")
-"""Metadata by which LangSmith groups runs to threads."""
+"""Metadata by which LangSmith groups runs into threads."""
 
 
 def read(document: Mapping[str, JsonValue]) -> list[RawSpan | Skipped | str] | None:
@@ -41,11 +40,11 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | Skipped | str] | N
     if "run_type" in document and "start_time" in document:
         return list(_runs(document))
     is_example = "dataset_id" in document and "inputs" in document
-    return [Skipped("LangSmith dataset example", "It is no run; export the runs of its project")] if is_example else None
+    return [Skipped("LangSmith dataset example", "Export the runs of its project instead")] if is_example else None
 
 
 def _runs(run: Mapping[str, Any]) -> Iterator[RawSpan | str]:
-    """A run and the runs below it, where the export nests them."""
+    """Yield a run, and the runs below it if the export nests them."""
     waiting = [run]
     while waiting:
         run = waiting.pop()
@@ -56,10 +55,10 @@ def _runs(run: Mapping[str, Any]) -> Iterator[RawSpan | str]:
 def _span(run: Mapping[str, Any]) -> RawSpan | str:
     path = [step[-36:] for step in str(run.get("dotted_order") or "").split(".") if len(step) > 36]
     trace = run.get("trace_id") or (path[0] if path else run["id"])
-    trace_id, span_id = _parse.own_id(str(trace), 32), _parse.own_id(str(run["id"]), 16)
+    trace_id, span_id = _parse.convert_id(str(trace), 32), _parse.convert_id(str(run["id"]), 16)
     start = _parse.time_of(run.get("start_time"))
     if trace_id is None or span_id is None or start is None:
-        return "a LangSmith run without id and start_time"
+        return "a LangSmith run without id or start_time"
     end = _parse.time_of(run.get("end_time"))
     error = run.get("error")
     failed = (isinstance(error, str) and error != "") or run.get("status") == "error"
@@ -70,7 +69,7 @@ def _span(run: Mapping[str, Any]) -> RawSpan | str:
         str(run.get("name") or ""),
         start,
         end,
-        _parse.own_id(_parent(run, path), 16),
+        _parse.convert_id(_parent(run, path), 16),
         status="error" if failed else "unset",
         status_message=str(event.attributes[sc.EXCEPTION_MESSAGE]) if event is not None else "",
         attributes=dict(_attributes(run)),
@@ -80,7 +79,7 @@ def _span(run: Mapping[str, Any]) -> RawSpan | str:
 
 
 def _parent(run: Mapping[str, Any], path: list[str]) -> JsonValue:
-    """The run above: by its id, else by the path of ids (``dotted_order``)."""
+    """Return the id of the parent run, else the last but one of the ids in ``dotted_order``."""
     parents = _parse.structured(run.get("parent_run_ids"))
     last = parents[-1] if isinstance(parents, list) and parents else None
     return run.get("parent_run_id") or last or (path[-2] if len(path) > 1 else None)
@@ -111,7 +110,7 @@ def _attributes(run: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
         if run.get(name):
             yield attribute, run[name]
     extra = _parse.mapping(_parse.structured(run.get("extra")))
-    yield from _of_metadata(_parse.mapping(extra.get("metadata")))
+    yield from _metadata_attributes(_parse.mapping(extra.get("metadata")))
     if not _parse.is_empty(extra.get("invocation_params")):
         yield "langsmith.invocation_params", extra["invocation_params"]
     tags = _parse.structured(run.get("tags"))
@@ -124,7 +123,7 @@ def _attributes(run: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
         yield sc.RESPONSE_TIME_TO_FIRST_CHUNK, (first - start) / 1e9
 
 
-def _of_metadata(metadata: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
+def _metadata_attributes(metadata: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
     for name, value in metadata.items():
         if not _parse.is_empty(value):
             yield f"{_METADATA}{name}", value

@@ -1,4 +1,4 @@
-"""MLflow's traces: ``Trace.to_json()`` of versions 2 and 3, the rows of ``search_traces``, and its server's answers."""
+"""Reads MLflow's traces: ``Trace.to_json()`` of versions 2 and 3, rows of ``search_traces``, and answers of its server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from llmtrace import semconv as sc
 from llmtrace.codec import json_members, otlp
 from llmtrace.codec.fields import as_json
 from llmtrace.codec.formats import _parse
-from llmtrace.codec.formats._skipped import Skipped
+from llmtrace.codec.formats._parse import Skipped
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
 
-_OWN: Final = "mlflow."
+_PREFIX: Final = "mlflow."
 _SCOPE: Final = Scope("mlflow")
 _TRACE_NAMES: Final = {"mlflow.trace.session": "session.id", "mlflow.trace.user": sc.USER_ID}
 
@@ -33,38 +33,39 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | Skipped | str] | N
     items = _parse.items(spans)
     if not items:
         notes.append(Skipped("MLflow trace without spans"))
-    of_trace = dict(_of_trace(info))
-    return [*[_span(item, of_trace) for item in items], *notes]
+    trace_attributes = dict(_trace_attributes(info))
+    return [*[_span(item, trace_attributes) for item in items], *notes]
 
 
 def _structured(item: Mapping[str, Any], name: str) -> JsonValue:
     return _parse.structured(item.get(name))
 
 
-def _of_trace(info: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
-    """What the trace says that belongs on its root: session, user and tags."""
+def _trace_attributes(info: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
+    """Yield session, user and tags of the trace, which become attributes of its root."""
     metadata = _parse.mapping(_structured(info, "trace_metadata") or _structured(info, "request_metadata"))
     for name, attribute in _TRACE_NAMES.items():
         if isinstance(metadata.get(name), str):
             yield attribute, metadata[name]
     tags = _parse.mapping(_structured(info, "tags"))
-    own = [f"{name}={value}" if value else name for name, value in tags.items() if not name.startswith(_OWN)]
-    if own:
-        yield sc.TAGS, own
+    user_tags = [f"{name}={value}" if value else name for name, value in tags.items() if not name.startswith(_PREFIX)]
+    if user_tags:
+        yield sc.TAGS, user_tags
 
 
-def _span(item: Mapping[str, Any], of_trace: Mapping[str, JsonValue]) -> RawSpan | str:
-    if isinstance(item.get("attributes"), list):  # as OTLP writes them
+def _span(item: Mapping[str, Any], trace_attributes: Mapping[str, JsonValue]) -> RawSpan | str:
+    if isinstance(item.get("attributes"), list):  # OTLP's JSON
         spans = otlp.from_json({"resourceSpans": [{"scopeSpans": [{"spans": [item]}]}]})
         if not spans:
-            return "a span without trace_id and span_id"
-        return replace(spans[0], attributes=_with_trace(spans[0].attributes, spans[0].parent_id, of_trace), scope=_SCOPE)
+            return "a span without trace_id or span_id"
+        attributes = _attributes(spans[0].attributes, spans[0].parent_id, trace_attributes)
+        return replace(spans[0], attributes=attributes, scope=_SCOPE)
     context = json_members.object_(item, "context")
-    trace_id = _parse.own_id(context.get("trace_id", item.get("trace_id")), 32)
-    span_id = _parse.own_id(context.get("span_id", item.get("span_id")), 16)
+    trace_id = _parse.convert_id(context.get("trace_id", item.get("trace_id")), 32)
+    span_id = _parse.convert_id(context.get("span_id", item.get("span_id")), 16)
     start = _parse.time_of(json_members.first(item, "start_time_unix_nano", "start_time", "start_time_ns"))
     if trace_id is None or span_id is None or start is None:
-        return "a span without trace_id, span_id and start time"
+        return "a span without trace_id, span_id or start time"
     end = _parse.time_of(json_members.first(item, "end_time_unix_nano", "end_time", "end_time_ns"))
     parent = json_members.first(item, "parent_span_id", "parent_id")
     status = json_members.object_(item, "status")
@@ -74,22 +75,22 @@ def _span(item: Mapping[str, Any], of_trace: Mapping[str, JsonValue]) -> RawSpan
         str(item.get("name") or ""),
         start,
         end,
-        _parse.own_id(parent, 16),
+        _parse.convert_id(parent, 16),
         status=_parse.status_of(status.get("code", item.get("status_code"))),
         status_message=str(json_members.first(status, "message") or item.get("status_message") or ""),
-        attributes=_with_trace(_parse.mapping(item.get("attributes")), parent, of_trace),
+        attributes=_attributes(_parse.mapping(item.get("attributes")), parent, trace_attributes),
         events=tuple([_event(event, end or start) for event in _parse.items(item.get("events"))]),
         links=tuple(_links(item)),
         scope=_SCOPE,
     )
 
 
-def _with_trace(
-    attributes: Mapping[str, JsonValue], parent: JsonValue, of_trace: Mapping[str, JsonValue]
+def _attributes(
+    attributes: Mapping[str, JsonValue], parent: JsonValue, trace_attributes: Mapping[str, JsonValue]
 ) -> dict[str, JsonValue]:
-    """Attributes with what the trace says. MLflow writes each value as JSON text; its own are left to the dialect."""
-    read = {name: value if name.startswith(_OWN) else _value(value) for name, value in attributes.items()}
-    return {**({} if parent else of_trace), **read}
+    """Parse the values, which MLflow writes as JSON text, except MLflow's own, which its dialect parses."""
+    parsed = {name: value if name.startswith(_PREFIX) else _value(value) for name, value in attributes.items()}
+    return parsed if parent else {**trace_attributes, **parsed}
 
 
 def _value(value: JsonValue) -> JsonValue:
@@ -104,6 +105,6 @@ def _event(item: Mapping[str, Any], end: int) -> Event:
 
 def _links(item: Mapping[str, Any]) -> Iterator[Link]:
     for link in _parse.items(item.get("links")):
-        trace_id, span_id = _parse.own_id(link.get("trace_id"), 32), _parse.own_id(link.get("span_id"), 16)
+        trace_id, span_id = _parse.convert_id(link.get("trace_id"), 32), _parse.convert_id(link.get("span_id"), 16)
         if trace_id and span_id:
             yield Link(trace_id, span_id)

@@ -1,4 +1,4 @@
-"""OTLP as JSON: a request of spans or of log records, or the answer of a backend's API that holds one (Jaeger v3, Tempo)."""
+"""Reads OTLP JSON: a request with spans or log records, or an answer of a backend's API with one inside (Jaeger v3, Tempo)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmtrace.codec import log_records, otlp
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import JsonValue, RawSpan
 
-_OTHERS: Final = ("resourceMetrics", "resource_metrics", "resourceProfiles")
+_OTHER_SIGNALS: Final = ("resourceMetrics", "resource_metrics", "resourceProfiles")
 
 
 def read(document: Mapping[str, JsonValue]) -> list[RawSpan | LogRecord | str] | None:
@@ -20,8 +20,8 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | LogRecord | str] |
         document = {"resourceSpans": document["batches"]}
     if "resourceSpans" in document or "resource_spans" in document:
         spans = otlp.from_json(document)
-        lost = otlp.count_json(document) - len(spans)
-        return [*spans, f"{lost} of its spans have no valid trace id and span id"] if lost > 0 else [*spans]
+        invalid = otlp.count_json(document) - len(spans)
+        return [*spans, f"{invalid} of its spans have no valid trace id and span id"] if invalid > 0 else [*spans]
     if "resourceLogs" in document or "resource_logs" in document:
         return [*log_records.from_json(document)]
-    return [] if any(name in document for name in _OTHERS) else None
+    return [] if any(name in document for name in _OTHER_SIGNALS) else None

@@ -1,7 +1,7 @@
-"""Spans as Phoenix exports them: ``get_spans_dataframe`` (JSON, CSV, parquet), ``get_spans``, and its former JSON lines.
+"""Reads spans that Phoenix exports: ``get_spans_dataframe`` (JSON, CSV, parquet), ``get_spans``, and its former JSON lines.
 
-They are OpenInference spans. The names of their attributes are split in one of three ways (``attributes.llm.input_messages``
-with objects in a list, ``llm.input_messages.0.message.role``, nested objects), and are made the names that the writer wrote.
+They are OpenInference spans. Each export splits the names of attributes in another way: ``attributes.llm.input_messages`` with
+a list of objects, ``llm.input_messages.0.message.role``, or nested objects. All become the names that the writer used.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from llmtrace.model import Event, JsonValue, RawSpan
 _PREFIX: Final = "attributes."
 _KIND: Final = "openinference.span.kind"
 _VALUES: Final = ("parameters", "metadata", "arguments", "json_schema", "value", "variables", "invocation_parameters")
-"""Last words of names whose objects are values, not parts of names."""
+"""Last words of attribute names whose objects are values, not split names."""
 _TEXTS: Final = (".value", ".arguments", ".json_schema")
-"""Last words of names whose values are text, also where the text is JSON."""
+"""Last words of attribute names whose values stay text, even if the text is JSON."""
 
 
 def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
@@ -61,6 +61,7 @@ def _attributes(document: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
 
 
 def _flat(name: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    """Join the names of nested objects and the numbers of list items with dots."""
     if _parse.is_empty(value):
         return
     if isinstance(value, Mapping) and not name.endswith(_VALUES):

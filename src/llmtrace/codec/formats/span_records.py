@@ -1,8 +1,9 @@
-"""A record for each span, as tables of spans hold them: the Collector's ClickHouse tables row by row, and exports of products.
+"""Reads records with one span each: rows of the Collector's ClickHouse tables, exports of products, the SDK's console exporter.
 
-A record names its fields ``trace_id`` or ``TraceId``, ``span_attributes`` or ``SpanAttributes`` and so on; a document is one
-record, or has a list of them in ``spans``, each with its children in ``child_spans`` or without. Attributes may all be text.
-Long texts may stand apart, in ``blobs``: then ``{"$blob": id}`` stands for one.
+Field names may be ``trace_id`` or ``TraceId``, ``span_attributes`` or ``SpanAttributes`` and so on, and the fields of context,
+status and scope may be nested (``ReadableSpan.to_json()``). A document is one record, or has a list of records in ``spans``.
+Records may have their children in ``child_spans``. Attributes may all be text. Long texts may be in ``blobs``: then
+``{"$blob": id}`` refers to one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ from llmtrace.codec.formats import _parse
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
 _CHILDREN: Final = ("childspans", "children")
+_NESTED: Final = {
+    "context": "",
+    "status": "status",
+    "instrumentationscope": "scope",
+    "instrumentationinfo": "scope",
+}
+"""Objects in a record, and the prefix of their members' names in a record without such objects."""
 
 
 def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
@@ -23,30 +31,36 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
         if items is None:
             return []
         blobs = _parse.mapping(document.get("blobs"))
-        records = [_fields(item, blobs) for item in _parse.items(items)]
-        if not isinstance(items, list) or not all(_is_record(record) for record in records):
+        records = [_record(item, blobs) for item in _parse.items(items)]
+        if not isinstance(items, list) or not all(_is_span(record) for record in records):
             return None
         trace = document.get("trace_id")
         return [span for record in records for span in _spans(record, trace, blobs)]
-    record = _fields(document, {})
-    return list(_spans(record, None, {})) if _is_record(record) else None
+    record = _record(document, {})
+    return list(_spans(record, None, {})) if _is_span(record) else None
 
 
-def _fields(item: Mapping[str, Any], blobs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _whole(value, blobs) for name, value in _parse.fields(item).items()}
+def _record(item: Mapping[str, Any], blobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record under one form of their names, without nesting, and with the texts from ``blobs``."""
+    record = {name: _with_blobs(value, blobs) for name, value in _parse.fields(item).items()}
+    for name, prefix in _NESTED.items():
+        if isinstance(record.get(name), Mapping):
+            members = _parse.fields(_parse.mapping(record.pop(name)))
+            record |= {f"{prefix}{member.removeprefix(prefix)}": value for member, value in members.items()}
+    return record
 
 
-def _whole(value: Any, blobs: Mapping[str, Any]) -> Any:
+def _with_blobs(value: Any, blobs: Mapping[str, Any]) -> Any:
     if not blobs or not isinstance(value, (dict, list)):
         return value
     if isinstance(value, list):
-        return [_whole(item, blobs) for item in value]
+        return [_with_blobs(item, blobs) for item in value]
     if value.keys() == {"$blob"}:
         return blobs.get(str(value["$blob"]), value)
-    return {name: _whole(member, blobs) for name, member in value.items()}
+    return {name: _with_blobs(member, blobs) for name, member in value.items()}
 
 
-def _is_record(record: dict[str, Any]) -> bool:
+def _is_span(record: dict[str, Any]) -> bool:
     return "spanid" in record and _start(record) is not None
 
 
@@ -62,7 +76,7 @@ def _spans(record: dict[str, Any], trace: JsonValue, blobs: Mapping[str, Any]) -
         yield span
         children = _parse.items(json_members.first(record, *_CHILDREN))
         above = span.span_id if isinstance(span, RawSpan) else parent
-        waiting += [(_fields(child, blobs), above) for child in reversed(children)]
+        waiting += [(_record(child, blobs), above) for child in reversed(children)]
 
 
 def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSpan | str:
@@ -71,6 +85,7 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
         return "a span without a valid trace id (32 hex digits) and span id (16)"
     start = _start(record) or 0
     resource = _parse.mapping(json_members.first(record, "resourceattributes", "resource"))
+    resource = _parse.mapping(resource.get("attributes")) or resource
     service = record.get("servicename")
     if isinstance(service, str) and service:
         resource.setdefault("service.name", service)
@@ -83,7 +98,7 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
         _parse.id_of(json_members.first(record, "parentspanid", "parentid"), 16) or parent,
         _parse.kind_of(json_members.first(record, "spankind", "kind")),
         _parse.status_of(json_members.first(record, "statuscode", "status")),
-        str(record.get("statusmessage") or ""),
+        str(json_members.first(record, "statusmessage", "statusdescription") or ""),
         _parse.mapping(json_members.first(record, "spanattributes", "attributes")),
         tuple(_events(record)),
         tuple(_links(record)),
@@ -94,13 +109,13 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
 
 def _end(record: dict[str, Any], start: int) -> int | None:
     end = _parse.time_of(json_members.first(record, "endtimeunixnano", "endtime", "end"))
-    length = _parse.duration_of(record.get("duration"))
-    return end if end is not None or length is None else start + length
+    duration = _parse.duration_of(record.get("duration"))
+    return end if end is not None or duration is None else start + duration
 
 
 def _events(record: dict[str, Any]) -> Iterator[Event]:
     for item in _parse.items(record.get("events")):
-        fields = _fields(item, {})
+        fields = _parse.fields(item)
         yield Event(
             str(fields.get("name", "")),
             _parse.time_of(json_members.first(fields, "timestamp", "timeunixnano", "time")) or 0,
@@ -109,13 +124,13 @@ def _events(record: dict[str, Any]) -> Iterator[Event]:
     times, names = record.get("eventstimestamp"), record.get("eventsname")  # ClickHouse's nested columns
     attributes = record.get("eventsattributes")
     if isinstance(times, list) and isinstance(names, list) and isinstance(attributes, list):
-        for time, name, fields in zip(times, names, attributes, strict=False):
-            yield Event(str(name), _parse.time_of(time) or 0, _parse.mapping(fields))
+        for time, name, members in zip(times, names, attributes, strict=False):
+            yield Event(str(name), _parse.time_of(time) or 0, _parse.mapping(members))
 
 
 def _links(record: dict[str, Any]) -> Iterator[Link]:
     for item in _parse.items(record.get("links")):
-        fields = _fields(item, {})
-        trace_id, span_id = _parse.id_of(fields.get("traceid"), 32), _parse.id_of(fields.get("spanid"), 16)
+        link = _record(item, {})
+        trace_id, span_id = _parse.id_of(link.get("traceid"), 32), _parse.id_of(link.get("spanid"), 16)
         if trace_id is not None and span_id is not None:
-            yield Link(trace_id, span_id, _parse.mapping(fields.get("attributes")))
+            yield Link(trace_id, span_id, _parse.mapping(link.get("attributes")))
