@@ -235,6 +235,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     agent, written, repair = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     flaw = re.findall(r"^@llmtrace.tool\ndef look_up.*?\n\n", agent, re.DOTALL | re.MULTILINE)[0]
     terminal = {"LLMTRACE_STORE": "./traces", "NO_PROXY": "127.0.0.1", "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
+    terminal["PYTEST_ADDOPTS"] = "-p no:langsmith_plugin"  # its import takes a second
 
     def run_step(command: str) -> str:
         words = [sys.executable if word == "python" else word for word in shlex.split(command, comments=True)]

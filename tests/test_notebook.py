@@ -53,7 +53,7 @@ def hostile(number: int) -> Trace:
     agent = AgentInvocation(HOSTILE, input=(user(HOSTILE),), output=(answers(HOSTILE),))
     spans = [maker.span(1, None, HOSTILE, agent, took=9.0)]
     broken = Violation("missing", HOSTILE, "required", HOSTILE, tool=HOSTILE)
-    for at in range(2, 1000, 2):
+    for at in range(2, 500, 2):
         spans.append(
             maker.span(
                 at, at - 1 if at < 60 else 1, HOSTILE, chat([user(HOSTILE)], asks(call), model=HOSTILE), violations=(broken,)

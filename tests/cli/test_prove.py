@@ -1,4 +1,7 @@
-"""``llmtrace why --prove`` on the tutorial's agent: the made-up order number is a cause, and anything else is not."""
+"""``llmtrace why --prove`` on the tutorial's agent: the made-up order number is a cause, and anything else is not.
+
+In the first tier, `tests/test_docs.py` proves the same, since the tutorial does.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from llmtrace.store import open_store
 from tests.cli.conftest import Ran
 from tests.tutorial import TASK, record
 
-pytestmark = pytest.mark.timeout(300)  # programs of their own, one after the other
+pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]  # programs of their own, one after the other
 
 PROGRAM = ("--", "python", "agent.py", TASK)
 RIGHT = ("--set", "look_up/order_id=KS-20418", "--check", "grep -q KS-20418")
@@ -39,7 +42,6 @@ def test_the_right_order_number_makes_the_refund_right(llmtrace: Callable[..., R
     assert llmtrace("show", shown[0]["trace_id"]).code == 0
 
 
-@pytest.mark.all
 def test_the_judge_gives_the_correction(llmtrace: Callable[..., Ran]) -> None:
     """It is said before that it is asked, and then that the correction is the judge's; nonsense means the record's own."""
     asked: list[dict[str, Any]] = []
@@ -65,7 +67,6 @@ def test_the_judge_gives_the_correction(llmtrace: Callable[..., Ran]) -> None:
     assert json.loads(ran.out)["proofs"][0]["correction"].startswith("taken out")
 
 
-@pytest.mark.all
 def test_what_does_not_help_is_no_cause(llmtrace: Callable[..., Ran]) -> None:
     """Without --set the step is taken out: the refund is not made then, and the customer has no money either."""
     words = ("--check", "grep -q KS-20418", "--times", "2", "--tool", "all=live", "--json")
@@ -75,7 +76,6 @@ def test_what_does_not_help_is_no_cause(llmtrace: Callable[..., Ran]) -> None:
     assert proof["verdict"] == "no cause"
 
 
-@pytest.mark.all
 def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_path: Path) -> None:
     for words, said in (
         (RIGHT, "after the correction, look_up and refund would run for real, 10 times"),
@@ -96,7 +96,6 @@ def test_nothing_runs_that_was_not_allowed(llmtrace: Callable[..., Ran], tmp_pat
     assert "the unchanged program does not replay" in ran.err
 
 
-@pytest.mark.all
 def test_the_program_reaches_nothing_but_recorded_answers(llmtrace: Callable[..., Ran], tmp_path: Path) -> None:
     """In the process that a replay starts, too: a connection beside the recorded calls is refused."""
     trace = open_store(str(tmp_path / "traces")).trace("last").trace_id

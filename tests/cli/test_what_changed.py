@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 
 from llmtrace.demo.server import ModelServer
+from llmtrace.store import Query, open_store
 
 PROGRAM = """
-import os, openai, llmtrace
+import json, os, openai, llmtrace
 llmtrace.configure(fingerprint_env=("AGENT_REGION",))
 template = "You are a support agent of {shop}. Answer {tone}."
 schema = {"type": "object", "properties": {"order_id": {"type": "string"}}}
-tool = {"name": "look_up", "description": os.environ.get("DESCRIPTION", "Find an order."), "parameters": schema}
 
 @llmtrace.agent
 def support(task):
+    tool = {"name": "look_up", "description": os.environ.get("DESCRIPTION", "Find an order."), "parameters": schema}
     tone = os.environ.get("TONE", "politely")
     system = llmtrace.prompt("support", os.environ.get("TEMPLATE", template), shop="a kitchen shop", tone=tone)
     system = os.environ.get("PROMPT", system)
@@ -39,7 +40,11 @@ def support(task):
     )
     return answer.choices[0].message.content
 
-print(support(os.environ.get("TASK", "Where is my kettle?")))
+for variables in json.loads(os.environ["VARIANTS"]):
+    os.environ.update(variables)
+    print(support(os.environ.get("TASK", "Where is my kettle?")))
+    for name in variables:
+        del os.environ[name]
 """
 
 
@@ -50,7 +55,7 @@ def model() -> Iterator[ModelServer]:
 
 
 class Runs:
-    """Runs the program with variables set, and returns the trace's id."""
+    """Runs the program with variables set."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder, self.url = folder, url
@@ -62,23 +67,26 @@ class Runs:
         return {**os.environ, "SERVER": self.url, "LLMTRACE_STORE": self.store, **variables, "PYTHONPATH": path}
 
     @functools.cached_property
-    def first(self) -> str:
-        """A run with nothing changed."""
-        return self.run()
+    def variants(self) -> dict[str, str]:
+        """The trace of each of `VARIANTS`. One process runs them all, since importing openai takes a second."""
+        self.run(VARIANTS=json.dumps(list(VARIANTS.values())))
+        store = open_store(self.store)
+        newest = store.traces(Query(limit=len(VARIANTS)))
+        store.close()
+        return dict(zip(VARIANTS, (summary.trace_id for summary in reversed(newest)), strict=True))
 
     def run(self, **variables: str) -> str:
+        """Run the program in a process of its own, and return the id of its last trace."""
         ran = subprocess.run(
             [sys.executable, "agent.py"],
             cwd=self.folder,
-            env=self.environment(variables),
+            env=self.environment({"VARIANTS": "[{}]", **variables}),
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
         assert (ran.returncode, ran.stderr) == (0, "")
-        from llmtrace.store import open_store
-
         store = open_store(self.store)
         trace_id = store.trace("last").trace_id
         store.close()
@@ -103,23 +111,33 @@ CHANGED = {
     "tool": ({"DESCRIPTION": "Find an order by number."}, "tool look_up of support: Find an"),
     "temperature": ({"TEMPERATURE": "0.9"}, "parameter temperature of support: 0.2 -> 0.9"),
     "output schema": ({"FORMAT": "1"}, "output schema of support: new"),
-    "environment variable": ({"AGENT_REGION": "eu"}, "environment variable AGENT_REGION: (unset) -> eu"),
+}
+VARIANTS = {
+    "nothing": {},
+    **{what: variables for what, (variables, _) in CHANGED.items()},
+    "kind prompt": {"PROMPT": "You help. Be kind to them."},
+    "short prompt": {"PROMPT": "You help. Be short to them."},
+    "task": {"TASK": "Where is my toaster?"},
+    "customer": {"CUSTOMER": "u-2"},
 }
 
 
 @pytest.mark.parametrize("what", CHANGED)
 def test_one_change_is_the_first_cause(what: str, runs: Runs, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """`diff` and `verify` name it first, in one run after the other."""
-    variables, expected = CHANGED[what]
-    before, now = runs.first, runs.run(**variables)
-    names_first(expected, before, now, runs, llmtrace, tmp_path)
+    names_first(CHANGED[what][1], runs.variants["nothing"], runs.variants[what], runs, llmtrace, tmp_path)
 
 
 def test_a_word_of_a_prompt_is_the_first_cause(runs: Runs, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """Of one that no template was filled for."""
-    before, now = runs.run(PROMPT="You help. Be kind to them."), runs.run(PROMPT="You help. Be short to them.")
     expected = "system prompt of support: You help. Be [-kind-] {+short+} to them."
-    names_first(expected, before, now, runs, llmtrace, tmp_path)
+    names_first(expected, runs.variants["kind prompt"], runs.variants["short prompt"], runs, llmtrace, tmp_path)
+
+
+def test_an_environment_variable_is_the_first_cause(runs: Runs, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """It is read by `configure`, so each value needs a process."""
+    expected = "environment variable AGENT_REGION: (unset) -> eu"
+    names_first(expected, runs.variants["nothing"], runs.run(AGENT_REGION="eu"), runs, llmtrace, tmp_path)
 
 
 def names_first(expected: str, before: str, now: str, runs: Runs, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
@@ -136,11 +154,11 @@ def names_first(expected: str, before: str, now: str, runs: Runs, llmtrace: Call
 
 def test_another_task_is_no_change_of_the_environment(runs: Runs, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """But it is why two runs differ."""
-    other = runs.run(TASK="Where is my toaster?")
-    shown = " ".join(llmtrace("diff", runs.first, other, "--store", runs.store).out.split())
+    first, other = runs.variants["nothing"], runs.variants["task"]
+    shown = " ".join(llmtrace("diff", first, other, "--store", runs.store).out.split())
     assert "First cause: task (the first user message): Where is my [-kettle?-] {+toaster?+}" in shown
     lock = tmp_path / "run.lock.json"
-    lock.write_text(llmtrace("freeze", runs.first, "--store", runs.store).out, encoding="utf-8")
+    lock.write_text(llmtrace("freeze", first, "--store", runs.store).out, encoding="utf-8")
     assert llmtrace("verify", str(lock), "--trace", other, "--store", runs.store).code == 0
 
 
@@ -168,7 +186,7 @@ def test_a_library_is_the_first_cause(runs: Runs, llmtrace: Callable[..., Any], 
 
 
 def test_what_names_only_a_user_is_no_cause(runs: Runs, llmtrace: Callable[..., Any]) -> None:
-    before, now = runs.first, runs.run(CUSTOMER="u-2")
+    before, now = runs.variants["nothing"], runs.variants["customer"]
     told = json.loads(llmtrace("diff", before, now, "--json", "--store", runs.store).out)
     assert (told["causes"], told["first"]) == ([], None)
 
@@ -200,7 +218,7 @@ def test_a_commit_and_its_files(
 
 
 def test_show_env(runs: Runs, llmtrace: Callable[..., Any]) -> None:
-    shown = llmtrace("show", runs.first, "--env", "--store", runs.store).out
+    shown = llmtrace("show", runs.variants["nothing"], "--env", "--store", runs.store).out
     for words in (
         "support\n",
         "model",
@@ -213,7 +231,7 @@ def test_show_env(runs: Runs, llmtrace: Callable[..., Any]) -> None:
         "prompt template support",
     ):
         assert words.lower() in shown.lower(), words
-    facts = json.loads(llmtrace("show", runs.first, "--env", "--json", "--store", runs.store).out)["facts"]
+    facts = json.loads(llmtrace("show", runs.variants["nothing"], "--env", "--json", "--store", runs.store).out)["facts"]
     assert {"kind": "model", "where": "support", "values": ["scripted"]} in facts
 
 

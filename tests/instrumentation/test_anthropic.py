@@ -289,15 +289,6 @@ def test_usage(captured: Captured, raw_usage: dict[str, Any], usage: Usage) -> N
     assert inference(captured).usage == usage
 
 
-def test_a_bad_call_is_found_at_once(captured: Captured) -> None:
-    """The verdict names the field, by the definitions of that very request."""
-    ask(answered(tool_use({"order_id": 7}), stop="tool_use"), tools=TOOLS)
-    (span,) = spans(captured)
-    assert [(violation.code, violation.pointer, violation.call_id) for violation in span.violations] == [
-        ("wrong_type", "/order_id", "toolu_1")
-    ]
-
-
 class City(pydantic.BaseModel):
     city: str
     days: int
@@ -360,17 +351,6 @@ def test_a_thread_that_the_server_holds(captured: Captured) -> None:
 
 
 # -- the request that goes out
-
-
-def test_traceparent_is_sent_and_attempts_are_counted(captured: Captured) -> None:
-    """Each of the client's own retries carries the span's context; two failures then success is one span with 3 attempts."""
-    server = Server(refused(503, "api_error"), refused(529, "overloaded_error"), answered())
-    server.client(max_retries=2).messages.create(**GIVEN)
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
-    assert span.operation.attempts == 3
-    sent = [request.headers["traceparent"] for request in server.requests]
-    assert sent == [f"00-{span.trace_id}-{span.span_id}-01"] * 3
 
 
 @pytest.mark.parametrize("always", [False, True])

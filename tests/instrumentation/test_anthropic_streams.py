@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -253,23 +252,9 @@ def test_counts_of_the_end_replace_those_of_the_start(captured: Captured) -> Non
 # -- streams that end early
 
 
-def _before_end(client: Any) -> None:
-    stream = client.messages.create(stream=True, **GIVEN)
-    assert [next(stream).type for _ in range(3)][-1] == "content_block_delta"
-    stream.close()
-
-
 def _left_helper(client: Any) -> None:
     with client.messages.stream(**GIVEN) as stream:
         assert next(iter(stream.text_stream)) == "On "
-
-
-def _forgotten(client: Any) -> None:
-    stream = client.messages.create(stream=True, **GIVEN)
-    for _ in range(3):
-        next(stream)
-    del stream
-    gc.collect()
 
 
 def _raised_over(client: Any) -> None:
@@ -279,9 +264,9 @@ def _raised_over(client: Any) -> None:
                 raise KeyError(kind)
 
 
-@pytest.mark.parametrize("way", [_before_end, _left_helper, _forgotten, _raised_over], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", [_left_helper, _raised_over], ids=lambda way: way.__name__)
 def test_a_stream_that_is_left_is_partial(captured: Captured, way: Any) -> None:
-    """Closed, left, forgotten or raised over: the text so far, no error, no output tokens that nobody told."""
+    """A helper left, or raised over: the text so far, no error, no output tokens that nobody told."""
     way(Server(streamed()).client())
     (span,) = spans(captured)
     operation = span.operation
@@ -312,17 +297,6 @@ def test_a_call_that_was_cut_is_not_judged(captured: Captured) -> None:
     assert span.violations == ()
     assert isinstance(span.operation, Inference)
     assert span.operation.output[0].tool_calls() == (ToolCall("look_up", '{"or', "toolu_1"),)
-
-
-def test_a_connection_that_breaks(captured: Captured) -> None:
-    """The library's exception goes through; the span has what had come."""
-    stream = Server(streamed(events()[:4], breaks=http.ReadError("reset"))).client().messages.create(stream=True, **GIVEN)
-    with pytest.raises(http.ReadError):
-        list(stream)
-    (span,) = spans(captured)
-    assert isinstance(span.operation, Inference)
-    assert span.failure is not None
-    assert (span.failure.type, span.operation.partial, span.operation.output[0].text()) == ("connection", True, "On ")
 
 
 @pytest.mark.parametrize(
@@ -363,28 +337,6 @@ def test_the_helpers_span_begins_when_it_is_entered(captured: Captured) -> None:
     assert inference(captured).attempts == 2
     sent = {request.headers["traceparent"] for request in server.requests}
     assert sent == {f"00-{open_span.trace_id}-{open_span.span_id}-01"}
-
-
-def test_a_task_that_is_cancelled(captured: Captured) -> None:
-    """The span ends when the stream is left, partial."""
-
-    async def main() -> None:
-        server = Server(streamed())
-
-        async def read() -> None:
-            async with server.aclient().messages.stream(**GIVEN) as stream:
-                async for _ in stream.text_stream:
-                    await asyncio.sleep(60)
-
-        task = asyncio.create_task(read())
-        for _ in range(50):
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
-    assert inference(captured).partial
 
 
 def test_bedrocks_event_stream(captured: Captured) -> None:

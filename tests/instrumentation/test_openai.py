@@ -103,14 +103,6 @@ def test_arguments_that_are_no_object_stay_text(captured: Captured) -> None:
     assert inference(captured).output[0].tool_calls()[0].arguments == raw
 
 
-def test_choices_are_kept_apart(captured: Captured) -> None:
-    """n > 1: one output message per choice, in order."""
-    ask(Server(whole(completion(message("a"), message("b"), message("c")))).client(), n=3)
-    operation = inference(captured)
-    assert [message.text() for message in operation.output] == ["a", "b", "c"]
-    assert operation.finish_reasons == ("stop", "stop", "stop")
-
-
 _CITATION = {"type": "url_citation", "url_citation": {"url": "http://x", "title": "X", "start_index": 0, "end_index": 4}}
 
 

@@ -62,7 +62,7 @@ def store(opened: Opened, tmp_path: Path) -> Store:
     return opened(tmp_path / "store")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(made=st.lists(spans(), min_size=1, max_size=4, unique_by=lambda one: one.span_id))
 def test_append_then_read_is_equal(opened: Opened, tmp_path_factory: pytest.TempPathFactory, made: list[Span]) -> None:
     """What is appended is read back equal, ended or not, whatever it holds."""

@@ -1,4 +1,7 @@
-"""From a failing trace to a test that fails, a fix, and the test that passes: the whole way, as a user goes it."""
+"""From a failing trace to a test that fails, a fix, and the test that passes: the whole way, as a user goes it.
+
+In the first tier, `tests/test_docs.py` goes the same way, since the tutorial does.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tests.tutorial import TASK, record
 from llmtrace.cli import main
 from llmtrace.store import open_store
 
-pytestmark = pytest.mark.timeout(300)  # programs of their own, one after the other
+pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]  # programs of their own, one after the other
 
 
 @pytest.fixture
@@ -52,7 +55,6 @@ def test_a_failure_becomes_a_test(folder: Path) -> None:
     assert "1 passed" in pytest_in(folder)  # offline, from the new recording
 
 
-@pytest.mark.all
 def test_a_function_is_called_with_the_recorded_task(folder: Path) -> None:
     assert main(["to-test", "last", "-o", "test_refund.py", "--call", "agent:support"]) == 0
     test = (folder / "test_refund.py").read_text(encoding="utf-8")
@@ -70,7 +72,6 @@ def test_a_function_is_called_with_the_recorded_task(folder: Path) -> None:
     assert "llmtrace why" not in printed  # where a replay stopped is not what went wrong with the agent
 
 
-@pytest.mark.all
 def test_a_good_run_pins_its_tools(folder: Path) -> None:
     task = "The kettle of order KS-20418 leaks. Please give me my money back."
     subprocess.run([sys.executable, "agent.py", task], check=True, capture_output=True)
@@ -89,7 +90,6 @@ def test_a_good_run_pins_its_tools(folder: Path) -> None:
     assert "{+order." in printed
 
 
-@pytest.mark.all
 def test_what_cannot_become_a_test_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, said in (
         (["to-test", "last"], "say how the test runs the agent"),

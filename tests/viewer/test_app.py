@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+
+import pytest
 
 from llmtrace.lineage import analyze
 from llmtrace.model import AgentInvocation, Evaluation, ToolExecution, Trace, replace
@@ -292,3 +295,12 @@ def test_what_is_not_there_is_said(viewer: Served) -> None:
         answer = viewer.ask(path)
         assert answer.status == status, path
         assert b"Traceback" not in answer.body
+
+
+def test_errors_are_logged_after_another_viewer_has_ended(caplog: pytest.LogCaptureFixture) -> None:
+    """Only a server that is closing ignores errors, and the logger is shared."""
+    for text in ("first", "second"):
+        with serving(open_store("memory:")):
+            logging.getLogger("uvicorn.error").error(text)
+    logging.getLogger("uvicorn.error").error("third")
+    assert [record.getMessage() for record in caplog.records if record.name == "uvicorn.error"] == ["first", "second", "third"]

@@ -58,13 +58,11 @@ class Serving:
         self.address = f"http://{shown}:{self.port}/?token={self._token}"
         self._viewer = Viewer(source, facts=facts)
         app = make(self._viewer, hosts={host, shown.strip("[]")}, token=self._token)
-        # responses that are cut off at the end are not errors
-        logging.getLogger("uvicorn.error").addFilter(lambda _: not self._viewer.closing)
         self._config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Answer until Ctrl-C or SIGTERM. ``ready`` is called when the server answers."""
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), self._ignoring_late_errors():
             _Server(self._config, self._viewer, ready).run([self._socket])
 
     @contextlib.contextmanager
@@ -74,12 +72,27 @@ class Serving:
         thread = threading.Thread(target=server.run, args=([self._socket],), daemon=True)
         thread.start()
         started.wait(10)
+        with self._ignoring_late_errors():
+            try:
+                yield self
+            finally:
+                self._viewer.closing = True
+                server.should_exit = True
+                thread.join(10)
+
+    @contextlib.contextmanager
+    def _ignoring_late_errors(self) -> Iterator[None]:
+        """Responses that are cut off at the end are not errors. The logger belongs to all servers of the process."""
+        logger = logging.getLogger("uvicorn.error")
+
+        def is_in_time(_: logging.LogRecord) -> bool:
+            return not self._viewer.closing
+
+        logger.addFilter(is_in_time)
         try:
-            yield self
+            yield
         finally:
-            self._viewer.closing = True
-            server.should_exit = True
-            thread.join(10)
+            logger.removeFilter(is_in_time)
 
 
 def _load() -> None:

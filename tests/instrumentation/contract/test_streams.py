@@ -12,7 +12,7 @@ from kit import CALLS, MODEL, Answer, Question, Reply
 from way import END, Watched, Way, says, see, settled
 
 import llmtrace
-from llmtrace.model import Inference, Usage, replace
+from llmtrace.model import Inference, replace
 
 LONG = Answer(text="Your order is on its way to you. " * 4)
 
@@ -52,7 +52,7 @@ async def until_text(way: Way, iterator: Any) -> list[Any]:
 
 
 def test_a_stream_is_one_inference(way: Way) -> None:
-    """Text, finish reason, usage, and that it was a stream."""
+    """Text, finish reason, usage as it stands at the end, cached tokens included, and that it was a stream."""
     program = Reading()
     watched = way.watch(program, way.kit.streamed(LONG))
     span, operation = watched.span, watched.inference
@@ -63,6 +63,11 @@ def test_a_stream_is_one_inference(way: Way) -> None:
     assert (operation.stream, operation.partial, operation.attempts) == (True, False, 1)
     assert operation.chunks == len(watched.seen)
     assert operation.time_to_first_chunk is not None
+    usage = operation.usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (20, 9)
+    if says(way.kit, "has_cached_tokens"):
+        assert usage.cache_read_input_tokens == 8
 
 
 @pytest.mark.parametrize("answer", [LONG, CALLS, Answer(text="Wait.", calls=CALLS.calls[:1], finish="tool_call")])
@@ -80,16 +85,6 @@ def test_streamed_is_whole(way: Way, answer: Answer) -> None:
     assert streamed.finish_reasons == whole.finish_reasons
     assert (streamed.input, streamed.system, streamed.tools) == (whole.input, whole.system, whole.tools)
     assert (streamed.response_id, streamed.response_model) == (whole.response_id, whole.response_model)
-
-
-def test_streamed_usage_counts_everything(way: Way) -> None:
-    """The stream's usage is taken as it stands at the end, cached tokens included."""
-    usage = way.watch(Reading(), way.kit.streamed(LONG)).inference.usage
-    assert usage is not None
-    expected = Usage(20, 9, 8 if says(way.kit, "has_cached_tokens") else None)
-    assert (usage.input_tokens, usage.output_tokens) == (expected.input_tokens, expected.output_tokens)
-    if says(way.kit, "has_cached_tokens"):
-        assert usage.cache_read_input_tokens == expected.cache_read_input_tokens
 
 
 def test_streamed_choices_are_kept_apart(way: Way) -> None:

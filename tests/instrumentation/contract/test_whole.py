@@ -39,7 +39,10 @@ def instructions(inference: Inference) -> str:
 
 
 def test_a_call_is_one_inference(way: Way) -> None:
-    """Request, answer, usage, server and attempts of one call are on one span."""
+    """Request, answer, usage, server and attempts of one call are on one span, whose ``traceparent`` goes with the request.
+
+    Input tokens include those that were read from a cache, whatever the provider calls them.
+    """
     watched = way.watch(ask, way.kit.whole(Answer()))
     span, operation = watched.span, watched.inference
     assert (span.kind, span.failure, span.violations) == ("client", None, ())
@@ -56,15 +59,15 @@ def test_a_call_is_one_inference(way: Way) -> None:
     assert (operation.stream, operation.partial, operation.chunks, operation.attempts) == (False, False, None, 1)
     assert operation.server_address == "127.0.0.1"
     assert operation.server_port is not None
-
-
-def test_usage_counts_everything(way: Way) -> None:
-    """Input tokens include those that were read from a cache, whatever the provider calls them."""
-    usage = way.watch(ask, way.kit.whole(Answer())).inference.usage
+    usage = operation.usage
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens) == (20, 9)
     if says(way.kit, "has_cached_tokens"):
         assert usage.cache_read_input_tokens == 8
+    (request,) = watched.requests
+    assert "baggage" not in request.headers
+    if says(way.kit, "sends_traceparent"):
+        assert request.headers["traceparent"].startswith(f"00-{span.trace_id}-{span.span_id}-")
 
 
 def calls_of(way: Way, expected_calls: tuple[Said, ...]) -> list[ToolCall]:
@@ -95,27 +98,28 @@ def test_parallel_tool_calls_are_read(way: Way) -> None:
     assert watched.span.violations == ()
 
 
-@pytest.mark.parametrize(
-    ("call", "code", "pointer"),
-    [
-        (Said('{"order_id": 7}'), "wrong_type", "/order_id"),
-        (Said("{}"), "missing", "/order_id"),
-        (Said(name="look_down"), "unknown_tool", ""),
-    ],
-)
+INVALID_CALLS = {
+    Said('{"order_id": 7}'): ("wrong_type", "/order_id"),
+    Said("{}"): ("missing", "/order_id"),
+    Said(name="look_down"): ("unknown_tool", ""),
+}
+
+
 @pytest.mark.parametrize("streamed", [False, True])
-def test_an_invalid_call_is_found_while_the_program_runs(way: Way, call: Said, code: str, pointer: str, streamed: bool) -> None:
+def test_an_invalid_call_is_found_while_the_program_runs(way: Way, streamed: bool) -> None:
     """The verdict is on the inference, from whole and from streamed answers."""
 
     async def program(way: Way, client: Any) -> Any:
         if not streamed:
-            return way.kit.seen(await way.ask(client, Question(tools=True)))
-        return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, Question(tools=True)))]
+            return [way.kit.seen(await way.ask(client, Question(tools=True))) for _ in INVALID_CALLS]
+        streams = [await way.read(await way.open(client, Question(tools=True))) for _ in INVALID_CALLS]
+        return [[way.kit.seen(chunk) for chunk in stream] for stream in streams]
 
-    answer = Answer(text="", calls=(call,), finish="tool_call")
-    span = way.watch(program, way.kit.streamed(answer) if streamed else way.kit.whole(answer)).span
-    assert [(violation.code, violation.pointer) for violation in span.violations] == [(code, pointer)]
-    assert span.failure is None
+    answers = [Answer(text="", calls=(call,), finish="tool_call") for call in INVALID_CALLS]
+    spans = way.watch(program, *(way.kit.streamed(it) if streamed else way.kit.whole(it) for it in answers)).spans
+    verdicts = [[(violation.code, violation.pointer) for violation in span.violations] for span in spans]
+    assert verdicts == [[verdict] for verdict in INVALID_CALLS.values()]
+    assert [span.failure for span in spans] == [None] * 3
 
 
 def test_choices_are_kept_apart(way: Way) -> None:
@@ -155,17 +159,6 @@ def test_sync_and_async_record_the_same(way: Way) -> None:
         operation = replace(two.operation, server_port=first.operation.server_port)
         same = replace(two, start=first.start, end=first.end, operation=operation, recorded=first.recorded)
         assert same == first
-
-
-def test_the_server_is_told_of_the_span(way: Way) -> None:
-    """``traceparent`` of the inference goes with the request, and nothing else does."""
-    if not says(way.kit, "sends_traceparent"):
-        pytest.skip(f"{way.kit.name} has no place for it")
-    watched = way.watch(ask, way.kit.whole(Answer()))
-    (request,) = watched.requests
-    span = watched.span
-    assert request.headers["traceparent"].startswith(f"00-{span.trace_id}-{span.span_id}-")
-    assert "baggage" not in request.headers
 
 
 def test_parallel_calls_keep_their_parent(way: Way) -> None:
