@@ -125,8 +125,15 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
         (["ls", "--since", "yesterday"], "expected a time such as 30m, 2h, 7d or 2026-01-31, got 'yesterday'"),
         (["ls", "--min-duration", "soon"], "expected a time such as 500ms, 30s or 5m, got 'soon'"),
         (["ls", "--limit", "0"], "expected a whole number above 0, got '0'"),
-        (["ls", "--frob"], "llmtrace ls: unrecognized arguments: --frob. See llmtrace ls --help.\n"),
-        (["ls", "--helth=ok"], "unrecognized arguments: --helth=ok. Did you mean --health or "),
+        (["ls", "--frob"], "llmtrace ls: unknown option --frob. See llmtrace ls --help.\n"),
+        (["ls", "--helth=ok"], "unknown option --helth. Did you mean --health or --help? See "),
+        (["show", "last", "more"], "llmtrace show: unexpected argument more. See llmtrace show --help."),
+        (
+            ["stats", "--by", "colour"],
+            "argument --by: expected one of agent, operation, model, tool, prompt, name, user, day, ",
+        ),
+        (["stats", "--by", "colour"], "day, got 'colour'. See llmtrace stats --help."),
+        (["verify"], "llmtrace verify: lock is missing, as in: llmtrace verify "),
         (["check", "none.jsonl"], "llmtrace check: cannot read none.jsonl: No such file or directory."),
         (["import", "none.jsonl"], "llmtrace import: cannot read none.jsonl: No such file or directory."),
         (["export", "--all", "4bf92f35"], "llmtrace export: --all cannot be combined with trace ids."),
@@ -149,7 +156,8 @@ def test_bad_input_is_one_clear_error(words: list[str], said: str, llmtrace: Cal
 def test_a_store_that_is_not_there(llmtrace: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that was named and is not there is bad input; the default one, when nothing was traced yet, is empty."""
     code, _, err = llmtrace("ls", "--store", str(tmp_path / "none"))
-    assert (code, err) == (2, f"llmtrace ls: no store at {tmp_path / 'none'}: the folder does not exist\n")
+    hint = "  A program makes it when it records its first trace. To read another store: --store or LLMTRACE_STORE"
+    assert (code, err) == (2, f"llmtrace ls: no store at {tmp_path / 'none'}: the folder does not exist.\n{hint}\n")
     assert llmtrace("ls").out.startswith("No traces yet in /")
     for command in ("show", "why", "check", "export", "lineage", "feedback"):
         ran = llmtrace(command, *(["--score", "1"] if command == "feedback" else []))

@@ -15,6 +15,7 @@ pytest.importorskip("langgraph")
 pytest.importorskip("langchain")
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import ModelCallLimitMiddleware
 from langchain_core.documents import Document
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolCall
@@ -25,13 +26,14 @@ from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command, Send, interrupt
 from spans_of import only, tree
 
 import llmtrace
 from llmtrace.demo.server import ModelServer
 from llmtrace.instrumentation import _langchain_runs
-from llmtrace.model import AgentInvocation, Inference, Retrieval, ToolExecution, Workflow
+from llmtrace.model import STEP_LIMIT, AgentInvocation, Inference, Retrieval, ToolExecution, Workflow
 from llmtrace.recorder import collected
 from llmtrace.store.summary import summarise
 from llmtrace.testing import Captured, capture
@@ -75,6 +77,22 @@ class State(TypedDict):
 
 
 # -- what is recorded
+
+
+@pytest.mark.parametrize("way", ["LangGraph", "middleware"])
+def test_an_agent_that_was_stopped_at_a_limit_has_failed(way: str, captured: Captured) -> None:
+    """The framework answers in the model's place and raises nothing. An agent that came to its end has not failed."""
+    calls = [[asks("look_up", {"order_id": str(number)}, f"c{number}")] for number in range(9)]
+    if way == "LangGraph":
+        agent = create_react_agent(says(*calls), [look_up], name="shop").with_config(recursion_limit=6)
+    else:
+        limit = ModelCallLimitMiddleware(run_limit=2, exit_behavior="end")
+        agent = create_agent(says(*calls), [look_up], middleware=[limit], name="shop")
+    agent.invoke({"messages": [("user", "Where is order 7?")]})
+    root = captured.trace.root
+    assert root.failure is not None
+    assert root.failure.type == STEP_LIMIT
+    assert captured.trace.health == "failed"
 
 
 def shop(*turns: Any) -> Any:

@@ -45,8 +45,8 @@ class AgentRun(TracedFunction):
     def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:
         return arguments.get("session")
 
-    def stopped_at(self, instance: Any) -> str:
-        return instance.limit
+    def stopped_at(self, instance: Any, result: Any) -> str:
+        return instance.limit if "done" in result else ""
 
 
 class ToolRun(TracedFunction):

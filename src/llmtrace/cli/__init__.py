@@ -66,9 +66,26 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one message, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
-        near = did_you_mean(unknown, self._option_string_actions) if unknown.startswith("--") else ""
-        raise BadInput(f"{message}.{near} See {self.prog} --help.")
+        raise BadInput(f"{self._plain(message)} See {self.prog} --help.")
+
+    def _plain(self, message: str) -> str:
+        """argparse's message in the words of llmtrace: what is wrong, and what is expected."""
+        kind, _, what = message.partition(": ")
+        if kind == "unrecognized arguments":
+            unknown = what.split()[0].partition("=")[0]
+            if not unknown.startswith("-"):
+                return f"unexpected argument {what}."
+            names = {name.lstrip("-"): name for name in self._option_string_actions}
+            return f"unknown option {unknown}.{did_you_mean(unknown.lstrip('-'), names, names.__getitem__)}"
+        if kind == "the following arguments are required":
+            return f"{what} is missing, as in: {(self.epilog or '').removeprefix(EXAMPLE)}."
+        choice = _INVALID_CHOICE.fullmatch(message)
+        if choice:
+            return f"{choice[1]}expected one of {choice[3].replace(chr(39), '')}, got {choice[2]}."
+        return f"{message}."
+
+
+_INVALID_CHOICE = re.compile(r"(.*: )invalid choice: ('.*') \(choose from (.*)\)", re.DOTALL)
 
 
 class CommandModule(Protocol):

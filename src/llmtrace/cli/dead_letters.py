@@ -53,8 +53,12 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(
             f"{args.action} takes {'no letter' if args.letters else 'at least one letter'}.\nllmtrace dead-letters lists them."
         )
-    if (args.action == "retry") != bool(args.handler):
-        raise BadInput("--with MODULE:FUNCTION and retry belong together: it names the function that takes a letter.")
+    if args.action == "retry" and not args.handler:
+        raise BadInput(
+            f"retry needs --with MODULE:FUNCTION, the function of your program that takes a letter.\nAs in: {EXAMPLE}"
+        )
+    if args.handler and args.action != "retry":
+        raise BadInput(f"--with is for retry, and {args.action} calls no function.\nLeave out --with.")
     with opened(args) as store:
         states = LetterStates(local_folder(store))
         entries = list(read_entries(store, states, args.since))

@@ -51,9 +51,10 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, ensure_ascii=not readable, indent=2))
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str], written: Callable[[str], str] = str) -> str:
+    """``written``: how a name is shown."""
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.55)
-    return f" Did you mean {' or '.join(near)}?" if near else ""
+    return f" Did you mean {' or '.join(map(written, near))}?" if near else ""
 
 
 def number_type(read: Callable[[str], N], is_right: Callable[[N], bool], expected: str) -> Callable[[str], N]:

@@ -85,12 +85,12 @@ def _run(args: argparse.Namespace, reviews: Reviews) -> int:
     if args.action in (None, "ls"):
         return _list(args, reviews)
     if args.id is None:
-        raise BadInput(f"llmtrace review {args.action} needs the id of a review.\nllmtrace review ls shows those that wait.")
+        raise BadInput(f"{args.action} needs the id of a review.\nllmtrace review ls shows those that wait.")
     if args.action == "resume":
         return _resume(args, reviews)
     if args.action == "settle":
         if args.happened is None:
-            raise BadInput("llmtrace review settle needs --happened yes or no: did the call take effect?")
+            raise BadInput("settle needs --happened yes or no: did the call take effect?")
         record = reviews.settle(args.id, happened=args.happened == "yes", by=_by(args))
     elif args.action == "show":
         record = reviews.get(args.id)
@@ -124,7 +124,7 @@ def _refuse_others(args: argparse.Namespace) -> None:
         if getattr(args, name) and name not in _MEANT[action]:
             option = {"value": f"{args.value!r}", "command": "a command"}.get(name, f"--{name}")
             hint = " Give a reason with --reason." if action == "reject" and name == "value" else ""
-            raise BadInput(f"llmtrace review {action} takes no {option}.{hint}")
+            raise BadInput(f"{action} takes no {option}.{hint}")
 
 
 def _by(args: argparse.Namespace) -> str:
@@ -145,11 +145,11 @@ def _decision(args: argparse.Namespace, record: ReviewRecord, action: str) -> De
             always[name] = payload[name]
     elif action == "edit":
         if not args.set:
-            raise BadInput("llmtrace review edit needs what to change, as in: --set amount=12.50")
+            raise BadInput("edit needs what to change, as in: --set amount=12.50")
         value = _with(payload, args.set)
     elif action == "answer":
         if args.value is None:
-            raise BadInput('llmtrace review answer needs the answer, as JSON or text: llmtrace review answer ID "yes"')
+            raise BadInput('answer needs the answer, as JSON or text: llmtrace review answer ID "yes"')
         value = _read(args.value)
     return Decision(DECISIONS[action], value, _by(args), time.time(), args.reason, always)
 

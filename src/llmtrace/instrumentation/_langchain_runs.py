@@ -32,6 +32,7 @@ from llmtrace.instrumentation._langchain_messages import (
 )
 from llmtrace.instrumentation._langchain_reviews import record_answers, record_interrupts
 from llmtrace.model import (
+    STEP_LIMIT,
     TOOL_ERROR,
     AgentInvocation,
     Custom,
@@ -289,12 +290,20 @@ def _conversation(context: Context, metadata: Mapping[str, Any]) -> dict[str, Js
     return {CONVERSATION_ID: str(thread)}
 
 
+_STOPPED = ("Sorry, need more steps to process this request.", "Model call limits exceeded: ", "Agent stopped due to ")
+"""How LangGraph's agent, LangChain's `ModelCallLimitMiddleware` and its `AgentExecutor` answer in place of a model that they
+stopped at a limit. Nothing else says so."""
+
+
 def _chain_ends(outputs: Any, run_id: Any) -> None:
     run = _runs.pop(run_id, None)
     if run is None or run.recording is None:
         return
     if isinstance(run.operation, (AgentInvocation, Workflow)):
-        run.recording.end(replace(run.operation, output=guard(read_output, outputs) or ()))
+        output = guard(read_output, outputs) or ()
+        said = output[-1].text() if output else ""
+        failure = Failure(STEP_LIMIT, said) if said.startswith(_STOPPED) else None
+        run.recording.end(replace(run.operation, output=output), failure=failure)
     else:
         run.recording.end(Custom(result=guard(plain, outputs), has_result=True))
 

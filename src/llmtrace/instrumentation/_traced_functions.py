@@ -91,7 +91,7 @@ class TracedFunction:
         """Return the failure that a result reports where the framework raises nothing. Default: None."""
         return None
 
-    def stopped_at(self, instance: Any) -> str:  # noqa: ARG002
+    def stopped_at(self, instance: Any, result: Any) -> str:  # noqa: ARG002
         """Return which limit of its own the framework stopped the agent at, in words, where it raises nothing and may have the
         model answer all the same. Default: empty."""
         return ""
@@ -308,7 +308,7 @@ class FunctionRun:
         failure = self.failure_within or guard(self.function.failure, result)
         if self.error_within is not None:
             failure = guard(failure_in_call, self.error_within)
-        elif failure is None and (limit := guard(self.function.stopped_at, self.instance)):
+        elif failure is None and (limit := guard(self.function.stopped_at, self.instance, result)):
             failure = Failure(STEP_LIMIT, limit)
         recording.end(operation, failure=failure, exception=self.error_within)
 

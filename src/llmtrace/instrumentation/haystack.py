@@ -41,6 +41,10 @@ class AgentRun(TracedFunction):
     def answer(self, result: Any) -> Any:
         return result.get("last_message")
 
+    def stopped_at(self, instance: Any, result: Any) -> str:
+        is_stopped = result.get("exit_reason") == "max_agent_steps"
+        return f"Haystack stopped it before it had an answer: {instance.max_agent_steps} steps" if is_stopped else ""
+
 
 class ToolRun(TracedFunction):
     """``tool.invoke(…)`` and ``tool.invoke_async(…)``."""

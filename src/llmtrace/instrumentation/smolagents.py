@@ -31,7 +31,7 @@ class AgentRun(TracedFunction):
         kinds = (module := sys.modules.get("smolagents.agents")) and (module.FinalAnswerStep, module.RunResult)
         return result.output if kinds and isinstance(result, kinds) else result
 
-    def stopped_at(self, instance: Any) -> str:
+    def stopped_at(self, instance: Any, result: Any) -> str:  # noqa: ARG002
         """After its last step the agent asks the model for an answer without tools, and returns that as any other."""
         steps = instance.memory.steps
         is_stopped = bool(steps) and type(getattr(steps[-1], "error", None)).__name__ == "AgentMaxStepsError"

@@ -358,7 +358,10 @@ class LocalStore(Store):
         except FileNotFoundError:
             if self._may_be_missing:
                 return False
-            raise UnreadableStore(f"no store at {self.folder}: the folder does not exist") from None
+            raise UnreadableStore(
+                f"no store at {self.folder}: the folder does not exist.\n"
+                "A program makes it when it records its first trace. To read another store: --store or LLMTRACE_STORE"
+            ) from None
         except OSError as error:
             raise UnreadableStore(f"cannot read {error.filename}: {error.strerror}") from error
         if "journal" not in names and not BESIDE.issuperset(names):
