@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         done.wait()
         for number, handler in zip(numbers, before, strict=True):  # a second one ends the program at once
             signal.signal(number, handler)
-        with _announced(screen, "evaluating and sending what waits" if sending else "evaluating what waits", args.json):
+        with _announced(screen, "evaluating and sending what waits" if forwarder else "evaluating what waits", args.json):
             receiver.close(CLOSE_SECONDS)
             if forwarder is not None:
                 forwarder.close(EXIT_SECONDS)

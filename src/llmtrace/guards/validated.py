@@ -219,15 +219,14 @@ class AnswerForm:
     @functools.cached_property
     def schema(self) -> JsonValue:
         """The form as JSON Schema; None for a type that has none."""
-        return self._schema if self._adapter is None else _schema_of(self._adapter)
+        try:
+            return self._schema if self._adapter is None else self._adapter.json_schema()
+        except Exception:  # pydantic's own, or of a type with a schema of its own
+            return None
 
     @functools.cached_property
     def example(self) -> JsonValue:
         """A valid answer; None where none was found."""
-        try:
-            schema = self._schema if self._adapter is None else self._adapter.json_schema()
-        except Exception:  # pydantic's own, or of a type with a schema of its own
-            return None
         try:
             return None if self.schema is None else example_of(self.schema)
         except LookupError:

@@ -122,7 +122,7 @@ def spanned(begin: Begin) -> Wrapper:
 class _Run:
     """A step, or None, in the form that `recorder.functions` takes."""
 
-    held: functions.Held | None = None
+    hold: functions.Held | None = None
     kept_items = 0
     refused = False
     answer: Any = None

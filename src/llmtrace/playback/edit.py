@@ -221,7 +221,7 @@ def _set_in_object(outcome: JsonValue, edit: Edit) -> bool:
         return False
     *above, name = steps(edit.place)
     try:
-        owner = objects.held(outcome)
+        owner = objects.fields_of(outcome)
         for step in above:
             owner = objects.fields_of(follow(owner, [step]))
         follow(owner, [name])
