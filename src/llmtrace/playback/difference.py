@@ -1,4 +1,4 @@
-"""How a request differs from the recorded one, in words that a person can act on."""
+"""Describes how a request differs from the recorded one, so that a person can act on it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from llmtrace.text.word_difference import LONGEST, word_difference
 
 
 class Difference(NamedTuple):
-    """The first thing in which two requests differ."""
+    """The first difference of two requests."""
 
     text: str
     """One sentence."""
     was: str = ""
-    """The whole text that changed, as it was recorded; empty where something is new or absent."""
+    """The recorded text that changed, in full; empty if something is new or absent."""
     now: str = ""
 
 
 def difference(recorded: Operation, made: Operation) -> Difference | None:
-    """What is different, the first thing first; None if nothing that is recorded is."""
+    """Return the first difference between two operations, or None if all recorded fields are equal."""
     if isinstance(recorded, Inference) and isinstance(made, Inference):
         return _of_inferences(recorded, made)
     if isinstance(recorded, ToolExecution) and isinstance(made, ToolExecution):
@@ -95,10 +95,10 @@ _KINDS = (
 
 
 def repeatability(runs: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[str]:
-    """Sentences on the first difference of each run. ``runs``: the divergences of each, as the fields of `Divergence`.
+    """Describe the first difference of each run. ``runs``: the divergences of each, as the fields of `Divergence`.
 
-    What all runs do alike is a change of the program. What they do differently is not repeatable, and the reason is given
-    where it can be told: a time, a random value, or an order.
+    If all runs differ in the same way, the program has changed. Otherwise the run is not repeatable, and the reason is given if
+    it can be recognised: a time, a random value, or an order.
     """
     first = [divergences[0] if divergences else None for divergences in runs]
     found = [divergence for divergence in first if divergence is not None]
