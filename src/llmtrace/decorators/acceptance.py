@@ -1,6 +1,6 @@
-"""``agent(check=…)``: is the answer acceptable?
+"""``agent(check=…)``: checks whether an answer is acceptable.
 
-Law: the check sees the program's own output after the agent has returned, and nothing of it reaches the program.
+Law: the check sees the program's own output after the agent has returned, and its verdict and errors never reach the program.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from llmtrace.recorder.guard import guard
 
 
 def accept(recording: Recording, judge: Judge, output: Any) -> None:
-    """Judge the output of an agent whose span is about to end; of a run's outermost one, it is the outcome, where the program
-    gave none itself."""
+    """Judge the output of an agent whose span is about to end. For a run's outermost agent, the verdict is also the run's
+    outcome, unless the program reported one."""
     if isinstance(output, list) and output and all(isinstance(item, str) for item in output):
         output = "".join(output)  # the chunks of a generator
     evaluation = guard(judge, output)
