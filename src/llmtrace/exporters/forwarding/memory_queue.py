@@ -1,4 +1,5 @@
-"""The send queue of programs without a journal, whose store is off or in memory. When it is full, the oldest spans go."""
+"""The send queue of programs without a journal, because the store is off or in memory. When it is full, the oldest spans are
+dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ MOST_BYTES = 16 << 20
 
 
 class MemoryQueue(Sink):
-    """A sink that the forwarder empties. ``wanted`` returns "" if spans are not to be sent now; ``wake`` is called for each."""
+    """A sink that the forwarder empties. ``wanted`` returns "" if spans must not be sent now; ``wake`` is called for each
+    span."""
 
     wants_start_marks = False
     takes_encoded = True

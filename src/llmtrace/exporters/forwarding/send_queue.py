@@ -1,9 +1,10 @@
-"""The store of a program that only sends: it keeps unsent spans only, and no content that must not leave.
+"""The store of a program that only sends: it keeps only unsent spans, without content that must not leave.
 
-A receiver that only forwards needs the content until the spans are evaluated: ``strips`` False keeps it until they are sent.
+A receiver that only forwards needs the content for the evaluation: with ``strips`` False, content is kept until the spans are
+sent.
 
-It is used for ``LLMTRACE_STORE=auto`` if OTLP is configured and the program does not run in a terminal. Its journal is in
-``unsent/`` in the store's folder; a file is removed as soon as all its spans were sent.
+The send queue is used for ``LLMTRACE_STORE=auto`` if OTLP is configured and the program does not run in a terminal. Its journal
+is in ``unsent/`` in the store's folder; a file is removed as soon as all its spans were sent.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from llmtrace.store.summary import TraceSummary
 
 
 class SendQueue(Store):
-    """``home``: the folder of the user's store, which gets no spans. `folder` is the same, since budgets are kept there."""
+    """``home``: the folder of the user's store, which gets no spans. `folder` is the same, because budgets are kept in it."""
 
     takes_encoded = True
 

@@ -1,7 +1,7 @@
 """Connects the forwarder to the store, for `configure`: decides whether this program's spans are sent by OTLP, and from where.
 
-A program's own TracerProvider never gets an exporter of ours. If there is one, it sends with its own exporters; llmtrace sends
-only if the program itself named a destination (``exporters=["otlp:URL"]``).
+A program's own TracerProvider never gets an exporter of ours. If the program has one, it sends with its own exporters; llmtrace
+sends only if the program itself named a destination (``exporters=["otlp:URL"]``).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Sending:
         self._own_provider = own_provider
         self._forwarder: Forwarder | None = None
         self.journals = False
-        """True if unsent spans stay in a journal, so that another process can go on."""
+        """True if unsent spans stay in a journal, so that another process can send them."""
 
     def send_queue(self, config: Config) -> SendQueue | None:
-        """The store of a program that only sends; None if it keeps its spans in a store."""
+        """Return the store of a program that only sends, or None if it keeps its spans in a store."""
         if config.store.strip().lower() not in ("", "auto") or has_terminal():
             return None
         home = default_folder()
@@ -94,7 +94,7 @@ class Sending:
         return lambda: mark if isinstance(current(), ProxyTracerProvider) else ""
 
     def flush(self, seconds: float) -> bool:
-        """Send all that is journaled, in so many seconds at most. Return whether the other side has taken it all."""
+        """Send the whole journal, in at most ``seconds``. Returns True if the destination accepted all of it."""
         return self._forwarder is None or self._forwarder.flush(seconds)
 
     def close(self, seconds: float) -> None:
