@@ -1,6 +1,6 @@
 """The decorators and blocks: ``tool``, ``agent``, ``workflow``, ``span``, ``inference``, ``retrieval``.
 
-Each works bare or with arguments, on plain, async, generator and async-generator functions, methods, class methods and static
-methods; all but ``tool`` also as ``with`` and ``async with`` blocks, which ``inference`` and ``retrieval`` are alone. Law: what
-is decorated behaves as without us.
+Each decorator works with or without arguments, on plain, async, generator and async-generator functions, methods, class methods
+and static methods. All but ``tool`` are also ``with`` and ``async with`` blocks; ``inference`` and ``retrieval`` are only
+blocks. Law: a decorated function behaves as it does without us.
 """

@@ -1,7 +1,6 @@
-"""What an agent was asked and what it answered, read from the arguments and the result of its function.
+"""Reads an agent's task and answer from the arguments and the result of its function.
 
-Law: every value that was passed stays visible in the messages, since a tool call below may use it; the newest user message is
-the task.
+Law: every argument stays visible in the messages, because a tool call below may use it. The newest user message is the task.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ _KNOWN_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "f
 
 
 def read_task(values: Mapping[str, Any], arguments: Mapping[str, JsonValue]) -> tuple[Message, ...]:
-    """The input of an agent. ``values``: the arguments as the program passed them; ``arguments``: the same as JSON.
+    """Return the input of an agent. ``values``: the arguments as the program passed them; ``arguments``: the same as JSON.
 
-    The only text argument is the task, if it is more than one word or stands alone. In a history (a list of messages, or a
-    state that has one as its ``messages``), the newest user message is; where that was answered already, the first text
-    argument beside it. Clients and other objects that are not JSON are left out, and so is what is empty.
+    A text argument is the task if it is the only one, and has more than one word or is the only argument. In a history (a list
+    of messages, or a state with ``messages``), the newest user message is the task; if that was answered already, the first
+    text argument beside the history is. Empty arguments, and clients and other objects that are not JSON, are left out.
     """
     shown = {name: argument for name, argument in arguments.items() if not _is_tool_of_trade(values.get(name), argument)}
     shown = shown or dict(arguments)
@@ -45,7 +44,7 @@ def read_task(values: Mapping[str, Any], arguments: Mapping[str, JsonValue]) -> 
 
 
 def read_answer(result: JsonValue) -> tuple[Message, ...]:
-    """The output of an agent: a text, or data as JSON; of messages, those that came after the newest user message."""
+    """Return the output of an agent: a text, or data as JSON; for a list of messages, those after the newest user message."""
     if result is None:
         return ()
     if isinstance(result, dict) and result.get("role") == "assistant":
@@ -63,30 +62,31 @@ def read_answer(result: JsonValue) -> tuple[Message, ...]:
 
 
 def as_text(snapshot: JsonValue) -> str:
-    """A result as text: the chunks of a generator joined, data as JSON."""
+    """Return a result as text: the chunks of a generator joined, data as JSON."""
     if isinstance(snapshot, list) and snapshot and all(isinstance(item, str) for item in snapshot):
         return "".join(snapshot)
     return snapshot if isinstance(snapshot, str) else dump(snapshot).decode()
 
 
 def _is_said(argument: JsonValue) -> bool:
-    """True for a text of more than one word, in a script that writes no spaces, too: not a name or an id."""
+    """Return True for a text of more than one word, also in a script without spaces, but not for a name or an id."""
     return isinstance(argument, str) and (" " in argument or not argument.isascii())
 
 
 def _one_text(arguments: Mapping[str, JsonValue]) -> str:
-    """The arguments as a message: the text if there is only one, else all of them as JSON."""
+    """Return the arguments as one text: the only argument if it is a text, else all of them as JSON."""
     only = next(iter(arguments.values())) if len(arguments) == 1 else None
     return only if isinstance(only, str) else as_text(arguments)
 
 
 def _is_tool_of_trade(value: Any, argument: JsonValue) -> bool:
-    """Return True for what a task is done with, as a client or an engine is, and not part of the question."""
+    """Return True for an object that the agent works with, such as a client or an engine, which is not part of the task."""
     return type(argument) is str and not isinstance(value, str) and argument.startswith(UNSERIALISABLE)
 
 
 def _read_state(value: JsonValue) -> tuple[tuple[Message, ...], JsonValue]:
-    """The messages of a history, or of a state such as LangGraph's that has one as its ``messages``; and what else it has."""
+    """Return the messages of a history, or of a state with ``messages`` (such as LangGraph's), and the other members of the
+    state."""
     if not isinstance(value, dict):
         return _read_history(value), None
     messages = _read_history(value.get("messages"))
@@ -95,7 +95,7 @@ def _read_state(value: JsonValue) -> tuple[tuple[Message, ...], JsonValue]:
 
 
 def _read_history(argument: JsonValue) -> tuple[Message, ...]:
-    """The messages of a list of messages, of OpenAI's, Anthropic's or LangChain's form; empty for anything else."""
+    """Return the messages of a list in the form of OpenAI, Anthropic or LangChain; empty for anything else."""
     if not isinstance(argument, list) or not argument:
         return ()
     argument = [{"role": item[0], "content": item[1]} if _is_pair(item) else item for item in argument]
@@ -114,5 +114,5 @@ def _read_history(argument: JsonValue) -> tuple[Message, ...]:
 
 
 def _is_pair(item: JsonValue) -> bool:
-    """True for ``(role, text)``, as LangChain takes messages."""
+    """Return True for a LangChain message of the form ``(role, text)``."""
     return isinstance(item, list) and len(item) == 2 and item[0] in _KNOWN_ROLES and isinstance(item[1], str)

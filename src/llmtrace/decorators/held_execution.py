@@ -1,7 +1,7 @@
-"""A tool execution that waits for a person's decision, and what the decision makes of it.
+"""A tool execution that waits for a person's decision, and the effect of the decision.
 
-Laws: what was shown is, by its digest, what runs, checked where the body is called; the store says ``started`` before the body
-runs, and what came of it after; nothing runs twice.
+Laws: the call that runs has the digest of the call that was shown, checked where the body is called. The store says ``started``
+before the body runs, and records the outcome after it. Nothing runs twice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from llmtrace.decorators.tool_execution import Execution, ToolSpec
 
 _WHOLE = 1 << 30
-"""What is shown and what runs are compared whole."""
+"""Size limit, in effect none: the shown arguments and those that run must be compared in full."""
 
 
 class HeldExecution:
@@ -44,8 +44,8 @@ class HeldExecution:
         reason: Reason,
         begin: Callable[[JsonValue], None],
     ) -> None:
-        """``begin`` opens the span of the execution, with the arguments that a person gave, or None where they are the call's
-        own. It raises what a budget raises."""
+        """``begin`` opens the span of the execution. Its argument: the arguments that a person entered, or None for those of
+        the call. It raises the errors of a budget."""
         self._execution, self._spec, self._definition, self._call, self._begin = execution, spec, definition, call, begin
         self._hold = Hold(
             call.name,
@@ -96,7 +96,7 @@ class HeldExecution:
         self._run(new_arguments)
 
     def _bind(self, new_arguments: JsonValue) -> str:
-        """Take over a person's arguments. Returns what is wrong with them."""
+        """Use the arguments that a person entered. Returns a description of their faults, or ""."""
         if not isinstance(new_arguments, dict):
             return "they are not a JSON object"
         unchanged = self._unchanged(new_arguments)
@@ -114,7 +114,8 @@ class HeldExecution:
         return ""
 
     def _unchanged(self, new_arguments: dict[str, JsonValue]) -> dict[str, Any]:
-        """The program's own objects for the arguments that a person left as they were: JSON cannot hold every object."""
+        """Return the program's own objects for the arguments that a person did not change, because JSON cannot hold every
+        object."""
         execution, shown = self._execution, self._hold.payload
         values = guard(self._spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs) or {}
         if not isinstance(shown, dict):
@@ -139,7 +140,7 @@ class HeldExecution:
             changed = to_text(to_json(new_arguments))
             execution.note = f"A reviewer changed the arguments of this call of {self._call.name} before it ran, to {changed}."
         review_id = hold.review_id
-        if review_id is None:  # a replay, whose record is the decision
+        if review_id is None:  # in a replay the decision comes from the record
             if execution.body is not None or may_run_again:
                 return
             review_id = hold.recorded_id or ""  # the result was not recorded: the store knows whether it ran
@@ -157,7 +158,8 @@ class HeldExecution:
         return digest_of(self._hold.settings, self._call.name, self._call.id, arguments)
 
     def _ran_before(self, review_id: str, arguments: JsonValue) -> None:
-        """The decision was used before, with these arguments, by a process that is gone or still at it."""
+        """Handle a decision that was used before, with these arguments, by a process that has ended or is still running the
+        call."""
         reviews = self._hold.settings.reviews
         record = reviews.get(review_id)
         probe = self._spec.probe
@@ -187,13 +189,13 @@ class HeldExecution:
 
 
 def _holds_mark(arguments: JsonValue, raw: JsonValue) -> bool:
-    """True if arguments hold what stands for a value that was redacted or cut, or that JSON cannot hold."""
+    """Return True if arguments contain a placeholder for a value that was redacted or cut, or that is not JSON."""
     text, raw_text = to_text(arguments), to_text(raw)
     return holds_placeholder(arguments) or any(text.count(mark) > raw_text.count(mark) for mark in HIDDEN_MARKS)
 
 
 def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> JsonValue:
-    """What would run, as JSON: the arguments as they are bound, or the call's own where they cannot be."""
+    """Return the arguments that would run, as JSON: as bound to the function, or those of the call if they cannot be bound."""
     if execution.args or execution.kwargs:
         values = guard(spec.signature.arguments, execution.args[execution.receivers :], execution.kwargs)
         if values is not None:
@@ -203,13 +205,14 @@ def shown_arguments(spec: ToolSpec, execution: Execution, call: ToolCall) -> Jso
 
 
 def _plain_defaults(spec: ToolSpec) -> dict[str, Any]:
-    """What the tool gets for arguments that a call leaves out, as far as JSON can hold it."""
+    """Return the defaults of arguments that a call may leave out, without those that are not JSON."""
     defaults = {name: plain(value) for name, value in spec.signature.defaults.items()}
     return {name: value for name, value in defaults.items() if value is not NOT_PLAIN}
 
 
 def is_answered_by_record(spec: ToolSpec, execution: Execution, call: ToolCall) -> bool:
-    """True for a call of a replay that was not held when it was recorded: its result is in the record, or it is held now."""
+    """Return True for a call in a replay that was not held when it was recorded: its recorded result is used, or it is held
+    now."""
     played = player()
     if played is None or played.will_run(call.name):
         return False
@@ -220,7 +223,7 @@ def is_answered_by_record(spec: ToolSpec, execution: Execution, call: ToolCall) 
 def reason_to_hold(
     spec: ToolSpec, execution: Execution, definition: ToolDefinition, call: ToolCall, invalid: str
 ) -> Reason | None:
-    """Why this call waits for a person; None: it does not. ``invalid``: what is wrong with its arguments, under
+    """Return the reason why this call waits for a person, or None. ``invalid``: the faults of its arguments, under
     ``on_invalid="review"``."""
     played = player()
     if played is not None or is_any_resumed():
@@ -238,13 +241,13 @@ def reason_to_hold(
 
 
 def _shown(spec: ToolSpec, execution: Execution, call: ToolCall) -> tuple[JsonValue, str]:
-    """What would run, and its digest."""
+    """Return the arguments that would run, and the digest of the call."""
     arguments = shown_arguments(spec, execution, call)
     return arguments, digest_of(review_settings(), call.name, call.id, arguments)
 
 
 def _as_it_would_run(execution: Execution, call: ToolCall) -> ToolCall:
-    """The call with the arguments that the tool would get: repaired, or what a lenient reader makes of a faulty text."""
+    """Return the call with the arguments that the tool would get: repaired, or read leniently from invalid JSON."""
     repaired = None if execution.operation is None else execution.operation.repaired
     arguments = usable_arguments(call.arguments) if repaired is None else repaired
     return call if arguments is None else replace(call, arguments=arguments)

@@ -1,6 +1,6 @@
-"""``inference`` and ``retrieval``: blocks that record by hand what no instrumentor covers.
+"""``inference`` and ``retrieval``: blocks that record calls by hand if no instrumentor covers them.
 
-Law: what is recorded so is validated and judged as if an instrumentor had recorded it.
+Law: such calls are validated and evaluated as if an instrumentor had recorded them.
 """
 
 from __future__ import annotations
@@ -62,23 +62,23 @@ class _ManualBlock(OpenSpan):
 
 
 class ManualInference(_ManualBlock):
-    """What `inference` gives. Set what the model answered before the block ends; all of it is optional."""
+    """The block of `inference`. Set the model's answer before the block ends. All fields are optional."""
 
     output: object = None
     """The answer: a text, a message or a list of messages, as dicts or objects of OpenAI's or Anthropic's form."""
     usage: Usage | Mapping[str, Any] | None = None
     """Tokens: a `Usage`, ``{"input_tokens": 12, "output_tokens": 5}``, or OpenAI's ``prompt_tokens``, ``completion_tokens``."""
     response_model: str | None = None
-    """The model that answered, where it is not the one that was asked for."""
+    """The model that answered, if it differs from the requested one."""
     response_id: str | None = None
     """The server's id of the answer."""
     finish_reason: str | None = None
     """Why the model stopped: ``stop``, ``length``, ``tool_calls`` …"""
     cost_usd: float | None = None
-    """US dollars, where the server bills the call; default, computed from the usage and the price list."""
+    """US dollars, if the server bills the call; default, computed from the usage and the price list."""
 
     def first_chunk(self) -> None:
-        """Say that the first chunk of a stream has come: the time since the block began is its time to first chunk."""
+        """Report the first chunk of a stream. The time to first chunk is the time since the block began."""
         if self._recording is not None and isinstance(self._operation, Inference):
             seconds = time.perf_counter() - self._started
             self._operation = replace(self._operation, stream=True, time_to_first_chunk=seconds)
@@ -121,14 +121,13 @@ def inference(
             answer = post(messages)
             call.output, call.usage = answer["message"], answer["usage"]
 
-    It is validated and judged as an instrumented call is: tool calls in ``call.output`` are checked against ``tools``, the call
-    counts for budgets, and its cost is computed.
-
-    ``provider``: who serves the model, by the name of the GenAI conventions (``openai``, ``anthropic``) or your own.
-    ``messages``: a text, or messages as dicts or objects of OpenAI's or Anthropic's form. ``tools``: a `Tools`, or tool
-    definitions of either form. ``parameters``: what else the request says (``temperature``, ``max_tokens``, ``top_p`` …).
-    ``operation``: ``chat`` (default), ``text_completion`` or ``generate_content``. ``stream``: True for a stream; see
-    `ManualInference.first_chunk`. ``name``: of the span; default, the operation and the model.
+    It is validated and evaluated like an instrumented call: tool calls in ``call.output`` are checked against ``tools``, the
+    call counts for budgets, and its cost is computed. ``provider``: the server of the model, by its name in the GenAI
+    conventions (``openai``, ``anthropic``) or a name of your own. ``messages``: a text, or messages as dicts or objects of
+    OpenAI's or Anthropic's form. ``tools``: a `Tools`, or tool definitions of either form. ``parameters``: other options of the
+    request (``temperature``, ``max_tokens``, ``top_p`` …). ``operation``: ``chat`` (default), ``text_completion`` or
+    ``generate_content``. ``stream``: True for a stream; see `ManualInference.first_chunk`. ``name``: of the span; default, the
+    operation and the model.
 
     Raises `ConfigurationError` for a wrong value, and `BudgetExceeded` when the block begins and a budget is spent.
     """
@@ -155,10 +154,10 @@ def inference(
 
 
 class ManualRetrieval(_ManualBlock):
-    """What `retrieval` gives. Set what was found before the block ends."""
+    """The block of `retrieval`. Set the documents before the block ends."""
 
     documents: Sequence[Any] | None = None
-    """What was found: texts, or objects with ``id``, ``content``, ``score`` …; an empty list where nothing was."""
+    """The documents: texts, or objects with ``id``, ``content``, ``score`` …; an empty list if the search found none."""
 
     def _completed(self) -> Operation:
         assert isinstance(self._operation, Retrieval)
@@ -184,11 +183,10 @@ def retrieval(
         with llmtrace.retrieval("refund policy", source="handbook", top_k=5) as search:
             search.documents = index.search("refund policy", 5)
 
-    Judged as an instrumented one: a search that finds nothing is a finding (`empty_retrieval`), and the
-    values in its documents are grounded.
-
-    ``source``: the name or id of what is searched; ``top_k``: how many documents are wanted; ``provider``: who serves the
-    index; ``model``: the one that embeds or ranks; ``name``: of the span. Raises `ConfigurationError` for a wrong value.
+    It is evaluated like an instrumented search: one that finds nothing is a finding (`empty_retrieval`), and the values in its
+    documents are grounded. ``source``: the name or id of the index; ``top_k``: number of documents wanted; ``provider``: the
+    server of the index; ``model``: the model that embeds or ranks; ``name``: of the span. Raises `ConfigurationError` for a
+    wrong value.
     """
     if not isinstance(query, str):
         raise ConfigurationError(f"retrieval({query!r}): expected the text that is searched for")
@@ -201,7 +199,7 @@ def retrieval(
 
 
 def _messages(content: object, role: str) -> tuple[Message, ...]:
-    """Messages of any form; ``role`` where they do not say."""
+    """Read messages of any form; ``role`` is used for a message without a role."""
     if content is None:
         return ()
     if isinstance(content, str):

@@ -37,7 +37,7 @@ R = TypeVar("R")
 
 
 class _Step:
-    """One traced run of a function or block; a `functions.Step`."""
+    """A traced run of a function or block; a `functions.Step`."""
 
     kept_items = functions.KEPT_ITEMS
     stream: Any = None
@@ -91,7 +91,7 @@ def _accept(recording: Recording, judge: Judge, output: Any) -> None:
 
 
 class Block:
-    """A ``with`` block that is open. ``opened``: what the program gets of it; default, an `OpenBlock`."""
+    """An open ``with`` block. ``opened``: the object for the program; default, an `OpenBlock`."""
 
     def __init__(
         self,
@@ -111,19 +111,19 @@ class Block:
 
     def leave(self, error: BaseException | None) -> None:
         recording, left_early = self.step.recording, isinstance(error, GeneratorExit)
-        if self._token is not None and (not left_early or current() is recording):  # else it is left somewhere else
+        if self._token is not None and (not left_early or current() is recording):  # otherwise it is left in another context
             Recording.detach(self._token)
         self._tracking.__exit__(*((GeneratorExit, error, None) if left_early else (None, None, None)))
         if recording is not None and functions.is_collected(error):
             recording.is_collected = True
-        if error is None or left_early:  # so was the generator that holds the block
+        if error is None or left_early:  # GeneratorExit: the generator that holds the block was left early, too
             self.step.returned(getattr(self.opened, "output", None), partial=left_early)
         else:
             self.step.raised(error)
 
 
 class Traced:
-    """What ``agent(...)``, ``workflow(...)`` and ``span(...)`` give: apply it to a function, or open it with ``with``."""
+    """The value of ``agent(...)``, ``workflow(...)`` and ``span(...)``: apply it to a function, or open it with ``with``."""
 
     def __init__(
         self,
@@ -214,19 +214,20 @@ def agent(
     budget: Budgets | None = None,
     check: Check | None = None,
 ) -> Any:
-    """Trace an agent: one run of it is one ``invoke_agent`` span, and the outermost one begins a run.
+    """Trace an agent: each call is one ``invoke_agent`` span, and the outermost one begins a run.
 
     ``@agent``, ``@agent(name="support", budget=Budget(usd=0.10))``, or a block: ``with agent("support") as span:``, also
-    ``async with``. ``name``: default, the function's. The arguments are recorded as the user's message: of a list of messages
-    the newest one of the user; what no reader knows, like a client, is left out. The return value is the answer. ``budget``: a
-    `Budget`, or a list of them that all hold.
+    ``async with``. ``name``: default, the function's. The arguments are recorded as the user's message; of a list of messages,
+    the newest user message is the task. Objects that are not data, such as a client, are left out. The return value is the
+    answer. ``budget``: a `Budget`, or a list of them that all apply.
 
-    ``check``: whether the answer is acceptable, as an evaluation ``acceptance`` on the span (severity error where it is not):
-    a JSON Schema or a pydantic model, for a text as JSON; or a function of the return value, which refuses it by False, a text
-    that says why, an AssertionError or a score below 0.5. Of a run's outermost agent, it is the outcome too, unless the program
-    reports one with `outcome`. It is not called where nothing is recorded, nor where the agent raised or was left early.
+    ``check``: tests whether the answer is acceptable. The result is an evaluation ``acceptance`` on the span (severity error if
+    the answer is not). It is a JSON Schema or a pydantic model, for a text as JSON; or a function of the return value, which
+    refuses it by False, a text with the reason, an AssertionError or a score below 0.5. For a run's outermost agent, the result
+    is also the outcome, unless the program reports one with `outcome`. The check is not called if nothing is recorded, or if
+    the agent raised or was left early.
 
-    Raises `ConfigurationError` for a wrong value, and for something that cannot be called. Where a budget is spent, the calls
+    Raises `ConfigurationError` for a wrong value, and for something that cannot be called. If a budget is spent, the calls
     below raise `BudgetExceeded`.
     """
     check_text("agent", "description", description)
@@ -246,7 +247,7 @@ def workflow(name: str | None = None, *, budget: Budgets | None = None) -> Trace
 def workflow(target: Any = None, /, *, name: str | None = None, budget: Budgets | None = None) -> Any:
     """Trace several agents or steps that belong together as one ``invoke_workflow`` span.
 
-    Used as `agent` is, and raises what that does; ``name`` and ``budget`` are the same.
+    It is used like `agent`, with the same ``name`` and ``budget``, and raises the same errors.
     """
     return _traced("workflow", Workflow, target, name, check_budgets(budget, "workflow"))
 
@@ -263,7 +264,7 @@ def span(name: str | None = None) -> Traced: ...
 def span(target: Any = None, /, *, name: str | None = None) -> Any:
     """Trace any function or block as a plain internal span, with its arguments and result.
 
-    Used as `agent` is. ``name``: default, the function's. Raises `ConfigurationError` for something that cannot be called.
+    It is used like `agent`. ``name``: default, the function's. Raises `ConfigurationError` for something that cannot be called.
     """
     return _traced("span", lambda _: Custom(), target, name, ())
 

@@ -1,4 +1,4 @@
-"""``@llmtrace.signal``: a quality signal of the program's own."""
+"""``@llmtrace.signal``: registers a quality signal of the program."""
 
 from __future__ import annotations
 
@@ -48,17 +48,18 @@ def signal(
     looks_at: type | Sequence[type] | None = None,
     background: bool = False,
 ) -> Any:
-    """Register a quality signal of your own, in this process, from the next run on. Gives back what it decorates.
+    """Register a quality signal of your own, in this process, from the next run on. Returns the decorated object.
 
-    It is a function of a `Span` that has ended; or, to remember what came before in the run, a class whose objects have
-    ``step(span)`` and perhaps ``finish()``, or a generator without parameters that is sent each span: ``span = yield finding``.
-    What it gives: None or False (nothing), True (a finding), a word (its label), a longer text (content: it is kept as
-    evidence), a number (a score: of severity info, unless it is less than ``below``), an `Evaluation`, or several of these.
+    The signal is a function of an ended `Span`. To remember earlier spans of the run, use a class whose objects have
+    ``step(span)`` and, if needed, ``finish()``; or a generator function without parameters that is sent each span: ``span =
+    yield finding``. The result is None or False (nothing), True (a finding), a word (its label), a longer text (content: it is
+    stored as evidence), a number (a score: of severity info, unless it is less than ``below``), an `Evaluation`, or several of
+    these.
 
     ``name``: default, that of the function or class. ``description``: the explanation, free of content; default, the first line
-    of the docstring. ``severity`` of a finding. ``looks_at``: classes of operations; with others it is not called.
-    ``background``: for what takes its time, an LLM judge above all: a function, async too, that is called on another thread
-    with the span as it is stored, redacted; what it finds is attached later.
+    of the docstring. ``severity`` of a finding. ``looks_at``: classes of operations; spans of other operations are skipped.
+    ``background``: for slow signals, such as an LLM judge: a function, sync or async, that is called on another thread with the
+    stored, redacted span. Its findings are attached later.
 
     Raises `ConfigurationError` for a wrong value, for the name of a built-in or installed signal, and for something that cannot
     be a signal.

@@ -1,7 +1,7 @@
-"""One execution of a tool, called by the program or asked for by a model: checked, recorded, run or refused.
+"""An execution of a tool, called by the program or requested by a model: checked, recorded, then run or refused.
 
-The same path for ``@tool`` called directly and for ``Tools.run``: check the arguments, apply the policy, open the span, and
-end it with the outcome. Law: without ``configure()`` nothing is recorded, while checks and policy apply all the same.
+``@tool`` functions that are called directly and ``Tools.run`` share this path: check the arguments, apply the policy, open the
+span, and end it with the outcome. Law: without ``configure()`` nothing is recorded, but checks and policy still apply.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ if TYPE_CHECKING:
 
 _MAX_JUDGED = 1 << 19
 _MAX_JUDGED_DEPTH = 64
-"""Characters and levels of one argument of a direct call; a snapshot keeps more than that whole."""
+"""Largest argument of a direct call, in characters and levels, that is validated. A snapshot keeps more than that whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """The tool that `tool` made of a function."""
+    """The specification of a tool: the options of `tool` and the signature of its function."""
 
     signature: Signature
     on_invalid: OnInvalid | None
     review: ReviewPolicy | None = None
-    """Which calls wait for a person."""
+    """Decides which calls wait for a person."""
     on_denied: Literal["reply", "raise"] = "reply"
     probe: Callable[[Any], bool | None] | None = None
-    """Says of a call's arguments whether it took effect, where the program died while it ran."""
+    """Reports whether a call with these arguments took effect, for a call during which the program died."""
 
     @property
     def definition(self) -> ToolDefinition:
@@ -60,7 +60,7 @@ class ToolSpec:
 
 
 class Execution:
-    """A tool execution under way; a `functions.Step`."""
+    """A tool execution in progress; a `functions.Step`."""
 
     kept_items = functions.KEPT_ITEMS
     stream: Any = None
@@ -74,22 +74,22 @@ class Execution:
     hold: HeldExecution | None = None
     """It waits for a person's decision. Whoever runs it waits first: then it is decided, and may be `refused`."""
     receivers = 0
-    """How many of the first ``args`` are the object or class of a method, and not arguments of the tool."""
+    """Number of leading ``args`` that are the object or class of a method, not arguments of the tool."""
     note = ""
-    """What the model should know besides the result."""
+    """Text for the model beside the result."""
     on_end: Callable[[ReviewState, JsonValue], Any] | None = None
-    """Told how an approved call ended."""
+    """Called with the outcome of an approved call."""
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.args = args
         self.kwargs = kwargs
 
     def refuse(self, answer: str) -> None:
-        """The tool must not run; ``answer`` goes to the model instead."""
+        """Prevent the tool from running; the model gets ``answer`` instead."""
         self.refused, self.answer = True, answer
 
     def stand_in(self, answer: Any) -> None:
-        """The tool does not run; ``answer`` is its result, which is no error."""
+        """Use ``answer`` as the result, without an error; the tool does not run."""
         self.refuse(answer)
         operation, recording = self.operation, self.recording
         if operation is None:
@@ -102,7 +102,7 @@ class Execution:
             recording.end(operation)
 
     def close(self) -> None:
-        """End the span of a call that does not run, and has no answer yet."""
+        """End the span of a call that does not run and has no answer yet."""
         if self.recording is not None and self.operation is not None:
             self.recording.end(replace(self.operation, executed=False))
 
@@ -118,7 +118,7 @@ class Execution:
             self.recording.end(done, failure=self.failure)
 
     def _clean(self, result: Any) -> JsonValue:
-        """A result as it may be kept."""
+        """Return a result as it may be stored, redacted."""
         if self.recording is None or self.operation is None:
             return None
         cleaned = self.recording.recorder.clean(replace(self.operation, result=to_json(result), has_result=True))
@@ -133,9 +133,10 @@ class Execution:
 
 
 def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = True) -> Execution:
-    """The program called the tool itself. Raises InvalidToolCall under ``on_invalid="raise"``, and what a budget raises.
+    """Begin an execution that the program calls directly. Raises InvalidToolCall under ``on_invalid="raise"``, and the errors
+    of a budget.
 
-    ``bound``: the receiver of a method is not among ``args``.
+    ``bound``: the receiver of a method is not in ``args``.
     """
     execution = Execution(args, kwargs)
     visible = without_receiver(spec.signature, bound, args, kwargs)
@@ -165,9 +166,10 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
 
 
 def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = None) -> Execution:
-    """A model asked for the tool. Raises InvalidToolCall under ``on_invalid="raise"``, and what a budget raises.
+    """Begin an execution that a model requested. Raises InvalidToolCall under ``on_invalid="raise"``, and the errors of a
+    budget.
 
-    ``on_invalid`` is the policy where the tool has none of its own.
+    ``on_invalid``: the policy for a tool without one of its own.
     """
     recording = current() if active() is not None else None
     if recording is not None:
@@ -175,7 +177,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
     verdict = _judge(spec.definition, call, spec.on_invalid or on_invalid)
     arguments = usable_arguments(call.arguments) if verdict.repaired is None else verdict.repaired
     if arguments is None and verdict.refusal is None and not verdict.to_review:
-        # text that is no JSON object cannot be handed to a function, whatever the policy
+        # a function cannot be called with text that is not a JSON object, whatever the policy
         verdict = replace(verdict, refusal=_reply(call.name, verdict.violations, (spec.definition,)))
     bound: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
     if arguments is not None and verdict.refusal is None:
@@ -188,7 +190,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
 
 
 def unknown_tool(call: ToolCall, offered: tuple[ToolDefinition, ...], *, on_invalid: OnInvalid | None) -> Execution:
-    """A model asked for a tool that is not there: the answer tells it which are. Raises as `asked_for` does."""
+    """Answer a model that called an unknown tool with the names of the known ones. Raises as `asked_for` does."""
     violations = guard(check_call, call, offered) or ()
     execution = Execution((), {})
     execution.refuse(_reply(call.name, violations, offered))
@@ -200,16 +202,16 @@ def unknown_tool(call: ToolCall, offered: tuple[ToolDefinition, ...], *, on_inva
 
 @value
 class _Verdict:
-    """What is to be done with a call: run it (with ``repaired`` arguments, if any), or refuse it."""
+    """The decision on a call: run it (with ``repaired`` arguments, if any), or refuse it."""
 
     violations: tuple[Violation, ...]
     repaired: dict[str, JsonValue] | None = None
     refusal: str | None = None
     raises: bool = False
     to_review: str = ""
-    """What is wrong with the arguments, where a person is to decide."""
+    """The faults of the arguments, if a person is to decide."""
     failure: Failure | None = None
-    """What the tool's own validators refuse. They are not in the schema, so nobody could tell it from the record later."""
+    """The refusal by the tool's own validators. The schema does not contain them, so the record alone could not show it."""
 
 
 _VALID = _Verdict(())
@@ -234,7 +236,8 @@ def _judge(definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | N
 def _with_refusals(
     verdict: _Verdict, refusals: list[Refusal], definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | None
 ) -> _Verdict:
-    """The verdict with what the tool's own validators refuse; where the schema has a say already, that stands."""
+    """Add the refusals of the tool's own validators to the verdict. Places where the schema already found a violation are
+    skipped."""
     if not refusals:
         return verdict
     places_in_schema = {
@@ -282,7 +285,7 @@ def _start(
     *,
     inferred: bool = False,
 ) -> None:
-    """Open the span of an execution, have it wait for a person, or record that it was refused."""
+    """Open the span of an execution, let it wait for a person, or record that it was refused."""
     operation = ToolExecution(
         definition.name,
         call.arguments,
@@ -334,8 +337,8 @@ def _record_refusal(operation: ToolExecution, failure: Failure | None = None) ->
 
 
 def _judgeable(definition: ToolDefinition, values: dict[str, Any]) -> ToolDefinition:
-    """The definition, with any value allowed for an argument that is not JSON, or too large to be recorded whole: a JSON Schema
-    cannot judge it, and only its appearance is recorded."""
+    """Return the definition with any value allowed for arguments that are not JSON or too large to be recorded whole. A JSON
+    Schema cannot check them, and only their appearance is recorded."""
     odd = [name for name, argument in values.items() if _room_after(argument, _MAX_JUDGED) < 0]
     properties = definition.parameters.get("properties") if odd and isinstance(definition.parameters, dict) else None
     if not isinstance(properties, dict):
@@ -345,7 +348,7 @@ def _judgeable(definition: ToolDefinition, values: dict[str, Any]) -> ToolDefini
 
 
 def _room_after(value: Any, room: int, depth: int = 0) -> int:
-    """What is left of ``room`` (in characters) after a JSON value; less than nothing where it does not fit, or is none."""
+    """Return the rest of ``room`` (in characters) after a JSON value; negative if the value does not fit or is not JSON."""
     kind = type(value)
     if kind is str:
         return room - len(value)
@@ -355,7 +358,7 @@ def _room_after(value: Any, room: int, depth: int = 0) -> int:
         value = value.values()
     elif kind is not list and kind is not tuple:
         return -1
-    room = room - 8 if depth < _MAX_JUDGED_DEPTH else -1  # a cycle ends here, too
+    room = room - 8 if depth < _MAX_JUDGED_DEPTH else -1  # the limit also ends a cycle
     for member in value:
         if room < 0:
             break
@@ -364,7 +367,7 @@ def _room_after(value: Any, room: int, depth: int = 0) -> int:
 
 
 def _corrected(values: dict[str, Any], arguments: dict[str, JsonValue], repaired: dict[str, JsonValue]) -> dict[str, Any]:
-    """The program's own objects, except for those that were repaired: JSON cannot hold every object."""
+    """Return the program's own objects, except for repaired arguments, because JSON cannot hold every object."""
     return {
         name: values[name] if name in values and dump(arguments.get(name)) == dump(member) else member
         for name, member in repaired.items()

@@ -1,4 +1,4 @@
-"""``@tool``: a function that a model may call. Its schema comes from its signature and docstring, or is given."""
+"""``@tool``: a function that a model may call. Its schema is derived from its signature and docstring, or passed."""
 
 from __future__ import annotations
 
@@ -84,18 +84,18 @@ def tool(
     * ``raise``: raise `InvalidToolCall`, do not run it;
     * ``reply``: do not run it; the result is a text that tells the model all faults at once;
     * ``repair``: run it with a lossless correction if there is one, else reply;
-    * ``review``: have a person decide.
+    * ``review``: let a person decide.
 
     ``review``: which calls wait for a person before they run: True, all; ``"when changing"``, those of a tool that changes
     something; ``"when ungrounded"``, those with an identifier that nothing visible contains; ``"when untrusted"``, those with a
     value that only the text of a tool's result contains; or a function of the arguments (a dict) and a `ReviewContext` that
-    says whether, or why. A list holds a call if any of it does. What is decided, and who decides, is told in `llmtrace.review`.
-    A call that may not run gives a text that says so (``on_denied="reply"``, default), or raises `ReviewDenied` (``"raise"``).
-    ``probe``: a function of the arguments that says whether such a call took effect, for one during which the program died;
-    None if it cannot tell. Without it, a person says so.
+    returns whether, or why. In a list, one condition is enough to hold a call. `llmtrace.review` explains who decides, and
+    what. The result of a denied call is a text that says so (``on_denied="reply"``, default), or the call raises `ReviewDenied`
+    (``"raise"``). ``probe``: a function of the arguments for a call during which the program died. It returns whether the call
+    took effect, or None if it does not know. Without it, a person says so.
 
-    What quality signals should know: ``changes=True``, each call changes something outside the program, so that the same call
-    twice is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is meant, and no finding.
+    Options for quality signals: ``changes=True``, each call changes something outside the program, so that the same call twice
+    is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is intended, and not a finding.
 
     Raises `ConfigurationError` for a wrong value, for something that cannot be called or already is a tool, and for a
     ``schema`` that is not one.
@@ -144,7 +144,7 @@ def _review_policy(review: Any, on_denied: object, probe: object) -> ReviewPolic
 
 
 def tool_spec(function: Any) -> ToolSpec | None:
-    """What `tool` knows of a function, or of a method bound from one; None where it was not decorated."""
-    if issubclass(type(function), BoundWrapper):  # not isinstance: a proxy passes for what it wraps
+    """Return the specification of a decorated function, or of a method bound from one; None without `tool`."""
+    if issubclass(type(function), BoundWrapper):  # not isinstance: a proxy passes for the object that it wraps
         function = function._self_parent
     return cast(ToolSpec, function._self_spec) if issubclass(type(function), ToolFunction) else None

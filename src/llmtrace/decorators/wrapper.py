@@ -1,4 +1,4 @@
-"""What a decorated function is: a proxy that passes for the function itself, also where it is copied or pickled."""
+"""The proxy that replaces a decorated function, and behaves like it even if it is copied or pickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class BoundWrapper(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """What a decorated method gives when it is looked up on an object or class."""
+    """A decorated method that was looked up on an object or class."""
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         owner = getattr(self, "__self__", None)
@@ -32,7 +32,7 @@ class BoundWrapper(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not
 
 
 class Wrapper(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """A decorated function: every attribute, the signature and ``isinstance`` are the function's own."""
+    """A decorated function. All attributes, the signature and ``isinstance`` behave as those of the function itself."""
 
     __bound_function_wrapper__ = BoundWrapper
 
@@ -53,10 +53,10 @@ def _find(module: str, qualified: str) -> Any:
 def without_receiver(
     signature: Signature, bound: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """The arguments of a call without ``self`` or ``cls``.
+    """Return the arguments of a call without ``self`` or ``cls``.
 
-    ``bound``: the method was looked up on its object. It was not where another decorator, ``property`` or ``lru_cache`` stands
-    above ours: these call it as a function, and hand the object over as first argument.
+    ``bound``: the method was looked up on its object. This is False if another decorator (``property``, ``lru_cache``) wraps
+    ours: it calls our wrapper as a function, with the object as first argument.
     """
     if bound or not signature.has_receiver:
         return args, kwargs
@@ -66,6 +66,6 @@ def without_receiver(
 
 
 def check_text(owner: str, option: str, value: object) -> None:
-    """Raise `ConfigurationError` for an option of a decorator that is neither a text nor None."""
+    """Raise `ConfigurationError` for an option of a decorator that is neither a non-empty text nor None."""
     if value is not None and not (isinstance(value, str) and value):
         raise ConfigurationError(f"{owner}({option}={value!r}): expected a text")

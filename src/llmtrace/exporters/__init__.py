@@ -1,8 +1,9 @@
-"""Exporters: where spans go besides the store. A new one is a file in this folder with ``open(argument, content) -> Sink``.
+"""Exporters send spans to other places than the store. A new one is a file in this folder with ``open(argument, content) ->
+Sink``.
 
-Other packages add theirs by entry points of the group ``llmtrace.exporters``: the exporter's name, and such a function.
-OTLP is not a sink: `forwarding` reads the journal, and nothing else sends. Law: an exporter never waits on the calling thread
-or raises into it, and content leaves only if it may (`Content.exports_content`).
+Other packages add exporters by entry points of the group ``llmtrace.exporters``: the exporter's name, and such a function. OTLP
+is not a sink: `forwarding` reads the journal, and is the only sender. Law: an exporter never waits on the calling thread or
+raises into it, and content leaves only if it may (`Content.exports_content`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ OTLP = "otlp"
 
 
 def sinks(names: Iterable[str], content: Content, *, strict: bool = False) -> Iterator[Sink]:
-    """Open the exporters with these names (``console``, ``jsonl:PATH``). One that cannot work is logged and left out.
+    """Open the exporters with these names (``console``, ``jsonl:PATH``). One that cannot be opened is logged and skipped.
 
     ``strict``: raise `ConfigurationError` for it instead.
     """
@@ -44,7 +45,7 @@ def sinks(names: Iterable[str], content: Content, *, strict: bool = False) -> It
 
 
 def _open(kind: str, argument: str, content: Content) -> Sink:
-    """Raises ValueError for an unknown exporter, and for an argument that the exporter cannot use."""
+    """Open an exporter. Raises ValueError for an unknown exporter, and for an argument that the exporter cannot use."""
     if kind in _built_in():
         sink: Sink = importlib.import_module(f"{__name__}.{kind}").open(argument, content)
         return sink
@@ -61,7 +62,7 @@ def _open(kind: str, argument: str, content: Content) -> Sink:
 
 
 def available() -> list[str]:
-    """The names of all exporters but OTLP, built-in and installed."""
+    """Return the names of all exporters except OTLP, built-in and installed."""
     return [*_built_in(), *(entry.name for entry in installed.entries(GROUP, _built_in()))]
 
 

@@ -1,4 +1,4 @@
-"""Prints one line for each ended span on stderr: time, name, duration, tokens, cost and findings. No content."""
+"""Prints a line for each ended span on stderr: time, name, duration, tokens, cost and findings. No content."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Stores external spans: decoded by a dialect, cleaned, appended, and evaluated when their trace is quiet.
 
-External spans arrive in any order, parents last, so the evaluation waits until no span has arrived for a while: a shorter one
-if all spans hang below one that has no parent. If more arrive later, the trace is evaluated again. The evaluations are marked
-as derived, and the outermost span gets the verdict on the run. They are based on the spans as they arrived, since what is
-stored may be redacted. Law: a span that cannot be read is dropped, and no other span with it.
+External spans arrive in any order, parents last. So the evaluation waits until no span has arrived for a while; the wait is
+shorter if all spans are below one root. If more spans arrive later, the trace is evaluated again. The evaluations are marked as
+derived, and the outermost span gets the verdict on the run. They are based on the spans as they arrived, because stored spans
+may be redacted. Law: a span that cannot be read is dropped, and does not affect others.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 5.0
 COMPLETE_SECONDS = 1.0
-"""How long a trace must be quiet whose spans all hang below one without a parent."""
+"""Seconds without a new span before a trace is evaluated, if all its spans are below one root."""
 CLOSE_SECONDS = 5.0
-"""How long closing, and so the end of a program, evaluates what waits."""
+"""Seconds, at most, in which closing (and the end of a program) evaluates waiting traces."""
 MOST_WAITING = 10_000
-"""Traces that wait at most; if there are more, the oldest is evaluated at once."""
+"""Waiting traces, at most; beyond that, the oldest is evaluated at once."""
 MOST_HELD = 20_000
-"""Spans that are kept as they arrived at most; if there are more, the oldest trace is evaluated at once."""
+"""Spans that are kept as they arrived, at most; beyond that, the oldest trace is evaluated at once."""
 _MOST_KNOWN = 50_000
-"""Evaluated traces that are remembered, to read what is stored of them when more of their spans arrive."""
+"""Evaluated traces that are remembered, at most. If more of their spans arrive, their stored spans are read again."""
 
 
 @dataclass(slots=True, eq=False)
 class _WaitingTrace:
     due: float = 0.0
-    """When it will have been quiet for long enough (monotonic seconds)."""
+    """Time at which the trace will have been quiet long enough (monotonic seconds)."""
     spans: dict[str, tuple[Span, Span]] = field(default_factory=dict)
     """Each span as it arrived and as it was stored, by id."""
     missing: set[str] = field(default_factory=set)
     """Ids of parents that have not arrived."""
     has_root: bool = False
     is_cut: bool = False
-    """Some of its spans are not kept here, since there were too many."""
+    """True if some spans are not kept here, because too many waited."""
 
     def add(self, span: Span, stored: Span) -> None:
         self.spans[span.span_id] = span, stored
@@ -138,12 +138,12 @@ class Ingestor:
         with importing:
             from llmtrace.codec.dialects import decode
 
-        if raw.end is not None and raw.end < raw.start:  # by two clocks, say: it took no time that is known
+        if raw.end is not None and raw.end < raw.start:  # if two clocks differ, for example: the duration is unknown, so 0
             raw = replace(raw, end=raw.start)
         return self._cleaned(decode(raw if self._logs.is_empty else self._logs.join(raw)))
 
     def ingest_logs(self, records: Sequence[LogRecord]) -> None:
-        """Add log records to their spans, those that arrived and those that will. Never raises."""
+        """Add log records to their spans, which may have arrived or not. Never raises."""
         alone: dict[tuple[str, str], list[Event]] = {}
         for record in records:
             if not record.has_span:
@@ -158,7 +158,7 @@ class Ingestor:
             guard(self._waiting_logs.append, waiting, self._logs.waiting)
 
     def restore_logs(self) -> None:
-        """Take in the log records that waited for their span when the last receiver of this store ended. Never raises."""
+        """Read the log records that still waited for their span when the last receiver of this store ended. Never raises."""
         if self._waiting_logs is not None:
             records = guard(self._waiting_logs.read)
             if records:
@@ -189,7 +189,7 @@ class Ingestor:
             self.ingest_span(decode(self._logs.join(genai.encode(span), is_bare=False)))
 
     def _cleaned(self, span: Span) -> tuple[Span, Span]:
-        """The span with its price, and as it may be stored."""
+        """Return the span with its price, and the form in which it may be stored."""
         operation = with_cost(span.operation, self._prices)
         if operation is not span.operation:
             span = replace(span, operation=operation)
@@ -239,16 +239,16 @@ class Ingestor:
         self.evaluate_all(self._deadline - time.monotonic())
 
     def _seconds_until_due(self) -> float:
-        """0 if a trace is due; infinite if none waits."""
+        """Return the seconds until a trace is due: 0 if one is, infinite if none waits."""
         first = [next(iter(traces.values())).due for traces in (self._complete, self._partial) if traces]
-        if not first:  # the spans that count may all be of a trace that is being evaluated now
+        if not first:  # all counted spans may belong to a trace that is being evaluated now
             return float("inf")
         if self._count >= MOST_HELD or self.waiting > MOST_WAITING:
             return 0.0
         return max(0.0, min(first) - time.monotonic())
 
     def _take(self) -> tuple[str, _WaitingTrace]:
-        """The trace to evaluate next: one that is due, else the oldest complete one."""
+        """Take the trace to evaluate next: one that is due, else the oldest complete one."""
         now, traces = time.monotonic(), self._complete
         if not traces or (self._partial and next(iter(self._partial.values())).due <= now):
             traces = self._partial
@@ -271,7 +271,7 @@ class Ingestor:
         else:
             try:
                 read = self._store.trace(trace_id)
-            except LlmtraceError:  # it was removed, or the store cannot be read here; `llmtrace check` can evaluate it later
+            except LlmtraceError:  # removed, or not readable now; `llmtrace check` can evaluate it later
                 return
             stored, alive = {span.span_id: span for span in read.spans}, read.alive
         before = {span_id: trace.spans[span_id][0] if span_id in trace.spans else span for span_id, span in stored.items()}
@@ -299,12 +299,13 @@ class Ingestor:
         return with_verdict(after)
 
     def judge(self, spans: list[Span]) -> list[Span]:
-        """Evaluate stored spans of one trace that an earlier process did not, and clean what that adds. Never raises."""
+        """Evaluate stored spans of one trace that an earlier process did not evaluate, and clean the added evaluations. Never
+        raises."""
         judged = guard(self._judged, Trace(spans)) if spans else None
         return spans if judged is None else [self._content.clean(span) for span in judged.spans]
 
     def is_waiting(self, trace_id: str) -> bool:
-        """True if a trace waits to be evaluated, or is being evaluated now."""
+        """Return True if a trace waits to be evaluated, or is being evaluated now."""
         with self._lock:
             return trace_id in self._partial or trace_id in self._complete or trace_id == self._evaluating
 
@@ -326,7 +327,7 @@ class Ingestor:
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Evaluate the waiting traces, for at most ``seconds``, and flush the store.
 
-        Spans that arrive later are stored but not evaluated. `llmtrace check` evaluates what was not.
+        Spans that arrive later are stored but not evaluated. `llmtrace check` evaluates the rest.
         """
         if self._process != os.getpid():
             return
@@ -343,12 +344,12 @@ class Ingestor:
 
 
 def _is_judged(span: Span) -> bool:
-    """True if a stored span holds what an evaluation found."""
+    """Return True if a stored span contains results of an evaluation."""
     return bool(span.violations) or HEALTH in span.attributes or any(evaluation.derived for evaluation in span.evaluations)
 
 
 def _count_round(span: Span, stored: Span) -> Span:
-    """Number an evaluation that replaces an earlier one, so that the store keeps it even if it says less."""
+    """Number an evaluation that replaces an earlier one, so that the store keeps it even if it is shorter."""
     earlier = stored.attributes.get(EVALUATION_ROUND)
     if earlier is None and not _is_judged(stored):
         return span

@@ -1,8 +1,8 @@
 """Joins log records to their spans, whichever arrives first.
 
-Records wait for their span, and are kept after that, since the records of one call may come in several requests. Each time, the
-span is read again with all of them. Memory is bounded: over the limit, the records of the trace that changed least recently are
-forgotten.
+Records wait for their span. They are kept after that, because the records of one call may come in several requests; each time,
+the span is read again with all of them. Memory is bounded: over the limit, the records of the trace that changed least recently
+are dropped.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from llmtrace.codec.log_records import LogRecord, add_events
 from llmtrace.model import Event, RawSpan
 
 MOST_RECORDS = 10_000
-"""Records of one span that are kept; a conversation has one for each message."""
+"""Records of one span that are kept, at most; a conversation has one for each message."""
 MOST_BYTES = 32 << 20
-"""Approximate size of the records that are kept and of their spans, in characters of their texts. One trace has no more."""
+"""Approximate size of the kept records and their spans, at most, in characters of their texts. The limit also holds for each
+trace."""
 
 
 class LogJoiner:
@@ -35,7 +36,7 @@ class LogJoiner:
         return not self._traces
 
     def add(self, records: Sequence[LogRecord]) -> dict[tuple[str, str], bool]:
-        """Keep records. Returns the trace and span ids that they belong to, and whether that span may have arrived already."""
+        """Keep records. Returns their trace and span ids, each with True if that span may have arrived already."""
         changed: dict[tuple[str, str], bool] = {}
         with self._lock:
             for record in records:
@@ -49,13 +50,13 @@ class LogJoiner:
         return changed
 
     def events(self, trace_id: str, span_id: str) -> list[Event]:
-        """The records of a span, in the order in which they came."""
+        """Return the records of a span, in the order in which they arrived."""
         with self._lock:
             trace = self._traces.get(trace_id)
             return [] if trace is None else list(trace.events.get(span_id, ()))
 
     def join(self, span: RawSpan, *, is_bare: bool = True) -> RawSpan:
-        """Return the span with the records that wait for it. ``is_bare``: the span comes from its writer, without records."""
+        """Return the span with its waiting records. ``is_bare``: the span comes from its writer, without records."""
         with self._lock:
             trace = self._traces.get(span.trace_id)
             events = None if trace is None else trace.events.get(span.span_id)
@@ -67,7 +68,7 @@ class LogJoiner:
             return add_events(trace.bare[span.span_id], events)
 
     def waiting(self) -> list[LogRecord]:
-        """The records whose span has not arrived."""
+        """Return the records whose span has not arrived."""
         with self._lock:
             return [
                 LogRecord(trace_id, span_id, event)
@@ -78,14 +79,14 @@ class LogJoiner:
             ]
 
     def is_waiting(self, record: LogRecord) -> bool:
-        """True if the record is kept and its span has not arrived."""
+        """Return True if the record is kept and its span has not arrived."""
         with self._lock:
             trace = self._traces.get(record.trace_id)
             is_kept = trace is not None and record.span_id in trace.events and record.span_id not in trace.bare
             return is_kept and record.has_span
 
     def _forget(self) -> None:
-        """Forget the traces that changed least recently while all that is kept is too large."""
+        """Drop the traces that changed least recently while the total size is over the limit."""
         while self._size > self._most_bytes and len(self._traces) > 1:
             self._size -= self._traces.pop(next(iter(self._traces))).size
 
@@ -101,7 +102,7 @@ class _TraceRecords:
     without_span: set[str] = field(default_factory=set)
     """Span ids of records for which no span is sent."""
     seen: set[int] = field(default_factory=set)
-    """Digests of the records: a sender may send a request again."""
+    """Digests of the records, because a sender may send a request twice."""
     size: int = 0
 
     def add(self, record: LogRecord) -> int:
@@ -118,7 +119,7 @@ class _TraceRecords:
         return growth
 
     def keep_bare(self, span: RawSpan) -> int:
-        """Keep a span as it was before records were added. Returns by how much that is larger than what was kept of it."""
+        """Keep a span as it was before records were added. Returns the growth in size over an earlier version."""
         before = self.bare.get(span.span_id)
         self.bare[span.span_id] = span
         growth = span_size(span) - (0 if before is None else span_size(before))

@@ -1,8 +1,8 @@
 """Open external spans and their runs: a framework's agent may be traced by another instrumentation.
 
-A run is the outermost external span (a framework's agent, or a web server's request around several) and all below it, ours too.
-They are evaluated live and in order, as below an agent of ours. This also holds if only the span of a whole program is around
-it (`recorder.root`).
+A run is the outermost external span (a framework's agent, or a web server's request around several) and all spans below it,
+ours too. They are evaluated live and in order, as below an agent of ours. This also holds if the only span of ours around it is
+that of a whole program (`recorder.root`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from llmtrace.recorder.root import is_program
 from llmtrace.recorder.run import Run
 
 MOST_OPEN = 4096
-"""Open spans that are remembered at most. Older ones are forgotten and then belong to no run."""
+"""Open spans that are remembered, at most. Older ones are dropped and then belong to no run."""
 
 MOST_KNOWN = 1024
-"""Spans whose run is remembered at most."""
+"""Spans whose run is remembered, at most."""
 
 _SCOPES = ("openinference.", "opentelemetry.instrumentation.genai", "opentelemetry.instrumentation.openai", "traceloop.")
 """Scopes of writers that record only at a span's end that it is about a model or an agent."""
 
 
 class Place(NamedTuple):
-    """The place of an external span: our recording around it, if any, its run if that is not the recording's, and where the
+    """The place of an external span: our recording around it, if any; its run, if that is not the recording's; and where the
     program started it."""
 
     owner: Recording | None
@@ -62,12 +62,12 @@ class OpenSpans:
         self._parents: set[int] = set()
         """Open spans below which something was recorded."""
         self._known_runs: OrderedDict[int, Run] = OrderedDict()
-        """Runs of the last recorded spans and of ours around them. Another span may begin below one of these later, where it is
-        current no more (logfire's report on a stream)."""
+        """Runs of the last recorded spans and of ours around them. A later span may have one of these as its parent after it
+        has ended (logfire's report on a stream)."""
         self._lock = fork_safe_lock()
 
     def any_open(self) -> bool:
-        """True if an external span is open."""
+        """Return True if an external span is open."""
         return bool(self._open)
 
     def add(self, span: ReadableSpan, context: Context) -> None:
@@ -91,10 +91,10 @@ class OpenSpans:
                 self._parents.discard(forgotten)
 
     def remove(self, span_id: int, *, is_plain: bool) -> Place:
-        """Forget a span that has ended. Returns its place.
+        """Drop a span that has ended. Returns its place.
 
         ``is_plain``: the span is not about a model, an agent or a tool. Outside all recordings of ours, such a span has a run
-        only inside an agent's span, or if something below it was recorded: then it is the parent of what is in the store.
+        only inside an agent's span, or if something below it was recorded, because then it is the parent of a stored span.
         """
         with self._lock:
             entry = self._open.get(span_id)
@@ -106,7 +106,7 @@ class OpenSpans:
                 if is_plain and span_id not in self._parents and not self._is_in_agent(span_id):
                     outermost = None
             if entry.owner is not None and outermost == span_id and outermost not in self._runs:
-                outermost = None  # nothing was below it: it is a part of what the program does
+                outermost = None  # nothing below it: a part of the program
             run = None if outermost is None else self._run(outermost)
             self._remember(span_id, run)
             if entry.owner is not None and not is_program(entry.owner):  # each task of a program is a run of its own
@@ -122,13 +122,13 @@ class OpenSpans:
             return Place(entry.owner, run, is_outermost, entry.watchers, entry.worker)
 
     def inherited_attribute(self, span_id: int | None, name: str) -> Any:
-        """The attribute ``name`` of this span, or of the nearest open span around it that has one."""
+        """Return the attribute ``name`` of this span, or of the nearest open span around it that has one."""
         with self._lock:
             values = ((self._open[around].span.attributes or {}).get(name) for around in self._chain(span_id))
             return next((value for value in values if value is not None), None)
 
     def run_at(self, context: Context) -> Run | None:
-        """The run for a span of ours that starts in ``context``, outside all our recordings except a whole program's."""
+        """Return the run for a span of ours that starts in ``context``, outside all our recordings except a whole program's."""
         if not self._open:
             return None
         current = trace.get_current_span(context).get_span_context().span_id
@@ -157,7 +157,7 @@ class OpenSpans:
         return run
 
     def _outermost(self, span_id: int) -> int | None:
-        """The outermost open span: this one, or one around it."""
+        """Return the outermost open span: this one, or one around it."""
         return next(iter(reversed(list(self._chain(span_id)))), None)
 
     def _is_in_agent(self, span_id: int) -> bool:
@@ -178,7 +178,7 @@ class OpenSpans:
             self._parents.add(around)
 
     def _chain(self, span_id: int | None) -> Iterator[int]:
-        """This span and the open ones around it, the innermost first."""
+        """Iterate over this span and the open ones around it, the innermost first."""
         for _ in range(MOST_OPEN):
             entry = None if span_id is None else self._open.get(span_id)
             if entry is None or span_id is None:

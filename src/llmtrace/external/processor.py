@@ -59,7 +59,7 @@ _KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consume
 
 _STEPS = (AgentInvocation, ToolExecution, Workflow)
 _MOST_RESOURCES = 256
-"""Resources that are remembered at most; each TracerProvider has one."""
+"""Resources that are remembered, at most; each TracerProvider has one."""
 
 
 class ExternalSpans(SpanProcessor, Sink):
@@ -68,7 +68,7 @@ class ExternalSpans(SpanProcessor, Sink):
     wants_start_marks = False
 
     def __init__(self, make_ingestor: Callable[[], Ingestor]) -> None:
-        """``make_ingestor`` is called for the first external span that belongs to no run of ours: most programs have none."""
+        """``make_ingestor`` is called for the first external span outside all our runs: most programs have none."""
         self._make_ingestor = make_ingestor
         self._ingestor: Ingestor | None = None
         self._open = OpenSpans(_new_run)
@@ -76,7 +76,7 @@ class ExternalSpans(SpanProcessor, Sink):
         """Spans with an inference of ours as a direct child."""
         self._calls = OurCalls()
         self._steps_within: OrderedDict[str, list[Operation]] = OrderedDict()
-        """Executions, agents and workflows of ours, without content, by the external span right around them."""
+        """Executions, agents and workflows of ours, without content, by the external span that is their parent."""
         self._open_tools: OrderedDict[str, ToolExecution] = OrderedDict()
         """Our open executions that started while an external span was open, by span id."""
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
@@ -90,7 +90,7 @@ class ExternalSpans(SpanProcessor, Sink):
         if self._open_tools:
             with self._lock:
                 self._open_tools.pop(span.span_id, None)
-        if self._open.any_open():  # else it is neither inside an external span nor the same call as one
+        if self._open.any_open():  # otherwise it cannot be inside an external span, or be the same call
             if isinstance(span.operation, Inference):
                 self._note(span.parent_id)
                 if span.scope.name == semconv.SCOPE_NAME:
@@ -117,7 +117,7 @@ class ExternalSpans(SpanProcessor, Sink):
         guard(self._end, span)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Evaluate the traces that wait for it, for at most about so many milliseconds."""
+        """Evaluate the waiting traces, for at most about ``timeout_millis`` milliseconds."""
         if self._ingestor is not None:
             guard(self._ingestor.evaluate_all, timeout_millis / 1000)
         return True
@@ -171,7 +171,7 @@ class ExternalSpans(SpanProcessor, Sink):
             self._ingestor.ingest_span(counted)
 
     def _count_once(self, span: Span, place: Place) -> Span | None:
-        """Return the span as it is recorded, as a plain one if we record the same call; None: it is left out."""
+        """Return the span as it is recorded: as a plain one if we record the same call; None if it is left out."""
         operation, owner = span.operation, place.owner
         if owner is None and isinstance(operation, (Custom, Inference)):
             if span.parent_id in self._calls:
@@ -208,8 +208,8 @@ class ExternalSpans(SpanProcessor, Sink):
             remember(self._steps_within, parent_id, [*steps, type(operation)(_name_of(operation))], MOST_OPEN)
 
     def _is_step_of_ours(self, span: Span, operation: Operation, owner: Recording | None) -> bool:
-        """True if an execution, an agent's run or a workflow is the same as ours right around it, or right inside it; or if an
-        execution is the same as one of ours that is open, where their instrumentation keeps parents of its own."""
+        """Return True if an execution, agent or workflow is the same as ours directly around it or directly inside it; or if an
+        execution is the same as an open one of ours, because some instrumentations use parents of their own."""
         with self._lock:
             within = self._steps_within.pop(span.span_id, [])
             is_open = isinstance(operation, ToolExecution) and any(
@@ -245,7 +245,7 @@ class ExternalSpans(SpanProcessor, Sink):
         )
 
     def _resource(self, span: ReadableSpan) -> dict[str, Any]:
-        """The resource's attributes: the same dict for the same resource, since stores write each dict only once."""
+        """Return the resource's attributes: the same dict for the same resource, because stores write each dict only once."""
         cached = self._resources.get(id(span.resource))
         if cached is None:
             if len(self._resources) >= _MOST_RESOURCES:
@@ -260,8 +260,8 @@ def _new_run() -> Run | None:
 
 
 def _is_same_step(ours: Operation, theirs: Operation) -> bool:
-    """True if two steps, one right inside the other, are one. Instrumentations write a name in their own ways, and call a
-    workflow by the method that runs it."""
+    """Return True if two steps, one directly inside the other, are the same. Instrumentations write names differently, and name
+    a workflow after the method that runs it."""
     return type(ours) is type(theirs) and (isinstance(ours, Workflow) or _name_of(ours) == _name_of(theirs))
 
 
@@ -270,7 +270,7 @@ def _name_of(operation: Operation) -> str:
 
 
 def _refuse_tool(played: Player, span: SdkSpan, context: Context) -> None:
-    """In a replay, refuse a tool that only its own library tells of, as far as its span says so when it starts.
+    """In a replay, refuse a tool that only the library's own span reports, if the span shows it when it starts.
 
     Raises `ReplayDiverged` unless the tool is meant to run.
     """

@@ -1,9 +1,9 @@
-"""Finds out whether another instrumentation's span is about a model call that we record too, where neither is inside the other.
+"""Finds out whether another instrumentation's span is about a model call that we record too, if neither is inside the other.
 
-This happens if an instrumentation keeps no span current during the request: with callbacks and streams. The answer's id
-decides, if both have recorded one and the two are equal. Libraries make up ids of their own, so different ones prove nothing.
-Then the spans decide: ours is within theirs in time, in the same trace, started by the same thread and task, and nothing that
-both say of the call (model, answer, tokens) is different. The answer alone never decides: parallel calls often have the same.
+This happens if an instrumentation keeps no span current during the request: with callbacks and streams. Equal ids of the answer
+decide. Different ids prove nothing, because libraries make up ids of their own. Then the spans decide: ours is within theirs in
+time, in the same trace, started by the same thread and task, and no field that both have (model, answer, tokens) differs. Equal
+answers alone are not enough: parallel calls often have the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmtrace.locks import fork_safe_lock, importing
 from llmtrace.model import Inference, Span
 
 MOST_CALLS = 1024
-"""Calls of ours that are remembered at most. Another instrumentation's span of the same call ends right after it, or before."""
+"""Calls of ours that are remembered, at most. Another instrumentation's span of the same call ends shortly before or after."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -38,13 +38,13 @@ def remember(memory: OrderedDict[K, V], key: K, value: V, limit: int = MOST_CALL
 
 def current_worker() -> Worker:
     """Return the thread and the task that run now."""
-    loop = asyncio._get_running_loop()  # `current_task` alone would raise where none runs, which takes ten times as long
+    loop = asyncio._get_running_loop()  # without a loop, `current_task` would raise, which takes ten times as long
     task = None if loop is None else asyncio.current_task(loop)
     return threading.get_ident(), 0 if task is None else id(task)
 
 
 class _Call(NamedTuple):
-    """One of our calls, in names and numbers."""
+    """A call of ours, in names and numbers."""
 
     around: SpanContext
     """The span that was current; an invalid one for roots, which each have their own trace."""
@@ -68,18 +68,18 @@ class OurCalls:
         self._lock = fork_safe_lock()
 
     def started(self, span_id: str, operation: Inference) -> None:
-        """Remember an inference of ours that starts now, below what is current."""
+        """Remember an inference of ours that starts now, below the current span."""
         around = trace.get_current_span().get_span_context()
         call = _Call(around, time.time_ns(), current_worker(), (operation.request_model,), set())
         with self._lock:
             remember(self._calls, span_id, call)
 
     def __contains__(self, span_id: object) -> bool:
-        """True for the id of one of these inferences, also when it has ended."""
+        """Return True for the id of one of these inferences, even after its end."""
         return span_id in self._calls
 
     def ended(self, span: Span) -> None:
-        """Keep what an inference of ours says now that it has ended."""
+        """Update a remembered inference with its answer when it has ended."""
         if span.span_id not in self._calls:
             return
         assert isinstance(span.operation, Inference)
@@ -93,9 +93,9 @@ class OurCalls:
                 )
 
     def take(self, theirs: Span, worker: Worker) -> bool:
-        """Return True if an ended external inference is one of our calls. Each instrumentation tells of a call once.
+        """Return True if an ended external inference is one of our calls. Each instrumentation reports a call at most once.
 
-        ``worker``: the one that started the external span.
+        ``worker``: the thread and task that started the external span.
         """
         if not self._calls:
             return False
@@ -110,7 +110,8 @@ class OurCalls:
 
 
 def is_only_request(span: Span) -> bool:
-    """True for logfire's span of a streamed call, which ends when the stream begins: a second span reports the answer."""
+    """Return True for logfire's span of a streamed call, which ends when the stream begins: a second span reports the
+    answer."""
     operation = span.operation
     if not isinstance(operation, Inference) or span.attributes.get("logfire.span_type") != "span" or span.failure is not None:
         return False
@@ -130,12 +131,12 @@ def _may_be_same(call: _Call, theirs: Span, worker: Worker) -> bool:
     if call.worker != worker and not is_handed_over:
         return False
     if theirs.end is not None and theirs.end < call.start:
-        # it is told of after our call has ended, so it is back-dated to when the stream was made: the answer must be ours
+        # reported after our call has ended, and dated back to the start of the stream: the answers must be equal
         answer = _answer(operation)
         if not call.has_ended or answer is None or answer != call.answer:
             return False
     ours, models = _models(*call.models), _models(operation.request_model, operation.response_model)
-    if not call.has_ended:  # only the model is known, so it must be; the thread that reads the stream ends both
+    if not call.has_ended:  # only the model is known so far, so it must match; one thread reads the stream and ends both
         return bool(models & ours) and call.worker[0] == threading.get_ident()
     if models and ours and not models & ours:
         return False
@@ -144,7 +145,7 @@ def _may_be_same(call: _Call, theirs: Span, worker: Worker) -> bool:
 
 
 def _models(*names: str | None) -> frozenset[str]:
-    """Return names of models without what routers put before them (``openai/``)."""
+    """Return names of models without the prefix of routers (``openai/``)."""
     return frozenset(name.rpartition("/")[2] for name in names if name)
 
 

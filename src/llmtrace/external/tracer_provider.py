@@ -1,9 +1,9 @@
 """Brings the spans of other instrumentations to our span processor: from the program's TracerProvider, if it has one.
 
-A program without a TracerProvider gets none from us. Until a provider is set, OpenTelemetry returns proxy tracers, many of
-them when a library is imported, before anything is configured. `record_proxies` makes each of them record for our processor.
-When the program sets a provider, they switch to it as usual. ``ProxyTracer._tracer`` is private: if a version of OpenTelemetry
-does not have it, nothing is done.
+A program without a TracerProvider gets none from us. Until a provider is set, OpenTelemetry returns proxy tracers, many of them
+when a library is imported, before anything is configured. `record_proxies` makes each of them record for our processor. When
+the program sets a provider, they switch to it as usual. ``ProxyTracer._tracer`` is private: if a version of OpenTelemetry does
+not have it, nothing is done.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GIVEN = ("_instrumenting_module_name", "_instrumenting_library_version", "_sche
 
 
 class Relay(SpanProcessor):
-    """Forwards spans to ``target``, if there is one now. It stays on a provider, from which no processor can be removed.
+    """Forwards spans to ``target``, if it is set. The relay stays on a provider, because processors cannot be removed.
 
     Most spans are our own; they are recognised by their scope and not forwarded.
     """
@@ -58,7 +58,7 @@ _relayed: weakref.WeakSet[Any] = weakref.WeakSet()
 _last_provider: Callable[[], Any] = weakref.ref(_relay)
 """The global provider of the SDK that was seen last. `listen` is called for every span of ours, so it must be fast."""
 MOST_WRAPPERS = 8
-"""Wrappers around a provider that are opened at most."""
+"""Nested wrappers around a provider that are followed, at most."""
 
 
 def listen(provider: object = None) -> None:
@@ -68,7 +68,7 @@ def listen(provider: object = None) -> None:
         provider = getattr(trace, "_TRACER_PROVIDER", None) or trace.get_tracer_provider()
         if _last_provider() is provider:
             return
-        if isinstance(provider, TracerProvider):  # a proxy may get another provider to wrap, so look at it each time
+        if isinstance(provider, TracerProvider):  # a proxy may get another provider later, so check it each time
             _last_provider = weakref.ref(provider)
     wrapped = _sdk_provider(provider)
     if wrapped is not None and wrapped not in _relayed:
@@ -87,7 +87,7 @@ def _sdk_provider(provider: object) -> TracerProvider | None:
 
 
 def forward_to(target: SpanProcessor | None) -> None:
-    """Forward the spans of all providers to ``target``; None: to nothing."""
+    """Forward the spans of all providers to ``target``, or drop them if it is None."""
     _relay.target = target
 
 

@@ -1,8 +1,8 @@
-"""A second opinion by a model, on request: it is sent the first suspects of a diagnosis, and its opinions stand beside them.
+"""A second opinion by a model, on request: it gets the first suspects of a diagnosis, and its opinions are shown beside them.
 
-`prompt` says what the model is shown, `endpoint` asks, `verdict` reads the answer. Law: one question per diagnosis, bounded in
-size and time. What the model says is data: read strictly, never run. It changes no suspect: neither its confidence nor its
-place in the order. Nothing is recorded: no span is made, and no store is written.
+`prompt` builds the question and reads the answer; `endpoint` sends it. Law: one question per diagnosis, limited in size and
+time. The model's answer is data: read strictly, never run. It changes neither the confidence nor the order of suspects. Nothing
+is recorded: no span is made, and no store is written.
 """
 
 from llmtrace.diagnosis import Diagnosis, Flow
@@ -15,11 +15,11 @@ __all__ = ["MOST_ASKED", "Endpoint", "Judged", "Opinion", "judge"]
 
 @value
 class Opinion:
-    """What the model says of one suspect or place."""
+    """The model's opinion on one suspect or place."""
 
     span_id: str
     title: str
-    """That of the suspect or place."""
+    """Title of the suspect or place."""
     probability: float
     reason: str
 
@@ -28,14 +28,14 @@ class Opinion:
 class Judged:
     model: str
     opinions: tuple[Opinion, ...] = ()
-    """In the order of the suspects, then the places, that were asked about."""
+    """In the order of the suspects, then of the places."""
     input_tokens: int | None = None
     output_tokens: int | None = None
 
 
 def judge(diagnosis: Diagnosis, flow: Flow, endpoint: Endpoint) -> Judged:
-    """The model's opinions on the first suspects and places. ``flow`` is that of the same trace. Raises JudgeFailed. Asks
-    nothing if there is neither a suspect nor a place."""
+    """Return the model's opinions on the first suspects and places. ``flow`` is that of the same trace. Raises JudgeFailed.
+    Sends nothing if there is neither a suspect nor a place."""
     subjects = subjects_of(diagnosis)
     if not subjects:
         return Judged(endpoint.model)
@@ -49,7 +49,7 @@ def judge(diagnosis: Diagnosis, flow: Flow, endpoint: Endpoint) -> Judged:
 
 
 def subjects_of(diagnosis: Diagnosis) -> tuple[Subject, ...]:
-    """What the model is asked about: suspects, then places that no suspect names, `MOST_ASKED` in all."""
+    """Return the subjects of the question: suspects, then places that no suspect names, at most `MOST_ASKED`."""
     suspected = {suspect.span_id for suspect in diagnosis.suspects}
     subjects: list[Subject] = [*diagnosis.suspects]
     subjects += (place for place in diagnosis.places if place.span_id not in suspected)

@@ -1,6 +1,6 @@
-"""Sends one question to an endpoint with OpenAI's chat API, and returns the answer as text.
+"""Sends a question to an endpoint with OpenAI's chat API, and returns the answer as text.
 
-Law: one deadline for all of it, however slowly the other side speaks.
+Law: one deadline for the whole exchange, however slowly the server answers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llmtrace.errors import JudgeFailed
 from llmtrace.model.value import value
 
 MOST_OUTPUT_TOKENS = 4000
-"""Room for a model that thinks before it speaks; the verdict itself needs a tenth."""
+"""Enough for a model that reasons before its answer; the verdict itself needs a tenth."""
 _MOST_BYTES = 1 << 20
 _NO_SUCH_FORMAT = frozenset({400, 404, 415, 422, 501})
 
@@ -32,12 +32,12 @@ class Answer(NamedTuple):
 class Endpoint:
     model: str
     url: str = OPENAI
-    """Up to ``/v1``."""
+    """The URL up to ``/v1``."""
     key: str | None = None
     seconds: float = 60.0
 
     def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> Answer:
-        """The model's words. Asked once more without a response format where the server knows none. Raises JudgeFailed."""
+        """Return the model's answer. If the server rejects the response format, ask again without one. Raises JudgeFailed."""
         outcomes: list[Answer | BaseException] = []
         end = time.monotonic() + self.seconds
 
@@ -47,7 +47,7 @@ class Endpoint:
             except BaseException as error:
                 outcomes.append(error)
 
-        # a wait of `requests` ends when a byte comes; only a thread that is left behind holds to one deadline for all
+        # the timeout of `requests` starts again with each byte; joining a thread holds to one deadline, and may leave it behind
         thread = threading.Thread(target=work, name="llmtrace judge", daemon=True)
         thread.start()
         thread.join(self.seconds)
@@ -107,7 +107,7 @@ def _count(value: Any) -> int | None:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost error's kind, or of the system's its text."""
+    """Return the text of an operating system error, or else the innermost error's type."""
     seen, text = error, type(error).__name__
     for _ in range(8):
         if isinstance(seen, OSError) and seen.strerror:

@@ -1,8 +1,8 @@
-"""What the judge is shown: the suspects' evidence and chains, and the steps around them.
+"""Builds the judge's question, the suspects' evidence and chains and the steps around them, and reads the answer.
 
-Law: at most so many characters, however long the run; content is as the store has it, so what was redacted stays so; it stands
-in one JSON document, which the instructions call quoted matter. How sure we are of a suspect is left out: the opinion is to be
-the judge's own.
+Law: the question has a maximum length, however long the run. Content is as stored, so redacted values stay redacted. All of it
+is in one JSON document, which the instructions call quoted. Our own confidence in a suspect is left out, so that the judge's
+opinion is independent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SCHEMA: Final[dict[str, Any]] = {
     "additionalProperties": False,
 }
 _THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
-"""Reasoning in the text, from servers that do not separate it."""
+"""Reasoning inside the text, from servers that do not separate it."""
 _MOST_QUOTED = 80
 _FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
 
@@ -65,7 +65,7 @@ def read(text: str, suspects: int) -> tuple[Verdict, ...]:
 def read_fields(text: str, schema: JsonValue) -> Any:
     """Read an answer that must be JSON of this schema. Raises ValueError if it is not."""
     text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
-    fenced = _FENCED.fullmatch(text)  # as models without a response format like to write
+    fenced = _FENCED.fullmatch(text)  # models without a response format often add a fence
     text = fenced[1] if fenced else text
     if errors_in(check_output(text, schema)):
         raise ValueError("not of the schema")
@@ -82,9 +82,9 @@ Subject: TypeAlias = Suspect | Place
 
 MOST_ASKED = 5
 MOST_CHARACTERS = 24_000
-"""Limit of the document's length; about 6,000 tokens of English."""
+"""Longest document, in characters; about 6,000 tokens of English."""
 AROUND = 2
-"""Steps before a suspect and after it."""
+"""Steps shown before and after a suspect."""
 _MOST_STEPS = 6
 _LONGEST = 1200
 
@@ -101,7 +101,7 @@ against the step they stand in. Answer with JSON only: \
 def messages_for(
     subjects: Sequence[Subject], flow: Flow, instructions: str = INSTRUCTIONS, more: Mapping[str, Any] | None = None
 ) -> list[dict[str, str]]:
-    """The question. ``more``: what else the document holds, in full length."""
+    """Return the question. ``more``: further members of the document, not shortened."""
     longest = _LONGEST
     while True:
         text = json.dumps({**_document(subjects, flow, longest), **(more or {})}, ensure_ascii=False, default=str)
@@ -163,7 +163,7 @@ def _node(node: Node, longest: int) -> dict[str, Any]:
 
 
 def _position(subject: Subject, nodes: Sequence[Node]) -> int | None:
-    """The subject's step. A model may ask for several calls at once: of the steps of one span the one that fits best."""
+    """Return the subject's step. If one span has several steps (parallel calls), the one that fits best."""
     candidates = [node for node in nodes if subject.span_id in (node.span_id, node.place)]
     if not candidates:
         return None

@@ -14,13 +14,13 @@ BUDGET = "_LLMTRACE_RUN_BUDGET"
 """Variable with the limits of each process, for `llmtrace.guards.budget.read_budget`, and the action when they are exceeded."""
 
 VARIABLE = "_LLMTRACE_REPLAY"
-"""Variable with what each process is to replay, see `llmtrace.launch.replayed`."""
+"""Variable with the replay assignment of each process, see `llmtrace.launch.replayed`."""
 
 PATH = str(Path(__file__).resolve().parent / "path")
 
 
 def environment(headers: Mapping[str, str], budget: str = "") -> dict[str, str]:
-    """Environment variables that trace a process and its children, below the span in ``headers`` (W3C).
+    """Return environment variables that trace a process and its children, below the span in ``headers`` (W3C).
 
     ``budget``: the limits of each process, see `BUDGET`.
     """

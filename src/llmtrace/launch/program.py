@@ -24,7 +24,7 @@ from llmtrace.semconv import PROGRAM
 
 
 def start() -> None:
-    """Turn recording on, or a replay. The first recorded call opens the program's span."""
+    """Start recording, or a replay. The first recorded call opens the program's span."""
     if VARIABLE in os.environ:
         from llmtrace.launch import replayed
 
@@ -37,7 +37,7 @@ def _open() -> Recording | None:
     recorder = active()
     if recorder is None:
         return None
-    recording = Context().run(_start, recorder)  # not in the user's context around the first call, which is of that call only
+    recording = Context().run(_start, recorder)  # in an empty context: the context of the first call belongs to that call only
     hook = sys.excepthook
 
     def died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -57,7 +57,7 @@ def _start(recorder: Recorder) -> Recording:
 
 
 def _name() -> str:
-    """The name of the program's script or module."""
+    """Return the name of the program's script or module."""
     called = sys.argv[0] if getattr(sys, "argv", None) else ""  # an embedded interpreter may have no argv
     path = Path(called)
     return path.parent.name if path.name == "__main__.py" else path.name if called not in ("", "-c", "-") else "python"

@@ -1,4 +1,4 @@
-"""Runs a program as a replay, in a process of its own, and tells what that came to."""
+"""Runs a program as a replay, in a process of its own, and returns the outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ReplayedProgram(NamedTuple):
     code: int
     """`SAME`, `DIVERGED` or `INCOMPARABLE`."""
     exit_code: int
-    """The program's own."""
+    """Exit code of the program itself."""
     served: int
     """Calls that were answered from the recording."""
     live: int
@@ -42,19 +42,19 @@ class ReplayedProgram(NamedTuple):
     divergences: list[Mapping[str, Any]]
     """The fields of `llmtrace.playback.Divergence`."""
     went_live: Mapping[str, Any] | None
-    """With ``live_after="change"``: the difference from which on calls were made for real."""
+    """With ``live_after="change"``: the difference after which calls were made for real."""
     request: str | None = None
-    """The HTTP body of the request that `Assignment.request_of` asks for; None where no such request was made."""
+    """The HTTP body of the request that `Assignment.request_of` selects; None if no such request was made."""
     connections: tuple[str, ...] = ()
     """Servers that the program connected to outside of recorded calls, as `Assignment.connect` allows."""
     processes: int = 1
     """Processes of the program that replayed the run, each by itself."""
     printed: str = ""
-    """What the program wrote to stderr, if that was not shown."""
+    """The program's stderr, if it was not shown."""
 
 
 def find_program(words: Sequence[str]) -> list[str]:
-    """The command with the path of its program; a Python file is run by this Python. Raises `ConfigurationError`."""
+    """Return the command with the path of its program; a Python file is run by this Python. Raises `ConfigurationError`."""
     if words[0].endswith(".py") and Path(words[0]).is_file():
         return [sys.executable, *words]
     program = shutil.which(words[0])
@@ -68,8 +68,8 @@ def run_replay(
 ) -> ReplayedProgram:
     """Start the program and wait for its end. The new run is recorded in ``assignment.into``.
 
-    ``quiet``: do not show what it prints. ``timeout``: seconds until it is killed. Raises `ConfigurationError` if the program
-    told nothing of a replay, or did not end in time.
+    ``quiet``: do not show the program's output. ``timeout``: seconds until it is killed. Raises `ConfigurationError` if the
+    program reported no replay, or did not end in time.
     """
     with tempfile.TemporaryDirectory(prefix="llmtrace-replay-") as folder:
         report = Path(folder) / "report"
@@ -88,7 +88,7 @@ def run_replay(
         except subprocess.TimeoutExpired:
             raise ConfigurationError(f"the program did not end within {timeout:g} seconds and was killed") from None
         printed = process.stderr.decode(errors="replace").strip() if quiet else ""
-        lines = report.read_text(encoding="utf-8").split("\n")[:-1] if report.exists() else []  # a cut line is none
+        lines = report.read_text(encoding="utf-8").split("\n")[:-1] if report.exists() else []  # drop a cut last line
     if not lines:
         raise NothingToldError(
             f"the program ended (exit code {process.returncode}) and was not replayed: it recorded nothing, was "

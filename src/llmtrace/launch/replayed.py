@@ -1,6 +1,6 @@
 """Replays a recorded run in a Python process that ``llmtrace replay`` started.
 
-The command hands over what to replay by a variable, and reads the report from a file when the program has ended.
+The command passes the assignment in a variable, and reads the report from a file when the program has ended.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from llmtrace.runtime import record_only_into
 from llmtrace.store import open_store
 
 _until_the_end = ExitStack()
-"""Blocks that are left when the process ends."""
+"""Blocks that stay open until the process ends."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a process is to replay."""
+    """The replay of a process."""
 
     store: str
     """URL of the store that holds the recording."""
     traces: list[str]
-    """Ids: the trace to replay, then those that the same process made beside it."""
+    """Ids: of the trace to replay, then of those that the same process made beside it."""
     into: str
     """URL of the store in which the new run is recorded."""
     report: str = ""
@@ -53,18 +53,19 @@ class Assignment:
     """The fields of an `Edit`."""
     connect: list[str] = field(default_factory=list)
     request_of: str | None = None
-    """Id of the recorded span whose request, as the program makes it now, is wanted in the report."""
+    """Id of the recorded span whose new request is to be in the report."""
     resume: Sequence[str] | None = None
-    """Id and digest of the review with which a run goes on for real. It is recorded where the program says, not in ``into``."""
+    """Id and digest of the review with which a run goes on for real. The run is then recorded in the program's own store, not
+    in ``into``."""
 
     def as_text(self) -> str:
-        """The value of `VARIABLE`."""
+        """Return the value of `VARIABLE`."""
         return json.dumps(asdict(self))
 
 
 def start() -> None:
-    """Take up the assignment of this process, if it has one. Raises where the recording cannot be read: a program that runs
-    for real in place of a replay would be worse."""
+    """Begin the assignment of this process, if it has one. Raises if the recording cannot be read: a program that runs for real
+    instead of a replay would be worse."""
     text = os.environ.get(VARIABLE)
     if not text:
         return
@@ -93,7 +94,7 @@ def start() -> None:
     hook = sys.excepthook
 
     def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not _is_divergence(error):  # of which the command tells
+        if not _is_divergence(error):  # the command reports divergences itself
             hook(kind, error, trace)
 
     sys.excepthook = end_quietly
@@ -106,7 +107,7 @@ def _is_divergence(error: BaseException) -> bool:
 
 
 def _report(player: Replay, path: Path) -> None:
-    """Tell the command what the replay came to. A process that made no call and recorded no span has nothing to tell."""
+    """Write the outcome for the command. A process that made no call and recorded no span writes nothing."""
     if not player.has_begun:
         return
     player.finish()

@@ -1,1 +1,1 @@
-"""The traces of a store for a coding agent, over the Model Context Protocol. Read-only."""
+"""Serves the traces of a store to a coding agent, over the Model Context Protocol. Read-only."""

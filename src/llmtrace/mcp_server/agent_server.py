@@ -40,7 +40,7 @@ An option such as --full in an answer is one of the llmtrace command that the to
 
 
 def build(run_command: RunCommand) -> MCPServer[Any]:
-    """The server, to be run over stdio or HTTP."""
+    """Return the server, to be run over stdio or HTTP."""
     server = MCPServer("llmtrace", instructions=INSTRUCTIONS, log_level="CRITICAL", **_OPTIONS)
     tools = ReadingTools(run_command)
     annotations = ToolAnnotations.model_validate({"readOnlyHint": True, "openWorldHint": False})
@@ -66,7 +66,7 @@ def build(run_command: RunCommand) -> MCPServer[Any]:
 
 
 def _raising(error: type[Exception], function: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
-    """The function, with the library's own error for Refused: the client gets its message, and nothing is logged."""
+    """Wrap the function: Refused becomes the library's own error, so the client gets its message and nothing is logged."""
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> str:
@@ -94,7 +94,7 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(server: Any, listener: socket.socket, token: str) -> None:
-    """Answer on the open port until Ctrl-C or SIGTERM. ``server`` is what `agent_server.build` returned."""
+    """Serve on the open port until Ctrl-C or SIGTERM. ``server`` is the result of `agent_server.build`."""
     options = {"stateless_http": True, "json_response": True}
     if hasattr(server.settings, "stateless_http"):  # mcp 1.x
         for name, value in options.items():

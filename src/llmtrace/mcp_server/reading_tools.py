@@ -1,8 +1,8 @@
-"""The tools. Each answers with what a command of llmtrace prints, fenced (`fence`).
+"""The tools. Each answers with the fenced output of an llmtrace command (`fenced`).
 
-The command line is handed in (`RunCommand`), so an agent and a person see the same, with the same content levels and redaction.
-Law: only reading commands run, and nothing that an agent sends is an option or a file of one. So it can start neither a program
-nor a model, decide no review, and read nothing but the store.
+The command line is passed in (`RunCommand`), so an agent and a person see the same, with the same content levels and redaction.
+Law: only reading commands run, and an agent's input never becomes an option, or a file, of a command. So an agent can start
+neither a program nor a model, decide no review, and read nothing but the store.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 def fenced(text: str, page: int = 1) -> str:
-    """One page of the text, in a fence. Pages count from 1. Raises Refused if there is no such page."""
+    """Return one page of the text, in a fence. Pages count from 1. Raises Refused if there is no such page."""
     pages = list(_pages(text))
     if not 1 <= page <= len(pages):
         raise Refused(f"there is no page {page}. The last page is {len(pages)}.")
@@ -65,23 +65,23 @@ def _lines(text: str) -> Iterator[str]:
 
 
 class Answer(NamedTuple):
-    """What a command printed."""
+    """The output of a command."""
 
     code: int
-    """Its exit code."""
+    """Exit code of the command."""
     out: str
     err: str
 
 
 RunCommand: TypeAlias = Callable[[Sequence[str]], Answer]
-"""Runs a command of llmtrace, given as its words, for the store that is served."""
+"""Runs a command of llmtrace, as a list of words, for the served store."""
 
 BAD_INPUT = 2
-"""The exit code of a command that could not do what was asked."""
+"""Exit code of a command whose input was wrong."""
 _LONGEST_ERROR = 1_000
 _HINT = "llmtrace could not answer for the reason above. list_runs lists the runs, show_run the spans of one."
 _OF_THE_RUN = ("resource", "scope", "recorded")
-"""Fields of a span about its program and for replays, not about the step."""
+"""Fields of a span that are about its program or for replays, not about the step."""
 _TRACE_ID = re.compile(r"last|[0-9a-fA-F]{1,32}")
 _REVIEW_ID = re.compile(r"[A-Za-z0-9_]{1,64}")
 
@@ -94,7 +94,7 @@ Page = Annotated[int, Field(description="Page of the answer.", ge=1)]
 
 
 class ReadingTools:
-    """One method is one tool, and its docstring is the tool's description. All raise Refused."""
+    """The tools, one method each. The docstring of a method is the tool's description. All raise Refused."""
 
     def __init__(self, run_command: RunCommand) -> None:
         self._run_command = run_command
@@ -197,14 +197,14 @@ class ReadingTools:
         return fenced(await self._print("review", "show", review), page)
 
     async def run_as_markdown(self, run: str) -> str:
-        """A run as Markdown: why, and its tree. The first page of it."""
+        """Return the first page of a run as Markdown: why, and its tree."""
         run_id = _run_id(run)
         causes = await self._print("why", run_id, "--markdown")
         tree = await self._print("show", run_id, "--ids")
         return fenced(f"{causes}\n{tree}")
 
     async def _print(self, *words: str) -> str:
-        """What the command printed. Raises Refused with the command's own message."""
+        """Return the output of a command. Raises Refused with the command's own message."""
         try:
             answer = await anyio.to_thread.run_sync(self._run_command, words)
         except Exception as error:
@@ -233,7 +233,7 @@ TOOLS = (
 
 
 def _options(**options: str | int | None) -> list[str]:
-    """``--name=value`` for each that is not None, and ``--name`` for True."""
+    """Return ``--name=value`` for each option that is not None, and ``--name`` for True."""
     return [
         f"--{name}" if value is True else f"--{name}={value}"
         for name, value in options.items()
@@ -242,7 +242,7 @@ def _options(**options: str | int | None) -> list[str]:
 
 
 def _run_id(word: str) -> str:
-    """The word, if it can be the id of a run: a command also takes files. Raises Refused."""
+    """Return the word if it can be the id of a run (a command would also accept a file). Raises Refused."""
     if not _TRACE_ID.fullmatch(word):
         raise Refused(f"{_short(word)} is not the id of a run. Use an id that list_runs shows, its first digits, or 'last'.")
     return word
@@ -253,13 +253,13 @@ def _short(word: str) -> str:
 
 
 def _error_text(err: str) -> str:
-    """A command's error message, without the command's name and usage."""
+    """Return a command's error message, without the command's name and usage."""
     message = err.partition(": error: " if err.startswith("usage:") else ": ")[2]
     return message[:_LONGEST_ERROR] or "llmtrace answered nothing. Run llmtrace doctor in a terminal."
 
 
 def _without_nulls(content: Any) -> Any:
-    """JSON without the members that are null."""
+    """Return JSON without members that are null."""
     if isinstance(content, dict):
         return {name: _without_nulls(value) for name, value in content.items() if value is not None}
     return [_without_nulls(value) for value in content] if isinstance(content, list) else content

@@ -1,7 +1,8 @@
-"""Replay: a recorded run answers the calls of a new one, offline, and says where the two differ.
+"""Replay: a recorded run answers the calls of a new one, offline, and reports where the two differ.
 
-`Replay` is the player; `recorded_run` holds the recording and finds the span that answers a call; `difference` says how two
-requests differ; `network_guard` refuses what would leave the process; `replay_block` runs a replay in this process.
+`Replay` is the player. `recorded_run` holds the recording and finds the span that answers a call. `difference` describes how
+two requests differ. `network_guard` refuses connections that would leave the process. `replay_block` runs a replay in this
+process.
 """
 
 from llmtrace.playback.player import Divergence, Replay

@@ -1,8 +1,8 @@
-"""What a suspect is corrected to, so that a new run can show whether it was a cause.
+"""Finds a correction for a suspect, so that a new run can show whether the suspect was a cause.
 
-A correction comes from the record: the schema's (an argument in its right type), the run's own (the one identifier of the same
-form that stands in the messages before the call), or none: then the step is taken out, and its tool answers with an error.
-Or a person or a model gives the value.
+A correction comes from the record: the argument in the type of its schema, or the only identifier of the same form in the
+messages before the call. Otherwise the step is taken out, and its tool answers with an error. A person or a model may also give
+the value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llmtrace.validation.json_pointers import follow, steps
 from llmtrace.validation.repair import repair
 
 TAKEN_OUT: JsonValue = {"error": "not found"}
-"""What a tool answers whose call is taken out."""
+"""The answer of a tool whose call is taken out."""
 
 
 @value
@@ -32,16 +32,16 @@ class Correction:
     suspect: Suspect
     edit: Edit
     what: str
-    """What is changed, in words."""
+    """The change, in words."""
 
 
 def chosen(trace: Trace, suspect: Suspect, setting: str) -> Correction:
-    """The correction that a person gives as ``PLACE=VALUE``. Raises `ConfigurationError` if there is no such place."""
+    """Return the correction that a person gives as ``PLACE=VALUE``. Raises `ConfigurationError` if there is no such place."""
     return Correction(suspect, edit_at(trace, suspect.span_id, setting), setting)
 
 
 def edit_at(trace: Trace, span_id: str, setting: str) -> Edit:
-    """The edit ``PLACE=VALUE`` of a span, tried on it. Of a tool's span, an argument is edited in the model's call of the tool.
+    """Return the edit ``PLACE=VALUE`` of a span, after trying it. For a tool's span, an argument is edited in the model's call.
 
     Raises `ConfigurationError` if there is no such place.
     """
@@ -51,18 +51,19 @@ def edit_at(trace: Trace, span_id: str, setting: str) -> Edit:
     if is_of_model and isinstance(span.operation, ToolExecution):
         span = asked_by(trace, span) or span
     edit = read_edit(span.span_id, setting)
-    if not is_of_request(span, edit.place):  # which is known when the program makes it
+    if not is_of_request(span, edit.place):  # a request can be edited only when the program makes it again
         edited(span, edit)
     return edit
 
 
 def correction(trace: Trace, suspect: Suspect) -> Correction | None:
-    """The correction of a suspect that the record gives; None if it gives none."""
+    """Return the correction of a suspect that the record gives, or None."""
     return next(_possible(trace, suspect), None)
 
 
 def place_of(trace: Trace, suspect: Suspect) -> Edit | None:
-    """Where a suspect can be corrected, with the recorded value: the argument of the model's call, else the tool's result."""
+    """Return where a suspect can be corrected, with the recorded value: the argument in the model's call, else the tool's
+    result."""
     return next(_places(trace, suspect), None)
 
 
@@ -94,7 +95,7 @@ def _possible(trace: Trace, suspect: Suspect) -> Iterator[Correction]:
 
 
 def definition_at(trace: Trace, place: Edit) -> ToolDefinition:
-    """The tool that `place_of` leads to, as the model that called it was given it; without schemas if it was given none."""
+    """Return the tool at `place_of` as the request of the model call defined it; without schemas if the request had none."""
     span = trace.span(place.span_id)
     asking = span if isinstance(span.operation, Inference) else asked_by(trace, span)
     tool = place.place.partition("/")[0] or getattr(span.operation, "name", "")
@@ -103,9 +104,9 @@ def definition_at(trace: Trace, place: Edit) -> ToolDefinition:
 
 
 def read_value(trace: Trace, place: Edit, text: str) -> Edit:
-    """The edit that puts a value at `place_of`: JSON, or else the text itself, whichever the tool's schema allows.
+    """Return an edit that puts a value at `place_of`: parsed as JSON, or else the text itself, if the tool's schema allows it.
 
-    Without a schema the value must be of the recorded one's kind. Raises `ConfigurationError` if neither fits.
+    Without a schema the value must be of the recorded value's kind. Raises `ConfigurationError` if neither fits.
     """
     span, definition, problems = trace.span(place.span_id), definition_at(trace, place), []
     for new in (read_edit("", f"={text}").value, text):
@@ -146,7 +147,7 @@ def _works(span: Span, edit: Edit) -> bool:
 
 
 def asked_by(trace: Trace, execution: Span) -> Span | None:
-    """The model call that asked for this execution: by the call's id, else the last that asked for a tool of the name."""
+    """Return the model call that asked for this execution: by the call's id, else the last that called a tool of this name."""
     operation = execution.operation
     if not isinstance(operation, ToolExecution):
         return None
@@ -185,7 +186,7 @@ def _repaired(asking: Inference, call: ToolCall, pointer: str) -> JsonValue:
 
 
 def _of_the_run(asking: Inference, call: ToolCall, pointer: str) -> JsonValue:
-    """The one other identifier of the same form in what the model had been told."""
+    """Return the only other identifier of the same form in the model's input, or None."""
     made_up = _at(call.arguments, pointer)
     if not isinstance(made_up, str) or not re.search(r"\d", made_up):
         return None
@@ -211,14 +212,14 @@ def _at(arguments: JsonValue, pointer: str) -> JsonValue:
 Verdict: TypeAlias = Literal["cause", "not settled", "no cause"]
 
 CHANCE = 0.05
-"""So rare must the difference be by chance alone, for a suspect to be called a cause."""
+"""Highest probability that chance alone causes the difference, for a suspect to be called a cause."""
 
 
 def verdict(corrected: int, as_recorded: int, times: int) -> Verdict:
-    """What so many good runs of ``times`` say, with the correction and without it.
+    """Compare the numbers of good runs, of ``times`` each, with the correction and without it.
 
     ``cause``: by Fisher's exact test the difference is rarer than `CHANCE`. ``no cause``: the corrected runs ended no better.
-    ``not settled``: better, and it may be chance.
+    ``not settled``: they ended better, but it may be chance.
     """
     if corrected <= as_recorded:
         return "no cause"

@@ -1,4 +1,4 @@
-"""How a request differs from the recorded one, in words that a person can act on."""
+"""Describes how a request differs from the recorded one, so that a person can act on it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from llmtrace.text.word_difference import LONGEST, word_difference
 
 
 class Difference(NamedTuple):
-    """The first thing in which two requests differ."""
+    """The first difference of two requests."""
 
     text: str
     """One sentence."""
     was: str = ""
-    """The whole text that changed, as it was recorded; empty where something is new or absent."""
+    """The recorded text that changed, in full; empty if something is new or absent."""
     now: str = ""
 
 
@@ -91,10 +91,10 @@ _KINDS = (
 
 
 def repeatability(runs: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[str]:
-    """Sentences on the first difference of each run. ``runs``: the divergences of each, as the fields of `Divergence`.
+    """Describe the first difference of each run. ``runs``: the divergences of each, as the fields of `Divergence`.
 
-    What all runs do alike is a change of the program. What they do differently is not repeatable, and the reason is given
-    where it can be told: a time, a random value, or an order.
+    If all runs differ in the same way, the program has changed. Otherwise the run is not repeatable, and the reason is given if
+    it can be recognised: a time, a random value, or an order.
     """
     first = [divergences[0] if divergences else None for divergences in runs]
     differing = [divergence for divergence in first if divergence is not None]

@@ -1,8 +1,8 @@
-"""An edit of a recorded answer, or of a request: what would the program have done, had this been another value?
+"""Edits a recorded answer, or a request, to show what the program does with another value.
 
-A tool's result is edited by a JSON Pointer. The answer of a model is edited in the HTTP body in which it came, so that the
-library reads it as it reads any other: an argument of a tool call by the tool's name and a pointer, or the text. A stream may
-have cut the value into pieces; the first piece takes the new value.
+A tool's result is edited by a JSON Pointer. The answer of a model is edited in its recorded HTTP body, so that the library
+reads it as any other: an argument of a tool call by the tool's name and a pointer, or the text. If a stream has cut the value
+into pieces, the first piece gets the new value.
 
 The request of a model call is edited by a JSON Pointer into the HTTP body that the program sends. That body is not recorded:
 the program makes it again, and the call is made for real.
@@ -27,14 +27,14 @@ from llmtrace.text.word_difference import word_difference
 from llmtrace.validation.json_pointers import follow, pointer, steps
 
 TEXT = "text"
-"""In place of a tool's name and pointer: the whole text of an answer."""
+"""The place of the whole text of an answer."""
 
 
 _MOST_NAMES = 12
 
 
 class Edit(NamedTuple):
-    """One value of a recorded answer, and what takes its place."""
+    """One value of a recorded answer, and its replacement."""
 
     span_id: str
     place: str
@@ -44,12 +44,12 @@ class Edit(NamedTuple):
 
 
 def is_of_request(span: Span, place: str) -> bool:
-    """True if a place is in what the model was asked, and not in the answer: a pointer, of a model call."""
+    """Return True if the place is in the request of a model call, not in the answer: it is a pointer without a tool's name."""
     return isinstance(span.operation, Inference) and (not place or place.startswith("/"))
 
 
 def read_edit(span_id: str, setting: str) -> Edit:
-    """The edit that ``PLACE=VALUE`` says. The value is JSON, or else a text. Raises `ConfigurationError`."""
+    """Parse ``PLACE=VALUE``. The value is JSON, or else a text. Raises `ConfigurationError`."""
     place, equals, text = setting.partition("=")
     if not equals:
         raise ConfigurationError(f"{setting!r}: expected PLACE=VALUE, as in look_up/order_id=KS-20457")
@@ -60,9 +60,10 @@ def read_edit(span_id: str, setting: str) -> Edit:
 
 
 def answer_of(span: Span, place: str | None = None) -> JsonValue:
-    """What an edit can change: a tool's result; a model's text; or, if it calls tools, its text and their arguments by name.
+    """Return what an edit can change: a tool's result; a model's text; or, if it calls tools, its text and their arguments by
+    name.
 
-    ``place``: only what stands at this place of an `Edit`. Raises `ConfigurationError` for a span without an answer, and for a
+    ``place``: only the value at this place of an `Edit`. Raises `ConfigurationError` for a span without an answer, and for a
     place that it does not have.
     """
     operation = span.operation
@@ -81,7 +82,7 @@ def answer_of(span: Span, place: str | None = None) -> JsonValue:
 
 
 def edit_to(span: Span, answer: JsonValue) -> Edit | None:
-    """The edit that makes `answer_of` the span ``answer``; None: they are equal.
+    """Return the edit that changes `answer_of` the span to ``answer``, or None if they are equal.
 
     Raises `ConfigurationError` if the text and arguments of a model differ in more than one value.
     """
@@ -100,8 +101,8 @@ def edit_to(span: Span, answer: JsonValue) -> Edit | None:
 
 
 def _change(old: JsonValue, new: JsonValue, path: tuple[str, ...]) -> tuple[tuple[str, ...], JsonValue] | None:
-    """The deepest member of objects that holds all differences, with its new value."""
-    if json.dumps(old) == json.dumps(new):  # == would take 1 for true
+    """Return the path to the deepest value that covers all differences, and its new value; None if there are none."""
+    if json.dumps(old) == json.dumps(new):  # == would treat 1 and true as equal
         return None
     if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
         changed = [_change(old[name], new[name], (*path, name)) for name in old]
@@ -112,9 +113,9 @@ def _change(old: JsonValue, new: JsonValue, path: tuple[str, ...]) -> tuple[tupl
 
 
 def apply(run: RecordedRun, edit: Edit) -> None:
-    """Change the recording, or have the request changed when the program makes it.
+    """Change the recording, or register a change of the request for when the program makes it.
 
-    Raises `ConfigurationError`: no such span or value, or an answer that cannot be edited.
+    Raises `ConfigurationError` if there is no such span or value, or if the answer cannot be edited.
     """
     for step in run.top:
         if step.span is not None and step.span.span_id == edit.span_id:
@@ -128,7 +129,7 @@ def apply(run: RecordedRun, edit: Edit) -> None:
 
 
 def edited(span: Span, edit: Edit) -> Span:
-    """The span with the edit in its answer. Raises `ConfigurationError` as `apply` does."""
+    """Return the span with the edit in its answer. Raises `ConfigurationError` as `apply` does."""
     operation = span.operation
     if isinstance(operation, ToolExecution):
         result = with_member(operation.result, edit)
@@ -142,7 +143,7 @@ def edited(span: Span, edit: Edit) -> Span:
 
 
 def edited_body(body: bytes, edit: Edit) -> bytes:
-    """The body of a request with the edit in it; a member that is not there (``/temperature``) is added.
+    """Return the body of a request with the edit in it; a member that does not exist (``/temperature``) is added.
 
     Raises `ConfigurationError`.
     """
@@ -154,7 +155,7 @@ def edited_body(body: bytes, edit: Edit) -> bytes:
 
 
 def request_change(request: JsonValue, edit: Edit) -> str:
-    """What an edit changes in a request, in words. Raises `ConfigurationError` where it changes nothing, or cannot be made."""
+    """Describe the change of an edit in a request. Raises `ConfigurationError` if it changes nothing or cannot be made."""
     with_member(request, edit, may_add=True)
     place = edit.place if edit.place.strip("/") else ""
     try:
@@ -168,7 +169,7 @@ def request_change(request: JsonValue, edit: Edit) -> str:
 
 
 def with_member(value: JsonValue, edit: Edit, *, may_add: bool = False) -> JsonValue:
-    """The value with its member at ``edit.place`` replaced; the recorded one stays as it is. Raises `ConfigurationError`.
+    """Return a copy of the value with its member at ``edit.place`` replaced. Raises `ConfigurationError`.
 
     ``may_add``: a member that an object does not have is added to it.
     """
@@ -187,7 +188,8 @@ def with_member(value: JsonValue, edit: Edit, *, may_add: bool = False) -> JsonV
 
 
 def member_at(value: JsonValue, path: Sequence[str]) -> JsonValue:
-    """The member that a path leads to. Raises `ConfigurationError`, with the names of the members where the path ends."""
+    """Return the member at the end of a path. Raises `ConfigurationError` that lists the members at the last step that
+    exists."""
     for depth, step in enumerate(path):
         try:
             value = follow(value, [step])
@@ -232,7 +234,7 @@ def _set_in_object(outcome: JsonValue, edit: Edit) -> bool:
 
 
 def _is_result(value: JsonValue, result: JsonValue) -> bool:
-    """True for the result, also where a library has written it as a text."""
+    """Return True for the result, even if a library has written it as a JSON text."""
     if isinstance(value, str) and not isinstance(result, str) and value[:1] in ("{", "["):
         try:
             return bool(json.loads(value) == result)
@@ -242,7 +244,7 @@ def _is_result(value: JsonValue, result: JsonValue) -> bool:
 
 
 class _Replacement(NamedTuple):
-    """A value that stands in an answer, and the new one. ``name``: the member that holds it; None for the text."""
+    """A value in an answer, and the new one. ``name``: the member that holds it; None for the text."""
 
     name: str | None
     old: JsonValue
@@ -283,7 +285,7 @@ def _edited_exchange(exchange: Exchange, replacement: _Replacement) -> Exchange:
 
 
 def _edited_texts(texts: list[str], replacement: _Replacement) -> list[str]:
-    """The parts of a body, with the value replaced in those that are JSON."""
+    """Return the parts of a body, with the value replaced in the parts that are JSON."""
     events = [_event(text) for text in texts]
     documents = [event for event in events if event is not None]
     if not documents:
@@ -301,7 +303,7 @@ def _edited_texts(texts: list[str], replacement: _Replacement) -> list[str]:
 
 
 def _parts(line: str) -> tuple[str, str, str]:
-    """What stands before the JSON of a line (``data: ``), the JSON, and the end of the line."""
+    """Split a line into the part before the JSON (``data: ``), the JSON, and the end of the line."""
     match = re.fullmatch(r"(\s*(?:data:\s*)?)(.*?)(\s*)", line, re.DOTALL)
     return (match[1], match[2], match[3]) if match else ("", line, "")
 
@@ -316,7 +318,7 @@ def _event(line: str) -> Any:
 
 
 _Kind = tuple[str, ...]
-"""A path without positions: where a stream repeats an answer, it does so in places of another kind."""
+"""A path without list positions. If a stream repeats an answer, the copies are in places of different kinds."""
 
 
 def _edit_members(documents: list[Any], replacement: _Replacement) -> Iterator[_Kind]:
@@ -357,7 +359,7 @@ def _pattern(replacement: _Replacement) -> str:
 
 
 def _write(places: list[tuple[Any, Any]], start: int, end: int, text: str) -> None:
-    """Put ``text`` in the place of the characters ``start`` to ``end`` of the pieces; the first of them takes it."""
+    """Replace the characters ``start`` to ``end`` of the joined pieces; the first affected piece gets all of ``text``."""
     at = 0
     for owner, key in places:
         piece = owner[key]
@@ -369,7 +371,7 @@ def _write(places: list[tuple[Any, Any]], start: int, end: int, text: str) -> No
 
 
 def _members(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
-    """Every member of every object and list: its path, its owner and its key."""
+    """Iterate over every member of every object and list: its path, owner and key."""
     for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
         yield (*path, key), value, key
         yield from _members(value[key], (*path, key))

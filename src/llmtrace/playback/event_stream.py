@@ -1,6 +1,7 @@
-"""AWS's event streams (``application/vnd.amazon.eventstream``): messages of headers and a payload, with lengths and checksums.
+"""Reads and writes AWS's event streams (``application/vnd.amazon.eventstream``), whose messages have headers, a payload,
+lengths and checksums.
 
-Source: the encoding that "Amazon Transcribe: Event stream encoding" describes; Amazon Bedrock streams its answers in it.
+Source: "Amazon Transcribe: Event stream encoding"; Amazon Bedrock streams its answers in the same encoding.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Message(NamedTuple):
 
 
 def messages(body: bytes) -> tuple[list[Message], bytes]:
-    """The whole messages of a body, and what is left behind them: a stream may have been cut."""
+    """Return the complete messages of a body, and the bytes after them: a stream may have been cut."""
     whole: list[Message] = []
     while len(body) >= _PRELUDE + _CHECKSUM.size:
         size, headers = _LENGTHS.unpack_from(body)

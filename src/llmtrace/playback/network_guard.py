@@ -1,4 +1,4 @@
-"""Refuses connections while a replay runs: what is not answered from the recording must not leave the process."""
+"""Refuses connections during a replay: a call without a recorded answer must not leave the process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOCK = threading.RLock()
 
 @lru_cache(maxsize=64)
 def is_at(address: str, server: str) -> bool:
-    """True if ``server``, as ``HOST:PORT``, has this address: ``127.0.0.1:8000``. Its name is looked up."""
+    """Return True if ``server`` (``HOST:PORT``) has this address (``127.0.0.1:8000``). The host name is resolved."""
     host, _, port = server.rpartition(":")
     try:
         places = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
@@ -25,10 +25,10 @@ def is_at(address: str, server: str) -> bool:
 
 @contextmanager
 def no_network(refuse: Callable[[str], BaseException | None]) -> Iterator[None]:
-    """Inside the block, a socket that would connect, or send a datagram, raises what ``refuse`` gives for its address; None
-    lets it.
+    """Inside the block, a socket that connects or sends a datagram raises the error that ``refuse`` returns for its address;
+    None allows it.
 
-    Unix sockets work as always. A library that opens sockets without Python's ``socket`` is not seen.
+    Unix sockets work as always. A library that opens sockets without Python's ``socket`` is not noticed.
     """
     patched: Any = socket.socket
     connect, connect_ex, sendto = patched.connect, patched.connect_ex, patched.sendto

@@ -1,4 +1,4 @@
-"""`Replay`: answers the calls of a program from a recorded run, and notes where the two differ."""
+"""`Replay`: answers the calls of a program from a recorded run, and notes differences between the two."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from llmtrace.recorder.recorded_outcome import recorded_outcome
 from llmtrace.recorder.recording import Recording
 
 CHANGE = "change"
-"""In place of a span's id for ``live_after``: go on for real from the first call that the recording does not answer."""
+"""Value of ``live_after``, instead of a span's id: go on for real from the first call without a recorded answer."""
 
 Kind: TypeAlias = Literal["changed", "missing", "incomparable", "network", "left over"]
 
 
 @value
 class Divergence:
-    """One place where the new run is not the recorded one."""
+    """A difference between the new run and the recorded one."""
 
     kind: Kind
     what: str
@@ -39,20 +39,20 @@ class Divergence:
     span_id: str | None = None
     """The recorded span."""
     where: str = ""
-    """The line of the program that made the call, as ``file:line``; empty where none did."""
+    """The line of the program that made the call, as ``file:line``; empty if no such line was found."""
     is_served: bool = False
-    """The program got the recorded answer all the same (`Replay` with ``loose``)."""
+    """True if the program got the recorded answer all the same (`Replay` with ``loose``)."""
     was: str = ""
-    """Of ``changed``: the whole text that was recorded in the place of the first difference …"""
+    """For ``changed``: the whole recorded text at the first difference."""
     now: str = ""
-    """… and what the program gave there."""
+    """For ``changed``: the text of the new run at the same place."""
 
 
 class Replay(Player):
-    """A replay under way. All methods may be called from several threads.
+    """A replay in progress. All methods may be called from several threads.
 
-    After the first divergence that is not served, every later call is refused with the same words: a program that swallows the
-    first refusal gets no answers that do not fit.
+    After the first divergence that is not served, every later call is refused with the same message. So a program that swallows
+    the first refusal gets no answers that do not fit.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Replay(Player):
     ) -> None:
         """``key``: the secret of the store that recorded the run; without it, contents are compared after redaction.
 
-        ``loose``: serve the recorded answer to a request that changed, and note it. ``live_tools``: names of tools whose bodies
-        run. ``live_after``: id of the recorded span with which the recording ends, or `CHANGE`; what comes later is done for
-        real. ``may_run``: names of the tools whose bodies may run after that; default, all. ``request_of``: id of the recorded
-        span whose request, as the program makes it now, is kept in ``request``. ``connect``: ``HOST:PORT`` of servers that
-        the program may connect to outside of a recorded call.
+        ``loose``: serve the recorded answer to a request that changed, and note the difference. ``live_tools``: names of tools
+        whose bodies run. ``live_after``: id of the recorded span with which the recording ends, or `CHANGE`; later calls are
+        made for real. ``may_run``: names of the tools whose bodies may run after that; default, all. ``request_of``: id of the
+        recorded span whose new request is kept in ``request``. ``connect``: ``HOST:PORT`` of servers that the program may
+        connect to outside of a recorded call.
         """
         self.run = run
         self.divergences: list[Divergence] = []
@@ -82,7 +82,7 @@ class Replay(Player):
         self.live = 0
         """Calls that were made for real."""
         self.went_live: Divergence | None = None
-        """With `CHANGE`: the first difference, from which on calls were made for real."""
+        """With `CHANGE`: the first difference, after which calls were made for real."""
         self.request: bytes | None = None
         """The HTTP body that the program makes for the span of ``request_of``."""
         self.trace_id: str | None = None
@@ -95,22 +95,22 @@ class Replay(Player):
         self._request_of = request_of
         self._connect = tuple(connect)
         self.connections: list[str] = []
-        """Of ``connect``, the servers that the program connected to."""
+        """The servers in ``connect`` that the program connected to."""
         self._is_edit_used = False
         self._is_live = False
         self._stopped_by: ReplayDiverged | None = None
         self._reviewed: set[str] = set()
-        """Ids of the recorded reviews whose decision was given."""
+        """Ids of the recorded reviews whose decision was used."""
         self._places: dict[str, Step | None] = {}
-        """By id of the new run's span."""
+        """The place of each span of the new run, by span id."""
         self._lock = threading.RLock()
 
     @property
     def has_begun(self) -> bool:
-        """True if the program opened a span, or reached for the network."""
+        """Return True if the program opened a span or tried to use the network."""
         return self.trace_id is not None or bool(self.divergences)
 
-    # -- what the recorder tells
+    # -- called by the recorder
 
     def started(self, recording: Recording) -> None:
         with self._lock:
@@ -126,11 +126,11 @@ class Replay(Player):
             above = self._above(recording)
             step = None if self._is_live else self.run.place(above, recording.operation, recording.name)
             if step is None and not is_call(recording.operation):
-                step = above  # a new step of the program's own: what is below it is looked for above it
+                step = above  # a new agent or span of the program: match its children with those of the step above
             self._places[recording.span_id] = step
 
     def _above(self, recording: Recording) -> Step | None:
-        above = recording.parent_id if recording.parent is None else recording.parent.span_id  # perhaps over a protocol
+        above = recording.parent_id if recording.parent is None else recording.parent.span_id  # perhaps in another process
         return self.run.top if above is None else self._places.get(above, self.run.top)
 
     def answer(self, recording: Recording, operation: Operation) -> Span | None:
@@ -210,7 +210,7 @@ class Replay(Player):
                 with suppress(_LiveFromHere):
                     self._diverge(recording, "incomparable", what, None)
             step = None if recording is None else self._places.get(recording.span_id)
-            if step is not None:  # its arguments are often not known before it has run, so they are not compared
+            if step is not None:  # the arguments are often unknown before the tool runs, so they are not compared
                 step.is_answered = True
             self._make_for_real(recording)
 
@@ -232,7 +232,7 @@ class Replay(Player):
             return self._is_live or tool in self._live_tools
 
     def refuse_network(self, address: str) -> ReplayDiverged | None:
-        """For `no_network`: the error for a connection that no recorded call answers; None where it may be made."""
+        """Return the error for a connection that no recorded call answers, or None if it is allowed; for `no_network`."""
         with self._lock:
             recording = around = current()
             while around is not None and around.attributes.get(semconv.REPLAY_LIVE) is not True:
@@ -261,7 +261,7 @@ class Replay(Player):
         return None
 
     def finish(self) -> None:
-        """The program has ended: note what it did not ask for."""
+        """Note the recorded calls that the program did not make, after it has ended."""
         with self._lock:
             if self._stopped_by is None and not self._is_live:
                 for span in self.run.unused():
@@ -272,7 +272,7 @@ class Replay(Player):
                 what = "the edit was not used: the program did not come to this step, or the step was made for real"
                 self.divergences.append(Divergence("incomparable", what, self.run.edited))
 
-    # -- where a call belongs
+    # -- the place of a call
 
     def _step_for(self, recording: Recording, operation: Operation) -> Step:
         step = self._places.get(recording.span_id)
@@ -288,7 +288,7 @@ class Replay(Player):
         if self._is_same(step.span, recording, operation):
             return step
         sibling = self._sibling(recording, operation)
-        if sibling is not None:  # of parallel calls, it is the one that asks for the same
+        if sibling is not None:  # parallel calls may start in another order: swap places with the one whose request is equal
             sibling.is_taken, step.is_taken = True, sibling.is_taken
             for span_id, place in list(self._places.items()):
                 if place is sibling:
@@ -316,7 +316,7 @@ class Replay(Player):
         return request_digest(span.operation) == request_digest(recording.recorder.clean(operation))
 
     def _check_answer(self, recording: Recording, span: Span) -> None:
-        """Raise where the recorded answer cannot be given again."""
+        """Raise `ReplayDiverged` if the recorded answer cannot be given again."""
         if isinstance(span.operation, ToolExecution):
             try:
                 recorded_outcome(span)
@@ -336,7 +336,7 @@ class Replay(Player):
             why = f"{name} was not answered over {transport}, so its answer cannot be given again"
         self._diverge(recording, "incomparable", why, span.span_id, may_serve=False)
 
-    # -- what is said
+    # -- differences
 
     def _diverge(
         self,
@@ -353,7 +353,7 @@ class Replay(Player):
         divergence = Divergence(kind, what, span_id, program_line(), is_served, was, now)
         if recording is not None:
             recording.set({semconv.REPLAY_DIVERGED: kind})
-            if self._live_after == CHANGE and not is_any_resumed():  # what a resumed run did before must not be done twice
+            if self._live_after == CHANGE and not is_any_resumed():  # a resumed run must not repeat what it did before
                 self.went_live, self._is_live = divergence, True
                 raise _LiveFromHere
         self.divergences.append(divergence)
@@ -363,7 +363,7 @@ class Replay(Player):
 
 
 class _LiveFromHere(Exception):
-    """The recording has no answer to this call, and the replay was told to go on for real."""
+    """The recording has no answer to this call, and the replay continues for real."""
 
 
 def _step_name(span: Span) -> str:
@@ -371,7 +371,7 @@ def _step_name(span: Span) -> str:
 
 
 def outcome_of(divergences: Collection[Divergence]) -> Literal["same", "diverged", "incomparable"]:
-    """What a replay came to."""
+    """Return the overall outcome of a replay."""
     if any(divergence.kind == "incomparable" for divergence in divergences):
         return "incomparable"
     return "diverged" if divergences else "same"

@@ -1,4 +1,4 @@
-"""Which line of the program, and which library, made a call: read from the stack of this thread."""
+"""Finds the line of the program, and the library, that made a call, from the stack of this thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def program_line() -> str:
-    """The innermost line of the program's own code on this thread's stack: neither ours nor a library's."""
+    """Return the innermost line of the program's own code on this thread's stack, not of llmtrace or a library."""
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
@@ -20,7 +20,7 @@ def program_line() -> str:
 
 
 def calling_library() -> str:
-    """The package that the program's own code called on this thread's stack: ``aiohttp``, ``botocore`` …"""
+    """Return the package that the program's own code called on this thread's stack: ``aiohttp``, ``botocore`` …"""
     frame, library = sys._getframe(1), ""
     while frame is not None:
         file = frame.f_code.co_filename
@@ -39,4 +39,4 @@ _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
 _LIBRARIES = tuple(
     sorted({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")}, key=len, reverse=True)
 )
-"""The longest first, since the packages are inside the standard library's folder."""
+"""Longest paths first, because the folder of packages is inside the standard library's folder."""

@@ -1,8 +1,8 @@
 """A recorded run as a tree of steps, in which the spans of a new run find their places.
 
-A place is the step above, the kind of step, its name, and how many such steps came before it: never the content. So a request
-that changed is found, and said to have changed. Spans of other instrumentations, and the span of a whole program under
-``llmtrace run``, are no steps: what is below them belongs to the step above.
+A place is the step above, the kind of step, its name, and the number of such steps before it, never the content. So a request
+that changed is found and reported as changed. Two kinds of spans are not steps, and what is below them belongs to the step
+above: spans of other instrumentations, and the span of a whole program under ``llmtrace run``.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Step:
 
     def __init__(self, span: Span | None) -> None:
         self.span = span
-        """None: above all, the outermost."""
+        """None for the root of the tree."""
         self.below: list[Step] = []
         self.is_taken = False
-        """A span of the new run is in this place."""
+        """True if a span of the new run is at this place."""
         self.is_answered = False
-        """Its answer was given to the program."""
+        """True if the program got its answer."""
 
     def __iter__(self) -> Iterator[Step]:
         for step in self.below:
@@ -50,10 +50,10 @@ class Step:
 
 
 class RecordedRun:
-    """The steps of one or more traces, which one process made."""
+    """The steps of one or more traces of the same process."""
 
     def __init__(self, traces: Sequence[Trace]) -> None:
-        """``traces``: the first is the one that is replayed; the others are what the same process did beside it."""
+        """``traces``: the first is replayed; the process made the others beside it."""
         self.trace = traces[0]
         self.edited: str | None = None
         """Id of the span whose recorded answer was changed, or whose request is to be changed."""
@@ -82,7 +82,7 @@ class RecordedRun:
     def place(self, above: Step | None, operation: Operation, name: str) -> Step | None:
         """Take the next free place for a step of this kind and name. ``above`` None: the step above has no place itself.
 
-        Of several agents, as they may run in parallel, the first that had the same task.
+        Among agents, which may run in parallel, one with the same task comes first.
         """
         below = () if above is None else above.below
         free = [step for step in below if not step.is_taken and step.span is not None and is_alike(step.span, operation, name)]
@@ -94,7 +94,7 @@ class RecordedRun:
         return step
 
     def calls(self) -> Iterator[Step]:
-        """The steps that an answer of the world belongs to, in order."""
+        """Return the steps that a service or a tool answers, in order."""
         return (step for step in self.top if step.span is not None and is_call(step.span.operation))
 
     def unused(self) -> list[Span]:
@@ -104,12 +104,12 @@ class RecordedRun:
 
 
 def is_call(operation: Operation) -> bool:
-    """True for what the world answers: a service, or a tool that ran."""
+    """Return True for an operation with an answer from outside: from a service, or from a tool that ran."""
     return isinstance(operation, ANSWERED) or (isinstance(operation, ToolExecution) and operation.executed)
 
 
 def is_alike(span: Span, operation: Operation, name: str) -> bool:
-    """True if a step has the kind and the name of a recorded span. The model of a call is no part of its name."""
+    """Return True if a step has the kind and name of a recorded span. The model is not part of the name of a call."""
     recorded = span.operation
     if type(recorded) is not type(operation):
         return False
@@ -127,14 +127,14 @@ def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
 
 
 def _process(trace: Trace) -> tuple[object, ...]:
-    for span in trace.spans:  # those of the program's own provider tell of no process
+    for span in trace.spans:  # spans of the program's own provider may have no process id
         if span.resource.get("process.pid") is not None:
             return tuple(span.resource.get(name) for name in ("service.instance.id", "service.name", "process.pid"))
     return ()
 
 
 def find_checkpoint(trace: Trace, name: str | None = None) -> Span:
-    """The last checkpoint of this name; without a name, the last one whose state passed its check or had none.
+    """Return the last checkpoint of this name; without a name, the last whose state passed its check or had none.
 
     Raises `StateUnavailable` if there is none, or if its state was not kept whole.
     """

@@ -1,4 +1,4 @@
-"""Recordings as files, to be kept beside a test: OTLP as JSON lines, as ``llmtrace export`` writes it."""
+"""Recordings as files to keep beside a test: OTLP as JSON lines, as ``llmtrace export`` writes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from llmtrace.store import Query, open_store
 
 
 def read_recording(path: Path) -> list[Trace]:
-    """The traces of a recording, oldest first. Raises `ConfigurationError` if there is no such file, `UnreadableStore`."""
+    """Return the traces of a recording, oldest first. Raises `ConfigurationError` if there is no such file, or
+    `UnreadableStore`."""
     if not path.is_file():
         raise ConfigurationError(f"there is no recording {path}; llmtrace to-test and llmtrace export write one")
     with open_store(str(path), config=Config()) as store:
@@ -28,9 +29,9 @@ def read_recording(path: Path) -> list[Trace]:
 
 
 def write_recording(path: Path, traces: Sequence[Trace]) -> None:
-    """Write the traces as they are stored, so redacted; the file is complete or as before. Raises OSError."""
+    """Write the traces as they are stored, so redacted. The file is replaced as a whole or not at all. Raises OSError."""
     lines = b"".join(otlp.to_json_line([genai.encode(span) for span in trace.spans]).rstrip(b"\n") + b"\n" for trace in traces)
-    path = path.resolve()  # a link stays one
+    path = path.resolve()  # keep a symbolic link
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             file.write(lines)
@@ -44,7 +45,7 @@ def write_recording(path: Path, traces: Sequence[Trace]) -> None:
 
 
 def obstacles(trace: Trace) -> Iterator[str]:
-    """Why a trace cannot be replayed as a whole, a sentence each; nothing if it can."""
+    """List the reasons why a trace cannot be replayed as a whole, one sentence each."""
     for span in trace.spans:
         if span.run_id is None or not is_call(span.operation):
             continue

@@ -33,21 +33,21 @@ def replay(
     live_after: str | None = None,
     connect: Collection[str] = (),
 ) -> Iterator[Replay]:
-    """Answer every call that the block makes from a recorded run: of models, and of tools. Nothing is sent anywhere.
+    """Answer every model call and tool call of the block from a recorded run. Nothing is sent anywhere.
 
     ``trace``: a trace, its id (or the first digits of it) in the configured store, ``"last"`` (default), or the path of a file
-    that `llmtrace export` wrote. ``tools``: ``{"refund": "live"}`` runs that tool's body; default, all
-    are answered from the recording. ``loose``: answer a request that is not the recorded one, too, and note the difference.
-    ``live_after``: id of the recorded span, or name of the `checkpoint`, after which calls are made for real (`checkpoint`
-    returns the recorded state there); or ``"change"``: from the first call on that has no recorded answer. ``connect``:
-    servers, as ``HOST:PORT``, that the program may connect to outside of recorded calls (an MCP server); default, none.
+    that `llmtrace export` wrote. ``tools``: ``{"refund": "live"}`` runs that tool's body; by default all are answered from the
+    recording. ``loose``: also answer a request that differs from the recorded one, and note the difference. ``live_after``: id
+    of the recorded span, or name of the `checkpoint`, after which calls are made for real (`checkpoint` returns the recorded
+    state there); or ``"change"``: from the first call without a recorded answer. ``connect``: servers, as ``HOST:PORT``, that
+    the program may connect to outside of recorded calls (an MCP server); default, none.
 
     ``with replay() as replayed:`` gives ``served`` and ``live``, numbers of calls, and ``divergences``, each with ``kind``,
     ``what``, ``where``, ``span_id`` and ``is_served``.
 
-    The program has called `configure` before. At the end of the block, `ReplayDiverged` is raised if the program did something
-    else than the recorded one, or did not do all of it. Raises `ConfigurationError` for a wrong option, `TraceNotFound`,
-    `UnreadableStore`, and `StateUnavailable` where the state of the checkpoint was not kept.
+    Call `configure` before. At the end of the block, `ReplayDiverged` is raised if the program did not do exactly what the
+    recorded one did. Raises `ConfigurationError` for a wrong option, `TraceNotFound`, `UnreadableStore`, and `StateUnavailable`
+    if the state of the checkpoint was not kept.
     """
     for name, policy in (tools or {}).items():
         if policy not in ("recorded", "live"):
@@ -112,7 +112,8 @@ def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[No
 
 
 def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | None]:
-    """A trace that ``trace`` names as in `replay`, and the secret of its store. Raises `TraceNotFound`, `UnreadableStore`."""
+    """Load the trace that ``trace`` names as in `replay`, and the secret of its store. Raises `TraceNotFound`,
+    `UnreadableStore`."""
     if isinstance(trace, Trace):
         return trace, None
     path = Path(trace)
@@ -128,5 +129,5 @@ def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | No
 
 
 def key_of(store: Store) -> bytes | None:
-    """The secret with which the digests in a store were made; None for a file, which has none."""
+    """Return the secret with which the digests in a store were made, or None for a file, which has none."""
     return store.replay_key() if store.folder is not None else None

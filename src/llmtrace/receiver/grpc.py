@@ -13,7 +13,8 @@ from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, TakeLogs, Ta
 
 MOST_THREADS = 32
 CONNECTION_SECONDS, GRACE_SECONDS = 60, 10
-"""Seconds after which a connection is closed, and that its unfinished requests have then: a stalled one holds a thread."""
+"""Seconds after which a connection is closed, and seconds that its unfinished requests then have: a stalled one occupies a
+thread."""
 
 _TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
 _LOGS = "opentelemetry.proto.collector.logs.v1.LogsService"
@@ -46,12 +47,12 @@ class Server:
         self._server.add_generic_rpc_handlers(tuple(_service(name, answer) for name, answer in services.items()))
         try:
             self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
-        except RuntimeError as error:  # gRPC gives no other error for a busy port
+        except RuntimeError as error:  # gRPC has no other error for a busy port
             raise OSError(str(error)) from None
         self._server.start()
 
     def shutdown(self) -> None:
-        """Stop, after at most a second for requests that are being answered."""
+        """Stop, after at most a second for requests in progress."""
         self._server.stop(1).wait()
 
 

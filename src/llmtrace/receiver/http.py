@@ -18,12 +18,12 @@ from llmtrace.receiver.request import JSON, MAX_BYTES, PROTOBUF, Refused, TakeLo
 from llmtrace.recorder.guard import report
 
 REQUEST_SECONDS = 30.0
-"""Seconds until a request has arrived, its headers and then its body, however slowly it comes."""
+"""Seconds in which the headers of a request must arrive, and then its body, however slowly they come."""
 MOST_CONNECTIONS = 128
-"""When there are more, the one is closed that has waited longest for its request."""
+"""Connections, at most. For a new one, the connection that has waited longest for its request is closed."""
 DRAIN_SECONDS = 2.0
 MOST_DRAINED = 4 * MAX_BYTES
-"""Bytes that are read and dropped of a body that is too large, so that its sender gets to read the answer."""
+"""Bytes read and dropped of a body that is too large, at most, so that its sender can read the answer."""
 
 _IGNORED = ("/v1/metrics", "/v1development/profiles")
 
@@ -42,7 +42,7 @@ class Server(ThreadingHTTPServer):
         self.origins = frozenset(origins)
         self._connections: dict[Any, None] = {}
         self._waiting: dict[Any, None] = {}
-        """Connections without a complete request, the longest first."""
+        """Connections without a complete request; the one that has waited longest is first."""
         self._changing = threading.Lock()
 
     @property
@@ -55,7 +55,7 @@ class Server(ThreadingHTTPServer):
             if longest is not None:
                 del self._waiting[longest], self._connections[longest]
                 with contextlib.suppress(OSError):
-                    longest.shutdown(socket.SHUT_RDWR)  # which ends its thread
+                    longest.shutdown(socket.SHUT_RDWR)  # this ends its thread
             has_room = len(self._connections) < MOST_CONNECTIONS
             if has_room:
                 self._connections[request] = self._waiting[request] = None
@@ -89,14 +89,14 @@ class Server(ThreadingHTTPServer):
 
 
 class _Incoming(io.RawIOBase):
-    """The bytes that a connection receives, until a deadline: a timeout for each of them would let it drip for ever."""
+    """Reads from a connection until a deadline. A timeout for each read would let a sender send single bytes for ever."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._deadline = 0.0
 
     def within(self, seconds: float) -> None:
-        """Set the deadline to so many seconds from now."""
+        """Set the deadline to ``seconds`` from now."""
         self._deadline = time.monotonic() + seconds
 
     def readable(self) -> bool:
@@ -158,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(500, kind, _refusal(kind, "the spans could not be stored. See the receiver's log"))
 
     def do_OPTIONS(self) -> None:
-        """Answer a browser that asks whether a page may send: yes to the named origins."""
+        """Answer a browser's preflight request: allowed for the configured origins."""
         if not self._cross_origin():
             self._answer(403, JSON, b'{"message": "this origin is not allowed. Start llmtrace receive with --allow-origin"}')
             return
@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(204, JSON, b"", *headers, ("access-control-max-age", "3600"))
 
     def _cross_origin(self) -> tuple[tuple[str, str], ...]:
-        """The headers that let a page of a named origin read the answer; none for others."""
+        """Return the headers that let a page of an allowed origin read the answer; none for other origins."""
         origin = self.headers.get("origin", "")
         return (("access-control-allow-origin", origin), ("vary", "origin")) if origin in self.server.origins else ()
 
@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(405, JSON, b'{"message": "send spans with POST /v1/traces (OTLP)"}', ("allow", "POST"))
 
     def _check_host(self) -> None:
-        """Refuse other host names: a web page may reach loopback by a name of its own (DNS rebinding)."""
+        """Refuse other host names: a web page may reach loopback by a host name of its own (DNS rebinding)."""
         host = self.headers.get("host", "").rpartition(":")[0] or self.headers.get("host", "")
         if host.strip("[]").lower() not in ("127.0.0.1", "localhost", "::1", "", "host.docker.internal"):
             raise Refused(403, f"this receiver does not answer for host {host}. Send to 127.0.0.1")
@@ -220,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._drain()
 
     def _drain(self) -> None:
-        """Read the rest of the body; else the sender may see a connection reset instead of our answer, and send it again."""
+        """Read the rest of the body. Otherwise the sender may see a connection reset instead of our answer, and send again."""
         try:
             self.connection.shutdown(socket.SHUT_WR)
             self._incoming.within(DRAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""How much a request may contain. It is counted before the request is parsed, since few bytes can become large objects."""
+"""Limits of a request's content. It is counted before parsing, because few bytes can become large objects."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, Final
 MAX_SPANS: Final = 50_000
 """Spans in a request. OpenTelemetry's processor sends 512."""
 MAX_FIELDS: Final = 1_000_000
-"""Fields of all messages in a protobuf request, and objects, lists and members in JSON."""
+"""Fields of all messages in a protobuf request; objects, lists and members in JSON."""
 SMALL_BYTES: Final = 256 << 10
-"""A request of this size cannot have too many fields."""
+"""A request of at most this size cannot have too many fields."""
 
 _Table = dict[int, Any]
 _VALUE: _Table = {}
@@ -17,14 +17,14 @@ _PAIR: _Table = {2: _VALUE}
 _VALUE.update({5: {1: _VALUE}, 6: {1: _PAIR}})
 _SPAN: _Table = {9: _PAIR, 11: {3: _PAIR}, 13: {4: _PAIR}}
 _REQUEST: _Table = {1: {1: {1: _PAIR}, 2: {1: {3: _PAIR}, 2: _SPAN}}}
-"""Which fields of ExportTraceServiceRequest, by number, are messages with messages in them."""
+"""The fields of ExportTraceServiceRequest, by number, that contain further messages."""
 _FIXED: Final = {1: 8, 5: 4}
-"""Bytes of a number, by the kind of its field."""
+"""Size in bytes of a field with a fixed length, by its wire type."""
 _ONLY_SPANS: _Table = {1: {2: {2: _SPAN}}}
 
 
 class TooMany(Exception):
-    """The request has more than the limits allow. The message says of what."""
+    """The request is over a limit; the message says which."""
 
 
 def count_protobuf(data: bytes) -> int:
@@ -32,7 +32,7 @@ def count_protobuf(data: bytes) -> int:
     is_small = len(data) <= SMALL_BYTES
     try:
         return _count(data, _ONLY_SPANS if is_small else _REQUEST, into_spans=not is_small)
-    except LookupError:  # cut off, or another kind of field: the parser says so
+    except LookupError:  # truncated, or an unknown wire type: the parser will report it
         return 0
 
 
@@ -65,7 +65,7 @@ def _count(data: bytes, table: _Table, *, into_spans: bool) -> int:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A variable-length integer and the offset after it. Raises IndexError at the end of the data."""
+    """Return a variable-length integer and the offset after it. Raises IndexError at the end of the data."""
     byte = data[at]
     if byte < 0x80:
         return byte, at + 1
@@ -79,6 +79,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def check_json(data: bytes) -> None:
-    """Raises TooMany for JSON text with too many values. Signs within texts count, too."""
+    """Raise TooMany for JSON text with too many values. Brackets and commas inside texts count too."""
     if data.count(b"{") + data.count(b"[") + data.count(b",") // 4 > MAX_FIELDS:
         raise TooMany(f"more than {MAX_FIELDS:,} values")

@@ -19,8 +19,8 @@ HTTP_PORT, GRPC_PORT = 4318, 4317
 class Receiver:
     """``with Receiver(ingestor) as receiver:`` listens on 127.0.0.1 until the block ends.
 
-    Port 0: any free port; None: do not listen. ``origins``: origins whose pages may send over HTTP. Raises PortBusy,
-    ConfigurationError (gRPC is not installed).
+    Port 0: any free port; None: do not listen. ``origins``: origins whose pages may send over HTTP. Raises PortBusy, and
+    ConfigurationError if gRPC is not installed.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Receiver:
         return stored
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Stop listening, then evaluate, for at most ``seconds``, and flush what arrived. Closing twice does nothing."""
+        """Stop listening, then evaluate, for at most ``seconds``, and flush the received spans. Closing twice does nothing."""
         http_server, self._http = self._http, None
         grpc_server, self._grpc = self._grpc, None
         if http_server is not None:

@@ -1,4 +1,4 @@
-"""One OTLP request: from the bytes on the wire to spans or log records, within limits.
+"""Reads an OTLP request: from the bytes on the wire to spans or log records, within limits.
 
 Law: invalid bytes raise `Refused` and nothing else.
 """
@@ -61,7 +61,7 @@ def unpack(body: bytes, encoding: str) -> bytes:
 def store(body: bytes, encoding: str, content_type: str, take: TakeSpans) -> tuple[int, str]:
     """Store the spans of a request by ``take``. Returns how many were rejected, and why. Raises Refused.
 
-    Two requests at a time, since parsed requests take many times the memory of their bytes.
+    At most two requests are parsed at a time, because a parsed request takes many times the memory of its bytes.
     """
     with _at_a_time:
         data = unpack(body, encoding)
@@ -89,7 +89,7 @@ def read(
     from_protobuf: Callable[[int], T],
     from_json: Callable[[Mapping[str, Any]], T],
 ) -> T:
-    """Read a request within the limits. ``name``: of what is counted; ``from_protobuf`` gets its number. Raises Refused."""
+    """Read a request within the limits. ``name``: of the counted items; ``from_protobuf`` gets their number. Raises Refused."""
     kind = content_type.partition(";")[0].strip().lower()
     try:
         if kind == PROTOBUF:
@@ -123,9 +123,9 @@ def refuse_other_signals(document: Mapping[str, Any], *names: str) -> None:
 
 
 def store_logs(body: bytes, encoding: str, content_type: str, take: TakeLogs) -> None:
-    """Hand the log records of a request to ``take``: those that belong to a span are added to it. Raises Refused."""
+    """Pass the log records of a request to ``take``, which adds them to their spans. Raises Refused."""
     data = unpack(body, encoding)
-    # they are counted as spans: log records have the place in their request that spans have in theirs
+    # the span limit works for log records too: both have the same place in their request
     records = read(data, content_type, "records", lambda _: log_records.from_protobuf(data), _logs_from_json)
     if records:
         take(records)
@@ -137,7 +137,7 @@ def _logs_from_json(document: Mapping[str, Any]) -> list[LogRecord]:
 
 
 def success(rejected: int, why: str) -> bytes:
-    """The answer to a request by protobuf that was accepted, but for so many spans."""
+    """Return the protobuf answer to an accepted request, of which ``rejected`` spans were not stored."""
     response = ExportTraceServiceResponse()
     if rejected:
         response.partial_success.rejected_spans = rejected

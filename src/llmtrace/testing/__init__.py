@@ -1,8 +1,8 @@
 """Tools for tests of agents.
 
-`capture` records what a test does, with repeatable ids and times. `ReplayedRun` runs the program again, answered from a
-recording. Both tell what the agent did by the properties of `Run`. `cases` runs a test on each file of a folder, several times.
-The pytest fixtures are in `llmtrace.pytest_plugin`.
+`capture` records a test, with repeatable ids and times. `ReplayedRun` runs the program again, answered from a recording. Both
+show what the agent did by the properties of `Run`. `cases` runs a test on each file of a folder, several times. The pytest
+fixtures are in `llmtrace.pytest_plugin`.
 """
 
 from llmtrace.testing.captured import Captured, capture, counting_identity

@@ -1,4 +1,4 @@
-"""`capture`: records what a block does into memory, with repeatable ids and times."""
+"""`capture`: records a block into memory, with repeatable ids and times."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Captured(Run):
 
     @property
     def spans(self) -> tuple[Span, ...]:
-        """The spans that have ended, in the order in which they ended."""
+        """The ended spans, in the order in which they ended."""
         ended = [span for trace in self.traces for span in trace.spans if span.end is not None]
         return tuple(sorted(ended, key=lambda span: (span.end or 0, span.sequence or 0)))
 

@@ -1,4 +1,4 @@
-"""`cases`: one test over a folder of cases, each run several times, since an agent does not do the same every time."""
+"""`cases`: one test over a folder of cases. Each runs several times, because an agent does not always act in the same way."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from llmtrace.statistics.two_samples import shares_test, wilson
 from llmtrace.testing.captured import capture
 
 BASELINE = "baseline"
-"""Folder beside the cases, with how often each passed before …"""
+"""Folder beside the cases with the pass counts of each."""
 KEEP_BASELINE = "--llmtrace-baseline"
-"""… which pytest writes with this option."""
+"""Option of pytest that writes the baseline."""
 CHANCE = 0.05
-"""So rare must a drop be by chance alone, to be called worse than the baseline."""
+"""Highest probability that chance alone causes a drop, for it to be called worse than the baseline."""
 
 
 class _Case(NamedTuple):
@@ -40,15 +40,15 @@ class _Count(NamedTuple):
 
 
 def cases(folder: str, *, runs: int = 1, min_pass: float = 1.0) -> Callable[[Callable[..., Any]], Any]:
-    """Make a test run on each case of ``folder``, ``runs`` times, and pass if at least the share ``min_pass`` of them passed.
+    """Run a test on each case of ``folder``, ``runs`` times; it passes if at least the share ``min_pass`` of the runs passed.
 
-    ``folder`` is looked for beside the test. A file ``*.json`` is a case, and so is each line of a file ``*.jsonl``. The test
-    gets it as its argument ``case``; with an argument ``run``, it also gets a `Captured` of that one run. Its other arguments
-    are fixtures, which all runs of a case share. Without a baseline, it stops when the outcome is settled.
+    ``folder`` is relative to the test's file. A file ``*.json`` is a case, and so is each line of a file ``*.jsonl``. The test
+    gets the case as its argument ``case``; with an argument ``run``, it also gets a `Captured` of that one run. Its other
+    arguments are fixtures, which all runs of a case share. Without a baseline, it stops when the outcome is settled.
 
-    With ``pytest --llmtrace-baseline``, how often each case passed is kept in ``folder/baseline``. Later a case also fails if
-    it passes so much less often that chance would do that in fewer than 5 of 100 times. Raises `ConfigurationError` for a
-    folder without cases, ``runs`` below 1, or ``min_pass`` outside of 0 to 1.
+    ``pytest --llmtrace-baseline`` stores in ``folder/baseline`` how often each case passed. Later a case also fails if it
+    passes so much less often that chance would do that in fewer than 5 of 100 times. Raises `ConfigurationError` for a folder
+    without cases, ``runs`` below 1, or ``min_pass`` outside of 0 to 1.
     """
     if runs < 1 or not 0 <= min_pass <= 1:
         raise ConfigurationError(f"cases(runs={runs}, min_pass={min_pass}): expected at least 1 run, and a share from 0 to 1")

@@ -26,14 +26,14 @@ from llmtrace.testing.captured import Captured, capture
 from llmtrace.testing.run import Run
 
 RECORD = "--llmtrace-record"
-"""pytest's option with which a changed program is recorded anew."""
+"""Option of pytest that records a changed program again."""
 
 
 class ReplayedRun(Run):
-    """The new run of a recorded one: ``with ReplayedRun(file): …`` for code of this process, `run` for another program.
+    """A new run of a recorded one: ``with ReplayedRun(file): …`` for code of this process, `run` for another program.
 
-    `call` is the block around one function. Raises AssertionError where the program does something else than the recorded one.
-    With ``record``, it goes on for real from there; `keep` then puts the new run in the place of the recording.
+    `call` is the block around one function. Raises AssertionError if the program does not do what the recorded one did. With
+    ``record``, it goes on for real from there; `keep` then replaces the recording by the new run.
     """
 
     def __init__(self, recording: Path, *, tools: Mapping[str, ToolPolicy] | None = None, record: bool = False) -> None:
@@ -46,7 +46,7 @@ class ReplayedRun(Run):
         self._replay: Replay | None = None
         self._loaded: tuple[Trace, ...] = ()
         self.is_same = True
-        """False: the program did something else than the recorded one, so that its traces say nothing of the agent."""
+        """False if the program did not do what the recorded one did. Its traces then do not show the agent's behaviour."""
 
     @property
     def traces(self) -> tuple[Trace, ...]:
@@ -78,7 +78,7 @@ class ReplayedRun(Run):
             self._loaded, self._captured = self._captured.traces, None
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> ReplayedRun:
-        """Call an agent's function, and wait for it if it is async. Raises what it raises, and AssertionError if it differs."""
+        """Call an agent's function; await it if it is async. Raises its exceptions, and AssertionError if the run differs."""
         __tracebackhide__ = True
         with self:
             result = function(*args, **kwargs)
@@ -93,7 +93,7 @@ class ReplayedRun(Run):
 
         ``timeout``: seconds until it is killed; default, none.
 
-        Raises AssertionError also if the program ends with another exit code than 0, with what it printed to stderr.
+        Raises AssertionError also if the program ends with an exit code other than 0; the message contains its stderr.
         """
         __tracebackhide__ = True
         traces = read_recording(self._recording)
@@ -118,7 +118,7 @@ class ReplayedRun(Run):
         return self
 
     def keep(self) -> None:
-        """With ``record``, put the new run in the place of the recording; the fixture does when the test has passed.
+        """With ``record``, replace the recording by the new run. The fixture calls this when the test has passed.
 
         Raises AssertionError if there is no new run.
         """

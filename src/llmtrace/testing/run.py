@@ -1,4 +1,4 @@
-"""What an agent did in a test, in words that an ``assert`` can use."""
+"""The actions of an agent in a test, as properties for an ``assert``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmtrace.model import AgentInvocation, Health, Inference, Span, ToolExecuti
 
 
 class Run:
-    """The traces of a test. All properties are read anew when they are used, so they also serve in the middle of a run."""
+    """The traces of a test. All properties are computed at each use, so they can be used in the middle of a run."""
 
     @property
     def traces(self) -> tuple[Trace, ...]:
@@ -26,7 +26,7 @@ class Run:
 
     @property
     def tools(self) -> list[str]:
-        """Names of the tools that ran, in the order in which they started. A call that was refused is not among them."""
+        """Names of the tools that ran, in the order in which they started. Refused calls are not included."""
         return [execution.name for execution in self.executions]
 
     @property
@@ -37,7 +37,7 @@ class Run:
 
     @property
     def invalid_calls(self) -> list[str]:
-        """What was wrong with the arguments of tool calls, such as ``refund /amount: must be a number, not a string``."""
+        """Violations in the arguments of tool calls, such as ``refund /amount: must be a number, not a string``."""
         return [
             f"{violation.tool or 'tool'} {violation.pointer}: {violation.message}"
             for span in self._spans()
@@ -48,12 +48,12 @@ class Run:
 
     @property
     def findings(self) -> list[str]:
-        """Names of the checks that found something certain or likely, as ``llmtrace why`` marks it; each once."""
+        """Names of the checks that found something certain or likely, as ``llmtrace why`` marks it, without duplicates."""
         return list(dict.fromkeys(suspect.check for suspect in self.suspects))
 
     @property
     def suspects(self) -> list[Suspect]:
-        """What `llmtrace why` names: places where the run went wrong, certain or likely ones."""
+        """Places where the run went wrong according to ``llmtrace why``, certain or likely ones."""
         return [suspect for trace in self.traces for suspect in diagnose(trace).marked]
 
     @property
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def answer(self) -> str | None:
-        """The text with which the last of the outermost agents, else the last model call, ended; None if there is none."""
+        """The final text of the last of the outermost agents, or else of the last model call; None without any."""
         outputs = [
             span.operation.output
             for trace in self.traces
@@ -103,7 +103,8 @@ class Run:
 
     @property
     def outcome(self) -> str | None:
-        """What the program said by `llmtrace.outcome`: ``success``, ``failure`` or ``unknown``; None if it said nothing."""
+        """The run's outcome as the program reported it by `llmtrace.outcome`: ``success``, ``failure`` or ``unknown``; None if
+        it reported none."""
         outcomes = [trace.outcome for trace in self.traces if trace.outcome is not None]
         return outcomes[-1].label if outcomes else None
 

@@ -1,4 +1,4 @@
-"""`Tools`: a set of tools offered to a model, and the loop's other half: run what the model asked for."""
+"""`Tools`: a set of tools that are offered to a model, and run when the model calls them."""
 
 from llmtrace.tools.tools import Tools
 

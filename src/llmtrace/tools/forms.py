@@ -1,6 +1,6 @@
-"""How providers write tool calls and want their answers: one `Form` each. A new provider's form is one class here.
+"""The forms of tool calls and answers of each provider: one `Form` each. A new provider's form is a new class.
 
-Law: the raw text of the arguments is what is judged; nothing is repaired on the way in.
+Law: validation gets the raw text of the arguments; nothing is repaired on the way in.
 """
 
 from __future__ import annotations
@@ -12,39 +12,39 @@ from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.validation.parse_arguments import parse_arguments
 
 Answer = tuple[ToolCall, str, bool]
-"""A call, the text that answers it, and whether that is an error."""
+"""A call, the text that answers it, and True if that text is an error."""
 
 
 class Form(Protocol):
-    """One provider's way to offer tools, ask for them, and be answered."""
+    """A provider's format for tool definitions, tool calls and answers."""
 
     def offer(self, definition: ToolDefinition) -> dict[str, JsonValue]: ...
 
     def calls(self, message: Any) -> list[ToolCall] | None:
-        """The calls in a message, in order; None when the message is not of this form."""
+        """Return the calls in a message, in order; None if the message is not of this form."""
         ...
 
     def answers(self, answers: Sequence[Answer]) -> list[dict[str, JsonValue]]: ...
 
 
 def read(thing: Any, name: str) -> Any:
-    """A field of a dict or of an SDK's object."""
+    """Return a field of a dict or of an SDK's object."""
     return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
 
 
 def _items(message: Any, name: str) -> Sequence[Any] | None:
-    """``message`` as a list of calls: itself when it is one, else its field ``name``."""
+    """Return the list of calls: ``message`` if it is a list, else its field ``name``."""
     items = message if isinstance(message, (list, tuple)) else read(message, name)
     return items if isinstance(items, (list, tuple)) else None
 
 
 def _has(items: Sequence[Any], *types: str) -> bool:
-    """Whether a bare list is of the form that has items of these types; a message that holds a list is, whatever is in it."""
+    """Return True if a bare list has items of these types. (A message is recognised by its field, whatever the items.)"""
     return any(read(item, "type") in types for item in items)
 
 
 class OpenAIChat:
-    """Chat completions: ``message.tool_calls``, answered by one ``role: tool`` message each."""
+    """Chat completions: ``message.tool_calls``, each answered by a ``role: tool`` message."""
 
     def offer(self, definition: ToolDefinition) -> dict[str, JsonValue]:
         return {"type": "function", "function": _function(definition)}
@@ -71,7 +71,7 @@ class OpenAIChat:
 
 
 class OpenAIFunctionCall:
-    """Chat completions before there were tool calls: ``message.function_call``, answered by a ``role: function`` message."""
+    """Old chat completions, without tool calls: ``message.function_call``, answered by a ``role: function`` message."""
 
     def offer(self, definition: ToolDefinition) -> dict[str, JsonValue]:
         return _function(definition)

@@ -1,4 +1,4 @@
-"""`Tools`: offer tools to a model in its provider's form; run what it asks for, and answer in the same form."""
+"""`Tools`: offers tools to a model in its provider's form, runs its tool calls, and answers in the same form."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from llmtrace.tools import forms
 
 _ASYNC = ("coroutine", "async generator")
 _ANSWER_LIMIT = 1 << 30
-"""An answer goes to the model whole: it is the program that bounds it."""
+"""Size limit of an answer, in effect none: the program decides how much the model gets."""
 
 
 @suggest_keywords
 class Tools:
     """Tools by name, to offer to a model and to run when it asks.
 
-    Raises `ConfigurationError` when two tools share a name, something cannot be called, or an option is not known.
+    Raises `ConfigurationError` if two tools have the same name, something cannot be called, or an option is unknown.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Tools:
         on_invalid: OnInvalid | None = None,
         on_fail: Literal["reply", "raise"] = "reply",
     ) -> None:
-        """Functions, decorated with `tool` or not, and bound methods of such.
+        """``functions``: functions and bound methods, decorated with `tool` or not.
 
-        ``on_invalid``: policy for tools that have none of their own, see `tool`. ``on_fail``: what an exception of a tool
-        leads to: ``reply`` (default) tells the model its type and text; ``raise`` lets it through.
+        ``on_invalid``: policy for tools without one of their own, see `tool`. ``on_fail``: what to do if a tool raises:
+        ``reply`` (default) gives the model its type and text; ``raise`` passes the exception on.
         """
         if on_invalid is not None and on_invalid not in get_args(OnInvalid):
             raise ConfigurationError(f"Tools(on_invalid={on_invalid!r}): expected one of {', '.join(get_args(OnInvalid))}")
@@ -63,7 +63,7 @@ class Tools:
 
     @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
-        """The definitions as values, in the order of the tools."""
+        """The tool definitions, in the order of the tools."""
         return tuple(spec.definition for spec, _ in self._tools.values())
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class Tools:
         return iter(self.definitions)
 
     def openai(self, api: Literal["chat", "responses"] = "chat") -> list[Any]:
-        """The definitions as OpenAI's chat completions, or its Responses API, take them in ``tools=``.
+        """Return the definitions for ``tools=`` of OpenAI's chat completions, or of its Responses API.
 
         Raises `ConfigurationError` for another ``api``.
         """
@@ -83,16 +83,16 @@ class Tools:
         return [form.offer(definition) for definition in self.definitions]
 
     def anthropic(self) -> list[Any]:
-        """The definitions as Anthropic's messages take them in ``tools=``."""
+        """Return the definitions for ``tools=`` of Anthropic's messages."""
         return [forms.ANTHROPIC.offer(definition) for definition in self.definitions]
 
     def run(self, message: Any) -> list[Any]:
-        """Run the tool calls of a model's message, in order; give the messages to append, joined by call id.
+        """Run the tool calls of a model's message, in order. Returns the messages to append, joined by call id.
 
         ``message``: an assistant message of OpenAI chat, a Responses answer, an Anthropic message, as the SDK's object or a
-        dict; or the list of calls in it. Without calls the answer is empty. Raises InvalidToolCall under
-        ``on_invalid="raise"``, a tool's exception under ``on_fail="raise"``, `BudgetExceeded`, and `ConfigurationError` for
-        a message of no known form, or for an async tool while an event loop runs (use `arun`).
+        dict; or the list of calls in it. Without calls the list is empty. Raises InvalidToolCall under ``on_invalid="raise"``,
+        a tool's exception under ``on_fail="raise"``, `BudgetExceeded`, and `ConfigurationError` for a message of no known form,
+        or for an async tool while an event loop runs (use `arun`).
         """
         form, calls = _read(message)
         for call in calls if _loop_runs() else ():
@@ -102,9 +102,10 @@ class Tools:
         return form.answers([(call, *self._run(call)) for call in calls])
 
     async def arun(self, message: Any) -> list[Any]:
-        """As `run`, with all calls at once: async tools as tasks, plain ones in threads.
+        """Do what `run` does, with all calls at once: async tools as tasks, plain ones in threads.
 
-        What is to be raised is raised when all calls have ended, the first in their order; none goes on in the background.
+        Exceptions are raised after all calls have ended, the first in the order of the calls. No call goes on in the
+        background.
         """
         form, calls = _read(message)
         answered = await asyncio.gather(*(self._arun(call) for call in calls), return_exceptions=True)
@@ -147,7 +148,7 @@ class Tools:
 
 
 class _AsyncInLoopError(ConfigurationError):
-    """An event loop runs, so that `Tools.run` cannot wait for an async tool."""
+    """`Tools.run` cannot wait for an async tool while an event loop runs."""
 
     def __init__(self, tool: str) -> None:
         super().__init__(f"Tools.run(): {tool} is async and an event loop runs; use `await tools.arun(message)`")
@@ -162,7 +163,7 @@ def _with_note(execution: Execution, result: Any) -> str:
 
 
 def _whole(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """The result of a tool: what it awaits or yields, if that is what it gives."""
+    """Return the result of a tool; if the result is an awaitable or a generator, what it returns or yields."""
     result = function(*args, **kwargs)
     if inspect.isgenerator(result):
         return list(result)
@@ -178,7 +179,7 @@ def _whole(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
 
 
 async def _awhole(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """As `_whole`, with what is not async in a thread."""
+    """Do what `_whole` does; functions that are not async run in a thread."""
     if functions.kind_of(function) in _ASYNC:
         return await _awaited(function(*args, **kwargs))
     result, error = await asyncio.to_thread(_attempt, lambda: function(*args, **kwargs))
@@ -196,7 +197,7 @@ async def _awaited(result: Any) -> Any:
 
 
 def _attempt(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """A call's result or error as values: a StopIteration could not cross from a thread to the event loop."""
+    """Return a call's result or error as values: a StopIteration cannot be passed from a thread to the event loop."""
     try:
         return call(), None
     except Exception as error:
@@ -225,5 +226,5 @@ def _loop_runs() -> bool:
 
 
 def _text(result: JsonValue) -> str:
-    """A tool's result as the model is told it: text as it is, everything else as JSON."""
+    """Return a tool's result as text for the model: a text unchanged, anything else as JSON."""
     return result if isinstance(result, str) else dump(to_json(result, limit=_ANSWER_LIMIT)).decode()

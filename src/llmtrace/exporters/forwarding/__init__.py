@@ -1,5 +1,5 @@
-"""Forwarding by OTLP: what the journal holds goes to a collector, from a thread of our own, and nothing of it is lost.
+"""Forwarding by OTLP: a thread of our own sends the journal to a collector, without losing spans.
 
-Read it in this order: `sending` (what is sent where), `forwarder` (the thread), `journal_cursor` (what is still to be sent),
-`otlp_exporter` and `transport` (one request), `sampler` (which traces).
+Read the files in this order: `sending` (which spans go where), `forwarder` (the thread), `journal_cursor` (the spans still to
+be sent), `otlp_exporter` and `transport` (one request), `sampler` (which traces).
 """

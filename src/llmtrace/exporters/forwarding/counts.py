@@ -40,7 +40,7 @@ class Counts:
     split: int = 0
     """Requests that were too large and were sent in halves."""
     shrunk: int = 0
-    """How often the texts of a span were cut because it was too large alone."""
+    """Times that the texts of a span were cut because even that span alone was too large."""
     refused: int = 0
     """Spans that the endpoint rejected; they are dropped."""
     lost: int = 0
@@ -58,7 +58,7 @@ class Counts:
     failures: int = 0
     """Requests that failed and will be tried again."""
     why: str = field(default="", repr=False)
-    """Why the last request failed; empty if it succeeded."""
+    """The reason why the last request failed; empty if it succeeded."""
     last_logged: dict[str, float] = field(default_factory=dict, repr=False)
 
     def refuse(self, number: int, why: str) -> None:
@@ -88,9 +88,9 @@ class CountsFile:
         self._written = Counts().numbers()
 
     def add(self, counts: Counts) -> None:
-        """Add what is new in ``counts`` since the last call. Never raises.
+        """Add the growth of ``counts`` since the last call to the file. Never raises.
 
-        It waits a little for another process that adds; if that takes too long, the next call adds more.
+        It waits briefly for another process that is adding. If that takes too long, the next call adds more.
         """
         numbers = counts.numbers()
         new = {name: number - self._written[name] for name, number in numbers.items()}
@@ -106,7 +106,7 @@ class CountsFile:
 
 
 def read(folder: Path) -> tuple[dict[str, int], str]:
-    """The sums, zeros without a readable file; and why the last request failed, empty if it succeeded or is not known."""
+    """Return the sums (zeros without a readable file), and why the last request failed (empty if it succeeded, or unknown)."""
     try:
         totals = json.loads((folder / FILE).read_bytes())
         return {name: int(totals.get(name, 0)) for name in NAMES}, str(totals.get("why") or "")

@@ -1,7 +1,7 @@
 """The OTLP destination, from the standard ``OTEL_EXPORTER_OTLP_*`` variables or from a URL that the program passes.
 
-Law: headers never appear in a ``repr``, a log line or a file. Spans that are journaled for one destination are sent to that one
-only: its `id` is a digest of the address and all headers, so another tenant's key is another destination.
+Law: headers never appear in a ``repr``, a log line or a file. Spans that are journaled for one destination are sent only to
+that destination: its `id` is a digest of the address and all headers, so another tenant's key is another destination.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def is_enabled(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.environ) -> tuple[Destination | None, bool]:
-    """The destination of these exporters, and True if the program itself named it rather than a variable.
+    """Return the destination of these exporters, and True if the program itself named it rather than a variable.
 
-    ``names`` None: what ``OTEL_TRACES_EXPORTER`` says, else OTLP if an endpoint is set.
+    ``names`` None: use ``OTEL_TRACES_EXPORTER``, or else OTLP if an endpoint is set.
     """
     if not is_enabled(environment):
         return None, False
@@ -86,9 +86,9 @@ def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.envir
 def standard_sinks(
     names: Sequence[str] | None, tracer_provider: object = None, environment: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """The exporters besides OTLP: ``names``, else those of ``OTEL_TRACES_EXPORTER``.
+    """Return the exporters besides OTLP: ``names``, or else those of ``OTEL_TRACES_EXPORTER``.
 
-    If the program has its own TracerProvider, the variable is ignored, since that provider's exporters follow it.
+    If the program has its own TracerProvider, the variable is ignored, because that provider's exporters follow it.
     """
     if names is not None:
         return tuple(names)
@@ -179,7 +179,7 @@ def _grpc_endpoint(environment: Mapping[str, str], url: str) -> str:
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
-    """``name=value`` pairs, percent-encoded. What is none is left out, and not shown: it may be a secret."""
+    """Parse percent-encoded ``name=value`` pairs. Invalid parts are skipped, and not shown: they may be secrets."""
     headers = []
     for pair in text.split(","):
         name, equals, value = pair.partition("=")

@@ -1,6 +1,6 @@
-"""The exported form of a journaled span: with or without content, and the open span of a program that died.
+"""The exported form of a journaled span: with or without content, and for the open span of a program that died.
 
-Law: without content, a span is the same as the one that the program's own TracerProvider would get.
+Law: without content, a span equals the one that the program's own TracerProvider would get.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from llmtrace.codec import recorded
 from llmtrace.model import RawSpan, replace
 
 WHOLE, STRIPPED = "whole", "bare"
-"""The second half of a journal's mark: send the span as it is, or without content."""
+"""The second half of a journal's mark: send the span unchanged, or without content."""
 
 
 def mark(destination: str, level: str) -> str:
-    """The mark of spans for a destination; ``level`` is `WHOLE` or `STRIPPED`."""
+    """Return the mark of spans for a destination; ``level`` is `WHOLE` or `STRIPPED`."""
     return f"{destination}/{level}"
 
 
 def outgoing(raw: RawSpan) -> RawSpan:
-    """The span without what only a replay needs. An empty status message becomes the error's type: viewers show it first."""
+    """Return the span without the data for replays. An empty status message becomes the error's type: viewers show it first."""
     attributes = recorded.without(raw.attributes)
     if attributes is not raw.attributes:
         raw = replace(raw, attributes=attributes)
@@ -29,7 +29,7 @@ def outgoing(raw: RawSpan) -> RawSpan:
 
 
 def interrupted(started: RawSpan, last: int) -> RawSpan:
-    """The span of a start mark whose program died: it ends with an error at ``last``, the program's last known time."""
+    """Return the ended span for the start mark of a program that died: an error at ``last``, the program's last known time."""
     attributes = {**started.attributes, semconv.INTERRUPTED: True, semconv.ERROR_TYPE: "interrupted"}
     return replace(
         started,

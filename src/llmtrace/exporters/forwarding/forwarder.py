@@ -1,8 +1,8 @@
-"""The forwarder: the one thread that sends. It reads this process's journal, and the unsent spans of processes that ended.
+"""The forwarder: the only thread that sends. It reads this process's journal, and the unsent spans of ended processes.
 
 Laws: the calling thread never waits, and the program's exit waits at most `EXIT_SECONDS`. Accepted spans are remembered for
-each destination and user; all others stay in the journal, and the next program with the same destination sends them, at least
-once. Each process sends its own spans, and only one sends those of ended processes.
+each destination and user. All others stay in the journal, and the next program with the same destination sends them, at least
+once. Each process sends its own spans, and only one process at a time sends those of ended processes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ INTERVAL = 1.0
 """Seconds between two reads of the journal."""
 EXIT_SECONDS = 2.0
 HASTY_BYTES = 256 << 10
-"""Request size at exit. Small requests are confirmed and written down one by one; the rest is sent again."""
+"""Request size at exit. Small requests are confirmed and noted one by one, so less is sent again by the next program."""
 RECOVERY_EVERY = 30.0
 SAVE_EVERY = 30.0
 _SUPPRESS = ("suppress_instrumentation", "suppress_http_instrumentation")
@@ -88,7 +88,7 @@ class Forwarder:
         _forwarders.append(self)
 
     def _begin(self) -> None:
-        """Set the state of a process that has sent nothing yet: at first, and in a fork."""
+        """Set the state of a process that has sent nothing yet: at the start, and in a forked child."""
         self._process = os.getpid()
         self._counts = Counts() if self._memory is None else self._memory.counts
         self._folder = None if self._home is None else self._home / FOLDER / self.destination.id
@@ -126,7 +126,8 @@ class Forwarder:
                         otel_context.detach(outside)
 
     def flush(self, seconds: float = EXIT_SECONDS) -> bool:
-        """Send the whole journal now, and wait for it at most ``seconds``. Returns True if the destination took all of it."""
+        """Send the whole journal now, and wait for it at most ``seconds``. Returns True if the destination accepted all of
+        it."""
         self.wake()
         deadline = time.monotonic() + seconds
         with self._changed:
@@ -166,7 +167,7 @@ class Forwarder:
     # -- on the thread
 
     def _run(self) -> None:
-        for key in _SUPPRESS:  # else the program's own HTTP instrumentation would trace our requests, endlessly
+        for key in _SUPPRESS:  # otherwise the program's HTTP instrumentation would trace our requests, endlessly
             otel_context.attach(otel_context.set_value(key, True))
         while True:
             with self._changed:
@@ -193,7 +194,8 @@ class Forwarder:
         return min(self._deadline - time.monotonic(), self.destination.timeout)
 
     def _forward(self, *, all_of_it: bool) -> None:
-        """Send what is there, until the other side takes no more. ``all_of_it``: also what waits for something else."""
+        """Send spans until the destination accepts no more. ``all_of_it``: also spans that wait for an evaluation or a
+        retry."""
         self._is_drained = False
         while not self._breaker.seconds and self._seconds() > LEAST_SECONDS:
             if not self._pending:
@@ -272,7 +274,7 @@ class Forwarder:
         return True
 
     def _send(self) -> None:
-        """Send the pending spans. What was not accepted is pending again, except a span that is set aside."""
+        """Send the pending spans. Spans that were not accepted are pending again, except one that is set aside."""
         items, spans, done = *self._loaded(self._pending), 0
 
         def settled(number: int) -> None:
@@ -298,7 +300,7 @@ class Forwarder:
         self._save()
 
     def _send_again(self, *, at_once: bool) -> bool:
-        """Send a span again that was set aside. Returns False if none is left to be sent now."""
+        """Send a span again that was set aside. Returns False if none is to be sent now."""
         item = self._set_aside.next(at_once=at_once)
         if item is None:
             return False
@@ -313,7 +315,7 @@ class Forwarder:
         return is_settled
 
     def _loaded(self, batch: list[QueuedSpan]) -> tuple[list[QueuedSpan], list[RawSpan]]:
-        """Read the spans of a batch, for those of its items that still exist."""
+        """Read the spans of a batch. Items whose span was removed are dropped and counted."""
         items, spans = [], []
         for item in batch:
             raw = item.load()
@@ -345,7 +347,7 @@ class Forwarder:
 
     def _failed(self, answer: Answer) -> None:
         if self._seconds() <= 0 and self._deadline != float("inf"):
-            return  # the program's end cut the request off
+            return  # the end of the program interrupted the request
         is_closed = answer.kind not in ("later", "failing")
         self._breaker.failed(answer.wait, closed=is_closed)
         self._counts.failures += 1
@@ -372,7 +374,7 @@ _forwarders: list[Forwarder] = []
 def _after_fork() -> None:
     for forwarder in _forwarders:
         if forwarder._recovery is not None:
-            forwarder._recovery.close()  # this copy of the descriptor; the lock stays with the parent
+            forwarder._recovery.close()  # closes the child's copy of the descriptor; the parent keeps the lock
         forwarder._begin()
 
 

@@ -1,7 +1,7 @@
-"""Reads the spans that one process has journaled for one destination, and keeps the position up to which they were handled.
+"""Reads the spans that one process has journaled for one destination, and remembers the position up to which they are settled.
 
 Law: a span for another destination is never decoded. A position moves past a span only when the span is settled: sent, rejected
-or dropped by sampling. Only start marks and spans on their way are in memory.
+or dropped by sampling. Only start marks and spans in transit are in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llmtrace.store.send_positions import Position, Positions
 
 @dataclass(slots=True, eq=False)
 class QueuedSpan:
-    """A span that is to be sent. Its ``raw`` may be dropped from memory; `load` reads it again."""
+    """A span to send. Its ``raw`` may be dropped from memory; `load` reads it again."""
 
     raw: RawSpan | None
     size: int
@@ -30,7 +30,7 @@ class QueuedSpan:
     open_left: int = 0
     """Number of spans of its trace that were open in this process when it ended."""
     tail: JournalCursor | None = None
-    """The cursor that read it; None: it is in memory only."""
+    """The cursor that read it; None if the span is only in memory."""
     file: str = ""
     offset: int = 0
     length: int = 0
@@ -39,13 +39,13 @@ class QueuedSpan:
     """The sampling rate of its trace; None without sampling."""
 
     def load(self) -> RawSpan | None:
-        """The span as it was journaled; None if it was removed."""
+        """Return the span as it was journaled, or None if it was removed."""
         if self.raw is None and self.tail is not None:
             self.raw = self.tail.read_again(self)
         return self.raw
 
     def load_whole(self) -> RawSpan | None:
-        """The span with its prompts, also where they are not sent."""
+        """Return the span with its prompts, even if they are not sent."""
         return self.tail.read_again(self, prompts=True) if self.tail is not None and self.length else self.load()
 
     def release(self) -> None:
@@ -66,7 +66,7 @@ class _File:
 
 
 class JournalCursor:
-    """Reads one process's journal files.
+    """Reads the journal files of one process.
 
     ``alive``: the process still runs, so more records may come, and an incomplete last one may become complete.
     """
@@ -91,7 +91,7 @@ class JournalCursor:
         ]
 
     def read(self, most_bytes: int) -> list[QueuedSpan]:
-        """The next spans, about ``most_bytes`` of them; empty at the end. Raises OSError."""
+        """Return the next spans, about ``most_bytes`` of them; empty at the end. Raises OSError."""
         batch: list[QueuedSpan] = []
         room = most_bytes
         names = self.names()
@@ -122,7 +122,7 @@ class JournalCursor:
         return state
 
     def _recall(self, name: str, state: _File, position: Position) -> None:
-        """Restore what an earlier reader knew at this position: contexts, and which spans were open."""
+        """Restore the state of an earlier reader at this position: contexts, and open spans."""
         with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
             for record in journal_files.iterate(self.journal / name):
                 if record.offset >= position.offset:
@@ -185,7 +185,7 @@ class JournalCursor:
         return interrupted
 
     def read_again(self, item: QueuedSpan, *, prompts: bool = False) -> RawSpan | None:
-        """Read a span once more. ``prompts``: also what is not sent."""
+        """Read a span again. ``prompts``: also those that are not sent."""
         with contextlib.suppress(OSError, journal_records.NoRecord, KeyError), (self.journal / item.file).open("rb") as file:
             record = journal_files.read(file, item.offset, item.length)
             if record is not None:
@@ -198,7 +198,7 @@ class JournalCursor:
 
     @property
     def settled(self) -> bool:
-        """True if no span is on its way."""
+        """True if no span is in transit."""
         return not any(state.outstanding for state in self._files.values())
 
     def save(self) -> None:
@@ -212,9 +212,9 @@ class JournalCursor:
 
 
 class UnwrittenSpans:
-    """Spans that the journal keeps in memory because the disk takes no records. They are sent from memory.
+    """Spans that the journal keeps in memory because it cannot write them to disk. They are sent from memory.
 
-    If they are written later, they are read a second time; the sampler knows them and skips them.
+    If they are written later, they are read a second time; the sampler recognises and skips them.
     """
 
     def __init__(self, waiting: list[tuple[int, bytes, bytes]], destination: str) -> None:
@@ -235,12 +235,12 @@ class UnwrittenSpans:
 
 
 def queued(raw: RawSpan, *, whole: bool, size: int | None = None) -> QueuedSpan:
-    """A span that is to be sent. ``size``: in bytes, if it is known."""
+    """Make a queue item of a span. ``size``: in bytes, if known."""
     return QueuedSpan(raw, _size(raw) if size is None else size, whole, raw.trace_id, raw.span_id)
 
 
 def _size(raw: RawSpan) -> int:
-    """The approximate size of a span on the wire, in bytes."""
+    """Return the approximate size of a span on the wire, in bytes."""
     size = 200 + sum(len(name) + _weight(value) for name, value in raw.attributes.items())
     return size + sum(40 + sum(len(name) + _weight(value) for name, value in event.attributes.items()) for event in raw.events)
 

@@ -1,7 +1,7 @@
-"""Sends spans to an OTLP endpoint, in requests that it accepts.
+"""Sends spans to an OTLP endpoint, in requests of a size that it accepts.
 
-Law: no span is dropped for its size, and none for an answer that does not concern it. A request that fails is halved, until the
-span that it fails at is alone. A span that is too large alone has its longest texts cut, with a mark, until it is accepted.
+Law: no span is dropped for its size, or because of an answer about another span. A request that fails is halved, until the span
+that causes the failure is alone. If a span alone is too large, its longest texts are cut, with a mark, until it is accepted.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MOST_SPANS = 2000
 
 
 class Exporter:
-    """Sends batches by one transport, and counts what happened to their spans."""
+    """Sends batches over a transport, and counts the outcomes of their spans."""
 
     def __init__(self, transport: Http | Grpc, *, counts: Counts, profile: Profile = "full") -> None:
         self.batch_bytes = BATCH_BYTES
         """Size of a request; lower if the endpoint accepts less."""
         self.most_spans = MOST_SPANS
-        """Spans in a request: half as many after each failure that they may have caused, twice as many after a success."""
+        """Spans in a request: halved after each failure that they may have caused, doubled after a success."""
         self._transport = transport
         self._counts = counts
         self._profile = profile
@@ -35,9 +35,9 @@ class Exporter:
     def send(self, spans: Sequence[RawSpan], seconds: Callable[[], float], settled: Callable[[int], None]) -> Answer:
         """Send spans in order, until all are accepted or a request fails.
 
-        ``seconds`` returns how long a request may take. ``settled(n)`` is called when the next n spans are accepted.
-        Returns ``taken`` if it accepted all. Else the rest has to be sent again, and the answer is ``later``, ``closed`` or
-        ``late``; or ``failing``, ``bad`` or ``large``, which only concern the first span of the rest.
+        ``seconds`` returns the time that a request may take. ``settled(n)`` is called when the next n spans are accepted.
+        Returns ``taken`` if all were accepted. Otherwise the rest must be sent again. The answer is then ``later``, ``closed``
+        or ``late``; or ``failing``, ``bad`` or ``large``, which concern only the first span of the rest.
         """
         rest = [truncate.for_tempo(raw) for raw in spans] if self._profile == "tempo" else list(spans)
         while rest:

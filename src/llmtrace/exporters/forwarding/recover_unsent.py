@@ -1,4 +1,4 @@
-"""Finds the unsent spans of programs that have ended. For each destination one process at a time does it, and holds a lock."""
+"""Finds the unsent spans of programs that have ended. A lock ensures that one process at a time does this for a destination."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class UnsentRecovery:
         return any(not tail.finished for tail in self._tails.values())
 
     def tails(self, journals: list[Path], *, own_process: str) -> Iterator[JournalCursor]:
-        """A cursor for each ended process with unsent spans. Raises OSError."""
+        """Yield a cursor for each ended process with unsent spans. Raises OSError."""
         if not self._take():
             return
         if not self.busy:
@@ -66,10 +66,10 @@ class UnsentRecovery:
                 continue
             if position.offset or self._destination in destinations_of(journal / file.name):
                 wanted.add(process)
-            else:  # never read it again
+            else:  # no span for us: mark it as read
                 positions.write(file.name, Position(file.size, 0))
         for process in sorted(wanted):
-            if (journal, process) not in self._tails:  # it is, if one of its spans is set aside
+            if (journal, process) not in self._tails:  # it has a cursor already if one of its spans is set aside
                 self._tails[journal, process] = JournalCursor(journal, process, self._destination, positions, alive=False)
         present = {file.name for file in journal_files_present}
         positions.forget([name for name in positions.names() if name not in present])
@@ -88,7 +88,7 @@ class UnsentRecovery:
 
 
 def only_unsent(journal: Path) -> bool:
-    """True for a folder of journal files that only has unsent spans."""
+    """Return True for a folder of journal files that contains only unsent spans."""
     return journal.parent.name == UNSENT
 
 

@@ -1,8 +1,8 @@
-"""When to send again after a failure, and the spans that a request failed at when they were sent alone.
+"""Decides when to send again after a failure, and holds the spans that failed when they were sent alone.
 
-Such spans are tried again, one by one, while all others are sent. Law: one is dropped only if the endpoint rejects it for its
-content twice, and accepts other spans in between. An endpoint that rejects everything has another fault, and one that fails may
-work later: then the span waits in the journal.
+Such spans are tried again, one by one, while all others are sent. Law: a span is dropped only if the endpoint rejects it for
+its content twice, and accepts other spans in between. An endpoint that rejects everything has another fault, and one that fails
+may work later: then the span waits in the journal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llmtrace.exporters.forwarding.transport import Answer
 
 LONGEST = 60.0
 CLOSED_LEAST = 30.0
-"""The shortest wait after an error that somebody has to fix: a wrong key, a wrong path."""
+"""Shortest wait after an error that somebody has to fix, such as a wrong key or path."""
 
 
 class Breaker:
@@ -29,11 +29,11 @@ class Breaker:
 
     @property
     def seconds(self) -> float:
-        """Seconds for which nothing may be sent; 0 if sending is allowed."""
+        """Seconds until sending is allowed again; 0 if it is allowed now."""
         return max(0.0, self._until - time.monotonic())
 
     def failed(self, wait: float | None = None, *, closed: bool = False) -> None:
-        """Note a failure. ``wait``: seconds that the endpoint asked for. ``closed``: somebody has to fix the cause."""
+        """Note a failure. ``wait``: seconds that the endpoint requested. ``closed``: somebody has to fix the cause."""
         self._failures = min(self._failures + 1, 10)
         seconds = min(LONGEST, 0.5 * 2**self._failures) * random.uniform(0.8, 1.2)  # noqa: S311 - so that not all programs retry at once
         if closed:
@@ -62,13 +62,13 @@ class SetAside:
         return len(self._entries)
 
     def add(self, item: QueuedSpan, accepted: int) -> None:
-        """Set a span aside. ``accepted``: how many requests the endpoint has accepted so far."""
+        """Set a span aside. ``accepted``: number of requests that the endpoint has accepted so far."""
         item.release()
         self._entries.append(_Entry(item, accepted))
         self._due = time.monotonic() + AGAIN_SECONDS
 
     def next(self, *, at_once: bool) -> QueuedSpan | None:
-        """The span to try now; None if there is none. ``at_once``: do not wait for its time."""
+        """Return the span to try now, or None. ``at_once``: do not wait for its time."""
         if not self._entries or not (at_once or time.monotonic() >= self._due):
             return None
         return self._entries[0].item

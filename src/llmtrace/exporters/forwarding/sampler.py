@@ -2,7 +2,7 @@
 
 Law: a trace with an error, a finding (such as an exceeded budget) or a slow run is sent completely, as far as this process made
 it. Of healthy traces a share is sent, chosen by trace id, so that all processes choose the same. A trace that has not ended
-after `WAIT_SECONDS` is decided by what is known, and sent after all if it fails later.
+after `WAIT_SECONDS` is decided by its spans so far, and sent after all if it fails later.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 60.0
 FOREIGN_SECONDS = 6.0
-"""Seconds that an external span waits to be evaluated (see `external.ingest`) and to come again with its evaluations."""
+"""Seconds that an external span waits until it is evaluated (see `external.ingest`) and journaled again with its
+evaluations."""
 JUDGED_SECONDS = 2.0
 """The same where a judge says when the trace was evaluated: longer than it takes to store a request and to tell the judge."""
 MOST_WAITING = 50_000
 MOST_KNOWN = 20_000
-"""Decided traces and spans that are remembered."""
+"""Decided traces and spans that are remembered, at most."""
 SLOW = 0.95
-"""A run is slow if it takes longer than this share of the latest runs of its name."""
+"""A run is slow if it takes longer than this share of the latest runs with its name."""
 _LEAST_RUNS, _LAST_RUNS = 20, 200
 T = TypeVar("T")
 
@@ -93,17 +94,17 @@ class Sampler:
         return self._decide(next(iter(self._waiting)), None) if self._number > MOST_WAITING and trace.items else []
 
     def due(self) -> list[str]:
-        """The traces that have waited long enough. What was journaled of them until now has to be read before `decide`."""
+        """Return the traces that have waited long enough. Read the journal to its end before `decide`."""
         now, judge = time.monotonic(), self._judge
         due = [trace_id for trace_id, trace in self._waiting.items() if trace.due <= now]
         return [trace_id for trace_id in due if judge is None or not judge.is_waiting(trace_id)]
 
     def decide(self, trace_ids: Iterable[str]) -> list[QueuedSpan]:
-        """Decide these traces, if they still wait. Returns the spans that are to be sent now."""
+        """Decide these traces, if they still wait. Returns the spans to send now."""
         return [item for trace_id in trace_ids if trace_id in self._waiting for item in self._decide(trace_id, None)]
 
     def rest(self) -> list[QueuedSpan]:
-        """Decide all waiting traces now, but those that a judge has not evaluated."""
+        """Decide all waiting traces now, except those that a judge has not evaluated."""
         judge = self._judge
         return self.decide([trace_id for trace_id in self._waiting if judge is None or not judge.is_waiting(trace_id)])
 
@@ -172,7 +173,7 @@ class Sampler:
             sampled_out.append(item)
 
     def _is_slow(self, outermost: RawSpan) -> bool:
-        """True if a run takes longer than nearly all of the latest runs of its name."""
+        """Return True if a run takes longer than nearly all of the latest runs with its name."""
         took = ((outermost.end or outermost.start) - outermost.start) / 1e9
         last = self._runs.get(outermost.name)
         if last is None:

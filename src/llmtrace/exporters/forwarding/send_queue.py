@@ -32,7 +32,7 @@ MOST_BYTES = 16 << 20
 
 
 class SendQueue(Store):
-    """``home``: the folder of the user's store, which gets no spans. `folder` is the same, since budgets are kept there."""
+    """``home``: the folder of the user's store, which gets no spans. `folder` is the same, because budgets are kept in it."""
 
     takes_encoded = True
 

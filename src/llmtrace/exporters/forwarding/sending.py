@@ -1,7 +1,7 @@
 """Connects the forwarder to the store, for `configure`: decides whether this program's spans are sent by OTLP, and from where.
 
-A program's own TracerProvider never gets an exporter of ours. If there is one, it sends with its own exporters; llmtrace sends
-only if the program itself named a destination (``exporters=["otlp:URL"]``).
+A program's own TracerProvider never gets an exporter of ours. If the program has one, it sends with its own exporters; llmtrace
+sends only if the program itself named a destination (``exporters=["otlp:URL"]``).
 """
 
 from __future__ import annotations

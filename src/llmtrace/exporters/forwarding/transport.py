@@ -1,4 +1,4 @@
-"""One request to an OTLP endpoint, and what the response means. Law: `send` never raises, and no text contains a header.
+"""Sends a request to an OTLP endpoint, and interprets the response. Law: `send` never raises, and no text contains a header.
 
 `requests` and `grpc` are the packages that OpenTelemetry's own exporters use. The first request imports them, on the
 forwarder's thread.
@@ -25,11 +25,11 @@ _LATER = frozenset({408, 425, 429, 502, 503, 504})
 _BAD = frozenset({400, 406, 415, 422})
 _LONGEST_WAIT = 3600.0
 LEAST_SECONDS = 0.2
-"""With less time left no request is started: spans that are on their way when the program ends are sent again by the next."""
+"""Shortest time for a request. With less left no request is started, because the next program would send its spans again."""
 MOST_ANSWERED = 64 << 10
-"""Bytes of an HTTP answer that are read. An OTLP answer has some hundred; gRPC's own limit is 4 MiB."""
+"""Bytes read of an HTTP answer, at most. An OTLP answer has some hundred; gRPC's own limit is 4 MiB."""
 LEAST_LIMIT = 64 << 10
-"""No gRPC server accepts only smaller messages than this, in bytes: one that refuses them limits the rate."""
+"""Every gRPC server accepts messages of this size, in bytes: one that refuses them limits the rate."""
 _ANSWERS = "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
 _HTTP = ("requests", "encodings.idna", _ANSWERS)
 _GRPC = ("grpc", "google.rpc.error_details_pb2", "google.rpc.status_pb2", _ANSWERS)
@@ -40,7 +40,7 @@ _GRPC_BAD = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "ALREADY_EXIST
 
 
 class Answer(NamedTuple):
-    """What a response means.
+    """The interpretation of a response.
 
     ``taken``: accepted, except ``rejected`` spans. ``large``: too many bytes. ``bad``: these spans are rejected, others may be
     accepted. ``failing``: the endpoint failed, perhaps because of these spans. ``later``: try again. ``closed``: nothing is
@@ -93,7 +93,7 @@ class Http:
             ) as response:
                 content = _content(response, until) if response.ok else b""
                 return _http_answer(response.status_code, response.headers, content)
-        except Exception as error:  # no connection, no name, no file of that certificate
+        except Exception as error:  # no connection, unknown host, certificate file missing …
             return Answer("later", _reason(error))
 
     def _opened(self) -> Any:
@@ -102,7 +102,7 @@ class Http:
         if self._to.gzip:
             session.headers["content-encoding"] = "gzip"
         session.headers.update(dict(self._to.headers))
-        session.auth = lambda request: request  # else requests would replace our headers by those of ~/.netrc
+        session.auth = lambda request: request  # otherwise requests would use credentials from ~/.netrc instead of our headers
         if self._to.client_certificate is not None:
             key = self._to.client_key
             session.cert = self._to.client_certificate if key is None else (self._to.client_certificate, key)
@@ -115,14 +115,14 @@ class Http:
 
 
 def _content(response: Any, until: float) -> bytes:
-    """The body of a response; empty if it is longer than `MOST_ANSWERED`, or has not come by then."""
+    """Return the body of a response; empty if it is longer than `MOST_ANSWERED`, or incomplete at the time ``until``."""
     content = bytearray()
     try:
         for byte in response.iter_content(1):
             content += byte
             if len(content) > MOST_ANSWERED or time.monotonic() > until:
                 return b""
-    except Exception:  # cut off after the status, which says enough
+    except Exception:  # cut off after the status, which is enough
         return b""
     return bytes(content)
 
@@ -154,7 +154,7 @@ def _accepted(content: bytes, kind: str) -> Answer:
 
 
 def retry_after(header: str | None) -> float | None:
-    """The seconds of a ``Retry-After`` header: a number, or a date."""
+    """Return the seconds of a ``Retry-After`` header: a number, or a date."""
     if header is None:
         return None
     try:
@@ -253,14 +253,14 @@ def _file(path: str | None) -> bytes | None:
 
 
 def _imported(name: str, *more: str) -> Any:
-    """Import these modules; returns the first."""
+    """Import these modules. Returns the first."""
     with background_importing:
         first, *_ = [importlib.import_module(module_name) for module_name in (name, *more)]
     return first
 
 
 def _reason(error: Exception) -> str:
-    """The reason without address and headers: the innermost error's type, or the text of an operating system error."""
+    """Return the reason without address and headers: the text of an operating system error, or else the error's type."""
     seen: BaseException | None = error
     for _ in range(8):
         if seen is None:

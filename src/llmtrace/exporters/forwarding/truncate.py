@@ -15,7 +15,7 @@ from llmtrace.model import Event, JsonValue, RawSpan, replace
 TEMPO_BYTES = 2048
 """Maximum size of an attribute in Grafana Tempo, which cuts off the rest."""
 LEAST_BYTES = 256
-"""No text is cut to less."""
+"""Shortest length in bytes to which a text is cut."""
 
 _ROLES = {semconv.INPUT_MESSAGES: "user", semconv.OUTPUT_MESSAGES: "assistant"}
 
@@ -36,7 +36,7 @@ def halve(raw: RawSpan) -> RawSpan | None:
 
 
 def _longest(sizes: list[int]) -> int:
-    """The length to which all longer texts must be cut to halve the sum."""
+    """Return the length to which all longer texts must be cut to halve the sum."""
     goal, low, high = sum(sizes) // 2, LEAST_BYTES, sizes[0] - 1
     while low < high:
         middle = (low + high + 1) // 2
@@ -78,7 +78,8 @@ def _bytes(text: str) -> int:
 
 
 def _within(name: str, text: str, limit: int) -> tuple[str, int]:
-    """``text`` in at most ``limit`` bytes, and how many characters were cut. Messages and JSON stay readable as such."""
+    """Cut ``text`` to at most ``limit`` bytes; also returns the number of removed characters. Messages and JSON stay
+    readable."""
     if len(text) * 4 <= limit or _bytes(text) <= limit:
         return text, 0
     shortened = (
