@@ -32,7 +32,7 @@ class Baseline:
     model: str
     """As asked for."""
     times: int
-    """How often each question was asked."""
+    """Number of times that each question was asked."""
     observed: tuple[Observed, ...]
     answered_by: tuple[str, ...] = ()
     """Models that the endpoint named in its answers."""

@@ -21,7 +21,7 @@ _ASKED: Final = 6
 MOST_CALLS: Final = MOST_CANDIDATES * _ASKED
 """Calls that the search may make."""
 _LEAST: Final = 2
-"""Of these, answers that the second token must have."""
+"""Answers, among these, in which the second token must occur."""
 _NEAR: Final = 1.0
 """Difference of the log-probabilities of the first two tokens below which they are nearly a tie."""
 

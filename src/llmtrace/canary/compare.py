@@ -38,7 +38,7 @@ _ANSWERED: Final = 0.8
 
 Verdict: TypeAlias = Literal["changed", "no change", "unknown"]
 _Strata: TypeAlias = list[tuple[list[Any], list[Any]]]
-"""What was read of the answers before and now, for each question that has both."""
+"""The metrics of the answers before and now, for each question that has both."""
 
 
 @value

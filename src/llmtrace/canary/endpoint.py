@@ -132,7 +132,7 @@ class Endpoint:
 
 
 class _NoAnswerError(Exception):
-    """There was no answer, which another attempt may change."""
+    """No answer came; another attempt may succeed."""
 
 
 def _reply(body: bytes, seconds: float) -> Reply:

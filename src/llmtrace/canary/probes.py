@@ -102,7 +102,8 @@ def _prompt(item: Any, place: str, options: Mapping[str, JsonValue], tools: Sequ
 
 
 def tool_probes(tools: Sequence[ToolDefinition], options: Mapping[str, JsonValue]) -> list[Probe]:
-    """One probe for each tool, with all of them on offer. It names the tool and, if an example can be made, its arguments."""
+    """Return one probe for each tool, with all of them on offer. It names the tool and, if an example can be made, its
+    arguments."""
     probes = []
     for tool in tools:
         text = f"Call the tool {tool.name}."

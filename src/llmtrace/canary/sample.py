@@ -1,4 +1,4 @@
-"""What is measured of one answer. No content is kept but the first word."""
+"""Measurements of one answer. The only content stored is its first word."""
 
 from __future__ import annotations
 

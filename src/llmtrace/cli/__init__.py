@@ -42,7 +42,7 @@ USAGE = """\
 Name a trace by its id, by four or more of its first digits, or by `last`. A time is `30m`, `2h`, `7d`, `4w`, `2026-01-31` or
 `2026-01-31T12:00`. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` set colour and width.
 """
-"""What holds for all commands, for the reference."""
+"""Rules that hold for all commands, for the reference."""
 _SELDOM = (100_000, 50, 100)
 """Thresholds of the garbage collector, which runs seldom: a long trace is millions of objects that stay alive."""
 _NAMED = 15
@@ -89,7 +89,7 @@ _INVALID_CHOICE = re.compile(r"(.*: )invalid choice: ('.*') \(choose from (.*)\)
 
 
 class CommandModule(Protocol):
-    """What a command's module provides, see this module's docstring."""
+    """The parts of a command's module; see this module's docstring."""
 
     EXAMPLE: str
 

@@ -172,7 +172,8 @@ def _points(metric: Metric, number: float, sign: str) -> str:
 
 
 def _power(metrics: tuple[Metric, ...]) -> str:
-    """What would have been seen, in a sentence, of the metric that says most about the answers' use; else of the words."""
+    """Say in a sentence which change would have been noticed, by the metric nearest to the answers' use, or else by their
+    words."""
     seen = {metric.name: metric for metric in metrics if metric.detectable is not None}
     for name, what in (
         ("arguments valid", "a {}-point drop of valid calls"),

@@ -42,9 +42,9 @@ class Checked(NamedTuple):
     judged: bool
     """False if the trace shows neither calls nor answers."""
     unchecked: tuple[str, ...]
-    """What was not visible and therefore not judged, a sentence each."""
+    """What could not be judged, because it was not visible; a sentence each."""
     suspects: tuple[Suspect, ...] = ()
-    """Those that mark the run."""
+    """The suspects that mark the run."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

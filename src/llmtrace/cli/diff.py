@@ -143,7 +143,7 @@ def _pair(screen: Screen, pair: Pair, left_trace: Trace, right: Trace) -> None:
 
 
 def _lines(span: Span) -> list[str]:
-    """What a step did, in one or more lines."""
+    """Describe a step in one or more lines."""
     operation = span.operation
     if isinstance(operation, ToolExecution):
         result = [f"→ {format_text.value(operation.result)}"] if operation.has_result else []

@@ -31,7 +31,7 @@ from llmtrace.store.local import default_folder
 
 _LOW_SPACE = 200 << 20
 _DAMAGE_SECONDS = 5.0
-"""How long the journal is searched for damaged records."""
+"""Seconds for which the journal is searched for damaged records."""
 _CORE = ("opentelemetry-api", "opentelemetry-sdk", "pydantic", "jsonschema-rs", "wrapt")
 _CONTENT = {
     "none": "none: messages, arguments and results are not recorded",

@@ -249,7 +249,7 @@ def _say_left_out(store: LocalStore, agent: str | None) -> None:
 
 
 def missing(report: Report) -> str:
-    """What a monitor still needs before it can find changes; empty if it has enough."""
+    """Return what a monitor still needs before it can find changes, or "" if it has enough."""
     if report.missing:
         return f"{format_text.plural(report.missing, 'call')} more"
     return f"{format_text.plural(report.missing_runs, 'run')} more" if report.missing_runs else ""

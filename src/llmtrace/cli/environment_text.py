@@ -1,4 +1,4 @@
-"""What shaped a run, and what of it changed, as text and as JSON: for ``show --env``, ``diff`` and ``verify``."""
+"""The environment of a run and its changes, as text and as JSON: for ``show --env``, ``diff`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def noun(fact: Fact) -> str:
 
 
 def sentence(change: Change, before: Environment, now: Environment) -> str:
-    """What changed: both values, or the first words that differ where the content was kept."""
+    """Describe a change: both values, or the first words that differ if the content was stored."""
     fact = change.fact
     if change.before == (ABSENT,):
         return f"{noun(fact)}: new{_shown(change.now, fact)}"

@@ -50,7 +50,7 @@ def duration(seconds: float | None) -> str:
 
 
 def age(start: int, now: int) -> str:
-    """How long ago ``start`` was; both in nanoseconds since the Unix epoch. A start in the future is ``0s``."""
+    """Return how long ago ``start`` was; both times in nanoseconds since the Unix epoch. A start in the future is ``0s``."""
     seconds = max(0, now - start) // 1_000_000_000
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
@@ -184,7 +184,7 @@ _ENGINE = (
 
 
 def replay(trace: Trace) -> str:
-    """What a trace is a replay of, and which of its steps was edited; empty for a trace that is none."""
+    """Say of which trace this is a replay, and which step was edited; "" if it is not a replay."""
     for span in trace.roots:
         if semconv.REPLAY_OF in span.attributes:
             edited = span.attributes.get(semconv.REPLAY_EDITED)

@@ -181,7 +181,7 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
 
 
 def _novelty(done: _Imported, total: int) -> str:
-    """How much of what was read was new to the store; empty if all was, or if the store cannot tell."""
+    """Say how much of the input was new to the store; "" if all was, or if the store cannot tell."""
     if done.stored is None or done.new == total:
         return ""
     if not done.new:

@@ -80,7 +80,7 @@ def _print_values(screen: Screen, result: LineageResult, *, show_unknown: bool) 
 
 
 def _explain(result: LineageResult, use: ValueUse) -> Iterator[str]:
-    """Where the value came from, one line for each place."""
+    """Return the origins of a value, one line for each."""
     provenance = use.provenance
     if provenance.status == "unknown":
         yield f"not found: {provenance.reason}"

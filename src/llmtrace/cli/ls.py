@@ -36,7 +36,7 @@ EXAMPLE = "llmtrace ls --health failed --since 2h"
 _MOST_WATCHED = 200
 """Newest traces that ``--watch`` looks at each time."""
 _SECONDS, _REMOTE_SECONDS = 0.5, 5.0
-"""How long ``--watch`` waits between two looks, into a local and a remote store."""
+"""Seconds between two reads by ``--watch``, of a local and a remote store."""
 _WIDE = 68
 """Width of the full table; on a narrower screen, spans, tokens and cost are left out."""
 

@@ -136,9 +136,9 @@ SERVER = "llmtrace"
 class Client(NamedTuple):
     title: str
     file: str
-    """Where its configuration is kept."""
+    """Path of its configuration."""
     member: str = ""
-    """Of the JSON object that has the servers; empty: it is a TOML file."""
+    """Key of the JSON object with the servers; empty for a TOML file."""
     has_type: bool = False
     """The file says of each server whether it is ``http`` or ``stdio``."""
 

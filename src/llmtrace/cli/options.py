@@ -75,7 +75,7 @@ port = number_type(int, lambda value: 0 <= value <= 65535, "a port from 0 to 655
 
 
 def read_file(path: str, parse: Callable[[str], T]) -> T:
-    """What ``parse`` makes of the text of a file; ``-`` is stdin. Raises BadInput, also where it raises ValueError."""
+    """Parse the text of a file with ``parse``; ``-`` is stdin. Raises BadInput, also where it raises ValueError."""
     try:
         return parse(sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -37,7 +37,7 @@ from llmtrace.testing.run import StoredRun
 EXAMPLE = 'llmtrace why last --prove --check "grep -q KS-20457" -- python agent.py'
 TIMES = 5
 _ANSWER_TOKENS = 300
-"""So long is an answer of the judge, for the estimate of its cost."""
+"""Length of a judge's answer, to estimate its cost."""
 USD = 1.0
 _ONLY_HERE = ("set", "check", "times", "budget", "tool")
 _WORDS: dict[Verdict, tuple[str, Style]] = {
@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plans(trace: Trace, args: argparse.Namespace, asks_judge: bool) -> list[_Plan]:
-    """What is tried for each of the first suspects. With --set alone, for the first one only."""
+    """Return the corrections to try for each of the first suspects. With --set alone, for the first one only."""
     flow = Flow(trace)
     diagnosis = diagnose(trace, flow)
     suspects = (diagnosis.marked or diagnosis.suspects)[: args.top]
@@ -240,7 +240,7 @@ class _Prover:
             raise BadInput(f"the unchanged program {word}, so a correction would prove nothing.\n{why}")
 
     def _question(self, plans: Sequence[_Plan]) -> tuple[str, float | None]:
-        """What the judge is asked, in words (empty: nothing), and about what that costs in US dollars; None: not known."""
+        """Describe the questions for the judge ("" without any), and estimate their cost in US dollars; None: unknown."""
         sizes = [plan.question.characters // 4 for plan in plans if plan.question is not None]
         if self._judge is None or not sizes:
             return "", 0.0
@@ -255,7 +255,7 @@ class _Prover:
         return cost_usd("openai", model, Usage(input_tokens, output_tokens), self._config.prices)
 
     def correction(self, screen: Screen, plan: _Plan) -> Correction | None:
-        """What the judge gives; if it gives nothing that can be used, say so, and take what the record gives, if anything."""
+        """Return the judge's correction. If it has none that can be used, say so, and return the record's, if there is one."""
         if plan.question is None or self._judge is None:
             return plan.correction
         try:

@@ -52,7 +52,7 @@ NAME = "receive"
 HELP = "receive spans from programs in any language (OTLP), until Ctrl-C"
 EXAMPLE = "llmtrace receive --http-port 4318 --grpc-port 4317"
 CLOSE_SECONDS = 0.9
-"""How long it evaluates what waits after Ctrl-C. A later reader evaluates the rest."""
+"""Seconds in which waiting traces are evaluated after Ctrl-C. A later reader evaluates the rest."""
 _FIELDS: Final = TraceSummary.__slots__  # type: ignore[attr-defined]
 COLLECT_AFTER = 50_000, 20, 100
 """When Python looks for cycles: rarely, since spans have none, and a look at all that wait costs more than what it finds."""

@@ -1,4 +1,4 @@
-"""What `replay`, `why --prove` and `to-test` share: a recorded run of the store, and the program that is to run again."""
+"""Shared by `replay`, `why --prove` and `to-test`: loads a recorded run from the store, and starts its program again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Recording(NamedTuple):
 
     trace: Trace
     siblings: list[Trace]
-    """What the same process did beside it."""
+    """Other traces of the same process."""
     store: str
     """URL of the store."""
     into: str

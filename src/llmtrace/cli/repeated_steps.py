@@ -32,9 +32,9 @@ class Repetition(NamedTuple):
 
 class _Step(NamedTuple):
     sign: Hashable
-    """What makes two steps alike, but for the arguments."""
+    """Two steps with equal keys are alike, apart from their arguments."""
     arguments: str | None
-    """Of a call; None for a step that is no call."""
+    """Arguments of a call; None for any other step."""
     is_tool: bool
 
 

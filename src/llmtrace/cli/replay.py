@@ -129,7 +129,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _live_after(recording: Recording, span: str | None, checkpoint: str | None) -> str | None:
-    """Where the recording ends: id of a span, `CHANGE`, or None for its own end."""
+    """Where answers from the recording end: id of a span, `CHANGE`, or None for the recording's end."""
     if checkpoint is None:
         return span if span in (None, CHANGE) else recording.span_id("--live-after", span)
     if span is not None:

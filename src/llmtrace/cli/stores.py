@@ -28,7 +28,7 @@ _LATER: Final = 2.0
 """… and seconds that the monitors go on after its output."""
 
 _NEWEST: Final = 50
-"""How many traces back one is looked for."""
+"""Newest traces that are searched for one."""
 _MOST_NAMES: Final = 8
 """Names that the message about an unknown span lists."""
 _LONGEST: Final = 20_000

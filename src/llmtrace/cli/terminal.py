@@ -1,4 +1,4 @@
-"""What a terminal shows: colour, width, tables, trees.
+"""Terminal output: colour, width, tables, trees.
 
 Law: text of a model or user is cleaned before it is shown (one line, no control characters, no direction marks), so it can
 neither move the cursor nor pose as our own output; and no line is wider than the screen, unless asked for whole content.
@@ -29,7 +29,7 @@ _CODES: dict[str, str] = {"bold": "1", "dim": "2", "red": "31", "green": "32", "
 _NARROWEST = 12
 """Columns that the last one of a table keeps as long as there are others to leave out."""
 _MOST_LINES = 6
-"""Of a heading."""
+"""Style of a heading."""
 
 # replacements for characters that the stream's encoding does not have
 _ASCII = str.maketrans(
@@ -77,7 +77,7 @@ class Screen:
         return max(24, self.width - cells(prefix))
 
     def spread(self, left_cell: Cell, right: Cell, *, prefix: str = "") -> None:
-        """One line: ``left_cell`` after ``prefix``, cleaned and cut to fit, and ``right`` at the right edge."""
+        """Print one line: ``left_cell`` after ``prefix``, cleaned and cut to fit, and ``right`` at the right edge."""
         text = short(left_cell.text, self.room(prefix) - cells(right.text) - (2 if right.text else 0))
         gap = " " * max(1, self.width - cells(prefix) - cells(text) - cells(right.text))
         self.line(self.paint(prefix, "dim") + self.paint(text, *left_cell.styles) + gap + self.paint(right.text, *right.styles))

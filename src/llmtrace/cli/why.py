@@ -161,7 +161,7 @@ def worth_a_look(diagnosis: Diagnosis) -> str:
 
 
 def details_of(suspect: Suspect) -> Iterator[str]:
-    """How often it was found, and which later findings it explains."""
+    """Say how often it was found, and which later findings it explains."""
     if suspect.count > 1 and f"{suspect.count} times" not in suspect.evidence:
         yield f"Found {format_text.plural(suspect.count, 'time')} in this run."
     if suspect.symptoms:
@@ -390,7 +390,7 @@ def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequen
 
 
 def _step(screen: Screen, step: Step, *, first: bool, last: bool) -> None:
-    """One step of the chain back from the outcome. An arrow means: the step above got its data from this one."""
+    """Return one step of the chain back from the outcome. An arrow means: the step above got its data from this one."""
     prefix = "     " if first else "   ← "
     style: tuple[Style, ...] = ("red", "bold") if last else ("bold",)
     screen.line(screen.paint(prefix, "dim") + screen.paint(short(_step_text(step), screen.room(prefix)), *style))

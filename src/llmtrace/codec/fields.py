@@ -29,7 +29,7 @@ class Row(NamedTuple):
     default: str | None = None
     """Value of a required field without an attribute."""
     omits_empty: bool = False
-    """Whether empty values and False are not written."""
+    """True if empty values and False are not written."""
 
 
 class Extra(NamedTuple):

@@ -25,7 +25,7 @@ from llmtrace.semconv import CHECKPOINT, CHECKPOINT_PASSED
 
 
 def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
-    """The suspects of a trace, and where to look first if it is known to have failed.
+    """Return the suspects of a trace, and the places to look at first if it is known to have failed.
 
     ``flow``: the flow of this trace if it was built already. Verdicts that the spans carry are used. Raises IndexError on an
     empty trace, DiagnosisFailed if llmtrace itself goes wrong.
@@ -65,7 +65,7 @@ def _last_good_checkpoint(trace: Trace, suspects: tuple[Suspect, ...], *, failed
 
 
 def findings_of(run: Run) -> list[Finding]:
-    """What every check finds, before findings of one cause are joined."""
+    """Return the findings of all checks, before findings of one cause are joined."""
     return [finding for check in all_checks() for finding in check.look(run)]
 
 

@@ -29,7 +29,7 @@ _FIRST = (
 
 @dataclass(eq=False)
 class Cause:
-    """Findings that are one thing. ``finding`` speaks for them."""
+    """Findings with one cause. ``finding`` represents them."""
 
     finding: Finding
     repeats: list[Finding] = field(default_factory=list)
@@ -140,7 +140,7 @@ def _suspect(cause: Cause, flow: Flow) -> Suspect:
 
 @value
 class Case:
-    """One run with the first suspect that marks it."""
+    """A run with the first suspect that marks it."""
 
     trace_id: str
     start: int
@@ -154,7 +154,7 @@ class Group:
     title: str
     check: str
     advice: str
-    """That of the last case."""
+    """The advice of the last case."""
     cases: tuple[Case, ...]
     """In order of time."""
 

@@ -45,7 +45,7 @@ class Pair:
 @value
 class Difference:
     traces: tuple[Trace, Trace]
-    """Those that were compared."""
+    """The compared traces."""
     pairs: tuple[Pair, ...]
     first: int | None
     """Position of the first pair that is not the same; None where all are."""
@@ -137,7 +137,7 @@ def _sign(span: Span) -> tuple[str, str]:
 
 
 def _whole(span: Span) -> Hashable:
-    """What makes two steps the same: kind and name, what went in and came out, and whether it failed; no ids, no times."""
+    """Return the key by which two steps are equal: kind, name, input, output, and whether it failed; no ids, no times."""
     operation = span.operation
     content: str
     if isinstance(operation, ToolExecution):

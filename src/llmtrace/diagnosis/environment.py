@@ -1,4 +1,4 @@
-"""What shaped the answers of a run, as facts that two runs can be compared by: "it behaves differently" has a first cause.
+"""The environment of a run: facts that shape its answers, by which two runs are compared to find why one behaves differently.
 
 A fact of a call (model, prompt, a tool, a parameter) belongs to the agent that made the call; a fact of the program (Python, a
 library, the commit) to the whole run. Pure.
@@ -54,11 +54,11 @@ ABSENT: Final = "(none)"
 
 class Fact(NamedTuple):
     kind: str
-    """One of `KINDS`."""
+    """Kind of the fact, one of `KINDS`."""
     where: str = ""
     """Name of the agent whose calls have it; empty for the whole run, and for calls outside any agent."""
     name: str = ""
-    """Of the tool, parameter, library …"""
+    """Name of the tool, parameter, library …"""
 
 
 @value
@@ -142,7 +142,7 @@ def environment_of_program(resource: Mapping[str, JsonValue], changes: str | Non
 
 
 def compare(before: Environment, now: Environment) -> list[Change]:
-    """What changed, the first cause first."""
+    """Return the changes, the first cause first."""
     callers = before.callers() & now.callers()
     known = before.kinds() & now.kinds() | _OF_SOME_CALLS
     changes = []

@@ -1,4 +1,4 @@
-"""How a step failed, in words that stand behind its name, and what would have prevented that.
+"""Texts about failures: how a step failed, as a phrase after its name, and what would have prevented it.
 
 The providers' words are those of docs/how_to/providers.md ("Failures"). Other failures go by the exception's class.
 """
@@ -71,7 +71,7 @@ def advice_for_model_call(failure: Failure) -> str:
 
 
 def advice_for_tool(node: CallNode) -> str:
-    """What would have prevented the failure of a tool."""
+    """Return what would have prevented the failure of a tool."""
     call = node.call
     failure = call.execution.failure if call.execution is not None else None
     if not call.executed:
@@ -82,7 +82,7 @@ def advice_for_tool(node: CallNode) -> str:
 
 
 def how_call_failed(node: CallNode) -> str:
-    """How a failed call went, with the error's own words shortened."""
+    """Describe a failed call, with the error's message shortened."""
     call = node.call
     failure = call.execution.failure if call.execution is not None else None
     if not call.executed:
@@ -96,7 +96,7 @@ def how_call_failed(node: CallNode) -> str:
 
 
 def how_reviewed(node: CallNode) -> str:
-    """What came between the model's call and the tool: a repair or a person. Empty if nothing did."""
+    """Describe a repair or a person's edit between the model's call and the tool; "" if there was none."""
     call = node.call
     if call.is_held_back:
         return f"the call was held for a review, and {node.tool} did not run"

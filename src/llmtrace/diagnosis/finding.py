@@ -15,7 +15,7 @@ _LONGEST_MESSAGE = 160
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Finding:
-    """What a check saw. ``cause_key``: findings of one check with equal keys are one cause."""
+    """One observation of a check. ``cause_key``: findings of one check with equal keys are one cause."""
 
     check: str
     confidence: Confidence
@@ -32,9 +32,9 @@ class Finding:
     spans: tuple[str, ...] = ()
     """Ids of the other spans that it rests on."""
     ends_run: bool = False
-    """It is what the run came to, so nothing flows from it."""
+    """True if it is the end of the run, so nothing flows from it."""
     ended_as: Step | None = None
-    """How the run ended because of it, where another span shows that."""
+    """The end of the run that it caused, if another span shows that."""
 
 
 def of_call(

@@ -104,7 +104,7 @@ class Edge:
     """The value that flows, as the target used it."""
     via: Via
     origin: Origin | None = None
-    """Where in the source it stands."""
+    """Place of the value in the source."""
 
 
 class Flow:
@@ -294,7 +294,7 @@ def _join(edge: Edge) -> None:
 
 
 def _taken_choice(trace: Trace, span: Span, output: Sequence[Message]) -> int:
-    """Which choice an agent or workflow around the inference answered; the first one if none of them did."""
+    """Return the index of the choice that an agent or workflow around the inference answered; 0 if none did."""
     if len(output) < 2:
         return 0
     choices = [message.text().strip() for message in output]

@@ -1,4 +1,5 @@
-"""What a diagnosis says: suspects with evidence, where to look first in a failed run, what was checked and what was not."""
+"""The result of a diagnosis: suspects with evidence, places to look at first in a failed run, what was checked and what was
+not."""
 
 from __future__ import annotations
 
@@ -38,11 +39,11 @@ class Suspect:
     evidence: str
     """A sentence that can be checked by looking at the trace."""
     advice: str = ""
-    """What would have prevented this failure."""
+    """Advice: what would have prevented this failure."""
     probability: float | None = None
     """The probability, 0 to 1, that the run went wrong here. None where it was not measured, as for every check of today."""
     count: int = 1
-    """How often the same was found in this run."""
+    """Number of times that this was found in the run."""
     tool: str = ""
     pointer: str | None = None
     """JSON Pointer into the call's arguments, if one value is suspected."""
@@ -69,7 +70,7 @@ class Place:
     probability: float
     """The probability, 0 to 1, that the decisive mistake was made here, as measured on labelled failed runs."""
     evidence: str = ""
-    """What was found there; empty if only its position speaks for it."""
+    """The finding there; empty if only the position suggests it."""
     part: Literal["user", "call", "answer", "span"] = "span"
     value: JsonValue = None
 
@@ -85,9 +86,9 @@ class Diagnosis:
     checked: tuple[str, ...] = ()
     """Names of the checks that had what they need."""
     unchecked: tuple[str, ...] = ()
-    """What was not visible and therefore not judged, a sentence each."""
+    """What could not be judged, because it was not visible; a sentence each."""
     reports: tuple[str, ...] = ()
-    """What the program, a person or a quality signal reported about the run as a whole, and not about a step."""
+    """Reports by the program, a person or a quality signal about the run as a whole."""
     is_judged: bool = False
     """A check ran that looks at calls or at what was answered, and not only at how a run or an answer ended."""
     failed: bool = False

@@ -1,4 +1,4 @@
-"""What the program, a person or a quality signal reported about a run as a whole."""
+"""Reports by the program, a person or a quality signal about a run as a whole."""
 
 from __future__ import annotations
 

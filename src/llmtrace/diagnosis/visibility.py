@@ -16,7 +16,7 @@ from llmtrace.semconv import CONTENT_LEVEL
 
 
 def visible_needs(run: Run) -> frozenset[Need]:
-    """What the checks can see in this trace."""
+    """Return the data that the checks can see in this trace."""
     inferences = [span.operation for span in run.inferences if isinstance(span.operation, Inference)]
     calls = [node.call for node in run.calls]
     needs: set[Need] = set()
@@ -49,7 +49,7 @@ def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[Ch
 
 
 def unchecked(run: Run) -> tuple[str, ...]:
-    """What was not visible and therefore not judged, a sentence each."""
+    """Return what could not be judged, because it was not visible; a sentence each."""
     return tuple(dict.fromkeys(_sentences(run)))
 
 
@@ -114,7 +114,7 @@ def _tool_spans(run: Run) -> list[Span]:
 
 
 def _content_settings(spans: Iterable[Span]) -> str:
-    """How to record content in each writer; a sentence for each, with a space before it."""
+    """Return how to record content in each writer; a sentence for each, with a space before it."""
     return "".join([f" To record content with {writer.name}: {writer.content}." for writer in writers_of(spans)])
 
 

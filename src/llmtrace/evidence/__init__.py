@@ -1,1 +1,1 @@
-"""What the results, failures and calls of a run show, read once for quality signals and diagnosis. Pure."""
+"""Facts about the results, failures and calls of a run, read once for quality signals and diagnosis. Pure."""

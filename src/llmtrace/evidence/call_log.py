@@ -53,11 +53,11 @@ class Call:
     arguments: JsonValue = None
     definition: ToolDefinition | None = None
     offered: bool | None = None
-    """Whether the tool was on offer; None if the tools on offer are not visible."""
+    """True if the tool was offered; None if the offered tools are not visible."""
     position: int = 0
     """Position among the calls of the run."""
     turn: int = 0
-    """How many turns the user had before the call."""
+    """Number of the user's turns before the call."""
     asking_span: str | None = None
     """Id of the model call that asked for it; None for an execution that no recorded model call asked for."""
     execution: Span | None = None
@@ -179,7 +179,7 @@ class Call:
 
     @property
     def error_violations(self) -> tuple[Violation, ...]:
-        """What is wrong with the arguments by the schema as it is written."""
+        """Errors in the arguments by the schema as it is written."""
         return tuple(
             violation for violation in self.violations if violation.severity == "error" and violation.where == "arguments"
         )
@@ -247,7 +247,7 @@ class CallLog:
     """The calls of one run, in the order in which they became known. Feed it spans in the order in which they ended."""
 
     turn = 0
-    """How many turns the user has had. Words that a model of this run said are no turn of the user."""
+    """Number of the user's turns. A user message that repeats words of a model of this run is not a turn."""
     new_turns: tuple[tuple[int, Message], ...] = ()
     """Turns of the user that the newest span was the first to be sent: position in the request from 1, and message."""
     requested: Sequence[Call] = ()
@@ -257,7 +257,7 @@ class CallLog:
     _first_parent: str | None = None
     """The span around the first model call."""
     _is_loop = False
-    """Whether the last model call ended by asking for tools, as its finish reason says."""
+    """True if the last model call ended by asking for tools, by its finish reason."""
     _count = 0
 
     def __init__(self, *, bounded: bool = True) -> None:

@@ -24,7 +24,7 @@ class RunEvidence:
     ungrounded: Sequence[ValueUse] = ()
     """The ungrounded identifiers in the calls that the newest span asked for."""
     has_ungrounded = False
-    """Whether a call so far had one."""
+    """True if a call so far had an ungrounded argument."""
     newest: Span | None = None
     newest_inference: Span | None = None
 

@@ -37,7 +37,7 @@ class LineageTracker:
     def __init__(self, spans: Iterable[Span]) -> None:
         """``spans``: all that will be added."""
         self._readings: dict[int, tuple[Part, list[Reading]]] = {}
-        """What was read of a part, by its address. The part is kept so that the address stays its own."""
+        """Values read from a part, by its address. The part is kept so that its address is not reused."""
         for part in (part for span in spans for message in _output(span) for part in message.parts):
             self._readings[id(part)] = part, _read(part)
         readings = [reading for _, readings in self._readings.values() for reading in readings]
@@ -103,7 +103,8 @@ class LineageTracker:
                     self._visible.mark_ungrounded(call_key(span, choice, position, call), frozenset(ungrounded))
 
     def _trace(self, reading: Reading, place: Origin, reason: str | None, ungrounded: set[str]) -> tuple[Provenance, bool]:
-        """Where a value came from, and whether this is its first ungrounded use. If so, ``ungrounded`` gets what is made up."""
+        """Return the origin of a value, and whether this is its first ungrounded use. If so, add the invented value to
+        ``ungrounded``."""
         value = reading.value
         sources = self._index.find(value.keys) or self._definitions.find(value.keys)
         if sources is not None:

@@ -23,7 +23,7 @@ class Loss:
 
     span_id: str
     lost: int
-    """How many messages are not sent any more."""
+    """Number of messages that are not sent any more."""
     bridge: str | None = None
     """The inference whose words were sent in their place, as a summary or a hand-off."""
     before: str = ""

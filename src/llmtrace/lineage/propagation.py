@@ -39,7 +39,7 @@ class Edge:
     via: Via
     use: ValueUse | None = None
     origin: Origin | None = None
-    """Where the value stands."""
+    """Place of the value."""
     call_id: str | None = None
     """The call itself, the call that holds the value, or the call that started the target."""
     lost: int = 0
@@ -76,11 +76,13 @@ class Propagation:
         return tuple(self._into.get(span_id, ()))
 
     def upstream(self, span_id: str, *, include_sent: bool = False) -> tuple[Reached, ...]:
-        """What fed a span, the nearest first, each span once. ``include_sent``: also what models were merely sent."""
+        """Return the spans that fed a span, the nearest first, each once. ``include_sent``: also those that a model was only
+        sent."""
         return tuple(self._reach(span_id, back=True, include_sent=include_sent))
 
     def downstream(self, span_id: str, *, include_sent: bool = False) -> tuple[Reached, ...]:
-        """What a span fed, the nearest first, each span once. ``include_sent``: also the models that were merely sent it."""
+        """Return the spans that a span fed, the nearest first, each once. ``include_sent``: also models that were only sent
+        it."""
         return tuple(self._reach(span_id, back=False, include_sent=include_sent))
 
     def _reach(self, start: str, *, back: bool, include_sent: bool) -> Iterator[Reached]:
@@ -138,7 +140,7 @@ class LineageResult:
 
 
 def analyze(trace: Trace) -> LineageResult:
-    """Where every value of a trace came from, and how it travelled."""
+    """The origin of every value of a trace, and its way through the trace."""
     tracker, lost_messages = LineageTracker(trace.spans), LostMessages(trace)
     uses: list[ValueUse] = []
     for span, is_end in moments(trace.spans):
@@ -223,7 +225,7 @@ def _message_edges(trace: Trace, conversations: Conversations) -> Iterator[Edge]
 
 
 class _Speakers:
-    """Which inference answered which text. The newest texts are looked for inside longer ones too."""
+    """Return which inference answered which text. The newest texts are also searched for inside longer ones."""
 
     def __init__(self) -> None:
         self._by_text: dict[str, Span] = {}

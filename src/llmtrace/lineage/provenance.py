@@ -1,4 +1,4 @@
-"""Where a value came from: an origin, none, or unknown; and the characters on both sides."""
+"""Origins of values: an origin, none, or unknown; and the characters on both sides."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Provenance:
     earliest: Origin | None = None
     """The first place of a grounded value."""
     latest: Origin | None = None
-    """Its last place before the use."""
+    """The value's last place before the use."""
     first: Origin | None = None
     """The first use of an ungrounded value."""
     reason: str = ""
@@ -68,7 +68,7 @@ class Provenance:
 
 @value
 class ValueUse:
-    """One value that a model put into a tool call or an answer."""
+    """A value that a model wrote into a tool call or an answer."""
 
     span_id: str
     """The inference."""

@@ -1,4 +1,4 @@
-"""One thing that was visible to the model, and its text."""
+"""Text that was visible to the model, and where it stood."""
 
 from __future__ import annotations
 

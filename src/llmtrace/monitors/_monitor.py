@@ -34,7 +34,7 @@ class Monitor(Protocol):
 
     @property
     def name(self) -> str:
-        """Its evaluations are called ``drift.<name>``."""
+        """Name of the monitor; its evaluations are called ``drift.<name>``."""
         ...
 
     def observe(self, span: Span) -> Iterable[Observation]:

@@ -72,7 +72,7 @@ class Shift:
 
 
 class _Bins:
-    """How many numbers there are in each bin, in order."""
+    """Count of the numbers in each bin, in order."""
 
     __slots__ = ("counts", "places")
 

@@ -87,7 +87,7 @@ class Alike:
 
     @property
     def factor(self) -> float:
-        """One standard error above what was seen, since it is not known exactly."""
+        """Return the estimate plus one standard error, because it is not known exactly."""
         cross, cross2, squares = self.state["cross"], self.state["cross2"], self.state["squares"]
         for product, its in map(self._summed, self.state["open"].values()):
             cross, cross2, squares = cross + product, cross2 + product * product, squares + its

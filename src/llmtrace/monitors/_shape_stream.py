@@ -41,7 +41,7 @@ class Shapes(Stream):
         saved = state or {}
         super().__init__(saved)
         self.paths: dict[str, dict[str, int]] = saved.get("paths", {})
-        """How often each type stood at a path."""
+        """Count of each type at a path."""
         self.open: list[str] = saved.get("open", [])
         """Objects whose keys are data."""
         self.count: int = saved.get("count", 0)

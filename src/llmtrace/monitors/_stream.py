@@ -1,4 +1,4 @@
-"""What the streams of numbers, of shares and of shapes have in common: the rate of
+"""Base of the streams of numbers, of shares and of shapes: the rate of
 false alarms, the beginning of their baseline, a pin, and their history.
 """
 
@@ -45,7 +45,7 @@ class At(NamedTuple):
     alike: int
     """The number of its run, and of the group of calls that it may resemble (`_run_similarity.Runs`)."""
     hinted: bool = False
-    """Whether something that shapes answers changed since the stream's last call."""
+    """True if something that shapes answers changed since the stream's last call."""
 
 
 class History:
@@ -87,7 +87,7 @@ class Stream:
     def __init__(self, saved: Mapping[str, Any]) -> None:
         self.pin: dict[str, Any] | None = saved.get("pin")
         self.armed: bool = saved.get("armed", False)
-        """Whether the pin still is what is compared with: until the first change."""
+        """True while the pin is still the baseline: until the first change."""
         self.history = History(saved.get("history"))
         self.began: int | None = saved.get("began")
         self.first: int | None = saved.get("first")

@@ -65,7 +65,7 @@ _LIKELY = frozenset({"ungrounded_argument"})
 
 @lru_cache(maxsize=1)
 def advice() -> Mapping[str, str]:
-    """What to do about the findings of a signal, by its name. Signals without advice are left out."""
+    """Return the advice of each signal, by its name. Signals without advice are left out."""
     return {signal.name: signal.advice for signal in load() if signal.advice}
 
 
@@ -111,7 +111,7 @@ def is_built_in(name: str) -> bool:
 
 
 def confidence_of(evaluation: Evaluation) -> Confidence:
-    """How sure a finding of severity warning or error is, by the signal that made it and its label.
+    """Return the confidence of a finding of severity warning or error, by its signal and its label.
 
     An error of the program's own signal is certain: the program says so.
     """

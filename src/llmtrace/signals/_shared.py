@@ -17,7 +17,8 @@ EXCERPT = 80
 """Characters of content shown before and after the place that evidence is about."""
 
 OWN_PARTS = frozenset({Text, Reasoning, ToolCall})
-"""What people and models write. Other parts (images, files, the provider's own tools) bring what is not visible as text."""
+"""Parts with text by people and models. The content of other parts (images, files, the provider's own tools) is not visible as
+text."""
 _CALLS = frozenset({ToolCall, ServerToolCall})
 _JSON_TYPES = frozenset({"json", "json_object", "json_schema", "application/json"})
 _QUESTION_MARKS = ("?", "？", "؟", "?”", '?"')
@@ -68,7 +69,7 @@ def breach(name: str, subject: str, schema: str, violations: Sequence[Violation]
 
 
 def fenced_blocks(text: str) -> Iterator[str]:
-    """What stands in the text's code fences, without the name of the language."""
+    """Return the content of the text's code fences, without the name of the language."""
     for block in text.split("```")[1::2]:
         language, newline, rest = block.partition("\n")
         yield rest if newline and language.strip().isalnum() else block

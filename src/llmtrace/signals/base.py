@@ -1,4 +1,4 @@
-"""What a quality signal is: the base class that all of them derive from, and its form for a plain function of a span."""
+"""The base class of all quality signals, and its form for a plain function of a span."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Signal(Generic[State]):
     looks_at: tuple[type, ...] = ()
     """The kinds of operation whose spans `step` gets; empty, all."""
     needs: Need = ""
-    """What a span has to show for `step` to get it; default, nothing."""
+    """What a span must have for `step` to be called with it; default, nothing."""
 
     def start(self, run: RunEvidence) -> State:
         """Return the state for one new run: whatever `step` needs to remember. ``run`` is what all signals share of it."""

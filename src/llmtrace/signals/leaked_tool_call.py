@@ -27,7 +27,7 @@ _CALL = lazy_pattern(
 )
 _CONTROL_TOKEN = lazy_pattern(r"<\|[a-zA-Z_]{2,40}\|>|</s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜\n]{2,40}｜>")
 _MARKS = ("<", "[", "`", "✿", "functions.")
-"""One of these stands in every text in which either pattern is found."""
+"""Every text that matches either pattern contains one of these."""
 _REACH = 200
 """Characters after the mark of a call within which the tool must be named."""
 _WORD = lazy_pattern(r"[A-Za-z_][\w-]*")

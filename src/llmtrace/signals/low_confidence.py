@@ -41,7 +41,7 @@ def check(span: Span) -> Iterable[Evaluation]:
 
 
 def _excerpt(inference: Inference, choice: int, start: int, end: int) -> JsonValue:
-    """Where the stretch is, and its text if that was kept."""
+    """Return the place of the stretch, and its text if that was stored."""
     text = inference.output[choice].text() if choice < len(inference.output) else ""
     return {"choice": choice, "start": start, "end": end, "text": text[start:end][:200]}
 

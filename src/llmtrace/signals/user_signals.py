@@ -47,7 +47,7 @@ class UserSignal(Signal[Callable[[Span], Any]]):
 
     @property
     def origin(self) -> str:
-        """Where it is written: ``module:name``."""
+        """Where the signal is defined: ``module:name``."""
         return f"{getattr(self.code, '__module__', '?')}:{getattr(self.code, '__qualname__', self.name)}"
 
     def start(self, run: RunEvidence) -> Callable[[Span], Any]:  # noqa: ARG002

@@ -278,7 +278,7 @@ GROUPED: Final[dict[By, tuple[str, str]]] = {
     "prompt": ("kind = 'inference'", "[prompt]"),
     "name": ("1", "[toNullable(name)]"),
 }
-"""Of `groups`: which steps are counted, and under which key."""
+"""The counted steps of `groups`, and their keys."""
 
 DISTRIBUTIONS: Final = {
     "duration": f"if(failed AND ending != '{TIMEOUT}', NULL, latency)",
@@ -316,11 +316,11 @@ SUMS: Final = {
     "invalid_calls": "multiIf(kind = 'inference', wrong, kind = 'tool', least(wrong, 1), 0)",
 }
 WATCHED: Final = [(measure, window) for measure, _ in SHARES.values() for window in ("all", *WINDOWS)]
-"""What is counted of an objective, in this order: calls, and those that were too slow."""
+"""Counts of an objective, in this order: calls, and calls that were too slow."""
 
 
 def _distribution(name: str) -> str:
-    """How many, their sum, the smallest and the largest; all of them while they are few, else how many in each bucket."""
+    """Count, sum, smallest and largest; all values while there are few, else the count in each bucket."""
     few = f"count({name}) <= {EXACT}"
     buckets = f"sumMapIf([toInt32(ceil(log(greatest({name}, {SMALLEST})) / {LOG!r}))], [1], isNotNull({name}))"
     every = f"groupArray({EXACT + 1})({name})"

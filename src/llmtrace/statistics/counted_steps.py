@@ -42,7 +42,7 @@ class Place:
 
 @value
 class Step:
-    """One span as it is counted."""
+    """A span with the values that are counted."""
 
     span: Span
     agent: str | None
@@ -69,7 +69,7 @@ class Step:
     corrections: int
     """Faults of this model call that the model was asked to correct."""
     corrected: int
-    """Those that it corrected."""
+    """Violations that it corrected."""
 
 
 def steps_of(trace: Trace) -> Iterator[Step]:

@@ -170,7 +170,7 @@ class Group:
         self.lengths: dict[int, Distribution] = {}
         """Seconds of the model calls whose output tokens are in the bucket (see `bucket`), by its upper bound."""
         self.endings: Counter[str] = Counter()
-        """How calls failed: error types, with time-outs, deadlines and cancellations under one word each."""
+        """Failures of calls by error type, with time-outs, deadlines and cancellations under one word each."""
         self.model_calls = 0
         self.tool_calls = 0
         """Tool calls that models asked for; of a tool, its executions."""

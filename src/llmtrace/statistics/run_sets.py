@@ -61,7 +61,7 @@ _CUT: Final = frozenset({"length", "max_tokens"})
 
 
 class RunSet:
-    """What is counted of one set of runs."""
+    """Counts of one set of runs."""
 
     def __init__(self) -> None:
         self.trace_ids: dict[str, None] = {}
@@ -188,7 +188,7 @@ class SetDifference:
     lasting: tuple[Kind, ...]
     """… and those of both. The most frequent first."""
     causes: tuple[Change, ...]
-    """What of the environment differs between the sets and not within them, the first cause first."""
+    """Return what differs in the environment between the sets and not within them, the first cause first."""
 
 
 def compare_sets(before: RunSet, now: RunSet) -> SetDifference:

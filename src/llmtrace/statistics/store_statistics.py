@@ -28,7 +28,7 @@ PATIENCE = 300.0
 _MODELS = ("inference", "embedding")
 
 Row: TypeAlias = Mapping[str, Any]
-"""One of those that `clickhouse_sql.counting` returns."""
+"""A row of a query by `clickhouse_sql.counting`."""
 
 
 def gather(store: Store, query: Query, into: Statistics) -> Statistics:

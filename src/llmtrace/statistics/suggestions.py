@@ -33,7 +33,7 @@ class Suggestion:
     timeout: float | None
     """Seconds."""
     why: str
-    """How it was computed, or why nothing is suggested."""
+    """The computation, or why nothing is suggested."""
     set_to: str = ""
     """The problem with the requests' limit: there is none, or it is far above the suggestion. Empty if it is fine."""
 

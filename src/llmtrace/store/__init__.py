@@ -108,7 +108,7 @@ class Store(Sink, ABC):
 
     @abstractmethod
     def trace(self, trace_id: str) -> Trace:
-        """One trace, by its id, the first 4 or more digits of it, or "last". Raises TraceNotFound, UnreadableStore."""
+        """Return a trace by its id, the first 4 or more digits of it, or "last". Raises TraceNotFound, UnreadableStore."""
 
     @abstractmethod
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:

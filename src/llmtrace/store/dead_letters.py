@@ -38,14 +38,14 @@ _REVIEWS: Mapping[str | None, Reason] = {
 
 @value
 class DeadLetter:
-    """One piece of work that was given up."""
+    """A call, answer or state that was given up."""
 
     letter_id: str
     """The id of the span (16 hex digits) with which it was given up."""
     trace_id: str
     reason: Reason
     name: str
-    """Of the tool, the form, the checkpoint or the question; else ``budget``."""
+    """Name of the tool, the form, the checkpoint or the question; else ``budget``."""
     at: int
     """When it was given up, in nanoseconds since the Unix epoch."""
     explanation: str = ""

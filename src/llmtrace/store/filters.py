@@ -1,4 +1,4 @@
-"""What a list of traces is filtered and sorted by. Every store, `llmtrace ls` and the viewer read it here.
+"""Filters and sort orders of lists of traces. Every store, `llmtrace ls` and the viewer read it here.
 
 Law: a filter's name is the field of `Query`, the parameter in the viewer's address and, with hyphens, the option of
 `llmtrace ls`; its condition in SQL selects the traces that `Filter.keeps` keeps.
@@ -39,7 +39,7 @@ class Filter(NamedTuple):
 
     name: str
     help: str
-    """What passes, in a few words."""
+    """Help text, in a few words."""
     parse: Callable[[str], Any]
     """Reads the value that a person wrote. Raises ValueError with a sentence."""
     metavar: str

@@ -28,13 +28,13 @@ from llmtrace.store.warnings import warn_once
 logger = logging.getLogger("llmtrace")
 
 Entry: TypeAlias = tuple[int, bytes, bytes]
-"""What is written for one span: its kind, payload and context."""
+"""The journal entry of one span: its kind, payload and context."""
 ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
-"""How often the file is checked: is it full, is it old?"""
+"""Entries between two checks whether the file is full or old."""
 IN_PLACE_SECONDS = 0.05
-"""How often it is checked whether the file is still ours, and was not deleted."""
+"""Seconds between two checks that the file was not deleted or replaced."""
 RETRY_SECONDS = 5.0
 _HIGH = 512
 """The journal's descriptor is moved up to this number. A program that closes all low descriptors and opens its own files must

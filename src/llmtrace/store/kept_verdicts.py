@@ -1,4 +1,4 @@
-"""What a list says of each trace's diagnosis, kept in the index of a local store until a span of the trace changes.
+"""Caches the diagnosis of each trace for lists, in the index of a local store, until a span of the trace changes.
 
 Law: a kept verdict is what the same code would say now. A changed span gets a new row id, so a verdict on earlier spans is not
 kept; one of other code (``judged``) is not read.

@@ -1,4 +1,4 @@
-"""What became of dead letters: retried, dropped, by whom and when. One table, in ``dead_letters.db`` of a store's folder.
+"""States of dead letters: retried, dropped, by whom and when. One table, in ``dead_letters.db`` of a store's folder.
 
 The letters themselves are read from traces (`store.dead_letters`). Laws: a letter is retried once at a time, and its state is
 on disk before its handler runs; one whose handler died is ``in_doubt``, and is not retried again unless somebody says so.
@@ -24,7 +24,7 @@ from llmtrace.store.transactions import opened, transaction
 NAME = "dead_letters.db"
 BUSY_SECONDS = 5.0
 KEEP_SECONDS = 90 * 86400.0
-"""How long a state is kept; traces are kept for a shorter time."""
+"""Seconds for which a state is kept; traces are kept for a shorter time."""
 State: TypeAlias = Literal["open", "retrying", "retried", "failed", "dropped", "in_doubt"]
 WAITING: frozenset[State] = frozenset({"open", "failed", "in_doubt"})
 """States in which somebody has to do something about a letter."""
@@ -37,7 +37,7 @@ _COLUMNS = "state, retries, by, at, note, owner"
 
 @value
 class LetterState:
-    """What became of one letter."""
+    """The state of one letter."""
 
     state: State = "open"
     """``failed``: the handler raised, so the letter is open again. ``in_doubt``: the process that ran it died."""
@@ -46,7 +46,7 @@ class LetterState:
     at: float | None = None
     """Seconds since the Unix epoch; None for a letter that nobody has touched."""
     note: str = ""
-    """What the handler raised, or why the letter was dropped."""
+    """The error of the handler, or why the letter was dropped."""
 
 
 UNTOUCHED = LetterState()

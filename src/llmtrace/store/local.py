@@ -324,7 +324,8 @@ class LocalStore(Store):
         return shared[3]
 
     def with_index(self, action: Callable[[Indexer, sqlite3.Connection], T], default: T) -> T:
-        """What ``action`` returns for the index; ``default`` if the index cannot be used. Raises UnreadableStore."""
+        """Run ``action`` on the index and return its result; ``default`` if the index cannot be used. Raises
+        UnreadableStore."""
         return self._read(action, lambda _: default)
 
     def _read(self, indexed: Callable[[Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:

@@ -118,7 +118,7 @@ class SpansStore(Store):
         self._spans = spans
 
     def current(self) -> Spans:
-        """What is stored now. Raises UnreadableStore."""
+        """Return all stored spans. Raises UnreadableStore."""
         return self._spans
 
     def append(self, span: Span) -> None:

@@ -29,7 +29,7 @@ from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
 
 DAYS = 7.0
-"""How far back traces are searched if the query does not say."""
+"""Nanoseconds back that traces are searched if the query does not say."""
 QUIET = 300
 """Seconds after its last span from which a trace counts as complete."""
 AGENT_ATTRIBUTES = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
@@ -38,7 +38,7 @@ MOST_SORTED = 10_000
 """Newest traces among which the largest are looked for."""
 _MAX_SUMMARIES = 10_000
 _NEAR = 500
-"""How many of the newest traces are searched for the beginning of an id."""
+"""Newest traces that are searched for the beginning of an id."""
 _FULL = re.compile(r"[0-9a-f]{32}")
 
 
@@ -47,18 +47,18 @@ class TraceHit(NamedTuple):
 
     trace_id: str
     spans: Sequence[RawSpan] | None = None
-    """Its spans, if the backend returned them with the search; None: they have to be fetched."""
+    """The trace's spans, if the backend returned them with the search; None: they must be fetched."""
     note: str = ""
     """Set on a last hit that is not a trace: which traces were not searched, and how to have them searched."""
 
 
 class Backend(ABC):
-    """One kind of tracing backend. Methods may be called from several threads, and raise UnreadableStore."""
+    """A kind of tracing backend. Methods may be called from several threads, and raise UnreadableStore."""
 
     name: str
-    """Its address without secrets."""
+    """The backend's address without secrets."""
     at_once: ClassVar[int] = 8
-    """How many traces are fetched at once."""
+    """Traces that are fetched at once."""
     selects: ClassVar[bool] = True
     """True if `find` returns traces about models, tools and agents only, where it returns no spans."""
 

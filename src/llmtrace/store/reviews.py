@@ -34,7 +34,7 @@ RUNNING = "reviewing"
 BUSY_SECONDS = 5.0
 _SWEEP_SECONDS = 3600.0
 KEEP_SECONDS = 30 * 86400.0
-"""How long what has ended, or expired, is kept."""
+"""Seconds for which ended and expired reviews are kept."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reviews (id TEXT PRIMARY KEY, state TEXT NOT NULL, digest TEXT NOT NULL, run TEXT NOT NULL,
     tool TEXT, asked_at REAL NOT NULL, deadline REAL NOT NULL, owner TEXT NOT NULL, request TEXT NOT NULL, decision TEXT,
@@ -176,7 +176,7 @@ class Reviews:
     # -- looking
 
     def get(self, review_id: str, *, busy_seconds: float | None = None) -> ReviewRecord:
-        """One review, by its id or the first 4 or more characters of it. Raises `ReviewConflict` if there is none.
+        """Return a review by its id or the first 4 or more characters of it. Raises `ReviewConflict` if there is none.
         ``busy_seconds``: how long to wait for another process that writes; default, `BUSY_SECONDS`."""
         with self._read(busy_seconds) as db:
             return self._find(db, review_id)
@@ -310,7 +310,7 @@ _SINCE: dict[ReviewState, str] = {
     "failed": ". The call has run, and failed",
     "in_doubt": ". The program died while the call ran",
 }
-"""What came of a call since it was approved."""
+"""Return the outcome of a call since it was approved."""
 
 
 def _problem(request: ReviewRequest, decision: Decision) -> str:

@@ -1,4 +1,4 @@
-"""How traces are searched: by id or its beginning, by words, by the other fields of a `Query`. The same in every store.
+"""Search of traces: by id or its beginning, by words, by the other fields of a `Query`. The same in every store.
 
 A text query consists of terms between spaces. A term matches if its words stand next to each other; the last word may be the
 beginning of one: ``ORD-12`` finds "ord-1234". A trace matches if each term matches in one of its spans.

@@ -1,4 +1,4 @@
-"""How far each journal file was sent to each destination: a few bytes per file, written in place.
+"""Records how far each journal file was sent to each destination: a few bytes per file, written in place.
 
 Law: a position never includes spans that were not handled. If it cannot be read, the file counts as unsent and its spans are
 sent again, which their span ids make harmless. Unsent spans of a file that is removed to save space are counted.

@@ -60,7 +60,7 @@ _JOURNAL_SCHEMA = (
     "CREATE TABLE names (kind TEXT, name TEXT, trace TEXT, PRIMARY KEY (kind, name, trace)) WITHOUT ROWID",
     "CREATE INDEX names_trace ON names (trace)",
 )
-"""What can be made again from the journal."""
+"""Tables that can be rebuilt from the journal."""
 _TABLES = ("files", "contexts", "spans", "traces", "names")
 _SCHEMA = (*_JOURNAL_SCHEMA, *monitoring.SCHEMA, *word_index.SCHEMA)
 

@@ -1,4 +1,4 @@
-"""How programs write that something failed, and how people speak of it.
+"""Words by which programs and people say that something failed.
 
 `begins_as_error` reads the form that programs use at the start of an error, which is the same in every language. It makes a
 failure. `mentions_failure` reads words of natural languages. It is broad on purpose, and only ever excuses or hints.

@@ -1,4 +1,4 @@
-"""How models decline a request, in some ten languages. Such words only ever hint."""
+"""Words by which models decline a request, in some ten languages. They are only a hint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MARKS = (
     *("nicht", "je ne", "no puedo", "não posso", "non posso", "niet", "не могу", "nie mogę", "olamam"),
     *("无法", "不能", "無法", "できません", "수 없"),
 )
-"""One of these stands in every opening that declines. Looking for them is faster than the pattern."""
+"""Every opening that declines contains one of these. Searching for them is faster than the pattern."""
 
 
 def declines(text: str) -> bool:

@@ -38,7 +38,7 @@ def check_call(call: ToolCall, tools: Tools) -> tuple[Violation, ...]:
 
 
 def errors_in(violations: Iterable[Violation]) -> list[Violation]:
-    """Those that are errors, not warnings."""
+    """Return the violations that are errors, not warnings."""
     return [violation for violation in violations if violation.severity == "error"]
 
 
@@ -124,7 +124,7 @@ def _unknown_tool(call: ToolCall, tools: Tools) -> Violation:
 
 @dataclass(slots=True)
 class _Check:
-    """One value under check, and what was found so far."""
+    """A value under check, and the violations found so far."""
 
     definition: ToolDefinition
     where: Where

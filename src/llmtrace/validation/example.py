@@ -94,7 +94,7 @@ class _Maker:
 
     _root: JsonValue
     _branch: int
-    """Which alternative is taken at every place."""
+    """The alternative to take at every place."""
     _optional: bool
     _uses_examples: bool
 

@@ -33,7 +33,7 @@ DATA = frozenset({"const", "enum", "default", "examples", "example"})
 MAPS_OF_SUBSCHEMAS = frozenset((*SAME_VALUE_MAPS, *INSIDE_MAPS, *DEFINITIONS))
 
 Slot: TypeAlias = tuple[Literal["member", "element", "any"], JsonValue]
-"""Which members or elements of a value a subschema applies to."""
+"""The members or elements of a value to which a subschema applies."""
 ANY: Slot = ("any", None)
 
 

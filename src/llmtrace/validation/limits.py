@@ -30,7 +30,7 @@ _PEAK = 64
 """Visits of one place up to which a value is not measured: few enough to be linear in the size of the value."""
 
 _META_HEIGHT = 16
-"""How many subschemas of a draft's own schema, the one document that may be referred to, apply inside one another."""
+"""Nesting depth of the subschemas in a draft's own schema, the only other document that may be referred to."""
 _TOO_MANY = "it applies too many subschemas at one place"
 _COMPOSING = (b'"allOf"', b'"anyOf"', b'"oneOf"', b'"not"', b'"if"', b'"depend', b'"patternProperties"', b'Ref"', b'"$ref"')
 
@@ -112,7 +112,7 @@ class _Reached:
         self.weight: dict[int, int] = {}
         """Applications at its own place that one application entails, itself included."""
         self.height: dict[int, int] = {}
-        """How many of these stand inside one another."""
+        """Their nesting depth."""
         self.inside: dict[int, dict[Slot, Counter[int]]] = {}
         """What they all together apply to members and elements, and how many times."""
         self._weigh()

@@ -46,14 +46,14 @@ class Refusal:
     path: tuple[str | int, ...]
     """From the arguments to the value."""
     reason: str
-    """What the validator says; it may quote the value."""
+    """The validator's message; it may quote the value."""
     got: JsonValue
     error: str
     """Class of the exception, as ``module.Class``."""
 
 
 class Parameter:
-    """One parameter. ``adapter`` is None where pydantic does not know its type."""
+    """A parameter. ``adapter`` is None if pydantic does not know its type."""
 
     __slots__ = ("adapter", "annotation", "default", "description", "field", "has_validators", "kind", "name")
 

@@ -21,14 +21,14 @@ INVALID = "it is not a valid JSON Schema"
 
 @value
 class Fault:
-    """One keyword that one value breaks."""
+    """A keyword that a value breaks."""
 
     keyword: str
     """For the schema ``false``: the keyword that applies it (``properties``, ``items`` …), without a limit."""
     path: tuple[str | int, ...]
     """From the checked value to the one that breaks the keyword."""
     limit: JsonValue
-    """What the keyword says: the value of ``maximum``, of ``enum`` …"""
+    """The keyword's value, such as the number of ``maximum`` or the list of ``enum``."""
     instance: JsonValue
     """The value that breaks it."""
     names: tuple[str | int, ...] = ()

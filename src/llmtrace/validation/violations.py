@@ -76,7 +76,7 @@ def violations(
     tool: str | None = None,
     call_id: str | None = None,
 ) -> list[Violation]:
-    """One violation for each fault and each member that it names, each only once; `MOST` at most."""
+    """Return one violation for each fault and each member that it names, without repeats, `MOST` at most."""
     violations_by_place: dict[tuple[str, str, str], Violation] = {}
     for fault in faults:
         for plain in nearest(fault):

@@ -30,7 +30,7 @@ from llmtrace.viewer.trace_view import TraceView
 from llmtrace.viewer.watch import Follower
 
 Content: TypeAlias = Mapping[str, Any] | Sequence[Any]
-"""What is answered as JSON: an object or a list."""
+"""Content of a JSON answer: an object or a list."""
 
 STATIC = page.STATIC
 POLL_SECONDS = 0.08

@@ -63,7 +63,7 @@ class ReviewQueue:
     # -- reading
 
     def waiting(self) -> int | None:
-        """How many need a person. None where the store keeps no reviews, or where they cannot be read."""
+        """Return the number of reviews that wait for a person. None if the store has no reviews, or they cannot be read."""
         if self._reviews is None:
             return None
         with suppress(sqlite3.Error, OSError):
@@ -72,7 +72,7 @@ class ReviewQueue:
         return None
 
     def has_changed(self) -> bool:
-        """Whether something was written since the last call."""
+        """Return True if a review was written since the last call."""
         stamp, self._stamp = self._stamp, stamp_of(self._path)
         return stamp != self._stamp
 
@@ -91,7 +91,7 @@ class ReviewQueue:
         }
 
     def review(self, review_id: str, *, brief: bool) -> dict[str, Any]:
-        """One review. ``brief``: without the origins of its values and the suspects of its run, which take a while."""
+        """Return one review. ``brief``: without the origins of its values and the suspects of its run, which take a while."""
         reviews = self._local()
         self._find_dead(reviews)
         record = reviews.get(review_id)
@@ -135,7 +135,7 @@ class ReviewQueue:
         return self.review(record.request.review_id, brief=True)
 
     def faults(self, review_id: str, body: bytes) -> list[dict[str, str]]:
-        """What is wrong with the value of a decision, by JSON Pointer."""
+        """Return the faults in the value of a decision, by JSON Pointer."""
         wish = _wish(body)
         decision = Decision(DECISIONS.get(wish["action"], "approved"), wish.get("value"))
         faults = faults_of(self._local().get(review_id).request, decision)
@@ -182,7 +182,7 @@ class ReviewQueue:
         }
 
     def _of_run(self, request: ReviewRequest) -> dict[str, Any]:
-        """Where the call's values came from, and what is wrong with the run so far."""
+        """Return the origins of the call's values, and the suspects of the run so far."""
         try:
             view = self._source.trace_view(request.trace_id)
         except (TraceNotFound, StoreError):
@@ -217,7 +217,7 @@ def _details(record: ReviewRecord) -> dict[str, Any]:
 
 
 def _wish(body: bytes) -> dict[str, Any]:
-    """What a page wants to be decided. Raises ValueError."""
+    """Parse a decision sent by a page. Raises ValueError."""
     try:
         wish = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -21,7 +21,7 @@ from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Trac
 from llmtrace.model.value import value
 
 Need: TypeAlias = Literal["calls", "results", "schemas", "content", "inferences", "lineage"]
-"""What a check must be able to see."""
+"""Data that a check needs to see."""
 
 MOST_LATER = 200
 """Calls after a failed one that are searched for one that did the job."""
@@ -101,7 +101,7 @@ class Run:
 
 
 def _answer_of(root: Span) -> str:
-    """What the outermost agent or workflow answered."""
+    """Return the answer of the outermost agent or workflow."""
     operation = root.operation
     output = operation.output if isinstance(operation, (AgentInvocation, Workflow)) else ()
     return "\n".join(message.text() for message in output).strip()
@@ -112,7 +112,7 @@ class Check:
     """A check with what it needs to see. One check may give findings of several names."""
 
     name: str
-    """What it looks for, as it is listed under "checked"."""
+    """The subject of the check, as listed under "checked"."""
     look: Callable[[Run], Iterator[Finding]]
     needs: tuple[Need, ...] = ()
 

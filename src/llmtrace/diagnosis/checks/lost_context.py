@@ -34,7 +34,7 @@ def lost_messages(run: Run) -> Iterator[Finding]:
 
 
 class _LaterNeeds:
-    """Where a run looks up again what it had looked up, and where it makes identifiers up."""
+    """Finds the places where a run repeats lookups, and where it makes identifiers up."""
 
     def __init__(self, run: Run) -> None:
         last: dict[tuple[int, str], int] = {}

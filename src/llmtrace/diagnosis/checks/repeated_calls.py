@@ -85,7 +85,8 @@ def _repeated(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) 
 
 
 def _longest_streak(run: Run, nodes: Sequence[CallNode], changes: Sequence[CallNode]) -> int:
-    """How often the call came, asked for one after the other, with none of these changes in between."""
+    """Return the length of the longest sequence of the call, requested one after the other, without these changes in
+    between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
         if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):

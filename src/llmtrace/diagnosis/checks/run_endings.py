@@ -1,4 +1,4 @@
-"""How the run ended: by an error, by the death of its program, or by a budget."""
+"""Endings of runs: by an error, by the death of the program, or by a budget."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def errors(run: Run) -> Iterator[Finding]:
 
 
 def _divergence(trace: Trace, span: Span, failure: Failure) -> Finding:
-    """The program is not at fault: as a replay it could not be given another answer than a recorded one."""
+    """Return the finding of a replay that diverged: not a fault of the program, which could only get recorded answers."""
     recorded = next((short_id(str(root.attributes[REPLAY_OF])) for root in trace.roots if REPLAY_OF in root.attributes), "ID")
     what = " ".join(failure.message.removeprefix(f"replay of {recorded}: ").split()).rstrip(".")
     evidence = f"The replay was stopped there, because the program did something else than in the recorded run. {what}."
@@ -132,7 +132,8 @@ def budgets(run: Run) -> Iterator[Finding]:
 
 
 def _budget_stop(span: Span) -> tuple[str, str | None, bool] | None:
-    """What the budget says that stopped a span, its limit if known, and whether the program caught the error; else None."""
+    """Return the message of the budget that stopped a span, its limit if known, and whether the program caught the error; else
+    None."""
     if span.failure is not None and is_stopped_by_budget(span):
         return message_of(span.failure) or "its budget is spent", None, False
     for evaluation in span.evaluations:

@@ -1,4 +1,4 @@
-"""What quality signals reported on spans, and no other check of the same name has read anew.
+"""Findings of quality signals that no other check makes itself.
 
 A trace whose content was left out keeps the verdicts that were given while it ran: they are all the evidence there is.
 """
