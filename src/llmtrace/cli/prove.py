@@ -37,7 +37,7 @@ from llmtrace.testing.run import StoredRun
 EXAMPLE = 'llmtrace why last --prove --check "grep -q KS-20457" -- python agent.py'
 TIMES = 5
 _ANSWER_TOKENS = 300
-"""Length of a judge's answer, to estimate its cost."""
+"""Tokens of a judge's answer, to estimate its cost."""
 USD = 1.0
 _ONLY_HERE = ("set", "check", "times", "budget", "tool")
 _WORDS: dict[Verdict, tuple[str, Style]] = {

@@ -32,7 +32,7 @@ Entry: TypeAlias = tuple[int, bytes, bytes]
 ROTATE_BYTES = 32 << 20
 BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
-"""Entries between two checks whether the file is full or old."""
+"""Seconds between two checks whether the file is full or old."""
 IN_PLACE_SECONDS = 0.05
 """Seconds between two checks that the file was not deleted or replaced."""
 RETRY_SECONDS = 5.0

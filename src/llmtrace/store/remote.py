@@ -29,7 +29,7 @@ from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.warnings import warn_once
 
 DAYS = 7.0
-"""Nanoseconds back that traces are searched if the query does not say."""
+"""Days back that traces are searched if the query does not say."""
 QUIET = 300
 """Seconds after its last span from which a trace counts as complete."""
 AGENT_ATTRIBUTES = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")

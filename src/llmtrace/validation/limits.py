@@ -112,9 +112,9 @@ class _Reached:
         self.weight: dict[int, int] = {}
         """Applications at its own place that one application entails, itself included."""
         self.height: dict[int, int] = {}
-        """Their nesting depth."""
+        """Nesting depth of these applications."""
         self.inside: dict[int, dict[Slot, Counter[int]]] = {}
-        """What they all together apply to members and elements, and how many times."""
+        """Subschemas that these apply to members and elements, with counts."""
         self._weigh()
 
     def recursive(self) -> bool:

@@ -140,7 +140,7 @@ class Signature:
 
     @lazy_property
     def defaults(self) -> dict[str, Any]:
-        """Default of parameters that a call may leave out."""
+        """Default values of the parameters that a call may leave out."""
         known = {} if self._signature is None or self._takes_all is not None else self._signature.parameters
         return {name: one.default for name, one in known.items() if one.default is not one.empty}
 
