@@ -222,10 +222,10 @@ def agent(
     answer. ``budget``: a `Budget`, or a list of them that all apply.
 
     ``check``: tests whether the answer is acceptable. The result is an evaluation ``acceptance`` on the span (severity error if
-    the answer is not). It is a JSON Schema or a pydantic model, for a text as JSON; or a function of the return value, which
-    refuses it by False, a text with the reason, an AssertionError or a score below 0.5. For a run's outermost agent, the result
-    is also the outcome, unless the program reports one with `outcome`. The check is not called if nothing is recorded, or if
-    the agent raised or was left early.
+    the answer is not). A check is a JSON Schema or a pydantic model, for a text as JSON; or a function of the return value,
+    which refuses it by False, a text with the reason, an AssertionError or a score below 0.5. For a run's outermost agent, the
+    result is also the outcome, unless the program reports one with `outcome`. The check is not called if nothing is recorded,
+    or if the agent raised or was left early.
 
     Raises `ConfigurationError` for a wrong value, and for something that cannot be called. If a budget is spent, the calls
     below raise `BudgetExceeded`.

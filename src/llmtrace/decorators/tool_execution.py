@@ -70,9 +70,9 @@ class Execution:
     body: Callable[[], Any] | None = None
     operation: ToolExecution | None = None
     failure: Failure | None = None
-    """Why the arguments are wrong, where the tool's own validators say so and the policy lets it run all the same."""
+    """The fault that the tool's own validators found in the arguments, if the policy lets the call run nevertheless."""
     hold: HeldExecution | None = None
-    """It waits for a person's decision. Whoever runs it waits first: then it is decided, and may be `refused`."""
+    """A wait for a person's decision. The caller must wait first; afterwards the execution may be `refused`."""
     receivers = 0
     """Number of leading ``args`` that are the object or class of a method, not arguments of the tool."""
     note = ""

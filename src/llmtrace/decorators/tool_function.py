@@ -89,10 +89,10 @@ def tool(
     ``review``: which calls wait for a person before they run: True, all; ``"when changing"``, those of a tool that changes
     something; ``"when ungrounded"``, those with an identifier that nothing visible contains; ``"when untrusted"``, those with a
     value that only the text of a tool's result contains; or a function of the arguments (a dict) and a `ReviewContext` that
-    returns whether, or why. In a list, one condition is enough to hold a call. `llmtrace.review` explains who decides, and
-    what. The result of a denied call is a text that says so (``on_denied="reply"``, default), or the call raises `ReviewDenied`
-    (``"raise"``). ``probe``: a function of the arguments for a call during which the program died. It returns whether the call
-    took effect, or None if it does not know. Without it, a person says so.
+    returns True, or a reason, to hold the call. In a list, one condition is enough to hold a call. `llmtrace.review` explains
+    who decides, and what. The result of a denied call is a text that says so (``on_denied="reply"``, default), or the call
+    raises `ReviewDenied` (``"raise"``). ``probe``: a function of the arguments for a call during which the program died. It
+    returns whether the call took effect, or None if it does not know. Without it, a person says so.
 
     Options for quality signals: ``changes=True``, each call changes something outside the program, so that the same call twice
     is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is intended, and not a finding.

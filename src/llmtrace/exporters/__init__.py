@@ -1,5 +1,4 @@
-"""Exporters send spans to other places than the store. A new one is a file in this folder with ``open(argument, content) ->
-Sink``.
+"""Send spans to places beside the store. A new exporter is a file in this folder with ``open(argument, content) -> Sink``.
 
 Other packages add exporters by entry points of the group ``llmtrace.exporters``: the exporter's name, and such a function. OTLP
 is not a sink: `forwarding` reads the journal, and is the only sender. Law: an exporter never waits on the calling thread or

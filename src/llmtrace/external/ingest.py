@@ -128,7 +128,7 @@ class Ingestor:
         pairs = [pair for raw in spans if (pair := guard(self._read, raw)) is not None]
         try:
             self._store.append_all([stored for _, stored in pairs])
-        except Exception:  # one of them cannot be written: the others are
+        except Exception:  # one span cannot be written: write the others
             for _, stored in pairs:
                 guard(self._store.append, stored)
         self._wait_for(pairs)

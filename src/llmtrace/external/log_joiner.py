@@ -128,10 +128,10 @@ class _TraceRecords:
 
 
 def event_size(event: Event) -> int:
-    """The approximate size of a record in characters."""
+    """Return the approximate size of a record in characters."""
     return 100 + sum([len(str(value)) for value in event.attributes.values()])
 
 
 def span_size(span: RawSpan) -> int:
-    """The approximate size of a span in characters, without its resource, which it shares with others."""
+    """Return the approximate size of a span in characters, without its resource, which several spans share."""
     return 500 + sum([len(str(value)) for value in span.attributes.values()]) + sum(map(event_size, span.events))

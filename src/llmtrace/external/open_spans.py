@@ -179,7 +179,7 @@ class OpenSpans:
 
     def _chain(self, span_id: int | None) -> Iterator[int]:
         """Iterate over this span and the open ones around it, the innermost first."""
-        for _ in range(MOST_OPEN):
+        for _ in range(MOST_OPEN):  # ends a cycle of parents
             entry = None if span_id is None else self._open.get(span_id)
             if entry is None or span_id is None:
                 return

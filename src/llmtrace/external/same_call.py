@@ -30,7 +30,7 @@ Worker: TypeAlias = tuple[int, int]
 
 
 def remember(memory: OrderedDict[K, V], key: K, value: V, limit: int = MOST_CALLS) -> None:
-    """Put an entry at the end of a memory that holds at most so many: the oldest is forgotten."""
+    """Put an entry at the end of a memory of at most ``most`` entries; the oldest is dropped."""
     memory[key] = value
     if len(memory) > limit:
         memory.popitem(last=False)

@@ -1,10 +1,10 @@
-"""Instrumentors: each library whose calls become spans by themselves has one.
+"""Instrumentors record the calls of installed libraries, one instrumentor for each library.
 
-A file of this folder is the instrumentor of one library; other packages add theirs by entry points ``llmtrace.instrumentors``.
-What an author of one needs is exported here, and docs/how_to/adding_a_provider.md shows how it is used.
+A file in this folder is the instrumentor of one library; other packages add theirs by entry points ``llmtrace.instrumentors``.
+This module exports the tools for authors of instrumentors; docs/how_to/adding_a_provider.md shows how to use them.
 
 - The contract: `Endpoint` (derive from it), `Call`, `Fields`, `Headers`.
-- Where it is put: `Patch`, `Wrapper`, and the wrappers `traced`, `traced_async`, `traced_generator`.
+- The functions to wrap: `Patch`, `Wrapper`, and the wrappers `traced`, `traced_async`, `traced_generator`.
 - Streams: `Reader` (derive from it), `watch_stream`, `watch_generator`, `closing`, `aclosing`.
 - Within a call: `call_of`, `count_attempt`.
 - To read content: `parse_arguments`, `read_definition`, `read_messages_cached`, `read_tools_cached`.
@@ -49,7 +49,7 @@ _LAZY = {
     "llmtrace.validation.parse_arguments": ("parse_arguments",),
     "llmtrace.validation.tool_definitions": ("read_definition",),
 }
-"""What instrumentors use, and `configure` does not: imported with the first provider's library."""
+"""Names that instrumentors use but `configure` does not need: imported with the first provider's library."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
-"""Anthropic's messages and content blocks, as dicts or as the SDK's models, in llmtrace's words.
+"""Converts Anthropic's messages and content blocks (dicts or the SDK's models) to messages of `llmtrace.model`.
 
-Laws: nothing raises, and nothing that the model reads or says is lost: a block of a kind that is not known here is kept whole
-as `Generic`, and so is what stands beside a text or a thought (citations, a signature), right after it.
+Laws: nothing raises, and no content is lost. A block of an unknown kind is kept whole as `Generic`, and so are members beside a
+text or a thought (citations, a signature), directly after it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from llmtrace.model import (
 )
 
 _MEDIA = {"image": "image", "document": "file"}
-"""Kinds of blocks with a source, to their modality."""
+"""Modality of each kind of block with a source."""
 
 _OF_THE_CONVENTIONS = ("text", "compaction")
-"""Kinds of blocks whose name is that of a part of the conventions, for which only its own form will do."""
+"""Kinds of blocks with the same name as a part of the conventions. If such a block is malformed, it must not be recorded under
+that name."""
 
 
 def read_message(raw: Any, stop_reason: str | None = None) -> Message:
-    """Read a message of a request or an answer. ``stop_reason``: Anthropic's word."""
+    """Read a message of a request or an answer. ``stop_reason``: in Anthropic's words."""
     message = members(raw)
     role, content = message.get("role"), message.get("content")
     if role is None and content is None:
@@ -70,7 +71,7 @@ def read_block(raw: Any) -> tuple[Part, ...]:
     block = members(raw)
     try:
         return tuple(_parts(str(block.get("type")), block))
-    except Exception:  # of a kind not known here, or not in the form that its kind has
+    except Exception:  # an unknown kind, or not the form of its kind
         return (_generic(block),)
 
 
@@ -85,7 +86,7 @@ def _rest(block: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
 
 
 def _as_json(value: Any) -> JsonValue:
-    """Return what the server sent as JSON, without unset members of the SDK's models."""
+    """Convert a value of the server to JSON, without unset members of the SDK's models."""
     if isinstance(value, list):
         return [_as_json(element) for element in value]
     dump = getattr(value, "model_dump", None)
@@ -151,7 +152,7 @@ def _media(modality: str, block: Mapping[str, Any]) -> Iterator[Part]:
     kind, mime = source.get("type"), source.get("media_type")
     if kind == "base64":
         data = source.get("data")
-        yield Blob(modality, mime, data if isinstance(data, str) else None)  # a file is the SDK's to read
+        yield Blob(modality, mime, data if isinstance(data, str) else None)  # a file object is left for the SDK to read
     elif kind == "url":
         yield Uri(_a_text(source["url"]), modality, mime)
     elif kind == "file":
@@ -163,7 +164,7 @@ def _media(modality: str, block: Mapping[str, Any]) -> Iterator[Part]:
     else:
         raise ValueError(kind)
     about = _rest(block, "source", "cache_control", "citations")
-    if about:  # its title, and what else the model is told of it
+    if about:  # its title and other information for the model
         yield Generic(block["type"], about)
 
 
@@ -195,11 +196,11 @@ _TEXTS = {
     "signature_delta": ("signature", "signature"),
     "compaction_delta": ("content", "content"),
 }
-"""Kind of delta to the name of the text in it, and of the member of the block that it is a piece of."""
+"""For each kind of delta: the name of its text, and the member of the block that the text extends."""
 
 
 class _Block:
-    """One content block: its start, and the texts that were added to it."""
+    """A content block: its start, and the texts that were added to it."""
 
     __slots__ = ("begun", "citations", "texts")
 
@@ -226,11 +227,11 @@ class _Block:
         text.write(piece)
 
     def whole(self) -> dict[str, Any]:
-        """Return the block as an unstreamed answer would hold it, but with a tool's input as text."""
+        """Return the block as in an unstreamed answer, but with a tool's input as text."""
         block = dict(self.begun)
         for member, text in self.texts.items():
             value = text.getvalue()
-            if value or member != "input":  # a tool without parameters: its input was whole from the start
+            if value or member != "input":  # a tool without parameters: the start has its complete input
                 block[member] = value
         if self.citations:
             block["citations"] = [*(self.begun.get("citations") or ()), *self.citations]
@@ -246,7 +247,7 @@ class EventReader(Chunks):
         self._message: Mapping[str, Any] = {}
         self._blocks: dict[int, _Block] = {}
         self._counts: dict[str, Any] = {}
-        """Usage: each count as it was told last."""
+        """Usage: the last reported value of each count."""
         self._stop: str | None = None
         self._stop_details: Any = None
 
@@ -257,7 +258,7 @@ class EventReader(Chunks):
             if fields["type"] == "content_block_delta":
                 self._blocks[fields["index"]].add(fields["delta"].__dict__)
                 return
-        except (AttributeError, KeyError):  # JSON, a block that never began, a delta of a kind that is not known here
+        except (AttributeError, KeyError):  # JSON, a block that never began, or a delta of an unknown kind
             pass
         self.add(event)
 
@@ -267,7 +268,7 @@ class EventReader(Chunks):
         kind = fields.get("type")
         if kind == "message_start":
             self._message = members(fields.get("message"))
-            self._count({**members(self._message.get("usage")), "output_tokens": None})  # that one is only told at the end
+            self._count({**members(self._message.get("usage")), "output_tokens": None})  # final only at the end
         elif kind == "content_block_start":
             self._blocks[fields["index"]] = _Block(members(fields.get("content_block")))
         elif kind == "content_block_delta":
@@ -293,5 +294,5 @@ class EventReader(Chunks):
             fields["usage"] = read_usage(self._counts)
         if self._stop is not None:
             fields["finish_reasons"] = (finish_reason(self._stop),)
-            fields["partial"] = False  # also where the rest of the stream, which tells nothing more, was left
+            fields["partial"] = False  # even if the program did not read the rest of the stream, which adds nothing
         return fields

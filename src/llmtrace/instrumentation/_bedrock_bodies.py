@@ -1,7 +1,8 @@
-"""The bodies of ``invoke_model``: each family of models has its own form, known by what is in it, not by the model's name.
+"""Reads the bodies of ``invoke_model``. Each family of models has its own format, recognised by its content, not by the model's
+name.
 
-Anthropic's and OpenAI's are their APIs' (Mistral, DeepSeek, Qwen and gpt-oss speak OpenAI's); Nova's is that of Converse; the
-rest take a prompt and give a text.
+Anthropic's and OpenAI's models have the bodies of their APIs (Mistral, DeepSeek, Qwen and gpt-oss use OpenAI's); Nova's are
+those of Converse. All others take a prompt and return a text.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from llmtrace.instrumentation._provider import Fields
 from llmtrace.model import Message, Text, Usage, replace
 
 METRICS = "amazon-bedrock-invocationMetrics"
-"""What Bedrock adds to the last chunk of a stream, whatever its form."""
+"""Member that Bedrock adds to the last chunk of a stream, in every format."""
 
 _ANTHROPIC = anthropic.Messages()
 _OPENAI = Chat()
@@ -40,7 +41,7 @@ _PARAMETERS = {
     "stop": "stop_sequences",
     "stopSequences": "stop_sequences",
 }
-"""Names of a plain prompt's parameters, where they differ from the conventions' names."""
+"""Names of a plain prompt's parameters, if they differ from the conventions' names."""
 
 _PROMPTS = ("prompt", "inputText")
 _TEXTS = ("generation", "outputText", "text", "completion")
@@ -122,7 +123,7 @@ def _message(result: Mapping[str, Any]) -> Message:
     return Message("assistant", (Text(text),) if text else (), finish_reason=reason)
 
 
-# -- usage that is not in the body
+# -- usage outside the body
 
 
 def read_headers(metadata: Any) -> Usage | None:
@@ -137,7 +138,7 @@ def _number(text: Any) -> int | None:
 
 
 def merged(reported: Usage | None, counted: Usage | None) -> Usage | None:
-    """Return the usage that the model reported, completed by what Bedrock counted."""
+    """Return the usage that the model reported, completed by Bedrock's own counts."""
     if reported is None or counted is None:
         return reported or counted
     reported_counts = reported.input_tokens, reported.output_tokens
@@ -150,7 +151,7 @@ def merged(reported: Usage | None, counted: Usage | None) -> Usage | None:
 
 
 class PlainReader:
-    """Chunks with a piece of text each: Llama, Mistral, Titan, older Cohere and Anthropic."""
+    """Reads chunks with a piece of text each: Llama, Mistral, Titan, older Cohere and Anthropic."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -171,7 +172,7 @@ class PlainReader:
 
 
 class InvokeReader:
-    """The chunks of ``invoke_model_with_response_stream``, in the form of whatever model wrote them."""
+    """Reads the chunks of ``invoke_model_with_response_stream``, in the format of any model."""
 
     def __init__(self) -> None:
         self._reader: Any = None
@@ -201,7 +202,7 @@ def _reader_for(chunk: Mapping[str, Any]) -> Any:
 
 
 class _MistralReader(ChunkReader):
-    """Chunks of OpenAI's form; in Mistral's a piece of a message is a ``message``, not a ``delta``."""
+    """Reads chunks of OpenAI's format; Mistral's have a ``message`` instead of a ``delta``."""
 
     def add(self, chunk: Mapping[str, Any]) -> None:
         choices = [{"delta": choice.get("message"), **_choice(choice)} for choice in chunk.get("choices") or ()]
@@ -209,7 +210,7 @@ class _MistralReader(ChunkReader):
 
 
 class _NovaReader(ConverseReader):
-    """Chunks that hold events of Converse by their names."""
+    """Reads chunks that hold events of Converse by their names."""
 
     def add(self, chunk: Mapping[str, Any]) -> None:  # type: ignore[override]
         for name, event in chunk.items():

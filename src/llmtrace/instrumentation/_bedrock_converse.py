@@ -41,12 +41,12 @@ from llmtrace.validation.parse_arguments import parse_arguments
 from llmtrace.validation.tool_definitions import read_definition
 
 _MEDIA = {"image": "image", "video": "video", "audio": "audio", "document": "file"}
-"""Kinds of blocks with a source, to their modality."""
+"""Modality of each kind of block with a source."""
 _FILES = {"pdf": "application/pdf", "csv": "text/csv", "html": "text/html", "txt": "text/plain", "md": "text/markdown"}
 
 
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:
-    """Read a message of a request or an answer. ``finish_reason``: the conventions' word."""
+    """Read a message of a request or an answer. ``finish_reason``: in the conventions' words."""
     message = raw if isinstance(raw, Mapping) else {"content": raw}
     role = str(to_json(message.get("role")) or "unknown")
     return Message(role, read_blocks(message.get("content"), role), finish_reason=finish_reason, cache={})
@@ -67,7 +67,7 @@ def _parts(block: Any, role: str) -> Iterator[Part]:
         [(kind, value)] = block.items()
     try:
         yield from _read_block(kind, value, role)
-    except Exception:  # of a kind not known here, or not in the form that its kind has
+    except Exception:  # an unknown kind, or not the form of its kind
         yield Generic(str(kind), {str(kind): to_json(value)})
 
 
@@ -122,7 +122,7 @@ def _tool_result(block: Mapping[str, Any]) -> Part:
 
 
 def _media(modality: str, block: Mapping[str, Any]) -> Part:
-    """``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``; of documents also plain text."""
+    """Return a reader of ``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``, or of a document as text."""
     source, form = block["source"], block.get("format")
     mime = _FILES.get(form or "") if form is None or modality == "file" else f"{modality}/{form}"
     if "bytes" in source:
@@ -131,7 +131,7 @@ def _media(modality: str, block: Mapping[str, Any]) -> Part:
 
 
 def _base64(data: bytes | str) -> str:
-    """Return bytes as base64 text. From JSON they are text already."""
+    """Return bytes as base64 text. In JSON they are base64 text already."""
     return data if isinstance(data, str) else base64.b64encode(data).decode("ascii")
 
 
@@ -170,7 +170,7 @@ def _cached(raw: Mapping[str, Any], how: str) -> int | None:
 
 
 class _Block:
-    """One block of the answer. Its kind is known from its start (tools) or its first delta."""
+    """A block of the answer. Its kind is known from its start (tools) or its first delta."""
 
     __slots__ = ("citations", "redacted", "result", "results", "text", "thought", "tool", "written")
 
@@ -212,15 +212,15 @@ class _Block:
         elif text:
             yield {"text": text}
         if self.tool is not None:
-            # A tool without arguments has no deltas, or empty ones; the whole answer says {} then.
+            # a tool without arguments has no deltas, or empty ones; the unstreamed answer has {} in this case
             yield {"toolUse": {"name": "", **self.tool, "input": parse_arguments(self.written.getvalue() or "{}")}}
         if self.result is not None:
             yield {"toolResult": {**self.result, "content": self.results}}
 
 
 class ConverseReader:
-    """The events of ``converse_stream``, one by one. ``joins``: text blocks that follow each other are one (Nova's own form,
-    where each piece of text is numbered as a block of its own)."""
+    """Reads the events of ``converse_stream``. ``joins``: merge adjacent text blocks (Nova's format numbers each piece of text
+    as a block of its own)."""
 
     __slots__ = ("_answer", "_blocks", "_joins", "_role")
 
@@ -252,7 +252,7 @@ class ConverseReader:
                 content.append(block)
         fields = read_answer({**self._answer, "output": {"message": {"role": self._role, "content": content}}})
         if self._answer.get("stopReason"):
-            fields["partial"] = False  # also where the metadata, which tells the usage, was left
+            fields["partial"] = False  # even if the program did not read the metadata, which has the usage
         else:
             del fields["finish_reasons"]
             fields["output"] = fields["output"] if fields["output"][0].parts else ()
@@ -260,7 +260,7 @@ class ConverseReader:
 
 
 class Events(Reader):
-    """`Reader` of a stream's messages as botocore reads them from the wire, before it makes the program's events of them."""
+    """`Reader` of a stream's messages as botocore reads them from the wire, before it converts them to the program's events."""
 
     __slots__ = ("_chunks", "failure")
 
@@ -268,7 +268,7 @@ class Events(Reader):
         """``chunks``: puts the answer together by ``add(name, event)`` and ``fields()``."""
         self._chunks = chunks
         self.failure: Failure | None = None
-        """What the service reported in the middle of the stream: the program gets an exception for it."""
+        """A failure that the service reported within the stream; the program gets an exception for it."""
 
     def feed(self, message: Any) -> None:
         headers = message.headers
@@ -292,7 +292,7 @@ _PARAMETERS = {
     "topK": "top_k",
     "stopSequences": "stop_sequences",
 }
-"""Bedrock's name to the conventions' name, where they differ."""
+"""Bedrock's parameter names to the conventions' names, if they differ."""
 
 _NO_PARAMETERS = ("modelId", "messages", "system", "inferenceConfig", "toolConfig", "outputConfig", "schemaVersion")
 
@@ -331,7 +331,7 @@ def _parameters(kwargs: Mapping[str, Any]) -> dict[str, JsonValue]:
 
 
 def _format(text_format: Any) -> JsonValue:
-    """Return the requested response format. Bedrock takes its schema as text."""
+    """Return the requested response format. Bedrock has its schema as text."""
     schema = text_format["structure"]["jsonSchema"]
     return {"type": "json_schema", "json_schema": {**to_json(schema), "schema": from_json(schema["schema"])}}
 

@@ -1,6 +1,6 @@
-"""The HTTP answers of boto3's calls, as `_exchanges` keeps and gives them for ``httpx``: botocore sends with ``urllib3``.
+"""Keeps and replays the HTTP answers of boto3's calls, as `_exchanges` does for ``httpx``: botocore sends with ``urllib3``.
 
-Within a call, each request that botocore's session sends is kept with its answer. In a replay the recorded answer goes through
+Within a call, each request that botocore's session sends is kept with its answer. In a replay, the recorded answer goes through
 botocore's own parsers, so that the program gets its dictionaries, streams and errors.
 """
 
@@ -49,7 +49,7 @@ def _send(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> An
 
 
 def _make_request(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``Endpoint.make_request``, which signs the request: in a replay, what is edited in it must come before."""
+    """Wrapper for ``Endpoint.make_request``, which signs the request: in a replay, an edit of the body must come before."""
     call = guard(current_call)
     played = player()
     if call is None or not call.open or played is None:
@@ -69,7 +69,7 @@ def _answered(exchange: OpenExchange, response: Any, *, is_read: bool) -> None:
 
 
 class _Kept(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Proxy of a body that keeps what is read of it."""
+    """Proxy of a body that keeps the bytes that are read from it."""
 
     def __init__(self, raw: Any, exchange: OpenExchange) -> None:
         super().__init__(raw)
@@ -109,7 +109,7 @@ class _Kept(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run 
 
 
 def _recorded_response(exchange: Exchange, request: Any) -> Any:
-    """The recorded answer as a response of botocore. Raises botocore's exception where the recording ends with one."""
+    """Return the recorded answer as a response of botocore. Raises botocore's exception if the recording ends with one."""
     if exchange.status is None:
         raise _transport_error(exchange, request)
     headers = dict(exchange.headers)
@@ -123,7 +123,7 @@ def _recorded_response(exchange: Exchange, request: Any) -> Any:
 
 
 def _transport_error(exchange: Exchange, request: Any) -> Exception:
-    """The exception of botocore or ``urllib3`` of that name; where there is none, botocore's most general one."""
+    """Return the exception of botocore or ``urllib3`` with the recorded name, or else botocore's most general one."""
     exceptions: Any = sys.modules["botocore.exceptions"]
     kind = getattr(exceptions, exchange.error, None) or getattr(sys.modules.get("urllib3.exceptions"), exchange.error, None)
     if not (isinstance(kind, type) and issubclass(kind, Exception)):
@@ -136,7 +136,7 @@ def _transport_error(exchange: Exchange, request: Any) -> Exception:
 
 
 class _Body(io.BufferedReader):
-    """A recorded body as the response of ``urllib3`` that botocore reads; ``error`` is what ended it."""
+    """A recorded body that looks like the ``urllib3`` response that botocore reads. ``error``: the error at its end."""
 
     def __init__(self, chunks: list[bytes], error: Exception | None) -> None:
         self._pieces = _Pieces(chunks, error)

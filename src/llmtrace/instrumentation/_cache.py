@@ -1,10 +1,9 @@
-"""What was converted before is not converted again, so that a history sent at every turn costs next to nothing.
+"""Caches converted messages and tool definitions, so that a history sent at every turn costs almost nothing.
 
-One memo for the process, and not one a run: where nothing is decorated each call is a run of its own, and a system prompt is
-the same in every run. It holds `MOST_CHARACTERS` at most and then starts anew.
-
-Law: a memo never hides a change. A message is known by its shape: every leaf in it, compared by identity first and by equality
-else; an edit anywhere inside it, or an equal copy of it, is told apart from, or matched with, the first rightly.
+There is one cache for the process, not one for each run: without a decorated agent, each call is a run of its own, and a system
+prompt is the same in every run. The cache has a size limit, after which it is cleared. Law: the cache never hides a change. A
+message is identified by its shape, which contains every leaf, compared by identity first and then by equality. So an edit
+anywhere inside a message is noticed, and an equal copy is matched.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from llmtrace.validation.tool_definitions import read_definition
 MOST_LEAVES = 512
 """Messages with more leaves are converted each time."""
 MOST_MESSAGES = 4096
-"""Entries after which the memo starts anew."""
+"""Entries after which the cache is cleared."""
 MOST_CHARACTERS = 4 << 20
-"""Characters of text in the memo after which it starts anew."""
+"""Characters of text after which the cache is cleared."""
 MOST_TOOL_LISTS = 64
 _MOST_KINDS = 256
 
 _LONG, _EDGE = 48, 24
-"""A text of more characters is given in an outline by its length and what stands at either end."""
+"""A longer text is represented in an outline by its length and its two ends."""
 
 _messages: dict[Any, Any] = {}
-"""From an object's id, and from its outline, to (shape, message); of a plain one its role and text are both."""
+"""(shape, message) by the object's id and by its outline. For a plain message, (role, text) is the key and the shape."""
 _characters = 0
 """Characters of text in ``_messages``."""
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
@@ -38,13 +37,13 @@ _models: dict[type, bool] = {}
 
 
 def read_messages_cached(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Message, ...]:
-    """Read each raw message, or return what ``read`` returned for an equal one before."""
+    """Read each raw message, or return the cached result of ``read`` for an equal one."""
     messages: list[Message] = []
     for raw in raws:
         if type(raw) is dict and len(raw) == 2:
             role, content = raw.get("role"), raw.get("content")
             if type(role) is str and type(content) is str:
-                # the usual message is its own key: 1 µs for 1 KB of new text where its shape takes 8
+                # a plain message is its own key: 1 µs for 1 KB of new text, while computing its shape takes 8
                 entry = _messages.get((role, content))
                 messages.append(_plain(role, content, raw, read) if entry is None else entry[1])
                 continue
@@ -95,10 +94,10 @@ def read_definitions(raw: Any) -> tuple[ToolDefinition, ...]:
 def read_tools_cached(
     raw: Any, read: Callable[[Any], tuple[ToolDefinition, ...]] = read_definitions
 ) -> tuple[ToolDefinition, ...]:
-    """Read tool definitions, or return what ``read`` returned for the same JSON bytes before."""
+    """Read tool definitions, or return the cached result of ``read`` for the same JSON."""
     try:
         key = to_json(raw)
-    except Exception:  # not plain JSON: it cannot be known again
+    except Exception:  # not plain JSON, so it has no key
         return read(raw)
     tools = _tools.get(key)
     if tools is None:
@@ -110,11 +109,11 @@ def read_tools_cached(
 
 
 class _Opaque(Exception):
-    """The value holds something that cannot be compared, or too many leaves."""
+    """The value contains something that cannot be compared, or too many leaves."""
 
 
 def _flatten(value: Any, into: list[Any]) -> None:
-    """Add every leaf of a value, and marks for its structure."""
+    """Append every leaf of a value, and markers for its structure, to ``into``."""
     kind = type(value)
     if kind is str or value is None:
         into.append(value)
@@ -123,11 +122,11 @@ def _flatten(value: Any, into: list[Any]) -> None:
     elif kind is list or kind is tuple:
         if len(into) > MOST_LEAVES:
             raise _Opaque
-        into.append(~len(value))  # negative: no mapping
+        into.append(~len(value))  # negative, to differ from a mapping
         for member in value:
             _flatten(member, into)
     elif kind is int or kind is float or kind is bool:
-        into.append(kind)  # or True would equal 1
+        into.append(kind)  # otherwise True would equal 1
         into.append(value)
     elif _is_model(kind):
         into.append(kind)
@@ -141,7 +140,7 @@ def _flatten(value: Any, into: list[Any]) -> None:
 
 
 def _is_model(kind: type) -> bool:
-    """Return True for a pydantic model. Cached, since pydantic's metaclass answers slowly."""
+    """Return True for a pydantic model. Cached, because pydantic's metaclass answers slowly."""
     is_model = _models.get(kind)
     if is_model is None:
         if len(_models) >= _MOST_KINDS:

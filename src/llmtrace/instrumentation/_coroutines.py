@@ -1,7 +1,8 @@
-"""The library's coroutine inside ours: held, named alike, and run with a span current in its own steps only.
+"""The library's coroutine inside ours: closed if never awaited, with the same name, and run with a span current only in its
+steps.
 
-Law: nothing is attached while the program's loop runs something else, and what is sent, thrown or returned goes through
-untouched.
+Law: nothing is attached while the program's event loop runs other tasks. Values that are sent, thrown or returned are passed
+through unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def rename(coroutine: Any, inner: Any) -> None:
 
 
 class CoroutineHolder:
-    """Holds the library's coroutine and closes it if it is never awaited, so that only ours warns of that."""
+    """Holds the library's coroutine and closes it if it is never awaited, so that only ours warns."""
 
     __slots__ = ("coroutine",)
 
@@ -41,9 +42,9 @@ class Steps(Protocol):
 
 @types.coroutine
 def stepwise(call: Steps, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Run a coroutine with the call's span current in each of its steps, and in nothing that runs between them."""
+    """Run a coroutine with the call's span current in each step, and not between steps."""
     step = cast(Any, inner.send)
-    inbox: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
+    inbox: list[Any] = [None]  # emptied at each step: a frame that holds an exception keeps itself alive
     while True:
         tokens = guard(call.enter)
         try:

@@ -1,10 +1,10 @@
-"""The HTTP answers of a model's calls: kept as they come, and given again in a replay.
+"""Keeps the HTTP answers of model calls as they arrive, and gives them again in a replay.
 
-A provider whose library sends its requests with ``httpx`` adds `PATCHES` to its own. Within a call, every request that the
-client sends is kept with its answer, in the chunks in which the program reads it. In a replay the answer comes from the
-recorded span: it goes through the library's own code, so that the program gets the library's own objects, streams and errors.
+A provider whose library sends requests with ``httpx`` adds `PATCHES` to its own. Within a call, every request of the client is
+kept with its answer, in the chunks in which the program reads it. In a replay, the recorded answer goes through the library's
+own code, so that the program gets the library's own objects, streams and errors.
 
-Laws: the program gets the very response that the client returned; what is kept is a copy of what passes by. A replayed call
+Laws: the program gets the very response that the client returned; we keep a copy of the bytes that pass by. A replayed call
 sends nothing.
 """
 
@@ -31,11 +31,11 @@ from llmtrace.recorder.player import Player, player
 
 _MODULES = ("httpx", "httpx2")
 _NOT_KEPT = frozenset({"set-cookie", "content-encoding", "content-length"})
-"""Headers that are a secret, or say of the body what is not true of the kept one."""
+"""Headers that are secret, or that describe the encoded body and are wrong for the decoded copy."""
 _RETRIED = frozenset({408, 409, 425, 429})
 _FIRST_SERVER_ERROR = 500
 _DO_NOT_RETRY = {"x-should-retry": "false"}
-"""Told to the clients of OpenAI and Anthropic with a recorded error, since asking again would give the same."""
+"""Header that stops the clients of OpenAI and Anthropic from retrying a recorded error, which would only return again."""
 
 
 class OpenExchange:
@@ -61,7 +61,7 @@ class OpenExchange:
         self.error, self.message = type(error).__name__, guard(message_of, error) or ""
 
     def broke(self, error: BaseException | None) -> None:
-        """The call ended with an error: keep that of the transport, if reading the body raised it."""
+        """Note that the call ended with an error: record the transport's error, if reading the body raised one."""
         while error is not None and not self.error:
             module = sys.modules.get(type(error).__module__.partition(".")[0])
             if module is not None and module.__name__ in _MODULES and isinstance(error, module.RequestError):
@@ -166,7 +166,7 @@ def _before(call: Call, client: Any, args: Any, kwargs: dict[str, Any]) -> tuple
 
 
 def open_exchange(call: Call, request: object) -> OpenExchange | None:
-    """A new exchange of a call; None if nothing is to be kept, or another hook keeps this request."""
+    """Begin a new exchange of a call. Returns None if nothing must be kept, or another hook keeps this request."""
     if call.recording.recorder.replay_key is None or call.last_sent is request:
         return None
     call.last_sent = request
@@ -188,8 +188,8 @@ PATCHES = tuple(
 
 
 def _request_in_replay(call: Call, played: Player, request: Any) -> Any:
-    """Find the recorded answer of a call, if it has one; else return the request to send, with what is edited in it."""
-    body = vars(request).get("_content")  # of a stream that httpx has not read: none
+    """Find the recorded answer of a call, if it has one; else return the request to send, with the edit applied."""
+    body = vars(request).get("_content")  # None for a stream that httpx has not read
     new = body_in_replay(call, played, body)
     if new is None or new is body:
         return request
@@ -198,7 +198,7 @@ def _request_in_replay(call: Call, played: Player, request: Any) -> Any:
 
 
 def body_in_replay(call: Call, played: Player, body: bytes | None) -> bytes | None:
-    """Find the recorded answer of a call, if it has one; return the body of its request, with what is edited in it."""
+    """Find the recorded answer of a call, if it has one. Returns the body of its request, with the edit applied."""
     call.find_answer(played)
     new = None if body is None else played.request_body(call.recording, body)
     if body is not None and new is not None and new is not body:
@@ -207,7 +207,8 @@ def body_in_replay(call: Call, played: Player, body: bytes | None) -> bytes | No
 
 
 def _recorded_response(call: Call, client: Any, request: Any) -> Any:
-    """The recorded answer as a response of ``httpx``. Raises the transport's exception where the recording ends with one."""
+    """Return the recorded answer as a response of ``httpx``. Raises the transport's exception if the recording ends with
+    one."""
     modules = [sys.modules.get(kind.__module__.partition(".")[0]) for kind in type(client).__mro__]
     module: Any = next(module for module in modules if hasattr(module, "AsyncByteStream"))  # httpx, or one of the same form
     exchange = recorded_exchange(call)
@@ -223,7 +224,7 @@ def _recorded_response(call: Call, client: Any, request: Any) -> Any:
 
 
 def recorded_exchange(call: Call) -> Exchange:
-    """The answer to give to the next request of a call. Raises `ReplayDiverged` where none was kept."""
+    """Return the answer for the next request of a call. Raises `ReplayDiverged` if none was kept."""
     recorded = None if call.answered_by is None else call.answered_by.recorded
     exchanges = () if recorded is None else recorded.exchanges
     if not exchanges:
@@ -240,11 +241,11 @@ def _was_retried(exchange: Exchange) -> bool:
 
 
 def _transport_error(module: Any, exchange: Exchange, request: Any) -> Exception:
-    """The exception of ``httpx`` of that name, or of ``aiohttp``; where there is none, the most general one of ``httpx``."""
+    """Return the exception of ``httpx`` or ``aiohttp`` with the recorded name, or else the most general one of ``httpx``."""
     kind = getattr(module, exchange.error, None)
     of_aiohttp = getattr(sys.modules.get("aiohttp"), exchange.error, None)
     if isinstance(of_aiohttp, type) and issubclass(of_aiohttp, Exception):
-        with suppress(TypeError):  # it is made of more than its message
+        with suppress(TypeError):  # its constructor may take other arguments
             return of_aiohttp(exchange.message)
     if not (isinstance(kind, type) and issubclass(kind, module.RequestError)):
         kind = module.TransportError
@@ -255,7 +256,7 @@ def _transport_error(module: Any, exchange: Exchange, request: Any) -> Exception
 @cache
 def _recorded_body(module: Any) -> type[Any]:
     class Body(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc]
-        """A recorded body, chunk by chunk; ``error`` is what ended it."""
+        """A recorded body, chunk by chunk. ``error``: the error at its end."""
 
         def __init__(self, chunks: list[bytes], error: Exception | None) -> None:
             self._chunks, self._error = iter(chunks), error

@@ -24,20 +24,20 @@ T = TypeVar("T", bound="ToolStep")
 
 
 class Step:
-    """One run of a function, without a span. ``context`` is current whenever the function runs."""
+    """A run of a function, without a span. ``context`` is current whenever the function runs."""
 
     body: Callable[[], Any] | None = None
     """In a replay: what takes the place of the function, which does not run."""
 
     def __init__(self, context: Context | None = None) -> None:
-        """``context``: default: the current one."""
+        """``context``: default, the current one."""
         self.context = otel_context.get_current() if context is None else context
 
     def returned(self, result: Any) -> None:
-        """Take what the function returned."""
+        """Handle the function's result."""
 
     def raised(self, error: BaseException) -> None:
-        """Take what the function raised."""
+        """Handle the function's exception."""
 
 
 class SpanStep(Step):
@@ -59,17 +59,18 @@ class ToolStep(SpanStep):
     """One run of a tool that a client runs for the model. Subclasses define `returned`."""
 
     def answer(self) -> None:
-        """Ask the recorded run for the outcome, in a replay. Raises `ReplayDiverged`."""
+        """In a replay, get the outcome from the recorded run. Raises `ReplayDiverged`."""
         self.body = find_answer(self.recording, self.operation)
 
     def end(self, operation: ToolExecution, result: Any, failure: Failure | None = None) -> None:
-        """End the span. ``operation``: with the result that is recorded; ``result``: what the wrapped function returned."""
+        """End the span. ``operation``: with the recorded form of the result; ``result``: as the wrapped function returned
+        it."""
         guard(keep_outcome, self.recording, operation, returned=result)
         self.recording.end(operation, failure=failure)
 
     @classmethod
     def begin(cls: type[T], operation: ToolExecution) -> T | None:
-        """Open the span, joined to the model's call by its id. May raise what a budget raises."""
+        """Open the span, joined to the model's call by its id. May raise the errors of a budget."""
         recorder, outer = active(), current()
         if recorder is None:
             return None
@@ -85,7 +86,7 @@ class ToolStep(SpanStep):
 
 
 Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "Step | None"]
-"""Opens the span: (instance, args, kwargs). None: there is nothing to record. May raise what a budget raises."""
+"""Opens the span: (instance, args, kwargs). Returns None if nothing is to be recorded. May raise the errors of a budget."""
 
 
 def spanned(begin: Begin) -> Wrapper:
@@ -160,7 +161,7 @@ PENDING, APPROVED, EDITED, REJECTED, ANSWERED, UNATTENDED = (
 
 
 def record_review(review: Review, context: Context | None = None) -> None:
-    """Record a review that this run did not wait for: a span without length, below what is current in ``context``."""
+    """Record a review that this run did not wait for: a span without duration, below the current span of ``context``."""
     recorder = active()
     if recorder is not None and _is_inside_a_span(context):
         recording = recorder.start(review, context=context)
@@ -168,10 +169,10 @@ def record_review(review: Review, context: Context | None = None) -> None:
 
 
 class ReviewStep(Step):
-    """The call that asks the person, and waits."""
+    """The call that asks the person and waits."""
 
     def __init__(self, review: Review, decide: Callable[[Review, Any], Review], context: Context | None = None) -> None:
-        """``decide``: adds the decision that the call's result says. May raise what a budget raises."""
+        """``decide``: adds the decision in the call's result. May raise the errors of a budget."""
         recorder = active() if _is_inside_a_span(context) else None
         self._review = review
         self._decide = decide
@@ -188,6 +189,6 @@ class ReviewStep(Step):
 
 
 def _is_inside_a_span(context: Context | None) -> bool:
-    """Return True if there is a run that the review belongs to."""
+    """Return True if there is a span, and so a run, that the review can belong to."""
     context = otel_context.get_current() if context is None else context
     return keys.RECORDING in context or trace.get_current_span(context).get_span_context().is_valid

@@ -1,7 +1,9 @@
-"""Streams that are generators: many a library makes its request in the first step, and the program gets the generator itself.
+"""Records streams that are generators: many libraries make the request in the first step, and the program gets the generator
+itself.
 
-Law: what the program does with our generator (send, throw, close, its return value) it does with the library's. The call's span
-is the current one in the first step, in which the request is made, and in no later one. The ends are `_streams`'s.
+Law: everything that the program does with our generator (send, throw, close, return value) is passed to the library's. The
+call's span is current only in the first step, in which the request is made. `_streams` has the other ways in which a stream
+ends.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ from llmtrace.instrumentation._streams import Reader, Watch, watch_stream, watch
 from llmtrace.recorder.guard import guard
 
 Open: TypeAlias = Callable[[], "Watch | LlmtraceError | None"]
-"""Gives the watch over a stream when its first step is taken; None: nothing is recorded; an error: a budget refuses it."""
+"""Returns the watch of a stream when its first step is taken; None if nothing is recorded; an error if a budget refuses it."""
 
 
 def traced_generator(endpoint: Endpoint) -> Wrapper:
-    """A wrapper for a generator function, sync or async, that makes its request when it is asked for its first chunk; or for a
-    coroutine function that gives such a generator, and makes no request itself."""
+    """Return a wrapper for a generator function, sync or async, that makes its request at its first step; or for a coroutine
+    function that returns such a generator, and makes no request itself."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         outgoing = guard(prepare, endpoint, wrapped, instance, args, kwargs)
@@ -40,7 +42,7 @@ def traced_generator(endpoint: Endpoint) -> Wrapper:
 
     def ours(generator: Any, instance: Any, outgoing: Outgoing) -> Any:
         if not isinstance(generator, (GeneratorType, AsyncGeneratorType)):
-            return generator  # somebody has put something else in its place
+            return generator  # another library has replaced the generator
         return guard(followed, generator, lambda: _begin(endpoint, instance, outgoing, generator)) or generator
 
     async def awaited(holder: CoroutineHolder, instance: Any, outgoing: Outgoing) -> Any:
@@ -56,7 +58,7 @@ def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
 
 
 def end_or_watch(call: Call, result: Any) -> Any:
-    """Do what `Endpoint.on_response` does, where a stream is a generator, or an object that holds one as ``generator``."""
+    """Do what `Endpoint.on_response` does, for a stream that is a generator, or an object with one as ``generator``."""
     endpoint = call.endpoint
     if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         return watch_generator(call, endpoint.reader(call), result)
@@ -84,7 +86,7 @@ def _begin(endpoint: Endpoint, instance: Any, outgoing: Outgoing, inner: Any) ->
 
 
 def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Pass on what ``generator`` yields and returns, and what the program sends or throws into it."""
+    """Pass on yielded and returned values of ``generator``, and values that the program sends or throws into it."""
     watch = guard(opened)
     if watch is None:
         return (yield from generator)
@@ -127,7 +129,7 @@ def _first(call: Call | None, step: Any) -> Any:
 
 
 def _fail(watch: Watch, error: BaseException, thrown: BaseException | None) -> None:
-    """End the watch: failed, or left early if ``error`` is what the program threw in."""
+    """End the watch: failed, or left early if ``error`` is the exception that the program threw in."""
     if error is thrown:
         watch.leave()
     else:
@@ -167,7 +169,7 @@ async def _astepped(opened: Open, generator: AsyncGenerator[Any, Any]) -> AsyncG
 
 
 class _Unwatched(Watch):
-    """Watch of a stream that is not recorded; an async generator has no ``yield from``."""
+    """Watch for a stream that is not recorded. It is needed because an async generator has no ``yield from``."""
 
     def __init__(self) -> None:
         self.call = None
@@ -188,4 +190,4 @@ def _unhooked(generator: AsyncGenerator[Any, Any]) -> Any:
 
 
 def _left_to_ours(generator: Any) -> None:
-    """Finalizer that does nothing: our generator closes this one, inside an event loop."""
+    """Do nothing: our generator closes this one, inside an event loop."""

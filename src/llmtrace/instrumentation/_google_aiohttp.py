@@ -1,4 +1,4 @@
-"""The HTTP answers of Google's async client where ``aiohttp`` is installed, kept as `_exchanges` keeps those of ``httpx``.
+"""Keeps the HTTP answers of Google's async client if ``aiohttp`` is installed, as `_exchanges` does for ``httpx``.
 
 In a replay the client sends with ``httpx``, as it does without ``aiohttp``, so that `_exchanges` gives it the recorded answer.
 """
@@ -18,7 +18,7 @@ from llmtrace.recorder.player import player
 
 
 def _open_call() -> Call | None:
-    """The call of Google's client that is being made."""
+    """Return the open call of Google's client, or None."""
     call = current_call()
     return call if call is not None and call.open and hasattr(call.client, "_use_aiohttp") else None
 
@@ -31,7 +31,7 @@ def _use_aiohttp(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]
 
 
 def _request(wrapped: Any, _instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``aiohttp.ClientSession._request``, which every request of aiohttp goes through."""
+    """Wrapper for ``aiohttp.ClientSession._request``, which every request of aiohttp uses."""
     call = guard(_open_call)
     exchange = None if call is None else guard(open_exchange, call, object())
     response = wrapped(*args, **kwargs)
@@ -54,7 +54,7 @@ def _answered(exchange: OpenExchange, response: Any) -> None:
 
 
 class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Proxy of the body of a response, decoded, that keeps what Google's client reads of it."""
+    """Proxy of the decoded body of a response, which keeps the data that Google's client reads from it."""
 
     def __init__(self, content: Any, exchange: OpenExchange) -> None:
         super().__init__(content)

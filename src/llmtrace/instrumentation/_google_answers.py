@@ -1,6 +1,7 @@
-"""Google's answers: put together from chunks, of which a whole answer is one. Told at any moment; candidates are kept apart.
+"""Builds Google's answers from chunks; a whole answer is one chunk. The state can be read at any moment. Candidates are kept
+separate.
 
-Law: pieces of text that follow each other are one part, so that a streamed answer and a whole one read alike.
+Law: adjacent pieces of text are one part, so that a streamed answer and a whole one look the same.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from llmtrace.model import (
     Usage,
 )
 
-# -- arguments of a call that come in pieces: ``{"jsonPath": "$.days[0].name", "stringValue": "Mo"}``
+# -- streamed arguments of a call: ``{"jsonPath": "$.days[0].name", "stringValue": "Mo"}``
 
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
 _LONGEST = 10_000
-"""An index beyond that is none."""
+"""Indexes above this limit are refused."""
 
 
 class Arguments:
-    """Streamed arguments of a tool call. ``value`` grows in place and holds what has come so far."""
+    """Streamed arguments of a tool call. ``value`` grows in place and holds the arguments so far."""
 
     def __init__(self) -> None:
         self.value: dict[str, JsonValue] = {}
@@ -79,19 +80,19 @@ _BLOCKED = "content_filter"
 
 
 class _Candidate:
-    """One candidate of the answer."""
+    """A candidate of the answer."""
 
     __slots__ = ("beside", "calls", "finish", "finish_message", "parts", "ratings")
 
     def __init__(self) -> None:
         self.parts: list[Part | list[str]] = []
-        """Parts; and, of texts that may go on, the pieces, the first of which says whether they are thoughts."""
+        """Parts. A text that may grow is a list: "thought" or "text", then its pieces."""
         self.calls: Arguments | None = None
         self.finish: str | None = None
         self.finish_message: str | None = None
-        """What Google says about the end, beside the reason."""
+        """Google's explanation of the end, beside the reason."""
         self.ratings: Any = None
-        """How Google's filters rated it."""
+        """The ratings of Google's safety filters."""
         self.beside: dict[str, Any] = {}
 
     def add(self, candidate: Mapping[str, Any]) -> None:
@@ -162,7 +163,7 @@ class _Candidate:
 
 
 def _grounding(metadata: Mapping[str, Any]) -> Iterator[Part]:
-    """Read what Google searched for and found."""
+    """Read Google's searches and their results."""
     queries = metadata.get("web_search_queries") or metadata.get("image_search_queries")
     details = _read_metadata(metadata, "search_entry_point", "web_search_queries")
     if queries:
@@ -192,7 +193,7 @@ _BESIDE = {"grounding_metadata": _grounding, "url_context_metadata": _url_contex
 
 
 class AnswerReader(Reader):
-    """`Reader` of ``GenerateContentResponse``s. ``choice_count``: how many candidates the request asked for."""
+    """`Reader` of ``GenerateContentResponse``s. ``choice_count``: number of requested candidates."""
 
     def __init__(self, choice_count: int = 1) -> None:
         self._choice_count = choice_count

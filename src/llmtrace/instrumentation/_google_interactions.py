@@ -97,7 +97,7 @@ def _pieces(value: Any) -> Sequence[Any]:
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """Read the parameters of a request: all but input and tools."""
+    """Read the parameters of a request: all except input and tools."""
     parameters = {name: to_json(value) for name, value in body.items() if value is not None and name not in _ELSEWHERE}
     for name, value in members(body.get("generation_config")).items():
         if value is not None:
@@ -119,7 +119,7 @@ def step_parts(raw: Any) -> Iterator[Part]:
     kind = str(step.get("type"))
     try:
         yield from _step(kind, step) if step else [_generic_part(raw)]
-    except Exception:  # not in the form that its kind has
+    except Exception:  # the entry does not have the form of its kind
         yield _generic_part(raw)
 
 
@@ -192,7 +192,7 @@ def _mime(piece: Mapping[str, Any]) -> str | None:
 
 
 def read_interaction(interaction: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer, as far as it has come."""
+    """Read the fields of an answer, as far as it has arrived."""
     status = interaction.get("status")
     reason = None if status is None or status in _UNDER_WAY else finish_reason(str(status))
     steps = [step for step in _pieces(interaction.get("steps")) if members(step).get("type") not in _ROLES]
@@ -243,7 +243,7 @@ class StepReader(Chunks):
 
     def __init__(self) -> None:
         self._interaction: dict[str, Any] = {}
-        """What is known of the interaction, besides its steps."""
+        """Members of the interaction, except its steps."""
         self._steps: dict[int, _Step] = {}
         self._is_last = False
         self._error: Mapping[str, Any] | None = None
@@ -264,7 +264,7 @@ class StepReader(Chunks):
             self._interaction.update({name: value for name, value in interaction.items() if value is not None})
             self._is_last = kind == "interaction.completed"
 
-    add = feed  # JSON as well
+    add = feed  # JSON events too
 
     def _step(self, event: Mapping[str, Any]) -> _Step:
         return self._steps.setdefault(event.get("index") or 0, _Step())
@@ -275,14 +275,14 @@ class StepReader(Chunks):
             steps = self._steps.copy()
             interaction["steps"] = [steps[index].whole() for index in sorted(steps)]
         fields = read_interaction(interaction)
-        fields["partial"] = not self._is_last  # also where the rest of the stream was left
+        fields["partial"] = not self._is_last  # even if the program did not read the rest of the stream
         if self._error is not None:
             fields["failure"] = failure_reported(self._error)
         return fields
 
 
 class _Written:
-    """A text piece of content that grows."""
+    """Content of type text that grows."""
 
     def __init__(self, piece: Mapping[str, Any]) -> None:
         self.fields = dict(piece)
@@ -293,14 +293,14 @@ class _Written:
 
 
 class _Step:
-    """One step: its start, and what was added to it."""
+    """A step: its start, and what was added to it."""
 
     def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
         self._content: list[Any] = []
-        """Pieces of content; what is text is a `_Written`."""
+        """Pieces of content; a text is a `_Written`."""
         self._thoughts: list[Any] = []
-        """Pieces of a thought's summary, likewise."""
+        """Pieces of a thought's summary; a text is a `_Written`."""
         self._arguments: list[str] = []
 
     def begin(self, step: Mapping[str, Any]) -> None:
@@ -334,7 +334,7 @@ class _Step:
             self._thoughts.append(piece)
 
     def whole(self) -> Mapping[str, Any]:
-        """Return the step as an unstreamed answer would hold it."""
+        """Return the step as in an unstreamed answer."""
         step = {"type": "model_output", **self.fields}
         if self._content:
             step["content"] = [*_pieces(self.fields.get("content")), *_whole(self._content)]
@@ -346,7 +346,7 @@ class _Step:
 
 
 def _written(pieces: list[Any]) -> _Written:
-    """Return the last piece if it is text, else a new text piece."""
+    """Return the last piece if it is text, else add a new text piece."""
     last = pieces[-1] if pieces else None
     if isinstance(last, _Written):
         return last
@@ -363,7 +363,7 @@ def _whole(pieces: list[Any]) -> list[Any]:
 
 
 class Interactions(Endpoint):
-    """The endpoint that makes an interaction. Headers are put in, and the request is read, when it is sent."""
+    """The endpoint that makes an interaction. Headers are added, and the request is read, when it is sent."""
 
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
@@ -376,7 +376,7 @@ class Interactions(Endpoint):
         return start_fields("gcp.vertex_ai" if is_vertex else "gcp.gemini", url, body, **known)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
-        """Return the fields that the body of the request holds."""
+        """Return the fields in the body of the request."""
         system, tools = body.get("system_instruction"), body.get("tools")
         return {
             "request_model": body.get("model"),
@@ -400,7 +400,7 @@ class Interactions(Endpoint):
 
 
 def _prepare(hook_ctx: Any, request: Any) -> None:
-    """Look at one HTTP request before it goes out; retries inside the client come here, too."""
+    """Count an HTTP request, add headers and read it before it is sent. Retries inside the client are counted too."""
     call = call_of(hook_ctx.config)
     if call is None or not isinstance(call.endpoint, Interactions):
         return

@@ -1,8 +1,8 @@
-"""Google's contents, tools and parameters in llmtrace's words: as JSON that is sent (``functionCall``) or as the SDK's models
-(``function_call``).
+"""Converts Google's contents, tools and parameters (JSON with ``functionCall``, or the SDK's models with ``function_call``) to
+values of `llmtrace.model`.
 
-Law: nothing raises and nothing is lost: a part of a kind that is not known here is kept whole as `Generic`. Thought signatures
-are no content.
+Law: nothing raises and nothing is lost. A part of an unknown kind is kept whole as `Generic`. Thought signatures are not
+content.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ CODE_EXECUTION = "code_execution"
 _ROLES = {"model": "assistant", "function": "tool"}
 _URL_SAFE = str.maketrans("-_", "+/")
 _HELD = "generativelanguage.googleapis.com"
-"""The host of the files that are uploaded to the Gemini API."""
+"""Host of files that are uploaded to the Gemini API."""
 _KINDS = frozenset(
     {"function_call", "function_response", "inline_data", "file_data", "executable_code", "code_execution_result"}
     | {"tool_call", "tool_response"}
 )
 _BESIDE = frozenset(("thought", "thought_signature", "video_metadata", "media_resolution", "part_metadata"))
-"""Members of a part that say something of it, and are none of its kinds."""
+"""Members that describe a part, and are not its kind."""
 
 
 def python_members(thing: Any) -> Mapping[str, Any]:
@@ -63,7 +63,7 @@ def snake(name: str) -> str:
 
 
 def word(value: Any) -> str:
-    """Return an enum member's value; a text as it is."""
+    """Return an enum member's value; a text unchanged."""
     return str(getattr(value, "value", value))
 
 
@@ -73,7 +73,7 @@ def read_content(raw: Any) -> Message:
     parts = tuple(read_parts(content.get("parts")))
     role = str(to_json(content.get("role")) or "user")
     if parts and any(isinstance(part, ToolResult) for part in parts) and not any(isinstance(part, Text) for part in parts):
-        role = "tool"  # what functions answered comes from the "user"
+        role = "tool"  # Google sends results of functions with the role "user"
     return Message(_ROLES.get(role, role), parts, cache={})
 
 
@@ -82,7 +82,7 @@ def read_parts(raw: Any) -> Iterator[Part]:
         part = {name: member for name, member in python_members(raw_part).items() if member is not None}
         try:
             yield from _read_part(part)
-        except Exception:  # not in the form that its kind has
+        except Exception:  # the entry does not have the form of its kind
             yield _generic(part)
 
 
@@ -166,7 +166,7 @@ def _definitions(tool: Mapping[str, Any]) -> Iterator[ToolDefinition]:
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """Read the parameters of a request's body: all but contents, system instruction and tools."""
+    """Read the parameters of a request's body: all except contents, system instruction and tools."""
     parameters: dict[str, JsonValue] = {}
     config = python_members(body.get("generation_config") or {})
     for name, value in config.items():

@@ -1,11 +1,11 @@
 """The registry of instrumentors, and the switch that turns them on and off.
 
 Built-in instrumentors are the files of this folder. Other packages add theirs by entry points of the group
-``llmtrace.instrumentors``: the name of the instrumentor, and the module that holds it.
+``llmtrace.instrumentors``: the name of the instrumentor, and its module.
 
 A module states its library at the left margin, which is read from its text (`_library`), and ``PATCHES``. It is imported when
-its library is, and the library itself never by us (see `_patches`): what a program does not use costs it nothing. A version of
-the library that is too old is left alone, and an installed package that is broken is off, each with one line in the log.
+its library is, and we never import the library itself (see `_patches`): a library that the program does not use costs nothing.
+A library that is too old is not patched, and a broken package is off; each is logged in one line.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Instrumentor:
-    """What the module of an instrumentor states."""
+    """The statements in the module of an instrumentor."""
 
     patches: tuple[Patch, ...]
     """``PATCHES``: the functions to wrap."""
     clients: Mapping[str, str] = field(default_factory=dict)
-    """``CLIENTS``: classes whose objects `instrument` takes, as ``module.Class``, each with the attribute of it that
+    """``CLIENTS``: classes whose objects `instrument` accepts, as ``module.Class``. The value is the attribute that
     `Endpoint.client` returns; empty text for the client object itself."""
 
 
@@ -55,7 +55,7 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 
 class _Switch:
-    """One instrumentor: off, on, or on for selected clients only. Its module is loaded once its library is."""
+    """An instrumentor: off, on, or on for selected clients only. Its module is loaded when its library is."""
 
     def __init__(self, name: str) -> None:
         self._on = False
@@ -79,7 +79,7 @@ class _Switch:
             after_import(self._library.module, self._imported)
 
     def turn_on_for(self, client: Any) -> None:
-        """Record the calls of one client, where its library is not recorded as a whole."""
+        """Record the calls of one client, if its library is not recorded as a whole."""
         if not self.is_on:
             select(self._library.module, client)
             self._apply()
@@ -107,7 +107,7 @@ class _Switch:
         self._patches.apply()
 
     def _refuse(self, version: str | None) -> None:
-        """Leave a version alone that could be recorded only in part, and log it once."""
+        """Do not patch a version that could be recorded only in part, and log it once."""
         if not self._is_too_old:
             self._is_too_old = True
             logger.warning(
@@ -131,12 +131,12 @@ def _built_in() -> tuple[str, ...]:
 
 
 def _installed() -> dict[str, EntryPoint]:
-    """The entry points of other packages. A built-in instrumentor is not replaced by one of the same name."""
+    """Return the entry points of other packages. A built-in instrumentor is not replaced by one of the same name."""
     return {entry.name: entry for entry in installed.entries(GROUP, reserved=_built_in())}
 
 
 def load(name: str) -> Instrumentor | None:
-    """Import the module of an instrumentor; None, and one line in the log, if that of another package fails."""
+    """Import the module of an instrumentor. Returns None, and logs one line, if that of another package fails."""
     if name in _built_in():
         return _read_statements(f"{_PACKAGE}.{name}")
     return _guard_package(_installed()[name], _read_statements)
@@ -151,7 +151,7 @@ def _read_statements(module: str) -> Instrumentor:
 
 
 def _guard_package(entry: EntryPoint, read: Callable[[str], T]) -> T | None:
-    """Read the module of an entry point; None, and one line in the log, if that fails."""
+    """Read the module of an entry point. Returns None, and logs one line, if that fails."""
     try:
         return read(entry.module)
     except Exception as error:  # importing a third party's module may raise anything
@@ -161,20 +161,20 @@ def _guard_package(entry: EntryPoint, read: Callable[[str], T]) -> T | None:
 
 @cache
 def library_of(name: str) -> Library:
-    """Return what an instrumentor states about its library, without loading either."""
+    """Return the library that an instrumentor states, without loading either."""
     source = _built_in_source(name) if name in _built_in() else _guard_package(_installed()[name], _source_of)
     return read_library(source, name)
 
 
 def _built_in_source(name: str) -> str:
-    """Read a file of this folder, which takes a fraction of looking it up as a module."""
+    """Read a file of this folder. Finding it as a module would take several times as long."""
     return (pkgutil.get_data(_PACKAGE, f"{name}.py") or b"").decode()
 
 
 def _source_of(module: str) -> str | None:
     package = module.rpartition(".")[0]
     spec = PathFinder.find_spec(module, importlib.import_module(package).__path__ if package else None)
-    spec = importlib.util.find_spec(module) if spec is None else spec  # found by a hook: an editable install, say
+    spec = importlib.util.find_spec(module) if spec is None else spec  # found by a hook, as in an editable install
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"No module named {module!r}")
     source: str | None = spec.loader.get_source(module)  # type: ignore[attr-defined]  # of all loaders of source files
@@ -184,7 +184,7 @@ def _source_of(module: str) -> str | None:
 def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
     """Turn on the instrumentors with these names, or all. Returns the names of those that are on now.
 
-    No library is imported by it: one that is not loaded is instrumented when it is. An unknown name is logged and ignored.
+    Libraries are not imported: one that is not loaded yet is patched when it is. An unknown name is logged and ignored.
     """
     all_names = available()
     for name in all_names if names is None else names:
@@ -198,7 +198,7 @@ def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
 
 
 def warn_of_absent(names: Iterable[str]) -> None:
-    """Log one line for each instrumentor whose library is not installed. For names that the program gives by itself."""
+    """Log one line for each instrumentor whose library is not installed. Only for names that the program passed explicitly."""
     for name in names:
         library = library_of(name) if name in available() else None
         if library is not None and not library.is_installed():
@@ -209,7 +209,7 @@ def warn_of_absent(names: Iterable[str]) -> None:
 
 
 def disable(names: Iterable[str] | None = None) -> None:
-    """Turn off the instrumentors with these names, or all: every function that was wrapped is itself again.
+    """Turn off the instrumentors with these names, or all: every wrapped function is restored.
 
     If all are turned off, streams that are still open end their spans now.
     """
@@ -222,15 +222,15 @@ def disable(names: Iterable[str] | None = None) -> None:
 
 
 def end_streams() -> None:
-    """End the span of every stream that is still open, with what was seen of it."""
-    if f"{_PACKAGE}._streams" in sys.modules:  # else no provider is loaded that has streams
+    """End the span of every stream that is still open, with the data so far."""
+    if f"{_PACKAGE}._streams" in sys.modules:  # otherwise no provider with streams is loaded
         from llmtrace.instrumentation._streams import end_open
 
         end_open()
 
 
 def is_on(name: str) -> bool:
-    """Return True if this instrumentor is on: a framework above it leaves the model's calls to it."""
+    """Return True if this instrumentor is on. Then a framework above it does not record model calls itself."""
     return name in _switches and _switches[name].is_on
 
 
@@ -247,14 +247,14 @@ def _switch(name: str) -> _Switch:
 # -- one client, where its library is not recorded as a whole
 
 selected: dict[str, dict[int, weakref.ref[Any]]] = {}
-"""By library, of which only some clients are recorded: those clients, by their ids. A library that is absent is recorded as a
+"""For each library with only some recorded clients: those clients, by their ids. A library that is not a key is recorded as a
 whole."""
 
 _libraries: dict[type, str | None] = {}
 
 
 def select(library: str, client: Any) -> None:
-    """Record the calls of ``client``, and of no other client of its library that is not selected, too."""
+    """Record the calls of ``client``. Other clients of its library are recorded only if they are selected too."""
     clients = selected.setdefault(library, {})
     key = id(client)
     clients[key] = weakref.ref(client, lambda _: clients.pop(key, None))
@@ -299,8 +299,8 @@ def _library_of(kind: type) -> str | None:
 def instrument(client: T) -> T:
     """Record the calls of one client object, and return it.
 
-    For a program that turned its library off (``configure(instrument=[])``) and wants some of its clients recorded. Where the
-    library is recorded as a whole, or the client is already, nothing changes. Nothing is recorded before `configure`.
+    For a program that turned its library off (``configure(instrument=[])``) and wants some of its clients recorded. Nothing
+    changes if the library is recorded as a whole, or the client is recorded already. Nothing is recorded before `configure`.
 
     Raises TypeError if ``client`` is not a client object of an instrumented library.
     """

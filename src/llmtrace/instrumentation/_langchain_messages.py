@@ -1,4 +1,5 @@
-"""LangChain's messages, tools and results as values of the model. Read by attribute: no class of LangChain's is needed."""
+"""Converts LangChain's messages, tools and results to values of `llmtrace.model`. They are read by attribute, so no class of
+LangChain is needed."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from llmtrace.recorder.guard import guard
 
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "function": "tool", "HumanMessageChunk": "user"}
 _CALLS = frozenset({"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "input_json_delta", "function_call"})
-"""Blocks that say again what the message's ``tool_calls`` say."""
+"""Blocks that repeat the message's ``tool_calls``."""
 
 
 def is_message(thing: Any) -> bool:
@@ -94,7 +95,7 @@ def read_usage(message: Any) -> Usage | None:
         return None
     read, written = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
     hour, minutes = read.get("ephemeral_1h_input_tokens"), read.get("ephemeral_5m_input_tokens")
-    written_there = (read.get("cache_creation"), hour, minutes)  # beside each other
+    written_there = (read.get("cache_creation"), hour, minutes)  # counted separately
     cache_writes = [count for count in written_there if count is not None]
     return Usage(
         usage.get("input_tokens"),
@@ -115,7 +116,7 @@ def read_reason(metadata: Mapping[str, Any]) -> str | None:
     return None if reason is None else words.finish_reason(str(reason))
 
 
-# -- what goes into an agent or graph, and comes out
+# -- input and output of an agent or graph
 
 
 def read_input(state: Any) -> tuple[Message, ...]:
@@ -174,7 +175,7 @@ def plain(thing: Any) -> JsonValue:
 # -- tools
 
 _definitions: dict[int, tuple[weakref.ref[Any], ToolDefinition]] = {}
-"""By the id of the tool, as long as it is that tool's."""
+"""By the id of the tool; the weak reference shows whether the id still belongs to that tool."""
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:

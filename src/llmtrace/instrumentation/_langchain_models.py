@@ -1,7 +1,8 @@
-"""LangChain's chat models: exactly one inference for each call.
+"""Records LangChain's chat models: exactly one inference for each call.
 
-Where the model makes its request by an SDK that is instrumented, that SDK's span is the inference. For every other model, the
-inference is made here from LangChain's own messages; an SDK that it may use after all is a part of it (``suppress_nested``).
+If the model makes its request with an instrumented SDK, that SDK's span is the inference. For every other model, the inference
+is recorded here from LangChain's own messages, and the span of an SDK that it may still use is suppressed
+(``suppress_nested``).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SDKS = {
     "langchain_ollama": "ollama",
     "langchain_litellm": "litellm",
 }
-"""The package of a chat model to the instrumentor of the SDK by which it makes its requests."""
+"""Package of a chat model to the instrumentor of the SDK that makes its requests."""
 _PROVIDERS = {
     "google_genai": "gcp.gemini",
     "google_vertexai": "gcp.vertex_ai",
@@ -41,7 +42,7 @@ _PROVIDERS = {
     "azure": "azure.ai.openai",
     "xai": "x_ai",
 }
-"""LangChain's name of a provider to the conventions', where they differ."""
+"""LangChain's name of a provider to the conventions' name, if they differ."""
 _SETTINGS = {"ls_temperature": "temperature", "ls_max_tokens": "max_tokens", "ls_stop": "stop_sequences"}
 _NO_PARAMETERS = frozenset({"messages", "input", "config", "run_manager", "stop", "tools", "functions", "stream"})
 
@@ -131,7 +132,7 @@ class _Chunks(Reader):
 
 
 def _unless_covered(engine: Callable[[_Chat], Wrapper]) -> Wrapper:
-    """A wrapper that records a call here, unless the SDK below does."""
+    """Return a wrapper that records a call here, unless the SDK below does."""
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if active() is None or guard(covered_by_sdk, instance) is not False:

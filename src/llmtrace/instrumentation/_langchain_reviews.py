@@ -1,7 +1,7 @@
-"""LangGraph's interrupts and the decisions of LangChain's ``HumanInTheLoopMiddleware`` as reviews.
+"""Records LangGraph's interrupts, and the decisions of LangChain's ``HumanInTheLoopMiddleware``, as reviews.
 
-An interrupt ends the run; the run that goes on prepares the interrupted task again, with the interrupt and its answer among
-the writes of the checkpoint. So the two are joined by the interrupt's id, also in another process.
+An interrupt ends the run. The run that continues prepares the interrupted task again, with the interrupt and its answer among
+the writes of the checkpoint. So the two are joined by the interrupt's id, even in another process.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from llmtrace.instrumentation._langchain_messages import plain
 from llmtrace.model import JsonValue, Review, replace
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
-"""The task of an answer that does not name its interrupt."""
+"""Task id of an answer that does not name its interrupt."""
 _DECISIONS = {"approve": APPROVED, "edit": EDITED, "reject": REJECTED, "respond": ANSWERED}
 
 
 def record_interrupts(interrupts: Any, state: Any, context: Context) -> None:
-    """Record what a graph waits for. ``state``: the input of the node that interrupts."""
+    """Record the interrupts that a graph waits for. ``state``: the input of the node that interrupts."""
     for interrupt in interrupts if isinstance(interrupts, (list, tuple)) else ():
         for review in _reviews_of(interrupt, state):
             record_review(replace(review, decision=PENDING), context)
 
 
 def record_answers(task: Any, writes: Iterable[Any], resume_map: Any, answered: set[str], context: Context) -> None:
-    """Record the decisions on the interrupts of a task that goes on. ``answered``: ids of those that were recorded in this run.
+    """Record the decisions on the interrupts of a task that continues. ``answered``: ids of those already recorded in this run.
 
-    ``resume_map``: answers by the interrupt's id, if the program gave them so. ``writes``: (task, channel, value) each.
+    ``resume_map``: answers by the interrupt's id, if the program passed such a mapping. ``writes``: tuples (task, channel,
+    value).
     """
     writes = list(writes)
     answer = next((value for owner, channel, value in writes if owner == _NOBODY and channel == "__resume__"), None)
@@ -68,7 +69,7 @@ def _decided(review: Review, answer: Any) -> Review:
 
 
 def _reviews_of(interrupt: Any, state: Any) -> list[Review]:
-    """Return one review for each tool call that a person is asked about, else one for the question."""
+    """Return one review for each tool call in the interrupt, or else one for the question."""
     value, review_id = getattr(interrupt, "value", None), getattr(interrupt, "id", None)
     review_id = review_id if isinstance(review_id, str) else None
     if isinstance(value, Mapping) and value.get("type") == "tool_approval":

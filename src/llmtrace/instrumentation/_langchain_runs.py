@@ -1,8 +1,8 @@
-"""LangChain's and LangGraph's runs as spans, by callbacks.
+"""Records LangChain's and LangGraph's runs as spans, by callbacks.
 
-The framework tells of each run when it starts and ends, with its id and its parent's. Law: a span's parent is its run's
-parent, unless what is current is a span of the program's own inside that; nothing is attached here (`langchain.in_context`
-does). Graphs, agents, nodes, tools and retrievers become spans; the many small chains between them do not.
+The framework reports the start and end of each run, with its id and its parent's. Law: a span's parent is its run's parent,
+unless the current span is one of the program's own inside that run. Nothing is attached here (`langchain.in_context` does).
+Graphs, agents, nodes, tools and retrievers become spans; the many small chains between them do not.
 """
 
 from __future__ import annotations
@@ -50,21 +50,22 @@ from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import CONVERSATION_ID, PARTIAL
 
 TOOL = "llmtrace-langchain-tool"
-"""In the context: the `ToolRun`, of whose tool the callback is not told."""
+"""Key in the context: the `ToolRun`, because the callback does not get the tool."""
 OWN = "llmtrace-langchain-own"
-"""In the context: an empty list, where the next run to start is the coroutine's own, and is to be current in the rest of it."""
+"""Key in the context: an empty list, if the next run to start belongs to the current coroutine, and must be current in the rest
+of it."""
 _ANSWERED = "llmtrace-langchain-answered"
-"""In the context of a graph that goes on after an interrupt: ids of the interrupts whose answer is recorded."""
+"""Key in the context of a graph that continues after an interrupt: ids of the interrupts whose answer is recorded."""
 _RUN = "llmtrace-langchain-run"
-"""In the context: the id of the run that it belongs to."""
+"""Key in the context: the id of the current run."""
 _NODE = "graph:step:"
-"""What LangGraph tags the run of a node with."""
+"""Prefix of LangGraph's tag on the run of a node."""
 _PLUMBING = frozenset({"model", "tools"})
-"""Nodes of an agent that hold one model call, or tool calls, and nothing else."""
+"""Nodes of an agent that hold only one model call, or only tool calls."""
 
 
 class ToolRun:
-    """One run of a tool. In a replay, `body` takes the place of its function."""
+    """A run of a tool. In a replay, `body` replaces its function."""
 
     def __init__(self, tool: Any) -> None:
         self.tool = tool
@@ -72,8 +73,8 @@ class ToolRun:
         self.can_be_answered = False
 
     def answering(self, function: Any) -> Any:
-        """Return the tool's method ``run`` or ``arun`` such that the recorded outcome can take the place of the tool's own
-        function in it. What the framework does around that, it does as ever."""
+        """Return the tool's method ``run`` or ``arun`` on a copy of the tool whose own function can be replaced by the recorded
+        outcome. The framework's code around the function runs as usual."""
         tool, stand_in = self.tool, copy(self.tool)
 
         @wraps(tool._run)
@@ -89,7 +90,8 @@ class ToolRun:
         return MethodType(function.__func__, stand_in)
 
     def _answer(self) -> Any:
-        """The recorded answer is complete, so that the framework passes it on: a message, or what the program calls for."""
+        """Return the recorded answer in the form that the tool's function would return. It is complete, so the framework passes
+        it on."""
         result = self.body() if self.body is not None else None
         return (result, None) if self.tool.response_format == "content_and_artifact" else result
 
@@ -108,11 +110,11 @@ class Run:
 
 
 _runs: dict[Any, Run] = {}
-"""By the framework's id."""
+"""By the framework's run id."""
 _KEPT = 10_000
-"""Runs of which no end was told; the oldest are forgotten."""
+"""Open runs, at most; beyond that the oldest are dropped, because some never report an end."""
 _interrupted: weakref.WeakSet[BaseException] = weakref.WeakSet()
-"""Interrupts that have been told of, further in."""
+"""Interrupts that an inner run has already reported."""
 
 
 def context_of(run_id: Any) -> Context | None:
@@ -121,12 +123,12 @@ def context_of(run_id: Any) -> Context | None:
 
 
 class Callbacks:
-    """The callback handler: to be mixed into LangChain's own class of handlers (`handler`)."""
+    """The callback handler, to be mixed into LangChain's own class of handlers (`handler`)."""
 
     run_inline = True
-    """On the very task and thread that runs the step, and before it."""
+    """Run callbacks on the task and thread of the step, before it."""
     raise_error = True
-    """Only what a budget raises gets out of here."""
+    """Let exceptions out of callbacks; only errors of a budget are raised."""
 
     def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **extra: Any) -> None:  # noqa: ARG002
         _guarded(_chain_starts, inputs, run_id, parent_run_id, extra)
@@ -184,7 +186,7 @@ def _refused(function: Any, args: tuple[Any, ...]) -> LlmtraceError | None:
     return None
 
 
-# -- where a run belongs
+# -- the context of a run
 
 
 def _context(parent_id: Any) -> Context:
@@ -203,7 +205,7 @@ def _open(run_id: Any, run: Run, operation: Operation, name: str | None = None, 
         operation, name=name, context=run.context, attributes=run.attributes, can_be_answered=can_be_answered
     )
     run.context = run.recording.context
-    if run.attributes:  # for every span below as well, so that no viewer splits the trace
+    if run.attributes:  # spans below inherit them, so that no viewer splits the trace
         inherited: Any = run.context.get(keys.ATTRIBUTES) or {}
         run.context = otel_context.set_value(keys.ATTRIBUTES, {**inherited, **run.attributes}, run.context)
     run.context = otel_context.set_value(_RUN, run_id, run.context)
@@ -262,7 +264,7 @@ def _open_graph(run_id: Any, run: Run) -> None:
 
 
 def answers_found(task: Any, run_id: Any, writes: Any, resume_map: Any) -> None:
-    """Record what a person answered to a task's interrupts, if the graph goes on after one."""
+    """Record a person's answers to a task's interrupts, if the graph continues after one."""
     run = _runs.get(run_id)
     if run is None:
         return
@@ -308,7 +310,7 @@ def _chain_ends(outputs: Any, run_id: Any) -> None:
         run.recording.end(Custom(result=guard(plain, outputs), has_result=True))
 
 
-# -- what ends otherwise
+# -- errors and pauses
 
 
 def _fails(error: BaseException, run_id: Any) -> None:
@@ -323,7 +325,7 @@ def _fails(error: BaseException, run_id: Any) -> None:
         return
     if isinstance(run.operation, ToolExecution):
         guard(keep_outcome, run.recording, run.operation, raised=error)
-    if "GraphBubbleUp" in kinds:  # the graph pauses, or goes on elsewhere
+    if "GraphBubbleUp" in kinds:  # the graph pauses, or continues elsewhere
         run.recording.end(run.operation)
     elif isinstance(error, GeneratorExit):
         run.recording.set({PARTIAL: True})
@@ -353,7 +355,7 @@ def _tool_starts(serialized: Any, text: str, run_id: Any, parent_id: Any, extra:
 
 
 def _single(text: str, definition: Any) -> JsonValue:
-    """Return the arguments of a tool that was given a text: by name if it has one argument."""
+    """Return the arguments of a tool that was called with a text: by name if it has one argument."""
     members = definition.parameters.get("properties") if definition and isinstance(definition.parameters, dict) else None
     return {next(iter(members)): text} if isinstance(members, dict) and len(members) == 1 else text
 

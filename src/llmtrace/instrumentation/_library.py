@@ -1,6 +1,6 @@
-"""The library of an instrumentor: its module, its distribution, the versions that are supported, and the one that is installed.
+"""The library of an instrumentor: its module, its distribution, the supported versions, and the installed version.
 
-An instrumentor states them at the left margin of its file, where they are read without importing it.
+An instrumentor states them at the left margin of its file, so that they can be read without importing it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SUPPORTED = re.compile(r'^SUPPORTED = ">=([\d.]+),<([\d.]+)"$', re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What an instrumentor states about its library."""
+    """The statements of an instrumentor about its library."""
 
     module: str
     distribution: str
@@ -27,20 +27,20 @@ class Library:
     oldest: str = ""
     """The first version that is recorded in full; empty if any is."""
     untested: str = ""
-    """The first version above those that are tested."""
+    """The first version above the tested ones."""
 
     @property
     def versions(self) -> str:
-        """The supported versions for a reader: ``1.66 to 3.x``."""
+        """The supported versions as text: ``1.66 to 3.x``."""
         return f"{self.oldest} to {int(self.untested.partition('.')[0]) - 1}.x" if self.oldest else "any version"
 
     @property
     def requirement(self) -> str:
-        """What to give to ``pip install``."""
+        """The argument for ``pip install``."""
         return f"{self.distribution}>={self.oldest},<{self.untested}" if self.oldest else self.distribution
 
     def version(self) -> str | None:
-        """The installed version, or that of the loaded module if it has no metadata; None if neither is known."""
+        """Return the installed version, or that of the loaded module if it has no metadata; None if neither is known."""
         found = installed.versions((self.distribution,)) if self.distribution else ()
         if found:
             return found[0][1]
@@ -69,7 +69,7 @@ def read_library(source: str | None, name: str) -> Library:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """``1.66.0rc1`` → (1, 66, 0); empty for a version without numbers at its beginning."""
+    """Parse ``1.66.0rc1`` as (1, 66, 0); empty for a version that does not begin with a number."""
     numbers = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, numbers[0].split("."))) if numbers else ()
 

@@ -1,6 +1,6 @@
-"""What litellm's answers say beyond OpenAI's form: who answered, where, and tokens by whichever name.
+"""Reads litellm's additions to OpenAI's form of answers: the provider and server that answered, and tokens under several names.
 
-Law: nothing of litellm's own arguments (keys, addresses, callbacks, metadata) is recorded: only what it passes to the model.
+Law: litellm's own arguments (keys, addresses, callbacks, metadata) are not recorded, only what it passes to the model.
 """
 
 from __future__ import annotations
@@ -81,20 +81,20 @@ _PROVIDERS = {
     "watsonx_text": "ibm.watsonx.ai",
     "xai": "x_ai",
 }
-"""litellm's name of a provider to the conventions' name, where they differ."""
+"""litellm's name of a provider to the conventions' name, if they differ."""
 
 UNKNOWN = "litellm"
-"""The provider, where nobody knows yet who will answer (a router's group of models)."""
+"""The provider while it is unknown (a router's group of models)."""
 
 
 def provider_name(litellm_name: str) -> str:
-    if litellm_name.startswith("vertex_ai-"):  # the table of prices tells kinds of models apart
+    if litellm_name.startswith("vertex_ai-"):  # the price table has a provider name for each kind of model
         litellm_name = "vertex_ai"
     return _PROVIDERS.get(litellm_name, litellm_name)
 
 
 def provider_and_model(model: Any, provider: Any) -> tuple[str, str | None]:
-    """Return provider and model of a request. ``provider``: the one that is given apart from the model."""
+    """Return provider and model of a request. ``provider``: the argument beside the model."""
     library: Any = sys.modules.get("litellm")
     name = model if isinstance(model, str) else None
     if isinstance(provider, str) and provider:
@@ -116,8 +116,8 @@ def answered_by(answer: Any) -> Fields:
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Read token counts like OpenAI's. Cache writes have other names. Zeros mean that nobody has counted, as do 0 reasoning
-    tokens."""
+    """Read token counts like OpenAI's. Cache writes have other names. Zeros mean that nothing was counted, and so do 0
+    reasoning tokens."""
     usage = read_openai_usage(raw)
     if usage is None or not (usage.input_tokens or usage.output_tokens):
         return None
@@ -138,26 +138,24 @@ def read_usage(raw: Any) -> Usage | None:
 
 
 _chunks_of: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-"""The chunks below a stream of a synchronous Router, which keeps none itself."""
+"""The server's chunks below a stream of a synchronous Router, which does not keep them itself."""
 
 
 def keep_chunks(_result: Any, stream: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
-    """Keep the chunks of a synchronous Router's stream that was made: (generator, model_response)."""
+    """Keep the chunks below a new stream of a synchronous Router: (generator, model_response)."""
     _chunks_of[stream] = (args[1] if len(args) > 1 else kwargs["model_response"]).chunks
 
 
 class StreamReader(Reader):
-    """`Reader` of litellm's chunks. The program does not get the usage unless it asked for it; litellm keeps it elsewhere.
-
-    Where the server reports no usage litellm makes one up, which only differs in that no chunk of the server had one.
-    """
+    """`Reader` of litellm's chunks. The program gets the usage only if it requested it; litellm stores it elsewhere. If the
+    server reports no usage, litellm makes one up; then no chunk of the server has a usage."""
 
     def __init__(self, stream: Any, choice_count: int) -> None:
         self._chunks = ChunkReader(choice_count)
-        # not the stream, which is to die when the program forgets it
+        # do not refer to the stream, so that it is freed when the program drops it
         self._server_chunks = guard(_chunks_of.get, stream) or getattr(stream, "chunks", None)
         self._beside: Mapping[str, Any] = {}
-        """What stands beside the last chunk."""
+        """Hidden parameters of the last chunk."""
         self._by = answered_by(stream)
         self._usage: Any = None
 
@@ -165,7 +163,7 @@ class StreamReader(Reader):
         self._chunks.add(chunk)
         self._usage = getattr(chunk, "usage", None) or self._usage
         self._beside = getattr(chunk, "_hidden_params", None) or self._beside
-        counted = self._beside.get("usage")  # now: when the stream ends litellm puts what it has estimated there
+        counted = self._beside.get("usage")  # read it now: at the end litellm overwrites it with its estimate
         if self._usage is None and type(counted).__name__ != "UnreportedUsage":
             self._usage = counted
 

@@ -1,7 +1,7 @@
-"""Log-probabilities of an answer as numbers, without its text, if the request asked for them.
+"""Summarizes log-probabilities of an answer, if the request asked for them, as numbers without text.
 
-Mean and minimum over all tokens of an answer, and its low stretches: where at least `ENOUGH` tokens in a row were less likely
-than `LOW`, by their place in the text. Law: only numbers leave this module.
+The numbers are mean and minimum over all tokens of an answer, and the positions of its low stretches: at least `ENOUGH` tokens
+in a row that were less likely than `LOW`. Law: only numbers leave this module.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_STRETCHES: Final = 16
 
 
 class Confidence:
-    """Collects log-probabilities of tokens and summarizes them, for each choice apart."""
+    """Collects log-probabilities of tokens and summarizes them, separately for each choice."""
 
     __slots__ = ("_count", "_least", "_stretches", "_sum", "_tokens")
 
@@ -33,7 +33,7 @@ class Confidence:
         self._least = 0.0
 
     def add(self, choice: int, token: str, logprob: float) -> None:
-        logprob = max(float(logprob), -9999.0)  # minus infinity is no number on the wire
+        logprob = max(float(logprob), -9999.0)  # minus infinity is not a number in JSON
         self._tokens.setdefault(choice, []).append((token, logprob))
         self._count += 1
         self._sum += logprob
@@ -63,7 +63,7 @@ def _stretches(tokens: list[tuple[str, float]], text: str) -> Iterator[tuple[int
     place, begin, low = 0, 0, 0
     for token, logprob in tokens:
         start = text.find(token, place, place + len(token) + 4) if token else place
-        if start < 0:  # a token of half a character, or one that the text leaves out
+        if start < 0:  # a token of half a character, or one that the text does not contain
             start, end = place, place
         else:
             end = start + len(token)
@@ -79,7 +79,7 @@ def _stretches(tokens: list[tuple[str, float]], text: str) -> Iterator[tuple[int
 
 
 class ChoiceLogprobs:
-    """Log-probabilities of choices in OpenAI's form, as they come."""
+    """Collects log-probabilities of choices in OpenAI's form."""
 
     __slots__ = ("_confidence", "_seen")
 
@@ -96,7 +96,7 @@ class ChoiceLogprobs:
                 self._confidence.add(choice, fields.get("token") or "", logprob)
 
     def attributes(self, texts: Sequence[str]) -> dict[str, JsonValue]:
-        """Summarize them. ``texts``: of the choices, in which stretches of unlikely tokens are looked for."""
+        """Summarize them. ``texts``: of the choices, to find the positions of unlikely tokens."""
         for choice in sorted(self._seen):
             self._confidence.fit(choice, texts[choice] if choice < len(texts) else "")
         return self._confidence.attributes()

@@ -1,9 +1,9 @@
-"""The server's side of MCP: each request that says something is a span of kind server.
+"""The server's side of MCP: each request with content is a span of kind server.
 
-Its parent is the trace context in the request's ``_meta``, wherever the message came from; what is current where it is
-handled (the span of an HTTP server, say) is linked. It is a run of its own, as it would be in a process of its own. A request
-that is answered by asking for more input is a plain step: the execution is the one that comes again and gets an answer.
-Questions to a person are reviews inside it.
+Its parent is the trace context in the request's ``_meta``. The span that is current where the request is handled (of an HTTP
+server, for example) is linked. The request is a run of its own, as it would be in a process of its own. A request that is
+answered by asking for more input is a plain step: the execution is the one that comes again and gets an answer. Questions to a
+person are reviews inside it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from llmtrace.recorder.guard import guard
 from llmtrace.semconv import JSONRPC_REQUEST_ID, MCP_METHOD, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, RPC_STATUS_CODE
 
 _SESSIONLESS = "2026-07-28"
-"""The revision of the protocol from which on there are no sessions; revisions are dates, so they sort."""
+"""First revision of the protocol without sessions. Revisions are dates, so they can be compared as texts."""
 _INVALID_PARAMS = -32602
 
 
@@ -54,7 +54,7 @@ class _Serving(Step):
         if recorder is None:
             raise RuntimeError("no recorder")
         self.answer: Any = None
-        """What is sent back, where the handler itself does not return it (mcp 1.x)."""
+        """The answer, if the handler does not return it (mcp 1.x)."""
         self._server = server
         self._method = method
         content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
@@ -77,7 +77,7 @@ class _Serving(Step):
 
     def returned(self, result: Any) -> None:
         reply = self.answer if result is None else result
-        if reply is None:  # 1.x sends nothing back once the client has cancelled the request
+        if reply is None:  # 1.x sends nothing after the client has cancelled the request
             self._recording.end(self._operation, failure=Failure("cancelled", "the client cancelled the request"))
             return None
         answer = wire(reply)
@@ -105,7 +105,7 @@ class _Serving(Step):
         self._refused(code, failure_in_request(error), error)
 
     def _refused(self, code: int | None, failure: Failure, error: BaseException | None = None) -> None:
-        """Return the failure of a request that was answered by an error, unless the client caused it."""
+        """End the span of a request that was answered by an error; it is a failure unless the client caused it."""
         operation = self._operation
         if isinstance(operation, ToolExecution):
             operation = replace(operation, definition=guard(_definition, self._server, operation.name))
@@ -192,11 +192,12 @@ def _respond(responder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> N
         step.answer = args[0] if args else kwargs.get("response")
 
 
-# -- what the server asks of the client
+# -- requests of the server to the client
 
 
 def _elicit(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    """Open a `Step` for ``ServerSession.elicit_form`` and ``elicit_url``: (message, requested schema | url, elicitation id)."""
+    """Begin a `Step` for ``ServerSession.elicit_form`` and ``elicit_url``: (message, requested schema | url, elicitation
+    id)."""
     given = {**dict(zip(("message", "form", "elicitation_id"), args, strict=False)), **kwargs}
     form = given.get("form") or given.get("requested_schema") or given.get("requestedSchema")
     url = given.get("url") or (form if isinstance(form, str) else None)

@@ -1,6 +1,6 @@
-"""What the client and the server of MCP have in common: the tools that were listed, what an answer says, and reviews.
+"""Shared by the client and the server of MCP: listed tools, answers, and reviews.
 
-mcp 1.x and 2.x spell fields differently (``inputSchema``, ``input_schema``); here everything is read in the form of the wire.
+mcp 1.x and 2.x spell fields differently (``inputSchema``, ``input_schema``); here all are read as on the wire.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _W3C = TraceContextTextMapPropagator()
 CALL = "tools/call"
 LIST = "tools/list"
 SPANS = frozenset({CALL, LIST, "prompts/get", "prompts/list", "resources/read", "resources/list", "completion/complete"})
-"""Methods that get a span; the others are the protocol's own affairs (initialize, ping, subscriptions …)."""
+"""Methods that get a span; the others are internal to the protocol (initialize, ping, subscriptions …)."""
 CLIENT_FAULTS = frozenset({-32700, -32600, -32601, -32602, -32002})
-"""JSON-RPC codes that blame the client: no errors of the server's."""
+"""JSON-RPC codes of errors that the client caused."""
 
 _listed: weakref.WeakKeyDictionary[Any, dict[str, ToolDefinition]] = weakref.WeakKeyDictionary()
-"""By client session or server: the tools that it was last seen to list."""
+"""The tools last listed, by client session or server."""
 
 
 answering: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-"""By what answers a request in mcp 1.x (a ``RequestResponder``): the `Step` whose ``answer`` is set then."""
+"""For mcp 1.x, by ``RequestResponder``: the `Step` that gets the answer in ``answer``."""
 
 
 def remember(owner: Any, tools: Iterable[Any], *, complete: bool) -> None:
@@ -59,7 +59,7 @@ def listed(owner: Any, name: str) -> ToolDefinition | None:
 
 
 def wire(thing: Any) -> Any:
-    """Return a model as the mapping that goes over the wire; anything else unchanged."""
+    """Return a model as the mapping that is sent over the wire; anything else unchanged."""
     dump = getattr(thing, "model_dump", None)
     return thing if dump is None else dump(by_alias=True, mode="json", exclude_none=True)
 
@@ -78,12 +78,12 @@ def _definition(tool: Any) -> ToolDefinition:
 def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition | None) -> tuple[ToolExecution, Failure | None]:
     """Return the execution with the tool's answer (a CallToolResult as on the wire), and its failure.
 
-    The result is the structured content where there is one, since the output schema is about that; else the text, or the
+    The result is the structured content if there is some, because the output schema describes it; otherwise the text, or the
     list of contents.
     """
     is_error = answer.get("isError") is True
     if is_error and definition is not None and definition.output is not None:
-        definition = replace(definition, output=None)  # the schema is of a success
+        definition = replace(definition, output=None)  # the schema describes only successful results
     structured = answer.get("structuredContent")
     contents = [_content(content) for content in answer.get("content") or ()]
     result = contents if structured is None or is_error else to_json(structured)
@@ -94,7 +94,7 @@ def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition |
 
 
 def asks_for_input(answer: Mapping[str, Any]) -> bool:
-    """True if a server answers a request by asking for more input first (an ``InputRequiredResult`` of July 2026)."""
+    """Return True if a server answers a request by asking for more input (an ``InputRequiredResult`` of July 2026)."""
     return answer.get("resultType") == "input_required"
 
 
@@ -106,7 +106,7 @@ def said_by(method: str, answer: Mapping[str, Any]) -> JsonValue:
 
 
 def _content(part: Any) -> JsonValue:
-    """Return text as it is; for bytes their kind and size."""
+    """Return text unchanged; bytes as their kind and size."""
     if not isinstance(part, Mapping):
         return to_json(part)
     if part.get("type") == "text":
@@ -118,9 +118,9 @@ def _content(part: Any) -> JsonValue:
 
 
 def context_in(meta: Any) -> tuple[Context, tuple[Link, ...]]:
-    """Return the context that a request's ``_meta`` names, and a link to the current span if that is another.
+    """Return the context in a request's ``_meta``, and a link to the current span if that is another.
 
-    No run of this process goes on in it: the request came from outside, as far as anybody can tell.
+    The context contains no run of this process, because the request may come from outside.
     """
     current_context = otel_context.get_current()
     carrier = {key: value for key, value in meta.items() if isinstance(value, str)} if isinstance(meta, Mapping) else {}
@@ -158,9 +158,9 @@ def failure_in_request(error: BaseException) -> Failure:
 
 # -- elicitations as reviews
 #
-# The server asks a person something in the middle of a call. ``accept`` is an answer; ``decline`` and ``cancel`` are
-# rejections. Until July 2026 the server sends a request of its own, and waits; since then it answers the call with its
-# questions, by key, and the call comes again with the answers.
+# The server asks a person a question during a call. ``accept`` is an answer; ``decline`` and ``cancel`` are rejections. Until
+# July 2026 the server sends a request of its own, and waits. Since then it answers the call with its questions, by key, and the
+# call comes again with the answers.
 
 
 ELICIT = "elicitation/create"
@@ -169,7 +169,7 @@ _FORM = frozenset({"requestedSchema", "url"})
 
 
 def review_of(params: Mapping[str, Any], review_id: Any) -> Review:
-    """Return the review of an elicitation that waits. ``params``: as on the wire."""
+    """Return the pending review of an elicitation. ``params``: as on the wire."""
     form = {name: to_json(value) for name, value in params.items() if name in _FORM}
     return Review(
         str(params.get("message") or "elicitation"), None if review_id is None else str(review_id), payload=form or None
@@ -177,7 +177,7 @@ def review_of(params: Mapping[str, Any], review_id: Any) -> Review:
 
 
 def decide(review: Review, result: Any) -> Review:
-    """Add what the client answered: an ElicitResult, or an error where nobody can be asked."""
+    """Add the client's answer: an ElicitResult, or an error if nobody can be asked."""
     answer = wire(result)
     if not isinstance(answer, Mapping):
         return review
@@ -189,14 +189,14 @@ def decide(review: Review, result: Any) -> Review:
 
 
 def record_questions(answer: Mapping[str, Any], context: Context) -> None:
-    """Record what a server asks before it answers a call (an ``InputRequiredResult`` as on the wire)."""
+    """Record the questions of a server before it answers a call (an ``InputRequiredResult`` as on the wire)."""
     for key, request in (answer.get("inputRequests") or {}).items():
         if request.get("method") == ELICIT:
             record_review(replace(review_of(request.get("params") or {}, key), decision=PENDING), context)
 
 
 def record_decisions(responses: Any, context: Context) -> None:
-    """Record the answers that a call brings along, by key. The questions stand in an earlier round."""
+    """Record the answers that a call contains, by key. An earlier round has the questions."""
     for key, response in responses.items() if isinstance(responses, Mapping) else ():
         answer = wire(response)
         if isinstance(answer, Mapping) and answer.get("action") in _DECISIONS:

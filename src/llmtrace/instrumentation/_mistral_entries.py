@@ -1,7 +1,7 @@
-"""The entries of Mistral's conversations, of a request or an answer, as dicts or as the SDK's models, in llmtrace's words.
+"""Converts the entries of Mistral's conversations, of a request or an answer (dicts or the SDK's models), to messages.
 
-Law: nothing raises and nothing is lost: an entry or a piece of content of a kind that is not known here is kept whole. An
-answer is one message, made of all its entries in their order; a request's input is one message an entry.
+Law: nothing raises and nothing is lost. An entry or content of an unknown kind is kept whole. An answer is one message with all
+its entries in order; a request's input has one message for each entry.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _parts(raw: Any) -> list[Part]:
     kind = _kind(entry)
     try:
         return list(_entry(kind, entry))
-    except Exception:  # not in the form that its kind has
+    except Exception:  # the entry does not have the form of its kind
         return [Generic(kind, _other_members(entry) or {"value": to_json(raw)})]
 
 
@@ -111,7 +111,7 @@ def _begun(conversation: Mapping[str, Any], entries: list[dict[str, Any]], reaso
 
 
 def _usage(raw: Any) -> Usage | None:
-    """Read token counts: input includes what connectors (tools that Mistral runs) add to the prompt."""
+    """Read token counts. Input includes the tokens that connectors (tools that Mistral runs) add to the prompt."""
     usage = set_members(raw)
     input_tokens = usage.get("prompt_tokens")
     if input_tokens is None:
@@ -124,7 +124,7 @@ class ConversationReader(Reader):
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
-        """What is known of the conversation, besides its entries."""
+        """Members of the conversation, except its entries."""
         self._entries: dict[int, _Entry] = {}
         self._is_last = False
         self._error: Mapping[str, Any] | None = None
@@ -149,20 +149,20 @@ class ConversationReader(Reader):
         fields = (
             read_conversation({**self._fields, "outputs": entries}) if self._is_last else _begun(self._fields, entries, None)
         )
-        fields["partial"] = not self._is_last  # also where the rest of the stream was left
+        fields["partial"] = not self._is_last  # even if the program did not read the rest of the stream
         if self._error is not None:
             fields["failure"] = failure_reported(self._error)
         return fields
 
 
 class _Entry:
-    """One entry, put together from its events."""
+    """An entry, built from its events."""
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
         self._arguments: list[str] = []
         self._content: list[tuple[int, list[dict[str, Any]]]] = []
-        """Pieces of content by their index; one that is written bit by bit has several bits."""
+        """Pieces of content by their index. A piece that arrives in several events has several members."""
 
     def add(self, event: Mapping[str, Any]) -> None:
         self._fields["type"] = str(event["type"]).rpartition(".")[0]
@@ -186,7 +186,7 @@ class _Entry:
         self._content.append((index, [bit]))
 
     def whole(self) -> dict[str, Any]:
-        """Return the entry as an unstreamed answer would hold it."""
+        """Return the entry as in an unstreamed answer."""
         entry = dict(self._fields)
         if entry["type"] == "message.output":
             entry["content"] = [_joined(bits) for _, bits in self._content]

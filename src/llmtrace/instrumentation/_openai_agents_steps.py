@@ -1,4 +1,4 @@
-"""What each kind of step of openai-agents is as an operation, from what the framework's own span says of it."""
+"""Converts each kind of step of openai-agents to an operation, from the data of the framework's own span."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from llmtrace.model import (
 from llmtrace.recorder.guard import guard
 
 _MASK = "Agent run"
-"""What the framework puts over the program's span where its own tracing is disabled for one run."""
+"""Name of the span that the framework puts over the program's span if its own tracing is disabled for one run."""
 MODELS = frozenset({"generation", "response"})
-"""Kinds of steps that are a call of a model."""
+"""Kinds of steps that are model calls."""
 
 
 def started(data: Any, run_input: Any) -> tuple[Operation, str | None] | None:
     """Return the operation of a new step, and its span's name if it is not the default; None for no span.
 
-    ``data``: the framework's data of it. ``run_input``: what the run was given as its input.
+    ``data``: the framework's data of the step. ``run_input``: the input of the run.
     """
     kind = data.type
     if kind == "agent":
@@ -78,7 +78,7 @@ def ended(operation: Operation, data: Any, output: Any) -> Operation:
 def read_input(run_input: Any) -> tuple[Message, ...]:
     if isinstance(run_input, str):
         return (Message("user", (Text(run_input),)),)
-    return tuple(map(read_item, run_input)) if isinstance(run_input, (list, tuple)) else ()  # the state of a run that goes on
+    return tuple(map(read_item, run_input)) if isinstance(run_input, (list, tuple)) else ()  # the state of a continued run
 
 
 # -- tools
@@ -93,21 +93,21 @@ def definition_of(tool: Any) -> ToolDefinition | None:
 
 
 def _execution(operation: ToolExecution, data: Any) -> ToolExecution:
-    if data.input is None:  # the program told the framework to keep tools' data out of traces
+    if data.input is None:  # the program excluded the data of tools from traces
         return replace(operation, definition=None)
     operation = replace(operation, arguments=read_arguments(data.input))
     if data.output is None:
         return operation
     result = to_json(data.output)
-    if isinstance(result, dict) and result.keys() == {"type", "text"}:  # what an MCP server answered
+    if isinstance(result, dict) and result.keys() == {"type", "text"}:  # an answer of an MCP server
         result = result["text"]
     return replace(operation, result=result, has_result=True)
 
 
 def decisions_in(run_input: Any, config: Any) -> list[Review]:
-    """Return what was decided on the calls that an interrupted run waits for, if ``run_input`` is its state.
+    """Return the decisions on the calls that an interrupted run waits for, if ``run_input`` is its state.
 
-    ``config``: the run's; it may keep tools' data out of traces.
+    ``config``: of the run; it may exclude the data of tools from traces.
     """
     if not hasattr(run_input, "get_interruptions"):
         return []

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: ``client.chat.completions``, and whatever server or SDK speaks the same."""
+"""OpenAI's chat completions: ``client.chat.completions``, and the servers and SDKs with the same API."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Chat(Generation):
     """The endpoint of chat completions."""
 
     def extra_headers(self, call: Call, headers: Headers) -> Headers:
-        """Return a request id by which a self-hosted server's span can be joined to ours."""
+        """Return a request id by which the span of a self-hosted server can be joined to ours."""
         if call.fields["provider"] != OPENAI:
             return {}
         is_own = is_own_server(call.fields["server_address"], call.recording.recorder.request_id_hosts)
@@ -41,7 +41,7 @@ class Chat(Generation):
         one_shot = False
         if isinstance(messages, (list, tuple)):
             fields["input"] = read_messages_cached(messages, read_message)
-        else:  # an iterator, which is the SDK's to consume
+        else:  # only the SDK may consume an iterator
             one_shot = True
         if isinstance(tools, (list, tuple)):
             fields["tools"] = read_tools_cached(tools)

@@ -1,4 +1,5 @@
-"""An OpenAI chat answer, put together from its chunks. Told at any moment, from any thread; choices are kept apart."""
+"""Builds an OpenAI chat answer from its chunks. The state can be read at any moment, from any thread. Choices are kept
+separate."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from llmtrace.recorder.guard import guard
 
 
 class _Call:
-    """One tool call of a choice; its arguments come in pieces."""
+    """A tool call of a choice; its arguments arrive in pieces."""
 
     __slots__ = ("has_arguments", "id", "index", "is_custom", "name", "named_again", "text")
 
@@ -37,13 +38,14 @@ class _Call:
         self.text = StringIO()
         self.is_custom = False
         self.has_arguments = False
-        """A piece of its arguments came, if only an empty one."""
+        """True if a piece of its arguments arrived, even an empty one."""
         self.named_again = False
-        """Its name came once more after its arguments were whole: if others follow, they are the next call's."""
+        """True if its name came again after its arguments were complete. If more arguments follow, they belong to the next
+        call."""
 
 
 class _Choice:
-    """One choice of the answer."""
+    """A choice of the answer."""
 
     __slots__ = ("annotations", "audio", "calls", "finish", "images", "reasoning", "refusal", "role", "text")
 
@@ -80,7 +82,7 @@ class _Choice:
 
 
 class ChunkReader(Chunks):
-    """`Reader` of ``ChatCompletionChunk``s. ``choice_count``: how many choices the request asked for."""
+    """`Reader` of ``ChatCompletionChunk``s. ``choice_count``: number of requested choices."""
 
     __slots__ = (
         "_beside",
@@ -107,14 +109,15 @@ class ChunkReader(Chunks):
         self._logprobs: ChoiceLogprobs | None = None
         self._choices: dict[int, _Choice] = {}
         self._write: Any = None
-        """Appends to the text of choice 0, once there is one."""
+        """Appends to the text of choice 0; None before its first chunk."""
         self._calls: dict[int | None, _Call] = {}
-        """The calls of choice 0 by their index; of several with one index, the last. None that is ``named_again``."""
+        """Calls of choice 0 by their index, the last one if several have the same. Calls that are ``named_again`` are left
+        out."""
 
     def feed(self, chunk: Any) -> None:
-        """Take in a chunk. The two usual ones, a piece of text or of one call's arguments for choice 0 and nothing else, are
-        known by few look-ups, past the attribute machinery of pydantic: between two chunks the processor's caches have
-        forgotten us, and each look-up costs."""
+        """Read a chunk. The two usual ones contain only a piece of text, or of one call's arguments, for choice 0. They are
+        recognised by few look-ups that avoid the attribute machinery of pydantic: between two chunks our code leaves the
+        processor's caches, so each look-up costs."""
         try:
             fields = chunk.__dict__
             (choice,) = fields["choices"]
@@ -137,7 +140,7 @@ class ChunkReader(Chunks):
                 if piece.id is None and function.name is None:
                     self._calls[piece.index].text.write(function.arguments)
                     return
-        except (AttributeError, KeyError, TypeError, ValueError):  # another kind of chunk, or no chunk at all
+        except (AttributeError, KeyError, TypeError, ValueError):  # another kind of chunk, or not a chunk at all
             pass
         self.add(chunk)
 
@@ -192,7 +195,7 @@ class ChunkReader(Chunks):
         if attributes:
             fields["attributes"] = attributes
         if len(choices) >= self._choice_count and len(finished) == len(choices):
-            fields["partial"] = False  # also where the rest of the stream, which tells the usage, was left
+            fields["partial"] = False  # even if the program did not read the rest of the stream, which has the usage
         if finished:
             fields["finish_reasons"] = tuple(choice.finish or "error" for choice in choices)
         return fields
@@ -221,7 +224,7 @@ def _add(choice: _Choice, delta: Mapping[str, Any]) -> None:
 
 
 def _add_parts(choice: _Choice, content: Any) -> None:
-    """Add content that comes as parts (Mistral)."""
+    """Add content that arrives as parts (Mistral)."""
     for part in content:
         fields = members(part)
         if fields.get("type") == "thinking":
@@ -237,15 +240,15 @@ def _add_audio(audio: dict[str, str], delta: Mapping[str, Any]) -> None:
 
 
 def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
-    """Find the call that a delta belongs to, or open it. Some servers number all calls 0, or none, and tell them by id, or
-    not even so."""
+    """Find the call that a delta belongs to, or open it. Some servers give all calls the index 0, or none, and distinguish them
+    by id, or not at all."""
     index, new_id = delta.get("index"), delta.get("id")
     before = next((call_so_far for call_so_far in reversed(choice.calls) if call_so_far.index == index), None)
     if before is None or (new_id and before.id and new_id != before.id):
         call = _new(choice, index)
     elif not new_id and _is_next(before, members(delta.get("function"))):
         call = _new(choice, index)
-        call.name = before.name if before.named_again else ""  # else it comes with its own
+        call.name = before.name if before.named_again else ""  # otherwise the delta has the name
     else:
         call = before
     if new_id:
@@ -261,9 +264,12 @@ def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
 
 
 def _is_next(call: _Call, function: Mapping[str, Any]) -> bool:
-    """Whether another call begins here, after one that has its arguments whole: a function is named, and given arguments or of
-    another name. The same name alone may be the same call's, which some servers name in each piece: it counts once arguments
-    follow. (A second call of one function with none at all, not even ``{}``, is not known from that.)"""
+    """Return True if another call begins after one whose arguments are complete. Then the delta names a function and has
+    arguments, or names another function.
+
+    Some servers repeat the name of a call in each piece. So the same name alone does not begin a call until arguments follow.
+    (A second call of the same function without any arguments, not even ``{}``, is not recognised.)
+    """
     name, new_arguments = function.get("name"), function.get("arguments")
     if not name and not (new_arguments and call.named_again):
         return False
@@ -280,7 +286,7 @@ def _new(choice: _Choice, index: int | None) -> _Call:
 
 def _extend(call: _Call, function: Mapping[str, Any]) -> None:
     name = function.get("name")
-    if name and name != call.name:  # repeated by some servers, in pieces from others
+    if name and name != call.name:  # some servers repeat it, others send it in pieces
         call.name += name
     if function.get("arguments") is not None:
         call.has_arguments = True

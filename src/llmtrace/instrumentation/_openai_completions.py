@@ -1,7 +1,7 @@
-"""OpenAI's older completions of plain text: ``client.completions``, which servers of one's own (vLLM, llama.cpp) still offer.
+"""OpenAI's older text completions: ``client.completions``, which self-hosted servers (vLLM, llama.cpp) still offer.
 
-A prompt is a message of the user, a text that came back is one of the assistant: so answers, whole and streamed, are read as
-those of chat are.
+A prompt is recorded as a message of the user, and a text in the answer as a message of the assistant. So answers, whole and
+streamed, are read like those of chat.
 """
 
 from __future__ import annotations

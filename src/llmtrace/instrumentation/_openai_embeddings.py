@@ -1,4 +1,4 @@
-"""OpenAI's embeddings: ``client.embeddings``. What is embedded, and the vectors, are not recorded."""
+"""OpenAI's embeddings: ``client.embeddings``. The embedded texts and the vectors are not recorded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Embedding
 
 _BYTES, _BASE64 = 4, 3 / 4
-"""Bytes of one number of a vector, and of one character that encodes it."""
+"""Bytes of one number of a vector, and of one character of base64."""
 
 
 class Embeddings(OpenAIEndpoint):
@@ -38,11 +38,11 @@ class Embeddings(OpenAIEndpoint):
         return fields if length is None else {**fields, "dimensions": length}
 
     def on_response(self, call: Call, result: Any) -> Any:
-        return _stainless.end_call(self, call, result, _stainless.Chunks)  # never streamed: it gets none
+        return _stainless.end_call(self, call, result, _stainless.Chunks)  # never streamed, so the reader is not used
 
 
 def _length(vector: Any) -> int | None:
-    """Return how many numbers a vector has, as a list or in base64."""
+    """Return the length of a vector, which is a list or base64 text."""
     if isinstance(vector, list):
         return len(vector)
     return int(len(vector.rstrip("=")) * _BASE64) // _BYTES if isinstance(vector, str) else None

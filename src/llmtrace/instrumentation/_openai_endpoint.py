@@ -20,10 +20,10 @@ OPENAI = "openai"
 AZURE = "azure.ai.openai"
 
 BY_CLASS = {"Azure": AZURE, "Bedrock": "aws.bedrock"}
-"""A part of the name of a client's class, or of a class that it is derived from."""
+"""Part of the name of a client's class, or of one of its base classes."""
 
 BY_PROVIDER = {"bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai"}
-"""The name of the ``provider`` that a client of openai 3.x was made for."""
+"""Name of the ``provider`` of a client of openai 3.x."""
 
 BY_HOST = {
     "aiplatform.googleapis.com": "gcp.vertex_ai",
@@ -63,7 +63,7 @@ BY_DOMAIN = (
     (".ml.cloud.ibm.com", "ibm.watsonx.ai"),
     (".x.ai", "x_ai"),
 )
-"""The end of a host that differs by region or resource."""
+"""End of hosts that differ by region or resource."""
 
 _providers: dict[tuple[type, str | None, str | None], str] = {}
 
@@ -98,7 +98,7 @@ def by_host(host: str) -> str:
 
 
 class OpenAIEndpoint(Endpoint):
-    """One resource of the client; each adds what it reads of a request and of an answer."""
+    """A resource of the client. Subclasses read requests and answers."""
 
     def client(self, instance: Any) -> Any:
         return instance._client
@@ -118,7 +118,7 @@ class OpenAIEndpoint(Endpoint):
 
 
 class Generation(OpenAIEndpoint):
-    """An endpoint at which a model answers."""
+    """An endpoint at which a model generates an answer."""
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
@@ -127,7 +127,7 @@ class Generation(OpenAIEndpoint):
 # -- parameters, by the conventions' names where they have one
 
 NOT_OF_THE_REQUEST = frozenset({"model", "tools", "stream", "extra_headers", "extra_query", "extra_body", "timeout"})
-"""Arguments of every method that are recorded elsewhere, or are no part of the body."""
+"""Arguments of every method that are recorded elsewhere, or are not part of the body."""
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
@@ -152,5 +152,5 @@ def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_ou
 def _snapshot(name: str, value: Any) -> Any:
     """Convert a value to JSON now, because the program may change it later."""
     if isinstance(value, type):
-        return {"type": "json_schema", "json_schema": {"name": value.__name__}}  # the schema is read from what is sent
+        return {"type": "json_schema", "json_schema": {"name": value.__name__}}  # the full schema is read from the HTTP body
     return to_json(list(value) if name == "stop" and isinstance(value, tuple) else value)

@@ -1,7 +1,8 @@
-"""An answer of OpenAI's Responses API, put together from the events of its stream. Told at any moment, from any thread.
+"""Builds an answer of OpenAI's Responses API from the events of its stream. Its state can be read at any moment, from any
+thread.
 
-The last event carries the whole answer, so a stream that is read to its end is told by that; until then by its items: those
-that are done as they are, the one that is being written by its deltas.
+The last event contains the whole answer. Before that, the answer consists of the items so far: finished ones as reported, and
+the one being written from its deltas.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _LAST = frozenset({"response.completed", "response.incomplete", "response.failed
 
 
 class _Growth(NamedTuple):
-    """What one kind of delta extends: a member of an item, or of a part in an item's list."""
+    """The target of one kind of delta: a member of an item, or of a part in an item's list."""
 
     item: str
     member: str
@@ -41,14 +42,14 @@ _DELTAS = {
 
 
 class _Item:
-    """One item of the answer. A finished item has no growing texts."""
+    """An item of the answer. A finished item has no growing texts."""
 
     __slots__ = ("annotations", "start", "texts")
 
     def __init__(self, start: Mapping[str, Any]) -> None:
         self.start = start
         self.texts: dict[tuple[str, int], tuple[_Growth, StringIO]] = {}
-        """By the member, and the place in it."""
+        """By the member, and the position in it."""
         self.annotations: dict[int, list[Any]] = {}
 
     def grow(self, growth: _Growth, place: int) -> StringIO:
@@ -58,7 +59,7 @@ class _Item:
         return entry[1]
 
     def whole(self) -> Mapping[str, Any]:
-        """Return the item as an answer that ended now would hold it."""
+        """Return the item as in an answer that ended now."""
         grown: dict[str, Any] = {}
         for (member, place), (growth, text) in sorted(self.texts.items(), key=lambda entry: entry[0]):
             if growth.part:
@@ -78,14 +79,14 @@ class EventReader(Chunks):
     def __init__(self, read: Callable[[Mapping[str, Any]], Fields]) -> None:
         self._read = read
         self._response: Mapping[str, Any] = {}
-        """The newest state of the answer that the stream told."""
+        """The newest state of the answer in the stream."""
         self._is_last = False
         self._items: dict[int, _Item] = {}
         self._writers: dict[tuple[str, int, int | None], Callable[[str], Any]] = {}
         self._error: Mapping[str, Any] | None = None
 
     def feed(self, event: Any) -> None:
-        """Read an event. The usual one, a delta of a known text, is appended by one look-up."""
+        """Read an event. The usual one, a delta of a known text, is appended with one look-up."""
         try:
             fields = event.__dict__
             self._writers[fields["type"], fields["output_index"], fields.get("content_index")](fields["delta"])
@@ -132,7 +133,7 @@ class EventReader(Chunks):
             items = self._items.copy()
             response["output"] = [items[index].whole() for index in sorted(items)]
         fields = self._read(response)
-        fields["partial"] = not self._is_last  # also where the rest of the stream was left
+        fields["partial"] = not self._is_last  # even if the program did not read the rest of the stream
         if self._error is not None:
             fields["failure"] = failure_reported(self._error)
         return fields

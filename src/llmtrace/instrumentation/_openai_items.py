@@ -1,8 +1,8 @@
-"""The items of OpenAI's Responses API, of a request or an answer, as dicts or as the SDK's models, in llmtrace's words.
+"""Converts the items of OpenAI's Responses API, of a request or an answer (dicts or the SDK's models), to messages.
 
-Law: nothing raises and nothing is lost: an item of a kind that is not known here is kept whole. What the provider runs itself
-(web search, file search, code interpreter, MCP …) needs no line per kind: ``<tool>_call`` is a call of that tool, and its
-result stands in the same item or in ``<tool>_call_output``.
+Law: nothing raises and nothing is lost. An item of an unknown kind is kept whole. Tools that the provider runs itself (web
+search, file search, code interpreter, MCP …) need no code for each: ``<tool>_call`` is a call of that tool, and its result is
+in the same item or in ``<tool>_call_output``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from llmtrace.model import (
 )
 
 RAN_BY_PROGRAM = frozenset({"function_call", "custom_tool_call", "computer_call", "local_shell_call", "apply_patch_call"})
-"""Kinds of items that wait for the program to run something and to say what came of it."""
+"""Kinds of items for which the program must run something and return the result."""
 
 _RESULTS = frozenset({"error", "output", "outputs", "result", "results"})
-"""Members of a call that the provider ran which tell what came of it."""
+"""Members with the result of a call that the provider ran."""
 
 
 def read_item(raw: Any) -> Message:
@@ -58,7 +58,7 @@ def item_parts(raw: Any) -> tuple[Part, ...]:
     kind = item.get("type") or ("message" if "role" in item else "item_reference" if "id" in item else "item")
     try:
         return tuple(_reader(kind)(item))
-    except Exception:  # of a kind not known here, or not in the form that its kind has
+    except Exception:  # an unknown kind, or not the form of its kind
         return (_generic(item or {"value": raw}, kind),)
 
 
@@ -87,7 +87,7 @@ def _details(item: Mapping[str, Any], *left_out: str) -> dict[str, JsonValue]:
 
 
 def _without_nulls(value: JsonValue) -> JsonValue:
-    """Remove members that are null, which the SDK's models have for all that the server left out."""
+    """Remove members that are null, which the SDK's models have for everything that the server left out."""
     if isinstance(value, dict):
         return {key: _without_nulls(member) for key, member in value.items() if member is not None}
     return [_without_nulls(member) for member in value] if isinstance(value, list) else value
@@ -115,7 +115,7 @@ def _content_part(raw: Any) -> Iterator[Part]:
         return
     try:
         yield read_part(raw) if reader is None else reader(part)
-    except Exception:  # not in the form that its kind has
+    except Exception:  # the entry does not have the form of its kind
         yield _generic(part, kind)
         return
     if part.get("annotations"):
@@ -148,7 +148,7 @@ _MEDIA: dict[Any, Callable[[Mapping[str, Any]], Part]] = {
 }
 
 
-# -- what the model says besides messages
+# -- output besides messages
 
 
 def _message(item: Mapping[str, Any]) -> Iterator[Part]:
@@ -165,7 +165,7 @@ def _reasoning(item: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def _tool_call(item: Mapping[str, Any]) -> Iterator[Part]:
-    """Read a call of a function, or of a custom tool, whose input is no JSON."""
+    """Read a call of a function, or of a custom tool, whose input is not JSON."""
     values = item.get("input") if item["type"] == "custom_tool_call" else arguments(item.get("arguments"))
     yield ToolCall(str(item.get("name") or ""), values, item.get("call_id"))
 
@@ -182,11 +182,11 @@ def _tool_result(item: Mapping[str, Any]) -> Iterator[Part]:
         yield ToolResult(output if isinstance(output, str) else to_json(output), item.get("call_id"))
 
 
-# -- what the provider runs, or has run on the program's machine by a tool of its own
+# -- tools of the provider, run by itself or on the program's machine
 
 
 def _server_call(item: Mapping[str, Any]) -> Iterator[Part]:
-    """Read a call; of an MCP server's tool under the tool's own name."""
+    """Read a call; a tool of an MCP server keeps its own name."""
     tool, identity = item["type"].removesuffix("_call"), item.get("call_id") or item.get("id")
     name, call = tool, {"type": tool, **_details(item, "id", "call_id", *_RESULTS)}
     if tool == "mcp":
@@ -217,7 +217,7 @@ def _server_result(item: Mapping[str, Any]) -> Iterator[Part]:
 
 
 _READERS: dict[Any, Callable[[Mapping[str, Any]], Iterator[Part]]] = {
-    "additional_tools": lambda _: iter(()),  # they are among the request's tools
+    "additional_tools": lambda _: iter(()),  # the request's tools already contain them
     "message": _message,
     "reasoning": _reasoning,
     "function_call": _tool_call,

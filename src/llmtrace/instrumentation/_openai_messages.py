@@ -1,6 +1,6 @@
-"""OpenAI's chat messages, as dicts or as the SDK's models, in llmtrace's words.
+"""Converts OpenAI's chat messages (dicts or the SDK's models) to messages of `llmtrace.model`.
 
-Law: nothing raises and nothing is lost: a part of a kind that is not known here is kept whole as `Generic`.
+Law: nothing raises and nothing is lost. A part of an unknown kind is kept whole as `Generic`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from llmtrace.model import (
 from llmtrace.validation.parse_arguments import parse_arguments
 
 FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
-"""OpenAI's word to the conventions' word, where they differ."""
+"""OpenAI's word to the conventions' word, if they differ."""
 
 _TOOL_ROLES = ("tool", "function")
 _PLAIN_ROLES = ("user", "system")
-"""In whose messages nothing stands beside the content; elsewhere only where there are no other members."""
+"""Roles whose messages have nothing beside the content. Other messages are plain only if they have no other members."""
 
 
 def read_prompt(prompt: Any) -> tuple[Message, ...]:
@@ -47,7 +47,7 @@ def read_prompt(prompt: Any) -> tuple[Message, ...]:
 
 
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:
-    """Read a message of a request or an answer. ``finish_reason``: OpenAI's word."""
+    """Read a message of a request or an answer. ``finish_reason``: in OpenAI's words."""
     message = members(raw)
     role = message.get("role")
     name = message.get("name")
@@ -68,7 +68,7 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
 
 def _parts(message: Mapping[str, Any]) -> list[Part]:
     parts: list[Part] = []
-    # where servers that speak OpenAI's protocol put what the model thought: DeepSeek and vLLM; OpenRouter and Ollama
+    # members for the model's reasoning in servers with OpenAI's protocol: DeepSeek and vLLM; OpenRouter and Ollama
     thought = message.get("reasoning_content") or message.get("reasoning")
     if thought and isinstance(thought, str):
         parts.append(Reasoning(thought))
@@ -182,7 +182,7 @@ def read_part(raw: Any) -> Part:
     kind = part.get("type")
     try:
         return _READERS[kind](part)
-    except Exception:  # of a kind not known here, or not in the form that its kind has
+    except Exception:  # an unknown kind, or not the form of its kind
         return Generic(str(kind), {key: to_json(value) for key, value in part.items() if key != "type"})
 
 
@@ -217,7 +217,7 @@ def data_url(url: str, kind: str | None = None) -> Blob:
 
 
 def modality(mime: Any) -> str:
-    """``image``, ``audio``, ``video``, or ``file`` for any other MIME type."""
+    """Return ``image``, ``audio``, ``video``, or ``file`` for any other MIME type."""
     major = str(mime or "").partition("/")[0]
     return major if major in ("image", "audio", "video") else "file"
 
@@ -264,8 +264,8 @@ _NO_MEMBERS: Mapping[str, Any] = {}
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Token counts as billed: input includes cached, output includes reasoning, also where a server counts that beside it
-    (xAI), which its total tells."""
+    """Read token counts as billed: input includes cached tokens, output includes reasoning. Some servers (xAI) count reasoning
+    separately, which shows in their total."""
     if raw is None:
         return None
     usage = members(raw)
@@ -296,9 +296,9 @@ def read_usage(raw: Any) -> Usage | None:
 
 
 def read_beside(answer: Mapping[str, Any]) -> Fields:
-    """What an answer, or the chunk of one that tells the usage, says of how it was served: its tier, and what was billed.
+    """Read the service tier and the bill, from an answer or the chunk with the usage.
 
-    Servers that pass the request on to others tell the bill themselves: OpenRouter a number, Perplexity an object with the sum.
+    Servers that pass requests on to others report the bill themselves: OpenRouter a number, Perplexity an object with the sum.
     """
     tier, usage = answer.get("service_tier"), members(answer.get("usage"))
     cost: Any = usage.get("cost")
@@ -306,7 +306,7 @@ def read_beside(answer: Mapping[str, Any]) -> Fields:
         return {}
     if isinstance(cost, Mapping):
         cost = cost.get("total_cost")
-    elif usage.get("is_byok"):  # to be paid besides, to whom the key is from
+    elif usage.get("is_byok"):  # "bring your own key": the upstream provider's bill is added
         cost = _sum(cost, members(usage.get("cost_details")).get("upstream_inference_cost"))
     fields: Fields = {"attributes": {semconv.OPENAI_SERVICE_TIER: tier}} if isinstance(tier, str) else {}
     return {**fields, "cost_usd": float(cost)} if _is_bill(cost) else fields

@@ -1,6 +1,6 @@
 """OpenAI's Responses API: ``client.responses`` (create, parse, stream), and fetching a response by its id.
 
-An answer is one message, made of all its items in their order; a request's input is one message an item.
+An answer is one message with all its items in order; a request's input has one message for each item.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NAMES = {"max_output_tokens": "max_tokens"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"input", "instructions", "previous_response_id", "text_format", "parse_as"}
 
 _CUT = {"max_output_tokens": "length"}
-"""Why an answer is incomplete: OpenAI's word to the conventions' word, where they differ."""
+"""Reasons for an incomplete answer: OpenAI's word to the conventions' word, if they differ."""
 _WAITING = frozenset({"queued", "in_progress"})
 _LOADING = frozenset({"additional_tools", "tool_search_output"})
-"""Kinds of items that put more tools on offer."""
+"""Kinds of items that offer more tools."""
 
 
 class Responses(Generation):
@@ -48,7 +48,7 @@ class Responses(Generation):
             fields["input"] = read_messages_cached(({"role": "user", "content": request_input},), read_item)
         elif isinstance(request_input, (list, tuple)):
             fields["input"] = read_messages_cached(request_input, read_item)
-        elif request_input is not None and is_given(request_input):  # an iterator, which is the SDK's to consume
+        elif request_input is not None and is_given(request_input):  # only the SDK may consume an iterator
             one_shot = True
         if tools is None or not is_given(tools):
             tools = ()
@@ -83,7 +83,7 @@ class FetchedResponses(Responses):
 
 
 def read_response(response: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer, as far as it has come."""
+    """Read the fields of an answer, as far as it has arrived."""
     items = response.get("output") or ()
     status = response.get("status")
     reason = _finish_reason(response, status, items)
@@ -103,7 +103,7 @@ def read_response(response: Mapping[str, Any]) -> Fields:
 
 
 def _output(items: Any, reason: str | None) -> tuple[Message, ...]:
-    """Return one message, without the user's messages that a compaction keeps; none if nothing came yet."""
+    """Return one message, without the user's messages that a compaction keeps; none if nothing arrived yet."""
     output_items = [item for item in items if members(item).get("role") != "user"]
     parts: tuple[Part, ...] = tuple([part for item in output_items for part in item_parts(item)])
     if not parts and reason in (None, "error"):
@@ -127,7 +127,7 @@ def read_response_usage(raw: Any) -> Usage | None:
     """Read token counts as billed: input includes cached tokens, output includes reasoning."""
     usage = members(raw)
     if "input_tokens" not in usage:
-        return read_usage(raw)  # a server that says it as in chat completions
+        return read_usage(raw)  # a server that reports usage as in chat completions
     read, written = members(usage.get("input_tokens_details")), members(usage.get("output_tokens_details"))
     return Usage(
         usage.get("input_tokens"),
@@ -139,7 +139,7 @@ def read_response_usage(raw: Any) -> Usage | None:
 
 
 def _conversation(conversation: Any) -> dict[str, Any] | None:
-    """Return the conversation's id as an attribute. It is given as text, or as an object with an id."""
+    """Return the conversation's id as an attribute. The argument is a text, or an object with an id."""
     conversation_id = conversation if isinstance(conversation, str) else members(conversation).get("id")
     return {semconv.CONVERSATION_ID: conversation_id} if isinstance(conversation_id, str) else None
 
@@ -174,7 +174,7 @@ def _loaded(request_input: Any) -> Iterator[Any]:
 
 
 def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    """Read the definitions of all tools that may be called, each once; a namespace counts as its tools."""
+    """Read the definitions of all tools that may be called, without duplicates; a namespace counts as its tools."""
     definitions: dict[str, ToolDefinition] = {}
     for tool in raw:
         fields = members(tool)

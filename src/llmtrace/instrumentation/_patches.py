@@ -32,7 +32,8 @@ _hooks: dict[str, list[Callable[[], None]]] = {}
 
 
 class _NamespaceFinder:
-    """A finder that finds nothing. Python asks it first for each module, after the package that contains the module."""
+    """A finder that finds nothing. Python calls it first for each module, after importing the package that contains the
+    module."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
         package = name.rpartition(".")[0]
@@ -41,7 +42,7 @@ class _NamespaceFinder:
 
 
 def after_import(module: str, hook: Callable[[], None]) -> None:
-    """Call ``hook`` once ``module`` is imported; at once if it is. What the hook raises reaches the program's import."""
+    """Call ``hook`` once ``module`` is imported; at once if it is. An exception of the hook reaches the program's import."""
     if module in sys.modules:
         hook()
     elif module in _hooks:
@@ -61,7 +62,7 @@ def _run(module: str) -> None:
 # -- patches
 
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
-"""What wrapt calls in place of the wrapped function: (wrapped, instance, args, kwargs)."""
+"""Called by wrapt instead of the wrapped function: (wrapped, instance, args, kwargs)."""
 
 _INHERITED = object()
 
@@ -110,7 +111,7 @@ class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One function to wrap: its module, its path in it (``Class.method`` or ``function``), and the wrapper."""
+    """A function to wrap: its module, its path in it (``Class.method`` or ``function``), and the wrapper."""
 
     module: str
     path: str
@@ -119,7 +120,7 @@ class Patch:
 
 @dataclass(slots=True, eq=False)
 class _AppliedPatch:
-    """An applied patch: its place, the original, and the wrapper in its place."""
+    """An applied patch: its place, the original, and the wrapper."""
 
     owner: Any
     name: str
@@ -128,7 +129,7 @@ class _AppliedPatch:
 
 
 _applied: list[_AppliedPatch] = []
-"""Every patch that is on, of all instrumentors: two of them may wrap one function (of OpenAI's client, say)."""
+"""Every patch that is on, of all instrumentors: two of them may wrap the same function (of OpenAI's client, for example)."""
 
 
 class Patches:
@@ -147,7 +148,7 @@ class Patches:
         return self._on
 
     def apply(self) -> None:
-        """Patch what is loaded; the rest when it is imported. Applying twice changes nothing."""
+        """Patch loaded modules now, and the others when they are imported. Applying twice changes nothing."""
         with self._lock:
             self._on = True
             for name in self._by_module:
@@ -159,7 +160,7 @@ class Patches:
                     after_import(name, partial(self._imported, name))
 
     def undo(self) -> None:
-        """Take every wrapper off."""
+        """Remove every wrapper."""
         with self._lock:
             self._on = False
             for done in self._done.values():
@@ -197,7 +198,7 @@ class Patches:
         members: Mapping[str, Any] = vars(owner)
         original = members.get(name, _INHERITED)
         if isinstance(original, wrapt.BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
-            original = original.__wrapped__  # the class was made of the functions of one that is patched already
+            original = original.__wrapped__  # the class has copied the functions of one that is patched already
         if getattr(original, "_self_wrapper", None) is patch.wrapper and self._is_ours(original):
             return None  # wrapped already: another module names the same class
         ours = _Wrapped(present if original is _INHERITED else original, patch, self.is_on)
@@ -208,14 +209,14 @@ class Patches:
 
 
 def _restore(done: _AppliedPatch) -> None:
-    """Put the original back. Other libraries may have put back ours as bound to its class (`_self_parent`)."""
+    """Put the original back. Other libraries may have put back our wrapper, bound to its class (`_self_parent`)."""
     _applied.remove(done)
     present = vars(done.owner).get(done.name)
     if present is not done.ours and getattr(present, "_self_parent", None) is not done.ours:
         above = next((candidate for candidate in _applied if candidate.ours.__wrapped__ is done.ours), None)
-        if above is not None:  # of another instrumentor, which goes on without this one
+        if above is not None:  # another instrumentor's wrapper, which continues without this one
             above.original, above.ours.__wrapped__ = done.original, done.ours.__wrapped__
-        return  # else wrapped again by somebody else; ours is off
+        return  # otherwise other code has wrapped it; ours is off
     if done.original is _INHERITED:
         delattr(done.owner, done.name)
     else:
@@ -240,7 +241,8 @@ def before(callback: Callable[[Any, Any, Any], Any], *, always: bool = False) ->
 
 
 def after(callback: Callable[[Any, Any, Any, Any], Any], *, always: bool = False) -> Wrapper:
-    """As `before`, after the function: ``callback(result, instance, args, kwargs)``."""
+    """Return a wrapper that calls ``callback(result, instance, args, kwargs)`` after the function; ``always`` as in
+    `before`."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         result = wrapped(*args, **kwargs)
@@ -254,7 +256,7 @@ def after(callback: Callable[[Any, Any, Any, Any], Any], *, always: bool = False
 def changing(change: Callable[[Any, Any, Any], tuple[Any, dict[str, Any]] | None]) -> Wrapper:
     """Return a wrapper that calls the function with the arguments that ``change(instance, args, kwargs)`` returns.
 
-    If it returns None, or recording is off, the function gets what it was given.
+    If it returns None, or recording is off, the function gets the original arguments.
     """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:

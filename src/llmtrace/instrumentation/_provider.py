@@ -1,13 +1,13 @@
-"""The engine that every provider shares: a call of a model becomes a span, and the program notices nothing.
+"""The engine for all providers: records a call of a model as a span without changing what the program sees.
 
 An author of a provider derives from `Endpoint` and wraps the library's function with `traced` or `traced_async`. A wrapper
-calls the wrapped function between two guarded steps: before it, the span is opened and the request read; after it, the answer
-is read and the span ended, or, for a stream, ended by whatever ends the stream (`_streams`).
+calls the wrapped function between two guarded steps. Before it, the span is opened and the request read. After it, the answer
+is read and the span ended; for a stream, the end of the stream ends the span (`_streams`).
 
-Laws: the guard stands beside the wrapped call, never around it; the result is the very object that the library returned; what
-the wrapped call raises goes through untouched; only a policy that the program asked for (a budget) raises; nothing is attached
-across a suspension; arguments reach the library as the program gave them, by position or by name. This module runs twice in
-every call, so a guard is a ``try`` where it is needed, not a function.
+Laws: the guard stands beside the wrapped call, never around it. The result is the very object that the library returned.
+Exceptions of the wrapped call are passed through unchanged. Only a policy that the program chose (a budget) raises. Nothing is
+attached across a suspension. Arguments reach the library as the program passed them, by position or by name. This module runs
+twice in every call, so a guard here is often a ``try``, which is faster than a function.
 """
 
 from __future__ import annotations
@@ -43,24 +43,25 @@ if TYPE_CHECKING:
     from llmtrace.instrumentation._streams import Reader
 
 Fields: TypeAlias = dict[str, Any]
-"""Fields of the operation, by name. Two more: ``failure``, where the server reported one and the library raises nothing, and
-``attributes`` of the span that the operation has no field for. Other operations than `Inference` ignore what they lack."""
+"""Fields of the operation, by name. Two more: ``failure``, if the server reported one and the library raises nothing; and
+``attributes`` of the span for which the operation has no field. Operations other than `Inference` ignore fields that they do
+not have."""
 Headers: TypeAlias = dict[str, str]
 
 
 class Endpoint:
-    """One kind of call of a library: derive from it and override what is peculiar to the library.
+    """One kind of call of a library: derive from it and override what is specific to the library.
 
-    ``kwargs`` holds the arguments of the call by their names, also those that the program gave by position. A method that
-    raises is logged once, and the program's call goes on.
+    ``kwargs`` holds the arguments of the call by name, including those passed by position. If a method raises, this is logged
+    once, and the program's call continues.
     """
 
     operation_type: ClassVar[type[Any]] = Inference
     """Class of the operation that a call is recorded as: `Inference`, `Embedding`, `Retrieval` … of ``llmtrace.model``."""
     runs_in_process: ClassVar[bool] = False
-    """True: the model runs in this process, so that a replay cannot answer in its place and refuses the call."""
+    """True: the model runs in this process, so a replay cannot replace its answer and refuses the call."""
     suppress_nested: ClassVar[bool] = False
-    """True: the library makes its request by another library that may be instrumented too. The inner call gets no span, and
+    """True: the library makes its request with another library that may be instrumented too. The inner call gets no span, and
     its HTTP requests count as attempts of the outer one."""
 
     def client(self, instance: Any) -> Any:
@@ -68,14 +69,14 @@ class Endpoint:
         return instance
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        """Return what is known before the call and is no content: provider, operation, request_model, server_address,
-        server_port, stream. It names the span, and a sampler sees it."""
+        """Return the facts before the call that are not content: provider, operation, request_model, server_address,
+        server_port, stream. They determine the span's name, and a sampler sees them."""
         raise NotImplementedError
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        """Return new keyword arguments, and the dict of HTTP headers in them, into which ``traceparent`` will be put.
+        """Return new keyword arguments, and the dict of HTTP headers in them, to which ``traceparent`` will be added.
 
-        None in place of the dict: no header is sent, because the library takes none or the program sets its own
+        None instead of the dict: no header is sent, because the library accepts none or the program sets its own
         ``traceparent``. ``kwargs`` and the values in it must not be changed. Default: no header.
         """
         return dict(kwargs), None
@@ -85,7 +86,7 @@ class Endpoint:
         return {}
 
     def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:  # noqa: ARG002
-        """Return the context with the span of another process that asked for this call; None: what is current here."""
+        """Return the context with the span of another process that requested this call; None: the current context."""
         return None
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
@@ -102,7 +103,7 @@ class Endpoint:
         raise NotImplementedError
 
     def on_response(self, call: Call, result: Any) -> Any:
-        """End ``call`` with what the library returned, or have it ended when its stream ends; return what the program gets.
+        """End ``call`` with the library's result, or let the end of its stream end it. Returns the object for the program.
 
         Default: `answer` is read and the program gets ``result``. For streams see `watch_stream`.
         """
@@ -110,7 +111,7 @@ class Endpoint:
         return result
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:  # noqa: ARG002
-        """Return ``fields`` with what the exception says of the answer. Default: ``fields``."""
+        """Return ``fields`` with information about the answer in the exception. Default: ``fields``."""
         return fields
 
     def reader(self, call: Call) -> Reader:
@@ -119,25 +120,25 @@ class Endpoint:
 
 
 _current: ContextVar[Call | None] = ContextVar("llmtrace_call", default=None)
-"""The innermost call that is being made in this context, for the hooks on what happens within it."""
+"""The innermost call in progress in this context, for hooks on events inside it."""
 
 
 class Call:
-    """One call of a model: its open span (``recording``), and what is known of it so far (``fields``)."""
+    """A call of a model: its open span (``recording``), and its fields so far (``fields``)."""
 
     attempts = 0
     needs_body = False
     open = True
     last_request: tuple[Any, ...] = ()
-    """The request that was counted last, since two instrumentors may see the same."""
+    """The last counted request, because two instrumentors may see the same one."""
     last_sent: object = None
-    """The HTTP request that was kept last, since the hooks of two providers may see the same."""
+    """The last kept HTTP request, because the hooks of two providers may see the same one."""
     refused_answer: Any = None
     """The answer that a hook saw before the library refused it (``.parse()``)."""
     answered_by: Span | None = None
-    """In a replay: the recorded span whose answer the program gets in place of a new one."""
+    """In a replay: the recorded span whose answer the program gets instead of a new one."""
     is_live = False
-    """In a replay: this call is made for real."""
+    """In a replay: True if this call is made for real."""
 
     def __init__(
         self, endpoint: Endpoint, client: object, recording: Recording, fields: Fields, kwargs: Mapping[str, Any]
@@ -149,11 +150,11 @@ class Call:
         self.kwargs = kwargs
         self.started = time.perf_counter()
         self.exchanges: list[Any] = []
-        """The HTTP answers of this call, as `_exchanges` keeps them for a replay."""
+        """The HTTP answers of this call, which `_exchanges` keeps for a replay."""
 
     @property
     def choice_count(self) -> int:
-        """How many choices the request asked for."""
+        """Number of choices that the request asked for."""
         count = self.fields.get("parameters", {}).get("choice.count")
         return count if isinstance(count, int) else 1
 
@@ -161,7 +162,7 @@ class Call:
         """Read the content of the request from its arguments."""
         fields, self.needs_body = self.endpoint.request(self.kwargs)
         operation = fields.get("operation")
-        if operation is not None and operation != self.fields.get("operation"):  # the content says what the call is
+        if operation is not None and operation != self.fields.get("operation"):  # the content determines the kind of call
             self.fields["operation"] = operation
             self.recording.name = genai.opening(build_operation(self.endpoint.operation_type, self.fields)).name
         self.fields.update(fields)
@@ -169,7 +170,7 @@ class Call:
             self.kwargs = {}
 
     def read_edited(self, body: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-        """In a replay: take what an edit changed in the HTTP body of the request."""
+        """In a replay: apply an edit of the request's HTTP body to the fields."""
         before, model = self.endpoint.read_body(body), new.get("model")
         self.fields.update({name: value for name, value in self.endpoint.read_body(new).items() if value != before.get(name)})
         if isinstance(model, str) and model != body.get("model"):
@@ -177,7 +178,8 @@ class Call:
             self.recording.name = genai.opening(build_operation(self.endpoint.operation_type, self.fields)).name
 
     def attempt(self, body: Any) -> None:
-        """Count one HTTP request, the first or a retry; read ``body`` (a mapping) if the arguments did not hold all content."""
+        """Count one HTTP request, the first or a retry. Reads ``body`` (a mapping) if the arguments did not hold all
+        content."""
         self.attempts += 1
         if self.needs_body and isinstance(body, Mapping):
             self.needs_body = False
@@ -185,7 +187,7 @@ class Call:
             self.fields.update(fields)
 
     def find_answer(self, played: Player) -> Span | None:
-        """In a replay, the recorded span that answers this call; None: it is to be made. Raises `ReplayDiverged`."""
+        """In a replay, return the recorded span that answers this call; None to make the call. Raises `ReplayDiverged`."""
         if self.answered_by is None and not self.is_live:
             fields = {name: value for name, value in self.fields.items() if name != "attributes"}
             self.answered_by = played.answer(self.recording, build_operation(self.endpoint.operation_type, fields))
@@ -193,7 +195,7 @@ class Call:
         return self.answered_by
 
     def enter(self) -> tuple[Any, Token[Call | None]]:
-        """Make the span and this call the current ones, for one step."""
+        """Make the span and this call current, for one step."""
         return otel_context.attach(self.recording.context), _current.set(self)
 
     def leave(self, tokens: tuple[Any, Token[Call | None]]) -> None:
@@ -205,7 +207,7 @@ class Call:
             self.recording.detach(theirs)
 
     def on_response(self, result: Any) -> Any:
-        """End the call with what the library returned, or have its stream end it."""
+        """End the call with the library's result, or let the end of its stream end it."""
         try:
             return self.endpoint.on_response(self, result)
         except BaseException:
@@ -213,13 +215,13 @@ class Call:
             raise
 
     def fail(self, error: BaseException) -> None:
-        """End the span: the call raised ``error``."""
+        """End the span of a call that raised ``error``."""
         answer = getattr(error, "completion", None) or self.refused_answer
         fields = guard(self.endpoint.answer, answer) if answer is not None else None
         self.end(fields or {}, error)
 
     def end(self, fields: Fields, error: BaseException | None = None) -> None:
-        """End the span, with what is known by now; ``error`` is what was raised. Ending it again does nothing."""
+        """End the span with the fields so far. ``error``: the exception that was raised. A second call does nothing."""
         if not self.open:
             return
         self.open = False
@@ -248,12 +250,12 @@ class Call:
         attributes = values.pop("attributes", None)
         if attributes:
             of_request = self.fields.get("attributes") or {}
-            self.recording.set({**of_request, **attributes, **self.recording.attributes})  # the program's own win
+            self.recording.set({**of_request, **attributes, **self.recording.attributes})  # the program's have priority
         return build_operation(self.endpoint.operation_type, values)
 
 
 def whole_counts(usage: Usage) -> Usage:
-    """Return the usage with whole numbers, also where a server wrote ``12.0``."""
+    """Return the usage with whole numbers, even if a server wrote ``12.0``."""
     counts = {name: getattr(usage, name) for name in Usage.__dataclass_fields__}
     wholes = {name: int(count) for name, count in counts.items() if isinstance(count, float) and count.is_integer()}
     return replace(usage, **wholes)
@@ -278,18 +280,18 @@ def _begin(
 ) -> Call | LlmtraceError | None:
     outer = _current.get()
     if outer is not None and outer.open and (outer.client is client or outer.endpoint.suppress_nested):
-        return None  # a library's method that makes its request by another one: one call, one span
+        return None  # a library's method that makes its request with another method: one call, one span
     if selected and is_left_out(client):
         return None
     fields = endpoint.start_attributes(client, kwargs)
     model = fields.get("request_model")
-    if model is not None and type(model) is not str:  # a member of the program's own enum, which the library sends as its text
+    if model is not None and type(model) is not str:  # a member of an enum of the program, which the library sends as its text
         fields["request_model"] = to_json(model)
     try:
         recording = recorder.start(endpoint.operation_type(**fields), context=endpoint.remote_parent(kwargs))
     except LlmtraceError as refusal:
         return refusal
-    preload()  # it takes as long as the request that is about to be made
+    preload()  # reads prices in the background, which takes about as long as the request
     call = Call(endpoint, client, recording, fields, kwargs)
     try:
         call.read()
@@ -311,14 +313,14 @@ def _begin(
 
 
 def _suppress_official(official: Any, recording: Recording) -> None:
-    """Tell an official GenAI instrumentation further in that this inference has its span."""
+    """Tell an official GenAI instrumentation further in that this inference already has a span."""
     data = getattr(official, "InferenceData", None)
     if data is not None:
         recording.context = otel_context.set_value(GENAI_INFERENCE, data(), recording.context)
 
 
 def traced(endpoint: Endpoint) -> Wrapper:
-    """A wrapper for a function that makes the call and returns its answer."""
+    """Return a wrapper for a function that makes the call and returns its answer."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         try:
@@ -355,7 +357,8 @@ def traced(endpoint: Endpoint) -> Wrapper:
 def _before(
     endpoint: Endpoint, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Call | LlmtraceError | None, Outgoing | None, Any]:
-    """Open the call, if something is to be recorded, and make it the current one: (call, arguments to make it with, tokens)."""
+    """Open the call, if something is to be recorded, and make it current. Returns the call, the arguments for the library, and
+    the tokens for `Call.leave`."""
     recorder = active()
     if recorder is None:
         return None, None, None
@@ -371,10 +374,10 @@ def _before(
 
 
 def traced_async(endpoint: Endpoint) -> Wrapper:
-    """A wrapper for a function that returns a coroutine of the answer.
+    """Return a wrapper for a function that returns a coroutine of the answer.
 
-    The wrapped function is called at once, so that it refuses wrong arguments when it always did; its coroutine is only
-    begun, and the span with it, when the program awaits ours.
+    The wrapped function is called at once, so that it refuses wrong arguments as early as before. Its coroutine, and the span,
+    begin when the program awaits ours.
     """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -383,7 +386,7 @@ def traced_async(endpoint: Endpoint) -> Wrapper:
             return wrapped(*args, **kwargs)
         inner = wrapped(*outgoing.args, **outgoing.kwargs)
         if not hasattr(inner, "send"):
-            return inner  # no coroutine: somebody has put something else in its place
+            return inner  # not a coroutine: another library has replaced it
         coroutine = _awaited(endpoint, instance, outgoing, CoroutineHolder(inner))
         guard(rename, coroutine, inner)
         return coroutine
@@ -418,11 +421,11 @@ class Outgoing(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     headers: Headers | None
-    """In ``kwargs``; ``traceparent`` is put into it when the span is open."""
+    """Part of ``kwargs``; ``traceparent`` is added when the span is open."""
 
 
 def prepare(endpoint: Endpoint, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outgoing | None:
-    """Return the arguments to call the library with; None if nothing is to be recorded."""
+    """Return the arguments for the library; None if nothing is to be recorded."""
     if active() is None:
         return None
     return _outgoing(endpoint, guard(endpoint.client, instance), wrapped, args, kwargs)
@@ -432,7 +435,7 @@ def _outgoing(endpoint: Endpoint, client: Any, wrapped: Any, args: tuple[Any, ..
     names = (guard(positional_names, wrapped) or ())[: len(args)] if args else ()
     named = {**dict(zip(names, args, strict=False)), **kwargs} if names else kwargs
     if names and not kwargs.keys().isdisjoint(names):
-        return Outgoing(named, args, kwargs, None)  # an argument given twice, which the library refuses
+        return Outgoing(named, args, kwargs, None)  # an argument passed twice, which the library refuses
     try:
         replaced, headers = endpoint.inject_headers(client, named)
     except Exception as error:
@@ -445,7 +448,7 @@ def _outgoing(endpoint: Endpoint, client: Any, wrapped: Any, args: tuple[Any, ..
 
 
 def positional_names(function: Any) -> tuple[str, ...]:
-    """Names of the parameters that may be given by position, without ``self``."""
+    """Return the names of the parameters that may be passed by position, without ``self``."""
     if isinstance(function, FunctionType):
         return _names_of(function)
     if isinstance(function, MethodType) and isinstance(function.__func__, FunctionType):
@@ -470,11 +473,11 @@ def _read_names(function: Any) -> tuple[str, ...]:
 _names_of = lru_cache(maxsize=256)(_read_names)
 
 
-# -- what happens within a call
+# -- inside a call
 
 
 def current_call() -> Call | None:
-    """Return the innermost call that is being made, whoever makes it."""
+    """Return the innermost call in progress, of any client."""
     return _current.get()
 
 
@@ -485,7 +488,7 @@ def call_of(client: object) -> Call | None:
 
 
 def count_attempt(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the function that builds one HTTP request, called anew for each retry inside the client."""
+    """Wrapper for the function that builds one HTTP request, which the client also calls for each retry."""
     guard(_count, instance, args, kwargs)
     return wrapped(*args, **kwargs)
 
@@ -501,7 +504,7 @@ def _count(client: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
 
 
 def note_answer(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for a function that turns an answer into the program's own types, and may raise over it."""
+    """Wrapper for a function that converts an answer to the program's own types, and may raise."""
     guard(_note_answer, kwargs)
     return wrapped(*args, **kwargs)
 

@@ -1,6 +1,6 @@
-"""Streams under a budget that is to raise: looked at every few chunks, and ended in the program's loop once they pass it.
+"""Streams under a budget that may raise: checked every few chunks, and ended in the program's loop when they exceed it.
 
-Law: a stream without such a budget comes by here once, when it is opened, and its chunks never.
+Law: a stream without such a budget is checked once, when it is opened, and its chunks never.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from llmtrace.instrumentation._streams import Watch
 
 EVERY = 8
-"""Chunks between two looks; more where many have come already, so that looking stays cheap beside the stream."""
+"""Chunks between two checks; more in a long stream, so that checks stay cheap."""
 
 
 class Meter:
-    """Reports a stream's usage to its budgets: the server's count, or an estimate until that comes."""
+    """Reports a stream's usage to its budgets: the server's count, or an estimate before that."""
 
     def __init__(self, watch: Watch, spendings: tuple[BudgetTracker, ...]) -> None:
         self._watch = watch
@@ -31,7 +31,7 @@ class Meter:
         self._next = 1
 
     def look(self) -> BudgetExceeded | None:
-        """Return the error that ends the stream, and end its span; None while it may go on."""
+        """Return the error that ends the stream, and end its span; None while it may continue."""
         watch = self._watch
         if watch.chunks < self._next or watch.call is None:
             return None

@@ -1,9 +1,8 @@
-"""A stream's span: it ends when the stream does, once, whichever way that is, with what was seen of it.
+"""Ends the span of a stream when the stream ends, exactly once, in whichever way, with the answer so far.
 
-The program keeps the library's own stream object; only the iterator inside it is replaced, by a generator that passes every
-chunk on and lets a `Reader` see it. Laws: nothing is attached to the context while a chunk is with the program; a stream that
-is read to its end, left, closed, cancelled, broken or forgotten logs nothing; where the answer is not whole, it is marked
-partial.
+The program keeps the library's own stream object. Only the iterator inside is replaced, by a generator that passes every chunk
+on and shows it to a `Reader`. Laws: nothing is attached to the context while the program has a chunk. A stream that is read to
+its end, left, closed, cancelled, broken or dropped logs nothing. If the answer is not complete, it is marked partial.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ from llmtrace.recorder.guard import guard, report
 
 
 class Reader:
-    """Puts an answer together from the chunks of its stream: derive from it one for each kind of stream."""
+    """Builds an answer from the chunks of its stream: derive one class for each kind of stream."""
 
     __slots__ = ()
 
     tells_finish_reason: ClassVar[bool] = True
-    """False: the chunks do not say why the answer ended, so that a stream that came to its end counts as whole."""
+    """False: the chunks have no finish reason, so a stream that reached its end counts as complete."""
 
     def feed(self, chunk: Any) -> None:
-        """Read one chunk, which the program gets next."""
+        """Read a chunk before the program gets it."""
         raise NotImplementedError
 
     def fields(self) -> Fields:
-        """Return the fields of the answer as far as seen. Called at any moment, from any thread.
+        """Return the fields of the answer so far. Called at any moment, from any thread.
 
-        ``partial`` is among them only if the chunks themselves show that the answer is whole, or cut.
+        They include ``partial`` only if the chunks themselves show that the answer is complete, or cut.
         """
         raise NotImplementedError
 
 
 class Watch:
-    """One open stream: its call, its reader, and when its first chunk came."""
+    """An open stream: its call, its reader, and the time of its first chunk."""
 
     __slots__ = ("__weakref__", "_first", "call", "chunks", "reader", "response")
 
@@ -53,7 +52,7 @@ class Watch:
         self.chunks = 0
         self._first = 0.0
         self.response: weakref.ref[Any] | None = None
-        """The HTTP response, where something was put on it that is to be taken off at the end."""
+        """The HTTP response, if its methods were replaced and must be restored at the end."""
 
     @property
     def first(self) -> float:
@@ -74,7 +73,7 @@ class Watch:
         self.reader.feed(chunk)
 
     def finish(self) -> None:
-        """End the call: the stream came to its end."""
+        """End the call: the stream reached its end."""
         self._end(None, partial=False)
 
     def fail(self, error: BaseException) -> None:
@@ -82,11 +81,11 @@ class Watch:
         self._end(error, partial=True)
 
     def leave(self) -> None:
-        """End the call: the stream was closed or forgotten, perhaps before its end."""
+        """End the call: the stream was closed or dropped, perhaps before its end."""
         self._end(None, partial=True)
 
     def abandon(self) -> None:
-        """Do what `leave` does on another thread: the garbage collector may be the caller."""
+        """Do what `leave` does on another thread, because the garbage collector may be the caller."""
         if self.call is not None:
             collected.end_later(self.leave)
 
@@ -94,8 +93,8 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: Any) -> None:
-        """Around the loop of a pump: the stream came to its end, or failed. One that is left is ended by the response's close,
-        or by its death."""
+        """Leave the loop of a pump: the stream reached its end, or failed. If the program left it, closing or dropping the
+        response ends the call."""
         if error is None:
             guard(self.finish)
         elif kind is not GeneratorExit:
@@ -113,28 +112,28 @@ class Watch:
         if error is not None:
             fields["partial"] = True
         elif self._was_cut(seen, partial):
-            # the connection was closed before the answer said why it ended
+            # the connection was closed before the finish reason arrived
             fields.update(partial=True, attributes={**seen.get("attributes", {}), semconv.STREAM_CUT: True})
         if self.response is not None:
             guard(_restore, self.response())
         call.end(fields, error)
 
     def _was_cut(self, seen: Fields, partial: bool) -> bool:
-        """Return True if the stream came to its end before the answer said why it ended."""
+        """Return True if the stream reached its end before the finish reason arrived."""
         is_open_ended = not seen.get("finish_reasons") and self.reader.tells_finish_reason and seen.get("partial") is not False
         return not partial and bool(seen.get("output")) and is_open_ended
 
     def __del__(self) -> None:
         try:
             self.abandon()
-        except Exception:  # the interpreter is being taken down
+        except Exception:  # the interpreter is shutting down
             return
 
 
 def watch_stream(call: Call, reader: Reader, stream: Any, response: Any, *, slot: str = "_iterator") -> Any:
     """End ``call`` when its stream ends. Returns the same stream, or a proxy if it has no iterator to replace.
 
-    ``slot``: the name of the stream's attribute that is its iterator.
+    ``slot``: the name of the stream's attribute that holds its iterator.
     """
     watch = watched(call, reader, response)
     iterator: Any = getattr(stream, slot, None)
@@ -165,14 +164,15 @@ def watch_body(call: Call, reader: Reader, response: Any) -> None:
 
 
 def _restore(response: Any) -> None:
-    """Undo what `watch_body` did to a response."""
+    """Undo the changes of `watch_body` to a response."""
     attributes = getattr(response, "__dict__", {})
     attributes.pop("iter_bytes", None)
     attributes.pop("aiter_bytes", None)
 
 
 def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-    """Pass on every chunk of ``iterator`` and let the watch's reader see it. The program reads while nothing is attached."""
+    """Pass on every chunk of ``iterator`` and show it to the watch's reader. While the program handles a chunk, nothing is
+    attached."""
     limited = guard(metered, watch, iterator)
     feed = watch.reader.feed
     with watch:
@@ -187,7 +187,8 @@ def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
 
 
 async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:
-    """`pump` for an async iterator. ``closing``: close ``iterator`` along with the generator, as its reader expects."""
+    """Do what `pump` does, for an async iterator. ``closing``: close ``iterator`` along with the generator, as its reader
+    expects."""
     limited = guard(ametered, watch, iterator)
     iterator = iterator if limited is None else limited
     feed = watch.reader.feed
@@ -209,7 +210,7 @@ async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncG
 
 
 class StreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Proxy of a stream whose iterator cannot be replaced; only its iteration is ours."""
+    """Proxy of a stream whose iterator cannot be replaced; only the iteration is replaced."""
 
     def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream)
@@ -244,14 +245,15 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not gene
         return self if entered is self.__wrapped__ else entered
 
 
-# -- the ends that no iterator sees
+# -- ends outside the iterator
 
 _open: weakref.WeakKeyDictionary[Any, Watch] = weakref.WeakKeyDictionary()
 """By the HTTP response, or other source, that a stream reads."""
 
 
 def watched(call: Call, reader: Reader, source: Any) -> Watch:
-    """Return a watch over ``call`` that lives as long as ``source``: the HTTP response, or what the stream reads."""
+    """Return a watch over ``call`` that lives as long as ``source``: the HTTP response, or another object that the stream
+    reads."""
     watch = Watch(call, reader)
     _open[source] = watch
     collected.watch()
@@ -259,7 +261,7 @@ def watched(call: Call, reader: Reader, source: Any) -> Watch:
 
 
 def end_open() -> None:
-    """End the span of every stream that is still open, with what was seen of it: the program is about to end."""
+    """End the span of every stream that is still open, with the answer so far, because the program is about to end."""
     collected.settle()
     for watch in list(_open.values()):
         guard(watch.leave)
@@ -277,7 +279,7 @@ def _end_stream(holder: Any) -> None:
     for source in (holder, *sources):
         watch = watch_of(source)
         if watch is not None:
-            if current_call() is not watch.call:  # else it closes itself in a step, which says why
+            if current_call() is not watch.call:  # otherwise it closes itself within a step, which has the reason
                 watch.abandon() if collected.is_collecting() else watch.leave()
             return
 
@@ -291,7 +293,7 @@ def closing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> A
 
 
 def aclosing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """`closing` for an async ``close()``."""
+    """Do what `closing` does, for an async ``close()``."""
     return _closed(wrapped(*args, **kwargs), instance)
 
 

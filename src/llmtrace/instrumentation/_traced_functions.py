@@ -1,12 +1,12 @@
-"""Functions of agent frameworks as spans: where an agent, a workflow, a tool or a search runs.
+"""Records functions of agent frameworks as spans: agents, workflows, tools and searches.
 
 An instrumentor derives from `TracedFunction` and wraps the framework's function with `traced_function`. The function may be
 plain, a coroutine function, a generator function or an async one, or a plain function that returns any of these. One that
 returns an async context manager is wrapped with `traced_block`.
 
-Laws: the span is current in each step of the function and in nothing that runs between the steps (`recorder.functions`); what
-the function gives and raises goes through untouched; only a policy that the program asked for (a budget) raises; a method that
-calls another one of the same object is one run, if the `TracedFunction` of the first is that of the second or derives from it.
+Laws: the span is current in each step of the function, and not between steps (`recorder.functions`). Results and exceptions are
+passed through unchanged. Only a policy that the program chose (a budget) raises. If a method calls another method of the same
+object, this is one run, provided that the class of the first's `TracedFunction` is that of the second or derives from it.
 """
 
 from __future__ import annotations
@@ -46,49 +46,50 @@ from llmtrace.recorder.recorded_outcome import find_answer, keep_outcome
 from llmtrace.semconv import CONVERSATION_ID, PARTIAL
 
 _RUN = "llmtrace-framework-run"
-"""In the context: the innermost `FunctionRun` that is recorded."""
+"""Key in the context: the innermost `FunctionRun` that is recorded."""
 MOST_DOCUMENTS = 1000
-"""How many documents of one search are recorded."""
+"""Documents of one search that are recorded, at most."""
 POSITIONAL = "*args"
-"""Name of the arguments that a function takes by position only (``*args``)."""
+"""Key for arguments that a function accepts only by position (``*args``)."""
 
 
 class TracedFunction:
-    """One kind of function of a framework: derive from it and override what is peculiar to the framework.
+    """One kind of function of a framework: derive from it and override what is specific to the framework.
 
-    ``arguments`` holds the arguments of the call by their names, and under `POSITIONAL` those that have none. A method that
-    raises is logged once, and the program goes on.
+    ``arguments`` holds the arguments of the call by name, and those without a name under `POSITIONAL`. If a method raises, this
+    is logged once, and the program continues.
     """
 
     takes_answer: ClassVar[bool] = True
-    """Of a tool: in a replay, the recorded outcome takes the place of this function. False: it takes the place of another
-    wrapped function inside this one, because JSON cannot hold what this one gives."""
+    """For a tool: in a replay, the recorded outcome replaces this function. False: it replaces another wrapped function inside
+    this one, because JSON cannot hold this one's result."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
-        """Return what runs, as far as it is known before. None: there is nothing to record."""
+        """Return the operation as known before the run, or None if nothing is to be recorded."""
         raise NotImplementedError
 
     def conversation(self, instance: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
-        """Return the id of the conversation that the run belongs to, as all spans below it. Default: None."""
+        """Return the id of the conversation that the run and all spans below it belong to. Default: None."""
         return None
 
     def answer(self, result: Any) -> Any:
-        """Return what a result says. ``result``: what the function returned, or what `fold` makes of its stream.
+        """Return the content of a result. ``result``: the function's return value, or the last value of `fold` for a stream.
 
-        Of an agent or workflow its answer (a text, messages, or another value), of a tool its value, of a search an iterable
-        of documents, the nearest first. Default: the result.
+        For an agent or workflow, return its answer (a text, messages, or another value); for a tool its value; for a search an
+        iterable of documents, the nearest first. Default: the result.
         """
         return result
 
     def on_answer(self, instance: Any, result: Any) -> None:
-        """In a replay, where the recorded ``result`` takes the place of a tool: do what the function does to ``instance``."""
+        """In a replay, when the recorded ``result`` replaces a tool: repeat the function's side effects on ``instance``."""
 
     def fold(self, folded: Any, item: Any) -> Any:  # noqa: ARG002
-        """Return what stands for a stream after one more item; ``folded``: what stood for it before. Default: the last item."""
+        """Return the value that represents a stream after one more item. ``folded``: the value before. Default: the last
+        item."""
         return item
 
     def failure(self, result: Any) -> Failure | None:  # noqa: ARG002
-        """Return the failure that a result reports where the framework raises nothing. Default: None."""
+        """Return the failure that a result reports without an exception of the framework. Default: None."""
         return None
 
     def stopped_at(self, instance: Any, result: Any) -> str:  # noqa: ARG002
@@ -97,21 +98,22 @@ class TracedFunction:
         return ""
 
     def is_pause(self, error: BaseException) -> bool:  # noqa: ARG002
-        """Return True if a tool raised ``error`` only to have the run wait, for an approval for example. Default: False."""
+        """Return True if a tool raised ``error`` only to make the run wait, for an approval for example. Default: False."""
         return False
 
     def end_later(self, result: Any, end: Callable[[Any, BaseException | None], None]) -> bool:  # noqa: ARG002
-        """Have ``end`` called with the result or the exception if ``result`` is a run that goes on. Default: return False."""
+        """If ``result`` is a run in progress, arrange that ``end`` is called with its result or exception, and return True.
+        Default: False."""
         return False
 
 
 def read_input(value: Any) -> tuple[Message, ...]:
-    """Read what an agent was given: a text, messages, or another value as JSON."""
+    """Read the input of an agent: a text, messages, or another value as JSON."""
     return _messages("user", value)
 
 
 def read_output(value: Any) -> tuple[Message, ...]:
-    """Read what an agent answered: a text, messages, or another value as JSON."""
+    """Read the answer of an agent: a text, messages, or another value as JSON."""
     return _messages("assistant", value)
 
 
@@ -143,7 +145,7 @@ def _role_of(message: Any) -> Any:
 
 
 def _message(message: Any) -> Message:
-    """Read a message in OpenAI's form, or an object of a framework's with a role, and a content or a text."""
+    """Read a message in OpenAI's form, or an object of a framework with a role, and a content or a text."""
     if isinstance(message, Message):
         return message
     if not isinstance(message, Mapping):
@@ -166,7 +168,7 @@ def _with_answer(operation: Operation, answer: Any) -> Operation:
 
 
 def patches(module: str, function: TracedFunction, *paths: str) -> tuple[Patch, ...]:
-    """Wrap the functions of one kind: their paths in a module."""
+    """Return patches for the functions of one kind: their paths in a module."""
     return tuple([Patch(module, path, traced_function(function)) for path in paths])
 
 
@@ -221,14 +223,14 @@ async def _in_span(
 
 
 class FunctionRun:
-    """One run of a function; a `functions.Step`. Without a recording nothing is recorded."""
+    """A run of a function; a `functions.Step`. Without a recording nothing is recorded."""
 
     kept_items = 0
     refused = False
     hold: functions.Held | None = None
     answer: Any = None
     body: Callable[[], Any] | None = None
-    """Of a tool in a replay: what takes the place of the function."""
+    """For a tool in a replay: replaces the function."""
 
     def __init__(self, function: TracedFunction, args: tuple[Any, ...], kwargs: dict[str, Any], folded: list[Any]) -> None:
         self.function = function
@@ -236,20 +238,20 @@ class FunctionRun:
         self.recording: Recording | None = None
         self.operation: Operation | None = None
         self.folded = folded
-        """What `TracedFunction.fold` made of a stream, once it has an item."""
+        """The result of `TracedFunction.fold` for a stream; empty before the first item."""
         self.instance: Any = None
         self.outer: FunctionRun | None = None
-        """The run that records this one, too."""
+        """The run that also records this one."""
         self.error_within: BaseException | None = None
         self.failure_within: Failure | None = None
-        """How the part of it that runs the tool failed, which the framework may turn into an answer for the model."""
+        """The failure of the inner function that runs the tool; the framework may turn it into an answer for the model."""
         self.is_asked = False
         self.outcome: Callable[[], Any] | None = None
-        """In a replay: the recorded outcome, if it has been asked for and found."""
+        """In a replay: the recorded outcome, if it was requested and found."""
         self.stream: Any = None
-        """What the program gets in place of a stream that a function returned."""
+        """Returned to the program instead of a stream that a function returned."""
         self.is_followed = False
-        """The span ends with that stream."""
+        """True if the span ends with that stream."""
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
         if self.outer is not None:
@@ -278,7 +280,7 @@ class FunctionRun:
             self.end(None, error)
 
     def keep(self, run: FunctionRun, **outcome: Any) -> None:
-        """Keep the outcome of a tool for a replay. ``run``: this one, or the one that records it, too."""
+        """Keep the outcome of a tool for a replay. ``run``: this one, or the one that records it."""
         if self.function.takes_answer and run.recording is not None and isinstance(run.operation, ToolExecution):
             guard(keep_outcome, run.recording, run.operation, **outcome)
 
@@ -292,7 +294,7 @@ class FunctionRun:
         return _with_answer(operation, self.function.answer(result))
 
     def end(self, result: Any, error: BaseException | None) -> None:
-        """End the span with what the function gave or raised."""
+        """End the span with the function's result or exception."""
         recording, operation = self.recording, self.operation
         if recording is None or operation is None:
             return
@@ -316,7 +318,7 @@ class FunctionRun:
 def _begin(
     function: TracedFunction, wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any], folded: list[Any] | None = None
 ) -> FunctionRun:
-    """Open the span. Raises what a budget raises."""
+    """Open the span. Raises the errors of a budget."""
     run = FunctionRun(function, args, kwargs, [] if folded is None else folded)
     recorder = active()
     refusal = None if recorder is None else guard(_open, recorder, run, wrapped, instance)
@@ -357,7 +359,7 @@ def _open(recorder: Recorder, run: FunctionRun, wrapped: Any, instance: Any) -> 
 
 
 def _ask(run: FunctionRun, recorded: FunctionRun, instance: Any) -> None:
-    """In a replay, ask the recorded run for the outcome of a tool, once. ``recorded``: the run that has the recording."""
+    """In a replay, get the outcome of a tool from the recorded run, once. ``recorded``: the run that has the recording."""
     if not run.function.takes_answer or recorded.recording is None or not isinstance(recorded.operation, ToolExecution):
         return
     if not recorded.is_asked:
@@ -375,7 +377,7 @@ def _ask(run: FunctionRun, recorded: FunctionRun, instance: Any) -> None:
 
 
 def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, outer: FunctionRun) -> bool:
-    """Return True if the run right around records this one: of one tool, or of one object and its method."""
+    """Return True if the run directly around records this one: of the same tool, or of the same object."""
     ours = outer.operation
     if isinstance(operation, ToolExecution) or isinstance(ours, ToolExecution):
         return isinstance(operation, ToolExecution) and isinstance(ours, ToolExecution) and operation.name == ours.name
@@ -386,7 +388,7 @@ def _is_same_run(function: TracedFunction, operation: Operation, instance: Any, 
 
 
 def _follow(run: FunctionRun, stream: Any) -> Any:
-    """Return a generator in place of ``stream`` that ends the run when it ends, is left, or is forgotten."""
+    """Return a generator instead of ``stream`` that ends the run when the generator ends, is left, or is dropped."""
     kind: functions.KindOfFunction = "generator" if isinstance(stream, types.GeneratorType) else "async generator"
     ours = functions.call(kind, _noting(run.function, lambda *_, **__: stream, run.folded), run.args, run.kwargs, lambda: run)
     weakref.finalize(ours, _forget, run).atexit = False
@@ -395,13 +397,13 @@ def _follow(run: FunctionRun, stream: Any) -> Any:
 
 
 def _forget(run: FunctionRun) -> None:
-    """End the span of a stream that was never begun. One that was has ended it by now, and ending it again does nothing."""
+    """End the span of a stream that was never begun. Otherwise its span has ended by now, and ending it again does nothing."""
     if not run.folded:
         collected.end_later(run.leave)
 
 
 def _noting(function: TracedFunction, wrapped: Any, folded: list[Any]) -> Any:
-    """Return the function such that the generator that it returns is folded into ``folded``."""
+    """Return a function that calls ``wrapped`` and folds the generator that it returns into ``folded``."""
 
     def noting(*args: Any, **kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
@@ -413,7 +415,7 @@ def _noting(function: TracedFunction, wrapped: Any, folded: list[Any]) -> Any:
 
 
 class _Items:
-    """What `recorder.functions` needs of a generator; folds its items."""
+    """The interface of a generator that `recorder.functions` uses; folds its items."""
 
     def __init__(self, function: TracedFunction, generator: Any, folded: list[Any]) -> None:
         self._function, self._generator, self._kept = function, generator, folded
@@ -431,7 +433,7 @@ class _Items:
 
 
 class _AsyncItems(_Items):
-    """`_Items` for an async generator."""
+    """Does what `_Items` does, for an async generator."""
 
     def __anext__(self) -> Any:
         return self._note(self._generator.__anext__())
@@ -447,11 +449,11 @@ class _AsyncItems(_Items):
 
 
 class Search(TracedFunction):
-    """One kind of search, whose `answer` yields dicts with id, content, score and metadata. Inside a framework's retriever,
-    whose span has the same documents, it is not recorded."""
+    """One kind of search, whose `answer` yields dicts with id, content, score and metadata. It is not recorded inside a
+    framework's retriever, because the retriever's span has the same documents."""
 
     def retrieval(self, instance: Any, arguments: Mapping[str, Any]) -> Retrieval | None:
-        """Return where is searched, for what, and for how many. None: it is not a search."""
+        """Return the retrieval with its source, query and number of documents; None if the call is not a search."""
         raise NotImplementedError
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
@@ -462,7 +464,7 @@ class Search(TracedFunction):
 
 
 def text_of(query: Any) -> str | None:
-    """Return the text that is searched for: of several, each in a line of its own. None if it is a vector."""
+    """Return the text of a search; several texts are joined by line breaks. None for a vector."""
     if isinstance(query, str):
         return query
     is_text = isinstance(query, (list, tuple)) and bool(query) and all(isinstance(part, str) for part in query)

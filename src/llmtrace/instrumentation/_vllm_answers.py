@@ -1,7 +1,7 @@
-"""What vLLM answers: put together from its outputs of any kind, told at any moment.
+"""Builds vLLM's answers from its outputs of any kind. The state can be read at any moment.
 
-An engine gives outputs that hold all there is so far (``CUMULATIVE``), only what is new (``DELTA``), or comes once, whole
-(``FINAL_ONLY``). Law: whichever it is, text and tokens are counted once, for each choice.
+An engine's outputs contain everything so far (``CUMULATIVE``), or only new parts (``DELTA``), or there is one complete output
+(``FINAL_ONLY``). Law: in each case, text and tokens are counted once, for each choice.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from llmtrace.validation.parse_arguments import parse_arguments
 
 # -- tool calls in the text of an answer
 #
-# ``LLM.chat`` gives text and no calls. They are read by vLLM's own parser of the model, where the program names it
-# (``LLMTRACE_VLLM_TOOL_PARSER``), else in the Hermes form, ``<tool_call>{"name": …, "arguments": …}</tool_call>``. Law: nothing
-# is repaired. A call keeps the raw text of its arguments, to be judged; a block of which not even the name can be read stays
-# text, and is a leaked call.
+# ``LLM.chat`` returns text without calls. They are read by vLLM's own parser for the model, if the program names it
+# (``LLMTRACE_VLLM_TOOL_PARSER``), or else in the Hermes form, ``<tool_call>{"name": …, "arguments": …}</tool_call>``. Law:
+# nothing is repaired. A call keeps the raw text of its arguments for validation. A block without a readable name stays text,
+# and counts as a leaked call.
 
 
 _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -37,12 +37,12 @@ _SAID = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\
 
 
 class CallReader:
-    """Reads the calls of one request's answers."""
+    """Reads the tool calls in the answers of one request."""
 
     __slots__ = ("_parser", "_tokenizer", "_tools")
 
     def __init__(self, tools: Sequence[Any], tokenizer: Any = None, parser: str = "") -> None:
-        """``tools``: as the program gave them. ``parser``: name of a parser of vLLM, which needs the tokenizer."""
+        """``tools``: as the program passed them. ``parser``: name of a parser of vLLM, which needs the tokenizer."""
         self._tools = tools
         self._tokenizer = tokenizer
         self._parser = parser
@@ -81,7 +81,7 @@ def _call(block: str, number: int) -> ToolCall | None:
         return ToolCall(name, parse_arguments(match.group(2)), f"call_{number}")
     try:
         call = from_json(block)
-    except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
+    except (TypeError, ValueError):  # TypeError: an unescaped half of a surrogate pair
         return None
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
         return None
@@ -90,7 +90,7 @@ def _call(block: str, number: int) -> ToolCall | None:
 
 
 def _by_vllm(parser: str, tokenizer: Any, tools: Sequence[Any], text: str) -> Iterator[Part]:
-    """Read the text with vLLM's own ``--tool-call-parser``, and load that if needed."""
+    """Read the text with vLLM's own ``--tool-call-parser``; loads the parser if needed."""
     parsers = sys.modules.get("vllm.tool_parsers") or import_module("vllm.tool_parsers")
     protocol = import_module("vllm.entrypoints.openai.chat_completion.protocol")
     offered = [protocol.ChatCompletionToolsParam(**tool) if isinstance(tool, dict) else tool for tool in tools]
@@ -112,7 +112,7 @@ ABORTED = "abort"
 
 
 class _Choice:
-    """One sequence of an answer."""
+    """A sequence of an answer."""
 
     __slots__ = ("finish", "logprobs", "stop", "text", "tokens")
 
@@ -147,7 +147,7 @@ class OutputReader(Reader):
         self._choices: dict[int, _Choice] = {}
         self._last: Any = None
         self._latest: dict[int, Any] = {}
-        """By choice, the last output that holds all so far: it is only read at the end."""
+        """By choice, the last cumulative output, which is only read at the end."""
 
     def feed(self, output: Any) -> None:
         self._last = output
@@ -163,7 +163,7 @@ class OutputReader(Reader):
                 self._latest[sequence.index] = sequence
 
     def fields(self) -> Fields:
-        """Return the fields of the `Inference`, as far as seen."""
+        """Return the fields of the `Inference` so far."""
         last = self._last
         if last is None:
             return {}
@@ -230,7 +230,7 @@ def _tell(confidence: Confidence, number: int, choice: _Choice) -> None:
 
 
 def timings(metrics: Any) -> dict[str, JsonValue]:
-    """Return a request's times in seconds as the engine measured them; nothing if it keeps no metrics."""
+    """Return a request's times in seconds as the engine measured them; nothing without metrics."""
     if metrics is None:
         return {}
     queued, scheduled = metrics.queued_ts, metrics.scheduled_ts

@@ -1,9 +1,10 @@
-"""vLLM's engine as ``LLM`` uses it: each prompt that is added becomes a span, which ends in the step that finishes it.
+"""Records prompts in vLLM's engine as ``LLM`` uses it: each added prompt becomes a span, which ends in the step that finishes
+it.
 
-So a prompt's span has its own times, a batch that is killed half-way has lost no finished answer, and it makes no difference
-whether prompts came by ``generate``, by ``chat``, by ``enqueue`` or straight to the engine. A `Batch` says what is known only
-above: messages and tools, and the span around them. Laws: outputs are passed on as they are; an engine that fails
-ends every open span.
+So a prompt's span has its own times, and a batch that is killed half-way loses no finished answer. It does not matter whether
+prompts were added by ``generate``, ``chat``, ``enqueue`` or directly to the engine. A `Batch` has the data that only the caller
+knows: messages and tools, and the span around them. Laws: outputs are passed on unchanged; an engine that fails ends every open
+span.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _DEFAULTS: dict[str, tuple[str, Any]] = {
     "min_tokens": ("min_tokens", 0),
     "logprobs": ("logprobs", None),
 }
-"""vLLM's name to ours, and the value that says nothing."""
+"""vLLM's name to ours, and the default value."""
 _CONSTRAINTS = ("json", "json_object", "regex", "choice", "grammar", "structural_tag")
 
 
@@ -71,7 +72,7 @@ def output_kind(params: Any) -> str:
 
 
 def read_prompt(prompt: Any, text: Any = None) -> tuple[Message, ...]:
-    """Read a prompt in any of vLLM's forms. ``text``: its text, if it is given apart."""
+    """Read a prompt in any of vLLM's forms. ``text``: its text, if it is passed separately."""
     if isinstance(text, str):
         return read_plain_prompt(text)
     if not isinstance(prompt, Mapping):
@@ -92,14 +93,14 @@ def read_chat(messages: Any, tools: Any) -> Fields:
 
 
 def count_prompts(prompts: Any) -> int:
-    """Count the prompts that ``LLM.generate`` gets."""
+    """Count the prompts in the argument of ``LLM.generate``."""
     if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Sequence):
         return 1
     return 1 if prompts and isinstance(prompts[0], int) else len(prompts)
 
 
 def conversations(messages: Any) -> Sequence[Any]:
-    """Return the conversations that ``LLM.chat`` gets: one, or a list of them."""
+    """Return the conversations in the argument of ``LLM.chat``: one, or a list of them."""
     if not isinstance(messages, Sequence) or not messages:
         return ()
     return messages if isinstance(messages[0], (list, tuple)) else (messages,)
@@ -121,13 +122,13 @@ PROVIDER = "vllm"
 
 
 class Batch:
-    """One call of ``LLM``, with the span around its prompts and what the call says of them."""
+    """A call of ``LLM``, with the span around its prompts and the data of the call."""
 
     __slots__ = ("_parameters", "added", "adds", "calls", "chats", "is_silent", "open", "prompts", "recording", "tools")
 
     def __init__(self, recording: Recording | None = None, prompts: Any = None, *, is_silent: bool = False) -> None:
-        """``recording``: of the span around the prompts, where there is one. ``prompts``: the prompts as the program gave them.
-        ``is_silent``: they get no spans."""
+        """``recording``: of the span around the prompts, if there is one. ``prompts``: as the program passed them.
+        ``is_silent``: the prompts get no spans."""
         self.recording = recording
         self.prompts = prompts
         self.is_silent = is_silent
@@ -137,7 +138,7 @@ class Batch:
         self.added = 0
         self.open = 0
         self.adds = True
-        """Prompts may still be added."""
+        """True while prompts may still be added."""
         self._parameters: dict[int, tuple[Any, dict[str, Any]]] = {}
 
     @property
@@ -161,7 +162,7 @@ class Batch:
         return entry[1]
 
     def finished(self) -> None:
-        """Count a finished prompt, and end the batch with the last one."""
+        """Count a finished prompt, and end the batch after the last one."""
         self.open -= 1
         self.close()
 
@@ -195,7 +196,7 @@ class Generate(Endpoint):
         }
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        """Inject our trace context if the engine writes spans; otherwise vLLM would log a warning."""
+        """Add our trace context if the engine writes spans; otherwise vLLM would log a warning."""
         program_headers = kwargs.get("trace_headers")
         observed = getattr(client, "observability_config", None)
         if getattr(observed, "otlp_traces_endpoint", None) is None or (program_headers and "traceparent" in program_headers):
@@ -213,7 +214,7 @@ class Generate(Endpoint):
 
 
 class Encode(Generate):
-    """The endpoint of ``AsyncLLM.encode``: vectors, of which none is recorded."""
+    """The endpoint of ``AsyncLLM.encode``; its vectors are not recorded."""
 
     operation_type = Embedding
 
@@ -285,7 +286,7 @@ class Prompt(Watch):
         super().__init__(call, reader)
         self._batch = batch
         self.internal_id: Any = None
-        """The engine's own id for it."""
+        """The engine's own id of the prompt."""
         batch.open += 1
 
     def see(self, output: Any) -> None:
@@ -355,7 +356,7 @@ def _fail_all(engine: Any, error: BaseException) -> None:
 
 
 def abort(_result: Any, engine: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
-    """End the spans of requests after ``LLMEngine.abort_request(request_ids)``, since they have no further output."""
+    """End the spans of requests after ``LLMEngine.abort_request(request_ids)``, because they have no further output."""
     ids = args[0] if args else kwargs.get("request_ids")
     prompts = _open.get(engine) or {}
     dropped = {ids} if isinstance(ids, str) else set(ids or ())

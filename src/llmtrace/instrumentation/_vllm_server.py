@@ -1,10 +1,10 @@
-"""What a vLLM server says in its answers that no other server says: the engine's times (``--enable-per-request-metrics``), and
-ids that it takes over from us.
+"""Reads the extensions of a vLLM server's answers: the engine's times (``--enable-per-request-metrics``), and ids that it
+adopts from us.
 
-``X-Request-Id`` is how a call is known to a server where ``traceparent`` is lost on the way (a gateway that drops it, or begins
-a trace of its own): vLLM makes the id of its answer and of its own span of it, by which `codec.dialects.vllm` finds our span.
-Law: it is sent to servers of the program's own only (a private address, or a host that the program names), and never in place
-of one that the program sends.
+``X-Request-Id`` identifies a call to a server if ``traceparent`` is lost on the way (a gateway drops it, or begins a trace of
+its own). vLLM uses it as the id of its answer and of its own span, by which `codec.dialects.vllm` finds our span. Law: it is
+sent only to servers of the program's own (a private address, or a host that the program names), and never replaces an id of the
+program.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _TIMES = {
 
 
 _CARRIER_NETWORK = ip_network("100.64.0.0/10")
-"""Addresses that carriers and overlay networks (Tailscale) use inside."""
+"""Addresses that carriers and overlay networks (Tailscale) use internally."""
 _PRIVATE_NAMES = (".localhost", ".local", ".internal", ".lan", ".intranet", ".home.arpa", ".svc")
-"""Ends of names that no server of the public internet has."""
+"""Ends of host names that do not exist on the public internet."""
 
 
 @lru_cache(maxsize=256)
 def is_own_server(host: str | None, named: frozenset[str]) -> bool:
-    """True if a host is in a private network, by its address or its name, or is one that the program ``named``."""
+    """Return True if a host is in a private network, by its address or name, or is one that the program ``named``."""
     host = (host or "").lower().rstrip(".")
     if not host or host in named:
         return bool(host)
@@ -49,7 +49,7 @@ def is_own_server(host: str | None, named: frozenset[str]) -> bool:
 
 
 def request_id(client: Any, headers: Mapping[str, str], recording: Recording) -> dict[str, str]:
-    """Return a header that names our span, unless the program sets the request id itself."""
+    """Return a header that identifies our span, unless the program sets the request id itself."""
     always = getattr(client, "_custom_headers", None) or ()
     for name in (*headers, *always):
         if name.lower() == REQUEST_ID:

@@ -1,6 +1,6 @@
 """Microsoft Agent Framework: tools, with arguments, results and refusals.
 
-Agents and workflows are the framework's own spans, which have inputs and answers if the program turns that on. Its span of a
+Agents and workflows are the framework's own spans, which have inputs and answers if the program enables that. Its span of a
 tool stays as a plain span below ours. Model calls are recorded by the instrumentor of the client that the model uses.
 """
 
@@ -56,7 +56,7 @@ class CallRun(ToolRun):
 
 
 class BodyRun(TracedFunction):
-    """The tool's own function, inside ``invoke``, which makes content of what it gives."""
+    """The tool's own function, inside ``invoke``, which converts its result to content."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         return ToolExecution(instance.name, to_json(arguments.get("call_kwargs")), definition=definition_of(instance))

@@ -22,7 +22,7 @@ class AgentRun(TracedFunction):
     """``agent.run(input)`` and ``agent.arun(input)``."""
 
     events = "Run"
-    """How the names of its own events begin; a team's stream also has those of its members."""
+    """Prefix of the names of its own events; a team's stream also has those of its members."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         name = instance.name or type(instance).__name__
@@ -36,7 +36,7 @@ class AgentRun(TracedFunction):
         return None if self.failure(result) else getattr(result, "content", None)
 
     def fold(self, folded: Any, item: Any) -> Any:
-        """Join the pieces of the content, until an event, or the run's output, holds all of it."""
+        """Join the pieces of the content, until an event, or the run's output, has all of it."""
         event = getattr(item, "event", None)
         if event == f"{self.events}Content":
             piece, before = getattr(item, "content", None), getattr(folded, "content", None)
@@ -84,7 +84,7 @@ class ToolRun(TracedFunction):
         return Failure(TOOL_ERROR, str(result.error or "")) if result.status == "failure" else None
 
     def on_answer(self, instance: Any, result: Any) -> None:
-        """The framework reads the outcome from the call."""
+        """Set the outcome on the call, from which the framework reads it."""
         instance.result, instance.error = result.result, result.error
 
 

@@ -1,8 +1,8 @@
 """Anthropic: ``client.messages`` and ``client.beta.messages`` (create, stream, parse), sync and async, raw or not, and the
 tools that the beta tool runner runs.
 
-Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and Vertex. Only what is peculiar to Anthropic stands
-here; the engine is `_provider`, what it shares with its sister SDKs `_stainless`.
+Works with anthropic 0.60 and later, and with the SDK's clients of Bedrock and Vertex. This file has only what is specific to
+Anthropic; the engine is `_provider`, and code shared with OpenAI's SDK is in `_stainless`.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "system", "output_config", "anthro
 
 
 class Messages(Endpoint):
-    """The endpoint of messages. Headers are put in by `_sending`."""
+    """The endpoint of messages. `_sending` adds headers."""
 
     stream = False
-    """The method always gives a stream."""
+    """True if the method always returns a stream."""
 
     def client(self, instance: Any) -> Any:
         return instance._client
@@ -70,7 +70,7 @@ class Messages(Endpoint):
             value = kwargs.get(name)
             if isinstance(value, (str, list, tuple)):
                 fields[field] = read(value)
-            elif value is not None and is_given(value):  # an iterator, which is the SDK's to consume
+            elif value is not None and is_given(value):  # only the SDK may consume an iterator
                 one_shot = True
         return fields, one_shot or isinstance(kwargs.get("output_format"), type)
 
@@ -99,7 +99,7 @@ _MESSAGES, _STREAM = Messages(), Stream()
 
 
 _PROVIDERS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
-"""A part of the name of a client's class, or of a class that it is derived from."""
+"""Part of the name of a client's class, or of one of its base classes."""
 
 _providers: dict[type, str] = {}
 
@@ -114,7 +114,7 @@ def _provider(client: type) -> str:
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the parameters. Two members of ``output_config`` have a name of their own in the conventions."""
+    """Read the parameters. Two members of ``output_config`` have their own names in the conventions."""
     parameters = read_parameters(kwargs, _NAMES, _LEFT_OUT)
     config = kwargs.get("output_config")
     if isinstance(config, Mapping):
@@ -147,13 +147,13 @@ _CONTENT: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("system", "system", read_content),
     ("tools", "tools", _read_tools),
 )
-"""Name of the argument, field of the `Inference`, and how to read it."""
+"""Name of the argument, field of the `Inference`, and the function that reads it."""
 
 
 def helper(trace: Callable[[Endpoint], Wrapper], name: str) -> Wrapper:
-    """A wrapper for ``.stream()``, which returns a manager that makes the request when it is entered.
+    """Return a wrapper for ``.stream()``, which returns a manager that makes the request when it is entered.
 
-    ``name``: the manager's attribute that makes the request, or is the coroutine that will.
+    ``name``: the manager's attribute that makes the request, or holds the coroutine that will.
     """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -175,16 +175,16 @@ def _ignoring(request: Any) -> Any:
 
 
 def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    """Put ``traceparent`` into the options of which an HTTP request is built.
+    """Add ``traceparent`` to the options from which an HTTP request is built.
 
-    Here and not by ``extra_headers``, since the helper ``.stream()`` takes those long before the span begins.
+    ``extra_headers`` cannot be used, because the helper ``.stream()`` reads them long before the span begins.
     """
     call = call_of(client)
     return None if call is None or not _propagates(client) else with_traced_options(call, client, args, kwargs)
 
 
 def _propagates(client: Any) -> bool:
-    """Return False if the program told the SDK, which can trace its calls itself, to send no trace context."""
+    """Return False if the program configured the SDK, which can trace its calls itself, to send no trace context."""
     options = getattr(client, "_open_telemetry", None)
     return not (isinstance(options, Mapping) and options.get("propagation") is False)
 
@@ -224,7 +224,7 @@ def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, A
 
 
 def without_own_tool_span(_instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Pass a client without a tracer to the SDK's own span of a tool run, which is none then; None if it should stay."""
+    """Replace the client by one without a tracer, so that the SDK makes no span of a tool run; None to keep the SDK's span."""
     client, tool = args
     if active() is None or not hasattr(tool, "call") or _has_own_provider(client) or is_left_out(client):
         return None
@@ -239,7 +239,7 @@ def _has_own_provider(client: Any) -> bool:
 _MODULE, _BETA_MODULE = "anthropic.resources.messages.messages", "anthropic.resources.beta.messages.messages"
 _RUNNER = "anthropic.lib.tools._beta_runner"
 _COPIES = ("anthropic.lib.bedrock._beta_messages", "anthropic.lib.vertex._beta_messages")
-"""Classes of their own, made of the same functions."""
+"""Modules with classes of their own, made of the same functions."""
 
 
 _MANAGER, _BETA_MANAGER = (f"_{beta}MessageStreamManager__api_request" for beta in ("", "Beta"))

@@ -1,9 +1,8 @@
 """Amazon Bedrock by boto3: ``converse``, ``converse_stream``, ``invoke_model``, ``invoke_model_with_response_stream``.
 
-botocore makes the methods of its clients anew for each client; all of them go through ``_make_api_call``, which is wrapped
-here. Law: no other operation, and no other service of AWS, is looked at further than by its name. Requests get ``traceparent``
-after they were signed, so that a proxy that changes it does not break the signature. Only what is peculiar to boto3 stands
-here; the engine is `_provider`.
+botocore generates the methods of its clients for each client; all of them call ``_make_api_call``, which is wrapped. Law: other
+operations, and other services of AWS, are only checked by name. Requests get ``traceparent`` after they were signed, so that a
+proxy that changes it does not break the signature. This file has only what is specific to boto3; the engine is `_provider`.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ SUPPORTED = ">=1.40,<2"
 
 _SERVICE = "bedrock-runtime"
 _NO_CHATS = ("embed", "rerank", "stability.", "image", "canvas", "reel")
-"""Parts of the names of models that are no language models."""
+"""Parts of the names of models that are not language models."""
 
 
 class Converse(Endpoint):
-    """The endpoint of ``converse``. Headers are put in when a request is sent."""
+    """The endpoint of ``converse``. Headers are added when a request is sent."""
 
     stream = False
 
     def client(self, instance: Any) -> Any:
-        return instance._endpoint  # which is what makes the requests
+        return instance._endpoint  # the endpoint makes the requests
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         model = {"model": kwargs.get("modelId")}
@@ -64,7 +63,7 @@ class ConverseStream(Converse):
 
 
 class Invoke(Converse):
-    """The endpoint of ``invoke_model``, whose answer is a body that the program reads by itself."""
+    """The endpoint of ``invoke_model``, whose answer is a body that the program reads itself."""
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         body = kwargs.get("body")
@@ -98,7 +97,7 @@ class InvokeStream(Invoke):
 
 
 def _watch_events(call: Call, reader: Events, stream: Any) -> None:
-    """End ``call`` when an ``EventStream`` ends. Only the generator in it is replaced."""
+    """End ``call`` when an ``EventStream`` ends. Only the generator inside is replaced."""
     watch = watched(call, reader, stream._raw_stream)
     stream._event_generator = _overheard(watch, reader, stream._event_generator)
 
@@ -106,7 +105,7 @@ def _watch_events(call: Call, reader: Events, stream: Any) -> None:
 def _overheard(watch: Watch, reader: Events, messages: Iterator[Any]) -> Iterator[Any]:
     for message in pump(watch, messages):
         if reader.failure is not None:
-            guard(watch.leave)  # botocore raises it, when it has this message
+            guard(watch.leave)  # botocore raises the error when it gets this message
         yield message
 
 
@@ -114,7 +113,7 @@ def _overheard(watch: Watch, reader: Events, messages: Iterator[Any]) -> Iterato
 
 
 class _Body(JsonBody):
-    """Reader of an answer that the program reads in pieces of its own choice. ``counted``: what Bedrock counted."""
+    """Reader of an answer that the program reads in pieces of any size. ``counted``: usage as Bedrock counted it."""
 
     def __init__(self, endpoint: Invoke, counted: Usage | None) -> None:
         super().__init__(endpoint)
@@ -126,7 +125,7 @@ class _Body(JsonBody):
 
 
 class _Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Proxy of the HTTP response inside a ``StreamingBody``: the watch sees what is read."""
+    """Proxy of the HTTP response inside a ``StreamingBody``, which shows the bytes that are read to the watch."""
 
     def __init__(self, raw: Any, watch: Watch) -> None:
         super().__init__(raw)
@@ -172,7 +171,7 @@ _TRACED: dict[Any, Wrapper] = {
 
 
 def make_api_call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for what every method of every client of AWS calls."""
+    """Wrapper for the function that every method of every AWS client calls."""
     trace = _TRACED.get(args[0]) if len(args) == 2 else None
     if trace is None or not guard(_is_ours, instance, args[1]):
         return wrapped(*args, **kwargs)
@@ -185,7 +184,7 @@ def _is_ours(client: Any, parameters: Mapping[str, Any]) -> bool:
 
 
 def _prepare(prepared: Any, endpoint: object, *_: Any) -> None:
-    """Look at one HTTP request in the last step before it goes out, after it was signed; done anew for each retry."""
+    """Count an HTTP request and add headers in the last step before it is sent, after signing; also called for retries."""
     call = call_of(endpoint)
     if call is not None:
         call.attempt(None)

@@ -14,7 +14,7 @@ SUPPORTED = ">=1.0,<2"
 
 
 class Query(Search):
-    """A query, which may ask for several texts at once."""
+    """A query, which may contain several texts."""
 
     def retrieval(self, instance: Any, arguments: Mapping[str, Any]) -> Retrieval:
         top = arguments.get("n_results", 10)

@@ -1,6 +1,7 @@
-"""Claude Agent SDK: each question of ``can_use_tool`` as a review. Everything else is in OpenInference's spans.
+"""Claude Agent SDK: each question of ``can_use_tool`` is a review. Everything else is in OpenInference's spans.
 
-The SDK asks from the task that reads Claude Code's messages; the review belongs where the program receives them.
+The SDK calls the callback from the task that reads Claude Code's messages. The review belongs below the span where the program
+receives these messages.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ LIBRARY, DISTRIBUTION = "claude_agent_sdk", "claude-agent-sdk"
 SUPPORTED = ">=0.2.100,<1"
 
 _contexts: weakref.WeakKeyDictionary[Any, Context] = weakref.WeakKeyDictionary()
-"""By ``Query``: what is current where its messages are received."""
+"""By ``Query``: the context in which its messages are received."""
 
 
 def _wrap_callback(_result: Any, query: Any, *_: Any) -> None:
-    """Put our function around the callback of the program, when a ``Query`` was made."""
+    """Put our function around the callback of the program after a ``Query`` was made."""
     callback = getattr(query, "can_use_tool", None)
     if callback is not None:
         query.can_use_tool = partial(_asked, callback, weakref.ref(query))
@@ -37,7 +38,7 @@ def _asked(callback: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _ask(query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    """Open a `Step` for the callback: (tool, input, context)."""
+    """Begin a `Step` for the callback: (tool, input, context)."""
     name, arguments, context = args
     call_id = getattr(context, "tool_use_id", None)
     review = Review(name, tool=name, call_id=call_id, payload=to_json(arguments))

@@ -1,7 +1,7 @@
 """Cohere: ``chat`` and ``chat_stream`` of the v2 clients, sync and async, raw or not; ``embed`` and ``rerank`` of both.
 
-Works with cohere 5.x to 7.x. What is patched is the raw client below the others, which all of them call: a client binds its
-own methods when it is made. Chat by the v1 API is not recorded.
+Works with cohere 5.x to 7.x. The raw client is patched, because all other clients call it, and bind their methods when they are
+made. Chat by the v1 API is not recorded.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ SUPPORTED = ">=5.18,<8"
 CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client", "ClientV2", "AsyncClient", "AsyncClientV2")}
 
 
-# -- messages, and what else an answer says
+# -- messages and answers
 #
-# Law: a streamed answer reads like the whole one. The plan is reasoning; citations are kept whole as `Generic`.
+# Law: a streamed answer is read like the whole one. The plan is reasoning; citations are kept whole as `Generic`.
 
 
 def read_chat_message(raw: Any, finish: str | None = None) -> Message:
-    """Read a message of a request or an answer. ``finish``: the conventions' word."""
+    """Read a message of a request or an answer. ``finish``: in the conventions' words."""
     message = members(raw)
     read = read_message(raw)
     plan: list[Part] = [Reasoning(message["tool_plan"])] if message.get("tool_plan") else []
@@ -158,7 +158,7 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
 
 
 class _Endpoint(Endpoint):
-    """What all calls of the SDK share."""
+    """Shared by all calls of the SDK."""
 
     def client(self, instance: Any) -> Any:
         return instance._client_wrapper.httpx_client
@@ -213,7 +213,7 @@ class Embeddings(_Endpoint):
 
 
 class Rerank(_Endpoint):
-    """The endpoint of ``rerank``: a retrieval from what the program hands over."""
+    """The endpoint of ``rerank``: a retrieval among documents that the program passes."""
 
     operation_type = Retrieval
 
@@ -252,7 +252,7 @@ def _dimensions(embeddings: Any) -> int | None:
 
 
 class _Opened:
-    """A stream: first its response is opened, then its events are read. Followed like a `Watch`."""
+    """A stream whose response is opened first; then its events are read. It is used like a `Watch`."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -260,7 +260,7 @@ class _Opened:
         self.watch: Watch | None = None
 
     def see(self, response: Any) -> None:
-        """Watch what the program reads of the response, which is open now."""
+        """Watch the data of the response, which is open now."""
         self.chunks = 1
         self.watch = watch = watched(self.call, EventReader(), response._response)
         response._data = followed(response.data, lambda: watch)
@@ -286,7 +286,7 @@ class _Opened:
 
 
 def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``chat_stream`` of a raw client, which gives a context manager made of a generator."""
+    """Wrapper for ``chat_stream`` of a raw client, which returns a context manager made of a generator."""
     outgoing = guard(prepare, _STREAM, wrapped, instance, args, kwargs)
     if outgoing is None:
         return wrapped(*args, **kwargs)
@@ -304,7 +304,7 @@ def _follow(manager: Any, instance: Any, outgoing: Outgoing) -> None:
 
 
 def _count(client: Any, *_: Any) -> None:
-    """Count one HTTP request; to try again the client's function calls itself."""
+    """Count an HTTP request. The client's function calls itself for retries."""
     call = call_of(client)
     if call is not None:
         call.attempt(None)

@@ -1,7 +1,7 @@
 """CrewAI: crews and flows, agents and their tools.
 
-A tool is run by its name where the model asks for it by a call, by a parsed text where it asks in prose, or by the program.
-Model calls are recorded by the instrumentor of the client that the model uses.
+A tool runs by a tool call of the model, by a parsed text if the model writes prose, or by the program. Model calls are recorded
+by the instrumentor of the client that the model uses.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class AgentRun(CrewRun):
 
 
 class CallRun(TracedFunction):
-    """A tool that the model asked for by a call."""
+    """A tool that runs because of a tool call of the model."""
 
     takes_answer = False
 
@@ -65,14 +65,14 @@ class CallRun(TracedFunction):
         return _part(result, "result")
 
     def failure(self, result: Any) -> Failure | None:
-        """Return the failure of a call that did not reach a tool: its arguments are no JSON, or there is no such tool."""
+        """Return the failure of a call that did not reach a tool: its arguments are not JSON, or the tool does not exist."""
         text = _part(result, "result")
         refused = _part(result, "tool_failure") is not None or text == "Tool not found"
         return Failure(TOOL_ERROR, str(text)) if refused else None
 
 
 class ToolRun(TracedFunction):
-    """``tool.run(…)``, and ``invoke(input)`` of the form that the framework makes of it."""
+    """``tool.run(…)``, and ``invoke(input)`` of the framework's form of the tool."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         definition = definition_of(instance)
@@ -85,7 +85,7 @@ class ToolRun(TracedFunction):
         return ToolExecution(name, to_json(values), definition=definition)
 
     def failure(self, result: Any) -> Failure | None:
-        """Return the failure that the tool declares by its result."""
+        """Return the failure that the tool reports in its result."""
         module = sys.modules.get("crewai.tools.tool_failure")
         return Failure(TOOL_ERROR, result.message) if module is not None and isinstance(result, module.ToolFailure) else None
 

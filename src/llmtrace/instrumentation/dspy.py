@@ -1,7 +1,7 @@
 """DSPy: programs, agents and tools, and model calls of its own engine.
 
-A program is recorded where it is the outermost, or the user's own; of the library's modules inside it, agents only. The model
-calls of ``engine="litellm"`` are recorded by LiteLLM's instrumentor.
+A program is recorded if it is the outermost one, or the user's own. Of the library's modules inside it, only agents are
+recorded. The model calls of ``engine="litellm"`` are recorded by LiteLLM's instrumentor.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ToolRun(TracedFunction):
 
 
 class Complete(Endpoint):
-    """One request of the library's own engine."""
+    """A request of the library's own engine."""
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         target = client.resolve(kwargs["request"].model)

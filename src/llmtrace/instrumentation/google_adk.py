@@ -1,7 +1,7 @@
-"""Google ADK: agents, also those that an agent hands over to, and their tools; the session is the conversation.
+"""Google ADK: agents, including those that an agent hands over to, and their tools. The session is the conversation.
 
-ADK writes spans of its own, which hold no arguments and results unless told to: they stay as plain spans around ours. Model
-calls are recorded by the instrumentor of the client that the model uses.
+ADK writes spans of its own, which have no arguments and results by default: they stay as plain spans around ours. Model calls
+are recorded by the instrumentor of the client that the model uses.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RunnerRun(TracedFunction):
         return arguments.get("session_id")
 
     def fold(self, folded: Any, item: Any) -> Any:
-        """Keep the last answer that is whole, or the last error."""
+        """Keep the last complete answer, or the last error."""
         return item if item.error_code or (item.content and item.is_final_response()) else folded
 
     def answer(self, result: Any) -> Any:
@@ -56,14 +56,14 @@ class AgentRun(RunnerRun):
 
 
 class ToolRun(TracedFunction):
-    """The function that runs one tool for the model."""
+    """The function that runs a tool for the model."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
         tool, call_id = arguments["tool"], arguments["tool_context"].function_call_id
         return ToolExecution(tool.name, to_json(arguments["args"]), call_id=call_id, definition=definition_of(tool))
 
     def failure(self, result: Any) -> Failure | None:
-        """Return the failure that ADK answers the model with: the only field of the answer is ``error``."""
+        """Return the failure that ADK reports to the model: the answer has only the field ``error``."""
         is_error = isinstance(result, dict) and list(result) == ["error"]
         return Failure(TOOL_ERROR, str(result["error"])) if is_error else None
 

@@ -1,9 +1,8 @@
 """Google: ``models.generate_content`` and its stream, sync and async, by the Gemini API and by Vertex AI; chats; embeddings;
 interactions (`_google_interactions`).
 
-What is patched is the function that makes one request: automatic function calling and chats go through it once for each answer
-of the model. Messages, tools and schemas are read from what is sent, in which Python functions and pydantic models have become
-JSON.
+The function that makes one request is patched: automatic function calling and chats call it once for each answer of the model.
+Messages, tools and schemas are read from the body that is sent, in which Python functions and pydantic models have become JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ SUPPORTED = ">=1.30,<4"
 
 
 class _Endpoint(Endpoint):
-    """What all calls of the SDK share. Headers are put in, and the request is read, when it is sent."""
+    """Shared by all calls of the SDK. Headers are added, and the request is read, when it is sent."""
 
     def client(self, instance: Any) -> Any:
         return instance._api_client
@@ -42,7 +41,7 @@ class _Endpoint(Endpoint):
         return start_fields("gcp.vertex_ai" if client.vertexai else "gcp.gemini", client._http_options.base_url, kwargs)
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        """Return the fields that the body of the request holds."""
+        """Return the fields in the body of the request."""
         return {}
 
 
@@ -84,7 +83,7 @@ class Content(_Endpoint):
 
 
 def _whole(result: Any) -> Any:
-    """Return the answer; from its body, if the program asked for the HTTP response only."""
+    """Return the answer, read from its body if the program requested only the HTTP response."""
     response = python_members(result)
     body = python_members(response.get("sdk_http_response")).get("body")
     return from_json(body) if body and not response.get("candidates") else result
@@ -106,7 +105,7 @@ class Embeddings(_Endpoint):
 
 
 def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
-    """Look at one HTTP request before it is sent; retries inside the client come here, too."""
+    """Count an HTTP request, add headers and read it before it is sent. Retries inside the client are counted too."""
     call, request = call_of(client), args[0] if args else kwargs.get("http_request")
     if call is None or request is None:
         return
@@ -123,7 +122,7 @@ def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
 # What a function raises becomes the answer to the model inside the SDK; here it is the span's failure.
 
 LOOP = "automatic_function_calling"
-"""The name of the workflow that a loop is."""
+"""Name of the workflow of a loop."""
 
 
 class FunctionRun(TracedFunction):
@@ -132,7 +131,7 @@ class FunctionRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
         function = arguments["function_to_invoke"]
         if hasattr(function, "_self_spec"):
-            return None  # decorated with `llmtrace.tool`, it makes its span itself
+            return None  # a function decorated with `llmtrace.tool` records itself
         return ToolExecution(function.__name__, to_json(arguments["args"]))
 
 

@@ -24,7 +24,7 @@ class PipelineRun(TracedFunction):
         return Workflow(type(instance).__name__, input=read_input(to_json(arguments.get("data"))))
 
     def fold(self, folded: Any, item: Any) -> Any:
-        """Join what the components give, one after the other."""
+        """Merge the results of the components, which come one after another."""
         return {**(folded or {}), **item} if isinstance(item, dict) else folded
 
     def answer(self, result: Any) -> Any:
@@ -32,7 +32,7 @@ class PipelineRun(TracedFunction):
 
 
 class AgentRun(TracedFunction):
-    """``agent.run(messages)``. An agent has no name but that of its component in a pipeline."""
+    """``agent.run(messages)``. An agent has no name except that of its component in a pipeline."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         name = getattr(instance, "__component_name__", None) or type(instance).__name__
@@ -55,7 +55,7 @@ class ToolRun(TracedFunction):
 
 
 class ComponentRun(TracedFunction):
-    """A pipeline's run of one component, of which a retriever is recorded."""
+    """A pipeline's run of a component. Only retrievers are recorded."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
         kind = type(arguments["component"]["instance"]).__name__

@@ -1,7 +1,7 @@
 """Hugging Face's ``InferenceClient`` and ``AsyncInferenceClient``: chat, text generation and feature extraction.
 
-A chat speaks OpenAI's protocol, so it is read as OpenAI's is (`_openai_chat`). Peculiar to this library:
-which server gets the request is known only when the request is posted, so the address and ``traceparent`` are added there.
+A chat uses OpenAI's protocol, so it is read like OpenAI's (`_openai_chat`). Specific to this library: the server is known only
+when the request is posted, so the address and ``traceparent`` are added then.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _RECORDED_ELSEWHERE = frozenset({"model", "prompt", "stream", "details"})
 
 
 def _plain(answer: Any) -> Any:
-    """Return the fields of an answer as plain dicts. As a dict, an answer lacks the fields that its class lacks."""
+    """Return the fields of an answer as plain dicts. Used as a dict, an answer lacks fields that its class does not declare."""
     if isinstance(answer, dict):
         return {name: _plain(value) for name, value in (getattr(answer, "__dict__", None) or answer).items()}
     return list(map(_plain, answer)) if isinstance(answer, list) else answer
 
 
 def _start_attributes(client: Any, kwargs: Mapping[str, Any]) -> Fields:
-    """Provider and model. A model that is an address has no name."""
+    """Return provider and model. A model that is an address has no name."""
     name = kwargs.get("model") or client.model
     is_address = isinstance(name, str) and name.startswith(("http://", "https://"))
     return {"provider": "huggingface", "request_model": None if is_address else name}
@@ -150,7 +150,7 @@ def _text_output(text: str, details: Mapping[str, Any]) -> Fields:
 
 
 def _usage(details: Mapping[str, Any]) -> Usage | None:
-    """Read token counts. Input tokens are told only where the request asked for them (``decoder_input_details``)."""
+    """Read token counts. Input tokens are reported only if the request asked for them (``decoder_input_details``)."""
     prompt, generated = details.get("prefill"), details.get("generated_tokens")
     if generated is None:
         return None
@@ -158,7 +158,7 @@ def _usage(details: Mapping[str, Any]) -> Usage | None:
 
 
 def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
-    """Look at one HTTP request before it is posted."""
+    """Add address and headers to an HTTP request, and read it, before it is posted."""
     call, request = call_of(client), args[0] if args else kwargs.get("request_parameters")
     if call is None or request is None:
         return

@@ -1,7 +1,7 @@
-"""instructor: one structured answer is one step, and the calls that it takes until the answer has its form are below it.
+"""instructor: a structured answer is one step, and the model calls until the answer is valid are below it.
 
-The calls themselves are recorded by the instrumentor of the client. A call whose answer was refused is asked again with the
-refusal, which without this would be a call of its own, unrelated to the first.
+The calls themselves are recorded by the instrumentor of the client. After an invalid answer, instructor calls the model again
+with the error. Without this step, the second call would be unrelated to the first.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ SUPPORTED = ">=1.17,<2"
 
 
 class _Answer(SpanStep):
-    """One structured answer."""
+    """A structured answer."""
 
     def returned(self, result: Any) -> None:
         self.recording.end(replace(self.operation, result=to_json(result), has_result=True))
 
 
 def _begin(_module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Answer | None:
-    """Open the step of a function that asks until the answer has its form: (response_model=…, …)."""
+    """Open the step of a function that calls the model until the answer is valid: (response_model=…, …)."""
     recorder, model = active(), kwargs.get("response_model")
     if recorder is None or model is None:
         return None

@@ -24,7 +24,7 @@ class Query(Search):
         )
 
     def answer(self, result: Any) -> Iterator[Any]:
-        """Each row without its vectors; ``result``: an Arrow table."""
+        """Yield each row without its vectors. ``result``: an Arrow table."""
         texts = [field.name for field in result.schema if "list" not in str(field.type) and "binary" not in str(field.type)]
         for row in result.select(texts).slice(0, MOST_DOCUMENTS).to_pylist():
             scores = {name: row.pop(name) for name in ("_distance", "_score", "_relevance_score") if name in row}

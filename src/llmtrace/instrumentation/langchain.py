@@ -1,6 +1,6 @@
 """LangChain and LangGraph: agents, graphs, nodes, tools and retrievers (`_langchain_runs`), chat models (`_langchain_models`).
 
-What is put in is one callback handler, and what makes its spans the current ones.
+The patches add one callback handler, and make its spans current.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ SUPPORTED = ">=1.0,<2"
 
 
 def _add_handler(manager: Any, *_: Any) -> None:
-    """Add our handler, which is inherited, to every callback manager that is made."""
+    """Add our handler, which is inherited, to every new callback manager."""
     ours = handler()
     if ours is not None and ours not in manager.handlers:
         manager.add_handler(ours, inherit=True)
 
 
 def in_context(_result: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Make a step's span current inside the copy of the context that the step gets from the frameworks.
+    """Make a step's span current inside the copy of the context that the frameworks make for the step.
 
-    Nothing has to be detached: the copy is the step's alone.
+    Nothing has to be detached, because only the step uses the copy.
     """
     config = args[0] if args else kwargs.get("config")
     context = context_of(getattr((config or {}).get("callbacks"), "parent_run_id", None))
@@ -53,7 +53,7 @@ def with_tool(begin: Callable[[Context], Step]) -> Wrapper:
 
 
 def with_answers(task: Any, _instance: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-    """Read what a person answered to the interrupts of a task: it is in the writes from which LangGraph prepares the task."""
+    """Read a person's answers to the interrupts of a task: they are in the writes from which LangGraph prepares the task."""
     writes = kwargs.get("pending_writes")
     if task is not None and writes and kwargs.get("for_execution"):
         run_id = getattr(kwargs.get("manager"), "run_id", None)
@@ -61,12 +61,12 @@ def with_answers(task: Any, _instance: Any, _args: Any, kwargs: dict[str, Any]) 
 
 
 def _within(context: Context) -> Step:
-    """A step that only sets the context; the callbacks get the outcome."""
+    """Return a step that only sets the context; the callbacks get the outcome."""
     return Step(otel_context.set_value(OWN, [], context) if _WITHOUT_CONTEXTS else context)
 
 
 _WITHOUT_CONTEXTS = sys.version_info < (3, 11)
-"""A task cannot be given a context, so the frameworks run their coroutines in the one that is there."""
+"""Older Pythons cannot run a task in a given context, so the frameworks run their coroutines in the current one."""
 
 _ALONE = spanned(lambda *_: _within(otel_context.get_current()))
 _SEQUENCES = (

@@ -1,8 +1,8 @@
 """litellm: completion, text_completion, embedding, responses, sync and async, whole and streamed, and the same of its Router.
 
-One call is one span, whatever goes on within it: the SDK that litellm makes its requests by, its retries and its fallbacks to
-other models (`Endpoint.suppress_nested`). litellm's own callbacks are left alone. Only what is peculiar to litellm stands here;
-the engine is `_provider`, and answers have the form of OpenAI's.
+One call is one span, whatever happens inside it: requests by another SDK, retries, and fallbacks to other models
+(`Endpoint.suppress_nested`). litellm's own callbacks are not used. This file has only what is specific to litellm; the engine
+is `_provider`, and answers have OpenAI's form.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ LIBRARY, DISTRIBUTION = "litellm", "litellm"
 SUPPORTED = ">=1.80,<2"
 
 
-# -- streams that are iterators of litellm's own classes, which are patched
+# -- streams that are iterators of litellm's own classes
 #
-# The program keeps the very object, which is what is `watched`. Each step is taken within the call, since litellm makes its
-# request, or another one after the first failed, when the program asks for a chunk.
+# The classes are patched. The program keeps the original object, which is also the source of the watch. Each step is taken
+# inside the call, because litellm makes its request, or a second one after a failure, when the program asks for a chunk.
 
 
 def _is_patched(stream: Any, method: str) -> bool:
@@ -102,14 +102,14 @@ async def _stepped(watch: Watch, call: Call, step: Any) -> Any:
 
 _W3C = TraceContextTextMapPropagator()
 _FLAGS = ("acompletion", "aembedding", "aresponses")
-"""Set where a sync function is to give a coroutine: litellm's own async functions do it."""
+"""Flags with which a sync function returns a coroutine; litellm's own async functions set them."""
 
 
 # -- endpoints
 
 
 class _Covering(Endpoint):
-    """What the endpoints have in common. There is no client: litellm makes them as it needs them."""
+    """Shared by the endpoints. There is no client object, because litellm makes clients as it needs them."""
 
     suppress_nested = True
 
@@ -126,13 +126,13 @@ class _Covering(Endpoint):
         return {**fields, "operation": self.operation_name, "stream": kwargs.get("stream") is True}
 
     def on_response(self, call: Call, result: Any) -> Any:
-        """End ``call`` with a whole answer, or have it ended by a stream."""
+        """End ``call`` with a whole answer, or let a stream end it."""
         if isinstance(result, (GeneratorType, AsyncGeneratorType)):
             return watch_generator(call, self.stream_reader(call, result), result)
         steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
         if steps and all(_is_patched(result, method) for method in steps):
             watched(call, self.stream_reader(call, result), result)
-        elif steps:  # an older Router's, of a class that each call makes anew
+        elif steps:  # an older Router's, of a class that each call defines again
             return watch_stream(call, self.stream_reader(call, result), result, result)
         else:
             call.end(self.answer(result))
@@ -142,7 +142,7 @@ class _Covering(Endpoint):
         raise NotImplementedError
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # they are put in by `_sending` and `_posting`
+        return dict(kwargs), None  # `_sending` and `_posting` add headers
 
     def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:
         """Continue the trace of a client of LiteLLM's proxy, unless an instrumentation of its web server does."""
@@ -232,11 +232,11 @@ _NAMES: dict[Any, tuple[str, ...]] = {
     _EMBED: ("model", "input"),
     _RESPOND: ("input", "model"),
 }
-"""What may be given by position."""
+"""Names of the arguments that may be passed by position."""
 
 
 def function(trace: Callable[[Endpoint], Wrapper], endpoint: Any) -> Wrapper:
-    """A wrapper for one of litellm's functions."""
+    """Return a wrapper for a function of litellm."""
     ours, names = trace(endpoint), _NAMES[endpoint]
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -249,7 +249,8 @@ def function(trace: Callable[[Endpoint], Wrapper], endpoint: Any) -> Wrapper:
 
 
 def routed(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
-    """A wrapper for what all functions of a kind go through, however the program imported them: (args, kwargs, …)."""
+    """Return a wrapper for the function that all functions of a kind call, however the program imported them: (args, kwargs,
+    …)."""
     by_route = {"chat_completions": _COMPLETION, "embeddings": _EMBED, "responses": _RESPOND}
     functions = {route: function(trace, endpoint) for route, endpoint in by_route.items()}
 
@@ -263,7 +264,7 @@ def routed(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
 
 
 def falling_back(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
-    """A wrapper for what all methods of an older Router go through: (original_function=…, model=…, …)."""
+    """Return a wrapper for the function that all methods of an older Router call: (original_function=…, model=…, …)."""
     by_name = {"completion": _COMPLETION, "embedding": _EMBED}
     functions = {name: function(trace, endpoint) for name, endpoint in by_name.items()}
 
@@ -284,13 +285,13 @@ def _call_of(client: Any) -> Call | None:
 
 
 def _sending(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    """Put ``traceparent`` into the options of which OpenAI's SDK builds an HTTP request."""
+    """Add ``traceparent`` to the options from which OpenAI's SDK builds an HTTP request."""
     call = _call_of(client)
     return None if call is None else with_traced_options(call, client, args, kwargs)
 
 
 def _posting(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    """Count a request of litellm's own HTTP clients, and put ``traceparent`` into its headers."""
+    """Count a request of litellm's own HTTP clients, and add ``traceparent`` to its headers."""
     call, headers = _call_of(client), kwargs.get("headers") or {}
     if call is None:
         return None
@@ -300,7 +301,7 @@ def _posting(client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[
 
 
 def _functions(module: str, prefix: str = "", **endpoints: Any) -> tuple[Patch, ...]:
-    """The patches of functions by their names, and of those for asyncio, which have an ``a`` before."""
+    """Return the patches of functions by name, and of their asyncio forms, whose names begin with ``a``."""
     return (
         *(Patch(module, f"{prefix}{name}", function(traced, endpoint)) for name, endpoint in endpoints.items()),
         *(Patch(module, f"{prefix}a{name}", function(traced_async, endpoint)) for name, endpoint in endpoints.items()),
@@ -311,7 +312,7 @@ _CLIENT = "openai._base_client"
 _HTTP = "litellm.llms.custom_httpx.http_handler"
 _STREAM = "litellm.litellm_core_utils.streaming_handler"
 _TEXT_STREAMS = ("litellm.text_completions.streaming_iterator", "litellm.utils")
-"""The second: before 1.110."""
+"""The second module is for versions before 1.110."""
 _ROUTED_STREAMS = "litellm.router_rust.invoke.streaming"
 _RESPONSES = "litellm.responses.streaming_iterator"
 

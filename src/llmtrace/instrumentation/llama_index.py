@@ -1,6 +1,6 @@
 """LlamaIndex: agents and workflows, their tools, query engines and retrievers.
 
-``run()`` of an agent or workflow returns a handler at once; its span ends with the handler. Model calls are recorded by the
+``run()`` of an agent or workflow returns a handler at once; the span ends with the handler. Model calls are recorded by the
 instrumentor of the client that the model uses.
 """
 
@@ -20,7 +20,7 @@ SUPPORTED = ">=0.14.10,<1"
 
 
 class WorkflowRun(TracedFunction):
-    """``workflow.run(…)`` of a workflow of the program's own."""
+    """``workflow.run(…)`` of a workflow that the program defines."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         inputs = {name: value for name, value in arguments.items() if name not in ("ctx", "run_id") and value is not None}
@@ -55,7 +55,7 @@ class AgentRun(WorkflowRun):
 
 
 class AgentStep(TracedFunction):
-    """One turn of an agent of an `AgentWorkflow`."""
+    """A turn of an agent in an `AgentWorkflow`."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:  # noqa: ARG002
         event = arguments["ev"]
@@ -76,7 +76,7 @@ class _ToolRun(TracedFunction):
 
 
 class ToolCallRun(_ToolRun):
-    """An agent's run of a tool that the model asked for."""
+    """An agent's run of a tool that the model called."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         event = arguments["ev"]
@@ -87,7 +87,7 @@ class ToolCallRun(_ToolRun):
 
 
 class FunctionToolRun(_ToolRun):
-    """``tool.call(…)`` by the program, or by a function of the library that picks a tool."""
+    """``tool.call(…)`` by the program, or by a function of the library that selects a tool."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         name = instance.metadata.get_name()
@@ -140,7 +140,7 @@ def _query(query: Any) -> str | None:
 
 
 def _end_with(task: Any, end: Callable[[Any, BaseException | None], None]) -> None:
-    """End a span as a task ended."""
+    """End a span with the outcome of a task."""
     # `exception()` would tell asyncio that the program has seen the exception, and asyncio reports those that nobody saw.
     error = asyncio.CancelledError() if task.cancelled() else task._exception
     end(None if error is not None else task.result(), error)

@@ -75,7 +75,7 @@ class _Execution(Step):
         _open_calls.setdefault(session, weakref.WeakSet()).add(self)
 
     def repeats(self) -> None:
-        """Take the calls of this tool within this one as its rounds."""
+        """Treat calls of this tool inside this one as its rounds."""
         self.context = otel_context.set_value(_CALL_IN_ROUNDS, self, self.context)
 
     def asked(self) -> None:
@@ -84,7 +84,7 @@ class _Execution(Step):
 
 
 _open_calls: weakref.WeakKeyDictionary[Any, weakref.WeakSet[_Execution]] = weakref.WeakKeyDictionary()
-"""By session; those that have ended may still be there."""
+"""By session; may still contain calls that have ended."""
 _CALL_IN_ROUNDS = otel_context.create_key("llmtrace-mcp-call")
 
 
@@ -113,7 +113,7 @@ class _ToolCall(_Execution, ToolStep):
 
 
 class _Covered(_Execution):
-    """A call of a tool inside the span of the tool's execution, which that span's owner ends."""
+    """A call of a tool inside the span of the tool's execution, which is ended by its owner."""
 
     def returned(self, result: Any) -> None:
         answer = wire(result)
@@ -124,7 +124,7 @@ class _Covered(_Execution):
 
 
 class _Round(Step):
-    """One of the calls that the library makes until the server answers. The whole call has the span, and reports the error."""
+    """One of several calls that the library makes until the server answers. The span of the whole call records errors."""
 
     def __init__(self, call: _Execution) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _Round(Step):
 
 
 class _Request(Step):
-    """Any other request."""
+    """A request other than a tool call."""
 
     def __init__(self, session: Any, method: str, params: dict[str, JsonValue], recording: Recording) -> None:
         super().__init__(recording.context)
@@ -157,7 +157,7 @@ class _Request(Step):
 
 
 class _Greeting(Step):
-    """``initialize``, which gets no span. It reports the protocol version, which mcp 1.x does not keep."""
+    """``initialize``, which gets no span. It has the protocol version, which mcp 1.x does not keep."""
 
     def __init__(self, session: Any) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ def _call_tool(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 
 
 def _call_until_answered(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
-    """Open a `Step` for ``Client.call_tool`` of mcp 2.x."""
+    """Begin a `Step` for ``Client.call_tool`` of mcp 2.x."""
     name: str = args[0] if args else kwargs["name"]
     step = _execution(client.session, name, args, kwargs, is_again=False)
     if step is not None:
@@ -222,8 +222,8 @@ def _execution(session: Any, name: str, args: tuple[Any, ...], kwargs: dict[str,
 def _execution_around(name: str, arguments: JsonValue, *, is_again: bool) -> Recording | None:
     """Return the open execution of the same tool around this call, unless it has made a call already (not ``is_again``).
 
-    Frameworks put the server's name before the tool's (``files_read``); a wrapper may call it otherwise, but hands on what
-    it was given.
+    Frameworks put the server's name before the tool's (``files_read``). A wrapper may use another name, but passes on its own
+    arguments.
     """
     recording = current()
     if recording is None or recording.kind == "server" or (MCP_METHOD in recording.attributes and not is_again):
@@ -240,7 +240,7 @@ def _attributes(session: Any, method: str) -> dict[str, JsonValue]:
     return {MCP_METHOD: method, **({MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {})}
 
 
-# -- every other request
+# -- other requests
 
 
 def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
@@ -268,7 +268,7 @@ def _root(request: Any) -> Any:
 
 
 class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Return a request of mcp 1.x with the trace context in its ``_meta``, unless the program set one."""
+    """A request of mcp 1.x that adds the trace context to its ``_meta``, unless the program set one."""
 
     def model_dump(self, *args: Any, **kwargs: Any) -> Any:
         data = self.__wrapped__.model_dump(*args, **kwargs)
@@ -284,13 +284,13 @@ def _carry(data: Any) -> None:
 
 
 def _headers() -> dict[str, str]:
-    """Return ``traceparent`` of the open request, if there is one."""
+    """Return the ``traceparent`` header of the open request, if there is one."""
     recording = current()
     return recording.headers() if recording is not None else {}
 
 
 def _carrying_old(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Add the trace context to what ``BaseSession.send_request`` of mcp 1.x sends."""
+    """Add the trace context to the request of ``BaseSession.send_request`` of mcp 1.x."""
     if active() is None:
         return None
     if args:
@@ -299,7 +299,7 @@ def _carrying_old(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def _carrying_direct(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Add the trace context to what ``DirectDispatcher.send_raw_request`` sends, where mcp 2.x itself adds none."""
+    """Add the trace context to the request of ``DirectDispatcher.send_raw_request``, to which mcp 2.x itself adds none."""
     headers = _headers() if active() is not None and len(args) > 1 else None
     if not headers:
         return None
@@ -320,11 +320,11 @@ def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
     return nullcontext(trace.INVALID_SPAN)
 
 
-# -- what the server asks of the client
+# -- requests of the server to the client
 
 
 class _Elicitation(ReviewStep):
-    """A question of the server's in mcp 1.x, where the answer is not returned."""
+    """A question of the server in mcp 1.x, where the handler does not return the answer."""
 
     answer: Any = None
 
@@ -333,21 +333,23 @@ class _Elicitation(ReviewStep):
 
 
 def _context_of_request(session: Any, meta: Any, *, is_review: bool) -> Context:
-    """Return the context of a server's request: for a review the session's call, if only one is open; else what it names."""
+    """Return the context of a server's request. A review belongs to the session's call, if only one is open; otherwise the
+    request's ``_meta`` decides."""
     calls = [call for call in _open_calls.get(session, ()) if call.recording.is_open] if is_review else []
     return calls[0].context if len(calls) == 1 else context_in(meta)[0]
 
 
 def _server_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
-    """Open a `Step` for a request of the server in mcp 2.x, which a callback of the program answers, with spans of its own:
-    (dispatch context, method, params)."""
+    """Begin a `Step` for a request of the server in mcp 2.x, which a callback of the program answers: (dispatch context,
+    method, params)."""
     _, method, params = (*args, *(kwargs[name] for name in ("dctx", "method", "params")[len(args) :]))
     meta, is_review = (params or {}).get("_meta"), method == ELICIT
     return Step(_context_of_request(session, meta, is_review=is_review)) if meta or is_review else None
 
 
 def _ask(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    """Open a `Step` for what a server asks in mcp 2.x, by a request or in an ``InputRequiredResult``: (context, request)."""
+    """Begin a `Step` for a question of the server in mcp 2.x, by a request or in an ``InputRequiredResult``: (context,
+    request)."""
     context, request = (*args, *(kwargs[name] for name in ("ctx", "request")[len(args) :]))
     if getattr(request, "method", None) != ELICIT:
         return None
@@ -355,7 +357,7 @@ def _ask(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | 
 
 
 def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    """Open a `Step` for a request of the server in mcp 1.x: (responder)."""
+    """Begin a `Step` for a request of the server in mcp 1.x: (responder)."""
     if not args:
         return None
     request, meta = _root(args[0].request), wire(getattr(args[0], "request_meta", None))
@@ -370,7 +372,7 @@ def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 
 
 def _absorb(result: Any, session: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-    """Read what ``ClientSession._absorb_tool_listing`` of mcp 2.x lists: every listing goes through it, cached ones too."""
+    """Read the listing of ``ClientSession._absorb_tool_listing`` of mcp 2.x, which every listing passes, even cached ones."""
     remember(session, result.tools, complete=kwargs.get("complete") is True)
 
 

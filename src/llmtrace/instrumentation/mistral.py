@@ -1,8 +1,8 @@
 """Mistral: ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async, and
 the functions that a run of a conversation runs.
 
-Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's (`_openai_chat`); peculiar to Mistral are
-how headers are given, where requests go out, how events are wrapped, and that the SDK can make spans of its own.
+Mistral uses OpenAI's protocol with a different kind of client, so the endpoint is OpenAI's (`_openai_chat`). Specific to
+Mistral are how headers are passed, where requests are sent, how events are wrapped, and that the SDK can make spans of its own.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral":
 
 # -- the functions that a run of a conversation (``beta.conversations.run_async``) runs
 #
-# Each is an execution, joined to the model's call by its id. What a function raises goes on as the SDK's own error, or is told
-# to the model where the run is to go on; here it is the span's failure. The SDK's own span inside ours stays as a plain one.
+# Each is an execution, joined to the model's call by its id. An exception of a function becomes the SDK's own error, or an
+# answer for the model if the run is to continue; here it is the span's failure. The SDK's own span inside ours stays a plain
+# one.
 
 
 _COMPLAINT = "Error while executing {}: "
-"""How the SDK begins what it tells the model of an error."""
+"""Prefix of the SDK's report of an error to the model."""
 
 
 class _Step(ToolStep):
@@ -75,25 +76,25 @@ def _run_function(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     call, tool = parameters["function_call"], parameters["run_tool"]
     function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
     if hasattr(function, "_self_spec"):
-        return None  # decorated with `llmtrace.tool`, it makes its span itself
+        return None  # a function decorated with `llmtrace.tool` records itself
     definition = read_definition(tool.tool)
     return _Step.begin(ToolExecution(call.name, arguments(call.arguments), call_id=call.tool_call_id, definition=definition))
 
 
 TOOLS = (Patch("mistralai.extra.run.context", "create_function_result", spanned(_run_function)),)
-"""Where the SDK's run takes the function from; it is defined in a module beside it."""
+"""The module in which the SDK's run looks the function up; another module defines it."""
 
 
 _LEFT_OUT = frozenset({"retries", "server_url", "timeout_ms", "http_headers"})
 _NO_ID = "null"
-"""What the SDK says for an id that the server did not give."""
+"""The SDK's id if the server sent none."""
 
 
 # -- endpoints
 
 
 class _Client(Endpoint):
-    """What the endpoints of all resources share: client and headers."""
+    """Shared by the endpoints of all resources: client and headers."""
 
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
@@ -159,7 +160,7 @@ class MistralConversations(MistralChat):
         conversation, inputs = arguments.pop("conversation_id", None), kwargs.get("inputs")
         instructions = kwargs.get("instructions")
         if conversation is not None:
-            arguments["conversation"] = conversation  # whose earlier entries the server adds
+            arguments["conversation"] = conversation  # the server adds its earlier entries
         fields, one_shot = super().request({**arguments, **set_members(kwargs.get("completion_args")), "messages": ()})
         entries = ({"role": "user", "content": inputs},) if isinstance(inputs, str) else inputs
         return {
@@ -193,7 +194,7 @@ class MistralResponses(_Client, Responses):
 
 
 class _ResponseEvents(ResponseEventReader):
-    """`Reader` of the SDK's events, each of which holds one of OpenAI's form."""
+    """`Reader` of the SDK's events, each of which contains one in OpenAI's form."""
 
     __slots__ = ()
 
@@ -202,7 +203,7 @@ class _ResponseEvents(ResponseEventReader):
 
 
 def _as_sent(thing: Any) -> Mapping[str, Any]:
-    """Return a model as the JSON that the server sent, with the usage, which its dump leaves out."""
+    """Return a model as the JSON that the server sent, with the usage, which the model's own dump leaves out."""
     fields = dict(members(thing.model_dump(mode="json", by_alias=True, warnings=False)))
     objects = {name: getattr(thing, name, None) for name in ("usage", "response")}
     if is_set(objects["usage"]):
@@ -224,7 +225,7 @@ class MistralEmbeddings(_Client, Embeddings):
 
 
 class EventReader(Reader):
-    """`Reader` of ``CompletionEvent``s, each of which holds a chunk of OpenAI's form."""
+    """`Reader` of ``CompletionEvent``s, each of which contains a chunk in OpenAI's form."""
 
     def __init__(self, choice_count: int = 1) -> None:
         self._chunks = ChunkReader(choice_count)
@@ -283,14 +284,14 @@ def _read_usage(raw: Any) -> Usage | None:
 
 
 def _count(hook_ctx: Any, request: Any) -> None:
-    """Count one HTTP request before it goes out; retries inside the client come here, too."""
+    """Count an HTTP request before it is sent; also called for retries inside the client."""
     call = call_of(hook_ctx.config)
     if call is not None:
         call.attempt(from_json(request.content) if call.needs_body else None)
 
 
 def _without_own_span(_instance: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    """Suppress the SDK's own span on the global provider, which gets ours."""
+    """Suppress the SDK's own span on the global provider, because that provider gets our span."""
     call = current_call()
     processor = getattr(trace.get_tracer_provider(), "_active_span_processor", None)
     is_global = getattr(kwargs.get("tracer"), "span_processor", None) is processor
@@ -312,7 +313,7 @@ _METHODS: tuple[tuple[str, str, Endpoint], ...] = (
     ("fim", "Fim.stream", MistralFim(stream=True)),
     ("embeddings", "Embeddings.create", MistralEmbeddings()),
 )
-"""Module, method, endpoint. Each method has one for asyncio, ``<method>_async``."""
+"""Module, method, endpoint. Each method also has an asyncio form, ``<method>_async``."""
 
 
 def _patches(package: str) -> tuple[Patch, ...]:
@@ -331,4 +332,4 @@ def _patches(package: str) -> tuple[Patch, ...]:
 
 
 PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"), *TOOLS, *_exchanges.PATCHES)
-"""From 2.x on the client stands in ``mistralai.client``."""
+"""Since 2.x the client is in ``mistralai.client``."""

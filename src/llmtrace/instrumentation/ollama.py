@@ -1,7 +1,7 @@
 """Ollama: chat, generate and embed of its clients, sync and async, whole and streamed, and the module's functions.
 
-All of them go through the client's ``_request``, with the JSON that is sent; it is wrapped here. Only what is peculiar to
-Ollama stands here; the engine is `_provider`.
+All of them call the client's ``_request`` with the JSON that is sent; that method is wrapped. This file has only what is
+specific to Ollama; the engine is `_provider`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
 
 
 _OPTIONS = {"num_predict": "max_tokens", "stop": "stop_sequences"}
-"""Ollama's name of an option to the conventions' name, where they differ."""
+"""Ollama's name of an option to the conventions' name, if they differ."""
 _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "stream", "options", "format", "context")
 
 
@@ -106,7 +106,7 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def finish_of(reason: str | None, *, calls: bool) -> str | None:
-    """Return the finish reason. Ollama writes ``stop`` for tool calls, too."""
+    """Return the finish reason. Ollama also writes ``stop`` for tool calls."""
     return "tool_call" if calls and reason == "stop" else reason
 
 
@@ -148,7 +148,7 @@ class AnswerReader(Reader):
             "response_model": self._model,
             "usage": read_usage(self._last),
         }
-        if self._text:  # of each chunk
+        if self._text:  # every chunk adds a text
             fields["output"] = (Message(self._role, (*parts, *self._calls), finish_reason=finish),)
         if self._last:
             fields["finish_reasons"] = (finish or "error",)
@@ -160,7 +160,7 @@ class AnswerReader(Reader):
 
 
 class _Endpoint(Endpoint):
-    """What the endpoints have in common."""
+    """Shared by the endpoints."""
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return start_fields("ollama", client._client.base_url, {"model": kwargs["json"].get("model") or None})
@@ -177,7 +177,7 @@ class Generate(_Endpoint):
         self._read = read
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        extra = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # it retries nothing
+        extra = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # never retries
         return {**super().start_attributes(client, kwargs), **extra}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -224,7 +224,8 @@ _ENDPOINTS: dict[Any, Any] = {
 
 
 def request(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
-    """A wrapper for ``_request(type, method, path, *, json, stream)``. ``trace`` makes one for answers that are no streams."""
+    """Return a wrapper for ``_request(type, method, path, *, json, stream)``. ``trace`` makes the wrapper for answers that are
+    not streams."""
     whole: dict[Any, Wrapper] = {path: trace(endpoint) for path, endpoint in _ENDPOINTS.items()}
     streamed = {path: traced_generator(endpoint) for path, endpoint in _ENDPOINTS.items() if endpoint is not _EMBED}
 

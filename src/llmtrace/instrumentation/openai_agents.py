@@ -1,10 +1,12 @@
 """openai-agents: its traces, agents, tools, hand-offs and guardrails as spans.
 
 The framework opens a span of its own for each step, and keeps the current one in a context variable, which it sets and resets
-in the course of one coroutine. Ours begin and end with them, and are current where theirs are, inside that coroutine alone
-(`_framework.spanned`). That is done where those spans start and finish, and not by a trace processor: a processor is lost when
-the program calls ``set_trace_processors``, sees nothing where the framework's own tracing is disabled, as it mostly is without
-a key of OpenAI's, and cannot make a span the current one. The program's own processors stay as they are.
+inside one coroutine. Our spans begin and end with the framework's, and are current where these are, but only inside that
+coroutine (`_framework.spanned`).
+
+The patches are on the functions that start and finish these spans. A trace processor would not do. It is lost when the program
+calls ``set_trace_processors``. It gets nothing if the framework's own tracing is disabled, which is usual without an OpenAI
+key. And it cannot make a span current. The program's own processors are not changed.
 """
 
 from __future__ import annotations
@@ -33,22 +35,22 @@ LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = ">=0.20,<1"
 
 _SPAN = "llmtrace-agents-span"
-"""In the context: the framework's id of the span that it belongs to."""
+"""Key in the context: the framework's id of the current span."""
 _AGENT, _TOOL, _TRACE = "llmtrace-agents-agent", "llmtrace-agents-tool", "llmtrace-agents-trace"
-"""In the context: the innermost open agent, tool and trace."""
+"""Keys in the context: the innermost open agent, tool and trace."""
 _OTHER_TOOL = "llmtrace-agents-other-tool"
-"""In the context: the tool is no function tool, but a shell, a computer …"""
+"""Key in the context: set if the tool is not a function tool, but a shell, a computer …"""
 _INPUT = "llmtrace-agents-input"
-"""In the context: what the run was given."""
+"""Key in the context: the input of the run."""
 _DECISIONS = "llmtrace-agents-decisions"
-"""In the context: reviews that were decided since the run was interrupted; empty once they are recorded."""
+"""Key in the context: reviews that were decided since the run was interrupted; empty once they are recorded."""
 _DEFAULT_NAME = "Agent workflow"
 _KEPT = 10_000
-"""Tokens of spans that were never reset; the oldest are forgotten."""
+"""Tokens of spans that were never reset, at most; the oldest are dropped."""
 
 
 class _Open:
-    """An open step or trace of the framework. Without a recording it has no span, and its children go further up."""
+    """An open step or trace of the framework. Without a recording it has no span, and its children go below an outer span."""
 
     __slots__ = ("__weakref__", "before", "context", "failed", "invoked", "operation", "output", "recording", "rejected")
 
@@ -59,20 +61,20 @@ class _Open:
         self.output: Any = None
         self.invoked = False
         self.rejected = False
-        """A person, or a standing decision, rejected the tool's call."""
+        """True if a person, or a standing decision, rejected the tool's call."""
         self.failed: BaseException | None = None
-        """What the tool raised, which the framework turns into an answer for the model."""
+        """The tool's exception, which the framework turns into an answer for the model."""
         self.before = sys.exc_info()[1]
-        """What was being handled when it started, and so is none of its failures."""
+        """The exception that was being handled when the step started; it is not a failure of the step."""
 
 
 _open: weakref.WeakKeyDictionary[Any, _Open] = weakref.WeakKeyDictionary()
 """By the framework's span or trace."""
 _by_id: weakref.WeakValueDictionary[str, _Open] = weakref.WeakValueDictionary()
 _trace_options: weakref.WeakKeyDictionary[Any, Mapping[str, Any]] = weakref.WeakKeyDictionary()
-"""What a trace was made with; one that is disabled does not keep it."""
+"""The options that a trace was made with; a disabled trace does not store them."""
 _attached: dict[int, tuple[Any, Any]] = {}
-"""The framework's token and ours, by the id of the first."""
+"""The framework's token and ours, by the id of the framework's."""
 
 
 # -- starting and finishing
@@ -84,11 +86,11 @@ def _start(span: Any, *_: Any) -> None:
     data = span.span_data
     step = _Open(_context(span))
     begun = steps.started(data, step.context.get(_INPUT))
-    if data.type == "function":  # some versions run the tools of a run that goes on before its agent
+    if data.type == "function":  # some versions run the tools of a continued run before its agent
         _record_decisions(step.context)
     if begun is not None:
         _record(step, *begun)
-    if data.type not in steps.MODELS:  # these are open across the steps of a generator: they are never the current ones
+    if data.type not in steps.MODELS:  # model calls are open across the steps of a generator, so they are never current
         _open_by(span, step, span.span_id)
         if isinstance(step.operation, AgentInvocation):
             step.context = otel_context.set_value(_AGENT, step, step.context)
@@ -138,7 +140,7 @@ def _finish(span: Any, *_: Any) -> None:
         recording.end(_waiting(operation, step))
     elif step.failed is not None and isinstance(operation, ToolExecution):
         failure = guard(failure_in_call, step.failed)
-        has_arguments = operation.arguments is not None  # else the program told the framework to keep tools' data out of traces
+        has_arguments = operation.arguments is not None  # otherwise the program excluded the data of tools from traces
         recording.end(operation, failure=failure if has_arguments or failure is None else Failure(failure.type))
     else:
         wrong = _reported(span.error) or _answered_wrong(operation, recording)
@@ -155,7 +157,7 @@ def _waiting(operation: ToolExecution, step: _Open) -> ToolExecution:
 
 
 def _record_decisions(context: Context) -> None:
-    """Record, at the first agent or tool of a run that goes on, what was decided on the calls that waited."""
+    """Record the decisions on waiting calls, at the first agent or tool of a continued run."""
     decisions: Any = context.get(_DECISIONS)
     while decisions:
         record_review(decisions.pop(0), context)
@@ -205,7 +207,7 @@ def _start_trace(trace: Any, *_: Any) -> None:
     if group is not None:
         attributes: Any = step.context.get(keys.ATTRIBUTES) or {}
         step.context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(group), **attributes}, step.context)
-    if name != _DEFAULT_NAME or keys.RECORDING not in step.context:  # else the program has its own around the run
+    if name != _DEFAULT_NAME or keys.RECORDING not in step.context:  # otherwise the program has a span around the run
         messages = guard(steps.read_input, step.context.get(_INPUT)) or ()
         _record(step, Workflow(str(name), input=messages), None)
     _open_by(trace, step, trace.trace_id)
@@ -218,11 +220,11 @@ def _finish_trace(trace: Any, *_: Any) -> None:
         _end(step, step.recording, replace(step.operation, output=read_output(step.output)), None)
 
 
-# -- what is current
+# -- the current span
 
 
 def _attach(token: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Make ours current, too, when a span or trace of the framework becomes current."""
+    """Make our span current when a span or trace of the framework becomes current."""
     thing = args[0] if args else next(iter(kwargs.values()), None)
     step = None if thing is None else _open.get(thing)
     if step is None:
@@ -239,7 +241,7 @@ def _detach(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
         Recording.detach(tokens[1])
 
 
-# -- what the framework's spans do not say
+# -- data outside the framework's spans
 
 
 def _run(_runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
@@ -250,7 +252,7 @@ def _run(_runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
 
 
 def _note_output(_instance: Any, args: Any, kwargs: dict[str, Any]) -> None:
-    """Keep the final output, of which the framework's hooks are told."""
+    """Keep the final output, which the framework passes to its hooks."""
     for key in (_AGENT, _TRACE):
         step = otel_context.get_value(key)
         if isinstance(step, _Open):
@@ -273,7 +275,7 @@ class _Invocation(ToolStep):
 
 
 def _invoke(_instance: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
-    """Open a `Step` for the function that runs a function tool; it may call another one that is wrapped, too."""
+    """Begin a `Step` for the function that runs a function tool. It may call another function that is also wrapped."""
     step, tool = otel_context.get_value(_TOOL), kwargs.get("function_tool")
     if not isinstance(step, _Open) or not isinstance(step.operation, ToolExecution) or step.invoked:
         return None
@@ -285,19 +287,19 @@ def _invoke(_instance: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 
 
 def _other_tool(*_: Any) -> Step:
-    """Mark what runs as a tool that is no function tool."""
+    """Mark that the tool is not a function tool."""
     return Step(otel_context.set_value(_OTHER_TOOL, True))
 
 
 def _failing(_instance: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-    """Note what a tool raised, before the framework turns it into an answer."""
+    """Note a tool's exception before the framework turns it into an answer."""
     step = otel_context.get_value(_TOOL)
     if isinstance(step, _Open):
         step.failed = kwargs.get("error")
 
 
 def _rejecting(*_: Any) -> Step:
-    """Note that a call was rejected, when the framework makes the answer to it, which is on the tool's span."""
+    """Note that a call was rejected, when the framework makes the answer for it, inside the tool's span."""
     step = otel_context.get_value(_TOOL)
     if isinstance(step, _Open):
         step.rejected = True
@@ -305,7 +307,7 @@ def _rejecting(*_: Any) -> Step:
 
 
 def _note_call(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Read what a tool's context is made of: the call's id, and the agent with its tools."""
+    """Read the arguments from which a tool's context is made: the call's id, and the agent with its tools."""
     call = {**dict(zip(("context", "tool_call_id", "tool_call", "agent"), args, strict=False)), **kwargs}
     step = otel_context.get_value(_TOOL)
     if not isinstance(step, _Open) or not isinstance(step.operation, ToolExecution) or step.operation.call_id is not None:
@@ -318,7 +320,7 @@ def _note_call(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 _SPANS, _TRACES, _SCOPE = "agents.tracing.spans", "agents.tracing.traces", "agents.tracing.scope"
 _TOOLS = ("agents.tool", "agents.run_internal.tool_execution")
-"""The second has names of the first's as its own."""
+"""The second module has imported the functions of the first, so both names are patched."""
 
 PATCHES = (
     *(Patch(_SPANS, f"{kind}.start", before(_start)) for kind in ("SpanImpl", "NoOpSpan")),

@@ -1,7 +1,7 @@
 """pgvector: SQL that compares rows with a vector, by psycopg 3, asyncpg, or SQLAlchemy over these or psycopg2.
 
-Other extensions of PostgreSQL use the same operators: a statement is a search only if one side of the comparison is a vector,
-as a parameter or as a literal. Every other statement costs one look for the operator.
+Other extensions of PostgreSQL use the same operators. So a statement is a search only if one side of the comparison is a
+vector, as a parameter or as a literal. Every other statement costs only one search for the operator.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BEGINNING = re.compile(r"\[\s*-?[\d.]")
 
 
 class Query(Search):
-    """A statement. ``rows``: reads what it found, as dicts."""
+    """A statement. ``rows``: reads its results, as dicts."""
 
     def __init__(self, rows: Callable[[Any], Iterable[Mapping[str, Any]]]) -> None:
         self.rows = rows
@@ -59,7 +59,7 @@ def _search(rows: Callable[[Any], Iterable[Mapping[str, Any]]]) -> Wrapper:
 
 
 def _sql(instance: Any, query: Any) -> str:
-    """Return the text of a statement; ``instance``: a cursor, a connection, or a statement that was prepared."""
+    """Return the text of a statement. ``instance``: a cursor, a connection, or a prepared statement."""
     if hasattr(instance, "get_query"):
         query = instance.get_query()
     elif hasattr(query, "as_string"):
@@ -92,7 +92,7 @@ def _rows_of_asyncpg(result: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _rows_of_psycopg2(cursor: Any) -> Iterator[Mapping[str, Any]]:
-    """Fetch the rows, and put the cursor back before the first. A cursor of the server is left alone."""
+    """Fetch the rows, and move the cursor back to the first. Server-side cursors are not read."""
     if cursor.description and cursor.name is None:
         names = [column[0] for column in cursor.description]
         rows = cursor.fetchmany(MOST_DOCUMENTS)
@@ -105,7 +105,7 @@ _search_by_psycopg2 = _search(_rows_of_psycopg2)
 
 
 def _execute(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """A statement of SQLAlchemy. The cursors of psycopg2 cannot be wrapped; those of other drivers are."""
+    """Wrapper for a statement of SQLAlchemy. The cursors of psycopg2 cannot be wrapped; those of other drivers are."""
     if len(args) < 3 or type(args[0]).__module__.partition(".")[0] != "psycopg2":
         return wrapped(*args, **kwargs)
     cursor, query, params = args[:3]

@@ -3,8 +3,8 @@
 The framework's own spans (``instrument_all()``) stay as plain spans beside ours. Model calls are recorded by the instrumentor
 of the client that the model uses.
 
-A capability may decide while the run waits (``HandleDeferredToolCalls``); what it leaves ends the run, and its
-``DeferredToolResults`` come with the run that goes on.
+A capability may decide while the run waits (``HandleDeferredToolCalls``). Calls without a decision end the run, and their
+``DeferredToolResults`` come with the run that continues.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUPPORTED = ">=2.0,<3"
 
 
 class AgentRun(TracedFunction):
-    """``agent.iter(prompt)``, which all ways to run an agent go through."""
+    """``agent.iter(prompt)``, which all ways to run an agent use."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation:
         prompt = arguments.get("user_prompt")
@@ -52,7 +52,7 @@ class CallRun(TracedFunction):
         if getattr(validated, "deferral", None) is not None:
             return None
         if not validated.args_valid and not isinstance(validated.ctx.tracer, NoOpTracer):
-            return None  # the framework's own span is the record of a call that it refuses
+            return None  # the framework's own span records a call that it refuses
         call, definition = validated.call, definition_of(validated.tool)
         return ToolExecution(call.tool_name, read_arguments(call.args or {}), call_id=call.tool_call_id, definition=definition)
 
@@ -114,13 +114,13 @@ def _decide(review: Review, answer: tuple[Any, str]) -> Review:
 
 
 def _resolving(manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    """Open a `Step` for ``ToolManager.resolve_deferred_tool_calls``: (requests)."""
+    """Begin a `Step` for ``ToolManager.resolve_deferred_tool_calls``: (requests)."""
     requests = args[0] if args else kwargs["requests"]
     return _Approvals(requests.approvals) if requests.approvals else None
 
 
 def _record_decisions(_instance: Any, args: tuple[Any, ...], _kwargs: Any) -> None:
-    """Record the decisions with which a run begins, on the calls of the run before: (results, messages, context)."""
+    """Record the decisions with which a run begins, on the calls of the previous run: (results, messages, context)."""
     results, messages, *_ = args
     calls = [part for message in messages for part in message.parts if getattr(part, "part_kind", None) == "tool-call"]
     by_id = {call.tool_call_id: call for call in calls}

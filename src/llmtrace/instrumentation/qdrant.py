@@ -13,7 +13,7 @@ SUPPORTED = ">=1.12,<2"
 
 
 class Query(Search):
-    """A query by a vector, a point, or a text of which the library makes the vector."""
+    """A query by a vector, a point, or a text for which the library computes the vector."""
 
     def retrieval(self, instance: Any, arguments: Mapping[str, Any]) -> Retrieval:  # noqa: ARG002
         query = arguments.get("query")

@@ -27,7 +27,7 @@ class AgentRun(TracedFunction):
         return AgentInvocation(name, getattr(instance, "description", None), read_input(arguments.get("task")))
 
     def answer(self, result: Any) -> Any:
-        """A stream ends with the final answer; a full result holds it."""
+        """Return the final answer, which the last step of a stream and a full result have as ``output``."""
         kinds = (module := sys.modules.get("smolagents.agents")) and (module.FinalAnswerStep, module.RunResult)
         return result.output if kinds and isinstance(result, kinds) else result
 

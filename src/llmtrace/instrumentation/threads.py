@@ -1,8 +1,8 @@
-"""Threads: what runs in a thread that was started, or given to a pool, within a span is below that span.
+"""Threads: work in a thread that was started, or in a pool that got it, inside a span is below that span.
 
-``threading.Thread`` (subclasses and timers too) and ``concurrent.futures.ThreadPoolExecutor`` (asyncio's ``run_in_executor``
-uses one); ``asyncio`` tasks carry their context by themselves. Only OpenTelemetry's context is handed on, and only where
-llmtrace has something in it: other context variables of the program are as they are without us.
+This covers ``threading.Thread`` (subclasses and timers too) and ``concurrent.futures.ThreadPoolExecutor``, which asyncio's
+``run_in_executor`` uses; ``asyncio`` tasks carry their context themselves. Only OpenTelemetry's context is passed on, and only
+if llmtrace has data in it. The program's other context variables are not touched.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ LIBRARY, DISTRIBUTION = "threading", ""
 
 _CARRIED = "_llmtrace_context"
 _OWN = "_context"
-"""Of a thread, from Python 3.14 on: all the context variables that it runs with; None where the program gives none, and it
-begins with none."""
+"""Attribute of a thread since Python 3.14: the context variables with which it runs. None if the program passed none; the
+thread then begins with an empty context."""
 _OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS, keys.JUDGING, *keys.SUPPRESS)
 
 
 def _keep(instance: Any, *_: Any) -> None:
-    """Keep the current context, when work is handed to a thread."""
+    """Keep the current context when work is passed to a thread."""
     current_context = otel_context.get_current()
     if not any(key in current_context for key in _OURS):
         return
@@ -53,7 +53,7 @@ def _within(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> A
 
 
 def _attach(instance: Any) -> Any:
-    """Make the context current that was kept with the work, or none if it was handed over outside a span."""
+    """Make the context current that was kept with the work, or an empty one if the work was passed outside a span."""
     carried: Context | None = getattr(instance, _CARRIED, None)
     if carried is not None:
         return otel_context.attach(carried)
@@ -62,7 +62,7 @@ def _attach(instance: Any) -> Any:
 
 PATCHES = (
     Patch("threading", "Thread.start", before(_keep, always=True)),
-    Patch("threading", "Thread._bootstrap_inner", _within),  # and not run(), which subclasses write anew
+    Patch("threading", "Thread._bootstrap_inner", _within),  # not run(), which subclasses override
     Patch("concurrent.futures.thread", "_WorkItem.__init__", before(_keep, always=True)),
     Patch("concurrent.futures.thread", "_WorkItem.run", _within),
 )

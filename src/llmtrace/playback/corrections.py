@@ -120,7 +120,7 @@ def read_value(trace: Trace, place: Edit, text: str) -> Edit:
 
 
 def _problem(span: Span, edit: Edit, recorded: JsonValue, definition: ToolDefinition) -> str:
-    """Why the tool's schema refuses the value; empty if it does not."""
+    """Return the reason why the tool's schema refuses the value, or ""."""
     violations: tuple[Violation, ...] = ()
     pointer = edit.place.removeprefix(definition.name)
     if isinstance(span.operation, ToolExecution) and definition.output is not None:
@@ -175,11 +175,11 @@ def _calls(span: Span) -> list[ToolCall]:
 
 def _call(asking: Span, suspect: Suspect) -> ToolCall | None:
     calls = [call for call in _calls(asking) if call.name == suspect.tool]
-    return calls[0] if len(calls) == 1 else None  # of several, an edit could not tell which
+    return calls[0] if len(calls) == 1 else None  # an edit names only the tool, so it could not choose among several calls
 
 
 def _repaired(asking: Inference, call: ToolCall, pointer: str) -> JsonValue:
-    """The argument in the type that the schema asks for."""
+    """Return the argument converted to the type in the schema, or None."""
     definition = find_tool(call.name, asking.tools)
     repaired = None if definition is None else repair(call.arguments, definition)
     return None if repaired is None else _at(repaired[0], pointer)

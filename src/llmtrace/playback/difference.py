@@ -23,7 +23,7 @@ class Difference(NamedTuple):
 
 
 def difference(recorded: Operation, current: Operation) -> Difference | None:
-    """What is different, the first thing first; None if nothing that is recorded is."""
+    """Return the first difference between two operations, or None if all recorded fields are equal."""
     if isinstance(recorded, Inference) and isinstance(current, Inference):
         return _of_inferences(recorded, current)
     if isinstance(recorded, ToolExecution) and isinstance(current, ToolExecution):

@@ -202,7 +202,7 @@ def member_at(value: JsonValue, path: Sequence[str]) -> JsonValue:
 
 
 def _edited_outcome(recorded: Recorded, old: JsonValue, new: JsonValue, edit: Edit) -> Recorded:
-    """The edit in the object that the tool gave: at its own place in that, or where that holds the result as a whole."""
+    """Put the edit into the recorded return value: at the same place, or else wherever that value holds the whole result."""
     outcome = json.loads(recorded.exchanges[0].body) if recorded.exchanges else {}
     if RETURNED not in outcome:  # plain JSON, or an exception: the edited result takes its place
         return replace(recorded, exchanges=(), result_type="")
@@ -322,7 +322,7 @@ _Kind = tuple[str, ...]
 
 
 def _edit_members(documents: list[Any], replacement: _Replacement) -> Iterator[_Kind]:
-    """Replace members of that name and value (arguments that are JSON, not text). Gives the kind of each place."""
+    """Replace members with that name and value, in arguments that are JSON, not text. Yields the kind of each place."""
     for document in documents if replacement.name is not None else ():
         for path, owner, key in _members(document, ()):
             if key == replacement.name and owner[key] == replacement.old:
@@ -331,7 +331,7 @@ def _edit_members(documents: list[Any], replacement: _Replacement) -> Iterator[_
 
 
 def _edit_texts(documents: list[Any], replacement: _Replacement) -> Iterator[_Kind]:
-    """Replace the value in texts, whatever pieces a stream has cut them into. Gives the kind of each place."""
+    """Replace the value in texts, even if a stream has cut them into pieces. Yields the kind of each place."""
     pieces: dict[tuple[Any, ...], list[tuple[Any, Any]]] = {}
     for document in documents:
         for path, owner, key in _members(document, ()):

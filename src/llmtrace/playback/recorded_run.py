@@ -98,7 +98,7 @@ class RecordedRun:
         return (step for step in self.top if step.span is not None and is_call(step.span.operation))
 
     def unused(self) -> list[Span]:
-        """The calls of the replayed trace that the new run did not make."""
+        """Return the calls of the replayed trace that the new run did not make."""
         ids = {span.span_id for span in self.trace.spans}
         return [step.span for step in self.calls() if not step.is_taken and step.span is not None and step.span.span_id in ids]
 
@@ -119,7 +119,7 @@ def is_alike(span: Span, operation: Operation, name: str) -> bool:
 
 
 def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
-    """Those of ``traces`` that the process of ``trace`` made, that one first."""
+    """Return the traces that the process of ``trace`` made, starting with ``trace``."""
     process = _process(trace)
     if not process:
         return [trace]

@@ -77,8 +77,8 @@ def resume(trace: Trace | str | os.PathLike[str] = "last", name: str | None = No
     """Return the state of a checkpoint of a recorded run, as JSON: ``Order.model_validate(llmtrace.resume("last"))``.
 
     ``trace``: a trace, its id (or the first digits of it) in the configured store, ``"last"`` (default), or the path of a file
-    that ``llmtrace export`` wrote. ``name``: of the checkpoint, of several the last; default, the last one whose state passed
-    its check or had none. Nothing runs and nothing is recorded.
+    that ``llmtrace export`` wrote. ``name``: of the checkpoint; of several, the last is used. By default, the last one whose
+    state passed its check or had none. Nothing runs and nothing is recorded.
 
     Raises `StateUnavailable` if there is no such checkpoint or its state was redacted, cut or not kept, `TraceNotFound`,
     `UnreadableStore`.
@@ -89,17 +89,16 @@ def resume(trace: Trace | str | os.PathLike[str] = "last", name: str | None = No
 
 @contextmanager
 def resume_review(review_id: str, *, from_recording: bool = True) -> Iterator[None]:
-    """Run the program again in the block: the held call takes the decision that was made, and what is later is done for real. A
+    """Run the program again in the block: the held call gets the decision that was made, and later calls are made for real. A
     review that nobody has decided yet goes on waiting.
 
-    ``review_id``: of a `ReviewPending`. ``from_recording``: answer what the program asks and does before that call from the
-    record of the run, so that nothing is asked or done twice; False for a program that has kept its messages and only runs the
-    held call again (``tools.run(message)``; calls of that message which ran before would run a second time, so leave them out).
+    ``review_id``: of a `ReviewPending`. ``from_recording``: answer everything before that call from the record of the run, so
+    that nothing is asked or done twice. Use False for a program that has kept its messages and only runs the held call again
+    (``tools.run(message)``; calls of that message which ran before would run a second time, so leave them out).
 
-    The program has called `configure` before, with the store that keeps the review. Raises `ReviewConflict` for an unknown id,
-    `ConfigurationError`, and `TraceNotFound` where the run is not recorded. In the block, `ReplayDiverged` is raised where
-    something before the held call cannot be answered from the record, since the program does other things or an answer was
-    redacted.
+    Call `configure` before, with the store that keeps the review. Raises `ReviewConflict` for an unknown id,
+    `ConfigurationError`, and `TraceNotFound` if the run is not recorded. In the block, `ReplayDiverged` is raised if something
+    before the held call cannot be answered from the record: the program acts differently, or an answer was redacted.
     """
     if active() is None:
         raise ConfigurationError("llmtrace.resume_review(): call llmtrace.configure() before, with the store of the review")

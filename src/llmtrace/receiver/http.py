@@ -35,7 +35,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self, port: int, take: TakeSpans, take_logs: TakeLogs, origins: Collection[str] = ()) -> None:
-        """Start to listen. ``origins``: those whose pages may send (CORS). Raises OSError if the port is busy."""
+        """Start to listen. ``origins``: origins whose pages may send (CORS). Raises OSError if the port is busy."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.take = take
         self.take_logs = take_logs

@@ -116,7 +116,7 @@ _SIGNALS = {
 
 
 def refuse_other_signals(document: Mapping[str, Any], *names: str) -> None:
-    """Raises Refused if a JSON request holds another signal and not the one that it was sent as."""
+    """Raise Refused if a JSON request contains another signal instead of the expected one."""
     other_signal = next((text for name, text in _SIGNALS.items() if name in document and name not in names), None)
     if other_signal is not None and not any(name in document for name in names):
         raise Refused(400, f"the body holds {other_signal}")

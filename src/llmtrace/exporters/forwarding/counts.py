@@ -124,11 +124,11 @@ class Report(NamedTuple):
     waiting: int
     """Spans in the journal that are not sent yet."""
     why: str
-    """Why the last request failed; empty if it succeeded."""
+    """The reason why the last request failed; empty if it succeeded."""
 
 
 def reports(home: Path) -> list[Report]:
-    """A report for each destination of a store's folder."""
+    """Return a report for each destination of a store's folder."""
     destinations = []
     with contextlib.suppress(OSError):
         for folder in sorted((home / FOLDER).iterdir()):

@@ -75,7 +75,7 @@ class Forwarder:
     ) -> None:
         self.destination = destination
         self.journals = journal is not None
-        """True if unsent spans stay in a journal, so that another process can go on."""
+        """True if unsent spans stay in a journal, so that another process can send them."""
         self._config = config
         self._content = Content(config)
         self._home = home
@@ -194,8 +194,8 @@ class Forwarder:
         return min(self._deadline - time.monotonic(), self.destination.timeout)
 
     def _forward(self, *, all_of_it: bool) -> None:
-        """Send spans until the destination accepts no more. ``all_of_it``: also spans that wait for an evaluation or a
-        retry."""
+        """Send spans until the destination accepts no more. ``all_of_it``: also spans that wait for a sampling decision, a
+        retry or the disk."""
         self._is_drained = False
         while not self._breaker.seconds and self._seconds() > LEAST_SECONDS:
             if not self._pending:
@@ -235,7 +235,7 @@ class Forwarder:
         return ready
 
     def _sources(self, *, all_of_it: bool) -> Iterator[MemoryQueue | UnwrittenSpans | JournalCursor]:
-        """Our own spans first; those of ended programs have waited already and can wait a little more."""
+        """Yield our own spans first; those of ended programs have waited already and can wait a little more."""
         if self._memory is not None:
             yield self._memory
         if all_of_it and (stuck := self._stuck()):

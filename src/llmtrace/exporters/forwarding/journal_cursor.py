@@ -222,7 +222,7 @@ class UnwrittenSpans:
         self._destination = destination
 
     def read(self, most_bytes: int) -> list[QueuedSpan]:  # noqa: ARG002 - the journal's memory is bounded
-        """All of them, once."""
+        """Return all of them, once."""
         items: list[QueuedSpan] = []
         for payload, context in self._waiting:
             destination, _, level = journal_records.decode_mark(context).partition("/")

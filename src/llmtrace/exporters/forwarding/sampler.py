@@ -49,7 +49,7 @@ class Sampler:
     """Takes spans as they are read, and returns them when they are to be sent."""
 
     def __init__(self, share: float, counts: Counts, judge: Ingestor | None = None) -> None:
-        """``judge``: external spans wait for it, and one that is journaled again with other verdicts is sent again."""
+        """``judge``: external spans wait for it. A span that is journaled again with other verdicts is sent again."""
         self._share = share
         self._judge = judge
         self._counts = counts

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def send_queue(config: Config) -> SendQueue | None:
-    """The store of a program that only sends; None if it keeps its spans in a store."""
+    """Return the store of a program that only sends, or None if it keeps its spans in a store."""
     if config.store.strip().lower() not in ("", "auto") or has_terminal():
         return None
     home = default_folder()

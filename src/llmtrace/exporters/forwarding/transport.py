@@ -118,7 +118,7 @@ def _content(response: Any, until: float) -> bytes:
     """Return the body of a response; empty if it is longer than `MOST_ANSWERED`, or incomplete at the time ``until``."""
     content = bytearray()
     try:
-        for byte in response.iter_content(1):
+        for byte in response.iter_content(1):  # byte by byte: a larger read would block past the deadline
             content += byte
             if len(content) > MOST_ANSWERED or time.monotonic() > until:
                 return b""
@@ -141,7 +141,7 @@ def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
 
 
 def _accepted(content: bytes, kind: str) -> Answer:
-    """What a response says that accepted spans, perhaps not all. What is no OTLP response accepted all of them."""
+    """Return the answer for a success, which may reject some spans. A body that is not an OTLP response rejects none."""
     rejected = 0
     with contextlib.suppress(Exception):
         if "json" in kind:
