@@ -33,7 +33,7 @@ _WHOLE = 1 << 30
 
 
 class HeldExecution:
-    """An execution before its decision; `Execution.hold`. It changes the execution into what is to be done."""
+    """An execution before its decision, see `Execution.hold`. The decision changes the execution to what must be done."""
 
     def __init__(
         self,

@@ -73,8 +73,8 @@ class _Step:
 
 
 def _accept(recording: Recording, judge: Judge, output: Any) -> None:
-    """Judge the output of an agent whose span is about to end; of a run's outermost one, it is the outcome, where the program
-    gave none itself. Law: nothing of the check reaches the program."""
+    """Judge the output of an agent whose span is about to end. For a run's outermost agent, the verdict is also the run's
+    outcome, unless the program reported one. Law: the verdict and errors of the check never reach the program."""
     if isinstance(output, list) and output and all(isinstance(item, str) for item in output):
         output = "".join(output)  # the chunks of a generator
     evaluation = guard(judge, output)

@@ -306,7 +306,7 @@ def _start(
     execution.failure = verdict.failure
 
     def begin(new_arguments: JsonValue = None) -> None:
-        """``new_arguments``: those that a person gave instead."""
+        """``new_arguments``: the arguments that a person entered instead."""
         if new_arguments is not None:
             execution.operation, execution.failure = replace(operation, repaired=new_arguments), None
         recorder = active()

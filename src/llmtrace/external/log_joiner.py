@@ -106,7 +106,7 @@ class _TraceRecords:
     size: int = 0
 
     def add(self, record: LogRecord) -> int:
-        """Keep a record. Returns its size; 0 if it is known, or if its span has too many."""
+        """Keep a record. Returns its size, or 0 for a duplicate, or if its span has too many."""
         events = self.events.setdefault(record.span_id, [])
         digest = hash((record.span_id, record.event.name, record.event.time, str(record.event.attributes)))
         if digest in self.seen or len(events) >= MOST_RECORDS:

@@ -161,7 +161,8 @@ class OpenSpans:
         return next(iter(reversed(list(self._chain(span_id)))), None)
 
     def _is_in_agent(self, span_id: int) -> bool:
-        """True if this span, or one around it, is about a model or an agent, as far as that is known while it is open."""
+        """Return True if this span, or one around it, is about a model or an agent, as far as its attributes show while it is
+        open."""
         for around in self._chain(span_id):
             span = self._open[around].span
             if span.instrumentation_scope is not None and span.instrumentation_scope.name.startswith(_SCOPES):

@@ -1,6 +1,6 @@
-"""Requests and answers of Bedrock's Converse; Nova's own form, in ``invoke_model``, is the same but for some names.
+"""Reads requests and answers of Bedrock's Converse. Nova's format in ``invoke_model`` is the same except for some names.
 
-Law: nothing raises and nothing is lost: a block of a kind that is not known here is kept whole as `Generic`.
+Law: nothing raises and nothing is lost. A block of an unknown kind is kept whole as `Generic`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _tool_result(block: Mapping[str, Any]) -> Part:
 
 
 def _media(modality: str, block: Mapping[str, Any]) -> Part:
-    """Return a reader of ``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``, or of a document as text."""
+    """Read ``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``, or a document that is text."""
     source, form = block["source"], block.get("format")
     mime = _FILES.get(form or "") if form is None or modality == "file" else f"{modality}/{form}"
     if "bytes" in source:
@@ -201,7 +201,7 @@ class _Block:
                 self.results.extend(value)
 
     def whole(self) -> Iterator[dict[str, Any]]:
-        """Yield what an unstreamed answer would hold."""
+        """Yield the content as in an unstreamed answer."""
         thought, text = self.thought.getvalue(), self.text.getvalue()
         if thought:
             yield {"reasoningContent": {"reasoningText": {"text": thought}}}
@@ -229,7 +229,7 @@ class ConverseReader:
         self._role = "assistant"
         self._blocks: defaultdict[int, _Block] = defaultdict(_Block)
         self._answer: dict[str, Any] = {}
-        """What the answer says beside its message."""
+        """Members of the answer, except its message."""
 
     def add(self, name: str, event: Mapping[str, Any]) -> None:
         index = event.get("contentBlockIndex") or 0
@@ -265,7 +265,7 @@ class Events(Reader):
     __slots__ = ("_chunks", "failure")
 
     def __init__(self, chunks: Any) -> None:
-        """``chunks``: puts the answer together by ``add(name, event)`` and ``fields()``."""
+        """``chunks``: builds the answer; has the methods ``add(name, event)`` and ``fields()``."""
         self._chunks = chunks
         self.failure: Failure | None = None
         """A failure that the service reported within the stream; the program gets an exception for it."""
@@ -337,7 +337,7 @@ def _format(text_format: Any) -> JsonValue:
 
 
 def read_answer(answer: Mapping[str, Any]) -> Fields:
-    """Read the fields of an answer, with what guardrails found and which model a prompt router chose."""
+    """Read the fields of an answer, with the findings of guardrails and the model that a prompt router chose."""
     reason, trace = answer.get("stopReason"), _of(answer, "trace")
     finish = finish_reason(reason) if reason else None
     message = read_message(_of(_of(answer, "output"), "message"), finish)

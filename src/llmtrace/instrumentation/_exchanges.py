@@ -39,7 +39,7 @@ _DO_NOT_RETRY = {"x-should-retry": "false"}
 
 
 class OpenExchange:
-    """An exchange under way, or (``recorded``) one that was given again."""
+    """An exchange in progress, or a ``recorded`` one that was given again."""
 
     __slots__ = ("body", "decode", "error", "headers", "message", "recorded", "status")
 
@@ -79,7 +79,7 @@ class OpenExchange:
 
 
 class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Proxy of the body of a response that keeps what the program reads of it."""
+    """Proxy of the body of a response, which keeps the chunks that the program reads."""
 
     def __init__(self, stream: Any, exchange: OpenExchange) -> None:
         super().__init__(stream)
@@ -95,7 +95,7 @@ class _Body(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run 
 
 
 def _answered(exchange: OpenExchange, response: Any) -> None:
-    """Keep a response of ``httpx``, with its body if that is read already."""
+    """Keep a response of ``httpx``, and its body if that was read already."""
     exchange.answered(response.status_code, response.headers)
     if response.is_stream_consumed:
         exchange.body.append(response.content)
@@ -154,7 +154,8 @@ async def _awaited(call: Call, wrapped: Any, instance: Any, args: Any, kwargs: d
 
 
 def _before(call: Call, client: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any], OpenExchange | None]:
-    """The recorded response that is to be given; else the arguments to send with, and the exchange that keeps the answer."""
+    """Return the recorded response, if there is one; otherwise the arguments to send with, and the exchange that keeps the
+    answer."""
     request = args[0] if args else kwargs["request"]
     played = player()
     if played is not None:

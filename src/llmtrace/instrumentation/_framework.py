@@ -1,7 +1,7 @@
-"""What the instrumentors of frameworks share: steps of a traced function, with a span of their own or without.
+"""Tools for the instrumentors of frameworks: the steps of a traced function, with or without a span.
 
-Laws: a span is current in each step of a coroutine and in nothing that runs between the steps (`recorder.functions`); what the
-function gives and raises goes through untouched; only a policy that the program asked for (a budget) raises.
+Laws: a span is current in each step of a coroutine, and not between steps (`recorder.functions`). Results and exceptions are
+passed through unchanged. Only a policy that the program chose (a budget) raises.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Step:
     """A run of a function, without a span. ``context`` is current whenever the function runs."""
 
     body: Callable[[], Any] | None = None
-    """In a replay: what takes the place of the function, which does not run."""
+    """In a replay: replaces the function, which does not run."""
 
     def __init__(self, context: Context | None = None) -> None:
         """``context``: default, the current one."""
@@ -56,7 +56,7 @@ class SpanStep(Step):
 
 
 class ToolStep(SpanStep):
-    """One run of a tool that a client runs for the model. Subclasses define `returned`."""
+    """A run of a tool that a client runs for the model. Subclasses define `returned`."""
 
     def answer(self) -> None:
         """In a replay, get the outcome from the recorded run. Raises `ReplayDiverged`."""
@@ -90,9 +90,9 @@ Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "Step | None
 
 
 def spanned(begin: Begin) -> Wrapper:
-    """A wrapper for a plain function or a coroutine function: ``begin`` is called when its body starts.
+    """Return a wrapper for a plain function or a coroutine function: ``begin`` is called when its body starts.
 
-    What a coroutine itself makes current stays so in its later steps, and is not seen between them.
+    A context that a coroutine makes current stays current in its later steps, and is not seen between them.
     """
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -121,7 +121,7 @@ def spanned(begin: Begin) -> Wrapper:
 
 
 class _Run:
-    """A step, or None, in the form that `recorder.functions` takes."""
+    """A step, or None, in the form that `recorder.functions` expects."""
 
     hold: functions.Held | None = None
     kept_items = 0
@@ -150,10 +150,10 @@ class _Run:
             guard(self.step.raised, error)
 
 
-# -- reviews that a framework asks for itself: a person decides on a tool call, or answers a question
+# -- reviews by a framework: a person decides on a tool call, or answers a question
 #
-# Where the run ends to wait, a review is recorded twice: as ``pending`` in that run, and with its decision in the run that goes
-# on. The two have the same call id, and the same review id where the framework gives one. Neither is an error.
+# If the run ends to wait, a review is recorded twice: as ``pending`` in that run, and with its decision in the run that
+# continues. Both have the same call id, and the same review id if the framework has one. Neither is an error.
 
 PENDING, APPROVED, EDITED, REJECTED, ANSWERED, UNATTENDED = (
     *("pending", "approved", "edited", "rejected", "answered", "unattended"),

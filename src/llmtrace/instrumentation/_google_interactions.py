@@ -1,10 +1,10 @@
-"""Google's Interactions API: ``client.interactions.create``, whole and streamed, sync and async.
+"""Records Google's Interactions API: ``client.interactions.create``, whole and streamed, sync and async.
 
-What is patched is the generated function that makes one request; a long answer that the SDK continues by itself goes through it
-once for each part. The request is read from the JSON that is sent. An answer is one message, made of its steps in their order.
+The patched function is the generated one that makes one request. If the SDK continues a long answer by itself, it calls that
+function again for each part. The request is read from the JSON that is sent. An answer is one message with its steps in order.
 
-Law: nothing raises and nothing is lost: a step or a piece of content of a kind that is not known here is kept whole. Tools that
-Google runs need no line each: ``<tool>_call`` is a call of that tool, ``<tool>_result`` what came of it.
+Law: nothing raises and nothing is lost. A step or content of an unknown kind is kept whole. Tools that Google runs need no code
+for each: ``<tool>_call`` is a call of that tool, and ``<tool>_result`` its result.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What OpenAI's endpoints have in common: who answers a call, the headers that it takes along, and its parameters.
+"""Shared by OpenAI's endpoints: the provider that answers a call, its headers, and its parameters.
 
-Law of providers: a host that is not known here is ``openai``, since nobody can tell from outside what a server of one's own
-runs; names are the conventions' where they have one.
+Law of providers: an unknown host is ``openai``, because the software of a self-hosted server is unknown. Names are the
+conventions' if they exist.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Putting wrappers around the functions of a library when it is imported, and taking them off again.
+"""Puts wrappers around functions of a library when it is imported, and removes them.
 
-Laws: the library is never imported by us (patched when it is loaded, else right after its import); taking off restores the very
-same objects, in whatever order several instrumentors of one function go; where somebody else has wrapped ours by then, ours
-stays below it and does nothing.
+Laws: we never import the library. It is patched if it is loaded, or else right after its import. Removing a wrapper restores
+the very same object, even if several instrumentors of one function are removed in any order. If other code has wrapped our
+wrapper, ours stays below it and does nothing.
 """
 
 from __future__ import annotations

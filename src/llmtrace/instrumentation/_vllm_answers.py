@@ -136,7 +136,7 @@ class _Choice:
 
 class OutputReader(Reader):
     """`Reader` of ``RequestOutput``s. ``calls``: reads tool calls from the text, if tools were offered. ``is_stream``: the
-    program gets several for one prompt."""
+    program gets several outputs for one prompt."""
 
     __slots__ = ("_calls", "_choices", "_delta", "_is_stream", "_last", "_latest")
 

@@ -67,7 +67,8 @@ def read_parameters(params: Any) -> dict[str, JsonValue]:
 
 
 def output_kind(params: Any) -> str:
-    """``DELTA``: each output holds only what is new. ``CUMULATIVE``: all so far. ``FINAL_ONLY``: one comes, whole."""
+    """Return the kind of a request's outputs. ``DELTA``: each has only the new part. ``CUMULATIVE``: each has everything so
+    far. ``FINAL_ONLY``: there is one complete output."""
     return getattr(getattr(params, "output_kind", None), "name", "FINAL_ONLY")
 
 
@@ -207,7 +208,7 @@ class Generate(Endpoint):
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         batch = current.get() or Batch()
         fields = batch.read(kwargs.get("prompt"), kwargs.get("prompt_text"), kwargs.get(self.parameters))
-        return fields, True  # so that the arguments are kept: the reader asks what kind of outputs it gets
+        return fields, True  # keeps the arguments: the reader checks the kind of outputs
 
     def reader(self, call: Call) -> Reader:
         return OutputReader(delta=output_kind(call.kwargs.get(self.parameters)) == "DELTA")
@@ -241,7 +242,7 @@ class _PooledReader(Reader):
 
 
 class _InBatch(Endpoint):
-    """``LLMEngine.add_request(request_id, prompt, params, …)``, whose outputs come in the engine's steps."""
+    """``LLMEngine.add_request(request_id, prompt, params, …)``. Its outputs arrive in the engine's steps."""
 
     def remote_parent(self, kwargs: Mapping[str, Any]) -> Context | None:  # noqa: ARG002
         batch = current.get()
@@ -250,14 +251,14 @@ class _InBatch(Endpoint):
     def on_response(self, call: Call, result: Any) -> Any:
         request_id, engine = call.kwargs.get("request_id"), call.client
         prompt = Prompt(call, self.reader(call), current.get() or Batch())
-        call.client, call.kwargs = None, {}  # else the engine would be kept by its open prompts
+        call.client, call.kwargs = None, {}  # otherwise open prompts would keep the engine alive
         prompt.internal_id = result if isinstance(result, str) else request_id
         _open.setdefault(engine, {})[request_id] = prompt
         return result
 
 
 class AddPrompt(_InBatch, Generate):
-    """A prompt that asks for text."""
+    """The endpoint of a prompt for text."""
 
     parameters = "params"
 
@@ -271,14 +272,14 @@ class AddPrompt(_InBatch, Generate):
 
 
 class AddPooled(_InBatch, Encode):
-    """A prompt that asks for a vector or a score."""
+    """The endpoint of a prompt for a vector or a score."""
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
         return {}, True
 
 
 class Prompt(Watch):
-    """One prompt in an engine: its call, and what was seen of the answer."""
+    """A prompt in an engine: its call, and the answer so far."""
 
     __slots__ = ("_batch", "internal_id")
 
@@ -309,7 +310,7 @@ class Prompt(Watch):
 
 
 _open: weakref.WeakKeyDictionary[Any, dict[Any, Prompt]] = weakref.WeakKeyDictionary()
-"""By engine, its prompts that are not finished, by the id that the program (or ``LLM``) gave."""
+"""The unfinished prompts of each engine, by the id that the program (or ``LLM``) passed."""
 
 
 def pooled(outputs: Sequence[Any]) -> Fields:

@@ -189,18 +189,18 @@ def _propagates(client: Any) -> bool:
     return not (isinstance(options, Mapping) and options.get("propagation") is False)
 
 
-# -- the tools that the beta tool runner runs, and the spans that the SDK would make itself
+# -- tools of the beta tool runner, and the SDK's own spans
 #
-# The SDK can trace its own calls (1.x and 2.x, where the program has a TracerProvider). One call has one span: while ours is
-# open the SDK's own is left out, unless the program gave the client a TracerProvider of its own.
+# The SDK can trace its own calls (1.x and 2.x, if the program has a TracerProvider). One call has one span: while ours is open,
+# the SDK's span is left out, unless the program gave the client a TracerProvider of its own.
 
 
 class ToolRun(TracedFunction):
-    """A runner's method that runs one tool: (tool, tool_use). It does not raise what the tool raises."""
+    """A runner's method that runs a tool: (tool, tool_use). It does not raise the tool's exception."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         tool, call = arguments.values()
-        # a function decorated with `llmtrace.tool` makes its span itself
+        # a function decorated with `llmtrace.tool` records itself
         is_decorated = type(getattr(tool, "func", None)).__module__.startswith("llmtrace.")
         if is_decorated or (selected and is_left_out(instance._client)):
             return None

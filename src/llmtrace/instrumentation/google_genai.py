@@ -119,14 +119,14 @@ def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
 
 # -- automatic function calling: the functions that the SDK runs for the model, and the loop around calls and functions
 #
-# What a function raises becomes the answer to the model inside the SDK; here it is the span's failure.
+# The SDK converts a function's exception to an answer for the model; here it is also the span's failure.
 
 LOOP = "automatic_function_calling"
 """Name of the workflow of a loop."""
 
 
 class FunctionRun(TracedFunction):
-    """What runs a function for the model: (args, function_to_invoke)."""
+    """The function that runs a function for the model: (args, function_to_invoke)."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
         function = arguments["function_to_invoke"]
@@ -136,16 +136,16 @@ class FunctionRun(TracedFunction):
 
 
 class LoopRun(TracedFunction):
-    """A function that calls the model and runs functions in turns: a run, where nothing else is around it."""
+    """A function that alternates between calls of the model and functions. It is a run, unless it is inside another span."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
-        # the tools stand in the configuration of the call, or in that of the chat whose method it is
+        # the tools are in the configuration of the call, or in that of the chat
         tools = python_members(arguments.get("config") or getattr(instance, "_config", None)).get("tools")
         may_run = isinstance(tools, (list, tuple)) and any(callable(tool) or hasattr(tool, "call_tool") for tool in tools)
         return Workflow(LOOP) if may_run and current() is None else None
 
     def answer(self, result: Any) -> Any:  # noqa: ARG002
-        """The calls of the model below hold it."""
+        """Return None: the model calls below have the answer."""
         return None
 
 

@@ -42,7 +42,8 @@ def in_context(_result: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict
 
 
 def with_tool(begin: Callable[[Context], Step]) -> Wrapper:
-    """A wrapper for a method that runs a tool: puts the tool into the context, because the callback does not get it."""
+    """Return a wrapper for a method that runs a tool. It puts the tool into the context, because the callback does not get
+    it."""
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         run = ToolRun(instance)

@@ -1,13 +1,13 @@
 """The Model Context Protocol: client and server, mcp 1.x and 2.x, over any transport.
 
-Both sides of a call are joined by the trace context in the request's ``_meta``; the server's schemas judge arguments and
-result in line. The spans that mcp 2.x opens by itself give way to these. The server's side is in `_mcp_server`, the client's
-here: ``ClientSession.call_tool``, and every other request that says something.
+Both sides of a call are joined by the trace context in the request's ``_meta``. The server's schemas validate arguments and
+result in line. Our spans replace those that mcp 2.x opens itself. `_mcp_server` has the server's side. This file has the
+client's side: ``ClientSession.call_tool``, and other requests with content.
 
-A tool call is an execution of the tool, of kind client; inside an execution of that very tool (a framework that hands the call
-on) it adds to that span. A server may ask for more input before it answers (``InputRequiredResult``). ``Client.call_tool`` then
-calls again, and all of it is one execution, which waited, with a review for each question to a person. Where the program calls
-again itself, each earlier call is a plain step, and the last one is the execution.
+A tool call is an execution of the tool, of kind client. Inside an execution of the same tool (by a framework that passes the
+call on) it adds to that span. A server may ask for more input before it answers (``InputRequiredResult``). ``Client.call_tool``
+then calls again, and all of this is one execution, which waited, with a review for each question to a person. If the program
+calls again itself, each earlier call is a plain step, and the last one is the execution.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""OpenAI: chat completions, the Responses API, plain completions and embeddings. Each endpoint stands in a file of its own
-(``_openai_chat``, ``_openai_responses``, ``_openai_completions``, ``_openai_embeddings``), and so do the tools that the client
-runs (``openai``); the engine is `_provider`, what is shared with the sister SDKs `_stainless`.
+"""OpenAI: chat completions, the Responses API, plain completions and embeddings. Each endpoint has a file of its own
+(``_openai_chat``, ``_openai_responses``, ``_openai_completions``, ``_openai_embeddings``). The tools that the client runs are
+in this file. The engine is `_provider`; code shared with Anthropic's SDK is in `_stainless`.
 
-Works with openai 1.66 and later, with Azure's client classes, and with every server that speaks the protocol.
+Works with openai 1.66 and later, with Azure's client classes, and with every server that has the same protocol.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ LIBRARY, DISTRIBUTION = "openai", "openai"
 SUPPORTED = ">=1.66,<4"
 CLIENTS = {f"openai.{name}OpenAI": "" for name in ("", "Async", "Azure", "AsyncAzure")}
 
-# -- the tools that the client's runner of the Responses API runs (3.x): each is an execution, joined to the model's call
+# -- tools of the client's runner of the Responses API (3.x): each is an execution, joined to the model's call
 #
-# What a function raises stops the runner, and goes through to the program; what a browser could not do is told to the model.
+# An exception of a function stops the runner, and reaches the program. A failure of a browser is reported to the model.
 
 _ABOUT = frozenset({"type", "id", "call_id", "status", "pending_safety_checks"})
 
@@ -43,7 +43,7 @@ class FunctionRun(TracedFunction):
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         _, call = arguments.values()
         function = instance._functions[call.name]
-        # a runner does not say which client it works for; what is decorated with `llmtrace.tool` makes its span itself
+        # a runner does not show which client it uses; a function decorated with `llmtrace.tool` records itself
         if "openai" in selected or hasattr(function.execute, "_self_spec"):
             return None
         return ToolExecution(
@@ -51,12 +51,12 @@ class FunctionRun(TracedFunction):
         )
 
     def answer(self, result: Any) -> Any:
-        """Read the item that the model gets."""
+        """Return the content of the item that the model gets."""
         return result["output"]
 
 
 class BrowserRun(TracedFunction):
-    """A method that runs one call of a browser: (call, …). It also returns whether all went well."""
+    """A method that runs one call of a browser: (call, …). It also returns True if the call succeeded."""
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         call = next(iter(arguments.values()))

@@ -309,7 +309,7 @@ def _parts(line: str) -> tuple[str, str, str]:
 
 
 def _event(line: str) -> Any:
-    """The JSON object or list of a line; None without one."""
+    """Return the JSON object or list of a line, or None."""
     text = _parts(line)[1]
     try:
         return json.loads(text) if text[:1] in ("{", "[") else None

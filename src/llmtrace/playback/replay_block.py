@@ -1,4 +1,4 @@
-"""Runs a replay in this process (`replay`), or goes on from where a run was held (`resume`, `resume_review`)."""
+"""Runs a replay in this process (`replay`), or continues a run from a checkpoint (`resume`) or a review (`resume_review`)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MAX_BYTES = 64 << 20
 
 T = TypeVar("T")
 TakeSpans = Callable[[list[RawSpan]], int]
-"""Stores spans and returns how many it stored."""
+"""Stores spans. Returns the number of stored ones."""
 TakeLogs = Callable[[list[LogRecord]], None]
 """Joins log records to their spans."""
 
@@ -59,7 +59,7 @@ def unpack(body: bytes, encoding: str) -> bytes:
 
 
 def store(body: bytes, encoding: str, content_type: str, take: TakeSpans) -> tuple[int, str]:
-    """Store the spans of a request by ``take``. Returns how many were rejected, and why. Raises Refused.
+    """Store the spans of a request by ``take``. Returns the number of rejected spans, and the reason. Raises Refused.
 
     At most two requests are parsed at a time, because a parsed request takes many times the memory of its bytes.
     """
@@ -74,7 +74,7 @@ def store(body: bytes, encoding: str, content_type: str, take: TakeSpans) -> tup
 
 
 def _spans_from_json(document: Mapping[str, Any]) -> tuple[list[RawSpan], int]:
-    """The spans with valid ids, and the number of all."""
+    """Return the spans with valid ids, and the number of all spans."""
     refuse_other_signals(document, "resourceSpans", "resource_spans")
     total = otlp.count_json(document)
     if total > limits.MAX_SPANS:

@@ -1,4 +1,4 @@
-"""Counts of sent and dropped spans: one file for each destination, to which every program of the user adds. See `reports`.
+"""Counts sent and dropped spans: one file for each destination, to which every program of the user adds. See `reports`.
 
 Law: a span counts as sent when the endpoint has confirmed it. Every span that is dropped, for whatever reason, is counted, and
 a log line says so, at most once a minute.
@@ -26,7 +26,7 @@ FILE = "counts.json"
 ABOUT = "about"
 """File in a destination's folder with its protocol and address."""
 _MOST = 100_000
-"""Waiting spans up to which they are counted."""
+"""Waiting spans that are counted, at most."""
 
 
 @dataclass

@@ -250,7 +250,8 @@ def _weight(value: JsonValue) -> int:
 
 
 def destinations_of(path: Path) -> set[str]:
-    """The destinations for which a journal file may have spans; "" for spans that are not sent, and for an unusable file."""
+    """Return the destinations for which a journal file may have spans; "" for spans that are not sent, and for an unusable
+    file."""
     try:
         contexts = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
     except (OSError, journal_files.Unusable):

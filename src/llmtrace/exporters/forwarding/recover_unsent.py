@@ -93,7 +93,7 @@ def only_unsent(journal: Path) -> bool:
 
 
 def remove_sent(path: Path, positions: Positions, destination: str) -> None:
-    """Remove a file of a folder that only has unsent spans, if all its spans are for this destination and were sent."""
+    """Remove a file from a folder of unsent spans, if all its spans are for this destination and were sent."""
     if not only_unsent(path.parent):
         return
     position = positions.read(path.name)

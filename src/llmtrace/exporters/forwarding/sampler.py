@@ -27,7 +27,8 @@ FOREIGN_SECONDS = 6.0
 """Seconds that an external span waits until it is evaluated (see `external.ingest`) and journaled again with its
 evaluations."""
 JUDGED_SECONDS = 2.0
-"""The same where a judge says when the trace was evaluated: longer than it takes to store a request and to tell the judge."""
+"""The same wait with a judge, which reports when a trace is evaluated: longer than storing a request and notifying the judge
+takes."""
 MOST_WAITING = 50_000
 MOST_KNOWN = 20_000
 """Decided traces and spans that are remembered, at most."""

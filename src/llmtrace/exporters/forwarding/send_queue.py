@@ -1,10 +1,11 @@
-"""Where spans wait to be sent that no store keeps: `SendQueue` on the disk, `MemoryQueue` where the store is off or in memory.
+"""Queues of unsent spans that no store keeps: `SendQueue` on disk, and `MemoryQueue` if the store is off or in memory.
 
-`SendQueue` is the store of a program that only sends: it keeps unsent spans only, and no content that must not leave.
+`SendQueue` is the store of a program that only sends: it keeps only unsent spans, without content that must not leave. A
+receiver that only forwards needs the content for the evaluation: with ``strips`` False, content is kept until the spans are
+sent.
 
-A receiver that only forwards needs the content until the spans are evaluated: ``strips`` False keeps it until they are sent.
-It is used for ``LLMTRACE_STORE=auto`` if OTLP is configured and the program does not run in a terminal. Its journal is in
-``unsent/`` in the store's folder; a file is removed as soon as all its spans were sent.
+`SendQueue` is used for ``LLMTRACE_STORE=auto`` if OTLP is configured and the program does not run in a terminal. Its journal is
+in ``unsent/`` in the store's folder; a file is removed as soon as all its spans were sent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from llmtrace.store.send_positions import UNSENT
 from llmtrace.store.summary import TraceSummary
 
 MOST_BYTES = 16 << 20
-"""Size of the spans that wait in memory. When there are more, the oldest go."""
+"""Bytes of spans that wait in memory, at most. Beyond that, the oldest are dropped."""
 
 
 class SendQueue(Store):
@@ -85,7 +86,7 @@ class SendQueue(Store):
 
 
 class MemoryQueue(Sink):
-    """A sink that the forwarder empties. ``wanted`` returns "" if spans are not to be sent now."""
+    """A sink that the forwarder empties. ``wanted`` returns "" if spans must not be sent now."""
 
     wants_start_marks = False
     takes_encoded = True

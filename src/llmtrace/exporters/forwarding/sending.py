@@ -46,7 +46,7 @@ def forward(
     own_provider: bool = False,
     judge: Ingestor | None = None,
 ) -> tuple[Forwarder, tuple[Sink, ...]]:
-    """Send the spans of ``store``. Returns also the sinks that must get spans if the store has no journal.
+    """Send the spans of ``store``. Returns the forwarder, and the sinks that must get spans if the store has no journal.
 
     ``always``: the program itself named the destination. ``own_provider``: it passed a TracerProvider to `configure`.
     ``judge``: evaluates external spans before they are sent.

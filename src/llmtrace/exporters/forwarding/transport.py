@@ -72,7 +72,8 @@ class Http:
         self.encode = otlp.to_json_line if as_json else otlp.to_protobuf
 
     def send(self, body: bytes, seconds: Callable[[], float]) -> Answer:
-        """Send what ``encode`` returned. ``seconds`` returns how long the request may take, when it is ready to be sent."""
+        """Send what ``encode`` returned. ``seconds`` is called when the request is ready, and returns the time that it may
+        take."""
         try:
             session = self._session = self._session or self._opened()
             if self._to.gzip:
@@ -168,7 +169,7 @@ def retry_after(header: str | None) -> float | None:
 
 
 class Grpc:
-    """The same methods as `Http`, over gRPC."""
+    """Requests over gRPC, with the same methods as `Http`."""
 
     def __init__(self, destination: Destination) -> None:
         self._to = destination
