@@ -164,7 +164,7 @@ class ManualRetrieval(_ManualBlock):
         if self.documents is None:
             return self._operation
         values: list[JsonValue] = [to_json(document) for document in self.documents]
-        objects = [value if isinstance(value, dict) else {"content": value} for value in values]  # as the conventions want
+        objects = [value if isinstance(value, dict) else {"content": value} for value in values]  # per conventions
         return replace(self._operation, documents=objects)
 
 

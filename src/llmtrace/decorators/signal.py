@@ -98,7 +98,7 @@ def signal(
             looks_at=tuple(operations),
             background=background,
         )
-        recorder = configured()  # it looks at what is recorded from now on; runs that have begun keep their signals
+        recorder = configured()  # evaluates spans from now on; runs that have begun keep their signals
         if recorder is not None and background:
             background_thread.join(recorder)
         elif recorder is not None:

@@ -180,7 +180,7 @@ class ExternalSpans(SpanProcessor, Sink):
                 return None
         if isinstance(operation, Inference):
             if owner is not None and owner.span_id == span.parent_id and isinstance(owner.operation, Inference):
-                return None  # ours, right around it, is the same call
+                return None  # our inference directly around it is the same call
             with self._lock:
                 is_around_ours = self._around.pop(span.span_id, self) is None
             if is_around_ours or self._calls.take(span, place.worker):
@@ -188,7 +188,7 @@ class ExternalSpans(SpanProcessor, Sink):
                 return replace(span, operation=Custom())
             if is_only_request(span):
                 return replace(span, operation=Custom())
-            if span.parent_id is not None and not operation.tools:  # a framework may record them only once, on the agent's span
+            if span.parent_id is not None and not operation.tools:  # recorded perhaps only once, on the agent's span
                 definitions = self._open.inherited_attribute(int(span.parent_id, 16), semconv.TOOL_DEFINITIONS)
                 return replace(span, operation=replace(operation, tools=read_definitions(definitions) or ()))
         elif isinstance(operation, _STEPS) and self._is_step_of_ours(span, operation, owner):

@@ -126,7 +126,7 @@ def _may_be_same(call: _Call, theirs: Span, worker: Worker) -> bool:
     if trace_id != (None if theirs.parent_id is None else theirs.trace_id) or theirs.start > call.start:
         return False
     (thread, task), (their_thread, their_task) = call.worker, worker
-    # a callback or a request may be handed to a thread outside the event loop's tasks
+    # a callback or request may run in a thread outside the event loop's tasks
     is_handed_over = thread != their_thread and task != their_task and 0 in (task, their_task)
     if call.worker != worker and not is_handed_over:
         return False

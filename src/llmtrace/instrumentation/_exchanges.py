@@ -211,7 +211,7 @@ def _recorded_response(call: Call, client: Any, request: Any) -> Any:
     """Return the recorded answer as a response of ``httpx``. Raises the transport's exception if the recording ends with
     one."""
     modules = [sys.modules.get(kind.__module__.partition(".")[0]) for kind in type(client).__mro__]
-    module: Any = next(module for module in modules if hasattr(module, "AsyncByteStream"))  # httpx, or one of the same form
+    module: Any = next(module for module in modules if hasattr(module, "AsyncByteStream"))  # or a package like it
     exchange = recorded_exchange(call)
     if exchange.status is None:
         raise _transport_error(module, exchange, request)

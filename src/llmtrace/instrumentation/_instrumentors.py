@@ -244,7 +244,7 @@ def _switch(name: str) -> _Switch:
     return _switches[name]
 
 
-# -- one client, where its library is not recorded as a whole
+# -- one client, if its library is not recorded as a whole
 
 selected: dict[str, dict[int, weakref.ref[Any]]] = {}
 """For each library with only some recorded clients: those clients, by their ids. A library that is not a key is recorded as a

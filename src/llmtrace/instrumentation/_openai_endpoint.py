@@ -14,7 +14,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._provider import Endpoint, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, server_of, with_headers
 
-# -- who answers: told by the client's class or by the provider that it was made for, else by the host of its base URL
+# -- the provider: by the client's class, by the provider that it was made for, or by the host of its base URL
 
 OPENAI = "openai"
 AZURE = "azure.ai.openai"
@@ -124,7 +124,7 @@ class Generation(OpenAIEndpoint):
         return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
 
 
-# -- parameters, by the conventions' names where they have one
+# -- parameters, under the conventions' names if they exist
 
 NOT_OF_THE_REQUEST = frozenset({"model", "tools", "stream", "extra_headers", "extra_query", "extra_body", "timeout"})
 """Arguments of every method that are recorded elsewhere, or are not part of the body."""

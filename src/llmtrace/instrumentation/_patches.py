@@ -191,7 +191,7 @@ class Patches:
         for step in path:
             owner = getattr(owner, step, None)
         if isinstance(owner, type) and not any(name in vars(base) for base in owner.__mro__):
-            return None  # not even asked for: a metaclass may import half of the library for an answer
+            return None  # do not look it up: a metaclass may import half of the library for an answer
         present = getattr(owner, name, None)
         if present is None:
             return None  # this version of the library has no such function

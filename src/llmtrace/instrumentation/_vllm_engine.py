@@ -29,7 +29,7 @@ from llmtrace.model import Custom, Embedding, Generic, JsonValue, Message, Text,
 from llmtrace.recorder import Recording
 from llmtrace.recorder.guard import guard
 
-# -- what a prompt asks for. Law: what a parameter is by default is not recorded, since vLLM's objects hold every parameter.
+# -- prompts. Law: default values of parameters are not recorded, because vLLM's objects contain every parameter.
 
 _DEFAULTS: dict[str, tuple[str, Any]] = {
     "temperature": ("temperature", None),

@@ -28,7 +28,7 @@ class CrewRun(TracedFunction):
 
     def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:
         if getattr(instance, "stream", False):
-            return None  # it runs itself once more without, in a thread
+            return None  # it runs itself again in a thread, without streaming
         if type(instance).__module__ == _EXECUTOR:
             return None  # an agent's own loop, which is a flow
         name = getattr(instance, "name", None) or type(instance).__name__

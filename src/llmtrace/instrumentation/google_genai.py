@@ -117,7 +117,7 @@ def _prepare(client: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
         call.fields.update(call.endpoint.read_body(request.data))
 
 
-# -- automatic function calling: the functions that the SDK runs for the model, and the loop around calls and functions
+# -- automatic function calling: the SDK runs functions for the model, in a loop of calls and functions
 #
 # The SDK converts a function's exception to an answer for the model; here it is also the span's failure.
 

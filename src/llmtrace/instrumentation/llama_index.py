@@ -141,7 +141,7 @@ def _query(query: Any) -> str | None:
 
 def _end_with(task: Any, end: Callable[[Any, BaseException | None], None]) -> None:
     """End a span with the outcome of a task."""
-    # `exception()` would tell asyncio that the program has seen the exception, and asyncio reports those that nobody saw.
+    # `exception()` would mark the exception as retrieved, and asyncio would no longer report it if the program ignores it
     error = asyncio.CancelledError() if task.cancelled() else task._exception
     end(None if error is not None else task.result(), error)
 

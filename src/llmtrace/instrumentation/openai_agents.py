@@ -334,7 +334,7 @@ PATCHES = (
     *(Patch(_SCOPE, f"Scope.set_current_{kind}", after(_attach)) for kind in ("span", "trace")),
     *(Patch(_SCOPE, f"Scope.reset_current_{kind}", before(_detach, always=True)) for kind in ("span", "trace")),
     Patch("agents.run", "AgentRunner.run", spanned(_run)),
-    Patch("agents.run", "AgentRunner.run_streamed", spanned(_run)),  # it starts a task, in which the run goes on
+    Patch("agents.run", "AgentRunner.run_streamed", spanned(_run)),  # it starts a task in which the run continues
     Patch("agents.run_internal.turn_resolution", "run_final_output_hooks", before(_note_output)),
     Patch("agents.run_internal.run_loop", "run_final_output_hooks", before(_note_output)),
     *(Patch(module, "_invoke_function_tool_with_metadata", spanned(_invoke)) for module in _TOOLS),

@@ -50,7 +50,7 @@ def _open() -> Recording | None:
 
 
 def _start(recorder: Recorder) -> Recording:
-    limits, _, on_exceed = os.environ.get(BUDGET, "").partition(";")  # of llmtrace run --budget
+    limits, _, on_exceed = os.environ.get(BUDGET, "").partition(";")  # from llmtrace run --budget
     budgets = [read_budget(limits, "record" if on_exceed == "record" else "raise")] if limits else []
     with extract(os.environ), track(budgets):
         return recorder.start(Workflow(_name()), attributes={PROGRAM: True})

@@ -204,7 +204,7 @@ def member_at(value: JsonValue, path: Sequence[str]) -> JsonValue:
 def _edited_outcome(recorded: Recorded, old: JsonValue, new: JsonValue, edit: Edit) -> Recorded:
     """Put the edit into the recorded return value: at the same place, or else wherever that value holds the whole result."""
     outcome = json.loads(recorded.exchanges[0].body) if recorded.exchanges else {}
-    if RETURNED not in outcome:  # plain JSON, or an exception: the edited result takes its place
+    if RETURNED not in outcome:  # plain JSON or an exception has no recorded object
         return replace(recorded, exchanges=(), result_type="")
     if not _set_in_object(outcome[RETURNED], edit):
         places = [(owner, key) for _, owner, key in _members(outcome, ()) if _is_result(owner[key], old)]

@@ -237,7 +237,7 @@ class Replay(Player):
             recording = around = current()
             while around is not None and around.attributes.get(semconv.REPLAY_LIVE) is not True:
                 around = around.parent
-            if self._is_live or around is not None:  # in a call that is made for real
+            if self._is_live or around is not None:  # the span around is a call that is made for real
                 return None
             if recording is not None and isinstance(recording.operation, ANSWERED):
                 sender = f"by {calling_library()}, and not by httpx or botocore"

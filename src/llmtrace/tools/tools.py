@@ -170,9 +170,9 @@ def _whole(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
     if not inspect.isawaitable(result) and not inspect.isasyncgen(result):
         return result
     if _loop_runs():  # a decorator may hide that a tool is async until it is called
-        if isinstance(result, Coroutine):  # which would warn if nobody awaits it
+        if isinstance(result, Coroutine):  # an unawaited coroutine would warn
             result.close()
-        elif isinstance(result, asyncio.Future):  # which would go on in the background
+        elif isinstance(result, asyncio.Future):  # a task would go on in the background
             result.cancel()
         raise _AsyncInLoopError(name)
     return asyncio.run(_awaited(result))

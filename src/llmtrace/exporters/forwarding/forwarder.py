@@ -254,7 +254,7 @@ class Forwarder:
             self._looked = time.monotonic()
             self._tidy(newest=False)
             assert self._home is not None
-            journals = [self._home / "journal", self._home / UNSENT / "journal"]  # the store's, and of programs that only send
+            journals = [self._home / "journal", self._home / UNSENT / "journal"]  # of the store, and of programs that only send
             yield from self._recovery.tails(journals, own_process=name)
 
     def _positions(self, journal: Path) -> Positions:

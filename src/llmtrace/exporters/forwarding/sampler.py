@@ -80,7 +80,7 @@ class Sampler:
         if decided == 0 and not _is_bad(raw):
             self._leave(item)
             return []
-        if decided == 0:  # the trace was dropped, and failed later: its spans are still in the journal
+        if decided == 0:  # a dropped trace that failed later: its spans are still in the journal
             before = self._sampled_out.pop(item.trace_id, [])
             self._counts.traces_late += 1
             self._counts.traces_left -= 1
@@ -136,7 +136,7 @@ class Sampler:
             spans = {item.span_id: genai.decode(raw) for item in items if (raw := item.load_whole()) is not None}
             judged = {span.span_id: span for span in self._judge.judge(list(spans.values()))}
             for item in items:
-                if item.span_id in judged:  # it stays in memory from now on, since the journal has it without its verdicts
+                if item.span_id in judged:  # keep it in memory from now on, because the journal has it without verdicts
                     item.raw, item.length = genai.encode(judged[item.span_id]), 0
             rate = 1.0 if any(item.raw is not None and _is_bad(item.raw) for item in items) else rate
         if rate is None:

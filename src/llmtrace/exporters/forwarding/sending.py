@@ -90,7 +90,7 @@ def forward(
 
 def has_terminal() -> bool:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # it is closed
+        with contextlib.suppress(OSError, ValueError):  # closed
             if stream is not None and stream.isatty():
                 return True
     return False
