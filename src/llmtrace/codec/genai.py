@@ -30,6 +30,7 @@ _RESERVED: Final = frozenset(row.key for row in _RUN) | findings.DERIVED | recor
 """Attributes that llmtrace reads on every span."""
 _RESERVED_BY: Final = {operation_class: keys | _RESERVED for operation_class, keys in operations.RESERVED.items()}
 _PREFIXES: Final = (sc.ATTRIBUTE_PREFIX, sc.FINDING_PREFIX)
+_STATUS_KEYS: Final = (sc.OTEL_STATUS_CODE, sc.OTEL_STATUS_DESCRIPTION)
 _OK: Final = "OK"
 
 
@@ -75,7 +76,7 @@ def _add_user_attributes(span: Span, out: dict[str, JsonValue]) -> None:
     for key, value in span.attributes.items():
         if _must_be_escaped(key, value, span, out):
             out[sc.ATTRIBUTE_PREFIX + key] = value
-        elif span.failure is not None or not _is_status(key, value):  # without a failure, `encode` writes the status
+        elif key not in _STATUS_KEYS or not _is_status(key, value, span):
             out[key] = value
 
 
@@ -90,10 +91,11 @@ def _must_be_escaped(key: str, value: JsonValue, span: Span, out: dict[str, Json
     return span.run_id is None and findings.says_failure(key, value)
 
 
-def _is_status(key: str, value: JsonValue) -> bool:
-    if key == sc.OTEL_STATUS_CODE:
-        return isinstance(value, str) and value == _OK
-    return key == sc.OTEL_STATUS_DESCRIPTION and isinstance(value, str) and value != ""
+def _is_status(key: str, value: JsonValue, span: Span) -> bool:
+    """Return True if `encode` writes this attribute as the status of the span."""
+    if span.failure is not None or not isinstance(value, str):
+        return False
+    return value == _OK if key == sc.OTEL_STATUS_CODE else value != ""
 
 
 def _status(span: Span) -> tuple[Literal["unset", "ok", "error"], str]:

@@ -34,17 +34,24 @@ def _write_exchanges(exchanges: Iterable[Exchange]) -> str:
 
 
 def _write_exchange(exchange: Exchange) -> dict[str, JsonValue]:
-    text = _as_text(exchange.body)
-    members: dict[str, JsonValue] = {
-        "status": exchange.status,
-        "headers": dict(exchange.headers) or None,
-        "text": text or None,
-        "body": b64encode(zlib.compress(exchange.body, _COMPRESSION)).decode() if text is None else None,
-        "sizes": list(exchange.sizes) or None,
-        "error": exchange.error or None,
-        "message": exchange.message or None,
-    }
-    return {name: member for name, member in members.items() if member is not None}
+    item: dict[str, JsonValue] = {}
+    if exchange.status is not None:
+        item["status"] = exchange.status
+    if exchange.headers:
+        item["headers"] = dict(exchange.headers)
+    if exchange.body:
+        text = _as_text(exchange.body)
+        if text is None:
+            item["body"] = b64encode(zlib.compress(exchange.body, _COMPRESSION)).decode()
+        else:
+            item["text"] = text
+    if exchange.sizes:
+        item["sizes"] = list(exchange.sizes)
+    if exchange.error:
+        item["error"] = exchange.error
+    if exchange.message:
+        item["message"] = exchange.message
+    return item
 
 
 def _read_exchanges(value: JsonValue) -> tuple[Exchange, ...] | None:
@@ -117,11 +124,12 @@ def read(rest: dict[str, JsonValue]) -> Recorded | None:
 
 def without(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     """Return the attributes that may leave this machine; the same object if all may."""
-    if KEYS.isdisjoint(attributes):
+    private = KEYS.intersection(attributes)
+    if not private:
         return attributes
-    remaining = dict(attributes)  # then `pop`: several times faster than a comprehension
-    for key in KEYS:
-        remaining.pop(key, None)
+    remaining = dict(attributes)
+    for key in private:
+        del remaining[key]
     return remaining
 
 
