@@ -1,4 +1,4 @@
-"""The pages of attributes name what is written, and nothing else; the names are the conventions' where they say so."""
+"""The page of attributes lists exactly what is written, and its gen_ai names are those of the conventions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_WRITTEN = {
     sc.OTEL_STATUS_DESCRIPTION,
     sc.GENERIC_PART,
 }
-"""Read only, a member of a message part, or a name that stands in a `Span` only. The page has them in its prose."""
+"""Only read, a member of a message part, or only in a `Span`. The page mentions them in its text."""
 
 
 def page() -> str:
@@ -33,51 +33,51 @@ def page() -> str:
 
 
 def rows() -> set[str]:
-    """The names that have a row."""
-    found = re.findall(r"^\| `([^`]+)` \| [^|]+ \| .* \|$", page(), re.MULTILINE)
-    assert len(set(found)) == len(found), "a name stands twice"
-    return set(found)
+    """Return the names with a row in the table."""
+    row_names = re.findall(r"^\| `([^`]+)` \| [^|]+ \| .* \|$", page(), re.MULTILINE)
+    assert len(set(row_names)) == len(row_names), "a name has two rows"
+    return set(row_names)
 
 
 def names() -> set[str]:
-    """Every attribute and event name of semconv.py."""
-    constants = {name: held for name, held in vars(sc).items() if name.isupper() and isinstance(held, str)}
-    apart = {*operations.BY_NAME, sc.CREATE_AGENT, sc.SCOPE_NAME, *NOT_WRITTEN}
-    found = {
-        held
-        for name, held in constants.items()
-        if held not in apart and not name.startswith("METRIC_") and not name.endswith("_PREFIX")
+    """Return every attribute and event name of semconv.py."""
+    constants = {name: value for name, value in vars(sc).items() if name.isupper() and isinstance(value, str)}
+    excluded = {*operations.BY_NAME, sc.CREATE_AGENT, sc.SCOPE_NAME, *NOT_WRITTEN}
+    result = {
+        value
+        for name, value in constants.items()
+        if value not in excluded and not name.startswith("METRIC_") and not name.endswith("_PREFIX")
     }
-    found |= {sc.REQUEST_PREFIX + name for name in sc.REQUEST_PARAMETERS}
-    found |= {prefix + "<name>" for prefix in (sc.CONTEXT_PREFIX, sc.FINDING_PREFIX, sc.ATTRIBUTE_PREFIX, sc.EVENT_PREFIX)}
-    found |= {sc.VIOLATION_PREFIX + field for field in Violation.__slots__}  # type: ignore[attr-defined]
-    own = set(Evaluation.__slots__) - {"name", "score", "label", "explanation"}  # type: ignore[attr-defined]
-    return found | {sc.EVALUATION_PREFIX + field for field in own}
+    result |= {sc.REQUEST_PREFIX + name for name in sc.REQUEST_PARAMETERS}
+    result |= {prefix + "<name>" for prefix in (sc.CONTEXT_PREFIX, sc.FINDING_PREFIX, sc.ATTRIBUTE_PREFIX, sc.EVENT_PREFIX)}
+    result |= {sc.VIOLATION_PREFIX + field for field in Violation.__slots__}  # type: ignore[attr-defined]
+    evaluation_fields = set(Evaluation.__slots__) - {"name", "score", "label", "explanation"}  # type: ignore[attr-defined]
+    return result | {sc.EVALUATION_PREFIX + field for field in evaluation_fields}
 
 
 def test_the_page_and_the_names_agree() -> None:
-    """Each name of semconv.py has a row, each row a name of semconv.py."""
+    """Each name of semconv.py has a row, and each row is a name of semconv.py."""
     assert rows() == names()
     assert all(name in page() for name in NOT_WRITTEN)
 
 
 @given(some.spans())
 @settings(deadline=None)
-def test_nothing_is_written_that_the_page_does_not_name(span: Span) -> None:
-    """Every attribute and event of an encoded span is the user's or on the page."""
-    known = rows()
+def test_the_page_lists_everything_that_is_written(span: Span) -> None:
+    """Every attribute and event of an encoded span is the user's own or on the page."""
+    documented = rows()
     span_events = {event.name for event in span.events}
     users = {*span.attributes, *(sc.ATTRIBUTE_PREFIX + name for name in span.attributes)}
     findings = {name for name in genai.attributes(span) if name.startswith(sc.FINDING_PREFIX)}
-    assert set(genai.attributes(span)) - users - findings <= known
+    assert set(genai.attributes(span)) - users - findings <= documented
     for event in genai.events(span)[len(span.events) :]:
-        assert {event.name, *event.attributes} <= known
-    assert {event.name for event in genai.events(span)} <= span_events | known | {
+        assert {event.name, *event.attributes} <= documented
+    assert {event.name for event in genai.events(span)} <= span_events | documented | {
         sc.EVENT_PREFIX + name for name in span_events
     }
 
 
-# -- against the conventions' own files, where they are
+# -- against the files of the conventions, if they are present
 
 
 def conventions(name: str) -> Any:
@@ -88,11 +88,11 @@ def conventions(name: str) -> Any:
 
 
 def test_names_are_the_conventions() -> None:
-    """Every gen_ai.* and openai.* attribute on the pages is one that stands, not a deprecated one."""
-    stands = {each["key"] for each in conventions("genai_attributes.json")["attributes"] if each["status"] == "main"}
-    events = {each["name"] for each in conventions("genai_attributes.json")["events"]}
+    """Every gen_ai.* and openai.* attribute on the page is in the conventions and not deprecated."""
+    current = {entry["key"] for entry in conventions("genai_attributes.json")["attributes"] if entry["status"] == "main"}
+    events = {entry["name"] for entry in conventions("genai_attributes.json")["events"]}
     ours = {name for name in rows() if name.startswith(("gen_ai.", "openai."))}
-    assert ours <= stands | events
+    assert ours <= current | events
 
 
 def check(schema: Any, value: JsonValue) -> None:
@@ -104,7 +104,7 @@ def check(schema: Any, value: JsonValue) -> None:
 @given(some.inferences())
 @settings(deadline=None, max_examples=50)
 def test_content_has_the_conventions_shapes(inference: Inference) -> None:
-    """Messages, instructions and tool definitions validate against the conventions' JSON schemas, whatever is in them."""
+    """Messages, instructions and tool definitions match the JSON schemas of the conventions, whatever their content."""
     check(conventions("gen-ai-input-messages.json"), json_text.read(messages.write_messages(inference.input)))
     check(conventions("gen-ai-output-messages.json"), json_text.read(messages.write_messages(inference.output)))
     check(conventions("gen-ai-system-instructions.json"), json_text.read(messages.write_parts(inference.system)))

@@ -1,4 +1,4 @@
-"""Whether a span failed has one meaning, whoever wrote it, and is told apart from whether there is a result."""
+"""Whether a span failed has one meaning for all writers, and does not depend on whether there is a result."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_a_span_failed_by_each_sign(changes: dict[str, Any], failure: Failure) -
     ],
 )
 def test_a_span_without_a_sign_did_not_fail(changes: dict[str, Any]) -> None:
-    """Nor did one whose writer says that it is OK, or that the exception was handled."""
+    """A status OK or a handled exception is not a failure either."""
     span = read(**changes)
     assert span.failure is None
     assert genai.decode(genai.encode(span)) == span
 
 
 def test_a_failure_and_a_result_are_both_kept() -> None:
-    """What a tool answered may tell why it failed."""
+    """The answer of a tool may explain why it failed."""
     span = read(status="error", attributes={sc.TOOL_CALL_RESULT: "try again"})
     assert span.failure is not None
     assert isinstance(span.operation, ToolExecution)
@@ -74,7 +74,7 @@ def test_a_failure_and_a_result_are_both_kept() -> None:
 
 
 def test_health_has_the_same_meaning_of_failed() -> None:
-    """Wherever the failed span stands, and however its writer says it: at the root the run failed, below it recovered."""
+    """The run failed if its root failed, and recovered if a span below failed, whatever sign the writer uses."""
     for sign in ({"status": "error"}, {"events": (RAISED,)}, {"attributes": {"error.type": "503"}}):
         failed = replace(RAW, **{**sign, "attributes": {**RAW.attributes, **sign.get("attributes", {})}})  # type: ignore[dict-item]
         below = replace(failed, span_id="3" * 16, parent_id="4" * 16, start=2)
@@ -84,8 +84,8 @@ def test_health_has_the_same_meaning_of_failed() -> None:
         assert Trace([decode(root), decode(between), decode(below)]).health == "recovered"
 
 
-def test_a_span_of_ours_failed_if_its_status_says_so() -> None:
-    """An exception that a program recorded on a span of ours, and its own attributes, are no failure of it."""
+def test_our_own_span_failed_if_its_status_is_error() -> None:
+    """An exception event or attribute that the program added to our own span is not a failure of the span."""
     ours = Span("1" * 32, "2" * 16, "s", 1, 2, run_id="f" * 32, events=(RAISED,), attributes={"error.type": "503"})
     assert decode(genai.encode(ours)) == ours
 
@@ -100,6 +100,6 @@ def test_a_span_of_ours_failed_if_its_status_says_so() -> None:
     st.none() | some.failures(),
 )
 def test_no_failure_turns_into_another(attributes: dict[str, Any], events: list[Event], failure: Failure | None) -> None:
-    """A span without a run keeps its failure, and its lack of one, whatever a user's attributes and events look like."""
+    """A span without a run keeps its failure, or has none, whatever attributes and events a user adds."""
     span = Span("1" * 32, "2" * 16, "s", 1, 2, attributes=attributes, events=tuple(events), failure=failure)
     assert some.alike(genai.decode(genai.encode(span)), span)

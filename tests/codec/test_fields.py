@@ -1,4 +1,4 @@
-"""Numbers, flags and lists of the conventions are read whatever type their writer gave them; what does not fit stays."""
+"""Numbers, flags and lists are read from any type that a writer gave them; a value that does not fit stays."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from llmtrace.model import Inference, RawSpan, Usage
     ],
 )
 def test_a_list_of_texts_in_each_form(written: Any) -> None:
-    """Structured, as JSON text, and as other languages print a list."""
+    """A list may be structured, JSON text, or what other languages print."""
     assert fields.as_texts(written) == ("stop", "length")
 
 
@@ -36,7 +36,7 @@ def test_one_text_is_a_list_of_one() -> None:
 @pytest.mark.parametrize(
     "written", ["", " ", "[]", "null", "None", "[1]", '[["stop"]]', 3, None, [None], [1], {"a": "b"}, True]
 )
-def test_what_is_no_list_of_texts(written: Any) -> None:
+def test_values_that_are_not_a_list_of_texts(written: Any) -> None:
     assert fields.as_texts(written) is None
 
 
@@ -55,8 +55,8 @@ def test_a_flag_as_text_is_the_flag(written: Any) -> None:
     assert fields.as_flag(written) is True
 
 
-def test_words_are_no_numbers_and_no_flags() -> None:
-    """Nor are a flag and a number each other."""
+def test_words_are_neither_numbers_nor_flags() -> None:
+    """A flag is not a number, and a number is not a flag."""
     written: Any
     for written in ("", "many", "1x", "-", "٣", "1" * 30, [], None, True):
         assert fields.as_count(written) is None
@@ -67,7 +67,7 @@ def test_words_are_no_numbers_and_no_flags() -> None:
 
 
 def test_a_model_call_whose_attributes_are_all_text() -> None:
-    """As exporters write them that know attributes of text only."""
+    """Some exporters only support text attributes."""
     raw = RawSpan(
         "1" * 32,
         "2" * 16,

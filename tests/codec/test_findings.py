@@ -34,7 +34,7 @@ MADE_UP = Evaluation(
 
 
 def test_a_violation_is_an_event() -> None:
-    """One event per violation at the span's end: its fields by name, expected and got as JSON text, what is None absent."""
+    """A violation is one event at the span's end, with an attribute for each field that is not None."""
     (event,) = genai.events(replace(SPAN, violations=(WRONG,)))
     assert event == Event(
         "llmtrace.violation",
@@ -55,7 +55,7 @@ def test_a_violation_is_an_event() -> None:
 
 
 def test_an_evaluation_is_the_conventions_event() -> None:
-    """gen_ai.evaluation.result with the conventions' names, and ours for what they lack; on an open span at its start."""
+    """It is gen_ai.evaluation.result, with our names where the conventions have none. On an open span it is at its start."""
     (event,) = genai.events(replace(SPAN, end=None, evaluations=(MADE_UP,)))
     assert event == Event(
         "gen_ai.evaluation.result",
@@ -74,8 +74,8 @@ def test_an_evaluation_is_the_conventions_event() -> None:
     )
 
 
-def test_users_events_stay_the_users() -> None:
-    """A user's event that reads like one of ours is renamed on the wire, any other goes out as it is; both come back."""
+def test_a_users_event_never_becomes_a_finding() -> None:
+    """A user's event that looks like a finding is renamed when written. Any other is unchanged. Both are restored."""
     (ours,) = genai.events(replace(SPAN, evaluations=(MADE_UP,)))
     theirs = Event("gen_ai.evaluation.result", 7, {"gen_ai.evaluation.name": "relevance", "gen_ai.evaluation.score.value": 0.4})
     span = replace(SPAN, events=(ours, theirs))
@@ -84,29 +84,29 @@ def test_users_events_stay_the_users() -> None:
     assert genai.decode(raw) == span
 
 
-def test_tool_call_valid_tells_checked_from_unchecked() -> None:
-    """False with an error in arguments; true only where there was a schema, and calls were found clean by it; else absent."""
+def test_tool_call_valid_is_only_set_for_checked_calls() -> None:
+    """It is false after an error in arguments, true if every call was checked by a schema without an error, else absent."""
     definition = ToolDefinition("refund", {"type": "object"})
     unknown = ToolDefinition("refund")
-    asked = Inference("p", output=(Message("assistant", (ToolCall("refund", {}),)),), tools=(definition,))
+    inference = Inference("p", output=(Message("assistant", (ToolCall("refund", {}),)),), tools=(definition,))
     valid = {
-        "clean inference": replace(SPAN, operation=asked),
+        "clean inference": replace(SPAN, operation=inference),
         "clean execution": replace(SPAN, operation=ToolExecution("refund", {}, definition=definition)),
-        "a warning": replace(SPAN, operation=asked, violations=(replace(WRONG, severity="warning"),)),
+        "a warning": replace(SPAN, operation=inference, violations=(replace(WRONG, severity="warning"),)),
     }
     invalid = {
-        "an error": replace(SPAN, operation=asked, violations=(WRONG,)),
+        "an error": replace(SPAN, operation=inference, violations=(WRONG,)),
         "an error without content": replace(SPAN, operation=Inference("p"), violations=(WRONG,)),
     }
     unchecked = {
         "no calls": replace(SPAN, operation=Inference("p", tools=(definition,))),
-        "no definitions": replace(SPAN, operation=replace(asked, tools=())),
-        "no schema": replace(SPAN, operation=replace(asked, tools=(unknown,))),
+        "no definitions": replace(SPAN, operation=replace(inference, tools=())),
+        "no schema": replace(SPAN, operation=replace(inference, tools=(unknown,))),
         "no schema of an execution": replace(SPAN, operation=ToolExecution("refund", {}, definition=unknown)),
         "an argument without its name": replace(
             SPAN, operation=ToolExecution("refund", "KS-1", definition=definition), run_id=None
         ),
-        "a broken schema": replace(SPAN, operation=asked, violations=(replace(WRONG, code="schema", severity="warning"),)),
+        "a broken schema": replace(SPAN, operation=inference, violations=(replace(WRONG, code="schema", severity="warning"),)),
         "a plain span": SPAN,
     }
     assert {why: genai.attributes(span).get(sc.TOOL_CALL_VALID) for why, span in valid.items()} == dict.fromkeys(valid, True)
@@ -117,10 +117,10 @@ def test_tool_call_valid_tells_checked_from_unchecked() -> None:
 
 
 def test_failed_evaluations_and_the_outcome_can_be_searched_for() -> None:
-    """Names of what is worse than info, each once, and the outcome's label."""
+    """The attribute has the names of evaluations above info, without duplicates, and the label of the outcome."""
     outcome = Evaluation("outcome", "info", "", label="success")
-    found = (MADE_UP, MADE_UP, Evaluation("defective_output", "error", ""), Evaluation("fine", "info", ""), outcome)
-    attributes = genai.attributes(replace(SPAN, evaluations=found))
+    evaluations = (MADE_UP, MADE_UP, Evaluation("defective_output", "error", ""), Evaluation("fine", "info", ""), outcome)
+    attributes = genai.attributes(replace(SPAN, evaluations=evaluations))
     assert {name: attributes[name] for name in derived_in(attributes)} == {
         sc.EVALUATION_FAILED: ["ungrounded_argument", "defective_output"],
         sc.FINDING_PREFIX + "ungrounded_argument": True,

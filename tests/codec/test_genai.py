@@ -1,4 +1,4 @@
-"""The codec of spans: nothing is lost, whoever wrote the span, and the conventions are kept."""
+"""Spans follow the conventions, and nothing of a span gets lost, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def test_decode_gives_back_what_was_encoded(span: Span) -> None:
 @given(some.telling_spans())
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_any_span_is_read(raw: RawSpan) -> None:
-    """decode takes whatever stands under the conventions' names, and what it made of it is stable."""
+    """decode accepts any value under the names of the conventions, and encoding its result changes nothing."""
     span = genai.decode(raw)
     assert some.alike(back(span), span)
 
 
 @given(some.raw_spans())
 @settings(deadline=None)
-def test_another_writers_span_goes_out_as_it_came(raw: RawSpan) -> None:
-    """encode(decode(raw)) == raw for a span that uses none of our names: a Custom one, its status and events unchanged."""
+def test_another_writers_span_is_written_unchanged(raw: RawSpan) -> None:
+    """encode(decode(raw)) == raw for a span without any of our names. It is a Custom one."""
     span = genai.decode(raw)
     assert isinstance(span.operation, Custom)
     assert some.alike(genai.encode(span), raw)
@@ -72,7 +72,7 @@ def test_another_writers_span_goes_out_as_it_came(raw: RawSpan) -> None:
 @given(some.telling_spans())
 @settings(deadline=None)
 def test_no_attribute_is_lost(raw: RawSpan) -> None:
-    """An attribute that is nobody's name stays as it is, on any span."""
+    """An attribute with an unknown name is unchanged, on any span."""
     raw = replace(raw, attributes={**raw.attributes, "gen_ai.of.tomorrow": {"a": [1]}, "app.retry": 3})
     attributes = genai.decode(raw).attributes
     assert attributes["gen_ai.of.tomorrow"] == {"a": [1]}
@@ -80,7 +80,7 @@ def test_no_attribute_is_lost(raw: RawSpan) -> None:
 
 
 def test_an_inference_by_the_conventions() -> None:
-    """Names, types and shapes are the conventions' (November 2026); content is JSON text; what holds nothing is absent."""
+    """Names and types are those of the conventions (November 2026). Content is JSON text. Empty fields are not written."""
     inference = Inference(
         provider="openai",
         request_model="gpt-4o",
@@ -119,7 +119,7 @@ def test_an_inference_by_the_conventions() -> None:
 
 
 def test_structured_values_read_like_json_text() -> None:
-    """Content as kvlists and arrays gives the span that the same content as JSON text gives."""
+    """Content as kvlists and arrays gives the same span as JSON text."""
     attributes = {
         sc.OPERATION_NAME: "chat",
         sc.INPUT_MESSAGES: '[{"role":"user","parts":[{"type":"text","content":"hi"}]}]',
@@ -133,15 +133,15 @@ def test_structured_values_read_like_json_text() -> None:
         sc.REQUEST_OTHER: {"a": [1]},
     }
     raw = RawSpan("1" * 32, "2" * 16, "chat", 1, 2)
-    one, other = (genai.decode(replace(raw, attributes=held)) for held in (attributes, structured))
-    assert one == other
-    assert one.operation == Inference(
+    from_text, from_values = (genai.decode(replace(raw, attributes=value)) for value in (attributes, structured))
+    assert from_text == from_values
+    assert from_text.operation == Inference(
         "", input=(Message("user", (Text("hi"),)),), tools=(ToolDefinition("f"),), parameters={"a": [1]}
     )
 
 
-def test_content_that_is_no_json_stays_an_attribute() -> None:
-    """A message list that a backend cut in the middle is not guessed at, and not lost."""
+def test_content_that_is_not_json_stays_an_attribute() -> None:
+    """A list of messages that a backend cut is neither repaired nor lost."""
     cut = '[{"role":"user","parts":[{"type":"te'
     span = genai.decode(RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes={sc.OPERATION_NAME: "chat", sc.INPUT_MESSAGES: cut}))
     assert span.operation == Inference("")
@@ -149,8 +149,8 @@ def test_content_that_is_no_json_stays_an_attribute() -> None:
 
 
 @pytest.mark.parametrize("name", ["create_agent", "handle_conversation_turn", 5, None, ["chat"], {"a": 1}])
-def test_an_unknown_operation_is_a_custom_span_and_goes_out_unchanged(name: Any) -> None:
-    """What the model has no class for keeps its operation name, conventions' attributes and all."""
+def test_an_unknown_operation_is_a_custom_span_and_is_written_unchanged(name: Any) -> None:
+    """It keeps the name of its operation and all attributes."""
     raw = RawSpan(
         "1" * 32, "2" * 16, "x", 1, 2, attributes={sc.OPERATION_NAME: name, sc.AGENT_NAME: "a", sc.REQUEST_MODEL: "m"}
     )
@@ -160,25 +160,25 @@ def test_an_unknown_operation_is_a_custom_span_and_goes_out_unchanged(name: Any)
     assert genai.encode(span) == raw
 
 
-def test_a_users_attribute_of_a_name_of_ours_gets_out_of_the_way() -> None:
-    """Both survive: ours under its name, the user's under the prefix on the wire and under its name in the span."""
+def test_a_users_attribute_with_a_reserved_name_is_escaped() -> None:
+    """llmtrace's attribute has the name. The user's gets a prefix when written, and its own name when read."""
     span = replace(SPAN, operation=ToolExecution("f"), attributes={sc.TOOL_NAME: "mine", sc.RUN_ID: 5, sc.ERROR_TYPE: "kept"})
     raw = genai.encode(span)
     assert raw.attributes[sc.TOOL_NAME] == "f"
     assert raw.attributes[sc.ATTRIBUTE_PREFIX + sc.TOOL_NAME] == "mine"
-    assert raw.attributes[sc.ERROR_TYPE] == "kept"  # no failure of ours wants the name
+    assert raw.attributes[sc.ERROR_TYPE] == "kept"  # the name is free, since there is no failure
     assert back(span) == span
 
 
 def test_search_attributes_are_derived() -> None:
-    """Verdicts are written as attributes too, dropped on reading and derived again."""
+    """Verdicts are also attributes, which are dropped on reading and derived again."""
     raw = replace(genai.encode(SPAN), attributes={sc.OUTCOME: "success", sc.TOOL_CALL_VALID: True, sc.EVALUATION_FAILED: ["x"]})
     assert genai.decode(raw).attributes == {}
 
 
 @pytest.mark.parametrize("message", ["", "it took too long"])
 def test_a_failure_is_an_error_with_a_standard_exception_event(message: str) -> None:
-    """Status error, error.type, and an `exception` event at the span's end, told from those of handled exceptions."""
+    """It is the status, error.type, and an `exception` event at the end with a mark that handled exceptions do not have."""
     handled = Event("exception", 1, {sc.EXCEPTION_TYPE: "KeyError", sc.EXCEPTION_MESSAGE: "a"})
     span = replace(SPAN, failure=Failure("timeout", message, "Traceback …"), events=(handled,))
     raw = genai.encode(span)
@@ -202,9 +202,9 @@ def test_a_failure_is_an_error_with_a_standard_exception_event(message: str) -> 
 
 
 def test_another_writers_error_is_read_from_its_exception_event() -> None:
-    """Type, message and stack trace come from the last exception event where the span does not say them itself.
+    """Type, message and stack trace come from the last exception event if the span does not have them.
 
-    Where nothing gives a type, it is ``error``.
+    Without any type it is ``error``.
     """
     events = (
         Event("exception", 1, {sc.EXCEPTION_TYPE: "KeyError"}),
@@ -214,13 +214,13 @@ def test_another_writers_error_is_read_from_its_exception_event() -> None:
     assert genai.decode(raw).failure == Failure("ValueError", "boom", "T")
     assert genai.decode(raw).events == events
     assert genai.decode(replace(raw, events=())).failure == Failure("error", "", "")
-    said = replace(raw, status_message="said", attributes={sc.ERROR_TYPE: "timeout"})
-    assert genai.decode(said).failure == Failure("timeout", "said", "T")
-    assert genai.encode(genai.decode(said)) == said
+    with_message = replace(raw, status_message="said", attributes={sc.ERROR_TYPE: "timeout"})
+    assert genai.decode(with_message).failure == Failure("timeout", "said", "T")
+    assert genai.encode(genai.decode(with_message)) == with_message
 
 
 def test_a_status_ok_of_another_writer_is_kept() -> None:
-    """A span of ours has no status ok; another writer's survives, with its text."""
+    """llmtrace never sets the status ok. Another writer's is restored with its text."""
     raw = RawSpan("1" * 32, "2" * 16, "x", 1, 2, status="ok", status_message="fine", scope=Scope("other"))
     assert genai.decode(raw).attributes == {"otel.status_code": "OK", "otel.status_description": "fine"}
     assert genai.encode(genai.decode(raw)) == raw
@@ -245,22 +245,22 @@ def test_a_status_ok_of_another_writer_is_kept() -> None:
     ],
 )
 def test_names_and_kinds_by_the_conventions(operation: Operation, name: str, kind: str) -> None:
-    """`{operation} {what it is about}`, the operation alone where that is not known."""
+    """The name is `{operation} {subject}`, or the operation alone if the subject is unknown."""
     assert genai.opening(operation)[:2] == (name, kind)
 
 
 @given(some.operations())
 @settings(deadline=None)
 def test_start_attributes_are_among_all_attributes(operation: Operation) -> None:
-    """What is set at the start is set again, equal, at the end; and it is no content."""
+    """Attributes of the start have the same values at the end, and none is content."""
     start = genai.opening(operation).attributes
     everything = genai.attributes(replace(SPAN, operation=operation))
     assert start.items() <= everything.items()
-    assert all(isinstance(held, (str, int)) for held in start.values())
+    assert all(isinstance(value, (str, int)) for value in start.values())
 
 
 def test_start_attributes_are_what_a_sampler_wants() -> None:
-    """Operation, provider, model, server of a client; operation, name, type of a tool; operation and name of an agent."""
+    """Such as operation, provider, model and server for a client."""
     inference = Inference("openai", request_model="m", server_address="h", server_port=443, input=(Message("user", ()),))
     assert genai.opening(inference).attributes == {
         "gen_ai.operation.name": "chat",

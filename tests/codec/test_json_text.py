@@ -31,12 +31,12 @@ def endless() -> Any:
 
 @pytest.mark.parametrize("value", [object(), Hostile(), endless(), {"a": {1, 2}}, {(1, 2): 3}, b"\xff", [Hostile()]])
 def test_writing_never_raises(value: Any) -> None:
-    """What is no JSON value is written as something that reads as JSON."""
+    """A value that is not JSON is written as some JSON text."""
     json_text.read(json_text.write(value))
 
 
 def test_any_depth_is_written_and_what_can_be_read_is() -> None:
-    """Nesting beyond the fast writer's and reader's limits goes by the slow ones; beyond theirs it is a placeholder."""
+    """Deep nesting is written by the slow writer, and very deep nesting as a placeholder."""
     value: Any = []
     for depth in range(100_000):
         if depth == 400:
@@ -46,7 +46,7 @@ def test_any_depth_is_written_and_what_can_be_read_is() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1,]", "nul", "[" * 100_000, '"a" "b"'])
-def test_what_is_no_json_is_a_value_error(text: str) -> None:
+def test_invalid_json_is_a_value_error(text: str) -> None:
     """read raises ValueError and nothing else."""
     with pytest.raises(ValueError):  # noqa: PT011
         json_text.read(text)

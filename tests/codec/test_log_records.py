@@ -1,4 +1,4 @@
-"""Log records as content: read from both encodings, joined to their span whichever comes first."""
+"""Log records with content are read from both encodings and joined to their span in any order of arrival."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def document(*records: tuple[str, Any], span_id: str = SPAN, **more: Any) -> dic
 
 
 def to_protobuf(request: dict[str, Any]) -> bytes:
-    """The same request in protobuf. OTLP's JSON has ids in hex, protobuf's own JSON in base64."""
+    """Return the same request in protobuf. Ids are hex in OTLP's JSON, but base64 in protobuf's own JSON."""
     import base64
 
     from google.protobuf.json_format import ParseDict
@@ -67,8 +67,13 @@ def to_protobuf(request: dict[str, Any]) -> bytes:
 
 
 def span(**attributes: Any) -> RawSpan:
-    told = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai", **attributes}
-    return RawSpan(TRACE, SPAN, "chat gpt-4o", 1, 9, attributes=told)
+    all_attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.provider.name": "openai",
+        **attributes,
+    }
+    return RawSpan(TRACE, SPAN, "chat gpt-4o", 1, 9, attributes=all_attributes)
 
 
 class Received:
@@ -100,7 +105,7 @@ def test_both_encodings_read_alike() -> None:
     assert records[1] == LogRecord(TRACE, SPAN, Event("gen_ai.user.message", 2, {"content": "Hi"}))
 
 
-def test_a_record_that_is_no_content_of_a_span_is_left_out() -> None:
+def test_a_record_without_content_of_a_span_is_skipped() -> None:
     assert log_records.from_json(document(("app.started", "now"))) == []
     assert log_records.from_json(document(USER, span_id="")) == []
     assert log_records.from_json({"resourceLogs": [None, {"scopeLogs": [{"logRecords": [7, {}]}]}]}) == []
@@ -119,12 +124,12 @@ def test_records_are_joined_in_every_order_of_arrival() -> None:
         assert call.output == (Message("assistant", (ToolCall("look_up", {"order_id": "A1"}, "c1"),), None, "tool_call"),)
 
 
-def test_records_that_come_after_the_verdict_are_joined_and_judged_again() -> None:
+def test_records_after_the_evaluation_are_joined_and_evaluated_again() -> None:
     received = Received()
-    *asked, answered = log_records.from_json(document(SYSTEM, USER, CHOICE))
-    received.take([span(), *asked])
+    *requests, answer = log_records.from_json(document(SYSTEM, USER, CHOICE))
+    received.take([span(), *requests])
     received.ingestor.evaluate_all()
-    received.take([answered, answered])
+    received.take([answer, answer])
     received.ingestor.evaluate_all()
     call = received.operation()
     assert [message.role for message in call.input] == ["system", "user"]
@@ -140,12 +145,14 @@ def test_a_span_in_the_store_gets_records_of_a_later_process() -> None:
     assert received.operation().input == (Message("user", (Text("Hi"),)),)
 
 
-@pytest.mark.parametrize(("is_killed", "most"), [(True, waiting_logs.MOST_BYTES), (True, 0), (False, waiting_logs.MOST_BYTES)])
+@pytest.mark.parametrize(
+    ("is_killed", "max_bytes"), [(True, waiting_logs.MOST_BYTES), (True, 0), (False, waiting_logs.MOST_BYTES)]
+)
 def test_records_wait_for_their_span_through_a_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killed: bool, most: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killed: bool, max_bytes: int
 ) -> None:
-    """The file of those that wait is redacted, private, and gone when their spans have arrived. A large one is written anew."""
-    monkeypatch.setattr(waiting_logs, "MOST_BYTES", most)
+    """The file of waiting records is redacted and private. It is deleted when their spans arrive, and compacted when large."""
+    monkeypatch.setattr(waiting_logs, "MOST_BYTES", max_bytes)
     content = Content(Config(redact_keys=("api_key",)))
     secret = ("gen_ai.system.message", {"content": "Help.", "api_key": "swordfish"})
     first = Ingestor(MemoryStore(), content=content, quiet=1e9, waiting_logs=WaitingLogs(tmp_path, content))
@@ -174,13 +181,13 @@ def test_an_exception_as_a_log_record_is_a_failure() -> None:
     assert (failure.type, failure.message) == ("Timeout", "too slow")
 
 
-def test_what_waits_is_bounded() -> None:
-    """The records of the trace that changed least recently are forgotten first."""
+def test_waiting_records_are_bounded() -> None:
+    """Records of the trace that changed least recently are dropped first."""
     joiner = LogJoiner(most_bytes=1000)
     for number in range(10):
         joiner.add([LogRecord(f"{number:032x}", SPAN, Event("gen_ai.user.message", 1, {"content": "x" * 400}))])
     events = [joiner.join(RawSpan(f"{number:032x}", SPAN, "s", 1)).events for number in range(10)]
-    assert [len(one) for one in events] == [0] * 8 + [1, 1]
+    assert [len(joined) for joined in events] == [0] * 8 + [1, 1]
 
 
 def test_a_received_call_is_priced() -> None:

@@ -1,4 +1,4 @@
-"""Messages, parts, tool definitions: others' writing is understood, and what was written once is not written again."""
+"""Messages, parts and tool definitions of other writers are read, and the text of a message is cached."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from tests import strategies as some
 
 
 def read(*items: Any, role: str = "user") -> tuple[Message, ...]:
-    found = messages.read_messages(list(items), role)
-    assert found is not None
-    return found
+    result = messages.read_messages(list(items), role)
+    assert result is not None
+    return result
 
 
 @given(some.json_values())
 @settings(deadline=None)
 def test_any_value_is_read(value: Any) -> None:
-    """Whatever stands in a list of messages becomes messages, whatever stands in a message becomes parts."""
+    """Any item of a list becomes a message, and any item of a message becomes a part."""
     read(value, {"role": value, "parts": value}, {"content": value, "tool_calls": value}, {"parts": [value, {"type": value}]})
     for kind in ("text", "tool_call", "blob", "uri", "file", "server_tool_call", "image_url", "reasoning", "compaction"):
         parts.read({"type": kind, "content": value, "uri": value, "id": value, "arguments": value, "image_url": value})
@@ -45,7 +45,7 @@ def test_any_value_is_read(value: Any) -> None:
 @given(some.parts())
 @settings(deadline=None)
 def test_a_part_reads_back(part: Part) -> None:
-    """read(write(part)) == part, known or not."""
+    """read(write(part)) == part, whether its type is known or not."""
     (back,) = messages.read_parts(f"[{parts.write(part)}]") or ()
     assert some.alike(back, part)
 
@@ -73,7 +73,7 @@ def test_a_part_reads_back(part: Part) -> None:
     ],
 )
 def test_parts_of_other_writers(item: Any, part: Part) -> None:
-    """Known shapes are understood, unknown ones kept whole."""
+    """Known forms are read, unknown ones become generic parts with all members."""
     assert parts.read(item) == part
 
 
@@ -96,7 +96,7 @@ def test_parts_of_other_writers(item: Any, part: Part) -> None:
     ],
 )
 def test_messages_of_other_writers(item: Any, message: Message) -> None:
-    """Without a role, without parts, as OpenAI writes them."""
+    """Messages may lack a role or parts, and may have the form of OpenAI's API."""
     assert read(item) == (message,)
 
 
@@ -113,7 +113,7 @@ def test_messages_of_other_writers(item: Any, message: Message) -> None:
     ],
 )
 def test_definitions_of_other_writers(item: Any, definition: ToolDefinition) -> None:
-    """Tool definitions as Anthropic, MCP and OpenAI write them."""
+    """Tool definitions may have the form of Anthropic, MCP or OpenAI."""
     assert messages.read_definitions([item]) == (definition,)
 
 
@@ -124,15 +124,15 @@ def test_definitions_of_other_writers(item: Any, definition: ToolDefinition) -> 
 )
 @settings(deadline=None)
 def test_text_that_validation_left_as_text_stays_text(text: str) -> None:
-    """Where validation keeps the model's words, since they are no JSON object, reading keeps them too."""
+    """If validation does not parse the model's text, since it is not a JSON object, reading does not either."""
     if parse_arguments(text) is text:
         assert parts.arguments(text) is text
     else:
         assert parts.arguments(text) in (text, parse_arguments(text))
 
 
-def test_arguments_as_deep_as_validation_takes_them_read_back() -> None:
-    """A dict of 200 levels goes out and comes back, although the fast JSON writer and reader stop earlier."""
+def test_arguments_may_be_as_deep_as_validation_allows() -> None:
+    """A dict with 200 levels is restored, although the fast JSON writer and reader stop earlier."""
     deep: dict[str, Any] = {}
     for _ in range(199):
         deep = {"a": deep}
@@ -141,13 +141,13 @@ def test_arguments_as_deep_as_validation_takes_them_read_back() -> None:
 
 
 def test_a_message_with_a_cache_is_written_once() -> None:
-    """The text of a message or definition is kept in its cache where it has one; without one nothing is kept."""
+    """The text of a message or definition is stored in its cache, if it has one."""
     message, tool = Message("user", (Text("hi"),), cache={}), ToolDefinition("f", cache={})
     first = messages.write_messages((message,)), messages.write_definitions((tool,))
-    assert [len(held.cache or ()) for held in (message, tool)] == [1, 1]
-    held = next(iter(message.cache or {}))
-    message.cache[held] = "KEPT"  # type: ignore[index]
-    assert messages.write_messages((message, message)) == "[KEPT,KEPT]"
-    bare = Message("user", (Text("hi"),)), ToolDefinition("f")
-    assert (messages.write_messages(bare[:1]), messages.write_definitions(bare[1:])) == first
-    assert [held.cache for held in bare] == [None, None]
+    assert [len(item.cache or ()) for item in (message, tool)] == [1, 1]
+    key = next(iter(message.cache or {}))
+    message.cache[key] = "CACHED"  # type: ignore[index]
+    assert messages.write_messages((message, message)) == "[CACHED,CACHED]"
+    uncached = Message("user", (Text("hi"),)), ToolDefinition("f")
+    assert (messages.write_messages(uncached[:1]), messages.write_definitions(uncached[1:])) == first
+    assert [item.cache for item in uncached] == [None, None]

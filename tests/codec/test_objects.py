@@ -1,4 +1,4 @@
-"""Objects that a tool gave or raised, as JSON and back."""
+"""Objects that a tool returned or raised are written as JSON and restored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Item(pydantic.BaseModel):
 
 
 class SoldOutError(Exception):
-    """With a constructor of its own."""
+    """An exception with its own constructor."""
 
     def __init__(self, order: str, *, reason: str) -> None:
         super().__init__(f"{order}: {reason}")
@@ -86,7 +86,7 @@ def through_json(value: Any) -> Any:
         ToolMessage("found", tool_call_id="1", artifact={"rows": (1, 2)}),
     ],
 )
-def test_an_object_is_made_again(value: Any) -> None:
+def test_an_object_is_restored(value: Any) -> None:
     again = through_json(value)
     assert (type(again), again) == (type(value), value)
 
@@ -104,7 +104,7 @@ def test_an_object_is_made_again(value: Any) -> None:
         httpx.ConnectTimeout("slow", request=REQUEST),
     ],
 )
-def test_an_exception_is_made_again_with_all_it_holds(error: Exception) -> None:
+def test_an_exception_is_restored_with_its_attributes(error: Exception) -> None:
     again = through_json(error)
     assert (type(again), again.args, str(again)) == (type(error), error.args, str(error))
     theirs, ours = ({k: v for k, v in vars(e).items() if k != "_request"} for e in (error, again))
@@ -112,7 +112,7 @@ def test_an_exception_is_made_again_with_all_it_holds(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("library", [openai, anthropic])
-def test_an_error_of_a_provider_has_its_answer_and_no_secret(library: Any) -> None:
+def test_a_providers_error_has_the_response_but_no_secret(library: Any) -> None:
     error = library.RateLimitError("slow down", response=RESPONSE, body={"message": "slow down"})
     assert "secret" not in json.dumps(dump(error))
     again = through_json(error)
@@ -121,26 +121,26 @@ def test_an_error_of_a_provider_has_its_answer_and_no_secret(library: Any) -> No
     assert (again.response.json(), str(again.request.url)) == ({"error": 1}, str(REQUEST.url))
 
 
-def test_a_validation_error_of_pydantic_is_made_again() -> None:
+def test_a_validation_error_of_pydantic_is_restored() -> None:
     with pytest.raises(pydantic.ValidationError) as raised:
         Item(Name=3)  # type: ignore[arg-type]
     assert str(through_json(raised.value)) == str(raised.value)
 
 
 class Guarded:
-    """Holds what JSON cannot."""
+    """A class that JSON cannot express."""
 
 
 @pytest.mark.parametrize("value", [Guarded(), [threading.Lock()], float("nan"), print, {"a": {"b": object()}}, SoldOutError])
-def test_what_cannot_be_made_again_is_not_kept(value: Any) -> None:
+def test_an_object_that_could_not_be_restored_is_not_written(value: Any) -> None:
     with pytest.raises(NotSerializable):
         dump(value)
 
 
-def test_nothing_is_imported_called_or_made_of_another_class() -> None:
+def test_loading_imports_nothing_and_calls_nothing() -> None:
     for name in ("subprocess.Popen", "os.system", "builtins.eval", "wsgiref.validate.WSGIWarning", "llmtrace.nowhere.X"):
         with pytest.raises(NotSerializable):
             load({"$class": name, "$holds": {"args": ["echo"], "attributes": {}}})
     assert "wsgiref.validate" not in sys.modules
-    made = load({"$class": f"{__name__}.Order", "$holds": {"number": 13, "bought": None}})
-    assert made.number == 13
+    order = load({"$class": f"{__name__}.Order", "$holds": {"number": 13, "bought": None}})
+    assert order.number == 13

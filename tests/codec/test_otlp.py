@@ -1,4 +1,4 @@
-"""The OTLP wire, JSON and protobuf: what goes out comes back, and what others send is taken as it comes."""
+"""OTLP as JSON and protobuf: llmtrace's spans are restored, and those of other writers are read."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_json_gives_back_what_was_written(raw: RawSpan) -> None:
 
 
 def _refuse(constant: str) -> None:
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not JSON")
 
 
 @given(some.raw_spans(some.utf8_texts()))
@@ -88,7 +88,7 @@ def test_protobuf_gives_back_what_was_written(raw: RawSpan) -> None:
 @given(some.raw_spans(some.utf8_texts()))
 @settings(deadline=None)
 def test_both_encodings_say_the_same(raw: RawSpan) -> None:
-    """Protobuf's own JSON of our protobuf (base64 ids, snake_case or camelCase) reads as our JSON does."""
+    """Protobuf's own JSON (base64 ids, snake_case or camelCase) gives the same spans as our JSON."""
     data = TracesData.FromString(otlp.to_protobuf([raw]))
     for snake in (False, True):
         theirs = json_format.MessageToDict(data, preserving_proto_field_name=snake)
@@ -103,7 +103,7 @@ def test_a_span_survives_the_wire(span: Span) -> None:
     assert some.alike(genai.decode(raw), span)
 
 
-def test_json_is_as_the_specification_writes_it() -> None:
+def test_json_follows_the_specification() -> None:
     """Ids in hex, times and integers as text, enumerations as numbers, lowerCamelCase."""
     (group,) = json.loads(otlp.to_json_line([RAW]))["resourceSpans"]
     assert group["resource"] == {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
@@ -122,7 +122,7 @@ def test_json_is_as_the_specification_writes_it() -> None:
 
 
 def test_spans_are_grouped_by_resource_and_scope() -> None:
-    """One group per resource and scope, told apart by type too (1 is not True); in a group, spans keep their order."""
+    """There is one group for each resource and scope. 1, True and 1.0 differ. Within a group, spans keep their order."""
     spans = [
         replace(RAW, span_id=f"{number:016x}", resource={"n": resource}, scope=Scope(scope))
         for number, (resource, scope) in enumerate([(1, "a"), (True, "a"), (1, "b"), (1, "a"), (1.0, "a")], start=1)
@@ -135,7 +135,7 @@ def test_spans_are_grouped_by_resource_and_scope() -> None:
 
 
 def test_an_open_span_ends_at_zero_on_the_wire() -> None:
-    """end None is endTimeUnixNano 0, and back."""
+    """The end None is written as endTimeUnixNano 0 and restored."""
     raw = replace(RAW, end=None)
     assert b'"endTimeUnixNano":"0"' in otlp.to_json_line([raw])
     assert otlp.from_json(otlp.to_json_line([raw])) == otlp.from_protobuf(otlp.to_protobuf([raw])) == [raw]
@@ -143,7 +143,7 @@ def test_an_open_span_ends_at_zero_on_the_wire() -> None:
 
 @pytest.mark.parametrize("number", [1 << 63, -(1 << 63) - 1, 10**40])
 def test_integers_beyond_64_bits_travel_as_bytes(number: int) -> None:
-    """OTLP has int64 only; a bigger integer is exact all the same."""
+    """OTLP only has int64. A bigger integer is exact, too."""
     raw = replace(RAW, attributes={"n": number, "in": [number]})
     assert b"bytesValue" in otlp.to_json_line([raw])
     assert otlp.from_json(otlp.to_json_line([raw])) == otlp.from_protobuf(otlp.to_protobuf([raw])) == [raw]
@@ -156,23 +156,23 @@ def test_what_is_nested_too_deeply_travels_as_json_text() -> None:
         deep = {"a": deep}
     raw = replace(RAW, attributes={"deep": deep, "lists": [[[[1]]]]}, events=(Event("e", 1, {"deep": deep}),))
     for back in (otlp.from_json(otlp.to_json_line([raw])), otlp.from_protobuf(otlp.to_protobuf([raw]))):
-        held = back[0].attributes["deep"]
+        value = back[0].attributes["deep"]
         for _ in range(24):
-            held = held["a"]
-        assert isinstance(held, str)
-        assert "bottom" in held
+            value = value["a"]
+        assert isinstance(value, str)
+        assert "bottom" in value
 
 
 def test_protobuf_replaces_lone_surrogates() -> None:
-    """Protobuf has valid UTF-8 only: a lone surrogate becomes U+FFFD, the rest of the text stays."""
+    """Protobuf only allows valid UTF-8: a lone surrogate becomes U+FFFD, the rest of the text is unchanged."""
     raw = replace(RAW, name="a\ud800é", attributes={"k\udc00": "v\ud800"})
     (back,) = otlp.from_protobuf(otlp.to_protobuf([raw]))
     assert back.name == "a\ufffdé"
     assert back.attributes == {"k\ufffd": "v\ufffd"}
 
 
-def test_what_others_write_is_read() -> None:
-    """Names of enumerations, numbers as numbers, uppercase ids, zero parents, bytes, values without wrapping."""
+def test_other_writers_are_read() -> None:
+    """They write names of enumerations, JSON numbers, uppercase ids, zero parents, bytes, and values without a type."""
     span = {
         "traceId": RAW.trace_id.upper(),
         "spanId": base64.b64encode(bytes.fromhex(RAW.span_id)).decode(),
@@ -203,8 +203,8 @@ def test_what_others_write_is_read() -> None:
     st.recursive(some.scalars(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner), max_leaves=20)
 )
 @settings(deadline=None)
-def test_odd_json_is_passed_over(value: Any) -> None:
-    """Any JSON object is read without an error; anything else is a ValueError, and so is what is no JSON."""
+def test_invalid_members_are_skipped(value: Any) -> None:
+    """Any JSON object is read without an error. Any other value is a ValueError."""
     if isinstance(value, dict):
         otlp.from_json(value)
         otlp.from_json({"resourceSpans": [{"scopeSpans": [{"spans": [value]}]}, value]})
@@ -214,20 +214,20 @@ def test_odd_json_is_passed_over(value: Any) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", "nonsense"])
-def test_what_is_no_json_is_a_value_error(data: bytes | str) -> None:
+def test_invalid_json_is_a_value_error(data: bytes | str) -> None:
     """from_json raises ValueError and nothing else."""
     with pytest.raises(ValueError):  # noqa: PT011
         otlp.from_json(data)
 
 
-def test_what_is_no_protobuf_is_a_value_error() -> None:
+def test_invalid_protobuf_is_a_value_error() -> None:
     """from_protobuf raises ValueError and nothing else."""
     with pytest.raises(ValueError, match="OTLP"):
         otlp.from_protobuf(b"\xff\xff\xff")
 
 
-def test_spans_without_an_id_are_left_out() -> None:
-    """A span or link whose ids are absent, of the wrong size or all zero is no span or link."""
+def test_spans_without_a_valid_id_are_skipped() -> None:
+    """Spans and links are skipped if their ids are absent, of the wrong size or all zero."""
     data = TracesData()
     scoped = data.resource_spans.add().scope_spans.add()
     scoped.spans.add(trace_id=b"1" * 16, span_id=b"2" * 8).links.add(trace_id=b"short", span_id=b"2" * 8)
@@ -238,7 +238,7 @@ def test_spans_without_an_id_are_left_out() -> None:
 
 
 def test_a_span_survives_opentelemetry_itself() -> None:
-    """Written onto a span of the SDK and sent by its own OTLP encoder, a span with findings and a failure reads back equal."""
+    """A span with findings and a failure is restored from a span of the SDK and the SDK's own OTLP encoder."""
     violation = Violation("wrong_type", "/a", "type", "a number is needed", "number", {"x": [1]}, tool="f", call_id="c")
     evaluation = Evaluation("outcome", "error", "said so", "failure", 0.0, {"why": "é"}, sources=("00f067aa0ba902b7",))
     exporter = InMemorySpanExporter()

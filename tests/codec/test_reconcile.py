@@ -1,4 +1,4 @@
-"""Several spans of one model call count once; executions find the calls they answer; only spans of other writers change."""
+"""Several spans of a model call count once, executions are joined to calls, and only spans of other writers change."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def answer(text: str, tokens: int | None = None, **fields: Any) -> Inference:
 
 
 def kinds(*spans: Span) -> list[str]:
-    return [type(one.operation).__name__ for one in reconcile(Trace(spans)).spans]
+    return [type(item.operation).__name__ for item in reconcile(Trace(spans)).spans]
 
 
 def test_a_wrapper_becomes_a_plain_step() -> None:
-    """A framework's span around the client's, plain spans between: the client's is the inference."""
+    """If a framework's span is around the client's, with plain spans between, the client's span is the inference."""
     trace = reconcile(Trace([span(1, answer("a", 5)), span(2, Custom(), 1), span(3, answer("a", 5), 2)]))
     wrapper, _, inner = trace.spans
     assert isinstance(wrapper.operation, Custom)
@@ -67,17 +67,17 @@ def test_a_wrapper_becomes_a_plain_step() -> None:
     assert wrapper.attributes[sc.SAME_CALL] == inner.span_id
     assert wrapper.attributes[sc.USAGE_OUTPUT_TOKENS] == 5
     assert reconcile(trace) == trace
-    for one in trace.spans:
-        assert decode(genai.encode(one)) == genai.decode(genai.encode(one)) == one
+    for item in trace.spans:
+        assert decode(genai.encode(item)) == genai.decode(genai.encode(item)) == item
 
 
 def test_three_levels_count_once() -> None:
-    """A framework, a gateway's client and the SDK."""
+    """They are a framework, a gateway's client and the SDK."""
     assert kinds(span(1, answer("a")), span(2, answer("a"), 1), span(3, answer("a"), 2)) == ["Custom", "Custom", "Inference"]
 
 
 def test_a_wrapper_of_several_calls() -> None:
-    """Its tokens are their sum, or its answer is the last one's: they are the inferences."""
+    """The calls are the inferences if the wrapper has the sum of their tokens, or the last answer."""
     assert kinds(span(1, answer("b", 12)), span(2, answer("a", 5), 1), span(3, answer("b", 7), 1)) == [
         "Custom",
         "Inference",
@@ -85,8 +85,8 @@ def test_a_wrapper_of_several_calls() -> None:
     ]
 
 
-def test_a_call_inside_a_tool_is_another() -> None:
-    """What runs below a tool's execution, or differs in its answer and its length, is a call of its own."""
+def test_a_call_inside_a_tool_is_another_call() -> None:
+    """A call is separate if it runs below a tool, or if answer and tokens differ."""
     assert kinds(span(1, answer("a")), span(2, ToolExecution("t"), 1), span(3, answer("a"), 2)) == [
         "Inference",
         "ToolExecution",
@@ -95,8 +95,8 @@ def test_a_call_inside_a_tool_is_another() -> None:
     assert kinds(span(1, answer("a", 5)), span(2, answer("b", 9), 1)) == ["Inference", "Inference"]
 
 
-def test_the_engines_side_counts_where_no_client_is() -> None:
-    """A span of kind server below an inference is the same call, even below ours; by itself it is the inference."""
+def test_the_engines_span_counts_if_there_is_no_client() -> None:
+    """A span of kind server below an inference, even ours, is the same call. By itself it is the inference."""
     ours = span(1, answer("a", 5), run_id=RUN)
     engine = span(2, Inference("vllm", usage=Usage(10, 7)), 1, kind="server")
     trace = reconcile(Trace([ours, engine]))
@@ -107,8 +107,8 @@ def test_the_engines_side_counts_where_no_client_is() -> None:
 
 
 def test_a_vendors_spans_of_our_call_count_once() -> None:
-    """Those of Anthropic's API, as its reference has them: one for each attempt, with a tool that the API ran."""
-    asked = {
+    """Anthropic's API writes a span for each attempt, and one for a tool that the API ran, by its reference."""
+    request = {
         sc.OPERATION_NAME: "chat",
         sc.PROVIDER_NAME: "anthropic",
         sc.REQUEST_MODEL: "claude-opus-5",
@@ -123,46 +123,51 @@ def test_a_vendors_spans_of_our_call_count_once() -> None:
         api = [
             decode(RawSpan("1" * 32, f"{number:016x}", name, number, 50, parent, kind, attributes=attributes, scope=scope))
             for number, name, parent, kind, attributes in (
-                (2, "anthropic.messages.create", client.span_id, "server", {**asked, sc.ERROR_TYPE: "529"}),
-                (3, "anthropic.messages.create", client.span_id, "server", asked),
+                (2, "anthropic.messages.create", client.span_id, "server", {**request, sc.ERROR_TYPE: "529"}),
+                (3, "anthropic.messages.create", client.span_id, "server", request),
                 (4, "anthropic.tool_use web_search", f"{3:016x}", "internal", tool),
             )
         ]
         assert kinds(client, *api) == ["Inference", "Custom", "Custom", "ToolExecution"]
 
 
-def test_ours_counts() -> None:
-    """Of another's span and ours about one call, whichever is around the other, ours is the inference, and stays as it is."""
+def test_our_span_counts() -> None:
+    """If another writer's span and ours record one call, ours is the inference, whichever span is the outer one."""
     for outer, inner in ((RUN, None), (None, RUN)):
         trace = reconcile(Trace([span(1, answer("a", 5), run_id=outer), span(2, answer("a", 5), 1, run_id=inner)]))
-        counted = [one for one in trace.spans if isinstance(one.operation, Inference)]
-        assert [one.run_id for one in counted] == [RUN]
+        counted = [item for item in trace.spans if isinstance(item.operation, Inference)]
+        assert [item.run_id for item in counted] == [RUN]
 
 
-def test_what_only_the_wrapper_saw_is_kept() -> None:
-    """The tools on offer, say, where the client's instrumentation left content out."""
+def test_fields_that_only_the_wrapper_has_are_added() -> None:
+    """Such as the offered tools, if the client's instrumentation does not record content."""
     trace = reconcile(Trace([span(1, answer("a", 5, tools=(TOOL,))), span(2, Inference("openai", usage=Usage(10, 5)), 1)]))
     assert trace.spans[1].operation == answer("a", 5, tools=(TOOL,)).__class__(
         "openai", usage=Usage(10, 5), tools=(TOOL,), output=answer("a").output
     )
 
 
-def test_an_execution_finds_its_call() -> None:
-    """By name and arguments, each call once, alike ones in order; the id is marked as inferred."""
-    asked = Inference("p", output=(Message("assistant", (CALL, ToolCall("look_up", {"order_id": "KS-1"}, "call_2"))),))
+def test_an_execution_is_joined_to_its_call() -> None:
+    """Name and arguments must be equal. Each call is used once, equal calls in order. The id is marked as inferred."""
+    request = Inference("p", output=(Message("assistant", (CALL, ToolCall("look_up", {"order_id": "KS-1"}, "call_2"))),))
     runs = [ToolExecution("look_up", {"order_id": "KS-1"}) for _ in range(2)]
-    other = ToolExecution("look_up", {"order_id": "KS-2"})
+    unmatched = ToolExecution("look_up", {"order_id": "KS-2"})
     trace = reconcile(
-        Trace([span(1, asked, start=1, end=2), *(span(n, run, start=n, end=n + 1) for n, run in enumerate([*runs, other], 3))])
+        Trace(
+            [
+                span(1, request, start=1, end=2),
+                *(span(n, run, start=n, end=n + 1) for n, run in enumerate([*runs, unmatched], 3)),
+            ]
+        )
     )
-    found = [one.operation for one in trace.spans[1:]]
-    assert [(one.call_id, one.inferred) for one in found] == [("call_1", True), ("call_2", True), (None, False)]  # type: ignore[union-attr]
+    operations = [item.operation for item in trace.spans[1:]]
+    assert [(item.call_id, item.inferred) for item in operations] == [("call_1", True), ("call_2", True), (None, False)]  # type: ignore[union-attr]
 
 
-def test_an_argument_without_its_name_is_the_calls() -> None:
-    """Some writers give a tool's only argument by itself: the execution is joined, and keeps what was written."""
-    asked = Inference("p", output=(Message("assistant", (CALL,)),))
-    trace = reconcile(Trace([span(1, asked, start=1, end=2), span(3, ToolExecution("look_up", "KS-1"), start=3, end=4)]))
+def test_an_argument_without_its_name_is_compared_too() -> None:
+    """Some writers omit the name of a tool's only argument. The execution is joined, and its arguments do not change."""
+    request = Inference("p", output=(Message("assistant", (CALL,)),))
+    trace = reconcile(Trace([span(1, request, start=1, end=2), span(3, ToolExecution("look_up", "KS-1"), start=3, end=4)]))
     assert trace.spans[1].operation == ToolExecution("look_up", "KS-1", call_id="call_1", inferred=True)
 
 
@@ -171,7 +176,7 @@ TICK = 1_000_000
 
 @st.composite
 def loops(draw: st.DrawFn) -> list[Span]:
-    """An agent's loop: each model call asks for tools, which run while it streams or after it. No execution has an id."""
+    """Return an agent's loop: each model call requests tools, which run while it streams or after it."""
     spans: list[Span] = []
     now = 0
     for turn in range(draw(st.integers(1, 5))):
@@ -179,7 +184,7 @@ def loops(draw: st.DrawFn) -> list[Span]:
             ToolCall("look_up", {"order_id": draw(st.sampled_from(["KS-1", "KS-2"]))}, f"call_{turn}_{place}")
             for place in range(draw(st.integers(1, 3)))
         ]
-        asked = now
+        called_at = now
         now += draw(st.integers(2 * TICK, 9 * TICK))
         for call in calls:
             start = now + draw(st.integers(0, TICK // 2))
@@ -187,60 +192,67 @@ def loops(draw: st.DrawFn) -> list[Span]:
             spans.append(span(len(spans) + 1, ToolExecution(call.name, call.arguments, call_id=call.id), start=start, end=now))
         end = now + draw(st.sampled_from([-TICK, 1, TICK]))
         spans.append(
-            span(len(spans) + 1, Inference("p", output=(Message("assistant", tuple(calls)),)), start=asked, end=max(end, asked))
+            span(
+                len(spans) + 1,
+                Inference("p", output=(Message("assistant", tuple(calls)),)),
+                start=called_at,
+                end=max(end, called_at),
+            )
         )
         now += draw(st.integers(1, TICK))
     return spans
 
 
-def _without_ids(one: Span) -> Span:
-    operation = one.operation
-    return replace(one, operation=replace(operation, call_id=None)) if isinstance(operation, ToolExecution) else one
+def _without_ids(item: Span) -> Span:
+    operation = item.operation
+    return replace(item, operation=replace(operation, call_id=None)) if isinstance(operation, ToolExecution) else item
 
 
 def _joined(trace: Trace) -> dict[str, str | None]:
-    return {one.span_id: one.operation.call_id for one in trace.spans if isinstance(one.operation, ToolExecution)}
+    return {item.span_id: item.operation.call_id for item in trace.spans if isinstance(item.operation, ToolExecution)}
 
 
 @settings(max_examples=200, deadline=None)
 @given(loops(), st.data())
 def test_no_order_of_arrival_changes_the_calls(spans: list[Span], data: st.DataObject) -> None:
-    """Spans that come shuffled, twice, or while they are still open are the same calls, and so are their joins."""
-    told = [_without_ids(one) for one in spans]
-    again = data.draw(st.lists(st.sampled_from(told), max_size=4))
-    early = [replace(one, end=None) for one in data.draw(st.lists(st.sampled_from(told), max_size=2))]
-    arrived = data.draw(st.permutations([*told, *again, *early]))
+    """Spans may arrive shuffled, twice, or before they have ended, and the result is the same."""
+    without_ids = [_without_ids(item) for item in spans]
+    again = data.draw(st.lists(st.sampled_from(without_ids), max_size=4))
+    early = [replace(item, end=None) for item in data.draw(st.lists(st.sampled_from(without_ids), max_size=2))]
+    arrived = data.draw(st.permutations([*without_ids, *again, *early]))
     trace = reconcile(Trace(arrived))
-    assert trace == reconcile(Trace(told))
+    assert trace == reconcile(Trace(without_ids))
     assert _joined(trace) == _joined(Trace(spans))
 
 
 @settings(max_examples=200, deadline=None)
 @given(loops())
 def test_a_clock_of_whole_milliseconds_changes_no_call(spans: list[Span]) -> None:
-    """An execution may then seem to begin with the model call after it, and to take no time: it is joined as before."""
-    coarse = [replace(one, start=one.start // TICK * TICK, end=(one.end or 0) // TICK * TICK) for one in spans]
-    assert set(_joined(reconcile(Trace([_without_ids(one) for one in coarse]))).values()) == set(_joined(Trace(spans)).values())
+    """An execution may seem to begin with the next model call and to take no time. It is joined to the same call."""
+    coarse = [replace(item, start=item.start // TICK * TICK, end=(item.end or 0) // TICK * TICK) for item in spans]
+    assert set(_joined(reconcile(Trace([_without_ids(item) for item in coarse]))).values()) == set(
+        _joined(Trace(spans)).values()
+    )
 
 
 @settings(max_examples=100, deadline=None)
 @given(loops())
-def test_ids_that_were_written_are_kept(spans: list[Span]) -> None:
+def test_written_ids_do_not_change(spans: list[Span]) -> None:
     assert reconcile(Trace(spans)) == Trace(spans)
 
 
 def test_two_writers_side_by_side_count_once() -> None:
-    """Of a stream, an SDK and its instrumentation have the same parent. A third span is another call, and so is a later one."""
+    """For a stream, an SDK and its instrumentation write siblings. A third span or a later one is another call."""
     instrumentation, sdk = Scope("instrumentation"), Scope("sdk")
     outer = span(2, answer("a", 5), 1, scope=instrumentation, end=20)
     failure = Failure("api_error", "lost")
     inner = span(3, Inference("p", usage=Usage(10, 5), response_id="r"), 1, scope=sdk, end=19, failure=failure)
-    other, later = span(4, answer("b", 7), 1, scope=sdk, end=18), span(30, answer("a", 5), 1, scope=sdk)
-    spans = [span(1, Custom()), outer, inner, other, later]
+    unmatched, later = span(4, answer("b", 7), 1, scope=sdk, end=18), span(30, answer("a", 5), 1, scope=sdk)
+    spans = [span(1, Custom()), outer, inner, unmatched, later]
     for arrived in (spans, spans[::-1]):
         trace = reconcile(Trace(arrived))
-        calls = [one for one in trace.spans if isinstance(one.operation, Inference)]
-        assert {one.span_id for one in calls} == {outer.span_id, other.span_id, later.span_id}
+        calls = [item for item in trace.spans if isinstance(item.operation, Inference)]
+        assert {item.span_id for item in calls} == {outer.span_id, unmatched.span_id, later.span_id}
         counted = trace.span(outer.span_id)
         assert (counted.operation.response_id, counted.failure) == ("r", failure)  # type: ignore[attr-defined]
         assert trace.span(inner.span_id).attributes[sc.SAME_CALL] == outer.span_id
@@ -248,25 +260,25 @@ def test_two_writers_side_by_side_count_once() -> None:
 
 
 @pytest.mark.parametrize("written", ['{"order_id": "KS-1"}', [{"order_id": "KS-1"}], ['{"order_id":"KS-1"}']])
-def test_all_arguments_as_one(written: Any) -> None:
-    """A program may hand a tool the text that the model wrote, or one object: it is joined to its call all the same."""
+def test_all_arguments_as_one_value(written: Any) -> None:
+    """A program may pass a tool the model's text or one object. The execution is still joined to its call."""
     call = span(1, Inference("p", output=(Message("assistant", (CALL,)),)), end=2)
     trace = reconcile(Trace([call, span(3, ToolExecution("look_up", written))]))
     assert trace.spans[1].operation == ToolExecution("look_up", written, call_id="call_1", inferred=True)
 
 
-def test_tools_told_of_with_the_agent_are_on_offer() -> None:
-    """So that the calls of its inferences are judged."""
+def test_tools_on_the_agents_span_are_offered_tools() -> None:
+    """So the calls of its inferences are checked."""
     agent = span(
         1, AgentInvocation("support"), attributes={sc.TOOL_DEFINITIONS: [{"name": "look_up", "parameters": TOOL.parameters}]}
     )
     wrong = Inference("p", output=(Message("assistant", (ToolCall("look_up", {}, "c"),)),))
     judged, _ = evaluate_trace(Trace([agent, span(2, wrong, 1)]))
-    assert [found.code for found in judged.spans[1].violations] == ["missing"]
+    assert [violation.code for violation in judged.spans[1].violations] == ["missing"]
 
 
-def test_a_trace_of_ours_is_itself() -> None:
-    """Not even copied."""
+def test_our_own_trace_is_returned_unchanged() -> None:
+    """It is not even copied."""
     trace = Trace(
         [span(1, answer("a"), run_id=RUN), span(2, answer("a"), 1, run_id=RUN), span(3, ToolExecution("t"), run_id=RUN)]
     )

@@ -1,4 +1,4 @@
-"""The digest of a request: equal for what says the same, another one for whatever was changed, by a key."""
+"""The keyed digest of a request is equal for equal content, and differs after any change."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ KEY = b"k" * 32
 
 
 def call() -> Inference:
-    """A request as an instrumentor reads it: messages and definitions have a cache."""
+    """Return a request whose messages and definitions have a cache, as instrumentors create it."""
     messages = tuple([Message("user", (Text(f"hello {number}"),), cache={}) for number in range(3)])
     tools = (ToolDefinition("look_up", {"type": "object"}, cache={}),)
     return Inference("openai", request_model="m", input=messages, tools=tools, parameters={"seed": 1, "stop": {"b": 1, "a": 2}})
 
 
-def test_equal_requests_have_one_digest_and_changed_ones_another() -> None:
+def test_equal_requests_have_equal_digests() -> None:
     request = call()
     digest = request_digest(request, KEY)
     assert len(digest) == 32
@@ -37,7 +37,7 @@ def test_equal_requests_have_one_digest_and_changed_ones_another() -> None:
     assert len(digests) == len(others) + 2
 
 
-def test_tools_are_known_by_name_and_arguments_and_a_plain_span_asks_nobody() -> None:
+def test_a_tool_has_a_digest_of_name_and_arguments_and_a_plain_span_has_none() -> None:
     digest = request_digest(ToolExecution("t", {"a": 1, "b": [2]}), KEY)
     assert request_digest(ToolExecution("t", {"b": [2], "a": 1}, "a result", True), KEY) == digest
     assert request_digest(ToolExecution("t", {"a": 1, "b": [3]}), KEY) != digest

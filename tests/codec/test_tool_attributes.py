@@ -38,17 +38,19 @@ def read(key: str, value: Any) -> Any:
         (True, "true", "json", "json"),
     ],
 )
-def test_anything_goes_out_as_it_is(value: Any, text: str, arguments_form: str | None, result_form: str | None) -> None:
-    """A text as that text, anything else as its JSON; a mark where the text alone would be read as something else."""
+def test_a_text_is_written_unchanged_and_any_other_value_as_json(
+    value: Any, text: str, arguments_form: str | None, result_form: str | None
+) -> None:
+    """A second attribute is written if the text alone would be read as another value."""
     operation = ToolExecution("f", value, value, has_result=True)
-    held = attributes(operation)
-    assert held[sc.TOOL_CALL_ARGUMENTS] == held[sc.TOOL_CALL_RESULT] == text
-    assert (held.get(sc.TOOL_ARGUMENTS_FORM), held.get(sc.TOOL_RESULT_FORM)) == (arguments_form, result_form)
+    encoded = attributes(operation)
+    assert encoded[sc.TOOL_CALL_ARGUMENTS] == encoded[sc.TOOL_CALL_RESULT] == text
+    assert (encoded.get(sc.TOOL_ARGUMENTS_FORM), encoded.get(sc.TOOL_RESULT_FORM)) == (arguments_form, result_form)
     assert genai.decode(genai.encode(replace(SPAN, operation=operation))).operation == operation
 
 
 def test_null_and_nothing_differ() -> None:
-    """A result that is null is the text null; no result is no attribute."""
+    """A null result is the text null. Without a result there is no attribute."""
     operation = ToolExecution("f", has_result=True)
     assert attributes(operation)[sc.TOOL_CALL_RESULT] == "null"
     assert genai.decode(genai.encode(replace(SPAN, operation=operation))).operation == operation
@@ -58,7 +60,7 @@ def test_null_and_nothing_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "result"),
+    ("written", "result"),
     [
         ('{"value": 1}', {"value": 1}),
         ("[1]", [1]),
@@ -68,26 +70,26 @@ def test_null_and_nothing_differ() -> None:
         (False, False),
     ],
 )
-def test_another_writers_result_is_parsed_if_it_is_an_object_or_a_list(held: Any, result: Any) -> None:
+def test_another_writers_result_is_parsed_if_it_is_an_object_or_a_list(written: Any, result: Any) -> None:
     """Any other text stays text; a structured value is the result itself."""
-    assert read(sc.TOOL_CALL_RESULT, held) == ToolExecution("", result=result, has_result=True)
+    assert read(sc.TOOL_CALL_RESULT, written) == ToolExecution("", result=result, has_result=True)
 
 
 @pytest.mark.parametrize("text", ["[1]", "words", '{"a": 1, "a": 2}', "5"])
-def test_another_writers_arguments_that_are_no_object_stay_text(text: str) -> None:
-    """Raw text is the model's; it is not repaired on reading."""
+def test_another_writers_arguments_stay_text_unless_they_are_an_object(text: str) -> None:
+    """The model wrote the text, so reading does not repair it."""
     assert read(sc.TOOL_CALL_ARGUMENTS, text) == ToolExecution("", text)
 
 
-def test_the_definition_travels_whole() -> None:
-    """A list of one, with strict and the output schema, so that the check can be repeated; its description beside it."""
+def test_the_definition_is_written_completely() -> None:
+    """It is a list with one item, so that the arguments can be checked again. The description is also an attribute."""
     definition = ToolDefinition("f", {"type": "object"}, "Does it.", strict=True, output={"type": "string"})
-    held = attributes(ToolExecution("f", definition=definition))
-    assert held[sc.TOOL_DEFINITIONS] == (
+    encoded = attributes(ToolExecution("f", definition=definition))
+    assert encoded[sc.TOOL_DEFINITIONS] == (
         '[{"type":"function","name":"f","description":"Does it.","parameters":{"type":"object"},"strict":true,'
         '"output":{"type":"string"}}]'
     )
-    assert held[sc.TOOL_DESCRIPTION] == "Does it."
+    assert encoded[sc.TOOL_DESCRIPTION] == "Does it."
 
 
 @pytest.mark.parametrize(
@@ -107,11 +109,11 @@ def test_the_definition_travels_whole() -> None:
     ],
 )
 def test_a_parameter_of_the_wrong_type_goes_to_the_others(name: str, value: Any, written: Any) -> None:
-    """The conventions' attributes have the conventions' types; nothing is lost for that."""
+    """Attributes of the conventions have the types of the conventions, and nothing is lost."""
     operation = Inference("p", parameters={name: value})
-    held = attributes(operation)
-    assert held.get(sc.REQUEST_PREFIX + name) == written
-    assert (sc.REQUEST_OTHER in held) is (written is None)
+    encoded = attributes(operation)
+    assert encoded.get(sc.REQUEST_PREFIX + name) == written
+    assert (sc.REQUEST_OTHER in encoded) is (written is None)
     assert genai.decode(genai.encode(replace(SPAN, operation=operation))).operation == operation
 
 
@@ -126,16 +128,16 @@ def test_a_parameter_of_the_wrong_type_goes_to_the_others(name: str, value: Any,
     ],
 )
 def test_the_output_type_is_derived(parameters: dict[str, Any], output: str | None) -> None:
-    """gen_ai.output.type says what the response format asks for; reading it back leaves no trace in the attributes."""
+    """gen_ai.output.type comes from the response format, and is not an attribute after reading."""
     span = replace(SPAN, operation=Inference("p", parameters=parameters))
     assert genai.attributes(span).get(sc.OUTPUT_TYPE) == output
     assert genai.decode(genai.encode(span)) == span
 
 
 def test_the_older_name_of_cache_writes_is_read() -> None:
-    """cache_creation, as written before cache_write, unless both are there."""
-    held = {sc.OPERATION_NAME: "chat", sc.USAGE_CACHE_CREATION: 7}
-    raw = RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes=held)
+    """cache_creation is the former name of cache_write."""
+    written = {sc.OPERATION_NAME: "chat", sc.USAGE_CACHE_CREATION: 7}
+    raw = RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes=written)
     operation = genai.decode(raw).operation
     assert isinstance(operation, Inference)
     assert operation.usage is not None

@@ -160,15 +160,10 @@ def _write(finding: Any, event_type: _EventType, time: int) -> Event:
 
 
 def attributes(span: Span, out: Attributes) -> None:
-    """Set the attributes that come from findings: the error's type, and those to search by."""
+    """Set the attributes that repeat findings: the error's type, and verdicts to search by."""
     failure = span.failure
     if failure is not None and failure.type and _adds_to_events(failure, span, None):
         out[sc.ERROR_TYPE] = failure.type
-    _set_search_attributes(span, out)
-
-
-def _set_search_attributes(span: Span, out: Attributes) -> None:
-    """Set whether the tool calls were valid, which violations and evaluations there were, and the outcome of the run."""
     violations, evaluations = span.violations, span.evaluations
     if violations and any(finding.where == "arguments" and finding.severity == "error" for finding in violations):
         out[sc.TOOL_CALL_VALID] = False

@@ -29,7 +29,10 @@ _READ_RUN: Final = fields.reader(_RUN)
 _RESERVED: Final = frozenset(row.key for row in _RUN) | findings.DERIVED | recorded.KEYS
 """Attributes that llmtrace reads on every span."""
 _RESERVED_BY: Final = {operation_class: keys | _RESERVED for operation_class, keys in operations.RESERVED.items()}
+_AMBIGUOUS: Final = findings.FAILURE_ATTRIBUTES | {sc.OPERATION_NAME}
+"""Attributes that llmtrace reads or not, depending on the value and the span."""
 _PREFIXES: Final = (sc.ATTRIBUTE_PREFIX, sc.FINDING_PREFIX)
+_STATUS_KEYS: Final = (sc.OTEL_STATUS_CODE, sc.OTEL_STATUS_DESCRIPTION)
 _OK: Final = "OK"
 
 
@@ -72,17 +75,17 @@ def attributes(span: Span) -> dict[str, JsonValue]:
 
 
 def _add_user_attributes(span: Span, out: dict[str, JsonValue]) -> None:
+    reserved = _RESERVED_BY[type(span.operation)]
     for key, value in span.attributes.items():
-        if _must_be_escaped(key, value, span, out):
+        is_reserved = key in reserved or (key in _AMBIGUOUS and _is_reserved(key, value, span))
+        if is_reserved or key in out or key.startswith(_PREFIXES):
             out[sc.ATTRIBUTE_PREFIX + key] = value
-        elif span.failure is not None or not _is_status(key, value):  # without a failure, `encode` writes the status
+        elif key not in _STATUS_KEYS or not _is_status(key, value, span):
             out[key] = value
 
 
-def _must_be_escaped(key: str, value: JsonValue, span: Span, out: dict[str, JsonValue]) -> bool:
+def _is_reserved(key: str, value: JsonValue, span: Span) -> bool:
     """Return True if `decode` would not read this as an attribute of the user."""
-    if key in out or key.startswith(_PREFIXES) or key in _RESERVED_BY[type(span.operation)]:
-        return True
     if key == sc.OPERATION_NAME:  # the attribute of a `Custom` span that came with an unknown operation
         return not isinstance(span.operation, Custom) or operations.is_known(value)
     if span.failure is not None:
@@ -90,10 +93,11 @@ def _must_be_escaped(key: str, value: JsonValue, span: Span, out: dict[str, Json
     return span.run_id is None and findings.says_failure(key, value)
 
 
-def _is_status(key: str, value: JsonValue) -> bool:
-    if key == sc.OTEL_STATUS_CODE:
-        return isinstance(value, str) and value == _OK
-    return key == sc.OTEL_STATUS_DESCRIPTION and isinstance(value, str) and value != ""
+def _is_status(key: str, value: JsonValue, span: Span) -> bool:
+    """Return True if `encode` writes this attribute as the status of the span."""
+    if span.failure is not None or not isinstance(value, str):
+        return False
+    return value == _OK if key == sc.OTEL_STATUS_CODE else value != ""
 
 
 def _status(span: Span) -> tuple[Literal["unset", "ok", "error"], str]:

@@ -11,13 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.codec import claude_code_events, fields, json_members, otlp
+from llmtrace.codec import claude_code_events, fields, json_members, otlp, otlp_protobuf
 from llmtrace.model import Event, JsonValue, RawSpan, replace
 
-_BODY: Final = "log.body"
 _NAMES: Final = ("event.name", "event_name")
-_NO_TRACE, _NO_SPAN = "f" * 32, "f" * 16
-"""Placeholders for absent ids."""
 _EXCEPTION: Final = "gen_ai.client.operation.exception"
 """The log record that replaces the span event ``exception`` in today's conventions."""
 
@@ -32,76 +29,76 @@ class LogRecord(NamedTuple):
     """False if no span is sent for it, so that `claude_code_events` creates one."""
 
 
+class _Record(NamedTuple):
+    """A log record as it was sent, with None for an absent or invalid id."""
+
+    trace_id: str | None
+    span_id: str | None
+    event: Event
+    body: JsonValue
+
+
 def from_json(document: Mapping[str, Any]) -> list[LogRecord]:
     """Read the records of an ExportLogsServiceRequest in JSON. Raises ValueError if it is nested too deeply."""
-    spans = [_as_span(record) for record in _records(document)]
-    request = {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
-    return list(_read_events(otlp.from_json(request)))
+    try:
+        return list(_records_of_spans(_json_records(document)))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
-def _records(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _json_records(document: Mapping[str, Any]) -> Iterator[_Record]:
     for resource in json_members.objects(document, "resourceLogs", "resource_logs"):
         for scope in json_members.objects(resource, "scopeLogs", "scope_logs"):
-            yield from json_members.objects(scope, "logRecords", "log_records")
-
-
-def _as_span(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a record as a span with one event, so that `otlp` can read it."""
-
-    def member(*names: str) -> Any:
-        return next((record[name] for name in names if record.get(name)), None)
-
-    event = {
-        "name": member("eventName", "event_name"),
-        "timeUnixNano": member("timeUnixNano", "time_unix_nano", "observedTimeUnixNano", "observed_time_unix_nano"),
-        "attributes": [*json_members.objects(record, "attributes"), {"key": _BODY, "value": record.get("body")}],
-    }
-    trace_id, span_id = member("traceId", "trace_id"), member("spanId", "span_id")
-    return {"traceId": trace_id or _NO_TRACE, "spanId": span_id or _NO_SPAN, "events": [event]}
+            for record in json_members.objects(scope, "logRecords", "log_records"):
+                time = otlp.read_time(record, "timeUnixNano", "time_unix_nano")
+                time = time or otlp.read_time(record, "observedTimeUnixNano", "observed_time_unix_nano")
+                name = json_members.text(record, "eventName", "event_name") or ""
+                yield _Record(
+                    otlp.read_id(record, 16, "traceId", "trace_id"),
+                    otlp.read_id(record, 8, "spanId", "span_id"),
+                    Event(name, time, otlp.read_attributes(record)),
+                    otlp.read_value(record.get("body")),
+                )
 
 
 def from_protobuf(data: bytes) -> list[LogRecord]:
     """Read the records of a serialised ExportLogsServiceRequest. Raises ValueError if it is not one."""
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
-    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     try:
         request = LogsData.FromString(data)
     except Exception as error:  # google.protobuf's DecodeError
         raise ValueError(f"not an OTLP request for logs: {error}") from None
-    spans = TracesData()
-    target = spans.resource_spans.add().scope_spans.add()
+    return list(_records_of_spans(_protobuf_records(request)))
+
+
+def _protobuf_records(request: Any) -> Iterator[_Record]:
     for group in request.resource_logs:
         for scoped in group.scope_logs:
             for record in scoped.log_records:
-                trace_id, span_id = record.trace_id or bytes.fromhex(_NO_TRACE), record.span_id or bytes.fromhex(_NO_SPAN)
-                span = target.spans.add(trace_id=trace_id, span_id=span_id)
                 time = record.time_unix_nano or record.observed_time_unix_nano
-                event = span.events.add(name=record.event_name, time_unix_nano=time)
-                event.attributes.extend(record.attributes)
-                body = event.attributes.add(key=_BODY)
-                body.value.CopyFrom(record.body)
-    return list(_read_events(otlp.from_protobuf(spans.SerializeToString())))
+                yield _Record(
+                    otlp_protobuf.read_id(record.trace_id, 16),
+                    otlp_protobuf.read_id(record.span_id, 8),
+                    Event(record.event_name, time, otlp_protobuf.read_attributes(record.attributes)),
+                    otlp_protobuf.read_value(record.body),
+                )
 
 
-def _read_events(spans: Iterable[RawSpan]) -> Iterator[LogRecord]:
-    for span in spans:
-        for event in span.events:
-            attributes = dict(event.attributes)
-            body = attributes.pop(_BODY, None)
-            name = event.name or next((text for key in _NAMES if (text := fields.as_text(attributes.pop(key, None)))), "")
-            if isinstance(body, str) and body.startswith(claude_code_events.PREFIX):
-                yield from _read_claude_code(span, Event(body, event.time, attributes))
-            elif span.trace_id == _NO_TRACE or span.span_id == _NO_SPAN:
-                continue
-            elif name.startswith("gen_ai.") or name == sc.EXCEPTION_EVENT:
-                name = sc.EXCEPTION_EVENT if name == _EXCEPTION else name
-                yield LogRecord(span.trace_id, span.span_id, Event(name, event.time, {**attributes, **_body_attributes(body)}))
+def _records_of_spans(records: Iterable[_Record]) -> Iterator[LogRecord]:
+    for trace_id, span_id, event, body in records:
+        attributes = dict(event.attributes)
+        name = event.name or next((text for key in _NAMES if (text := fields.as_text(attributes.pop(key, None)))), "")
+        if isinstance(body, str) and body.startswith(claude_code_events.PREFIX):
+            yield from _claude_code_record(trace_id, span_id, Event(body, event.time, attributes))
+        elif trace_id is not None and span_id is not None and (name.startswith("gen_ai.") or name == sc.EXCEPTION_EVENT):
+            name = sc.EXCEPTION_EVENT if name == _EXCEPTION else name
+            yield LogRecord(trace_id, span_id, Event(name, event.time, {**attributes, **_body_attributes(body)}))
 
 
-def _read_claude_code(span: RawSpan, event: Event) -> Iterator[LogRecord]:
-    if span.trace_id != _NO_TRACE:
-        yield LogRecord(span.trace_id, span.span_id, event)
+def _claude_code_record(trace_id: str | None, span_id: str | None, event: Event) -> Iterator[LogRecord]:
+    if trace_id is not None and span_id is not None:
+        yield LogRecord(trace_id, span_id, event)
     elif (turn := claude_code_events.turn_of(event)) is not None:
         yield LogRecord(*turn, event, has_span=False)
 

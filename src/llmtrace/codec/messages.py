@@ -71,20 +71,17 @@ def _write_odd(item: dict[str, JsonValue], message_parts: tuple[Part, ...]) -> s
 
 def _write_definition(tool: ToolDefinition) -> str:
     """Write a tool definition. The conventions allow members beside theirs: `strict`, `output`, `changes` and `polls`."""
-    item: dict[str, JsonValue] = {"type": tool.type, "name": tool.name}
-    if tool.description is not None:
-        item["description"] = tool.description
-    if tool.parameters is not None:
-        item["parameters"] = tool.parameters
-    if tool.strict:
-        item["strict"] = True
-    if tool.output is not None:
-        item["output"] = tool.output
-    if tool.changes is not None:
-        item["changes"] = tool.changes
-    if tool.polls:
-        item["polls"] = True
-    return json_text.write(item)
+    item: dict[str, JsonValue] = {
+        "type": tool.type,
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": tool.strict or None,
+        "output": tool.output,
+        "changes": tool.changes,
+        "polls": tool.polls or None,
+    }
+    return json_text.write({name: member for name, member in item.items() if member is not None})
 
 
 write_messages: Final = _array_of(_write_message)

@@ -21,7 +21,17 @@ from llmtrace.codec import json_members, json_text, otlp_values
 from llmtrace.codec.otlp_protobuf import from_protobuf, to_protobuf
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
-__all__ = ["count_json", "from_json", "from_protobuf", "to_json_line", "to_protobuf"]
+__all__ = [
+    "count_json",
+    "from_json",
+    "from_protobuf",
+    "read_attributes",
+    "read_id",
+    "read_time",
+    "read_value",
+    "to_json_line",
+    "to_protobuf",
+]
 
 Json: TypeAlias = dict[str, Any]
 
@@ -130,7 +140,7 @@ def count_json(document: Mapping[str, Any]) -> int:
 
 def _read_request(data: Mapping[str, Any]) -> Iterator[RawSpan]:
     for group in json_members.objects(data, "resourceSpans", "resource_spans"):
-        resource = _read_attributes(json_members.object_(group, "resource"))
+        resource = read_attributes(json_members.object_(group, "resource"))
         for scoped in json_members.objects(group, "scopeSpans", "scope_spans"):
             scope_fields = json_members.object_(scoped, "scope")
             scope = Scope(json_members.text(scope_fields, "name") or "", json_members.text(scope_fields, "version") or "")
@@ -141,7 +151,7 @@ def _read_request(data: Mapping[str, Any]) -> Iterator[RawSpan]:
 
 
 def _read_span(item: Mapping[str, Any], resource: Json, scope: Scope) -> RawSpan | None:
-    trace_id, span_id = _id(item, 16, "traceId", "trace_id"), _id(item, 8, "spanId", "span_id")
+    trace_id, span_id = read_id(item, 16, "traceId", "trace_id"), read_id(item, 8, "spanId", "span_id")
     if trace_id is None or span_id is None:
         return None
     status = json_members.object_(item, "status")
@@ -149,13 +159,13 @@ def _read_span(item: Mapping[str, Any], resource: Json, scope: Scope) -> RawSpan
         trace_id=trace_id,
         span_id=span_id,
         name=json_members.text(item, "name") or "",
-        start=_nanoseconds(item, "startTimeUnixNano", "start_time_unix_nano"),
-        end=_nanoseconds(item, "endTimeUnixNano", "end_time_unix_nano") or None,
-        parent_id=_id(item, 8, "parentSpanId", "parent_span_id"),
+        start=read_time(item, "startTimeUnixNano", "start_time_unix_nano"),
+        end=read_time(item, "endTimeUnixNano", "end_time_unix_nano") or None,
+        parent_id=read_id(item, 8, "parentSpanId", "parent_span_id"),
         kind=otlp_values.KINDS[_number(item.get("kind"), "SPAN_KIND_", ("unspecified", *otlp_values.KIND_NUMBERS))],
         status=otlp_values.STATUSES[_number(status.get("code"), "STATUS_CODE_", otlp_values.STATUSES)],
         status_message=json_members.text(status, "message") or "",
-        attributes=_read_attributes(item),
+        attributes=read_attributes(item),
         events=tuple(_read_events(item)),
         links=tuple(_read_links(item)),
         resource=resource,
@@ -167,27 +177,29 @@ def _read_events(item: Mapping[str, Any]) -> Iterator[Event]:
     for event in json_members.objects(item, "events"):
         yield Event(
             json_members.text(event, "name") or "",
-            _nanoseconds(event, "timeUnixNano", "time_unix_nano"),
-            _read_attributes(event),
+            read_time(event, "timeUnixNano", "time_unix_nano"),
+            read_attributes(event),
         )
 
 
 def _read_links(item: Mapping[str, Any]) -> Iterator[Link]:
     for link in json_members.objects(item, "links"):
-        trace_id, span_id = _id(link, 16, "traceId", "trace_id"), _id(link, 8, "spanId", "span_id")
+        trace_id, span_id = read_id(link, 16, "traceId", "trace_id"), read_id(link, 8, "spanId", "span_id")
         if trace_id is not None and span_id is not None:
-            yield Link(trace_id, span_id, _read_attributes(link))
+            yield Link(trace_id, span_id, read_attributes(link))
 
 
-def _read_attributes(item: Mapping[str, Any]) -> Json:
+def read_attributes(item: Mapping[str, Any]) -> Json:
+    """Read the attributes of a span, event, link, resource or log record."""
     return _read_pairs(json_members.objects(item, "attributes"))
 
 
 def _read_pairs(pairs: Iterable[Mapping[str, Any]]) -> Json:
-    return {(json_members.text(pair, "key") or ""): _read_value(pair.get("value")) for pair in pairs}
+    return {(json_members.text(pair, "key") or ""): read_value(pair.get("value")) for pair in pairs}
 
 
-def _read_value(value: Any) -> JsonValue:
+def read_value(value: Any) -> JsonValue:
+    """Read an AnyValue."""
     if not isinstance(value, Mapping):
         return value  # some writers leave out the object that names the type
     for name, inner in value.items():
@@ -216,7 +228,7 @@ def _read_double(value: Any) -> JsonValue:
 
 
 def _read_array(value: Any) -> JsonValue:
-    return [_read_value(item) for item in json_members.items(value, "values")]
+    return [read_value(item) for item in json_members.items(value, "values")]
 
 
 def _read_kvlist(value: Any) -> JsonValue:
@@ -243,7 +255,8 @@ _READERS: Final = {f"{name}{suffix}": reader for name, reader in _TYPES.items() 
 """Readers by the member that has the value: ``intValue``, or ``int_value`` as Python's protobuf writes it."""
 
 
-def _nanoseconds(item: Any, *names: str) -> int:
+def read_time(item: Any, *names: str) -> int:
+    """Read nanoseconds since the epoch, or 0."""
     number = _read_int(json_members.first(item, *names))
     return number if isinstance(number, int) and 0 <= number < 1 << 64 else 0
 
@@ -256,7 +269,7 @@ def _number(value: Any, prefix: str, names: Sequence[str]) -> int:
     return value if isinstance(value, int) and 0 <= value < len(names) else 0
 
 
-def _id(item: Any, size: int, *names: str) -> str | None:
+def read_id(item: Any, size: int, *names: str) -> str | None:
     """Read an id of ``size`` bytes from hex or base64, as hex. Returns None if it is absent, invalid or all zero."""
     text = json_members.text(item, *names) or ""
     try:

@@ -106,37 +106,40 @@ def from_protobuf(data: bytes) -> list[RawSpan]:
         raise ValueError(f"not an OTLP request: {error}") from None
     spans = []
     for group in request.resource_spans:
-        resource = _attributes(group.resource.attributes)
+        resource = read_attributes(group.resource.attributes)
         for scoped in group.scope_spans:
             scope = Scope(scoped.scope.name, scoped.scope.version)
-            spans += [_span(item, resource, scope) for item in scoped.spans if _is_valid(item)]
+            spans += [_span(item, resource, scope) for item in scoped.spans if _has_valid_ids(item)]
     return spans
 
 
-def _is_valid(item: Any) -> bool:
-    """Return True if the ids of a span or link have the right size and are not all zero."""
-    return len(item.trace_id) == 16 and len(item.span_id) == 8 and any(item.trace_id) and any(item.span_id)
+def _has_valid_ids(item: Any) -> bool:
+    return read_id(item.trace_id, 16) is not None and read_id(item.span_id, 8) is not None
+
+
+def read_id(data: bytes, size: int) -> str | None:
+    """Read an id of ``size`` bytes as hex. Returns None if it is absent, invalid or all zero."""
+    return data.hex() if len(data) == size and any(data) else None
 
 
 def _span(item: Any, resource: dict[str, JsonValue], scope: Scope) -> RawSpan:
-    parent = item.parent_span_id
     return RawSpan(
         trace_id=item.trace_id.hex(),
         span_id=item.span_id.hex(),
         name=item.name,
         start=item.start_time_unix_nano,
         end=item.end_time_unix_nano or None,
-        parent_id=parent.hex() if len(parent) == 8 and any(parent) else None,
+        parent_id=read_id(item.parent_span_id, 8),
         kind=otlp_values.KINDS[item.kind] if item.kind < len(otlp_values.KINDS) else "internal",
         status=otlp_values.STATUSES[item.status.code] if item.status.code < len(otlp_values.STATUSES) else "unset",
         status_message=item.status.message,
-        attributes=_attributes(item.attributes),
-        events=tuple([Event(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in item.events]),
+        attributes=read_attributes(item.attributes),
+        events=tuple([Event(event.name, event.time_unix_nano, read_attributes(event.attributes)) for event in item.events]),
         links=tuple(
             [
-                Link(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes))
+                Link(link.trace_id.hex(), link.span_id.hex(), read_attributes(link.attributes))
                 for link in item.links
-                if _is_valid(link)
+                if _has_valid_ids(link)
             ]
         ),
         resource=resource,
@@ -144,17 +147,18 @@ def _span(item: Any, resource: dict[str, JsonValue], scope: Scope) -> RawSpan:
     )
 
 
-def _attributes(pairs: Iterable[Any]) -> dict[str, JsonValue]:
-    return {pair.key: _value(pair.value) for pair in pairs}
+def read_attributes(pairs: Iterable[Any]) -> dict[str, JsonValue]:
+    return {pair.key: read_value(pair.value) for pair in pairs}
 
 
-def _value(value: Any) -> JsonValue:
+def read_value(value: Any) -> JsonValue:
+    """Read an AnyValue."""
     kind = value.WhichOneof("value")
     if kind is None:
         return None
     content = getattr(value, kind)
     if kind == "array_value":
-        return [_value(item) for item in content.values]
+        return [read_value(item) for item in content.values]
     if kind == "kvlist_value":
-        return _attributes(content.values)
+        return read_attributes(content.values)
     return otlp_values.value_of_bytes(content) if kind == "bytes_value" else content

@@ -14,10 +14,10 @@ from hashlib import blake2b, sha256
 from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import json_text, messages
+from llmtrace.codec import fields, json_text, messages
+from llmtrace.codec.fields import Row
 from llmtrace.model import Embedding, Exchange, Inference, JsonValue, Operation, Recorded, Retrieval, ToolExecution
 
-KEYS: Final = frozenset({sc.REPLAY_REQUEST, sc.REPLAY_EXCHANGES, sc.REPLAY_RESULT_TYPE, sc.REPLAY_UNUSABLE})
 _COMPRESSION: Final = 1
 """zlib's fastest level. It takes a tenth of the default's time, and streams compress well, as their chunks are similar."""
 _MAX_TEXT_BYTES: Final = 1024
@@ -29,41 +29,8 @@ _CACHE_KEY: Final = "codec.recorded"
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
 
 
-def write(recorded: Recorded, out: dict[str, JsonValue]) -> None:
-    if recorded.request:
-        out[sc.REPLAY_REQUEST] = recorded.request
-    if recorded.exchanges:
-        out[sc.REPLAY_EXCHANGES] = json_text.write([_write_exchange(exchange) for exchange in recorded.exchanges])
-    if recorded.result_type:
-        out[sc.REPLAY_RESULT_TYPE] = recorded.result_type
-    if recorded.unusable:
-        out[sc.REPLAY_UNUSABLE] = recorded.unusable
-
-
-def read(rest: dict[str, JsonValue]) -> Recorded | None:
-    """Read and remove the attributes. Returns None if there are none."""
-    if KEYS.isdisjoint(rest):
-        return None
-    request = _text(rest.pop(sc.REPLAY_REQUEST, None))
-    result_type = _text(rest.pop(sc.REPLAY_RESULT_TYPE, None))
-    unusable = _text(rest.pop(sc.REPLAY_UNUSABLE, None))
-    try:
-        items: Any = json_text.read(_text(rest.pop(sc.REPLAY_EXCHANGES, None)) or "[]")
-        exchanges = tuple([_read_exchange(item) for item in items])
-    except (ValueError, TypeError, AttributeError, zlib.error):  # damaged, or written by another program
-        exchanges, unusable = (), unusable or "damaged"
-    recorded = Recorded(request, exchanges, result_type, unusable)
-    return None if recorded == Recorded() else recorded
-
-
-def without(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """Return the attributes that may leave this machine; the same object if all may."""
-    if KEYS.isdisjoint(attributes):
-        return attributes
-    remaining = dict(attributes)  # then `pop`: several times faster than a comprehension
-    for key in KEYS:
-        remaining.pop(key, None)
-    return remaining
+def _write_exchanges(exchanges: Iterable[Exchange]) -> str:
+    return json_text.write([_write_exchange(exchange) for exchange in exchanges])
 
 
 def _write_exchange(exchange: Exchange) -> dict[str, JsonValue]:
@@ -85,6 +52,15 @@ def _write_exchange(exchange: Exchange) -> dict[str, JsonValue]:
     if exchange.message:
         item["message"] = exchange.message
     return item
+
+
+def _read_exchanges(value: JsonValue) -> tuple[Exchange, ...] | None:
+    """Return None if the value is damaged, or written by another program."""
+    try:
+        items: Any = json_text.read(_text(value))
+        return tuple([_read_exchange(item) for item in items])
+    except (ValueError, TypeError, AttributeError, zlib.error):
+        return None
 
 
 def _read_exchange(item: Any) -> Exchange:
@@ -119,6 +95,42 @@ def _decompress(value: Any) -> bytes:
 
 def _text(value: JsonValue) -> str:
     return value if isinstance(value, str) else ""
+
+
+_ROWS: Final = (
+    fields.name("request", sc.REPLAY_REQUEST),
+    Row("exchanges", sc.REPLAY_EXCHANGES, _write_exchanges, _read_exchanges, omits_empty=True),
+    fields.name("result_type", sc.REPLAY_RESULT_TYPE),
+    fields.name("unusable", sc.REPLAY_UNUSABLE),
+)
+KEYS: Final = frozenset(row.key for row in _ROWS)
+write: Final = fields.writer(_ROWS)
+"""Add the attributes of a `Recorded`."""
+_READ: Final = fields.reader(_ROWS)
+
+
+def read(rest: dict[str, JsonValue]) -> Recorded | None:
+    """Read and remove the attributes. Returns None if there are none."""
+    if KEYS.isdisjoint(rest):
+        return None
+    values = _READ(rest)
+    if sc.REPLAY_EXCHANGES in rest:
+        values["unusable"] = values["unusable"] or "damaged"
+    for key in KEYS.intersection(rest):
+        del rest[key]
+    recorded = Recorded(**values)
+    return None if recorded == Recorded() else recorded
+
+
+def without(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """Return the attributes that may leave this machine; the same object if all may."""
+    private = KEYS.intersection(attributes)
+    if not private:
+        return attributes
+    remaining = dict(attributes)
+    for key in private:
+        del remaining[key]
+    return remaining
 
 
 # -- the digest of a request

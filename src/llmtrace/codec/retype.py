@@ -34,8 +34,6 @@ _TEXT_KEYS: Final = frozenset(row.key for row in _ROWS) - _TYPED_KEYS | {
 _TYPED_NAMES: Final = re.compile(
     r"llmtrace\.(?!context\.|attribute\.|env\.)|gen_ai\.(?:request|usage)\.|llm\..*(?:token|usage)|ai\.usage\."
 )
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})(\.\d+)?([eE][+-]?\d+)?")
-_FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
 def restore_types(attributes: Mapping[str, str]) -> dict[str, JsonValue]:
@@ -47,14 +45,8 @@ def _is_typed(key: str) -> bool:
 
 
 def _value(text: str) -> JsonValue:
-    if text in _FLAGS:
-        return _FLAGS[text]
-    number = _NUMBER.fullmatch(text)
-    if number is not None:
-        return float(text) if number[1] or number[2] else int(text)
-    if text[:1] == "[" and text[-1:] == "]":
-        try:
-            return json_text.read(text)
-        except ValueError:
-            return text
-    return text
+    try:
+        value = json_text.read(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, (bool, int, float, list)) else text

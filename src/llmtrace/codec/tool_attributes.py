@@ -7,82 +7,67 @@ with one item, complete, so that the arguments can be checked again after readin
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_text, messages
 from llmtrace.codec.fields import Attributes, Extra
 from llmtrace.model import Custom, JsonValue, ToolExecution
 
-
-class _Content(NamedTuple):
-    """A field of a tool execution with any JSON value, and its two attributes."""
-
-    field: str
-    key: str
-    form_key: str
-    json_types: tuple[type, ...]
-    """Types whose JSON text is read as JSON although no form is written."""
-
-
-_ARGUMENTS: Final = _Content("arguments", sc.TOOL_CALL_ARGUMENTS, sc.TOOL_ARGUMENTS_FORM, (dict,))
-_RESULT: Final = _Content("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_FORM, (dict, list, tuple))
 _TEXT, _JSON = "text", "json"
 
 
-def _write_arguments(operation: ToolExecution, out: Attributes) -> None:
-    if operation.arguments is not None:
-        _write_content(operation.arguments, _ARGUMENTS, out)
+def _content(
+    field: str, key: str, form_key: str, json_types: tuple[type, ...], parse: Callable[[str], JsonValue], *, is_result: bool
+) -> Extra:
+    """Return the field for arguments or result, which may have any JSON value.
+
+    ``json_types``: types whose JSON text needs no second attribute, since ``parse`` restores the value.
+    """
+
+    def write(operation: ToolExecution, out: Attributes) -> None:
+        value = getattr(operation, field)
+        if operation.has_result if is_result else value is not None:
+            out[key], form = _as_text(value, json_types)
+            if form is not None:
+                out[form_key] = form
+
+    def read(rest: Attributes) -> dict[str, Any]:
+        value = rest.get(key)
+        if value is None:
+            return {}
+        form = rest.get(form_key)
+        if form == _TEXT and isinstance(value, str):
+            del rest[form_key]
+        elif form == _JSON and ((parsed := fields.as_json(value)) is not None or value == "null"):
+            value = parsed
+            del rest[form_key]
+        elif isinstance(value, str):
+            value = parse(value)
+        del rest[key]
+        return {field: value, "has_result": True} if is_result else {field: value}
+
+    return Extra(write, read, (key, form_key))
 
 
-def _read_arguments(rest: Attributes) -> dict[str, Any]:
-    return _read_content(_ARGUMENTS, rest)
-
-
-def _write_tool_result(operation: ToolExecution, out: Attributes) -> None:
-    if operation.has_result:
-        _write_content(operation.result, _RESULT, out)
-
-
-def _read_tool_result(rest: Attributes) -> dict[str, Any]:
-    result = _read_content(_RESULT, rest)
-    return {**result, "has_result": True} if result else {}
-
-
-def _write_content(value: JsonValue, content: _Content, out: Attributes) -> None:
+def _as_text(value: JsonValue, json_types: tuple[type, ...]) -> tuple[str, str | None]:
+    """Return a value as text, and its form if the text alone would be read as another value."""
     if isinstance(value, str):
-        out[content.key] = value
-        if value.lstrip()[:1] in ("{", "["):  # could be mistaken for JSON
-            out[content.form_key] = _TEXT
-    else:
-        out[content.key] = json_text.write(value)
-        if not isinstance(value, content.json_types):
-            out[content.form_key] = _JSON
+        return value, _TEXT if value.lstrip()[:1] in ("{", "[") else None
+    return json_text.write(value), None if isinstance(value, json_types) else _JSON
 
 
-def _read_content(content: _Content, rest: Attributes) -> dict[str, Any]:
-    value = rest.get(content.key)
-    if value is None:
-        return {}
-    form = rest.get(content.form_key)
-    if form == _TEXT and isinstance(value, str):
-        del rest[content.form_key]
-    elif form == _JSON and ((parsed := fields.as_json(value)) is not None or value == "null"):
-        value = parsed
-        del rest[content.form_key]
-    elif isinstance(value, str):
-        value = _parse_if_json(value, content)
-    del rest[content.key]
-    return {content.field: value}
+def _parse_arguments(text: str) -> JsonValue:
+    """Parse the JSON text of an object. Any other text stays text: the model wrote it."""
+    value = json_text.read_object(text)
+    return text if value is None else value
 
 
-def _parse_if_json(text: str, content: _Content) -> JsonValue:
-    """Parse the JSON text of an object, or of a result's list. Any other text stays text: the model or the tool wrote it."""
-    if content is _ARGUMENTS:
-        value = json_text.read_object(text)
-        return text if value is None else value
-    parsed = fields.as_json(text)
-    return parsed if isinstance(parsed, (dict, list)) else text
+def _parse_result(text: str) -> JsonValue:
+    """Parse the JSON text of an object or a list. Any other text stays text: the tool returned it."""
+    value = fields.as_json(text)
+    return value if isinstance(value, (dict, list)) else text
 
 
 def _write_definition(operation: ToolExecution, out: Attributes) -> None:
@@ -119,8 +104,8 @@ def _read_custom_result(rest: Attributes) -> dict[str, Any]:
 
 
 EXTRAS: Final = (
-    Extra(_write_arguments, _read_arguments, (_ARGUMENTS.key, _ARGUMENTS.form_key)),
-    Extra(_write_tool_result, _read_tool_result, (_RESULT.key, _RESULT.form_key)),
+    _content("arguments", sc.TOOL_CALL_ARGUMENTS, sc.TOOL_ARGUMENTS_FORM, (dict,), _parse_arguments, is_result=False),
+    _content("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_FORM, (dict, list, tuple), _parse_result, is_result=True),
     Extra(_write_definition, _read_definition, (sc.TOOL_DEFINITIONS,)),
 )
 CUSTOM_RESULT: Final = Extra(_write_custom_result, _read_custom_result, (sc.OPERATION_RESULT,))

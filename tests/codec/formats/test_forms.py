@@ -1,4 +1,4 @@
-"""Every form of file gives the spans that were written, told by its content alone; what is broken is named with its place."""
+"""Every format is recognised by its content and gives the written spans. Broken parts are reported with their place."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def document() -> Any:
 
 
 def delimited(*messages: bytes) -> bytes:
-    """As the Collector's file exporter writes."""
+    """Return messages in the form of the Collector's file exporter."""
     return b"".join(len(message).to_bytes(4, "big") + message for message in messages)
 
 
 def varints(*messages: bytes) -> bytes:
-    made = b""
+    result = b""
     for message in messages:
         size = len(message)
         while size > 127:
-            made += bytes([size & 127 | 128])
+            result += bytes([size & 127 | 128])
             size >>= 7
-        made += bytes([size]) + message
-    return made
+        result += bytes([size]) + message
+    return result
 
 
 ONE, TWO = (otlp.to_protobuf([span]) for span in SPANS)
@@ -93,17 +93,17 @@ OTLP = {
 @pytest.mark.parametrize("form", OTLP)
 @pytest.mark.parametrize("packed", [False, True])
 def test_otlp(form: str, packed: bool) -> None:
-    """OTLP as JSON and protobuf, in each way in which files hold it, gzip'd or not."""
+    """OTLP may be JSON or protobuf, in any layout, with or without gzip."""
     data = gzip.compress(OTLP[form]) if packed else OTLP[form]
-    found = read(data)
+    items = read(data)
     if form == "documents without a line between":
-        assert [item for item in found if isinstance(item, RawSpan)] == SPANS
+        assert [item for item in items if isinstance(item, RawSpan)] == SPANS
     else:
-        assert found == SPANS
+        assert items == SPANS
 
 
 def test_console_exporter() -> None:
-    """What the SDK's own exporter prints, one pretty object after the other."""
+    """The SDK's own exporter prints indented objects one after the other."""
     printed = io.StringIO()
     provider = TracerProvider(resource=Resource(RESOURCE))
     provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=printed)))
@@ -114,8 +114,8 @@ def test_console_exporter() -> None:
     child.set_status(StatusCode.ERROR, "broke")
     child.end()
     root.end()
-    found = read(printed.getvalue().encode())
-    inner, outer = found
+    items = read(printed.getvalue().encode())
+    inner, outer = items
     assert (outer.span_id, outer.parent_id, outer.kind) == (f"{root.get_span_context().span_id:016x}", None, "server")
     assert (inner.name, inner.parent_id, inner.trace_id) == ("child", outer.span_id, outer.trace_id)
     assert (inner.attributes, inner.status, inner.status_message) == ({"a": 1, "many": ["x"]}, "error", "broke")
@@ -125,10 +125,10 @@ def test_console_exporter() -> None:
 
 
 def jaeger() -> dict[str, Any]:
-    """The same spans as Jaeger's API gives them."""
+    """Return the same spans as an answer of Jaeger's API."""
 
-    def tags(held: Any) -> list[dict[str, Any]]:
-        return [{"key": key, "type": "string", "value": value} for key, value in held.items()]
+    def tags(attributes: Any) -> list[dict[str, Any]]:
+        return [{"key": key, "type": "string", "value": value} for key, value in attributes.items()]
 
     spans = []
     for span in SPANS:
@@ -136,7 +136,7 @@ def jaeger() -> dict[str, Any]:
         if span.status == "error":
             extra |= {"error": True, "otel.status_code": "ERROR", "otel.status_description": span.status_message}
         references = [{"refType": "CHILD_OF", "traceID": TRACE, "spanID": ROOT}] if span.parent_id else []
-        references += [{"refType": "FOLLOWS_FROM", "traceID": one.trace_id, "spanID": one.span_id} for one in span.links]
+        references += [{"refType": "FOLLOWS_FROM", "traceID": link.trace_id, "spanID": link.span_id} for link in span.links]
         spans.append(
             {
                 "traceID": span.trace_id.lstrip("0"),
@@ -158,14 +158,14 @@ def jaeger() -> dict[str, Any]:
 
 
 def test_jaeger() -> None:
-    """The UI's download and the API's answer; ids without their leading zeros; one trace by itself."""
+    """The file may be a download of the UI, an answer of the API, or a single trace. Ids lack leading zeros."""
     assert read(json.dumps(jaeger(), indent=4).encode()) == SPANS
     assert read(json.dumps(jaeger()["data"][0]).encode()) == SPANS
 
 
 def records(*, camel: bool) -> list[dict[str, Any]]:
-    """The same spans as a table holds them: each attribute as text."""
-    made = []
+    """Return the same spans as rows of a table, with each attribute as text."""
+    result = []
     for span in SPANS:
         row: dict[str, Any] = {
             "timestamp": "2023-11-14T22:13:20." + f"{span.start % 10**9:09d}Z",
@@ -185,19 +185,19 @@ def records(*, camel: bool) -> list[dict[str, Any]]:
             "events": [{"Timestamp": event.time, "Name": event.name, "Attributes": event.attributes} for event in span.events],
             "links": [{"TraceId": link.trace_id, "SpanId": link.span_id, "Attributes": {}} for link in span.links],
         }
-        made.append({name.title().replace("_", ""): value for name, value in row.items()} if camel else row)
-    return made
+        result.append({name.title().replace("_", ""): value for name, value in row.items()} if camel else row)
+    return result
 
 
 def plain(span: RawSpan) -> RawSpan:
-    made = RawSpan(**{name: getattr(span, name) for name in RawSpan.__slots__})  # type: ignore[attr-defined]
-    made.attributes = {key: value for key, value in span.attributes.items() if key == "text"}  # type: ignore[misc]
-    return made
+    result = RawSpan(**{name: getattr(span, name) for name in RawSpan.__slots__})  # type: ignore[attr-defined]
+    result.attributes = {key: value for key, value in span.attributes.items() if key == "text"}  # type: ignore[misc]
+    return result
 
 
 @pytest.mark.parametrize("camel", [False, True])
 def test_records(camel: bool) -> None:
-    """Rows of a table, as lines, as a list, or under ``spans``."""
+    """Rows of a table may be lines, a list, or the member ``spans``."""
     expected = [plain(span) for span in SPANS]
     rows = records(camel=camel)
     assert read(b"\n".join(json.dumps(row).encode() for row in rows)) == expected
@@ -206,7 +206,7 @@ def test_records(camel: bool) -> None:
 
 
 def test_records_in_a_tree() -> None:
-    """Children inside their parents, ISO 8601 durations, long texts apart."""
+    """Children may be inside their parents, durations ISO 8601, and long texts in ``blobs``."""
     root, child = records(camel=False)
     del child["parent_span_id"]
     child["duration"], root["duration"] = "PT0.000004S", "PT2S"
@@ -215,17 +215,17 @@ def test_records_in_a_tree() -> None:
     assert read(json.dumps(tree).encode()) == [plain(span) for span in SPANS]
 
 
-def test_a_torn_line_costs_itself() -> None:
-    """At the beginning, in the middle or at the end."""
+def test_a_torn_line_does_not_affect_the_others() -> None:
+    """It may be at the beginning, in the middle or at the end."""
     first, second = lines().splitlines()
     assert read(first[50:] + b"\n" + second) == [Unreadable("line 1", first_of(read(first[50:]))), SPANS[1]]
-    found = read(first[:80] + b"\n" + second + b"\n" + first[:60])
-    assert [item.where for item in found if isinstance(item, Unreadable)] == ["line 1", "line 3"]
-    assert [item for item in found if isinstance(item, RawSpan)] == [SPANS[1]]
+    items = read(first[:80] + b"\n" + second + b"\n" + first[:60])
+    assert [item.where for item in items if isinstance(item, Unreadable)] == ["line 1", "line 3"]
+    assert [item for item in items if isinstance(item, RawSpan)] == [SPANS[1]]
 
 
-def first_of(found: list[Any]) -> str:
-    reason: str = found[0].reason
+def first_of(items: list[Any]) -> str:
+    reason: str = items[0].reason
     return reason
 
 
@@ -244,28 +244,28 @@ def first_of(found: list[Any]) -> str:
         (b"[" * 100_000, "line 1", "not JSON"),
     ],
 )
-def test_what_cannot_be_read_is_named(data: bytes, where: str, reason: str) -> None:
+def test_broken_parts_are_reported(data: bytes, where: str, reason: str) -> None:
     last = read(data)[-1]
     assert isinstance(last, Unreadable)
     assert (last.where, reason in last.reason) == (where, True), last
 
 
-def test_spans_without_ids_are_told_of() -> None:
-    """The others are read."""
-    held = document()
-    held["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["spanId"] = "0" * 16
-    assert read(json.dumps(held).encode()) == [
+def test_spans_without_ids_are_reported() -> None:
+    """The other spans are read."""
+    request = document()
+    request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["spanId"] = "0" * 16
+    assert read(json.dumps(request).encode()) == [
         SPANS[1],
         Unreadable("line 1", "1 of its spans have no valid trace id and span id"),
     ]
 
 
-def test_other_signals_are_no_fault() -> None:
-    """A Collector writes logs and metrics beside traces."""
+def test_other_signals_are_skipped() -> None:
+    """A Collector also writes logs and metrics."""
     assert read(b'{"resourceLogs": []}\n{"resourceMetrics": []}\n' + lines()) == SPANS
 
 
-def test_nothing() -> None:
+def test_an_empty_file_has_no_spans() -> None:
     assert read(b"") == read(b"\n\n") == []
 
 
@@ -289,9 +289,9 @@ def test_nothing() -> None:
                     ),
                 ),
             ),
-        ).map(lambda held: json.dumps(held).encode()),
+        ).map(lambda members: json.dumps(members).encode()),
     )
 )
-def test_nothing_that_is_read_raises(data: bytes) -> None:
-    """Rubbish, and files with a few bytes changed: spans, or what is wrong."""
+def test_reading_never_raises(data: bytes) -> None:
+    """Random data and files with changed bytes give spans or error messages."""
     assert all(isinstance(item, (RawSpan, Unreadable)) for item in read(data))

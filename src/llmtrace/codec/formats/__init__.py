@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol, TypeAlias, cast
 
 from llmtrace.codec.formats import _json_documents, _protobuf_file, _tables
+from llmtrace.codec.formats._json_documents import Peekable
 from llmtrace.codec.formats._parse import Skipped
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.model import JsonValue, RawSpan
@@ -61,25 +62,26 @@ def read(file: BinaryIO) -> Iterator[RawSpan | LogRecord | Skipped | Unreadable]
     A file with lines or rows is read step by step, so it may be larger than the memory.
     """
     try:
-        file, head = _unpacked(file)
+        unpacked = _unpacked(file)
+        head = unpacked.peek(_tables.HEAD)
         if head.startswith(_tables.PARQUET):
-            yield from _items(_tables.read_parquet(file))
+            yield from _items(_tables.read_parquet(unpacked))
         elif _tables.is_csv(head):
-            yield from _items(_tables.read_csv(file, head))
+            yield from _items(_tables.read_csv(unpacked, head))
         elif _protobuf_file.is_protobuf(head[: _protobuf_file.HEAD]):
-            yield from _messages(file.read())
+            yield from _messages(unpacked.read())
         else:
-            yield from _items((f"line {number}", document) for number, document in _json_documents.read(file))
+            yield from _items((f"line {number}", document) for number, document in _json_documents.read(unpacked))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         yield Unreadable("the end", f"the gzip data is cut off or broken ({error})")
 
 
-def _unpacked(file: BinaryIO) -> tuple[BinaryIO, bytes]:
-    """Return the file without compression, and its first bytes."""
-    buffered = _json_documents.Peekable(file)
-    if buffered.peek(2) == b"\x1f\x8b":
-        buffered = _json_documents.Peekable(cast("BinaryIO", gzip.GzipFile(fileobj=cast("Any", buffered))))
-    return cast("BinaryIO", buffered), buffered.peek(_tables.HEAD)
+def _unpacked(file: BinaryIO) -> Peekable:
+    """Return the file without compression."""
+    peekable = Peekable(file)
+    if peekable.peek(2) == b"\x1f\x8b":
+        return Peekable(cast("BinaryIO", gzip.GzipFile(fileobj=cast("Any", peekable))))
+    return peekable
 
 
 def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:

@@ -8,6 +8,7 @@ size.
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import re
 from collections.abc import Generator, Iterator
@@ -24,12 +25,15 @@ _CHUNK: Final = 1 << 20
 """Number of bytes that are read at a time."""
 
 
-class Peekable:
+class Peekable(io.BufferedIOBase):
     """A binary file with `peek` for its next bytes, even if it cannot seek."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._head = b""
+
+    def readable(self) -> bool:
+        return True
 
     def peek(self, size: int) -> bytes:
         while len(self._head) < size:
@@ -39,7 +43,7 @@ class Peekable:
             self._head += more
         return self._head[:size]
 
-    def read(self, size: int | None = -1) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         head = self._head
         if size is None or size < 0:
             self._head = b""
@@ -47,10 +51,13 @@ class Peekable:
         self._head = head[size:]
         return head[:size] if len(head) >= size else head + self._file.read(size - len(head))
 
+    def read1(self, size: int = -1, /) -> bytes:
+        return self.read(size if size >= 0 else _CHUNK)
+
     def put_back(self, data: bytes) -> None:
         self._head = data + self._head
 
-    def readline(self) -> bytes:
+    def readline(self, _: int | None = -1, /) -> bytes:
         head, end = self._head, self._head.find(b"\n") + 1
         if end:
             self._head = head[end:]
@@ -58,17 +65,13 @@ class Peekable:
         self._head = b""
         return head + self._file.readline()
 
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.readline, b"")
 
-
-def read(file: BinaryIO) -> Iterator[tuple[int, JsonValue | ValueError]]:
+def read(file: Peekable) -> Iterator[tuple[int, JsonValue | ValueError]]:
     """Yield every document, or a ValueError if it is broken, with the number of its first line (from 1)."""
-    peekable = file if isinstance(file, Peekable) else Peekable(file)
     first = 1
-    while _LIST.match(peekable.peek(_LIST_HEAD)):
-        first = yield from _objects(peekable, first)
-    yield from _lines(peekable, first)
+    while _LIST.match(file.peek(_LIST_HEAD)):
+        first = yield from _objects(file, first)
+    yield from _lines(file, first)
 
 
 def _objects(file: Peekable, line: int) -> Generator[tuple[int, JsonValue | ValueError], None, int]:

@@ -26,7 +26,10 @@ def is_protobuf(head: bytes) -> bool:
 
 
 def read(data: bytes) -> Iterator[RawSpan]:
-    """Yield the spans. Raises ValueError at the first message that is broken or cut off."""
+    """Yield the spans. Raises ValueError at the first message that is broken or cut off.
+
+    The length before each message is a varint, or four big-endian bytes.
+    """
     if data[:1] == b"\n":
         try:
             yield from otlp.from_protobuf(data)
@@ -34,29 +37,18 @@ def read(data: bytes) -> Iterator[RawSpan]:
         except ValueError:
             if _varint(data, 0)[0] is None:
                 raise ValueError("neither text nor OTLP as protobuf") from None
-    for number, message in enumerate(_messages(data), 1):
-        if message is None:
+    has_four_bytes = int.from_bytes(data[:4], "big") + 4 <= len(data) and data[4:5] == b"\n"
+    place = number = 0
+    while place < len(data):
+        number += 1
+        size, start = (int.from_bytes(data[place : place + 4], "big"), place + 4) if has_four_bytes else _varint(data, place)
+        if size is None or start + size > len(data):
             raise ValueError(f"OTLP as protobuf, message {number}: the file is cut off there")
         try:
-            yield from otlp.from_protobuf(message)
+            spans = otlp.from_protobuf(data[start : start + size])
         except ValueError:
             raise ValueError(f"OTLP as protobuf, message {number}: it cannot be read") from None
-
-
-def _messages(data: bytes) -> Iterator[bytes | None]:
-    """Split messages by the lengths before them: four big-endian bytes, or a varint. Yields None if the last one is cut off."""
-    fixed = int.from_bytes(data[:4], "big") + 4 <= len(data) and data[4:5] == b"\n"
-    place = 0
-    while place < len(data):
-        if fixed:
-            size: int | None = int.from_bytes(data[place : place + 4], "big") if place + 4 <= len(data) else None
-            start = place + 4
-        else:
-            size, start = _varint(data, place)
-        if size is None or start + size > len(data):
-            yield None
-            return
-        yield data[start : start + size]
+        yield from spans
         place = start + size
 
 

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final, cast
 
 from llmtrace.model import JsonValue
 
@@ -46,9 +46,9 @@ def _delimiter(head: bytes) -> str | None:
     return None
 
 
-def read_csv(file: BinaryIO, head: bytes) -> Iterator[tuple[str, JsonValue | ValueError]]:
+def read_csv(file: io.BufferedIOBase, head: bytes) -> Iterator[tuple[str, JsonValue | ValueError]]:
     csv.field_size_limit(_LONGEST_CELL)
-    text = io.TextIOWrapper(cast("Any", _Lines(file)), encoding="utf-8-sig", errors="replace", newline="")
+    text = io.TextIOWrapper(cast("Any", file), encoding="utf-8-sig", errors="replace", newline="")
     rows = csv.reader(text, delimiter=_delimiter(head) or ",", strict=True)
     names = next(rows)
     line = rows.line_num + 1
@@ -67,23 +67,7 @@ def read_csv(file: BinaryIO, head: bytes) -> Iterator[tuple[str, JsonValue | Val
         line = rows.line_num + 1
 
 
-class _Lines(io.RawIOBase):
-    """Adapts a file that only has `read` for `io.TextIOWrapper`."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def read1(self, size: int = -1) -> bytes:
-        return self._file.read(size if size >= 0 else 1 << 16)
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
-
-
-def read_parquet(file: BinaryIO) -> Iterator[tuple[str, JsonValue | ValueError]]:
+def read_parquet(file: io.BufferedIOBase) -> Iterator[tuple[str, JsonValue | ValueError]]:
     """Yield the rows. Parquet is read from its end, so the file is copied to a temporary one first."""
     try:
         from pyarrow import ArrowException

@@ -8,9 +8,9 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import json_members, otlp
 from llmtrace.codec.fields import as_json
-from llmtrace.codec.formats import _parse
+from llmtrace.codec.formats import _parse, span_records
 from llmtrace.codec.formats._parse import Skipped
-from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
+from llmtrace.model import JsonValue, RawSpan, Scope, replace
 
 _PREFIX: Final = "mlflow."
 _SCOPE: Final = Scope("mlflow")
@@ -55,34 +55,23 @@ def _trace_attributes(info: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]
 
 def _span(item: Mapping[str, Any], trace_attributes: Mapping[str, JsonValue]) -> RawSpan | str:
     if isinstance(item.get("attributes"), list):  # OTLP's JSON
-        spans = otlp.from_json({"resourceSpans": [{"scopeSpans": [{"spans": [item]}]}]})
-        if not spans:
+        otlp_spans = otlp.from_json({"resourceSpans": [{"scopeSpans": [{"spans": [item]}]}]})
+        if not otlp_spans:
             return "a span without trace_id or span_id"
-        attributes = _attributes(spans[0].attributes, spans[0].parent_id, trace_attributes)
-        return replace(spans[0], attributes=attributes, scope=_SCOPE)
+        attributes = _attributes(otlp_spans[0].attributes, otlp_spans[0].parent_id, trace_attributes)
+        return replace(otlp_spans[0], attributes=attributes, scope=_SCOPE)
     context = json_members.object_(item, "context")
-    trace_id = _parse.convert_id(context.get("trace_id", item.get("trace_id")), 32)
-    span_id = _parse.convert_id(context.get("span_id", item.get("span_id")), 16)
-    start = _parse.time_of(json_members.first(item, "start_time_unix_nano", "start_time", "start_time_ns"))
-    if trace_id is None or span_id is None or start is None:
+    ids = {
+        "trace_id": _parse.convert_id(context.get("trace_id", item.get("trace_id")), 32),
+        "span_id": _parse.convert_id(context.get("span_id", item.get("span_id")), 16),
+        "parent_id": _parse.convert_id(json_members.first(item, "parent_span_id", "parent_id"), 16),
+    }
+    record = {name: value for name, value in item.items() if name not in ("context", "parent_span_id", "children")}
+    attributes = _attributes(_parse.mapping(item.get("attributes")), ids["parent_id"], trace_attributes)
+    spans = span_records.read({**record, **ids, "attributes": attributes, "links": list(_links(item))})
+    if not spans or not isinstance(spans[0], RawSpan):
         return "a span without trace_id, span_id or start time"
-    end = _parse.time_of(json_members.first(item, "end_time_unix_nano", "end_time", "end_time_ns"))
-    parent = json_members.first(item, "parent_span_id", "parent_id")
-    status = json_members.object_(item, "status")
-    return RawSpan(
-        trace_id,
-        span_id,
-        str(item.get("name") or ""),
-        start,
-        end,
-        _parse.convert_id(parent, 16),
-        status=_parse.status_of(status.get("code", item.get("status_code"))),
-        status_message=str(json_members.first(status, "message") or item.get("status_message") or ""),
-        attributes=_attributes(_parse.mapping(item.get("attributes")), parent, trace_attributes),
-        events=tuple([_event(event, end or start) for event in _parse.items(item.get("events"))]),
-        links=tuple(_links(item)),
-        scope=_SCOPE,
-    )
+    return replace(spans[0], scope=_SCOPE)
 
 
 def _attributes(
@@ -98,13 +87,7 @@ def _value(value: JsonValue) -> JsonValue:
     return value if content is None else content
 
 
-def _event(item: Mapping[str, Any], end: int) -> Event:
-    time = _parse.time_of(json_members.first(item, "time_unix_nano", "timestamp"))
-    return Event(str(item.get("name") or ""), time or end, _parse.mapping(item.get("attributes")))
-
-
-def _links(item: Mapping[str, Any]) -> Iterator[Link]:
+def _links(item: Mapping[str, Any]) -> Iterator[JsonValue]:
     for link in _parse.items(item.get("links")):
-        trace_id, span_id = _parse.convert_id(link.get("trace_id"), 32), _parse.convert_id(link.get("span_id"), 16)
-        if trace_id and span_id:
-            yield Link(trace_id, span_id)
+        ids = {"trace_id": _parse.convert_id(link.get("trace_id"), 32), "span_id": _parse.convert_id(link.get("span_id"), 16)}
+        yield {**link, **ids}

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from llmtrace.codec.formats import _parse
-from llmtrace.model import Event, JsonValue, RawSpan
+from llmtrace.codec.formats import _parse, span_records
+from llmtrace.model import JsonValue, RawSpan
 
+_FIELDS: Final = ("name", "start_time", "end_time", "parent_id", "status_code", "status_message")
 _PREFIX: Final = "attributes."
 _KIND: Final = "openinference.span.kind"
 _VALUES: Final = ("parameters", "metadata", "arguments", "json_schema", "value", "variables", "invocation_parameters")
@@ -24,29 +25,13 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
     if "status_code" not in document and "span_kind" not in document:
         return None
     context = _parse.mapping(document.get("context"))
-    trace = document.get("context.trace_id", context.get("trace_id"))
-    span = document.get("context.span_id", context.get("span_id"))
-    if trace is None or span is None or "start_time" not in document:
+    ids = {name: document.get(f"context.{name}", context.get(name)) for name in ("trace_id", "span_id")}
+    if None in ids.values() or "start_time" not in document:
         return None
-    trace_id, span_id = _parse.id_of(trace, 32), _parse.id_of(span, 16)
-    start = _parse.time_of(document["start_time"])
-    if trace_id is None or span_id is None or start is None:
-        return ["a span without a valid trace id (32 hex digits), span id (16) and start_time"]
-    end = _parse.time_of(document.get("end_time"))
-    return [
-        RawSpan(
-            trace_id,
-            span_id,
-            str(document.get("name") or ""),
-            start,
-            end,
-            _parse.id_of(document.get("parent_id"), 16),
-            status=_parse.status_of(document.get("status_code")),
-            status_message=str(document.get("status_message") or ""),
-            attributes=dict(_attributes(document)),
-            events=tuple([_event(item, end or start) for item in _parse.items(_parse.structured(document.get("events")))]),
-        )
-    ]
+    record = {name: document.get(name) for name in _FIELDS}
+    events = _parse.structured(document.get("events"))
+    items = span_records.read({**record, **ids, "events": events, "attributes": dict(_attributes(document))})
+    return ["a span without a valid start_time"] if items is None else items
 
 
 def _attributes(document: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:
@@ -72,8 +57,3 @@ def _flat(name: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
             yield from _flat(f"{name}.{number}", item)
     else:
         yield name, value
-
-
-def _event(item: dict[str, Any], end: int) -> Event:
-    attributes = _parse.mapping(item.get("attributes"))
-    return Event(str(item.get("name", "")), _parse.time_of(item.get("timestamp")) or end, attributes)

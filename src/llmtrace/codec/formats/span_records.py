@@ -65,7 +65,7 @@ def _is_span(record: dict[str, Any]) -> bool:
 
 
 def _start(record: dict[str, Any]) -> int | None:
-    return _parse.time_of(json_members.first(record, "timestamp", "starttimeunixnano", "starttime", "start"))
+    return _parse.time_of(json_members.first(record, "timestamp", "starttimeunixnano", "starttime", "starttimens", "start"))
 
 
 def _spans(record: dict[str, Any], trace: JsonValue, blobs: Mapping[str, Any]) -> Iterator[RawSpan | str]:
@@ -84,6 +84,7 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
     if trace_id is None or span_id is None:
         return "a span without a valid trace id (32 hex digits) and span id (16)"
     start = _start(record) or 0
+    end = _end(record, start)
     resource = _parse.mapping(json_members.first(record, "resourceattributes", "resource"))
     resource = _parse.mapping(resource.get("attributes")) or resource
     service = record.get("servicename")
@@ -94,13 +95,13 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
         span_id,
         str(json_members.first(record, "spanname", "name", "operationname") or ""),
         start,
-        _end(record, start),
+        end,
         _parse.id_of(json_members.first(record, "parentspanid", "parentid"), 16) or parent,
         _parse.kind_of(json_members.first(record, "spankind", "kind")),
         _parse.status_of(json_members.first(record, "statuscode", "status")),
         str(json_members.first(record, "statusmessage", "statusdescription") or ""),
         _parse.mapping(json_members.first(record, "spanattributes", "attributes")),
-        tuple(_events(record)),
+        tuple(_events(record, start if end is None else end)),
         tuple(_links(record)),
         resource,
         Scope(str(record.get("scopename") or ""), str(record.get("scopeversion") or "")),
@@ -108,24 +109,24 @@ def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSp
 
 
 def _end(record: dict[str, Any], start: int) -> int | None:
-    end = _parse.time_of(json_members.first(record, "endtimeunixnano", "endtime", "end"))
+    end = _parse.time_of(json_members.first(record, "endtimeunixnano", "endtime", "endtimens", "end"))
     duration = _parse.duration_of(record.get("duration"))
     return end if end is not None or duration is None else start + duration
 
 
-def _events(record: dict[str, Any]) -> Iterator[Event]:
+def _events(record: dict[str, Any], end: int) -> Iterator[Event]:
     for item in _parse.items(record.get("events")):
         fields = _parse.fields(item)
         yield Event(
             str(fields.get("name", "")),
-            _parse.time_of(json_members.first(fields, "timestamp", "timeunixnano", "time")) or 0,
+            _parse.time_of(json_members.first(fields, "timestamp", "timeunixnano", "time")) or end,
             _parse.mapping(fields.get("attributes")),
         )
     times, names = record.get("eventstimestamp"), record.get("eventsname")  # ClickHouse's nested columns
     attributes = record.get("eventsattributes")
     if isinstance(times, list) and isinstance(names, list) and isinstance(attributes, list):
         for time, name, members in zip(times, names, attributes, strict=False):
-            yield Event(str(name), _parse.time_of(time) or 0, _parse.mapping(members))
+            yield Event(str(name), _parse.time_of(time) or end, _parse.mapping(members))
 
 
 def _links(record: dict[str, Any]) -> Iterator[Link]:
