@@ -37,8 +37,6 @@ COMPLETE_SECONDS = 1.0
 """How long a trace must be quiet whose spans all hang below one without a parent."""
 CLOSE_SECONDS = 5.0
 """How long closing, and so the end of a program, evaluates what waits."""
-MOST_WAITING = 10_000
-"""Traces that wait at most; if there are more, the oldest is evaluated at once."""
 MOST_HELD = 20_000
 """Spans that are kept as they arrived at most; if there are more, the oldest trace is evaluated at once."""
 _MOST_KNOWN = 50_000
@@ -243,7 +241,7 @@ class Ingestor:
         first = [next(iter(traces.values())).due for traces in (self._complete, self._partial) if traces]
         if not first:  # the spans that count may all be of a trace that is being evaluated now
             return float("inf")
-        if self._count >= MOST_HELD or self.waiting > MOST_WAITING:
+        if self._count >= MOST_HELD:
             return 0.0
         return max(0.0, min(first) - time.monotonic())
 
