@@ -47,10 +47,7 @@ class Program:
         config = Config(store=str(folder), content="all")
         self._store = LocalStore(folder, config=config, background=False)
         self._store.mark = lambda: mark(destination.id, WHOLE)
-        journal = self._store.journal
-        self._forwarder = Forwarder(
-            destination, config, home=folder, journal=journal.folder, process=lambda: journal.process, stuck=journal.waiting
-        )
+        self._forwarder = Forwarder(destination, config, home=folder, journal=self._store.journal)
 
     @property
     def counts(self) -> Counts:

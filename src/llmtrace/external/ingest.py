@@ -36,9 +36,7 @@ QUIET_SECONDS = 5.0
 COMPLETE_SECONDS = 1.0
 """Seconds without a new span before a trace is evaluated, if all its spans are below one root."""
 CLOSE_SECONDS = 5.0
-"""Seconds, at most, in which closing (and the end of a program) evaluates waiting traces."""
-MOST_WAITING = 10_000
-"""Waiting traces, at most; beyond that, the oldest is evaluated at once."""
+"""How long closing, and so the end of a program, evaluates what waits."""
 MOST_HELD = 20_000
 """Spans that are kept as they arrived, at most; beyond that, the oldest trace is evaluated at once."""
 _MOST_KNOWN = 50_000
@@ -243,7 +241,7 @@ class Ingestor:
         first = [next(iter(traces.values())).due for traces in (self._complete, self._partial) if traces]
         if not first:  # all counted spans may belong to a trace that is being evaluated now
             return float("inf")
-        if self._count >= MOST_HELD or self.waiting > MOST_WAITING:
+        if self._count >= MOST_HELD:
             return 0.0
         return max(0.0, min(first) - time.monotonic())
 

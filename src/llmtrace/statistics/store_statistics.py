@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmtrace.codec import json_text
 from llmtrace.errors import UnreadableStore
@@ -15,10 +15,11 @@ from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import SHARES, Objectives
 from llmtrace.statistics.groups import Amount, By, Group, Statistics, collect, count
 from llmtrace.store import Query, Store, hourly_results
-from llmtrace.store.clickhouse import ClickHouse
 from llmtrace.store.local import LocalStore
-from llmtrace.store.remote import RemoteStore
 from llmtrace.store.warnings import warn_once
+
+if TYPE_CHECKING:
+    from llmtrace.store.clickhouse import ClickHouse
 
 AT_ONCE = 500_000
 """Spans that one query is to hold in the engine's memory; of more, traces are counted in several."""
@@ -41,15 +42,18 @@ def gather(store: Store, query: Query, into: Statistics) -> Statistics:
         for _, saved in saved_hours(store, query, into.by, into.now):
             saved_statistics.add(saved, into)
         return into
-    in_engine = into.by in GROUPED and query.health is None and not query.text
-    if in_engine and isinstance(store, RemoteStore) and isinstance(store.source, ClickHouse):
-        try:
-            rows = _counted(store.source, *store.bounds(query), query, into)
-        except UnreadableStore as error:
-            warn_once(f"statistics are counted here, from all spans: {error}")
-        else:
-            if rows is not None:
-                return collect(store.spans_of(_add(rows, into), query, prompts=False), into)
+    if store.is_remote and into.by in GROUPED and query.health is None and not query.text:
+        from llmtrace.store.clickhouse import ClickHouse  # only here, since it needs what HTTP needs
+        from llmtrace.store.remote import RemoteStore
+
+        if isinstance(store, RemoteStore) and isinstance(store.source, ClickHouse):
+            try:
+                rows = _counted(store.source, *store.bounds(query), query, into)
+            except UnreadableStore as error:
+                warn_once(f"statistics are counted here, from all spans: {error}")
+            else:
+                if rows is not None:
+                    return collect(store.spans_of(_add(rows, into), query, prompts=False), into)
     return collect(store.spans(query, prompts=False), into)
 
 

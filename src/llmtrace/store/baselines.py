@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from llmtrace.errors import StoreError
+from llmtrace.store import locks
 from llmtrace.store.warnings import warn_once
 
 if TYPE_CHECKING:  # see `monitoring`
@@ -80,11 +81,8 @@ def write(folder: Path, pins: Pins) -> None:
         if not pins:
             path.unlink(missing_ok=True)
             return
-        import tempfile
-
-        descriptor, draft = tempfile.mkstemp(prefix=NAME, dir=folder)  # mode 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text(pins))
-        Path(draft).replace(path)
+        draft = path.with_name(f".{NAME}.{os.getpid()}")
+        locks.write(draft, text(pins).encode())
+        draft.replace(path)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error

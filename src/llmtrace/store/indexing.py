@@ -9,6 +9,7 @@ reported in one log line; a file that is not a journal is set aside.
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import time
 from collections import deque
@@ -18,12 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from llmtrace.model import RawSpan, Trace
-from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import Query, baselines, filters, journal_files, journal_records, monitoring, word_index
 from llmtrace.store.journal_reader import Contexts, Misplaced
 from llmtrace.store.sqlite import Index, IndexUnusable
 from llmtrace.store.summary import FORM, summarise
-from llmtrace.store.summary_rows import sql_text, write_summary
+from llmtrace.store.summary_rows import write_summary
 from llmtrace.store.transactions import transaction
 from llmtrace.store.warnings import warn_once
 
@@ -43,9 +43,13 @@ _BATCH_BYTES = 4 << 20
 _INT64 = (1 << 63) - 1
 
 
-_KEYS_AT_ONCE = 400
-_ROWS_AT_ONCE = 70
-"""Rows in one statement: an old SQLite accepts at most 999 values."""
+_COLUMNS = ("trace", "span", "parent", "start", "end", "failed", "size", "file", "ref", "offset", "length")
+_STORED = (
+    "SELECT s.trace, s.span, s.end IS NOT NULL, s.size FROM json_each(?) ids CROSS JOIN spans s"
+    " ON s.trace = json_extract(ids.value, '$[0]') AND s.span = json_extract(ids.value, '$[1]')"
+)
+_VALUES = ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(_COLUMNS)))
+_INSERT = f"INSERT OR REPLACE INTO spans ({', '.join(_COLUMNS)}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608
 _Ids: TypeAlias = tuple[str, str]
 T = TypeVar("T")
 
@@ -292,10 +296,14 @@ class _Rows:
                 self._spans[ids] = row
 
     def write(self) -> None:
-        """Write the rows, many with each statement: every statement releases and takes Python's lock."""
-        all_ids = list(self._spans)
-        for at in range(0, len(all_ids), _KEYS_AT_ONCE):
-            self._write(all_ids[at : at + _KEYS_AT_ONCE])
+        """Write the rows, all with one statement: every statement releases and takes Python's lock."""
+        poorer = {
+            (trace, span)
+            for trace, span, *richness in self._db.execute(_STORED, (json.dumps(list(self._spans)),))
+            if tuple(richness) > self._spans[trace, span].richness
+        }
+        rows = [row.values for ids, row in self._spans.items() if ids not in poorer]
+        self._db.execute(_INSERT, (json.dumps(rows),))  # a replaced row gets a new id
         touched: dict[str, int] = {}
         for (trace, _), row in self._spans.items():
             touched[trace] = min(row.start, touched.get(trace, row.start))
@@ -305,24 +313,6 @@ class _Rows:
             touched.items(),
         )
 
-    def _write(self, keys: list[_Ids]) -> None:
-        stored = self._db.execute(
-            f"WITH k (trace, span) AS (VALUES {_places(2, len(keys))})"  # noqa: S608
-            " SELECT s.trace, s.span, s.end IS NOT NULL, s.size FROM k CROSS JOIN spans s USING (trace, span)",
-            [part for ids in keys for part in ids],
-        )
-        poorer = {(trace, span) for trace, span, *has in stored if tuple(has) > self._spans[trace, span].richness}
-        rows = [self._spans[ids].values for ids in keys if ids not in poorer]
-        for at in range(0, len(rows), _ROWS_AT_ONCE):
-            some = rows[at : at + _ROWS_AT_ONCE]
-            # a replaced row gets a new id
-            self._db.execute(
-                "INSERT OR REPLACE INTO spans"  # noqa: S608
-                " (trace, span, parent, name, operation, run, start, end, failed, size, file, ref, offset, length)"
-                f" VALUES {_places(14, len(some))}",
-                [value for row in some for value in row],
-            )
-
 
 def _row(raw: RawSpan, record: journal_files.Record, file: int) -> _Row:
     richness, start = journal_records.richness(raw), _int64(raw.start)
@@ -330,9 +320,6 @@ def _row(raw: RawSpan, record: journal_files.Record, file: int) -> _Row:
         raw.trace_id,
         raw.span_id,
         raw.parent_id,
-        _printable(raw.name),
-        _printable(raw.attributes.get(OPERATION_NAME)),
-        _printable(raw.attributes.get(RUN_ID)),
         start,
         None if raw.end is None else _int64(raw.end),
         raw.status == "error",
@@ -345,13 +332,5 @@ def _row(raw: RawSpan, record: journal_files.Record, file: int) -> _Row:
     return _Row(richness, start, values)
 
 
-def _places(columns: int, rows: int) -> str:
-    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
-
-
 def _int64(number: int) -> int:
     return max(-_INT64, min(_INT64, number))
-
-
-def _printable(value: object) -> str | None:
-    return None if value is None else sql_text(str(value))

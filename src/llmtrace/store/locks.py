@@ -27,11 +27,8 @@ folder that several users share, one of them may have laid it to have another's 
 
 def write(path: Path, data: bytes, flags: int = os.O_TRUNC) -> None:
     """Write to a file that only its user may read, which is made if it does not exist. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | FLAGS | flags, 0o600)
-    try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | FLAGS | flags, 0o600), "wb") as file:
+        file.write(data)  # unlike `os.write`, it raises where the disk takes only a part
 
 
 @contextlib.contextmanager

@@ -178,6 +178,7 @@ class RemoteStore(Store):
                 continue
             with self._lock:
                 cached = {hit.trace_id: self._summaries[hit.trace_id] for hit in batch if hit.trace_id in self._summaries}
+            # words are searched in the spans, which a summary does not have
             needed = [hit for hit in batch if traces or query.text or hit.trace_id not in cached]
             spans = {hit.trace_id: hit.spans for hit in needed if hit.spans is not None}
             spans |= _fetch_halving(self.source, [hit.trace_id for hit in needed if hit.spans is None], whole)

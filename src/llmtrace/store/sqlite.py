@@ -41,7 +41,7 @@ _JOURNAL_SCHEMA = (
     # AUTOINCREMENT: a word table may still have the id of a removed span, so no id may be used twice
     (
         "CREATE TABLE spans (id INTEGER PRIMARY KEY AUTOINCREMENT, trace TEXT NOT NULL, span TEXT NOT NULL, parent TEXT,"
-        " name TEXT, operation TEXT, run TEXT, start INTEGER, end INTEGER, failed INTEGER, size INTEGER,"
+        " start INTEGER, end INTEGER, failed INTEGER, size INTEGER,"
         " file INTEGER, ref INTEGER, offset INTEGER, length INTEGER, UNIQUE (trace, span))"
     ),
     "CREATE INDEX spans_place ON spans (file, offset)",

@@ -15,6 +15,7 @@ from llmtrace.codec import otlp
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.content import Content
 from llmtrace.model import Custom, RawSpan, Span
+from llmtrace.store import locks
 
 NAME = "waiting_logs.jsonl"
 MOST_BYTES = 4 << 20
@@ -44,7 +45,9 @@ class WaitingLogs:
     def append(self, records: Sequence[LogRecord], waiting: Callable[[], Sequence[LogRecord]]) -> None:
         """Add records. ``waiting``: returns all that still wait, for when the file has become large."""
         with self._lock, contextlib.suppress(OSError):
-            if self._write(self._path, os.O_APPEND, records) > MOST_BYTES:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            locks.write(self._path, self._lines(records), os.O_APPEND)
+            if self._path.stat().st_size > MOST_BYTES:
                 self._replace(waiting())
 
     def replace(self, records: Sequence[LogRecord]) -> None:
@@ -57,17 +60,8 @@ class WaitingLogs:
             self._path.unlink(missing_ok=True)
             return
         temporary = self._path.with_suffix(f".{os.getpid()}")
-        self._write(temporary, os.O_TRUNC, records)
+        locks.write(temporary, self._lines(records))
         temporary.replace(self._path)
-
-    def _write(self, path: Path, flags: int, records: Sequence[LogRecord]) -> int:
-        """Write records to a file. Returns its size."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | flags, 0o600)
-        with os.fdopen(file, "wb") as out:
-            out.write(self._lines(records))
-            out.flush()
-            return os.fstat(file).st_size
 
     def _lines(self, records: Iterable[LogRecord]) -> bytes:
         lines = []

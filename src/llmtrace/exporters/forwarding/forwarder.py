@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ from llmtrace.recorder.guard import report
 from llmtrace.recorder.otel import without_content
 from llmtrace.semconv import SAMPLING_RATE
 from llmtrace.store import locks
+from llmtrace.store.journal import Journal
 from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions
 
 if TYPE_CHECKING:
@@ -56,9 +57,8 @@ _SUPPRESS = ("suppress_instrumentation", "suppress_http_instrumentation")
 class Forwarder:
     """Sends spans to one destination.
 
-    ``home``: the store's folder, where positions and counts are kept; None without one. ``journal``: the folder of journal
-    files. ``process``: returns this process's part of their names (empty: it has none yet). ``stuck``: returns the records
-    that the journal could not write. ``judge``: evaluates external spans before they are sent.
+    ``home``: the store's folder, where positions and counts are kept; None without one. ``journal``: what this process writes;
+    without one, spans come from ``memory``. ``judge``: evaluates external spans before they are sent.
     """
 
     def __init__(
@@ -67,9 +67,7 @@ class Forwarder:
         config: Config,
         *,
         home: Path | None,
-        journal: Path | None,
-        process: Callable[[], str] = str,
-        stuck: Callable[[], list[tuple[int, bytes, bytes]]] = list,
+        journal: Journal | None = None,
         memory: MemoryQueue | None = None,
         judge: Ingestor | None = None,
     ) -> None:
@@ -80,8 +78,6 @@ class Forwarder:
         self._content = Content(config)
         self._home = home
         self._journal = journal
-        self._process_name = process
-        self._stuck = stuck
         self._memory = memory
         self._judge = judge
         self._begin()
@@ -224,7 +220,7 @@ class Forwarder:
                 for item in batch:
                     ready += self._sampler.offer(item)
                 room = limit - sum(item.size for item in ready)
-            else:
+            else:  # the batch is full, and the source may have more
                 is_drained = False
         if is_drained:
             ready += self._sampler.decide(due)
@@ -238,15 +234,15 @@ class Forwarder:
         """Yield our own spans first; those of ended programs have waited already and can wait a little more."""
         if self._memory is not None:
             yield self._memory
-        if all_of_it and (stuck := self._stuck()):
-            yield UnwrittenSpans(stuck, self.destination.id)
-        if self._journal is None or self._folder is None or not self._make_folder():
+        if self._journal is None or self._journal.folder is None:
             return
-        name = self._process_name()
+        if all_of_it and (waiting := self._journal.waiting()):
+            yield UnwrittenSpans(waiting, self.destination.id)
+        if self._folder is None or not self._make_folder():
+            return
+        folder, name = self._journal.folder, self._journal.process
         if name and name not in self._tails:
-            self._tails[name] = JournalCursor(
-                self._journal, name, self.destination.id, self._positions(self._journal), alive=True
-            )
+            self._tails[name] = JournalCursor(folder, name, self.destination.id, self._positions(folder), alive=True)
         yield from list(self._tails.values())
         if self._recovery is None:
             self._recovery = UnsentRecovery(self._folder, self.destination.id, self._positions)

@@ -59,6 +59,8 @@ class QueuedSpan:
 
 @dataclass(slots=True)
 class _File:
+    handled: int
+    """Offset before which an earlier reader handled all spans. Contexts and start marks are read again."""
     offset: int = 0
     contexts: dict[int, tuple[Mapping[str, JsonValue], Scope, str]] = field(default_factory=dict)
     outstanding: dict[int, None] = field(default_factory=dict)
@@ -98,7 +100,9 @@ class JournalCursor:
         for number, name in enumerate(names):
             if name in self._done:
                 continue
-            state = self._state(name)
+            if name not in self._files:
+                self._files[name] = _File(self._positions.read(name).offset)
+            state = self._files[name]
             with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
                 for item in self._items(name, state, last=number == len(names) - 1):
                     batch.append(item)
@@ -112,25 +116,6 @@ class JournalCursor:
             batch += self._interrupted(names)
         return batch
 
-    def _state(self, name: str) -> _File:
-        state = self._files.get(name)
-        if state is None:
-            state = self._files[name] = _File()
-            position = self._positions.read(name)
-            if position.offset > journal_files.HEAD.size:
-                self._recall(name, state, position)
-        return state
-
-    def _recall(self, name: str, state: _File, position: Position) -> None:
-        """Restore the state of an earlier reader at this position: contexts, and open spans."""
-        with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
-            for record in journal_files.iterate(self.journal / name):
-                if record.offset >= position.offset:
-                    break
-                if isinstance(record, journal_files.Record):
-                    self._take(record, state, decode=record.kind == journal_files.START or bool(self._open))
-        state.offset = position.offset
-
     def _items(self, name: str, state: _File, *, last: bool) -> Iterator[QueuedSpan]:
         for record in journal_files.iterate(self.journal / name, state.offset):
             if isinstance(record, journal_files.Gap):
@@ -138,9 +123,10 @@ class JournalCursor:
                     return
                 state.offset = record.offset + record.length
                 continue
-            raw, level = self._take(record, state)
+            is_new = record.offset >= state.handled
+            raw, level = self._take(record, state, decode=is_new or record.kind == journal_files.START or bool(self._open))
             state.offset = record.offset + record.length
-            if raw is not None and raw.end is not None:
+            if is_new and raw is not None and raw.end is not None:
                 state.outstanding[record.offset] = None
                 is_whole = level == export_view.WHOLE
                 item = queued(raw, whole=is_whole, size=len(record.payload) if is_whole else None)
@@ -148,7 +134,7 @@ class JournalCursor:
                 item.offset, item.length, item.ref = record.offset, record.length, record.ref
                 yield item
 
-    def _take(self, record: journal_files.Record, state: _File, *, decode: bool = True) -> tuple[RawSpan | None, str]:
+    def _take(self, record: journal_files.Record, state: _File, *, decode: bool) -> tuple[RawSpan | None, str]:
         """Decode a record if it is for our destination. Returns the span and its level."""
         if record.kind == journal_files.CONTEXT:
             with contextlib.suppress(journal_records.NoRecord):
@@ -178,10 +164,11 @@ class JournalCursor:
         interrupted = list[QueuedSpan]()
         for started, level in self._open.values():
             item = queued(export_view.interrupted(started, self._last), whole=level == export_view.WHOLE)
+            # no record: offsets below 0 are those of spans that never ended
             item.tail, item.file, item.offset = self, names[-1], -len(interrupted) - 1
             interrupted.append(item)
         if names:
-            self._files.setdefault(names[-1], _File()).outstanding.update(dict.fromkeys([item.offset for item in interrupted]))
+            self._files.setdefault(names[-1], _File(0)).outstanding.update(dict.fromkeys([item.offset for item in interrupted]))
         return interrupted
 
     def read_again(self, item: QueuedSpan, *, prompts: bool = False) -> RawSpan | None:
@@ -206,7 +193,7 @@ class JournalCursor:
         through = self.finished and self.settled
         for name, state in self._files.items():
             marks = [offset for offset in state.outstanding if offset < 0]
-            first = next((offset for offset in state.outstanding if offset >= 0), state.offset)
+            first = next((offset for offset in state.outstanding if offset >= 0), max(state.offset, state.handled))
             still = len(self._open) if not self.finished else len(marks)
             self._positions.write(name, Position(first, 0 if through else still))
 

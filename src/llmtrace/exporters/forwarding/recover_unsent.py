@@ -73,7 +73,7 @@ class UnsentRecovery:
                 self._tails[journal, process] = JournalCursor(journal, process, self._destination, positions, alive=False)
         present = {file.name for file in journal_files_present}
         positions.forget([name for name in positions.names() if name not in present])
-        for file in journal_files_present:
+        for file in journal_files_present if only_unsent(journal) else ():
             if journal_files.process_of(file.name) not in wanted and not running.is_running(file.name):
                 remove_sent(journal / file.name, positions, self._destination)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from typing import NamedTuple
 
 from llmtrace.exporters.forwarding.journal_cursor import QueuedSpan
 from llmtrace.exporters.forwarding.transport import Answer
@@ -47,15 +46,10 @@ class Breaker:
 AGAIN_SECONDS = 60.0
 
 
-class _Entry(NamedTuple):
-    item: QueuedSpan
-    accepted: int
-    """Number of accepted requests when the span was set aside."""
-
-
 class SetAside:
     def __init__(self) -> None:
-        self._entries: deque[_Entry] = deque()
+        self._entries: deque[tuple[QueuedSpan, int]] = deque()
+        """Spans, and how many requests had been accepted when each was set aside."""
         self._due = 0.0
 
     def __len__(self) -> int:
@@ -64,21 +58,21 @@ class SetAside:
     def add(self, item: QueuedSpan, accepted: int) -> None:
         """Set a span aside. ``accepted``: number of requests that the endpoint has accepted so far."""
         item.release()
-        self._entries.append(_Entry(item, accepted))
+        self._entries.append((item, accepted))
         self._due = time.monotonic() + AGAIN_SECONDS
 
     def next(self, *, at_once: bool) -> QueuedSpan | None:
         """Return the span to try now, or None. ``at_once``: do not wait for its time."""
         if not self._entries or not (at_once or time.monotonic() >= self._due):
             return None
-        return self._entries[0].item
+        return self._entries[0][0]
 
     def answered(self, answer: Answer, accepted: int) -> bool:
         """Note the answer for the span of `next`. Returns True if the span is settled: accepted, or finally rejected."""
         if answer.kind in ("late", "later", "closed"):
             return False
-        entry = self._entries.popleft()
-        if answer.kind == "taken" or (answer.kind != "failing" and accepted > entry.accepted):
+        item, accepted_before = self._entries.popleft()
+        if answer.kind == "taken" or (answer.kind != "failing" and accepted > accepted_before):
             return True
-        self.add(*entry)
+        self.add(item, accepted_before)
         return False

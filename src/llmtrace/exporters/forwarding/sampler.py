@@ -71,7 +71,7 @@ class Sampler:
         if item.span_id in self._passed and (is_own or self._judge is None):
             item.settle()  # journaled again with later findings; the local store has those
             return []
-        if self._share >= 1 and is_own:
+        if self._share >= 1 and is_own:  # no sampling, and its evaluations came with it
             return self._pass([item])
         decided = self._decided.get(item.trace_id)
         if decided:

@@ -67,23 +67,14 @@ def forward(
         local = store.local if isinstance(store, SendQueue) else store
         level = export_view.WHOLE if is_whole or is_stored_so else export_view.STRIPPED
         local.mark = marking(export_view.mark(destination.id, level))
-        journal = local.journal
-        forwarder = Forwarder(
-            destination,
-            config,
-            home=store.folder,
-            journal=journal.folder,
-            process=lambda: journal.process,
-            stuck=journal.waiting,
-            judge=judge,
-        )
+        forwarder = Forwarder(destination, config, home=store.folder, journal=local.journal, judge=judge)
         local.on_look(forwarder.wake)
         if any((store.folder / name).is_dir() for name in ("journal", UNSENT)):  # there may be unsent spans already
             forwarder.wake()
         return forwarder, ()
     memory = MemoryQueue(marking("memory"), is_whole)
     home = None if config.store == "off" else default_folder()
-    forwarder = Forwarder(destination, config, home=home, journal=None, memory=memory)
+    forwarder = Forwarder(destination, config, home=home, memory=memory)
     memory.wake = forwarder.wake
     return forwarder, (memory,)
 

@@ -14,6 +14,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from llmtrace import installed
@@ -247,10 +248,7 @@ def _delay(retry_delay: Any) -> float:
 
 
 def _file(path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    with open(path, "rb") as file:
-        return file.read()
+    return None if path is None else Path(path).read_bytes()
 
 
 def _imported(name: str, *more: str) -> Any:

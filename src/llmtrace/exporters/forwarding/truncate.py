@@ -26,25 +26,13 @@ def for_tempo(raw: RawSpan) -> RawSpan:
 
 
 def halve(raw: RawSpan) -> RawSpan | None:
-    """Cut the longest texts so that the span has about half the bytes; None if nothing can be cut."""
+    """Cut the texts that are longer than half the longest one to that length; None if nothing can be cut."""
     owners = [raw.attributes, *(event.attributes for event in raw.events), *(link.attributes for link in raw.links)]
     texts = [value for owner in owners for value in owner.values() if isinstance(value, str)]
-    sizes = sorted((size for size in map(_bytes, [*texts, raw.status_message]) if size > LEAST_BYTES), reverse=True)
-    if not sizes:
+    longest = max(map(_bytes, [*texts, raw.status_message]))
+    if longest <= LEAST_BYTES:
         return None
-    return _cut(raw, lambda name, text: _within(name, text, _longest(sizes)))
-
-
-def _longest(sizes: list[int]) -> int:
-    """Return the length to which all longer texts must be cut to halve the sum."""
-    goal, low, high = sum(sizes) // 2, LEAST_BYTES, sizes[0] - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if sum(min(size, middle) for size in sizes) > goal:
-            high = middle - 1
-        else:
-            low = middle
-    return low
+    return _cut(raw, lambda name, text: _within(name, text, max(longest // 2, LEAST_BYTES)))
 
 
 def _cut(raw: RawSpan, within: Callable[[str, str], tuple[str, int]]) -> RawSpan:
