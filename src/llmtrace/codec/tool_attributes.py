@@ -45,6 +45,10 @@ def _content(
             del rest[form_key]
         elif isinstance(value, str):
             value = parse(value)
+        wrapped_key = form_key.replace(".form", ".wrapped")
+        if rest.get(wrapped_key) is True and isinstance(value, dict) and value.keys() == {"value"}:
+            value = value["value"]  # written by versions before the first release; recorded traces have it
+            del rest[wrapped_key]
         del rest[key]
         return {field: value, "has_result": True} if is_result else {field: value}
 
