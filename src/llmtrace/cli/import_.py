@@ -18,17 +18,14 @@ from typing import Any
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.read_spans import name_skipped, read
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import make_ingestor, opened
 from llmtrace.cli.terminal import Progress, Screen
 from llmtrace.codec.formats import Skipped, Unreadable
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config
-from llmtrace.content import Content
 from llmtrace.errors import StoreError
-from llmtrace.evaluation import Evaluator
 from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span
-from llmtrace.signals import load
 from llmtrace.store import Query, Store
 from llmtrace.text.unsafe_characters import clean
 
@@ -75,13 +72,7 @@ def run(args: argparse.Namespace) -> int:
             done.stored = {}
             with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
                 store.traces(Query(limit=1))
-        ingestor = Ingestor(
-            store,
-            content=Content(config),
-            prices=config.prices or None,
-            make_evaluator=lambda: Evaluator(load(config.signals)),
-            quiet=_NEVER,
-        )
+        ingestor = make_ingestor(store, config, quiet=_NEVER)
         for path in args.file:
             try:
                 _import(path, store, ingestor, progress, done)

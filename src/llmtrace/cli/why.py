@@ -15,7 +15,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import groupby
 
 from llmtrace.cli import format_text, judge_option, prove
@@ -371,7 +370,7 @@ def _when(group: Group) -> str:
 
 
 def _day(case: Case) -> str:
-    return datetime.fromtimestamp(case.start / 1e9).astimezone().strftime("%Y-%m-%d %H:%M")
+    return format_text.moment(case.start, "%Y-%m-%d %H:%M")
 
 
 def _group_as_json(group: Group) -> dict[str, object]:

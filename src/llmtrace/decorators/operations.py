@@ -46,12 +46,7 @@ class _Step:
     hold: functions.Held | None = None
 
     def __init__(
-        self,
-        operation: Operation,
-        name: str | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        judge: Judge | None = None,
+        self, operation: Operation, name: str | None, args: tuple[Any, ...], kwargs: dict[str, Any], judge: Judge | None = None
     ) -> None:
         recorder = active()
         self.args, self.kwargs = args, kwargs
@@ -190,11 +185,7 @@ def agent(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 @overload
 def agent(
-    name: str | None = None,
-    *,
-    description: str | None = None,
-    budget: Budgets | None = None,
-    check: Check | None = None,
+    name: str | None = None, *, description: str | None = None, budget: Budgets | None = None, check: Check | None = None
 ) -> Traced: ...
 
 
