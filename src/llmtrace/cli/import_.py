@@ -85,7 +85,13 @@ def run(args: argparse.Namespace) -> int:
         store.flush()
     if not done.spans and not done.logs and done.refused:
         raise done.refused[0]
-    _verify(args, done.last)
+    if done.last is not None:  # a store that is not writable keeps spans in memory
+        try:
+            with opened(args) as store:
+                store.trace(done.last.trace_id).span(done.last.span_id)
+        except (StoreError, KeyError):
+            advice = "Run llmtrace doctor, or choose another --store."
+            raise BadInput(f"the store is not writable, so the spans were not stored.\n{advice}") from None
     _tell(args, done)
     return BAD_INPUT if done.bad or done.refused else FINE
 
@@ -128,19 +134,6 @@ def _is_stored(store: Store, span: Span, done: _Imported) -> bool:
     is_stored = span.span_id in spans and spans[span.span_id] >= has_ended
     spans[span.span_id] = spans.get(span.span_id, False) or has_ended
     return is_stored
-
-
-def _verify(args: argparse.Namespace, last: Span | None) -> None:
-    """Check that the last span was stored, since a store that is not writable keeps spans in memory. Raises BadInput."""
-    if last is None:
-        return
-    try:
-        with opened(args) as store:
-            store.trace(last.trace_id).span(last.span_id)
-    except (StoreError, KeyError):
-        raise BadInput(
-            "the store is not writable, so the spans were not stored.\nRun llmtrace doctor, or choose another --store."
-        ) from None
 
 
 def _tell(args: argparse.Namespace, done: _Imported) -> None:
