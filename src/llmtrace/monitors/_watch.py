@@ -6,6 +6,7 @@ to it that a span is handed over once.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -79,7 +80,9 @@ class Watch:
         row = self._find_row(name)
         if row is None:
             former = self._find_row(before) if before is not None else None
-            row = self._rows[name] = Row(key, former.successor() if former is not None else None)
+            # a key that succeeds another one inherits all but its changes
+            state = None if former is None else copy.deepcopy(former.state() | {"changes": []})
+            row = self._rows[name] = Row(key, state)
             row.compare(self._pins.get(name, {}))
         return row
 
