@@ -65,7 +65,7 @@ def load(value: JsonValue) -> Any:
     return _make(str(name), load(value[_HOLDS]))
 
 
-def plain_content(value: Any) -> Any:
+def held(value: Any) -> Any:
     """What an object holds, by the names of its fields, where it is not to be made; other JSON as it is."""
     holds = value[_HOLDS] if isinstance(value, dict) and CLASS in value else value
     return holds["__dict__"] if isinstance(holds, dict) and "__pydantic_fields_set__" in holds else holds
@@ -80,11 +80,11 @@ def loaded_class(name: str) -> Any:
     """The class of that name, where the program has loaded it; else None. Nothing is imported."""
     parts = name.split(".")
     for length in range(len(parts) - 1, -1, -1):
-        candidate: Any = sys.modules.get(".".join(parts[:length])) if length else builtins
-        if candidate is not None:
+        found: Any = sys.modules.get(".".join(parts[:length])) if length else builtins
+        if found is not None:
             for part in parts[length:]:
-                candidate = vars(candidate).get(part) if hasattr(candidate, "__dict__") else None
-            return candidate if isinstance(candidate, type) else None
+                found = vars(found).get(part) if hasattr(found, "__dict__") else None
+            return found if isinstance(found, type) else None
     return None
 
 
@@ -156,10 +156,10 @@ def _write_exception(error: BaseException) -> dict[str, Any]:
 
 def _read_exception(kind: Any, holds: Any) -> Any:
     base = _builtin_base(kind)
-    instance = base.__new__(kind, *holds["args"])
-    base.__init__(instance, *holds["args"])
-    instance.__setstate__(holds["attributes"] or None)
-    return instance
+    made = base.__new__(kind, *holds["args"])
+    base.__init__(made, *holds["args"])
+    made.__setstate__(holds["attributes"] or None)
+    return made
 
 
 def _builtin_base(kind: Any) -> Any:
@@ -186,10 +186,10 @@ def _write_data(value: Any) -> dict[str, Any]:
 
 
 def _read_data(kind: Any, holds: Any) -> Any:
-    instance = object.__new__(kind)
+    made = object.__new__(kind)
     for field in dataclasses.fields(kind):
-        object.__setattr__(instance, field.name, holds[field.name])
-    return instance
+        object.__setattr__(made, field.name, holds[field.name])
+    return made
 
 
 def _write_scalar(value: Any) -> dict[str, Any]:
@@ -198,10 +198,10 @@ def _write_scalar(value: Any) -> dict[str, Any]:
 
 
 def _read_scalar(kind: Any, holds: Any) -> Any:
-    instance = _builtin_base(kind).__new__(kind, holds["value"])
+    made = _builtin_base(kind).__new__(kind, holds["value"])
     if holds["attributes"]:
-        vars(instance).update(holds["attributes"])
-    return instance
+        vars(made).update(holds["attributes"])
+    return made
 
 
 _MODEL = ("__dict__", "__pydantic_extra__", "__pydantic_private__")
@@ -212,10 +212,10 @@ def _write_model(value: Any) -> dict[str, Any]:
 
 
 def _read_model(kind: Any, holds: Any) -> Any:
-    instance = kind.__new__(kind)
+    made = kind.__new__(kind)
     for name in (*_MODEL, "__pydantic_fields_set__"):
-        object.__setattr__(instance, name, holds[name])
-    return instance
+        object.__setattr__(made, name, holds[name])
+    return made
 
 
 def _is_model(kind: Any) -> bool:

@@ -132,7 +132,7 @@ def request_digest(operation: Operation, key: bytes = b"") -> str:
     A message that comes again is not read again.
     """
     if isinstance(operation, Inference):
-        question = "\n".join(
+        asked = "\n".join(
             (
                 operation.request_model or "",
                 messages.write_parts(operation.system),
@@ -142,14 +142,14 @@ def request_digest(operation: Operation, key: bytes = b"") -> str:
             )
         )
     elif isinstance(operation, ToolExecution):
-        question = f"{operation.name}\n{_sorted(operation.arguments)}"
+        asked = f"{operation.name}\n{_sorted(operation.arguments)}"
     elif isinstance(operation, Embedding):
-        question = f"{operation.request_model}\n{operation.dimensions}"
+        asked = f"{operation.request_model}\n{operation.dimensions}"
     elif isinstance(operation, Retrieval):
-        question = f"{operation.data_source_id}\n{_sorted(operation.query)}"
+        asked = f"{operation.data_source_id}\n{_sorted(operation.query)}"
     else:
         return ""
-    return blake2b(question.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES, key=key).hexdigest()
+    return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES, key=key).hexdigest()
 
 
 def _digests(values: Iterable[Any], write: Callable[[Iterable[Any]], str]) -> str:

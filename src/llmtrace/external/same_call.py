@@ -29,10 +29,10 @@ Worker: TypeAlias = tuple[int, int]
 """Thread and asyncio task (0: none), by their ids."""
 
 
-def remember(memory: OrderedDict[K, V], key: K, value: V, limit: int = MOST_CALLS) -> None:
+def remember(memory: OrderedDict[K, V], key: K, value: V, most: int = MOST_CALLS) -> None:
     """Put an entry at the end of a memory that holds at most so many: the oldest is forgotten."""
     memory[key] = value
-    if len(memory) > limit:
+    if len(memory) > most:
         memory.popitem(last=False)
 
 
@@ -101,11 +101,11 @@ class OurCalls:
             return False
         with self._lock:
             calls = [call for call in reversed(self._calls.values()) if theirs.scope.name not in call.taken_by]
-            match = next((call for call in calls if _has_same_id(call, theirs)), None)
-            match = match or next((call for call in reversed(calls) if _may_be_same(call, theirs, worker)), None)
-            if match is not None:
-                match.taken_by.add(theirs.scope.name)
-        return match is not None
+            found = next((call for call in calls if _has_same_id(call, theirs)), None)
+            found = found or next((call for call in reversed(calls) if _may_be_same(call, theirs, worker)), None)
+            if found is not None:
+                found.taken_by.add(theirs.scope.name)
+        return found is not None
 
 
 def is_only_request(span: Span) -> bool:

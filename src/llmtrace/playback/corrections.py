@@ -119,16 +119,16 @@ def read_value(trace: Trace, place: Edit, text: str) -> Edit:
 
 def _problem(span: Span, edit: Edit, recorded: JsonValue, definition: ToolDefinition) -> str:
     """Why the tool's schema refuses the value; empty if it does not."""
-    violations: tuple[Violation, ...] = ()
+    found: tuple[Violation, ...] = ()
     pointer = edit.place.removeprefix(definition.name)
     if isinstance(span.operation, ToolExecution) and definition.output is not None:
-        violations = check_result(edit.value, definition)
+        found = check_result(edit.value, definition)
     elif isinstance(span.operation, Inference) and definition.parameters is not None:
         arguments = next(call.arguments for call in _calls(span) if call.name == definition.name)
-        violations = check_arguments(with_member(arguments, edit._replace(place=pointer)), definition)
+        found = check_arguments(with_member(arguments, edit._replace(place=pointer)), definition)
     elif not _same_kind(edit.value, recorded):
         return "it must have the kind of the recorded value"
-    inside = [fault for fault in violations if fault.severity == "error" and f"{fault.pointer}/".startswith(f"{pointer}/")]
+    inside = [fault for fault in found if fault.severity == "error" and f"{fault.pointer}/".startswith(f"{pointer}/")]
     return inside[0].message if inside else ""
 
 
@@ -185,12 +185,12 @@ def _of_the_run(asking: Inference, call: ToolCall, pointer: str) -> JsonValue:
     made_up = _at(call.arguments, pointer)
     if not isinstance(made_up, str) or not re.search(r"\d", made_up):
         return None
-    words = {word for text in _texts_sent(asking) for word in re.findall(r"\w(?:[\w./-]*\w)?", text)}
+    words = {word for text in _told(asking) for word in re.findall(r"\w(?:[\w./-]*\w)?", text)}
     alike = {word for word in words if _form(word) == _form(made_up) and word != made_up}
     return alike.pop() if len(alike) == 1 else None
 
 
-def _texts_sent(asking: Inference) -> Iterator[str]:
+def _told(asking: Inference) -> Iterator[str]:
     for message in asking.input:
         yield message.text()
         for part in message.parts:
@@ -204,10 +204,10 @@ def _form(word: str) -> str:
 
 def _at(arguments: JsonValue, pointer: str) -> JsonValue:
     try:
-        value: JsonValue = follow(arguments, steps(pointer))
+        found: JsonValue = follow(arguments, steps(pointer))
     except (LookupError, TypeError, ValueError):
         return None
-    return value
+    return found
 
 
 Verdict: TypeAlias = Literal["cause", "not settled", "no cause"]

@@ -22,56 +22,56 @@ class Difference(NamedTuple):
     now: str = ""
 
 
-def difference(recorded: Operation, current: Operation) -> Difference | None:
+def difference(recorded: Operation, made: Operation) -> Difference | None:
     """What is different, the first thing first; None if nothing that is recorded is."""
-    if isinstance(recorded, Inference) and isinstance(current, Inference):
-        return _of_inferences(recorded, current)
-    if isinstance(recorded, ToolExecution) and isinstance(current, ToolExecution):
-        return _of_values("arguments", recorded.arguments, current.arguments)
-    return None if recorded == current else Difference(f"{type(recorded).__name__} asks for something else")
+    if isinstance(recorded, Inference) and isinstance(made, Inference):
+        return _of_inferences(recorded, made)
+    if isinstance(recorded, ToolExecution) and isinstance(made, ToolExecution):
+        return _of_values("arguments", recorded.arguments, made.arguments)
+    return None if recorded == made else Difference(f"{type(recorded).__name__} asks for something else")
 
 
-def _of_inferences(recorded: Inference, current: Inference) -> Difference | None:
-    if recorded.request_model != current.request_model:
-        return Difference(f"the model was {recorded.request_model}, is {current.request_model}")
-    changed = _of_values("parameters", dict(recorded.parameters), dict(current.parameters))
+def _of_inferences(recorded: Inference, made: Inference) -> Difference | None:
+    if recorded.request_model != made.request_model:
+        return Difference(f"the model was {recorded.request_model}, is {made.request_model}")
+    changed = _of_values("parameters", dict(recorded.parameters), dict(made.parameters))
     if changed:
         return changed
-    before, now = ({tool.name: messages.write_definitions((tool,)) for tool in call.tools} for call in (recorded, current))
+    before, now = ({tool.name: messages.write_definitions((tool,)) for tool in call.tools} for call in (recorded, made))
     for name in (*before, *now):
         if before.get(name) != now.get(name):
             if name not in now or name not in before:
                 return Difference(f"the tool {name} is {'not offered any more' if name in before else 'new'}")
             return _of_texts(f"the definition of {name}", before[name], now[name])
-    if recorded.system != current.system:
-        return _of_texts("the system prompt", *(messages.write_parts(call.system) for call in (recorded, current)))
-    return _of_messages(recorded.input, current.input)
+    if recorded.system != made.system:
+        return _of_texts("the system prompt", *(messages.write_parts(call.system) for call in (recorded, made)))
+    return _of_messages(recorded.input, made.input)
 
 
-def _of_messages(recorded: Sequence[Message], current: Sequence[Message]) -> Difference | None:
-    for number, (before, now) in enumerate(zip(recorded, current, strict=False), 1):
+def _of_messages(recorded: Sequence[Message], made: Sequence[Message]) -> Difference | None:
+    for number, (before, now) in enumerate(zip(recorded, made, strict=False), 1):
         if before.role != now.role:
             return Difference(f"message {number} was of {before.role}, is of {now.role}")
         texts = [messages.write_messages((message,)) for message in (before, now)]
         if texts[0] != texts[1]:
             shown = [message.text() or text for message, text in zip((before, now), texts, strict=True)]
             return _of_texts(f"message {number} ({now.role})", *(texts if shown[0] == shown[1] else shown))
-    return None if len(recorded) == len(current) else Difference(f"{len(current)} messages in place of {len(recorded)}")
+    return None if len(recorded) == len(made) else Difference(f"{len(made)} messages in place of {len(recorded)}")
 
 
-def _of_values(name: str, recorded: object, current: object) -> Difference | None:
-    if recorded == current:
+def _of_values(name: str, recorded: object, made: object) -> Difference | None:
+    if recorded == made:
         return None
-    if isinstance(recorded, dict) and isinstance(current, dict):
-        for key in (*recorded, *current):
-            if key not in current:
+    if isinstance(recorded, dict) and isinstance(made, dict):
+        for key in (*recorded, *made):
+            if key not in made:
                 return Difference(f"{name}: {key} was {_shown(recorded[key])}, is absent")
             if key not in recorded:
-                return Difference(f"{name}: {key} is {_shown(current[key])}, was absent")
-            if recorded[key] != current[key]:
-                was, now = _shown(recorded[key]), _shown(current[key])
+                return Difference(f"{name}: {key} is {_shown(made[key])}, was absent")
+            if recorded[key] != made[key]:
+                was, now = _shown(recorded[key]), _shown(made[key])
                 return Difference(f"{name}: {key} was {was}, is {now}", was, now)
-    return _of_texts(name, _shown(recorded), _shown(current))
+    return _of_texts(name, _shown(recorded), _shown(made))
 
 
 def _shown(value: object) -> str:
@@ -101,20 +101,20 @@ def repeatability(runs: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[str]:
     where it can be told: a time, a random value, or an order.
     """
     first = [divergences[0] if divergences else None for divergences in runs]
-    firsts = [divergence for divergence in first if divergence is not None]
-    places = Counter((divergence["span_id"], divergence["kind"]) for divergence in firsts)
+    found = [divergence for divergence in first if divergence is not None]
+    places = Counter((divergence["span_id"], divergence["kind"]) for divergence in found)
     for (span_id, kind), count in places.items():
-        alike = [divergence for divergence in firsts if (divergence["span_id"], divergence["kind"]) == (span_id, kind)]
-        if count == len(runs) and len({divergence["now"] or divergence["what"] for divergence in alike}) == 1:
+        here = [each for each in found if (each["span_id"], each["kind"]) == (span_id, kind)]
+        if count == len(runs) and len({each["now"] or each["what"] for each in here}) == 1:
             yield "Every run differs in the same way: the program has changed, and nothing of it is random."
             continue
-        where = f" ({alike[0]['where']})" if alike[0]["where"] else ""
-        name = alike[0]["what"].partition(" asks for")[0] if kind == "changed" else alike[0]["what"]
-        yield f"Not repeatable: {name}{where}, in {count} of {len(runs)} runs. {_reason(alike)}".rstrip()
+        where = f" ({here[0]['where']})" if here[0]["where"] else ""
+        name = here[0]["what"].partition(" asks for")[0] if kind == "changed" else here[0]["what"]
+        yield f"Not repeatable: {name}{where}, in {count} of {len(runs)} runs. {_reason(here)}".rstrip()
 
 
 def _reason(divergences: Sequence[Mapping[str, Any]]) -> str:
-    texts = [text for divergence in divergences for text in (divergence["was"], divergence["now"]) if text]
+    texts = [text for each in divergences for text in (each["was"], each["now"]) if text]
     if len(set(texts)) < 2:
         return ""
     if len({tuple(sorted(re.findall(r"\w+", text))) for text in texts}) == 1:

@@ -201,11 +201,11 @@ def member_at(value: JsonValue, path: Sequence[str]) -> JsonValue:
 
 def _edited_outcome(recorded: Recorded, old: JsonValue, new: JsonValue, edit: Edit) -> Recorded:
     """The edit in the object that the tool gave: at its own place in that, or where that holds the result as a whole."""
-    content = json.loads(recorded.exchanges[0].body) if recorded.exchanges else {}
-    if RETURNED not in content:  # plain JSON, or an exception: the edited result takes its place
+    kept = json.loads(recorded.exchanges[0].body) if recorded.exchanges else {}
+    if RETURNED not in kept:  # plain JSON, or an exception: the edited result takes its place
         return replace(recorded, exchanges=(), result_type="")
-    if not _set_in_object(content[RETURNED], edit):
-        places = [(owner, key) for _, owner, key in _members(content, ()) if _is_result(owner[key], old)]
+    if not _set_in_object(kept[RETURNED], edit):
+        places = [(owner, key) for _, owner, key in _members(kept, ()) if _is_result(owner[key], old)]
         if not places and edit.place.strip("/"):
             raise ConfigurationError(f"the result holds an object that says {edit.place} in another way; replace all of it: =…")
         if not places:
@@ -213,17 +213,17 @@ def _edited_outcome(recorded: Recorded, old: JsonValue, new: JsonValue, edit: Ed
         for owner, key in places:
             is_text = isinstance(owner[key], str) and not isinstance(new, str)
             owner[key] = json.dumps(new, ensure_ascii=False) if is_text else new
-    return replace(recorded, exchanges=(Exchange(body=json.dumps(content, ensure_ascii=False).encode()),))
+    return replace(recorded, exchanges=(Exchange(body=json.dumps(kept, ensure_ascii=False).encode()),))
 
 
-def _set_in_object(content: JsonValue, edit: Edit) -> bool:
+def _set_in_object(kept: JsonValue, edit: Edit) -> bool:
     if not edit.place.strip("/"):
         return False
     *above, name = steps(edit.place)
     try:
-        owner = objects.plain_content(content)
+        owner = objects.held(kept)
         for step in above:
-            owner = objects.plain_content(follow(owner, [step]))
+            owner = objects.held(follow(owner, [step]))
         follow(owner, [name])
         owner[int(name) if isinstance(owner, list) else name] = edit.value
     except (LookupError, TypeError, ValueError):

@@ -292,9 +292,9 @@ class Replay(Player):
         sibling = self._sibling(recording, operation)
         if sibling is not None:  # of parallel calls, it is the one that asks for the same
             sibling.is_taken, step.is_taken = True, sibling.is_taken
-            for span_id, place in list(self._places.items()):
+            for other, place in list(self._places.items()):
                 if place is sibling:
-                    self._places[span_id] = step
+                    self._places[other] = step
             self._places[recording.span_id] = sibling
             return sibling
         self._diverge(recording, "changed", *self._changed(step.span, recording, operation))

@@ -95,10 +95,8 @@ class RecordedRun:
 
     def unused(self) -> list[Span]:
         """The calls of the replayed trace that the new run did not make."""
-        span_ids = {span.span_id for span in self.trace.spans}
-        return [
-            step.span for step in self.calls() if not step.is_taken and step.span is not None and step.span.span_id in span_ids
-        ]
+        own = {span.span_id for span in self.trace.spans}
+        return [step.span for step in self.calls() if not step.is_taken and step.span is not None and step.span.span_id in own]
 
 
 def is_call(operation: Operation) -> bool:
@@ -123,9 +121,9 @@ def _is_step(span: Span) -> bool:
 
 def same_process(traces: Iterable[Trace], trace: Trace) -> list[Trace]:
     """Those of ``traces`` that the process of ``trace`` made, that one first."""
-    process = _process(trace)
-    siblings = [run for run in traces if run.trace_id != trace.trace_id and process and _process(run) == process]
-    return [trace, *siblings]
+    own = _process(trace)
+    others = [other for other in traces if other.trace_id != trace.trace_id and own and _process(other) == own]
+    return [trace, *others]
 
 
 def _process(trace: Trace) -> tuple[object, ...]:
@@ -141,14 +139,14 @@ def find_checkpoint(trace: Trace, name: str | None = None) -> Span:
     Raises `StateUnavailable` if there is none, or if its state was not kept whole.
     """
     checkpoints = [span for span in trace.spans if semconv.CHECKPOINT in span.attributes and span.end is not None]
-    matches = [span for span in checkpoints if span.attributes[semconv.CHECKPOINT] == name]
+    found = [span for span in checkpoints if span.attributes[semconv.CHECKPOINT] == name]
     if name is None:
-        matches = [span for span in checkpoints if span.attributes.get(semconv.CHECKPOINT_PASSED) is not False]
+        found = [span for span in checkpoints if span.attributes.get(semconv.CHECKPOINT_PASSED) is not False]
     what = f"trace {short_id(trace.trace_id)}"
-    if not matches:
+    if not found:
         names = ", ".join(dict.fromkeys(repr(span.attributes[semconv.CHECKPOINT]) for span in checkpoints)) or "none"
         which = "good checkpoint" if name is None else f"checkpoint {name!r}"
         raise StateUnavailable(f"{what} has no {which}. Its checkpoints: {names}")
-    if problem := lost_state(matches[-1]):
-        raise StateUnavailable(f"the state of {matches[-1].name} in {what} was not kept whole: {problem}")
-    return matches[-1]
+    if problem := lost_state(found[-1]):
+        raise StateUnavailable(f"the state of {found[-1].name} in {what} was not kept whole: {problem}")
+    return found[-1]

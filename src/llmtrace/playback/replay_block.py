@@ -79,10 +79,10 @@ def load_trace(trace: Trace | str | os.PathLike[str]) -> tuple[Trace, bytes | No
     path = Path(trace)
     is_file = path.is_file()
     recorder = active()
-    store = None if recorder is None or is_file else next((sink for sink in recorder.sinks if isinstance(sink, Store)), None)
-    if store is not None:
-        store.flush()
-        return store.trace(str(trace)), key_of(store)
+    own = None if recorder is None or is_file else next((sink for sink in recorder.sinks if isinstance(sink, Store)), None)
+    if own is not None:
+        own.flush()
+        return own.trace(str(trace)), key_of(own)
     with open_store(str(path) if is_file else Config.read().store) as store:
         return store.trace("last" if is_file else str(trace)), key_of(store)
 

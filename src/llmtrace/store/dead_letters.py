@@ -101,8 +101,8 @@ def correction_chains(trace: Trace) -> Iterator[CorrectionChain]:
         if not execution.executed:
             refused.setdefault((span.run_id, execution.name), []).append(span)
         elif span.failure is None and refused:
-            call = (span.run_id, execution.name)
-            for key in [key for key, spans in refused.items() if key == call or (key[0] == call[0] and _is_unknown(spans[-1]))]:
+            own = (span.run_id, execution.name)
+            for key in [key for key, spans in refused.items() if key == own or (key[0] == own[0] and _is_unknown(spans[-1]))]:
                 yield CorrectionChain(key[1], refused.pop(key), is_corrected=True)
     for (_, name), spans in refused.items():
         yield CorrectionChain(name, spans, is_corrected=False)
