@@ -13,7 +13,7 @@ from llmtrace.monitors._number_stream import Numbers
 from llmtrace.monitors._run_similarity import Runs
 from llmtrace.monitors._shape_stream import Shapes
 from llmtrace.monitors._share_stream import Shares
-from llmtrace.monitors._stream import At, Places
+from llmtrace.monitors._stream import At, Stream
 from tests.monitors.streams import followed, lengths
 
 
@@ -141,5 +141,5 @@ def test_a_pinned_baseline_stays() -> None:
 
 def test_a_head_start_costs_no_false_alarm() -> None:
     """What else changes all the time is no reason to believe in a change: the places that it counts for are saved up."""
-    places = Places()
-    assert sum(places.take(hinted=call % 10 == 9) for call in range(1000)) <= 1000.5
+    stream = Stream({})
+    assert sum(stream._weight(At(0, call, 1, 1, hinted=call % 10 == 9)) for call in range(1000)) <= 1000.5

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from llmtrace.canary.probes import Probe
@@ -38,25 +39,24 @@ class Reply(NamedTuple):
     """The likeliest first tokens with the logarithms of their probabilities, where asked for and given."""
 
 
+@dataclass(eq=False, repr=False)
 class Endpoint:
-    def __init__(
-        self, model: str, url: str = OPENAI, *, key: str | None = None, seconds: float = 60.0, most_calls: int = 1000
-    ) -> None:
-        """``url``: up to ``/v1``. ``seconds``: for one answer."""
-        self.model = model
-        self.url = url.rstrip("/")
-        self.calls = 0
-        """Requests that were made so far."""
-        self.without: dict[str, None] = {}
-        """Options that the endpoint refused."""
-        self.problem = ""
-        """Why the last question that was not answered was not."""
-        self._key = key
-        self._seconds = seconds
-        self._most_calls = most_calls
-        self._token_option = _RENAMED
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
+    model: str
+    url: str = OPENAI
+    """Up to ``/v1``."""
+    key: str | None = None
+    seconds: float = 60.0
+    """For one answer."""
+    most_calls: int = 1000
+    calls: int = 0
+    """Requests that were made so far."""
+    without: dict[str, None] = field(default_factory=dict)
+    """Options that the endpoint refused."""
+    problem: str = ""
+    """Why the last question that was not answered was not."""
+    _token_option: str = _RENAMED
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
         """Make no further attempts for questions that are being asked, from now on."""
@@ -79,14 +79,14 @@ class Endpoint:
                 if status in (400, 422) and self._adapts(error_message(body), request):
                     continue
                 if status not in (408, 409, 425, 429) and status < 500:
-                    raise EndpointFailed(without_key(f"{self.url} answered {problem}{_hint(status)}", self._key))
+                    raise EndpointFailed(without_key(f"{self.url} answered {problem}{_hint(status)}", self.key))
             if attempt + 1 < _ATTEMPTS:
                 usual = random.uniform(0.5, 1.0) * 2**attempt  # noqa: S311
                 self._stopped.wait(min(_LONGEST_WAIT, usual if wait is None else wait))
             if self._stopped.is_set():
                 break
         with self._lock:
-            self.problem = without_key(problem, self._key)
+            self.problem = without_key(problem, self.key)
         return None
 
     def _request(self, probe: Probe, options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -118,14 +118,14 @@ class Endpoint:
         from requests import RequestException
 
         with self._lock:
-            if self.calls >= self._most_calls:
+            if self.calls >= self.most_calls:
                 raise EndpointFailed(f"stopped after {self.calls:,} calls. Allow more with --max-calls N.")
             self.calls += 1
         begin = time.monotonic()
         try:
-            response = post(self.url, self._key, request, seconds=self._seconds, most_bytes=_MOST_BYTES)
+            response = post(self.url, self.key, request, seconds=self.seconds, most_bytes=_MOST_BYTES)
         except (AnswerTooLong, TimeoutError):
-            raise _NoAnswerError(f"no whole answer within {self._seconds:g} s") from None
+            raise _NoAnswerError(f"no whole answer within {self.seconds:g} s") from None
         except RequestException as error:
             raise _NoAnswerError(f"{self.url} cannot be reached: {type(error).__name__}") from None
         return response.status, response.body, time.monotonic() - begin, retry_after(response.retry_after)

@@ -210,7 +210,7 @@ def _endpoint(args: argparse.Namespace, model: str, url: str) -> Endpoint:
             "Set --base-url or OPENAI_BASE_URL to a URL such as http://HOST:PORT/v1. The key is in OPENAI_API_KEY."
         )
     key = os.environ.get("OPENAI_API_KEY") or None
-    return Endpoint(model, url, key=key, seconds=args.timeout, most_calls=args.max_calls)
+    return Endpoint(model, url.rstrip("/"), key=key, seconds=args.timeout, most_calls=args.max_calls)
 
 
 def _check_calls(questions: int, times: int, limit: int, searched: int = 0) -> None:

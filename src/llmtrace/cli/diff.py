@@ -92,7 +92,13 @@ def _compare_traces(args: argparse.Namespace) -> int:
         screen.line()
     elif not _edited(screen, difference, left_trace, right) and difference.first is not None:
         screen.prose("No change of models, prompts, tools, parameters or libraries is recorded.", "dim")
-    _first(screen, difference, left_trace, right)
+    if difference.first is None:
+        screen.prose("Both traces have the same steps, with the same answers and tool calls.", "green")
+    else:
+        pair = difference.pairs[difference.first]
+        span = left_trace.span(pair.left) if pair.left is not None else right.span(pair.right or "")
+        screen.prose(f"The first difference is at step {difference.first + 1}: {title_of(span)}", "bold")
+        screen.line()
     shown = [pair for pair in difference.pairs if pair.what != "same" or args.all]
     for pair in shown:
         _pair(screen, pair, left_trace, right)
@@ -113,16 +119,6 @@ def _edited(screen: Screen, difference: Difference, left_trace: Trace, right: Tr
                 screen.prose(f"edited: {title_of(span)} was asked something else: {change.text}", "bold")
                 return True
     return False
-
-
-def _first(screen: Screen, difference: Difference, left_trace: Trace, right: Trace) -> None:
-    if difference.first is None:
-        screen.prose("Both traces have the same steps, with the same answers and tool calls.", "green")
-        return
-    pair = difference.pairs[difference.first]
-    span = left_trace.span(pair.left) if pair.left is not None else right.span(pair.right or "")
-    screen.prose(f"The first difference is at step {difference.first + 1}: {title_of(span)}", "bold")
-    screen.line()
 
 
 def _pair(screen: Screen, pair: Pair, left_trace: Trace, right: Trace) -> None:

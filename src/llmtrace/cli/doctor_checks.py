@@ -176,29 +176,19 @@ def _libraries(config: Config) -> Iterator[Finding]:
         if config.instrument is not None and name not in config.instrument:
             text = f"{version or 'not installed'}; left out by LLMTRACE_INSTRUMENT"
             yield Finding("note", name, text, "Unset LLMTRACE_INSTRUMENT to trace it.")
+        elif version is None:
+            missing.append(name)
+        elif (relation := library.compare(version)) == "older":
+            text = f"{version} is older than the first supported version, {library.oldest}, and is not recorded"
+            yield Finding("wrong", name, text, f"pip install '{library.requirement}'")
+        elif relation == "newer":
+            text = f"{version} is newer than the tested versions: {library.versions}"
+            yield Finding("note", name, text, "Look for a newer llmtrace-otel.")
         else:
-            finding = _version(name, library, version)
-            if finding is not None:
-                yield finding
-            else:
-                missing.append(name)
+            yield Finding("ok", name, f"{version}: traced")
     yield Finding("ok", "libraries", "traced when a program calls llmtrace.configure(), or is started by llmtrace run")
     if missing:
         yield Finding("ok", "not installed", ", ".join(missing))
-
-
-def _version(name: str, library: instrumentation.Library, version: str | None) -> Finding | None:
-    """Compare a library's version with those that its instrumentor supports; None if it is not installed."""
-    if version is None:
-        return None
-    relation = library.compare(version)
-    if relation == "older":
-        text = f"{version} is older than the first supported version, {library.oldest}, and is not recorded"
-        return Finding("wrong", name, text, f"pip install '{library.requirement}'")
-    if relation == "newer":
-        text = f"{version} is newer than the tested versions: {library.versions}"
-        return Finding("note", name, text, "Look for a newer llmtrace-otel.")
-    return Finding("ok", name, f"{version}: traced")
 
 
 def _rivals(_: Config) -> Iterator[Finding]:

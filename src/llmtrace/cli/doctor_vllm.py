@@ -60,7 +60,12 @@ def everything(url: str, store: str | None) -> Iterator[Finding]:
     identity = Identity()
     trace_id, span_id = identity.trace_id(), identity.span_id()
     with _Listening(store) as listening:
-        reply, has_tools = _send(root, names[0], trace_id, span_id)
+        headers = {"traceparent": f"00-{trace_id}-{span_id}-01", "x-request-id": f"{REQUEST_ID_MARK}-{trace_id}-{span_id}"}
+        chat, body = f"{root}/v1/chat/completions", {"model": names[0], **_REQUEST}
+        reply = ask(chat, {**body, "tools": [TOOL], "tool_choice": "required"}, headers)
+        has_tools = reply is None or reply.status != 400
+        if not has_tools:
+            reply = ask(chat, body, headers)
         yield from _answer(reply, has_tools, trace_id)
         if reply is not None and reply.status == 200:
             yield listening.span(trace_id, span_id)
@@ -69,15 +74,6 @@ def everything(url: str, store: str | None) -> Iterator[Finding]:
         yield Finding("ok", "/metrics", f"can be read beside your traces: llmtrace stats --vllm {root}")
     else:
         yield Finding("note", "/metrics", "not available", "Start the server without --disable-log-stats.")
-
-
-def _send(root: str, model: str, trace_id: str, span_id: str) -> tuple[Reply | None, bool]:
-    headers = {"traceparent": f"00-{trace_id}-{span_id}-01", "x-request-id": f"{REQUEST_ID_MARK}-{trace_id}-{span_id}"}
-    url, body = f"{root}/v1/chat/completions", {"model": model, **_REQUEST}
-    reply = ask(url, {**body, "tools": [TOOL], "tool_choice": "required"}, headers)
-    if reply is not None and reply.status == 400:
-        return ask(url, body, headers), False
-    return reply, True
 
 
 def _answer(reply: Reply | None, has_tools: bool, trace_id: str) -> Iterator[Finding]:

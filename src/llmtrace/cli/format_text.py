@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 from llmtrace import semconv
@@ -47,6 +48,11 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m {rest:02}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02}m"
+
+
+def moment(nanoseconds: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """A time since the Unix epoch, in the time zone of this machine."""
+    return datetime.fromtimestamp(nanoseconds / 1e9).astimezone().strftime(form)
 
 
 def age(start: int, now: int) -> str:

@@ -18,17 +18,14 @@ from typing import Any
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.read_spans import name_skipped, read
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import make_ingestor, opened
 from llmtrace.cli.terminal import Progress, Screen
 from llmtrace.codec.formats import Skipped, Unreadable
 from llmtrace.codec.log_records import LogRecord
 from llmtrace.config import Config
-from llmtrace.content import Content
 from llmtrace.errors import StoreError
-from llmtrace.evaluation import Evaluator
 from llmtrace.external.ingest import Ingestor
 from llmtrace.model import Span
-from llmtrace.signals import load
 from llmtrace.store import Query, Store
 from llmtrace.text.unsafe_characters import clean
 
@@ -75,13 +72,7 @@ def run(args: argparse.Namespace) -> int:
             done.stored = {}
             with contextlib.suppress(StoreError):  # it does not exist yet; else its index is brought up to date
                 store.traces(Query(limit=1))
-        ingestor = Ingestor(
-            store,
-            content=Content(config),
-            prices=config.prices or None,
-            make_evaluator=lambda: Evaluator(load(config.signals)),
-            quiet=_NEVER,
-        )
+        ingestor = make_ingestor(store, config, quiet=_NEVER)
         for path in args.file:
             try:
                 _import(path, store, ingestor, progress, done)
@@ -94,7 +85,13 @@ def run(args: argparse.Namespace) -> int:
         store.flush()
     if not done.spans and not done.logs and done.refused:
         raise done.refused[0]
-    _verify(args, done.last)
+    if done.last is not None:  # a store that is not writable keeps spans in memory
+        try:
+            with opened(args) as store:
+                store.trace(done.last.trace_id).span(done.last.span_id)
+        except (StoreError, KeyError):
+            advice = "Run llmtrace doctor, or choose another --store."
+            raise BadInput(f"the store is not writable, so the spans were not stored.\n{advice}") from None
     _tell(args, done)
     return BAD_INPUT if done.bad or done.refused else FINE
 
@@ -137,19 +134,6 @@ def _is_stored(store: Store, span: Span, done: _Imported) -> bool:
     is_stored = span.span_id in spans and spans[span.span_id] >= has_ended
     spans[span.span_id] = spans.get(span.span_id, False) or has_ended
     return is_stored
-
-
-def _verify(args: argparse.Namespace, last: Span | None) -> None:
-    """Check that the last span was stored, since a store that is not writable keeps spans in memory. Raises BadInput."""
-    if last is None:
-        return
-    try:
-        with opened(args) as store:
-            store.trace(last.trace_id).span(last.span_id)
-    except (StoreError, KeyError):
-        raise BadInput(
-            "the store is not writable, so the spans were not stored.\nRun llmtrace doctor, or choose another --store."
-        ) from None
 
 
 def _tell(args: argparse.Namespace, done: _Imported) -> None:

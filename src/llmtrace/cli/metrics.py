@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.stores import local_folder, opened
@@ -78,7 +77,14 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise BadInput(f"cannot listen on {args.host}:{args.port} ({error.strerror}).\nName another with --port.") from None
         try:
-            _tell(args, server.server_port, str(folder))
+            address, screen = f"http://{args.host}:{server.server_port}/metrics", Screen(sys.stdout)
+            if args.json:
+                screen.line(json.dumps({"address": address, "store": str(folder)}))
+            else:
+                screen.line(f"metrics   {address}")
+                screen.line(f"store     {folder}")
+                screen.line("Ctrl-C ends", "dim")
+            screen.stream.flush()
             _follow(tail, counted)
         finally:
             server.shutdown()
@@ -149,16 +155,3 @@ def _follow(tail: Tail, counted: Counted) -> None:
         looks += 1
         if looks % LOST_EVERY == 0:
             counted.drop_lost(journal_files.RunningWriters(tail.journal))
-
-
-def _tell(args: argparse.Namespace, listening: int, folder: str) -> None:
-    screen = Screen(sys.stdout)
-    address = f"http://{args.host}:{listening}/metrics"
-    facts: dict[str, Any] = {"address": address, "store": folder}
-    if args.json:
-        screen.line(json.dumps(facts))
-    else:
-        screen.line(f"metrics   {address}")
-        screen.line(f"store     {folder}")
-        screen.line("Ctrl-C ends", "dim")
-    screen.stream.flush()

@@ -26,22 +26,20 @@ from urllib.parse import urlsplit
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, add_repeated, port
+from llmtrace.cli.stores import make_ingestor
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.diagnosis.visibility import can_be_judged
-from llmtrace.evaluation import Evaluator
 from llmtrace.exporters.forwarding.destination import Destination, named
 from llmtrace.exporters.forwarding.forwarder import EXIT_SECONDS
 from llmtrace.exporters.forwarding.send_queue import SendQueue
 from llmtrace.exporters.forwarding.sending import forward
-from llmtrace.external.ingest import Ingestor
 from llmtrace.installed import has_grpc
 from llmtrace.model import Trace
 from llmtrace.model.traces import short_id
 from llmtrace.receiver import Receiver
 from llmtrace.receiver.receiver import GRPC_PORT, HTTP_PORT
-from llmtrace.signals import load
 from llmtrace.store import Store, open_store
 from llmtrace.store.local import LocalStore
 from llmtrace.store.summary import TraceSummary, summarise
@@ -99,17 +97,10 @@ def run(args: argparse.Namespace) -> int:
                 _tell(screen, summary, judged=can_be_judged(trace), as_json=args.json)
 
     store = _store(config, no_store=args.no_store, forwards=destination is not None)
-    content, folder = Content(config), store.folder if isinstance(store, LocalStore) else None
-    ingestor = Ingestor(
-        store,
-        content=content,
-        prices=config.prices or None,
-        make_evaluator=lambda: Evaluator(load(config.signals)),
-        on_evaluated=judged,
-        is_only_writer=True,
-        patience=PATIENCE,
-        waiting_logs=None if folder is None else WaitingLogs(folder, content),
-    )
+    folder = store.folder if isinstance(store, LocalStore) else None
+    logs = None if folder is None else WaitingLogs(folder, Content(config))
+    options = {"on_evaluated": judged, "is_only_writer": True, "patience": PATIENCE, "waiting_logs": logs}
+    ingestor = make_ingestor(store, config, **options)
     forwarder = None if destination is None else forward(destination, config, store, always=True, judge=ingestor)[0]
     try:
         default = GRPC_PORT if has_grpc() else None

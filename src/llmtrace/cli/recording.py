@@ -19,7 +19,7 @@ from llmtrace.model import ToolExecution, Trace
 from llmtrace.model.traces import short_id
 from llmtrace.playback.recorded_run import is_call, same_process
 from llmtrace.semconv import SERVICE_NAME
-from llmtrace.store import Store, TraceSummary
+from llmtrace.store import TraceSummary
 from llmtrace.store.local import default_folder
 from llmtrace.store.replay_key import REPLAYS
 
@@ -57,7 +57,13 @@ def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
     ``may_be_empty``."""
     with opened(args) as store:
         trace = trace_of(store, args.trace)
-        siblings = same_process(_near(store, trace), trace)[1:]
+        first = trace.spans[0]
+
+        def is_near(summary: TraceSummary) -> bool:
+            service = first.resource.get(SERVICE_NAME)
+            return abs(summary.start - first.start) <= LONGEST_PROCESS and summary.service == service
+
+        siblings = same_process(newest_traces(store, is_near), trace)[1:]
         folder = store.folder or default_folder() or Path()
     spans = [*trace.spans, *(span for sibling in siblings for span in sibling.spans)]
     if not may_be_empty and not any(span.run_id is not None and is_call(span.operation) for span in spans):
@@ -71,15 +77,6 @@ def load(args: argparse.Namespace, *, may_be_empty: bool = False) -> Recording:
         raise BadInput(f"the new run cannot be recorded in {into}: {error.strerror}.") from None
     url = Config.read(store=args.store).store
     return Recording(trace, siblings, str(Path(url).absolute()) if Path(url).exists() else url, str(into))
-
-
-def _near(store: Store, trace: Trace) -> list[Trace]:
-    first = trace.spans[0]
-
-    def is_near(summary: TraceSummary) -> bool:
-        return abs(summary.start - first.start) <= LONGEST_PROCESS and summary.service == first.resource.get(SERVICE_NAME)
-
-    return list(newest_traces(store, is_near))
 
 
 def program(words: Sequence[str], example: str) -> list[str]:

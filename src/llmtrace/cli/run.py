@@ -33,7 +33,7 @@ from llmtrace.cli import format_text as worded
 from llmtrace.cli.options import FINE, STOPPED, BadInput
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
-from llmtrace.diagnosis import Diagnosis, diagnose
+from llmtrace.diagnosis import diagnose
 from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
 from llmtrace.guards.budget import read_budget, track
 from llmtrace.launch import environment
@@ -238,7 +238,13 @@ def _summary(trace: Trace) -> tuple[str, str, str]:
     verdict, command = "", "why"
     try:
         diagnosis = diagnose(trace)
-        verdict, command = _verdict(diagnosis), "why" if diagnosis.is_wrong else "show"
+        command = "why" if diagnosis.is_wrong else "show"
+        verdict = "no suspect" if diagnosis.is_judged else "nothing could be judged"
+        if diagnosis.prime is not None:
+            number = f"{len(diagnosis.marked)} suspects, " if len(diagnosis.marked) > 1 else ""
+            verdict = f"{number}{diagnosis.prime.confidence}: {diagnosis.prime.title}"
+        elif diagnosis.failed:
+            verdict = "no step is a clear cause"
     except DiagnosisFailed as error:
         verdict = f"not diagnosed because of a bug in llmtrace: {error.fault}"
     tokens = [f"{worded.count(summary.input_tokens)} tokens in", f"{worded.count(summary.output_tokens)} out"]
@@ -248,12 +254,3 @@ def _summary(trace: Trace) -> tuple[str, str, str]:
     operation = trace.root.operation
     name = operation.name if isinstance(operation, (Workflow, AgentInvocation, ToolExecution)) else trace.root.name
     return f"{name}: {counted}", f"{summary.health}; {verdict}", f"llmtrace {command} {short_id(trace.trace_id)}"
-
-
-def _verdict(diagnosis: Diagnosis) -> str:
-    if diagnosis.prime is not None:
-        number = f"{len(diagnosis.marked)} suspects, " if len(diagnosis.marked) > 1 else ""
-        return f"{number}{diagnosis.prime.confidence}: {diagnosis.prime.title}"
-    if diagnosis.failed:
-        return "no step is a clear cause"
-    return "no suspect" if diagnosis.is_judged else "nothing could be judged"

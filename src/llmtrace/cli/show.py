@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 
 from llmtrace.cli import format_text
 from llmtrace.cli.environment_text import write_facts
@@ -99,14 +98,15 @@ def headline(screen: Screen, trace: Trace) -> None:
     """Print a trace's id, health, times and totals in two lines."""
     summary = summarise(trace)
     start = trace.spans[0].start
-    when = datetime.fromtimestamp(start / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     ends = [span.end for span in trace.spans if span.end is not None]
     took = format_text.duration((max(ends) - start) / 1e9) if ends else format_text.UNKNOWN
     health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health], "bold")
     gap = "  " if screen.width >= len(f"trace {trace.trace_id}  recovered") else "\n"
     screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{gap}{health}")
     spans, cost = format_text.plural(len(trace), "span"), format_text.cost(summary.cost_usd)
-    screen.prose(f"{when}  {took}  {spans}  {format_text.count(summary.tokens)} tokens  cost {cost}", "dim")
+    screen.prose(
+        f"{format_text.moment(start)}  {took}  {spans}  {format_text.count(summary.tokens)} tokens  cost {cost}", "dim"
+    )
     replay = format_text.replay(trace)
     if replay:
         screen.prose(replay, "dim")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput, did_you_mean
@@ -21,6 +21,9 @@ from llmtrace.model.traces import short_id
 from llmtrace.semconv import REPLAY_LIVE, REPLAY_OF
 from llmtrace.store import Query, Store, TraceSummary, open_store
 from llmtrace.store.local import LocalStore
+
+if TYPE_CHECKING:
+    from llmtrace.external.ingest import Ingestor
 
 MOMENT: Final = 0.25
 """Seconds that a command waits for the monitors before it shows a trace …"""
@@ -110,6 +113,17 @@ def newest_traces(store: Store, chosen: Callable[[TraceSummary], bool] = lambda 
         if chosen(summary):
             with suppress(StoreError):  # it is gone meanwhile
                 yield store.trace(summary.trace_id)
+
+
+def make_ingestor(store: Store, config: Config, **options: Any) -> Ingestor:
+    """What redacts and evaluates spans of other writers on their way into a store. ``options``: further ones of `Ingestor`."""
+    from llmtrace.content import Content  # what most commands do not need
+    from llmtrace.evaluation import Evaluator
+    from llmtrace.external.ingest import Ingestor
+    from llmtrace.signals import load
+
+    prices, evaluator = config.prices or None, lambda: Evaluator(load(config.signals))
+    return Ingestor(store, content=Content(config), prices=prices, make_evaluator=evaluator, **options)
 
 
 def _go_on(store: LocalStore, args: argparse.Namespace) -> None:

@@ -10,7 +10,6 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from datetime import datetime
 
 from llmtrace.cli import format_text
 from llmtrace.cli.new_messages import message_text, reasoning_text
@@ -89,8 +88,7 @@ def _line(screen: Screen, span: Span) -> None:
         evaluation.name for evaluation in span.evaluations if evaluation.name != OUTCOME and evaluation.severity != "info"
     ]
     style: Style = "red" if has_error(span) else "yellow" if finding_names else "green"
-    when = datetime.fromtimestamp((span.end or 0) / 1e9).astimezone().strftime("%H:%M:%S")
-    facts = f"{when}  {short_id(span.trace_id)}  "
+    facts = f"{format_text.moment(span.end or 0, '%H:%M:%S')}  {short_id(span.trace_id)}  "
     failed = [failure_kind(span.failure)] if span.failure is not None and not span.violations else []
     verdict = format_text.findings(dict.fromkeys([*failed, *finding_names]))
     end = f"  {format_text.duration(span.duration)}"

@@ -121,13 +121,7 @@ class Screen:
             self.line(prefix + line)
 
     def table_lines(
-        self,
-        titles: Sequence[str],
-        rows: Rows,
-        *,
-        right: Iterable[int] = (),
-        spare: Iterable[int] = (),
-        prefix: str = "",
+        self, titles: Sequence[str], rows: Rows, *, right: Iterable[int] = (), spare: Iterable[int] = (), prefix: str = ""
     ) -> Iterator[str]:
         """The lines of a table that fits after ``prefix``. ``right``: numbers of the columns that are aligned right.
 

@@ -17,12 +17,12 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
 from importlib.machinery import ModuleSpec, PathFinder
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, add_repeated, print_json
 from llmtrace.cli.recording import Recording, live_tools, load
 from llmtrace.cli.terminal import Screen
@@ -199,7 +199,7 @@ def _parameters(function: str, tree: ast.Module) -> set[str] | None:
 
 def _lines(recording: Recording, imports: str, call: str, pins: list[str]) -> Iterator[str]:
     trace = recording.trace
-    day = datetime.fromtimestamp(trace.spans[0].start / 1e9).astimezone().strftime("%Y-%m-%d")
+    day = format_text.moment(trace.spans[0].start, "%Y-%m-%d")
     diagnosis = diagnose(trace)
     title = "it failed" if diagnosis.failed else "it went well"
     if diagnosis.prime is not None:

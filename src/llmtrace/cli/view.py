@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from llmtrace.cli.options import FINE, BadInput, port
-from llmtrace.cli.stores import is_path, is_url
+from llmtrace.cli.stores import is_path, is_url, make_ingestor
 from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.store import Store, open_store
@@ -132,14 +132,7 @@ def _receiving(args: argparse.Namespace, store: Store, config: Config) -> Iterat
         yield None
         return
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from llmtrace.content import Content
-    from llmtrace.evaluation import Evaluator
-    from llmtrace.external.ingest import Ingestor
     from llmtrace.receiver import Receiver
-    from llmtrace.signals import load
 
-    ingestor = Ingestor(
-        store, content=Content(config), prices=config.prices or None, make_evaluator=lambda: Evaluator(load(config.signals))
-    )
-    with Receiver(ingestor, http_port=args.http_port, grpc_port=args.grpc_port) as receiver:
+    with Receiver(make_ingestor(store, config), http_port=args.http_port, grpc_port=args.grpc_port) as receiver:
         yield f"http://127.0.0.1:{receiver.http_port}"

@@ -15,7 +15,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import groupby
 
 from llmtrace.cli import format_text, judge_option, prove
@@ -178,8 +177,12 @@ def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
     screen.line()
     chain = [] if _is_title_only(suspect) else folded(suspect.chain)
     for position, step in enumerate(chain):
-        repeats = step.note == suspect.evidence.rstrip(".")  # it is printed above
-        _step(screen, replace(step, note="") if repeats else step, first=position == 0, last=position == len(chain) - 1)
+        # an arrow means: the step above got its data from this one
+        prefix, is_last = "     " if position == 0 else "   ← ", position == len(chain) - 1
+        styles: tuple[Style, ...] = ("red", "bold") if is_last else ("bold",)
+        screen.line(screen.paint(prefix, "dim") + screen.paint(short(_step_text(step), screen.room(prefix)), *styles))
+        if step.note and step.note != suspect.evidence.rstrip("."):  # that is printed above
+            screen.prose(step.note, "red" if is_last else "dim", prefix="       ")
     if chain:
         screen.line()
     if suspect.advice:
@@ -371,7 +374,7 @@ def _when(group: Group) -> str:
 
 
 def _day(case: Case) -> str:
-    return datetime.fromtimestamp(case.start / 1e9).astimezone().strftime("%Y-%m-%d %H:%M")
+    return format_text.moment(case.start, "%Y-%m-%d %H:%M")
 
 
 def _group_as_json(group: Group) -> dict[str, object]:
@@ -387,15 +390,6 @@ def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequen
         yield f"* **{_plain(group.title)}**: {format_text.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
         yield f"  What would have prevented it: {_plain(group.advice)}"
     yield from [f"* {_plain(_unexplained(unexplained))}"] if unexplained else ()
-
-
-def _step(screen: Screen, step: Step, *, first: bool, last: bool) -> None:
-    """Return one step of the chain back from the outcome. An arrow means: the step above got its data from this one."""
-    prefix = "     " if first else "   ← "
-    style: tuple[Style, ...] = ("red", "bold") if last else ("bold",)
-    screen.line(screen.paint(prefix, "dim") + screen.paint(short(_step_text(step), screen.room(prefix)), *style))
-    if step.note:
-        screen.prose(step.note, "red" if last else "dim", prefix="       ")
 
 
 def _step_text(step: Step) -> str:

@@ -237,17 +237,14 @@ def reason_to_hold(
         return Reason(f"its arguments are invalid: {invalid}")
     if spec.review is None:
         return None
-    return spec.review.reason(_as_it_would_run(execution, call), definition, active_recording(), _plain_defaults(spec))
+    # as it would run: repaired, or what a lenient reader makes of a faulty text
+    repaired = None if execution.operation is None else execution.operation.repaired
+    read_arguments = usable_arguments(call.arguments) if repaired is None else repaired
+    shown_call = call if read_arguments is None else replace(call, arguments=read_arguments)
+    return spec.review.reason(shown_call, definition, active_recording(), _plain_defaults(spec))
 
 
 def _shown(spec: ToolSpec, execution: Execution, call: ToolCall) -> tuple[JsonValue, str]:
     """Return the arguments that would run, and the digest of the call."""
     arguments = shown_arguments(spec, execution, call)
     return arguments, digest_of(review_settings(), call.name, call.id, arguments)
-
-
-def _as_it_would_run(execution: Execution, call: ToolCall) -> ToolCall:
-    """Return the call with the arguments that the tool would get: repaired, or read leniently from invalid JSON."""
-    repaired = None if execution.operation is None else execution.operation.repaired
-    arguments = usable_arguments(call.arguments) if repaired is None else repaired
-    return call if arguments is None else replace(call, arguments=arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, overload
 
 from llmtrace.config import suggest_keywords
@@ -45,12 +46,7 @@ class _Step:
     hold: functions.Held | None = None
 
     def __init__(
-        self,
-        operation: Operation,
-        name: str | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        judge: Judge | None = None,
+        self, operation: Operation, name: str | None, args: tuple[Any, ...], kwargs: dict[str, Any], judge: Judge | None = None
     ) -> None:
         recorder = active()
         self.args, self.kwargs = args, kwargs
@@ -122,23 +118,16 @@ class Block:
             self.step.raised(error)
 
 
+@dataclass(eq=False, repr=False)
 class Traced:
     """The value of ``agent(...)``, ``workflow(...)`` and ``span(...)``: apply it to a function, or open it with ``with``."""
 
-    def __init__(
-        self,
-        owner: str,
-        make: Callable[[str], Operation],
-        name: str | None,
-        budgets: tuple[Budget, ...],
-        judge: Judge | None = None,
-    ) -> None:
-        self._owner = owner
-        self._make = make
-        self._name = name
-        self._budgets = budgets
-        self._judge = judge
-        self._blocks: list[Block] = []
+    _owner: str
+    _make: Callable[[str], Operation]
+    _name: str | None
+    _budgets: tuple[Budget, ...]
+    _judge: Judge | None = None
+    _blocks: list[Block] = field(default_factory=list)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         inner: Any = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
@@ -196,11 +185,7 @@ def agent(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 @overload
 def agent(
-    name: str | None = None,
-    *,
-    description: str | None = None,
-    budget: Budgets | None = None,
-    check: Check | None = None,
+    name: str | None = None, *, description: str | None = None, budget: Budgets | None = None, check: Check | None = None
 ) -> Traced: ...
 
 

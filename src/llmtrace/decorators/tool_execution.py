@@ -158,7 +158,11 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
         verdict = _with_refusals(verdict, refusals, definition, call, spec.on_invalid)
     if verdict.repaired is not None and verdict.refusal is None:
         receiver = args[: len(args) - len(visible[0])]
-        positional, execution.kwargs = _bound(spec, _corrected(values, call.arguments, verdict.repaired))
+        corrected: dict[str, Any] = {}  # JSON cannot hold every object: what was not repaired is the program's own
+        for name, member in verdict.repaired.items():
+            is_same = name in values and dump(call.arguments.get(name)) == dump(member)
+            corrected[name] = values[name] if is_same else member
+        positional, execution.kwargs = _bound(spec, corrected)
         execution.args = (*receiver, *positional)
     execution.receivers = len(args) - len(visible[0])
     _start(spec, definition, execution, call, verdict, inferred=call_id is not None)
@@ -364,14 +368,6 @@ def _room_after(value: Any, room: int, depth: int = 0) -> int:
             break
         room = _room_after(member, room, depth + 1)
     return room
-
-
-def _corrected(values: dict[str, Any], arguments: dict[str, JsonValue], repaired: dict[str, JsonValue]) -> dict[str, Any]:
-    """Return the program's own objects, except for repaired arguments, because JSON cannot hold every object."""
-    return {
-        name: values[name] if name in values and dump(arguments.get(name)) == dump(member) else member
-        for name, member in repaired.items()
-    }
 
 
 def _bound(

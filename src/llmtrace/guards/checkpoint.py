@@ -144,7 +144,7 @@ def _check(name: str, state: Any, judge: Judge | None, on_fail: str) -> tuple[An
         if on_fail in ("retry", "review"):
             verdict = replace(verdict, severity="warning", label=verdict.label or "fail")
     if recording is not None:
-        guard(_record, recording, name, snapshot, verdict, failed, raises=on_fail == "raise")
+        guard(_record, recording, name, snapshot, verdict, failed if on_fail == "raise" else None)
     return state, failed
 
 
@@ -192,28 +192,21 @@ def lost_state(span: Span) -> str:
     return ""
 
 
-def _record(
-    recording: Recording,
-    name: str,
-    snapshot: JsonValue,
-    verdict: Evaluation | None,
-    failed: CheckpointFailed | None,
-    *,
-    raises: bool,
-) -> None:
+def _record(recording: Recording, name: str, snapshot: JsonValue, verdict: Evaluation | None, error: Exception | None) -> None:
     run = recording.run
     before, run.checkpoint = run.checkpoint, (name, snapshot)
     operation = Custom(snapshot)
     if before is not None:
         operation = replace(operation, result={"since": before[0], **changed_places(before[1], snapshot)}, has_result=True)
     if verdict is not None:
-        recording.set({semconv.CHECKPOINT_PASSED: failed is None})
-        if failed is not None:
+        passed = is_accepted(verdict)
+        recording.set({semconv.CHECKPOINT_PASSED: passed})
+        if not passed:
             add_evaluation(recording, replace(verdict, name=FAILED_CHECK))
     if holds_placeholder(snapshot):
         text = "the state holds an object that JSON cannot hold, so the run cannot be resumed from it"
         add_evaluation(recording, Evaluation(INCOMPLETE_STATE, "info", text))
-    recording.end(operation, exception=failed if raises else None)
+    recording.end(operation, exception=error)
 
 
 MOST_PLACES = 50

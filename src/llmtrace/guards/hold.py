@@ -198,7 +198,13 @@ class Hold:
             elif settings.notify is not None:
                 decision = settings.notify(request)
                 if decision is not None:
-                    settings.reviews.decide(request.review_id, _stamped(decision), digest=request.digest)
+                    if not isinstance(decision, Decision):
+                        raise ConfigurationError(f"expected a Decision or None, got {type(decision).__name__}")
+                    if decision.kind not in get_args(DecisionKind):
+                        kinds = ", ".join(get_args(DecisionKind))
+                        raise ConfigurationError(f"{decision.kind!r} is no kind of decision: {kinds}")
+                    decision = decision if decision.at else replace(decision, at=time.time())
+                    settings.reviews.decide(request.review_id, decision, digest=request.digest)
         except Exception as error:
             # other texts may hold content, or the secret of a URL
             text = f": {error}" if isinstance(error, (LlmtraceError, OSError)) else ""
@@ -300,14 +306,6 @@ def _decided(record: ReviewRecord) -> Decision | None:
     if record.state == "withdrawn":
         return Decision("unattended", at=time.time(), reason="the review was withdrawn")
     return None if record.state == "proposed" else record.decision
-
-
-def _stamped(decision: Any) -> Decision:
-    if not isinstance(decision, Decision):
-        raise ConfigurationError(f"expected a Decision or None, got {type(decision).__name__}")
-    if decision.kind not in get_args(DecisionKind):
-        raise ConfigurationError(f"{decision.kind!r} is no kind of decision: {', '.join(get_args(DecisionKind))}")
-    return decision if decision.at else replace(decision, at=time.time())
 
 
 def _post(url: str, request: ReviewRequest) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar, overload
 
 from pydantic_core import to_json as dump
@@ -97,14 +98,15 @@ async def _ask_async(
             return attempts.value
 
 
+@dataclass
 class _Attempts:
-    def __init__(self, form: AnswerForm, retries: int) -> None:
-        self.form = form
-        self.value: Any = None
-        self.passed: bool | None = None
-        self.usage: Usage | None = None
-        self._retries_left = retries
-        self.tried: list[tuple[JsonValue, tuple[Fault, ...]]] = []
+    form: AnswerForm
+    retries: int
+    """How many are left."""
+    value: Any = None
+    passed: bool | None = None
+    usage: Usage | None = None
+    tried: list[tuple[JsonValue, tuple[Fault, ...]]] = field(default_factory=list)
 
     def follow_up(self) -> FollowUp:
         messages: FollowUp = []
@@ -139,9 +141,9 @@ class _Attempts:
         self.passed = not faults
         if self.passed:
             return True
-        if not self._retries_left:
+        if not self.retries:
             raise OutputInvalid(self.form.name, len(self.tried), faults, self.usage, completion)
-        self._retries_left -= 1
+        self.retries -= 1
         guard(count_correction)
         return False
 

@@ -73,11 +73,7 @@ def run_replay(
     """
     with tempfile.TemporaryDirectory(prefix="llmtrace-replay-") as folder:
         report = Path(folder) / "report"
-        variables = {
-            **os.environ,
-            **environment({}),
-            VARIABLE: replace(assignment, report=str(report)).as_text(),
-        }
+        variables = {**os.environ, **environment({}), VARIABLE: replace(assignment, report=str(report)).as_text()}
         if assignment.resume is None:
             replaying = {"LLMTRACE_STORE": assignment.into, "LLMTRACE_EXPORTERS": "", "LLMTRACE_UNATTENDED": "deny"}
             variables |= replaying

@@ -185,9 +185,7 @@ class ReadingTools:
         return fenced(await self._print("check", _run_id(run)), page)
 
     async def pending_reviews(
-        self,
-        review: Annotated[str | None, Field(description="Id of one review, to see it whole.")] = None,
-        page: Page = 1,
+        self, review: Annotated[str | None, Field(description="Id of one review, to see it whole.")] = None, page: Page = 1
     ) -> str:
         """List calls that wait for a person's decision, which cannot be made with these tools (llmtrace review ls)."""
         if review is None:

@@ -96,7 +96,11 @@ class InForce:
         for name in WORDS:
             now, moment, at, _, before, still = self.state.get(name, ("", 0, 0, 0, None, 0))
             if before is not None and still >= _STILL and abs(at - call) <= _LOOSE:
-                old, new = _difference(before, now) if name == "libraries" else (before, now)
+                old, new = before, now
+                if name == "libraries":  # those of each list that the other list lacks
+                    libraries, new_libraries = set(before.split(", ")), set(now.split(", "))
+                    old = ", ".join(sorted(libraries - new_libraries)) or "none"
+                    new = ", ".join(sorted(new_libraries - libraries)) or "none"
                 causes.append(Cause(name, old, new, moment))
         return causes
 
@@ -123,12 +127,6 @@ def _of_resource(resource: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]
             yield name, ", ".join(sorted(str(library) for library in written))
         elif isinstance(written, str):
             yield name, written[:12] if attribute == VCS_REVISION else written
-
-
-def _difference(before: str, now: str) -> tuple[str, str]:
-    """Return the libraries of each list that the other list lacks."""
-    old, new = set(before.split(", ")), set(now.split(", "))
-    return ", ".join(sorted(old - new)) or "none", ", ".join(sorted(new - old)) or "none"
 
 
 # -- changes in words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -66,10 +65,6 @@ class Row:
         """Return the sort key of a stream in reports: by monitor, answers before tool calls."""
         about = self.about[stream]
         return about["monitor"], about["part"] == CALLS
-
-    def successor(self) -> dict[str, Any]:
-        """Return the initial state of a key that succeeds this one: all but the changes."""
-        return copy.deepcopy(self.state() | {"changes": []})
 
     def compare(self, pins: Pins) -> None:
         """Treat the settings with which pinned baselines were learned as those before the next call."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from llmtrace.model import Inference, JsonValue, Span
 from llmtrace.model.value import value
@@ -42,14 +42,11 @@ class Monitor(Protocol):
         ...
 
 
-class PlainMonitor:
+class PlainMonitor(NamedTuple):
     """A monitor that is a function of the span."""
 
-    __slots__ = ("name", "observe")
-
-    def __init__(self, name: str, observe: Callable[[Span], Iterable[Observation]]) -> None:
-        self.name = name
-        self.observe = observe
+    name: str
+    observe: Callable[[Span], Iterable[Observation]]
 
 
 @functools.cache

@@ -6,6 +6,7 @@ to it that a span is handed over once.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -13,7 +14,7 @@ from llmtrace.log_once import warn_once
 from llmtrace.model import Evaluation, Span, Trace
 from llmtrace.monitors._call_keys import Key, KeyedCall, Place, key_of
 from llmtrace.monitors._key_state import Mark, Pins, Row, row_of
-from llmtrace.monitors._monitor import Monitor, Observation
+from llmtrace.monitors._monitor import Monitor
 
 MAX_KEYS: Final = 500
 
@@ -58,7 +59,13 @@ class Watch:
         pins = self._pins.get(row.name, {})
         evaluations: list[tuple[Mark, Evaluation]] = []
         for monitor in self._monitors:
-            for seen in _observations(monitor, span):
+            try:
+                observations = tuple(monitor.observe(span))
+            except Exception as error:  # a monitor that fails costs its own findings, not those of the others
+                failed = f"monitor {monitor.name} failed with {type(error).__qualname__}"
+                warn_once(f"{failed}; what it tells is incomplete. This is reported once.")
+                continue
+            for seen in observations:
                 evaluations += row.see(monitor.name, seen, span, at, pins)
         return evaluations
 
@@ -73,7 +80,9 @@ class Watch:
         row = self._find_row(name)
         if row is None:
             former = self._find_row(before) if before is not None else None
-            row = self._rows[name] = Row(key, former.successor() if former is not None else None)
+            # a key that succeeds another one inherits all but its changes
+            state = None if former is None else copy.deepcopy(former.state() | {"changes": []})
+            row = self._rows[name] = Row(key, state)
             row.compare(self._pins.get(name, {}))
         return row
 
@@ -82,12 +91,3 @@ class Watch:
         if row is None and (state := self._shelf.get(name)) is not None and (row := row_of(state)) is not None:
             self._rows[name] = row
         return row
-
-
-def _observations(monitor: Monitor, span: Span) -> Sequence[Observation]:
-    try:
-        return tuple(monitor.observe(span))
-    except Exception as error:  # a monitor that fails costs its own findings, not those of the others
-        failed = f"monitor {monitor.name} failed with {type(error).__qualname__}"
-        warn_once(f"{failed}; what it tells is incomplete. This is reported once.")
-        return []

@@ -33,10 +33,7 @@ class Tools:
     """
 
     def __init__(
-        self,
-        *functions: Callable[..., Any],
-        on_invalid: OnInvalid | None = None,
-        on_fail: Literal["reply", "raise"] = "reply",
+        self, *functions: Callable[..., Any], on_invalid: OnInvalid | None = None, on_fail: Literal["reply", "raise"] = "reply"
     ) -> None:
         """``functions``: functions and bound methods, decorated with `tool` or not.
 

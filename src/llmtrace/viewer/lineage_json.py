@@ -7,7 +7,6 @@ from typing import Any
 
 from llmtrace.codec import json_text
 from llmtrace.diagnosis import Diagnosis, Flow
-from llmtrace.errors import DiagnosisFailed
 from llmtrace.lineage import Edge, LineageTracker, Origin, Propagation, Reached, ValueUse
 from llmtrace.model import ToolExecution, Trace
 from llmtrace.viewer.js_numbers import plain
@@ -26,11 +25,6 @@ _EDGES = {
 def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     """With its verdict in words."""
     return {**plain(diagnosis), "verdict": diagnosis.verdict}
-
-
-def without_diagnosis(trace: Trace, error: DiagnosisFailed) -> dict[str, Any]:
-    """An empty diagnosis. ``fault`` says why the trace could not be diagnosed, and how to report it."""
-    return {**diagnosis_as_json(Diagnosis(trace.trace_id, trace.health)), "fault": str(error)}
 
 
 def uses_of(trace: Trace, flow: Flow) -> dict[str, list[ValueUse]]:

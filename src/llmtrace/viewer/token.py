@@ -64,13 +64,16 @@ def _write(path: Path, text: str) -> None:
     Path(draft).replace(path)
 
 
+def _is_confined() -> bool:
+    """True if the browser may not be able to open a file of ours: it is confined, or runs on Windows beside this Linux."""
+    return any(map(shutil.which, _CONFINED)) or "microsoft" in platform.release().lower()
+
+
 @contextlib.contextmanager
 def landing_page(address: str) -> Iterator[str]:
     """While the block runs, a page on disk that leads to ``address``. Yields the URL to open: ``address`` if there is none."""
     folder = default_folder()
-    # it is no use for a browser that is confined, or that runs on Windows beside this Linux
-    is_confined = any(map(shutil.which, _CONFINED)) or "microsoft" in platform.release().lower()
-    path = None if folder is None or is_confined else folder / f"viewer-{os.getpid()}.html"
+    path = None if folder is None or _is_confined() else folder / f"viewer-{os.getpid()}.html"
     link = html.escape(address)
     try:
         if path is not None:

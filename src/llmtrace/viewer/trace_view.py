@@ -96,9 +96,9 @@ class TraceView:
         return messages(operation.input if isinstance(operation, (Inference, AgentInvocation, Workflow)) else ())
 
     def diagnosis(self) -> dict[str, Any]:
-        """The diagnosis as JSON; see `lineage_json.without_diagnosis` if it failed."""
+        """The diagnosis as JSON; if it failed, an empty one whose ``fault`` says why, and how to report it."""
         if self._diagnosis is None:
-            from llmtrace.diagnosis import diagnose, wrap_errors
+            from llmtrace.diagnosis import Diagnosis, diagnose, wrap_errors
             from llmtrace.viewer import lineage_json
 
             try:
@@ -106,7 +106,8 @@ class TraceView:
                     flow = self._flowing()
                     self._diagnosis = lineage_json.diagnosis_as_json(diagnose(self.trace, flow))
             except DiagnosisFailed as error:
-                self._diagnosis = lineage_json.without_diagnosis(self.trace, error)
+                empty = Diagnosis(self.trace.trace_id, self.trace.health)
+                self._diagnosis = {**lineage_json.diagnosis_as_json(empty), "fault": str(error)}
         return self._diagnosis
 
     def origins(self, span_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:

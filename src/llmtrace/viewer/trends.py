@@ -5,13 +5,13 @@ Law: a trace belongs to the bucket in which it started, and a bucket without tra
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.model import Trace
+from llmtrace.model.traces import in_traces
 from llmtrace.monitors import reports
 from llmtrace.statistics import By, Distribution, Group, Key, Statistics, joined_groups, joined_keys, saved_statistics
 from llmtrace.statistics.store_statistics import saved_hours
@@ -48,7 +48,8 @@ def over_time(store: Store, query: Query, by: By, size: int, offset: int, second
     query = Query(query.limit if hourly is None else sys.maxsize, since, query.until)
     buckets: dict[int, Statistics] = {}
     complete = True
-    for start, counted in _traces(store, query) if hourly is None else saved_hours(hourly, query, by, now):
+    traces = ((trace.spans[0].start, trace) for trace in in_traces(store.spans(query, prompts=False)))
+    for start, counted in traces if hourly is None else saved_hours(hourly, query, by, now):
         bucket = buckets.setdefault(_floor(start, size, offset), Statistics(by, now=now))
         if isinstance(counted, Trace):
             bucket.add(counted)
@@ -98,12 +99,6 @@ def drift(store: Store, since: int, until: int) -> list[dict[str, Any]]:
 
 def _with_agent(agent: str | None, what: object) -> str:
     return f"{agent}: {what}" if agent else str(what)
-
-
-def _traces(store: Store, query: Query) -> Iterator[tuple[int, Trace]]:
-    for _, together in itertools.groupby(store.spans(query, prompts=False), lambda span: span.trace_id):
-        trace = Trace(list(together))
-        yield trace.spans[0].start, trace
 
 
 def _floor(moment: int, size: int, offset: int) -> int:
