@@ -49,7 +49,7 @@ def shown(thing: Any) -> str:
 
 
 def hostile(number: int) -> Trace:
-    maker, call = Maker(f"{number:032x}", 10**18), ToolCall(HOSTILE, {HOSTILE: HOSTILE * 1000}, HOSTILE)
+    maker, call = Maker(f"{number:032x}", 10**18), ToolCall(HOSTILE, {HOSTILE: HOSTILE * 20}, HOSTILE)
     agent = AgentInvocation(HOSTILE, input=(user(HOSTILE),), output=(answers(HOSTILE),))
     spans = [maker.span(1, None, HOSTILE, agent, took=9.0)]
     broken = Violation("missing", HOSTILE, "required", HOSTILE, tool=HOSTILE)
@@ -60,7 +60,7 @@ def hostile(number: int) -> Trace:
             )
         )
         failure = Failure(HOSTILE, HOSTILE) if at % 4 or number == 1 else None
-        tool = ToolExecution(HOSTILE, call.arguments, HOSTILE * 1000, True, HOSTILE)
+        tool = ToolExecution(HOSTILE, call.arguments, HOSTILE * 20, True, HOSTILE)
         spans.append(maker.span(at + 1, 1, HOSTILE, tool, failure=failure))
     return Trace(spans)
 

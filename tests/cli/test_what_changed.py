@@ -166,11 +166,8 @@ def test_a_library_is_the_first_cause(runs: Runs, llmtrace: Callable[..., Any], 
     """Also one that llmtrace does not know, as long as the lock file was written where the run was."""
     for name in ("openai-99.0", "shop_search-2.0"):
         (tmp_path / name.partition("-")[0] / f"{name}.dist-info").mkdir(parents=True)
-    before, known, other = (
-        runs.run(),
-        runs.run(PYTHONPATH=str(tmp_path / "openai")),
-        runs.run(PYTHONPATH=str(tmp_path / "shop_search")),
-    )
+    before = runs.variants["nothing"]
+    known, other = (runs.run(PYTHONPATH=str(tmp_path / library)) for library in ("openai", "shop_search"))
     assert "First cause: library openai: " in llmtrace("diff", before, known, "--store", runs.store).out
     assert "First cause: installed packages: " in llmtrace("diff", before, other, "--store", runs.store).out
     lock = tmp_path / "run.lock.json"
