@@ -68,12 +68,11 @@ def test_unlikely_tokens_are_found_in_the_text() -> None:
     ]
     for token, logprob in tokens:
         confidence.add(0, token, logprob)
-    confidence.fit(0, "The year 187 was a b")
-    attributes = confidence.attributes()
+    attributes = confidence.attributes(["The year 187 was a b"])
     assert attributes[semconv.LOGPROB_LOW] == [0, 9, 12]
     assert attributes[semconv.LOGPROB_MIN] == -9.0
     assert attributes[semconv.LOGPROB_MEAN] == pytest.approx(-27.4 / 8)
-    assert Confidence().attributes() == {}
+    assert Confidence().attributes([]) == {}
 
 
 @pytest.mark.parametrize(

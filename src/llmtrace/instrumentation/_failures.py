@@ -128,7 +128,8 @@ def failure_in_call(error: BaseException) -> Failure:
     failure = failure_of(error)
     word = _word(error)
     if word == "bad_request":
-        word = _by_phrase(failure.message) or word
+        message = failure.message.lower()
+        word = next((specific for phrase, specific in BY_PHRASE.items() if phrase in message), word)
     return failure if word is None else replace(failure, type=word)
 
 
@@ -139,43 +140,29 @@ def failure_reported(error: Mapping[str, Any]) -> Failure:
 
 
 def _word(error: BaseException) -> str | None:
-    codes = (getattr(error, "code", None), _of_aws(error, "Error", "Code"), *_of_body(error))
-    word = next(filter(None, map(_by_code, codes)), None)
-    if word is not None:
-        return word
+    body = getattr(error, "body", None)  # the JSON of the answer
+    details = body.get("error", body) if isinstance(body, dict) else None
+    codes = [details.get("code"), details.get("type")] if isinstance(details, dict) else []
+    for code in (getattr(error, "code", None), _of_aws(error, "Error", "Code"), *codes):
+        word = _by_code(code)
+        if word is not None:
+            return word
+    causes = list(_causes(error))
+    # litellm raises a server error where no connection was made, with the real cause in its chain
+    never_connected = any(type(cause).__name__ == "APIConnectionError" for cause in causes)
     for cls in type(error).__mro__:
         word = BY_CLASS.get(cls.__name__)
-        if word == "connection" or (word == "server_error" and _never_connected(error)):
-            return (
-                CONNECTION_REFUSED
-                if any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
-                else "connection"
-            )
+        if word == "connection" or (word == "server_error" and never_connected):
+            is_refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
+            return CONNECTION_REFUSED if is_refused else "connection"
         if word is not None:
             return _by_status(error) or word if cls.__name__ in OF_MANY_STATUSES else word
     return _by_status(error)
 
 
-def _never_connected(error: BaseException) -> bool:
-    """Return True if no connection was made. litellm raises a server error for that, with the real cause in its chain."""
-    return any(type(cause).__name__ == "APIConnectionError" for cause in _causes(error))
-
-
 def _by_code(code: object) -> str | None:
     """Return the word for a server's own code. Inside a stream AWS begins its codes with a small letter."""
     return BY_CODE.get(code) or BY_CODE.get(code[:1].upper() + code[1:]) if isinstance(code, str) else None
-
-
-def _by_phrase(message: str) -> str | None:
-    text = message.lower()
-    return next((word for phrase, word in BY_PHRASE.items() if phrase in text), None)
-
-
-def _of_body(error: BaseException) -> tuple[object, ...]:
-    """Return code and type from the JSON of the answer, if the exception has it as ``body``."""
-    body = getattr(error, "body", None)
-    error_body = body.get("error", body) if isinstance(body, dict) else None
-    return (error_body.get("code"), error_body.get("type")) if isinstance(error_body, dict) else ()
 
 
 def _of_aws(error: BaseException, *path: str) -> object:

@@ -76,7 +76,7 @@ class _Switch:
             self._apply()
         elif not self._is_awaited:
             self._is_awaited = True
-            after_import(self._library.module, self._imported)
+            after_import(self._library.module, lambda: guard(self._apply) if self._on else None)
 
     def turn_on_for(self, client: Any) -> None:
         """Record the calls of one client, where its library is not recorded as a whole."""
@@ -90,30 +90,22 @@ class _Switch:
         if self._patches is not None:
             self._patches.undo()
 
-    def _imported(self) -> None:
-        if self._on:
-            guard(self._apply)
-
     def _apply(self) -> None:
+        library, version = self._library, self._library.version()
+        if self._patches is None and library.compare(version) == "older":  # it could be recorded only in part
+            if not self._is_too_old:
+                self._is_too_old = True
+                logger.warning(
+                    "llmtrace: %s %s is older than the first supported version, %s, and is not recorded. Use: pip install '%s'",
+                    *(library.distribution, version, library.oldest, library.requirement),
+                )
+            return
         if self._patches is None:
-            version = self._library.version()
-            if self._library.compare(version) == "older":
-                self._refuse(version)
-                return
             instrumentor = load(self._name)
             if instrumentor is None:
                 return
             self._patches = Patches(instrumentor.patches)
         self._patches.apply()
-
-    def _refuse(self, version: str | None) -> None:
-        """Leave a version alone that could be recorded only in part, and log it once."""
-        if not self._is_too_old:
-            self._is_too_old = True
-            logger.warning(
-                "llmtrace: %s %s is older than the first supported version, %s, and is not recorded. Use: pip install '%s'",
-                *(self._library.distribution, version, self._library.oldest, self._library.requirement),
-            )
 
 
 _switches: dict[str, _Switch] = {}
@@ -162,13 +154,10 @@ def _guard_package(entry: EntryPoint, read: Callable[[str], T]) -> T | None:
 @cache
 def library_of(name: str) -> Library:
     """Return what an instrumentor states about its library, without loading either."""
-    source = _built_in_source(name) if name in _built_in() else _guard_package(_installed()[name], _source_of)
-    return read_library(source, name)
-
-
-def _built_in_source(name: str) -> str:
-    """Read a file of this folder, which takes a fraction of looking it up as a module."""
-    return (pkgutil.get_data(_PACKAGE, f"{name}.py") or b"").decode()
+    if name in _built_in():
+        # to read a file of this folder takes a fraction of looking it up as a module
+        return read_library((pkgutil.get_data(_PACKAGE, f"{name}.py") or b"").decode(), name)
+    return read_library(_guard_package(_installed()[name], _source_of), name)
 
 
 def _source_of(module: str) -> str | None:
@@ -189,7 +178,7 @@ def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
     all_names = available()
     for name in all_names if names is None else names:
         if name in all_names:
-            guard(_turn_on, name)
+            guard(lambda name: _switch(name).turn_on(), name)
         else:
             similar = most_like(name, all_names)
             hint = f"did you mean {similar!r}?" if similar else f"use one of: {', '.join(all_names)}"
@@ -234,10 +223,6 @@ def is_on(name: str) -> bool:
     return name in _switches and _switches[name].is_on
 
 
-def _turn_on(name: str) -> None:
-    _switch(name).turn_on()
-
-
 def _switch(name: str) -> _Switch:
     if name not in _switches:
         _switches[name] = _Switch(name)
@@ -270,14 +255,10 @@ def deselect(library: str) -> None:
 def copying(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for a client's method that makes another client with other options: it is recorded if the first one is."""
     client = wrapped(*args, **kwargs)
-    guard(_select_copy, instance, client)
+    library = guard(_library_of, type(instance)) if selected else None
+    if library is not None and not is_left_out(instance):
+        guard(select, library, client)
     return client
-
-
-def _select_copy(client: object, copy: object) -> None:
-    library = _library_of(type(client)) if selected else None
-    if library is not None and not is_left_out(client):
-        select(library, copy)
 
 
 def is_left_out(client: object) -> bool:
@@ -305,29 +286,20 @@ def instrument(client: T) -> T:
     Raises TypeError if ``client`` is not a client object of an instrumented library.
     """
     for name in available():
-        if library_of(name).module in sys.modules:
-            instrumentor = load(name)
-            for path, attribute in () if instrumentor is None else instrumentor.clients.items():
-                if _is_instance(client, path):
-                    _switch(name).turn_on_for(attrgetter(attribute)(client) if attribute else client)
-                    return client
+        instrumentor = load(name) if library_of(name).module in sys.modules else None
+        for path, attribute in () if instrumentor is None else instrumentor.clients.items():
+            module, _, class_name = path.rpartition(".")
+            kind = getattr(sys.modules.get(module), class_name, None)
+            if isinstance(kind, type) and isinstance(client, kind):
+                _switch(name).turn_on_for(attrgetter(attribute)(client) if attribute else client)
+                return client
     if isinstance(client, str):
         raise TypeError(
             f"llmtrace.instrument({client!r}): expected a client object, as in llmtrace.instrument(OpenAI()). To choose "
             f"libraries by name, use llmtrace.configure(instrument=[{client!r}])"
         )
+    classes = [path for instrumentor in filter(None, map(load, available())) for path in instrumentor.clients]
     raise TypeError(
         f"llmtrace.instrument: cannot instrument {type(client).__module__}.{type(client).__qualname__}. "
-        f"Use a client object of one of these classes: {', '.join(_client_classes())}"
+        f"Use a client object of one of these classes: {', '.join(classes)}"
     )
-
-
-def _is_instance(client: object, path: str) -> bool:
-    module, _, name = path.rpartition(".")
-    kind = getattr(sys.modules.get(module), name, None)
-    return isinstance(kind, type) and isinstance(client, kind)
-
-
-def _client_classes() -> list[str]:
-    instrumentors = [load(name) for name in available()]
-    return [path for instrumentor in instrumentors if instrumentor is not None for path in instrumentor.clients]

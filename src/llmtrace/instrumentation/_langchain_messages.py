@@ -74,7 +74,8 @@ def _part(block: Mapping[str, Any]) -> Part:
         return Reasoning(str(block.get("reasoning") or block.get("thinking") or block.get("text") or ""))
     if kind == "image_url":
         image = block.get("image_url")
-        return _uri(str(image.get("url") if isinstance(image, Mapping) else image), "image")
+        url = str(image.get("url") if isinstance(image, Mapping) else image)
+        return data_url(url, "image") if url.startswith("data:") else Uri(url, "image")
     if kind in ("image", "audio", "video", "file"):
         data = block.get("base64") or block.get("data")
         if isinstance(data, str):
@@ -82,10 +83,6 @@ def _part(block: Mapping[str, Any]) -> Part:
         if isinstance(block.get("url"), str):
             return Uri(block["url"], kind, block.get("mime_type"))
     return Generic(str(kind or "unknown"), {name: to_json(value) for name, value in block.items() if name != "type"})
-
-
-def _uri(url: str, modality: str) -> Part:
-    return data_url(url, modality) if url.startswith("data:") else Uri(url, modality)
 
 
 def read_usage(message: Any) -> Usage | None:

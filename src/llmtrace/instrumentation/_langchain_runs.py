@@ -169,18 +169,19 @@ def handler() -> Any:
 
 
 def _guarded(function: Any, *args: Any) -> None:
-    refusal = guard(_refused, function, args)
-    if refusal is not None:
-        raise refusal
+    """Call ``function`` guarded; only what a budget raises gets out."""
+    refusals: list[LlmtraceError] = []
 
-
-def _refused(function: Any, args: tuple[Any, ...]) -> LlmtraceError | None:
-    if active() is not None:
+    def call() -> None:
         try:
             function(*args)
         except LlmtraceError as refusal:
-            return refusal
-    return None
+            refusals.append(refusal)
+
+    if active() is not None:
+        guard(call)
+    for refusal in refusals:
+        raise refusal
 
 
 # -- where a run belongs
@@ -235,19 +236,17 @@ def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, extra: Mapping[str, 
         _open_graph(parent_id, parent)  # only a graph has nodes
     run = _begun(run_id, parent_id, name, inputs)
     run.is_agent = _is_agent(name, metadata, parent) and not node
-    run.attributes = _conversation(run.context, metadata)
-    if parent is None and _says_something(run.context, extra):
+    thread, inherited = metadata.get("thread_id"), run.context.get(keys.ATTRIBUTES)
+    if thread is not None and not (isinstance(inherited, Mapping) and CONVERSATION_ID in inherited):
+        run.attributes = {CONVERSATION_ID: str(thread)}
+    # an outermost run gets a span if it is a graph or agent, or a chain that is not inside a span
+    is_graph = "ls_integration" in metadata or name == "AgentExecutor"
+    is_chain = keys.RECORDING not in run.context and extra.get("run_type") not in ("prompt", "parser")
+    if parent is None and (is_graph or is_chain):
         _open_graph(run_id, run)
     elif node and not name.startswith("__") and not (parent is not None and parent.is_agent and name in _PLUMBING):
         _open(run_id, run, Custom(), name)
     _go_on(run)
-
-
-def _says_something(context: Context, extra: Mapping[str, Any]) -> bool:
-    """Return True if an outermost run gets a span: a graph or agent, or a chain that is not inside a span."""
-    if "ls_integration" in (extra.get("metadata") or {}) or extra.get("name") == "AgentExecutor":
-        return True
-    return keys.RECORDING not in context and extra.get("run_type") not in ("prompt", "parser")
 
 
 def _open_graph(run_id: Any, run: Run) -> None:
@@ -280,13 +279,6 @@ def _is_agent(name: str, metadata: Mapping[str, Any], parent: Run | None) -> boo
         return False
     named = metadata.get("lc_agent_name")
     return named == name if named else parent is None
-
-
-def _conversation(context: Context, metadata: Mapping[str, Any]) -> dict[str, JsonValue] | None:
-    thread, attributes = metadata.get("thread_id"), context.get(keys.ATTRIBUTES)
-    if thread is None or (isinstance(attributes, Mapping) and CONVERSATION_ID in attributes):
-        return None
-    return {CONVERSATION_ID: str(thread)}
 
 
 def _chain_ends(outputs: Any, run_id: Any) -> None:
@@ -332,21 +324,17 @@ def _tool_starts(serialized: Any, text: str, run_id: Any, parent_id: Any, extra:
     tool_run: Any = otel_context.get_value(TOOL)
     is_its_run = getattr(getattr(tool_run, "tool", None), "name", None) == name
     definition = guard(definition_of, tool_run.tool) if is_its_run else None
-    inputs = extra.get("inputs")
-    arguments = _single(text, definition) if inputs is None else to_json(inputs)
-    call_id = extra.get("tool_call_id")
-    operation = ToolExecution(name, arguments, call_id=call_id, definition=definition)
+    inputs: Any = extra.get("inputs")
+    if inputs is None:  # the tool was given a text: by name if it has one argument
+        schema = definition.parameters if definition is not None else None
+        members = schema.get("properties") if isinstance(schema, dict) else None
+        inputs = {next(iter(members)): text} if isinstance(members, dict) and len(members) == 1 else text
+    operation = ToolExecution(name, to_json(inputs), call_id=extra.get("tool_call_id"), definition=definition)
     can_be_answered = is_its_run and tool_run.can_be_answered
     _open(run_id, run, operation, can_be_answered=can_be_answered)
     if can_be_answered and run.recording is not None:
         tool_run.body = find_answer(run.recording, operation)
     _go_on(run)
-
-
-def _single(text: str, definition: Any) -> JsonValue:
-    """Return the arguments of a tool that was given a text: by name if it has one argument."""
-    members = definition.parameters.get("properties") if definition and isinstance(definition.parameters, dict) else None
-    return {next(iter(members)): text} if isinstance(members, dict) and len(members) == 1 else text
 
 
 def _tool_ends(output: Any, run_id: Any) -> None:

@@ -25,7 +25,6 @@ from llmtrace.model import (
     Text,
     ToolDefinition,
     ToolExecution,
-    Usage,
     replace,
 )
 from llmtrace.recorder.guard import guard
@@ -52,9 +51,22 @@ def started(data: Any, run_input: Any) -> tuple[Operation, str | None] | None:
         return Custom(), f"guardrail {data.name}"
     if kind == "custom" and data.name != _MASK and getattr(data, "data", {}).get("sdk_span_type") is None:
         return Custom(to_json(data.data) or None), data.name
-    if kind in MODELS and not _seen_below(data):
-        return Inference(_provider(data), request_model=getattr(data, "model", None)), None
-    return None
+    return (_started_inference(data), None) if kind in MODELS and not _seen_below(data) else None
+
+
+def _started_inference(data: Any) -> Inference:
+    model, settings = getattr(data, "model", None), getattr(data, "model_config", None) or {}
+    maker = settings.get("model_impl")
+    if maker == "litellm" and isinstance(model, str) and "/" in model:
+        return Inference(model.partition("/")[0], request_model=model)
+    is_openai = data.type == "response" or "base_url" in settings
+    return Inference("openai" if is_openai else str(maker or "unknown"), request_model=model)
+
+
+def read_input(run_input: Any) -> tuple[Message, ...]:
+    if isinstance(run_input, str):
+        return (Message("user", (Text(run_input),)),)
+    return tuple(map(read_item, run_input)) if isinstance(run_input, (list, tuple)) else ()  # the state of a run that goes on
 
 
 def ended(operation: Operation, data: Any, output: Any) -> Operation:
@@ -70,15 +82,6 @@ def ended(operation: Operation, data: Any, output: Any) -> Operation:
     if data.type == "guardrail":
         return Custom(result={"triggered": bool(data.triggered)}, has_result=True)
     return Custom(to_json(data.data) or None)
-
-
-# -- agents
-
-
-def read_input(run_input: Any) -> tuple[Message, ...]:
-    if isinstance(run_input, str):
-        return (Message("user", (Text(run_input),)),)
-    return tuple(map(read_item, run_input)) if isinstance(run_input, (list, tuple)) else ()  # the state of a run that goes on
 
 
 # -- tools
@@ -136,14 +139,6 @@ def _seen_below(data: Any) -> bool:
     return (data.type == "response" or "base_url" in settings) and instrumentation.is_on("openai")
 
 
-def _provider(data: Any) -> str:
-    settings = getattr(data, "model_config", None) or {}
-    model = getattr(data, "model", None)
-    if settings.get("model_impl") == "litellm" and isinstance(model, str) and "/" in model:
-        return model.partition("/")[0]
-    return "openai" if data.type == "response" or "base_url" in settings else str(settings.get("model_impl") or "unknown")
-
-
 def _inference(operation: Inference, data: Any) -> Inference:
     if data.type == "response":
         fields = {} if data.response is None else read_response(members(data.response))
@@ -152,22 +147,16 @@ def _inference(operation: Inference, data: Any) -> Inference:
         answer_fields = {name: value for name, value in fields.items() if name in Inference.__dataclass_fields__}
         return replace(operation, **{"input": messages, "request_model": fields.get("response_model"), **answer_fields})
     settings: Mapping[str, Any] = data.model_config or {}
+    parameters = {name: to_json(settings.get(name)) for name in ("temperature", "top_p", "max_tokens")}
+    usage = read_response_usage(data.usage) if data.usage else None
+    if usage is not None:  # the framework writes 0 for each detail that it does not know
+        details = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
+        usage = replace(usage, **{name: getattr(usage, name) or None for name in details})
     return replace(
         operation,
         operation=semconv.CHAT,
         input=tuple(map(read_message, data.input or ())),
         output=tuple(map(read_message, data.output or ())),
-        usage=_usage(data.usage),
-        parameters={
-            name: to_json(settings[name]) for name in ("temperature", "top_p", "max_tokens") if settings.get(name) is not None
-        },
+        usage=usage,
+        parameters={name: value for name, value in parameters.items() if value is not None},
     )
-
-
-def _usage(raw: Mapping[str, Any] | None) -> Usage | None:
-    """Read token counts. The framework writes 0 for each detail that it does not know."""
-    usage = read_response_usage(raw) if raw else None
-    if usage is None:
-        return None
-    details = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
-    return replace(usage, **{name: getattr(usage, name) or None for name in details})

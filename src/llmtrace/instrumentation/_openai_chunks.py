@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from llmtrace.instrumentation._logprobs import ChoiceLogprobs
+from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_messages import (
     FINISH_REASONS,
     arguments,
@@ -108,7 +108,7 @@ class ChunkReader(Chunks):
         self._usage: Usage | None = None
         self._beside: Fields = {}
         self._times: dict[str, JsonValue] = {}
-        self._logprobs: ChoiceLogprobs | None = None
+        self._logprobs: Confidence | None = None
         self._choices: dict[int, _Choice] = {}
         self._write: Any = None
         """Appends to the text of choice 0, once there is one."""
@@ -197,8 +197,8 @@ class ChunkReader(Chunks):
             choice = self._choice(fields_of_choice.get("index") or 0)
             if fields_of_choice.get("logprobs") is not None:
                 if self._logprobs is None:
-                    self._logprobs = ChoiceLogprobs()
-                guard(self._logprobs.add, fields_of_choice.get("index") or 0, fields_of_choice["logprobs"])
+                    self._logprobs = Confidence()
+                guard(self._logprobs.add_choice, fields_of_choice.get("index") or 0, fields_of_choice["logprobs"])
             reason = fields_of_choice.get("finish_reason")
             if reason is not None:
                 choice.finish = FINISH_REASONS.get(reason, reason)

@@ -57,20 +57,41 @@ def item_parts(raw: Any) -> tuple[Part, ...]:
     item = members(raw)
     kind = item.get("type") or ("message" if "role" in item else "item_reference" if "id" in item else "item")
     try:
-        return tuple(_reader(kind)(item))
+        return tuple(_parts(str(kind), item))
     except Exception:  # of a kind not known here, or not in the form that its kind has
         return (_generic(item or {"value": raw}, kind),)
 
 
-def _reader(kind: Any) -> Callable[[Mapping[str, Any]], Any]:
-    reader = _READERS.get(kind)
-    if reader is not None:
-        return reader
-    if kind.endswith("_call"):
-        return _server_call
-    if kind.endswith("_output"):
-        return _server_result
-    raise KeyError(kind)
+def _parts(kind: str, item: Mapping[str, Any]) -> Iterator[Part]:
+    if kind == "message":
+        yield from content_parts(item.get("content"))
+    elif kind == "reasoning":
+        yield from _reasoning(item)
+    elif kind in ("function_call", "custom_tool_call"):
+        # the input of a custom tool is no JSON
+        values = item.get("input") if kind == "custom_tool_call" else arguments(item.get("arguments"))
+        yield ToolCall(str(item.get("name") or ""), values, item.get("call_id"))
+    elif kind in ("function_call_output", "custom_tool_call_output"):
+        yield from _tool_result(item)
+    elif kind == "compaction":
+        yield Compaction(None, item.get("id"))
+    elif kind == "mcp_list_tools":
+        yield ServerToolResult({"type": kind, **_details(item, "id")}, item.get("id"))
+    elif kind == "image_generation_call":  # the picture is a part of its own, which is stored as digest and size
+        yield ServerToolCall("image_generation", {"type": "image_generation", **_details(item, "id", "result")}, item.get("id"))
+        yield from [Blob("image", f"image/{item.get('output_format') or 'png'}", item["result"])] if item.get("result") else []
+    elif kind != "additional_tools":  # they are among the request's tools
+        yield from _server_parts(kind, item)
+
+
+def _server_parts(kind: str, item: Mapping[str, Any]) -> Iterator[Part]:
+    """Read what the provider runs, or has run on the program's machine by a tool of its own."""
+    if kind == "program" or kind.endswith("_call"):
+        yield from _server_call(kind.removesuffix("_call"), item)
+    elif kind.endswith("_output"):
+        yield from _server_result(kind.removesuffix("_output").removesuffix("_call"), item)
+    else:
+        raise KeyError(kind)
 
 
 def _generic(item: Mapping[str, Any], kind: Any) -> Generic:
@@ -127,8 +148,8 @@ def _image(part: Mapping[str, Any]) -> Part:
 
 
 def _file(part: Mapping[str, Any]) -> Part:
-    if part.get("file_data"):
-        content = part["file_data"]
+    content = part.get("file_data")
+    if content:
         return data_url(content) if content.startswith("data:") else Blob("file", None, content)
     return _located(part.get("file_url"), part.get("file_id"), "file")
 
@@ -151,10 +172,6 @@ _MEDIA: dict[Any, Callable[[Mapping[str, Any]], Part]] = {
 # -- what the model says besides messages
 
 
-def _message(item: Mapping[str, Any]) -> Iterator[Part]:
-    return content_parts(item.get("content"))
-
-
 def _reasoning(item: Mapping[str, Any]) -> Iterator[Part]:
     """Read summary and reasoning, as far as they are shown; both may be withheld or encrypted."""
     shown = ["\n".join(members(piece)["text"] for piece in item.get(name) or ()) for name in ("summary", "content")]
@@ -162,12 +179,6 @@ def _reasoning(item: Mapping[str, Any]) -> Iterator[Part]:
         yield Reasoning(text)
     if not any(shown):
         yield Reasoning("")
-
-
-def _tool_call(item: Mapping[str, Any]) -> Iterator[Part]:
-    """Read a call of a function, or of a custom tool, whose input is no JSON."""
-    values = item.get("input") if item["type"] == "custom_tool_call" else arguments(item.get("arguments"))
-    yield ToolCall(str(item.get("name") or ""), values, item.get("call_id"))
 
 
 def _tool_result(item: Mapping[str, Any]) -> Iterator[Part]:
@@ -182,13 +193,10 @@ def _tool_result(item: Mapping[str, Any]) -> Iterator[Part]:
         yield ToolResult(output if isinstance(output, str) else to_json(output), item.get("call_id"))
 
 
-# -- what the provider runs, or has run on the program's machine by a tool of its own
-
-
-def _server_call(item: Mapping[str, Any]) -> Iterator[Part]:
+def _server_call(tool: str, item: Mapping[str, Any]) -> Iterator[Part]:
     """Read a call; of an MCP server's tool under the tool's own name."""
-    tool, identity = item["type"].removesuffix("_call"), item.get("call_id") or item.get("id")
-    name, call = tool, {"type": tool, **_details(item, "id", "call_id", *_RESULTS)}
+    name, identity = tool, item.get("call_id") or item.get("id")
+    call = {"type": tool, **_details(item, "id", "call_id", *_RESULTS)}
     if tool == "mcp":
         name = str(call.pop("name", None) or "")
         call["arguments"] = arguments(item.get("arguments"))
@@ -198,34 +206,10 @@ def _server_call(item: Mapping[str, Any]) -> Iterator[Part]:
         yield ServerToolResult({"type": tool, **results}, identity)
 
 
-def _image_generation(item: Mapping[str, Any]) -> Iterator[Part]:
-    """Read a generated picture as a part of its own, which is stored as digest and size."""
-    yield ServerToolCall("image_generation", {"type": "image_generation", **_details(item, "id", "result")}, item.get("id"))
-    if item.get("result"):
-        yield Blob("image", f"image/{item.get('output_format') or 'png'}", item["result"])
-
-
-def _server_result(item: Mapping[str, Any]) -> Iterator[Part]:
-    tool = item["type"].removesuffix("_output").removesuffix("_call")
+def _server_result(tool: str, item: Mapping[str, Any]) -> Iterator[Part]:
     output = item.get("output")
-    shown = members(output)
-    screenshot = shown.get("type") in _MEDIA if isinstance(shown.get("type"), str) else False
-    left_out = ("id", "call_id", "output") if screenshot else ("id", "call_id")
+    is_screenshot = str(members(output).get("type")) in _MEDIA
+    left_out = ("id", "call_id", "output") if is_screenshot else ("id", "call_id")
     yield ServerToolResult({"type": tool, **_details(item, *left_out)}, item.get("call_id") or item.get("id"))
-    if screenshot:
+    if is_screenshot:
         yield from _content_part(output)
-
-
-_READERS: dict[Any, Callable[[Mapping[str, Any]], Iterator[Part]]] = {
-    "additional_tools": lambda _: iter(()),  # they are among the request's tools
-    "message": _message,
-    "reasoning": _reasoning,
-    "function_call": _tool_call,
-    "function_call_output": _tool_result,
-    "custom_tool_call": _tool_call,
-    "custom_tool_call_output": _tool_result,
-    "compaction": lambda item: iter([Compaction(None, item.get("id"))]),
-    "mcp_list_tools": lambda item: iter([ServerToolResult({"type": "mcp_list_tools", **_details(item, "id")}, item.get("id"))]),
-    "image_generation_call": _image_generation,
-    "program": lambda item: _server_call({**item, "type": "program_call"}),
-}

@@ -80,6 +80,10 @@ class TracedFunction:
         """Return the failure that a result reports where the framework raises nothing. Default: None."""
         return None
 
+    def cause(self, error: BaseException) -> BaseException:
+        """Return what the program's function raised, if the framework raises ``error`` over it. Default: ``error``."""
+        return error
+
     def is_pause(self, error: BaseException) -> bool:  # noqa: ARG002
         """Return True if a tool raised ``error`` only to have the run wait, for an approval for example. Default: False."""
         return False
@@ -282,6 +286,7 @@ class FunctionRun:
             return
         if error is not None:
             self.keep(self, raised=error)
+            error = guard(self.function.cause, error) or error
             if isinstance(operation, ToolExecution) and guard(self.function.is_pause, error):
                 recording.end(replace(operation, executed=False))
                 return

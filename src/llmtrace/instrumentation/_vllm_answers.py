@@ -218,7 +218,7 @@ def _confidence(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
     for number, choice in enumerate(choices):
         if choice.logprobs:
             guard(_tell, confidence, number, choice)
-    return confidence.attributes()
+    return confidence.attributes(["".join(choice.text) for choice in choices])
 
 
 def _tell(confidence: Confidence, number: int, choice: _Choice) -> None:
@@ -226,7 +226,6 @@ def _tell(confidence: Confidence, number: int, choice: _Choice) -> None:
         chosen = alternatives.get(token)
         if chosen is not None:
             confidence.add(number, chosen.decoded_token or "", chosen.logprob)
-    confidence.fit(number, "".join(choice.text))
 
 
 def timings(metrics: Any) -> dict[str, JsonValue]:

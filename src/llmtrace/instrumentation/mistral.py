@@ -18,7 +18,6 @@ from llmtrace.codec.finish_reasons import finish_reason
 from llmtrace.content import to_json as snapshot
 from llmtrace.instrumentation import _exchanges
 from llmtrace.instrumentation._cache import read_messages_cached
-from llmtrace.instrumentation._framework import ToolStep, spanned
 from llmtrace.instrumentation._generators import end_or_watch
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
@@ -32,14 +31,16 @@ from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_events import EventReader as ResponseEventReader
-from llmtrace.instrumentation._openai_messages import arguments, read_usage
+from llmtrace.instrumentation._openai_messages import arguments as read_arguments
+from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, before, changing
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, current_call, traced, traced_async
 from llmtrace.instrumentation._requests import headers_in, start_fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Reader, aclosing, closing
-from llmtrace.model import TOOL_ERROR, Failure, Message, Text, ToolCall, ToolExecution, Usage, replace
+from llmtrace.instrumentation._traced_functions import TracedFunction, patches
+from llmtrace.model import TOOL_ERROR, Failure, Message, Operation, Text, ToolCall, ToolExecution, Usage, replace
 from llmtrace.validation.tool_definitions import read_definition
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
@@ -48,40 +49,35 @@ CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral":
 
 
 # -- the functions that a run of a conversation (``beta.conversations.run_async``) runs
-#
-# Each is an execution, joined to the model's call by its id. What a function raises goes on as the SDK's own error, or is told
-# to the model where the run is to go on; here it is the span's failure. The SDK's own span inside ours stays as a plain one.
 
 
-_COMPLAINT = "Error while executing {}: "
-"""How the SDK begins what it tells the model of an error."""
+class FunctionRun(TracedFunction):
+    """The SDK's function that runs one: (function_call, run_tool, continue_on_fn_error).
 
+    What the function raises goes on as the SDK's own error, or is told to the model where the run is to go on; here it is the
+    span's failure. The SDK's own span inside ours stays as a plain one.
+    """
 
-class _Step(ToolStep):
-    def returned(self, result: Any) -> None:
-        """End the span with the entry that the model gets."""
-        content, complaint = result.result, _COMPLAINT.format(self.operation.name)
-        failed = isinstance(content, str) and content.startswith(complaint)
-        failure = Failure(TOOL_ERROR, content[len(complaint) :]) if failed else None
-        self.end(replace(self.operation, result=content, has_result=True), result, failure)
+    def operation(self, instance: Any, arguments: Mapping[str, Any]) -> Operation | None:  # noqa: ARG002
+        call, tool = arguments["function_call"], arguments["run_tool"]
+        function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
+        if hasattr(function, "_self_spec"):
+            return None  # decorated with `llmtrace.tool`, it makes its span itself
+        definition, values = read_definition(tool.tool), read_arguments(call.arguments)
+        return ToolExecution(call.name, values, call_id=call.tool_call_id, definition=definition)
 
-    def raised(self, error: BaseException) -> None:
-        super().raised(error.__cause__ or error)
+    def answer(self, result: Any) -> Any:
+        """Read the entry that the model gets."""
+        return result.result
 
+    def failure(self, result: Any) -> Failure | None:
+        """Return the failure that the model is told: ``Error while executing {name}: {message}``."""
+        content = str(result.result)
+        is_error = content.startswith("Error while executing ")
+        return Failure(TOOL_ERROR, content.partition(": ")[2]) if is_error else None
 
-def _run_function(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
-    """Open the span of the SDK's function (function_call, run_tool, continue_on_fn_error)."""
-    parameters = dict(zip(("function_call", "run_tool"), args, strict=False)) | kwargs
-    call, tool = parameters["function_call"], parameters["run_tool"]
-    function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
-    if hasattr(function, "_self_spec"):
-        return None  # decorated with `llmtrace.tool`, it makes its span itself
-    definition = read_definition(tool.tool)
-    return _Step.begin(ToolExecution(call.name, arguments(call.arguments), call_id=call.tool_call_id, definition=definition))
-
-
-TOOLS = (Patch("mistralai.extra.run.context", "create_function_result", spanned(_run_function)),)
-"""Where the SDK's run takes the function from; it is defined in a module beside it."""
+    def cause(self, error: BaseException) -> BaseException:
+        return error.__cause__ or error
 
 
 _LEFT_OUT = frozenset({"retries", "server_url", "timeout_ms", "http_headers"})
@@ -243,17 +239,14 @@ class EventReader(Reader):
 
 def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a choice of a chunk with its tool calls in OpenAI's form."""
-    delta = members(choice.get("delta"))
-    reason = choice.get("finish_reason")
-    calls = [_plain_call(members(call)) for call in delta.get("tool_calls") or ()]
+    delta, reason, calls = members(choice.get("delta")), choice.get("finish_reason"), []
+    for call in map(members, delta.get("tool_calls") or ()):
+        function, call_id = members(call.get("function")), call.get("id")
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
+        function = {**function, "arguments": text}
+        calls.append({**call, "id": None if call_id == _NO_ID else call_id, "function": function})
     return {**choice, "finish_reason": reason and finish_reason(reason), "delta": {**delta, "tool_calls": calls}}
-
-
-def _plain_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    function = members(call.get("function"))
-    arguments = function.get("arguments")
-    text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
-    return {**call, "id": None if call.get("id") == _NO_ID else call.get("id"), "function": {**function, "arguments": text}}
 
 
 def _named(message: Message) -> Message:
@@ -330,5 +323,10 @@ def _patches(package: str) -> tuple[Patch, ...]:
     )
 
 
-PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"), *TOOLS, *_exchanges.PATCHES)
+PATCHES = (
+    *_patches("mistralai.client"),
+    *_patches("mistralai"),
+    *patches("mistralai.extra.run.context", FunctionRun(), "create_function_result"),
+    *_exchanges.PATCHES,
+)
 """From 2.x on the client stands in ``mistralai.client``."""

@@ -117,8 +117,7 @@ def _open_by(thing: Any, step: _Open, own_id: Any) -> None:
 
 def _context(span: Any) -> Context:
     """Return the context to start in: the current one, unless the span's parent is another open step."""
-    current_context = otel_context.get_current()
-    parent_id = span.parent_id or span.trace_id
+    current_context, parent_id = otel_context.get_current(), span.parent_id or span.trace_id
     parent = _by_id.get(parent_id)
     return current_context if parent is None or current_context.get(_SPAN) == parent_id else parent.context
 
@@ -132,26 +131,35 @@ def _finish(span: Any, *_: Any) -> None:
     operation = steps.ended(step.operation, data, step.output)
     if data.type == "guardrail":
         recording.set({GUARDRAIL_TRIGGERED: bool(data.triggered)})
-    if isinstance(operation, ToolExecution) and step.rejected:
+    wrong = None
+    if span.error is not None:  # what the framework noted on its span after it handled the exception
+        error = span.error.get("data") or {}
+        text = str(error.get("error") or span.error.get("message") or "")
+        wrong = Failure(TOOL_ERROR if "tool_name" in error else "agent_error", text)
+    if not isinstance(operation, ToolExecution):
+        _end(step, recording, operation, wrong)
+    elif step.rejected:
         recording.end(replace(operation, executed=False))
-    elif isinstance(operation, ToolExecution) and not step.invoked and span.error is None:
+    elif not step.invoked and span.error is None:
         recording.end(_waiting(operation, step))
-    elif step.failed is not None and isinstance(operation, ToolExecution):
+    elif step.failed is not None:
         failure = guard(failure_in_call, step.failed)
         has_arguments = operation.arguments is not None  # else the program told the framework to keep tools' data out of traces
         recording.end(operation, failure=failure if has_arguments or failure is None else Failure(failure.type))
     else:
-        wrong = _reported(span.error) or _answered_wrong(operation, recording)
+        if wrong is None and MCP_TOOL_ERROR in recording.attributes:  # which the framework passes to the model as an answer
+            wrong = Failure(TOOL_ERROR, operation.result if isinstance(operation.result, str) else "")
         _end(step, recording, operation, wrong)
 
 
 def _waiting(operation: ToolExecution, step: _Open) -> ToolExecution:
     """Record that a tool call waits for a person's approval."""
+    operation = replace(operation, has_result=False, result=None)
     if operation.definition is None:
-        return replace(operation, has_result=False, result=None)
-    name, call_id, arguments = operation.name, operation.call_id, operation.arguments
-    record_review(Review(name, tool=name, call_id=call_id, payload=arguments, decision=PENDING), step.context)
-    return replace(operation, executed=False, has_result=False, result=None)
+        return operation
+    name, call_id = operation.name, operation.call_id
+    record_review(Review(name, tool=name, call_id=call_id, payload=operation.arguments, decision=PENDING), step.context)
+    return replace(operation, executed=False)
 
 
 def _record_decisions(context: Context) -> None:
@@ -159,21 +167,6 @@ def _record_decisions(context: Context) -> None:
     decisions: Any = context.get(_DECISIONS)
     while decisions:
         record_review(decisions.pop(0), context)
-
-
-def _reported(error: Mapping[str, Any] | None) -> Failure | None:
-    """Return the failure that the framework noted on its span after it handled the exception."""
-    if error is None:
-        return None
-    data = error.get("data") or {}
-    return Failure(TOOL_ERROR if "tool_name" in data else "agent_error", str(data.get("error") or error.get("message") or ""))
-
-
-def _answered_wrong(operation: Operation, recording: Recording) -> Failure | None:
-    """Return the failure of an MCP server's tool, which the framework passes to the model as an answer."""
-    if not isinstance(operation, ToolExecution) or MCP_TOOL_ERROR not in recording.attributes:
-        return None
-    return Failure(TOOL_ERROR, operation.result if isinstance(operation.result, str) else "")
 
 
 def _end(step: _Open, recording: Recording, operation: Operation, reported: Failure | None) -> None:
